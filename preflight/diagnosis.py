@@ -1,0 +1,90 @@
+"""What a failed check tells: cause, where, evidence, remedy, section; the same text in terminal, JUnit and HTML."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from preflight.evidence import Evidence, Fact, Unmeasured, clean
+from preflight.guide import Paragraph
+
+_SHOWN = 12  # lines of evidence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnosis:
+    """Everything an operator needs about one red check.
+
+    Attributes:
+        check: number and title.
+        fault: the fault's name, or "".
+        cause: one sentence.
+        where: the vantage.
+        evidence: the look behind it, if there was one.
+        remedy: what mends it.
+        section: the guide's section and where it is explained.
+    """
+
+    check: str
+    fault: str
+    cause: str
+    where: str
+    evidence: Evidence | None
+    remedy: str
+    section: str
+
+    @property
+    def headline(self) -> str:
+        """Fault and cause in one line."""
+        return f"{self.fault}: {self.cause}" if self.fault and self.cause else self.cause or self.fault
+
+    def text(self) -> str:
+        """The diagnosis as lines of ``name  value``, continuation lines indented."""
+        rows = [("check", self.check), ("cause", self.headline), ("where", self.where)]
+        if self.evidence is not None and self.evidence.command:
+            observed = self.evidence.observed.strip().splitlines()
+            if len(observed) > _SHOWN:
+                observed = [*observed[: _SHOWN // 2], "…", *observed[-_SHOWN // 2 :]]
+            rows.append(("evidence", "\n".join([f"$ {self.evidence.command}", *observed])))
+        rows += [("remedy", self.remedy), ("section", self.section)]
+        return "\n".join(f"{name:<10}{value}".replace("\n", "\n" + " " * 10).rstrip() for name, value in rows if value)
+
+
+def of_failure(paragraph: Paragraph, facts: Sequence[Fact], assertion: str) -> Diagnosis:
+    """Diagnose a failed assert: the first faulty fact speaks, else the assertion's own message.
+
+    Args:
+        paragraph: what the check's docstring says.
+        facts: the facts that the check took, in its order.
+        assertion: the assertion's message; used when no fact is faulty.
+    """
+    faulty = next((fact for fact in facts if fact.fault is not None), None)
+    speaker = faulty or (facts[0] if facts else None)
+    fault = faulty.fault if faulty is not None else None
+    return Diagnosis(
+        check=f"{paragraph.number} {paragraph.title}",
+        fault=str(fault or ""),
+        cause=faulty.cause if faulty is not None and faulty.cause else _first_line(assertion),
+        where=speaker.where if speaker else "here",
+        evidence=speaker.evidence if speaker else None,
+        remedy=paragraph.remedy(fault),
+        section=f"guide {paragraph.section} ({paragraph.link})",
+    )
+
+
+def of_unknown(paragraph: Paragraph, error: Unmeasured) -> Diagnosis:
+    """Diagnose a check whose fact could not be measured: what stood in the way, and what would allow it."""
+    return Diagnosis(
+        check=f"{paragraph.number} {paragraph.title}",
+        fault=str(error.fault or ""),
+        cause=error.reason,
+        where=error.evidence.where if error.evidence else "here",
+        evidence=error.evidence,
+        remedy=error.needs or paragraph.remedy(error.fault),
+        section=f"guide {paragraph.section} ({paragraph.link})",
+    )
+
+
+def _first_line(assertion: str) -> str:
+    lines = clean(assertion).strip().splitlines()
+    return (lines[0] if lines else "").removeprefix("AssertionError: ")

@@ -1,0 +1,139 @@
+"""What was measured, where, how, and what came back: the ground that a verdict stands on.
+
+`Evidence` is redacted and cut when it is made, so nothing downstream needs to think of secrets or megabytes.
+`Fact` is the base of all measurements. Our exceptions never describe the environment's health:
+
+- PreflightError
+    - Unmeasured    we could not look (right, tool, vantage): the check is *unknown*
+    - Blocked       something that this fact needs is faulty or unmeasured: the check is *blocked* by it
+    - NotApplicable the inventory, or the environment by design, has nothing to measure here
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+from preflight.faults import Fault
+from preflight.redaction import redact
+
+LONGEST = 2000  # characters of what a command printed; the end matters more than the middle
+_CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def clean(text: str, *, longest: int = LONGEST) -> str:
+    """Text from outside made fit to print: no ANSI or control characters, no secrets, not longer than `longest`."""
+    text = redact(_CONTROL.sub("", text.replace("\r\n", "\n")))
+    if len(text) <= longest:
+        return text
+    head, tail = longest * 2 // 3, longest // 3
+    return f"{text[:head]}\n… {len(text) - head - tail} characters cut …\n{text[-tail:]}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """One look: from where, by which command (a person can paste it), what it printed, and how long it took.
+
+    Attributes:
+        where: the vantage, in an operator's words: ``here``, ``node k8s-worker-1``, ``pod on k8s-worker-1``.
+        command: a shell command that reproduces the observation.
+        observed: what it printed, redacted and cut.
+        took: seconds.
+    """
+
+    where: str
+    command: str
+    observed: str = field(repr=False, default="")
+    took: float = 0.0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "where", clean(self.where, longest=200))
+        object.__setattr__(self, "command", clean(self.command))
+        object.__setattr__(self, "observed", clean(self.observed))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """One measurement. Subclasses add what was measured as typed fields.
+
+    Attributes:
+        target: what was measured, in the inventory's words.
+        fault: what is wrong with it, or None.
+        cause: one sentence with names and numbers; empty without a fault.
+        evidence: kept out of the repr, because pytest prints reprs in assertion messages.
+    """
+
+    target: str
+    fault: Fault | None = None
+    cause: str = ""
+    evidence: Evidence = field(repr=False)
+
+    def __init_subclass__(cls) -> None:
+        # pytest prints reprs of facts in assertion messages: kept short, and without what the diagnosis tells better.
+        cls.__repr__ = Fact.__repr__  # type: ignore[method-assign]
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.target!r}, fault={str(self.fault) if self.fault else None})"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "target", clean(self.target, longest=300))
+        object.__setattr__(self, "cause", clean(self.cause, longest=600))
+
+    @property
+    def where(self) -> str:
+        """The vantage of the evidence."""
+        return self.evidence.where
+
+    def only(self, *kinds: type[Fault] | Fault) -> Self:
+        """The same measurement, faulty only if its fault is one of these, so that each check judges one thing."""
+        if self.fault is None or any(
+            self.fault is kind if isinstance(kind, Fault) else isinstance(self.fault, kind) for kind in kinds
+        ):
+            return self
+        return replace(self, fault=None, cause="")
+
+
+class PreflightError(Exception):
+    """Base of our own exceptions; none of them describes the health of the environment."""
+
+
+class Unmeasured(PreflightError):
+    """We could not look.
+
+    Args:
+        reason: one sentence: what stood in the way, with names.
+        needs: what would allow the look: a Role rule, a tool, an inventory key.
+        fault: the fault met on the way to the vantage (`SshFault`, `ApiFault`), if any.
+        evidence: the look that failed, if there was one.
+    """
+
+    def __init__(
+        self, reason: str, *, needs: str = "", fault: Fault | None = None, evidence: Evidence | None = None
+    ) -> None:
+        self.reason = clean(reason, longest=1000)
+        self.needs = clean(needs)
+        self.fault = fault
+        self.evidence = evidence
+        super().__init__(self.reason)
+
+
+class Blocked(PreflightError):
+    """Something that this fact needs is faulty or unmeasured.
+
+    Args:
+        fact: the name of the fact that stands in the way.
+        targets: that fact's targets by kind, such as ``{"node": "k8s-worker-1"}``.
+        reason: what is the matter with it.
+        failed: whether it was measured and found faulty (then its own check is red), or not measured at all.
+        witness: a further vantage that met the same, if that is what blocks.
+    """
+
+    def __init__(self, fact: str, targets: dict[str, str], reason: str, *, failed: bool, witness: str = "") -> None:
+        self.fact, self.targets, self.reason, self.failed = fact, dict(targets), clean(reason, longest=600), failed
+        self.witness = witness
+        super().__init__(self.reason)
+
+
+class NotApplicable(PreflightError):
+    """The inventory, or the environment by its design, has nothing to measure here; the reason says which."""

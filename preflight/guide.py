@@ -1,0 +1,125 @@
+"""The guide's order and words: what a check's docstring says, and which module stands for which section.
+
+A check's docstring is its data::
+
+    2.1.2 GitLab answers as GitLab.
+
+    Why: …
+    Remedy (not-gitlab): …
+    Remedy: …
+
+The first line is the number (the guide's section, then an ordinal) and a title that is true when healthy; `Why` is the
+reason; a remedy in brackets is for that fault (several may be named, with commas), the bare one for everything else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from preflight import faults
+
+MODULES: Mapping[str, str] = {
+    "test_01_environment": "1 Environment: inventory, values file and cluster agree",
+    "test_02_1_gitlab": "2.1 GitLab server",
+    "test_02_2_token": "2.2 Runner token",
+    "test_02_3_cluster": "2.3 Kubernetes cluster",
+    "test_02_4_paths": "2.4 Paths from the workers and from pods",
+    "test_02_4_dns": "2.4 Name resolution",
+    "test_02_4_registry": "2.4 Registries and image pulls",
+    "test_03_values": "3 Values file",
+    "test_03_release": "3 Helm release",
+    "test_04_runners": "4 Runners in GitLab",
+    "test_04_pipeline": "4.3 Smoke pipeline",
+    "test_05_dind": "5 Docker-in-Docker",
+    "test_06_headroom": "6.5, 7 Headroom",
+    "test_08_monitoring": "8 Monitoring",
+    "test_09_upgrade": "9 Upgrade",
+    "test_10_uninstall": "10 Uninstall",
+    "test_11_build": "11 Build and push",
+}
+"""The modules of checks in the guide's order (DESIGN §7)."""
+
+_FIRST = re.compile(r"(?P<number>\d+(?:\.\d+)*)\s+(?P<title>.+?)\.?$", re.DOTALL)
+_PART = re.compile(r"^(?P<key>Why|Remedy(?:\s*\((?P<faults>[^)]*)\))?):\s*", re.MULTILINE)
+
+
+def marker(module: str) -> str:
+    """The marker of a module's checks, such as ``dns`` for ``test_02_4_dns``."""
+    return module.rsplit("_", 1)[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """What a check's docstring says.
+
+    Attributes:
+        number: the guide's section and an ordinal, such as ``2.4.3``.
+        title: affirmative sentence, true when healthy.
+        why: why it matters.
+        remedies: what mends it, by fault; under None for everything else.
+    """
+
+    number: str
+    title: str
+    why: str
+    remedies: Mapping[str | None, str]
+
+    @property
+    def section(self) -> str:
+        """The guide's section: the number without its ordinal."""
+        return self.number.rsplit(".", 1)[0]
+
+    @property
+    def order(self) -> tuple[int, ...]:
+        """The number as a sort key."""
+        return tuple(int(part) for part in self.number.split("."))
+
+    @property
+    def link(self) -> str:
+        """Where the section is explained, relative to the project."""
+        return f"docs/checks.md#section-{self.section.replace('.', '-')}"
+
+    def remedy(self, fault: str | None) -> str:
+        """What mends this fault, or anything without a remedy of its own."""
+        return self.remedies.get(fault) or self.remedies.get(None, "")
+
+
+@cache
+def paragraph(docstring: str) -> Paragraph:
+    """Read a check's docstring; a ValueError says what is missing."""
+    text = "\n".join(line.strip() for line in docstring.strip().splitlines())
+    parts = list(_PART.finditer(text))
+    head = text[: parts[0].start()] if parts else text
+    first = _FIRST.match(_folded(head))
+    if first is None:
+        msg = f"expected a number and a title, such as '2.1.1 GitLab answers.', found {head.strip()[:60]!r}"
+        raise ValueError(msg)
+    why, remedies = "", dict[str | None, str]()
+    for part, following in zip(parts, [*parts[1:], None], strict=True):
+        body = _folded(text[part.end() : following.start() if following else None])
+        if part["key"] == "Why":
+            why = body
+        else:
+            for key in (part["faults"] or "").split(",") if part["faults"] else [None]:
+                remedies[key.strip() if key else None] = body
+    if not why or None not in remedies:
+        msg = f"{first['number']}: expected a 'Why:' and a 'Remedy:' without a fault"
+        raise ValueError(msg)
+    return Paragraph(first["number"], first["title"], why, remedies)
+
+
+def known_faults() -> frozenset[str]:
+    """Every word that may stand in a remedy's brackets."""
+    return frozenset(
+        fault.value
+        for kind in vars(faults).values()
+        if isinstance(kind, type) and issubclass(kind, faults.Fault)
+        for fault in kind
+    )
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.split())

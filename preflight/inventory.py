@@ -1,0 +1,546 @@
+"""The inventory: one YAML file that says what the environment is and what is expected of it (docs/inventory.md).
+
+`load` reads it once into frozen models. Every error names file, line, key path, what was found, what is expected and
+the nearest known key, and all errors are reported at once; nothing has been contacted by then. Secrets never stand in
+the file: a key that takes one takes a reference (`Secret`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import os
+import re
+from collections.abc import Iterator, Mapping
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationError,
+)
+from pydantic_core import CoreSchema, core_schema
+
+from preflight.redaction import remember
+
+
+class InventoryError(Exception):
+    """The inventory can't be used; the message lists every problem, a line each."""
+
+    def __init__(self, file: Path, problems: list[str]) -> None:
+        self.file, self.problems = file, problems
+        count = "1 error" if len(problems) == 1 else f"{len(problems)} errors"
+        super().__init__("\n  ".join([f"inventory {file}: {count}; nothing was contacted", *problems]))
+
+
+class Secret:
+    """A reference to a secret: ``${NAME}``, ``${NAME:-}`` (optional), ``file:path`` or ``secret:namespace/name/key``.
+
+    Environment variables and files are read when the inventory is loaded; a Kubernetes secret is read by the facts
+    that need it. The secret's text is in no repr.
+    """
+
+    __slots__ = ("reference", "text")
+
+    def __init__(self, reference: str, text: str | None) -> None:
+        self.reference, self.text = reference, text
+
+    def __repr__(self) -> str:
+        return f"Secret({self.reference!r})"
+
+    def __bool__(self) -> bool:
+        return self.text is None or bool(self.text)
+
+    @property
+    def cluster_key(self) -> tuple[str, str, str] | None:
+        """Namespace, name and key of a ``secret:`` reference."""
+        if not self.reference.startswith("secret:"):
+            return None
+        namespace, name, key = self.reference.removeprefix("secret:").split("/", 2)
+        return namespace, name, key
+
+    @classmethod
+    def read(cls, reference: object, folder: Path) -> Secret:
+        """Resolve the reference; a ValueError says what was expected and never repeats what was found."""
+        if not isinstance(reference, str):
+            msg = "expected a reference: ${NAME}, ${NAME:-}, file:path or secret:namespace/name/key"
+            raise ValueError(msg)  # noqa: TRY004 - pydantic turns ValueError into a problem of this key
+        if found := re.fullmatch(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:-)?\}", reference):
+            name, optional = found.groups()
+            text = os.environ.get(name) or ("" if optional else None)
+            if text is None:
+                msg = f"the environment variable {name} is not set; export it, or write ${{{name}:-}} to go without"
+                raise ValueError(msg)
+            return cls(reference, remember(text.strip()))
+        if reference.startswith("file:"):
+            path = folder / Path(reference.removeprefix("file:")).expanduser()
+            try:
+                return cls(reference, remember(path.read_text(encoding="utf-8").strip()))
+            except (OSError, UnicodeDecodeError) as error:
+                msg = f"{path} can't be read: {getattr(error, 'strerror', None) or 'not UTF-8 text'}"
+                raise ValueError(msg) from None
+        if re.fullmatch(r"secret:[a-z0-9.\-]+/[a-z0-9.\-]+/[A-Za-z0-9._\-]+", reference):
+            return cls(reference, None)
+        remember(reference)
+        msg = (
+            "expected a reference (${NAME}, ${NAME:-}, file:path or secret:namespace/name/key), "
+            "found a literal: a secret never stands in the inventory"
+        )
+        raise ValueError(msg)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        def validate(value: object, info: core_schema.ValidationInfo) -> Secret:
+            return cls.read(value, (info.context or {}).get("folder", Path()))
+
+        return core_schema.with_info_plain_validator_function(validate)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {
+            "type": "string",
+            "pattern": r"^(\$\{[A-Za-z_][A-Za-z0-9_]*(:-)?\}|file:.+|secret:[a-z0-9.-]+/[a-z0-9.-]+/.+)$",
+        }
+
+
+# ---- the forms of single values -------------------------------------------------------------------------------------
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        msg = "expected an IP address, such as 10.0.0.2"
+        raise ValueError(msg) from None
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError as error:
+        msg = f"expected a network, such as 10.0.0.0/16 ({error})"
+        raise ValueError(msg) from None
+
+
+def _url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        msg = "expected a URL such as http://192.168.1.50/"
+        raise ValueError(msg)
+    if parts.username or parts.password:
+        msg = "expected a URL without user and password"
+        raise ValueError(msg)
+    parts.port  # noqa: B018 - raises ValueError for a port out of range
+    return text
+
+
+def _endpoint(text: str) -> str:
+    host, separator, port = text.rpartition(":")
+    if not separator or not host or not port.isdigit() or not 0 < int(port) < 65536:  # noqa: PLR2004 - ports are 16 bits
+        msg = "expected host:port, such as 192.168.1.50:80"
+        raise ValueError(msg)
+    return text
+
+
+def _connect(mapping: dict[str, str]) -> dict[str, str]:
+    for source, destination in mapping.items():
+        if source == "*":
+            if destination != "refuse":
+                msg = "'*' takes one word: refuse"
+                raise ValueError(msg)
+        else:
+            _endpoint(source)
+            _endpoint(destination)
+    return mapping
+
+
+def _file(path: Path, info: core_schema.ValidationInfo) -> Path:
+    full: Path = (info.context or {}).get("folder", Path()) / path.expanduser()
+    try:
+        with full.open("rb"):
+            return full
+    except OSError as error:
+        msg = f"{full} can't be read: {error.strerror}"
+        raise ValueError(msg) from None
+
+
+def _text_only(value: object) -> object:
+    if isinstance(value, float | int) and not isinstance(value, bool):
+        msg = f"found the number {value}, expected text: put it in quotes, since YAML drops zeros at the end"
+        raise ValueError(msg)  # noqa: TRY004 - pydantic turns ValueError into a problem of this key
+    return value
+
+
+Address = Annotated[str, AfterValidator(_address), Field(json_schema_extra={"format": "ipv4 or ipv6"})]
+Network = Annotated[str, AfterValidator(_network), Field(json_schema_extra={"format": "CIDR"})]
+Url = Annotated[str, AfterValidator(_url), Field(json_schema_extra={"format": "uri"})]
+Text = Annotated[str, BeforeValidator(_text_only), Field(min_length=1)]
+File = Annotated[Path, AfterValidator(_file)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._\-]*[A-Za-z0-9])?$")]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """Base of the inventory's sections: frozen, and unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+# ---- the sections ---------------------------------------------------------------------------------------------------
+
+
+class GitLab(Section):
+    """The GitLab server (guide 1.2, 2.1)."""
+
+    url: Url = Field(description="GitLab's address, as `gitlabUrl` in the values file.")
+    version: Text = Field(description="Expected version; major and minor are compared.")
+    api_token: Secret | None = Field(
+        default=None,
+        description="Reference to an API token (scope `read_api`); without it, checks that need it do not apply.",
+    )
+    ca_file: File | None = Field(default=None, description="PEM file of the CA that signed GitLab's certificate.")
+
+
+class ClusterNode(Section):
+    """A node that the cluster must have."""
+
+    address: Address = Field(description="The node's internal address.")
+    role: Literal["worker", "control-plane"] = Field(
+        default="worker", description="`worker` nodes run jobs and are looked at over SSH and from pods."
+    )
+
+
+class Cluster(Section):
+    """The Kubernetes cluster (guide 1.2, 2.3)."""
+
+    kubeconfig: File = Field(default=Path("~/.kube/config"), description="Kubeconfig file.", validate_default=True)
+    context: Text | None = Field(default=None, description="Context in it; default: its current one.")
+    api_server: Url = Field(description="The API server's address, as `kubectl cluster-info` prints it.")
+    version: Text = Field(description='Expected Kubernetes version, such as "1.28".')
+    nodes: dict[Name, ClusterNode] = Field(min_length=1, description="Nodes by name.")
+    platform: Text = Field(default="linux/amd64", description="Platform that the images must offer.")
+    pod_cidr: Network | None = Field(default=None, description="Pod network.")
+    service_cidr: Network | None = Field(default=None, description="Service network.")
+    vpc_cidr: Network | None = Field(default=None, description="Network of the VPC.")
+
+
+class Dns(Section):
+    """Resolvers, and the names that jobs need (guide 1.2, 2.4)."""
+
+    resolvers: list[Address] = Field(min_length=1, description="Every resolver that jobs are given.")
+    names: dict[Name, list[Address]] = Field(
+        min_length=1, description="Names to resolve, each with the addresses it must have; `[]` accepts any."
+    )
+
+
+class Login(Section):
+    """A user name and a password."""
+
+    username: Text = Field(description="User name.")
+    password: Secret = Field(description="Reference to the password.")
+
+
+class Registry(Section):
+    """An image registry and the images that jobs take from it (guide 1.3)."""
+
+    host: Text = Field(description="Host, with a port unless it is the scheme's own.")
+    scheme: Literal["https", "http"] = Field(default="https", description="`http` for a registry without TLS.")
+    images: list[Text] = Field(
+        default=[], description="Repositories with tag that jobs use; each is pulled by a pod on every probed node."
+    )
+    credentials: Login | Secret | None = Field(
+        default=None,
+        description="`{username, password}`, or a reference to a docker config (`secret:…/.dockerconfigjson`).",
+    )
+    ca_file: File | None = Field(default=None, description="PEM file of the CA that signed the registry's certificate.")
+
+
+class Runner(Section):
+    """The runner's Helm release (guide 3)."""
+
+    release: Name = Field(default="gitlab-runner", description="Release name.")
+    namespace: Name = Field(default="gitlab", description="Namespace of the release.")
+    chart: Text = Field(default="0.80.0", description="Chart version.")
+    values: list[File] = Field(min_length=1, description="Values files, merged in this order as `helm -f` does.")
+    set: list[Text] = Field(default=[], description="`key=value` pairs, as `helm --set` takes them.")
+
+
+class Probe(Section):
+    """What the suite's own pods run, and where."""
+
+    image: Text = Field(description="Image with a POSIX shell, from a registry that the nodes reach.")
+    nodes: Annotated[str, Field(pattern=r"^(auto|all|sample: ?[1-9][0-9]*)$")] = Field(
+        default="auto", description="`auto` (all workers up to 10, else 5), `all`, or `sample: N`."
+    )
+    pull_secrets: list[Name] | None = Field(
+        default=None, description="Pull secrets of the suite's pods; default: those that the values give to jobs."
+    )
+
+
+class Dind(Section):
+    """Docker-in-Docker as the jobs use it (guide 5)."""
+
+    client_image: Text = Field(description="Image of the job, with the docker client.")
+    daemon_image: Text = Field(description="Image of the service, with the docker daemon.")
+    daemon_args: list[str] = Field(default=["--tls=false"], description="The service's command.")
+    docker_host: Text = Field(default="tcp://docker:2375", description="`DOCKER_HOST` of the job.")
+    tls_certdir: str = Field(default="", description="`DOCKER_TLS_CERTDIR` of job and service.")
+    pull: Text = Field(description="Image that is pulled and run inside.")
+    ready_within: Seconds = Field(default=60, description="Seconds that the daemon may take (guide 5.1).")
+    nodes: int = Field(default=3, ge=1, description="At most this many nodes get a DinD pod.")
+
+
+class Ssh(Section):
+    """How the workers are logged in to (guide 2.4)."""
+
+    user: Text = Field(description="Login name.")
+    port: int = Field(default=22, gt=0, lt=65536, description="Port.")
+    key: File | None = Field(
+        default=None, description="Private key file; default: the agent's keys, with `agent: true`."
+    )
+    passphrase: Secret | None = Field(default=None, description="Reference to the key's passphrase.")
+    known_hosts: File = Field(
+        default=Path("~/.ssh/known_hosts"), description="Known hosts; always verified.", validate_default=True
+    )
+    agent: bool = Field(default=False, description="Offer the SSH agent's keys.")
+    jump: Text | None = Field(default=None, description="Jump host, `user@host:port`.")
+
+
+class Access(Section):
+    """Ways to the vantages. `none` switches one off for good: its checks are then not applicable."""
+
+    ssh: Ssh | Literal["none"] = Field(default="none", description="SSH to the workers, or `none`.")
+
+
+class Deadlines(Section):
+    """How long one step may take, in seconds."""
+
+    connect: Seconds = Field(default=5, description="A TCP connection.")
+    http: Seconds = Field(default=15, description="One HTTP exchange, as a whole.")
+    dns: Seconds = Field(default=3, description="One question to one resolver.")
+    api: Seconds = Field(default=20, description="One request to the Kubernetes API.")
+    ssh: Seconds = Field(default=15, description="An SSH login.")
+    step: Seconds = Field(default=5, description="One step of the probe script on a node or in a pod.")
+    script: Seconds = Field(default=60, description="The probe script on a node or in a pod, as a whole.")
+    pull: Seconds = Field(default=300, description="An image pull on a node's runtime.")
+    pod: Seconds = Field(default=300, description="A probe pod, from its creation to its end, pulls included.")
+    dind: Seconds = Field(default=420, description="A DinD pod, from its creation to its end.")
+    clean: Seconds = Field(default=60, description="Removing what the run made.")
+    run: Seconds = Field(default=1500, description="The whole run.")
+
+
+class Limits(Section):
+    """What is still right."""
+
+    clock_skew: Seconds = Field(default=5, description="Seconds between GitLab's clock and another.")
+    version_skew: int = Field(default=3, ge=0, description="Minor versions a kubelet may be behind the API server.")
+    probe_pods_at_once: int = Field(default=5, ge=1, description="Probe pods at the same time.")
+
+
+class Waiver(Section):
+    """A failure that is known and accepted for a time."""
+
+    check: Text = Field(description="The check's id: its function's name.")
+    target: Text | None = Field(default=None, description="Only for this target, as in the test's brackets.")
+    reason: Text = Field(description="Why it is accepted, and who knows.")
+    until: date = Field(description="The last day on which it holds; afterwards it is a failure.")
+
+
+class Inventory(Section):
+    """The environment: targets, expectations, ways of access, deadlines, waivers."""
+
+    gitlab: GitLab
+    cluster: Cluster
+    dns: Dns
+    registries: dict[Name, Registry] = Field(default={}, description="Registries by a name of your choice.")
+    runner: Runner
+    probe: Probe
+    dind: Dind | Literal["none"] = Field(description="Docker-in-Docker, or `none`.")
+    access: Access = Access()
+    deadlines: Deadlines = Deadlines()
+    limits: Limits = Limits()
+    connect: Annotated[dict[str, str], AfterValidator(_connect)] = Field(
+        default={},
+        description='Where to connect instead, as `curl --connect-to`: `"192.168.1.50:80": "127.0.0.1:8080"`; '
+        '`"*": refuse` forbids every address that is not mapped.',
+    )
+    waivers: list[Waiver] = Field(default=[], description="Accepted failures.")
+
+    @property
+    def workers(self) -> dict[str, ClusterNode]:
+        """The nodes that run jobs, by name."""
+        return {name: node for name, node in self.cluster.nodes.items() if node.role == "worker"}
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """Every image that jobs need, as full references: the probe's, the registries', DinD's; each once."""
+        listed = [f"{registry.host}/{image}" for registry in self.registries.values() for image in registry.images]
+        dind = [] if self.dind == "none" else [self.dind.client_image, self.dind.daemon_image]
+        return tuple(dict.fromkeys([self.probe.image, *listed, *dind]))
+
+    def registry_of(self, image: str) -> Registry:
+        """The registry that a full image reference points to: a listed one, or one known by its host alone."""
+        host = image.split("/", 1)[0]
+        listed = [registry for registry in self.registries.values() if registry.host == host]
+        return listed[0] if listed else Registry(host=host)
+
+
+# ---- reading --------------------------------------------------------------------------------------------------------
+
+Path_ = tuple[str | int, ...]
+
+
+class _Marks:
+    """Line numbers of every key and item of a YAML document, by key path; and its duplicate keys."""
+
+    def __init__(self, root: yaml.Node | None) -> None:
+        self.lines: dict[Path_, int] = {}
+        self.duplicates: list[tuple[Path_, int]] = []
+        if root is not None:
+            self._walk(root, (), 0)
+
+    def _walk(self, node: yaml.Node, path: Path_, depth: int) -> None:
+        self.lines.setdefault(path, node.start_mark.line + 1)
+        if depth > 50:  # noqa: PLR2004 - no inventory is that deep; an alias loop is
+            return
+        if isinstance(node, yaml.MappingNode):
+            seen: set[str] = set()
+            for key, value in node.value:
+                inner = (*path, str(key.value))
+                if str(key.value) in seen:
+                    self.duplicates.append((inner, key.start_mark.line + 1))
+                seen.add(str(key.value))
+                self.lines[inner] = key.start_mark.line + 1
+                self._walk(value, inner, depth + 1)
+        elif isinstance(node, yaml.SequenceNode):
+            for index, value in enumerate(node.value):
+                self._walk(value, (*path, index), depth + 1)
+
+    def line(self, path: Path_) -> int:
+        while path and path not in self.lines:
+            path = path[:-1]
+        return self.lines.get(path, 1)
+
+
+def _spelled(path: Path_) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".") or "the file"
+
+
+def read_yaml(file: Path) -> tuple[Any, _Marks]:
+    """The YAML document of a file with its line numbers; `InventoryError` says what is wrong with the file."""
+    try:
+        text = file.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise InventoryError(file, [f"{file}: can't be read: {error.strerror}"]) from None
+    except UnicodeDecodeError as error:
+        line = file.read_bytes()[: error.start].count(b"\n") + 1
+        raise InventoryError(file, [f"{file}:{line}: found a byte that is not UTF-8, expected UTF-8 text"]) from None
+    try:
+        marks = _Marks(yaml.compose(text, Loader=yaml.SafeLoader))
+        document = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 1
+        raise InventoryError(file, [f"{file}:{line}: not YAML: {error.problem or error.context}"]) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise InventoryError(file, [f"{file}:1: not YAML: {str(error).splitlines()[0]}"]) from None
+    if marks.duplicates:
+        problems = [f"{file}:{line}: {_spelled(path)}: found twice, expected once" for path, line in marks.duplicates]
+        raise InventoryError(file, problems)
+    return document, marks
+
+
+def _known_keys(path: Path_) -> list[str]:
+    """The keys that the model knows at a path, for the nearest one to a misspelt key."""
+    annotation: Any = Inventory
+    for part in path:
+        section = next(_sections(annotation), None)
+        if section is not None and str(part) in section.model_fields:
+            annotation = section.model_fields[str(part)].annotation
+    section = next(_sections(annotation), None)
+    return list(section.model_fields) if section else []
+
+
+def _sections(annotation: Any) -> Iterator[type[BaseModel]]:
+    """The sections inside an annotation such as ``dict[Name, Registry]`` or ``Ssh | Literal['none']``."""
+    if isinstance(annotation, type) and not hasattr(annotation, "__args__") and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in getattr(annotation, "__args__", ()):
+        yield from _sections(argument)
+
+
+_EXPECTED = {
+    "missing": "the key is missing",
+    "string_type": "expected text",
+    "int_type": "expected a whole number",
+    "int_parsing": "expected a whole number",
+    "float_type": "expected a number",
+    "float_parsing": "expected a number",
+    "bool_type": "expected true or false",
+    "bool_parsing": "expected true or false",
+    "list_type": "expected a list",
+    "dict_type": "expected keys with values",
+    "model_type": "expected keys with values",
+    "path_type": "expected a path",
+    "too_short": "expected at least one",
+    "string_too_short": "expected text",
+    "date_from_datetime_parsing": "expected a date, such as 2026-12-31",
+    "date_type": "expected a date, such as 2026-12-31",
+    "greater_than": "expected more than 0",
+}
+
+
+def _problems(file: Path, error: ValidationError, marks: _Marks) -> list[str]:
+    problems: dict[str, None] = {}
+    for detail in error.errors(include_url=False):
+        # Members of a union add their own names to the path; only what stands in the file is told to the operator.
+        path: Path_ = ()
+        for index, part in enumerate(detail["loc"], start=1):
+            absent = detail["type"] in {"missing", "extra_forbidden"} and index == len(detail["loc"])
+            if absent or (*path, part) in marks.lines:
+                path = (*path, part)
+        if detail["type"] == "literal_error" and isinstance(detail["input"], dict):
+            continue  # the other member of "section or none" has its own, more telling errors
+        where = f"{file}:{marks.line(path)}: {_spelled(path)}"
+        if detail["type"] == "extra_forbidden":
+            key = str(path[-1])
+            known_keys = _known_keys(path[:-1])
+            near = difflib.get_close_matches(key, known_keys, n=1)
+            known = ", ".join(known_keys)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; known keys: {known}" if known else ""
+            problems[f"{where}: unknown key{hint}"] = None
+            continue
+        expected = _EXPECTED.get(detail["type"], detail["msg"].removeprefix("Value error, "))
+        found = detail["input"]
+        shown = "" if detail["type"] == "missing" or "found" in expected else f"found {_shown(found)}, "
+        problems[f"{where}: {shown}{expected}"] = None
+    return list(problems)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, dict):
+        return "keys with values" if value else "{}"
+    if isinstance(value, list):
+        return f"a list of {len(value)}" if value else "an empty list"
+    text = repr(value) if not isinstance(value, Secret) else "a secret"
+    return text if len(text) <= 60 else f"{text[:57]}…"  # noqa: PLR2004 - a line's worth
+
+
+def load(file: Path) -> Inventory:
+    """Read and validate an inventory; `InventoryError` holds every problem found."""
+    document, marks = read_yaml(file)
+    if not isinstance(document, Mapping):
+        raise InventoryError(file, [f"{file}:1: found {_shown(document)}, expected keys with values"])
+    try:
+        return Inventory.model_validate(document, context={"folder": file.resolve().parent})
+    except ValidationError as error:
+        raise InventoryError(file, _problems(file, error, marks)) from None

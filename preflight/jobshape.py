@@ -1,0 +1,427 @@
+"""The shape of a job's pod, and the manifests of our own that are built after it.
+
+`JobShape` holds what the values file says about a job's pod, in the spelling of the Kubernetes API. The pods are built
+the way runner 18.3 builds a job's pod (reference §2.2, §3), so what a probe pod meets, a job's pod will meet.
+
+A probe pod differs from a job's in declared ways only, `DIFFERENCES`.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import ROUND_FLOOR, Decimal
+from typing import Any
+from urllib.parse import urlsplit
+
+from preflight.quantities import Amounts, amounts, exactly, total
+
+Json = dict[str, Any]
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+OURS = "gitlab-runner-preflight"
+RUN = "preflight.gitlab-runner/run"
+VANTAGE = "preflight.gitlab-runner/vantage"
+BUILD = "build"  # the container that runs the script, named as in a job's pod
+
+DIFFERENCES = (
+    "a restricted security context (uid 65534, RuntimeDefault seccomp, no capabilities, no privilege), but for DinD",
+    "small requests and limits of its own, inside the namespace's LimitRange",
+    "its own name, labels, deadline and a termination grace period of seconds",
+    "pinned to its node by a required node affinity",
+    "no priority class, and no label that a Service or PodDisruptionBudget selects",
+    "images are pulled with Always, and no helper, init container or volume is there",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What one container asks for and may take at most, in Kubernetes quantities by resource name.
+
+    The runner sets none by default (reference §3), so both are empty when the values are silent.
+    """
+
+    requests: dict[str, str] = field(default_factory=dict)
+    limits: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobShape:
+    """What the values file says about every job's pod; see reference §2.2 for the keys it comes from.
+
+    Attributes:
+        service_account: None means the namespace's ``default``.
+        pull_secrets: names of Secrets, in the values' order.
+        use_service_account_pull_secrets: whether the service account's own pull secrets are used as well.
+        tolerations: in the API's form, as are `affinity`, `dns_config` and `host_aliases`.
+        dns_policy: in the API's spelling (``None``, ``ClusterFirst``, …); None leaves it to the cluster.
+        pull_policy: in the API's spelling, tried in turn by the runner; empty leaves it to the cluster.
+        poll_timeout: seconds that the runner waits for a pod to run.
+        concurrent: jobs at once in one manager; `replicas`: managers.
+    """
+
+    namespace: str
+    image: str
+    helper_image: str
+    service_account: str | None = None
+    pull_secrets: tuple[str, ...] = ()
+    use_service_account_pull_secrets: bool = False
+    node_selector: dict[str, str] = field(default_factory=dict)
+    tolerations: tuple[Json, ...] = ()
+    affinity: Json | None = None
+    dns_policy: str | None = None
+    dns_config: Json | None = None
+    host_aliases: tuple[Json, ...] = ()
+    labels: dict[str, str] = field(default_factory=dict)
+    annotations: dict[str, str] = field(default_factory=dict)
+    runtime_class: str | None = None
+    scheduler: str | None = None
+    priority_class: str | None = None
+    privileged: bool = False
+    build: Resources = field(default_factory=Resources)
+    helper: Resources = field(default_factory=Resources)
+    service: Resources = field(default_factory=Resources)
+    pull_policy: tuple[str, ...] = ()
+    poll_timeout: int = 180
+    concurrent: int = 10
+    replicas: int = 1
+
+
+# --- what our own containers ask for: enough to run a shell script, little enough for a full node -------------------
+
+_SCRIPT = Resources(requests={"cpu": "10m", "memory": "32Mi"}, limits={"cpu": "500m", "memory": "128Mi"})
+_PULLED = Resources(requests={"cpu": "5m", "memory": "8Mi"}, limits={"cpu": "100m", "memory": "64Mi"})
+_CLIENT = Resources(requests={"cpu": "10m", "memory": "32Mi"}, limits={"cpu": "500m", "memory": "256Mi"})
+_DAEMON = Resources(requests={"cpu": "100m", "memory": "128Mi"}, limits={"cpu": "1", "memory": "1Gi"})
+
+NOBODY = 65534
+_RESTRICTED_POD: Json = {
+    "runAsNonRoot": True,
+    "runAsUser": NOBODY,
+    "runAsGroup": NOBODY,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+_RESTRICTED_CONTAINER: Json = {
+    "allowPrivilegeEscalation": False,
+    "privileged": False,
+    "capabilities": {"drop": ["ALL"]},
+}
+_SLACK = 15  # seconds that the Job outlives its pod's deadline: its own deadline deletes the pod, and the log with it
+_GRACE = 1  # seconds: a shell as process 1 ignores SIGTERM, and nothing of ours needs an orderly end
+
+
+def probe_job(
+    shape: JobShape,
+    *,
+    node: str,
+    run_id: str,
+    image: str,
+    script: str,
+    deadline: int,
+    ttl: int,
+    other_images: Sequence[str] = (),
+    limit_ranges: Sequence[Json] = (),
+    pod_selectors_to_avoid: Sequence[Mapping[str, str]] = (),
+) -> Json:
+    """The Job whose one pod, on one node, runs a script and pulls every image with the job's own pull secrets.
+
+    Args:
+        shape: what the values say about a job's pod.
+        node: where it is pinned to.
+        run_id: of this run, in a label and in the name.
+        image: runs the script, in the container ``build``.
+        script: for ``sh -c``.
+        deadline: seconds after which Kubernetes itself ends the pod, and soon after it the Job.
+        ttl: seconds after its end at which Kubernetes itself removes the Job.
+        other_images: pulled, each in a container of its own that runs ``true``.
+        limit_ranges: the namespace's LimitRange objects.
+        pod_selectors_to_avoid: label selectors of Services and PodDisruptionBudgets.
+    """
+    containers = [_container(BUILD, image, ["sh", "-c", script], _SCRIPT)]
+    containers += [
+        _container(f"image-{number}", other, ["true"], _PULLED)
+        for number, other in enumerate(dict.fromkeys(other_images), start=1)
+        if other != image
+    ]
+    for container in containers:
+        container["securityContext"] = copy.deepcopy(_RESTRICTED_CONTAINER)
+    _fit(containers, limit_ranges)
+    spec = _pod_spec(shape, node, containers, deadline)
+    spec["securityContext"] = copy.deepcopy(_RESTRICTED_POD)
+    return _job(shape, spec, run_id, "pod", node, deadline, ttl, pod_selectors_to_avoid)
+
+
+def dind_job(  # noqa: PLR0913 - a manifest has that many parts
+    shape: JobShape,
+    *,
+    node: str,
+    run_id: str,
+    client_image: str,
+    daemon_image: str,
+    daemon_args: Sequence[str],
+    docker_host: str,
+    script: str,
+    deadline: int,
+    ttl: int,
+    limit_ranges: Sequence[Json] = (),
+    pod_selectors_to_avoid: Sequence[Mapping[str, str]] = (),
+) -> Json:
+    """The Job whose one pod runs a Docker daemon as a CI service and a script beside it, privileged as the values say.
+
+    The daemon answers to the host name in `docker_host`, by a host alias to 127.0.0.1, as the runner arranges it. Port
+    2376 means TLS with certificates in a shared volume, as GitLab documents it; any other port means none.
+    """
+    alias = urlsplit(docker_host).hostname or ""
+    tls = urlsplit(docker_host).port == _TLS_PORT
+    environment = [{"name": "DOCKER_HOST", "value": docker_host}]
+    environment.append({"name": "DOCKER_TLS_CERTDIR", "value": "/certs" if tls else ""})
+    client = _container(BUILD, client_image, ["sh", "-c", script], _CLIENT)
+    checks = {"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/certs/client"} if tls else {}
+    client["env"] = [*environment, *({"name": name, "value": value} for name, value in checks.items())]
+    daemon = _container(alias if _LABEL.fullmatch(alias) else "svc-0", daemon_image, [], _DAEMON)
+    daemon["args"] = list(daemon_args)
+    daemon["env"] = list(environment)
+    for container in (client, daemon):
+        container["securityContext"] = _as_values_say(shape)
+        if tls:
+            container["volumeMounts"] = [{"name": "certs", "mountPath": "/certs/client"}]
+    # The daemon first: the kubelet pulls and starts in this order, and the script measures how long the daemon takes.
+    _fit([daemon, client], limit_ranges)
+    spec = _pod_spec(shape, node, [daemon, client], deadline)
+    if tls:
+        spec["volumes"] = [{"name": "certs", "emptyDir": {"medium": "Memory"}}]
+    names = [name for name in (alias, daemon_image.rpartition(":")[0].replace("/", "-")) if _HOST_NAME.fullmatch(name)]
+    if names:
+        spec["hostAliases"] = [{"ip": "127.0.0.1", "hostnames": names}, *spec.get("hostAliases", ())]
+    return _job(shape, spec, run_id, "dind", node, deadline, ttl, pod_selectors_to_avoid)
+
+
+def job_pod(shape: JobShape, *, services: Sequence[str] = (), name: str = "preflight-dry-run") -> Json:
+    """A job's pod in its real size and privilege, as the runner would ask for it: for a server-side dry run only."""
+    policy = {"imagePullPolicy": shape.pull_policy[0]} if shape.pull_policy else {}
+    images = [(BUILD, shape.image, shape.build), ("helper", shape.helper_image, shape.helper)]
+    images += [(f"svc-{number}", image, shape.service) for number, image in enumerate(services)]
+    containers = []
+    for container_name, image, resources in images:
+        container: Json = {"name": container_name, "image": image, "securityContext": _as_values_say(shape), **policy}
+        if resources.requests or resources.limits:
+            container["resources"] = {"requests": dict(resources.requests), "limits": dict(resources.limits)}
+        containers.append(container)
+    spec = _pod_spec(shape, None, containers, _LONGEST_JOB)
+    del spec["terminationGracePeriodSeconds"]
+    spec["initContainers"] = [{**containers[1], "name": "init-permissions"}]
+    if shape.priority_class:
+        spec["priorityClassName"] = shape.priority_class
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "namespace": shape.namespace,
+            "labels": _valid_labels(shape.labels),
+            "annotations": dict(shape.annotations),
+        },
+        "spec": spec,
+    }
+
+
+def job_pod_requests(shape: JobShape, services: int, *, limit_ranges: Sequence[Json] = ()) -> Amounts:
+    """What one job's pod asks the scheduler for, in all: build, helper and services, and one pod.
+
+    A container that states a limit and no request asks for the limit, as Kubernetes has it; the namespace's LimitRange
+    gives defaults to one that states neither.
+    """
+    containers = [shape.build, shape.helper, *[shape.service] * services]
+    return total([*(effective(each, limit_ranges)[0] for each in containers), {"pods": Decimal(1)}])
+
+
+def job_pod_limits(shape: JobShape, services: int, *, limit_ranges: Sequence[Json] = ()) -> Amounts:
+    """What one job's pod may take at most, in all, as a quota on limits counts it."""
+    containers = [shape.build, shape.helper, *[shape.service] * services]
+    return total(effective(each, limit_ranges)[1] for each in containers)
+
+
+def effective(resources: Resources, limit_ranges: Sequence[Json]) -> tuple[Amounts, Amounts]:
+    """A container's requests and limits after Kubernetes' and the LimitRanges' defaults."""
+    requests, limits = amounts(resources.requests), amounts(resources.limits)
+    for limit in _limits(limit_ranges, "Container"):
+        for name, amount in amounts(limit.get("default")).items():
+            if name not in limits:
+                limits[name] = amount
+                if name not in requests:
+                    requests[name] = amounts(limit.get("defaultRequest")).get(name, amount)
+        for name, amount in amounts(limit.get("defaultRequest")).items():
+            requests.setdefault(name, min(amount, limits.get(name, amount)))
+    for name, amount in limits.items():
+        requests.setdefault(name, amount)
+    return requests, limits
+
+
+# --- the parts ------------------------------------------------------------------------------------------------------
+
+_TLS_PORT = 2376
+_LONGEST_JOB = 3601  # seconds: GitLab's default job timeout, and the second that the runner adds
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_HOST_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+
+
+def _container(name: str, image: str, command: list[str], resources: Resources) -> Json:
+    container: Json = {
+        "name": name,
+        "image": image,
+        "imagePullPolicy": "Always",
+        "resources": {"requests": dict(resources.requests), "limits": dict(resources.limits)},
+    }
+    if command:
+        container["command"] = command
+    return container
+
+
+def _as_values_say(shape: JobShape) -> Json:
+    """The runner's own security context: it drops NET_RAW always, and privilege is the values' affair."""
+    return {"privileged": shape.privileged, "capabilities": {"drop": ["NET_RAW"]}}
+
+
+def _pod_spec(shape: JobShape, node: str | None, containers: list[Json], deadline: int) -> Json:
+    spec: Json = {
+        "restartPolicy": "Never",
+        # As in a job's pod; it also puts both under the same quotas, which tell Terminating pods by it.
+        "activeDeadlineSeconds": deadline,
+        "terminationGracePeriodSeconds": _GRACE,
+        "containers": containers,
+    }
+    optional = {
+        "serviceAccountName": shape.service_account,
+        "nodeSelector": dict(shape.node_selector),
+        "tolerations": [dict(each) for each in shape.tolerations],
+        "affinity": pinned(shape.affinity, node) if node else copy.deepcopy(shape.affinity),
+        "dnsPolicy": shape.dns_policy,
+        "dnsConfig": copy.deepcopy(shape.dns_config),
+        "hostAliases": [dict(each) for each in shape.host_aliases],
+        "imagePullSecrets": [{"name": name} for name in shape.pull_secrets],
+        "runtimeClassName": shape.runtime_class,
+        "schedulerName": shape.scheduler,
+    }
+    return spec | {key: value for key, value in optional.items() if value}
+
+
+def pinned(affinity: Json | None, node: str) -> Json:
+    """The affinity with one more demand: this node, as the DaemonSet controller states it.
+
+    Node selector terms are ORed, so the demand goes into every one. An empty term selects nothing, and would select the
+    node if the demand were added to it; so it is dropped, unless that would leave no term at all.
+    """
+    affinity = copy.deepcopy(affinity or {})
+    demand = {"key": "metadata.name", "operator": "In", "values": [node]}
+    required = affinity.setdefault("nodeAffinity", {}).setdefault("requiredDuringSchedulingIgnoredDuringExecution", {})
+    terms = required.get("nodeSelectorTerms") or []
+    telling = [term for term in terms if term.get("matchExpressions") or term.get("matchFields")]
+    if terms and not telling:
+        return affinity
+    required["nodeSelectorTerms"] = [
+        {**term, "matchFields": [*(term.get("matchFields") or []), demand]} for term in telling or [{}]
+    ]
+    return affinity
+
+
+def _job(
+    shape: JobShape,
+    spec: Json,
+    run_id: str,
+    vantage: str,
+    node: str,
+    deadline: int,
+    ttl: int,
+    avoid: Sequence[Mapping[str, str]],
+) -> Json:
+    ours = {MANAGED_BY: OURS, RUN: run_id, VANTAGE: vantage}
+    labels = _valid_labels(shape.labels) | ours
+    for selector in avoid:
+        if selector and selector.items() <= labels.items():
+            for key in selector.keys() - ours.keys():
+                labels.pop(key, None)
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": job_name(run_id, vantage, node), "namespace": shape.namespace, "labels": ours},
+        "spec": {
+            "backoffLimit": 0,
+            "activeDeadlineSeconds": deadline + _SLACK,
+            "ttlSecondsAfterFinished": ttl,
+            "template": {"metadata": {"labels": labels, "annotations": dict(shape.annotations)}, "spec": spec},
+        },
+    }
+
+
+def job_name(run_id: str, vantage: str, node: str) -> str:
+    """A Job's name that a person recognises and that no two nodes share, short enough for its pods' names."""
+    slug = re.sub(r"[^a-z0-9]+", "-", node.lower())[:20].strip("-")
+    return f"preflight-{run_id}-{vantage}-{slug}-{zlib.crc32(node.encode()) & 0xFFFFFF:06x}"
+
+
+def _valid_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    """Labels without those that only a real job's variables would make valid."""
+    return {key: value for key, value in labels.items() if _LABEL_VALUE.fullmatch(value)}
+
+
+def _limits(limit_ranges: Sequence[Json], kind: str) -> list[Json]:
+    return [
+        limit
+        for each in limit_ranges
+        for limit in each.get("spec", {}).get("limits") or ()
+        if limit.get("type") == kind
+    ]
+
+
+def _fit(containers: Sequence[Json], limit_ranges: Sequence[Json]) -> None:
+    """Bring the containers' own requests and limits inside the namespace's LimitRanges."""
+    for container in containers:
+        requests, limits = (amounts(container["resources"][kind]) for kind in ("requests", "limits"))
+        for limit in _limits(limit_ranges, "Container"):
+            most, least = amounts(limit.get("max")), amounts(limit.get("min"))
+            ratio = amounts(limit.get("maxLimitRequestRatio"))
+            for name in limits:
+                limits[name] = min(limits[name], most.get(name, limits[name]))
+                requests[name] = max(min(requests[name], limits[name]), least.get(name, Decimal(0)))
+                limits[name] = max(limits[name], requests[name])
+                if name in ratio and limits[name] > requests[name] * ratio[name]:
+                    requests[name] = limits[name] / ratio[name]
+        _state(container, requests, limits)
+    for limit in _limits(limit_ranges, "Pod"):
+        _fit_together(containers, amounts(limit.get("max")), amounts(limit.get("min")))
+
+
+def _fit_together(containers: Sequence[Json], most: Amounts, least: Amounts) -> None:
+    """Bring the containers' sums inside a LimitRange's bounds on pods."""
+    parts = [tuple(amounts(each["resources"][kind]) for kind in ("requests", "limits")) for each in containers]
+    for name in ("cpu", "memory"):
+        share = most.get(name, Decimal("Infinity")) / len(containers)
+        if sum(limits[name] for _, limits in parts) > most.get(name, Decimal("Infinity")):
+            for requests, limits in parts:
+                limits[name] = min(limits[name], share)
+                requests[name] = min(requests[name], limits[name])
+        short = least.get(name, Decimal(0)) - sum(requests[name] for requests, _ in parts)
+        if short > 0:
+            requests, limits = parts[0]
+            requests[name] += short
+            limits[name] = max(limits[name], requests[name])
+    for container, (requests, limits) in zip(containers, parts, strict=True):
+        _state(container, requests, limits)
+
+
+def _state(container: Json, requests: Amounts, limits: Amounts) -> None:
+    """Write the amounts into the container, each in the words it had if it has not changed."""
+    fine = {"cpu": Decimal("0.001")}
+    for kind, found in (("requests", requests), ("limits", limits)):
+        before = container["resources"][kind]
+        known = amounts(before)
+        container["resources"][kind] = {
+            name: before[name]
+            if known.get(name) == amount
+            else exactly(amount.quantize(fine.get(name, Decimal(1)), ROUND_FLOOR))
+            for name, amount in found.items()
+        }

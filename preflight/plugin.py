@@ -1,0 +1,433 @@
+"""The pytest plugin: it plugs the guide (checks/) into the environment that the inventory describes.
+
+Hooks only; each delegates. State lives in ``config.stash``. Checks are the tests under the ``checks`` folder beside the
+conftest that loads this plugin: everything here leaves other tests alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import secrets
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_metadata.plugin import metadata_key
+
+from preflight import diagnosis, guide, reports, verdicts
+from preflight.connect import Routes
+from preflight.evidence import Blocked, Fact, NotApplicable, Unmeasured, clean
+from preflight.inventory import Inventory, InventoryError, load
+from preflight.survey import CATALOGUE, SURVEY, TARGETS, Effect, Run, Survey, spoken_for_by
+from preflight.verdicts import Outcome, Verdict
+
+INVENTORY = pytest.StashKey[Inventory]()
+OUTCOMES = pytest.StashKey[list[Outcome]]()
+STATUS = pytest.StashKey[int]()
+CLEANING = pytest.StashKey[list[str]]()
+PARAGRAPHS = pytest.StashKey[dict[str, guide.Paragraph]]()
+
+_HOW = """\
+Say which environment to check:
+  pytest checks/ --inventory prod.yaml   a real one; inventory.yaml is the example to copy
+  pytest checks/ --lab                   the guide's environment in miniature, on this machine"""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of a run."""
+    group = parser.getgroup("preflight", "preflight of GitLab Runner on Kubernetes")
+    group.addoption("--inventory", metavar="FILE", help="the environment to check (see inventory.yaml)")
+    group.addoption("--report-dir", metavar="DIR", help="where the reports go (default: reports/ beside conftest.py)")
+    group.addoption(
+        "--effect",
+        choices=[str(effect) for effect in Effect],
+        default=str(Effect.PRIVILEGED),
+        help="the most that a check may do to the world (default: %(default)s)",
+    )
+    group.addoption("--all-nodes", action="store_true", help="probe every eligible node, however many there are")
+    group.addoption(
+        "--workers", type=int, default=16, metavar="N", help="measurements at the same time (default: %(default)s)"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers, read the inventory and switch the reports on; nothing is contacted.
+
+    Runs before pytest's own report writers look at their options, since a conftest's plugins are the last to register.
+    """
+    for module, title in guide.MODULES.items():
+        config.addinivalue_line("markers", f"{guide.marker(module)}: guide {title}")
+    config.addinivalue_line("markers", "advice: a failure is told, but blocks no rollout")
+    config.stash[OUTCOMES] = []
+    config.stash[CLEANING] = []
+    config.stash[PARAGRAPHS] = {}
+    read_inventory(config)
+
+
+def read_inventory(config: pytest.Config) -> None:
+    """Load the inventory that the command line names; a `pytest.UsageError` lists every problem."""
+    named = config.getoption("inventory")
+    if not named:
+        return
+    from preflight.probes import kubernetes  # noqa: PLC0415 - only a run with an inventory needs it
+    from preflight.values import load as load_values  # noqa: PLC0415
+
+    try:
+        inventory = load(Path(named))
+        load_values(
+            inventory.runner.values,
+            inventory.runner.set,
+            release=inventory.runner.release,
+            namespace=inventory.runner.namespace,
+        )
+        kubernetes.check_kubeconfig(inventory.cluster.kubeconfig, inventory.cluster.context)
+    except (InventoryError, kubernetes.KubeconfigError) as error:
+        raise pytest.UsageError(str(error)) from None
+    config.stash[INVENTORY] = inventory
+    # What pytest-metadata collects by default includes CI's variables, some of which carry tokens.
+    config.stash[metadata_key] = reports.environment(inventory, config)
+    reports.switch_on(config, _report_folder(config))
+
+
+def _report_folder(config: pytest.Config) -> Path:
+    chosen = config.getoption("report_dir")
+    return Path(chosen).resolve() if chosen else _project(config) / "reports"
+
+
+def _project(config: pytest.Config) -> Path:
+    """The folder of the conftest that loads this plugin: rootdir moves with a pytest.ini beside the inventory."""
+    for plugin in config.pluginmanager.get_plugins():
+        file = getattr(plugin, "__file__", None)
+        if file and Path(file).name == "conftest.py" and "preflight.plugin" in getattr(plugin, "pytest_plugins", ()):
+            return Path(file).resolve().parent
+    return config.rootpath
+
+
+def _is_check(item: pytest.Item | pytest.Metafunc, config: pytest.Config) -> bool:
+    path = Path(str(item.path)) if isinstance(item, pytest.Item) else Path(str(item.definition.path))
+    return _project(config) / "checks" in path.parents
+
+
+# ---- collection -----------------------------------------------------------------------------------------------------
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Make one test of each target that the facts of a check are measured for."""
+    inventory = metafunc.config.stash.get(INVENTORY, None)
+    for kind, targets in TARGETS.items():
+        if kind in metafunc.fixturenames and _is_check(metafunc, metafunc.config):
+            metafunc.parametrize(kind, targets(inventory) if inventory else [])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark each check with its section, bring them into the guide's order; refuse to run without an environment."""
+    checks = [item for item in items if _is_check(item, config)]
+    if not checks:
+        return
+    if INVENTORY not in config.stash and not config.option.collectonly:
+        raise pytest.UsageError(_HOW)
+    for item in checks:
+        item.add_marker(guide.marker(item.path.stem))
+        document = getattr(getattr(item, "function", None), "__doc__", None) or ""
+        try:
+            config.stash[PARAGRAPHS][item.nodeid] = guide.paragraph(document)
+        except ValueError as error:
+            msg = f"{item.location[0]}:{(item.location[1] or 0) + 1}: {item.name}: {error}"
+            raise pytest.UsageError(msg) from None
+    order = {module: place for place, module in enumerate(guide.MODULES)}
+    places = {id(item): place for place, item in enumerate(items)}
+    items.sort(
+        key=lambda item: (
+            (order.get(item.path.stem, len(order)), places[id(item)]) if item in checks else (-1, places[id(item)])
+        )
+    )
+    _waive(config, checks)
+
+
+def _waive(config: pytest.Config, checks: Iterable[pytest.Item]) -> None:
+    inventory = config.stash.get(INVENTORY, None)
+    if inventory is None or not inventory.waivers:
+        return
+    listed = list(checks)
+    names = {_check_name(item) for item in listed}
+    for waiver in inventory.waivers:
+        for item in listed:
+            if _check_name(item) == waiver.check and waiver.target in {None, _target(item)}:
+                if waiver.until < datetime.datetime.now(tz=datetime.UTC).date():
+                    continue  # past its date, the failure counts
+                item.add_marker(
+                    pytest.mark.xfail(
+                        raises=AssertionError, strict=True, reason=f"waived until {waiver.until}: {waiver.reason}"
+                    )
+                )
+    known = {name for item in listed for name in [_check_name(item)]}
+    if not config.getoption("keyword") and not config.getoption("markexpr"):
+        for waiver in inventory.waivers:
+            if waiver.check not in known | names:
+                config.stash[CLEANING].append(f"waiver for {waiver.check!r}: no selected check has this id")
+
+
+def _check_name(item: pytest.Item) -> str:
+    return getattr(item, "originalname", None) or item.name
+
+
+def _target(item: pytest.Item) -> str:
+    callspec = getattr(item, "callspec", None)
+    return str(callspec.id) if callspec else ""
+
+
+def _chosen(item: pytest.Item) -> dict[str, str]:
+    callspec = getattr(item, "callspec", None)
+    return {kind: value for kind, value in (callspec.params if callspec else {}).items() if kind in TARGETS}
+
+
+def _facts(item: pytest.Item) -> list[str]:
+    """The facts that a check takes itself."""
+    names = getattr(item, "fixturenames", ())
+    own = getattr(getattr(item, "_fixtureinfo", None), "argnames", names)
+    return [name for name in own if name in CATALOGUE]
+
+
+def _too_strong(item: pytest.Item, config: pytest.Config) -> Effect | None:
+    ceiling = Effect(config.getoption("effect"))
+    strongest = max([Effect.STATIC, *(CATALOGUE[name].effect for name in _facts(item))], key=lambda one: one.rank)
+    return strongest if strongest.rank > ceiling.rank else None
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Begin to measure what the selected checks need, and nothing else."""
+    config = session.config
+    inventory = config.stash.get(INVENTORY, None)
+    checks = [item for item in session.items if _is_check(item, config)]
+    if inventory is None or not checks or config.option.collectonly:
+        return
+    allowed = [item for item in checks if _too_strong(item, config) is None]
+    mapping = {source: target for source, target in inventory.connect.items() if source != "*"}
+    run = Run(
+        inventory=inventory,
+        routes=Routes(mapping, only_mapped="*" in inventory.connect),
+        id=secrets.token_hex(4),
+        all_nodes=config.getoption("all_nodes"),
+    )
+    at_once = {"pods": inventory.limits.probe_pods_at_once}
+    survey = Survey(run, workers=max(1, config.getoption("workers")), at_once=at_once)
+    config.stash[SURVEY] = survey
+    for item in allowed:
+        for name in _facts(item):
+            if all(kind in _chosen(item) for kind in CATALOGUE[name].targets):
+                survey.begin(name, _chosen(item))
+    _take_sigterm_as_interrupt()
+    survey.start()
+
+
+def _take_sigterm_as_interrupt() -> None:
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+
+
+# ---- running --------------------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a check that would do more to the world than allowed."""
+    if INVENTORY in item.config.stash and _is_check(item, item.config):
+        effect = _too_strong(item, item.config)
+        if effect is not None:
+            pytest.skip(f"needs effects up to {effect}; this run allows {item.config.getoption('effect')}")
+
+
+@pytest.fixture
+def inventory(request: pytest.FixtureRequest) -> Inventory:
+    """The environment as the inventory describes it."""
+    return request.config.stash[INVENTORY]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Give each check its verdict and its diagnosis, once."""
+    report = yield
+    paragraph = item.config.stash[PARAGRAPHS].get(item.nodeid)
+    if paragraph is None or INVENTORY not in item.config.stash:
+        return report
+    outcome = _judge(item, call, report, paragraph)
+    if outcome is None:
+        return report
+    report.outcome_of_check = outcome  # type: ignore[attr-defined]
+    if outcome.diagnosis is not None:
+        reports.attach(report, outcome)
+    report.user_properties = item.user_properties = [*item.user_properties, *reports.properties(outcome)]
+    item.config.stash[OUTCOMES].append(outcome)
+    return report
+
+
+def _judge(
+    item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport, paragraph: guide.Paragraph
+) -> Outcome | None:
+    """The outcome of a check, or None while a later phase decides."""
+    if report.when == "teardown" and report.outcome == "passed":
+        return None
+    if report.when == "setup" and report.outcome == "passed":
+        return None
+    facts = [value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Fact)]
+    outcome = Outcome(
+        check=_check_name(item),
+        number=paragraph.number,
+        title=paragraph.title,
+        target=_target(item),
+        verdict=Verdict.PASS,
+        facts=tuple(_facts(item)),
+        took=max([fact.evidence.took for fact in facts], default=0.0),
+    )
+    error = call.excinfo.value if call.excinfo else None
+    if report.outcome == "passed":
+        return replace(outcome, verdict=Verdict.PASS)
+    if isinstance(error, Blocked):
+        return _blocked(item, report, outcome, error)
+    if isinstance(error, NotApplicable):
+        reports.as_skipped(report, item, f"not applicable: {clean(str(error))}")
+        return replace(outcome, verdict=Verdict.NOT_APPLICABLE, reason=clean(str(error)))
+    if isinstance(error, Unmeasured):
+        found = diagnosis.of_unknown(paragraph, error)
+        return replace(outcome, verdict=Verdict.UNKNOWN, reason=error.reason, diagnosis=found)
+    if report.when == "call" and isinstance(error, AssertionError):
+        found = diagnosis.of_failure(paragraph, facts, str(error))
+        if hasattr(report, "wasxfail"):
+            return replace(outcome, verdict=Verdict.WAIVED, reason=report.wasxfail, diagnosis=found)
+        if item.get_closest_marker("advice") is not None:
+            report.outcome = "skipped"
+            report.wasxfail = f"advice: {found.headline}"
+            return replace(outcome, verdict=Verdict.ADVICE, reason=found.headline, diagnosis=found)
+        return replace(outcome, verdict=Verdict.FAIL, diagnosis=found)
+    if report.outcome == "skipped":
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        return replace(outcome, verdict=Verdict.NOT_APPLICABLE, reason=clean(reason.removeprefix("Skipped: ")))
+    if report.when == "call" and error is None:  # a strict xfail that passed
+        reason = "the waiver is no longer needed: the check passes; remove it from the inventory"
+        found = replace(diagnosis.of_failure(paragraph, facts, reason), remedy="remove the waiver from the inventory")
+        return replace(outcome, verdict=Verdict.FAIL, diagnosis=found)
+    crash = Unmeasured(f"the check itself stumbled: {type(error).__name__}: {error}")
+    return replace(
+        outcome, verdict=Verdict.UNKNOWN, reason=crash.reason, diagnosis=diagnosis.of_unknown(paragraph, crash)
+    )
+
+
+def _blocked(item: pytest.Item, report: pytest.TestReport, outcome: Outcome, error: Blocked) -> Outcome:
+    """Name the selected checks that report what stands in the way, or the fact itself if none does."""
+    speakers = spoken_for_by(error.fact)
+    reporting = [
+        other
+        for other in item.session.items
+        if speakers & set(_facts(other))
+        and all(_chosen(other).get(kind) == value for kind, value in error.targets.items())
+    ]
+    names = tuple(dict.fromkeys(other.name for other in reporting))
+    if reporting:
+        paragraph = item.config.stash[PARAGRAPHS][reporting[0].nodeid]
+        by = f"{paragraph.number} {paragraph.title}"
+    else:
+        by = f"{CATALOGUE[error.fact].title} (no selected check reports it)"
+    target = "".join(f" [{value}]" for value in error.targets.values())
+    reason = f"blocked by {by}{target}: {error.reason}"
+    met = f"; {error.witness} meets the same" if error.witness else ""
+    reports.as_skipped(report, item, reason + met)
+    return replace(outcome, verdict=Verdict.BLOCKED, reason=reason, blocked_by=names, witness=error.witness)
+
+
+# ---- the end --------------------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None]:
+    """Set the exit status, let everyone write reports, and only then clean up."""
+    config = session.config
+    judged = config.stash.get(OUTCOMES, [])
+    if INVENTORY in config.stash and judged and exitstatus in {0, 1}:
+        session.exitstatus = verdicts.exit_status(judged)
+    config.stash[STATUS] = int(session.exitstatus)
+    try:
+        if INVENTORY in config.stash and SURVEY in config.stash:
+            reports.write_json(config, _report_folder(config), judged, int(session.exitstatus))
+        yield
+    finally:
+        survey = config.stash.get(SURVEY, None)
+        if survey is not None:
+            patience = 0.0 if int(exitstatus) == 0 else min(10.0, survey.run.inventory.deadlines.clean)
+            problems: list[str] = []
+            with _interrupts(survey.run.stopping.set):
+                problems = survey.close(patience=patience)
+            for problem in problems:
+                config.get_terminal_writer().line(f"preflight: {problem}", yellow=True)
+
+
+@contextlib.contextmanager
+def _interrupts(action: Callable[[], None]) -> Generator[None]:
+    """While cleaning, a further Ctrl-C only hurries: it never leaves things behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, lambda *_: action())
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Print advice, waivers and the verdict in one line."""
+    judged = config.stash.get(OUTCOMES, [])
+    if INVENTORY not in config.stash or not judged:
+        return
+    notes = config.stash[CLEANING]
+    reports.summarise(terminalreporter, judged, notes=notes)
+    status = config.stash[STATUS]
+    line = verdicts.sentence(judged, status=status, effect=config.getoption("effect"))
+    terminalreporter.write_sep("=", "verdict", bold=True)
+    terminalreporter.write_line(line, bold=True, green=status == 0, red=status == 1, yellow=status not in {0, 1})
+    terminalreporter.write_line(f"reports: {_report_folder(config)}")
+
+
+# ---- pytest-html ----------------------------------------------------------------------------------------------------
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_html_report_title(report: Any) -> None:
+    """Name the page."""
+    report.title = "Preflight of GitLab Runner on Kubernetes"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_html_results_summary(prefix: list[str], session: pytest.Session) -> None:
+    """Put the verdict at the top of the page."""
+    judged = session.config.stash.get(OUTCOMES, [])
+    status = session.config.stash.get(STATUS, int(session.exitstatus))
+    if INVENTORY in session.config.stash:
+        prefix.extend(reports.banner(judged, status=status, effect=session.config.getoption("effect")))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_html_results_table_header(cells: list[str]) -> None:
+    """Add columns for section, verdict and where."""
+    reports.header(cells)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_html_results_table_row(report: pytest.TestReport, cells: list[str]) -> None:
+    """Fill the columns."""
+    reports.row(cells, getattr(report, "outcome_of_check", None))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_html_results_table_html(report: pytest.TestReport, data: list[str]) -> None:
+    """Show a skip's reason as a sentence."""
+    outcome = getattr(report, "outcome_of_check", None)
+    if outcome is not None and outcome.diagnosis is None and outcome.reason:
+        data[:] = [reports.escaped(report.longrepr)]

@@ -1,0 +1,569 @@
+"""What the Kubernetes API says about the cluster: one request for each kind of object, however many checks read it.
+
+Each fact has a pure ``read_…`` from the API's raw JSON and a thin function that asks. Only `api_server` takes the API's
+failure for a finding; to all others it is a reason why they could not look (`Unmeasured`).
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlsplit
+
+from preflight.evidence import Evidence, Fact
+from preflight.faults import ApiFault, ClusterFault, PodFault
+from preflight.jobshape import MANAGED_BY, OURS
+from preflight.probes.kubernetes import Api, ApiError, at, kubectl, unmeasured
+from preflight.quantities import Amounts, amounts, exactly, largest, total
+
+Json = dict[str, Any]
+
+_NOT_FOUND, _UNAVAILABLE = 404, 503
+_ROLE = "node-role.kubernetes.io/"
+_PRESSURES = ("MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable")
+JOB_POD = "job.runner.gitlab.com/pod"  # the label that the runner gives to every job's pod (reference §3)
+
+
+# --- the API server -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiServer(Fact):
+    """Whether the API server answers, at the address that the inventory names, and calls itself ready.
+
+    Attributes:
+        server: its URL in the kubeconfig.
+        version: such as ``v1.28.15``.
+        unhealthy: the readiness checks that fail.
+    """
+
+    server: str
+    version: str = ""
+    unhealthy: tuple[str, ...] = ()
+
+
+def api_server(api: Api, *, expected_url: str) -> ApiServer:
+    """Ask for the version and the readiness.
+
+    Raises:
+        Unmeasured: a right is missing, or the kubeconfig can't be used.
+    """
+    began = time.monotonic()
+    try:
+        version = api.get("/version")
+        ready = _readiness(api)
+    except ApiError as error:
+        if error.fault in {ApiFault.FORBIDDEN, ApiFault.CONTEXT}:
+            raise unmeasured(error) from error
+        return ApiServer(
+            target=api.server, server=api.server, fault=error.fault, cause=error.message, evidence=error.evidence
+        )
+    return read_api_server(version, ready, server=api.server, expected_url=expected_url, took=time.monotonic() - began)
+
+
+def _readiness(api: Api) -> str:
+    try:
+        return api.text("/readyz", verbose="")
+    except ApiError as error:
+        # A server that is not ready says so with status 500, and which of its checks fail.
+        if error.status and "[-]" in error.message:
+            return error.message
+        raise
+
+
+def read_api_server(version: Json, ready: str, *, server: str, expected_url: str, took: float = 0.0) -> ApiServer:
+    """The fact from ``/version`` and ``/readyz?verbose``."""
+    unhealthy = tuple(re.findall(r"^\[-\](\S+)", ready, re.MULTILINE))
+    fault: ClusterFault | None = None
+    cause = ""
+    if _address(server) != _address(expected_url):
+        fault, cause = (
+            ClusterFault.WRONG_ADDRESS,
+            f"the kubeconfig speaks to {server}, the inventory says {expected_url}",
+        )
+    if unhealthy:
+        fault, cause = ClusterFault.API_UNHEALTHY, f"{server} is not ready: {', '.join(unhealthy)} failed"
+    number = str(version.get("gitVersion", ""))
+    observed = f"{number}\n" + "\n".join(line for line in ready.splitlines() if not line.startswith("[+]"))
+    return ApiServer(
+        target=server,
+        server=server,
+        version=number,
+        unhealthy=unhealthy,
+        fault=fault,
+        cause=cause,
+        evidence=Evidence(where="here", command="kubectl get --raw '/readyz?verbose'", observed=observed, took=took),
+    )
+
+
+def _address(url: str) -> tuple[str, str, int]:
+    parts = urlsplit(url if "//" in url else f"https://{url}")
+    return parts.scheme, (parts.hostname or "").lower(), parts.port or (80 if parts.scheme == "http" else 443)
+
+
+# --- nodes ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One node as the API lists it.
+
+    Attributes:
+        address: its InternalIP.
+        ready_reason: the kubelet's (or the node controller's) words if it is not ready.
+        pressures: such as ``DiskPressure``.
+        taints: in the API's form.
+        version: the kubelet's.
+        runtime: such as ``containerd://1.6.20``.
+        allocatable: Kubernetes quantities by resource name.
+        images: names that the kubelet lists; at most 50 images by default, and brought up to date with delay.
+    """
+
+    name: str
+    address: str = ""
+    roles: frozenset[str] = frozenset()
+    ready: bool = False
+    ready_reason: str = ""
+    pressures: tuple[str, ...] = ()
+    cordoned: bool = False
+    taints: tuple[Json, ...] = ()
+    labels: dict[str, str] = field(default_factory=dict)
+    version: str = ""
+    runtime: str = ""
+    os: str = ""
+    arch: str = ""
+    kernel: str = ""
+    os_image: str = ""
+    allocatable: dict[str, str] = field(default_factory=dict)
+    images: frozenset[str] = field(default_factory=frozenset, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nodes(Fact):
+    """All nodes of the cluster."""
+
+    nodes: tuple[Node, ...] = ()
+
+    def named(self, name: str) -> Node | None:
+        """The node of that name."""
+        return next((node for node in self.nodes if node.name == name), None)
+
+
+def nodes(api: Api) -> Nodes:
+    """List the nodes.
+
+    Raises:
+        Unmeasured: the API could not be asked.
+    """
+    began = time.monotonic()
+    path = "/api/v1/nodes"
+    try:
+        found = read_nodes(api.items(path))
+    except ApiError as error:
+        raise unmeasured(error) from error
+    return _nodes_fact(found, kubectl("GET", path, {}), time.monotonic() - began)
+
+
+def _nodes_fact(found: tuple[Node, ...], command: str, took: float) -> Nodes:
+    lines = (f"{node.name}  {_condition(node)}  {','.join(sorted(node.roles))}  {node.version}" for node in found)
+    evidence = Evidence(where="here", command=f"{command} -o wide", observed="\n".join(lines), took=took)
+    return Nodes(target="cluster", nodes=found, evidence=evidence)
+
+
+def _condition(node: Node) -> str:
+    return ("Ready" if node.ready else "NotReady") + (",SchedulingDisabled" if node.cordoned else "")
+
+
+def read_nodes(items: Iterable[Json]) -> tuple[Node, ...]:
+    """The nodes, by name, from the items of a NodeList."""
+    return tuple(sorted((read_node(item) for item in items), key=lambda node: node.name))
+
+
+def read_node(item: Json) -> Node:
+    """One node from its object."""
+    meta, spec, status = item.get("metadata", {}), item.get("spec", {}), item.get("status", {})
+    conditions = {each.get("type"): each for each in status.get("conditions") or ()}
+    ready = conditions.get("Ready", {})
+    labels = meta.get("labels") or {}
+    info = status.get("nodeInfo", {})
+    roles = {key.removeprefix(_ROLE) for key in labels if key.startswith(_ROLE)} | {
+        labels[key] for key in ("kubernetes.io/role",) if key in labels
+    }
+    return Node(
+        name=str(meta.get("name", "")),
+        address=next(
+            (str(each["address"]) for each in status.get("addresses") or () if each.get("type") == "InternalIP"), ""
+        ),
+        roles=frozenset(filter(None, roles)),
+        ready=ready.get("status") == "True",
+        ready_reason=""
+        if ready.get("status") == "True"
+        else str(ready.get("message") or ready.get("reason") or "no word"),
+        pressures=tuple(name for name in _PRESSURES if conditions.get(name, {}).get("status") == "True"),
+        cordoned=bool(spec.get("unschedulable")),
+        taints=tuple(
+            {key: each[key] for key in ("key", "value", "effect") if key in each} for each in spec.get("taints") or ()
+        ),
+        labels=dict(labels),
+        version=str(info.get("kubeletVersion", "")),
+        runtime=str(info.get("containerRuntimeVersion", "")),
+        os=str(info.get("operatingSystem", "")),
+        arch=str(info.get("architecture", "")),
+        kernel=str(info.get("kernelVersion", "")),
+        os_image=str(info.get("osImage", "")),
+        allocatable=dict(status.get("allocatable") or {}),
+        images=frozenset(name for image in status.get("images") or () for name in image.get("names") or ()),
+    )
+
+
+# --- a service and what is behind it --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceEndpoints(Fact):
+    """A Service and how many of its endpoints are ready."""
+
+    cluster_ip: str = ""
+    ready: int = 0
+    not_ready: int = 0
+
+
+def service_endpoints(api: Api, *, namespace: str = "kube-system", name: str = "kube-dns") -> ServiceEndpoints:
+    """Ask for a Service and its EndpointSlices, or its Endpoints where slices may not be read.
+
+    Raises:
+        Unmeasured: the API could not be asked.
+    """
+    began = time.monotonic()
+    service: Json | None
+    try:
+        try:
+            service = api.get(f"/api/v1/namespaces/{at(namespace)}/services/{at(name)}")
+        except ApiError as error:
+            if error.status != _NOT_FOUND:
+                raise
+            service = None
+        behind = _endpoints(api, namespace, name) if service else []
+    except ApiError as error:
+        raise unmeasured(error) from error
+    return read_service_endpoints(service, behind, namespace=namespace, name=name, took=time.monotonic() - began)
+
+
+def _endpoints(api: Api, namespace: str, name: str) -> list[Json]:
+    path = f"/apis/discovery.k8s.io/v1/namespaces/{at(namespace)}/endpointslices"
+    try:
+        return list(api.items(path, labelSelector=f"kubernetes.io/service-name={name}"))
+    except ApiError as refused:
+        with suppress(ApiError):
+            return [api.get(f"/api/v1/namespaces/{at(namespace)}/endpoints/{at(name)}")]
+        raise refused from None
+
+
+def read_service_endpoints(
+    service: Json | None, behind: Sequence[Json], *, namespace: str, name: str, took: float = 0.0
+) -> ServiceEndpoints:
+    """The fact from a Service (None if there is none) and its EndpointSlices or Endpoints."""
+    ready, not_ready = _addresses(behind)
+    not_ready -= ready
+    ip = str((service or {}).get("spec", {}).get("clusterIP", ""))
+    fault: ClusterFault | None = None
+    cause = ""
+    if service is None:
+        fault, cause = ClusterFault.SERVICE_MISSING, f"namespace {namespace} has no Service {name}"
+    elif not ready:
+        fault = ClusterFault.NO_ENDPOINTS
+        cause = f"Service {name} ({ip}) has no ready endpoint; {len(not_ready)} are not ready"
+    command = f"kubectl -n {namespace} get endpointslices -l kubernetes.io/service-name={name}"
+    observed = (
+        f"{name} {ip}: ready {', '.join(sorted(ready)) or 'none'}; not ready {', '.join(sorted(not_ready)) or 'none'}"
+    )
+    if service is None:
+        command = f"kubectl -n {namespace} get service {name}"
+        observed = f'Error from server (NotFound): services "{name}" not found'
+    return ServiceEndpoints(
+        target=f"{namespace}/{name}",
+        cluster_ip=ip,
+        ready=len(ready),
+        not_ready=len(not_ready),
+        fault=fault,
+        cause=cause,
+        evidence=Evidence(where="here", command=command, observed=observed, took=took),
+    )
+
+
+def _addresses(behind: Sequence[Json]) -> tuple[set[str], set[str]]:
+    """Ready and other addresses of EndpointSlices (``endpoints``) or Endpoints (``subsets``)."""
+    ready: set[str] = set()
+    other: set[str] = set()
+    for each in behind:
+        for endpoint in each.get("endpoints") or ():
+            # No word on readiness means ready (EndpointConditions).
+            is_ready = (endpoint.get("conditions") or {}).get("ready") is not False
+            (ready if is_ready else other).update(endpoint.get("addresses") or ())
+        for subset in each.get("subsets") or ():
+            ready.update(str(address["ip"]) for address in subset.get("addresses") or ())
+            other.update(str(address["ip"]) for address in subset.get("notReadyAddresses") or ())
+    return ready, other
+
+
+# --- metrics --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics(Fact):
+    """Whether the metrics API answers, and for which nodes."""
+
+    nodes: tuple[str, ...] = ()
+
+
+def metrics(api: Api) -> Metrics:
+    """Ask the metrics API for the nodes' usage.
+
+    Raises:
+        Unmeasured: the API could not be asked.
+    """
+    began = time.monotonic()
+    path = "/apis/metrics.k8s.io/v1beta1/nodes"
+    try:
+        listed = api.get(path)
+    except ApiError as error:
+        if error.status == _NOT_FOUND:
+            fault, cause = ClusterFault.METRICS_MISSING, "the cluster has no metrics API (metrics.k8s.io)"
+        elif error.status == _UNAVAILABLE:
+            fault = ClusterFault.METRICS_UNAVAILABLE
+            cause = f"the metrics API is registered, but nothing answers for it{_why_unavailable(api)}"
+        else:
+            raise unmeasured(error) from error
+        evidence = Evidence(where="here", command="kubectl top nodes", observed=str(error), took=error.took)
+        return Metrics(target="metrics.k8s.io", fault=fault, cause=cause, evidence=evidence)
+    return read_metrics(listed, took=time.monotonic() - began)
+
+
+def _why_unavailable(api: Api) -> str:
+    with suppress(ApiError):
+        service = api.get("/apis/apiregistration.k8s.io/v1/apiservices/v1beta1.metrics.k8s.io")
+        for condition in service.get("status", {}).get("conditions") or ():
+            if condition.get("type") == "Available" and condition.get("status") != "True":
+                return f" ({condition.get('reason')}: {condition.get('message')})"
+    return ""
+
+
+def read_metrics(listed: Json, *, took: float = 0.0) -> Metrics:
+    """The fact from a NodeMetricsList."""
+    found = {str(item["metadata"]["name"]): item.get("usage", {}) for item in listed.get("items") or ()}
+    lines = (f"{name}  {usage.get('cpu')}  {usage.get('memory')}" for name, usage in sorted(found.items()))
+    none = not found
+    return Metrics(
+        target="metrics.k8s.io",
+        nodes=tuple(sorted(found)),
+        fault=ClusterFault.METRICS_UNAVAILABLE if none else None,
+        cause="the metrics API answers, but has figures for no node" if none else "",
+        evidence=Evidence(where="here", command="kubectl top nodes", observed="\n".join(lines), took=took),
+    )
+
+
+# --- what pods ask for ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodRequests(Fact):
+    """What the pods that run on each node ask for, as the scheduler counts it.
+
+    Pods of ours and job pods in the runner's namespace are counted apart: the packing puts job pods of its own there.
+
+    Attributes:
+        by_node: quantities by resource name, ``pods`` among them, by node.
+        jobs: how many job pods run now.
+        set_aside: what ours and the job pods count for in a quota, as ``requests.cpu``, ``limits.memory``, ``pods``.
+    """
+
+    by_node: dict[str, dict[str, str]] = field(default_factory=dict)
+    jobs: int = 0
+    set_aside: dict[str, str] = field(default_factory=dict)
+
+
+def pod_requests(api: Api, *, namespace: str) -> PodRequests:
+    """List all pods that have not ended, and add up what they ask for.
+
+    Raises:
+        Unmeasured: the API could not be asked.
+    """
+    began = time.monotonic()
+    path, selector = "/api/v1/pods", "status.phase!=Succeeded,status.phase!=Failed"
+    try:
+        found = read_pod_requests(api.items(path, fieldSelector=selector), namespace=namespace)
+    except ApiError as error:
+        raise unmeasured(error) from error
+    by_node, jobs, aside = found
+    evidence = Evidence(
+        where="here",
+        command=kubectl("GET", path, {"fieldSelector": selector}),
+        observed="\n".join(f"{name}  {_listed(sums)}" for name, sums in sorted(by_node.items())),
+        took=time.monotonic() - began,
+    )
+    return PodRequests(target="cluster", by_node=by_node, jobs=jobs, set_aside=aside, evidence=evidence)
+
+
+def _listed(sums: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {amount}" for name, amount in sorted(sums.items()))
+
+
+def read_pod_requests(
+    items: Iterable[Json], *, namespace: str
+) -> tuple[dict[str, dict[str, str]], int, dict[str, str]]:
+    """Requests by node, the number of job pods, and what was set aside, from the items of a PodList."""
+    by_node: dict[str, Amounts] = {}
+    aside: Amounts = {}
+    jobs = 0
+    for item in items:
+        meta, spec = item.get("metadata", {}), item.get("spec", {})
+        if item.get("status", {}).get("phase") in {"Succeeded", "Failed"}:
+            continue
+        labels = meta.get("labels") or {}
+        here = meta.get("namespace") == namespace
+        job = here and JOB_POD in labels
+        if job or labels.get(MANAGED_BY) == OURS:
+            jobs += job
+            if here:
+                aside = total([aside, dict(_quota_terms(spec))])
+            continue
+        if node := spec.get("nodeName"):
+            by_node[node] = total([by_node.get(node, {}), effective_requests(spec), {"pods": Decimal(1)}])
+    exact = {node: {name: exactly(each) for name, each in sums.items()} for node, sums in by_node.items()}
+    return exact, jobs, {name: exactly(each) for name, each in aside.items()}
+
+
+def effective_requests(spec: Json, kind: str = "requests") -> Amounts:
+    """What a pod asks for as a whole: its containers together, or its most demanding init container, and the overhead.
+
+    As kube-scheduler counts (resource.PodRequests): an init container that restarts always is a sidecar and stays.
+    """
+    sidecars: Amounts = {}
+    peaks: list[Amounts] = []
+    for container in spec.get("initContainers") or ():
+        asked = amounts((container.get("resources") or {}).get(kind))
+        if container.get("restartPolicy") == "Always":
+            sidecars = total([sidecars, asked])
+            peaks.append(sidecars)
+        else:
+            peaks.append(total([sidecars, asked]))
+    own = [amounts((each.get("resources") or {}).get(kind)) for each in spec.get("containers") or ()]
+    running = total([sidecars, *own])
+    whole = largest([running, *peaks]) | amounts((spec.get("resources") or {}).get(kind))
+    return total([whole, amounts(spec.get("overhead"))])
+
+
+def _quota_terms(spec: Json) -> Iterator[tuple[str, Decimal]]:
+    yield "pods", Decimal(1)
+    for kind in ("requests", "limits"):
+        for name, amount in effective_requests(spec, kind).items():
+            yield f"{kind}.{name}", amount
+
+
+# --- the namespace --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamespaceState(Fact):
+    """The namespace that jobs run in, with what decides on their admission.
+
+    Attributes:
+        pod_security: levels by mode, such as ``{"enforce": "baseline"}``.
+        quotas: its ResourceQuota objects; `limit_ranges`: its LimitRange objects.
+        selectors: labels that its Services and PodDisruptionBudgets select pods by.
+        unread: the rules that are missing to read some of this, as YAML.
+    """
+
+    exists: bool = True
+    pod_security: dict[str, str] = field(default_factory=dict)
+    quotas: tuple[Json, ...] = ()
+    limit_ranges: tuple[Json, ...] = ()
+    selectors: tuple[dict[str, str], ...] = ()
+    unread: tuple[str, ...] = ()
+
+
+_PARTS = {
+    "quotas": "/api/v1/namespaces/{}/resourcequotas",
+    "limit_ranges": "/api/v1/namespaces/{}/limitranges",
+    "services": "/api/v1/namespaces/{}/services",
+    "budgets": "/apis/policy/v1/namespaces/{}/poddisruptionbudgets",
+}
+
+
+def namespace_state(api: Api, namespace: str) -> NamespaceState:
+    """Read the namespace; what may not be read is left out and named in `unread`.
+
+    Raises:
+        Unmeasured: the API could not be asked.
+    """
+    began = time.monotonic()
+    unread: list[str] = []
+    item: Json | None = {}
+    try:
+        item = api.get(f"/api/v1/namespaces/{at(namespace)}")
+    except ApiError as error:
+        if error.status == _NOT_FOUND:
+            item = None
+        elif error.rule:
+            unread.append(error.rule)
+        else:
+            raise unmeasured(error) from error
+    parts: dict[str, list[Json]] = {name: [] for name in _PARTS}
+    for name, path in _PARTS.items() if item is not None else ():
+        try:
+            parts[name] = list(api.items(path.format(at(namespace))))
+        except ApiError as error:
+            if not error.rule and error.status != _NOT_FOUND:
+                raise unmeasured(error) from error
+            unread.extend(filter(None, [error.rule]))
+    return read_namespace(item, parts, namespace=namespace, unread=tuple(unread), took=time.monotonic() - began)
+
+
+def read_namespace(
+    item: Json | None,
+    parts: Mapping[str, Sequence[Json]],
+    *,
+    namespace: str,
+    unread: tuple[str, ...] = (),
+    took: float = 0.0,
+) -> NamespaceState:
+    """The fact from a Namespace (None if there is none) and the lists ``quotas``, ``limit_ranges``, ``services``, …."""
+    prefix = "pod-security.kubernetes.io/"
+    meta = (item or {}).get("metadata", {})
+    labels = meta.get("labels") or {}
+    levels = {key.removeprefix(prefix): str(value) for key, value in labels.items() if key.startswith(prefix)}
+    fault: PodFault | None = None
+    cause = ""
+    if item is None:
+        fault, cause = PodFault.NAMESPACE_MISSING, f"the cluster has no namespace {namespace}"
+    elif meta.get("deletionTimestamp"):
+        fault, cause = (
+            PodFault.NAMESPACE_MISSING,
+            f"namespace {namespace} is being deleted since {meta['deletionTimestamp']}",
+        )
+    selectors = [dict((each.get("spec", {}).get("selector")) or {}) for each in parts.get("services", ())]
+    selectors += [
+        dict((each.get("spec", {}).get("selector") or {}).get("matchLabels") or {}) for each in parts.get("budgets", ())
+    ]
+    return NamespaceState(
+        target=namespace,
+        exists=item is not None,
+        pod_security=levels,
+        quotas=tuple(parts.get("quotas", ())),
+        limit_ranges=tuple(parts.get("limit_ranges", ())),
+        selectors=tuple(selector for selector in selectors if selector),
+        unread=unread,
+        fault=fault,
+        cause=cause,
+        evidence=Evidence(
+            where="here",
+            command=f"kubectl describe namespace {namespace}",
+            observed=f"labels {labels}" if item is not None else f'namespaces "{namespace}" not found',
+            took=took,
+        ),
+    )

@@ -1,0 +1,130 @@
+"""Judge one node's object against what the inventory expects of it; pure, on what `cluster.nodes` measured.
+
+Each function answers one question about one node, so that a node which is missing is one fault and not six.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from preflight.evidence import Evidence, Fact
+from preflight.faults import ClusterFault, Fault
+from preflight.jobshape import JobShape
+from preflight.probes.cluster import Node, Nodes
+from preflight.probes.headroom import obstacle
+
+_MINOR = re.compile(r"v?(\d+)\.(\d+)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeState(Fact):
+    """One property of one node.
+
+    Attributes:
+        node: its name.
+        found: the property as the API tells it.
+    """
+
+    node: str
+    found: str = ""
+
+
+def _state(name: str, found: str, nodes: Nodes, *, fault: Fault | None, cause: str, look: str = "") -> NodeState:
+    return NodeState(
+        target=name,
+        node=name,
+        found=found,
+        fault=fault,
+        cause=cause if fault else "",
+        evidence=Evidence(
+            where=nodes.where,
+            command=look or f"kubectl get node {name} -o wide",
+            observed=found,
+            took=nodes.evidence.took,
+        ),
+    )
+
+
+def presence(name: str, address: str, nodes: Nodes) -> NodeState:
+    """Whether the node is in the cluster, under its address."""
+    node = nodes.named(name)
+    if node is None:
+        others = ", ".join(one.name for one in nodes.nodes) or "none"
+        cause = f"the cluster has no node {name}; it has {others}"
+        return _state(name, "", nodes, fault=ClusterFault.NODE_MISSING, cause=cause, look="kubectl get nodes -o wide")
+    wrong = node.address not in {"", address}
+    return _state(
+        name,
+        f"{node.name} {node.address} {node.version}",
+        nodes,
+        fault=ClusterFault.WRONG_ADDRESS if wrong else None,
+        cause=f"{name} has the address {node.address}, the inventory says {address}",
+    )
+
+
+def readiness(node: Node, nodes: Nodes) -> NodeState:
+    """Whether the kubelet reports the node as Ready."""
+    return _state(
+        node.name,
+        "Ready" if node.ready else f"NotReady: {node.ready_reason}",
+        nodes,
+        fault=None if node.ready else ClusterFault.NODE_NOT_READY,
+        cause=f"{node.name} is not Ready: {node.ready_reason}",
+        look=f"kubectl describe node {node.name}",
+    )
+
+
+def pressure(node: Node, nodes: Nodes) -> NodeState:
+    """Whether the node is short of something."""
+    short = ", ".join(node.pressures)
+    return _state(
+        node.name,
+        short or "no pressure",
+        nodes,
+        fault=ClusterFault.NODE_PRESSURE if short else None,
+        cause=f"{node.name} reports {short}",
+        look=f"kubectl describe node {node.name}",
+    )
+
+
+def role(node: Node, expected: str, nodes: Nodes) -> NodeState:
+    """Whether the node is a worker or of the control plane, as expected."""
+    control = bool(node.roles & {"control-plane", "master"})
+    found = "control-plane" if control else "worker"
+    return _state(
+        node.name,
+        found,
+        nodes,
+        fault=None if found == expected else ClusterFault.NODE_WRONG_ROLE,
+        cause=f"{node.name} is a {found} node, the inventory says {expected}",
+    )
+
+
+def version_skew(node: Node, server: str, allowed: int, nodes: Nodes) -> NodeState:
+    """Whether the kubelet is no newer than the API server and at most `allowed` minor versions behind."""
+    kubelet, api = _MINOR.match(node.version), _MINOR.match(server)
+    behind = int(api[2]) - int(kubelet[2]) if kubelet and api else 0
+    wrong = not 0 <= behind <= allowed
+    relation = f"{behind} minor versions behind" if behind > 0 else f"{-behind} minor versions newer than"
+    return _state(
+        node.name,
+        node.version,
+        nodes,
+        fault=ClusterFault.VERSION_SKEW if wrong else None,
+        cause=f"{node.name} runs kubelet {node.version}, {relation} the API server's {server}",
+    )
+
+
+def placement(node: Node, shape: JobShape, nodes: Nodes) -> NodeState:
+    """Whether the scheduler may put a job's pod on the node: cordon, taints, selector and required affinity."""
+    fault, why_not = obstacle(node, shape)
+    taints = ", ".join(f"{taint.get('key')}:{taint.get('effect')}" for taint in node.taints)
+    return _state(
+        node.name,
+        f"unschedulable={node.cordoned} taints=[{taints}] labels={dict(node.labels)}",
+        nodes,
+        fault=fault,
+        cause=f"no job may run on {node.name}: {why_not}",
+        look=f"kubectl describe node {node.name}",
+    )

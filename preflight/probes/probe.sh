@@ -1,0 +1,291 @@
+#!/bin/sh
+# The look from a node or a pod: functions only; a plan of the steps to take is appended (shell.py), and read back there.
+#
+# It runs under dash, bash and busybox ash, needs no tool beyond what alpine and a plain Linux node have, writes no file
+# (a pod's root file system may be read-only), and reads nothing from standard input, which may be the script itself.
+# Every step has a time limit. Steps that do not depend on each other run side by side as the stages of a pipeline: each
+# holds its own output back until those before it have shown theirs, so that sections never mix.
+#
+# Every line that is ours begins with $nonce, which nothing that we talk to can know. A step tells us about itself
+# through descriptor 3, and its output goes through descriptor 4.
+#
+# The plan before it sets nonce.
+: "${nonce:?}"
+LC_ALL=C
+export LC_ALL
+unset http_proxy https_proxy all_proxy no_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY
+most=65536 # bytes of a step's output
+daemon=unknown
+
+have() {
+  command -v "$1" >/dev/null 2>&1
+}
+
+tell() {
+  echo "$nonce $*" >&3
+}
+
+lacks() { # TOOLS: none of these is here
+  tell lacks "$*"
+  return 127
+}
+
+read_time() { # seconds since some moment, in $moment; without a process where /proc is
+  if [ -r /proc/uptime ]; then
+    read -r moment _ </proc/uptime
+  else
+    moment=$(date +%s)
+  fi
+}
+
+choose_timer() {
+  timer=own
+  have timeout || return 0
+  if timeout -k 1 1 sh -c :; then
+    timer=hard
+  elif timeout 1 sh -c :; then
+    timer=plain
+  elif timeout -t 1 sh -c :; then # busybox before 1.30
+    timer=old
+  fi
+} >/dev/null 2>&1
+
+limited() { # SECONDS COMMAND…: end the command when its time is over
+  seconds=$1
+  shift
+  case $timer in
+    hard) timeout -k 1 "$seconds" "$@" 3>&- 4>&- 5>&- 6>&- ;;
+    plain) timeout "$seconds" "$@" 3>&- 4>&- 5>&- 6>&- ;;
+    old) timeout -t "$seconds" "$@" 3>&- 4>&- 5>&- 6>&- ;;
+    *) guarded "$seconds" "$@" 3>&- 4>&- 5>&- 6>&- ;;
+  esac
+}
+
+guarded() { # what timeout(1) does, where there is none
+  shift
+  "$@" &
+  command=$!
+  {
+    while [ "$seconds" -gt 0 ] && kill -0 "$command"; do
+      sleep 1
+      seconds=$((seconds - 1))
+    done
+    kill "$command" && sleep 1 && kill -9 "$command"
+  } </dev/null >/dev/null 2>&1 &
+  guard=$!
+  wait "$command"
+  status=$?
+  kill "$guard" 2>/dev/null
+  wait "$guard" 2>/dev/null
+  return "$status"
+}
+
+choose_asker() { # who asks a name server; nslookup comes in three kinds
+  asker=
+  if have nslookup; then
+    case $(limited 2 nslookup --help </dev/null 2>&1) in
+      *BusyBox*-type*) asker=busybox ;;
+      *BusyBox*) asker=old ;; # before 1.30: no options at all
+      *) asker=bind ;;
+    esac
+  elif have dig; then
+    asker=dig
+  elif have getent; then
+    asker=getent
+  fi
+}
+
+# ---- steps ---------------------------------------------------------------------------------------------------------------
+
+step_lookup() { # NAME [SERVER [PORT]]
+  patience=$limit
+  [ -n "${2-}" ] || patience=$((limit > 3 ? limit / 3 : 1)) # resolv.conf may name three servers
+  tell tool "$asker"
+  case $asker in
+    busybox)
+      limited "$((limit + 1))" nslookup -type=a "-timeout=$patience" -retry=1 ${3:+"-port=$3"} "$1" ${2:+"$2"}
+      ;;
+    bind)
+      limited "$((limit + 1))" nslookup -type=a "-timeout=$patience" -retry=0 ${3:+"-port=$3"} "$1" ${2:+"$2"}
+      ;;
+    old)
+      limited "$limit" nslookup "$1" ${2:+"$2"}
+      ;;
+    dig)
+      limited "$((limit + 1))" dig "+time=$patience" +tries=1 ${3:+-p "$3"} ${2:+"@$2"} "$1" A
+      ;;
+    getent)
+      if [ -n "${2-}" ]; then
+        lacks nslookup, dig # getent asks no particular server
+      else
+        limited "$limit" getent ahostsv4 "$1"
+      fi
+      ;;
+    *)
+      lacks nslookup, dig, getent
+      ;;
+  esac
+}
+
+step_fetch() { # URL: header and beginning of the body, then what the tool said beside it
+  patience=$((limit + 1))
+  if have curl; then
+    tell tool curl
+    set -- curl -q -s -S -v -i -m "$limit" --noproxy '*' "$1"
+  elif have wget; then
+    tell tool wget
+    case $(wget --version 2>/dev/null) in
+      *GNU*) set -- --no-config --no-proxy --tries=1 --max-redirect=0 --content-on-error "--timeout=$limit" "$1" ;;
+      *) # busybox, which waits for ever; its own -T is missing or broken in places
+        set -- -q "$1"
+        patience=$limit
+        ;;
+    esac
+    set -- wget -S -O - "$@"
+  else
+    lacks curl, wget
+    return
+  fi
+  {
+    words=$(
+      {
+        {
+          limited "$patience" "$@" 2>&5
+          tell exit "$?" # the first that is told counts
+        } | head -c "$((most - 5536))" >&6
+      } 5>&1
+    )
+  } 6>&1
+  tell clock "$(date +%s)"
+  printf '\n%s said\n%s\n' "$nonce" "$words"
+}
+
+step_tcp() { # HOST PORT
+  if have bash; then
+    tell tool bash
+    # shellcheck disable=SC2016 # expanded by that bash
+    limited "$limit" bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$1" "$2"
+  elif have nc; then
+    tell tool nc
+    case $(limited 2 nc -h 2>&1 </dev/null) in
+      *BusyBox*) limited "$((limit + 1))" nc -w "$limit" "$1" "$2" ;; # -z is not in every build
+      *) limited "$((limit + 1))" nc -z -v -w "$limit" "$1" "$2" ;;
+    esac
+  else
+    lacks bash, nc
+  fi
+}
+
+step_resolv_conf() {
+  limited "$limit" cat /etc/resolv.conf
+}
+
+step_clock() {
+  date +%s.%N # busybox has no %N
+  date +%s
+}
+
+step_interface() { # the device of the default route and its MTU
+  device=
+  if have ip; then
+    device=$(limited "$limit" ip route 2>/dev/null | sed -n 's/^default.* dev \([^ ]*\).*/\1/p' | head -n 1)
+  fi
+  if [ -z "$device" ] && [ -r /proc/net/route ]; then
+    while read -r device destination _; do
+      [ "$destination" = 00000000 ] && break
+      device=
+    done </proc/net/route
+  fi
+  if [ -z "$device" ]; then
+    echo 'no default route'
+    return 1
+  fi
+  echo "$device"
+  limited "$limit" cat "/sys/class/net/$device/mtu"
+}
+
+step_docker_ready() { # SECONDS
+  have docker || {
+    lacks docker
+    return
+  }
+  read_time
+  ends=$((${moment%.*} + $1))
+  while :; do
+    said=$(limited 5 docker info 2>&1) && return 0
+    read_time
+    case $said in
+      *'HTTPS server'* | *'HTTP response to HTTPS client'*) break ;; # waiting mends no wrong protocol
+    esac
+    [ "${moment%.*}" -lt "$ends" ] || break
+    sleep 0.2 2>/dev/null || sleep 1
+  done
+  printf '%s' "$said"
+  return 1
+}
+
+docker_step() { # COMMAND…
+  if have docker; then
+    limited "$limit" docker "$@"
+  else
+    lacks docker
+  fi
+}
+
+step_docker_version() {
+  docker_step version --format '{{json .}}'
+}
+
+step_docker_info() {
+  docker_step info --format '{{json .}}'
+}
+
+step_docker_pull() { # IMAGE
+  docker_step pull "$1"
+}
+
+step_docker_run() { # IMAGE WORD…
+  docker_step run --rm "$@"
+}
+
+# ---- the row of steps ------------------------------------------------------------------------------------------------------
+
+measure() { # ID LIMIT KIND ARGUMENT…: take one step and show its section
+  id=$1 limit=$2 kind=$3
+  shift 3
+  printf '\n%s begin %s %s\n' "$nonce" "$id" "$kind"
+  for argument; do
+    printf '%s arg %s\n' "$nonce" "$argument"
+  done
+  case $daemon$kind in
+    awaydocker_*)
+      printf '%s skipped\n' "$nonce"
+      return
+      ;;
+  esac
+  printf '%s output\n' "$nonce"
+  read_time
+  began=$moment
+  {
+    report=$(
+      {
+        {
+          "step_$kind" "$@" 2>&1
+          tell exit "$?"
+        } | head -c "$most" | tr -d '\000' >&4
+      } 3>&1
+    )
+  } 4>&1
+  read_time
+  printf '\n%s\n%s end %s %s\n' "$report" "$nonce" "$began" "$moment"
+  case $kind$report in
+    docker_ready*"exit 0"*) ;;
+    docker_ready*) daemon=away ;;
+  esac
+}
+
+behind() { # the same, as a later stage of a pipeline: what comes before goes first
+  held=$(measure "$@" </dev/null)
+  cat
+  printf '%s\n' "$held"
+}

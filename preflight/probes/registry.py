@@ -1,0 +1,540 @@
+"""Is the image registry there, may we read from it, and is the image there for the platform (reference §6).
+
+The registry's own way is followed as containerd follows it: ask, be told by a 401 where tokens are given, ask there,
+ask again. A token proves nothing by itself (it may grant less than was asked for), so the operation is always tried.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import fnmatch
+import json
+import re
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple
+from urllib.parse import urlencode, urljoin, urlsplit
+
+from preflight.connect import Routes
+from preflight.evidence import Evidence, Fact
+from preflight.faults import PathFault, RegistryFault
+from preflight.probes.http import NoReply, Reply, exchange, origin_of
+from preflight.redaction import remember
+
+Challenge = Literal["none", "basic", "bearer"]
+
+_HUB, _HUB_API = "docker.io", "registry-1.docker.io"  # the name in references, and where it answers
+_HUB_NAMES = frozenset({_HUB, _HUB_API, "index.docker.io"})
+_MOST_REDIRECTS = 3
+_LONGEST = 4 * 1024 * 1024  # bytes of a manifest or configuration; the distribution spec's limit for manifests
+_INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
+_MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
+_ACCEPT = ", ".join(_INDEXES + _MANIFESTS)  # without all of these, old registries answer in schema 1
+_OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TOO_MANY, _SERVER_ERROR = 200, 401, 403, 404, 429, 500
+_MOVED = frozenset({301, 302, 303, 307, 308})
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A registry's user name and password."""
+
+    username: str
+    password: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        remember(self.password)
+        remember(self.basic)
+
+    @property
+    def basic(self) -> str:
+        """Both as HTTP's Basic scheme sends them."""
+        return base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegistryReply(Fact):
+    """What answers at a registry's address.
+
+    Attributes:
+        challenge: how it wants to be asked.
+        realm: where it gives tokens, which may be another host; empty unless the challenge is ``bearer``.
+    """
+
+    host: str
+    challenge: Challenge = "none"
+    realm: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest(Fact):
+    """An image as its registry describes it.
+
+    Attributes:
+        image: the full reference.
+        digest: of what the tag points to.
+        platforms: ``os/architecture`` or ``os/architecture/variant``, each that is offered.
+        size: bytes to be pulled for the platform, compressed; 0 if unknown.
+    """
+
+    image: str
+    digest: str = ""
+    platforms: tuple[str, ...] = ()
+    size: int = 0
+
+
+class Reference(NamedTuple):
+    """A full image reference in its parts; `ref` is a tag or a digest."""
+
+    host: str
+    repository: str
+    ref: str
+
+    def __str__(self) -> str:
+        return f"{self.host}/{self.repository}{'@' if ':' in self.ref else ':'}{self.ref}"
+
+
+def parse_reference(image: str) -> Reference:
+    """The parts of an image reference as Docker reads it: without a host Docker Hub's, without a tag ``latest``.
+
+    Raises:
+        ValueError: when it is none.
+    """
+    name, _, digest = image.strip().partition("@")
+    first, slash, rest = name.partition("/")
+    if not slash or not ("." in first or ":" in first or first == "localhost"):
+        first, rest = _HUB, name
+    repository, colon, tag = rest.rpartition(":")
+    if not colon or "/" in tag:
+        repository, tag = rest, "latest"
+    if first in _HUB_NAMES:
+        first = _HUB
+        repository = repository if "/" in repository else f"library/{repository}"
+    part = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
+    if not re.fullmatch(rf"{part}(?:/{part})*", repository) or not re.fullmatch(r"\w[\w.-]{0,127}", tag, re.ASCII):
+        raise ValueError(f"{image!r} is no image reference")
+    if digest and not re.fullmatch(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-fA-F]{32,}", digest):
+        raise ValueError(f"{image!r} has a digest that is none")
+    return Reference(first, repository, digest or tag)
+
+
+def parse_docker_config(text: str, host: str) -> Credentials | None:
+    """The credentials for `host` in the text of a ``.dockerconfigjson`` (or an old ``.dockercfg``), if it has any.
+
+    Keys match as the kubelet matches them: with or without scheme and path, ``*`` within one label; the longest wins.
+
+    Raises:
+        ValueError: when the text is no Docker configuration, or the entry can't be read; it quotes no secret.
+    """
+    try:
+        config = json.loads(text)
+    except (ValueError, RecursionError):
+        raise ValueError("the Docker configuration is not JSON") from None
+    entries = config.get("auths", config) if isinstance(config, dict) else None
+    if not isinstance(entries, dict):
+        raise ValueError('the Docker configuration has no "auths"')  # noqa: TRY004 - wrong content, not a wrong call
+    fitting = [key for key in entries if _matches(key, host)]
+    if not fitting:
+        return None
+    key = max(fitting, key=len)
+    entry = entries[key]
+    if not isinstance(entry, dict):
+        raise ValueError(f"the entry for {key} in the Docker configuration is no mapping")  # noqa: TRY004
+    username, password = entry.get("username"), entry.get("password")
+    if entry.get("auth"):
+        try:
+            username, colon, password = base64.b64decode(str(entry["auth"]), validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            colon = ""
+        if not colon:
+            raise ValueError(f'"auth" of {key} in the Docker configuration is not base64 of user:password')
+    if not username or not password:
+        return None
+    return Credentials(str(username), str(password).rstrip("\0"))
+
+
+def _matches(key: str, host: str) -> bool:
+    place = re.sub(r"^https?://", "", key.strip()).partition("/")[0].lower()
+    host = host.partition("/")[0].lower()
+    if place in _HUB_NAMES or host in _HUB_NAMES:
+        return place in _HUB_NAMES and host in _HUB_NAMES
+    globs, labels = place.split("."), host.split(".")
+    return len(globs) == len(labels) and all(map(fnmatch.fnmatchcase, labels, globs))
+
+
+class _Refused(Exception):
+    """The way to an answer ended here: a fault and its cause. Never leaves this module."""
+
+    def __init__(self, fault: RegistryFault | PathFault, cause: str) -> None:
+        self.fault, self.cause = fault, cause
+        super().__init__(cause)
+
+
+class _Challenged(NamedTuple):
+    """What a 401 asks for."""
+
+    kind: Challenge
+    realm: str = ""
+    service: str = ""
+    scope: str = ""
+
+
+class _Registry:
+    """One conversation with a registry: one deadline, one login, and a record of what was said."""
+
+    def __init__(
+        self,
+        host: str,
+        *,
+        scheme: str,
+        credentials: Credentials | None,
+        ca_file: Path | None,
+        routes: Routes,
+        deadline: float,
+    ) -> None:
+        self.host, self.scheme, self.credentials = host, scheme, credentials
+        self._ca_file, self._routes, self._deadline = ca_file, routes, deadline
+        self._began = time.monotonic()
+        self._authorization = ""
+        self.said: list[str] = []
+        self.root = f"{scheme}://{_HUB_API if host in _HUB_NAMES else host}"
+
+    @property
+    def took(self) -> float:
+        """Seconds since the conversation began."""
+        return time.monotonic() - self._began
+
+    def get(self, url: str, headers: Mapping[str, str] | None = None, *, longest: int = _LONGEST) -> Reply:
+        """GET with what is left of the deadline; every answer is noted."""
+        left = max(0.05, self._deadline - self.took)
+        try:
+            reply = exchange(
+                url, routes=self._routes, ca_file=self._ca_file, deadline=left, headers=headers, longest=longest
+            )
+        except NoReply as no:
+            self.said.append(f"GET {url.partition('?')[0]}\n{no.cause}")
+            raise
+        self.said.append(f"GET {url.partition('?')[0]}\n{reply.shown}")
+        return reply
+
+    def ask(self, path: str, *, accept: str = "*/*") -> Reply:
+        """GET a path of the registry, logged in as far as we are, redirects followed; blobs may lie elsewhere.
+
+        Raises:
+            NoReply: from the registry itself.
+            _Refused: from a host that it redirects to.
+        """
+        url = urljoin(self.root, path)
+        for _ in range(_MOST_REDIRECTS + 1):
+            headers = {"Accept": accept}
+            if self._authorization and origin_of(url) == origin_of(self.root):
+                headers["Authorization"] = self._authorization
+            try:
+                reply = self.get(url, headers)
+            except NoReply as no:
+                if origin_of(url) == origin_of(self.root):
+                    raise
+                raise _Refused(no.fault, f"{self.host} keeps this elsewhere, and there {no.cause}") from no
+            if reply.status not in _MOVED or "location" not in reply.headers:
+                return reply
+            url = urljoin(url, reply.headers["location"])
+        raise _Refused(RegistryFault.HTTP_STATUS, f"{self.host} redirected more than {_MOST_REDIRECTS} times")
+
+    def answer(self, path: str, *, scope: str = "", accept: str = "*/*") -> tuple[Reply, _Challenged]:
+        """GET a path, logging in when told to; the last answer and the challenge that was met on the way."""
+        reply = self.ask(path, accept=accept)
+        if reply.status != _UNAUTHORIZED:
+            return reply, _Challenged("none")
+        challenge = _challenge(reply.headers.get("www-authenticate", ""))
+        return self.ask(path, accept=accept) if self.log_in(challenge, scope) else reply, challenge
+
+    def log_in(self, challenge: _Challenged, scope: str = "") -> bool:
+        """Do what the challenge asks for; whether there was something to do it with."""
+        if challenge.kind == "bearer":
+            self._authorization = f"Bearer {self._token(challenge, scope)}"
+        elif challenge.kind == "basic" and self.credentials is not None:
+            self._authorization = f"Basic {self.credentials.basic}"
+        else:
+            return False
+        return True
+
+    def _token(self, challenge: _Challenged, scope: str) -> str:
+        """A token from the realm that the registry names."""
+        realm = urljoin(self.root, challenge.realm)
+        place = urlsplit(realm).netloc
+        query = {"service": challenge.service} if challenge.service else {}
+        if scope:
+            query["scope"] = scope  # our own: the challenge's may carry no actions (reference §6.3)
+        headers = {}
+        if self.credentials is not None:
+            if self.scheme == "https" and urlsplit(realm).scheme != "https":
+                raise _Refused(
+                    RegistryFault.TOKEN_REALM,
+                    f"{self.host} wants its password sent unencrypted, to {realm}; it was not sent",
+                )
+            query["account"] = self.credentials.username
+            headers["Authorization"] = f"Basic {self.credentials.basic}"
+        try:
+            reply = self.get(f"{realm}{'&' if '?' in realm else '?'}{urlencode(query)}", headers)
+        except NoReply as no:
+            raise _Refused(
+                RegistryFault.TOKEN_REALM, f"{self.host} gives its tokens at {place}, and {no.cause} ({no.fault})"
+            ) from no
+        told = reply.json()
+        if reply.status == _OK and isinstance(told, dict):
+            token = told.get("token") or told.get("access_token")
+            if isinstance(token, str) and token:
+                self.said[-1] = f"GET {realm}\nHTTP 200, with a token"
+                return remember(token)
+        if reply.status in {_UNAUTHORIZED, _FORBIDDEN}:
+            raise _Refused(RegistryFault.UNAUTHORIZED, self._unauthorized(f"the token server {place}", reply))
+        if reply.status == _TOO_MANY:
+            raise _Refused(RegistryFault.RATE_LIMITED, _rate_limited(place, reply))
+        what = f"answered {reply.status}" if reply.status != _OK else "answered without a token"
+        raise _Refused(RegistryFault.TOKEN_REALM, f"{self.host} gives its tokens at {place}, which {what}")
+
+    def _unauthorized(self, place: str, reply: Reply) -> str:
+        if self.credentials is None:
+            return f"{place} asks for credentials, and the inventory names none{_registrys_words(reply)}"
+        return f"{place} does not accept the credentials of {self.credentials.username}{_registrys_words(reply)}"
+
+    def judge(self, reply: Reply) -> None:
+        """Raise what an answer that is not the expected one means, whatever was asked."""
+        if reply.status == _TOO_MANY:
+            raise _Refused(RegistryFault.RATE_LIMITED, _rate_limited(self.host, reply))
+        if reply.status == _UNAUTHORIZED:
+            raise _Refused(RegistryFault.UNAUTHORIZED, self._unauthorized(self.host, reply))
+        if reply.status == _FORBIDDEN:
+            raise _Refused(RegistryFault.DENIED, f"{self.host} denies access{_registrys_words(reply)}")
+        if reply.status != _OK:
+            raise _Refused(RegistryFault.HTTP_STATUS, f"{self.host} answered {reply.status}{_registrys_words(reply)}")
+
+    def evidence(self, command: str) -> Evidence:
+        """The conversation so far, to be read beside a command that does the same."""
+        return Evidence(where="here", command=command, observed="\n\n".join(self.said), took=self.took)
+
+
+def _rate_limited(place: str, reply: Reply) -> str:
+    after = reply.headers.get("retry-after")
+    limit = reply.headers.get("ratelimit-limit")
+    words = f"{place} answers 429: too many requests from here"
+    words += f", at most {limit}" if limit else ""
+    words += f"; to be asked again after {after} s (Retry-After)" if after else ""
+    return words + _registrys_words(reply)
+
+
+def _registrys_words(reply: Reply) -> str:
+    """The registry's own error, such as ``: DENIED Authenticate Error``."""
+    told = reply.json()
+    errors = told.get("errors") if isinstance(told, dict) else None
+    first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
+    words = " ".join(str(first[key]) for key in ("code", "message") if first.get(key))
+    if not words and isinstance(told, dict):  # token servers: {"details": …} or {"error": …}
+        words = next((str(told[key]) for key in ("details", "message", "error") if told.get(key)), "")
+    return f": {words[:300]}" if words else ""
+
+
+def _challenge(header: str) -> _Challenged:
+    """What a WWW-Authenticate header asks for; where it offers both, Bearer, as container runtimes choose."""
+    pairs = dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', header))
+    lowered = {name.lower(): value for name, value in pairs.items()}
+    if re.search(r"\bbearer\b", header, re.IGNORECASE) and lowered.get("realm"):
+        return _Challenged("bearer", lowered["realm"], lowered.get("service", ""), lowered.get("scope", ""))
+    return _Challenged("basic") if re.search(r"\bbasic\b", header, re.IGNORECASE) else _Challenged("none")
+
+
+def look(
+    host: str,
+    *,
+    scheme: str = "https",
+    credentials: Credentials | None,
+    ca_file: Path | None,
+    routes: Routes,
+    deadline: float,
+) -> RegistryReply:
+    """What answers at a registry's ``/v2/`` from here, and whether it accepts the credentials, if any are given."""
+    registry = _Registry(
+        host, scheme=scheme, credentials=credentials, ca_file=ca_file, routes=routes, deadline=deadline
+    )
+    challenge = _Challenged("none")
+    fault: RegistryFault | PathFault | None = None
+    cause = ""
+    try:
+        first = registry.ask("/v2/")
+        if first.status == _UNAUTHORIZED:
+            challenge = _challenge(first.headers.get("www-authenticate", ""))
+        _require_registry(host, first, challenge)
+        if first.status == _UNAUTHORIZED:
+            last = registry.ask("/v2/") if registry.log_in(challenge) else first
+            # A token for nobody may open repositories and yet not /v2/ itself: that is judged where images are read.
+            if credentials is not None or challenge.kind != "bearer":
+                registry.judge(last)
+    except NoReply as no:
+        fault, cause = no.fault, no.cause
+    except _Refused as refused:
+        fault, cause = refused.fault, refused.cause
+    login = f' -u "{credentials.username}:$REGISTRY_PASSWORD"' if credentials and challenge.kind == "basic" else ""
+    return RegistryReply(
+        target=host,
+        fault=fault,
+        cause=cause,
+        evidence=registry.evidence(f"curl -sS -i --max-time {deadline:g}{login} {registry.root}/v2/"),
+        host=host,
+        challenge=challenge.kind,
+        realm=challenge.realm,
+    )
+
+
+def _require_registry(host: str, reply: Reply, challenge: _Challenged) -> None:
+    """Raise unless ``/v2/`` was answered as the distribution spec says."""
+    if reply.status == _TOO_MANY:
+        raise _Refused(RegistryFault.RATE_LIMITED, _rate_limited(host, reply))
+    if reply.status >= _SERVER_ERROR:
+        raise _Refused(RegistryFault.HTTP_STATUS, f"{host} answered {reply.status} to /v2/{_registrys_words(reply)}")
+    says_so = "docker-distribution-api-version" in reply.headers
+    page = reply.body.lstrip()[:1] == b"<"
+    if reply.status == _OK and (says_so or (not page and (not reply.body.strip() or reply.json() is not None))):
+        return
+    asks = challenge.kind == "bearer" or (challenge.kind == "basic" and not page)
+    if reply.status == _UNAUTHORIZED and (says_so or asks):
+        return
+    if reply.status == _FORBIDDEN and (says_so or reply.json() is not None):
+        raise _Refused(RegistryFault.DENIED, f"{host} denies access to /v2/{_registrys_words(reply)}")
+    server = f" by {reply.headers['server']}" if reply.headers.get("server") else ""
+    raise _Refused(
+        RegistryFault.NOT_A_REGISTRY, f"{host} answered {reply.status}{server} to /v2/, as no image registry does"
+    )
+
+
+def manifest(
+    image: str,
+    *,
+    platform: str = "linux/amd64",
+    scheme: str = "https",
+    credentials: Credentials | None,
+    ca_file: Path | None,
+    routes: Routes,
+    deadline: float,
+) -> Manifest:
+    """What `image` points to, for which platforms it is, and whether its data can be had, without pulling it.
+
+    The configuration blob of the platform is read, too: it proves that blobs can be had where they are kept.
+
+    Raises:
+        ValueError: when `image` is no reference.
+        Unmeasured: when ``connect:`` refuses an address.
+    """
+    reference = parse_reference(image)
+    registry = _Registry(
+        reference.host, scheme=scheme, credentials=credentials, ca_file=ca_file, routes=routes, deadline=deadline
+    )
+    digest, platforms, size = "", tuple[str, ...](), 0
+    fault: RegistryFault | PathFault | None = None
+    cause = ""
+    try:
+        top = _manifest(registry, reference, reference.ref)
+        digest = top.digest
+        platforms = tuple(top.offers) or (_platform_of_config(registry, reference, top),)
+        chosen = _choose(platforms, platform)
+        leaf = _manifest(registry, reference, top.offers[chosen]) if chosen in top.offers else top
+        if chosen and leaf is not top:
+            _platform_of_config(registry, reference, leaf)
+        size = leaf.size
+        if not chosen:
+            fault = RegistryFault.WRONG_PLATFORM
+            cause = f"{reference} is for {', '.join(platforms)}, not for {platform}"
+    except NoReply as no:
+        fault, cause = no.fault, no.cause
+    except _Refused as refused:
+        fault, cause = refused.fault, refused.cause
+    return Manifest(
+        target=image,
+        fault=fault,
+        cause=cause,
+        evidence=registry.evidence(f"docker manifest inspect {'--insecure ' if scheme == 'http' else ''}{reference}"),
+        image=str(reference),
+        digest=digest,
+        platforms=platforms,
+        size=size,
+    )
+
+
+class _Described(NamedTuple):
+    """A manifest's content: `offers` is digests by platform (an index), or empty; `config` a blob's digest."""
+
+    digest: str
+    offers: dict[str, str]
+    config: str
+    size: int
+
+
+def _manifest(registry: _Registry, reference: Reference, ref: str) -> _Described:
+    path = f"/v2/{reference.repository}/manifests/{ref}"
+    reply = _read(registry, reference, path, accept=_ACCEPT, what=ref)
+    told = reply.json()
+    if not isinstance(told, dict):
+        raise _Refused(
+            RegistryFault.NOT_A_REGISTRY, f"{registry.host} answered the manifest of {reference} with something else"
+        )
+    try:
+        offers = {
+            _platform_words(one["platform"]): str(one["digest"])
+            for one in told.get("manifests", ())
+            if one.get("platform", {}).get("os") not in (None, "unknown")  # attestations are "unknown/unknown"
+        }
+        config = str(told["config"]["digest"]) if "config" in told else ""
+        size = sum(int(one["size"]) for one in [*told.get("layers", ()), *([told["config"]] if config else [])])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _Refused(
+            RegistryFault.HTTP_STATUS, f"the manifest of {reference} at {registry.host} is malformed: {error!r}"
+        ) from error
+    return _Described(reply.headers.get("docker-content-digest", ""), offers, config, size)
+
+
+def _read(registry: _Registry, reference: Reference, path: str, *, accept: str, what: str) -> Reply:
+    """An answer 200 of the repository, or what stands in its way."""
+    reply, challenge = registry.answer(path, scope=f"repository:{reference.repository}:pull", accept=accept)
+    if reply.status == _NOT_FOUND:
+        raise _Refused(
+            RegistryFault.NOT_FOUND,
+            f"{reference.host} has no {reference.repository}{_joined(what)}{_registrys_words(reply)}",
+        )
+    if reply.status == _UNAUTHORIZED and challenge.kind == "bearer" and registry.credentials is not None:
+        raise _Refused(
+            RegistryFault.DENIED,  # the token server knows us, and yet its token does not open this repository
+            f"{registry.credentials.username} may not pull {reference.repository} from {reference.host}"
+            f"{_registrys_words(reply)}",
+        )
+    registry.judge(reply)
+    return reply
+
+
+def _joined(ref: str) -> str:
+    return f"@{ref}" if ":" in ref else f":{ref}"
+
+
+def _platform_of_config(registry: _Registry, reference: Reference, described: _Described) -> str:
+    if not described.config:
+        return "unknown"
+    path = f"/v2/{reference.repository}/blobs/{described.config}"
+    told = _read(registry, reference, path, accept="*/*", what=described.config).json()
+    return _platform_words(told) if isinstance(told, dict) and told.get("os") else "unknown"
+
+
+def _platform_words(platform: Mapping[str, object]) -> str:
+    parts = [platform.get("os"), platform.get("architecture"), platform.get("variant")]
+    return "/".join(str(part) for part in parts if part)
+
+
+def _choose(offered: tuple[str, ...], wanted: str) -> str:
+    """The offered platform that a node of the wanted one takes; empty if none does."""
+    if wanted in offered:
+        return wanted
+    system, _, architecture = wanted.partition("/")
+    architecture, _, variant = architecture.partition("/")
+    same = [one for one in offered if one.split("/")[:2] == [system, architecture]]
+    if not variant or architecture == "arm64":  # arm64 and arm64/v8 are the same
+        return same[0] if same else ""
+    return next((one for one in same if one.count("/") == 1), "")

@@ -1,0 +1,391 @@
+"""What several looks say together: pure, on the sections of a probe script's transcript and on other facts.
+
+A node's SSH connection and a probe pod each give one `Report`; the functions here read single facts out of it, so that
+one pod a node, and one connection, carry all measurements of that node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from preflight.evidence import Evidence, Fact, Unmeasured
+from preflight.faults import ClusterFault, DindFault, DnsFault, GitLabFault
+from preflight.jobshape import JobShape
+from preflight.probes import dns, shell
+from preflight.probes.dns import Lookups
+from preflight.probes.gitlab import GitLabReply
+from preflight.probes.headroom import Headroom
+from preflight.probes.pods import JobPod
+from preflight.probes.shell import Section
+from preflight.probes.ssh import Session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a probe script showed at one vantage.
+
+    Attributes:
+        where: the vantage.
+        sections: a section a step.
+    """
+
+    where: str
+    sections: tuple[Section, ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeLogin(Fact):
+    """A login to a node over SSH.
+
+    Attributes:
+        node: its name.
+        session: the open connection; never part of a report.
+    """
+
+    node: str
+    session: Session = field(metadata={"live": True}, compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodStart(Fact):
+    """How far a job-shaped pod got on a node: its pulls have facts of their own."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodTranscript:
+    """A pod of ours that came to its end, with the nonce of the script that ran in it.
+
+    Attributes:
+        pod: the pod; a `DindPod` where Docker ran beside the script.
+        nonce: begins the script's own lines in the pod's log.
+    """
+
+    pod: JobPod
+    nonce: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerRoom(Fact):
+    """The room for jobs on one worker.
+
+    Attributes:
+        node: the worker.
+        fits: jobs that fit there.
+    """
+
+    node: str
+    fits: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clock(Fact):
+    """A node's clock beside GitLab's.
+
+    Attributes:
+        node: whose clock.
+        offset: seconds by which the node's clock is ahead of GitLab's.
+    """
+
+    node: str
+    offset: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Agreement(Fact):
+    """What several resolvers say to the same names.
+
+    Attributes:
+        addresses: by name, then by resolver.
+    """
+
+    addresses: Mapping[str, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvConf(Fact):
+    """The resolv.conf of a pod beside what the values ask for."""
+
+    nameservers: tuple[str, ...] = ()
+    searches: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    expected: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Daemon(Fact):
+    """The Docker daemon in a pod.
+
+    Attributes:
+        node: on which node.
+        seconds: until it was ready, or None.
+        version: the daemon's version.
+        storage_driver: as `docker info` names it.
+    """
+
+    node: str
+    seconds: float | None = None
+    version: str = ""
+    storage_driver: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DindRun(Fact):
+    """A pull or a run inside of Docker-in-Docker."""
+
+    node: str
+    image: str
+
+
+def lookups(report: Report, resolver: str, names: Mapping[str, frozenset[str]], *, deadline: float) -> Lookups:
+    """What a resolver answered to each name at the report's vantage."""
+    sections = [shell.find(report.sections, shell.lookup(name, resolver), where=report.where) for name in names]
+    return _lookups(report.where, resolver, sections, names, deadline)
+
+
+def own_lookups(report: Report, names: Mapping[str, frozenset[str]], *, deadline: float) -> Lookups:
+    """What the vantage's own resolv.conf leads to, for each name."""
+    sections = [shell.find(report.sections, shell.lookup(name), where=report.where) for name in names]
+    return _lookups(report.where, "its resolv.conf", sections, names, deadline)
+
+
+def inner_lookups(report: Report, image: str, names: Mapping[str, frozenset[str]], *, deadline: float) -> Lookups:
+    """What a container inside of Docker-in-Docker finds for each name."""
+    sections = [shell.find(report.sections, shell.docker_lookup(image, name), where=report.where) for name in names]
+    return _lookups(report.where, "a container's resolv.conf", sections, names, deadline)
+
+
+def _lookups(
+    where: str, resolver: str, sections: Sequence[Section], names: Mapping[str, frozenset[str]], deadline: float
+) -> Lookups:
+    answers = [shell.read_lookup(section, expected) for section, expected in zip(sections, names.values(), strict=True)]
+    # The evidence is the first answer that is wrong, or the first at all.
+    shown = next((place for place, answer in enumerate(answers) if answer.fault), 0)
+    return dns.summarise(
+        resolver,
+        answers,
+        expected=names,
+        where=where,
+        command=sections[shown].command,
+        observed=sections[shown].output,
+        took=max(section.took for section in sections),
+        deadline=deadline,
+    )
+
+
+def gitlab_reply(report: Report, url: str) -> GitLabReply:
+    """What answered at GitLab's URL at the report's vantage."""
+    return shell.read_fetch(shell.find(report.sections, shell.fetch(url), where=report.where), url, where=report.where)
+
+
+def clock(node: str, section: Section, *, middle: float, reply: GitLabReply, allowed: float, where: str) -> Clock:
+    """A node's clock beside GitLab's, both compared with our own.
+
+    Args:
+        node: whose clock.
+        section: what it told.
+        middle: our own clock at the middle of asking it, seconds since 1970.
+        reply: GitLab's answer, with its clock's offset from ours.
+        allowed: seconds that they may differ.
+        where: the vantage.
+    """
+    offset = shell.read_clock(section) - middle - (reply.clock_offset or 0.0)
+    apart = abs(offset) > allowed
+    relation = "ahead of" if offset > 0 else "behind"
+    return Clock(
+        target=node,
+        node=node,
+        offset=round(offset, 1),
+        fault=GitLabFault.CLOCK_SKEW if apart else None,
+        cause=f"{node}'s clock is {abs(offset):.0f} s {relation} GitLab's; {allowed:g} s are allowed" if apart else "",
+        evidence=Evidence(
+            where=where,
+            command=f"date -u; curl -sI {reply.url} | grep -i ^date",
+            observed=f"{section.output.strip()} on {node}; GitLab is {reply.clock_offset or 0.0:+.1f} s from here",
+            took=section.took,
+        ),
+    )
+
+
+def agreement(every: Iterable[Lookups]) -> Agreement:
+    """Whether all resolvers that answered a name gave the same addresses."""
+    table: dict[str, dict[str, tuple[str, ...]]] = {}
+    where, took = "here", 0.0
+    for one in every:
+        where, took = one.where, max(took, one.evidence.took)
+        for answer in one.answers:
+            if answer.addresses:
+                table.setdefault(answer.name, {})[one.resolver] = tuple(sorted(answer.addresses))
+    apart = {name: answers for name, answers in table.items() if len(set(answers.values())) > 1}
+    told = [
+        f"{name} is "
+        + ", but ".join(f"{' '.join(addresses)} for {resolver}" for resolver, addresses in answers.items())
+        for name, answers in apart.items()
+    ]
+    name = next(iter(apart or table), "NAME")
+    resolvers = list(table.get(name, {}))
+    return Agreement(
+        target=", ".join(resolvers),
+        addresses=table,
+        fault=DnsFault.DISAGREE if apart else None,
+        cause="; ".join(told),
+        evidence=Evidence(
+            where=where,
+            command=f"for r in {' '.join(resolvers)}; do dig +short @$r {name}; done",
+            observed="\n".join(
+                f"{one} {resolver}: {' '.join(addresses)}"
+                for one, answers in (apart or table).items()
+                for resolver, addresses in answers.items()
+            ),
+            took=took,
+        ),
+    )
+
+
+def resolv_conf(report: Report, shape: JobShape, node: str) -> ResolvConf:
+    """The pod's resolv.conf beside the `dns_policy` and `dns_config` of the values."""
+    section = shell.find(report.sections, shell.resolv_conf(), where=report.where)
+    found = shell.read_resolv_conf(section)
+    config: Mapping[str, Any] = shape.dns_config or {}
+    expected = tuple(str(one) for one in config.get("nameservers", ()))
+    searches = tuple(str(one) for one in config.get("searches", ()))
+    options = tuple(
+        f"{option['name']}:{option['value']}" if option.get("value") else str(option["name"])
+        for option in config.get("options", ())
+    )
+    if shape.dns_policy == "None":
+        wrong = found.nameservers != expected
+        # With the policy None, search and options come from dns_config alone (reference §2.3).
+        missing = [one for one in searches if one not in found.searches] + [
+            one for one in options if one not in found.options
+        ]
+    else:
+        wrong = False
+        missing = [one for one in (*expected, *searches) if one not in (*found.nameservers, *found.searches)]
+    cause = ""
+    if wrong:
+        asked = ", ".join(expected) or "no resolver"
+        cause = f"a job's pod on {node} asks {', '.join(found.nameservers) or 'nobody'}; the values say {asked}"
+    elif missing:
+        cause = f"the resolv.conf of a job's pod on {node} lacks {', '.join(missing)}, which the values ask for"
+    return ResolvConf(
+        target=f"resolv.conf on {node}",
+        nameservers=found.nameservers,
+        searches=found.searches,
+        options=found.options,
+        expected=expected,
+        fault=DnsFault.NOT_APPLIED if cause else None,
+        cause=cause,
+        evidence=Evidence(
+            where=report.where, command="cat /etc/resolv.conf", observed=section.output, took=section.took
+        ),
+    )
+
+
+def daemon(node: str, found: PodTranscript) -> Daemon:
+    """The daemon as its pod, its log and its client tell of it.
+
+    Raises:
+        Unmeasured: the pod ended before the client came to ask.
+    """
+    pod, where = found.pod, f"dind on {node}"
+    if pod.fault is not None:
+        return Daemon(target=node, node=node, fault=pod.fault, cause=pod.cause, evidence=pod.evidence)
+    sections = shell.parse(pod.log, found.nonce)
+    waited = next((one for one in sections if one.kind == "docker_ready"), None)
+    if waited is None:
+        reason = f"the script beside Docker on {node} ended before it came to `docker info`"
+        raise Unmeasured(reason, needs="a larger `deadlines.dind` in the inventory", evidence=pod.evidence)
+    ready = shell.read_docker_ready(waited, where=where)
+    if ready.fault is not None:
+        return Daemon(
+            target=node, node=node, fault=ready.fault, cause=f"on {node}, {ready.cause}", evidence=ready.evidence
+        )
+    info = shell.read_docker_info(
+        shell.find(sections, shell.docker_version(), where=where),
+        shell.find(sections, shell.docker_info(), where=where),
+        where=where,
+    )
+    return Daemon(
+        target=node,
+        node=node,
+        seconds=ready.seconds,
+        version=info.version,
+        storage_driver=info.storage_driver,
+        fault=info.fault,
+        cause=info.cause,
+        evidence=info.evidence,
+    )
+
+
+def inner_pull(report: Report, node: str, image: str) -> DindRun:
+    """How the pull of an image by the daemon ended."""
+    section = next((one for one in report.sections if one.kind == "docker_pull"), None)
+    pulled = shell.read_docker_pull(section or _never(report, "docker pull"), where=report.where)
+    return DindRun(
+        target=f"{image} on {node}",
+        node=node,
+        image=image,
+        fault=pulled.fault,
+        cause=pulled.cause,
+        evidence=pulled.evidence,
+    )
+
+
+def inner_run(report: Report, node: str, image: str, words: Sequence[str]) -> DindRun:
+    """How a container of the daemon ended."""
+    section = shell.find(report.sections, shell.docker_run(image, words), where=report.where)
+    ran = shell.read_docker_run(section, where=report.where)
+    return DindRun(
+        target=f"{image} on {node}", node=node, image=image, fault=ran.fault, cause=ran.cause, evidence=ran.evidence
+    )
+
+
+def _never(report: Report, command: str) -> Section:
+    reason = f"the look from {report.where} ended before it came to `{command}`"
+    raise Unmeasured(reason, needs="a larger `deadlines.dind` in the inventory")
+
+
+def worker_room(node: str, headroom: Headroom) -> WorkerRoom:
+    """Whether at least one job fits on a worker."""
+    room = next((one for one in headroom.by_node if one.node == node), None)
+    fits = room.fits if room else 0
+    limited = room.limited_by if room else "everything"
+    asked = headroom.requests.get(limited, "")
+    free = room.free.get(limited, "0") if room else "0"
+    return WorkerRoom(
+        target=node,
+        node=node,
+        fits=fits,
+        fault=None if fits else ClusterFault.TOO_FEW_FIT,
+        cause="" if fits else f"no job fits on {node}: a job asks for {asked} {limited}, and {free} is free",
+        evidence=Evidence(
+            where=headroom.where,
+            command=f"kubectl describe node {node}",
+            observed=f"{limited}: {free} free, {asked} for one job",
+            took=headroom.evidence.took,
+        ),
+    )
+
+
+def storage(daemon: Daemon) -> Daemon:
+    """Whether the daemon copies layers or shares them."""
+    slow = daemon.storage_driver == "vfs"
+    return Daemon(
+        target=daemon.target,
+        node=daemon.node,
+        seconds=daemon.seconds,
+        version=daemon.version,
+        storage_driver=daemon.storage_driver,
+        fault=DindFault.STORAGE_DRIVER if slow else None,
+        cause=f"the Docker daemon in a pod on {daemon.node} uses vfs, which copies every layer whole" if slow else "",
+        evidence=daemon.evidence,
+    )
+
+
+def matches(found: str, expected: str) -> bool:
+    """Whether two versions have the same major and minor number."""
+    return found.lstrip("v").split(".")[:2] == expected.lstrip("v").split(".")[:2]

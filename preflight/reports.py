@@ -1,0 +1,259 @@
+"""What a run leaves behind: ``preflight.html`` (pytest-html), ``.xml`` (JUnit) and ``.json`` (facts and verdicts).
+
+pytest and pytest-html write the first two; this module gives them their texts. Every text from outside was cleaned
+when its evidence was made; what goes into HTML is escaped here, since pytest-html does not escape table cells.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import enum
+import html
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from preflight import verdicts
+from preflight.evidence import Fact, clean
+from preflight.inventory import Inventory
+from preflight.survey import SURVEY, Measurement
+from preflight.verdicts import Outcome, Verdict
+
+SCHEMA = 1
+"""Version of preflight.json's form; docs/reports.md describes it."""
+
+_COLOURS = {0: "#1a7f37", 1: "#b42318", 6: "#9a6700"}
+
+
+def switch_on(config: pytest.Config, folder: Path) -> None:
+    """Ask pytest and pytest-html for their reports in the folder, unless the command line named others."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        msg = f"--report-dir: {folder} can't be written: {error.strerror}"
+        raise pytest.UsageError(msg) from None
+    if not config.option.xmlpath:
+        config.option.xmlpath = str(folder / "preflight.xml")
+    if not getattr(config.option, "htmlpath", None):
+        config.option.htmlpath = str(folder / "preflight.html")
+        config.option.self_contained_html = True
+
+
+# ---- one test's report ----------------------------------------------------------------------------------------------
+
+
+def attach(report: pytest.TestReport, outcome: Outcome) -> None:
+    """Put the diagnosis where terminal, JUnit and HTML all show it."""
+    if outcome.diagnosis is None:
+        return
+    found: Any = report.longrepr
+    if outcome.verdict is Verdict.UNKNOWN or not hasattr(found, "addsection"):
+        report.longrepr = outcome.diagnosis.text()
+        return
+    found.addsection("diagnosis", outcome.diagnosis.text())
+    if getattr(found, "reprcrash", None) is not None:
+        found.reprcrash.message = outcome.diagnosis.headline
+
+
+def as_skipped(report: pytest.TestReport, item: pytest.Item, reason: str) -> None:
+    """Turn the report into a skip that tells the reason."""
+    report.outcome = "skipped"
+    path, line, _ = item.location
+    report.longrepr = (path, (line or 0) + 1, clean(reason))
+
+
+def properties(outcome: Outcome) -> list[tuple[str, object]]:
+    """The outcome as JUnit properties."""
+    found = [
+        ("check", outcome.check),
+        ("section", outcome.number),
+        ("title", outcome.title),
+        ("target", outcome.target),
+        ("verdict", str(outcome.verdict)),
+        ("reason", outcome.reason),
+    ]
+    if outcome.diagnosis is not None:
+        told = outcome.diagnosis
+        found += [("fault", told.fault), ("cause", told.cause), ("where", told.where), ("remedy", told.remedy)]
+    return [(name, value) for name, value in found if value]
+
+
+# ---- the terminal ---------------------------------------------------------------------------------------------------
+
+
+def summarise(terminal: Any, judged: Sequence[Outcome], *, notes: Sequence[str]) -> None:
+    """Print what pytest's own summary leaves out: advice, waived findings, and notes."""
+    for verdict in (Verdict.ADVICE, Verdict.WAIVED):
+        told = [one for one in judged if one.verdict is verdict]
+        if told:
+            terminal.write_sep("-", str(verdict))
+        for one in told:
+            terminal.write_line(f"{one.number} {one.title} [{one.target}]: {one.reason}")
+            if one.diagnosis is not None and verdict is Verdict.ADVICE:
+                terminal.write_line(f"    remedy: {one.diagnosis.remedy}")
+    for verdict in (Verdict.BLOCKED, Verdict.NOT_APPLICABLE):
+        reasons: dict[str, list[Outcome]] = {}
+        for one in judged:
+            if one.verdict is verdict:
+                reasons.setdefault(one.reason, []).append(one)
+        if reasons:
+            terminal.write_sep("-", str(verdict))
+        for reason, concerned in reasons.items():
+            count = f"{len(concerned)} {'check' if len(concerned) == 1 else 'checks'}"
+            witnesses = ", ".join(dict.fromkeys(one.witness for one in concerned if one.witness))
+            met = f"; {witnesses} {'meet' if ',' in witnesses else 'meets'} the same" if witnesses else ""
+            terminal.write_line(f"{count} {reason}{met}" if verdict is Verdict.BLOCKED else f"{count}: {reason}")
+    for note in notes:
+        terminal.write_line(f"note: {note}", yellow=True)
+
+
+# ---- HTML -----------------------------------------------------------------------------------------------------------
+
+
+def banner(judged: Sequence[Outcome], *, status: int, effect: str) -> list[str]:
+    """The verdict as a banner, and a table of everything that is not right."""
+    line = verdicts.sentence(judged, status=status, effect=effect)
+    colour = _COLOURS.get(status, "#57606a")
+    parts = [
+        "<style>body,td,th,.logwrapper .log{color:#1f2328}th{background:#f6f8fa}"
+        "@media print{.logwrapper{max-height:none!important}}</style>",
+        f'<div style="background:{colour};color:#fff;padding:.8em 1em;border-radius:6px;font-size:1.2em">'
+        f"{html.escape(line)}</div>"
+    ]
+    rows = [(one, one.diagnosis) for one in judged if one.diagnosis is not None]
+    if rows:
+        cells = "".join(
+            "<tr>"
+            + "".join(
+                f'<td style="border:1px solid #d0d7de;padding:.3em .6em;vertical-align:top">{html.escape(text)}</td>'
+                for text in (
+                    str(one.verdict),
+                    f"{one.number} {one.title}" + (f" [{one.target}]" if one.target else ""),
+                    told.headline,
+                    told.where,
+                    told.remedy,
+                )
+            )
+            + "</tr>"
+            for one, told in rows
+        )
+        heads = "".join(
+            f'<th style="text-align:left;padding:.3em .6em">{head}</th>'
+            for head in ("Verdict", "Check", "Cause", "Where", "Remedy")
+        )
+        parts.append(f'<table style="border-collapse:collapse;margin:1em 0;width:100%"><tr>{heads}</tr>{cells}</table>')
+    return parts
+
+
+def environment(inventory: Inventory, config: pytest.Config) -> dict[str, str]:
+    """What the page and the JUnit file say of the environment."""
+    return {
+        "Inventory": str(config.getoption("inventory")),
+        "GitLab": f"{inventory.gitlab.url} (expected {inventory.gitlab.version})",
+        "Kubernetes": f"{inventory.cluster.api_server} (expected {inventory.cluster.version})",
+        "Workers": ", ".join(inventory.workers),
+        "Resolvers": ", ".join(inventory.dns.resolvers),
+        "Release": f"{inventory.runner.release} in {inventory.runner.namespace}, chart {inventory.runner.chart}",
+        "Effects up to": str(config.getoption("effect")),
+    }
+
+
+def escaped(longrepr: Any) -> str:
+    """A skip's reason, fit for HTML."""
+    return html.escape(str(longrepr[2] if isinstance(longrepr, tuple) else longrepr))
+
+
+def header(cells: list[str]) -> None:
+    """Columns of the results table."""
+    cells.insert(1, '<th class="sortable" data-column-type="section">Section</th>')
+    cells.insert(2, "<th>Verdict</th>")
+    cells.insert(3, "<th>Where</th>")
+
+
+def row(cells: list[str], outcome: Outcome | None) -> None:
+    """Cells of one result."""
+    where = outcome.diagnosis.where if outcome is not None and outcome.diagnosis is not None else ""
+    texts = (outcome.number, str(outcome.verdict), where) if outcome is not None else ("", "", "")
+    for place, text in enumerate(texts, start=1):
+        cells.insert(place, f"<td>{html.escape(text)}</td>")
+
+
+# ---- JSON -----------------------------------------------------------------------------------------------------------
+
+
+def write_json(config: pytest.Config, folder: Path, judged: Sequence[Outcome], status: int) -> None:
+    """Write facts, verdicts and the exit status, as one file that appears whole or not at all."""
+    survey = config.stash[SURVEY]
+    document = {
+        "schema": SCHEMA,
+        "run": survey.run.id,
+        "written": datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds"),
+        "inventory": str(config.getoption("inventory")),
+        "effect": config.getoption("effect"),
+        "exit": status,
+        "verdict": verdicts.sentence(judged, status=status, effect=config.getoption("effect")),
+        "facts": [_fact(one) for one in survey.measurements.values() if one.done.is_set()],
+        "checks": [_check(one) for one in judged],
+    }
+    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".preflight-")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(document, file, ensure_ascii=False, indent=1)
+    Path(temporary).chmod(0o644)
+    Path(temporary).replace(folder / "preflight.json")
+
+
+def _fact(measured: Measurement) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": measured.spec.name, "targets": measured.targets, "took": round(measured.took, 3)}
+    if measured.error is not None:
+        return {**found, "error": type(measured.error).__name__, "reason": clean(str(measured.error))}
+    if isinstance(measured.value, Fact):
+        return {**found, "kind": type(measured.value).__name__, **plain(measured.value)}
+    return found
+
+
+def plain(value: Any) -> Any:
+    """A fact as JSON: dataclasses by field, sets sorted; fields marked ``live`` (clients) are left out."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {
+            field.name: plain(getattr(value, field.name))
+            for field in dataclasses.fields(value)
+            if not field.metadata.get("live")
+        }
+    if isinstance(value, enum.Enum | str):
+        return clean(str(value), longest=20000)
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, frozenset | set):
+        return sorted(plain(one) for one in value)
+    if isinstance(value, tuple | list):
+        return [plain(one) for one in value]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return clean(str(value))
+
+
+def _check(outcome: Outcome) -> dict[str, Any]:
+    told = outcome.diagnosis
+    return {
+        "id": outcome.check,
+        "section": outcome.number,
+        "title": outcome.title,
+        "target": outcome.target,
+        "verdict": str(outcome.verdict),
+        "reason": outcome.reason,
+        "fault": told.fault if told else "",
+        "cause": told.cause if told else "",
+        "where": told.where if told else "",
+        "remedy": told.remedy if told else "",
+        "blocked_by": list(outcome.blocked_by),
+        "witness": outcome.witness,
+        "facts": list(outcome.facts),
+    }

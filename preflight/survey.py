@@ -1,0 +1,509 @@
+"""Measure every needed fact once, early and in the background; hand each result to whoever asks.
+
+A fact is a function decorated with `fact` (preflight/facts.py). Its parameters say what it needs: other facts, targets
+of the inventory (`TARGETS`), the `inventory` or the `run`. The decorator returns an ordinary pytest fixture that only
+joins. The `Survey` starts a measurement when everything it depends on is there, so no worker thread ever waits for
+another and one thread is enough to come to an end.
+"""
+
+from __future__ import annotations
+
+import enum
+import functools
+import inspect
+import queue
+import threading
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from preflight.connect import Routes
+from preflight.evidence import Blocked, Fact, NotApplicable, PreflightError, Unmeasured, clean
+from preflight.inventory import Inventory
+
+GRACE = 2.0  # seconds beyond its own deadline after which a measurement is given up
+_POLL = 0.1
+
+
+class Effect(enum.StrEnum):
+    """What measuring does to the world, from least to most (DESIGN §3)."""
+
+    STATIC = "static"  # reads files
+    READ = "read"  # reads APIs, names, pages
+    PROBE = "probe"  # makes pods, pulls images on nodes
+    PRIVILEGED = "privileged"  # makes privileged pods
+    WRITE = "write"  # starts a pipeline, pushes an image
+
+    @property
+    def rank(self) -> int:
+        """Place in the order above."""
+        return list(Effect).index(self)
+
+
+TARGETS: dict[str, Callable[[Inventory], list[str]]] = {
+    "node": lambda inventory: list(inventory.cluster.nodes),
+    "worker": lambda inventory: list(inventory.workers),
+    "resolver": lambda inventory: list(inventory.dns.resolvers),
+    "registry": lambda inventory: list(inventory.registries),
+    "image": lambda inventory: list(inventory.images),
+}
+"""Kinds of targets by parameter name, and which targets of that kind an inventory has."""
+
+Targets = Mapping[str, str]
+Key = tuple[str, tuple[tuple[str, str], ...]]
+Aim = Callable[[Inventory, Targets], str | None]
+"""Which one target of a kind a fact needs another fact of, from its own targets; None if it needs none."""
+
+
+@dataclass
+class Run:
+    """What all measurements of one run share.
+
+    Attributes:
+        inventory: the environment.
+        routes: where to connect instead of the inventory's addresses.
+        id: label of everything that this run makes in the cluster.
+        all_nodes: probe every eligible node, however many there are.
+        planned: every measurement that the selected checks need, directly or not; what else a script or a pod could
+            look at is left alone.
+        stopping: set when the run ends early; long waits look at it.
+    """
+
+    inventory: Inventory
+    routes: Routes
+    id: str
+    all_nodes: bool = False
+    planned: set[Key] = field(default_factory=set)
+    stopping: threading.Event = field(default_factory=threading.Event)
+    status: dict[str, str] = field(default_factory=dict)
+
+    def plans(self, name: str, **targets: str) -> bool:
+        """Whether some measurement of this fact, for these targets, is planned."""
+        return any(fact == name and targets.items() <= dict(chosen).items() for fact, chosen in self.planned)
+
+    def say(self, who: str, text: str) -> None:
+        """Note what a measurement is waiting for, for the live line and for its own deadline's message."""
+        self.status[who] = clean(text, longest=200)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """How a fact is measured; made by `fact`."""
+
+    name: str
+    function: Callable[..., Any]
+    needs: tuple[str, ...]
+    targets: tuple[str, ...]  # kinds, own and inherited
+    across: Mapping[str, str]
+    at: Mapping[str, tuple[str, Aim]]
+    tolerates: frozenset[str]
+    optional: frozenset[str]
+    speaks_for: frozenset[str]
+    effect: Effect
+    deadline: str
+    group: str | None
+
+    @property
+    def title(self) -> str:
+        """The first sentence of the fact's docstring."""
+        return (self.function.__doc__ or self.name).strip().split("\n", 1)[0].rstrip(".")
+
+
+CATALOGUE: dict[str, Spec] = {}
+"""Every fact by name, in the order of definition: a fact is defined after what it needs."""
+
+
+def fact(
+    *,
+    effect: str = Effect.READ,
+    deadline: str = "http",
+    tolerates: tuple[str, ...] = (),
+    optional: tuple[str, ...] = (),
+    speaks_for: tuple[str, ...] = (),
+    across: Mapping[str, str] | None = None,
+    at: Mapping[str, tuple[str, Aim]] | None = None,
+    group: str | None = None,
+) -> Callable[[Callable[..., Any]], Any]:
+    """Make a function a fact, and a pytest fixture that hands its result to checks.
+
+    Args:
+        effect: what measuring it does to the world.
+        deadline: the key under `deadlines:` that bounds it.
+        tolerates: needed facts that it can use although they are faulty.
+        optional: needed facts without which it can be measured: it takes None where there is nothing, and the fact,
+            faulty or not, where there is.
+        speaks_for: needed facts that no check takes: where they could not be measured, neither was this one, and
+            what needs them is blocked by this one's check.
+        across: needed facts of which it takes all, as a tuple: name of the fact → kind of target.
+        at: needed facts of one target that follows from its own: name of the fact → kind of target, and which one.
+            Where there is none, it takes None.
+        group: measurements of one group are bounded in number (`Survey`'s `at_once`).
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        name, family, aims = function.__name__, dict(across or {}), dict(at or {})
+        parameters = list(inspect.signature(function).parameters)
+        needs = tuple(parameter for parameter in parameters if parameter in CATALOGUE)
+        own = [parameter for parameter in parameters if parameter in TARGETS]
+        if unknown := set(parameters) - set(needs) - set(own) - {"inventory", "run"}:
+            msg = f"fact {name}: {', '.join(sorted(unknown))} is no fact defined above it and no kind of target"
+            raise TypeError(msg)
+        chosen = {**family, **{need: kind for need, (kind, _) in aims.items()}}
+        inherited = [kind for need in needs for kind in CATALOGUE[need].targets if kind != chosen.get(need)]
+        targets = tuple(dict.fromkeys([*own, *inherited]))
+        strongest = max([Effect(effect), *(CATALOGUE[need].effect for need in needs)], key=lambda one: one.rank)
+        CATALOGUE[name] = Spec(
+            name=name,
+            function=function,
+            needs=needs,
+            targets=targets,
+            across=family,
+            at=aims,
+            tolerates=frozenset(tolerates),
+            optional=frozenset(optional),
+            speaks_for=frozenset(speaks_for),
+            effect=strongest,
+            deadline=deadline,
+            group=group,
+        )
+
+        @functools.wraps(function)
+        def join(request: pytest.FixtureRequest, **chosen: str) -> Any:
+            return request.config.stash[SURVEY].join(name, chosen)
+
+        # pytest parametrises by the fixture's signature, so it must show the inherited targets too.
+        kinds = [inspect.Parameter(kind, inspect.Parameter.POSITIONAL_OR_KEYWORD) for kind in ("request", *targets)]
+        join.__signature__ = inspect.Signature(kinds)  # type: ignore[attr-defined]
+        del join.__wrapped__  # pytest would look through it
+        return pytest.fixture(join)
+
+    return decorate
+
+
+def spoken_for_by(name: str) -> frozenset[str]:
+    """The fact itself, and every fact whose check tells when it could not be measured."""
+    found, pending = {name}, [name]
+    while pending:
+        spoken = pending.pop()
+        speakers = {spec.name for spec in CATALOGUE.values() if spoken in spec.speaks_for} - found
+        found |= speakers
+        pending.extend(speakers)
+    return frozenset(found)
+
+
+class Measurement:
+    """One fact of one set of targets: waiting, running or done."""
+
+    __slots__ = (
+        "done",
+        "error",
+        "followers",
+        "generator",
+        "needs",
+        "spec",
+        "started",
+        "targets",
+        "took",
+        "value",
+        "waiting",
+    )
+
+    def __init__(self, spec: Spec, targets: Targets) -> None:
+        self.spec, self.targets = spec, dict(targets)
+        self.needs: dict[str, Measurement | tuple[Measurement, ...] | None] = {}
+        self.followers: list[Measurement] = []
+        self.waiting = 0
+        self.done = threading.Event()
+        self.value: Any = None
+        self.error: PreflightError | None = None
+        self.generator: Iterator[Any] | None = None
+        self.started: float | None = None
+        self.took = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.spec.name}[{'-'.join(self.targets.values())}]" if self.targets else self.spec.name
+
+    @property
+    def faulty(self) -> bool:
+        """Whether it was measured and something is wrong."""
+        return isinstance(self.value, Fact) and self.value.fault is not None
+
+
+class Survey:
+    """Runs measurements on daemon threads; `begin` all that is wanted, `start`, `join` each, `close` once.
+
+    Args:
+        run: shared by all measurements.
+        workers: number of threads.
+        at_once: most measurements of a group at the same time.
+    """
+
+    def __init__(self, run: Run, *, workers: int = 16, at_once: Mapping[str, int] | None = None) -> None:
+        self.run, self._workers, self._at_once = run, workers, dict(at_once or {})
+        self.measurements: dict[Key, Measurement] = {}
+        self._ready: queue.SimpleQueue[Measurement | None] = queue.SimpleQueue()
+        self._lock = threading.RLock()
+        self._running: dict[str, int] = {}
+        self._held: dict[str, deque[Measurement]] = {}
+        self._threads: list[threading.Thread] = []
+        self._deadline = float("inf")
+        self._opened: list[Measurement] = []
+
+    # ---- before the first check
+
+    def begin(self, name: str, targets: Targets) -> Measurement:
+        """Plan a measurement and all that it needs; each is planned once."""
+        spec = CATALOGUE[name]
+        chosen = {kind: targets[kind] for kind in spec.targets}
+        key = (name, tuple(sorted(chosen.items())))
+        if key in self.measurements:
+            return self.measurements[key]
+        planned = Measurement(spec, chosen)
+        for need in spec.needs:
+            if need in spec.across:
+                kind = spec.across[need]
+                every = TARGETS[kind](self.run.inventory)
+                planned.needs[need] = tuple(self.begin(need, {**chosen, kind: one}) for one in every)
+            elif need in spec.at:
+                kind, aim = spec.at[need]
+                target = aim(self.run.inventory, chosen)
+                planned.needs[need] = None if target is None else self.begin(need, {**chosen, kind: target})
+            else:
+                planned.needs[need] = self.begin(need, chosen)
+        self.measurements[key] = planned
+        self.run.planned.add(key)
+        return planned
+
+    def start(self) -> None:
+        """Begin to measure everything that is planned."""
+        self._deadline = time.monotonic() + self.run.inventory.deadlines.run
+        for _ in range(min(self._workers, max(1, len(self.measurements)))):
+            self._add_worker()
+        with self._lock:
+            for planned in self.measurements.values():
+                for need in _flat(planned.needs.values()):
+                    planned.waiting += 1
+                    need.followers.append(planned)
+            for planned in list(self.measurements.values()):
+                if planned.waiting == 0:
+                    self._admit(planned)
+
+    # ---- while checks run
+
+    def join(self, name: str, targets: Targets) -> Any:
+        """The result of a measurement.
+
+        Raises:
+            Unmeasured: we could not look.
+            Blocked: what it needs is faulty or unmeasured.
+            NotApplicable: there is nothing to measure.
+        """
+        spec = CATALOGUE[name]
+        key = (name, tuple(sorted((kind, targets[kind]) for kind in spec.targets)))
+        found = self.measurements[key]
+        while not found.done.wait(_POLL):
+            self._give_up_overdue()
+        if found.error is not None:
+            raise found.error
+        return found.value
+
+    # ---- at the end
+
+    def close(self, *, patience: float) -> list[str]:
+        """Stop measuring and tear down in reverse; returns what went wrong, a sentence each. Never hangs.
+
+        Args:
+            patience: seconds to wait for running measurements to notice that the run stops.
+        """
+        self.run.stopping.set()
+        for _ in self._threads:
+            self._ready.put(None)
+        problems: list[str] = []
+        end = time.monotonic() + patience
+        for round_ in ("first", "last"):
+            # What is still running may make things after a first tear-down: hence a second, when it is over.
+            for opened in reversed(list(self._opened)):
+                problems.extend(self._tear_down(opened, last=round_ == "last"))
+            if round_ == "first":
+                busy = [one for one in self.measurements.values() if one.started and not one.done.is_set()]
+                for one in busy:
+                    one.done.wait(max(0.0, min(end - time.monotonic(), patience)))
+        return list(dict.fromkeys(problems))
+
+    def _tear_down(self, opened: Measurement, *, last: bool) -> list[str]:
+        stop = getattr(opened.value, "sweep", None)
+        try:
+            if not last:
+                if callable(stop):
+                    stop()
+            elif opened.generator is not None:
+                generator, opened.generator = opened.generator, None
+                next(generator, None)
+        except Exception as error:  # noqa: BLE001 - cleaning never hides what came before
+            return [f"cleaning up after {opened}: {clean(str(error) or type(error).__name__)}"]
+        return []
+
+    # ---- on the workers
+
+    def _add_worker(self) -> None:
+        thread = threading.Thread(target=self._work, name=f"survey-{len(self._threads)}", daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _work(self) -> None:
+        while (planned := self._ready.get()) is not None:
+            if not self.run.stopping.is_set():
+                self._measure(planned)
+
+    def _admit(self, planned: Measurement) -> None:
+        """Queue a measurement whose needs are done, unless they forbid it or its group is full."""
+        if planned.error is None:
+            planned.error = _obstacle(planned)
+        if planned.error is not None:
+            self._finish(planned)
+            return
+        group = planned.spec.group
+        if group is not None and self._running.get(group, 0) >= self._at_once.get(group, self._workers):
+            self._held.setdefault(group, deque()).append(planned)
+            return
+        if group is not None:
+            self._running[group] = self._running.get(group, 0) + 1
+        self._ready.put(planned)
+
+    def _measure(self, planned: Measurement) -> None:
+        planned.started = time.monotonic()
+        arguments = _arguments(planned, self.run)
+        value: Any = None
+        error: PreflightError | None = None
+        try:
+            result = planned.spec.function(**arguments)
+            if inspect.isgenerator(result):
+                value = next(result)
+                planned.generator = result
+                with self._lock:
+                    self._opened.append(planned)
+            else:
+                value = result
+        except PreflightError as known:
+            error = known
+        except Exception as unexpected:  # noqa: BLE001 - a crash of ours is an unknown, and the rest goes on
+            error = _crash(planned, unexpected)
+        with self._lock:
+            if planned.done.is_set():  # given up in the meantime
+                return
+            planned.value, planned.error = value, error
+            self._release(planned)
+            self._finish(planned)
+
+    def _release(self, planned: Measurement) -> None:
+        group = planned.spec.group
+        if group is None:
+            return
+        self._running[group] -= 1
+        if self._held.get(group):
+            following = self._held[group].popleft()
+            self._running[group] += 1
+            self._ready.put(following)
+
+    def _finish(self, planned: Measurement) -> None:
+        if planned.started is not None:
+            planned.took = time.monotonic() - planned.started
+        planned.done.set()
+        for follower in planned.followers:
+            follower.waiting -= 1
+            if follower.waiting == 0 and not follower.done.is_set():
+                self._admit(follower)
+
+    def _give_up_overdue(self) -> None:
+        now = time.monotonic()
+        run_over = now > self._deadline
+        with self._lock:
+            for one in self.measurements.values():
+                if one.done.is_set():
+                    continue
+                limit = getattr(self.run.inventory.deadlines, one.spec.deadline)
+                if run_over:
+                    reason = f"the run's deadline of {self.run.inventory.deadlines.run:g} s is over"
+                    key = "deadlines.run"
+                elif one.started is not None and now - one.started > limit + GRACE:
+                    reason, key = f"no end after {limit:g} s", f"deadlines.{one.spec.deadline}"
+                else:
+                    continue
+                last = self.run.status.get(str(one))
+                one.error = Unmeasured(
+                    f"{one.spec.title}: {reason}" + (f"; last seen: {last}" if last else ""),
+                    needs=f"a larger `{key}` in the inventory, or an end to what holds it up",
+                )
+                if one.started is not None:
+                    self._release(one)
+                    self._add_worker()  # its thread may never come back
+                self._finish(one)
+
+
+def _flat(needs: Any) -> Iterator[Measurement]:
+    for need in needs:
+        if isinstance(need, tuple):
+            yield from need
+        elif need is not None:
+            yield need
+
+
+def _obstacle(planned: Measurement) -> PreflightError | None:
+    """Why a measurement can't be made, from what it needs."""
+    for name, need in planned.needs.items():
+        if name in planned.spec.optional:
+            continue
+        every = tuple(_flat([need]))
+        obstacles = [found for one in every if (found := _obstacle_in(planned, name, one)) is not None]
+        # Of a family, one usable member is enough.
+        if obstacles and len(obstacles) == len(every):
+            return obstacles[0]
+    return None
+
+
+def _obstacle_in(planned: Measurement, name: str, need: Measurement) -> PreflightError | None:
+    if isinstance(need.error, Blocked | NotApplicable):
+        return need.error
+    if isinstance(need.error, Unmeasured):
+        if name in planned.spec.speaks_for:
+            return need.error
+        return Blocked(name, need.targets, need.error.reason, failed=False)
+    if need.error is not None:
+        return Blocked(name, need.targets, str(need.error), failed=False)
+    if need.faulty and name not in planned.spec.tolerates | planned.spec.optional:
+        return Blocked(name, need.targets, f"{need.value.fault}: {need.value.cause}", failed=True)
+    return None
+
+
+def _arguments(planned: Measurement, run: Run) -> dict[str, Any]:
+    arguments: dict[str, Any] = {}
+    for name in inspect.signature(planned.spec.function).parameters:
+        if name in planned.needs:
+            need = planned.needs[name]
+            if isinstance(need, tuple):
+                arguments[name] = tuple(one.value for one in need if _obstacle_in(planned, name, one) is None)
+            else:
+                arguments[name] = None if need is None or need.error is not None else need.value
+        elif name in planned.targets:
+            arguments[name] = planned.targets[name]
+        else:
+            arguments[name] = {"inventory": run.inventory, "run": run}[name]
+    return arguments
+
+
+def _crash(planned: Measurement, error: Exception) -> Unmeasured:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}"
+    return Unmeasured(
+        f"{planned.spec.title}: the suite stumbled at {place}: {type(error).__name__}: {error}",
+        needs="a report of this line to the suite's authors",
+    )
+
+
+SURVEY = pytest.StashKey[Survey]()
+"""Where a pytest run keeps its survey."""

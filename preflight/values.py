@@ -1,0 +1,341 @@
+"""The runner's Helm values: merged as Helm merges them, and read far enough to know the shape of a job's pod.
+
+`load` gives the `Values` of the inventory's files and ``--set`` pairs, with the parsed TOML of ``runners.config``.
+`job_shape` reads the pod's shape from them the way runner 18.3 does (reference §2.2, §3). Unknown or misplaced keys
+are not judged here: chart and runner ignore them, and so does the shape.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from preflight.inventory import InventoryError, read_yaml
+from preflight.jobshape import JobShape, Resources
+from preflight.redaction import remember
+
+CHART_CONCURRENT = 10  # chart default (reference §1.2)
+POLL_TIMEOUT = 180  # runner default, seconds (reference §2.2)
+
+_DEFAULT_CONFIG = """\
+[[runners]]
+  [runners.kubernetes]
+    namespace = "{{ default .Release.Namespace .Values.runners.jobNamespace }}"
+    image = "alpine"
+"""  # the chart's own (reference §1.2)
+
+_DNS_POLICIES = {  # the runner's spelling → the API's (reference §2.3)
+    "none": "None",
+    "default": "Default",
+    "cluster-first": "ClusterFirst",
+    "cluster-first-with-host-net": "ClusterFirstWithHostNet",
+}
+_PULL_POLICIES = {"always": "Always", "never": "Never", "if-not-present": "IfNotPresent"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Values:
+    """Merged values of a release.
+
+    Attributes:
+        files: where they come from, in merge order.
+        tree: the merged values.
+        config: the TOML of ``runners.config``, parsed.
+        release: release name; `namespace`: the release's namespace.
+    """
+
+    files: tuple[Path, ...]
+    tree: Mapping[str, Any] = field(repr=False)  # may hold the runner's token
+    config: Mapping[str, Any] = field(repr=False)
+    release: str
+    namespace: str
+
+    def get(self, path: str, default: Any = None) -> Any:
+        """The value at a dotted path, or the default."""
+        node: Any = self.tree
+        for part in path.split("."):
+            if not isinstance(node, Mapping) or part not in node:
+                return default
+            node = node[part]
+        return default if node is None else node
+
+    @property
+    def kubernetes(self) -> Mapping[str, Any]:
+        """The table ``[runners.kubernetes]``."""
+        table = self.config.get("runners", [{}])[0].get("kubernetes", {})
+        return table if isinstance(table, Mapping) else {}
+
+
+def load(files: Sequence[Path], pairs: Sequence[str] = (), *, release: str, namespace: str) -> Values:
+    """Read and merge values files and ``--set`` pairs; `InventoryError` says what can't be read."""
+    tree: dict[str, Any] = {}
+    config_at: tuple[Path, int] | None = None
+    for file in files:
+        document, marks = read_yaml(file)
+        if document is None:
+            continue
+        if not isinstance(document, Mapping):
+            raise InventoryError(file, [f"{file}:1: found {type(document).__name__}, expected keys with values"])
+        runners = document.get("runners")
+        if isinstance(runners, Mapping) and "config" in runners:
+            config_at = (file, marks.line(("runners", "config")))
+        tree = merge(tree, document)
+    for pair in pairs:
+        try:
+            tree = merge(tree, parse_set(pair))
+        except ValueError as error:
+            raise InventoryError(files[-1], [f"runner.set: found {pair!r}, {error}"]) from None
+    for secret in (tree.get("runnerToken"), tree.get("runnerRegistrationToken")):
+        if isinstance(secret, str) and secret.strip():
+            remember(secret)
+    file, line = config_at or (files[-1], 1)
+    text = _dig(tree, "runners.config") or _DEFAULT_CONFIG
+    config = _toml(render(str(text), tree, release=release, namespace=namespace), file, line)
+    return Values(files=tuple(files), tree=tree, config=config, release=release, namespace=namespace)
+
+
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge two trees as ``helm -f below -f above`` does: maps deeply, lists replaced, null removes a key."""
+    merged = dict(below)
+    for key, value in above.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def parse_set(text: str) -> dict[str, Any]:
+    """Read ``a.b=1,c[0].d=x,e={f,g}`` as ``helm --set`` does; a ValueError says what was expected."""
+    tree: dict[str, Any] = {}
+    for pair in _split(text, ",", keep=True):
+        path, separator, value = pair.partition("=")
+        if not separator or not path.strip():
+            msg = "expected key=value"
+            raise ValueError(msg)
+        _plant(tree, _split(path.strip(), "."), _scalar(value))
+    return tree
+
+
+def _split(text: str, separator: str, *, keep: bool = False) -> list[str]:
+    """Split outside of braces; a backslash guards the next character, and is kept itself for a later split."""
+    parts, current, depth, escaped = [""], 0, 0, False
+    for character in text:
+        if escaped:
+            parts[current] += f"\\{character}" if keep else character
+            escaped = False
+        elif character == "\\":
+            escaped = True
+        elif character == separator and depth == 0:
+            parts.append("")
+            current += 1
+        else:
+            depth += {"{": 1, "}": -1}.get(character, 0)
+            parts[current] += character
+    return parts
+
+
+def _scalar(text: str) -> Any:
+    if text.startswith("{") and text.endswith("}"):
+        return [_scalar(item) for item in _split(text[1:-1], ",")] if text != "{}" else []
+    if text in {"true", "false"}:
+        return text == "true"
+    if text == "null":
+        return None
+    return int(text) if re.fullmatch(r"-?(0|[1-9]\d*)", text) else text
+
+
+def _plant(tree: dict[str, Any], path: list[str], value: Any) -> None:
+    node: Any = tree
+    steps: list[str | int] = []
+    for part in path:
+        name, *indexes = re.split(r"\[(\d+)\]", part)
+        steps.append(name)
+        steps.extend(int(index) for index in indexes if index.isdigit())
+    for step, following in zip(steps, [*steps[1:], None], strict=True):
+        if isinstance(step, int):
+            node.extend([None] * (step + 1 - len(node)))
+        if following is None:
+            node[step] = value
+            return
+        held = node[step] if isinstance(step, int) else node.get(step)
+        if held is None:
+            held = [] if isinstance(following, int) else {}
+            node[step] = held
+        node = held
+
+
+_TEMPLATE = re.compile(r"\{\{-?\s*(?P<body>.*?)\s*-?\}\}")
+
+
+def render(text: str, tree: Mapping[str, Any], *, release: str, namespace: str) -> str:
+    """Replace the template expressions that values files use in ``runners.config``; any other one stays as it is."""
+
+    def known(expression: str) -> str | None:
+        if expression == ".Release.Namespace":
+            return namespace
+        if expression == ".Release.Name":
+            return release
+        if expression.startswith(".Values."):
+            value = _dig(tree, expression.removeprefix(".Values."))
+            return "" if value is None else str(value)
+        return None
+
+    def replaced(found: re.Match[str]) -> str:
+        words = [word for word in found["body"].split() if word not in {"|", "quote"}]
+        if words[:1] == ["default"] and len(words) == 3:  # noqa: PLR2004 - default FALLBACK VALUE
+            result = known(words[2]) or known(words[1]) or words[1].strip('"')
+        elif len(words) == 1:
+            result = known(words[0])
+        else:
+            result = None
+        return found[0] if result is None else result
+
+    return _TEMPLATE.sub(replaced, text)
+
+
+def _dig(tree: Mapping[str, Any], path: str) -> Any:
+    node: Any = tree
+    for part in path.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return node
+
+
+def _toml(text: str, file: Path, line: int) -> Mapping[str, Any]:
+    try:
+        config = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
+        inner = int(found[1]) if found else text.count("\n") + 1
+        said = str(error).split(" (at ")[0]
+        raise InventoryError(
+            file, [f"{file}:{line + inner}: runners.config: not TOML at its line {inner}: {said}"]
+        ) from None
+    runners = config.get("runners")
+    if not isinstance(runners, list) or len(runners) != 1 or not isinstance(runners[0], Mapping):
+        found_text = f"{len(runners)} of them" if isinstance(runners, list) else "none"
+        raise InventoryError(
+            file, [f"{file}:{line}: runners.config: found {found_text}, expected exactly one [[runners]] entry"]
+        )
+    return config
+
+
+# ---- the job's pod --------------------------------------------------------------------------------------------------
+
+
+def job_shape(values: Values) -> JobShape:
+    """The shape that runner 18.3 gives to a job's pod with these values."""
+    table = values.kubernetes
+    runner = values.config["runners"][0]
+    dns_policy = table.get("dns_policy")
+    return JobShape(
+        namespace=str(table.get("namespace") or values.get("runners.jobNamespace") or values.namespace),
+        image=str(table.get("image", "")),
+        helper_image=str(table.get("helper_image") or _default_helper(values, table)),
+        service_account=table.get("service_account") or None,
+        pull_secrets=tuple(map(str, table.get("image_pull_secrets", ()))),
+        use_service_account_pull_secrets=bool(table.get("use_service_account_image_pull_secrets", False)),
+        node_selector=_strings(table.get("node_selector")),
+        tolerations=tuple(_toleration(key, effect) for key, effect in _strings(table.get("node_tolerations")).items()),
+        affinity=_camel(table["affinity"]) if isinstance(table.get("affinity"), Mapping) else None,
+        # A spelling that the runner does not know falls back to the cluster's own (reference §2.3).
+        dns_policy=None if dns_policy in {None, ""} else _DNS_POLICIES.get(str(dns_policy), "ClusterFirst"),
+        dns_config=_dns_config(table.get("dns_config")),
+        host_aliases=tuple(
+            {"ip": str(alias.get("ip")), "hostnames": [str(name) for name in alias.get("hostnames", ())]}
+            for alias in table.get("host_aliases", ())
+        ),
+        labels=_strings(table.get("pod_labels")),
+        annotations=_strings(table.get("pod_annotations")),
+        runtime_class=table.get("runtime_class_name") or None,
+        scheduler=table.get("scheduler_name") or None,
+        priority_class=table.get("priority_class_name") or None,
+        privileged=bool(table.get("privileged", False)),
+        build=_resources(table, ""),
+        helper=_resources(table, "helper_"),
+        service=_resources(table, "service_"),
+        pull_policy=_pull_policy(table.get("pull_policy")),
+        poll_timeout=_whole(table.get("poll_timeout"), POLL_TIMEOUT),
+        concurrent=_concurrent(values, runner),
+        replicas=_whole(values.get("replicas"), 1),
+    )
+
+
+def _default_helper(values: Values, table: Mapping[str, Any]) -> str:
+    """The helper image that the runner takes when none is set (reference §2.4)."""
+    tag = re.search(r"v\d+\.\d+\.\d+", str(values.get("image.tag", "")))
+    flavour = str(table.get("helper_image_flavor") or "alpine")
+    arch = "arm64" if _strings(table.get("node_selector")).get("kubernetes.io/arch") == "arm64" else "x86_64"
+    prefix = "" if flavour == "alpine" else f"{flavour}-"
+    version = tag[0] if tag else "v18.3.0"  # chart 0.80.0's own (reference §1.1)
+    return f"registry.gitlab.com/gitlab-org/gitlab-runner/gitlab-runner-helper:{prefix}{arch}-{version}"
+
+
+def _strings(table: Any) -> dict[str, str]:
+    return {str(key): str(value) for key, value in table.items()} if isinstance(table, Mapping) else {}
+
+
+def _toleration(key: str, effect: str) -> dict[str, str]:
+    name, separator, value = key.partition("=")
+    operator = {"operator": "Equal", "value": value} if separator else {"operator": "Exists"}
+    return {"key": name, **operator, **({"effect": effect} if effect else {})}
+
+
+def _camel(node: Any) -> Any:
+    """The runner's snake_case tables in the API's camelCase; labels are data and keep their spelling."""
+    if isinstance(node, Mapping):
+        return {
+            re.sub(r"_([a-z])", lambda found: found[1].upper(), key): (
+                dict(value) if key == "match_labels" else _camel(value)
+            )
+            for key, value in node.items()
+        }
+    return [_camel(item) for item in node] if isinstance(node, list) else node
+
+
+def _dns_config(table: Any) -> dict[str, Any] | None:
+    if not isinstance(table, Mapping):
+        return None
+    options = [
+        {
+            "name": str(option.get("name")),
+            **({"value": str(option["value"])} if option.get("value") is not None else {}),
+        }
+        for option in table.get("options", ())
+    ]
+    config = {"nameservers": list(table.get("nameservers", ())), "searches": list(table.get("searches", ()))}
+    return {key: value for key, value in {**config, "options": options}.items() if value}
+
+
+def _resources(table: Mapping[str, Any], prefix: str) -> Resources:
+    def amounts(kind: str) -> dict[str, str]:
+        names = {"cpu": "cpu", "memory": "memory", "ephemeral_storage": "ephemeral-storage"}
+        found = {name: table.get(f"{prefix}{key}_{kind}") for key, name in names.items()}
+        return {name: str(amount) for name, amount in found.items() if amount not in {None, ""}}
+
+    return Resources(requests=amounts("request"), limits=amounts("limit"))
+
+
+def _pull_policy(value: Any) -> tuple[str, ...]:
+    listed = value if isinstance(value, list) else [value] if value else []
+    return tuple(_PULL_POLICIES[str(one)] for one in listed if str(one) in _PULL_POLICIES)
+
+
+def _whole(value: Any, default: int) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return default
+
+
+def _concurrent(values: Values, runner: Mapping[str, Any]) -> int:
+    """Jobs that one manager runs at most: ``concurrent``, or the runner's own lower ``limit``."""
+    concurrent = _whole(values.get("concurrent"), CHART_CONCURRENT)
+    limit = _whole(runner.get("limit"), 0)
+    return min(concurrent, limit) if limit > 0 else concurrent
