@@ -1,0 +1,131 @@
+"""2.3 Kubernetes cluster: the API answers, the nodes are there and well, and its own services work."""
+
+from preflight.facts import ApiServer, Metrics, Nodes, NodeState, ServiceEndpoints
+
+
+def test_api_server_answers(api_answer: ApiServer) -> None:
+    """2.3.1 The API server answers and is healthy.
+
+    Why: the runner makes every job's pod through it.
+    Remedy (refused): start kube-apiserver on the control plane (`crictl ps -a --name kube-apiserver` shows its end), or
+        correct the server's address in the kubeconfig.
+    Remedy (timeout, unreachable): open port 6443 of the control plane for this machine, and check that its host is up.
+    Remedy (unauthorized): renew the credentials of this kubeconfig context; the API server does not know them.
+    Remedy (tls-untrusted, tls-wrong-name): take a kubeconfig whose certificate-authority-data and server belong
+        together.
+    Remedy (tls-expired): renew the API server's certificate: `kubeadm certs renew apiserver`.
+    Remedy (api-unhealthy): read which of `kubectl get --raw '/readyz?verbose'` fails; etcd is the usual one.
+    Remedy: make `kubectl cluster-info` work with the inventory's kubeconfig and context.
+    """
+    assert not api_answer.fault
+
+
+def test_api_server_has_the_expected_address(api_address: ApiServer) -> None:
+    """2.3.2 The kubeconfig points to the cluster that the inventory describes.
+
+    Why: with another context, everything below would be said of the wrong cluster.
+    Remedy: choose the right `cluster.context`, or correct `cluster.api_server`.
+    """
+    assert not api_address.fault
+
+
+def test_api_server_has_the_expected_version(api_version: ApiServer) -> None:
+    """2.3.3 The control plane has the expected version.
+
+    Why: the chart, the runner's client and the guide were chosen for it.
+    Remedy: correct `cluster.version` in the inventory, or upgrade the control plane.
+    """
+    assert not api_version.fault
+
+
+def test_nodes_can_be_listed(cluster_nodes: Nodes) -> None:
+    """2.3.4 The nodes can be listed.
+
+    Why: everything about nodes, and which of them may run jobs, comes from this list.
+    Remedy: give this kubeconfig's user the right to list nodes.
+    """
+    assert cluster_nodes.nodes
+
+
+def test_node_is_present(node_presence: NodeState) -> None:
+    """2.3.5 Each node of the inventory is in the cluster.
+
+    Why: a missing worker takes its share of the job capacity with it.
+    Remedy: join the node (`kubeadm token create --print-join-command`), or take it out of `cluster.nodes`.
+    """
+    assert not node_presence.fault
+
+
+def test_node_is_ready(node_readiness: NodeState) -> None:
+    """2.3.6 Each node is Ready.
+
+    Why: no pod starts on a node whose kubelet does not report.
+    Remedy: on the node: `systemctl status kubelet containerd` and `journalctl -u kubelet -n 50`; then the node's
+        network and disk.
+    """
+    assert not node_readiness.fault
+
+
+def test_node_has_no_pressure(node_pressure: NodeState) -> None:
+    """2.3.7 No node is short of disk, memory or process ids.
+
+    Why: under pressure the kubelet evicts running jobs and takes no new ones.
+    Remedy: free what the condition names: `crictl rmi --prune`, old logs, or the pods that eat the memory.
+    """
+    assert not node_pressure.fault
+
+
+def test_node_has_the_expected_role(node_role: NodeState) -> None:
+    """2.3.8 Each node has the role that the inventory gives it.
+
+    Why: a control-plane node among the workers takes no jobs, a worker among the masters takes them all.
+    Remedy: correct `role` in the inventory, or the node's label `node-role.kubernetes.io/control-plane`.
+    """
+    assert not node_role.fault
+
+
+def test_node_version_is_within_the_skew(node_version: NodeState) -> None:
+    """2.3.9 Each node's kubelet is no newer than the API server and not too far behind it.
+
+    Why: outside of the supported skew, pods fail in ways that no message explains.
+    Remedy: upgrade the node's kubelet, after the control plane and never before it.
+    """
+    assert not node_version.fault
+
+
+def test_jobs_may_be_scheduled_on_each_worker(worker_placement: NodeState) -> None:
+    """2.3.10 Jobs may be scheduled on each worker.
+
+    Why: a cordon, a taint or a selector that does not match keeps every job away from a node that looks healthy.
+    Remedy (unschedulable-cordoned): `kubectl uncordon` the node when its maintenance is over.
+    Remedy (unschedulable-taint): remove the taint, or let jobs tolerate it: `[runners.kubernetes.node_tolerations]` in
+        `runners.config`.
+    Remedy (unschedulable-selector): label the node as `[runners.kubernetes.node_selector]` asks, or correct the
+        selector; a selector at the top level of the values moves only the managers.
+    Remedy: let the scheduler place a job's pod on this node.
+    """
+    assert not worker_placement.fault
+
+
+def test_kube_dns_has_ready_endpoints(kube_dns: ServiceEndpoints) -> None:
+    """2.3.11 The kube-dns service exists and has ready endpoints.
+
+    Why: the managers resolve GitLab through it, and so do jobs unless `dns_policy` says otherwise.
+    Remedy (service-missing): restore the Service kube-dns in kube-system (`kubeadm init phase addon coredns`).
+    Remedy (no-endpoints): look at the CoreDNS pods: `kubectl -n kube-system get pods -l k8s-app=kube-dns`, their
+        logs and events.
+    Remedy: let `kubectl -n kube-system get endpoints kube-dns` list an address.
+    """
+    assert not kube_dns.fault
+
+
+def test_metrics_api_answers(metrics_api: Metrics) -> None:
+    """2.3.12 The metrics API answers.
+
+    Why: `kubectl top` shows who eats a node's memory when jobs are killed, and autoscaling needs it.
+    Remedy (metrics-missing): install metrics-server.
+    Remedy (metrics-unavailable): look at metrics-server: `kubectl -n kube-system logs deploy/metrics-server`; with
+        self-signed kubelet certificates it needs `--kubelet-insecure-tls` or signed ones.
+    Remedy: let `kubectl top nodes` answer.
+    """
+    assert not metrics_api.fault

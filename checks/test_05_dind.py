@@ -1,0 +1,93 @@
+"""5 Docker-in-Docker: a job-shaped pod with the docker service builds and runs on each eligible worker."""
+
+import pytest
+
+from preflight.facts import Daemon, DindRun, Lookups, PodAdmission, ResolvConf
+
+
+def test_the_api_admits_a_dind_pod(dind_admission: PodAdmission) -> None:
+    """5.1.1 The API server admits a job's pod with the Docker-in-Docker service.
+
+    Why: the service is privileged, which a namespace at the level baseline or restricted refuses.
+    Remedy (pod-security): `kubectl label ns NAMESPACE pod-security.kubernetes.io/enforce=privileged --overwrite`, or
+        give privileged jobs a namespace of their own.
+    Remedy (quota): raise the ResourceQuota, or remove what fills it.
+    Remedy (limit-range): bring `service_*` requests and limits in `runners.config` inside the namespace's LimitRange.
+    Remedy: `kubectl apply --dry-run=server` of such a pod shows the API server's words.
+    """
+    assert not dind_admission.fault
+
+
+def test_docker_daemon_gets_ready(dind_daemon: Daemon) -> None:
+    """5.1.2 The Docker daemon in the pod is ready in time.
+
+    Why: the guide's jobs wait for it and give up after a minute.
+    Remedy (not-privileged): set `privileged = true` under `[runners.kubernetes]` in `runners.config`, upgrade the
+        release and restart the managers.
+    Remedy (tls-mismatch): use either `DOCKER_HOST=tcp://docker:2375` with `DOCKER_TLS_CERTDIR=""`, or port 2376 with
+        the certificates shared between service and job.
+    Remedy (daemon-exited): read the daemon's last words: cgroups, iptables or storage of this node stop it.
+    Remedy (daemon-slow): give the service more CPU (`service_cpu_limit`), or a longer `ready_within`.
+    Remedy (daemon-unreachable): let the job reach the service by its alias: `alias: docker` in `services:`.
+    Remedy: read the daemon's log: `kubectl logs POD -c docker`.
+    """
+    assert not dind_daemon.fault
+
+
+@pytest.mark.advice
+def test_docker_daemon_uses_a_fast_storage_driver(dind_storage: Daemon) -> None:
+    """5.1.3 The Docker daemon uses a copy-on-write storage driver.
+
+    Why: with vfs every layer is copied whole: builds take many times as long and fill the node's disk.
+    Remedy: mount an emptyDir at /var/lib/docker of the service (`[[runners.kubernetes.volumes.empty_dir]]`), so that
+        overlay2 does not lie on an overlay.
+    """
+    assert not dind_storage.fault
+
+
+def test_docker_pulls_an_image_inside(dind_pull: DindRun) -> None:
+    """5.1.4 An image is pulled inside.
+
+    Why: the inner daemon has DNS, CAs and registry settings of its own.
+    Remedy: give the inner daemon what it lacks: `--insecure-registry` or the CA for the registry, a registry mirror,
+        DNS that knows its name.
+    """
+    assert not dind_pull.fault
+
+
+def test_docker_runs_a_container_inside(dind_run: DindRun) -> None:
+    """5.1.5 A container runs inside.
+
+    Why: it needs cgroups and namespaces that an unprivileged or old daemon does not get.
+    Remedy: read the daemon's log; with cgroup v2 use docker:dind 20.10.16 or newer.
+    """
+    assert not dind_run.fault
+
+
+def test_dind_has_the_dns_settings_of_the_values(dind_resolv_conf: ResolvConf) -> None:
+    """5.3.1 The pod with the Docker-in-Docker service has the resolvers that the values file asks for.
+
+    Why: `docker build` resolves with what the daemon finds in its pod.
+    Remedy: write `dns_policy = "none"` in lower case and the servers under `[runners.kubernetes.dns_config]`.
+    """
+    assert not dind_resolv_conf.fault
+
+
+def test_names_resolve_beside_docker(dind_lookups: Lookups) -> None:
+    """5.3.2 Names resolve in the pod with the Docker-in-Docker service.
+
+    Why: the guide's `nslookup` in the service: builds fetch from the registries by name.
+    Remedy (timeout): open UDP and TCP 53 from the pod network to the resolvers of `dns_config`.
+    Remedy (nxdomain): add the name to the zone that the resolvers serve.
+    Remedy: let `nslookup NAME` answer in such a pod.
+    """
+    assert not dind_lookups.fault
+
+
+def test_names_resolve_in_a_container_inside(dind_inner_lookups: Lookups) -> None:
+    """5.3.3 Names resolve in a container inside of Docker-in-Docker.
+
+    Why: containers inside get DNS settings from the inner daemon, which may fall back to public resolvers.
+    Remedy: give the daemon the resolvers: `--dns 10.0.0.2` in the service's command.
+    """
+    assert not dind_inner_lookups.fault
