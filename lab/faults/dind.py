@@ -1,0 +1,44 @@
+"""What can be wrong with Docker in Docker (guide 5)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lab.faults import fault
+from lab.world import Resolver
+
+if TYPE_CHECKING:
+    from lab.world import World
+
+_PUBLIC = "8.8.8.8"  # what Docker falls back to where a resolv.conf is of no use to containers
+_NO_NAT = (
+    "failed to start daemon: Error initializing network controller: error obtaining controller instance: failed to "
+    'register "bridge" driver: failed to create NAT chain DOCKER: iptables failed: iptables -t nat -N DOCKER: iptables '
+    "v1.8.11 (nf_tables): Could not fetch rule set generation id: Invalid argument\n (exit status 4)"
+)
+
+
+@fault("dind-unprivileged", "The values do not make jobs privileged: the Docker daemon may not do its work, and ends.")
+def _(world: World) -> None:
+    world.values_edits["privileged = true"] = "privileged = false"
+
+
+@fault("dind-exits", "The nodes' kernel lacks what Docker's NAT needs: the daemon ends, although it is privileged.")
+def _(world: World) -> None:
+    world.daemon.last_words = _NO_NAT
+
+
+@fault("dind-slow", "The Docker daemon takes an hour to get ready.")
+def _(world: World) -> None:
+    world.daemon.ready_after = 3600.0
+
+
+@fault("dind-tls-mismatch", "The Docker daemon speaks TLS on port 2375, where jobs speak plain HTTP.")
+def _(world: World) -> None:
+    world.daemon.tls = True
+
+
+@fault("dind-inner-dns", "Containers inside Docker in Docker ask 8.8.8.8, which does not know the internal names.")
+def _(world: World) -> None:
+    world.resolvers[_PUBLIC] = Resolver(_PUBLIC, mode="nxdomain")
+    world.daemon.inner_nameservers = (_PUBLIC,)

@@ -1,0 +1,82 @@
+"""What can be wrong with the resolvers, and with what pods are given of them (guide 2.4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lab.faults import fault
+from lab.kubernetes.guide import cluster_dns_only
+from lab.world import MIRROR, PRIVATE
+
+if TYPE_CHECKING:
+    from lab.world import World
+
+
+@fault("dns-one-silent", "10.1.0.251 receives questions and never answers.")
+def _(world: World) -> None:
+    world.resolvers["10.1.0.251"].mode = "mute"
+
+
+@fault("dns-all-silent", "No resolver answers any question.")
+def _(world: World) -> None:
+    for resolver in world.resolvers.values():
+        resolver.mode = "mute"
+
+
+@fault("dns-nxdomain", "Every resolver says that private-registry.example.com does not exist.")
+def _(world: World) -> None:
+    del world.zones[PRIVATE]
+
+
+@fault("dns-servfail", "10.1.0.252 answers SERVFAIL to everything: it cannot reach its own forwarders.")
+def _(world: World) -> None:
+    world.resolvers["10.1.0.252"].mode = "servfail"
+
+
+@fault("dns-refused", "10.1.0.252 refuses to answer: its access list does not hold our networks.")
+def _(world: World) -> None:
+    world.resolvers["10.1.0.252"].mode = "refused"
+
+
+@fault("dns-disagree", "10.1.0.252 gives an old address for registry.example.com, the others the right one.")
+def _(world: World) -> None:
+    world.resolvers["10.1.0.252"].overrides[MIRROR] = ("192.168.1.160",)
+
+
+@fault("dns-policy-not-applied", "A webhook gives every pod the cluster's DNS, whatever dns_policy the values ask for.")
+def _(world: World) -> None:
+    world.cluster.mutating.append(cluster_dns_only)
+    world.cluster.add(
+        {
+            "kind": "MutatingWebhookConfiguration",
+            "metadata": {"name": "node-local-dns-admission-controller"},
+            "webhooks": [
+                {
+                    "name": "node-local-dns-admission-controller.kube-system.svc",
+                    "clientConfig": {
+                        "service": {
+                            "namespace": "kube-system",
+                            "name": "node-local-dns-admission-controller",
+                            "path": "/inject",
+                            "port": 443,
+                        }
+                    },
+                    "rules": [
+                        {
+                            "apiGroups": [""],
+                            "apiVersions": ["v1"],
+                            "operations": ["CREATE"],
+                            "resources": ["pods"],
+                            "scope": "Namespaced",
+                        }
+                    ],
+                    "failurePolicy": "Ignore",
+                    "matchPolicy": "Equivalent",
+                    "sideEffects": "None",
+                    "timeoutSeconds": 5,
+                    "admissionReviewVersions": ["v1"],
+                    "reinvocationPolicy": "Never",
+                }
+            ],
+        }
+    )

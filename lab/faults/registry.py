@@ -1,0 +1,49 @@
+"""What can be wrong with the image registries (guide 1.3, 2.4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lab.faults import fault
+from lab.world import MIRROR, PRIVATE
+
+if TYPE_CHECKING:
+    from lab.world import World
+
+
+@fault("registry-down", "Nothing listens on port 443 of registry.example.com.")
+def _(world: World) -> None:
+    world.registries[MIRROR].mode = "down"
+
+
+@fault("registry-tls", "The certificate of private-registry.example.com is signed by an authority that nobody trusts.")
+def _(world: World) -> None:
+    world.registries[PRIVATE].certificate = "self-signed"
+
+
+@fault("registry-auth", "private-registry.example.com no longer accepts the password in the pull secret.")
+def _(world: World) -> None:
+    world.registries[PRIVATE].accounts = {"ops": "a-newer-made-up-password"}
+
+
+@fault("registry-tag-missing", "registry.example.com does not have library/docker:dind.")
+def _(world: World) -> None:
+    del world.registries[MIRROR].images["library/docker"]["dind"]
+
+
+@fault("registry-rate-limited", "registry.example.com answers 429 to every manifest: the pull limit is used up.")
+def _(world: World) -> None:
+    world.registries[MIRROR].rate_limited = True
+
+
+@fault("registry-wrong-platform", "my-namespace/alpine:latest of the private registry is there for arm64 only.")
+def _(world: World) -> None:
+    for image in world.registries[PRIVATE].images["my-namespace/alpine"].values():
+        image.platforms = ("linux/arm64/v8",)
+
+
+@fault(
+    "registry-token-realm-down", "auth.example.com, where registry.example.com sends for tokens, refuses connections."
+)
+def _(world: World) -> None:
+    world.registries[MIRROR].realm = "down"

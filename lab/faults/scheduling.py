@@ -1,0 +1,58 @@
+"""Why the scheduler finds no node for a job's pod, or not for all of them (guide 6.5, 7)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lab.faults import fault
+from lab.kubernetes.guide import fill
+from lab.kubernetes.quantities import quantity
+
+if TYPE_CHECKING:
+    from lab.kubernetes.state import ClusterState
+    from lab.world import World
+
+_MEBIBYTE = 1024 * 1024
+
+
+def _leave(world: World, mebibytes: int) -> None:
+    """Let other applications request the memory of every worker but for so much."""
+    for node in _workers(world):
+        taken = _free_memory(world.cluster, node) - mebibytes * _MEBIBYTE
+        fill(world.cluster, node, {"cpu": "100m", "memory": str(taken)})
+
+
+def _workers(world: World) -> list[str]:
+    """The workers that are in the cluster."""
+    return [node.name for node in world.workers if world.cluster.get("nodes", "", node.name)]
+
+
+def _free_memory(cluster: ClusterState, node: str) -> int:
+    free = quantity(cluster.node(node)["status"]["allocatable"]["memory"]).value
+    for pod in cluster.each("pods"):
+        if pod["spec"].get("nodeName") == node:
+            for container in pod["spec"]["containers"]:
+                free -= quantity(container["resources"].get("requests", {}).get("memory", "0")).value
+    return int(free)
+
+
+@fault("unschedulable-memory", "Other applications have requested all memory of every worker but for 8 MiB.")
+def _(world: World) -> None:
+    _leave(world, 8)
+
+
+@fault("unschedulable-selector", "The values' node_selector asks for node-pool=ci, and no node has that label.")
+def _(world: World) -> None:
+    table = "        [runners.kubernetes.dns_config]\n"
+    world.values_edits[table] = f'        [runners.kubernetes.node_selector]\n          node-pool = "ci"\n{table}'
+
+
+@fault("unschedulable-taint", "Every worker is tainted dedicated=batch:NoSchedule, and the values tolerate nothing.")
+def _(world: World) -> None:
+    for node in _workers(world):
+        world.cluster.taint(node, "dedicated", "batch")
+
+
+@fault("headroom-short", "Other applications leave 3 GiB of memory on each worker: probes run, thirty jobs do not fit.")
+def _(world: World) -> None:
+    _leave(world, 3 * 1024)

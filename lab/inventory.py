@@ -1,0 +1,177 @@
+"""The files that an operator of this world would have: inventory, values, kubeconfig, SSH key, known hosts, CA.
+
+They are the repository's own inventory and values with the guide's own addresses; what is added is what an operator
+adds (credentials, CA files), a `connect:` map that leads every address to loopback, and short deadlines.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from lab import faults, kubernetes
+from lab.network import path
+from lab.world import API_ADDRESS, API_PORT, HERE, PRIVATE, World, guide_world
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from lab.loopback import Place
+
+PULL_SECRET = "private-registry"
+PRIVATE_IMAGE = "my-namespace/alpine:latest"
+
+DEADLINES = {
+    "connect": 2,
+    "http": 8,
+    "dns": 1.5,
+    "api": 15,
+    "ssh": 6,
+    "step": 5,
+    "script": 40,
+    "pull": 20,
+    "pod": 45,
+    "dind": 60,
+    "clean": 15,
+    "run": 150,
+}
+_READY_WITHIN = 6
+_PRIVILEGED = "privileged = true\n"
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What the servers and the operator share: text of files."""
+
+    api_ca: str
+    registry_ca: str
+    ssh_key: str
+    known_hosts: str
+
+
+def write(world: World, folder: Path, *, base: Path, credentials: Credentials, places: Mapping[str, Place]) -> Path:
+    """Write all files into `folder`; returns the inventory's path.
+
+    Args:
+        world: the world, with its faults; its edits of inventory and values are made here.
+        folder: an empty directory.
+        base: the inventory to start from; its values files are copied.
+        credentials: keys and certificates.
+        places: `connect:`, from ``host:port`` to the place on loopback.
+    """
+    document: dict[str, Any] = yaml.safe_load(base.read_text(encoding="utf-8"))
+    _put(folder / "gitlab-token", min(world.gitlab.tokens, default=""))
+    _put(folder / "registry-ca.pem", credentials.registry_ca)
+    _put(folder / "id_ed25519", credentials.ssh_key)
+    _put(folder / "known_hosts", credentials.known_hosts)
+    _put(
+        folder / "kubeconfig", yaml.safe_dump(_kubeconfig(credentials.api_ca, world.kubeconfig_token), sort_keys=False)
+    )
+    document["runner"]["values"] = [_values(world, base.parent / name, folder) for name in document["runner"]["values"]]
+    document["gitlab"]["api_token"] = "file:gitlab-token"
+    document["cluster"]["kubeconfig"] = "kubeconfig"
+    for registry in document["registries"].values():
+        registry["ca_file"] = "registry-ca.pem"
+        if registry["host"] == PRIVATE:
+            registry["credentials"] = f"secret:gitlab/{PULL_SECRET}/.dockerconfigjson"
+            registry["images"] = [PRIVATE_IMAGE]
+    document["access"] = {"ssh": {"user": "root", "key": "id_ed25519", "known_hosts": "known_hosts"}}
+    document["dind"]["ready_within"] = _READY_WITHIN
+    document["deadlines"] = dict(DEADLINES)
+    document["connect"] = {source: f"{host}:{port}" for source, (host, port) in places.items()} | {"*": "refuse"}
+    for key, value in world.inventory_edits.items():
+        _set(document, key, value)
+    inventory = folder / "inventory.yaml"
+    _put(inventory, yaml.safe_dump(document, sort_keys=False))
+    return inventory
+
+
+def build(names: Iterable[str] = ()) -> World:
+    """The guide's world, with faults."""
+    world = guide_world()
+    kubernetes.populate(world)
+    faults.apply(world, names)
+    return world
+
+
+def draft(folder: Path, *, base: Path, names: Iterable[str] = ()) -> Path:
+    """The same files for a world that nobody serves: enough to be read, and every address refuses."""
+    world = build(names)
+    nowhere: dict[str, Place] = dict.fromkeys(wanted(world), ("127.0.0.1", 1))
+    return write(world, folder, base=base, credentials=Credentials("", "", "", ""), places=nowhere)
+
+
+def find(start: Path | None = None) -> Path:
+    """The repository's inventory: in the given directory, beside this package, or in the current directory.
+
+    Raises:
+        FileNotFoundError: it is in none of them.
+    """
+    folders = [folder for folder in (start, Path(__file__).resolve().parent.parent, Path.cwd()) if folder is not None]
+    for folder in folders:
+        if (folder / "inventory.yaml").is_file():
+            return folder / "inventory.yaml"
+    places = ", ".join(str(folder) for folder in folders)
+    message = f"the lab is built on the repository's inventory.yaml, which is in none of: {places}"
+    raise FileNotFoundError(message)
+
+
+def wanted(world: World) -> dict[str, tuple[str, int, str]]:
+    """Every ``host:port`` that the operator's programs connect to, with the address, the port, and how that ends."""
+    found: dict[str, tuple[str, int]] = {
+        f"{world.gitlab.address}:{world.gitlab.port}": (world.gitlab.address, world.gitlab.port),
+        f"{API_ADDRESS}:{API_PORT}": (API_ADDRESS, API_PORT),
+    }
+    for node in world.nodes.values():
+        found[f"{node.address}:22"] = (node.address, 22)
+    for address in world.resolvers:
+        found[f"{address}:53"] = (address, 53)
+    for registry in world.registries.values():
+        found[f"{registry.host}:{registry.port}"] = (registry.address, registry.port)
+        for address in world.zones.get(registry.realm_host, ()):
+            if registry.auth == "bearer":
+                found[f"{registry.realm_host}:443"] = (address, 443)
+    return {key: (*place, path(world, HERE, *place)) for key, place in found.items()}
+
+
+def _values(world: World, source: Path, folder: Path) -> str:
+    text = source.read_text(encoding="utf-8")
+    text = text.replace(
+        _PRIVILEGED, f'{_PRIVILEGED}        image_pull_secrets = ["{PULL_SECRET}"]\n', 1
+    )  # the private registry's secret, as jobs have it
+    for piece, other in world.values_edits.items():
+        if piece not in text:
+            message = f"{source} has no {piece!r} to be changed"
+            raise ValueError(message)
+        text = text.replace(piece, other, 1)
+    _put(folder / source.name, text)
+    return source.name
+
+
+def _kubeconfig(ca: str, token: str) -> dict[str, Any]:
+    data = base64.b64encode(ca.encode()).decode()
+    server = f"https://{API_ADDRESS}:{API_PORT}"
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "kubernetes", "cluster": {"certificate-authority-data": data, "server": server}}],
+        "users": [{"name": "ops", "user": {"token": token}}],
+        "contexts": [{"name": "ops@kubernetes", "context": {"cluster": "kubernetes", "user": "ops"}}],
+        "current-context": "ops@kubernetes",
+    }
+
+
+def _set(document: dict[str, Any], key: str, value: object) -> None:
+    *parents, last = key.split(".")
+    for part in parents:
+        document = document[part]
+    document[last] = value
+
+
+def _put(file: Path, text: str) -> None:
+    file.touch(mode=0o600)
+    file.write_text(text, encoding="utf-8")

@@ -1,0 +1,57 @@
+"""The Kubernetes of the lab: an API server on loopback, with a scheduler, a Job controller and a kubelet a node.
+
+It answers as Kubernetes v1.28 does; real answers are held against it in tests. Objects are raw JSON, as on the wire.
+
+- state          ClusterState: the objects, their history for watches, and the few knobs that no object can express
+- guide          the guide's cluster in good health
+- resources      which kinds there are, and how paths and messages name them
+- server         the HTTP API: get, list, watch, create, patch, delete, logs, reviews
+- authorization  who asks (bearer tokens) and what they may (RBAC objects)
+- defaults, validation, admission, podsecurity, quantities, selectors, refusals: what a request goes through
+- scheduling     where a pod fits, or why nowhere, in the scheduler's words (pure)
+- control        the loops: scheduler, Job controller, garbage collector
+- kubelet        pulls, starts, logs and ends a pod's containers; `containers` and `daemon` say what one is given
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from lab import pulls, shell
+from lab.kubernetes.control import ControlPlane
+from lab.kubernetes.guide import guide_cluster
+from lab.kubernetes.kubelet import Kubelets
+from lab.kubernetes.server import ApiServer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aiohttp import web
+
+    from lab.kubernetes.kubelet import Pull, Run
+    from lab.world import World
+
+
+def populate(world: World) -> None:
+    """Give a world the guide's cluster in good health, on the world's nodes."""
+    world.cluster = guide_cluster(world.nodes.values())
+
+
+@contextlib.asynccontextmanager
+async def running(world: World, *, run: Run = shell.run, pull: Pull = pulls.pull) -> AsyncIterator[web.Application]:
+    """Let a world's cluster live, in the current loop; what comes is the API's application, to be served with TLS.
+
+    Args:
+        world: with its cluster (`populate`).
+        run: how containers' commands are run.
+        pull: how nodes pull images.
+    """
+    control = ControlPlane(world.cluster, Kubelets(world, run=run, pull=pull))
+    server = ApiServer(world, control)
+    control.start()
+    try:
+        yield server.application()
+    finally:
+        server.close()
+        await control.stop()

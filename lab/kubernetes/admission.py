@@ -1,0 +1,320 @@
+"""Admission: what the cluster changes in an object before it is stored, and why it refuses one.
+
+The plugins run in the API server's order: those that change an object (NamespaceLifecycle, LimitRanger, ServiceAccount,
+priorities, tolerations, webhooks), then validation, then those that only judge (LimitRanger, PodSecurity, and
+ResourceQuota last).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+from lab.kubernetes.defaults import containers_of, quality
+from lab.kubernetes.podsecurity import level_words, violations
+from lab.kubernetes.quantities import Quantity, amounts, quantity, total
+from lab.kubernetes.refusals import forbidden, not_found
+from lab.kubernetes.resources import BY_PLURAL, NAMESPACES, PODS
+from lab.kubernetes.validation import validate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from lab.kubernetes.resources import Resource
+    from lab.kubernetes.state import ClusterState, Raw
+
+_TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
+_PATIENCE = 300  # seconds that a pod stays on a node that is not ready (DefaultTolerationSeconds)
+_FINAL = ("Succeeded", "Failed")
+Amounts = dict[str, Quantity]
+_COUNTED = ("configmaps", "secrets", "services", "resourcequotas", "persistentvolumeclaims")
+
+
+@dataclass
+class Admission:
+    """One object on its way in. `name` is what messages call it: ``generateName`` until a name is made from it."""
+
+    cluster: ClusterState
+    resource: Resource
+    item: Raw
+    warnings: list[str] = field(default_factory=list)
+
+    def admit(self) -> None:
+        """Change and judge the object; raises `Refusal`."""
+        namespace = self.item["metadata"].get("namespace", "")
+        if self.resource.namespaced and self.cluster.get("namespaces", "", namespace) is None:
+            raise not_found(NAMESPACES, namespace)
+        if self.resource is PODS:
+            self._limit_defaults(namespace)
+            self._service_account(namespace)
+            self._priority()
+            _tolerations(self.item["spec"])
+            for mutate in self.cluster.mutating:
+                mutate(self.item)
+            self.item["status"]["qosClass"] = quality(self.item["spec"])
+        metadata = self.item["metadata"]
+        if not metadata.get("name") and metadata.get("generateName"):
+            metadata["name"] = self.cluster.unique_name(metadata["generateName"])
+        validate(self.resource, self.item)
+        if self.resource is PODS:
+            self._limits(namespace)
+        self._pod_security(namespace)
+        self._quotas(namespace)
+
+    @property
+    def name(self) -> str:
+        """The object's name, as far as it has one."""
+        metadata = self.item["metadata"]
+        return str(metadata.get("name") or metadata.get("generateName") or "")
+
+    def _refuse(self, why: str) -> None:
+        raise forbidden(self.resource, self.name, why)
+
+    # ---- LimitRanger
+
+    def _limit_items(self, namespace: str) -> Iterator[Raw]:
+        for limit_range in self.cluster.list("limitranges", namespace):
+            yield from limit_range["spec"].get("limits") or []
+
+    def _limit_defaults(self, namespace: str) -> None:
+        said: list[str] = []
+        for limit in self._limit_items(namespace):
+            if limit["type"] != "Container":
+                continue
+            most, asked = limit.get("default") or {}, limit.get("defaultRequest") or {}
+            for kind, containers in (("init container", "initContainers"), ("container", "containers")):
+                for container in self.item["spec"].get(containers) or []:
+                    for part, values in (("request", asked), ("limit", most)):
+                        given = container["resources"].get(part + "s") or {}
+                        missing = {key: value for key, value in values.items() if key not in given}
+                        if missing:
+                            container["resources"][part + "s"] = given | missing
+                            said.append(f"{', '.join(sorted(missing))} {part} for {kind} {container['name']}")
+        if said:
+            notes = self.item["metadata"].setdefault("annotations", {})
+            notes["kubernetes.io/limit-ranger"] = "LimitRanger plugin set: " + "; ".join(said)
+
+    def _limits(self, namespace: str) -> None:
+        found: list[str] = []
+        spec = self.item["spec"]
+        for limit in self._limit_items(namespace):
+            if limit["type"] == "Container":
+                for container in containers_of(spec):
+                    asked = amounts(container["resources"].get("requests"))
+                    found += _beyond(limit, asked, amounts(container["resources"].get("limits")))
+            elif limit["type"] == "Pod":
+                found += _beyond(limit, effective(spec, "requests"), effective(spec, "limits"))
+        if found:
+            self._refuse(found[0] if len(found) == 1 else f"[{', '.join(found)}]")
+
+    # ---- ServiceAccount
+
+    def _service_account(self, namespace: str) -> None:
+        spec = self.item["spec"]
+        name = spec.get("serviceAccountName") or "default"
+        spec["serviceAccountName"] = spec["serviceAccount"] = name
+        account = self.cluster.get("serviceaccounts", namespace, name)
+        if account is None:
+            self._refuse(f'error looking up service account {namespace}/{name}: serviceaccount "{name}" not found')
+            return
+        if not spec.get("imagePullSecrets") and account.get("imagePullSecrets"):
+            spec["imagePullSecrets"] = [dict(secret) for secret in account["imagePullSecrets"]]
+        wanted = spec.get("automountServiceAccountToken", account.get("automountServiceAccountToken"))
+        if wanted is not False:
+            _mount_token(spec, self.cluster.unique_name("kube-api-access-"))
+
+    # ---- Priority and RuntimeClass
+
+    def _priority(self) -> None:
+        spec = self.item["spec"]
+        name = spec.get("priorityClassName")
+        priority = self.cluster.get("priorityclasses", "", name) if name else None
+        if name and priority is None:
+            self._refuse(f"no PriorityClass with name {name} was found")
+        spec["priority"] = priority["value"] if priority else 0
+        spec["preemptionPolicy"] = (priority or {}).get("preemptionPolicy", "PreemptLowerPriority")
+        runtime = spec.get("runtimeClassName")
+        if runtime and self.cluster.get("runtimeclasses", "", runtime) is None:
+            self._refuse(f'pod rejected: RuntimeClass "{runtime}" not found')
+
+    # ---- PodSecurity
+
+    def _pod_security(self, namespace: str) -> None:
+        spec = self.item.get("spec") or {}
+        if self.resource.plural == "jobs":
+            spec = spec["template"]["spec"]
+        elif self.resource is not PODS:
+            return
+        home = self.cluster.get("namespaces", "", namespace) or {"metadata": {}}
+        labels = home["metadata"].get("labels") or {}
+        level, words = level_words(labels, "enforce")
+        said = violations(spec, level)
+        if said and self.resource is PODS:
+            self._refuse(f'violates PodSecurity "{words}": {said}')
+        level, words = level_words(labels, "warn")
+        said = violations(spec, level)
+        if said:
+            self.warnings.append(f'would violate PodSecurity "{words}": {said}')
+
+    # ---- ResourceQuota
+
+    def _quotas(self, namespace: str) -> None:
+        asked = usage(self.resource, self.item)
+        for item in self.cluster.list("resourcequotas", namespace):
+            hard = amounts(item["spec"].get("hard"))
+            name = item["metadata"]["name"]
+            if self.resource is PODS:
+                self._must_be_given(name, hard)
+            used = used_in(self.cluster, namespace)
+            over = [
+                kind
+                for kind in sorted(hard)
+                if kind in asked and used.get(kind, _NOTHING).value + asked[kind].value > hard[kind].value
+            ]
+            if over:
+                requested = ",".join(f"{kind}={asked[kind]}" for kind in over)
+                taken = ",".join(f"{kind}={used.get(kind, _NOTHING)}" for kind in over)
+                limited = ",".join(f"{kind}={hard[kind]}" for kind in over)
+                self._refuse(f"exceeded quota: {name}, requested: {requested}, used: {taken}, limited: {limited}")
+
+    def _must_be_given(self, quota: str, hard: Amounts) -> None:
+        said: list[str] = []
+        for kind in sorted(hard):
+            part, _, resource = kind.rpartition(".")
+            if resource not in ("cpu", "memory") or part not in ("", "requests", "limits"):
+                continue
+            silent = [
+                one["name"]
+                for one in containers_of(self.item["spec"])
+                if resource not in (one["resources"].get(part or "requests") or {})
+            ]
+            if silent:
+                said.append(f"{kind} for: {','.join(sorted(silent))}")
+        if said:
+            self._refuse(f"failed quota: {quota}: must specify {'; '.join(said)}")
+
+
+_NOTHING = Quantity(Decimal(0))
+
+
+def effective(spec: Raw, part: str) -> Amounts:
+    """What a pod takes in all: its containers together, or its largest init container if that is more."""
+    found = total([amounts((one.get("resources") or {}).get(part)) for one in spec.get("containers") or []])
+    for one in spec.get("initContainers") or []:
+        for kind, amount in amounts((one.get("resources") or {}).get(part)).items():
+            if kind not in found or amount.value > found[kind].value:
+                found[kind] = amount
+    overhead = amounts(spec.get("overhead")) if part == "requests" else {}
+    return total([found, overhead])
+
+
+def usage(resource: Resource, item: Raw) -> Amounts:
+    """What an object counts in a quota, by the quota's names."""
+    one = Quantity(Decimal(1))
+    found = {f"count/{resource.qualified}": one}
+    if resource.plural in _COUNTED:
+        found[resource.plural] = one
+    if resource is not PODS:
+        return found
+    found["pods"] = one
+    for part in ("requests", "limits"):
+        for kind, amount in effective(item["spec"], part).items():
+            found[f"{part}.{kind}"] = amount
+            if part == "requests":
+                found[kind] = amount
+    return found
+
+
+def used_in(cluster: ClusterState, namespace: str) -> Amounts:
+    """What the objects of a namespace count in its quotas; pods that are over count no more."""
+    found: list[Amounts] = []
+    for plural, resource in BY_PLURAL.items():
+        if not resource.namespaced or plural == "events":
+            continue
+        found += [
+            usage(resource, item)
+            for item in cluster.list(plural, namespace)
+            if plural != "pods" or item["status"].get("phase") not in _FINAL
+        ]
+    return total(found)
+
+
+def count_quotas(cluster: ClusterState, namespace: str) -> None:
+    """Write into the quotas of a namespace what is used, as the quota controller does."""
+    quotas = cluster.list("resourcequotas", namespace)
+    used = used_in(cluster, namespace) if quotas else {}
+    for item in quotas:
+        hard = item["spec"].get("hard") or {}
+        status = {
+            "hard": {kind: str(quantity(str(amount))) for kind, amount in hard.items()},
+            "used": {kind: str(used.get(kind, _NOTHING)) for kind in hard},
+        }
+        if item.get("status") != status:
+            item["status"] = status
+            cluster.touch("resourcequotas", item)
+
+
+def _beyond(limit: Raw, asked: Amounts, most: Amounts) -> Iterator[str]:
+    """What of a container or a pod is beyond a limit, in LimitRanger's words."""
+    for kind, least in sorted(amounts(limit.get("min")).items()):
+        said = f"minimum {kind} usage per {limit['type']} is {least}"
+        yield from _too_little(said, asked.get(kind), most.get(kind), least)
+    for kind, greatest in sorted(amounts(limit.get("max")).items()):
+        said = f"maximum {kind} usage per {limit['type']} is {greatest}"
+        yield from _too_much(said, asked.get(kind), most.get(kind), greatest)
+    for kind, ratio in sorted(amounts(limit.get("maxLimitRequestRatio")).items()):
+        said = f"{kind} max limit to request ratio per {limit['type']} is {ratio}"
+        request, upper = asked.get(kind, _NOTHING).value, most.get(kind, _NOTHING).value
+        if not request or not upper:
+            yield f"{said}, but no request is specified or request is 0"
+        elif upper / request > ratio.value:
+            yield f"{said}, but provided ratio is {upper / request:.6f}"
+
+
+def _too_little(said: str, asked: Quantity | None, most: Quantity | None, least: Quantity) -> Iterator[str]:
+    if asked is None:
+        yield f"{said}. No request is specified"
+    elif asked.value < least.value:
+        yield f"{said}, but request is {asked}"
+    elif most is not None and most.value < least.value:
+        yield f"{said}, but limit is {most}"
+
+
+def _too_much(said: str, asked: Quantity | None, most: Quantity | None, greatest: Quantity) -> Iterator[str]:
+    if most is None:
+        yield f"{said}. No limit is specified"
+    elif most.value > greatest.value:
+        yield f"{said}, but limit is {most}"
+    elif asked is not None and asked.value > greatest.value:
+        yield f"{said}, but request is {asked}"
+
+
+def _tolerations(spec: Raw) -> None:
+    given = spec.setdefault("tolerations", [])
+    for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
+        if not any(one.get("key") in (None, "", key) and one.get("effect") in (None, "", "NoExecute") for one in given):
+            given.append({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": _PATIENCE})
+
+
+def _mount_token(spec: Raw, name: str) -> None:
+    if any(
+        mount.get("mountPath") == _TOKEN_PATH for one in containers_of(spec) for mount in one.get("volumeMounts") or []
+    ):
+        return
+    sources = [
+        {"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}},
+        {"configMap": {"name": "kube-root-ca.crt", "items": [{"key": "ca.crt", "path": "ca.crt"}]}},
+        {
+            "downwardAPI": {
+                "items": [{"path": "namespace", "fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.namespace"}}]
+            }
+        },
+    ]
+    spec["volumes"] = [
+        *(spec.get("volumes") or []),
+        {"name": name, "projected": {"sources": sources, "defaultMode": 420}},
+    ]
+    for one in containers_of(spec):
+        mount = {"name": name, "readOnly": True, "mountPath": _TOKEN_PATH}
+        one["volumeMounts"] = [*(one.get("volumeMounts") or []), mount]

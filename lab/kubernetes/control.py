@@ -1,0 +1,442 @@
+"""The control loops: scheduler, Job controller, garbage collector.
+
+One task works through the changes of the cluster's objects, in order; timers (a Job's deadline and time to live) only
+bring a Job back to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING, Literal
+
+from lab.kubernetes import moments
+from lab.kubernetes.admission import Admission, count_quotas
+from lab.kubernetes.defaults import fill_in
+from lab.kubernetes.kubelet import note_mistake
+from lab.kubernetes.refusals import Refusal
+from lab.kubernetes.resources import BY_PLURAL, PODS
+from lab.kubernetes.scheduling import SCHEDULER, place
+from lab.kubernetes.state import UNSCHEDULABLE, copied
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from lab.kubernetes.kubelet import Kubelets
+    from lab.kubernetes.state import Change, ClusterState, Raw
+
+Propagation = Literal["Background", "Foreground", "Orphan"]
+TRACKING = "batch.kubernetes.io/job-tracking"
+_FOREGROUND = "foregroundDeletion"
+_CONTROLLER = "job-controller"
+_FINAL = ("Succeeded", "Failed")
+_FIRST_RETRY, _LONGEST_RETRY = 1.0, 60.0  # seconds before a pod that was refused is tried again
+_BEATS = 30.0  # seconds between a node's heartbeats
+
+
+class ControlPlane:
+    """The controllers of one cluster; `start` and `stop` are called in the loop of the servers."""
+
+    def __init__(self, cluster: ClusterState, kubelets: Kubelets) -> None:
+        self.cluster, self.kubelets = cluster, kubelets
+        self._changes: asyncio.Queue[Change] = asyncio.Queue()
+        self._unsubscribe: Callable[[], None] = lambda: None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
+        self._pending: dict[str, Raw] = {}  # pods without a node, by uid
+        self._refused: set[str] = set()  # Jobs whose last pod was refused and that wait to try again, by uid
+        self._waits: dict[str, float] = {}  # how long they waited last, in seconds
+        self._ending: set[str] = set()  # pods that are being stopped, by uid
+
+    def start(self) -> None:
+        """Begin to act, on what is there already too."""
+        loop = asyncio.get_running_loop()
+        self._unsubscribe = self.cluster.subscribe(
+            lambda change: loop.call_soon_threadsafe(self._changes.put_nowait, change)
+        )
+        for resource in ("pods", "jobs"):
+            for item in self.cluster.list(resource):
+                self._look(resource, item)
+        for namespace in self.cluster.list("namespaces"):
+            count_quotas(self.cluster, namespace["metadata"]["name"])
+        self._spawn(self._work())
+        self._spawn(self._beat())
+
+    async def stop(self) -> None:
+        """End all loops, timers and containers."""
+        self._unsubscribe()
+        for timer in self._timers.values():
+            timer.cancel()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.kubelets.close()
+
+    # ---- the line of changes
+
+    async def _work(self) -> None:
+        while True:
+            change = await self._changes.get()
+            metadata = change.item["metadata"]
+            if change.type == "DELETED":
+                await self._gone(change)
+                continue
+            item = self.cluster.get(change.resource, metadata.get("namespace", ""), metadata["name"])
+            if item is not None and item["metadata"]["uid"] == metadata["uid"]:
+                self._look(change.resource, item)
+
+    def _look(self, resource: str, item: Raw) -> None:
+        if resource == "pods":
+            self._look_at_pod(item)
+        elif resource == "jobs":
+            self._sync(item)
+        elif resource == "nodes":
+            self._match_cordon(item)
+            self._schedule_all()
+        elif resource == "resourcequotas":
+            count_quotas(self.cluster, item["metadata"]["namespace"])
+
+    def _look_at_pod(self, pod: Raw) -> None:
+        metadata = pod["metadata"]
+        if "deletionTimestamp" in metadata:
+            self._terminate(pod)
+        elif not pod["spec"].get("nodeName"):
+            self._pending[metadata["uid"]] = pod
+            self._schedule(pod)
+        else:
+            self.kubelets.adopt(pod)
+        if pod["status"].get("phase") in _FINAL:
+            self._schedule_all()
+        count_quotas(self.cluster, metadata["namespace"])
+        job = self._job_of(pod)
+        if job is not None:
+            self._sync(job)
+
+    async def _gone(self, change: Change) -> None:
+        item, metadata = change.item, change.item["metadata"]
+        if change.resource == "pods":
+            await self.kubelets.end(item)
+            self.kubelets.forget(item)
+            self._pending.pop(metadata["uid"], None)
+            self._schedule_all()
+            count_quotas(self.cluster, metadata["namespace"])
+            job = self._job_of(item)
+            if job is not None:
+                self._sync(job)
+        elif change.resource == "namespaces":
+            for plural, resource in BY_PLURAL.items():
+                for other in self.cluster.list(plural, metadata["name"]) if resource.namespaced else []:
+                    self.cluster.remove(plural, metadata["name"], other["metadata"]["name"])
+        for kind, dependent in self._dependents(metadata["uid"]):
+            self.delete(kind, dependent, propagation="Background")
+
+    # ---- the scheduler
+
+    def _schedule_all(self) -> None:
+        for pod in list(self._pending.values()):
+            self._schedule(pod)
+
+    def _schedule(self, pod: Raw) -> None:
+        metadata = pod["metadata"]
+        if pod["spec"].get("schedulerName") != SCHEDULER or "deletionTimestamp" in metadata:
+            return
+        placement = place(pod, self.cluster.each("nodes"), self.cluster.each("pods"))
+        known = next((one for one in pod["status"].get("conditions", []) if one["type"] == "PodScheduled"), None)
+        condition: Raw = {
+            "type": "PodScheduled",
+            "status": "True" if placement.node else "False",
+            "lastProbeTime": None,
+        }
+        condition["lastTransitionTime"] = moments.now()
+        if not placement.node:
+            condition |= {"reason": "Unschedulable", "message": placement.message}
+            if known is not None and known.get("message") == placement.message:
+                return
+        status = pod["status"]
+        others = [one for one in status.get("conditions", []) if one["type"] != "PodScheduled"]
+        quality = status.pop("qosClass")
+        status |= {"conditions": [*others, condition], "qosClass": quality}
+        if placement.node:
+            self._pending.pop(metadata["uid"], None)
+            pod["spec"]["nodeName"] = placement.node
+            message = f"Successfully assigned {metadata['namespace']}/{metadata['name']} to {placement.node}"
+            self.cluster.touch("pods", pod)
+            self.cluster.event(pod, "Pod", "Scheduled", message, component=SCHEDULER)
+            return
+        self.cluster.touch("pods", pod)
+        self.cluster.event(pod, "Pod", "FailedScheduling", placement.message, warning=True, component=SCHEDULER)
+
+    def _match_cordon(self, node: Raw) -> None:
+        """A node that was marked unschedulable gets the taint that says so, and loses it with the mark."""
+        spec, name = node["spec"], node["metadata"]["name"]
+        tainted = any(taint["key"] == UNSCHEDULABLE for taint in spec.get("taints") or [])
+        if spec.get("unschedulable") and not tainted:
+            self.cluster.taint(name, UNSCHEDULABLE)
+        elif tainted and not spec.get("unschedulable"):
+            spec["taints"] = [taint for taint in spec["taints"] if taint["key"] != UNSCHEDULABLE]
+            self.cluster.touch("nodes", node)
+
+    # ---- Jobs
+
+    def _sync(self, job: Raw) -> None:
+        """Bring a Job one step further: make the pods it lacks, count those that ended, end it when it is over."""
+        metadata, spec, status = job["metadata"], job["spec"], job["status"]
+        if "deletionTimestamp" in metadata:
+            return
+        pods = self._pods_of(job)
+        self._untrack(pods)
+        if _finished(status):
+            self._expire(job)
+            return
+        before = copied(status)
+        status.setdefault("startTime", moments.now())
+        living = [pod for pod in pods if pod["status"].get("phase") not in _FINAL]
+        active = [pod for pod in living if "deletionTimestamp" not in pod["metadata"]]
+        succeeded = sum(pod["status"].get("phase") == "Succeeded" for pod in pods)
+        failed = sum(pod["status"].get("phase") == "Failed" for pod in pods)
+        wanted = spec.get("completions") or 1
+        deadline = spec.get("activeDeadlineSeconds")
+        if deadline is not None and moments.since(status["startTime"]) >= deadline:
+            message = "Job was active longer than specified deadline"
+            self._fail(job, active, "DeadlineExceeded", message, failed + len(active))
+        elif failed > spec["backoffLimit"]:
+            message = "Job has reached the specified backoff limit"
+            self._fail(job, active, "BackoffLimitExceeded", message, failed)
+        elif succeeded >= wanted and not active:
+            status["conditions"] = [_condition("Complete")]
+            status["completionTime"] = moments.now()
+            _count(status, active=0, succeeded=succeeded, failed=failed, ready=0)
+            self.cluster.event(job, "Job", "Completed", "Job completed", component=_CONTROLLER)
+        else:
+            lacking = min(spec["parallelism"], wanted - succeeded) - len(living)
+            waiting = spec.get("suspend") or metadata["uid"] in self._refused
+            made = 0 if waiting else sum(self._make(job) for _ in range(lacking))
+            ready = sum(_is_ready(pod) for pod in active)
+            _count(status, active=len(active) + made, succeeded=succeeded, failed=failed, ready=ready)
+            if deadline is not None:
+                self._later(job, "deadline", deadline - moments.since(status["startTime"]))
+        if status != before:
+            self.cluster.touch("jobs", job)
+
+    def _make(self, job: Raw) -> bool:
+        """Create a pod of a Job; whether admission let it in."""
+        metadata, template = job["metadata"], job["spec"]["template"]
+        labels, annotations = template["metadata"].get("labels"), template["metadata"].get("annotations")
+        owner = {"apiVersion": "batch/v1", "kind": "Job", "name": metadata["name"], "uid": metadata["uid"]}
+        item: Raw = {
+            "kind": "Pod",
+            "metadata": {"generateName": f"{metadata['name']}-", "namespace": metadata["namespace"]},
+            "spec": copied(template["spec"]),
+        }
+        item["metadata"] |= {"labels": dict(labels)} if labels else {}
+        item["metadata"] |= {"annotations": dict(annotations)} if annotations else {}
+        item["metadata"]["ownerReferences"] = [owner | {"controller": True, "blockOwnerDeletion": True}]
+        item["metadata"]["finalizers"] = [TRACKING]
+        fill_in("pods", item)
+        try:
+            Admission(self.cluster, PODS, item).admit()
+        except Refusal as refusal:
+            message = f"Error creating: {refusal.message}"
+            self.cluster.event(job, "Job", "FailedCreate", message, warning=True, component=_CONTROLLER)
+            self._retry(job)
+            return False
+        pod = self.cluster.add(item)
+        message = f"Created pod: {pod['metadata']['name']}"
+        self.cluster.event(job, "Job", "SuccessfulCreate", message, component=_CONTROLLER)
+        return True
+
+    def _retry(self, job: Raw) -> None:
+        """Try again later, each time later still."""
+        identity = job["metadata"]["uid"]
+        wait = self._waits[identity] = min(self._waits.get(identity, _FIRST_RETRY / 2) * 2, _LONGEST_RETRY)
+        self._refused.add(identity)
+        self._later(job, "retry", wait, before=lambda: self._refused.discard(identity))
+
+    def _fail(self, job: Raw, active: list[Raw], reason: str, message: str, failed: int) -> None:
+        for pod in active:
+            self.delete("pods", pod)
+            said = f"Deleted pod: {pod['metadata']['name']}"
+            self.cluster.event(job, "Job", "SuccessfulDelete", said, component=_CONTROLLER)
+        status = job["status"]
+        status["conditions"] = [_condition("Failed") | {"reason": reason, "message": message}]
+        _count(status, active=0, succeeded=status.get("succeeded", 0), failed=failed, ready=sum(map(_is_ready, active)))
+        self.cluster.event(job, "Job", reason, message, warning=True, component=_CONTROLLER)
+
+    def _expire(self, job: Raw) -> None:
+        """A Job that is over goes away after its time to live, and its pods with it."""
+        span = job["spec"].get("ttlSecondsAfterFinished")
+        if span is None:
+            return
+        left = span - moments.since(job["status"]["conditions"][-1]["lastTransitionTime"])
+        if left > 0:
+            self._later(job, "ttl", left)
+        else:
+            self.delete("jobs", job, propagation="Foreground")
+
+    def _later(self, job: Raw, purpose: str, seconds: float, *, before: Callable[[], object] = lambda: None) -> None:
+        """Look at a Job again after some seconds; one timer a purpose."""
+        key, identity = (job["metadata"]["namespace"], job["metadata"]["name"]), job["metadata"]["uid"]
+
+        def look() -> None:
+            before()
+            live = self.cluster.get("jobs", *key)
+            if live is not None and live["metadata"]["uid"] == identity:
+                self._sync(live)
+
+        known = self._timers.pop((identity, purpose), None)
+        if known is not None:
+            known.cancel()
+        self._timers[identity, purpose] = asyncio.get_running_loop().call_later(max(seconds, 0.01), look)
+
+    def _untrack(self, pods: list[Raw]) -> None:
+        """Pods that ended are counted, and need not be kept for it."""
+        for pod in pods:
+            if pod["status"].get("phase") in _FINAL and TRACKING in (pod["metadata"].get("finalizers") or []):
+                _remove_finalizer(pod, TRACKING)
+                self.cluster.touch("pods", pod)
+
+    def _job_of(self, pod: Raw) -> Raw | None:
+        for owner in pod["metadata"].get("ownerReferences") or []:
+            if owner["kind"] == "Job":
+                job = self.cluster.get("jobs", pod["metadata"]["namespace"], owner["name"])
+                return job if job is not None and job["metadata"]["uid"] == owner["uid"] else None
+        return None
+
+    def _pods_of(self, job: Raw) -> list[Raw]:
+        identity = job["metadata"]["uid"]
+        return [pod for pod in self.cluster.each("pods") if _owned(pod, identity)]
+
+    # ---- deletion
+
+    def delete(
+        self, resource: str, item: Raw, *, propagation: Propagation | None = None, grace: int | None = None
+    ) -> bool:
+        """Delete an object as the API does; whether it is gone at once (else it lingers, marked)."""
+        metadata = item["metadata"]
+        if resource == "pods":
+            return self._delete_pod(item, grace)
+        if propagation is None and resource == "jobs":
+            propagation = "Orphan"  # the default of batch/v1 Jobs, and of nothing else
+        if propagation == "Orphan":
+            for kind, dependent in self._dependents(metadata["uid"]):
+                kept = [one for one in dependent["metadata"]["ownerReferences"] if one["uid"] != metadata["uid"]]
+                dependent["metadata"]["ownerReferences"] = kept
+                if not kept:
+                    del dependent["metadata"]["ownerReferences"]
+                _remove_finalizer(dependent, TRACKING)
+                self.cluster.touch(kind, dependent)
+            metadata |= {"deletionTimestamp": moments.now(), "deletionGracePeriodSeconds": 0, "finalizers": ["orphan"]}
+        if propagation == "Foreground" and self._dependents(metadata["uid"]):
+            if "deletionTimestamp" not in metadata:
+                metadata |= {"deletionTimestamp": moments.now(), "deletionGracePeriodSeconds": 0}
+                metadata["finalizers"] = [*metadata.get("finalizers", []), _FOREGROUND]
+                self.cluster.touch(resource, item)
+                self._spawn(self._delete_after_dependents(resource, item))
+            return False
+        for purpose in ("deadline", "ttl", "retry"):
+            timer = self._timers.pop((metadata["uid"], purpose), None)
+            if timer is not None:
+                timer.cancel()
+        self._refused.discard(metadata["uid"])
+        self.cluster.remove(resource, metadata.get("namespace", ""), metadata["name"])
+        return propagation != "Orphan"
+
+    async def _delete_after_dependents(self, resource: str, item: Raw) -> None:
+        identity = item["metadata"]["uid"]
+        while dependents := self._dependents(identity):
+            for kind, dependent in dependents:
+                if "deletionTimestamp" not in dependent["metadata"]:
+                    self.delete(kind, dependent, propagation="Background")
+            await asyncio.sleep(0.02)
+        self.cluster.remove(resource, item["metadata"].get("namespace", ""), item["metadata"]["name"])
+
+    def _delete_pod(self, pod: Raw, grace: int | None) -> bool:
+        metadata = pod["metadata"]
+        _remove_finalizer(pod, TRACKING)
+        seconds = pod["spec"].get("terminationGracePeriodSeconds", 30) if grace is None else grace
+        if not pod["spec"].get("nodeName") or pod["status"].get("phase") in _FINAL:
+            seconds = 0
+        if "deletionTimestamp" not in metadata or seconds < metadata.get("deletionGracePeriodSeconds", 0):
+            metadata |= {"deletionTimestamp": moments.later(seconds), "deletionGracePeriodSeconds": seconds}
+            self.cluster.touch("pods", pod)
+        if seconds == 0 and not metadata.get("finalizers"):
+            self.cluster.remove("pods", metadata["namespace"], metadata["name"])
+            return True
+        return False
+
+    def _terminate(self, pod: Raw) -> None:
+        """Let the kubelet stop a pod that is marked; a kubelet that is out of reach leaves it as it is."""
+        metadata = pod["metadata"]
+        if metadata["uid"] in self._ending or not self.cluster.kubelet_runs(pod["spec"].get("nodeName", "")):
+            return
+        self._ending.add(metadata["uid"])
+
+        async def stop() -> None:
+            await self.kubelets.end(pod)
+            self._ending.discard(metadata["uid"])
+            if not metadata.get("finalizers"):
+                self.cluster.remove("pods", metadata["namespace"], metadata["name"])
+
+        self._spawn(stop())
+
+    def _dependents(self, identity: str) -> list[tuple[str, Raw]]:
+        return [
+            (plural, item)
+            for plural in ("pods", "jobs", "secrets")
+            for item in self.cluster.each(plural)
+            if _owned(item, identity)
+        ]
+
+    # ---- the nodes' heartbeats
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(_BEATS)
+            for node in self.cluster.list("nodes"):
+                if self.cluster.kubelet_runs(node["metadata"]["name"]):
+                    for condition in node["status"]["conditions"]:
+                        condition["lastHeartbeatTime"] = moments.now()
+                    self.cluster.touch("nodes", node)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(partial(note_mistake, self.kubelets.world))
+
+
+def _owned(item: Raw, identity: str) -> bool:
+    return any(owner["uid"] == identity for owner in item["metadata"].get("ownerReferences") or [])
+
+
+def _remove_finalizer(item: Raw, name: str) -> None:
+    left = [one for one in item["metadata"].get("finalizers") or [] if one != name]
+    if left:
+        item["metadata"]["finalizers"] = left
+    else:
+        item["metadata"].pop("finalizers", None)
+
+
+def _finished(status: Raw) -> bool:
+    return any(
+        one["type"] in ("Complete", "Failed") and one["status"] == "True" for one in status.get("conditions", [])
+    )
+
+
+def _condition(kind: str) -> Raw:
+    now = moments.now()
+    return {"type": kind, "status": "True", "lastProbeTime": now, "lastTransitionTime": now}
+
+
+def _count(status: Raw, *, active: int, succeeded: int, failed: int, ready: int) -> None:
+    for key, number in (("active", active), ("succeeded", succeeded), ("failed", failed)):
+        status.pop(key, None)
+        if number:
+            status[key] = number
+    status.pop("uncountedTerminatedPods", None)
+    status.pop("ready", None)
+    status |= {"uncountedTerminatedPods": {}, "ready": ready}
+
+
+def _is_ready(pod: Raw) -> bool:
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in pod["status"].get("conditions", []))

@@ -1,0 +1,503 @@
+"""The guide's cluster in good health: one control-plane node, three workers, what runs on them, and who may do what.
+
+`guide_cluster` builds it for a world's nodes. The pieces (`pod`, `quota`, …) are for faults and tests: each is a raw
+object for `ClusterState.add`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from lab.kubernetes import moments
+from lab.kubernetes.defaults import fill_in
+from lab.kubernetes.state import ClusterState, Raw, User
+
+if TYPE_CHECKING:
+    from lab.world import Node
+
+KUBERNETES_ADDRESS = "172.21.0.1"
+KUBE_DNS_ADDRESS = "172.21.0.10"
+METRICS_SERVER_ADDRESS = "172.21.0.44"
+SYSTEM = "kube-system"
+NAMESPACE = "gitlab"
+OPERATOR = "ops"
+OPERATOR_TOKEN = "made-up-token-of-the-operator"  # of the kubeconfig; worth nothing elsewhere
+OPERATOR_USER = User(OPERATOR, ("system:authenticated",))
+ADMIN_USER = User("kubernetes-admin", ("system:masters", "system:authenticated"))
+AGE = 41.0  # days since the cluster was made
+CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
+_RBAC = "rbac.authorization.k8s.io"
+_LOOK = ["get", "list", "watch"]
+_CHANGE = ["create", "delete", "deletecollection", "patch", "update"]
+_IMAGES = "registry.example.com/library"
+
+
+def guide_cluster(machines: Iterable[Node]) -> ClusterState:
+    """The cluster that the guide describes, on these machines."""
+    cluster = ClusterState(version=version("v1.28.15"))
+    nodes = [node(machine) for machine in machines]
+    for name in ("default", "kube-node-lease", "kube-public", SYSTEM, NAMESPACE, "shop"):
+        add_namespace(cluster, name)
+    for item in [*nodes, *_access(), *_services(), *_priorities()]:
+        cluster.add(item)
+    taken = Counter[str]()
+    for item in _workloads(nodes):
+        _place(cluster, item, taken[item["spec"]["nodeName"]])
+        taken[item["spec"]["nodeName"]] += 1
+    cluster.add(pull_secret(NAMESPACE, "private-registry", "private-registry.example.com", "ops", "secret-pw"))
+    _publish(cluster, SYSTEM, "kube-dns", [("dns", 53, "UDP"), ("dns-tcp", 53, "TCP"), ("metrics", 9153, "TCP")])
+    _publish(cluster, SYSTEM, "metrics-server", [("https", 4443, "TCP")])
+    masters = [item["status"]["addresses"][0]["address"] for item in nodes if CONTROL_PLANE in _labels(item)]
+    ready = [
+        {"addresses": [{"ip": ip} for ip in masters], "ports": [{"name": "https", "port": 6443, "protocol": "TCP"}]}
+    ]
+    cluster.add(_object("Endpoints", "default", "kubernetes", subsets=ready))
+    cluster.tokens = {OPERATOR_TOKEN: OPERATOR_USER}
+    cluster.forget()
+    return cluster
+
+
+# ---- pieces
+
+
+def version(git_version: str) -> Raw:
+    """What ``GET /version`` says of a release such as ``v1.28.15``."""
+    major, minor = git_version.lstrip("v").split(".")[:2]
+    return {
+        "major": major,
+        "minor": minor,
+        "gitVersion": git_version,
+        "gitCommit": "841856557ef0f6a399096c42635d114d6f2cf7f4",
+        "gitTreeState": "clean",
+        "buildDate": "2024-10-22T20:28:42Z",
+        "goVersion": "go1.22.8",
+        "compiler": "gc",
+        "platform": "linux/amd64",
+    }
+
+
+def add_namespace(cluster: ClusterState, name: str) -> Raw:
+    """Make a namespace with what every namespace gets: a default service account and the cluster's CA."""
+    item = _object("Namespace", "", name, spec={"finalizers": ["kubernetes"]}, status={"phase": "Active"})
+    item["metadata"]["labels"] = {"kubernetes.io/metadata.name": name}
+    cluster.add(_object("ServiceAccount", name, "default"))
+    cluster.add(_object("ConfigMap", name, "kube-root-ca.crt", data={"ca.crt": ""}))
+    return cluster.add(item)
+
+
+def node(machine: Node) -> Raw:
+    """A healthy node of 24 CPUs and 47 GiB."""
+    labels = {
+        "beta.kubernetes.io/arch": "amd64",
+        "beta.kubernetes.io/os": "linux",
+        "kubernetes.io/arch": "amd64",
+        "kubernetes.io/hostname": machine.name,
+        "kubernetes.io/os": "linux",
+    }
+    spec: Raw = {}
+    number = int(machine.address.rsplit(".", 1)[1]) % 100
+    if machine.role == "control-plane":
+        labels |= {CONTROL_PLANE: "", "node.kubernetes.io/exclude-from-external-load-balancers": ""}
+        spec["taints"] = [{"key": CONTROL_PLANE, "effect": "NoSchedule"}]
+    spec = {"podCIDR": f"172.24.{number}.0/24", "podCIDRs": [f"172.24.{number}.0/24"]} | spec
+    storage, hugepages = "103079844Ki", {"hugepages-1Gi": "0", "hugepages-2Mi": "0"}
+    identity = hashlib.md5(machine.name.encode(), usedforsecurity=False).hexdigest()
+    item = _object("Node", "", machine.name, spec=spec)
+    item["metadata"] |= {"labels": labels, "annotations": {"node.alpha.kubernetes.io/ttl": "0"}}
+    item["metadata"]["annotations"]["volumes.kubernetes.io/controller-managed-attach-detach"] = "true"
+    item["status"] = {
+        "capacity": {"cpu": "24", "ephemeral-storage": storage, **hugepages, "memory": "49396184Ki", "pods": "110"},
+        "allocatable": {
+            "cpu": "24",
+            "ephemeral-storage": "94998384074",
+            **hugepages,
+            "memory": "49293784Ki",
+            "pods": "110",
+        },
+        "conditions": [
+            _condition(
+                "MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"
+            ),
+            _condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+            _condition("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+            _condition("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+        ],
+        "addresses": [
+            {"type": "InternalIP", "address": machine.address},
+            {"type": "Hostname", "address": machine.name},
+        ],
+        "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
+        "nodeInfo": {
+            "machineID": identity,
+            "systemUUID": f"{identity[:8]}-{identity[8:12]}-{identity[12:16]}-{identity[16:20]}-{identity[20:]}",
+            "bootID": f"{identity[::-1][:8]}-{identity[:4]}-4{identity[4:7]}-a{identity[7:10]}-{identity[10:22]}",
+            "kernelVersion": "5.10.134-16.3.al8.x86_64",
+            "osImage": "Alibaba Cloud Linux 3 (Soaring Falcon)",
+            "containerRuntimeVersion": machine.runtime,
+            "kubeletVersion": "v1.28.15",
+            "kubeProxyVersion": "v1.28.15",
+            "operatingSystem": "linux",
+            "architecture": "amd64",
+        },
+        "images": [],
+    }
+    return item
+
+
+def pod(
+    namespace: str,
+    name: str,
+    *,
+    node: str,
+    image: str = f"{_IMAGES}/alpine:latest",
+    requests: Mapping[str, str] | None = None,
+    limits: Mapping[str, str] | None = None,
+    labels: Mapping[str, str] | None = None,
+    owner: str = "",
+    host_network: bool = False,
+) -> Raw:
+    """A pod that has been running on a node for days, with one container; no kubelet looks after it."""
+    resources: Raw = {}
+    if limits:
+        resources["limits"] = dict(limits)
+    if requests:
+        resources["requests"] = dict(requests)
+    container = name.rsplit("-", 2)[0] if owner == "ReplicaSet" else name.rsplit("-", 1)[0] if owner else name
+    item = _object("Pod", namespace, name)
+    if labels:
+        item["metadata"]["labels"] = dict(labels)
+    if owner:
+        reference = {"apiVersion": "apps/v1", "kind": owner, "name": name.rsplit("-", 1)[0], "controller": True}
+        item["metadata"]["ownerReferences"] = [reference | {"uid": _uid(owner + name.rsplit("-", 1)[0])}]
+    item["spec"] = {
+        "containers": [{"name": container, "image": image, "resources": resources, "imagePullPolicy": "IfNotPresent"}],
+        "restartPolicy": "Always",
+        "terminationGracePeriodSeconds": 30,
+        "dnsPolicy": "ClusterFirst",
+        "serviceAccountName": "default",
+        "serviceAccount": "default",
+        "nodeName": node,
+        "securityContext": {},
+        "schedulerName": "default-scheduler",
+        "priority": 0,
+        "enableServiceLinks": True,
+        "preemptionPolicy": "PreemptLowerPriority",
+    }
+    if host_network:
+        item["spec"]["hostNetwork"] = True
+    started = item["metadata"]["creationTimestamp"]
+    item["status"] = {
+        "phase": "Running",
+        "conditions": [
+            {"type": kind, "status": "True", "lastProbeTime": None, "lastTransitionTime": started}
+            for kind in ("Initialized", "Ready", "ContainersReady", "PodScheduled")
+        ],
+        "startTime": started,
+        "containerStatuses": [
+            {
+                "name": container,
+                "state": {"running": {"startedAt": started}},
+                "lastState": {},
+                "ready": True,
+                "restartCount": 0,
+                "image": image,
+                "imageID": f"{image.rpartition(':')[0]}@sha256:{hashlib.sha256(image.encode()).hexdigest()}",
+                "containerID": f"containerd://{hashlib.sha256((namespace + name).encode()).hexdigest()}",
+                "started": True,
+            }
+        ],
+        "qosClass": "Burstable" if resources else "BestEffort",
+    }
+    return item
+
+
+def fill(cluster: ClusterState, node: str, requests: Mapping[str, str], *, namespace: str = "shop") -> Raw:
+    """Let another application's pod, with these requests, run on a node."""
+    name = cluster.unique_name("checkout-6c8f7d5b9c-")
+    taken = sum(1 for other in cluster.each("pods") if other["spec"].get("nodeName") == node)
+    return _place(cluster, pod(namespace, name, node=node, requests=requests, owner="ReplicaSet"), taken)
+
+
+def quota(namespace: str, name: str, hard: Mapping[str, str]) -> Raw:
+    """A ResourceQuota; the cluster counts what is used."""
+    status = {"hard": dict(hard), "used": dict.fromkeys(hard, "0")}
+    return _object("ResourceQuota", namespace, name, spec={"hard": dict(hard)}, status=status)
+
+
+def limit_range(namespace: str, name: str, *limits: Raw) -> Raw:
+    """A LimitRange of these limits, such as ``{"type": "Container", "max": {"memory": "64Mi"}}``."""
+    item = _object("LimitRange", namespace, name, spec={"limits": list(limits)})
+    fill_in("limitranges", item)
+    return item
+
+
+def pull_secret(namespace: str, name: str, host: str, user: str, password: str) -> Raw:
+    """A Secret with credentials for a registry, as ``kubectl create secret docker-registry`` makes it."""
+    auth = base64.b64encode(f"{user}:{password}".encode()).decode()
+    config = json.dumps({"auths": {host: {"username": user, "password": password, "auth": auth}}})
+    item = _object("Secret", namespace, name, data={".dockerconfigjson": base64.b64encode(config.encode()).decode()})
+    return item | {"type": "kubernetes.io/dockerconfigjson"}
+
+
+def service_account(namespace: str, name: str, *pull_secrets: str) -> Raw:
+    """A service account, with the names of its pull secrets."""
+    item = _object("ServiceAccount", namespace, name)
+    if pull_secrets:
+        item["imagePullSecrets"] = [{"name": secret} for secret in pull_secrets]
+    return item
+
+
+def rule(resources: str, verbs: list[str], *, group: str = "") -> Raw:
+    """A rule of a role, for resources named with spaces between."""
+    return {"apiGroups": [group], "resources": resources.split(), "verbs": verbs}
+
+
+def cluster_dns_only(item: Raw) -> None:
+    """A mutating webhook, as those of node-local DNS caches: pods get the cluster's DNS, whatever they asked for."""
+    item["spec"]["dnsPolicy"] = "ClusterFirst"
+    item["spec"].pop("dnsConfig", None)
+
+
+# ---- parts of the guide's cluster
+
+
+def _access() -> list[Raw]:
+    everybody = [
+        {"kind": "Group", "apiGroup": _RBAC, "name": f"system:{who}"} for who in ("authenticated", "unauthenticated")
+    ]
+    operator = [{"kind": "User", "apiGroup": _RBAC, "name": OPERATOR}]
+    manager = [{"kind": "ServiceAccount", "name": "gitlab-runner", "namespace": NAMESPACE}]
+    reviews = rule("selfsubjectaccessreviews selfsubjectrulesreviews", ["create"], group="authorization.k8s.io")
+    myself = rule("selfsubjectreviews", ["create"], group="authentication.k8s.io")
+    health = ["/healthz", "/livez", "/readyz", "/version", "/version/"]
+    known = [".well-known", ".well-known/*"]
+    discovery = [
+        "/api",
+        "/api/*",
+        "/apis",
+        "/apis/*",
+        "/healthz",
+        "/livez",
+        "/openapi",
+        "/openapi/*",
+        "/readyz",
+        "/version",
+        "/version/",
+    ]
+    keys = [
+        "/.well-known/openid-configuration",
+        "/.well-known/openid-configuration/",
+        "/openid/v1/jwks",
+        "/openid/v1/jwks/",
+    ]
+    reader = [
+        rule(
+            "nodes namespaces pods services endpoints events configmaps serviceaccounts limitranges resourcequotas "
+            "pods/log",
+            _LOOK,
+        ),
+        rule("jobs", _LOOK, group="batch"),
+        rule("deployments replicasets daemonsets statefulsets", _LOOK, group="apps"),
+        rule("endpointslices", _LOOK, group="discovery.k8s.io"),
+        rule("networkpolicies", _LOOK, group="networking.k8s.io"),
+        rule("poddisruptionbudgets", _LOOK, group="policy"),
+        rule("priorityclasses", _LOOK, group="scheduling.k8s.io"),
+        rule("runtimeclasses", _LOOK, group="node.k8s.io"),
+        rule("apiservices", _LOOK, group="apiregistration.k8s.io"),
+        rule(
+            "mutatingwebhookconfigurations validatingwebhookconfigurations", _LOOK, group="admissionregistration.k8s.io"
+        ),
+        rule("roles rolebindings clusterroles clusterrolebindings", _LOOK, group=_RBAC),
+        rule("nodes pods", _LOOK, group="metrics.k8s.io"),
+    ]
+    prober = [
+        rule("pods secrets", _LOOK + _CHANGE),
+        rule("pods/log", ["get"]),
+        rule("pods/exec pods/attach", ["create", "get"]),
+        rule("jobs", _LOOK + _CHANGE, group="batch"),
+    ]
+    runner = [
+        rule("pods secrets configmaps services", _LOOK + _CHANGE),
+        rule("pods/exec pods/attach", ["create", "get"]),
+        rule("pods/log", ["get", "list"]),
+        rule("serviceaccounts", ["get"]),
+        rule("events", ["list", "watch"]),
+    ]
+    return [
+        service_account(NAMESPACE, "gitlab-runner"),
+        _role("", "system:basic-user", reviews, myself),
+        _binding("", "system:basic-user", everybody[:1]),
+        _role("", "system:public-info-viewer", _paths(health), _paths(["/" + path for path in known])),
+        _binding("", "system:public-info-viewer", everybody),
+        _role("", "system:discovery", _paths(discovery)),
+        _binding("", "system:discovery", everybody[:1]),
+        _role("", "system:service-account-issuer-discovery", _paths(keys)),
+        _binding("", "system:service-account-issuer-discovery", everybody[:1]),
+        _role("", "environment-reader", *reader),
+        _binding("", "environment-reader", operator),
+        _role(NAMESPACE, "runner-operator", *prober),
+        _binding(NAMESPACE, "runner-operator", operator),
+        _role(NAMESPACE, "gitlab-runner", *runner),
+        _binding(NAMESPACE, "gitlab-runner", manager),
+    ]
+
+
+def _services() -> list[Raw]:
+    dns_ports = [_port("dns", 53, "UDP"), _port("dns-tcp", 53, "TCP"), _port("metrics", 9153, "TCP")]
+    metrics_api = _object("APIService", "", "v1beta1.metrics.k8s.io")
+    metrics_api["spec"] = {
+        "service": {"namespace": SYSTEM, "name": "metrics-server", "port": 443},
+        "group": "metrics.k8s.io",
+        "version": "v1beta1",
+        "insecureSkipTLSVerify": True,
+        "groupPriorityMinimum": 100,
+        "versionPriority": 100,
+    }
+    passed = {"type": "Available", "status": "True", "lastTransitionTime": moments.ago(days=AGE), "reason": "Passed"}
+    metrics_api["status"] = {"conditions": [passed | {"message": "all checks passed"}]}
+    return [
+        _service("default", "kubernetes", KUBERNETES_ADDRESS, [_port("https", 443, "TCP", 6443)], {}),
+        _service(SYSTEM, "kube-dns", KUBE_DNS_ADDRESS, dns_ports, {"k8s-app": "kube-dns"}),
+        _service(
+            SYSTEM,
+            "metrics-server",
+            METRICS_SERVER_ADDRESS,
+            [_port("https", 443, "TCP", "https")],
+            {"k8s-app": "metrics-server"},
+        ),
+        metrics_api,
+    ]
+
+
+def _priorities() -> list[Raw]:
+    return [
+        _object(
+            "PriorityClass", "", "system-cluster-critical", value=2000000000, preemptionPolicy="PreemptLowerPriority"
+        ),
+        _object("PriorityClass", "", "system-node-critical", value=2000001000, preemptionPolicy="PreemptLowerPriority"),
+    ]
+
+
+def _workloads(nodes: list[Raw]) -> Iterable[Raw]:
+    workers = [item["metadata"]["name"] for item in nodes if CONTROL_PLANE not in _labels(item)]
+    masters = [item["metadata"]["name"] for item in nodes if CONTROL_PLANE in _labels(item)]
+    small = {"cpu": "100m", "memory": "70Mi"}
+    for index, name in enumerate(masters + workers):
+        for agent, requests in (("kube-proxy", None), ("kube-flannel-ds", {"cpu": "100m", "memory": "50Mi"})):
+            suffix = f"{agent}-{_uid(agent + name)[:5]}"
+            labels = {"k8s-app": agent}
+            yield pod(SYSTEM, suffix, node=name, requests=requests, labels=labels, owner="DaemonSet", host_network=True)
+        if name in masters:
+            for part, cpu in (("etcd", "100m"), ("kube-apiserver", "250m"), ("kube-controller-manager", "200m")):
+                labels = {"component": part, "tier": "control-plane"}
+                yield pod(SYSTEM, f"{part}-{name}", node=name, requests={"cpu": cpu}, labels=labels, host_network=True)
+            continue
+        if index <= 2:  # noqa: PLR2004 - two replicas
+            suffix = f"coredns-5dd5756b68-{_uid('coredns' + name)[:5]}"
+            labels = {"k8s-app": "kube-dns", "pod-template-hash": "5dd5756b68"}
+            limits = {"memory": "170Mi"}
+            yield pod(SYSTEM, suffix, node=name, requests=small, limits=limits, labels=labels, owner="ReplicaSet")
+        for application, requests in (
+            ("storefront-7d9c6b8f54", {"cpu": "500m", "memory": "512Mi"}),
+            ("orders-6f8b9d7c45", {"cpu": "250m", "memory": "256Mi"}),
+        ):
+            suffix = f"{application}-{_uid(application + name)[:5]}"
+            labels = {"app": application.split("-", 1)[0], "pod-template-hash": application.split("-", 1)[1]}
+            yield pod("shop", suffix, node=name, requests=requests, limits=requests, labels=labels, owner="ReplicaSet")
+    if workers:
+        suffix = f"metrics-server-7b4f8b595-{_uid('metrics-server')[:5]}"
+        labels = {"k8s-app": "metrics-server", "pod-template-hash": "7b4f8b595"}
+        requests = {"cpu": "100m", "memory": "200Mi"}
+        yield pod(SYSTEM, suffix, node=workers[-1], requests=requests, labels=labels, owner="ReplicaSet")
+
+
+def _place(cluster: ClusterState, item: Raw, taken: int) -> Raw:
+    """Give a running pod the addresses it has on its node, after so many others, and store it."""
+    host = cluster.node(item["spec"]["nodeName"])
+    address = host["status"]["addresses"][0]["address"]
+    own = address if item["spec"].get("hostNetwork") else f"{host['spec']['podCIDR'].rsplit('.', 1)[0]}.{taken + 2}"
+    item["status"] |= {"hostIP": address, "podIP": own, "podIPs": [{"ip": own}]}
+    return cluster.add(item)
+
+
+def _publish(cluster: ClusterState, namespace: str, service: str, ports: list[tuple[str, int, str]]) -> None:
+    """Make the endpoints of a service from the pods that it selects."""
+    selector = (cluster.get("services", namespace, service) or {})["spec"]["selector"]
+    chosen = [item for item in cluster.list("pods", namespace) if selector.items() <= _labels(item).items()]
+    addresses = [
+        {
+            "ip": item["status"]["podIP"],
+            "nodeName": item["spec"]["nodeName"],
+            "targetRef": {"kind": "Pod", "namespace": namespace}
+            | {key: item["metadata"][key] for key in ("name", "uid")},
+        }
+        for item in chosen
+    ]
+    named = [{"name": name, "port": port, "protocol": protocol} for name, port, protocol in ports]
+    endpoints = _object("Endpoints", namespace, service, subsets=[{"addresses": addresses, "ports": named}])
+    cluster.add(endpoints)
+    piece = _object("EndpointSlice", namespace, f"{service}-{_uid(service)[:5]}", addressType="IPv4", ports=named)
+    piece["metadata"]["labels"] = {"kubernetes.io/service-name": service}
+    piece["endpoints"] = [
+        {
+            "addresses": [address["ip"]],
+            "conditions": {"ready": True, "serving": True, "terminating": False},
+            "nodeName": address["nodeName"],
+            "targetRef": address["targetRef"],
+        }
+        for address in addresses
+    ]
+    cluster.add(piece)
+
+
+def _service(namespace: str, name: str, address: str, ports: list[Raw], selector: dict[str, str]) -> Raw:
+    spec: Raw = {"ports": ports} | ({"selector": selector} if selector else {})
+    spec |= {"clusterIP": address, "clusterIPs": [address], "type": "ClusterIP", "sessionAffinity": "None"}
+    spec |= {"ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack", "internalTrafficPolicy": "Cluster"}
+    item = _object("Service", namespace, name, spec=spec, status={"loadBalancer": {}})
+    if selector:
+        item["metadata"]["labels"] = selector | {"kubernetes.io/cluster-service": "true"}
+    return item
+
+
+def _port(name: str, port: int, protocol: str, target: int | str | None = None) -> Raw:
+    return {"name": name, "protocol": protocol, "port": port, "targetPort": port if target is None else target}
+
+
+def _role(namespace: str, name: str, *rules: Raw) -> Raw:
+    return _object("Role" if namespace else "ClusterRole", namespace, name, rules=list(rules))
+
+
+def _binding(namespace: str, name: str, subjects: list[Raw]) -> Raw:
+    kind = "Role" if namespace else "ClusterRole"
+    reference = {"apiGroup": _RBAC, "kind": kind, "name": name}
+    return _object(f"{kind}Binding", namespace, name, subjects=subjects, roleRef=reference)
+
+
+def _paths(paths: list[str]) -> Raw:
+    return {"nonResourceURLs": paths, "verbs": ["get"]}
+
+
+def _object(kind: str, namespace: str, name: str, **body: Any) -> Raw:
+    metadata: Raw = {"name": name} | ({"namespace": namespace} if namespace else {})
+    return {"kind": kind, "metadata": metadata | {"creationTimestamp": moments.ago(days=AGE)}, **body}
+
+
+def _condition(kind: str, status: str, reason: str, message: str) -> Raw:
+    beats = {"lastHeartbeatTime": moments.now(), "lastTransitionTime": moments.ago(days=AGE)}
+    return {"type": kind, "status": status, **beats, "reason": reason, "message": message}
+
+
+def _labels(item: Raw) -> dict[str, str]:
+    found: dict[str, str] = item["metadata"].get("labels", {})
+    return found
+
+
+def _uid(seed: str) -> str:
+    found = hashlib.sha256(seed.encode()).hexdigest()
+    return f"{found[:8]}-{found[8:12]}-4{found[13:16]}-a{found[17:20]}-{found[20:32]}"

@@ -1,0 +1,685 @@
+"""The kubelets: what happens to a pod once it is bound to a node, until it is over or deleted.
+
+Images are pulled through the world's network, containers run their command for real, a Docker daemon is simulated.
+Every step shows in the pod's status and in events, in the kubelet's order and words (v1.28).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import re
+import traceback
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from lab.kubernetes import containers, daemon, moments
+from lab.kubernetes.podlogs import Log
+from lab.kubernetes.refusals import bad_request, internal
+from lab.world import Vantage
+
+if TYPE_CHECKING:
+    from lab.kubernetes.state import ClusterState, Raw
+    from lab.world import Dockerd, Image, World
+
+_RUNS_AT_MOST = 24 * 3600.0  # seconds; a pod's own deadline is shorter
+_SETTLES = 0.005  # seconds between "all containers ended" and the pod's last phase, as the status manager needs
+_PULL_FAILS_AGAIN = 0.1  # seconds from ErrImagePull to ImagePullBackOff
+_MOUNTS_AGAIN = 1.0  # seconds between attempts to mount or to create
+_RESTARTS_AFTER = 10.0  # seconds before a container that ended is started again
+_LONGEST_MESSAGE, _MESSAGE_LINES = 2048, 80  # of a termination message taken from the log
+_NAME = re.compile(r"^[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)*$")
+_START_ERROR = 128
+_KILLED = 137
+_FINAL = ("Succeeded", "Failed")
+_NO_LOG = {"ErrImagePull": "image can't be pulled", "ImagePullBackOff": "trying and failing to pull image"}
+_CREATING, _INITIALIZING = "ContainerCreating", "PodInitializing"
+
+
+class Ran(Protocol):
+    """How a command ended."""
+
+    @property
+    def exit(self) -> int:
+        """Its exit status."""
+
+
+class Run(Protocol):
+    """Runs a command where a vantage is (`lab.shell.run`)."""
+
+    def __call__(  # noqa: D102 - the class says it
+        self,
+        world: World,
+        vantage: Vantage,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        on_output: Callable[[bytes], None] | None = None,
+        limit: float,
+    ) -> Awaitable[Ran]: ...
+
+
+class Pulled(Protocol):
+    """How a pull ended."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the image is on the node now."""
+
+    @property
+    def error(self) -> str:
+        """The runtime's words where it is not."""
+
+    @property
+    def digest(self) -> str:
+        """The digest that the tag points to."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+
+
+class Pull(Protocol):
+    """Pulls an image as a node's runtime does (`lab.pulls.pull`)."""
+
+    def __call__(  # noqa: D102 - the class says it
+        self,
+        world: World,
+        node: str,
+        image: str,
+        auths: Mapping[str, Sequence[tuple[str, str]]] | None = None,
+        words: Literal["containerd", "docker"] = "containerd",
+    ) -> Awaitable[Pulled]: ...
+
+
+class Kubelets:
+    """All kubelets of the cluster, and what their containers wrote."""
+
+    def __init__(self, world: World, *, run: Run, pull: Pull) -> None:
+        self.world, self.run, self.pull = world, run, pull
+        self.cluster: ClusterState = world.cluster
+        self._lives: dict[str, _Life] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._logs: dict[tuple[str, str], Log] = {}
+        self._pulling: dict[str, asyncio.Lock] = {}
+        self._addresses: dict[str, int] = {}
+
+    def adopt(self, pod: Raw) -> None:
+        """Start a pod that was bound to a node whose kubelet runs; once."""
+        identity = pod["metadata"]["uid"]
+        fresh = pod["status"].get("phase") == "Pending" and "startTime" not in pod["status"]
+        if identity in self._tasks or not fresh or not self.cluster.kubelet_runs(pod["spec"]["nodeName"]):
+            return
+        life = self._lives[identity] = _Life(self, pod)
+        task = self._tasks[identity] = asyncio.create_task(life.live(), name=f"pod {pod['metadata']['name']}")
+        task.add_done_callback(partial(note_mistake, self.world))
+
+    async def end(self, pod: Raw) -> None:
+        """Stop the containers of a pod, as before it is deleted."""
+        identity = pod["metadata"]["uid"]
+        task = self._tasks.pop(identity, None)
+        life = self._lives.pop(identity, None)
+        if task is None or life is None:
+            return
+        life.stopping()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        life.stopped()
+
+    def forget(self, pod: Raw) -> None:
+        """Drop the logs of a pod that is gone."""
+        for key in [key for key in self._logs if key[0] == pod["metadata"]["uid"]]:
+            self._logs.pop(key).end()
+
+    async def close(self) -> None:
+        """Stop everything, without a trace in the cluster."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for log in self._logs.values():
+            log.end()
+
+    def log(self, pod: Raw, container: str) -> Log | None:
+        """What a container wrote, as its kubelet hands it out; None if the pod has no node yet.
+
+        Raises:
+            Refusal: there is no such container, it has not started, or the kubelet is out of reach.
+        """
+        name = self._chosen(pod, container)
+        node = pod["spec"].get("nodeName")
+        if not node:
+            return None
+        metadata = pod["metadata"]
+        statuses = pod["status"].get("containerStatuses", []) + pod["status"].get("initContainerStatuses", [])
+        state = next((one["state"] for one in statuses if one["name"] == name), {"waiting": {"reason": _CREATING}})
+        if not self.cluster.kubelet_runs(node):
+            host = self.world.nodes[node].address if node in self.world.nodes else node
+            url = f"https://{host}:10250/containerLogs/{metadata['namespace']}/{metadata['name']}/{name}"
+            said = f'Get "{url}": dial tcp {host}:10250: i/o timeout'
+            raise internal(said)
+        if "waiting" in state and (metadata["uid"], name) not in self._logs:
+            reason = state["waiting"]["reason"]
+            said = _NO_LOG.get(reason, reason)
+            said = f'container "{name}" in pod "{metadata["name"]}" is waiting to start: {said}'
+            raise bad_request(said)
+        return self._logs.get((metadata["uid"], name)) or Log(ended=True)
+
+    def open_log(self, pod: Raw, container: str) -> Log:
+        """A new log for a container that starts."""
+        log = self._logs[pod["metadata"]["uid"], container] = Log()
+        return log
+
+    def address(self, node: str) -> str:
+        """The next free pod address of a node, like ``172.24.1.23``."""
+        number = int(self.world.nodes[node].address.rsplit(".", 1)[1]) % 100 if node in self.world.nodes else 250
+        self._addresses[node] = self._addresses.get(node, 19) + 1
+        return f"{self.cluster.pod_network}.{number}.{self._addresses[node] % 250 + 2}"
+
+    def pulling(self, node: str) -> asyncio.Lock:
+        """Kubelets pull one image at a time (serializeImagePulls)."""
+        return self._pulling.setdefault(node, asyncio.Lock())
+
+    @staticmethod
+    def _chosen(pod: Raw, container: str) -> str:
+        name = pod["metadata"]["name"]
+        usual = [one["name"] for one in pod["spec"]["containers"]]
+        first = [one["name"] for one in pod["spec"].get("initContainers") or []]
+        if not container:
+            if len(usual) == 1 and not first:
+                return str(usual[0])
+            choices = f"choose one of: [{' '.join(usual)}]"
+            if first:
+                choices += f" or one of the init containers: [{' '.join(first)}]"
+            said = f"a container name must be specified for pod {name}, {choices}"
+            raise bad_request(said)
+        if container not in usual + first:
+            said = f"container {container} is not valid for pod {name}"
+            raise bad_request(said)
+        return container
+
+
+class _Life:
+    """One pod on its node, from ContainerCreating to its end."""
+
+    def __init__(self, kubelets: Kubelets, pod: Raw) -> None:
+        self.kubelets, self.pod = kubelets, pod
+        self.world, self.cluster = kubelets.world, kubelets.cluster
+        self.node: str = pod["spec"]["nodeName"]
+        self.states: dict[str, Raw] = {}  # container → its entry of containerStatuses
+        self.first: dict[str, Raw] = {}  # init container → its entry
+        self.address = ""
+        self.resolv_conf = ""
+        self.dockerd: Dockerd | None = None
+        self.begun: dict[str, asyncio.Event] = {}  # container → set once it runs, or could not be started
+
+    # ---- the course of things
+
+    async def live(self) -> None:
+        """Go through the pod's whole life."""
+        spec = self.pod["spec"]
+        deadline = spec.get("activeDeadlineSeconds")
+        try:
+            async with asyncio.timeout(deadline):
+                await self._live()
+        except TimeoutError:
+            self._event(
+                "DeadlineExceeded", "Pod was active on the node longer than the specified deadline", kind="Normal"
+            )
+            self._kill(_KILLED)
+            status = self.pod["status"]
+            status |= {"phase": "Failed", "reason": "DeadlineExceeded"}
+            status["message"] = "Pod was active on the node longer than the specified deadline"
+            self._show(final=True)
+
+    async def _live(self) -> None:
+        spec = self.pod["spec"]
+        initial = _INITIALIZING if spec.get("initContainers") else _CREATING
+        self.states = {one["name"]: _waiting(one, initial) for one in spec["containers"]}
+        self.first = {one["name"]: _waiting(one, initial) for one in spec.get("initContainers") or []}
+        host = self.cluster.node(self.node)["status"]["addresses"][0]["address"]
+        self.pod["status"] |= {"hostIP": host, "startTime": moments.now()}
+        self._show()
+        await self._mount()
+        self.address = host if spec.get("hostNetwork") else self.kubelets.address(self.node)
+        self.resolv_conf = containers.resolv_conf(self.cluster, self.pod, self.world.nodes[self.node].resolv_conf)
+        self.pod["status"] |= {"podIP": self.address, "podIPs": [{"ip": self.address}]}
+        self.dockerd = self._dockerd()
+        for container in spec.get("initContainers") or []:
+            if not await self._initialize(container):
+                self._show(final=True)
+                return
+        if self.first:
+            for status in self.states.values():
+                status["state"] = {"waiting": {"reason": _INITIALIZING}}
+        async with asyncio.TaskGroup() as group:
+            for container in spec["containers"]:
+                await self._begin(group, container)
+            self._show()
+        self._show()
+        await asyncio.sleep(_SETTLES)
+        self._show(final=True)
+
+    async def _mount(self) -> None:
+        while (missing := containers.missing_volume(self.cluster, self.pod)) is not None:
+            volume, why = missing
+            self._event("FailedMount", f'MountVolume.SetUp failed for volume "{volume}" : {why}', kind="Warning")
+            await asyncio.sleep(_MOUNTS_AGAIN)
+
+    async def _initialize(self, container: Raw) -> bool:
+        """Run an init container; whether it went well."""
+        async with asyncio.TaskGroup() as group:
+            await self._begin(group, container)
+        state = self.first[container["name"]]["state"].get("terminated") or {}
+        return bool(state.get("exitCode") == 0)
+
+    async def _begin(self, group: asyncio.TaskGroup, container: Raw) -> None:
+        """Try to start a container now; where that fails it is tried again beside the others."""
+        begun = self.begun[container["name"]] = asyncio.Event()
+        if await self._create(container):
+            group.create_task(self._supervise(container))
+            await begun.wait()
+            self._show()
+        else:
+            group.create_task(self._begin_later(container))
+
+    async def _begin_later(self, container: Raw) -> None:
+        wait = self.cluster.pull_backoff
+        status = self._status(container)
+        while True:
+            reason = status["state"]["waiting"]["reason"]
+            if reason in ("ErrImagePull", "ErrImageNeverPull"):
+                await asyncio.sleep(_PULL_FAILS_AGAIN)
+                said = f'Back-off pulling image "{container["image"]}"'
+                self._event("BackOff", said, container)
+                self._event("Failed", "Error: ImagePullBackOff", container, kind="Warning")
+                status["state"] = {"waiting": {"reason": "ImagePullBackOff", "message": said}}
+                self._show()
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, 300.0)
+            else:
+                await asyncio.sleep(_MOUNTS_AGAIN)
+            if await self._create(container):
+                break
+        self._show()
+        await self._supervise(container)
+
+    async def _create(self, container: Raw) -> bool:
+        """Pull a container's image and make the container; whether it can be started."""
+        if not await self._pull(container):
+            self._show()
+            return False
+        try:
+            containers.check_user(self.pod, container)
+            containers.environment(self.cluster, self.pod, container)
+        except containers.Unready as why:
+            self._event("Failed", f"Error: {why}", container, kind="Warning")
+            self._wait(container, "CreateContainerConfigError", str(why))
+            self._show()
+            return False
+        status = self._status(container)
+        seed = f"{self.pod['metadata']['uid']}{container['name']}{status['restartCount']}"
+        status["containerID"] = f"{self._runtime}://{hashlib.sha256(seed.encode()).hexdigest()}"
+        status["state"] = {"running": {"startedAt": moments.now()}}
+        status |= {"ready": True, "started": True}
+        self._event("Created", f"Created container {container['name']}", container)
+        return True
+
+    async def _supervise(self, container: Raw) -> None:
+        """Run a container that was created, again and again where the pod's restart policy says so."""
+        policy = self.pod["spec"].get("restartPolicy", "Always")
+        lasting = container["name"] in self.states
+        while True:
+            code = await self._run(container)
+            self._show()
+            if policy == "Never" or (code == 0 and (policy != "Always" or not lasting)):
+                return
+            status = self._status(container)
+            status["lastState"] = status["state"]
+            name = container["name"]
+            said = (
+                f"back-off {_RESTARTS_AFTER:g}s restarting failed container={name} pod={containers.identity(self.pod)}"
+            )
+            self._event(
+                "BackOff",
+                f"Back-off restarting failed container {name} in pod {containers.identity(self.pod)}",
+                container,
+                kind="Warning",
+            )
+            status["state"] = {"waiting": {"reason": "CrashLoopBackOff", "message": said}}
+            self._show()
+            await asyncio.sleep(_RESTARTS_AFTER)
+            status["restartCount"] += 1
+            if not await self._create(container):
+                await self._begin_later(container)
+                return
+            self._show()
+
+    async def _run(self, container: Raw) -> int:
+        status = self._status(container)
+        started = status["state"]["running"]["startedAt"]
+        log = self.kubelets.open_log(self.pod, container["name"])
+        env = containers.environment(self.cluster, self.pod, container)
+        image = self._image(container)
+        try:
+            if containers.is_daemon(container, image) and self.dockerd is not None:
+                self._started(container)
+                privileged = bool((container.get("securityContext") or {}).get("privileged"))
+                code = await daemon.live(self.dockerd, lambda text: log.write(text.encode()), privileged=privileged)
+            else:
+                code = await self._execute(container, image, env, log)
+        except FileNotFoundError as missing:
+            code = self._not_started(container, str(missing.filename or missing))
+        finally:
+            log.end()
+        if "terminated" not in status["state"]:
+            end: Raw = {"exitCode": code, "reason": "Completed" if code == 0 else "Error"}
+            message = _last_words(container, log) if code else ""
+            end |= {"message": message} if message else {}
+            end |= {"startedAt": started, "finishedAt": moments.now(), "containerID": status["containerID"]}
+            status["state"] = {"terminated": end}
+        status |= {"ready": False, "started": False}
+        return code
+
+    async def _execute(self, container: Raw, image: Image | None, env: Mapping[str, str], log: Log) -> int:
+        argv = containers.command(container, image, env) if image else list(container.get("command") or [])
+        if not argv or (image is not None and image.kind == "scratch"):
+            raise FileNotFoundError(argv[0] if argv else "sh")
+        task = asyncio.ensure_future(
+            self.kubelets.run(self.world, self._vantage(), argv, env=env, on_output=log.write, limit=_RUNS_AT_MOST)
+        )
+        try:
+            await asyncio.sleep(0)  # a program that is not there is found out before "Started" is said
+            if not task.done() or task.exception() is None:
+                self._started(container)
+            return (await task).exit
+        finally:
+            if not task.done():
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+    def _started(self, container: Raw) -> None:
+        self._event("Started", f"Started container {container['name']}", container)
+        self.begun[container["name"]].set()
+
+    def _not_started(self, container: Raw, program: str) -> int:
+        why = (
+            "executable file not found in $PATH" if "/" not in program else f"stat {program}: no such file or directory"
+        )
+        message = (
+            "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create "
+            f'failed: unable to start container process: exec: "{program}": {why}: unknown'
+        )
+        self._event("Failed", f"Error: {message}", container, kind="Warning")
+        self.begun[container["name"]].set()
+        status = self._status(container)
+        end: Raw = {"exitCode": _START_ERROR, "reason": "StartError", "message": message}
+        end |= {"startedAt": "1970-01-01T00:00:00Z", "finishedAt": moments.now(), "containerID": status["containerID"]}
+        status["state"] = {"terminated": end}
+        return _START_ERROR
+
+    # ---- images
+
+    @property
+    def _runtime(self) -> str:
+        return self.world.nodes[self.node].runtime.partition(":")[0]
+
+    def _image(self, container: Raw) -> Image | None:
+        return self.world.image(container["image"])
+
+    async def _pull(self, container: Raw) -> bool:
+        """Get a container's image as its pull policy says; whether it is there."""
+        image = container["image"]
+        wrong = _wrong_name(image)
+        if wrong:
+            self._event("InspectFailed", wrong, container, kind="Warning")
+            self._event("Failed", "Error: InvalidImageName", container, kind="Warning")
+            self._wait(container, "InvalidImageName", wrong)
+            return False
+        policy = container.get("imagePullPolicy", "Always")
+        store = self.world.nodes[self.node].pulled
+        if policy != "Always" and image in store:
+            self._event("Pulled", f'Container image "{image}" already present on machine', container)
+            self._name_image(container, "")
+            return True
+        if policy == "Never":
+            message = f'Container image "{image}" is not present with pull policy of Never'
+            self._event("ErrImageNeverPull", message, container, kind="Warning")
+            self._event("Failed", "Error: ErrImageNeverPull", container, kind="Warning")
+            self._wait(container, "ErrImageNeverPull", message)
+            return False
+        return await self._fetch(container, image)
+
+    async def _fetch(self, container: Raw, image: str) -> bool:
+        logins, absent = containers.pull_logins(self.cluster, self.pod)
+        if absent:
+            names = ", ".join(absent)
+            said = (
+                f"Unable to retrieve some image pull secrets ({names}); attempting to pull the image may not succeed."
+            )
+            self._event("FailedToRetrieveImagePullSecret", said, kind="Warning")
+        self._event("Pulling", f'Pulling image "{image}"', container)
+        began = asyncio.get_running_loop().time()
+        async with self.kubelets.pulling(self.node):
+            words: Literal["containerd", "docker"] = "docker" if self._runtime == "docker" else "containerd"
+            pulled = await self.kubelets.pull(self.world, self.node, image, logins, words)
+        waited = asyncio.get_running_loop().time() - began
+        if not pulled.ok:
+            self._event("Failed", f'Failed to pull image "{image}": {pulled.error}', container, kind="Warning")
+            self._event("Failed", "Error: ErrImagePull", container, kind="Warning")
+            self._wait(container, "ErrImagePull", pulled.error)
+            return False
+        took = f"{_duration(pulled.seconds)} ({_duration(max(waited, pulled.seconds))} including waiting)"
+        self._event("Pulled", f'Successfully pulled image "{image}" in {took}', container)
+        self._name_image(container, pulled.digest)
+        return True
+
+    def _name_image(self, container: Raw, digest: str) -> None:
+        """Write into the status which image a container has, and into the node's which images are there."""
+        image = container["image"]
+        repository = image.partition("@")[0]
+        if ":" in repository.rpartition("/")[2]:
+            repository = repository.rpartition(":")[0]
+        digest = digest or f"sha256:{hashlib.sha256(image.encode()).hexdigest()}"
+        self._status(container)["imageID"] = f"{repository}@{digest}"
+        node = self.cluster.node(self.node)
+        known = node["status"].setdefault("images", [])
+        if not any(image in one["names"] for one in known):
+            found = self._image(container)
+            known.append({"names": [f"{repository}@{digest}", image], "sizeBytes": found.size if found else 0})
+
+    # ---- what the containers see
+
+    def _vantage(self) -> Vantage:
+        return Vantage(
+            "pod",
+            node=self.node,
+            resolv_conf=self.resolv_conf,
+            host_aliases=containers.host_aliases(self.pod),
+            dockerd=self.dockerd,
+            hostname=self.pod["metadata"]["name"],
+            address=self.address,
+        )
+
+    def _dockerd(self) -> Dockerd | None:
+        for container in self.pod["spec"]["containers"]:
+            if containers.is_daemon(container, self._image(container)):
+                try:
+                    env = containers.environment(self.cluster, self.pod, container)
+                except containers.Unready:
+                    env = {}
+                arguments = [*(container.get("command") or [])[1:], *(container.get("args") or [])]
+                return daemon.prepare(self.world, self.node, self.resolv_conf, arguments, env)
+        return None
+
+    # ---- status and events
+
+    def stopping(self) -> None:
+        """Say that the containers are being stopped."""
+        for container in self.pod["spec"]["containers"]:
+            if "running" in self.states.get(container["name"], {}).get("state", {}):
+                self._event("Killing", f"Stopping container {container['name']}", container)
+
+    def stopped(self) -> None:
+        """Note that the containers were killed."""
+        self._kill(_KILLED)
+        if self.cluster.get("pods", self.pod["metadata"]["namespace"], self.pod["metadata"]["name"]) is self.pod:
+            self._show(final=True)
+
+    def _kill(self, code: int) -> None:
+        for status in [*self.first.values(), *self.states.values()]:
+            running = status["state"].get("running")
+            if running:
+                end = {
+                    "exitCode": code,
+                    "reason": "Error",
+                    "startedAt": running["startedAt"],
+                    "finishedAt": moments.now(),
+                }
+                status["state"] = {"terminated": end | {"containerID": status.get("containerID", "")}}
+                status |= {"ready": False, "started": False}
+
+    def _status(self, container: Raw) -> Raw:
+        name = container["name"]
+        return self.states[name] if name in self.states else self.first[name]
+
+    def _wait(self, container: Raw, reason: str, message: str) -> None:
+        self._status(container)["state"] = {"waiting": {"reason": reason, "message": message}}
+
+    def _event(self, reason: str, message: str, container: Raw | None = None, *, kind: str = "Normal") -> None:
+        self.cluster.event(
+            self.pod,
+            "Pod",
+            reason,
+            message,
+            warning=kind == "Warning",
+            component="kubelet",
+            host=self.node,
+            container=container["name"] if container else "",
+        )
+
+    def _show(self, *, final: bool = False) -> None:
+        """Write the containers' states into the pod's status; `final`: the phase may become the last one."""
+        status = self.pod["status"]
+        phase = self._phase()
+        if status.get("phase") not in _FINAL:
+            status["phase"] = phase if final or phase not in _FINAL else status["phase"]
+        status = self.pod["status"] = _with_conditions(
+            status, phase, list(self.states.values()), list(self.first.values())
+        )
+        if self.first:
+            status["initContainerStatuses"] = [_entry(one) for one in self.first.values()]
+        status["containerStatuses"] = [_entry(one) for one in self.states.values()]
+        quality = status.pop("qosClass", "BestEffort")
+        status["qosClass"] = quality  # last, as in the real one
+        self.cluster.touch("pods", self.pod)
+
+    def _phase(self) -> str:
+        states = [one["state"] for one in self.states.values()]
+        failed_early = any((one["state"].get("terminated") or {}).get("exitCode") for one in self.first.values())
+        never = self.pod["spec"].get("restartPolicy") == "Never"
+        if failed_early and never:
+            return "Failed"
+        waiting = [one for one in self.states.values() if "waiting" in one["state"] and not one["lastState"]]
+        if waiting:
+            return "Pending"
+        if any("running" in state for state in states) or not all("terminated" in state for state in states):
+            return "Running"
+        if self.pod["spec"].get("restartPolicy") == "Always":
+            return "Running"
+        return "Failed" if any(state["terminated"]["exitCode"] for state in states) else "Succeeded"
+
+
+def note_mistake(world: World, task: asyncio.Task[None]) -> None:
+    """Keep what went wrong inside of a task: a mistake of the lab's own must not pass in silence."""
+    if not task.cancelled() and (mistake := task.exception()) is not None:
+        world.problems.append("".join(traceback.format_exception(mistake)))
+
+
+def _entry(status: Raw) -> Raw:
+    """A container's status as it is shown: without an id while there is no container."""
+    return {key: value for key, value in status.items() if key != "containerID" or value}
+
+
+def _waiting(container: Raw, reason: str) -> Raw:
+    return {
+        "name": container["name"],
+        "state": {"waiting": {"reason": reason}},
+        "lastState": {},
+        "ready": False,
+        "restartCount": 0,
+        "image": container["image"],
+        "imageID": "",
+        "containerID": "",
+        "started": False,
+    }
+
+
+def _with_conditions(status: Raw, phase: str, states: list[Raw], first: list[Raw]) -> Raw:
+    """A pod's status with the conditions that follow from its containers, its keys in the API's order."""
+    over = {"Succeeded": "PodCompleted", "Failed": "PodFailed"}.get(phase, "")
+    unready = [one["name"] for one in states if not one["ready"]]
+    ready: Raw = {"status": "False" if unready else "True"}
+    if over:
+        ready["reason"] = over
+    elif unready:
+        ready |= {"reason": "ContainersNotReady", "message": f"containers with unready status: [{' '.join(unready)}]"}
+    waiting = [one["name"] for one in first if (one["state"].get("terminated") or {}).get("exitCode") != 0]
+    initialized: Raw = {"status": "False" if waiting else "True"}
+    if waiting:
+        message = f"containers with incomplete status: [{' '.join(waiting)}]"
+        initialized |= {"reason": "ContainersNotInitialized", "message": message}
+    elif phase == "Succeeded":
+        initialized["reason"] = "PodCompleted"
+    known = {one["type"]: one for one in status.get("conditions", [])}
+    wanted = {"Initialized": initialized, "Ready": ready, "ContainersReady": dict(ready)}
+    found = [_condition(kind, one, known.get(kind)) for kind, one in wanted.items()]
+    status = status | {"conditions": found + [one for kind, one in known.items() if kind not in wanted]}
+    order = ("phase", "conditions", "message", "reason", "hostIP", "podIP", "podIPs", "startTime")
+    ordered = {key: status[key] for key in order if key in status}
+    return ordered | {key: value for key, value in status.items() if key not in ordered}
+
+
+def _condition(kind: str, wanted: Raw, known: Raw | None) -> Raw:
+    same = known is not None and known["status"] == wanted["status"]
+    since = known["lastTransitionTime"] if same and known is not None else moments.now()
+    return {"type": kind, "status": wanted["status"], "lastProbeTime": None, "lastTransitionTime": since} | {
+        key: wanted[key] for key in ("reason", "message") if key in wanted
+    }
+
+
+def _wrong_name(image: str) -> str:
+    """What a kubelet says of an image's name that is none; empty for a good one."""
+    name = image.partition("@")[0]
+    host, slash, rest = name.partition("/")
+    if not slash or not ("." in host or ":" in host or host == "localhost"):
+        rest = name
+    repository, _, tag = rest.partition(":")
+    if _NAME.match(repository) and re.fullmatch(r"[\w][\w.-]{0,127}|", tag):
+        return ""
+    why = "invalid reference format"
+    if repository != repository.lower() and _NAME.match(repository.lower()):
+        why += ": repository name must be lowercase"
+    return f'Failed to apply default image tag "{image}": couldn\'t parse image name "{image}": {why}'
+
+
+def _duration(seconds: float) -> str:
+    """A duration as Go prints it, rounded to milliseconds as kubelets do."""
+    thousandths = round(seconds * 1000)
+    if thousandths < 1000:  # noqa: PLR2004 - a second
+        return f"{thousandths}ms"
+    minutes, rest = divmod(thousandths / 1000, 60)
+    return (
+        f"{int(minutes)}m{rest:.3f}".rstrip("0").rstrip(".") + "s"
+        if minutes
+        else f"{rest:.3f}".rstrip("0").rstrip(".") + "s"
+    )
+
+
+def _last_words(container: Raw, log: Log) -> str:
+    if container.get("terminationMessagePolicy") != "FallbackToLogsOnError":
+        return ""
+    return log.text(tail=_MESSAGE_LINES)[-_LONGEST_MESSAGE:].decode(errors="replace")

@@ -1,0 +1,76 @@
+"""What containers wrote, with the moment of each piece, and the ways in which the API shows it."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from lab.kubernetes import moments
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+
+@dataclass
+class Log:
+    """The output of one container, line by line; the last line may still be growing."""
+
+    lines: list[tuple[datetime, bytes]] = field(default_factory=list)
+    ended: bool = False
+    _grown: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def write(self, data: bytes) -> None:
+        """Add output."""
+        now = datetime.now(UTC)
+        for line in data.splitlines(keepends=True):
+            if self.lines and not self.lines[-1][1].endswith(b"\n"):
+                written, start = self.lines[-1]
+                self.lines[-1] = (written, start + line)
+            else:
+                self.lines.append((now, line))
+        self._wake()
+
+    def end(self) -> None:
+        """Nothing will follow."""
+        self.ended = True
+        self._wake()
+
+    def text(
+        self, *, tail: int | None = None, limit: int | None = None, since: float | None = None, timestamps: bool = False
+    ) -> bytes:
+        """The log as ``GET …/log`` shows it: the last lines, the first bytes, what is younger than `since` seconds."""
+        return b"".join(self._chosen(tail, since, timestamps=timestamps))[:limit]
+
+    async def follow(self, *, tail: int | None = None, timestamps: bool = False) -> AsyncIterator[bytes]:
+        """The log as ``follow=true`` shows it: line by line until the container has ended."""
+        shown = 0 if tail is None else max(0, len(self.lines) - tail)
+        while True:
+            whole = [index for index in range(shown, len(self.lines)) if self._whole(index)]
+            for index in whole:
+                yield self._shown(*self.lines[index], timestamps=timestamps)
+                shown = index + 1
+            if self.ended and shown >= len(self.lines):
+                return
+            self._grown.clear()
+            await self._grown.wait()
+
+    def _whole(self, index: int) -> bool:
+        return self.ended or self.lines[index][1].endswith(b"\n")
+
+    def _chosen(self, tail: int | None, since: float | None, *, timestamps: bool) -> list[bytes]:
+        lines = self.lines
+        if since is not None:
+            now = datetime.now(UTC)
+            lines = [line for line in lines if (now - line[0]).total_seconds() <= since]
+        if tail is not None:
+            lines = lines[len(lines) - min(tail, len(lines)) :]
+        return [self._shown(*line, timestamps=timestamps) for line in lines]
+
+    @staticmethod
+    def _shown(moment: datetime, line: bytes, *, timestamps: bool) -> bytes:
+        return f"{moments.nanoseconds(moment)} ".encode() + line if timestamps else line
+
+    def _wake(self) -> None:
+        self._grown.set()

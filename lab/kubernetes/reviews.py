@@ -1,0 +1,41 @@
+"""What a user may do, when the user asks the API server itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lab.kubernetes.authorization import Attempt, allows, rules_of
+
+if TYPE_CHECKING:
+    from lab.kubernetes.resources import Resource
+    from lab.kubernetes.state import ClusterState, Raw, User
+
+
+def review(cluster: ClusterState, user: User, resource: Resource, body: Raw) -> Raw:
+    """The answer to a review that was created."""
+    spec = body.get("spec") or {}
+    head: Raw = {"kind": resource.kind, "apiVersion": resource.group_version, "metadata": {"creationTimestamp": None}}
+    if resource.kind == "SelfSubjectReview":
+        return head | {"status": {"userInfo": {"username": user.name, "groups": list(user.groups)}}}
+    if resource.kind == "SelfSubjectRulesReview":
+        resources, paths = rules_of(cluster, user, spec.get("namespace", ""))
+        status = {"resourceRules": resources, "nonResourceRules": paths, "incomplete": False}
+        return head | {"spec": {}, "status": status}
+    return head | {"spec": spec, "status": _access(cluster, user, spec)}
+
+
+def _access(cluster: ClusterState, user: User, spec: Raw) -> Raw:
+    asked, path = spec.get("resourceAttributes") or {}, spec.get("nonResourceAttributes") or {}
+    attempt = Attempt(
+        verb=asked.get("verb", path.get("verb", "")),
+        group=asked.get("group", ""),
+        resource=asked.get("resource", ""),
+        subresource=asked.get("subresource", ""),
+        namespace=asked.get("namespace", ""),
+        name=asked.get("name", ""),
+        path=path.get("path", ""),
+    )
+    words = allows(cluster, user, attempt)
+    if words is None:
+        return {"allowed": False}
+    return {"allowed": True} | ({"reason": words} if words else {})

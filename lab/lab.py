@@ -1,0 +1,274 @@
+"""The lab as a whole: all servers of one world on loopback, in one loop in one thread, for as long as a `with` lasts.
+
+with Lab(faults=["dns-one-silent"]) as lab:
+    run_checks("--inventory", lab.inventory)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import sys
+import tempfile
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, TypeVar
+
+import asyncssh
+import trustme
+
+from lab import dns, docker, gitlab, kubernetes, registry, shell, ssh
+from lab.inventory import Credentials, build, find, wanted, write
+from lab.loopback import Loopback
+from lab.world import API_ADDRESS, API_PORT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+    from lab.loopback import Place
+    from lab.world import Node, Registry, Request, World
+
+_STARTS = 10.0  # seconds that the servers may take to start or to stop
+_RUNS = 120.0  # seconds that a command over SSH may run
+_LINGERS = 0.01  # seconds in which the pipes of a process that was killed are seen to end
+_CACHED: dict[str, trustme.CA] = {}
+
+Result = TypeVar("Result")
+
+
+class Lab:
+    """The guide's environment in miniature, with faults.
+
+    Args:
+        faults: names of faults (`lab.faults`), applied in this order before the servers start.
+        latency: seconds added to every answer of every server.
+        base: the inventory to start from; default: the repository's.
+        change: a further change to the world, made last before the servers start.
+
+    Raises:
+        lab.faults.UnknownFaultError: no fault has that name.
+
+    Attributes:
+        world: what the servers show. Change it through `change` while they run.
+        inventory: the file to run the suite with; there once the lab is entered.
+    """
+
+    inventory: Path
+
+    def __init__(
+        self,
+        faults: Iterable[str] = (),
+        latency: float = 0.0,
+        *,
+        base: Path | None = None,
+        change: Callable[[World], None] | None = None,
+    ) -> None:
+        self._names, self._base, self._change = tuple(faults), base, change
+        self.world = build(self._names)
+        self.world.latency = latency
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._thread: threading.Thread | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._end: asyncio.Event | None = None
+        self._failure: BaseException | None = None
+
+    @property
+    def requests(self) -> list[Request]:
+        """What the servers were asked so far."""
+        return self.world.asked()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Start everything; returns when all servers answer."""
+        if self._change is not None:
+            self._change(self.world)
+        self._folder = tempfile.TemporaryDirectory(prefix="preflight-")
+        ready = threading.Event()
+        self._thread = threading.Thread(target=self._main, args=(ready,), name="lab", daemon=True)
+        self._thread.start()
+        started = ready.wait(_STARTS)
+        if self._failure is not None or not started:
+            failure = self._failure or TimeoutError(f"the lab's servers did not start within {_STARTS:g} s")
+            self.stop()
+            raise failure
+
+    def stop(self) -> None:
+        """Stop everything; no thread, process, socket or file of the lab is left."""
+        if self._thread is not None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed already
+                if self._loop is not None and self._end is not None:
+                    self._loop.call_soon_threadsafe(self._end.set)
+            self._thread.join(_STARTS)
+            self._thread = None
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def change(self, alter: Callable[[World], Result]) -> Result:
+        """Change the running world, or look at it, in the servers' own thread."""
+        assert self._loop is not None, "the lab does not run"  # noqa: S101 - a mistake in a test
+
+        async def altered() -> Result:
+            return alter(self.world)
+
+        return asyncio.run_coroutine_threadsafe(altered(), self._loop).result(_STARTS)
+
+    # ---- inside of the thread
+
+    def _main(self, ready: threading.Event) -> None:
+        try:
+            asyncio.run(self._live(ready))
+        except BaseException as failure:  # noqa: BLE001 - handed to the thread that waits
+            self._failure = failure
+        finally:
+            ready.set()
+
+    async def _live(self, ready: threading.Event) -> None:
+        assert self._folder is not None  # noqa: S101 - made before the thread
+        self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
+        loopback = Loopback(self.world)
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(loopback.close)
+            places, credentials = await self._serve(loopback, stack)
+            self.inventory = write(
+                self.world,
+                Path(self._folder.name),
+                base=self._base or find(),
+                credentials=credentials,
+                places=places,
+            )
+            ready.set()
+            await self._end.wait()
+        await _settle()
+
+    async def _serve(
+        self, loopback: Loopback, stack: contextlib.AsyncExitStack
+    ) -> tuple[dict[str, Place], Credentials]:
+        world = self.world
+        cluster_ca, company_ca = _authority("kubernetes", "kubernetes-ca"), _authority("Example Ltd", "Example Root CA")
+        listeners = world.listeners
+        listeners[world.gitlab.address, world.gitlab.port] = await loopback.http("gitlab", gitlab.application(world))
+        api = _server_tls(cluster_ca.issue_cert(API_ADDRESS, "k8s-master", "kubernetes", common_name="kube-apiserver"))
+        app = await stack.enter_async_context(kubernetes.running(world))
+        listeners[API_ADDRESS, API_PORT] = await loopback.http("kubernetes", app, tls=api)
+        await self._serve_registries(loopback, company_ca)
+        for resolver in world.resolvers.values():
+            listeners[resolver.address, 53] = await dns.serve(world, resolver, loopback)
+        key, known_hosts = asyncssh.generate_private_key("ssh-ed25519", comment="ops@workstation"), []
+        for node in world.nodes.values():
+            host_key = asyncssh.generate_private_key("ssh-ed25519")
+            known = asyncssh.generate_private_key("ssh-ed25519") if node.ssh.key_replaced else host_key
+            words = known.export_public_key("openssh").decode().split()
+            known_hosts.append(f"{node.address} {words[0]} {words[1]}\n")
+            daemon = None
+            if docker.runs_on(node):
+                daemon = await loopback.http(f"docker {node.name}", docker.application(world, node))
+            sshd = ssh.Sshd(world, node, key=key, host_key=host_key, run=self._run, docker=daemon)
+            listeners[node.address, 22] = await sshd.start(loopback)
+            stack.push_async_callback(sshd.close)
+        credentials = Credentials(
+            api_ca=cluster_ca.cert_pem.bytes().decode(),
+            registry_ca=company_ca.cert_pem.bytes().decode(),
+            ssh_key=key.export_private_key("openssh").decode(),
+            known_hosts="".join(known_hosts),
+        )
+        return {name: await self._place(loopback, *way) for name, way in wanted(world).items()}, credentials
+
+    async def _serve_registries(self, loopback: Loopback, authority: trustme.CA) -> None:
+        world, tokens = self.world, registry.Tokens()
+        realms: dict[str, dict[str, Registry]] = {}
+        for shop in world.registries.values():
+            app = registry.application(world, shop, tokens)
+            tls = _registry_tls(shop, authority)
+            world.listeners[shop.address, shop.port] = await loopback.http(f"registry {shop.host}", app, tls=tls)
+            if shop.auth == "bearer":
+                realms.setdefault(shop.realm_host, {})[shop.host] = shop
+        for host, shops in realms.items():
+            tls = _server_tls(authority.issue_cert(host, common_name=host))
+            place = await loopback.http(f"token {host}", registry.token_application(world, shops, tokens), tls=tls)
+            for address in world.zones.get(host, ()):
+                world.listeners[address, 443] = place
+
+    async def _place(self, loopback: Loopback, address: str, port: int, way: str) -> Place:
+        """Where on loopback a connection to an address ends, so that it ends there as in the world."""
+        if way == "refused":
+            return loopback.refusing()
+        if way in ("timeout", "unreachable"):
+            return loopback.swallowing()
+        if way == "reset":
+            return await loopback.cutting()
+        node = next((node for node in self.world.nodes.values() if node.address == address), None)
+        if port == 22 and node is not None and node.ssh.mode == "mute":  # noqa: PLR2004 - SSH's port
+            return loopback.mute()
+        return self.world.listeners[address, port]
+
+    async def _run(
+        self, node: Node, command: str, given: bytes, show: Callable[[bytes], None], complain: Callable[[bytes], None]
+    ) -> int:
+        """A command over SSH: sshd gives it to the user's shell."""
+        env = {"HOME": "/root", "USER": "root", "LOGNAME": "root", "SHELL": "/bin/sh", "LANG": "C.UTF-8"}
+        ran = await shell.run(
+            self.world,
+            self.world.node_vantage(node.name),
+            ["sh", "-c", command],
+            env=env,
+            stdin=given,
+            on_output=show,
+            on_error=complain,
+            limit=_RUNS,
+        )
+        return ran.exit
+
+
+async def _settle() -> None:
+    """End what still runs, as commands over SSH, and let the transports of ended processes close."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.sleep(_LINGERS)
+
+
+def _authority(organization: str, unit: str) -> trustme.CA:
+    """A certificate authority; made once a process, since its key takes the longest."""
+    if unit not in _CACHED:
+        _CACHED[unit] = trustme.CA(organization_name=organization, organization_unit_name=unit)
+    return _CACHED[unit]
+
+
+def _server_tls(certificate: trustme.LeafCert) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate.configure_cert(context)
+    return context
+
+
+def _registry_tls(shop: Registry, authority: trustme.CA) -> ssl.SSLContext | None:
+    match shop.certificate:
+        case "none":
+            return None
+        case "self-signed":
+            other = trustme.CA(organization_name=shop.host, organization_unit_name=shop.host)
+            return _server_tls(other.issue_cert(shop.host, common_name=shop.host))
+        case "expired":
+            end = datetime.now(UTC) - timedelta(days=3)
+            return _server_tls(authority.issue_cert(shop.host, common_name=shop.host, not_after=end))
+        case "other-name":
+            return _server_tls(authority.issue_cert("www.example.com", common_name="www.example.com"))
+        case _:
+            return _server_tls(authority.issue_cert(shop.host, common_name=shop.host))
+
+
+if sys.platform == "win32":  # pragma: no cover
+    message = "the lab needs a POSIX system: its pods run a real sh"
+    raise ImportError(message)

@@ -1,0 +1,78 @@
+"""pytest's side of the lab: `--lab` starts it, and its inventory becomes the run's inventory, as if it had been given.
+
+The suite itself learns nothing of it: this plugin only sets `--inventory` before the suite's own plugin reads it.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from lab.lab import Lab
+
+LAB: pytest.StashKey[Lab] = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the lab's options."""
+    group = parser.getgroup("lab", "lab: the guide's environment in miniature, on this machine")
+    group.addoption("--lab", action="store_true", help="run against the lab instead of an inventory's environment")
+    group.addoption(
+        "--lab-fault",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="break the lab in this way (repeatable); `python -m lab faults` lists all",
+    )
+    group.addoption(
+        "--lab-latency", type=float, default=0.0, metavar="SECONDS", help="time added to every answer of the lab"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the lab and point `--inventory` to it."""
+    names: list[str] = config.getoption("lab_fault")
+    latency: float = config.getoption("lab_latency")
+    if not config.getoption("lab"):
+        if names or latency:
+            message = "--lab-fault and --lab-latency break or slow the lab: add --lab"
+            raise pytest.UsageError(message)
+        return
+    if config.getoption("inventory", default=None):
+        message = (
+            "--lab and --inventory exclude each other: give --lab alone to try the suite out, "
+            "or --inventory FILE alone to look at the environment that FILE describes"
+        )
+        raise pytest.UsageError(message)
+    if not math.isfinite(latency) or latency < 0:
+        message = f"--lab-latency {latency:g}: expected seconds, 0 or more"
+        raise pytest.UsageError(message)
+    try:
+        config.option.inventory = str(_inventory(config, names, latency))
+    except (FileNotFoundError, ValueError) as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+def _inventory(config: pytest.Config, names: list[str], latency: float) -> Path:
+    """The inventory of a lab that runs until the end; with ``--collect-only``, when nothing is asked, of none."""
+    from lab import faults, inventory  # noqa: PLC0415 - only with --lab
+
+    base = inventory.find(config.rootpath)
+    faults.check(names)
+    if config.getoption("collectonly", default=False):
+        folder = tempfile.TemporaryDirectory(prefix="preflight-")
+        config.add_cleanup(folder.cleanup)
+        return inventory.draft(Path(folder.name), base=base, names=names)
+    from lab.lab import Lab  # noqa: PLC0415 - imports the servers' libraries
+
+    lab = Lab(names, latency, base=base)
+    config.add_cleanup(lab.stop)
+    lab.start()
+    config.stash[LAB] = lab
+    return lab.inventory

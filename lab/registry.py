@@ -1,0 +1,245 @@
+"""Image registries as Docker's own (distribution 2.8) answers, and the token server that one of them sends to.
+
+The Registry API: https://distribution.github.io/distribution/spec/api/, tokens: …/spec/auth/token/.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+import secrets
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from lab.images import Document, Stored, stored
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lab.world import Registry, World
+
+TOKEN_LIFE = 300
+_WORLD: web.AppKey[World] = web.AppKey("world")
+_SHOP: web.AppKey[Registry] = web.AppKey("registry")
+_TOKENS: web.AppKey[Tokens] = web.AppKey("tokens")
+_JSON = "application/json; charset=utf-8"
+_LIMIT = (
+    "You have reached your unauthenticated pull rate limit. https://www.docker.com/increase-rate-limit"  # Docker Hub's
+)
+
+
+class Tokens:
+    """The tokens that a token server gave, with the repositories that each may pull."""
+
+    def __init__(self) -> None:
+        self._given: dict[str, tuple[float, frozenset[str]]] = {}
+
+    def give(self, repositories: frozenset[str]) -> str:
+        """A new token in the form of a JSON web token."""
+        claims = base64.urlsafe_b64encode(json.dumps({"jti": secrets.token_hex(12)}).encode()).decode().rstrip("=")
+        header = base64.urlsafe_b64encode(b'{"alg":"ES256","typ":"JWT"}').decode().rstrip("=")
+        token = f"{header}.{claims}.{secrets.token_urlsafe(64)}"
+        self._given[token] = (time.monotonic() + TOKEN_LIFE, repositories)
+        return token
+
+    def allows(self, token: str) -> frozenset[str] | None:
+        """What a token may pull; None for a token that was never given or is too old."""
+        end, repositories = self._given.get(token, (0.0, frozenset()))
+        return repositories if time.monotonic() < end else None
+
+
+def application(world: World, registry: Registry, tokens: Tokens) -> web.Application:
+    """The registry of one host."""
+    app = web.Application()
+    app[_WORLD], app[_SHOP], app[_TOKENS] = world, registry, tokens
+    app.router.add_route("*", "/{path:.*}", _answer)
+    app.on_response_prepare.append(_registry_headers)
+    return app
+
+
+def token_application(world: World, registries: Mapping[str, Registry], tokens: Tokens) -> web.Application:
+    """The token server of the registries, by their service name."""
+    app = web.Application()
+
+    async def answer(request: web.Request) -> web.Response:
+        world.record(f"token {request.host}", request.method, request.path_qs)
+        await world.pause()
+        registry = registries.get(request.query.get("service", ""))
+        if request.path != "/token" or request.method != "GET":
+            return web.Response(status=404, text="404 page not found\n")
+        if registry is None:
+            return _token_refusal(400, "invalid service")
+        given = request.headers.get("Authorization")
+        login = _basic(given)
+        known = login is not None and registry.accounts.get(login[0]) == login[1]
+        if (given and not known) or (not given and not registry.anonymous):
+            return _token_refusal(401, "incorrect username or password" if given else "authentication required")
+        scopes = [scope.split(":") for value in request.query.getall("scope", []) for scope in value.split(" ")]
+        wanted = frozenset(parts[1] for parts in scopes if len(parts) == 3 and parts[0] == "repository")  # noqa: PLR2004
+        token = tokens.give(wanted)
+        issued = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        body = {"token": token, "access_token": token, "expires_in": TOKEN_LIFE, "issued_at": issued}
+        return web.Response(body=json.dumps(body, separators=(",", ":")).encode(), headers={"Content-Type": _JSON})
+
+    app.router.add_route("*", "/{path:.*}", answer)
+    app.on_response_prepare.append(_plain_headers)
+    return app
+
+
+async def _plain_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.pop("Server", None)
+
+
+async def _registry_headers(request: web.Request, response: web.StreamResponse) -> None:
+    response.headers.pop("Server", None)
+    if request.path.startswith("/v2"):
+        response.headers["Docker-Distribution-Api-Version"] = "registry/2.0"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+
+
+async def _answer(request: web.Request) -> web.Response:
+    world, registry = request.app[_WORLD], request.app[_SHOP]
+    login = _basic(request.headers.get("Authorization"))
+    world.record(f"registry {registry.host}", request.method, request.raw_path, user=login[0] if login else "")
+    await world.pause()
+    if registry.mode == "unavailable":
+        return web.Response(
+            status=503,
+            body=b"<html><body><h1>503 Service Unavailable</h1>\nNo server is available to handle this request.\n"
+            b"</body></html>\n",
+            headers={"Content-Type": "text/html", "Cache-Control": "no-cache"},
+        )
+    return _route(request) if request.path != "/" else web.Response()
+
+
+def _route(request: web.Request) -> web.Response:
+    if request.path in ("/v2", "/v2/"):
+        return _refusal(request, None) or web.Response(body=b"{}", headers={"Content-Type": _JSON})
+    found = _PATH.fullmatch(request.path)
+    if found is None:
+        return web.Response(status=404, text=_NO_PAGE)
+    serve = {"manifests": _manifest, "blobs": _blob, "tags": _tags}[found["kind"]]
+    return _refusal(request, found["repository"]) or serve(request, found["repository"], found["reference"])
+
+
+_PATH = re.compile(r"/v2/(?P<repository>.+)/(?P<kind>manifests|blobs|tags)/(?P<reference>[^/]+)")
+_NO_PAGE = "404 page not found\n"  # Go's
+
+
+def _manifest(request: web.Request, repository: str, reference: str) -> web.Response:
+    registry = request.app[_SHOP]
+    if registry.rate_limited:
+        return _limited(registry)
+    if request.method not in ("GET", "HEAD"):
+        return _errors(405, "UNSUPPORTED", "The operation is unsupported.", None)
+    found = _find(registry, repository, reference)
+    if found is None:
+        named = {"Name": repository, "Revision": reference} if reference.startswith("sha256:") else {"Tag": reference}
+        said = "manifest unknown"
+        return _errors(404, "MANIFEST_UNKNOWN", said, named)
+    return _document(request, found, {"Docker-Content-Digest": found.digest, "Etag": f'"{found.digest}"'})
+
+
+def _blob(request: web.Request, repository: str, reference: str) -> web.Response:
+    for image in request.app[_SHOP].images.get(repository, {}).values():
+        found = stored(repository, image).blobs.get(reference)
+        if found is not None:
+            headers = {"Docker-Content-Digest": found.digest, "Etag": f'"{found.digest}"'}
+            headers["Cache-Control"] = "max-age=31536000"
+            return _document(request, Document("application/octet-stream", found.content), headers)
+    return _errors(404, "BLOB_UNKNOWN", "blob unknown to registry", reference)
+
+
+def _tags(request: web.Request, repository: str, reference: str) -> web.Response:
+    registry = request.app[_SHOP]
+    if reference != "list":
+        return web.Response(status=404, text=_NO_PAGE)
+    if repository not in registry.images:
+        return _errors(404, "NAME_UNKNOWN", "repository name not known to registry", {"name": repository})
+    body = json.dumps({"name": repository, "tags": list(registry.images[repository])}, separators=(",", ":"))
+    return web.Response(body=f"{body}\n".encode(), headers={"Content-Type": _JSON})
+
+
+def _find(registry: Registry, repository: str, reference: str) -> Document | None:
+    tags = registry.images.get(repository, {})
+    if reference in tags:
+        return stored(repository, tags[reference]).top
+    kept: list[Stored] = [stored(repository, image) for image in tags.values()]
+    return next((image.manifests[reference] for image in kept if reference in image.manifests), None)
+
+
+def _document(request: web.Request, document: Document, headers: dict[str, str]) -> web.Response:
+    headers = {"Content-Type": document.media_type, **headers}
+    if request.method == "HEAD":
+        return web.Response(headers={**headers, "Content-Length": str(len(document.content))})
+    return web.Response(body=document.content, headers=headers)
+
+
+# ---- who may ask
+
+
+def _refusal(request: web.Request, repository: str | None) -> web.Response | None:
+    """The 401 for this request, or None where it may go on."""
+    registry = request.app[_SHOP]
+    given = request.headers.get("Authorization", "")
+    detail = [{"Type": "repository", "Class": "", "Name": repository, "Action": "pull"}] if repository else None
+    if registry.auth == "none":
+        return None
+    if registry.auth == "basic":
+        login = _basic(given)
+        if login is not None and registry.accounts.get(login[0]) == login[1]:
+            return None
+        return _errors(
+            401, "UNAUTHORIZED", "authentication required", detail, {"Www-Authenticate": 'Basic realm="Registry Realm"'}
+        )
+    allowed = request.app[_TOKENS].allows(given.removeprefix("Bearer ")) if given.startswith("Bearer ") else None
+    if allowed is not None and (repository is None or repository in allowed):
+        return None
+    challenge = f'Bearer realm="https://{registry.realm_host}/token",service="{registry.host}"'
+    if repository is not None:
+        challenge += f',scope="repository:{repository}:pull"'
+    if given:
+        challenge += ',error="insufficient_scope"' if allowed is not None else ',error="invalid_token"'
+    code, said = "UNAUTHORIZED", "authentication required"
+    if allowed is not None:
+        code, said = "DENIED", "requested access to the resource is denied"
+    return _errors(401, code, said, detail, {"Www-Authenticate": challenge})
+
+
+def _basic(header: str | None) -> tuple[str, str] | None:
+    scheme, _, rest = (header or "").partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        user, _, password = base64.b64decode(rest, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return user, password
+
+
+def _limited(registry: Registry) -> web.Response:
+    body = {"errors": [{"code": "TOOMANYREQUESTS", "message": _LIMIT}]}
+    headers = {
+        "Content-Type": "application/json",
+        "Retry-After": str(registry.retry_after),
+        "Ratelimit-Limit": "100;w=21600",
+        "Ratelimit-Remaining": "0;w=21600",
+    }
+    return web.Response(status=429, body=json.dumps(body, separators=(",", ":")).encode(), headers=headers)
+
+
+def _errors(
+    status: int, code: str, message: str, detail: object, headers: dict[str, str] | None = None
+) -> web.Response:
+    body = json.dumps({"errors": [{"code": code, "message": message, "detail": detail}]}, separators=(",", ":"))
+    return web.Response(status=status, body=f"{body}\n".encode(), headers={"Content-Type": _JSON, **(headers or {})})
+
+
+def _token_refusal(status: int, details: str) -> web.Response:
+    body = json.dumps({"details": details}, separators=(",", ":"))
+    return web.Response(status=status, body=f"{body}\n".encode(), headers={"Content-Type": _JSON})

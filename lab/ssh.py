@@ -1,0 +1,188 @@
+"""An SSH server for each worker, in the words of OpenSSH; a command really runs, under a real sh."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+import asyncssh
+
+from lab.docker import DIAL
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from lab.loopback import Loopback, Place
+    from lab.world import Node, World
+
+VERSION = "OpenSSH_9.2p1 Debian-2+deb12u7"
+_SHELLS = ("sh", "/bin/sh", "bash", "/bin/bash", "dash", "ash")
+_IDLE = 0.5  # a command other than a shell may never be sent the end of its input
+_MOST = 1024 * 1024  # bytes of input
+
+
+class Sshd:
+    """The SSH server of one node.
+
+    Args:
+        world: the world.
+        node: the node it runs on.
+        key: the one public key that may log in.
+        host_key: the server's own key.
+        run: runs a command on the node: (node, command, input, on output, on error) → exit status.
+        docker: where the node's Docker daemon listens, if it has one.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        node: Node,
+        *,
+        key: asyncssh.SSHKey,
+        host_key: asyncssh.SSHKey,
+        run: Callable[[Node, str, bytes, Callable[[bytes], None], Callable[[bytes], None]], Awaitable[int]],
+        docker: Place | None = None,
+    ) -> None:
+        self._world, self._node, self._key, self._host_key, self._run = world, node, key, host_key, run
+        self._docker = docker
+        self._acceptor: asyncssh.SSHAcceptor | None = None
+        self._open: set[asyncssh.SSHServerConnection] = set()
+
+    async def start(self, loopback: Loopback) -> Place:
+        """Serve; returns where."""
+        listener = loopback.listening()
+        self._acceptor = await asyncssh.listen(
+            sock=listener,
+            server_factory=lambda: _Login(self._world, self._node, self._key, self._open),
+            server_host_keys=[self._host_key],
+            process_factory=self._serve,
+            server_version=VERSION,
+            encoding=None,
+            login_timeout=30,
+            allow_scp=False,
+            sftp_factory=None,
+            gss_host=None,
+        )
+        host, port = listener.getsockname()[:2]
+        return host, port
+
+    async def close(self) -> None:
+        """Stop listening and cut every connection."""
+        if self._acceptor is not None:
+            self._acceptor.close()
+        for connection in list(self._open):
+            connection.abort()
+        await asyncio.sleep(0)
+
+    async def _serve(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
+        command = process.command
+        server = f"ssh {self._node.name}"
+
+        def to(stream: asyncssh.SSHWriter[bytes]) -> Callable[[bytes], None]:
+            def show(data: bytes) -> None:
+                self._world.tap(server, data)
+                with contextlib.suppress(OSError):
+                    stream.write(data)
+
+            return show
+
+        if command is None:
+            process.exit(1)
+            return
+        self._world.record(server, "exec", command)
+        await self._world.pause()
+        if self._docker is not None and tuple(command.split()) == DIAL:
+            await _dial(process, self._docker)
+            return
+        given = await _input(process, command)
+        running = asyncio.ensure_future(self._run(self._node, command, given, to(process.stdout), to(process.stderr)))
+        gone = asyncio.ensure_future(process.channel.wait_closed())
+        try:
+            await asyncio.wait({running, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if running.done():
+                process.exit(running.result())
+        finally:
+            for task in (running, gone):
+                task.cancel()
+            await asyncio.gather(running, gone, return_exceptions=True)
+
+
+async def _dial(process: asyncssh.SSHServerProcess[bytes], place: Place) -> None:
+    """Join a session's input and output with a connection, until the connection's end or the session's."""
+    reader, writer = await asyncio.open_connection(*place)
+
+    async def forth() -> None:
+        while part := await process.stdin.read(65536):
+            writer.write(part)
+            await writer.drain()
+
+    async def back() -> None:
+        while part := await reader.read(65536):
+            process.stdout.write(part)
+            await process.stdout.drain()
+
+    answered, gone = asyncio.ensure_future(back()), asyncio.ensure_future(process.channel.wait_closed())
+    tasks = [asyncio.ensure_future(forth()), answered, gone]
+    try:
+        await asyncio.wait((answered, gone), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        writer.close()
+    process.exit(0)
+
+
+async def _input(process: asyncssh.SSHServerProcess[bytes], command: str) -> bytes:
+    """What the client sends before the end of its input, up to a megabyte."""
+    words = command.split()
+    patience = None if words and words[0] in _SHELLS and "-c" not in words else _IDLE
+    given = b""
+    while len(given) < _MOST:
+        try:
+            async with asyncio.timeout(patience):
+                part = await process.stdin.read(65536)
+        except (TimeoutError, OSError, asyncssh.Error):
+            break
+        if not part:
+            break
+        given += part
+    return given
+
+
+class _Login(asyncssh.SSHServer):
+    """Who may log in: one user with one key."""
+
+    def __init__(
+        self, world: World, node: Node, key: asyncssh.SSHKey, connections: set[asyncssh.SSHServerConnection]
+    ) -> None:
+        self._world, self._node, self._key, self._open = world, node, key, connections
+        self._connection: asyncssh.SSHServerConnection | None = None
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self._connection = conn
+        self._open.add(conn)
+        self._world.record(f"ssh {self._node.name}", "connect", "")
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        if self._connection is not None:
+            self._open.discard(self._connection)
+
+    def begin_auth(self, _username: str) -> bool:
+        return True
+
+    def password_auth_supported(self) -> bool:
+        return False
+
+    def kbdint_auth_supported(self) -> bool:
+        return False
+
+    def public_key_auth_supported(self) -> bool:
+        return True
+
+    def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        ssh = self._node.ssh
+        accepted = ssh.accepts_key and username == ssh.user and key.public_data == self._key.public_data
+        self._world.record(f"ssh {self._node.name}", "auth", "accepted" if accepted else "refused", user=username)
+        return accepted

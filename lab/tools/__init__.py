@@ -1,0 +1,112 @@
+"""Stand-ins for the tools that look at a network or a machine: they print what the real ones would, and exit so, too.
+
+A stand-in is a coroutine that takes a `Call` and returns the exit status. It writes as the real tool does, to the same
+stream in the same order, and takes the same time to give up, so that whoever runs it (`timeout`, a deadline) treats it
+alike. What they print was recorded from busybox 1.35, bind 9.18, curl 7.88, wget 1.21 and docker 20.10 and 28.2.
+
+- lookups     nslookup (busybox's in pods, bind's on nodes), dig, getent
+- transfers   wget (busybox's), curl, nc
+- machine     date, hostname, ip, cat of the files that describe the machine
+- containers  docker, crictl, sudo
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+    from lab.world import Vantage, World
+
+SOCKET = "ASK_SOCKET"  # the environment variable that tells a stand-in where to ask
+FILES = ("/etc/resolv.conf", "/etc/hosts", "/etc/hostname", "/sys/class/net/*/mtu")  # which a stand-in for cat answers
+
+_EVERYWHERE = frozenset({"cat", "date", "hostname", "ip", "nc", "nslookup", "wget"})
+_ON_NODES = frozenset({"curl", "dig", "getent", "sudo"})
+_STDOUT, _STDERR, _EXIT, _BECOME = 1, 2, 0, 3
+
+
+class Call:
+    """One start of a stand-in.
+
+    Attributes:
+        world: what there is.
+        vantage: where it was started.
+        tool: its name.
+        args: its arguments.
+        env: its environment.
+    """
+
+    def __init__(
+        self,
+        world: World,
+        vantage: Vantage,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        self.world, self.vantage, self.env = world, vantage, env
+        self.tool, *self.args = argv
+        self._writer = writer
+
+    @property
+    def on_node(self) -> bool:
+        """Whether it was started on a node itself, not in a pod."""
+        return self.vantage.kind == "node"
+
+    def out(self, text: str | bytes) -> None:
+        """Write to standard output."""
+        self._send(_STDOUT, text)
+
+    def err(self, text: str | bytes) -> None:
+        """Write to standard error."""
+        self._send(_STDERR, text)
+
+    def become(self, argv: Sequence[str]) -> None:
+        """Replace the stand-in by another program, as sudo does; nothing may follow."""
+        self._send(_BECOME, "\0".join(argv))
+
+    def end(self, status: int) -> None:
+        """Exit."""
+        self._send(_EXIT, str(status))
+
+    def _send(self, kind: int, text: str | bytes) -> None:
+        content = text if isinstance(text, bytes) else text.encode(errors="surrogateescape")
+        self._writer.write(bytes([kind]) + len(content).to_bytes(4, "big") + content)
+
+
+def names(world: World, vantage: Vantage, env: Mapping[str, str]) -> frozenset[str]:
+    """The stand-ins that are installed where a vantage is; any other network tool is missing there."""
+    if vantage.kind == "node":
+        runtime = world.nodes[vantage.node].runtime
+        return _EVERYWHERE | _ON_NODES | {"docker" if runtime.startswith("docker") else "crictl"}
+    if vantage.dockerd is not None or "DOCKER_HOST" in env:
+        return _EVERYWHERE | {"docker"}
+    return _EVERYWHERE
+
+
+async def answer(call: Call) -> int:
+    """Do what the tool does; its exit status."""
+    return await _tools()[call.tool](call)
+
+
+def _tools() -> dict[str, Callable[[Call], Awaitable[int]]]:
+    from lab.tools import containers, lookups, machine, transfers  # noqa: PLC0415 - they import this module
+
+    return {
+        "cat": machine.cat,
+        "crictl": containers.crictl,
+        "curl": transfers.curl,
+        "date": machine.date,
+        "dig": lookups.dig,
+        "docker": containers.docker,
+        "getent": lookups.getent,
+        "hostname": machine.hostname,
+        "ip": machine.ip,
+        "nc": transfers.nc,
+        "nslookup": lookups.nslookup,
+        "sudo": containers.sudo,
+        "wget": transfers.wget,
+    }

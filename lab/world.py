@@ -1,0 +1,352 @@
+"""The world that the servers show: plain data, the guide's environment as it should be.
+
+A fault is a change to this data (`lab.faults`), made before or while the servers run; the servers read it at every
+request. Nothing here is ever sent as it stands. Times are seconds, sizes are bytes.
+
+- World
+    - nodes        Node by name; how its sshd behaves
+    - gitlab       GitLabState
+    - resolvers    Resolver by address; zones are shared, a resolver may differ
+    - registries   Registry by host; its images, accounts and token server
+    - firewall     Rules: which vantage cannot reach which address
+    - daemon       how a Docker daemon in a pod behaves
+    - cluster      the Kubernetes API's objects (lab.kubernetes)
+    - listeners    where on loopback the server of an address really listens
+    - requests     what the servers were asked
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import threading
+import time
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from lab.kubernetes.state import ClusterState
+
+Action = Literal["drop", "reject", "reset", "no-route"]
+GitLabMode = Literal["up", "down", "vanished", "bad-gateway", "unavailable", "nginx", "redirect"]
+ResolverMode = Literal["up", "down", "mute", "nxdomain", "servfail", "refused"]
+RegistryMode = Literal["up", "down", "vanished", "unavailable"]
+Certificate = Literal["valid", "self-signed", "expired", "other-name", "none"]
+SshMode = Literal["up", "down", "vanished", "mute"]
+Realm = Literal["up", "down", "vanished"]
+
+GITLAB_ADDRESS = "192.168.1.50"
+API_ADDRESS = "192.168.1.100"
+API_PORT = 6443
+RESOLVERS = ("10.0.0.2", "10.1.0.251", "10.1.0.252")
+KUBE_DNS = "172.21.0.10"
+MIRROR = "registry.example.com"
+PRIVATE = "private-registry.example.com"
+TOKEN_SERVER = "auth.example.com"
+MIRROR_ADDRESS = "192.168.1.60"
+PRIVATE_ADDRESS = "192.168.1.61"
+TOKEN_SERVER_ADDRESS = "192.168.1.62"
+
+
+@dataclass
+class SshState:
+    """How a node's sshd behaves."""
+
+    mode: SshMode = "up"
+    accepts_key: bool = True
+    key_replaced: bool = False  # its host key is not the one in known_hosts
+    user: str = "root"
+
+
+@dataclass
+class Node:
+    """A machine of the cluster; what the Kubernetes API says about it is in `World.cluster`."""
+
+    name: str
+    address: str
+    role: str = ""
+    runtime: str = "containerd://1.6.20"
+    clock_offset: float = 0.0
+    mtu: int = 1500
+    ssh: SshState = field(default_factory=SshState)
+    resolv_conf: str = ""  # set by `guide_world`
+    pulled: set[str] = field(default_factory=set)  # image references in its content store
+
+
+@dataclass
+class GitLabState:
+    """The GitLab server on its virtual machine."""
+
+    address: str = GITLAB_ADDRESS
+    port: int = 80
+    mode: GitLabMode = "up"
+    version: str = "18.3.2-jh"
+    revision: str = "b4f1e0a7d62"
+    clock_offset: float = 0.0
+    tokens: set[str] = field(default_factory=lambda: {"glpat-made-up-for-tests-00"})
+    redirect_to: str = "https://gitlab.example.com/"
+
+
+@dataclass
+class Resolver:
+    """A name server. It answers from `World.zones` unless its mode or `overrides` say otherwise."""
+
+    address: str
+    mode: ResolverMode = "up"
+    overrides: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    over_udp: bool = True
+    over_tcp: bool = True
+
+
+@dataclass
+class Image:
+    """A tag in a registry. `kind` says what a container of it is: a shell, a Docker daemon, or nothing runnable."""
+
+    kind: Literal["sh", "dockerd", "scratch"] = "sh"
+    platforms: tuple[str, ...] = ("linux/amd64", "linux/arm64/v8")
+    index: bool = True
+    created: str = "2025-07-15T11:31:40Z"
+    size: int = 3_797_000
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ("/bin/sh",)
+
+
+@dataclass
+class Registry:
+    """An image registry: token authentication as Docker's registry has it, or plain Basic."""
+
+    host: str
+    address: str
+    port: int = 443
+    mode: RegistryMode = "up"
+    certificate: Certificate = "valid"
+    auth: Literal["none", "basic", "bearer"] = "none"
+    realm: Realm = "up"
+    realm_host: str = TOKEN_SERVER
+    anonymous: bool = True  # the token server gives anyone a token to pull
+    accounts: dict[str, str] = field(default_factory=dict)  # user → password
+    rate_limited: bool = False
+    retry_after: int = 21600
+    images: dict[str, dict[str, Image]] = field(default_factory=dict)  # repository → tag → image
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A firewall's rule: `source` matches a vantage's words (``node *``), `host` an address; None is every port."""
+
+    source: str
+    host: str
+    port: int | None = None
+    action: Action = "drop"
+
+    def matches(self, source: str, host: str, port: int) -> bool:
+        """Whether the rule concerns this way."""
+        return fnmatchcase(source, self.source) and fnmatchcase(host, self.host) and self.port in (None, port)
+
+
+@dataclass
+class DaemonSettings:
+    """How every Docker daemon started in a pod behaves."""
+
+    ready_after: float = 0.2
+    last_words: str | None = None  # a privileged daemon that dies says this and exits 1
+    tls: bool = False  # it speaks TLS on the port where plain HTTP is expected
+    storage_driver: str = "overlay2"
+    version: str = "28.3.3"
+    inner_nameservers: tuple[str, ...] | None = None  # of containers inside; None: as the pod's own
+
+
+@dataclass
+class Dockerd:
+    """One running (or ended) Docker daemon, as a `docker` client in the same pod meets it."""
+
+    node: str
+    resolv_conf: str
+    settings: DaemonSettings
+    port: int = 2375
+    started: float = field(default_factory=time.monotonic)
+    exited: bool = False
+    insecure_registries: tuple[str, ...] = ()
+    images: set[str] = field(default_factory=set)
+    log: list[str] = field(default_factory=list)
+
+    @property
+    def ready(self) -> bool:
+        """Whether its API answers now."""
+        return not self.exited and time.monotonic() - self.started >= self.settings.ready_after
+
+    @property
+    def inner_resolv_conf(self) -> str:
+        """The resolv.conf of a container that this daemon runs."""
+        if self.settings.inner_nameservers is None:
+            return self.resolv_conf
+        return "".join(f"nameserver {address}\n" for address in self.settings.inner_nameservers)
+
+
+@dataclass(frozen=True)
+class Vantage:
+    """From where something is asked; `str()` gives the words that firewall rules match."""
+
+    kind: Literal["here", "node", "pod"]
+    node: str = ""
+    resolv_conf: str = ""
+    host_aliases: dict[str, str] = field(default_factory=dict, hash=False)  # name → address, as in /etc/hosts
+    dockerd: Dockerd | None = field(default=None, hash=False)
+    hostname: str = ""
+    address: str = ""
+
+    def __str__(self) -> str:
+        return {"here": "here", "node": f"node {self.node}", "pod": f"pod on {self.node}"}[self.kind]
+
+
+HERE = Vantage("here")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a server was asked.
+
+    `server` is ``kubernetes``, ``gitlab``, ``registry HOST``, ``token HOST``, ``dns ADDRESS``, ``ssh NODE`` or (what a
+    node's runtime asked) ``pull HOST``.
+    """
+
+    server: str
+    method: str
+    path: str
+    user: str = ""
+    body: str = ""
+    at: float = field(default_factory=time.monotonic)
+
+
+@dataclass
+class World:
+    """Everything there is. Lists and dicts may be changed while the servers run, from their thread."""
+
+    nodes: dict[str, Node] = field(default_factory=dict)
+    gitlab: GitLabState = field(default_factory=GitLabState)
+    zones: dict[str, tuple[str, ...]] = field(default_factory=dict)  # name → addresses
+    resolvers: dict[str, Resolver] = field(default_factory=dict)
+    registries: dict[str, Registry] = field(default_factory=dict)
+    firewall: list[Rule] = field(default_factory=list)
+    daemon: DaemonSettings = field(default_factory=DaemonSettings)
+    latency: float = 0.0  # added to every answer of every server
+    listeners: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
+    requests: list[Request] = field(default_factory=list)
+    api_mode: Literal["up", "down", "vanished"] = "up"
+    inventory_edits: dict[str, object] = field(default_factory=dict)  # dotted key of the inventory → value
+    kubeconfig_token: str = "made-up-token-of-the-operator"  # what the operator's kubeconfig holds
+    values_edits: dict[str, str] = field(default_factory=dict)  # a piece of the values file → what stands there instead
+    sent: list[tuple[str, bytes]] | None = None  # a list here collects every byte the servers send (server, bytes)
+    problems: list[str] = field(default_factory=list)  # exceptions inside the servers: a mistake of the lab's own
+    cluster: ClusterState = field(init=False, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def record(self, server: str, method: str, path: str, *, user: str = "", body: str = "") -> None:
+        """Remember a request; any thread may call and read."""
+        with self._lock:
+            self.requests.append(Request(server, method, path, user, body))
+
+    def asked(self, server: str = "*", method: str = "*", path: str = "*") -> list[Request]:
+        """The recorded requests that match these patterns (as shell globs), oldest first."""
+        with self._lock:
+            known = list(self.requests)
+        return [
+            request
+            for request in known
+            if fnmatchcase(request.server, server)
+            and fnmatchcase(request.method, method)
+            and fnmatchcase(request.path, path)
+        ]
+
+    def tap(self, server: str, data: bytes) -> None:
+        """Keep what a server is about to send, where somebody asked for it."""
+        if self.sent is not None:
+            self.sent.append((server, bytes(data)))
+
+    async def pause(self) -> None:
+        """Wait as long as the network between the asker and every server takes."""
+        if self.latency:
+            await asyncio.sleep(self.latency)
+
+    def node_vantage(self, name: str) -> Vantage:
+        """A shell on the node itself."""
+        node = self.nodes[name]
+        return Vantage("node", node=name, resolv_conf=node.resolv_conf, hostname=name, address=node.address)
+
+    @property
+    def workers(self) -> list[Node]:
+        """The nodes that are not of the control plane."""
+        return [node for node in self.nodes.values() if node.role != "control-plane"]
+
+    def image(self, reference: str) -> Image | None:
+        """The image of a full reference (``registry.example.com/library/alpine:latest``), whoever may pull it."""
+        host, _, rest = reference.partition("/")
+        repository, _, tag = rest.partition(":")
+        registry = self.registries.get(host)
+        return registry.images.get(repository, {}).get(tag or "latest") if registry else None
+
+
+def digest(content: bytes) -> str:
+    """A content's address in a registry."""
+    return "sha256:" + hashlib.sha256(content).hexdigest()
+
+
+def canonical(value: object) -> bytes:
+    """A manifest's bytes, as registries' clients write them: indented by three, without a final newline."""
+    return json.dumps(value, indent=3).encode()
+
+
+def _alpine() -> Image:
+    return Image()
+
+
+def _docker(tag: str) -> Image:
+    if tag.endswith("dind"):
+        return Image(kind="dockerd", size=139_500_000, entrypoint=("dockerd-entrypoint.sh",), command=())
+    return Image(size=71_900_000, entrypoint=("docker-entrypoint.sh",), command=("sh",))
+
+
+def guide_world() -> World:
+    """The guide's environment in good health, without its cluster's objects (`lab.kubernetes` adds those)."""
+    world = World()
+    resolv_conf = "".join(f"nameserver {address}\n" for address in RESOLVERS) + "options timeout:2 attempts:3 rotate\n"
+    world.nodes["k8s-master"] = Node("k8s-master", API_ADDRESS, role="control-plane", resolv_conf=resolv_conf)
+    for number in (1, 2, 3):
+        name = f"k8s-worker-{number}"
+        world.nodes[name] = Node(name, f"192.168.1.{100 + number}", resolv_conf=resolv_conf)
+    for address in RESOLVERS:
+        world.resolvers[address] = Resolver(address)
+    world.zones = {
+        MIRROR: (MIRROR_ADDRESS,),
+        PRIVATE: (PRIVATE_ADDRESS,),
+        TOKEN_SERVER: (TOKEN_SERVER_ADDRESS,),
+        "gitlab.example.com": (GITLAB_ADDRESS,),
+        **{node.name: (node.address,) for node in world.nodes.values()},
+    }
+    helper = "gitlab-org/gitlab-runner/gitlab-runner-helper"
+    world.registries[MIRROR] = Registry(
+        MIRROR,
+        MIRROR_ADDRESS,
+        auth="bearer",
+        images={
+            "library/alpine": {"latest": _alpine(), "3.22": _alpine()},
+            "library/docker": {tag: _docker(tag) for tag in ("latest", "28", "dind", "28-dind")},
+            "library/busybox": {"latest": Image(size=2_200_000)},
+            helper: {tag: Image(size=33_600_000) for tag in ("x86_64-v18.3.0", "alpine-latest-x86_64-v18.3.0")},
+            "gitlab-org/gitlab-runner": {
+                tag: Image(size=98_000_000, entrypoint=("/usr/bin/dumb-init", "/entrypoint"), command=("run",))
+                for tag in ("v18.3.0", "alpine-v18.3.0")
+            },
+        },
+    )
+    world.registries[PRIVATE] = Registry(
+        PRIVATE,
+        PRIVATE_ADDRESS,
+        auth="basic",
+        anonymous=False,
+        accounts={"ops": "secret-pw"},
+        images={"my-namespace/alpine": {"latest": _alpine()}},
+    )
+    return world
