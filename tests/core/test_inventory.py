@@ -1,0 +1,148 @@
+"""A bad inventory is told clearly, all at once, and nothing is contacted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from preflight.inventory import Inventory, InventoryError, load
+from preflight.redaction import redact
+
+PROJECT = Path(__file__).parents[2]
+
+
+def problems(file: Path, old: str, new: str) -> list[str]:
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new, 1))
+    with pytest.raises(InventoryError) as caught:
+        load(file)
+    return [problem.removeprefix(f"{file}:") for problem in caught.value.problems]
+
+
+def test_the_shipped_inventory_is_the_guides(inventory: Inventory) -> None:
+    assert inventory.gitlab.url == "http://192.168.1.50/"
+    assert list(inventory.workers) == ["k8s-worker-1", "k8s-worker-2", "k8s-worker-3"]
+    assert inventory.dns.resolvers == ["10.0.0.2", "10.1.0.251", "10.1.0.252"]
+    assert len(inventory.images) == 3, "the probe's image is one of the mirror's, and stands once"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("api_server: ", "api_servr: ", "cluster.api_servr: unknown key; did you mean 'api_server'?"),
+        ("user: root", "usr: root", "access.ssh.usr: unknown key; did you mean 'user'?"),
+        (
+            "{address: 192.168.1.101}",
+            "{adress: 192.168.1.101}",
+            "cluster.nodes.k8s-worker-1.adress: unknown key; did you mean 'address'?",
+        ),
+        ("\naccess:", "\nacess:", "acess: unknown key; did you mean 'access'?"),
+        ("\nregistries:", "\nzzz: 1\nregistries:", "zzz: unknown key; known keys: gitlab, cluster, dns"),
+        ('"1.28"', "1.28", "cluster.version: found the number 1.28, expected text: put it in quotes"),
+        ("[10.0.0.2,", "[ten,", "dns.resolvers[0]: found 'ten', expected an IP address"),
+        ("[10.0.0.2, 10.1.0.251, 10.1.0.252]", "[]", "dns.resolvers: found an empty list, expected at least one"),
+        ("ready_within: 60", "ready_within: soon", "dind.ready_within: found 'soon', expected a number"),
+        ("ready_within: 60", "ready_within: -1", "dind.ready_within: found -1, expected more than 0"),
+        (
+            "pod_cidr: 172.24.0.0/16",
+            "pod_cidr: 172.24.0.1/16",
+            "cluster.pod_cidr: found '172.24.0.1/16', expected a network",
+        ),
+        ("url: http://192.168.1.50/", "url: 192.168.1.50", "gitlab.url: found '192.168.1.50', expected a URL such as"),
+        ("kubeconfig: kubeconfig", "kubeconfig: absent", "absent can't be read: No such file or directory"),
+        ("key: id_ed25519", "key: absent", "absent can't be read: No such file or directory"),
+        ("[values.yaml]", "[absent.yaml]", "absent.yaml can't be read: No such file or directory"),
+        ("[values.yaml]", "[]", "runner.values: found an empty list, expected at least one"),
+        ("'*': refuse", "'*': allow", "'*' takes one word: refuse"),
+        ("'*': refuse", "'192.168.1.50': '127.0.0.1:1'", "expected host:port, such as 192.168.1.50:80"),
+        ("${GITLAB_API_TOKEN:-}", "${MADE_UP_UNSET_NAME}", "the environment variable MADE_UP_UNSET_NAME is not set"),
+        ("${GITLAB_API_TOKEN:-}", "file:absent-token", "absent-token can't be read: No such file or directory"),
+        ("  resolvers:", "  resolvers: [10.0.0.9]\n  resolvers:", "dns.resolvers: found twice, expected once"),
+        ("gitlab: #", "gitlab: [ #", "not YAML"),
+    ],
+)
+def test_each_problem_names_line_key_found_and_expected(
+    inventory_file: Path, old: str, new: str, expected: str
+) -> None:
+    found = problems(inventory_file, old, new)
+    told = next((problem for problem in found if expected in problem), None)
+    assert told is not None, found
+    if "not YAML" not in expected:
+        number, path, _ = told.split(": ", 2)
+        last_key = path.split("[")[0].rsplit(".", 1)[-1]
+        named = inventory_file.read_text().splitlines()[int(number) - 1]
+        assert last_key in named, (named, told)
+
+
+def test_all_problems_are_told_at_once(inventory_file: Path) -> None:
+    text = inventory_file.read_text().replace("user: root", "usr: root").replace('"1.28"', "1.28")
+    inventory_file.write_text(text.replace("${GITLAB_API_TOKEN:-}", "nothing-secret-but-a-literal"))
+    with pytest.raises(InventoryError) as caught:
+        load(inventory_file)
+    message = str(caught.value)
+    assert "4 errors; nothing was contacted" in message
+    for key in ("gitlab.api_token", "cluster.version", "access.ssh.user", "access.ssh.usr"):
+        assert f": {key}: " in message
+
+
+def test_a_literal_secret_is_refused_and_never_repeated(inventory_file: Path) -> None:
+    found = problems(inventory_file, "${GITLAB_API_TOKEN:-}", "made-up-literal-token-0815")
+    assert "a secret never stands in the inventory" in found[0]
+    assert "0815" not in "".join(found)
+    assert "0815" not in redact("said made-up-literal-token-0815")
+
+
+def test_secrets_are_read_by_reference_and_not_shown(inventory_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITLAB_API_TOKEN", "made-up-token-4711")
+    token = load(inventory_file).gitlab.api_token
+    assert token is not None
+    assert token.text == "made-up-token-4711"
+    assert "4711" not in repr(load(inventory_file))
+    assert redact("x made-up-token-4711 y") == "x [redacted] y"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "found None, expected keys with values"),
+        (b"- a\n- b\n", "found a list of 2, expected keys with values"),
+        (b"gitlab:\n  url: \xff\n", ":2: found a byte that is not UTF-8"),
+        (b"a: &a [*a]\n", "unknown key"),
+        (b"a: b: c\n", ":1: not YAML"),
+    ],
+)
+def test_what_is_no_inventory_at_all(tmp_path: Path, content: bytes, expected: str) -> None:
+    file = tmp_path / "odd.yaml"
+    file.write_bytes(content)
+    with pytest.raises(InventoryError) as caught:
+        load(file)
+    assert expected in str(caught.value)
+
+
+def test_an_absent_inventory(tmp_path: Path) -> None:
+    with pytest.raises(InventoryError, match="can't be read: No such file or directory"):
+        load(tmp_path / "absent.yaml")
+
+
+def test_switching_a_vantage_off(inventory_file: Path) -> None:
+    text = inventory_file.read_text()
+    inventory_file.write_text(text[: text.index("dind: #")] + "dind: none\n" + text[text.index("\naccess:") :])
+    assert load(inventory_file).dind == "none"
+    text = inventory_file.read_text()
+    inventory_file.write_text(text[: text.index("  ssh: #")] + "  ssh: none\n" + text[text.index("\nconnect:") :])
+    assert load(inventory_file).access.ssh == "none"
+
+
+def test_the_shipped_schema_is_the_models_and_takes_the_example() -> None:
+    schema = json.loads((PROJECT / "preflight" / "inventory.schema.json").read_text())
+    assert schema == Inventory.model_json_schema(), "run: python -m preflight schema > preflight/inventory.schema.json"
+    jsonschema.validate(yaml.safe_load((PROJECT / "inventory.yaml").read_text()), schema)
+    broken = yaml.safe_load((PROJECT / "inventory.yaml").read_text())
+    broken["gitlab"]["api_token"] = "a literal"
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(broken, schema)

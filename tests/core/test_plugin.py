@@ -1,0 +1,409 @@
+"""A run of pytest: verdicts, exit status, reports and usage errors, on small guides of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+PROJECT = Path(__file__).parents[2]
+
+FACTS = '''
+import threading, time
+from preflight.evidence import Blocked, Evidence, Fact, NotApplicable, Unmeasured
+from preflight.faults import PathFault, SshFault
+from preflight.survey import fact
+
+
+def seen(target="x", fault=None, where="here"):
+    return Fact(
+        target=target, fault=fault, cause="192.168.1.50:80 refused the connection" if fault else "",
+        evidence=Evidence(where=where, command="curl -v http://192.168.1.50/", observed="curl: (7) refused", took=0.1),
+    )
+
+
+@fact()
+def well():
+    """The well fact."""
+    return seen()
+
+
+@fact()
+def ill():
+    """The ill fact."""
+    return seen(fault=PathFault.REFUSED)
+
+
+@fact()
+def after_ill(ill):
+    """What needs the ill one."""
+    return ill
+
+
+@fact()
+def unseen(worker):
+    """The unseen fact."""
+    if worker == "k8s-worker-2":
+        raise Unmeasured("it refused our key", needs="the public key in authorized_keys", fault=SshFault.AUTHENTICATION)
+    return seen(worker, where=f"node {worker}")
+
+
+@fact()
+def after_unseen(worker, unseen):
+    """What needs the unseen one."""
+    return unseen
+
+
+@fact()
+def absent():
+    """The absent fact."""
+    raise NotApplicable("ssh is none in the inventory")
+
+
+@fact(effect="write")
+def written():
+    """The written fact."""
+    raise AssertionError("must not be measured")
+
+
+@fact(deadline="run")
+def slow(run):
+    """The slow fact."""
+    open("began", "w").close()
+    run.stopping.wait(30)
+    return seen()
+
+
+@fact()
+def thing():
+    """Something to clean up."""
+    yield seen()
+    open("cleaned", "w").write("reports: " + str(__import__("pathlib").Path("reports/preflight.json").exists()))
+'''
+
+CHECK = '''
+def test_{name}({fact}):
+    """2.1.{number} The {fact} thing is right.
+
+    Why: so.
+    Remedy (refused): start it.
+    Remedy: mend it.
+    """
+    assert not {fact}.fault
+'''
+
+
+@pytest.fixture
+def guide(tmp_path: Path, inventory_file: Path) -> Path:
+    """A project with facts of its own; `check` adds checks to it."""
+    project = tmp_path / "project"
+    (project / "checks").mkdir(parents=True)
+    (project / "myfacts.py").write_text(FACTS)
+    (project / "conftest.py").write_text('pytest_plugins = ("lab.plugin", "preflight.plugin", "myfacts")\n')
+    (project / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers --tb=short -ra -p no:cacheprovider\n")
+    for file in inventory_file.parent.iterdir():
+        if file.is_file():
+            (project / file.name).write_bytes(file.read_bytes())
+    return project
+
+
+def check(project: Path, *facts: str, module: str = "test_02_1_gitlab", extra: str = "") -> None:
+    body = "".join(
+        CHECK.format(name=f"{fact}_is_right", fact=fact, number=place) for place, fact in enumerate(facts, 1)
+    )
+    (project / "checks" / f"{module}.py").write_text("import pytest\n" + body + extra)
+
+
+def run(project: Path, *arguments: str, inventory: str | None = "inventory.yaml") -> subprocess.CompletedProcess[str]:
+    named = ["--inventory", inventory] if inventory else []
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "checks", *named, *arguments],
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": f"{PROJECT}{os.pathsep}{project}", "COLUMNS": "160", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def verdicts(project: Path) -> dict[str, dict[str, Any]]:
+    document = json.loads((project / "reports" / "preflight.json").read_text())
+    return {one["id"] + (f"[{one['target']}]" if one["target"] else ""): one for one in document["checks"]}
+
+
+def test_a_pass_is_go(guide: Path) -> None:
+    check(guide, "well")
+    ended = run(guide)
+    assert ended.returncode == 0, ended.stdout
+    assert "GO: 1 passed (effects up to privileged)" in ended.stdout
+
+
+def test_a_failure_tells_cause_where_evidence_remedy_and_section_everywhere(guide: Path) -> None:
+    check(guide, "ill")
+    ended = run(guide)
+    assert ended.returncode == 1
+    told = [
+        "2.1.1 The ill thing is right",
+        "refused: 192.168.1.50:80 refused the connection",
+        "$ curl -v http://192.168.1.50/",
+        "curl: (7) refused",
+        "start it.",
+        "guide 2.1 (docs/checks.md#section-2-1)",
+    ]
+    xml = ElementTree.parse(guide / "reports" / "preflight.xml").getroot()
+    failure = xml.find(".//failure")
+    assert failure is not None
+    assert failure.text is not None
+    html = (guide / "reports" / "preflight.html").read_text()
+    for text in told:
+        assert text in ended.stdout
+        assert text in failure.text
+        assert text.replace("$", "$") in html or json.dumps(text)[1:-1] in html
+    assert failure.get("message") == "refused: 192.168.1.50:80 refused the connection"
+    properties = {one.get("name"): one.get("value") for one in xml.iter("property")}
+    assert properties["verdict"] == "fail"
+    assert properties["fault"] == "refused"
+    assert properties["remedy"] == "start it."
+    assert verdicts(guide)["test_ill_is_right"]["cause"] == "192.168.1.50:80 refused the connection"
+    assert "NO GO: 1 failed" in ended.stdout
+
+
+def test_what_a_fault_blocks_is_named_and_not_red(guide: Path) -> None:
+    check(guide, "ill", "after_ill")
+    ended = run(guide)
+    assert ended.returncode == 1
+    blocked = verdicts(guide)["test_after_ill_is_right"]
+    assert blocked["verdict"] == "blocked"
+    assert blocked["blocked_by"] == ["test_ill_is_right"]
+    assert "blocked by 2.1.1 The ill thing is right: refused" in blocked["reason"]
+    assert "1 failed, 1 blocked" in ended.stdout
+
+
+def test_blocked_by_what_nobody_selected_is_not_go(guide: Path) -> None:
+    check(guide, "ill", "after_ill")
+    ended = run(guide, "-k", "after_ill")
+    assert ended.returncode == 6
+    assert "no selected check reports it" in verdicts(guide)["test_after_ill_is_right"]["reason"]
+    assert "NOT KNOWN: 1 blocked" in ended.stdout
+
+
+def test_an_unknown_is_an_error_with_exit_six_and_says_what_would_allow_it(guide: Path) -> None:
+    check(guide, "unseen", "after_unseen")
+    ended = run(guide)
+    assert ended.returncode == 6
+    found = verdicts(guide)
+    assert found["test_unseen_is_right[k8s-worker-1]"]["verdict"] == "pass"
+    unknown = found["test_unseen_is_right[k8s-worker-2]"]
+    assert (unknown["verdict"], unknown["fault"]) == ("unknown", "authentication")
+    assert found["test_after_unseen_is_right[k8s-worker-2]"]["blocked_by"] == ["test_unseen_is_right[k8s-worker-2]"]
+    assert "the public key in authorized_keys" in ended.stdout
+    assert "NOT KNOWN: 1 unknown, 1 blocked, 4 passed" in ended.stdout
+
+
+def test_a_failure_outranks_an_unknown(guide: Path) -> None:
+    check(guide, "ill", "unseen")
+    assert run(guide).returncode == 1
+
+
+def test_not_applicable_tells_the_reason_and_is_go(guide: Path) -> None:
+    check(guide, "absent", "well")
+    ended = run(guide)
+    assert ended.returncode == 0
+    assert verdicts(guide)["test_absent_is_right"]["reason"] == "ssh is none in the inventory"
+
+
+def test_what_would_do_too_much_is_not_measured(guide: Path) -> None:
+    check(guide, "written", "well")
+    ended = run(guide)
+    assert ended.returncode == 0, ended.stdout
+    assert "needs effects up to write; this run allows privileged" in ended.stdout
+    assert verdicts(guide)["test_written_is_right"]["verdict"] == "not applicable"
+
+
+def test_advice_is_told_and_blocks_nothing(guide: Path) -> None:
+    check(guide, "well")
+    path = guide / "checks" / "test_05_dind.py"
+    path.write_text("import pytest\n@pytest.mark.advice" + CHECK.format(name="ill_advice", fact="ill", number=9))
+    ended = run(guide)
+    assert ended.returncode == 0, ended.stdout
+    assert verdicts(guide)["test_ill_advice"]["verdict"] == "advice"
+    assert "remedy: start it." in ended.stdout
+
+
+def waive(project: Path, check_id: str, until: str) -> None:
+    with (project / "inventory.yaml").open("a") as file:
+        file.write(f"\nwaivers:\n  - {{check: {check_id}, reason: known to ops, until: {until}}}\n")
+
+
+def test_a_waiver_holds_until_its_date(guide: Path) -> None:
+    check(guide, "ill")
+    waive(guide, "test_ill_is_right", "2999-01-01")
+    ended = run(guide)
+    assert ended.returncode == 0, ended.stdout
+    assert verdicts(guide)["test_ill_is_right"]["verdict"] == "waived"
+    assert "known to ops" in ended.stdout
+
+
+def test_a_waiver_past_its_date_is_a_failure(guide: Path) -> None:
+    check(guide, "ill")
+    waive(guide, "test_ill_is_right", "2020-01-01")
+    assert run(guide).returncode == 1
+
+
+def test_a_waiver_that_is_not_needed_any_more_is_a_failure(guide: Path) -> None:
+    check(guide, "well")
+    waive(guide, "test_well_is_right", "2999-01-01")
+    ended = run(guide)
+    assert ended.returncode == 1
+    assert "remove the waiver from the inventory" in ended.stdout
+
+
+def test_a_waiver_never_hides_an_unknown(guide: Path) -> None:
+    check(guide, "unseen")
+    waive(guide, "test_unseen_is_right", "2999-01-01")
+    run(guide)
+    assert verdicts(guide)["test_unseen_is_right[k8s-worker-2]"]["verdict"] == "unknown"
+
+
+def test_a_stumbling_check_is_unknown(guide: Path) -> None:
+    check(
+        guide,
+        "well",
+        extra='''
+def test_clumsy(well):
+    """2.1.9 The clumsy check.
+
+    Why: so.
+    Remedy: mend it.
+    """
+    assert well.nothing
+''',
+    )
+    assert run(guide).returncode == 6
+    assert verdicts(guide)["test_clumsy"]["verdict"] == "unknown"
+
+
+def test_without_an_environment_nothing_runs(guide: Path) -> None:
+    check(guide, "well")
+    ended = run(guide, inventory=None)
+    assert ended.returncode == 4
+    assert "pytest checks/ --inventory prod.yaml" in ended.stderr
+    assert "pytest checks/ --lab" in ended.stderr
+    assert not (guide / "reports").exists()
+
+
+def test_two_environments_are_one_too_many(guide: Path) -> None:
+    check(guide, "well")
+    ended = run(guide, "--lab")
+    assert ended.returncode == 4
+    assert "--inventory" in ended.stderr
+    assert "--lab" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("user: root", "usr: root", "did you mean 'user'?"),
+        ("kubeconfig: kubeconfig", "kubeconfig: kubeconfig\n  context: nosuch", "nosuch"),
+    ],
+)
+def test_a_bad_inventory_is_exit_four_and_leaves_no_report(guide: Path, old: str, new: str, told: str) -> None:
+    check(guide, "well")
+    file = guide / "inventory.yaml"
+    file.write_text(file.read_text().replace(old, new))
+    ended = run(guide)
+    assert ended.returncode == 4, ended.stdout
+    assert told in ended.stderr
+    assert not (guide / "reports").exists()
+
+
+def test_broken_values_are_exit_four(guide: Path) -> None:
+    check(guide, "well")
+    file = guide / "values.yaml"
+    file.write_text(file.read_text().replace("[[runners]]", "[[runners"))
+    ended = run(guide)
+    assert ended.returncode == 4
+    assert "runners.config: not TOML" in ended.stderr
+
+
+def test_a_check_without_its_paragraph_is_refused(guide: Path) -> None:
+    (guide / "checks" / "test_02_1_gitlab.py").write_text("def test_x(well):\n    'No number.'\n")
+    ended = run(guide)
+    assert ended.returncode == 4
+    assert "test_x: expected a number and a title" in ended.stderr
+
+
+def test_modules_run_in_the_guides_order(guide: Path) -> None:
+    for module in ("test_02_4_registry", "test_02_4_dns", "test_02_4_paths", "test_02_1_gitlab"):
+        (guide / "checks" / f"{module}.py").write_text(CHECK.format(name=module, fact="well", number=1))
+    ended = run(guide, "-v")
+    order = [line.split("::")[1].split()[0] for line in ended.stdout.splitlines() if "PASSED" in line]
+    assert order == ["test_test_02_1_gitlab", "test_test_02_4_paths", "test_test_02_4_dns", "test_test_02_4_registry"]
+
+
+def test_collecting_touches_nothing_and_needs_no_environment(guide: Path) -> None:
+    check(guide, "slow", "thing")
+    began = time.monotonic()
+    ended = run(guide, "--collect-only", "-q")
+    assert ended.returncode == 0
+    assert time.monotonic() - began < 10, "a hang, not a speed: the benchmark measures that"
+    assert not (guide / "began").exists()
+    assert not (guide / "reports").exists() or not list((guide / "reports").glob("*.json"))
+
+
+def test_reports_go_where_they_are_asked_to(guide: Path, tmp_path: Path) -> None:
+    check(guide, "well")
+    assert run(guide, "--report-dir", str(tmp_path / "elsewhere")).returncode == 0
+    assert {file.name for file in (tmp_path / "elsewhere").iterdir()} == {
+        "preflight.html",
+        "preflight.json",
+        "preflight.xml",
+    }
+    assert not (guide / "reports").exists()
+
+
+def test_an_inventory_beside_its_own_pytest_ini_moves_no_reports(guide: Path, tmp_path: Path) -> None:
+    check(guide, "well")
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "pytest.ini").write_text("[pytest]\n")
+    for file in guide.iterdir():
+        if file.is_file() and file.name not in {"pytest.ini", "conftest.py"}:
+            (other / file.name).write_bytes(file.read_bytes())
+    assert run(guide, inventory=str(other / "inventory.yaml")).returncode == 0
+    assert (guide / "reports" / "preflight.json").exists()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_writes_reports_first_and_then_cleans_up(guide: Path, how: signal.Signals) -> None:
+    check(guide, "well", "thing", "slow")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pytest", "checks", "--inventory", "inventory.yaml"],
+        cwd=guide,
+        env={**os.environ, "PYTHONPATH": f"{PROJECT}{os.pathsep}{guide}", "NO_COLOR": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    end = time.monotonic() + 30
+    while not (guide / "began").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    process.send_signal(how)
+    output, _ = process.communicate(timeout=30)
+    assert process.returncode == 2, output
+    assert (guide / "cleaned").read_text() == "reports: True"
+    document = json.loads((guide / "reports" / "preflight.json").read_text())
+    assert [one["verdict"] for one in document["checks"]] == ["pass", "pass"]
+    for name in ("preflight.html", "preflight.xml"):
+        assert (guide / "reports" / name).exists()
+    assert "INTERRUPTED: 2 passed" in output

@@ -1,0 +1,300 @@
+"""The survey measures each wanted fact once, in time, and says why what it could not measure was not."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from preflight import survey as engine
+from preflight.connect import Routes
+from preflight.evidence import Blocked, Evidence, Fact, NotApplicable, Unmeasured
+from preflight.faults import PathFault
+from preflight.inventory import Inventory
+from preflight.survey import Run, Survey, fact
+
+HERE = Evidence(where="here", command="true")
+
+
+def a_fact(target: str = "x", fault: PathFault | None = None) -> Fact:
+    return Fact(target=target, fault=fault, cause="it is so" if fault else "", evidence=HERE)
+
+
+@pytest.fixture(autouse=True)
+def catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test defines facts of its own."""
+    monkeypatch.setattr(engine, "CATALOGUE", {})
+
+
+@pytest.fixture
+def surveyed(inventory: Inventory) -> Iterator[Callable[..., Survey]]:
+    """Begin the named facts for a worker, start, and close at the end."""
+    made: list[Survey] = []
+
+    def begin(*names: str, workers: int = 4, at_once: dict[str, int] | None = None) -> Survey:
+        survey = Survey(Run(inventory=inventory, routes=Routes(), id="r"), workers=workers, at_once=at_once)
+        made.append(survey)
+        for name in names:
+            for worker in inventory.workers:
+                survey.begin(name, {"worker": worker})
+        survey.start()
+        return survey
+
+    yield begin
+    for survey in made:
+        survey.close(patience=1)
+
+
+def test_a_fact_is_measured_once_however_many_ask(surveyed: Callable[..., Survey]) -> None:
+    counted: list[int] = []
+
+    @fact()
+    def shared() -> Fact:
+        """A shared fact."""
+        counted.append(1)
+        return a_fact()
+
+    @fact()
+    def per_worker(worker: str, shared: Fact) -> Fact:
+        """One a worker."""
+        return a_fact(worker)
+
+    survey = surveyed("per_worker")
+    names = {survey.join("per_worker", {"worker": worker}).target for worker in survey.run.inventory.workers}
+    assert names == set(survey.run.inventory.workers)
+    assert counted == [1]
+
+
+def test_one_thread_comes_to_an_end(surveyed: Callable[..., Survey]) -> None:
+    @fact()
+    def first(worker: str) -> Fact:
+        """First."""
+        return a_fact(worker)
+
+    @fact(across={"first": "worker"})
+    def second(first: tuple[Fact, ...]) -> Fact:
+        """Second."""
+        return a_fact(str(len(first)))
+
+    @fact()
+    def third(second: Fact) -> Fact:
+        """Third."""
+        return second
+
+    assert surveyed("third", workers=1).join("third", {}).target == "3"
+
+
+def test_facts_overlap(surveyed: Callable[..., Survey]) -> None:
+    together = threading.Barrier(3)
+
+    @fact()
+    def meeting(worker: str) -> Fact:
+        """All three must be under way at once to get through."""
+        together.wait(5)
+        return a_fact(worker)
+
+    survey = surveyed("meeting")
+    for worker in survey.run.inventory.workers:
+        assert survey.join("meeting", {"worker": worker})
+
+
+def test_a_group_is_bounded(surveyed: Callable[..., Survey]) -> None:
+    busy, most = [0], [0]
+    lock = threading.Lock()
+
+    @fact(group="pods")
+    def pod(worker: str) -> Fact:
+        """A pod."""
+        with lock:
+            busy[0] += 1
+            most[0] = max(most[0], busy[0])
+        time.sleep(0.05)
+        with lock:
+            busy[0] -= 1
+        return a_fact(worker)
+
+    survey = surveyed("pod", at_once={"pods": 2})
+    for worker in survey.run.inventory.workers:
+        survey.join("pod", {"worker": worker})
+    assert most == [2]
+
+
+def test_a_faulty_need_blocks_and_is_named(surveyed: Callable[..., Survey]) -> None:
+    @fact()
+    def ground(worker: str) -> Fact:
+        """The ground."""
+        return a_fact(worker, PathFault.REFUSED)
+
+    @fact()
+    def house(ground: Fact) -> Fact:
+        """The house."""
+        return ground
+
+    @fact(tolerates=("ground",))
+    def ruin(ground: Fact) -> Fact:
+        """The ruin."""
+        return ground
+
+    survey = surveyed("house", "ruin")
+    with pytest.raises(Blocked) as caught:
+        survey.join("house", {"worker": "k8s-worker-1"})
+    assert (caught.value.fact, caught.value.targets, caught.value.failed) == (
+        "ground",
+        {"worker": "k8s-worker-1"},
+        True,
+    )
+    assert "refused: it is so" in caught.value.reason
+    assert survey.join("ruin", {"worker": "k8s-worker-1"}).fault is PathFault.REFUSED
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [(Unmeasured("no key"), Blocked), (NotApplicable("switched off"), NotApplicable), (ValueError("ours"), Blocked)],
+)
+def test_what_stands_in_the_way_is_passed_on(
+    surveyed: Callable[..., Survey], raised: Exception, expected: type[Exception]
+) -> None:
+    @fact()
+    def ground() -> Fact:
+        """The ground."""
+        raise raised
+
+    @fact()
+    def house(ground: Fact) -> Fact:
+        """The house."""
+        return ground
+
+    @fact()
+    def street(house: Fact) -> Fact:
+        """The street."""
+        return house
+
+    with pytest.raises(expected) as caught:
+        surveyed("street").join("street", {})
+    if isinstance(caught.value, Blocked):
+        assert caught.value.fact == "ground", "the root is named, not the link"
+
+
+def test_a_crash_of_ours_is_unmeasured_and_says_where(surveyed: Callable[..., Survey]) -> None:
+    @fact()
+    def clumsy() -> Fact:
+        """The clumsy fact."""
+        raise ZeroDivisionError
+
+    with pytest.raises(Unmeasured, match=r"stumbled at test_survey\.py:\d+: ZeroDivisionError"):
+        surveyed("clumsy").join("clumsy", {})
+
+
+def test_of_a_family_one_usable_member_is_enough(surveyed: Callable[..., Survey]) -> None:
+    @fact()
+    def resolver_like(worker: str) -> Fact:
+        """One a worker, and only the second is well."""
+        if worker == "k8s-worker-1":
+            raise Unmeasured("unseen")
+        return a_fact(worker, PathFault.TIMEOUT if worker == "k8s-worker-3" else None)
+
+    @fact(across={"resolver_like": "worker"})
+    def agreement(resolver_like: tuple[Fact, ...]) -> Fact:
+        """All that are well."""
+        return a_fact(",".join(one.target for one in resolver_like))
+
+    assert surveyed("agreement").join("agreement", {}).target == "k8s-worker-2"
+
+
+def test_a_measurement_that_hangs_is_given_up(surveyed: Callable[..., Survey], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "GRACE", 0.1)
+    release = threading.Event()
+
+    @fact(deadline="dns")
+    def hung() -> Fact:
+        """The hung fact."""
+        release.wait(20)
+        return a_fact()
+
+    @fact()
+    def after(hung: Fact) -> Fact:
+        """What waits for it."""
+        return hung
+
+    survey = surveyed("after", "hung", workers=1)
+    survey.run.say("hung", "Pulling image")
+    with pytest.raises(Unmeasured, match=r"no end after .* s; last seen: Pulling image") as caught:
+        survey.join("hung", {})
+    assert "deadlines.dns" in caught.value.needs
+    with pytest.raises(Blocked):
+        survey.join("after", {})
+    release.set()
+
+
+def test_generators_are_torn_down_in_reverse(surveyed: Callable[..., Survey]) -> None:
+    said: list[str] = []
+
+    @fact()
+    def connection() -> Iterator[Fact]:
+        """A connection."""
+        yield a_fact()
+        said.append("connection closed")
+
+    @fact()
+    def pod(connection: Fact) -> Iterator[Fact]:
+        """A pod on it."""
+        yield connection
+        said.append("pod removed")
+
+    survey = surveyed("pod")
+    survey.join("pod", {})
+    assert survey.close(patience=1) == []
+    assert said == ["pod removed", "connection closed"]
+
+
+def test_cleaning_up_goes_on_after_an_error(surveyed: Callable[..., Survey]) -> None:
+    said: list[str] = []
+
+    @fact()
+    def first() -> Iterator[Fact]:
+        """First."""
+        yield a_fact()
+        said.append("first closed")
+
+    @fact()
+    def second(first: Fact) -> Iterator[Fact]:
+        """Second."""
+        yield first
+        raise OSError("gone")
+
+    survey = surveyed("second")
+    survey.join("second", {})
+    assert survey.close(patience=1) == ["cleaning up after second: gone"]
+    assert said == ["first closed"]
+
+
+def test_a_parameter_that_is_nothing_is_refused_where_it_is_written() -> None:
+    with pytest.raises(TypeError, match="fact odd: mystery is no fact defined above it"):
+
+        @fact()
+        def odd(mystery: str) -> Fact:
+            """Odd."""
+            return a_fact(mystery)
+
+
+def test_a_fact_has_the_strongest_effect_and_all_targets_of_what_it_needs() -> None:
+    @fact()
+    def one() -> Fact:
+        """One."""
+        return a_fact()
+
+    @fact(effect="privileged")
+    def two(one: Fact) -> Fact:
+        """Two."""
+        return one
+
+    @fact()
+    def three(two: Fact, worker: str) -> Fact:
+        """Three."""
+        return two
+
+    assert engine.CATALOGUE["three"].needs == ("two",)
+    assert engine.CATALOGUE["three"].effect == "privileged"
+    assert engine.CATALOGUE["three"].targets == ("worker",)

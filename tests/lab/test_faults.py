@@ -1,0 +1,213 @@
+"""Every fault of the list is there, says what it is, changes the world, and is named in nothing that is sent."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import ssl
+import time
+from typing import TYPE_CHECKING
+
+import dns.exception
+import paramiko
+import pytest
+
+from lab import faults, inventory
+from lab.lab import Lab
+from lab.world import RESOLVERS, World
+
+if TYPE_CHECKING:
+    from tests.lab.conftest import Visit, Visitor
+
+LISTED = [
+    "gitlab-refused",
+    "gitlab-timeout",
+    "gitlab-502",
+    "gitlab-not-gitlab",
+    "gitlab-redirect",
+    "gitlab-version",
+    "gitlab-clock-skew",
+    "api-refused",
+    "api-unauthorized",
+    "api-forbidden",
+    "node-not-ready",
+    "node-missing",
+    "node-cordoned",
+    "node-disk-pressure",
+    "node-version-skew",
+    "kube-dns-missing",
+    "kube-dns-no-endpoints",
+    "metrics-missing",
+    "metrics-unavailable",
+    "ssh-refused",
+    "ssh-auth",
+    "ssh-host-key",
+    "ssh-silent",
+    "dns-one-silent",
+    "dns-all-silent",
+    "dns-nxdomain",
+    "dns-servfail",
+    "dns-refused",
+    "dns-disagree",
+    "dns-policy-not-applied",
+    "path-one-node-blocked",
+    "path-nodes-blocked",
+    "path-pods-blocked",
+    "registry-down",
+    "registry-tls",
+    "registry-auth",
+    "registry-tag-missing",
+    "registry-rate-limited",
+    "registry-wrong-platform",
+    "registry-token-realm-down",
+    "psa-baseline",
+    "quota-exhausted",
+    "limitrange",
+    "service-account-missing",
+    "unschedulable-memory",
+    "unschedulable-selector",
+    "unschedulable-taint",
+    "dind-unprivileged",
+    "dind-exits",
+    "dind-slow",
+    "dind-tls-mismatch",
+    "dind-inner-dns",
+    "headroom-short",
+]
+GIVEAWAYS = re.compile(
+    rb"\b(lab|fault|faults|stand-?ins?|simulat\w*|mock\w*|fake\w*|aiohttp|asyncssh|trustme)\b", re.IGNORECASE
+)
+
+
+def test_the_list_is_complete() -> None:
+    assert set(faults.known()) >= set(LISTED)
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_each_is_told_in_one_sentence(name: str) -> None:
+    sentence = faults.known()[name].sentence
+    assert sentence.endswith(".")
+    assert len(sentence) <= 110
+    assert name not in sentence
+
+
+@pytest.mark.parametrize("name", LISTED)
+def test_each_changes_the_world(name: str) -> None:
+    def shown(names: tuple[str, ...]) -> str:
+        world = inventory.build(names)
+        cluster = world.cluster
+        return repr((world, cluster.tokens, cluster.metrics, cluster.mutating)) + "".join(
+            stable(repr(cluster.list(resource)))
+            for resource in ("nodes", "namespaces", "pods", "services", "endpoints", "clusterroles", "limitranges")
+        )
+
+    assert shown((name,)) != shown(())
+
+
+def stable(text: str) -> str:
+    """Without what differs between two worlds anyway."""
+    return re.sub(r"'(uid|resourceVersion|\w*Time|\w*Timestamp|startedAt)': '[^']*'", "", text)
+
+
+def test_all_together_still_make_a_world() -> None:
+    inventory.build(LISTED)
+
+
+def test_an_unknown_name_brings_the_near_ones_and_the_way_to_the_list() -> None:
+    with pytest.raises(
+        faults.UnknownFaultError, match=r"'dns-one-silence'; did you mean dns-one-silent.*python -m lab faults"
+    ):
+        faults.check(["gitlab-502", "dns-one-silence"])
+
+
+@pytest.mark.parametrize("name", [None, *LISTED])
+def test_no_byte_that_is_sent_gives_the_lab_away(name: str | None, visit: Visit) -> None:
+    def tap(world: World) -> None:
+        world.sent = []
+
+    with Lab([name] if name else [], change=tap) as lab:
+        look_at_everything(visit(lab))
+        sent = lab.change(lambda world: list(world.sent or ()))
+        assert lab.world.problems == []
+    assert len(sent) > 10
+    names = re.compile(b"|".join(re.escape(known.encode()) for known in faults.known() if known != "limitrange"))
+    for server, data in sent:
+        for found in (GIVEAWAYS.search(data), names.search(data)):
+            assert found is None, f"{server} sent {data[max(0, found.start() - 60) : found.end() + 60]!r}"
+
+
+def pod(name: str, image: str, **container: object) -> dict[str, object]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name},
+        "spec": {
+            "restartPolicy": "Never",
+            "containers": [{"name": "build", "image": image, **container}],
+            "nodeName": "k8s-worker-2",
+        },
+    }
+
+
+SCRIPT = "nslookup registry.example.com; wget -q -O - -T 1 http://192.168.1.50/; cat /etc/resolv.conf; no-such-tool"
+PODS = (
+    pod("one", "registry.example.com/library/alpine:latest", command=["sh", "-c", SCRIPT]),
+    pod("two", "registry.example.com/library/docker:dind", securityContext={"privileged": True}),
+    pod("three", "private-registry.example.com/my-namespace/alpine:latest", command=["true"]),
+)
+COMMANDS = (
+    "nslookup registry.example.com; nslookup private-registry.example.com 10.1.0.252; cat /etc/resolv.conf; hostname;"
+    " curl -sSi -m 0.3 http://192.168.1.50/; sudo -n crictl pull registry.example.com/library/alpine:latest;"
+    " curl -sS -m 0.3 https://registry.example.com/v2/; no-such-tool; date +%s; ip route"
+)
+
+
+def look_at_everything(visitor: Visitor) -> None:
+    """Look at everything once, whatever comes of it."""
+    trouble = (OSError, ssl.SSLError, dns.exception.DNSException, paramiko.SSHException, EOFError)
+    for path in ("/", "/users/sign_in", "/api/v4/version", "/-/health", "/nowhere/at/all"):
+        with contextlib.suppress(*trouble):
+            visitor.http("192.168.1.50:80", path)
+    for host in ("registry", "private-registry"):
+        for path in ("/v2/", "/", "/v2/library/alpine/manifests/latest", "/v2/library/docker/tags/list"):
+            with contextlib.suppress(*trouble):
+                visitor.http(f"{host}.example.com:443", path)
+    with contextlib.suppress(*trouble):
+        visitor.http("auth.example.com:443", "/token?service=registry.example.com&scope=repository:library/alpine:pull")
+    for resolver in RESOLVERS:
+        with contextlib.suppress(*trouble):
+            visitor.lookup(resolver, "registry.example.com")
+    with contextlib.suppress(*trouble):
+        for pod in PODS:
+            visitor.api("/api/v1/namespaces/gitlab/pods", "POST", json.dumps(pod))
+    with contextlib.suppress(*trouble):
+        visitor.ssh("192.168.1.102", "sh -s", COMMANDS)
+    with contextlib.suppress(*trouble):
+        end = time.monotonic() + 3
+        while '"phase":"Running"' in visitor.api(ONE).body and time.monotonic() < end:
+            time.sleep(0.05)
+        for path in API_PATHS:
+            visitor.api(path)
+
+
+ONE = "/api/v1/namespaces/gitlab/pods/one"
+API_PATHS = [
+    "/version",
+    "/readyz?verbose",
+    "/api/v1/nodes",
+    "/api/v1/pods",
+    "/api/v1/namespaces",
+    "/api/v1/events",
+    "/api/v1/services",
+    "/api/v1/namespaces/gitlab/resourcequotas",
+    "/api/v1/namespaces/gitlab/limitranges",
+    "/api/v1/namespaces/gitlab/secrets",
+    "/apis/batch/v1/namespaces/gitlab/jobs",
+    "/apis/metrics.k8s.io/v1beta1/nodes",
+    "/apis",
+    "/api/v1/nodes/k8s-worker-9",
+    *(f"/api/v1/namespaces/gitlab/pods/{name}/log" for name in ("one", "two", "three")),
+    "/api/v1/namespaces/gitlab/pods",
+    "/api/v1/namespaces/gitlab/events",
+]

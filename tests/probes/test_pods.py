@@ -1,0 +1,667 @@
+"""What became of a pod is said in the API's own words, and nothing of ours stays."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from preflight.connect import Routes
+from preflight.evidence import Unmeasured
+from preflight.faults import DindFault, PodFault
+from preflight.jobshape import JobShape, dind_job, job_pod, probe_job
+from preflight.probes import pods
+from preflight.probes.kubernetes import Api
+from tests.probes.apiserver import (
+    RECORDINGS,
+    Cluster,
+    Reply,
+    Scripted,
+    daemon_log,
+    kubeconfig,
+    pull_words,
+    quota,
+    recorded,
+    status,
+)
+
+Json = dict[str, Any]
+ALPINE = "registry.example.com/library/alpine:latest"
+DOCKER = "registry.example.com/library/docker:latest"
+DIND = "registry.example.com/library/docker:dind"
+NODE = "k8s-worker-1"
+
+
+# --- a Job and its pod ----------------------------------------------------------------------------------------------
+
+SHAPE = JobShape(namespace="gitlab", image=ALPINE, helper_image=ALPINE)
+PENDING: Json = {"phase": "Pending"}
+DONE: Json = {"terminated": {"exitCode": 0, "reason": "Completed"}}
+RUNS: Json = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
+CREATING: Json = {"waiting": {"reason": "ContainerCreating"}}
+
+Start = Callable[..., tuple[Api, Cluster, Scripted]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """A cluster that plays as told."""
+    running: list[tuple[Api, Scripted]] = []
+
+    def begin(deadline: float = 2.0, **play: Any) -> tuple[Api, Cluster, Scripted]:
+        cluster = Cluster(**play)
+        server = Scripted(cluster).__enter__()
+        api = Api(kubeconfig(tmp_path, server.url), None, routes=Routes(), deadline=deadline)
+        running.append((api, server))
+        return api, cluster, server
+
+    yield begin
+    for api, server in running:
+        api.close()
+        server.__exit__()
+
+
+def job(*others: str, shape: JobShape = SHAPE) -> Json:
+    return probe_job(
+        shape,
+        node=NODE,
+        run_id="ab12",
+        image=ALPINE,
+        other_images=others,
+        script="echo hi; cat /etc/resolv.conf",
+        deadline=60,
+        ttl=30,
+    )
+
+
+def containers(phase: str, *, reason: str = "", **states: Json) -> Json:
+    names = {name.replace("_", "-"): state for name, state in states.items()}
+    found: Json = {"phase": phase, "containerStatuses": [{"name": n, "state": s} for n, s in names.items()]}
+    return {**found, "reason": reason} if reason else found
+
+
+def pulled(image: str, container: str, took: str = "1.5s") -> list[tuple[str, str, str]]:
+    return [
+        ("Pulling", f'Pulling image "{image}"', container),
+        ("Pulled", f'Successfully pulled image "{image}" in {took} ({took} including waiting)', container),
+    ]
+
+
+def test_a_pod_that_runs_to_its_end_is_right(start: Start) -> None:
+    api, cluster, server = start(
+        states=[PENDING, containers("Running", build=RUNS), containers("Succeeded", build=DONE)],
+        events=[("Scheduled", "Successfully assigned", ""), *pulled(ALPINE, "build")],
+        logs={"build": "hi\nnameserver 10.0.0.2\n"},
+    )
+    told: list[str] = []
+    pod = pods.launch(api, job(), node=NODE, deadline=10, on_event=told.append, images=frozenset())
+    assert (pod.fault, pod.cause, pod.started, pod.exit) == (None, "", True, 0)
+    assert pod.log == "hi\nnameserver 10.0.0.2\n"
+    assert pod.where == f"pod on {NODE}"
+    [pull] = pod.pulls
+    assert (pull.image, pull.node, pull.fault, pull.seconds, pull.fresh) == (ALPINE, NODE, None, 1.5, True)
+    assert pod.warnings == ('would violate PodSecurity "restricted:latest": privileged',)
+    assert f'Pulling image "{ALPINE}"' in told
+    assert cluster.job, "removing is for `remove` to do"
+    made = next(each for each in server.asked if each.path.endswith("/jobs"))
+    assert made.body["spec"]["backoffLimit"] == 0
+
+
+def test_a_pull_of_an_image_that_the_node_lists_is_not_fresh(start: Start) -> None:
+    api, *_ = start(states=[containers("Succeeded", build=DONE)], events=pulled(ALPINE, "build"), logs={"build": ""})
+    assert pods.launch(api, job(), node=NODE, deadline=5, images={ALPINE}).pulls[0].fresh is False
+    full = frozenset(f"r.example/{number}:1" for number in range(60))
+    api, *_ = start(states=[containers("Succeeded", build=DONE)], events=pulled(ALPINE, "build"), logs={"build": ""})
+    assert pods.launch(api, job(), node=NODE, deadline=5, images=full).pulls[0].fresh is None
+
+
+def test_one_image_that_can_not_be_pulled_does_not_hide_the_others(start: Start) -> None:
+    """The pod stays Pending for ever: one container waits for its image, the others have ended."""
+    absent = "registry.example.com/library/alpine:nosuch"
+    words = pull_words("pull_tag_absent")[0]
+    waiting = {"waiting": {"reason": "ImagePullBackOff", "message": f'Back-off pulling image "{absent}"'}}
+    api, *_ = start(
+        states=[PENDING, containers("Pending", build=DONE, image_1=DONE, image_2=waiting)],
+        events=[
+            *pulled(ALPINE, "build"),
+            *pulled(DOCKER, "image-1", "40ms"),
+            ("Pulling", f'Pulling image "{absent}"', "image-2"),
+            ("Failed", f'Failed to pull image "{absent}": {words}', "image-2"),
+            ("Failed", "Error: ErrImagePull", "image-2"),
+        ],
+        logs={"build": "hi\n"},
+    )
+    began = time.monotonic()
+    pod = pods.launch(api, job(DOCKER, absent), node=NODE, deadline=20)
+    assert time.monotonic() - began < 5
+    assert pod.fault is None
+    assert pod.log == "hi\n"
+    assert [(pull.image, pull.fault) for pull in pod.pulls] == [
+        (ALPINE, None),
+        (DOCKER, None),
+        (absent, PodFault.PULL_NOT_FOUND),
+    ]
+    assert pod.pulls[2].cause == f"{NODE} could not pull {absent}: {absent}: not found"
+    assert "Failed to pull image" in pod.pulls[2].evidence.observed
+
+
+@pytest.mark.parametrize(
+    ("recording", "fault"),
+    [
+        ("pull_unauthorized", PodFault.PULL_UNAUTHORIZED),
+        ("pull_name_unresolvable", PodFault.PULL_UNRESOLVED),
+        ("pull_refused", PodFault.PULL_REFUSED),
+        ("pull_bad_name", PodFault.PULL_BAD_NAME),
+    ],
+)
+def test_an_image_of_the_script_that_can_not_be_pulled_is_the_pods_fault(
+    start: Start, recording: str, fault: PodFault
+) -> None:
+    said = recorded(recording)
+    state = said[0]["response"]["status"]["containerStatuses"][0]["state"]
+    events = [
+        (each["reason"], each["message"], "build" if "fieldPath" in each["involvedObject"] else "")
+        for each in said[1]["response"]["items"]
+    ]
+    api, *_ = start(states=[PENDING, containers("Pending", build=state)], events=events)
+    pod = pods.launch(api, job(), node=NODE, deadline=20)
+    assert pod.fault is fault
+    assert pod.cause.startswith(f"on {NODE}, ")
+    assert not pod.started
+    assert pod.pulls[0].fault is fault
+
+
+def test_a_pull_secret_that_is_absent_is_named(start: Start) -> None:
+    said = recorded("pull_secret_absent")
+    state = said[0]["response"]["status"]["containerStatuses"][0]["state"]
+    events = [(each["reason"], each["message"], "build") for each in said[1]["response"]["items"]]
+    api, *_ = start(states=[containers("Pending", build=state)], events=events)
+    pod = pods.launch(api, job(), node=NODE, deadline=20)
+    assert pod.fault is PodFault.PULL_UNAUTHORIZED
+    assert "Unable to retrieve some image pull secrets (nosuch)" in pod.cause
+
+
+@pytest.mark.parametrize(
+    ("recording", "fault"),
+    [
+        ("admission_psa_baseline", PodFault.POD_SECURITY),
+        ("admission_quota", PodFault.QUOTA),
+        ("admission_limitrange", PodFault.LIMIT_RANGE),
+        ("admission_refusals", PodFault.SERVICE_ACCOUNT_MISSING),
+    ],
+)
+def test_a_pod_that_would_be_refused_is_not_made_at_all(start: Start, recording: str, fault: PodFault) -> None:
+    refused = next(each["response"] for each in recorded(recording) if each["status"] == 403)
+    api, cluster, _ = start(refuse_pod=refused)
+    pod = pods.launch(api, job(), node=NODE, deadline=10)
+    assert pod.fault is fault
+    assert (pod.job, pod.name, cluster.job) == ("", "", None)
+    assert pod.evidence.command.startswith("kubectl -n gitlab create --dry-run=server -f - <<'EOF'\n{")
+    assert "resolv.conf" not in pod.evidence.command, "the script is not what admission reads"
+
+
+@pytest.mark.parametrize(
+    ("recording", "fault"),
+    [
+        ("job_refused_pod_security", PodFault.POD_SECURITY),
+        ("job_refused_quota", PodFault.QUOTA),
+        ("job_refused_limitrange", PodFault.LIMIT_RANGE),
+        ("job_refused_service_account", PodFault.SERVICE_ACCOUNT_MISSING),
+    ],
+)
+def test_a_pod_that_the_job_controller_may_not_make_is_explained_by_its_events(
+    start: Start, recording: str, fault: PodFault
+) -> None:
+    """The Job is admitted; its pod is not. Who may not create pods himself learns it only from the events."""
+    messages = [item["message"] for item in recorded(recording)[-1]["response"]["items"]]
+    api, *_ = start(job_events=messages, forbidden=[("POST", "/pods")])
+    began = time.monotonic()
+    pod = pods.launch(api, job(), node=NODE, deadline=20)
+    assert time.monotonic() - began < 5
+    assert pod.fault is fault
+    assert pod.job
+    assert pod.name == ""
+    assert "FailedCreate" in pod.evidence.observed
+
+
+def test_a_namespace_that_is_absent_is_the_pods_fault(start: Start) -> None:
+    absent = recorded("admission_refusals")[1]["response"]
+    api, *_ = start(refuse_pod=absent)
+    assert pods.launch(api, job(), node=NODE, deadline=5).fault is PodFault.NAMESPACE_MISSING
+
+
+def unscheduled(recording: str) -> Json:
+    found: Json = recorded(recording)[0]["response"]["items"][0]["status"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("recording", "fault", "nodes"),
+    [
+        ("sched_pinned_memory", PodFault.UNSCHEDULABLE_RESOURCE, {}),
+        ("sched_pinned_selector", PodFault.UNSCHEDULABLE_SELECTOR, {NODE: {"status": {}}}),
+        ("sched_pinned_no_node", PodFault.LOST, {}),
+    ],
+)
+def test_a_pod_without_a_node_is_believed_after_a_while(
+    start: Start, recording: str, fault: PodFault, nodes: Mapping[str, Json]
+) -> None:
+    api, *_ = start(states=[PENDING, unscheduled(recording)], nodes=nodes)
+    began = time.monotonic()
+    pod = pods.launch(api, job(), node=NODE, deadline=20, unschedulable_for=0.5)
+    assert pod.fault is fault
+    assert 0.5 <= time.monotonic() - began < 6
+    assert pod.pulls == ()
+    assert NODE in pod.cause
+
+
+def test_a_pod_that_finds_a_node_after_all_is_right(start: Start) -> None:
+    scheduled = {**containers("Succeeded", build=DONE), "conditions": [{"type": "PodScheduled", "status": "True"}]}
+    api, *_ = start(states=[PENDING, unscheduled("sched_pinned_memory"), scheduled], logs={"build": "hi"})
+    assert pods.launch(api, job(), node=NODE, deadline=10, unschedulable_for=0.5).fault is None
+
+
+@pytest.mark.parametrize(
+    ("state", "events", "nodes", "fault", "cause"),
+    [
+        (containers("Running", build=RUNS), [], {}, PodFault.LOST, f"node {NODE} is gone"),
+        (
+            containers("Running", build=RUNS),
+            [],
+            {NODE: {"status": {"conditions": [{"type": "Ready", "status": "True"}]}}},
+            PodFault.DEADLINE,
+            "was still running after 1.5 s",
+        ),
+        (
+            containers("Running", build=RUNS),
+            [],
+            {NODE: recorded("node_not_ready")[0]["response"]},
+            PodFault.LOST,
+            "is not ready: Kubelet stopped posting node status.",
+        ),
+        (
+            containers("Pending", build=CREATING),
+            [("Pulling", f'Pulling image "{ALPINE}"', "build")],
+            {NODE: {}},
+            PodFault.PULL_TIMEOUT,
+            f"{ALPINE} was still being pulled after 1.5 s",
+        ),
+        (
+            containers("Pending", build=CREATING),
+            [("FailedMount", 'MountVolume.SetUp failed for volume "ca": configmap "ca" not found', "")],
+            {NODE: {}},
+            PodFault.START_ERROR,
+            'FailedMount: MountVolume.SetUp failed for volume "ca"',
+        ),
+        (containers("Pending", build=CREATING), [], {NODE: {}}, PodFault.DEADLINE, "had not started after 1.5 s"),
+    ],
+)
+def test_a_pod_that_comes_to_no_end_says_what_it_was_at(
+    start: Start,
+    state: Json,
+    events: Sequence[tuple[str, str, str]],
+    nodes: Mapping[str, Json],
+    fault: PodFault,
+    cause: str,
+) -> None:
+    api, *_ = start(states=[state], events=events, nodes=nodes, logs={"build": "half"})
+    began = time.monotonic()
+    pod = pods.launch(api, job(), node=NODE, deadline=1.5)
+    assert time.monotonic() - began < 5
+    assert pod.fault is fault
+    assert cause in pod.cause
+
+
+def test_what_a_script_printed_before_the_deadline_is_kept(start: Start) -> None:
+    api, *_ = start(states=[containers("Running", build=RUNS)], logs={"build": "half of it"}, nodes={NODE: {}})
+    assert pods.launch(api, job(), node=NODE, deadline=1).log == "half of it"
+
+
+def test_a_container_that_can_not_be_created_is_believed_after_a_while(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pods, "NOT_STARTING_FOR", 0.3)
+    waiting = {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "x" not found'}}
+    api, *_ = start(states=[containers("Pending", build=waiting)], events=pulled(ALPINE, "build"))
+    pod = pods.launch(api, job(), node=NODE, deadline=20)
+    assert pod.fault is PodFault.START_ERROR
+    assert 'CreateContainerConfigError: secret "x" not found' in pod.cause
+
+
+def test_a_pod_that_somebody_deletes_is_lost(start: Start) -> None:
+    def vanish(_: int, __: Sequence[Json]) -> Reply:
+        pod = next(iter(cluster.pods.values()))
+        cluster.pods.clear()
+        return Reply(stream=[(0.05, {"type": "DELETED", "object": pod})])
+
+    api, cluster, _ = start(states=[containers("Running", build=RUNS)], watch=vanish, nodes={NODE: {}})
+    pod = pods.launch(api, job(), node=NODE, deadline=20)
+    assert pod.fault is PodFault.LOST
+    assert "was deleted by somebody else" in pod.cause
+
+
+def test_a_pod_that_its_jobs_deadline_ends_says_so(start: Start) -> None:
+    job_status, listed = (each["response"] for each in recorded("job_deadline"))
+    [ended] = listed["items"]
+
+    def end(_: int, __: Sequence[Json]) -> Reply:
+        cluster.job_status = job_status["status"]
+        pod = next(iter(cluster.pods.values()))
+        pod["metadata"]["deletionTimestamp"] = ended["metadata"]["deletionTimestamp"]
+        return Reply(stream=[(0.05, {"type": "MODIFIED", "object": pod})])
+
+    api, cluster, _ = start(states=[containers("Running", build=RUNS)], watch=end, nodes={NODE: {}})
+    pod = pods.launch(api, job(), node=NODE, deadline=20)
+    assert pod.fault is PodFault.DEADLINE
+    assert "the Job's own deadline ended pod" in pod.cause
+
+
+def test_pods_carry_the_label_by_which_they_are_found() -> None:
+    pods_of_job = next(each["response"]["items"] for each in recorded("job_ttl") if "labelSelector" in each["request"])
+    name = recorded("job_ttl")[0]["body"]["metadata"]["name"]
+    assert [pod["metadata"]["labels"]["job-name"] for pod in pods_of_job] == [name]
+
+
+def test_a_pull_with_the_jobs_own_secret_is_timed(start: Start) -> None:
+    said = recorded("pull_with_secret")
+    image = said[0]["response"]["spec"]["containers"][0]["image"]
+    events = [
+        (each["reason"], each["message"], "image-1" if "fieldPath" in each["involvedObject"] else "")
+        for each in said[1]["response"]["items"]
+    ]
+    api, *_ = start(states=[containers("Succeeded", build=DONE, image_1=DONE)], events=events, logs={"build": ""})
+    pod = pods.launch(api, job(image), node=NODE, deadline=5)
+    pull = next(pull for pull in pod.pulls if pull.image == image)
+    assert (pull.fault, pull.seconds) == (None, 0.195)
+
+
+def test_a_watch_that_is_cut_or_too_old_or_forbidden_does_not_stop_us(start: Start) -> None:
+    def stumble(number: int, _: Sequence[Json]) -> Reply:
+        if number == 1:
+            return Reply(stream=[(0, b'{"type": "MODIF')], cut=0)
+        if number == 2:
+            return Reply(stream=[(0, {"type": "ERROR", "object": status(410, "Expired", "too old")})])
+        said = 'pods is forbidden: User "ci" cannot watch resource "pods" in API group "" in the namespace "gitlab"'
+        finished = containers("Succeeded", build=DONE)
+        for pod in cluster.pods.values():
+            pod["status"] = finished
+        return Reply(status(403, "Forbidden", said), 403)
+
+    api, cluster, _ = start(states=[PENDING], watch=stumble, logs={"build": "hi"})
+    pod = pods.launch(api, job(), node=NODE, deadline=20)
+    assert (pod.fault, pod.log) == (None, "hi")
+
+
+def test_an_api_that_fails_for_a_while_does_not_stop_us(start: Start) -> None:
+    api, _, server = start(states=[PENDING, containers("Succeeded", build=DONE)], logs={"build": "hi"})
+    real, troubles = server.answer, [Reply("oops", 500)] * 4 + [Reply(drop=True)] * 4
+
+    def answer(asked: Any) -> Reply:
+        if asked.method == "GET" and asked.path.endswith("/pods") and troubles:
+            return troubles.pop()
+        return real(asked)
+
+    server.answer = answer
+    assert pods.launch(api, job(), node=NODE, deadline=20).log == "hi"
+    assert not troubles
+
+
+def test_an_api_that_fails_until_the_end_is_no_finding(start: Start) -> None:
+    api, _, server = start(states=[PENDING])
+    real = server.answer
+
+    def answer(asked: Any) -> Reply:
+        return Reply("oops", 500) if (asked.method, asked.path[-5:]) == ("GET", "/pods") else real(asked)
+
+    server.answer = answer
+    with pytest.raises(Unmeasured, match="could not be asked: oops"):
+        pods.launch(api, job(), node=NODE, deadline=2)
+
+
+@pytest.mark.parametrize(
+    ("forbidden", "rule"),
+    [(("POST", "/jobs"), '"jobs"'), (("GET", "/pods"), '"pods"')],
+)
+def test_a_missing_right_is_no_finding_and_names_its_rule(start: Start, forbidden: tuple[str, str], rule: str) -> None:
+    api, *_ = start(states=[PENDING], forbidden=[forbidden])
+    with pytest.raises(Unmeasured) as caught:
+        pods.launch(api, job(), node=NODE, deadline=5)
+    assert rule in caught.value.needs
+
+
+def test_a_log_that_may_not_be_read_is_said_and_the_pulls_are_kept(start: Start) -> None:
+    api, *_ = start(
+        states=[containers("Succeeded", build=DONE)], events=pulled(ALPINE, "build"), forbidden=[("GET", "/log")]
+    )
+    pod = pods.launch(api, job(), node=NODE, deadline=5)
+    assert pod.log == ""
+    assert '"pods/log"' in pod.log_problem
+    assert pod.pulls[0].seconds == 1.5
+
+
+def test_a_kubelets_excuse_is_not_taken_for_the_log(start: Start) -> None:
+    excuse = 'failed to try resolving symlinks in path "/var/log/pods/x/build/0.log": lstat: no such file or directory'
+    api, *_ = start(states=[containers("Succeeded", build=DONE)], logs={"build": excuse})
+    pod = pods.launch(api, job(), node=NODE, deadline=5)
+    assert (pod.log, pod.log_problem) == ("", excuse)
+
+
+def test_a_full_quota_is_a_finding_and_a_nearly_full_one_is_none(start: Start) -> None:
+    needs = pods.needs_of(job_pod(SHAPE))
+    api, cluster, _ = start(quotas=[quota({"pods": "10"}, {"pods": "10"})])
+    pod = pods.launch(api, job(), node=NODE, deadline=5, job=needs)
+    assert pod.fault is PodFault.QUOTA
+    assert "pods 10 of 10 used" in pod.cause
+    assert pod.evidence.command == "kubectl -n gitlab get resourcequotas"
+    assert cluster.job is None
+    api, cluster, _ = start(quotas=[quota({"pods": "10"}, {"pods": "9"})])
+    with pytest.raises(Unmeasured, match="last tenth"):
+        pods.launch(api, job(), node=NODE, deadline=5, job=needs)
+    assert cluster.job is None
+
+
+def test_containers_that_others_inject_are_not_waited_for(start: Start) -> None:
+    api, *_ = start(states=[containers("Running", build=DONE, istio_proxy=RUNS)], logs={"build": "hi"})
+    assert pods.launch(api, job(), node=NODE, deadline=5).log == "hi"
+
+
+def test_an_injected_init_container_that_can_not_be_pulled_is_named(start: Start) -> None:
+    waiting = {"waiting": {"reason": "ErrImagePull", "message": "x: not found"}}
+    state = {**containers("Pending", build=CREATING), "initContainerStatuses": [{"name": "mesh", "state": waiting}]}
+    api, *_ = start(states=[state])
+    assert pods.launch(api, job(), node=NODE, deadline=5).fault is PodFault.PULL_NOT_FOUND
+
+
+def test_a_run_that_stops_makes_nothing_more(start: Start) -> None:
+    stopping = threading.Event()
+    stopping.set()
+    api, cluster, _ = start(states=[PENDING])
+    with pytest.raises(Unmeasured, match="the run was stopped"):
+        pods.launch(api, job(), node=NODE, deadline=20, stopping=stopping)
+    assert cluster.job is None
+
+
+def test_a_job_that_was_made_while_the_run_stopped_is_taken_back(start: Start) -> None:
+    """The sweep may have looked for Jobs just before this one was there."""
+    stopping = threading.Event()
+    api, cluster, server = start(states=[PENDING])
+    real = server.answer
+
+    def answer(asked: Any) -> Reply:
+        if asked.path.endswith("/jobs"):
+            stopping.set()
+        return real(asked)
+
+    server.answer = answer
+    with pytest.raises(Unmeasured, match="the run was stopped"):
+        pods.launch(api, job(), node=NODE, deadline=20, stopping=stopping)
+    assert cluster.job is None
+
+
+def test_a_pod_that_is_followed_is_left_when_the_run_stops(start: Start) -> None:
+    stopping = threading.Event()
+    api, cluster, _ = start(states=[containers("Running", build=RUNS)])
+    threading.Timer(0.5, stopping.set).start()
+    began = time.monotonic()
+    with pytest.raises(Unmeasured, match="the run was stopped"):
+        pods.launch(api, job(), node=NODE, deadline=20, stopping=stopping)
+    assert time.monotonic() - began < 5
+    assert cluster.job, "the sweep removes it"
+
+
+# --- DinD -----------------------------------------------------------------------------------------------------------
+
+
+def dind(*, privileged: bool = True) -> Json:
+    return dind_job(
+        replace(SHAPE, privileged=privileged),
+        node=NODE,
+        run_id="ab12",
+        client_image=DOCKER,
+        daemon_image=DIND,
+        daemon_args=["--tls=false"],
+        docker_host="tcp://docker:2375",
+        script="docker info",
+        deadline=60,
+        ttl=30,
+    )
+
+
+def test_a_daemon_that_works_is_left_when_its_client_has_ended(start: Start) -> None:
+    client = next(each["response"] for each in recorded("dind_privileged") if "container=build" in each["request"])
+    api, *_ = start(
+        states=[PENDING, containers("Running", docker=RUNS, build=DONE)],
+        events=[*pulled(DIND, "docker"), *pulled(DOCKER, "build")],
+        logs={"build": client, "docker": daemon_log("dind_privileged")},
+    )
+    pod = pods.launch_dind(api, dind(), node=NODE, deadline=20)
+    assert (pod.fault, pod.cause, pod.exit, pod.daemon_state, pod.privileged) == (None, "", 0, "running", True)
+    assert "hello-from-dind" in pod.log
+    assert "API listen on [::]:2375" in pod.daemon_log
+    assert {pull.image for pull in pod.pulls} == {DIND, DOCKER}
+    assert pod.where == f"dind on {NODE}"
+
+
+def test_a_daemon_that_dies_is_not_waited_for(start: Start) -> None:
+    died = {"terminated": {"exitCode": 1, "reason": "Error"}}
+    api, *_ = start(
+        states=[PENDING, containers("Running", docker=died, build=RUNS)],
+        logs={"build": "", "docker": daemon_log("dind_unprivileged")},
+    )
+    began = time.monotonic()
+    pod = pods.launch_dind(api, dind(privileged=False), node=NODE, deadline=20)
+    assert time.monotonic() - began < 5
+    assert pod.fault is DindFault.NOT_PRIVILEGED
+    assert pod.cause.startswith(f"on {NODE}, the daemon ended with status 1: failed to start daemon")
+    assert pod.daemon_state == "exited 1"
+    assert "you must be root" in pod.evidence.observed
+    assert pod.evidence.command.endswith("-c docker")
+
+
+def test_a_daemon_whose_log_can_not_be_read_is_not_guessed_at(start: Start) -> None:
+    died = {"terminated": {"exitCode": 1, "reason": "Error"}}
+    api, *_ = start(states=[containers("Running", docker=died, build=RUNS)], logs={"build": ""})
+    pod = pods.launch_dind(api, dind(privileged=False), node=NODE, deadline=20)
+    assert pod.fault is DindFault.DAEMON_EXITED
+    assert "its log could not be read: waiting to start" in pod.cause
+
+
+def test_a_daemon_image_that_can_not_be_pulled_is_the_pods_fault(start: Start) -> None:
+    waiting = {"waiting": {"reason": "ErrImagePull", "message": f"{DIND}: not found"}}
+    api, *_ = start(states=[containers("Pending", docker=waiting, build=RUNS)], logs={"build": "waiting"})
+    pod = pods.launch_dind(api, dind(), node=NODE, deadline=20)
+    assert pod.fault is PodFault.PULL_NOT_FOUND
+    assert DIND in pod.cause
+
+
+def test_a_daemon_on_another_port_is_a_mismatch(start: Start) -> None:
+    api, *_ = start(
+        states=[containers("Running", docker=RUNS, build={"terminated": {"exitCode": 1, "reason": "Error"}})],
+        logs={"build": "Cannot connect", "docker": 'level=info msg="API listen on [::]:2376"'},
+    )
+    pod = pods.launch_dind(api, dind(), node=NODE, deadline=20)
+    assert pod.fault is DindFault.TLS_MISMATCH
+
+
+def test_a_privileged_pod_that_admission_refuses_is_no_daemons_fault(start: Start) -> None:
+    api, *_ = start(refuse_pod=recorded("admission_psa_baseline")[0]["response"])
+    pod = pods.launch_dind(api, dind(), node=NODE, deadline=5)
+    assert pod.fault is PodFault.POD_SECURITY
+    assert (pod.daemon_log, pod.daemon_state) == ("", "")
+
+
+# --- a dry run of a job's own pod -----------------------------------------------------------------------------------
+
+
+def test_a_dry_run_tells_whether_a_jobs_pod_would_be_admitted(start: Start) -> None:
+    api, *_ = start()
+    admitted = pods.dry_run(api, job_pod(SHAPE))
+    assert (admitted.fault, len(admitted.warnings)) == (None, 1)
+    api, *_ = start(refuse_pod=recorded("admission_limitrange")[1]["response"])
+    refused = pods.dry_run(api, job_pod(SHAPE))
+    assert refused.fault is PodFault.LIMIT_RANGE
+    assert refused.cause == "maximum memory usage per Container is 512Mi, but limit is 1Gi"
+    api, *_ = start(forbidden=[("POST", "/pods")])
+    with pytest.raises(Unmeasured):
+        pods.dry_run(api, job_pod(SHAPE))
+
+
+# --- cleaning -------------------------------------------------------------------------------------------------------
+
+
+def test_removing_waits_until_the_pod_is_gone(start: Start) -> None:
+    api, cluster, _ = start(states=[containers("Succeeded", build=DONE)], logs={"build": ""})
+    pod = pods.launch(api, job(), node=NODE, deadline=5)
+    cluster.linger = 2
+    assert pods.remove(api, "gitlab", pod.job) == ()
+    assert (cluster.job, cluster.pods) == (None, {})
+
+
+def test_removing_comes_to_an_end_and_names_what_is_left(start: Start) -> None:
+    api, cluster, _ = start(states=[containers("Succeeded", build=DONE)], logs={"build": ""})
+    pod = pods.launch(api, job(), node=NODE, deadline=5)
+    cluster.linger = 1000
+    began = time.monotonic()
+    assert pods.remove(api, "gitlab", pod.job, deadline=0.6) == (pod.name,)
+    assert time.monotonic() - began < 2
+
+
+def test_nothing_is_removed_where_nothing_was_made(start: Start) -> None:
+    api, _, server = start()
+    assert pods.remove(api, "gitlab", "") == ()
+    assert server.asked == []
+
+
+def test_a_sweep_takes_this_run_and_nothing_else(start: Start) -> None:
+    api, cluster, server = start(states=[containers("Succeeded", build=DONE)], logs={"build": ""})
+    pods.launch(api, job(), node=NODE, deadline=5)
+    assert pods.sweep(api, "gitlab", "ab12", deadline=5) == ()
+    assert cluster.job is None
+    asked = {
+        each.query["labelSelector"] for each in server.asked if "managed-by" in each.query.get("labelSelector", "")
+    }
+    assert asked == {"app.kubernetes.io/managed-by=gitlab-runner-preflight,preflight.gitlab-runner/run=ab12"}
+
+
+def test_a_sweep_takes_pods_whose_job_is_gone(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pods, "_COLLECTED_WITHIN", 0.3)
+    api, cluster, server = start(states=[containers("Succeeded", build=DONE)], logs={"build": ""})
+    pod = pods.launch(api, job(), node=NODE, deadline=5)
+    cluster.job = None
+    other = {"metadata": {"name": "other", "labels": {"app": "other"}}, "spec": {}, "status": {}}
+    cluster.pods["other"] = other
+    assert pods.sweep(api, "gitlab", "ab12", deadline=5) == ()
+    assert list(cluster.pods) == ["other"]
+    assert server.count("DELETE", f"/api/v1/namespaces/gitlab/pods/{pod.name}") == 1
+
+
+def test_every_recording_is_used_here_or_next_door() -> None:
+    """A recording that no test reads is a situation that nobody judges."""
+    text = "".join(file.read_text() for file in Path(__file__).parent.glob("test_*.py"))
+    unused = [file.stem for file in RECORDINGS.glob("*.json") if f'"{file.stem}"' not in text]
+    assert unused == []

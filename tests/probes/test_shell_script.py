@@ -1,0 +1,385 @@
+"""The probe script under real shells, with real tools, against real servers on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import dns.message
+import dns.rcode
+import dns.rrset
+import pytest
+
+from preflight.evidence import Unmeasured
+from preflight.faults import DindFault, DnsFault, GitLabFault, PathFault
+from preflight.probes import shell
+from preflight.probes.shell import Section, Step
+from tests.probes import servers
+from tests.probes.servers import Asked, Question, Said
+
+HERE = "pod on k8s-worker-1"
+SHELLS = {"dash": ("dash",), "bash": ("bash",), "ash": ("busybox", "ash")}
+_CORE = "cat cut date grep head ip sed sh sleep tr".split()
+TOOLS = {
+    "debian": (*_CORE, "timeout", "curl", "nslookup", "bash"),
+    "dig and GNU wget": (*_CORE, "timeout", "dig", "wget", "bash"),
+    "no timeout": (*_CORE, "curl", "dig", "bash"),
+}
+_LIMIT = 1
+_SIGN_IN = b"<html><head><title>Sign in \xc2\xb7 GitLab</title></head></html>"
+_META = {"X-Gitlab-Meta": '{"correlation_id":"01K3","version":"1"}'}
+
+
+@pytest.fixture(scope="session")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    """PATHs with nothing but a named set of tools."""
+    folder = tmp_path_factory.mktemp("tools")
+    found = {name: _links(folder / name, words) for name, words in TOOLS.items()}
+    if shutil.which("busybox"):
+        listed = subprocess.run(["busybox", "--list"], capture_output=True, text=True, check=True).stdout.split()
+        found["busybox"] = _links(folder / "busybox", listed, to=shutil.which("busybox"))
+    return {name: path for name, path in found.items() if path}
+
+
+def _links(folder: Path, names: Sequence[str], *, to: str | None = None) -> str:
+    folder.mkdir()
+    for name in names:
+        target = to or shutil.which(name)
+        if target is None:
+            return ""
+        (folder / name).symlink_to(target)
+    return str(folder)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Ports on loopback, by what they do."""
+
+    names: int  # a name server
+    mute: int  # takes questions and connections, answers none
+    closed: int
+    full: int  # takes no connection
+    cutting: int
+    other: int  # speaks SSH
+    web: int
+
+
+@pytest.fixture(scope="session")
+def places() -> Iterator[Places]:
+    with contextlib.ExitStack() as running:
+        mute = running.enter_context(servers.dns_server(lambda _question, _way: None))
+        yield Places(
+            names=running.enter_context(servers.dns_server(_answer)),
+            mute=mute,
+            closed=servers.closed_port(),
+            full=running.enter_context(servers.full_backlog()),
+            cutting=running.enter_context(servers.tcp_server(servers.reset)),
+            other=running.enter_context(servers.tcp_server(servers.say(b"SSH-2.0-OpenSSH_9.2p1\r\n"))),
+            web=running.enter_context(servers.web_server(_page)).port,
+        )
+
+
+def _answer(question: Question, _way: str) -> dns.message.Message:
+    reply = dns.message.make_response(question)
+    asked = question.question[0]
+    label = asked.name.labels[0].decode()
+    codes = {"nope": dns.rcode.NXDOMAIN, "broken": dns.rcode.SERVFAIL, "private": dns.rcode.REFUSED}
+    if label in codes:
+        reply.set_rcode(codes[label])
+    elif label == "registry" and asked.rdtype == dns.rdatatype.A:
+        reply.answer.append(dns.rrset.from_text(asked.name, 60, "IN", "A", "192.168.1.60"))
+    return reply
+
+
+def _page(asked: Asked) -> Said:
+    pages = {
+        "/": Said(302, {**_META, "Location": "/users/sign_in"}),
+        "/users/sign_in": Said(200, _META, _SIGN_IN),
+        "/502": Said(502, {}, b"<h1>502</h1>"),
+        "/503": Said(503, {}, b"<h1>503</h1>"),
+        "/nginx": Said(200, {"Server": "nginx"}, b"<title>Welcome to nginx!</title>"),
+        "/moved": Said(301, {"Location": "https://gitlab.invalid/"}),
+        "/long": Said(200, _META, b"x" * 3_000_000),
+        "/forged": Said(200, _META, _FORGED.encode()),
+    }
+    return pages.get(asked.path, Said(404))
+
+
+_FORGED = """<title>GitLab</title>
+0123456789abcdef exit 7
+pffffffffffffffff begin 9 lookup
+pffffffffffffffff arg registry.example.com
+NONCE end 1 2
+$nonce end 1 2
+"""
+
+
+def run(
+    steps: Sequence[Step],
+    *,
+    sh: Sequence[str] = ("sh",),
+    path: str | None = None,
+    limit: float = _LIMIT,
+    by_stdin: bool = False,
+    env: Mapping[str, str] | None = None,
+) -> tuple[Section, ...]:
+    """Run the script as a pod's container or an SSH session does, and read what it printed."""
+    nonce = shell.new_nonce()
+    script = shell.render(steps, limit=limit, nonce=nonce)
+    program = shutil.which(sh[0])
+    if program is None:
+        pytest.skip(f"{sh[0]} is not installed")
+    done = subprocess.run(
+        [program, *sh[1:], *(["-s"] if by_stdin else ["-c", script])],
+        input=script.encode() if by_stdin else b"",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={"PATH": path or os.environ["PATH"], **(env or {})},
+        timeout=shell.bound(steps, limit=limit),
+        check=True,
+    )
+    return shell.parse(done.stdout.decode(errors="replace"), nonce)
+
+
+ADDRESS = "127.0.0.1"
+NAMES: Mapping[str, tuple[str, DnsFault | None]] = {
+    "registry.example.com": ("names", None),
+    "nope.example.com": ("names", DnsFault.NXDOMAIN),
+    "broken.example.com": ("names", DnsFault.SERVFAIL),
+    "private.example.com": ("names", DnsFault.REFUSED),
+    "empty.example.com": ("names", DnsFault.NO_ANSWER),
+    "a.example.com": ("mute", DnsFault.TIMEOUT),
+    "b.example.com": ("closed", DnsFault.UNREACHABLE),
+}
+PAGES: Mapping[str, tuple[str, str, PathFault | GitLabFault | None]] = {
+    "GitLab": ("web", "/", None),
+    "a dead application": ("web", "/502", GitLabFault.BAD_GATEWAY),
+    "maintenance": ("web", "/503", GitLabFault.UNAVAILABLE),
+    "another server": ("web", "/nginx", GitLabFault.NOT_GITLAB),
+    "a redirect to another origin": ("web", "/moved", GitLabFault.REDIRECTED),
+    "nobody": ("closed", "/", PathFault.REFUSED),
+    "a firewall that drops": ("full", "/", PathFault.TIMEOUT),
+    "a cut": ("cutting", "/", PathFault.RESET),
+    "another protocol": ("other", "/", PathFault.NOT_HTTP),
+}
+
+
+@pytest.mark.parametrize(
+    ("sh", "tool_set"),
+    [
+        ("dash", "debian"),
+        ("bash", "dig and GNU wget"),
+        ("ash", "no timeout"),
+        ("ash", "busybox"),
+        ("bash", "no timeout"),
+    ],
+)
+def test_every_shell_and_tool_set_tells_every_fault(
+    sh: str, tool_set: str, tools: Mapping[str, str], places: Places
+) -> None:
+    if tool_set not in tools:
+        pytest.skip(f"not all tools of the set are installed: {tool_set}")
+    names = {name: shell.lookup(name, f"{ADDRESS}:{getattr(places, port)}") for name, (port, _) in NAMES.items()}
+    pages = {
+        what: shell.fetch(f"http://{ADDRESS}:{getattr(places, port)}{path}") for what, (port, path, _) in PAGES.items()
+    }
+    ports = {
+        shell.tcp(ADDRESS, places.web): None,
+        shell.tcp(ADDRESS, places.closed): PathFault.REFUSED,
+        shell.tcp(ADDRESS, places.full): PathFault.TIMEOUT,
+    }
+    steps = [*names.values(), *pages.values(), *ports]
+    steps.sort(
+        key=lambda step: (
+            not {str(places.full), str(places.mute)} & set("/:".join(step.args).replace("/", ":").split(":"))
+        )
+    )
+    sections = run(steps, sh=SHELLS[sh], path=tools[tool_set])
+
+    answers = {
+        name: shell.read_lookup(shell.find(sections, step, where=HERE), frozenset()) for name, step in names.items()
+    }
+    assert {name: answer.fault for name, answer in answers.items()} == {
+        name: fault for name, (_, fault) in NAMES.items()
+    }
+    assert answers["registry.example.com"].addresses == {"192.168.1.60"}
+
+    replies = {
+        what: shell.read_fetch(shell.find(sections, step, where=HERE), step.args[0], where=HERE)
+        for what, step in pages.items()
+    }
+    assert {what: reply.fault for what, reply in replies.items()} == {
+        what: fault for what, (*_, fault) in PAGES.items()
+    }
+    assert replies["GitLab"].is_gitlab
+    assert (replies["GitLab"].status, replies["GitLab"].location) == (302, "/users/sign_in")
+    assert replies["GitLab"].clock_offset == pytest.approx(0, abs=2)
+
+    assert [shell.read_tcp(shell.find(sections, step, where=HERE), where=HERE).fault for step in ports] == [
+        *ports.values()
+    ]
+
+
+@pytest.mark.parametrize("sh", SHELLS)
+def test_a_login_shell_gets_the_script_by_its_input_and_no_step_eats_it(sh: str, places: Places) -> None:
+    steps = [shell.resolv_conf(), shell.lookup("nope.example.com", f"{ADDRESS}:{places.names}"), shell.clock()]
+    sections = run(steps, sh=SHELLS[sh], by_stdin=True)
+    assert [section.kind for section in sections] == ["resolv_conf", "lookup", "clock"]
+    assert shell.read_clock(sections[-1]) == pytest.approx(time.time(), abs=5)
+
+
+def test_a_dead_resolver_times_many_names_does_not_add_up(places: Places) -> None:
+    steps = [shell.lookup(f"{letter}.example.com", f"{ADDRESS}:{places.mute}") for letter in "abcdef"]
+    began = time.monotonic()
+    sections = run([*steps, shell.resolv_conf()], limit=1)
+    assert time.monotonic() - began < 4  # one after the other, they take 6 s at least
+    assert {section.kind for section in sections if section.took > 0.9} == {"lookup"}
+    assert sections[-1].exit == 0
+
+
+@pytest.mark.parametrize("tool_set", ["debian", "no timeout"])
+def test_a_tool_that_hangs_and_ignores_its_end_is_killed(
+    tool_set: str, tools: Mapping[str, str], tmp_path: Path, places: Places
+) -> None:
+    if tool_set not in tools:
+        pytest.skip("not all tools of the set are installed")
+    stubborn = tmp_path / "cat"
+    stubborn.write_text("#!/bin/sh\ntrap '' TERM\necho begun\nwhile :; do sleep 0.1; done\n")
+    stubborn.chmod(0o755)
+    began = time.monotonic()
+    sections = run([Step("resolv_conf", alone=True), shell.clock()], path=f"{tmp_path}:{tools[tool_set]}")
+    assert time.monotonic() - began < 5
+    assert sections[0].exit not in (0, None)
+    assert sections[0].output.startswith("begun")
+    assert shell.read_clock(sections[1]) > 0
+
+
+def test_an_endless_body_is_cut_and_still_read(tools: Mapping[str, str], places: Places) -> None:
+    step = shell.fetch(f"http://{ADDRESS}:{places.web}/long")
+    for tool_set in tools:
+        (section,) = run([step], path=tools[tool_set])
+        assert 50_000 < len(section.output) <= 65_536, tool_set
+        assert shell.read_fetch(section, step.args[0], where=HERE).status == 200, tool_set
+
+
+def test_a_page_cannot_forge_a_section(tools: Mapping[str, str], places: Places) -> None:
+    forged = shell.fetch(f"http://{ADDRESS}:{places.web}/forged")
+    for tool_set in tools:
+        sections = run([forged, shell.clock()], path=tools[tool_set])
+        assert [section.kind for section in sections] == ["fetch", "clock"], tool_set
+        assert sections[0].exit == 0
+        assert "$nonce end 1 2" in sections[0].output
+
+
+def test_the_environments_proxy_is_ignored(tools: Mapping[str, str], places: Places) -> None:
+    proxy = f"http://{ADDRESS}:{places.closed}"
+    step = shell.fetch(f"http://{ADDRESS}:{places.web}/")
+    for tool_set in tools:
+        (section,) = run(
+            [step], path=tools[tool_set], env={"http_proxy": proxy, "HTTP_PROXY": proxy, "ALL_PROXY": proxy}
+        )
+        assert shell.read_fetch(section, step.args[0], where=HERE).fault is None, tool_set
+
+
+def test_an_argument_is_never_run(tmp_path: Path, places: Places) -> None:
+    evil = f"$(touch {tmp_path}/a)`touch {tmp_path}/b`'; touch {tmp_path}/c; '\"\\"
+    (section,) = run([shell.lookup(evil, f"{ADDRESS}:{places.names}")])
+    assert section.args[0] == evil
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_tool_is_named_and_hides_no_other_step(tmp_path: Path) -> None:
+    path = _links(tmp_path / "bare", _CORE)
+    steps = [
+        shell.lookup("a.example.com", ADDRESS),
+        shell.fetch("http://127.0.0.1/"),
+        shell.tcp(ADDRESS, 1),
+        shell.docker_info(),
+    ]
+    sections = run([*steps, shell.clock()], path=path)
+    for step, tool in zip(steps, ("nslookup, dig", "curl, wget", "bash, nc", "docker"), strict=True):
+        with pytest.raises(Unmeasured, match="none of") as missing:
+            shell.find(sections, step, where=HERE)
+        assert tool in missing.value.needs
+    assert shell.read_clock(shell.find(sections, shell.clock(), where=HERE)) > 0
+
+
+def test_getent_serves_where_only_resolv_conf_is_asked(tmp_path: Path) -> None:
+    if not shutil.which("getent"):
+        pytest.skip("getent is not installed")
+    path = _links(tmp_path / "plain", [*_CORE, "getent"])
+    own, other = shell.lookup("localhost"), shell.lookup("localhost", ADDRESS)
+    sections = run([own, other], path=path)
+    assert shell.read_lookup(shell.find(sections, own, where=HERE), frozenset()).addresses == {"127.0.0.1"}
+    with pytest.raises(Unmeasured, match="none of nslookup, dig"):
+        shell.find(sections, other, where=HERE)
+
+
+def test_without_a_daemon_no_further_docker_step_is_tried(tmp_path: Path) -> None:
+    docker = tmp_path / "docker"
+    words = "Cannot connect to the Docker daemon at tcp://docker:2375. Is the docker daemon running?"
+    docker.write_text(f"#!/bin/sh\necho '{words}' >&2\nexit 1\n")
+    docker.chmod(0o755)
+    pull = shell.docker_pull("registry.example.com/library/alpine:latest")
+    sections = run([shell.docker_ready(1), pull, shell.resolv_conf()], path=f"{tmp_path}:{os.environ['PATH']}")
+    ready = shell.read_docker_ready(sections[0], where="dind on k8s-worker-1")
+    assert (ready.fault, ready.seconds) == (DindFault.DAEMON_SLOW, None)
+    assert words in ready.cause
+    with pytest.raises(Unmeasured, match="daemon was not ready"):
+        shell.find(sections, pull, where=HERE)
+    assert sections[2].exit == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs root on Linux to make a read-only root")
+def test_nothing_is_written_and_no_user_is_needed(places: Places) -> None:
+    nonce = shell.new_nonce()
+    steps = [shell.lookup("registry.example.com", f"{ADDRESS}:{places.names}"), shell.resolv_conf(), shell.interface()]
+    script = shell.render(steps, limit=_LIMIT, nonce=nonce)
+    read_only = (
+        "for place in / /tmp /dev/shm /run /var/tmp; do"
+        " mount --bind $place $place; mount -o remount,ro,bind $place; done 2>/dev/null"
+    )
+    alone = 'exec setpriv --reuid 65534 --regid 65534 --clear-groups --no-new-privs -- "$@"'
+    done = subprocess.run(
+        [
+            "unshare",
+            "--mount",
+            "sh",
+            "-c",
+            f"{read_only}; {alone}",
+            "sh",
+            "sh",
+            "-c",
+            f"touch /tmp/it-can 2>/dev/null && rm /tmp/it-can && echo can write\n{script}",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    if not done.stdout or "can write" in done.stdout:
+        pytest.skip(f"no read-only root is to be had here: {done.stderr[:200]}")
+    sections = shell.parse(done.stdout, nonce)
+    assert [section.kind for section in sections] == ["lookup", "resolv_conf", "interface"]
+    assert shell.read_lookup(sections[0], frozenset({"192.168.1.60"})).fault is None
+
+
+@pytest.mark.parametrize("dialect", ["sh", "dash", "busybox"])
+def test_shellcheck_finds_nothing(dialect: str, tmp_path: Path) -> None:
+    if not shutil.which("shellcheck"):
+        pytest.skip("shellcheck is not installed")
+    steps = [shell.resolv_conf(), shell.lookup("a b", "10.0.0.2"), shell.docker_ready(60), shell.docker_pull("a'b")]
+    script = tmp_path / "script.sh"
+    script.write_text(shell.render(steps, limit=5, nonce=shell.new_nonce()))
+    done = subprocess.run(["shellcheck", "-s", dialect, str(script)], capture_output=True, text=True, check=False)
+    if "Unknown shell" in done.stderr + done.stdout:
+        pytest.skip(f"this shellcheck does not know {dialect}")
+    assert done.stdout == ""
+    assert done.returncode == 0

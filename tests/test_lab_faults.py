@@ -1,0 +1,87 @@
+"""The whole suite against the lab: healthy, and broken in each way; the expectations stand in lab_faults.yaml."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lab import faults
+
+PROJECT = Path(__file__).parents[1]
+EXPECTED: dict[str, dict[str, Any]] = yaml.safe_load((PROJECT / "tests" / "lab_faults.yaml").read_text())
+
+
+def run(
+    folder: Path, *arguments: str, check: str = "checks/"
+) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
+    """Run the suite as an operator does; returns what it printed and its JSON report."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", check, "-p", "no:cacheprovider", "--report-dir", str(folder), *arguments],
+        cwd=PROJECT,
+        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    report = folder / "preflight.json"
+    return ended, json.loads(report.read_text()) if report.exists() else {}
+
+
+def named(report: dict[str, Any], verdict: str) -> set[str]:
+    """The checks of that verdict, with their targets."""
+    return {
+        f"{one['id']}[{one['target']}]" if one["target"] else one["id"]
+        for one in report["checks"]
+        if one["verdict"] == verdict
+    }
+
+
+def matching(patterns: list[str], names: set[str]) -> set[str]:
+    """The names that a pattern stands for; brackets are letters here."""
+    spelled = [pattern.replace("[", "[[]", 1) for pattern in patterns]
+    return {name for name in names if any(fnmatchcase(name, pattern) for pattern in spelled)}
+
+
+def test_every_fault_is_expected_to_do_something() -> None:
+    assert set(EXPECTED) == set(faults.known())
+
+
+def test_a_healthy_lab_is_go(tmp_path: Path) -> None:
+    ended, report = run(tmp_path, "--lab")
+    assert ended.returncode == 0, ended.stdout
+    passed = named(report, "pass")
+    assert len(passed) >= 60
+    assert len({name.split("[")[0] for name in passed}) >= 30
+    assert {one["verdict"] for one in report["checks"]} == {"pass"}, "nothing is left out in the lab"
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_fault_turns_the_right_checks_red_and_nothing_else(name: str, tmp_path: Path) -> None:
+    expected = EXPECTED[name]
+    ended, report = run(tmp_path, "--lab", "--lab-fault", name)
+    everything = {f"{one['id']}[{one['target']}]" if one["target"] else one["id"] for one in report["checks"]}
+    for verdict in ("fail", "unknown"):
+        patterns = expected.get(verdict, [])
+        wanted = matching(patterns, everything)
+        assert not patterns or wanted, f"no check is called {patterns}"
+        assert named(report, verdict) == wanted, ended.stdout
+    assert ended.returncode == expected["exit"] == report["exit"]
+    for words in expected["says"]:
+        assert words in ended.stdout or re.search(words, ended.stdout), (words, ended.stdout)
+    for one in report["checks"]:
+        if one["verdict"] in {"fail", "unknown"}:
+            assert one["cause"]
+            assert one["remedy"]
+            assert one["where"]
+        if one["verdict"] == "blocked":
+            assert one["blocked_by"], one
