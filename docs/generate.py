@@ -1,0 +1,153 @@
+"""Write the generated pages of docs/: ``python docs/generate.py``; a test compares them with what they are made of."""
+
+from __future__ import annotations
+
+import ast
+import sys
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from lab import faults
+from preflight import facts, guide
+from preflight.inventory import Inventory, Secret
+from preflight.survey import CATALOGUE, Effect
+
+DOCS = Path(__file__).parent
+CHECKS = DOCS.parent / "checks"
+
+
+def inventory_page() -> str:
+    """The inventory's reference, from its model."""
+    lines = [
+        "# The inventory",
+        "",
+        "Generated from `preflight/inventory.py` by `python docs/generate.py`. The example is `inventory.yaml`; its",
+        "first line names the JSON Schema for editors. Relative paths are relative to the inventory. Secrets are given",
+        "by reference: `${NAME}` (environment), `${NAME:-}` (optional), `file:path`, or `secret:namespace/name/key`",
+        "(read from the cluster).",
+        "",
+    ]
+    seen: list[type[BaseModel]] = []
+    pending: list[tuple[str, type[BaseModel]]] = [("", Inventory)]
+    while pending:
+        path, section = pending.pop(0)
+        if section in seen:
+            continue
+        seen.append(section)
+        lines += [f"## {path or 'Top level'}", "", (section.__doc__ or "").strip(), ""]
+        lines += ["| key | form | default | meaning |", "|---|---|---|---|"]
+        for name, field in section.model_fields.items():
+            inner = f"{path}.{name}".lstrip(".")
+            required = field.default is PydanticUndefined and field.default_factory is None
+            default = "required" if required else f"`{_default(field.default)}`"
+            lines.append(f"| `{name}` | {_form(field.annotation)} | {default} | {field.description or ''} |")
+            for kind, suffix in _sections(field.annotation):
+                pending.append((inner + suffix, kind))
+        lines.append("")
+    return "\n".join(lines)
+
+
+def _default(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, BaseModel):
+        return "its defaults"
+    return str(value) if not isinstance(value, float) else f"{value:g}"
+
+
+def _sections(annotation: Any, suffix: str = "") -> list[tuple[type[BaseModel], str]]:
+    if isinstance(annotation, type) and not hasattr(annotation, "__args__") and issubclass(annotation, BaseModel):
+        return [(annotation, suffix)]
+    origin = typing.get_origin(annotation)
+    inner = {dict: ".NAME", list: "[]"}.get(origin, "") if origin else ""
+    return [found for one in typing.get_args(annotation) for found in _sections(one, suffix + inner)]
+
+
+def _form(annotation: Any) -> str:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Annotated:
+        return _form(arguments[0])
+    if origin is typing.Literal:
+        return " or ".join(f"`{one}`" for one in arguments)
+    if origin in {typing.Union, types.UnionType}:
+        return " or ".join(_form(one) for one in arguments if one is not type(None))
+    if origin is list:
+        return f"list of {_form(arguments[0])}"
+    if origin is dict:
+        return f"names with {_form(arguments[1])}"
+    if annotation is Secret:
+        return "reference to a secret"
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "keys"
+    words = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false", "Path": "path"}
+    return words.get(getattr(annotation, "__name__", ""), getattr(annotation, "__name__", str(annotation)))
+
+
+def checks_page() -> str:
+    """All checks by section, with why, effect and remedies."""
+    lines = [
+        "# The checks",
+        "",
+        "Generated from `checks/` by `python docs/generate.py`. A check's id is its function's name. Its effect is the",
+        f"most that it does to the world: {' < '.join(Effect)} (`--effect` is the ceiling).",
+        "",
+    ]
+    section = ""
+    for module in guide.MODULES:
+        path = CHECKS / f"{module}.py"
+        if not path.exists():
+            continue
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            told = guide.paragraph(ast.get_docstring(node) or "")
+            if told.section != section:
+                section = told.section
+                lines += [f'<a id="section-{section.replace(".", "-")}"></a>', f"## Section {section} of the guide", ""]
+            used = [one.arg for one in node.args.args if one.arg in CATALOGUE]
+            effect = max([Effect.STATIC, *(CATALOGUE[name].effect for name in used)], key=lambda one: one.rank)
+            advice = any("advice" in ast.unparse(one) for one in node.decorator_list)
+            lines += [f"### {told.number} {told.title}", ""]
+            lines += [
+                f"`{node.name}` · `-m {guide.marker(module)}` · effect `{effect}`" + (" · advice" if advice else "")
+            ]
+            lines += ["", told.why, ""]
+            lines += [f"- {f'`{key}`: ' if key else ''}{remedy}" for key, remedy in told.remedies.items()]
+            lines.append("")
+    return "\n".join(lines)
+
+
+def faults_page() -> str:
+    """The lab's faults."""
+    lines = [
+        "# Faults of the lab",
+        "",
+        "Generated from `lab/faults/` by `python docs/generate.py`. Switch one on with",
+        "`pytest checks/ --lab --lab-fault NAME` (repeatable).",
+        "",
+        "| name | what is broken |",
+        "|---|---|",
+        *(f"| `{name}` | {fault.sentence} |" for name, fault in faults.known().items()),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+PAGES = {"inventory.md": inventory_page, "checks.md": checks_page, "faults.md": faults_page}
+
+
+def main() -> int:
+    """Write every page; returns the exit status."""
+    assert facts.__doc__, "the facts are registered by their import"  # noqa: S101 - says why it is imported
+    for name, page in PAGES.items():
+        (DOCS / name).write_text(page().rstrip() + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
