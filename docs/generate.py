@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import sys
 import types
 import typing
@@ -139,13 +140,15 @@ def faults_page() -> str:
 
 
 PAGES = {"inventory.md": inventory_page, "checks.md": checks_page, "faults.md": faults_page}
+SCHEMA = DOCS.parent / "preflight" / "inventory.schema.json"
 
 
 def main() -> int:
-    """Write every page; returns the exit status."""
+    """Write every page, and the JSON Schema; returns the exit status."""
     assert facts.__doc__, "the facts are registered by their import"  # noqa: S101 - says why it is imported
     for name, page in PAGES.items():
         (DOCS / name).write_text(page().rstrip() + "\n", encoding="utf-8")
+    SCHEMA.write_text(json.dumps(Inventory.model_json_schema(), indent=1) + "\n", encoding="utf-8")
     return 0
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 VERSION = "OpenSSH_9.2p1 Debian-2+deb12u7"
 _SHELLS = ("sh", "/bin/sh", "bash", "/bin/bash", "dash", "ash")
 _IDLE = 0.5  # a command other than a shell may never be sent the end of its input
+_ENDS = 2.0  # seconds that a command may take to end once it is killed
 _MOST = 1024 * 1024  # bytes of input
 
 
@@ -48,6 +49,7 @@ class Sshd:
         self._docker = docker
         self._acceptor: asyncssh.SSHAcceptor | None = None
         self._open: set[asyncssh.SSHServerConnection] = set()
+        self._sessions: set[asyncio.Task[None]] = set()
 
     async def start(self, loopback: Loopback) -> Place:
         """Serve; returns where."""
@@ -68,14 +70,22 @@ class Sshd:
         return host, port
 
     async def close(self) -> None:
-        """Stop listening and cut every connection."""
+        """Stop listening, cut every connection, and see the commands of each end."""
         if self._acceptor is not None:
             self._acceptor.close()
         for connection in list(self._open):
             connection.abort()
-        await asyncio.sleep(0)
+        if self._sessions:
+            await asyncio.wait(self._sessions, timeout=_ENDS)
 
     async def _serve(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - we are in one
+        self._sessions.add(task)
+        task.add_done_callback(self._sessions.discard)
+        await self._session(process)
+
+    async def _session(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         command = process.command
         server = f"ssh {self._node.name}"
 
@@ -104,8 +114,9 @@ class Sshd:
                 process.exit(running.result())
         finally:
             for task in (running, gone):
-                task.cancel()
-            await asyncio.gather(running, gone, return_exceptions=True)
+                if not task.cancelling():  # a second time would cut short how it cleans up
+                    task.cancel()
+            await asyncio.wait((running, gone))  # not `gather`, which would pass our own cancellation on
 
 
 async def _dial(process: asyncssh.SSHServerProcess[bytes], place: Place) -> None:

@@ -23,7 +23,7 @@ from preflight import diagnosis, guide, reports, verdicts
 from preflight.connect import Routes
 from preflight.evidence import Blocked, Fact, NotApplicable, Unmeasured, clean
 from preflight.inventory import Inventory, InventoryError, load
-from preflight.survey import CATALOGUE, SURVEY, TARGETS, Effect, Run, Survey, spoken_for_by
+from preflight.survey import CATALOGUE, SURVEY, TARGETS, Effect, Run, Survey, fixtures, spoken_for_by
 from preflight.verdicts import Outcome, Verdict
 
 INVENTORY = pytest.StashKey[Inventory]()
@@ -66,6 +66,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[OUTCOMES] = []
     config.stash[CLEANING] = []
     config.stash[PARAGRAPHS] = {}
+    config.pluginmanager.register(fixtures(), "preflight-facts")
     read_inventory(config)
 
 

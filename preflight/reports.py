@@ -13,7 +13,7 @@ import html
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +126,7 @@ def banner(judged: Sequence[Outcome], *, status: int, effect: str) -> list[str]:
         "<style>body,td,th,.logwrapper .log{color:#1f2328}th{background:#f6f8fa}"
         "@media print{.logwrapper{max-height:none!important}}</style>",
         f'<div style="background:{colour};color:#fff;padding:.8em 1em;border-radius:6px;font-size:1.2em">'
-        f"{html.escape(line)}</div>"
+        f"{html.escape(line)}</div>",
     ]
     rows = [(one, one.diagnosis) for one in judged if one.diagnosis is not None]
     if rows:

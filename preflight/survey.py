@@ -1,7 +1,7 @@
 """Measure every needed fact once, early and in the background; hand each result to whoever asks.
 
-A fact is a function decorated with `fact` (preflight/facts.py). Its parameters say what it needs: other facts, targets
-of the inventory (`TARGETS`), the `inventory` or the `run`. The decorator returns an ordinary pytest fixture that only
+A fact is a function decorated with `fact` (preflight/facts/). Its parameters say what it needs: other facts, targets
+of the inventory (`TARGETS`), the `inventory` or the `run`. A check takes it by a pytest fixture of its name, which only
 joins. The `Survey` starts a measurement when everything it depends on is there, so no worker thread ever waits for
 another and one thread is enough to come to an end.
 """
@@ -15,10 +15,11 @@ import queue
 import threading
 import time
 import traceback
+import types
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -54,6 +55,7 @@ TARGETS: dict[str, Callable[[Inventory], list[str]]] = {
 }
 """Kinds of targets by parameter name, and which targets of that kind an inventory has."""
 
+Measure = TypeVar("Measure", bound=Callable[..., Any])
 Targets = Mapping[str, str]
 Key = tuple[str, tuple[tuple[str, str], ...]]
 Aim = Callable[[Inventory, Targets], str | None]
@@ -93,18 +95,16 @@ class Run:
 
 @dataclass(frozen=True)
 class Spec:
-    """How a fact is measured; made by `fact`."""
+    """How a fact is measured; made by `fact`. What it inherits from what it needs is worked out at the first use."""
 
     name: str
     function: Callable[..., Any]
-    needs: tuple[str, ...]
-    targets: tuple[str, ...]  # kinds, own and inherited
     across: Mapping[str, str]
     at: Mapping[str, tuple[str, Aim]]
     tolerates: frozenset[str]
     optional: frozenset[str]
     speaks_for: frozenset[str]
-    effect: Effect
+    own_effect: Effect
     deadline: str
     group: str | None
 
@@ -113,9 +113,37 @@ class Spec:
         """The first sentence of the fact's docstring."""
         return (self.function.__doc__ or self.name).strip().split("\n", 1)[0].rstrip(".")
 
+    @functools.cached_property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of what it takes."""
+        return tuple(inspect.signature(self.function).parameters)
+
+    @functools.cached_property
+    def needs(self) -> tuple[str, ...]:
+        """The facts among them; a TypeError names a parameter that is nothing."""
+        found = tuple(one for one in self.parameters if one not in TARGETS and one not in {"inventory", "run"})
+        if unknown := [one for one in found if one not in CATALOGUE]:
+            msg = f"fact {self.name}: {', '.join(unknown)} is neither a fact nor a kind of target"
+            raise TypeError(msg)
+        return found
+
+    @functools.cached_property
+    def targets(self) -> tuple[str, ...]:
+        """Kinds of its targets, its own and those of what it needs."""
+        chosen = {**self.across, **{need: kind for need, (kind, _) in self.at.items()}}
+        own = [one for one in self.parameters if one in TARGETS]
+        inherited = [kind for need in self.needs for kind in CATALOGUE[need].targets if kind != chosen.get(need)]
+        return tuple(dict.fromkeys([*own, *inherited]))
+
+    @functools.cached_property
+    def effect(self) -> Effect:
+        """The most that it and what it needs do to the world."""
+        every = [self.own_effect, *(CATALOGUE[need].effect for need in self.needs)]
+        return max(every, key=lambda one: one.rank)
+
 
 CATALOGUE: dict[str, Spec] = {}
-"""Every fact by name, in the order of definition: a fact is defined after what it needs."""
+"""Every fact by name."""
 
 
 def fact(
@@ -128,8 +156,8 @@ def fact(
     across: Mapping[str, str] | None = None,
     at: Mapping[str, tuple[str, Aim]] | None = None,
     group: str | None = None,
-) -> Callable[[Callable[..., Any]], Any]:
-    """Make a function a fact, and a pytest fixture that hands its result to checks.
+) -> Callable[[Measure], Measure]:
+    """Make a function a fact; a check that has an argument of its name takes its result.
 
     Args:
         effect: what measuring it does to the world.
@@ -145,44 +173,42 @@ def fact(
         group: measurements of one group are bounded in number (`Survey`'s `at_once`).
     """
 
-    def decorate(function: Callable[..., Any]) -> Any:
-        name, family, aims = function.__name__, dict(across or {}), dict(at or {})
-        parameters = list(inspect.signature(function).parameters)
-        needs = tuple(parameter for parameter in parameters if parameter in CATALOGUE)
-        own = [parameter for parameter in parameters if parameter in TARGETS]
-        if unknown := set(parameters) - set(needs) - set(own) - {"inventory", "run"}:
-            msg = f"fact {name}: {', '.join(sorted(unknown))} is no fact defined above it and no kind of target"
-            raise TypeError(msg)
-        chosen = {**family, **{need: kind for need, (kind, _) in aims.items()}}
-        inherited = [kind for need in needs for kind in CATALOGUE[need].targets if kind != chosen.get(need)]
-        targets = tuple(dict.fromkeys([*own, *inherited]))
-        strongest = max([Effect(effect), *(CATALOGUE[need].effect for need in needs)], key=lambda one: one.rank)
+    def decorate(function: Measure) -> Measure:
+        name = function.__name__
         CATALOGUE[name] = Spec(
             name=name,
             function=function,
-            needs=needs,
-            targets=targets,
-            across=family,
-            at=aims,
+            across=dict(across or {}),
+            at=dict(at or {}),
             tolerates=frozenset(tolerates),
             optional=frozenset(optional),
             speaks_for=frozenset(speaks_for),
-            effect=strongest,
+            own_effect=Effect(effect),
             deadline=deadline,
             group=group,
         )
-
-        @functools.wraps(function)
-        def join(request: pytest.FixtureRequest, **chosen: str) -> Any:
-            return request.config.stash[SURVEY].join(name, chosen)
-
-        # pytest parametrises by the fixture's signature, so it must show the inherited targets too.
-        kinds = [inspect.Parameter(kind, inspect.Parameter.POSITIONAL_OR_KEYWORD) for kind in ("request", *targets)]
-        join.__signature__ = inspect.Signature(kinds)  # type: ignore[attr-defined]
-        del join.__wrapped__  # pytest would look through it
-        return pytest.fixture(join)
+        return function
 
     return decorate
+
+
+def fixtures() -> types.ModuleType:
+    """A pytest fixture of each fact, which hands its result to checks; to be registered as a plugin."""
+    plugin = types.ModuleType("preflight.fixtures")
+    for name, spec in CATALOGUE.items():
+        setattr(plugin, name, _fixture(spec))
+    return plugin
+
+
+def _fixture(spec: Spec) -> Any:
+    def join(request: pytest.FixtureRequest, **chosen: str) -> Any:
+        return request.config.stash[SURVEY].join(spec.name, chosen)
+
+    # pytest parametrises by the fixture's signature, so it must show the inherited targets too.
+    kinds = [inspect.Parameter(kind, inspect.Parameter.POSITIONAL_OR_KEYWORD) for kind in ("request", *spec.targets)]
+    join.__signature__ = inspect.Signature(kinds)  # type: ignore[attr-defined]
+    join.__name__, join.__doc__ = spec.name, spec.function.__doc__
+    return pytest.fixture(join)
 
 
 def spoken_for_by(name: str) -> frozenset[str]:
@@ -482,7 +508,7 @@ def _obstacle_in(planned: Measurement, name: str, need: Measurement) -> Prefligh
 
 def _arguments(planned: Measurement, run: Run) -> dict[str, Any]:
     arguments: dict[str, Any] = {}
-    for name in inspect.signature(planned.spec.function).parameters:
+    for name in planned.spec.parameters:
         if name in planned.needs:
             need = planned.needs[name]
             if isinstance(need, tuple):

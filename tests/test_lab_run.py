@@ -47,7 +47,7 @@ def ours(lab: Lab) -> list[str]:
             f"{resource} {item['metadata']['name']}"
             for resource in ("jobs", "pods")
             for item in world.cluster.each(resource)
-            if item["metadata"].get("labels", {}).get(OURS.split("=")[0]) == OURS.split("=")[1]
+            if item["metadata"].get("labels", {}).get(OURS.split("=", maxsplit=1)[0]) == OURS.split("=")[1]
         ]
 
     return lab.change(listed)
@@ -61,7 +61,7 @@ def others(lab: Lab) -> set[str]:
             f"{resource} {item['metadata']['namespace']}/{item['metadata']['name']}"
             for resource in ("jobs", "pods")
             for item in world.cluster.each(resource)
-            if item["metadata"].get("labels", {}).get(OURS.split("=")[0]) != OURS.split("=")[1]
+            if item["metadata"].get("labels", {}).get(OURS.split("=", maxsplit=1)[0]) != OURS.split("=")[1]
         }
 
     return lab.change(listed)

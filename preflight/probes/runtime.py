@@ -35,24 +35,23 @@ _KILLED = frozenset({124, 137})  # timeout(1)'s own exit, and a kill's
 _CRICTL = """
 PATH="$PATH:/usr/local/bin:/usr/local/sbin:/usr/sbin:/sbin:/var/lib/rancher/rke2/bin"
 tool=$(command -v crictl) || exit 96
-as=""
+set -- "$tool"
 if [ "$(id -u)" != 0 ]; then
-  sudo -n ${{CRICTL_AUTH:+--preserve-env=CRICTL_AUTH}} "$tool" --version >/dev/null 2>&1 || exit 97
-  as="sudo -n ${{CRICTL_AUTH:+--preserve-env=CRICTL_AUTH}}"
+  if [ -n "${{CRICTL_AUTH:-}}" ]; then set -- --preserve-env=CRICTL_AUTH "$@"; fi
+  set -- sudo -n "$@"
+  "$@" --version >/dev/null 2>&1 || exit 97
 fi
-limit=""
-command -v timeout >/dev/null 2>&1 && limit="timeout {limit}"
 if [ -n "${{CRICTL_AUTH:-}}" ]; then
-  $limit "$tool" pull --help 2>&1 | grep -q CRICTL_AUTH || exit 98
+  "$tool" pull --help 2>&1 | grep -q CRICTL_AUTH || exit 98
 fi
-endpoint=""
+if command -v timeout >/dev/null 2>&1; then set -- timeout {limit} "$@"; fi
 if [ ! -e /etc/crictl.yaml ]; then
   for socket in {sockets}; do
-    if [ -S "$socket" ]; then endpoint="-r unix://$socket -i unix://$socket"; break; fi
+    if [ -S "$socket" ]; then set -- "$@" -r "unix://$socket" -i "unix://$socket"; break; fi
   done
 fi
-if $limit $as "$tool" $endpoint inspecti -q {image} >/dev/null 2>&1; then echo present; else echo absent; fi
-exec $limit $as "$tool" $endpoint pull {image} 2>&1
+if "$@" inspecti -q {image} >/dev/null 2>&1; then echo present; else echo absent; fi
+exec "$@" pull {image} 2>&1
 """
 _SOCKETS = {
     "containerd": "/run/containerd/containerd.sock /run/k3s/containerd/containerd.sock",
@@ -125,11 +124,14 @@ def _too_slow(deadline: float) -> tuple[PodFault, str]:
     return PodFault.PULL_TIMEOUT, f"it was not done after {deadline:g} s"
 
 
+def crictl_script(image: str, *, runtime: str, limit: int) -> str:
+    """What is run on the node: POSIX sh, at most `limit` seconds a step where there is a timeout(1)."""
+    return _CRICTL.format(limit=limit, sockets=_SOCKETS.get(runtime, _SOCKETS["containerd"]), image=shlex.quote(image))
+
+
 def _by_crictl(session: Session, image: str, *, runtime: str, credentials: Credentials | None, deadline: float) -> Pull:
     reference = str(parse_reference(image))
-    script = _CRICTL.format(
-        limit=max(1, int(deadline)), sockets=_SOCKETS.get(runtime, ""), image=shlex.quote(reference)
-    )
+    script = crictl_script(reference, runtime=runtime, limit=max(1, int(deadline)))
     if credentials is not None:
         script = f"export CRICTL_AUTH={shlex.quote(credentials.basic)}\n{script}"
     ran = session.run("sh -s", stdin=script, deadline=deadline)

@@ -1,7 +1,7 @@
 """The benchmark: what measuring in parallel is worth, as ratios within one run of this script (``tox -e bench``).
 
-Every answer of the lab takes 50 ms longer than it would. Two ratios are printed: the time of a run with one worker thread
-to that with the default number, and the time of the latter to that of its slowest chain's slowest single fact.
+Every answer of the lab takes 50 ms longer than it would. Two ratios are printed: the time of a run with one worker
+thread to that with the default number, and the time of the latter to that of its slowest single fact.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def run(*arguments: str) -> tuple[float, dict[str, float]]:
     """Seconds of a whole run, and those of each fact."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        ended = subprocess.run(  # noqa: S603 - our own command
+        ended = subprocess.run(
             [
                 *(sys.executable, "-m", "pytest", "checks/", "-q", "-p", "no:cacheprovider", "--lab"),
                 *("--lab-latency", LATENCY, "--report-dir", folder, *arguments),

@@ -270,13 +270,14 @@ def test_cleaning_up_goes_on_after_an_error(surveyed: Callable[..., Survey]) -> 
     assert said == ["first closed"]
 
 
-def test_a_parameter_that_is_nothing_is_refused_where_it_is_written() -> None:
-    with pytest.raises(TypeError, match="fact odd: mystery is no fact defined above it"):
+def test_a_parameter_that_is_nothing_is_refused() -> None:
+    @fact()
+    def odd(mystery: str) -> Fact:
+        """Odd."""
+        return a_fact(mystery)
 
-        @fact()
-        def odd(mystery: str) -> Fact:
-            """Odd."""
-            return a_fact(mystery)
+    with pytest.raises(TypeError, match="fact odd: mystery is neither a fact nor a kind of target"):
+        engine.fixtures()
 
 
 def test_a_fact_has_the_strongest_effect_and_all_targets_of_what_it_needs() -> None:

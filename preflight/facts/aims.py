@@ -1,0 +1,41 @@
+"""Which one target of another fact a fact needs, from its own targets."""
+
+from __future__ import annotations
+
+from preflight.inventory import Inventory
+from preflight.survey import Targets
+
+
+def as_node(inventory: Inventory, targets: Targets) -> str:
+    """The node that a worker is."""
+    del inventory
+    return targets["worker"]
+
+
+def registry_of(inventory: Inventory, targets: Targets) -> str | None:
+    """The listed registry that an image comes from."""
+    host = inventory.registry_of(targets["image"]).host
+    return next((name for name, one in inventory.registries.items() if one.host == host), None)
+
+
+def registry_of_probe(inventory: Inventory, targets: Targets) -> str | None:
+    """The listed registry that the probe's image comes from."""
+    return registry_of(inventory, {**targets, "image": inventory.probe.image})
+
+
+def probe_image(inventory: Inventory, targets: Targets) -> str:
+    """The probe's image."""
+    del targets
+    return inventory.probe.image
+
+
+def client_image(inventory: Inventory, targets: Targets) -> str | None:
+    """The image with Docker's client."""
+    del targets
+    return None if inventory.dind == "none" else inventory.dind.client_image
+
+
+def daemon_image(inventory: Inventory, targets: Targets) -> str | None:
+    """The image with Docker's daemon."""
+    del targets
+    return None if inventory.dind == "none" else inventory.dind.daemon_image

@@ -1,0 +1,93 @@
+"""When a look from further inside met the same as one from outside: it is blocked by that one, and not red as well."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+from preflight.evidence import Blocked, Fact
+from preflight.facts.aims import registry_of
+from preflight.faults import GitLabFault, PathFault, PodFault, RegistryFault
+from preflight.inventory import Inventory
+from preflight.probes import registry as registries
+from preflight.probes.dns import Lookups
+from preflight.probes.gitlab import GitLabReply
+from preflight.probes.pods import ImagePull
+from preflight.probes.registry import Manifest, RegistryReply
+from preflight.probes.runtime import Pull
+
+
+def gitlab_fact(reply: GitLabReply | None) -> str:
+    """The fact that reports what is the matter with GitLab from here."""
+    fault = reply.fault if reply is not None else None
+    if isinstance(fault, PathFault):
+        return "gitlab_connection"
+    return {GitLabFault.REDIRECTED: "gitlab_location", GitLabFault.NOT_GITLAB: "gitlab_identity"}.get(
+        cast("GitLabFault", fault), "gitlab_service"
+    )
+
+
+PULL_FAULTS: Mapping[str, str] = {
+    PathFault.UNRESOLVED: PodFault.PULL_UNRESOLVED,
+    PathFault.REFUSED: PodFault.PULL_REFUSED,
+    PathFault.TIMEOUT: PodFault.PULL_TIMEOUT,
+    PathFault.SILENT: PodFault.PULL_TIMEOUT,
+    PathFault.UNREACHABLE: PodFault.PULL_UNREACHABLE,
+    PathFault.TLS_UNTRUSTED: PodFault.PULL_TLS,
+    PathFault.TLS_EXPIRED: PodFault.PULL_TLS,
+    PathFault.TLS_WRONG_NAME: PodFault.PULL_TLS,
+    PathFault.TLS_HANDSHAKE: PodFault.PULL_TLS,
+    RegistryFault.UNAUTHORIZED: PodFault.PULL_UNAUTHORIZED,
+    RegistryFault.DENIED: PodFault.PULL_UNAUTHORIZED,
+    RegistryFault.NOT_FOUND: PodFault.PULL_NOT_FOUND,
+    RegistryFault.RATE_LIMITED: PodFault.PULL_RATE_LIMITED,
+    RegistryFault.WRONG_PLATFORM: PodFault.PULL_PLATFORM,
+    # Where the token server is out of reach, a runtime tells how its own request to it ended.
+    RegistryFault.TOKEN_REALM: "",
+}
+"""What a runtime meets where a registry shows this fault from here."""
+
+
+def unless_seen_from_here(
+    pull: Pull | ImagePull, inventory: Inventory, reply: RegistryReply | None, manifest: Manifest | None
+) -> None:
+    """Raise `Blocked` if a pull failed in the way that the registry, or the image in it, fails from here too."""
+    if pull.fault is None:
+        return
+    registry = registry_of(inventory, {"image": pull.image})
+    for outer, name, targets in (
+        (reply, "registry_connection", {"registry": registry or ""}),
+        (manifest, "manifest", {"image": pull.image}),
+    ):
+        if outer is None or outer.fault is None:
+            continue
+        expected = PULL_FAULTS.get(outer.fault)
+        if expected in {pull.fault, ""}:
+            blocker = "registry_access" if outer is reply and isinstance(outer.fault, RegistryFault) else name
+            raise Blocked(blocker, targets, f"{outer.fault}: {outer.cause}", failed=True, witness=pull.where)
+
+
+def unless_unresolved(
+    pull: Pull | ImagePull, worker: str, here: tuple[Lookups, ...], node: tuple[Lookups, ...]
+) -> None:
+    """Raise `Blocked` if a pull failed for want of the registry's address and no resolver gives one."""
+    if pull.fault is not PodFault.PULL_UNRESOLVED:
+        return
+    host = registries.parse_reference(pull.image).host
+    for asked, name, targets in ((here, "here_lookups", {}), (node, "node_lookups", {"worker": worker})):
+        silent = [one for one in asked if any(answer.name == host for answer in one.failed)]
+        if silent and len(silent) == len(asked):
+            said = f"{silent[0].fault}: {silent[0].cause}"
+            raise Blocked(name, {**targets, "resolver": silent[0].resolver}, said, failed=True, witness=pull.where)
+
+
+def unless_same(inner: Fact, outer: Fact | None, name: str, targets: dict[str, str]) -> None:
+    """Raise `Blocked` if the outer look met the same fault: what lies behind it cannot be told apart."""
+    if inner.fault is not None and outer is not None and inner.fault == outer.fault:
+        raise Blocked(name, targets, f"{outer.fault}: {outer.cause}", failed=True, witness=inner.where)
+
+
+def unless_all_resolvers(inner: Lookups, here: tuple[Lookups, ...]) -> None:
+    """Raise `Blocked` if every resolver, asked from here, fails in the same way."""
+    if here and all(one.fault == inner.fault for one in here):
+        unless_same(inner, here[0], "here_lookups", {"resolver": here[0].resolver})

@@ -1,0 +1,129 @@
+"""2.3 The cluster, through its API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from preflight import values as helm
+from preflight.facts.aims import as_node
+from preflight.facts.sampling import named_node
+from preflight.faults import ClusterFault
+from preflight.inventory import Inventory
+from preflight.jobshape import JobShape
+from preflight.probes import cluster, transcript
+from preflight.probes import kubernetes as api_client
+from preflight.probes import nodes as node_states
+from preflight.probes.cluster import ApiServer, Metrics, Nodes, ServiceEndpoints
+from preflight.probes.nodes import NodeState
+from preflight.survey import Run, fact
+
+
+@fact(deadline="api")
+def kubernetes(inventory: Inventory, run: Run) -> Iterator[api_client.Api]:
+    """The client of the Kubernetes API."""
+    api = api_client.Api(
+        inventory.cluster.kubeconfig, inventory.cluster.context, routes=run.routes, deadline=inventory.deadlines.api
+    )
+    yield api
+    api.close()
+
+
+@fact(deadline="api")
+def api_server(kubernetes: api_client.Api, inventory: Inventory) -> ApiServer:
+    """The API server's answer."""
+    return cluster.api_server(kubernetes, expected_url=inventory.cluster.api_server)
+
+
+@fact(tolerates=("api_server",), speaks_for=("kubernetes", "api_server"))
+def api_answer(api_server: ApiServer) -> ApiServer:
+    """Whether the API server answers and is healthy."""
+    return replace(api_server, fault=None, cause="") if api_server.fault is ClusterFault.WRONG_ADDRESS else api_server
+
+
+@fact(tolerates=("api_server",))
+def api_address(api_answer: ApiServer, api_server: ApiServer) -> ApiServer:
+    """The API server's address in the kubeconfig."""
+    del api_answer
+    return api_server.only(ClusterFault.WRONG_ADDRESS)
+
+
+@fact(tolerates=("api_server",))
+def api_version(api_answer: ApiServer, inventory: Inventory) -> ApiServer:
+    """The control plane's version."""
+    if transcript.matches(api_answer.version, inventory.cluster.version):
+        return api_answer
+    cause = f"the API server is {api_answer.version}, the inventory says {inventory.cluster.version}"
+    return replace(api_answer, fault=ClusterFault.WRONG_VERSION, cause=cause)
+
+
+@fact(deadline="api")
+def cluster_nodes(api_answer: ApiServer, kubernetes: api_client.Api) -> Nodes:
+    """The cluster's nodes, as its API lists them."""
+    del api_answer
+    return cluster.nodes(kubernetes)
+
+
+@fact()
+def node_presence(node: str, cluster_nodes: Nodes, inventory: Inventory) -> NodeState:
+    """Whether a node of the inventory is in the cluster."""
+    return node_states.presence(node, inventory.cluster.nodes[node].address, cluster_nodes)
+
+
+@fact()
+def node_readiness(node: str, node_presence: NodeState, cluster_nodes: Nodes) -> NodeState:
+    """Whether a node is Ready."""
+    del node_presence
+    return node_states.readiness(named_node(node, cluster_nodes), cluster_nodes)
+
+
+@fact()
+def node_pressure(node: str, node_readiness: NodeState, cluster_nodes: Nodes) -> NodeState:
+    """Whether a node is short of something."""
+    del node_readiness
+    return node_states.pressure(named_node(node, cluster_nodes), cluster_nodes)
+
+
+@fact()
+def node_role(node: str, node_presence: NodeState, cluster_nodes: Nodes, inventory: Inventory) -> NodeState:
+    """A node's role."""
+    del node_presence
+    return node_states.role(named_node(node, cluster_nodes), inventory.cluster.nodes[node].role, cluster_nodes)
+
+
+@fact()
+def node_version(
+    node: str, node_presence: NodeState, api_answer: ApiServer, cluster_nodes: Nodes, inventory: Inventory
+) -> NodeState:
+    """A node's kubelet beside the API server."""
+    del node_presence
+    allowed = inventory.limits.version_skew
+    return node_states.version_skew(named_node(node, cluster_nodes), api_answer.version, allowed, cluster_nodes)
+
+
+@fact(effect="static")
+def job_shape(inventory: Inventory) -> JobShape:
+    """The shape of a job's pod, from the values file."""
+    runner = inventory.runner
+    return helm.job_shape(helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace))
+
+
+@fact(at={"node_pressure": ("node", as_node)})
+def worker_placement(worker: str, node_pressure: NodeState, cluster_nodes: Nodes, job_shape: JobShape) -> NodeState:
+    """Whether jobs may be scheduled on a worker."""
+    del node_pressure
+    return node_states.placement(named_node(worker, cluster_nodes), job_shape, cluster_nodes)
+
+
+@fact(deadline="api")
+def kube_dns(api_answer: ApiServer, kubernetes: api_client.Api) -> ServiceEndpoints:
+    """The cluster's DNS service."""
+    del api_answer
+    return cluster.service_endpoints(kubernetes)
+
+
+@fact(deadline="api")
+def metrics_api(api_answer: ApiServer, kubernetes: api_client.Api) -> Metrics:
+    """The cluster's metrics API."""
+    del api_answer
+    return cluster.metrics(kubernetes)

@@ -1,0 +1,193 @@
+"""5 Docker-in-Docker: a job's pod with the Docker daemon beside it."""
+
+from __future__ import annotations
+
+from preflight.evidence import NotApplicable
+from preflight.facts.aims import client_image, daemon_image
+from preflight.facts.blocking import unless_all_resolvers, unless_same
+from preflight.facts.sampling import TTL, expected_names, named_node, require_probed, script_report, with_pull_secrets
+from preflight.inventory import Dind, Inventory
+from preflight.jobshape import JobShape, dind_job
+from preflight.jobshape import job_pod as job_pod_manifest
+from preflight.probes import kubernetes as api_client
+from preflight.probes import pods, shell, transcript
+from preflight.probes.cluster import NamespaceState, Nodes
+from preflight.probes.dns import Lookups
+from preflight.probes.leavings import OwnObjects
+from preflight.probes.nodes import NodeState
+from preflight.probes.pods import Admission as PodAdmission
+from preflight.probes.pods import ImagePull
+from preflight.probes.transcript import (
+    Daemon,
+    DindRun,
+    PodTranscript,
+    Report,
+    ResolvConf,
+)
+from preflight.survey import Run, fact
+
+
+@fact(effect="static")
+def dind_settings(inventory: Inventory) -> Dind:
+    """How the jobs use Docker-in-Docker."""
+    if inventory.dind == "none":
+        reason = "dind is none in the inventory"
+        raise NotApplicable(reason)
+    return inventory.dind
+
+
+@fact(effect="privileged", deadline="api")
+def dind_admission(
+    pod_admission: PodAdmission, kubernetes: api_client.Api, job_shape: JobShape, dind_settings: Dind
+) -> PodAdmission:
+    """The API server's admission of a job's pod with Docker-in-Docker."""
+    del pod_admission
+    return pods.dry_run(
+        kubernetes, job_pod_manifest(job_shape, services=(dind_settings.daemon_image,), name="preflight-dry-run")
+    )
+
+
+def _dind_steps(inventory: Inventory, dind: Dind) -> tuple[shell.Step, ...]:
+    steps = [shell.resolv_conf(), *(shell.lookup(name) for name in inventory.dns.names)]
+    steps += [shell.docker_ready(dind.ready_within), shell.docker_version(), shell.docker_info()]
+    pull = inventory.deadlines.pull
+    steps += [shell.docker_pull(dind.pull, limit=pull), shell.docker_run(dind.pull, ("echo", "hello"))]
+    steps += [shell.docker_lookup(dind.pull, name) for name in inventory.dns.names]
+    return tuple(steps)
+
+
+@fact(at={"pod_pull": ("image", client_image)})
+def dind_client(pod_pull: ImagePull | None) -> ImagePull | None:
+    """The image with Docker's client, pulled for a job's pod on a worker."""
+    return pod_pull
+
+
+@fact(at={"pod_pull": ("image", daemon_image)})
+def dind_service(pod_pull: ImagePull | None) -> ImagePull | None:
+    """The image with Docker's daemon, pulled for a job's pod on a worker."""
+    return pod_pull
+
+
+@fact(effect="privileged", deadline="dind", group="pods")
+def dind_pod(
+    worker: str,
+    dind_client: ImagePull | None,
+    dind_service: ImagePull | None,
+    dind_admission: PodAdmission,
+    worker_placement: NodeState,
+    cluster_nodes: Nodes,
+    namespace_state: NamespaceState,
+    job_shape: JobShape,
+    dind_settings: Dind,
+    own_objects: OwnObjects,
+    inventory: Inventory,
+    run: Run,
+) -> PodTranscript:
+    """A job's pod with Docker-in-Docker on a worker, after its images are there: nothing is pulled twice at once."""
+    del dind_admission, worker_placement, dind_client, dind_service
+    dind = dind_settings
+    require_probed(worker, cluster_nodes, job_shape, inventory, run, dind.nodes)
+    nonce = shell.new_nonce()
+    manifest = dind_job(
+        with_pull_secrets(job_shape, inventory),
+        node=worker,
+        run_id=run.id,
+        client_image=dind.client_image,
+        daemon_image=dind.daemon_image,
+        daemon_args=dind.daemon_args,
+        docker_host=dind.docker_host,
+        script=shell.render(_dind_steps(inventory, dind), limit=inventory.deadlines.step, nonce=nonce),
+        deadline=int(inventory.deadlines.dind),
+        ttl=TTL,
+        limit_ranges=namespace_state.limit_ranges,
+        pod_selectors_to_avoid=namespace_state.selectors,
+    )
+    pod = pods.launch_dind(
+        own_objects.api,
+        manifest,
+        node=worker,
+        deadline=inventory.deadlines.dind,
+        on_event=lambda text: run.say(f"dind_pod[{worker}]", f"dind on {worker}: {text}"),
+        images=named_node(worker, cluster_nodes).images,
+        stopping=run.stopping,
+    )
+    pods.remove(own_objects.api, job_shape.namespace, pod.job, deadline=inventory.deadlines.clean)
+    return PodTranscript(pod=pod, nonce=nonce)
+
+
+@fact(speaks_for=("dind_pod",))
+def dind_daemon(worker: str, dind_pod: PodTranscript) -> Daemon:
+    """The Docker daemon in a pod on a worker."""
+    return transcript.daemon(worker, dind_pod)
+
+
+@fact()
+def dind_report(worker: str, dind_daemon: Daemon, dind_pod: PodTranscript) -> Report:
+    """What the probe script showed beside Docker on a worker."""
+    del dind_daemon
+    return script_report(f"dind on {worker}", dind_pod)
+
+
+@fact()
+def dind_storage(dind_daemon: Daemon) -> Daemon:
+    """The Docker daemon's storage driver."""
+    return transcript.storage(dind_daemon)
+
+
+@fact()
+def dind_pull(worker: str, dind_daemon: Daemon, dind_report: Report, dind_settings: Dind) -> DindRun:
+    """An image, pulled by the Docker daemon in a pod on a worker."""
+    del dind_daemon
+    return transcript.inner_pull(dind_report, worker, dind_settings.pull)
+
+
+@fact()
+def dind_run(worker: str, dind_pull: DindRun, dind_report: Report) -> DindRun:
+    """A container, run by the Docker daemon in a pod on a worker."""
+    return transcript.inner_run(dind_report, worker, dind_pull.image, ("echo", "hello"))
+
+
+@fact(optional=("pod_resolv_conf",))
+def dind_resolv_conf(
+    worker: str, dind_report: Report, pod_resolv_conf: ResolvConf | None, job_shape: JobShape
+) -> ResolvConf:
+    """The resolv.conf of a pod with Docker-in-Docker on a worker."""
+    found = transcript.resolv_conf(dind_report, job_shape, worker)
+    unless_same(found, pod_resolv_conf, "pod_resolv_conf", {"worker": worker})
+    return found
+
+
+@fact()
+def dind_answers(dind_report: Report, inventory: Inventory) -> Lookups:
+    """The names in a pod with Docker-in-Docker on a worker, whatever comes of them."""
+    return transcript.own_lookups(dind_report, expected_names(inventory), deadline=inventory.deadlines.step)
+
+
+@fact(
+    tolerates=("dind_answers",),
+    optional=("here_lookups",),
+    speaks_for=("dind_answers",),
+    across={"here_lookups": "resolver"},
+)
+def dind_lookups(dind_answers: Lookups, here_lookups: tuple[Lookups, ...]) -> Lookups:
+    """The names, resolved in a pod with Docker-in-Docker on a worker."""
+    unless_all_resolvers(dind_answers, here_lookups)
+    return dind_answers
+
+
+@fact(optional=("here_lookups", "dind_answers"), across={"here_lookups": "resolver"})
+def dind_inner_lookups(
+    worker: str,
+    dind_run: DindRun,
+    dind_report: Report,
+    dind_answers: Lookups | None,
+    here_lookups: tuple[Lookups, ...],
+    inventory: Inventory,
+) -> Lookups:
+    """The names, resolved in a container inside of Docker-in-Docker on a worker."""
+    found = transcript.inner_lookups(
+        dind_report, dind_run.image, expected_names(inventory), deadline=inventory.deadlines.step
+    )
+    unless_all_resolvers(found, here_lookups)
+    unless_same(found, dind_answers, "dind_lookups", {"worker": worker})
+    return found

@@ -1,0 +1,67 @@
+"""6.5, 7 The room for jobs; before the pods, whose start it explains."""
+
+from __future__ import annotations
+
+from preflight.evidence import Blocked
+from preflight.inventory import Inventory
+from preflight.jobshape import JobShape, job_pod_limits, job_pod_requests
+from preflight.probes import cluster, transcript
+from preflight.probes import headroom as packing
+from preflight.probes import kubernetes as api_client
+from preflight.probes.cluster import ApiServer, NamespaceState, Nodes, PodRequests
+from preflight.probes.headroom import Headroom
+from preflight.probes.nodes import NodeState
+from preflight.probes.transcript import (
+    WorkerRoom,
+)
+from preflight.survey import fact
+
+
+@fact(deadline="api")
+def namespace_state(api_answer: ApiServer, kubernetes: api_client.Api, job_shape: JobShape) -> NamespaceState:
+    """The jobs' namespace: its quotas and limits."""
+    del api_answer
+    # That it is missing is told by admission, which every pod needs.
+    return cluster.namespace_state(kubernetes, job_shape.namespace).only()
+
+
+@fact(deadline="api")
+def running_pods(api_answer: ApiServer, kubernetes: api_client.Api, job_shape: JobShape) -> PodRequests:
+    """What the pods on each node ask for."""
+    del api_answer
+    return cluster.pod_requests(kubernetes, namespace=job_shape.namespace)
+
+
+@fact(optional=("worker_placement",), across={"worker_placement": "worker"})
+def headroom(
+    worker_placement: tuple[NodeState, ...],
+    cluster_nodes: Nodes,
+    running_pods: PodRequests,
+    namespace_state: NamespaceState,
+    job_shape: JobShape,
+    inventory: Inventory,
+) -> Headroom:
+    """The room for jobs on the cluster."""
+    services = 0 if inventory.dind == "none" else 1
+    limits = namespace_state.limit_ranges
+    refusing = [one for one in worker_placement if one.fault is not None]
+    if refusing and len(refusing) == len(worker_placement):
+        said = f"{refusing[0].fault}: {refusing[0].cause}"
+        raise Blocked("worker_placement", {"worker": refusing[0].node}, said, failed=True)
+    return packing.pack(
+        cluster_nodes,
+        running_pods,
+        job=job_pod_requests(job_shape, services, limit_ranges=limits),
+        job_limits=job_pod_limits(job_shape, services, limit_ranges=limits),
+        shape=job_shape,
+        quotas=namespace_state.quotas,
+    )
+
+
+@fact(tolerates=("headroom",))
+def worker_headroom(worker: str, worker_placement: NodeState, headroom: Headroom) -> WorkerRoom:
+    """The room for jobs on a worker."""
+    del worker_placement
+    if headroom.fits == 0:
+        raise Blocked("headroom", {}, f"{headroom.fault}: {headroom.cause}", failed=True)
+    return transcript.worker_room(worker, headroom)

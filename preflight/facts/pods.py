@@ -1,0 +1,201 @@
+"""2.4 A job's pod on each worker: admission, start, pulls, and what its script saw."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from preflight.evidence import Blocked, Unmeasured
+from preflight.facts.aims import probe_image, registry_of
+from preflight.facts.blocking import gitlab_fact, unless_same, unless_seen_from_here, unless_unresolved
+from preflight.facts.sampling import (
+    TTL,
+    expected_names,
+    named_node,
+    require_probed,
+    script_report,
+    script_steps,
+    with_pull_secrets,
+)
+from preflight.faults import PodFault
+from preflight.inventory import Inventory
+from preflight.jobshape import JobShape, probe_job
+from preflight.jobshape import job_pod as job_pod_manifest
+from preflight.probes import kubernetes as api_client
+from preflight.probes import pods, shell, transcript
+from preflight.probes.cluster import ApiServer, NamespaceState, Nodes
+from preflight.probes.dns import Lookups
+from preflight.probes.gitlab import GitLabReply
+from preflight.probes.headroom import Headroom
+from preflight.probes.leavings import OwnObjects
+from preflight.probes.nodes import NodeState
+from preflight.probes.pods import Admission as PodAdmission
+from preflight.probes.pods import ImagePull
+from preflight.probes.registry import Manifest, RegistryReply
+from preflight.probes.transcript import (
+    PodStart,
+    PodTranscript,
+    Report,
+    ResolvConf,
+    WorkerRoom,
+)
+from preflight.survey import Run, fact
+
+
+@fact(effect="probe", deadline="api")
+def pod_admission(api_answer: ApiServer, kubernetes: api_client.Api, job_shape: JobShape) -> PodAdmission:
+    """The API server's admission of a job's pod."""
+    del api_answer
+    restricted = replace(job_shape, privileged=False)
+    return pods.dry_run(kubernetes, job_pod_manifest(restricted, services=(), name="preflight-dry-run"))
+
+
+@fact(effect="probe", deadline="clean")
+def own_objects(
+    kubernetes: api_client.Api, job_shape: JobShape, inventory: Inventory, run: Run
+) -> Iterator[OwnObjects]:
+    """Everything that this run makes in the cluster: removed at the end, whatever happened."""
+    ours = OwnObjects(kubernetes, job_shape.namespace, run.id, inventory.deadlines.clean)
+    yield ours
+    ours.sweep()
+
+
+@fact(effect="probe", deadline="pod", group="pods")
+def job_pod(
+    worker: str,
+    pod_admission: PodAdmission,
+    worker_placement: NodeState,
+    cluster_nodes: Nodes,
+    namespace_state: NamespaceState,
+    job_shape: JobShape,
+    own_objects: OwnObjects,
+    inventory: Inventory,
+    run: Run,
+) -> PodTranscript:
+    """A job's pod on a worker."""
+    del pod_admission, worker_placement
+    require_probed(worker, cluster_nodes, job_shape, inventory, run, None)
+    nonce = shell.new_nonce()
+    steps = script_steps(inventory, run, reply="pod_gitlab", lookups="pod_lookups", conf="pod_resolv_conf")
+    others = [one for one in inventory.images if run.plans("pod_image", worker=worker, image=one)]
+    manifest = probe_job(
+        with_pull_secrets(job_shape, inventory),
+        node=worker,
+        run_id=run.id,
+        image=inventory.probe.image,
+        other_images=others,
+        script=shell.render(steps, limit=inventory.deadlines.step, nonce=nonce),
+        deadline=int(inventory.deadlines.pod),
+        ttl=TTL,
+        limit_ranges=namespace_state.limit_ranges,
+        pod_selectors_to_avoid=namespace_state.selectors,
+    )
+    pod = pods.launch(
+        own_objects.api,
+        manifest,
+        node=worker,
+        deadline=inventory.deadlines.pod,
+        on_event=lambda text: run.say(f"job_pod[{worker}]", f"pod on {worker}: {text}"),
+        images=named_node(worker, cluster_nodes).images,
+        stopping=run.stopping,
+    )
+    pods.remove(own_objects.api, job_shape.namespace, pod.job, deadline=inventory.deadlines.clean)
+    return PodTranscript(pod=pod, nonce=nonce)
+
+
+@fact(speaks_for=("job_pod",), optional=("headroom", "worker_headroom"))
+def pod_start(
+    worker: str, job_pod: PodTranscript, headroom: Headroom | None, worker_headroom: WorkerRoom | None
+) -> PodStart:
+    """The start of a job's pod on a worker."""
+    pod = job_pod.pod
+    if pod.fault is PodFault.UNSCHEDULABLE_RESOURCE and headroom is not None and headroom.fits == 0:
+        raise Blocked("headroom", {}, f"{headroom.fault}: {headroom.cause}", failed=True, witness=pod.where)
+    if pod.fault is PodFault.UNSCHEDULABLE_RESOURCE and worker_headroom is not None and worker_headroom.fault:
+        said = f"{worker_headroom.fault}: {worker_headroom.cause}"
+        raise Blocked("worker_headroom", {"worker": worker}, said, failed=True, witness=pod.where)
+    # A pull has a fact of its own, and so has whatever the script then met.
+    judged = pod.fault if isinstance(pod.fault, PodFault) and not pod.fault.value.startswith("pull-") else None
+    cause = pod.cause if judged else ""
+    return PodStart(target=worker, node=worker, fault=judged, cause=cause, evidence=pod.evidence)
+
+
+@fact(tolerates=("pod_start",))
+def pod_image(worker: str, image: str, job_pod: PodTranscript, pod_start: PodStart) -> ImagePull:
+    """The pull of an image for a job's pod on a worker, whatever came of it."""
+    found = next((pull for pull in job_pod.pod.pulls if pull.image == image), None)
+    if found is not None:
+        return found
+    if pod_start.fault is not None:
+        raise Blocked("pod_start", {"worker": worker}, f"{pod_start.fault}: {pod_start.cause}", failed=True)
+    raise Unmeasured(
+        f"the pull of {image} on {worker} had not begun when the pod came to its end",
+        needs="a larger `deadlines.pod` in the inventory",
+        evidence=job_pod.pod.evidence,
+    )
+
+
+@fact(
+    tolerates=("pod_image",),
+    optional=("registry_reply", "manifest", "here_lookups", "node_answers"),
+    speaks_for=("pod_image",),
+    across={"here_lookups": "resolver", "node_answers": "resolver"},
+    at={"registry_reply": ("registry", registry_of)},
+)
+def pod_pull(
+    worker: str,
+    pod_image: ImagePull,
+    registry_reply: RegistryReply | None,
+    manifest: Manifest | None,
+    here_lookups: tuple[Lookups, ...],
+    node_answers: tuple[Lookups, ...],
+    inventory: Inventory,
+) -> ImagePull:
+    """An image, pulled for a job's pod on a worker."""
+    unless_seen_from_here(pod_image, inventory, registry_reply, manifest)
+    unless_unresolved(pod_image, worker, here_lookups, node_answers)
+    return pod_image
+
+
+@fact(at={"pod_pull": ("image", probe_image)})
+def pod_report(worker: str, pod_start: PodStart, job_pod: PodTranscript, pod_pull: ImagePull) -> Report:
+    """What the probe script showed in a job's pod on a worker."""
+    del pod_start, pod_pull
+    return script_report(f"pod on {worker}", job_pod)
+
+
+@fact(optional=("gitlab_reply", "node_reply"))
+def pod_gitlab(
+    worker: str,
+    pod_report: Report,
+    gitlab_reply: GitLabReply | None,
+    node_reply: GitLabReply | None,
+    inventory: Inventory,
+) -> GitLabReply:
+    """GitLab's answer to a job's pod on a worker."""
+    found = transcript.gitlab_reply(pod_report, inventory.gitlab.url)
+    unless_same(found, gitlab_reply, gitlab_fact(gitlab_reply), {})
+    unless_same(found, node_reply, "node_gitlab", {"worker": worker})
+    return found
+
+
+@fact(optional=("here_lookups", "node_answers"))
+def pod_lookups(
+    worker: str,
+    resolver: str,
+    pod_report: Report,
+    here_lookups: Lookups | None,
+    node_answers: Lookups | None,
+    inventory: Inventory,
+) -> Lookups:
+    """A resolver's answers, asked from a job's pod on a worker."""
+    found = transcript.lookups(pod_report, resolver, expected_names(inventory), deadline=inventory.deadlines.step)
+    unless_same(found, here_lookups, "here_lookups", {"resolver": resolver})
+    unless_same(found, node_answers, "node_lookups", {"worker": worker, "resolver": resolver})
+    return found
+
+
+@fact()
+def pod_resolv_conf(worker: str, pod_report: Report, job_shape: JobShape) -> ResolvConf:
+    """The resolv.conf of a job's pod on a worker."""
+    return transcript.resolv_conf(pod_report, job_shape, worker)

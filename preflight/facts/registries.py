@@ -1,0 +1,146 @@
+"""2.4 Registries, from here and by the workers' own runtimes."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from preflight.evidence import Blocked, NotApplicable, Unmeasured
+from preflight.facts.aims import probe_image, registry_of, registry_of_probe
+from preflight.facts.blocking import unless_seen_from_here, unless_unresolved
+from preflight.faults import PathFault, RegistryFault
+from preflight.inventory import Inventory, Login, Secret
+from preflight.probes import kubernetes as api_client
+from preflight.probes import registry as registries
+from preflight.probes import runtime
+from preflight.probes.cluster import ApiServer, Nodes
+from preflight.probes.credentials import Account, read_secret
+from preflight.probes.dns import Lookups
+from preflight.probes.registry import Credentials, Manifest, RegistryReply
+from preflight.probes.runtime import Pull
+from preflight.probes.transcript import (
+    NodeLogin,
+)
+from preflight.survey import Run, fact
+
+
+@fact(deadline="api", optional=("api_answer",))
+def registry_account(
+    registry: str, api_answer: ApiServer | None, kubernetes: api_client.Api, inventory: Inventory
+) -> Account:
+    """The account for a registry."""
+    given, host = inventory.registries[registry].credentials, inventory.registries[registry].host
+    if given is None:
+        return Account(registry=registry, host=host)
+    secret = given.password if isinstance(given, Login) else given
+    if secret.cluster_key and (api_answer is None or api_answer.fault):
+        said = f"{api_answer.fault}: {api_answer.cause}" if api_answer else "the API server could not be asked"
+        raise Blocked("api_answer", {}, said, failed=api_answer is not None)
+    if isinstance(given, Login):
+        return Account(
+            registry=registry, host=host, credentials=Credentials(given.username, _read(given.password, kubernetes))
+        )
+    found = registries.parse_docker_config(_read(given, kubernetes), host)
+    if found is None:
+        raise Unmeasured(
+            f"{given.reference} holds no account for {host}",
+            needs=f"an entry for {host} under auths in that docker config",
+        )
+    return Account(registry=registry, host=host, credentials=found)
+
+
+def _read(secret: Secret, kubernetes: api_client.Api) -> str:
+    """A secret's text; one in the cluster is read from there."""
+    if secret.text is not None:
+        return secret.text
+    namespace, name, key = secret.cluster_key or ("", "", "")
+    return read_secret(kubernetes, namespace, name, key)
+
+
+@fact()
+def registry_reply(registry: str, registry_account: Account, inventory: Inventory, run: Run) -> RegistryReply:
+    """A registry's answer, from here."""
+    one = inventory.registries[registry]
+    return registries.look(
+        one.host,
+        scheme=one.scheme,
+        credentials=registry_account.credentials,
+        ca_file=one.ca_file,
+        routes=run.routes,
+        deadline=inventory.deadlines.http,
+    )
+
+
+@fact(tolerates=("registry_reply",), speaks_for=("registry_account", "registry_reply"))
+def registry_connection(registry_reply: RegistryReply) -> RegistryReply:
+    """A registry's port, from here."""
+    return registry_reply.only(PathFault)
+
+
+@fact(tolerates=("registry_reply",))
+def registry_access(registry_connection: RegistryReply, registry_reply: RegistryReply) -> RegistryReply:
+    """A registry's login."""
+    del registry_connection
+    return registry_reply.only(RegistryFault)
+
+
+@fact(at={"registry_access": ("registry", registry_of), "registry_account": ("registry", registry_of)})
+def manifest(
+    image: str, registry_access: RegistryReply | None, registry_account: Account | None, inventory: Inventory, run: Run
+) -> Manifest:
+    """An image's manifest in its registry."""
+    del registry_access
+    one = inventory.registry_of(image)
+    return registries.manifest(
+        image,
+        platform=inventory.cluster.platform,
+        scheme=one.scheme,
+        credentials=registry_account.credentials if registry_account else None,
+        ca_file=one.ca_file,
+        routes=run.routes,
+        deadline=inventory.deadlines.http,
+    )
+
+
+@fact(effect="probe", deadline="pull", at={"registry_account": ("registry", registry_of_probe)})
+def node_image(
+    worker: str,
+    node_login: NodeLogin,
+    cluster_nodes: Nodes,
+    registry_account: Account | None,
+    inventory: Inventory,
+) -> Pull:
+    """The pull of the probe's image by a worker's own runtime."""
+    node = cluster_nodes.named(worker)
+    kind = node.runtime.partition("://")[0] if node else ""
+    if kind not in {"containerd", "docker", "cri-o"}:
+        reason = f"{worker} runs {kind or 'an unknown runtime'}; the suite knows containerd, docker and cri-o"
+        raise NotApplicable(reason)
+    return runtime.pull_on_node(
+        node_login.session,
+        inventory.probe.image,
+        runtime=cast("runtime.Runtime", kind),
+        credentials=registry_account.credentials if registry_account else None,
+        deadline=inventory.deadlines.pull,
+    )
+
+
+@fact(
+    tolerates=("node_image",),
+    optional=("registry_reply", "manifest", "here_lookups", "node_answers"),
+    speaks_for=("node_image",),
+    across={"here_lookups": "resolver", "node_answers": "resolver"},
+    at={"registry_reply": ("registry", registry_of_probe), "manifest": ("image", probe_image)},
+)
+def node_pull(
+    worker: str,
+    node_image: Pull,
+    registry_reply: RegistryReply | None,
+    manifest: Manifest | None,
+    here_lookups: tuple[Lookups, ...],
+    node_answers: tuple[Lookups, ...],
+    inventory: Inventory,
+) -> Pull:
+    """The probe's image, pulled by a worker's own runtime."""
+    unless_seen_from_here(node_image, inventory, registry_reply, manifest)
+    unless_unresolved(node_image, worker, here_lookups, node_answers)
+    return node_image
