@@ -63,8 +63,8 @@ def _inventory(config: pytest.Config, names: list[str], latency: float) -> Path:
     """The inventory of a lab that runs until the end; with ``--collect-only``, when nothing is asked, of none."""
     from lab import faults, inventory  # noqa: PLC0415 - only with --lab
 
-    base = inventory.find(config.rootpath)
     faults.check(names)
+    base = inventory.find(config.rootpath)
     if config.getoption("collectonly", default=False):
         folder = tempfile.TemporaryDirectory(prefix="preflight-")
         config.add_cleanup(folder.cleanup)

@@ -229,7 +229,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 def _take_sigterm_as_interrupt() -> None:
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 # ---- running --------------------------------------------------------------------------------------------------------

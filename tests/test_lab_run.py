@@ -27,6 +27,11 @@ def command(lab: Lab, folder: Path, *arguments: str) -> list[str]:
     ]
 
 
+def heed_interrupts() -> None:
+    """Undo what a shell does to a process in the background: it would never see Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def run(lab: Lab, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(lab, folder, *arguments),
@@ -126,7 +131,12 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path, how: signal.Signals) 
     with Lab(faults=["dind-slow"]) as lab:
         before = others(lab)
         process = subprocess.Popen(
-            command(lab, tmp_path), cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command(lab, tmp_path),
+            cwd=PROJECT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=heed_interrupts,  # noqa: PLW1509 - nothing else can undo an inherited "ignore"
         )
         end = time.monotonic() + 40
         while not any("dind" in name for name in ours(lab)) and time.monotonic() < end:
@@ -161,7 +171,7 @@ def test_the_cluster_cleans_itself_after_a_kill(tmp_path: Path) -> None:
             ]
 
         for deadline, ttl in lab.change(deadlines):
-            assert 0 < deadline <= 60, "the inventory's deadline for a pod"
+            assert 0 < deadline <= 90, "the inventory's deadline for a pod, and a little more"
             assert 0 < ttl <= 300
 
 
