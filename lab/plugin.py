@@ -32,6 +32,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--lab-latency", type=float, default=0.0, metavar="SECONDS", help="time added to every answer of the lab"
     )
+    group.addoption(
+        "--lab-patience",
+        type=float,
+        default=1.0,
+        metavar="FACTOR",
+        help="make the lab's deadlines longer, for a machine that is busy with other things",
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -49,6 +56,9 @@ def pytest_configure(config: pytest.Config) -> None:
             "--lab and --inventory exclude each other: give --lab alone to try the suite out, "
             "or --inventory FILE alone to look at the environment that FILE describes"
         )
+        raise pytest.UsageError(message)
+    if not math.isfinite(config.getoption("lab_patience")) or config.getoption("lab_patience") <= 0:
+        message = f"--lab-patience {config.getoption('lab_patience'):g}: expected a factor above 0"
         raise pytest.UsageError(message)
     if not math.isfinite(latency) or latency < 0:
         message = f"--lab-latency {latency:g}: expected seconds, 0 or more"
@@ -71,7 +81,7 @@ def _inventory(config: pytest.Config, names: list[str], latency: float) -> Path:
         return inventory.draft(Path(folder.name), base=base, names=names)
     from lab.lab import Lab  # noqa: PLC0415 - imports the servers' libraries
 
-    lab = Lab(names, latency, base=base)
+    lab = Lab(names, latency, base=base, patience=config.getoption("lab_patience"))
     config.add_cleanup(lab.stop)
     lab.start()
     config.stash[LAB] = lab

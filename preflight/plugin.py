@@ -224,6 +224,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             if all(kind in _chosen(item) for kind in CATALOGUE[name].targets):
                 survey.begin(name, _chosen(item))
     _take_sigterm_as_interrupt()
+    from preflight.probes import clients  # noqa: PLC0415 - only a run that measures needs them
+
+    clients.load()
     survey.start()
 
 

@@ -299,7 +299,8 @@ def daemon(node: str, found: PodTranscript) -> Daemon:
     if pod.fault is not None and (waited is None or pod.fault not in {PodFault.EXITED, PodFault.DEADLINE}):
         return Daemon(target=node, node=node, fault=pod.fault, cause=pod.cause, evidence=pod.evidence)
     if waited is None:
-        reason = f"the script beside Docker on {node} ended before it came to `docker info`"
+        ended = f"the script beside Docker on {node} ended before it came to `docker info`"
+        reason = f"{ended}: {pod.log_problem}" if pod.log_problem else ended
         raise Unmeasured(reason, needs="a larger `deadlines.dind` in the inventory", evidence=pod.evidence)
     ready = shell.read_docker_ready(waited, where=where)
     if ready.fault is not None:
