@@ -68,7 +68,7 @@ def dind_service(pod_pull: ImagePull | None) -> ImagePull | None:
     return pod_pull
 
 
-@fact(effect="privileged", deadline="dind", group="pods")
+@fact(effect="privileged", deadline="dind+clean", group="pods")
 def dind_pod(
     worker: str,
     dind_client: ImagePull | None,
