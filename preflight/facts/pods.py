@@ -164,7 +164,7 @@ def pod_report(worker: str, pod_start: PodStart, job_pod: PodTranscript, pod_pul
     return script_report(f"pod on {worker}", job_pod)
 
 
-@fact(optional=("gitlab_reply", "node_reply"))
+@fact(optional=("gitlab_reply", "node_reply"), speaks_for=("pod_report",))
 def pod_gitlab(
     worker: str,
     pod_report: Report,
