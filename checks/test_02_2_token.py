@@ -2,7 +2,7 @@
 
 import pytest
 
-from preflight.facts import RunnerRecord, RunnerToken, TokenReply
+from preflight.facts import OwnRunner, RunnerRecord, RunnerToken, TokenReply
 
 
 def test_runner_token_is_given(token_presence: RunnerToken) -> None:
@@ -75,17 +75,17 @@ def test_runner_api_answers(runner_api: TokenReply) -> None:
     assert not runner_api.fault
 
 
-def test_gitlab_accepts_the_runner_token(token_acceptance: TokenReply) -> None:
-    """2.2.6 GitLab accepts the runner token.
+def test_runner_token_belongs_to_a_runner(own_runner: OwnRunner) -> None:
+    """2.2.6 A runner in GitLab has the token.
 
-    Why: a token whose runner was deleted, or which was reset, lets no manager register. GitLab would keep a record
-    of any manager that a valid token is verified for, so it is verified for one that GitLab already knows.
+    Why: a token whose runner was deleted, or which was reset, lets no manager register. GitLab shows how each runner's
+    token begins, so this is found without the token being sent anywhere.
     Remedy (token-revoked): put the runner's present token into the values: reset it in GitLab (the runner's page, or
         `POST /runners/ID/reset_authentication_token`), or create a new runner.
     Remedy (token-other-runner): correct `runner.id` in the inventory, or the token in the values.
-    Remedy: let `gitlab-runner verify` in a manager's pod say that the runner is valid.
+    Remedy: give the values the token of a runner that is in GitLab.
     """
-    assert not token_acceptance.fault
+    assert not own_runner.fault
 
 
 def test_runner_token_has_not_expired(token_expiry: RunnerToken) -> None:
@@ -99,8 +99,20 @@ def test_runner_token_has_not_expired(token_expiry: RunnerToken) -> None:
     assert not token_expiry.fault
 
 
+def test_gitlab_accepts_the_runner_token(token_acceptance: TokenReply) -> None:
+    """2.2.8 GitLab accepts the runner token.
+
+    Why: it is what every manager asks when it registers. GitLab keeps a record of any manager that a valid token is
+    verified for, so it is verified in the name of one that runs already, and before the installation not at all.
+    Remedy (token-revoked): put the runner's present token into the values, and install again.
+    Remedy (rate-limited): wait, or raise GitLab's limits for unauthenticated API requests.
+    Remedy: let `gitlab-runner verify` in a manager's pod say that the runner is valid.
+    """
+    assert not token_acceptance.fault
+
+
 def test_runner_is_not_paused(runner_activity: RunnerRecord) -> None:
-    """2.2.8 The runner is not paused in GitLab.
+    """2.2.9 The runner is not paused in GitLab.
 
     Why: a paused runner's managers are online and look well, and get no job.
     Remedy (runner-paused): resume the runner in GitLab (Admin → CI/CD → Runners → ▶).
@@ -110,7 +122,7 @@ def test_runner_is_not_paused(runner_activity: RunnerRecord) -> None:
 
 
 def test_runner_has_the_expected_tags(runner_tags: RunnerRecord) -> None:
-    """2.2.9 The runner has the expected tags.
+    """2.2.10 The runner has the expected tags.
 
     Why: a job that asks for a tag which no runner has stays pending for ever. With a `glrt-` token, tags are set in
     GitLab alone: `runners.tags` in the values has no effect.
@@ -121,7 +133,7 @@ def test_runner_has_the_expected_tags(runner_tags: RunnerRecord) -> None:
 
 
 def test_runner_takes_untagged_jobs_as_expected(runner_untagged: RunnerRecord) -> None:
-    """2.2.10 The runner takes jobs without tags, or leaves them, as expected.
+    """2.2.11 The runner takes jobs without tags, or leaves them, as expected.
 
     Why: the guide ticks "Run untagged jobs"; without it its own test pipelines wait, unless they name a tag.
     Remedy (runner-untagged): tick or clear "Run untagged jobs" on the runner's page in GitLab, or correct

@@ -17,7 +17,7 @@ from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
 from preflight.probes.registry import Manifest, RegistryReply
 from preflight.probes.runner_token import RunnerToken, TokenReply
-from preflight.probes.runners import Managers, RunnerRecord
+from preflight.probes.runners import Managers, OwnRunner, RunnerRecord
 from preflight.probes.runtime import Pull
 from preflight.probes.transcript import (
     Agreement,
@@ -47,6 +47,7 @@ __all__ = [
     "NodeLogin",
     "NodeState",
     "Nodes",
+    "OwnRunner",
     "PodAdmission",
     "PodStart",
     "Pull",

@@ -132,7 +132,7 @@ def reading(token: Secret, inventory: Inventory, run: Run) -> Reader:
     )
 
 
-@fact(optional=("gitlab_version",))
+@fact(optional=("gitlab_version",), speaks_for=("gitlab_reader",))
 def own_runner(
     gitlab_reader: Secret,
     gitlab_version: GitLabVersion | None,
@@ -175,29 +175,22 @@ def manager_list(valid_runner: OwnRunner, gitlab_reader: Secret, inventory: Inve
     return runners.managers(reading(gitlab_reader, inventory, run), valid_runner.id or 0)
 
 
-@fact(tolerates=("own_runner",), optional=("manager_list", "token_expiry"), speaks_for=("own_runner", "gitlab_reader"))
+@fact(effect="probe")
 def token_acceptance(
-    own_runner: OwnRunner,
+    valid_runner: OwnRunner,
     runner_api: TokenReply,
-    manager_list: Managers | None,
-    token_expiry: RunnerToken | None,
+    manager_list: Managers,
     given_token: GivenToken,
     inventory: Inventory,
     run: Run,
 ) -> TokenReply:
     """GitLab's answer to the runner's token."""
     del runner_api
-    if own_runner.fault is not None:
-        return TokenReply(
-            target=own_runner.target, fault=own_runner.fault, cause=own_runner.cause, evidence=own_runner.evidence
-        )
-    if token_expiry is not None and token_expiry.fault is TokenFault.EXPIRED:
-        raise Blocked("token_expiry", {}, f"{token_expiry.fault}: {token_expiry.cause}", failed=True)
     # One that polls every few seconds: whatever the question changes in its record, its next poll sets right.
-    manager = next((one for one in manager_list.online if one.system_id), None) if manager_list is not None else None
+    manager = next((one for one in manager_list.online if one.system_id), None)
     if manager is None:
         reason = (
-            f"runner #{own_runner.id} has the token and no manager online to verify it with: GitLab would keep a "
+            f"runner #{valid_runner.id} has the token, and no manager online to verify it with: GitLab would keep a "
             "manager of any other name"
         )
         raise NotApplicable(reason)
