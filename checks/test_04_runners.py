@@ -9,7 +9,7 @@ def test_runner_is_online(runner_online: Managers) -> None:
     """4.2.1 The runner is online in GitLab.
 
     Why: it is what the guide looks for in the Admin area. GitLab shows one runner with several managers, not three
-    runners, and may be up to two hours behind when a manager is gone.
+    runners, and calls them online for two hours; here they must have been seen within the last one.
     Remedy (runner-offline): read the managers' logs (`kubectl -n NAMESPACE logs -l app=gitlab-runner`): they say
         whether they reach GitLab and whether it accepts their token.
     Remedy: let a manager pod run and reach GitLab.

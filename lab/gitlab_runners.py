@@ -49,7 +49,8 @@ def listing(world: World, path: str) -> Answer | None:
     if runner is None:
         return _NOT_FOUND
     if found[2]:
-        return 200, [_manager_entity(number, one) for number, one in reversed(list(enumerate(runner.managers, 1)))]
+        listed = [_manager_entity(world, number, one) for number, one in enumerate(runner.managers, 1)]
+        return 200, listed[::-1]
     return 200, _brief(world, runner) | {
         "architecture": "amd64",
         "platform": "linux",
@@ -57,7 +58,7 @@ def listing(world: World, path: str) -> Answer | None:
         "groups": [],
         "revision": runner.managers[0].revision if runner.managers else None,
         "version": runner.managers[0].version if runner.managers else None,
-        "contacted_at": _stamp(_contacted(runner)),
+        "contacted_at": _stamp(_contacted(world, runner)),
         "tag_list": list(runner.tags),
         "run_untagged": runner.run_untagged,
         "locked": False,
@@ -88,7 +89,7 @@ def graphql(world: World, query: str, *, allowed: bool) -> Answer:
 def _holder(world: World, token: str) -> RunnerState | None:
     """The runner that has this token; an expired one is nobody's."""
     for runner in world.gitlab.runners:
-        if runner.token == token and (runner.token_expires is None or runner.token_expires > time.time()):
+        if runner.token == token and (runner.token_expires is None or runner.token_expires > _now(world)):
             return runner
     return None
 
@@ -115,24 +116,29 @@ def _fields(content_type: str, body: str) -> Mapping[str, str]:
 # ---- what is shown
 
 
-def _contacted(runner: RunnerState) -> float | None:
-    return max((moment for one in runner.managers if (moment := _moment(one)) is not None), default=None)
+def _contacted(world: World, runner: RunnerState) -> float | None:
+    moments = [moment for one in runner.managers if (moment := _moment(world, one)) is not None]
+    return max(moments, default=None)
 
 
-def _moment(manager: ManagerState) -> float | None:
-    return None if manager.contacted_ago is None else time.time() - manager.contacted_ago
+def _moment(world: World, manager: ManagerState) -> float | None:
+    """When it last polled, by the clock of GitLab's machine."""
+    return None if manager.contacted_ago is None else _now(world) - manager.contacted_ago
 
 
-def _status(contacted: float | None) -> str:
+def _now(world: World) -> float:
+    return time.time() + world.gitlab.clock_offset
+
+
+def _status(world: World, contacted: float | None) -> str:
     if contacted is None:
         return "never_contacted"
-    ago = time.time() - contacted
+    ago = _now(world) - contacted
     return "online" if ago < _ONLINE else "offline" if ago < _STALE else "stale"
 
 
 def _brief(world: World, runner: RunnerState) -> dict[str, object]:
-    del world
-    status = _status(_contacted(runner))
+    status = _status(world, _contacted(world, runner))
     return {
         "id": runner.id,
         "description": runner.description,
@@ -148,8 +154,8 @@ def _brief(world: World, runner: RunnerState) -> dict[str, object]:
     }
 
 
-def _manager_entity(number: int, manager: ManagerState) -> dict[str, object]:
-    contacted = _moment(manager)
+def _manager_entity(world: World, number: int, manager: ManagerState) -> dict[str, object]:
+    contacted = _moment(world, manager)
     return {
         "id": number,
         "system_id": manager.system_id,
@@ -160,7 +166,7 @@ def _manager_entity(number: int, manager: ManagerState) -> dict[str, object]:
         "created_at": "2025-09-01T08:20:02.518Z",
         "contacted_at": _stamp(contacted),
         "ip_address": manager.address or None,
-        "status": _status(contacted),
+        "status": _status(world, contacted),
     }
 
 

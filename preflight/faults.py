@@ -209,7 +209,7 @@ class RunnerFault(Fault):
     PAUSED = "runner-paused"
     WRONG_TAGS = "runner-wrong-tags"
     UNTAGGED = "runner-untagged"  # jobs without tags: taken or left, against what is expected
-    OFFLINE = "runner-offline"  # no manager was seen for two hours
+    OFFLINE = "runner-offline"  # no manager was seen for an hour
     TOO_FEW = "runner-too-few"  # fewer managers than replicas
     MANAGER_VERSION = "manager-version"
     MANAGER_ADDRESS = "manager-address"  # seen from an address that is no node's

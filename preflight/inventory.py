@@ -205,7 +205,8 @@ class GitLab(Section):
     version: Text = Field(description="Expected version; major and minor are compared.")
     api_token: Secret | None = Field(
         default=None,
-        description="Reference to an API token (scope `read_api`); without it, checks that need it do not apply.",
+        description="Reference to an API token (scope `read_api`); without it, checks that need it do not apply. "
+        "To list all runners it must be an administrator's or auditor's, or `runner.id` be given.",
     )
     ca_file: File | None = Field(default=None, description="PEM file of the CA that signed GitLab's certificate.")
 

@@ -20,10 +20,10 @@ def _(world: World) -> None:
     world.gitlab.runners[0].tags = ("kubernetes", "arm64")
 
 
-@fault("runner-offline", "GitLab has not heard of any of the runner's managers for three hours.")
+@fault("runner-offline", "GitLab has not heard of any of the runner's managers for eighty minutes.")
 def _(world: World) -> None:
     for manager in world.gitlab.runners[0].managers:
-        manager.contacted_ago = 3 * 3600
+        manager.contacted_ago = 80 * 60
 
 
 @fault("runner-too-few", "Two of the three managers have registered; the third one's record is two days old.")

@@ -113,7 +113,7 @@ def runner_api(gitlab_identity: GitLabReply, inventory: Inventory, run: Run) -> 
 
 
 @fact()
-def gitlab_reader(gitlab_identity: GitLabReply, inventory: Inventory) -> Secret:
+def gitlab_api_token(gitlab_identity: GitLabReply, inventory: Inventory) -> Secret:
     """The API token for GitLab."""
     del gitlab_identity
     if not inventory.gitlab.api_token or not inventory.gitlab.api_token.text:
@@ -132,9 +132,9 @@ def reading(token: Secret, inventory: Inventory, run: Run) -> Reader:
     )
 
 
-@fact(optional=("gitlab_version",), speaks_for=("gitlab_reader",))
+@fact(optional=("gitlab_version",), speaks_for=("gitlab_api_token",))
 def own_runner(
-    gitlab_reader: Secret,
+    gitlab_api_token: Secret,
     gitlab_version: GitLabVersion | None,
     token_kind: RunnerToken,
     token_whitespace: RunnerToken,
@@ -147,7 +147,7 @@ def own_runner(
     if gitlab_version is not None and gitlab_version.fault is GitLabFault.TOKEN_REFUSED:
         said = f"{gitlab_version.fault}: {gitlab_version.cause}"
         raise Blocked("gitlab_version", {}, said, failed=True)
-    return runners.own_runner(reading(gitlab_reader, inventory, run), given_token, inventory.runner.id)
+    return runners.own_runner(reading(gitlab_api_token, inventory, run), given_token, inventory.runner.id)
 
 
 @fact()
@@ -170,9 +170,9 @@ def valid_runner(own_runner: OwnRunner, token_expiry: RunnerToken) -> OwnRunner:
 
 
 @fact()
-def manager_list(valid_runner: OwnRunner, gitlab_reader: Secret, inventory: Inventory, run: Run) -> Managers:
+def manager_list(valid_runner: OwnRunner, gitlab_api_token: Secret, inventory: Inventory, run: Run) -> Managers:
     """The runner's managers, as GitLab lists them."""
-    return runners.managers(reading(gitlab_reader, inventory, run), valid_runner.id or 0)
+    return runners.managers(reading(gitlab_api_token, inventory, run), valid_runner.id or 0)
 
 
 @fact(effect="probe")
@@ -205,9 +205,9 @@ def token_acceptance(
 
 
 @fact()
-def runner_record(own_runner: OwnRunner, gitlab_reader: Secret, inventory: Inventory, run: Run) -> RunnerRecord:
+def runner_record(own_runner: OwnRunner, gitlab_api_token: Secret, inventory: Inventory, run: Run) -> RunnerRecord:
     """The runner's settings in GitLab."""
-    return runners.record(reading(gitlab_reader, inventory, run), own_runner.id or 0)
+    return runners.record(reading(gitlab_api_token, inventory, run), own_runner.id or 0)
 
 
 @fact(speaks_for=("runner_record",))

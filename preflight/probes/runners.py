@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from preflight.redaction import remember
 
 _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 200, 401, 403, 404
 _PAGE, _PAGES = 100, 100
+_FRESH = timedelta(hours=1)
 _SHORTEST = 8  # characters of a token that GitLab shows
 _FIELDS = "id shortSha tokenExpiresAt"
 _NEEDS = "a gitlab.api_token of the scope read_api, of an administrator or auditor; or `runner.id` in the inventory"
@@ -82,14 +83,28 @@ class Manager:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Managers(Fact):
-    """A runner's managers, the newest first; those of pods that are gone stay among them for days."""
+    """A runner's managers, the newest first; those of pods that are gone stay among them for days.
+
+    Attributes:
+        managers: all of them.
+        asked: when GitLab listed them, by its own clock; None where it did not say.
+    """
 
     managers: tuple[Manager, ...] = ()
+    asked: datetime | None = None
 
     @property
     def online(self) -> tuple[Manager, ...]:
-        """Those that GitLab heard of within two hours."""
-        return tuple(one for one in self.managers if one.status == "online")
+        """Those that GitLab has heard of within the hour.
+
+        A manager polls every few seconds, and GitLab writes that down every 40 to 55 minutes at the latest; it calls a
+        manager online for two hours (reference §4.4).
+        """
+        return tuple(one for one in self.managers if one.status == "online" and self._fresh(one))
+
+    def _fresh(self, manager: Manager) -> bool:
+        seen = _moment(manager.contacted)
+        return self.asked is None or seen is None or self.asked - seen <= _FRESH
 
 
 class Reader:
@@ -107,10 +122,14 @@ class Reader:
         self.url, self._token = url.rstrip("/"), remember(token)
         self._routes, self._ca_file, self.deadline = routes, ca_file, deadline
         self._end = time.monotonic() + deadline
+        self.asked: datetime | None = None  # by GitLab's clock, when `get` was last answered
 
     def get(self, path: str) -> Any:
         """The JSON behind ``/api/v4`` and this path."""
-        return self._read(f"{self.url}/api/v4{path}", self.command(path))[1]
+        reply, told = self._read(f"{self.url}/api/v4{path}", self.command(path))
+        offset = reply.clock_offset
+        self.asked = None if offset is None else datetime.fromtimestamp(reply.at + offset, tz=UTC)
+        return told
 
     def command(self, path: str) -> str:
         """How a person asks the same."""
@@ -339,7 +358,7 @@ def managers(reader: Reader, number: int) -> Managers:
     )
     observed = "\n".join(map(str, found)) or "[]"
     evidence = Evidence(where="here", command=reader.command(path), observed=observed)
-    return Managers(target=f"runner #{number}", evidence=evidence, managers=found)
+    return Managers(target=f"runner #{number}", evidence=evidence, managers=found, asked=reader.asked)
 
 
 def presence(found: Managers) -> Managers:
@@ -355,7 +374,7 @@ def presence(found: Managers) -> Managers:
 def number_of(found: Managers, replicas: int) -> Managers:
     """Whether there are as many managers online as the values ask for replicas.
 
-    A manager whose pod is gone may count as online for two hours more (reference §4.4), so more of them are right.
+    A manager whose pod is gone counts as online for a while, so more of them are right as well.
     """
     if len(found.online) >= replicas:
         return found

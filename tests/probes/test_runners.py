@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -175,13 +176,14 @@ GONE = Manager("r_gone00000000", "18.2.0", "10.9.9.9", "stale", "2026-02-01T12:0
 def test_managers_as_gitlab_lists_them() -> None:
     listed = [
         {"id": 2, "system_id": "r_8KdWq2XzPm4V", "version": "18.3.0", "ip_address": "192.168.1.101"}
-        | {"status": "online", "contacted_at": "2026-03-01T12:00:00.000Z"},
+        | {"status": "online", "contacted_at": datetime.now(tz=UTC).isoformat()},
         {"id": 1, "system_id": "<legacy>", "version": None, "ip_address": None, "status": "never_contacted"},
     ]
     answer, web = read(lambda _: said(listed), lambda reader: runners.managers(reader, 7))
     assert [one.system_id for one in answer.managers] == ["r_8KdWq2XzPm4V", "<legacy>"]
     assert [one.address for one in answer.online] == ["192.168.1.101"]
     assert web.asked[0].path == "/api/v4/runners/7/managers?per_page=100"
+    assert answer.asked is not None
 
 
 def test_managers_of_pods_that_are_gone_count_for_nothing() -> None:
@@ -190,6 +192,15 @@ def test_managers_of_pods_that_are_gone_count_for_nothing() -> None:
     assert offline.fault is RunnerFault.OFFLINE
     assert "2026-02-01" in offline.cause
     assert "none was ever seen" in runners.presence(managed()).cause
+
+
+def test_a_manager_that_gitlab_still_calls_online_must_have_been_seen_within_the_hour() -> None:
+    asked = datetime(2026, 3, 1, 13, 30, tzinfo=UTC)
+    late = replace(managed(online(1)), asked=asked)  # seen at 12:00
+    assert late.online == ()
+    assert runners.presence(late).fault is RunnerFault.OFFLINE
+    assert len(replace(late, asked=datetime(2026, 3, 1, 12, 55, tzinfo=UTC)).online) == 1
+    assert len(replace(late, asked=datetime(2026, 3, 1, 11, 50, tzinfo=UTC)).online) == 1, "clocks differ"
 
 
 @pytest.mark.parametrize(("count", "fault"), [(2, RunnerFault.TOO_FEW), (3, None), (5, None)])
