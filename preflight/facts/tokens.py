@@ -137,13 +137,12 @@ def own_runner(
     gitlab_api_token: Secret,
     gitlab_version: GitLabVersion | None,
     token_kind: RunnerToken,
-    token_whitespace: RunnerToken,
     given_token: GivenToken,
     inventory: Inventory,
     run: Run,
 ) -> OwnRunner:
     """The runner in GitLab that has the token."""
-    del token_kind, token_whitespace
+    del token_kind
     if gitlab_version is not None and gitlab_version.fault is GitLabFault.TOKEN_REFUSED:
         said = f"{gitlab_version.fault}: {gitlab_version.cause}"
         raise Blocked("gitlab_version", {}, said, failed=True)
@@ -179,13 +178,14 @@ def manager_list(valid_runner: OwnRunner, gitlab_api_token: Secret, inventory: I
 def token_acceptance(
     valid_runner: OwnRunner,
     runner_api: TokenReply,
+    token_whitespace: RunnerToken,
     manager_list: Managers,
     given_token: GivenToken,
     inventory: Inventory,
     run: Run,
 ) -> TokenReply:
     """GitLab's answer to the runner's token."""
-    del runner_api
+    del runner_api, token_whitespace
     # One that polls every few seconds: whatever the question changes in its record, its next poll sets right.
     manager = next((one for one in manager_list.online if one.system_id), None)
     if manager is None:

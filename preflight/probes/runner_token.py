@@ -285,7 +285,7 @@ def acceptance(
     if reply.status == _OK and isinstance(words.get("id"), int):
         fault, cause = None, ""
     elif _refused(reply):
-        fault, cause = TokenFault.REVOKED, f"GitLab refuses the token in {given.source}: {words.get('message')}"
+        fault, cause = TokenFault.REVOKED, f"GitLab refuses the token ({given.source}): {words.get('message')}"
     elif reply.status == _UNPROCESSABLE and words:
         fault, cause = TokenFault.REVOKED, f"GitLab can't use the runner of this token: {words.get('message')}"
     else:
@@ -343,6 +343,6 @@ def expiry(
         return found
     stamp = f"{ends.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
     if ends <= moment:
-        return replace(found, fault=TokenFault.EXPIRED, cause=f"the token of {token.source} expired at {stamp}")
-    cause = f"the token of {token.source} expires at {stamp}, in less than {days_left} days"
+        return replace(found, fault=TokenFault.EXPIRED, cause=f"the token ({token.source}) expired at {stamp}")
+    cause = f"the token ({token.source}) expires at {stamp}, in less than {days_left} days"
     return replace(found, fault=TokenFault.EXPIRING, cause=cause)

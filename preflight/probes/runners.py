@@ -230,7 +230,7 @@ def own_runner(reader: Reader, given: GivenToken, number: int | None) -> OwnRunn
         )
     if not matching:
         count = "1 runner" if len(listed) == 1 else f"{len(listed)} runners"
-        cause = f"none of GitLab's {count} has the token in {given.source}: it was reset, or its runner deleted"
+        cause = f"none of GitLab's {count} has the token ({given.source}): it was reset, or its runner deleted"
         return OwnRunner(
             target=given.source, fault=TokenFault.REVOKED, cause=cause, evidence=evidence, known=len(listed)
         )
@@ -250,7 +250,7 @@ def _numbered(reader: Reader, given: GivenToken, number: int) -> OwnRunner:
     shown = _agreeing(node) if agrees else f"{node.get('id')}: shortSha is not how the given token begins"
     evidence = Evidence(where="here", command=reader.query_command(query), observed=shown)
     if not agrees:
-        cause = f"runner #{number} of the inventory does not have the token in {given.source}"
+        cause = f"runner #{number} of the inventory does not have the token ({given.source})"
         return OwnRunner(target=given.source, fault=TokenFault.OTHER_RUNNER, cause=cause, evidence=evidence, known=1)
     return _found(given, node, evidence, known=1)
 
