@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from lab import gitlab_runners
+
 if TYPE_CHECKING:
     from lab.world import World
 
@@ -83,8 +85,14 @@ def _api(request: web.Request, body: str) -> web.Response:
     token = request.headers.get("PRIVATE-TOKEN") or request.headers.get("Authorization", "").removeprefix("Bearer ")
     match request.method, request.path:
         case "POST", "/api/v4/runners/verify":
-            known = _field(body, "token")
-            return _json(403, {"message": "403 Forbidden"}) if known else _json(400, {"error": "token is missing"})
+            return _json(*gitlab_runners.verify(world, request.content_type, body))
+        case "GET", "/api/graphql":
+            if token and token not in world.gitlab.tokens:
+                return _json(401, {"errors": [{"message": "Invalid token"}]})
+            query = request.query.get("query", "")
+            return _json(*gitlab_runners.graphql(world, query, allowed=bool(token)))
+        case "GET", path if token in world.gitlab.tokens and (found := gitlab_runners.listing(world, path)):
+            return _json(*found)
         case "GET", "/api/v4/version" | "/api/v4/metadata" if token in world.gitlab.tokens:
             return _json(200, _metadata(world))
         case "GET", "/api/v4/user" if token in world.gitlab.tokens:
@@ -99,13 +107,6 @@ def _metadata(world: World) -> dict[str, object]:
     kas = {"enabled": True, "externalUrl": "ws://192.168.1.50/-/kubernetes-agent/", "version": "18.3.2"}
     kas["externalK8sProxyUrl"] = "http://192.168.1.50/-/kubernetes-agent/k8s-proxy/"
     return {"version": world.gitlab.version, "revision": world.gitlab.revision, "kas": kas, "enterprise": True}
-
-
-def _field(body: str, name: str) -> str:
-    try:
-        return str(json.loads(body).get(name, ""))
-    except (ValueError, AttributeError):
-        return ""
 
 
 def _request_id() -> str:

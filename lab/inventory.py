@@ -7,6 +7,7 @@ adds (credentials, CA files), a `connect:` map that leads every address to loopb
 from __future__ import annotations
 
 import base64
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,6 +41,7 @@ DEADLINES = {
     "run": 150,
 }
 _READY_WITHIN = 6
+_PLACEHOLDER = "YOUR_RUNNER_TOKEN_HERE"
 _PRIVILEGED = "privileged = true\n"
 
 
@@ -152,6 +154,7 @@ def _values(world: World, source: Path, folder: Path) -> str:
     text = text.replace(
         _PRIVILEGED, f'{_PRIVILEGED}        image_pull_secrets = ["{PULL_SECRET}"]\n', 1
     )  # the private registry's secret, as jobs have it
+    text = text.replace(f'"{_PLACEHOLDER}"', json.dumps(world.given_token), 1)  # YAML reads JSON's escapes
     for piece, other in world.values_edits.items():
         if piece not in text:
             message = f"{source} has no {piece!r} to be changed"

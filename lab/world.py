@@ -48,6 +48,7 @@ TOKEN_SERVER = "auth.example.com"
 MIRROR_ADDRESS = "192.168.1.60"
 PRIVATE_ADDRESS = "192.168.1.61"
 TOKEN_SERVER_ADDRESS = "192.168.1.62"
+RUNNER_TOKEN = "glrt-t1_Zq7mUfX2cVnL8sRkWd4y"
 
 
 @dataclass
@@ -76,6 +77,31 @@ class Node:
 
 
 @dataclass
+class ManagerState:
+    """A runner process that GitLab knows by its system id; with the chart, one pod."""
+
+    system_id: str
+    version: str = "18.3.0"
+    revision: str = "a1b2c3d4"
+    address: str = ""
+    contacted_ago: float | None = 12.0  # seconds since it last polled; None: it never has
+
+
+@dataclass
+class RunnerState:
+    """A runner in GitLab, as its Admin area shows it."""
+
+    id: int
+    token: str
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    run_untagged: bool = True
+    paused: bool = False
+    token_expires: float | None = None  # seconds since 1970
+    managers: list[ManagerState] = field(default_factory=list)
+
+
+@dataclass
 class GitLabState:
     """The GitLab server on its virtual machine."""
 
@@ -87,6 +113,7 @@ class GitLabState:
     clock_offset: float = 0.0
     tokens: set[str] = field(default_factory=lambda: {"glpat-made-up-for-tests-00"})
     redirect_to: str = "https://gitlab.example.com/"
+    runners: list[RunnerState] = field(default_factory=list)  # set by `guide_world`
 
 
 @dataclass
@@ -237,6 +264,7 @@ class World:
     api_mode: Literal["up", "down", "vanished"] = "up"
     inventory_edits: dict[str, object] = field(default_factory=dict)  # dotted key of the inventory → value
     kubeconfig_token: str = "made-up-token-of-the-operator"  # what the operator's kubeconfig holds
+    given_token: str = RUNNER_TOKEN  # what the operator's values file holds
     values_edits: dict[str, str] = field(default_factory=dict)  # a piece of the values file → what stands there instead
     sent: list[tuple[str, bytes]] | None = None  # a list here collects every byte the servers send (server, bytes)
     problems: list[str] = field(default_factory=list)  # exceptions inside the servers: a mistake of the lab's own
@@ -308,6 +336,18 @@ def _docker(tag: str) -> Image:
     return Image(size=71_900_000, entrypoint=("docker-entrypoint.sh",), command=("sh",))
 
 
+def _runners(world: World) -> list[RunnerState]:
+    """The guide's runner with a manager from each worker, and one that another team has left paused."""
+    identifiers = ("r_8KdWq2XzPm4V", "r_tY6bNc9LhR3s", "r_Fj5gVx7QwZ1e")
+    managers = [
+        ManagerState(system_id, address=node.address, contacted_ago=2.0 + number)
+        for number, (system_id, node) in enumerate(zip(identifiers, world.workers, strict=True))
+    ]
+    tags = ("kubernetes", "docker", "x86_64")
+    other = RunnerState(3, "glrt-t1_hC5wJd8NsKx1PzQv6TmG", "build-host-windows", ("windows",), paused=True)
+    return [other, RunnerState(7, RUNNER_TOKEN, "k8s-runner", tags, managers=managers)][::-1]
+
+
 def guide_world() -> World:
     """The guide's environment in good health, without its cluster's objects (`lab.kubernetes` adds those)."""
     world = World()
@@ -316,6 +356,7 @@ def guide_world() -> World:
     for number in (1, 2, 3):
         name = f"k8s-worker-{number}"
         world.nodes[name] = Node(name, f"192.168.1.{100 + number}", resolv_conf=resolv_conf)
+    world.gitlab.runners = _runners(world)
     for address in RESOLVERS:
         world.resolvers[address] = Resolver(address)
     world.zones = {

@@ -13,6 +13,8 @@ words that an operator would use; they key the remedies in the checks' docstring
     - RegistryFault  what an image registry answered
     - PodFault       how far a pod got: admission → scheduling → pull → start → end
     - DindFault      what the Docker daemon inside a pod did
+    - TokenFault     what is wrong with the runner's token, or what GitLab says to it
+    - RunnerFault    what GitLab knows of the runner and its managers
 """
 
 from enum import StrEnum
@@ -178,3 +180,36 @@ class DindFault(Fault):
     PULL_FAILED = "pull-failed"
     RUN_FAILED = "run-failed"
     INNER_DNS = "inner-dns"
+
+
+class TokenFault(Fault):
+    """What is wrong with the runner's token, or what GitLab says to it (reference §4.3, §4.6)."""
+
+    MISSING = "token-missing"  # neither the values nor the Secret that they name hold one
+    PLACEHOLDER = "token-placeholder"  # still what the example says
+    WHITESPACE = "token-whitespace"  # a blank or a line's end in it or around it
+    REGISTRATION = "token-registration"  # the deprecated registration token, not a runner's own
+    JOB = "token-job"  # a CI job's token
+    PERSONAL = "token-personal"  # a user's access token
+    OTHER_KIND = "token-other-kind"  # another of GitLab's tokens
+    UNRECOGNISED = "token-unrecognised"  # the runner decides by the prefix glrt- alone, and this has another
+    MISPLACED = "token-misplaced"  # a runner's own token in the place of a registration token
+    FORM = "token-form"  # glrt-, and then nothing that GitLab is known to make
+    CHECKSUM = "token-checksum"  # its end is not the checksum of what precedes: cut or mistyped
+    REVOKED = "token-revoked"  # no runner of this GitLab has it
+    OTHER_RUNNER = "token-other-runner"  # it is not the token of the runner that the inventory names
+    EXPIRED = "token-expired"
+    EXPIRING = "token-expiring"
+    RATE_LIMITED = "rate-limited"  # 429: GitLab answers nobody's runners for now
+
+
+class RunnerFault(Fault):
+    """What GitLab knows of the runner and its managers (reference §4.4)."""
+
+    PAUSED = "runner-paused"
+    WRONG_TAGS = "runner-wrong-tags"
+    UNTAGGED = "runner-untagged"  # jobs without tags: taken or left, against what is expected
+    OFFLINE = "runner-offline"  # no manager was seen for an hour
+    TOO_FEW = "runner-too-few"  # fewer managers than replicas
+    MANAGER_VERSION = "manager-version"
+    MANAGER_ADDRESS = "manager-address"  # seen from an address that is no node's

@@ -205,7 +205,8 @@ class GitLab(Section):
     version: Text = Field(description="Expected version; major and minor are compared.")
     api_token: Secret | None = Field(
         default=None,
-        description="Reference to an API token (scope `read_api`); without it, checks that need it do not apply.",
+        description="Reference to an API token (scope `read_api`); without it, checks that need it do not apply. "
+        "To list all runners it must be an administrator's or auditor's, or `runner.id` be given.",
     )
     ca_file: File | None = Field(default=None, description="PEM file of the CA that signed GitLab's certificate.")
 
@@ -272,6 +273,23 @@ class Runner(Section):
     chart: Text = Field(default="0.80.0", description="Chart version.")
     values: list[File] = Field(min_length=1, description="Values files, merged in this order as `helm -f` does.")
     set: list[Text] = Field(default=[], description="`key=value` pairs, as `helm --set` takes them.")
+    token: Secret | None = Field(
+        default=None,
+        description="Reference to the runner's token, where it is given at the installation only "
+        "(`--set runnerToken=…`) and the values hold none.",
+    )
+    id: int | None = Field(
+        default=None,
+        gt=0,
+        description="The runner's number in GitLab (`/admin/runners/ID`); default: the one that has the token, which "
+        "takes the API token of an administrator or auditor.",
+    )
+    tags: list[Text] | None = Field(
+        default=None, description="Tags that the runner must have in GitLab (guide 2.2); default: not looked at."
+    )
+    run_untagged: bool | None = Field(
+        default=None, description="Whether the runner takes jobs without tags (guide 2.2); default: not looked at."
+    )
 
 
 class Probe(Section):
@@ -343,6 +361,7 @@ class Limits(Section):
 
     clock_skew: Seconds = Field(default=5, description="Seconds between GitLab's clock and another.")
     version_skew: int = Field(default=3, ge=0, description="Minor versions a kubelet may be behind the API server.")
+    token_days_left: int = Field(default=7, ge=0, description="Days that the runner's token must still be valid.")
     probe_pods_at_once: int = Field(default=5, ge=1, description="Probe pods at the same time.")
 
 

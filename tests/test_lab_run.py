@@ -196,7 +196,7 @@ def test_one_worker_thread_comes_to_the_same_end(tmp_path: Path) -> None:
 
 
 def test_no_report_holds_a_secret_of_the_lab(tmp_path: Path) -> None:
-    """The token, the API token, the registry's password and the SSH key stand nowhere."""
+    """The tokens, the API token, the registry's password and the SSH key stand nowhere."""
     with Lab(faults=["registry-auth", "gitlab-502"], patience=3) as lab:
         folder = lab.inventory.parent
         secrets = [re.findall(r"token: (\S+)", (folder / "kubeconfig").read_text())[0]]
@@ -207,8 +207,9 @@ def test_no_report_holds_a_secret_of_the_lab(tmp_path: Path) -> None:
             return [password for one in world.registries.values() for password in one.accounts.values()]
 
         secrets += lab.change(passwords)
+        secrets += lab.change(lambda world: [runner.token for runner in world.gitlab.runners])
         ended = run(lab, tmp_path, "-vv", "--showlocals")
     everything = ended.stdout + ended.stderr + "".join(file.read_text() for file in tmp_path.iterdir())
-    assert len(secrets) >= 4
+    assert len(secrets) >= 6
     for secret in secrets:
         assert secret not in everything

@@ -16,7 +16,19 @@ if TYPE_CHECKING:
 
     from lab.world import World
 
-_MODULES = ("gitlab", "cluster", "ssh", "dns", "paths", "registry", "admission", "scheduling", "dind")
+_MODULES = (
+    "gitlab",
+    "token",
+    "cluster",
+    "ssh",
+    "dns",
+    "paths",
+    "registry",
+    "admission",
+    "scheduling",
+    "runner",
+    "dind",
+)
 _known: dict[str, Injection] = {}
 
 

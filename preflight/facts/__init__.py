@@ -7,7 +7,7 @@ Importing this package registers every fact; the plugin makes pytest fixtures of
 too, for the checks' annotations.
 """
 
-from preflight.facts import cluster, dind, gitlab, headroom, names, nodes, pods, registries
+from preflight.facts import cluster, dind, gitlab, headroom, names, nodes, pods, registries, runners, tokens
 from preflight.probes.cluster import ApiServer, Metrics, Nodes, ServiceEndpoints
 from preflight.probes.dns import Lookups
 from preflight.probes.gitlab import GitLabReply, GitLabVersion
@@ -16,6 +16,8 @@ from preflight.probes.nodes import NodeState
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
 from preflight.probes.registry import Manifest, RegistryReply
+from preflight.probes.runner_token import RunnerToken, TokenReply
+from preflight.probes.runners import Managers, OwnRunner, RunnerRecord
 from preflight.probes.runtime import Pull
 from preflight.probes.transcript import (
     Agreement,
@@ -39,17 +41,22 @@ __all__ = [
     "Headroom",
     "ImagePull",
     "Lookups",
+    "Managers",
     "Manifest",
     "Metrics",
     "NodeLogin",
     "NodeState",
     "Nodes",
+    "OwnRunner",
     "PodAdmission",
     "PodStart",
     "Pull",
     "RegistryReply",
     "ResolvConf",
+    "RunnerRecord",
+    "RunnerToken",
     "ServiceEndpoints",
+    "TokenReply",
     "WorkerRoom",
     "cluster",
     "dind",
@@ -59,4 +66,6 @@ __all__ = [
     "nodes",
     "pods",
     "registries",
+    "runners",
+    "tokens",
 ]

@@ -43,7 +43,15 @@ class Visitor:
     def dial(self, endpoint: str, timeout: float = 1.0) -> socket.socket:
         return socket.create_connection(self.place(endpoint), timeout=timeout)
 
-    def http(self, endpoint: str, path: str, *, method: str = "GET", headers: dict[str, str] | None = None) -> Answer:
+    def http(
+        self,
+        endpoint: str,
+        path: str,
+        *,
+        method: str = "GET",
+        headers: dict[str, str] | None = None,
+        body: str | None = None,
+    ) -> Answer:
         """Ask over HTTP, or HTTPS where the port is 443; the certificate is checked against the operator's CA."""
         host, _, port = endpoint.rpartition(":")
         connection = HTTPConnection(host, int(port), timeout=2)
@@ -59,7 +67,7 @@ class Visitor:
         else:
             connection.sock = self.dial(endpoint)
         try:
-            connection.request(method, path, headers=headers or {})
+            connection.request(method, path, body=body, headers=headers or {})
             response = connection.getresponse()
             return Answer(response.status, dict(response.getheaders()), response.read().decode())
         finally:

@@ -28,6 +28,15 @@ LISTED = [
     "gitlab-redirect",
     "gitlab-version",
     "gitlab-clock-skew",
+    "token-placeholder",
+    "token-whitespace",
+    "token-registration",
+    "token-revoked",
+    "token-expired",
+    "runner-paused",
+    "runner-wrong-tags",
+    "runner-offline",
+    "runner-too-few",
     "api-refused",
     "api-unauthorized",
     "api-forbidden",
@@ -169,6 +178,17 @@ def look_at_everything(visitor: Visitor) -> None:
     for path in ("/", "/users/sign_in", "/api/v4/version", "/-/health", "/nowhere/at/all"):
         with contextlib.suppress(*trouble):
             visitor.http("192.168.1.50:80", path)
+    api = {"PRIVATE-TOKEN": (visitor.folder / "gitlab-token").read_text()}
+    for path in (
+        "/api/v4/runners/all",
+        "/api/v4/runners/7",
+        "/api/v4/runners/7/managers",
+        "/api/graphql?query=runners",
+    ):
+        with contextlib.suppress(*trouble):
+            visitor.http("192.168.1.50:80", path, headers=api)
+    with contextlib.suppress(*trouble):
+        visitor.http("192.168.1.50:80", "/api/v4/runners/verify", method="POST", body="token=glrt-0123456789abcdefghij")
     for host in ("registry", "private-registry"):
         for path in ("/v2/", "/", "/v2/library/alpine/manifests/latest", "/v2/library/docker/tags/list"):
             with contextlib.suppress(*trouble):

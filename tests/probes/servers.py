@@ -118,6 +118,7 @@ class Asked:
     method: str
     path: str  # with its query
     headers: Mapping[str, str]  # names in lower case
+    body: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,9 @@ def web_server(answer: Callable[[Asked], Said], *, certificate: trustme.LeafCert
         timeout = 5
 
         def do_GET(self) -> None:
-            asked = Asked(self.command, self.path, {name.lower(): value for name, value in self.headers.items()})
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            asked = Asked(self.command, self.path, headers, body)
             web.asked.append(asked)
             said = answer(asked)
             self.send_response(said.status)
@@ -167,6 +170,9 @@ def web_server(answer: Callable[[Asked], Said], *, certificate: trustme.LeafCert
             self.end_headers()
             with contextlib.suppress(OSError):
                 self.wfile.write(said.body)
+
+        def do_POST(self) -> None:
+            self.do_GET()
 
         def log_message(self, *_: object) -> None:
             """Say nothing."""

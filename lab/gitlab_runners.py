@@ -1,0 +1,182 @@
+"""The runner API of GitLab: what runners ask with their token, and what operators read about them with theirs.
+
+A manager's record is made when a valid token comes with a system id that its runner has not shown yet, or with none at
+all; GitLab's sources do so in `ensure_manager` (reference §4.3). Managers that run poll every few seconds, so what a
+stray request changed of their record is not kept here.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+from lab.world import ManagerState, RunnerState
+
+if TYPE_CHECKING:
+    from lab.world import World
+
+Answer = tuple[int, object]
+_ONLINE, _STALE = 2 * 3600, 7 * 24 * 3600  # seconds since the last contact (reference §4.4)
+_FORBIDDEN: Answer = (403, {"message": "403 Forbidden"})
+_NOT_FOUND: Answer = (404, {"message": "404 Runner Not Found"})
+
+
+def verify(world: World, content_type: str, body: str) -> Answer:
+    """``POST /runners/verify``."""
+    fields = _fields(content_type, body)
+    if not fields.get("token"):
+        return 400, {"error": "token is missing"}
+    runner = _holder(world, fields["token"])
+    if runner is None:
+        return _FORBIDDEN
+    _manager(runner, fields.get("system_id") or "<legacy>")
+    return 200, {"id": runner.id, "token": runner.token, "token_expires_at": _stamp(runner.token_expires)}
+
+
+def listing(world: World, path: str) -> Answer | None:
+    """``GET /runners/ID`` and its managers, for somebody whose token was accepted; None for any other path."""
+    found = re.fullmatch(r"/api/v4/runners/(\d+)(/managers)?", path)
+    if path in ("/api/v4/runners/all", "/api/v4/runners"):
+        return 200, [_brief(world, runner) for runner in world.gitlab.runners]
+    if found is None:
+        return None
+    runner = next((one for one in world.gitlab.runners if one.id == int(found[1])), None)
+    if runner is None:
+        return _NOT_FOUND
+    if found[2]:
+        listed = [_manager_entity(world, number, one) for number, one in enumerate(runner.managers, 1)]
+        return 200, listed[::-1]
+    return 200, _brief(world, runner) | {
+        "architecture": "amd64",
+        "platform": "linux",
+        "projects": [],
+        "groups": [],
+        "revision": runner.managers[0].revision if runner.managers else None,
+        "version": runner.managers[0].version if runner.managers else None,
+        "contacted_at": _stamp(_contacted(world, runner)),
+        "tag_list": list(runner.tags),
+        "run_untagged": runner.run_untagged,
+        "locked": False,
+        "maximum_timeout": None,
+        "access_level": "not_protected",
+        "maintenance_note": None,
+    }
+
+
+def graphql(world: World, query: str, *, allowed: bool) -> Answer:
+    """``/api/graphql``: all `runners`, or one `runner` by its global id; null for whoever may not see them."""
+    number = re.search(r'runner\(\s*id:\s*"gid://gitlab/Ci::Runner/(\d+)"\s*\)', query)
+    if number is not None:
+        known = [one for one in world.gitlab.runners if one.id == int(number[1])]
+        return 200, {"data": {"runner": _node(known[0]) if allowed and known else None}}
+    if not re.search(r"\brunners\b", query):
+        return 200, {"errors": [{"message": "Unexpected end of document", "locations": []}]}
+    if not allowed:
+        return 200, {"data": {"runners": None}}
+    first, after = re.search(r"first:\s*(\d+)", query), re.search(r'after:\s*"(\d+)"', query)
+    begin = int(after[1]) if after else 0
+    end = begin + (min(100, int(first[1])) if first else 100)
+    runners = sorted(world.gitlab.runners, key=lambda one: -one.id)
+    page = {"hasNextPage": end < len(runners), "endCursor": str(end) if runners else None}
+    return 200, {"data": {"runners": {"pageInfo": page, "nodes": [_node(one) for one in runners[begin:end]]}}}
+
+
+def _holder(world: World, token: str) -> RunnerState | None:
+    """The runner that has this token; an expired one is nobody's."""
+    for runner in world.gitlab.runners:
+        if runner.token == token and (runner.token_expires is None or runner.token_expires > _now(world)):
+            return runner
+    return None
+
+
+def _manager(runner: RunnerState, system_id: str) -> ManagerState:
+    for one in runner.managers:
+        if one.system_id == system_id:
+            return one
+    made = ManagerState(system_id, version="", revision="", address="", contacted_ago=None)
+    runner.managers.append(made)
+    return made
+
+
+def _fields(content_type: str, body: str) -> Mapping[str, str]:
+    if "json" in content_type:
+        try:
+            told: Any = json.loads(body)
+        except ValueError:
+            return {}
+        return {key: str(value) for key, value in told.items()} if isinstance(told, dict) else {}
+    return {key: values[-1] for key, values in parse_qs(body).items()}
+
+
+# ---- what is shown
+
+
+def _contacted(world: World, runner: RunnerState) -> float | None:
+    moments = [moment for one in runner.managers if (moment := _moment(world, one)) is not None]
+    return max(moments, default=None)
+
+
+def _moment(world: World, manager: ManagerState) -> float | None:
+    """When it last polled, by the clock of GitLab's machine."""
+    return None if manager.contacted_ago is None else _now(world) - manager.contacted_ago
+
+
+def _now(world: World) -> float:
+    return time.time() + world.gitlab.clock_offset
+
+
+def _status(world: World, contacted: float | None) -> str:
+    if contacted is None:
+        return "never_contacted"
+    ago = _now(world) - contacted
+    return "online" if ago < _ONLINE else "offline" if ago < _STALE else "stale"
+
+
+def _brief(world: World, runner: RunnerState) -> dict[str, object]:
+    status = _status(world, _contacted(world, runner))
+    return {
+        "id": runner.id,
+        "description": runner.description,
+        "active": not runner.paused,
+        "paused": runner.paused,
+        "is_shared": True,
+        "runner_type": "instance_type",
+        "name": "gitlab-runner" if runner.managers else None,
+        "online": status == "online",
+        "created_at": "2025-09-01T08:14:37.211Z",
+        "status": status,
+        "ip_address": "",
+    }
+
+
+def _manager_entity(world: World, number: int, manager: ManagerState) -> dict[str, object]:
+    contacted = _moment(world, manager)
+    return {
+        "id": number,
+        "system_id": manager.system_id,
+        "version": manager.version or None,
+        "revision": manager.revision or None,
+        "platform": "linux" if manager.version else None,
+        "architecture": "amd64" if manager.version else None,
+        "created_at": "2025-09-01T08:20:02.518Z",
+        "contacted_at": _stamp(contacted),
+        "ip_address": manager.address or None,
+        "status": _status(world, contacted),
+    }
+
+
+def _node(runner: RunnerState) -> dict[str, object]:
+    return {
+        "id": f"gid://gitlab/Ci::Runner/{runner.id}",
+        "shortSha": re.sub(r"^glrt-(t[123]_)?", "", runner.token)[:9],
+        "tokenExpiresAt": _stamp(runner.token_expires),
+    }
+
+
+def _stamp(moment: float | None) -> str | None:
+    return None if moment is None else datetime.fromtimestamp(moment, tz=UTC).strftime("%Y-%m-%dT%H:%M:%S.000Z")

@@ -1,0 +1,53 @@
+"""4.2 The runner and its managers, as GitLab sees them once they run."""
+
+from __future__ import annotations
+
+import re
+
+from preflight import values as helm
+from preflight.evidence import NotApplicable
+from preflight.inventory import Inventory
+from preflight.jobshape import JobShape
+from preflight.probes import runners
+from preflight.probes.runners import Managers, RunnerRecord
+from preflight.survey import fact
+
+
+@fact(speaks_for=("manager_list", "valid_runner"))
+def runner_online(runner_record: RunnerRecord, manager_list: Managers) -> Managers:
+    """The runner's managers that are online."""
+    if runner_record.status == "never_contacted" and not manager_list.managers:
+        reason = f"{runner_record.target} was never contacted: nothing has been installed with this token yet"
+        raise NotApplicable(reason)
+    return runners.presence(manager_list)
+
+
+@fact()
+def manager_count(runner_online: Managers, job_shape: JobShape) -> Managers:
+    """How many managers the runner has."""
+    return runners.number_of(runner_online, job_shape.replicas)
+
+
+@fact()
+def manager_versions(runner_online: Managers, inventory: Inventory) -> Managers:
+    """The versions of the runner's managers."""
+    return runners.versions(runner_online, expected_version(inventory))
+
+
+@fact()
+def manager_addresses(runner_online: Managers, inventory: Inventory) -> Managers:
+    """The addresses from which the runner's managers come."""
+    nodes = [node.address for node in inventory.cluster.nodes.values()]
+    return runners.addresses(runner_online, nodes, inventory.cluster.pod_cidr)
+
+
+def expected_version(inventory: Inventory) -> str:
+    """The version that ``image.tag`` names, or the minor one that goes with the chart: 0.N is runner 18.(N-77)."""
+    runner = inventory.runner
+    values = helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
+    if tag := re.search(r"v?(\d+\.\d+\.\d+)", str(values.get("image.tag", ""))):
+        return tag[1]
+    if chart := re.match(r"0\.(7[7-9]|8\d)\.", runner.chart):
+        return f"18.{int(chart[1]) - 77}"  # reference §1.1, for the charts that it lists
+    reason = f"image.tag names no version, and which runner chart {runner.chart} brings is not known"
+    raise NotApplicable(reason)
