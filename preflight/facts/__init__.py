@@ -7,16 +7,18 @@ Importing this package registers every fact; the plugin makes pytest fixtures of
 too, for the checks' annotations.
 """
 
-from preflight.facts import cluster, dind, gitlab, headroom, names, nodes, pods, registries
+from preflight.facts import cluster, dind, gitlab, headroom, names, nodes, pods, registries, values
 from preflight.probes.cluster import ApiServer, Metrics, Nodes, ServiceEndpoints
 from preflight.probes.dns import Lookups
 from preflight.probes.gitlab import GitLabReply, GitLabVersion
 from preflight.probes.headroom import Headroom
+from preflight.probes.lint import Lint, Patience
 from preflight.probes.nodes import NodeState
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
 from preflight.probes.registry import Manifest, RegistryReply
 from preflight.probes.runtime import Pull
+from preflight.probes.secrets import SecretKeys
 from preflight.probes.transcript import (
     Agreement,
     Clock,
@@ -38,17 +40,20 @@ __all__ = [
     "GitLabVersion",
     "Headroom",
     "ImagePull",
+    "Lint",
     "Lookups",
     "Manifest",
     "Metrics",
     "NodeLogin",
     "NodeState",
     "Nodes",
+    "Patience",
     "PodAdmission",
     "PodStart",
     "Pull",
     "RegistryReply",
     "ResolvConf",
+    "SecretKeys",
     "ServiceEndpoints",
     "WorkerRoom",
     "cluster",
@@ -59,4 +64,5 @@ __all__ = [
     "nodes",
     "pods",
     "registries",
+    "values",
 ]
