@@ -16,7 +16,19 @@ if TYPE_CHECKING:
 
     from lab.world import World
 
-_MODULES = ("gitlab", "cluster", "ssh", "dns", "paths", "registry", "admission", "scheduling", "dind", "values")
+_MODULES = (
+    "environment",
+    "gitlab",
+    "cluster",
+    "ssh",
+    "dns",
+    "paths",
+    "registry",
+    "admission",
+    "scheduling",
+    "dind",
+    "values",
+)
 _known: dict[str, Injection] = {}
 
 

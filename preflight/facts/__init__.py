@@ -7,9 +7,11 @@ Importing this package registers every fact; the plugin makes pytest fixtures of
 too, for the checks' annotations.
 """
 
-from preflight.facts import cluster, dind, gitlab, headroom, names, nodes, pods, registries, values
+from preflight.facts import cluster, dind, environment, gitlab, headroom, names, nodes, pods, registries, values
 from preflight.probes.cluster import ApiServer, Metrics, Nodes, ServiceEndpoints
 from preflight.probes.dns import Lookups
+from preflight.probes.environment import Agreement as NetworkAgreement
+from preflight.probes.environment import Proxies
 from preflight.probes.gitlab import GitLabReply, GitLabVersion
 from preflight.probes.headroom import Headroom
 from preflight.probes.lint import Lint, Patience
@@ -44,12 +46,14 @@ __all__ = [
     "Lookups",
     "Manifest",
     "Metrics",
+    "NetworkAgreement",
     "NodeLogin",
     "NodeState",
     "Nodes",
     "Patience",
     "PodAdmission",
     "PodStart",
+    "Proxies",
     "Pull",
     "RegistryReply",
     "ResolvConf",
@@ -58,6 +62,7 @@ __all__ = [
     "WorkerRoom",
     "cluster",
     "dind",
+    "environment",
     "gitlab",
     "headroom",
     "names",
