@@ -10,8 +10,7 @@ too, for the checks' annotations.
 from preflight.facts import cluster, dind, environment, gitlab, headroom, names, nodes, pods, registries, values
 from preflight.probes.cluster import ApiServer, Metrics, Nodes, ServiceEndpoints
 from preflight.probes.dns import Lookups
-from preflight.probes.environment import Agreement as NetworkAgreement
-from preflight.probes.environment import Proxies
+from preflight.probes.environment import NetworkAgreement, Proxies
 from preflight.probes.gitlab import GitLabReply, GitLabVersion
 from preflight.probes.headroom import Headroom
 from preflight.probes.lint import Lint, Patience

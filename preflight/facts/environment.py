@@ -10,20 +10,20 @@ from preflight.inventory import Inventory
 from preflight.probes import cluster, environment
 from preflight.probes import kubernetes as api_client
 from preflight.probes.cluster import ApiServer, Nodes, PodRequests, ServiceEndpoints
-from preflight.probes.environment import Agreement, Proxies
+from preflight.probes.environment import NetworkAgreement, Proxies
 from preflight.probes.lint import Lint
 from preflight.survey import fact
 from preflight.values import Values
 
 
 @fact(effect="static")
-def networks(inventory: Inventory) -> Agreement:
+def networks(inventory: Inventory) -> NetworkAgreement:
     """The networks of the inventory."""
     return environment.disjoint(environment.networks(inventory))
 
 
 @fact(effect="static")
-def machine_addresses(networks: Agreement, inventory: Inventory) -> Agreement:
+def machine_addresses(networks: NetworkAgreement, inventory: Inventory) -> NetworkAgreement:
     """The addresses of machines beside the cluster's own networks."""
     del networks
     return environment.machines_outside(environment.networks(inventory), environment.machines(inventory))
@@ -31,8 +31,8 @@ def machine_addresses(networks: Agreement, inventory: Inventory) -> Agreement:
 
 @fact(optional=("running_pods",))
 def pod_network(
-    machine_addresses: Agreement, cluster_nodes: Nodes, running_pods: PodRequests | None, inventory: Inventory
-) -> Agreement:
+    machine_addresses: NetworkAgreement, cluster_nodes: Nodes, running_pods: PodRequests | None, inventory: Inventory
+) -> NetworkAgreement:
     """The network that pods have their addresses from."""
     del machine_addresses
     if inventory.cluster.pod_cidr is None:
@@ -50,11 +50,11 @@ def kubernetes_service(api_answer: ApiServer, kubernetes: api_client.Api) -> Ser
 
 @fact(tolerates=("kubernetes_service",), optional=("kube_dns",), speaks_for=("kubernetes_service",))
 def service_network(
-    machine_addresses: Agreement,
+    machine_addresses: NetworkAgreement,
     kubernetes_service: ServiceEndpoints,
     kube_dns: ServiceEndpoints | None,
     inventory: Inventory,
-) -> Agreement:
+) -> NetworkAgreement:
     """The network that Services have their addresses from."""
     del machine_addresses
     if inventory.cluster.service_cidr is None:
@@ -65,7 +65,7 @@ def service_network(
 
 
 @fact()
-def control_plane_address(api_address: ApiServer, cluster_nodes: Nodes, inventory: Inventory) -> Agreement:
+def control_plane_address(api_address: ApiServer, cluster_nodes: Nodes, inventory: Inventory) -> NetworkAgreement:
     """The API server's address beside the control plane's nodes."""
     del api_address
     url = inventory.cluster.api_server
@@ -77,7 +77,7 @@ def control_plane_address(api_address: ApiServer, cluster_nodes: Nodes, inventor
 
 
 @fact(effect="static")
-def vpc(networks: Agreement, inventory: Inventory) -> Agreement:
+def vpc(networks: NetworkAgreement, inventory: Inventory) -> NetworkAgreement:
     """The VPC that nodes and GitLab are said to be in."""
     del networks
     known = environment.networks(inventory)

@@ -27,7 +27,7 @@ _EXAMPLES = 3  # addresses that a cause names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Agreement(Fact):
+class NetworkAgreement(Fact):
     """Whether two descriptions of the environment say the same.
 
     Attributes:
@@ -45,10 +45,10 @@ def _agreement(
     *,
     command: str,
     where: str = "here",
-) -> Agreement:
+) -> NetworkAgreement:
     lines = tuple(found)
     more = f"; and {len(wrong) - _EXAMPLES} more" if len(wrong) > _EXAMPLES else ""
-    return Agreement(
+    return NetworkAgreement(
         target=target,
         found=lines,
         fault=fault if wrong else None,
@@ -72,7 +72,7 @@ def networks(inventory: Inventory) -> Mapping[str, Network]:
     return {name: ipaddress.ip_network(cidr) for name, cidr in named.items() if cidr}
 
 
-def disjoint(known: Mapping[str, Network]) -> Agreement:
+def disjoint(known: Mapping[str, Network]) -> NetworkAgreement:
     """Whether no two networks share an address."""
     wrong = [
         f"the {one} {known[one]} and the {other} {known[other]} share addresses"
@@ -94,7 +94,7 @@ def machines(inventory: Inventory) -> Mapping[str, Address]:
     return found
 
 
-def machines_outside(known: Mapping[str, Network], found: Mapping[str, Address]) -> Agreement:
+def machines_outside(known: Mapping[str, Network], found: Mapping[str, Address]) -> NetworkAgreement:
     """Whether no machine's address lies in a network that exists inside the cluster alone."""
     inner = {name: known[name] for name in ("pod network", "service network") if name in known}
     wrong = [
@@ -107,7 +107,7 @@ def machines_outside(known: Mapping[str, Network], found: Mapping[str, Address])
     return _agreement("machines", lines, wrong, NetworkFault.NODE_INSIDE, command="kubectl get nodes -o wide")
 
 
-def pod_network(expected: Network, nodes: Nodes, pods: PodRequests | None) -> Agreement:
+def pod_network(expected: Network, nodes: Nodes, pods: PodRequests | None) -> NetworkAgreement:
     """Whether pods have addresses of the expected network.
 
     The addresses of running pods decide. On a node without one, its ``podCIDR`` does, which some network plugins do
@@ -142,7 +142,7 @@ def _strange(one: Network, expected: Network) -> bool:
     return False
 
 
-def service_network(expected: Network, services: Iterable[ServiceEndpoints]) -> Agreement:
+def service_network(expected: Network, services: Iterable[ServiceEndpoints]) -> NetworkAgreement:
     """Whether the cluster's own Services have addresses of the expected network."""
     found, wrong = [], []
     for service in services:
@@ -157,7 +157,7 @@ def service_network(expected: Network, services: Iterable[ServiceEndpoints]) -> 
     return _agreement("service network", found, wrong, NetworkFault.OTHER_SERVICE_NETWORK, command=command)
 
 
-def control_plane_address(url: str, address: Address, nodes: Nodes) -> Agreement:
+def control_plane_address(url: str, address: Address, nodes: Nodes) -> NetworkAgreement:
     """Whether the API server's address is a control-plane node's; before several of them, a balancer may stand."""
     leaders = [node for node in nodes.nodes if node.roles & _CONTROL_PLANE]
     holder = next((node for node in nodes.nodes if node.address == str(address)), None)
@@ -175,7 +175,7 @@ def _named(node: Node) -> str:
     return f"{node.name} ({node.address})"
 
 
-def inside_vpc(vpc: Network, found: Mapping[str, Address]) -> Agreement:
+def inside_vpc(vpc: Network, found: Mapping[str, Address]) -> NetworkAgreement:
     """Whether the machines lie in the VPC that they are said to be in."""
     wrong = [f"{machine} has {address}" for machine, address in found.items() if address not in vpc]
     lines = [f"VPC: {vpc}", *(f"{machine}: {address}" for machine, address in found.items())]
