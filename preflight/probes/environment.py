@@ -283,7 +283,8 @@ def proxies_of_values(inventory: Inventory, values: Values) -> Proxies:
         ("the managers' variables", managers, _of_managers(values)),
         ("the jobs' variables", jobs, _of_jobs(values)),
     )
-    command = "helm get values gitlab-runner -n gitlab | grep -i -o '[a-z]*_proxy'"
+    runner = inventory.runner
+    command = f"helm get values {runner.release} -n {runner.namespace} | grep -i -o '[a-z]*_proxy'"
     found = [_proxies(place, aims, variables, command) for place, aims, variables in both]
     swallowed = tuple(one for fact in found for one in fact.swallowed)
     return Proxies(
@@ -301,7 +302,8 @@ def proxies_of_values(inventory: Inventory, values: Values) -> Proxies:
 
 def _of_managers(values: Values) -> dict[str, str]:
     listed = values.get("envVars", [])
-    found = {str(one.get("name")): str(one.get("value") or "") for one in listed if isinstance(one, Mapping)}
+    given = listed if isinstance(listed, list) else []
+    found = {str(one.get("name")): str(one.get("value") or "") for one in given if isinstance(one, Mapping)}
     extra: Any = values.get("extraEnv", {})
     return found | ({str(name): str(value) for name, value in extra.items()} if isinstance(extra, Mapping) else {})
 

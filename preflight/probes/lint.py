@@ -244,7 +244,7 @@ def _chart_findings(values: Values, chart: Keys, expected: Expected) -> Iterator
         else:
             yield found(ValuesFault.UNKNOWN_KEY, name, _chart_hint(path, chart), origin)
     for name, retired in chart.retired.items():
-        if values.get(name) not in {None, ""}:
+        if values.get(name) not in (None, ""):
             said = f"not in the chart's values since {retired['since']}, and void with a token of the kind glrt-…: "
             yield found(ValuesFault.MOVED_KEY, name, f"{said}set it on {retired['instead']}")
     for path, value, word in _misformed(values.tree, chart.tree, (), _FITS_TEMPLATE):
@@ -491,11 +491,11 @@ def _settings(values: Values, expected: Expected) -> Iterator[_Told]:
 
 
 def _server(url: str) -> tuple[str, str, int | None, str]:
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    except ValueError:
-        port = None
+    except ValueError:  # no URL at all
+        return "", url, None, ""
     return parts.scheme, (parts.hostname or "").lower(), port, parts.path.rstrip("/")
 
 
@@ -506,11 +506,11 @@ def _flavour(values: Values) -> Iterator[_Told]:
     if named is None:
         return
     flavour, (user, group) = ("Alpine", _ALPINE) if "alpine" in (named["flavour"] or "") else ("Ubuntu", _UBUNTU)
-    context = values.get("podSecurityContext") or {}
-    found = (context.get("runAsUser", _ALPINE[0]), context.get("fsGroup", _ALPINE[1]))
-    if found[0] in {0, user}:
+    context = values.get("podSecurityContext")
+    started = context.get("runAsUser", _ALPINE[0]) if isinstance(context, Mapping) else _ALPINE[0]
+    if started in (0, user):
         return
-    said = f"{tag} is the image with {flavour}, whose user is {user}, and it is started as {found[0]}: "
+    said = f"{tag} is the image with {flavour}, whose user is {user}, and it is started as {started}: "
     said += 'it ends with "mkdir /nonexistent: permission denied"; '
     other = f"alpine-{tag}" if flavour == "Ubuntu" and named["flavour"] is None else ""
     said += f"set podSecurityContext to runAsUser {user} and fsGroup {group}" + (
@@ -533,7 +533,7 @@ def _meanings(text: _Text, expected: Expected) -> Iterator[Finding]:
     here = ("runners", "kubernetes")
     yield from _templates(values)
     yield from _dns(text, table, expected)
-    if expected.privileged and table.get("privileged") in {None, False}:
+    if expected.privileged and (table.get("privileged") or False) is False:
         said = "it is not true, and Docker-in-Docker needs it: its daemon ends at its start"
         yield text.finding(ValuesFault.NOT_PRIVILEGED, (*here, "privileged"), said)
     for name, counterpart in _MANAGERS.items():
@@ -557,7 +557,7 @@ def _overruled(text: _Text, runner: Mapping[str, Any], table: Mapping[str, Any])
     if url and values.get("gitlabUrl") and _server(str(url)) != _server(str(values.get("gitlabUrl"))):
         yield text.finding(fault, ("runners", "url"), "gitlabUrl says otherwise, and wins")
     executor = values.get("runners.executor", "kubernetes")
-    if runner.get("executor") not in {None, "", executor}:
+    if runner.get("executor") not in (None, "", executor):
         yield text.finding(fault, ("runners", "executor"), f"runners.executor says {executor}, and wins")
     if runner.get("token"):
         yield text.finding(fault, ("runners", "token"), "a token in the template is dropped: write runnerToken")
@@ -570,7 +570,7 @@ def _overruled(text: _Text, runner: Mapping[str, Any], table: Mapping[str, Any])
 def _dns(text: _Text, table: Mapping[str, Any], expected: Expected) -> Iterator[Finding]:
     here = ("runners", "kubernetes")
     policy = table.get("dns_policy")
-    if policy and policy not in DNS_POLICIES:
+    if policy and str(policy) not in DNS_POLICIES:
         api = {spelling: own for own, spelling in DNS_POLICIES.items()}
         meant = api.get(str(policy)) or next(
             iter(difflib.get_close_matches(_snake(str(policy)), api.values(), n=1)), ""

@@ -255,6 +255,28 @@ def test_no_finding_repeats_a_token(tmp_path: Path) -> None:
     assert token not in str(found.findings) + found.about(ValuesFault.UNKNOWN_KEY).evidence.observed
 
 
+@pytest.mark.parametrize("odd", ["[]", "[1, {a: b}]", "{a: {b: c}}", "7", "'http://['", "true", "null"])
+@pytest.mark.parametrize(
+    "key", ["gitlabUrl", "image", "rbac", "metrics", "podSecurityContext", "concurrent", "replicas", "envVars", "hpa"]
+)
+def test_odd_forms_are_findings_and_no_stumbling(tmp_path: Path, key: str, odd: str) -> None:
+    lines = "".join(line for line in HEAD.splitlines(keepends=True) if not line.startswith(f"{key}:"))
+    judged(tmp_path, values_with(top=f"{lines}{key}: {odd}\n"))
+
+
+@pytest.mark.parametrize("odd", ["[]", "[1, 'a']", "{a = {b = 1}}", "7", "true", "1.5", "1979-05-27"])
+@pytest.mark.parametrize("key", ["privileged", "dns_policy", "image", "namespace", "helper_image", "node_selector"])
+def test_odd_forms_in_the_toml_are_findings_and_no_stumbling(tmp_path: Path, key: str, odd: str) -> None:
+    lines = "".join(line for line in TOML.splitlines(keepends=True) if f"{key} =" not in line)
+    toml = lines.replace("[runners.kubernetes]\n", f"[runners.kubernetes]\n    {key} = {odd}\n")
+    judged(tmp_path, values_with(toml))
+
+
+def test_tags_in_the_values_are_void(tmp_path: Path) -> None:
+    found = judged(tmp_path, values_with() + "  tags: [kubernetes]\n").about(ValuesFault.MOVED_KEY)
+    assert [(one.place, one.path) for one in found.findings] == [("values.yaml:12", "runners.tags")]
+
+
 def test_a_token_beside_a_secret_is_named(tmp_path: Path) -> None:
     text = values_with(top=f"{HEAD}runnerToken: glrt-made-up-for-this-test\n") + "  secret: runner-token\n"
     assert told(judged(tmp_path, text)) == [("token-in-file", "values.yaml:4", "runnerToken")]
