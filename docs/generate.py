@@ -10,6 +10,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
@@ -139,7 +140,59 @@ def faults_page() -> str:
     return "\n".join(lines)
 
 
-PAGES = {"inventory.md": inventory_page, "checks.md": checks_page, "faults.md": faults_page}
+def check_numbers() -> dict[str, str]:
+    """The number of each check, by its id."""
+    return {
+        node.name: guide.paragraph(ast.get_docstring(node) or "").number
+        for module in guide.MODULES
+        if (path := CHECKS / f"{module}.py").exists()
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef)
+    }
+
+
+KINDS = ("run", "expect", "set", "do")
+"""What a row of the guide is: a command, its output, a setting, a step by hand."""
+
+
+def coverage() -> dict[str, Any]:
+    """The guide's commands and expectations with the checks that cover them."""
+    table: dict[str, Any] = yaml.safe_load((DOCS / "coverage.yaml").read_text(encoding="utf-8"))
+    return table
+
+
+def coverage_page() -> str:
+    """Every command and expectation of the guide, and the checks that cover it."""
+    numbers = check_numbers()
+    rows = [row for section in coverage()["sections"].values() for row in section]
+    uncovered = sum(1 for row in rows if not row.get("checks"))
+    lines = [
+        "# What of the guide is checked",
+        "",
+        "Generated from `docs/coverage.yaml` by `python docs/generate.py`: every command, expected output, setting and",
+        f"step of the deployment guide in its order. Of {len(rows)}, {len(rows) - uncovered} are covered by checks;",
+        "of the others it is said why none can.",
+        "",
+    ]
+    for section, listed in coverage()["sections"].items():
+        lines += [f"## {section}", "", "| | the guide says | covered by |", "|---|---|---|"]
+        for row in listed:
+            kind = next(one for one in KINDS if one in row)
+            said = str(row[kind]).replace("|", "\\|")
+            said = f"`{said}`" if kind in {"run", "set"} else said
+            checks = [f"{numbers.get(name, '')} `{name}`".strip() for name in row.get("checks", ())]
+            told = [*checks, *([row["why"]] if row.get("why") else [])]
+            lines.append(f"| {kind} | {said} | {'<br>'.join(told)} |")
+        lines.append("")
+    return "\n".join(lines)
+
+
+PAGES = {
+    "inventory.md": inventory_page,
+    "checks.md": checks_page,
+    "faults.md": faults_page,
+    "coverage.md": coverage_page,
+}
 SCHEMA = DOCS.parent / "preflight" / "inventory.schema.json"
 
 

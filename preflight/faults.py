@@ -15,6 +15,8 @@ words that an operator would use; they key the remedies in the checks' docstring
     - DindFault      what the Docker daemon inside a pod did
     - TokenFault     what is wrong with the runner's token, or what GitLab says to it
     - RunnerFault    what GitLab knows of the runner and its managers
+    - ValuesFault    what the values file says, and chart or runner will not do
+    - NetworkFault   how the networks and addresses of inventory and cluster contradict each other
 """
 
 from enum import StrEnum
@@ -213,3 +215,47 @@ class RunnerFault(Fault):
     TOO_FEW = "runner-too-few"  # fewer managers than replicas
     MANAGER_VERSION = "manager-version"
     MANAGER_ADDRESS = "manager-address"  # seen from an address that is no node's
+
+
+class ValuesFault(Fault):
+    """What the values file says, and the chart or the runner will not do; most of it they ignore without a word."""
+
+    NOT_TOML = "not-toml"  # runners.config can't be parsed: the manager ends at its start
+    UNKNOWN_KEY = "unknown-key"  # neither reads it
+    MOVED_KEY = "moved-key"  # an older version read it there
+    WRONG_FORM = "wrong-form"  # text where a number is read, and the like
+    WRONG_TABLE = "wrong-table"  # a TOML key below the header of a table that is not its own
+    TWICE = "twice"  # one key, two places in a file: the last one counts
+    CONTRADICTION = "contradiction"  # two settings of which one makes the other void
+    TOKEN_IN_FILE = "token-in-file"  # noqa: S105 - a word, no secret: runners.secret is set, and a token as well
+    DNS_POLICY = "dns-policy-spelling"  # Kubernetes' spelling, which the runner does not know
+    FLAT_NAMESERVERS = "flat-nameservers"  # outside of dns_config, where they are ignored
+    TOO_MANY_NAMESERVERS = "too-many-nameservers"  # the API takes three
+    NO_NAMESERVERS = "no-nameservers"  # dns_policy "none" without any
+    OTHER_NAMESERVERS = "other-nameservers"  # not those of the inventory
+    TEMPLATE = "template"  # {{ }} that Helm evaluates before TOML is read
+    GITLAB_URL = "gitlab-url"  # not the inventory's GitLab
+    NOT_PRIVILEGED = "not-privileged"  # and Docker-in-Docker needs it
+    RBAC_OFF = "rbac-off"  # nobody gives the managers the right to make pods
+    IMAGE_FLAVOUR = "image-flavour"  # an image whose user is not the one it is started as
+    HELPER_IMAGE = "helper-image"  # the nodes can't have it
+    METRICS_OFF = "metrics-off"
+    MANAGERS_ONLY = "managers-only"  # a setting of the managers' pods that is easily taken for the jobs'
+    UNREGISTER = "unregister"  # managers that stop stay in GitLab, or take the runner with them
+    POLL_TIMEOUT = "poll-timeout"  # shorter than the pulls take
+    CONCURRENT = "concurrent"  # no job can run, or fewer than the values seem to say
+    SECRET_MISSING = "secret-missing"  # noqa: S105 - a word, no secret
+    SECRET_KEYS = "secret-keys"  # noqa: S105 - a word, no secret: a key that the chart mounts is not there
+    CERTIFICATE_KEY = "certificate-key"  # the secret with the CA has no key of GitLab's name
+
+
+class NetworkFault(Fault):
+    """How the networks and addresses of inventory, values and cluster contradict each other."""
+
+    OVERLAP = "overlap"  # two networks share addresses
+    NODE_INSIDE = "node-inside"  # a node's address lies in the pod or service network
+    OTHER_POD_NETWORK = "other-pod-network"  # the cluster's pods are elsewhere
+    OTHER_SERVICE_NETWORK = "other-service-network"  # the cluster's services are elsewhere
+    NOT_CONTROL_PLANE = "not-control-plane"  # the API server's address is no control-plane node's
+    OUTSIDE_VPC = "outside-vpc"
+    PROXY = "proxy"  # a proxy variable would swallow an internal address

@@ -418,12 +418,13 @@ class Inventory(Section):
 Path_ = tuple[str | int, ...]
 
 
-class _Marks:
+class Marks:
     """Line numbers of every key and item of a YAML document, by key path; and its duplicate keys."""
 
     def __init__(self, root: yaml.Node | None) -> None:
         self.lines: dict[Path_, int] = {}
         self.duplicates: list[tuple[Path_, int]] = []
+        self.blocks: set[Path_] = set()  # texts of several lines, which begin below their key
         if root is not None:
             self._walk(root, (), 0)
 
@@ -443,19 +444,28 @@ class _Marks:
         elif isinstance(node, yaml.SequenceNode):
             for index, value in enumerate(node.value):
                 self._walk(value, (*path, index), depth + 1)
+        elif isinstance(node, yaml.ScalarNode) and node.style in {"|", ">"}:
+            self.blocks.add(path)
 
     def line(self, path: Path_) -> int:
+        """The line of a key, or of the nearest one around it."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
 
 
-def _spelled(path: Path_) -> str:
+def spelled(path: Path_) -> str:
+    """A key path as people write it: ``a.b[0].c``."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".") or "the file"
 
 
-def read_yaml(file: Path) -> tuple[Any, _Marks]:
-    """The YAML document of a file with its line numbers; `InventoryError` says what is wrong with the file."""
+def read_yaml(file: Path, *, twice: bool = False) -> tuple[Any, Marks]:
+    """The YAML document of a file with its line numbers; `InventoryError` says what is wrong with the file.
+
+    Args:
+        file: the file.
+        twice: let a key stand twice; the last one counts, and the marks tell of them.
+    """
     try:
         text = file.read_bytes().decode("utf-8")
     except OSError as error:
@@ -464,7 +474,7 @@ def read_yaml(file: Path) -> tuple[Any, _Marks]:
         line = file.read_bytes()[: error.start].count(b"\n") + 1
         raise InventoryError(file, [f"{file}:{line}: found a byte that is not UTF-8, expected UTF-8 text"]) from None
     try:
-        marks = _Marks(yaml.compose(text, Loader=yaml.SafeLoader))
+        marks = Marks(yaml.compose(text, Loader=yaml.SafeLoader))
         document = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -472,8 +482,8 @@ def read_yaml(file: Path) -> tuple[Any, _Marks]:
         raise InventoryError(file, [f"{file}:{line}: not YAML: {error.problem or error.context}"]) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InventoryError(file, [f"{file}:1: not YAML: {str(error).splitlines()[0]}"]) from None
-    if marks.duplicates:
-        problems = [f"{file}:{line}: {_spelled(path)}: found twice, expected once" for path, line in marks.duplicates]
+    if marks.duplicates and not twice:
+        problems = [f"{file}:{line}: {spelled(path)}: found twice, expected once" for path, line in marks.duplicates]
         raise InventoryError(file, problems)
     return document, marks
 
@@ -518,7 +528,7 @@ _EXPECTED = {
 }
 
 
-def _problems(file: Path, error: ValidationError, marks: _Marks) -> list[str]:
+def _problems(file: Path, error: ValidationError, marks: Marks) -> list[str]:
     problems: dict[str, None] = {}
     for detail in error.errors(include_url=False):
         # Members of a union add their own names to the path; only what stands in the file is told to the operator.
@@ -529,7 +539,7 @@ def _problems(file: Path, error: ValidationError, marks: _Marks) -> list[str]:
                 path = (*path, part)
         if detail["type"] == "literal_error" and isinstance(detail["input"], dict):
             continue  # the other member of "section or none" has its own, more telling errors
-        where = f"{file}:{marks.line(path)}: {_spelled(path)}"
+        where = f"{file}:{marks.line(path)}: {spelled(path)}"
         if detail["type"] == "extra_forbidden":
             key = str(path[-1])
             known_keys = _known_keys(path[:-1])

@@ -96,7 +96,8 @@ def summarise(terminal: Any, judged: Sequence[Outcome], *, notes: Sequence[str])
         if told:
             terminal.write_sep("-", str(verdict))
         for one in told:
-            terminal.write_line(f"{one.number} {one.title} [{one.target}]: {one.reason}")
+            target = f" [{one.target}]" if one.target else ""
+            terminal.write_line(f"{one.number} {one.title}{target}: {one.reason}")
             if one.diagnosis is not None and verdict is Verdict.ADVICE:
                 terminal.write_line(f"    remedy: {one.diagnosis.remedy}")
     for verdict in (Verdict.BLOCKED, Verdict.NOT_APPLICABLE):

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from preflight.inventory import InventoryError, read_yaml
+from preflight.inventory import InventoryError, Path_, read_yaml, spelled
 from preflight.jobshape import JobShape, Resources
 from preflight.redaction import remember
 
@@ -28,13 +28,46 @@ _DEFAULT_CONFIG = """\
     image = "alpine"
 """  # the chart's own (reference §1.2)
 
-_DNS_POLICIES = {  # the runner's spelling → the API's (reference §2.3)
+DNS_POLICIES = {  # the runner's spelling → the API's (reference §2.3)
     "none": "None",
     "default": "Default",
     "cluster-first": "ClusterFirst",
     "cluster-first-with-host-net": "ClusterFirstWithHostNet",
 }
 _PULL_POLICIES = {"always": "Always", "never": "Never", "if-not-present": "IfNotPresent"}
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value is written: a file's line, or a ``--set`` pair, or nowhere because it is the chart's default.
+
+    Attributes:
+        file: the values file; None for a pair and for a default.
+        line: in the file, from 1.
+        block: whether the value is a text of several lines, which begins on the line below.
+    """
+
+    file: Path | None = None
+    line: int = 0
+    block: bool = False
+    pair: bool = False
+
+    def __str__(self) -> str:
+        if self.file is not None:
+            return f"{self.file.name}:{self.line}"
+        return "--set" if self.pair else "the chart's default"
+
+    def inside(self, line: int) -> Origin:
+        """The place of a line inside of this value, from 1."""
+        return replace(self, line=self.line + line) if self.block else self
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why ``runners.config`` can't be used: the place, and a sentence."""
+
+    origin: Origin
+    said: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,15 +77,32 @@ class Values:
     Attributes:
         files: where they come from, in merge order.
         tree: the merged values.
-        config: the TOML of ``runners.config``, parsed.
+        config: the TOML of ``runners.config``, parsed; empty if it can't be.
+        text: the same as text, with Helm's template expressions as they are written; `rendered`: with those filled in
+            that are known.
+        problem: why the TOML can't be used, or None.
+        origins: where each key of the tree is written.
+        twice: keys that stand twice in one file, with the later place; there, the last one counts.
         release: release name; `namespace`: the release's namespace.
     """
 
     files: tuple[Path, ...]
     tree: Mapping[str, Any] = field(repr=False)  # may hold the runner's token
     config: Mapping[str, Any] = field(repr=False)
+    text: str = field(repr=False)
+    rendered: str = field(repr=False)
+    problem: Problem | None = None
+    origins: Mapping[Path_, Origin] = field(repr=False)
+    twice: tuple[tuple[str, Origin], ...] = ()
     release: str
     namespace: str
+
+    def origin(self, path: str | Path_) -> Origin:
+        """Where a key, or the nearest one around it, is written."""
+        steps: Path_ = tuple(path.split(".")) if isinstance(path, str) else path
+        while steps and steps not in self.origins:
+            steps = steps[:-1]
+        return self.origins.get(steps, Origin())
 
     def get(self, path: str, default: Any = None) -> Any:
         """The value at a dotted path, or the default."""
@@ -71,31 +121,72 @@ class Values:
 
 
 def load(files: Sequence[Path], pairs: Sequence[str] = (), *, release: str, namespace: str) -> Values:
-    """Read and merge values files and ``--set`` pairs; `InventoryError` says what can't be read."""
+    """Read and merge values files and ``--set`` pairs.
+
+    TOML that can't be used is a `Problem` of the values, since Helm installs it all the same.
+
+    Raises:
+        InventoryError: a file or a pair can't be read, which Helm would refuse as well.
+    """
     tree: dict[str, Any] = {}
-    config_at: tuple[Path, int] | None = None
+    origins: dict[Path_, Origin] = {}
+    twice: list[tuple[str, Origin]] = []
     for file in files:
-        document, marks = read_yaml(file)
+        document, marks = read_yaml(file, twice=True)
         if document is None:
             continue
         if not isinstance(document, Mapping):
             raise InventoryError(file, [f"{file}:1: found {type(document).__name__}, expected keys with values"])
-        runners = document.get("runners")
-        if isinstance(runners, Mapping) and "config" in runners:
-            config_at = (file, marks.line(("runners", "config")))
+        twice += [(spelled(path), Origin(file, line)) for path, line in marks.duplicates]
+        origins |= {path: Origin(file, marks.line(path), block=path in marks.blocks) for path in _paths(document)}
         tree = merge(tree, document)
     for pair in pairs:
         try:
-            tree = merge(tree, parse_set(pair))
+            planted = parse_set(pair)
         except ValueError as error:
             raise InventoryError(files[-1], [f"runner.set: found {pair!r}, {error}"]) from None
+        origins |= dict.fromkeys(_paths(planted), Origin(pair=True))
+        tree = merge(tree, planted)
     for secret in (tree.get("runnerToken"), tree.get("runnerRegistrationToken")):
         if isinstance(secret, str) and secret.strip():
             remember(secret)
-    file, line = config_at or (files[-1], 1)
-    text = _dig(tree, "runners.config") or _DEFAULT_CONFIG
-    config = _toml(render(str(text), tree, release=release, namespace=namespace), file, line)
-    return Values(files=tuple(files), tree=tree, config=config, release=release, namespace=namespace)
+    text = str(_dig(tree, "runners.config") or _DEFAULT_CONFIG)
+    rendered = render(text, tree, release=release, namespace=namespace)
+    values = Values(
+        files=tuple(files),
+        tree=tree,
+        config={},
+        text=text,
+        rendered=rendered,
+        origins={path: origin for path, origin in origins.items() if _stands(tree, path)},
+        twice=tuple(twice),
+        release=release,
+        namespace=namespace,
+    )
+    config, said, line = _toml(rendered)
+    if said:
+        return replace(values, problem=Problem(values.origin("runners.config").inside(line), said))
+    return replace(values, config=config)
+
+
+def _paths(node: Any, path: Path_ = ()) -> Iterator[Path_]:
+    """Every key and item of a tree."""
+    if path:
+        yield path
+    pairs = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in pairs:
+        yield from _paths(value, (*path, key if isinstance(node, list) else str(key)))
+
+
+def _stands(tree: Any, path: Path_) -> bool:
+    """Whether a key is still there after the merge."""
+    for step in path:
+        if isinstance(tree, list):
+            tree = dict(enumerate(tree))
+        if not isinstance(tree, Mapping) or step not in tree:
+            return False
+        tree = tree[step]
+    return True
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -171,7 +262,7 @@ def _plant(tree: dict[str, Any], path: list[str], value: Any) -> None:
         node = held
 
 
-_TEMPLATE = re.compile(r"\{\{-?\s*(?P<body>.*?)\s*-?\}\}")
+TEMPLATE = re.compile(r"\{\{-?\s*(?P<body>.*?)\s*-?\}\}")
 
 
 def render(text: str, tree: Mapping[str, Any], *, release: str, namespace: str) -> str:
@@ -197,7 +288,7 @@ def render(text: str, tree: Mapping[str, Any], *, release: str, namespace: str) 
             result = None
         return found[0] if result is None else result
 
-    return _TEMPLATE.sub(replaced, text)
+    return TEMPLATE.sub(replaced, text)
 
 
 def _dig(tree: Mapping[str, Any], path: str) -> Any:
@@ -207,30 +298,33 @@ def _dig(tree: Mapping[str, Any], path: str) -> Any:
     return node
 
 
-def _toml(text: str, file: Path, line: int) -> Mapping[str, Any]:
+def _toml(text: str) -> tuple[Mapping[str, Any], str, int]:
+    """The parsed TOML; or why it can't be used, and at which of its lines."""
     try:
         config = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
-        inner = int(found[1]) if found else text.count("\n") + 1
-        said = str(error).split(" (at ")[0]
-        raise InventoryError(
-            file, [f"{file}:{line + inner}: runners.config: not TOML at its line {inner}: {said}"]
-        ) from None
+        line = int(found[1]) if found else text.count("\n") + 1
+        return {}, f"not TOML at its line {line}: {str(error).split(' (at ')[0]}", line
     runners = config.get("runners")
     if not isinstance(runners, list) or len(runners) != 1 or not isinstance(runners[0], Mapping):
-        found_text = f"{len(runners)} of them" if isinstance(runners, list) else "none"
-        raise InventoryError(
-            file, [f"{file}:{line}: runners.config: found {found_text}, expected exactly one [[runners]] entry"]
-        )
-    return config
+        count = f"{len(runners)} of them" if isinstance(runners, list) else "none"
+        return {}, f"found {count}, expected exactly one [[runners]] entry", 1
+    return config, "", 0
 
 
 # ---- the job's pod --------------------------------------------------------------------------------------------------
 
 
 def job_shape(values: Values) -> JobShape:
-    """The shape that runner 18.3 gives to a job's pod with these values."""
+    """The shape that runner 18.3 gives to a job's pod with these values.
+
+    Raises:
+        ValueError: the TOML of ``runners.config`` can't be used.
+    """
+    if values.problem is not None:
+        msg = f"{values.problem.origin}: runners.config: {values.problem.said}"
+        raise ValueError(msg)
     table = values.kubernetes
     runner = values.config["runners"][0]
     dns_policy = table.get("dns_policy")
@@ -245,7 +339,7 @@ def job_shape(values: Values) -> JobShape:
         tolerations=tuple(_toleration(key, effect) for key, effect in _strings(table.get("node_tolerations")).items()),
         affinity=_camel(table["affinity"]) if isinstance(table.get("affinity"), Mapping) else None,
         # A spelling that the runner does not know falls back to the cluster's own (reference §2.3).
-        dns_policy=None if dns_policy in {None, ""} else _DNS_POLICIES.get(str(dns_policy), "ClusterFirst"),
+        dns_policy=None if dns_policy in {None, ""} else DNS_POLICIES.get(str(dns_policy), "ClusterFirst"),
         dns_config=_dns_config(table.get("dns_config")),
         host_aliases=tuple(
             {"ip": str(alias.get("ip")), "hostnames": [str(name) for name in alias.get("hostnames", ())]}

@@ -48,3 +48,25 @@ def test_ci_calls_the_readmes_test_command() -> None:
     readme = (PROJECT / "README.md").read_text()
     assert "\npip install tox && tox\n" in readme
     assert (PROJECT / ".ci" / "run").read_text().rstrip().endswith("\npip install tox && tox")
+
+
+COVERED = [(section, row) for section, rows in generate.coverage()["sections"].items() for row in rows]
+
+
+@pytest.mark.parametrize(("section", "row"), COVERED, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_row_of_the_guide_is_covered_or_says_why_not(section: str, row: dict[str, object]) -> None:
+    assert len([kind for kind in generate.KINDS if row.get(kind)]) == 1, row
+    assert row.get("checks") or row.get("why"), row
+    assert set(row) <= {*generate.KINDS, "checks", "why"}, row
+
+
+def test_the_guides_sections_stand_in_its_order() -> None:
+    numbers = [[int(part) for part in re.findall(r"\d+", section.split()[0])[:2]] for section, _ in COVERED]
+    assert numbers == sorted(numbers)
+    assert {number[0] for number in numbers} == {*range(1, 13), 14}, "13 is a list of links"
+
+
+def test_each_check_that_covers_the_guide_exists() -> None:
+    named = {name for _, row in COVERED for name in row.get("checks", ())}
+    pending = set(generate.coverage()["pending"] or ())
+    assert named - set(generate.check_numbers()) == pending

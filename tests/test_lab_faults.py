@@ -40,7 +40,7 @@ def run(
             *arguments,
         ],
         cwd=PROJECT,
-        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
+        env={**_without_proxies(), "COLUMNS": "200", "NO_COLOR": "1"},
         capture_output=True,
         text=True,
         timeout=180,
@@ -48,6 +48,11 @@ def run(
     )
     report = folder / "preflight.json"
     return ended, json.loads(report.read_text()) if report.exists() else {}
+
+
+def _without_proxies() -> dict[str, str]:
+    """The environment of an operator without proxies, whatever this machine has: they are a finding of their own."""
+    return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
 
 
 def named(report: dict[str, Any], verdict: str) -> set[str]:
@@ -75,7 +80,9 @@ def test_a_healthy_lab_is_go(tmp_path: Path) -> None:
     passed = named(report, "pass")
     assert len(passed) >= 60
     assert len({name.split("[")[0] for name in passed}) >= 30
-    assert {one["verdict"] for one in report["checks"]} == {"pass"}, "nothing is left out in the lab"
+    # The guide's own GitLab lies outside of the guide's own VPC.
+    assert named(report, "advice") == {"test_machines_lie_in_the_vpc"}
+    assert {one["verdict"] for one in report["checks"]} == {"pass", "advice"}, "nothing is left out in the lab"
 
 
 @pytest.mark.parametrize("name", EXPECTED)

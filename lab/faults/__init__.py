@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _MODULES = (
     "gitlab",
     "token",
+    "environment",
     "cluster",
     "ssh",
     "dns",
@@ -28,6 +29,7 @@ _MODULES = (
     "scheduling",
     "runner",
     "dind",
+    "values",
 )
 _known: dict[str, Injection] = {}
 

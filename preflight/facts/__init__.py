@@ -7,11 +7,26 @@ Importing this package registers every fact; the plugin makes pytest fixtures of
 too, for the checks' annotations.
 """
 
-from preflight.facts import cluster, dind, gitlab, headroom, names, nodes, pods, registries, runners, tokens
+from preflight.facts import (
+    cluster,
+    dind,
+    environment,
+    gitlab,
+    headroom,
+    names,
+    nodes,
+    pods,
+    registries,
+    runners,
+    tokens,
+    values,
+)
 from preflight.probes.cluster import ApiServer, Metrics, Nodes, ServiceEndpoints
 from preflight.probes.dns import Lookups
+from preflight.probes.environment import NetworkAgreement, Proxies
 from preflight.probes.gitlab import GitLabReply, GitLabVersion
 from preflight.probes.headroom import Headroom
+from preflight.probes.lint import Lint, Patience
 from preflight.probes.nodes import NodeState
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
@@ -19,6 +34,7 @@ from preflight.probes.registry import Manifest, RegistryReply
 from preflight.probes.runner_token import RunnerToken, TokenReply
 from preflight.probes.runners import Managers, OwnRunner, RunnerRecord
 from preflight.probes.runtime import Pull
+from preflight.probes.secrets import SecretKeys
 from preflight.probes.transcript import (
     Agreement,
     Clock,
@@ -40,26 +56,32 @@ __all__ = [
     "GitLabVersion",
     "Headroom",
     "ImagePull",
+    "Lint",
     "Lookups",
     "Managers",
     "Manifest",
     "Metrics",
+    "NetworkAgreement",
     "NodeLogin",
     "NodeState",
     "Nodes",
     "OwnRunner",
+    "Patience",
     "PodAdmission",
     "PodStart",
+    "Proxies",
     "Pull",
     "RegistryReply",
     "ResolvConf",
     "RunnerRecord",
     "RunnerToken",
+    "SecretKeys",
     "ServiceEndpoints",
     "TokenReply",
     "WorkerRoom",
     "cluster",
     "dind",
+    "environment",
     "gitlab",
     "headroom",
     "names",
@@ -68,4 +90,5 @@ __all__ = [
     "registries",
     "runners",
     "tokens",
+    "values",
 ]

@@ -12,9 +12,11 @@ from preflight.inventory import Inventory
 from preflight.probes import registry as registries
 from preflight.probes.dns import Lookups
 from preflight.probes.gitlab import GitLabReply
+from preflight.probes.lint import Lint
 from preflight.probes.pods import ImagePull
 from preflight.probes.registry import Manifest, RegistryReply
 from preflight.probes.runtime import Pull
+from preflight.probes.transcript import ResolvConf
 
 
 def gitlab_fact(reply: GitLabReply | None) -> str:
@@ -97,3 +99,9 @@ def unless_all_resolvers(inner: Lookups, here: tuple[Lookups, ...]) -> None:
     """Raise `Blocked` if every resolver, asked from here, fails in the same way."""
     if here and all(one.fault == inner.fault for one in here):
         unless_same(inner, here[0], "here_lookups", {"resolver": here[0].resolver})
+
+
+def unless_misspelt(conf: ResolvConf, policy: Lint | None) -> None:
+    """Raise `Blocked` if a pod has other resolvers than the values ask for and dns_policy is one that nobody knows."""
+    if conf.fault is not None and policy is not None and policy.fault is not None:
+        raise Blocked("values_dns_policy", {}, f"{policy.fault}: {policy.cause}", failed=True, witness=conf.where)

@@ -15,8 +15,10 @@ from preflight.probes import cluster, transcript
 from preflight.probes import kubernetes as api_client
 from preflight.probes import nodes as node_states
 from preflight.probes.cluster import ApiServer, Metrics, Nodes, ServiceEndpoints
+from preflight.probes.lint import Lint
 from preflight.probes.nodes import NodeState
 from preflight.survey import Run, fact
+from preflight.values import Values
 
 
 @fact(deadline="api")
@@ -102,10 +104,10 @@ def node_version(
 
 
 @fact(effect="static")
-def job_shape(inventory: Inventory) -> JobShape:
+def job_shape(values_toml: Lint, helm_values: Values) -> JobShape:
     """The shape of a job's pod, from the values file."""
-    runner = inventory.runner
-    return helm.job_shape(helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace))
+    del values_toml
+    return helm.job_shape(helm_values)
 
 
 @fact(at={"node_pressure": ("node", as_node)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from preflight.evidence import NotApplicable
 from preflight.facts.aims import client_image, daemon_image
-from preflight.facts.blocking import unless_all_resolvers, unless_same
+from preflight.facts.blocking import unless_all_resolvers, unless_misspelt, unless_same
 from preflight.facts.sampling import TTL, expected_names, named_node, require_probed, script_report, with_pull_secrets
 from preflight.inventory import Dind, Inventory
 from preflight.jobshape import JobShape, dind_job
@@ -14,6 +14,7 @@ from preflight.probes import pods, shell, transcript
 from preflight.probes.cluster import NamespaceState, Nodes
 from preflight.probes.dns import Lookups
 from preflight.probes.leavings import OwnObjects
+from preflight.probes.lint import Lint
 from preflight.probes.nodes import NodeState
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
@@ -38,10 +39,14 @@ def dind_settings(inventory: Inventory) -> Dind:
 
 @fact(effect="privileged", deadline="api")
 def dind_admission(
-    pod_admission: PodAdmission, kubernetes: api_client.Api, job_shape: JobShape, dind_settings: Dind
+    pod_admission: PodAdmission,
+    values_privilege: Lint,
+    kubernetes: api_client.Api,
+    job_shape: JobShape,
+    dind_settings: Dind,
 ) -> PodAdmission:
     """The API server's admission of a job's pod with Docker-in-Docker."""
-    del pod_admission
+    del pod_admission, values_privilege
     return pods.dry_run(
         kubernetes, job_pod_manifest(job_shape, services=(dind_settings.daemon_image,), name="preflight-dry-run")
     )
@@ -147,12 +152,17 @@ def dind_run(worker: str, dind_pull: DindRun, dind_report: Report) -> DindRun:
     return transcript.inner_run(dind_report, worker, dind_pull.image, ("echo", "hello"))
 
 
-@fact(optional=("pod_resolv_conf",))
+@fact(optional=("pod_resolv_conf", "values_dns_policy"))
 def dind_resolv_conf(
-    worker: str, dind_report: Report, pod_resolv_conf: ResolvConf | None, job_shape: JobShape
+    worker: str,
+    dind_report: Report,
+    pod_resolv_conf: ResolvConf | None,
+    values_dns_policy: Lint | None,
+    job_shape: JobShape,
 ) -> ResolvConf:
     """The resolv.conf of a pod with Docker-in-Docker on a worker."""
     found = transcript.resolv_conf(dind_report, job_shape, worker)
+    unless_misspelt(found, values_dns_policy)
     unless_same(found, pod_resolv_conf, "pod_resolv_conf", {"worker": worker})
     return found
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from preflight.evidence import Blocked, Unmeasured
 from preflight.facts.aims import probe_image, registry_of
-from preflight.facts.blocking import gitlab_fact, unless_same, unless_seen_from_here, unless_unresolved
+from preflight.facts.blocking import gitlab_fact, unless_misspelt, unless_same, unless_seen_from_here, unless_unresolved
 from preflight.facts.sampling import (
     TTL,
     expected_names,
@@ -28,6 +28,7 @@ from preflight.probes.dns import Lookups
 from preflight.probes.gitlab import GitLabReply
 from preflight.probes.headroom import Headroom
 from preflight.probes.leavings import OwnObjects
+from preflight.probes.lint import Lint
 from preflight.probes.nodes import NodeState
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
@@ -42,12 +43,18 @@ from preflight.probes.transcript import (
 from preflight.survey import Run, fact
 
 
-@fact(effect="probe", deadline="api")
-def pod_admission(api_answer: ApiServer, kubernetes: api_client.Api, job_shape: JobShape) -> PodAdmission:
+@fact(effect="probe", deadline="api", optional=("values_resolvers",))
+def pod_admission(
+    api_answer: ApiServer, kubernetes: api_client.Api, job_shape: JobShape, values_resolvers: Lint | None
+) -> PodAdmission:
     """The API server's admission of a job's pod."""
     del api_answer
     restricted = replace(job_shape, privileged=False)
-    return pods.dry_run(kubernetes, job_pod_manifest(restricted, services=(), name="preflight-dry-run"))
+    found = pods.dry_run(kubernetes, job_pod_manifest(restricted, services=(), name="preflight-dry-run"))
+    if found.fault is PodFault.REFUSED_BY_API and values_resolvers is not None and values_resolvers.fault:
+        said = f"{values_resolvers.fault}: {values_resolvers.cause}"
+        raise Blocked("values_resolvers", {}, said, failed=True)
+    return found
 
 
 @fact(effect="probe", deadline="clean")
@@ -195,7 +202,9 @@ def pod_lookups(
     return found
 
 
-@fact()
-def pod_resolv_conf(worker: str, pod_report: Report, job_shape: JobShape) -> ResolvConf:
+@fact(optional=("values_dns_policy",))
+def pod_resolv_conf(worker: str, pod_report: Report, job_shape: JobShape, values_dns_policy: Lint | None) -> ResolvConf:
     """The resolv.conf of a job's pod on a worker."""
-    return transcript.resolv_conf(pod_report, job_shape, worker)
+    found = transcript.resolv_conf(pod_report, job_shape, worker)
+    unless_misspelt(found, values_dns_policy)
+    return found

@@ -6,6 +6,7 @@ failure for a finding; to all others it is a reason why they could not look (`Un
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -122,6 +123,7 @@ class Node:
         runtime: such as ``containerd://1.6.20``.
         allocatable: Kubernetes quantities by resource name.
         images: names that the kubelet lists; at most 50 images by default, and brought up to date with delay.
+        pod_cidrs: ranges that the controller manager gave it for pods; not every network plugin uses them.
     """
 
     name: str
@@ -141,6 +143,7 @@ class Node:
     os_image: str = ""
     allocatable: dict[str, str] = field(default_factory=dict)
     images: frozenset[str] = field(default_factory=frozenset, repr=False)
+    pod_cidrs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -218,6 +221,7 @@ def read_node(item: Json) -> Node:
         os_image=str(info.get("osImage", "")),
         allocatable=dict(status.get("allocatable") or {}),
         images=frozenset(name for image in status.get("images") or () for name in image.get("names") or ()),
+        pod_cidrs=tuple(map(str, spec.get("podCIDRs") or filter(None, [spec.get("podCIDR")]))),
     )
 
 
@@ -380,11 +384,14 @@ class PodRequests(Fact):
         by_node: quantities by resource name, ``pods`` among them, by node.
         jobs: how many job pods run now.
         set_aside: what ours and the job pods count for in a quota, as ``requests.cpu``, ``limits.memory``, ``pods``.
+        addresses: the lowest and the highest address of the pods on each node, those in the node's network left out: a
+            network that holds both holds all.
     """
 
     by_node: dict[str, dict[str, str]] = field(default_factory=dict)
     jobs: int = 0
     set_aside: dict[str, str] = field(default_factory=dict)
+    addresses: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 def pod_requests(api: Api, *, namespace: str) -> PodRequests:
@@ -395,18 +402,39 @@ def pod_requests(api: Api, *, namespace: str) -> PodRequests:
     """
     began = time.monotonic()
     path, selector = "/api/v1/pods", "status.phase!=Succeeded,status.phase!=Failed"
+    spans: dict[str, tuple[Address, Address]] = {}
     try:
-        found = read_pod_requests(api.items(path, fieldSelector=selector), namespace=namespace)
+        found = read_pod_requests(_spanned(api.items(path, fieldSelector=selector), spans=spans), namespace=namespace)
     except ApiError as error:
         raise unmeasured(error) from error
     by_node, jobs, aside = found
+    addresses = {name: (str(lowest), str(highest)) for name, (lowest, highest) in sorted(spans.items())}
     evidence = Evidence(
         where="here",
         command=kubectl("GET", path, {"fieldSelector": selector}),
         observed="\n".join(f"{name}  {_listed(sums)}" for name, sums in sorted(by_node.items())),
         took=time.monotonic() - began,
     )
-    return PodRequests(target="cluster", by_node=by_node, jobs=jobs, set_aside=aside, evidence=evidence)
+    return PodRequests(
+        target="cluster", by_node=by_node, jobs=jobs, set_aside=aside, addresses=addresses, evidence=evidence
+    )
+
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+def _spanned(items: Iterable[Json], *, spans: dict[str, tuple[Address, Address]]) -> Iterator[Json]:
+    """Hand on the items of a PodList, and note the lowest and the highest pod address of each node on the way."""
+    for item in items:
+        spec, status = item.get("spec", {}), item.get("status", {})
+        node = spec.get("nodeName")
+        if node and status.get("podIP") and not spec.get("hostNetwork"):
+            with suppress(ValueError):
+                own = ipaddress.ip_address(str(status["podIP"]))
+                lowest, highest = spans.get(node, (own, own))
+                if own.version == lowest.version:
+                    spans[node] = (min(own, lowest, key=int), max(own, highest, key=int))
+        yield item
 
 
 def _listed(sums: Mapping[str, str]) -> str:

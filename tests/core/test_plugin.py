@@ -334,10 +334,10 @@ def test_a_bad_inventory_is_exit_four_and_leaves_no_report(guide: Path, old: str
 def test_broken_values_are_exit_four(guide: Path) -> None:
     check(guide, "well")
     file = guide / "values.yaml"
-    file.write_text(file.read_text().replace("[[runners]]", "[[runners"))
+    file.write_text(file.read_text().replace("runners:", "runners: ["))
     ended = run(guide)
     assert ended.returncode == 4
-    assert "runners.config: not TOML" in ended.stderr
+    assert "not YAML" in ended.stderr
 
 
 def test_a_check_without_its_paragraph_is_refused(guide: Path) -> None:

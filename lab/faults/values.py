@@ -1,0 +1,79 @@
+"""What can be wrong in the values file (guide 3.3); the operator's copy of it is changed, and nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lab.faults import fault
+from lab.world import Registry
+
+if TYPE_CHECKING:
+    from lab.world import World
+
+_DEFAULT, _DEFAULT_ADDRESS = "registry.gitlab.com", "35.227.35.254"
+_POLICY = 'dns_policy = "none"'
+_TABLE = "[runners.kubernetes.dns_config]"
+_SERVERS = 'nameservers = ["10.0.0.2", "10.1.0.251", "10.1.0.252"]'
+
+
+@fault("values-unknown-key", "The values say `concurency`, which the chart does not read.")
+def _(world: World) -> None:
+    world.values_edits["concurrent: 10"] = "concurency: 10"
+
+
+@fault("values-moved-key", "The values set `runners.privileged`, which the chart has not read since 0.53.")
+def _(world: World) -> None:
+    world.values_edits["runners:\n"] = "runners:\n  privileged: true\n"
+
+
+@fault("values-toml-broken", "In runners.config, a text has no closing quote.")
+def _(world: World) -> None:
+    world.values_edits['cpu_request = "500m"'] = 'cpu_request = "500m'
+
+
+@fault("values-wrong-table", "In runners.config, poll_timeout stands below the header of dns_config.")
+def _(world: World) -> None:
+    world.values_edits["        poll_timeout = 600\n"] = ""
+    world.values_edits[_SERVERS] = f"{_SERVERS}\n          poll_timeout = 600"
+
+
+@fault("values-dns-policy-spelling", "The values spell dns_policy as Kubernetes does, which the runner does not know.")
+def _(world: World) -> None:
+    world.values_edits[_POLICY] = 'dns_policy = "None"'
+
+
+@fault("values-flat-nameservers", "The values list nameservers under [runners.kubernetes], where nobody reads them.")
+def _(world: World) -> None:
+    world.values_edits[f"        {_TABLE}\n          {_SERVERS}\n"] = f"        {_SERVERS}\n        {_TABLE}\n"
+
+
+@fault("values-four-nameservers", "The values give jobs a fourth resolver; the API takes three.")
+def _(world: World) -> None:
+    world.values_edits[_SERVERS] = _SERVERS.replace("]", ', "10.1.0.253"]')
+
+
+@fault("values-gitlab-url", "The values name another machine as GitLab than the inventory does.")
+def _(world: World) -> None:
+    world.values_edits["gitlabUrl: http://192.168.1.50/"] = "gitlabUrl: http://192.168.1.51/"
+
+
+@fault("values-not-privileged", "The values do not say that jobs are privileged.")
+def _(world: World) -> None:
+    world.values_edits["        privileged = true\n"] = ""
+
+
+@fault("values-rbac-off", "The values do not let the chart give the managers their rights.")
+def _(world: World) -> None:
+    world.values_edits["  create: true"] = "  create: false"
+
+
+@fault("values-image-flavour", "The values start Ubuntu's image of the runner as the user of Alpine's.")
+def _(world: World) -> None:
+    world.values_edits["tag: alpine-v18.3.0"] = "tag: v18.3.0"
+
+
+@fault("values-helper-image", "The values name no helper image, and registry.gitlab.com is out of reach.")
+def _(world: World) -> None:
+    helper = "registry.example.com/gitlab-org/gitlab-runner/gitlab-runner-helper:x86_64-v18.3.0"
+    world.values_edits[f'        helper_image = "{helper}"\n'] = ""
+    world.registries[_DEFAULT] = Registry(_DEFAULT, _DEFAULT_ADDRESS, mode="vanished")

@@ -1,0 +1,90 @@
+"""Which keys the chart gitlab-runner and the runner read, by version: neither has a schema, and both ignore the rest.
+
+A file ``gitlab-runner-MAJOR.MINOR.yaml`` holds a chart's keys from that version on, and ``runner-MAJOR.MINOR.yaml``
+those of the runner's TOML; one may extend an older one. To support another version, put a file beside these.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+Product = Literal["gitlab-runner", "runner"]
+Tree = Mapping[str, Any]  # a name → a leaf's word, or a tree
+
+_FOLDER = Path(__file__).parent
+_FILE = re.compile(r"(?P<product>gitlab-runner|runner)-(?P<version>\d+\.\d+)\.yaml")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """The keys of one version.
+
+    Attributes:
+        version: of the table that was taken: the newest that is not newer than what was asked for.
+        runner: the version of the runner that belongs to it.
+        tree: what is read, by name; a leaf is one of the words that gitlab-runner-0.77.yaml explains.
+        moved: dotted keys that are no longer read, each with the version since when, and the words for what to write.
+        retired: the same for keys that are read, and should not be written any more.
+        covered: whether the version asked for is not older or newer than all tables.
+    """
+
+    version: str
+    runner: str
+    tree: Tree
+    moved: Mapping[str, Mapping[str, str]]
+    retired: Mapping[str, Mapping[str, str]]
+    covered: bool = True
+
+
+def versions(product: Product) -> tuple[str, ...]:
+    """Every version that has a table of its own, the oldest first."""
+    found = [
+        matched["version"]
+        for path in _FOLDER.iterdir()
+        if (matched := _FILE.fullmatch(path.name)) and matched["product"] == product
+    ]
+    return tuple(sorted(found, key=_order))
+
+
+@cache
+def keys(product: Product, version: str) -> Keys:
+    """The keys of a version such as ``0.80.0``: those of the newest table not newer than it, or else the oldest."""
+    wanted = _order(version)
+    known = versions(product)
+    chosen = next((one for one in reversed(known) if _order(one) <= wanted), known[0])
+    table = _read(product, chosen)
+    return Keys(
+        version=chosen,
+        runner=str(table.get("runner", "")),
+        tree=table["keys"],
+        moved=table.get("moved") or table.get("elsewhere") or {},
+        retired=table.get("retired", {}),
+        covered=_order(known[0]) <= wanted <= _order(known[-1]),
+    )
+
+
+def _order(version: str) -> tuple[int, int]:
+    found = re.match(r"v?(\d+)\.(\d+)", version)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def _read(product: Product, version: str) -> dict[str, Any]:
+    table: dict[str, Any] = yaml.safe_load((_FOLDER / f"{product}-{version}.yaml").read_text(encoding="utf-8"))
+    if "extends" not in table:
+        return table
+    return _over(_read(product, str(table["extends"])), table)
+
+
+def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(below)
+    for key, value in above.items():
+        inner = merged.get(key)
+        merged[key] = _over(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return merged
