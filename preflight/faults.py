@@ -13,6 +13,7 @@ words that an operator would use; they key the remedies in the checks' docstring
     - RegistryFault  what an image registry answered
     - PodFault       how far a pod got: admission → scheduling → pull → start → end
     - DindFault      what the Docker daemon inside a pod did
+    - StreamFault    exec, attach and logs: how far a command in a container got
 """
 
 from enum import StrEnum
@@ -178,3 +179,14 @@ class DindFault(Fault):
     PULL_FAILED = "pull-failed"
     RUN_FAILED = "run-failed"
     INNER_DNS = "inner-dns"
+
+
+class StreamFault(Fault):
+    """How far a command in a running container, or what it says, came through the API server (exec, attach, logs)."""
+
+    NO_UPGRADE = "no-upgrade"  # something on the way to the API server does not pass WebSockets on
+    KUBELET_UNREACHABLE = "kubelet-unreachable"  # the API server has no way to the node's port 10250
+    NOT_STARTED = "not-started"  # the container's runtime could not start the command
+    CUT = "stream-cut"  # the connection ended before the command had
+    SLOW = "stream-slow"  # no end came in time
+    WRONG_OUTPUT = "wrong-output"  # what came back is not what was sent
