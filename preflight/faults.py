@@ -14,6 +14,8 @@ words that an operator would use; they key the remedies in the checks' docstring
     - PodFault       how far a pod got: admission → scheduling → pull → start → end
     - DindFault      what the Docker daemon inside a pod did
     - StreamFault    exec, attach and logs: how far a command in a container got
+    - RightsFault    what the runner's own account may not do, and who may refuse a job's pod
+    - MetricsFault   what the managers' metrics say, or that they say nothing
 """
 
 from enum import StrEnum
@@ -190,3 +192,24 @@ class StreamFault(Fault):
     CUT = "stream-cut"  # the connection ended before the command had
     SLOW = "stream-slow"  # no end came in time
     WRONG_OUTPUT = "wrong-output"  # what came back is not what was sent
+
+
+class RightsFault(Fault):
+    """What stands between the runner's own account and a job's pod."""
+
+    ACCOUNT_MISSING = "account-missing"  # the service account of the managers does not exist
+    MISSING = "rights-missing"  # no job can run without them
+    WANTING = "rights-wanting"  # jobs run, and the runner sees or tells less
+    WEBHOOK_FAILS_CLOSED = "webhook-fails-closed"  # where its server is down, no job's pod is made
+    STRICTER_ANNOUNCED = "stricter-announced"  # a level of Pod Security that is only warned of would refuse jobs
+
+
+class MetricsFault(Fault):
+    """What the metrics of a runner's managers say, or that they say nothing."""
+
+    OFF = "metrics-off"  # nothing listens on the metrics port
+    GARBLED = "metrics-garbled"  # what answers there is not a runner's metrics
+    WRONG_VERSION = "wrong-version"
+    POLLS_REJECTED = "polls-rejected"  # GitLab refuses the token of the managers: 403
+    POLLS_FAILED = "polls-failed"  # GitLab was not reached when asked for jobs: -1
+    WARNINGS = "warnings"  # the cluster has warned of the managers lately

@@ -184,7 +184,7 @@ class ApiServer:
             verb=asked.verb,
             group=asked.group,
             resource=asked.plural,
-            subresource=asked.subresource,
+            subresource=asked.subresource.partition("/")[0],
             namespace=asked.namespace,
             name=asked.name,
         )

@@ -7,15 +7,17 @@ Importing this package registers every fact; the plugin makes pytest fixtures of
 too, for the checks' annotations.
 """
 
-from preflight.facts import cluster, dind, gitlab, headroom, names, nodes, pods, registries
-from preflight.probes.cluster import ApiServer, Metrics, Nodes, ServiceEndpoints
+from preflight.facts import cluster, dind, gitlab, headroom, names, namespace, nodes, pods, registries
+from preflight.probes.cluster import ApiServer, Metrics, NamespaceState, Nodes, ServiceEndpoints
 from preflight.probes.dns import Lookups
 from preflight.probes.gitlab import GitLabReply, GitLabVersion
 from preflight.probes.headroom import Headroom
 from preflight.probes.nodes import NodeState
+from preflight.probes.passage import Passage
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
 from preflight.probes.registry import Manifest, RegistryReply
+from preflight.probes.rights import Rights
 from preflight.probes.runtime import Pull
 from preflight.probes.transcript import (
     Agreement,
@@ -27,6 +29,7 @@ from preflight.probes.transcript import (
     ResolvConf,
     WorkerRoom,
 )
+from preflight.probes.webhooks import Webhooks
 
 __all__ = [
     "Agreement",
@@ -41,21 +44,26 @@ __all__ = [
     "Lookups",
     "Manifest",
     "Metrics",
+    "NamespaceState",
     "NodeLogin",
     "NodeState",
     "Nodes",
+    "Passage",
     "PodAdmission",
     "PodStart",
     "Pull",
     "RegistryReply",
     "ResolvConf",
+    "Rights",
     "ServiceEndpoints",
+    "Webhooks",
     "WorkerRoom",
     "cluster",
     "dind",
     "gitlab",
     "headroom",
     "names",
+    "namespace",
     "nodes",
     "pods",
     "registries",
