@@ -11,6 +11,7 @@ request. Nothing here is ever sent as it stands. Times are seconds, sizes are by
     - firewall     Rules: which vantage cannot reach which address
     - daemon       how a Docker daemon in a pod behaves
     - cluster      the Kubernetes API's objects (lab.kubernetes)
+    - metrics      what the runner's managers say of themselves (lab.kubernetes.exporters)
     - listeners    where on loopback the server of an address really listens
     - requests     what the servers were asked
 """
@@ -27,6 +28,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from lab.kubernetes.exporters import MetricsState
     from lab.kubernetes.state import ClusterState
 
 Action = Literal["drop", "reject", "reset", "no-route"]
@@ -243,6 +245,7 @@ class World:
     sent: list[tuple[str, bytes]] | None = None  # a list here collects every byte the servers send (server, bytes)
     problems: list[str] = field(default_factory=list)  # exceptions inside the servers: a mistake of the lab's own
     cluster: ClusterState = field(init=False, repr=False)
+    metrics: MetricsState = field(init=False, repr=False)  # set by `lab.kubernetes.populate`, as the cluster is
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def record(self, server: str, method: str, path: str, *, user: str = "", body: str = "") -> None:

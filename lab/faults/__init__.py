@@ -16,7 +16,19 @@ if TYPE_CHECKING:
 
     from lab.world import World
 
-_MODULES = ("gitlab", "cluster", "ssh", "dns", "paths", "registry", "namespace", "admission", "scheduling", "dind")
+_MODULES = (
+    "gitlab",
+    "cluster",
+    "ssh",
+    "dns",
+    "paths",
+    "registry",
+    "namespace",
+    "admission",
+    "scheduling",
+    "dind",
+    "monitoring",
+)
 _known: dict[str, Injection] = {}
 
 

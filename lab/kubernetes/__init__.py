@@ -10,6 +10,8 @@ It answers as Kubernetes v1.28 does; real answers are held against it in tests. 
 - defaults, validation, admission, podsecurity, quantities, selectors, refusals: what a request goes through
 - scheduling     where a pod fits, or why nowhere, in the scheduler's words (pure)
 - control        the loops: scheduler, Job controller, garbage collector
+- managers, exporters  the runner's managers, and what they say of themselves
+- streaming      exec and attach
 - kubelet        pulls, starts, logs and ends a pod's containers; `containers` and `daemon` say what one is given
 """
 
@@ -20,8 +22,10 @@ from typing import TYPE_CHECKING
 
 from lab import pulls, shell
 from lab.kubernetes.control import ControlPlane
+from lab.kubernetes.exporters import MetricsState
 from lab.kubernetes.guide import guide_cluster
 from lab.kubernetes.kubelet import Kubelets
+from lab.kubernetes.managers import deploy_managers
 from lab.kubernetes.server import ApiServer
 
 if TYPE_CHECKING:
@@ -36,6 +40,8 @@ if TYPE_CHECKING:
 def populate(world: World) -> None:
     """Give a world the guide's cluster in good health, on the world's nodes."""
     world.cluster = guide_cluster(world.nodes.values())
+    world.metrics = MetricsState()
+    deploy_managers(world.cluster, world)
 
 
 @contextlib.asynccontextmanager

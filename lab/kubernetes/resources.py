@@ -45,7 +45,7 @@ STORED: tuple[Resource, ...] = (
     Resource("limitranges", "LimitRange", short=("limits",)),
     Resource("namespaces", "Namespace", namespaced=False, short=("ns",)),
     Resource("nodes", "Node", namespaced=False, short=("no",)),
-    Resource("pods", "Pod", short=("po",), subresources=("log", "status", "exec", "attach")),
+    Resource("pods", "Pod", short=("po",), subresources=("log", "status", "exec", "attach", "proxy")),
     Resource("resourcequotas", "ResourceQuota", short=("quota",)),
     Resource("secrets", "Secret"),
     Resource("serviceaccounts", "ServiceAccount", short=("sa",), subresources=("token",)),

@@ -7,11 +7,12 @@ Importing this package registers every fact; the plugin makes pytest fixtures of
 too, for the checks' annotations.
 """
 
-from preflight.facts import cluster, dind, gitlab, headroom, names, namespace, nodes, pods, registries
+from preflight.facts import cluster, dind, gitlab, headroom, monitoring, names, namespace, nodes, pods, registries
 from preflight.probes.cluster import ApiServer, Metrics, NamespaceState, Nodes, ServiceEndpoints
 from preflight.probes.dns import Lookups
 from preflight.probes.gitlab import GitLabReply, GitLabVersion
 from preflight.probes.headroom import Headroom
+from preflight.probes.monitoring import ManagerMetrics, Warnings
 from preflight.probes.nodes import NodeState
 from preflight.probes.passage import Passage
 from preflight.probes.pods import Admission as PodAdmission
@@ -42,6 +43,7 @@ __all__ = [
     "Headroom",
     "ImagePull",
     "Lookups",
+    "ManagerMetrics",
     "Manifest",
     "Metrics",
     "NamespaceState",
@@ -56,12 +58,14 @@ __all__ = [
     "ResolvConf",
     "Rights",
     "ServiceEndpoints",
+    "Warnings",
     "Webhooks",
     "WorkerRoom",
     "cluster",
     "dind",
     "gitlab",
     "headroom",
+    "monitoring",
     "names",
     "namespace",
     "nodes",

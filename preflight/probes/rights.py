@@ -77,11 +77,15 @@ def account(api: Api, namespace: str, release: str, tree: Mapping[str, Any]) -> 
         Unmeasured: the API could not be asked.
     """
     deployments = f"/apis/apps/v1/namespaces/{at(namespace)}/deployments"
+    pods = f"/api/v1/namespaces/{at(namespace)}/pods"
     try:
-        found = list(api.items(deployments, labelSelector=f"release={release}"))
         chosen, made = _named(tree, release)
-        source = "values file"
-        if found:
+        source = "the values"
+        # Admission has written the account into each pod; a Deployment may leave it out and mean the default one.
+        if running := next(iter(api.items(pods, labelSelector=f"release={release}")), None):
+            chosen, made = str(running["spec"].get("serviceAccountName") or "default"), False
+            source = f"pod {running['metadata']['name']}"
+        elif found := list(api.items(deployments, labelSelector=f"release={release}")):
             spec = found[0].get("spec", {}).get("template", {}).get("spec", {})
             chosen, made = str(spec.get("serviceAccountName") or "default"), False
             source = f"Deployment {found[0]['metadata']['name']}"
