@@ -44,7 +44,7 @@ def test_the_runner_may_make_jobs(runner_rights: Rights) -> None:
         release's namespace only, also when `namespace` in `runners.config` is another one (mended in 0.84).
     Remedy (account-missing): `helm upgrade` the release, or correct `serviceAccount.name` in the values.
     Remedy (rights-missing): set `rbac.create: true` (the default is false), or give the account a Role in the jobs'
-        namespace with the rules that the cause names.
+        namespace with the rules that the evidence ends with.
     Remedy: `kubectl auth can-i --list -n NAMESPACE --as system:serviceaccount:NAMESPACE:ACCOUNT` shows what it may.
     """
     assert not runner_rights.fault
@@ -55,7 +55,7 @@ def test_the_runner_may_watch_jobs(runner_comforts: Rights) -> None:
     """3.2.5 The runner's service account may watch pods and read events and logs in the jobs' namespace.
 
     Why: without, the runner polls («won't use informers»), tells no warning events, and starts no services with ports.
-    Remedy (rights-wanting): add the rules that the cause names to the account's Role (`rbac.rules` in the values).
+    Remedy (rights-wanting): add the rules that the evidence ends with to the account's Role (`rbac.rules`).
     Remedy: `kubectl auth can-i --list -n NAMESPACE --as system:serviceaccount:NAMESPACE:ACCOUNT` shows what it may.
     """
     assert not runner_comforts.fault

@@ -160,7 +160,8 @@ def review(api: Api, who: Account, namespace: str, table: Mapping[str, Sequence[
     cause = ""
     if missing:
         wanted = "; ".join(f"{', '.join(verbs)} {resource}" for resource, verbs in missing.items())
-        cause = f"{who.target} may not do in namespace {namespace}: {wanted}; the rule:\n{rule(missing, namespace)}"
+        cause = f"{who.target} may not do in namespace {namespace}: {wanted}"
+        lines += ["", rule(missing, namespace)]
     return Rights(
         target=who.target,
         account=who.target,
@@ -202,12 +203,11 @@ def _allowed(api: Api, path: str, who: Account, namespace: str, verb: str, resou
 def rule(missing: Mapping[str, Iterable[str]], namespace: str) -> str:
     """The Role rules that give what is missing, as YAML."""
     rules = (
-        f'- apiGroups: [""]\n  resources: ["{resource}"]\n  verbs: [{", ".join(repr_of(verb) for verb in verbs)}]'
+        f'- apiGroups: [""]\n  resources: ["{resource}"]\n  verbs: [{", ".join(map(_quoted, verbs))}]'
         for resource, verbs in missing.items()
     )
     return "\n".join([f"# in a Role in namespace {namespace}", *rules])
 
 
-def repr_of(word: str) -> str:
-    """A word in YAML's double quotes."""
+def _quoted(word: str) -> str:
     return f'"{word}"'

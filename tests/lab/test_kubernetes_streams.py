@@ -11,9 +11,11 @@ import pytest
 from lab.lab import Lab
 from preflight import inventory as inventories
 from preflight.connect import Routes
+from preflight.evidence import Unmeasured
 from preflight.faults import ApiFault, PathFault, StreamFault
 from preflight.probes.execution import attach_to_pod, exec_in_pod
 from preflight.probes.kubernetes import Api, ApiError, unmeasured
+from preflight.probes.passage import Passage, Passages, passages
 
 ALPINE = "registry.example.com/library/alpine:latest"
 PODS = "/api/v1/namespaces/gitlab/pods"
@@ -151,3 +153,49 @@ def test_an_api_server_that_is_not_there_is_a_path_s_fault() -> None:
         with pytest.raises(ApiError) as raised:
             exec_in_pod(client(lab), "gitlab", "waiting", "build", ["true"], deadline=2)
         assert raised.value.fault is PathFault.REFUSED
+
+
+# ---- the three ways into a pod, as the suite tries them
+
+
+def look(api: Api, name: str, script: str = "echo begun; exec sh") -> Passages:
+    start(api, name, command=["sh", "-c", script], stdin=True)
+    return passages(api, "gitlab", name, node="k8s-worker-1", greeting="begun", deadline=3)
+
+
+def fault_of(outcome: object) -> object:
+    assert isinstance(outcome, Passage), outcome
+    return outcome.fault
+
+
+def test_a_healthy_node_lets_all_three_through_and_the_pod_has_ended(api: Api) -> None:
+    found = look(api, "asked")
+    assert [fault_of(one) for one in (found.exec, found.attach, found.logs)] == [None, None, None]
+    end = time.monotonic() + 5
+    while api.get(f"{PODS}/asked")["status"]["phase"] != "Succeeded":
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_a_log_without_what_was_printed_is_wrong(api: Api) -> None:
+    found = look(api, "silent", "exec sh")
+    assert fault_of(found.logs) is StreamFault.WRONG_OUTPUT
+    assert fault_of(found.exec) is None
+
+
+def test_a_balancer_without_upgrades_leaves_the_logs_alone() -> None:
+    def change(world: Any) -> None:
+        world.api_upgrades = False
+
+    with Lab(change=change) as lab:
+        found = look(client(lab), "asked")
+        assert fault_of(found.exec) is fault_of(found.attach) is StreamFault.NO_UPGRADE
+        assert fault_of(found.logs) is None
+
+
+def test_a_right_that_is_missing_for_one_way_says_nothing_of_the_others() -> None:
+    with Lab(change=lambda world: world.cluster.revoke("pods/attach")) as lab:
+        found = look(client(lab), "asked")
+        assert fault_of(found.exec) is fault_of(found.logs) is None
+        assert isinstance(found.attach, Unmeasured)
+        assert 'resources: ["pods/attach"]' in found.attach.needs

@@ -60,8 +60,8 @@ def test_what_is_missing_comes_with_the_rule_that_gives_it(tmp_path: Path) -> No
     told, _ = review(tmp_path, allowing("create pods/exec", "update secrets", "delete secrets"))
     assert told.fault is RightsFault.MISSING
     assert told.missing == {"pods/exec": ("create",), "secrets": ("update", "delete")}
-    assert '# in a Role in namespace ci-jobs\n- apiGroups: [""]\n  resources: ["pods/exec"]' in told.cause
-    assert 'verbs: ["update", "delete"]' in told.cause
+    assert '# in a Role in namespace ci-jobs\n- apiGroups: [""]\n  resources: ["pods/exec"]' in told.evidence.observed
+    assert 'verbs: ["update", "delete"]' in told.evidence.observed
     assert told.evidence.command == (
         "kubectl auth can-i create pods/exec -n ci-jobs --as system:serviceaccount:gitlab:gitlab-runner"
     )
