@@ -72,6 +72,7 @@ def write(world: World, folder: Path, *, base: Path, credentials: Credentials, p
         folder / "kubeconfig", yaml.safe_dump(_kubeconfig(credentials.api_ca, world.kubeconfig_token), sort_keys=False)
     )
     document["runner"]["values"] = [_values(world, base.parent / name, folder) for name in document["runner"]["values"]]
+    kubernetes.deploy_managers(world.cluster, world)
     document["gitlab"]["api_token"] = "file:gitlab-token"
     document["cluster"]["kubeconfig"] = "kubeconfig"
     for registry in document["registries"].values():

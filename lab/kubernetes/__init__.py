@@ -36,12 +36,13 @@ if TYPE_CHECKING:
     from lab.kubernetes.kubelet import Pull, Run
     from lab.world import World
 
+__all__ = ["deploy_managers", "populate", "running"]
+
 
 def populate(world: World) -> None:
     """Give a world the guide's cluster in good health, on the world's nodes."""
     world.cluster = guide_cluster(world.nodes.values())
     world.metrics = MetricsState()
-    deploy_managers(world.cluster, world)
 
 
 @contextlib.asynccontextmanager

@@ -17,7 +17,9 @@ _LABELS = {"app": RELEASE, "chart": "gitlab-runner-0.80.0", "heritage": "Helm", 
 
 
 def deploy_managers(cluster: ClusterState, world: World) -> None:
-    """Let one manager run on each worker."""
+    """Let one manager run on each worker that is there, unless the namespace is not."""
+    if cluster.get("namespaces", "", NAMESPACE) is None:
+        return
     template = {"labels": dict(_LABELS)}
     container = {"name": RELEASE, "image": IMAGE, "ports": [{"name": "metrics", "containerPort": 9252}]}
     spec: Raw = {"replicas": len(world.workers), "selector": {"matchLabels": {"app": RELEASE}}}
@@ -26,6 +28,8 @@ def deploy_managers(cluster: ClusterState, world: World) -> None:
     metadata["creationTimestamp"] = moments.ago(days=6)
     cluster.add({"kind": "Deployment", "metadata": metadata, "spec": spec})
     for number, machine in enumerate(world.workers, start=1):
+        if cluster.get("nodes", "", machine.name) is None:
+            continue
         name = f"{RELEASE}-6b8d5c7f9d-h4x{number}z"
         item = pod(NAMESPACE, name, node=machine.name, image=IMAGE, labels=_LABELS, owner="ReplicaSet")
         item["spec"]["containers"][0] |= {"name": RELEASE, "ports": [{"containerPort": 9252, "protocol": "TCP"}]}
