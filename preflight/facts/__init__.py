@@ -7,15 +7,20 @@ Importing this package registers every fact; the plugin makes pytest fixtures of
 too, for the checks' annotations.
 """
 
-from preflight.facts import cluster, dind, gitlab, headroom, names, nodes, pods, registries
+from preflight.facts import cluster, dind, gitlab, headroom, names, nodes, pods, registries, release, uninstall, upgrade
+from preflight.probes.charts import ChartVersion
 from preflight.probes.cluster import ApiServer, Metrics, Nodes, ServiceEndpoints
 from preflight.probes.dns import Lookups
+from preflight.probes.drift import Drift
 from preflight.probes.gitlab import GitLabReply, GitLabVersion
 from preflight.probes.headroom import Headroom
+from preflight.probes.managers import ManagerLogs, Managers, Rollout
 from preflight.probes.nodes import NodeState
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
 from preflight.probes.registry import Manifest, RegistryReply
+from preflight.probes.releases import Release
+from preflight.probes.remains import Remains
 from preflight.probes.runtime import Pull
 from preflight.probes.transcript import (
     Agreement,
@@ -27,18 +32,24 @@ from preflight.probes.transcript import (
     ResolvConf,
     WorkerRoom,
 )
+from preflight.probes.upgrades import Backup, RunningJobs, TargetVersion
 
 __all__ = [
     "Agreement",
     "ApiServer",
+    "Backup",
+    "ChartVersion",
     "Clock",
     "Daemon",
     "DindRun",
+    "Drift",
     "GitLabReply",
     "GitLabVersion",
     "Headroom",
     "ImagePull",
     "Lookups",
+    "ManagerLogs",
+    "Managers",
     "Manifest",
     "Metrics",
     "NodeLogin",
@@ -48,8 +59,13 @@ __all__ = [
     "PodStart",
     "Pull",
     "RegistryReply",
+    "Release",
+    "Remains",
     "ResolvConf",
+    "Rollout",
+    "RunningJobs",
     "ServiceEndpoints",
+    "TargetVersion",
     "WorkerRoom",
     "cluster",
     "dind",
@@ -59,4 +75,7 @@ __all__ = [
     "nodes",
     "pods",
     "registries",
+    "release",
+    "uninstall",
+    "upgrade",
 ]
