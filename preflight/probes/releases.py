@@ -174,6 +174,8 @@ def decode(text: str, *, wrapped: bool = True) -> Json:
             data = unpacked.decompress(data, _LARGEST)
             if unpacked.unconsumed_tail:
                 raise NotARecordError("it is larger than any release")
+            if not unpacked.eof:
+                raise NotARecordError("it is cut short")
         body = json.loads(data)
     except (binascii.Error, zlib.error, UnicodeDecodeError, RecursionError, json.JSONDecodeError) as error:
         raise NotARecordError(f"it is no record of Helm's ({type(error).__name__})") from error

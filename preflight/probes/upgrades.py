@@ -111,7 +111,7 @@ def running_jobs(api: Api, namespace: str, *, own_job: str, now: float) -> Runni
 def read_jobs(items: Iterable[Json], *, own_job: str, now: float, command: str = "", took: float = 0.0) -> RunningJobs:
     """The fact from the items of a PodList; `own_job` is CI's id of the job that this run is a part of, or ""."""
     found = sorted(
-        (one for one in items if _runs(one) and _job_id(one) != (own_job or None)),
+        (one for one in items if _runs(one) and not (own_job and _job_id(one) == own_job)),
         key=lambda one: str(one["metadata"].get("creationTimestamp", "")),
     )
     told = [f"{one['metadata']['name']} since {spoken(_age(one, now))}" for one in found]
