@@ -2,7 +2,7 @@
 
 import pytest
 
-from preflight.facts import ChartVersion, Drift, ManagerLogs, Managers, Release, Rollout
+from preflight.facts import ChartVersion, Drift, ManagerConfig, ManagerLogs, Managers, Release, Rollout
 
 
 def test_chart_version_is_in_the_repository(chart_version: ChartVersion) -> None:
@@ -113,3 +113,13 @@ def test_managers_log_no_failure(manager_logs: ManagerLogs) -> None:
     Remedy: read `kubectl logs -l app=RELEASE --tail=50`.
     """
     assert not manager_logs.fault
+
+
+def test_managers_run_with_the_deployed_configuration(manager_config: ManagerConfig) -> None:
+    """4.1.3 Every manager's config.toml has the settings of the release, its DNS settings among them.
+
+    Why: a manager reads its template when it starts; one that was not restarted since gives jobs the old resolvers.
+    Remedy: `kubectl rollout restart deployment/RELEASE`; then look again whether `dns_policy` and
+        `[runners.kubernetes.dns_config]` stand in the pod's config.toml.
+    """
+    assert not manager_config.fault

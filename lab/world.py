@@ -221,6 +221,7 @@ class Vantage:
     dockerd: Dockerd | None = field(default=None, hash=False)
     hostname: str = ""
     address: str = ""
+    files: dict[str, str] = field(default_factory=dict, hash=False)  # path → content, as cat shows it
 
     def __str__(self) -> str:
         return {"here": "here", "node": f"node {self.node}", "pod": f"pod on {self.node}"}[self.kind]
@@ -262,6 +263,7 @@ class World:
     listeners: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     api_mode: Literal["up", "down", "vanished"] = "up"
+    api_upgrades: bool = True  # what is in front of the API server passes WebSockets on
     inventory_edits: dict[str, object] = field(default_factory=dict)  # dotted key of the inventory → value
     kubeconfig_token: str = "made-up-token-of-the-operator"  # what the operator's kubeconfig holds
     values_edits: dict[str, str] = field(default_factory=dict)  # a piece of the values file → what stands there instead

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
     from lab.world import World
 
-_MODULES = ("gitlab", "cluster", "ssh", "dns", "paths", "registry", "admission", "scheduling", "dind", "release")
+_MODULES = (
+    *("gitlab", "cluster", "ssh", "dns", "paths", "registry", "namespace", "admission", "scheduling", "dind"),
+    "release",
+)
 _known: dict[str, Injection] = {}
 
 

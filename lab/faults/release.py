@@ -56,6 +56,11 @@ def _(world: World) -> None:
     world.release.health = "refused"
 
 
+@fault("manager-old-config", "The managers were not restarted when two resolvers were added: they know one alone.")
+def _(world: World) -> None:
+    world.release.old_config = True
+
+
 @fault("upgrade-skew", "Chart 0.81.0 and runner 18.4.0 are to be installed next; GitLab is 18.3.")
 def _(world: World) -> None:
     world.inventory_edits["runner.chart"] = "0.81.0"

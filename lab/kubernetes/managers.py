@@ -34,6 +34,7 @@ PORT = 9252
 _TEMPLATE, _NEXT_TEMPLATE = "6b8d5c7f9d", "7c5d9f64bb"  # hashes of the Deployment's two last pod templates
 _DAYS = 6.0  # since the last installation
 _LABELS = {"app": RELEASE, "chart": f"gitlab-runner-{CHART}", "heritage": "Helm", "release": RELEASE}
+_HOME = "/home/gitlab-runner/.gitlab-runner"
 _SELECTOR = {"app": RELEASE}
 _MADE = ("deployments", "replicasets", "pods", "configmaps", "secrets", "serviceaccounts", "roles", "rolebindings")
 
@@ -52,7 +53,8 @@ class ReleaseState:
         changed: dotted keys that were set by hand at the last upgrade.
         unapplied: edits of the values file (`World.values_edits`) that came after the last upgrade.
         health: how the manager pods fare.
-        leftovers: what an uninstallation has left.
+        old_config: the managers have not been restarted since the resolvers were changed.
+        leftovers: whether an uninstallation has left something.
     """
 
     installed: bool = True
@@ -64,12 +66,15 @@ class ReleaseState:
     changed: dict[str, Any] = field(default_factory=dict)
     unapplied: set[str] = field(default_factory=set)
     health: Health = "up"
+    old_config: bool = False
     leftovers: bool = False
 
 
 def deploy_managers(cluster: ClusterState, world: World, values: str = "") -> None:
     """Put the release into the cluster, with these values (YAML); without a release, what one has left."""
     state = world.release
+    if cluster.get("namespaces", "", NAMESPACE) is None:
+        return
     if not state.installed:
         if state.leftovers:
             _leave_behind(cluster)
@@ -115,6 +120,8 @@ def _deploy_pods(cluster: ClusterState, world: World, image: str, wanted: int, t
             case _:
                 pass
         stored = cluster.add(item)
+        files = {f"{_HOME}/config.toml": _config_toml(tree, number, old=state.old_config)}
+        cluster.files[NAMESPACE, stored["metadata"]["name"], RELEASE] = files
         if not fresh:
             refused = state.health == "refused"
             log = _log(image, tree, number, refused=refused, days=0.005 if refused else _DAYS)
@@ -348,7 +355,6 @@ def _unready(item: Raw) -> None:
 def _log(image: str, tree: Mapping[str, Any], number: int, *, refused: bool, days: float) -> Log:
     version = image.rpartition("-v")[2] if "-v" in image else image.rpartition(":")[2].lstrip("v")
     identity = hashlib.sha256(f"system{number}".encode()).hexdigest()[:12]
-    home = "/home/gitlab-runner/.gitlab-runner"
     runner = "runner\x1b[0;m=" + str(tree.get("runnerToken", "")).removeprefix("glrt-")[:9]
     at_most = f"max_builds\x1b[0;m={tree.get('concurrent', 10)}"
     lines = [
@@ -373,9 +379,9 @@ def _log(image: str, tree: Mapping[str, Any], number: int, *, refused: bool, day
                 "Runner registered successfully. Feel free to start it, but if it's running already the config "
                 "should be automatically reloaded!"
             ),
-            _info(f'Configuration (with the authentication token) was saved in "{home}/config.toml" '),
+            _info(f'Configuration (with the authentication token) was saved in "{_HOME}/config.toml" '),
             _info("Runtime platform", "arch=amd64", "os=linux", "pid=7", "revision=9ba718cd", f"version={version}"),
-            _info(f"Starting multi-runner from {home}/config.toml...", "builds=0", plain="max_builds\x1b[0;m=0"),
+            _info(f"Starting multi-runner from {_HOME}/config.toml...", "builds=0", plain="max_builds\x1b[0;m=0"),
             _info("Configuration loaded", "builds=0", plain=at_most),
             _info("Metrics server listening", "address=:9252", "builds=0", plain=at_most),
             _info("[session_server].listen_address not defined, session endpoints disabled", "builds=0", plain=at_most),
@@ -392,6 +398,24 @@ def _log(image: str, tree: Mapping[str, Any], number: int, *, refused: bool, day
 def _info(message: str, *pairs: str, plain: str = "") -> str:
     coloured = [pair.replace("=", "\x1b[0;m=", 1) for pair in pairs]
     return f"{message:<52}\x1b[0;m  " + " ".join([*coloured, *([plain] if plain else [])])
+
+
+def _config_toml(tree: Mapping[str, Any], number: int, *, old: bool) -> str:
+    """What ``register`` makes of the template and the chart's globals: it writes the template's settings anew."""
+    text = str((tree.get("runners") or {}).get("config", "")).replace("{{.Release.Namespace}}", NAMESPACE)
+    if old:
+        text = text.replace('["10.0.0.2", "10.1.0.251", "10.1.0.252"]', '["10.0.0.2"]')
+    head, _, rest = text.partition("[[runners]]\n")
+    runner = [
+        f'  name = "{RELEASE}-{number}"',
+        f'  url = "{tree.get("gitlabUrl", "")}"',
+        "  id = 12",
+        f'  token = "{tree.get("runnerToken", "")}"',
+        "  token_obtained_at = 2025-09-14T08:12:44Z",
+        "  token_expires_at = 0001-01-01T00:00:00Z",
+        '  executor = "kubernetes"',
+    ]
+    return f"{_globals(tree)}{head}\n[[runners]]\n" + "\n".join(runner) + f"\n{rest}"
 
 
 # ---- pieces

@@ -82,6 +82,8 @@ REVIEWS: dict[tuple[str, str, str], Resource] = {
     for review in (
         Resource("selfsubjectaccessreviews", "SelfSubjectAccessReview", "authorization.k8s.io", namespaced=False),
         Resource("selfsubjectrulesreviews", "SelfSubjectRulesReview", "authorization.k8s.io", namespaced=False),
+        Resource("subjectaccessreviews", "SubjectAccessReview", "authorization.k8s.io", namespaced=False),
+        Resource("localsubjectaccessreviews", "LocalSubjectAccessReview", "authorization.k8s.io"),
         Resource("selfsubjectreviews", "SelfSubjectReview", "authentication.k8s.io", namespaced=False),
     )
 }

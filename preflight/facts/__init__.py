@@ -7,20 +7,36 @@ Importing this package registers every fact; the plugin makes pytest fixtures of
 too, for the checks' annotations.
 """
 
-from preflight.facts import cluster, dind, gitlab, headroom, names, nodes, pods, registries, release, uninstall, upgrade
+from preflight.facts import (
+    cluster,
+    dind,
+    gitlab,
+    headroom,
+    names,
+    namespace,
+    nodes,
+    pods,
+    registries,
+    release,
+    uninstall,
+    upgrade,
+)
 from preflight.probes.charts import ChartVersion
-from preflight.probes.cluster import ApiServer, Metrics, Nodes, ServiceEndpoints
+from preflight.probes.cluster import ApiServer, Metrics, NamespaceState, Nodes, ServiceEndpoints
+from preflight.probes.configs import ManagerConfig
 from preflight.probes.dns import Lookups
 from preflight.probes.drift import Drift
 from preflight.probes.gitlab import GitLabReply, GitLabVersion
 from preflight.probes.headroom import Headroom
 from preflight.probes.managers import ManagerLogs, Managers, Rollout
 from preflight.probes.nodes import NodeState
+from preflight.probes.passage import Passage
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
 from preflight.probes.registry import Manifest, RegistryReply
 from preflight.probes.releases import Release
 from preflight.probes.remains import Remains
+from preflight.probes.rights import Rights
 from preflight.probes.runtime import Pull
 from preflight.probes.transcript import (
     Agreement,
@@ -33,6 +49,7 @@ from preflight.probes.transcript import (
     WorkerRoom,
 )
 from preflight.probes.upgrades import Backup, RunningJobs, TargetVersion
+from preflight.probes.webhooks import Webhooks
 
 __all__ = [
     "Agreement",
@@ -48,13 +65,16 @@ __all__ = [
     "Headroom",
     "ImagePull",
     "Lookups",
+    "ManagerConfig",
     "ManagerLogs",
     "Managers",
     "Manifest",
     "Metrics",
+    "NamespaceState",
     "NodeLogin",
     "NodeState",
     "Nodes",
+    "Passage",
     "PodAdmission",
     "PodStart",
     "Pull",
@@ -62,16 +82,19 @@ __all__ = [
     "Release",
     "Remains",
     "ResolvConf",
+    "Rights",
     "Rollout",
     "RunningJobs",
     "ServiceEndpoints",
     "TargetVersion",
+    "Webhooks",
     "WorkerRoom",
     "cluster",
     "dind",
     "gitlab",
     "headroom",
     "names",
+    "namespace",
     "nodes",
     "pods",
     "registries",

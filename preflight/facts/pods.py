@@ -43,9 +43,11 @@ from preflight.survey import Run, fact
 
 
 @fact(effect="probe", deadline="api")
-def pod_admission(api_answer: ApiServer, kubernetes: api_client.Api, job_shape: JobShape) -> PodAdmission:
+def pod_admission(
+    api_answer: ApiServer, namespace_state: NamespaceState, kubernetes: api_client.Api, job_shape: JobShape
+) -> PodAdmission:
     """The API server's admission of a job's pod."""
-    del api_answer
+    del api_answer, namespace_state
     restricted = replace(job_shape, privileged=False)
     return pods.dry_run(kubernetes, job_pod_manifest(restricted, services=(), name="preflight-dry-run"))
 

@@ -9,14 +9,16 @@ from preflight import values as helm
 from preflight.evidence import Blocked, NotApplicable
 from preflight.faults import ManagerFault, ReleaseFault
 from preflight.inventory import Inventory
-from preflight.probes import charts, drift, managers, releases
+from preflight.probes import charts, configs, drift, managers, releases
 from preflight.probes import kubernetes as api_client
 from preflight.probes.charts import ChartVersion
 from preflight.probes.cluster import ApiServer
+from preflight.probes.configs import ManagerConfig
 from preflight.probes.drift import Drift
 from preflight.probes.gitlab import GitLabReply
 from preflight.probes.managers import ManagerLogs, Managers, Objects, Rollout
 from preflight.probes.nodes import NodeState
+from preflight.probes.passage import Passage
 from preflight.probes.releases import History, Release
 from preflight.survey import Run, Stage, fact
 
@@ -179,3 +181,27 @@ def manager_readiness(
         node = down[unready[0].node]
         raise Blocked("node_readiness", {"node": node.node}, f"{node.fault}: {node.cause}", failed=True)
     return found
+
+
+@fact(effect="probe", deadline="script", optional=("release_record", "pod_exec"), across={"pod_exec": "worker"})
+def manager_config(
+    manager_readiness: Managers,
+    release_objects: Objects,
+    release_record: Release | None,
+    release_history: History,
+    pod_exec: tuple[Passage, ...],
+    wanted_values: helm.Values,
+    kubernetes: api_client.Api,
+    inventory: Inventory,
+) -> ManagerConfig:
+    """The configuration that the managers run with."""
+    if release_record is not None and release_record.fault is not None:
+        raise Blocked("release_record", {}, f"{release_record.fault}: {release_record.cause}", failed=True)
+    for way in pod_exec:
+        if way.fault is not None:
+            raise Blocked("pod_exec", {"worker": way.node}, f"{way.fault}: {way.cause}", failed=True)
+    # What is installed counts here; that it is not what the files say is told by the drift.
+    template = wanted_values.config
+    if release_record is not None and release_history.newest is not None:
+        template = helm.config_of(release_history.newest.values, wanted_values)
+    return configs.manager_config(kubernetes, release_objects, template, deadline=inventory.deadlines.api)

@@ -82,6 +82,22 @@ def differences(deployed: Mapping[str, Any], wanted: Mapping[str, Any]) -> tuple
     )
 
 
+def toml_differences(at_work: Mapping[str, Any], wanted: Mapping[str, Any]) -> tuple[Difference, ...]:
+    """What a runner has at work otherwise than its template says, without what it adds or leaves out by itself.
+
+    It drops keys that it does not know and values that are nothing (``false``, ``0``, ``""``), and adds defaults: so a
+    key is judged where both have it; settings of DNS also where it is lost, since the cluster's own take their place.
+    """
+    before, after = dict(_tables(at_work, ())), dict(_tables(wanted, ()))
+    return tuple(
+        Difference(
+            key=key.removeprefix(f"{_CONFIG}: "), deployed=_shown(key, before.get(key)), wanted=_shown(key, value)
+        )
+        for key, value in after.items()
+        if not _same(before.get(key), value) and (key in before or ("dns_" in key and value))
+    )
+
+
 def remember_secrets(values: Mapping[str, Any]) -> None:
     """Register every secret in a tree of values, so that no output can show it."""
     for key, value in _leaves(values):

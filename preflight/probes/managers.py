@@ -17,7 +17,7 @@ from typing import Any
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ManagerFault
 from preflight.probes.kubernetes import Api, ApiError, at, kubectl, unmeasured
-from preflight.probes.releases import spoken
+from preflight.probes.releases import spoken, without_namespace
 
 Json = dict[str, Any]
 
@@ -83,6 +83,8 @@ def objects(api: Api, release: str, namespace: str) -> Objects:
         pods = api.items(f"/api/v1/namespaces/{at(namespace)}/pods", labelSelector=chosen.selector)
         living = tuple(one for one in pods if _living(one))
     except ApiError as error:
+        if without_namespace(api, namespace, error):
+            return Objects(release=release, namespace=namespace, took=time.monotonic() - began)
         raise unmeasured(error) from error
     return Objects(
         release=release, namespace=namespace, deployment=deployment, pods=living, took=time.monotonic() - began

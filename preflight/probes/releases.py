@@ -25,6 +25,7 @@ from preflight.probes.kubernetes import Api, ApiError, at, unmeasured
 Json = dict[str, Any]
 
 _LARGEST = 64 * 2**20  # bytes of one record, unpacked; a Secret holds at most one MiB packed
+_NOT_FOUND = 404
 _GZIP = b"\x1f\x8b\x08"
 
 
@@ -123,12 +124,23 @@ def history(api: Api, name: str, namespace: str) -> History:
         try:
             found = read_records(api.items(path, labelSelector=selector), resource)
         except ApiError as error:
-            if resource == "configmaps" and error.rule:
-                break  # the second place to look, which hardly anybody uses
+            if (resource == "configmaps" and error.rule) or without_namespace(api, namespace, error):
+                break  # the second place to look, which hardly anybody uses; or nothing can be there
             raise unmeasured(error) from error
         if found:
             break
     return History(name=name, namespace=namespace, records=tuple(found), took=time.monotonic() - began)
+
+
+def without_namespace(api: Api, namespace: str, refusal: ApiError) -> bool:
+    """Whether a look into a namespace was refused because it is not there: a Role is gone with its namespace."""
+    if not refusal.rule:
+        return False
+    try:
+        api.get(f"/api/v1/namespaces/{at(namespace)}")
+    except ApiError as error:
+        return error.status == _NOT_FOUND
+    return False
 
 
 def read_records(items: Iterable[Json], resource: str = "secrets") -> list[Record]:

@@ -14,6 +14,7 @@ from preflight.evidence import Evidence, Fact
 from preflight.faults import ReleaseFault
 from preflight.probes.cluster import JOB_POD
 from preflight.probes.kubernetes import Api, ApiError, at, unmeasured
+from preflight.probes.releases import without_namespace
 
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
 KINDS: Mapping[str, str] = {
@@ -69,7 +70,8 @@ def _remains(api: Api, namespace: str, kinds: Mapping[str, str], selector: str, 
             items = api.items(path.format(at(namespace)), labelSelector=selector)
             found += [f"{kind}/{item['metadata']['name']}" for item in items]
     except ApiError as error:
-        raise unmeasured(error) from error
+        if not without_namespace(api, namespace, error):
+            raise unmeasured(error) from error
     command = f"kubectl -n {namespace} get {','.join(kinds)} -l {selector}"
     return read_remains(found, namespace, target=target, command=command, took=time.monotonic() - began)
 

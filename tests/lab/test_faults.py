@@ -82,6 +82,7 @@ LISTED = [
     "rollout-stuck",
     "manager-crashloop",
     "manager-rejected",
+    "manager-old-config",
     "upgrade-skew",
     "jobs-running",
     "leftovers",
