@@ -8,6 +8,8 @@ request. Nothing here is ever sent as it stands. Times are seconds, sizes are by
     - gitlab       GitLabState
     - resolvers    Resolver by address; zones are shared, a resolver may differ
     - registries   Registry by host; its images, accounts and token server
+    - charts       the chart repository
+    - release      how the runner's Helm release went, and how its managers fare (lab.kubernetes.managers)
     - firewall     Rules: which vantage cannot reach which address
     - daemon       how a Docker daemon in a pod behaves
     - cluster      the Kubernetes API's objects (lab.kubernetes)
@@ -29,6 +31,7 @@ from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from lab.kubernetes.exporters import MetricsState
+    from lab.kubernetes.managers import ReleaseState
     from lab.kubernetes.state import ClusterState
 
 Action = Literal["drop", "reject", "reset", "no-route"]
@@ -50,6 +53,8 @@ TOKEN_SERVER = "auth.example.com"
 MIRROR_ADDRESS = "192.168.1.60"
 PRIVATE_ADDRESS = "192.168.1.61"
 TOKEN_SERVER_ADDRESS = "192.168.1.62"
+CHARTS = "charts.gitlab.io"
+CHARTS_ADDRESS = "192.168.1.63"
 
 
 @dataclass
@@ -132,6 +137,26 @@ class Registry:
     rate_limited: bool = False
     retry_after: int = 21600
     images: dict[str, dict[str, Image]] = field(default_factory=dict)  # repository → tag → image
+
+
+@dataclass
+class ChartRepository:
+    """The web server that charts are installed from; runner's version by version of the chart, the newest first."""
+
+    host: str = CHARTS
+    address: str = CHARTS_ADDRESS
+    port: int = 443
+    mode: RegistryMode = "up"
+    versions: dict[str, str] = field(
+        default_factory=lambda: {
+            "0.81.0": "18.4.0",
+            "0.80.1": "18.3.1",
+            "0.80.0": "18.3.0",
+            "0.79.1": "18.2.1",
+            "0.79.0": "18.2.0",
+            "0.78.0": "18.1.0",
+        }
+    )
 
 
 @dataclass(frozen=True)
@@ -232,6 +257,8 @@ class World:
     zones: dict[str, tuple[str, ...]] = field(default_factory=dict)  # name → addresses
     resolvers: dict[str, Resolver] = field(default_factory=dict)
     registries: dict[str, Registry] = field(default_factory=dict)
+    charts: ChartRepository = field(default_factory=ChartRepository)
+    release: ReleaseState = field(init=False, repr=False)  # set by `lab.kubernetes.populate`, as the cluster is
     firewall: list[Rule] = field(default_factory=list)
     daemon: DaemonSettings = field(default_factory=DaemonSettings)
     latency: float = 0.0  # added to every answer of every server
@@ -327,6 +354,7 @@ def guide_world() -> World:
         MIRROR: (MIRROR_ADDRESS,),
         PRIVATE: (PRIVATE_ADDRESS,),
         TOKEN_SERVER: (TOKEN_SERVER_ADDRESS,),
+        CHARTS: (CHARTS_ADDRESS,),
         "gitlab.example.com": (GITLAB_ADDRESS,),
         **{node.name: (node.address,) for node in world.nodes.values()},
     }

@@ -13,6 +13,8 @@ words that an operator would use; they key the remedies in the checks' docstring
     - RegistryFault  what an image registry answered
     - PodFault       how far a pod got: admission → scheduling → pull → start → end
     - DindFault      what the Docker daemon inside a pod did
+    - ReleaseFault   what Helm's storage and the chart repository say about the runner's release
+    - ManagerFault   what the release's Deployment, its pods and their logs say
     - StreamFault    exec, attach and logs: how far a command in a container got
     - RightsFault    what the runner's own account may not do, and who may refuse a job's pod
     - MetricsFault   what the managers' metrics say, or that they say nothing
@@ -181,6 +183,42 @@ class DindFault(Fault):
     PULL_FAILED = "pull-failed"
     RUN_FAILED = "run-failed"
     INNER_DNS = "inner-dns"
+
+
+class ReleaseFault(Fault):
+    """What Helm's storage and the chart repository say about the runner's release."""
+
+    NOT_A_REPOSITORY = "not-a-repository"  # what answers has no index of charts
+    HTTP_STATUS = "http-status"
+    CHART_MISSING = "chart-missing"  # the repository does not have this version
+    APP_VERSION = "app-version"  # chart and image are of different runner versions
+    MISSING = "release-missing"
+    PRESENT = "release-present"  # where none is expected yet
+    UNREADABLE = "release-unreadable"  # Helm's record is not what Helm writes
+    PENDING = "release-pending"  # an operation began and did not end: Helm refuses the next one
+    FAILED = "release-failed"
+    WRONG_CHART = "wrong-chart"
+    DRIFT = "drift"  # what is deployed is not what the values files say
+    DOWNGRADE = "downgrade"
+    SKEW = "upgrade-skew"  # the runner would be newer than GitLab, or of an older major version
+    JOBS_RUNNING = "jobs-running"
+    LEFTOVERS = "leftovers"
+
+
+class ManagerFault(Fault):
+    """What the release's Deployment, its pods and their logs say."""
+
+    DEPLOYMENT_MISSING = "deployment-missing"
+    ROLLOUT_STUCK = "rollout-stuck"
+    TOO_FEW = "too-few-managers"
+    NOT_READY = "manager-not-ready"
+    CRASH_LOOP = "crash-loop"
+    RESTARTED = "restarted"  # a short while ago
+    TOKEN_REJECTED = "token-rejected"  # noqa: S105 - a word, no secret: GitLab does not accept the runner's token
+    GITLAB_UNREACHABLE = "gitlab-unreachable"  # in the managers' own words
+    CONFIG_REFUSED = "config-refused"  # the runner cannot use its configuration
+    WRONG_USER = "wrong-user"  # the image's user is not the one that the pod runs as
+    OLD_CONFIG = "old-config"  # what a manager runs with is not what the values say
 
 
 class StreamFault(Fault):

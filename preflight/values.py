@@ -98,6 +98,15 @@ def load(files: Sequence[Path], pairs: Sequence[str] = (), *, release: str, name
     return Values(files=tuple(files), tree=tree, config=config, release=release, namespace=namespace)
 
 
+def config_of(tree: Mapping[str, Any], like: Values) -> Mapping[str, Any]:
+    """The TOML of ``runners.config`` in other values of the same release; empty if it is none."""
+    text = _dig(tree, "runners.config") or _DEFAULT_CONFIG
+    try:
+        return tomllib.loads(render(str(text), tree, release=like.release, namespace=like.namespace))
+    except tomllib.TOMLDecodeError:
+        return {}
+
+
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Merge two trees as ``helm -f below -f above`` does: maps deeply, lists replaced, null removes a key."""
     merged = dict(below)

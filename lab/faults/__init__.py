@@ -28,6 +28,7 @@ _MODULES = (
     "scheduling",
     "dind",
     "monitoring",
+    "release",
 )
 _known: dict[str, Injection] = {}
 

@@ -4,6 +4,7 @@ It answers as Kubernetes v1.28 does; real answers are held against it in tests. 
 
 - state          ClusterState: the objects, their history for watches, and the few knobs that no object can express
 - guide          the guide's cluster in good health
+- managers       the runner's release: Helm's records, the chart's objects, the managers and their logs
 - resources      which kinds there are, and how paths and messages name them
 - server         the HTTP API: get, list, watch, create, patch, delete, logs, reviews
 - authorization  who asks (bearer tokens) and what they may (RBAC objects)
@@ -25,7 +26,7 @@ from lab.kubernetes.control import ControlPlane
 from lab.kubernetes.exporters import MetricsState
 from lab.kubernetes.guide import guide_cluster
 from lab.kubernetes.kubelet import Kubelets
-from lab.kubernetes.managers import deploy_managers
+from lab.kubernetes.managers import ReleaseState, deploy_managers
 from lab.kubernetes.server import ApiServer
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ def populate(world: World) -> None:
     """Give a world the guide's cluster in good health, on the world's nodes."""
     world.cluster = guide_cluster(world.nodes.values())
     world.metrics = MetricsState()
+    world.release = ReleaseState()
 
 
 @contextlib.asynccontextmanager

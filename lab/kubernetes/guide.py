@@ -310,6 +310,7 @@ def _access() -> list[Raw]:
     reader = [
         rule(
             "nodes namespaces pods services endpoints events configmaps serviceaccounts limitranges resourcequotas "
+            "persistentvolumeclaims "
             "pods/log",
             _LOOK,
         ),

@@ -164,6 +164,9 @@ class Kubelets:
             url = f"https://{host}:10250/containerLogs/{metadata['namespace']}/{metadata['name']}/{name}"
             said = f'Get "{url}": dial tcp {host}:10250: i/o timeout'
             raise internal(said)
+        written = self.cluster.written.get((metadata["uid"], name))
+        if written is not None:
+            return written
         if "waiting" in state and (metadata["uid"], name) not in self._logs:
             reason = state["waiting"]["reason"]
             said = _NO_LOG.get(reason, reason)

@@ -45,6 +45,7 @@ STORED: tuple[Resource, ...] = (
     Resource("limitranges", "LimitRange", short=("limits",)),
     Resource("namespaces", "Namespace", namespaced=False, short=("ns",)),
     Resource("nodes", "Node", namespaced=False, short=("no",)),
+    Resource("persistentvolumeclaims", "PersistentVolumeClaim", short=("pvc",)),
     Resource("pods", "Pod", short=("po",), subresources=("log", "status", "exec", "attach", "proxy")),
     Resource("resourcequotas", "ResourceQuota", short=("quota",)),
     Resource("secrets", "Secret"),

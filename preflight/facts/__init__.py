@@ -7,17 +7,37 @@ Importing this package registers every fact; the plugin makes pytest fixtures of
 too, for the checks' annotations.
 """
 
-from preflight.facts import cluster, dind, gitlab, headroom, monitoring, names, namespace, nodes, pods, registries
+from preflight.facts import (
+    cluster,
+    dind,
+    gitlab,
+    headroom,
+    monitoring,
+    names,
+    namespace,
+    nodes,
+    pods,
+    registries,
+    release,
+    uninstall,
+    upgrade,
+)
+from preflight.probes.charts import ChartVersion
 from preflight.probes.cluster import ApiServer, Metrics, NamespaceState, Nodes, ServiceEndpoints
+from preflight.probes.configs import ManagerConfig
 from preflight.probes.dns import Lookups
+from preflight.probes.drift import Drift
 from preflight.probes.gitlab import GitLabReply, GitLabVersion
 from preflight.probes.headroom import Headroom
+from preflight.probes.managers import ManagerLogs, Managers, Rollout
 from preflight.probes.monitoring import ManagerMetrics, Warnings
 from preflight.probes.nodes import NodeState
 from preflight.probes.passage import Passage
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
 from preflight.probes.registry import Manifest, RegistryReply
+from preflight.probes.releases import Release
+from preflight.probes.remains import Remains
 from preflight.probes.rights import Rights
 from preflight.probes.runtime import Pull
 from preflight.probes.transcript import (
@@ -30,20 +50,27 @@ from preflight.probes.transcript import (
     ResolvConf,
     WorkerRoom,
 )
+from preflight.probes.upgrades import Backup, RunningJobs, TargetVersion
 from preflight.probes.webhooks import Webhooks
 
 __all__ = [
     "Agreement",
     "ApiServer",
+    "Backup",
+    "ChartVersion",
     "Clock",
     "Daemon",
     "DindRun",
+    "Drift",
     "GitLabReply",
     "GitLabVersion",
     "Headroom",
     "ImagePull",
     "Lookups",
+    "ManagerConfig",
+    "ManagerLogs",
     "ManagerMetrics",
+    "Managers",
     "Manifest",
     "Metrics",
     "NamespaceState",
@@ -55,9 +82,14 @@ __all__ = [
     "PodStart",
     "Pull",
     "RegistryReply",
+    "Release",
+    "Remains",
     "ResolvConf",
     "Rights",
+    "Rollout",
+    "RunningJobs",
     "ServiceEndpoints",
+    "TargetVersion",
     "Warnings",
     "Webhooks",
     "WorkerRoom",
@@ -71,4 +103,7 @@ __all__ = [
     "nodes",
     "pods",
     "registries",
+    "release",
+    "uninstall",
+    "upgrade",
 ]

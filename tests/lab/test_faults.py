@@ -74,6 +74,18 @@ LISTED = [
     "dind-tls-mismatch",
     "dind-inner-dns",
     "headroom-short",
+    "chart-missing",
+    "release-missing",
+    "release-pending",
+    "release-failed",
+    "release-drift",
+    "rollout-stuck",
+    "manager-crashloop",
+    "manager-rejected",
+    "manager-old-config",
+    "upgrade-skew",
+    "jobs-running",
+    "leftovers",
 ]
 GIVEAWAYS = re.compile(
     rb"\b(lab|fault|faults|stand-?ins?|simulat\w*|mock\w*|fake\w*|aiohttp|asyncssh|trustme)\b", re.IGNORECASE
