@@ -258,7 +258,7 @@ class World:
     resolvers: dict[str, Resolver] = field(default_factory=dict)
     registries: dict[str, Registry] = field(default_factory=dict)
     charts: ChartRepository = field(default_factory=ChartRepository)
-    release: ReleaseState = field(init=False, repr=False)  # set by `lab.kubernetes.populate`, as the cluster is
+    release: ReleaseState = field(init=False)  # set by `lab.kubernetes.populate`, as the cluster is
     firewall: list[Rule] = field(default_factory=list)
     daemon: DaemonSettings = field(default_factory=DaemonSettings)
     latency: float = 0.0  # added to every answer of every server
@@ -272,7 +272,7 @@ class World:
     sent: list[tuple[str, bytes]] | None = None  # a list here collects every byte the servers send (server, bytes)
     problems: list[str] = field(default_factory=list)  # exceptions inside the servers: a mistake of the lab's own
     cluster: ClusterState = field(init=False, repr=False)
-    metrics: MetricsState = field(init=False, repr=False)  # set by `lab.kubernetes.populate`, as the cluster is
+    metrics: MetricsState = field(init=False)  # set by `lab.kubernetes.populate`, as the cluster is
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def record(self, server: str, method: str, path: str, *, user: str = "", body: str = "") -> None:

@@ -27,7 +27,7 @@ class MetricsState:
 
     on: bool = True
     rejected: bool = False
-    since: float = field(default_factory=lambda: time.time() - 6 * 86_400)
+    since: float = field(default_factory=lambda: time.time() - 6 * 86_400, repr=False)
 
 
 def page(state: MetricsState, pod: Raw, port: int) -> str | None:
