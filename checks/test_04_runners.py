@@ -2,10 +2,10 @@
 
 import pytest
 
-from preflight.facts import Managers
+from preflight.facts import RunnerManagers
 
 
-def test_runner_is_online(runner_online: Managers) -> None:
+def test_runner_is_online(runner_online: RunnerManagers) -> None:
     """4.2.1 The runner is online in GitLab.
 
     Why: it is what the guide looks for in the Admin area. GitLab shows one runner with several managers, not three
@@ -17,7 +17,7 @@ def test_runner_is_online(runner_online: Managers) -> None:
     assert not runner_online.fault
 
 
-def test_every_replica_is_a_manager_in_gitlab(manager_count: Managers) -> None:
+def test_every_replica_is_a_manager_in_gitlab(manager_count: RunnerManagers) -> None:
     """4.2.2 GitLab knows a manager online for each replica.
 
     Why: each replica takes its own `concurrent` jobs; one that never registered takes none, though its pod is Ready.
@@ -29,7 +29,7 @@ def test_every_replica_is_a_manager_in_gitlab(manager_count: Managers) -> None:
 
 
 @pytest.mark.advice
-def test_managers_have_the_version_of_the_values(manager_versions: Managers) -> None:
+def test_managers_have_the_version_of_the_values(manager_versions: RunnerManagers) -> None:
     """4.2.3 The managers run the version that the values name.
 
     Why: before an upgrade they run the former one, and that is right; afterwards it means that a rollout got stuck or
@@ -42,7 +42,7 @@ def test_managers_have_the_version_of_the_values(manager_versions: Managers) -> 
 
 
 @pytest.mark.advice
-def test_managers_come_from_the_cluster(manager_addresses: Managers) -> None:
+def test_managers_come_from_the_cluster(manager_addresses: RunnerManagers) -> None:
     """4.2.4 GitLab sees the managers at addresses of the cluster's nodes.
 
     Why: a manager elsewhere uses the same token, and takes jobs into an environment that nobody has looked at; behind

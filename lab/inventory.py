@@ -82,7 +82,10 @@ def write(
     _put(
         folder / "kubeconfig", yaml.safe_dump(_kubeconfig(credentials.api_ca, world.kubeconfig_token), sort_keys=False)
     )
-    document["runner"]["values"] = [_values(world, base.parent / name, folder) for name in document["runner"]["values"]]
+    names = document["runner"]["values"]
+    document["runner"]["values"] = [_values(world, base.parent / name, folder) for name in names]
+    kubernetes.deploy_managers(world.cluster, world, _deployed(world, names, folder))
+    document["runner"]["repository_ca_file"] = "registry-ca.pem"
     document["gitlab"]["api_token"] = "file:gitlab-token"
     document["cluster"]["kubeconfig"] = "kubeconfig"
     for registry in document["registries"].values():
@@ -141,6 +144,7 @@ def wanted(world: World) -> dict[str, tuple[str, int, str]]:
         found[f"{node.address}:22"] = (node.address, 22)
     for address in world.resolvers:
         found[f"{address}:53"] = (address, 53)
+    found[f"{world.charts.host}:{world.charts.port}"] = (world.charts.address, world.charts.port)
     for registry in world.registries.values():
         found[f"{registry.host}:{registry.port}"] = (registry.address, registry.port)
         for address in world.zones.get(registry.realm_host, ()):
@@ -162,6 +166,14 @@ def _values(world: World, source: Path, folder: Path) -> str:
         text = text.replace(piece, other, 1)
     _put(folder / source.name, text)
     return source.name
+
+
+def _deployed(world: World, names: list[str], folder: Path) -> str:
+    """The values that the release was installed with: the last file, without the edits that came later."""
+    text = (folder / Path(names[-1]).name).read_text(encoding="utf-8")
+    for piece in world.release.unapplied:
+        text = text.replace(world.values_edits[piece], piece, 1)
+    return text
 
 
 def _kubeconfig(ca: str, token: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 import asyncssh
 import trustme
 
-from lab import dns, docker, gitlab, kubernetes, registry, shell, ssh
+from lab import charts, dns, docker, gitlab, kubernetes, registry, shell, ssh
 from lab.inventory import Credentials, build, find, wanted, write
 from lab.loopback import Loopback
 from lab.world import API_ADDRESS, API_PORT
@@ -167,6 +167,9 @@ class Lab:
         app = await stack.enter_async_context(kubernetes.running(world))
         listeners[API_ADDRESS, API_PORT] = await loopback.http("kubernetes", app, tls=api)
         await self._serve_registries(loopback, company_ca)
+        shelf = world.charts
+        tls = _server_tls(company_ca.issue_cert(shelf.host, common_name=shelf.host))
+        listeners[shelf.address, shelf.port] = await loopback.http("charts", charts.application(world), tls=tls)
         for resolver in world.resolvers.values():
             listeners[resolver.address, 53] = await dns.serve(world, resolver, loopback)
         key, known_hosts = asyncssh.generate_private_key("ssh-ed25519", comment="ops@workstation"), []

@@ -71,13 +71,16 @@ async def run(
     *,
     env: Mapping[str, str],
     stdin: bytes = b"",
+    on_start: Callable[[asyncio.WriteTransport], None] | None = None,
     on_output: _Listener | None = None,
     on_error: _Listener | None = None,
     limit: float,
 ) -> Ran:
     """Run a command as `vantage` would, for at most `limit` seconds; cancelling it kills all that it started.
 
-    Output is passed on as it comes. Without `on_error`, standard error is part of the output, as in a pod's log.
+    Output is passed on as it comes. Where `on_start` is given, it takes the pipe to standard input, which stays open
+    after `stdin`; otherwise `stdin` is all there is. Without `on_error`, standard error is part of the output, as in
+    a pod's log.
 
     Raises:
         FileNotFoundError: there is no such program where the vantage is.
@@ -99,7 +102,11 @@ async def run(
         )
         timely = True
         try:
-            _feed(transport, stdin)
+            pipe = _feed(transport, stdin)
+            if on_start is None:
+                pipe.close()  # when all is written
+            else:
+                on_start(pipe)
             async with asyncio.timeout(limit):
                 await watch.ended.wait()
         except TimeoutError:
@@ -136,11 +143,11 @@ class _Watch(asyncio.SubprocessProtocol):
         self.drained.set()
 
 
-def _feed(transport: asyncio.SubprocessTransport, data: bytes) -> None:
+def _feed(transport: asyncio.SubprocessTransport, data: bytes) -> asyncio.WriteTransport:
     pipe = transport.get_pipe_transport(0)
     assert isinstance(pipe, asyncio.WriteTransport)  # noqa: S101 - standard input is one
     pipe.write(data)
-    pipe.close()  # when all is written
+    return pipe
 
 
 def _environment(vantage: Vantage, env: Mapping[str, str]) -> dict[str, str]:

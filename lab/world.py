@@ -8,9 +8,12 @@ request. Nothing here is ever sent as it stands. Times are seconds, sizes are by
     - gitlab       GitLabState
     - resolvers    Resolver by address; zones are shared, a resolver may differ
     - registries   Registry by host; its images, accounts and token server
+    - charts       the chart repository
+    - release      how the runner's Helm release went, and how its managers fare (lab.kubernetes.managers)
     - firewall     Rules: which vantage cannot reach which address
     - daemon       how a Docker daemon in a pod behaves
     - cluster      the Kubernetes API's objects (lab.kubernetes)
+    - metrics      what the runner's managers say of themselves (lab.kubernetes.exporters)
     - listeners    where on loopback the server of an address really listens
     - requests     what the servers were asked
 """
@@ -27,6 +30,8 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from lab.kubernetes.exporters import MetricsState
+    from lab.kubernetes.managers import ReleaseState
     from lab.kubernetes.state import ClusterState
 
 Action = Literal["drop", "reject", "reset", "no-route"]
@@ -49,6 +54,8 @@ MIRROR_ADDRESS = "192.168.1.60"
 PRIVATE_ADDRESS = "192.168.1.61"
 TOKEN_SERVER_ADDRESS = "192.168.1.62"
 RUNNER_TOKEN = "glrt-t1_Zq7mUfX2cVnL8sRkWd4y"
+CHARTS = "charts.gitlab.io"
+CHARTS_ADDRESS = "192.168.1.63"
 
 
 @dataclass
@@ -159,6 +166,26 @@ class Registry:
     images: dict[str, dict[str, Image]] = field(default_factory=dict)  # repository → tag → image
 
 
+@dataclass
+class ChartRepository:
+    """The web server that charts are installed from; runner's version by version of the chart, the newest first."""
+
+    host: str = CHARTS
+    address: str = CHARTS_ADDRESS
+    port: int = 443
+    mode: RegistryMode = "up"
+    versions: dict[str, str] = field(
+        default_factory=lambda: {
+            "0.81.0": "18.4.0",
+            "0.80.1": "18.3.1",
+            "0.80.0": "18.3.0",
+            "0.79.1": "18.2.1",
+            "0.79.0": "18.2.0",
+            "0.78.0": "18.1.0",
+        }
+    )
+
+
 @dataclass(frozen=True)
 class Rule:
     """A firewall's rule: `source` matches a vantage's words (``node *``), `host` an address; None is every port."""
@@ -223,6 +250,7 @@ class Vantage:
     dockerd: Dockerd | None = field(default=None, hash=False)
     hostname: str = ""
     address: str = ""
+    files: dict[str, str] = field(default_factory=dict, hash=False)  # path → content, as cat shows it
 
     def __str__(self) -> str:
         return {"here": "here", "node": f"node {self.node}", "pod": f"pod on {self.node}"}[self.kind]
@@ -256,12 +284,15 @@ class World:
     zones: dict[str, tuple[str, ...]] = field(default_factory=dict)  # name → addresses
     resolvers: dict[str, Resolver] = field(default_factory=dict)
     registries: dict[str, Registry] = field(default_factory=dict)
+    charts: ChartRepository = field(default_factory=ChartRepository)
+    release: ReleaseState = field(init=False)  # set by `lab.kubernetes.populate`, as the cluster is
     firewall: list[Rule] = field(default_factory=list)
     daemon: DaemonSettings = field(default_factory=DaemonSettings)
     latency: float = 0.0  # added to every answer of every server
     listeners: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     api_mode: Literal["up", "down", "vanished"] = "up"
+    api_upgrades: bool = True  # what is in front of the API server passes WebSockets on
     inventory_edits: dict[str, object] = field(default_factory=dict)  # dotted key of the inventory → value
     kubeconfig_token: str = "made-up-token-of-the-operator"  # what the operator's kubeconfig holds
     given_token: str = RUNNER_TOKEN  # what the operator's values file holds
@@ -269,6 +300,7 @@ class World:
     sent: list[tuple[str, bytes]] | None = None  # a list here collects every byte the servers send (server, bytes)
     problems: list[str] = field(default_factory=list)  # exceptions inside the servers: a mistake of the lab's own
     cluster: ClusterState = field(init=False, repr=False)
+    metrics: MetricsState = field(init=False)  # set by `lab.kubernetes.populate`, as the cluster is
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def record(self, server: str, method: str, path: str, *, user: str = "", body: str = "") -> None:
@@ -363,6 +395,7 @@ def guide_world() -> World:
         MIRROR: (MIRROR_ADDRESS,),
         PRIVATE: (PRIVATE_ADDRESS,),
         TOKEN_SERVER: (TOKEN_SERVER_ADDRESS,),
+        CHARTS: (CHARTS_ADDRESS,),
         "gitlab.example.com": (GITLAB_ADDRESS,),
         **{node.name: (node.address,) for node in world.nodes.values()},
     }

@@ -17,6 +17,11 @@ words that an operator would use; they key the remedies in the checks' docstring
     - RunnerFault    what GitLab knows of the runner and its managers
     - ValuesFault    what the values file says, and chart or runner will not do
     - NetworkFault   how the networks and addresses of inventory and cluster contradict each other
+    - ReleaseFault   what Helm's storage and the chart repository say about the runner's release
+    - ManagerFault   what the release's Deployment, its pods and their logs say
+    - StreamFault    exec, attach and logs: how far a command in a container got
+    - RightsFault    what the runner's own account may not do, and who may refuse a job's pod
+    - MetricsFault   what the managers' metrics say, or that they say nothing
 """
 
 from enum import StrEnum
@@ -259,3 +264,71 @@ class NetworkFault(Fault):
     NOT_CONTROL_PLANE = "not-control-plane"  # the API server's address is no control-plane node's
     OUTSIDE_VPC = "outside-vpc"
     PROXY = "proxy"  # a proxy variable would swallow an internal address
+
+
+class ReleaseFault(Fault):
+    """What Helm's storage and the chart repository say about the runner's release."""
+
+    NOT_A_REPOSITORY = "not-a-repository"  # what answers has no index of charts
+    HTTP_STATUS = "http-status"
+    CHART_MISSING = "chart-missing"  # the repository does not have this version
+    APP_VERSION = "app-version"  # chart and image are of different runner versions
+    MISSING = "release-missing"
+    PRESENT = "release-present"  # where none is expected yet
+    UNREADABLE = "release-unreadable"  # Helm's record is not what Helm writes
+    PENDING = "release-pending"  # an operation began and did not end: Helm refuses the next one
+    FAILED = "release-failed"
+    WRONG_CHART = "wrong-chart"
+    DRIFT = "drift"  # what is deployed is not what the values files say
+    DOWNGRADE = "downgrade"
+    SKEW = "upgrade-skew"  # the runner would be newer than GitLab, or of an older major version
+    JOBS_RUNNING = "jobs-running"
+    LEFTOVERS = "leftovers"
+
+
+class ManagerFault(Fault):
+    """What the release's Deployment, its pods and their logs say."""
+
+    DEPLOYMENT_MISSING = "deployment-missing"
+    ROLLOUT_STUCK = "rollout-stuck"
+    TOO_FEW = "too-few-managers"
+    NOT_READY = "manager-not-ready"
+    CRASH_LOOP = "crash-loop"
+    RESTARTED = "restarted"  # a short while ago
+    TOKEN_REJECTED = "token-rejected"  # noqa: S105 - a word, no secret: GitLab does not accept the runner's token
+    GITLAB_UNREACHABLE = "gitlab-unreachable"  # in the managers' own words
+    CONFIG_REFUSED = "config-refused"  # the runner cannot use its configuration
+    WRONG_USER = "wrong-user"  # the image's user is not the one that the pod runs as
+    OLD_CONFIG = "old-config"  # what a manager runs with is not what the values say
+
+
+class StreamFault(Fault):
+    """How far a command in a running container, or what it says, came through the API server (exec, attach, logs)."""
+
+    NO_UPGRADE = "no-upgrade"  # something on the way to the API server does not pass WebSockets on
+    KUBELET_UNREACHABLE = "kubelet-unreachable"  # the API server has no way to the node's port 10250
+    NOT_STARTED = "not-started"  # the container's runtime could not start the command
+    CUT = "stream-cut"  # the connection ended before the command had
+    SLOW = "stream-slow"  # no end came in time
+    WRONG_OUTPUT = "wrong-output"  # what came back is not what was sent
+
+
+class RightsFault(Fault):
+    """What stands between the runner's own account and a job's pod."""
+
+    ACCOUNT_MISSING = "account-missing"  # the service account of the managers does not exist
+    MISSING = "rights-missing"  # no job can run without them
+    WANTING = "rights-wanting"  # jobs run, and the runner sees or tells less
+    WEBHOOK_FAILS_CLOSED = "webhook-fails-closed"  # where its server is down, no job's pod is made
+    STRICTER_ANNOUNCED = "stricter-announced"  # a level of Pod Security that is only warned of would refuse jobs
+
+
+class MetricsFault(Fault):
+    """What the metrics of a runner's managers say, or that they say nothing."""
+
+    OFF = "metrics-off"  # nothing listens on the metrics port
+    GARBLED = "metrics-garbled"  # what answers there is not a runner's metrics
+    WRONG_VERSION = "wrong-version"
+    POLLS_REJECTED = "polls-rejected"  # GitLab refuses the token of the managers: 403
+    POLLS_FAILED = "polls-failed"  # GitLab was not reached when asked for jobs: -1
+    WARNINGS = "warnings"  # the cluster has warned of the managers lately

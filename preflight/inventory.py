@@ -271,6 +271,17 @@ class Runner(Section):
     release: Name = Field(default="gitlab-runner", description="Release name.")
     namespace: Name = Field(default="gitlab", description="Namespace of the release.")
     chart: Text = Field(default="0.80.0", description="Chart version.")
+    repository: Url | Literal["none"] = Field(
+        default="https://charts.gitlab.io",
+        description="Chart repository that releases are installed from, or `none` where charts come another way.",
+    )
+    repository_ca_file: File | None = Field(
+        default=None, description="PEM file of the CA that signed the chart repository's certificate."
+    )
+    managed_by: Literal["helm", "argocd", "flux"] = Field(
+        default="helm",
+        description="Who installs the release; with `argocd` or `flux`, that Helm has no record of it is right.",
+    )
     values: list[File] = Field(min_length=1, description="Values files, merged in this order as `helm -f` does.")
     set: list[Text] = Field(default=[], description="`key=value` pairs, as `helm --set` takes them.")
     token: Secret | None = Field(
@@ -362,6 +373,7 @@ class Limits(Section):
     clock_skew: Seconds = Field(default=5, description="Seconds between GitLab's clock and another.")
     version_skew: int = Field(default=3, ge=0, description="Minor versions a kubelet may be behind the API server.")
     token_days_left: int = Field(default=7, ge=0, description="Days that the runner's token must still be valid.")
+    restart_age: Seconds = Field(default=3600, description="Seconds for which a manager's restart is still a finding.")
     probe_pods_at_once: int = Field(default=5, ge=1, description="Probe pods at the same time.")
 
 

@@ -154,6 +154,30 @@ def probe_job(
     return _job(shape, spec, run_id, "pod", node, deadline, ttl, pod_selectors_to_avoid)
 
 
+def waiting_job(
+    shape: JobShape,
+    *,
+    node: str,
+    run_id: str,
+    image: str,
+    greeting: str,
+    deadline: int,
+    ttl: int,
+    limit_ranges: Sequence[Json] = (),
+    pod_selectors_to_avoid: Sequence[Mapping[str, str]] = (),
+) -> Json:
+    """The Job whose one pod, on one node, prints a greeting and then does what it is told over standard input.
+
+    That is how the runner's build container waits for a job's script. The arguments are those of `probe_job`.
+    """
+    container = _container(BUILD, image, ["sh", "-c", f"echo {greeting}; exec sh"], _SCRIPT)
+    container |= {"stdin": True, "securityContext": copy.deepcopy(_RESTRICTED_CONTAINER)}
+    _fit([container], limit_ranges)
+    spec = _pod_spec(shape, node, [container], deadline)
+    spec["securityContext"] = copy.deepcopy(_RESTRICTED_POD)
+    return _job(shape, spec, run_id, "exec", node, deadline, ttl, pod_selectors_to_avoid)
+
+
 def dind_job(  # noqa: PLR0913 - a manifest has that many parts
     shape: JobShape,
     *,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import os
 import secrets
 import signal
 import threading
@@ -23,7 +24,7 @@ from preflight import diagnosis, guide, reports, verdicts
 from preflight.connect import Routes
 from preflight.evidence import Blocked, Fact, NotApplicable, Unmeasured, clean
 from preflight.inventory import Inventory, InventoryError, load
-from preflight.survey import CATALOGUE, SURVEY, TARGETS, Effect, Run, Survey, fixtures, spoken_for_by
+from preflight.survey import CATALOGUE, SURVEY, TARGETS, Effect, Run, Stage, Survey, fixtures, spoken_for_by
 from preflight.verdicts import Outcome, Verdict
 
 INVENTORY = pytest.StashKey[Inventory]()
@@ -51,6 +52,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--all-nodes", action="store_true", help="probe every eligible node, however many there are")
     group.addoption(
+        "--stage",
+        choices=[str(stage) for stage in Stage],
+        default=str(Stage.AUTO),
+        help="where in the release's life this run stands: before `install` or `upgrade`, or after it was "
+        "`uninstalled` (default: %(default)s, which judges whatever is there)",
+    )
+    group.addoption(
+        "--require-idle", action="store_true", help="running jobs are a failure, and not only told (before an upgrade)"
+    )
+    group.addoption(
+        "--backup",
+        metavar="DIR",
+        help="write the release's values and its whole record into DIR, for its owner alone: they hold the token",
+    )
+    group.addoption(
         "--workers", type=int, default=16, metavar="N", help="measurements at the same time (default: %(default)s)"
     )
 
@@ -62,7 +78,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """
     for module, title in guide.MODULES.items():
         config.addinivalue_line("markers", f"{guide.marker(module)}: guide {title}")
-    config.addinivalue_line("markers", "advice: a failure is told, but blocks no rollout")
+    config.addinivalue_line(
+        "markers", "advice(unless=OPTION): a failure is told, but blocks no rollout; with that option, it does"
+    )
+    config.addinivalue_line("markers", "stage(NAME): only asked with --stage NAME")
     config.stash[OUTCOMES] = []
     config.stash[CLEANING] = []
     config.stash[PARAGRAPHS] = {}
@@ -90,6 +109,11 @@ def read_inventory(config: pytest.Config) -> None:
     except (InventoryError, kubernetes.KubeconfigError) as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[INVENTORY] = inventory
+    backup = _backup_folder(config)
+    if backup is not None and _report_folder(config) in {backup, *backup.parents}:
+        raise pytest.UsageError(
+            f"--backup {backup}: lies in the reports' folder; a backup holds secrets, reports do not"
+        )
     # What pytest-metadata collects by default includes CI's variables, some of which carry tokens.
     config.stash[metadata_key] = reports.environment(inventory, config)
     reports.switch_on(config, _report_folder(config))
@@ -98,6 +122,11 @@ def read_inventory(config: pytest.Config) -> None:
 def _report_folder(config: pytest.Config) -> Path:
     chosen = config.getoption("report_dir")
     return Path(chosen).resolve() if chosen else _project(config) / "reports"
+
+
+def _backup_folder(config: pytest.Config) -> Path | None:
+    chosen = config.getoption("backup")
+    return Path(chosen).expanduser().resolve() if chosen else None
 
 
 def _project(config: pytest.Config) -> Path:
@@ -149,6 +178,21 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         )
     )
     _waive(config, checks)
+    _keep_stage(config, items, checks)
+
+
+def _keep_stage(config: pytest.Config, items: list[pytest.Item], checks: Iterable[pytest.Item]) -> None:
+    """Drop the checks of other stages; once a release is uninstalled, all but those that look for what is left."""
+    stage = Stage(config.getoption("stage"))
+
+    def asked(item: pytest.Item) -> bool:
+        marks = [str(mark.args[0]) for mark in item.iter_markers("stage")]
+        return stage in marks if marks else stage is not Stage.UNINSTALLED
+
+    dropped = {id(item) for item in checks if not asked(item)}
+    if dropped:
+        config.hook.pytest_deselected(items=[item for item in items if id(item) in dropped])
+        items[:] = [item for item in items if id(item) not in dropped]
 
 
 def _waive(config: pytest.Config, checks: Iterable[pytest.Item]) -> None:
@@ -215,6 +259,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         routes=Routes(mapping, only_mapped="*" in inventory.connect),
         id=secrets.token_hex(4),
         all_nodes=config.getoption("all_nodes"),
+        stage=Stage(config.getoption("stage")),
+        own_job=os.environ.get("CI_JOB_ID", ""),
+        backup=_backup_folder(config),
     )
     at_once = {"pods": inventory.limits.probe_pods_at_once}
     survey = Survey(run, workers=max(1, config.getoption("workers")), at_once=at_once)
@@ -306,7 +353,7 @@ def _judge(
         found = diagnosis.of_failure(paragraph, facts, str(error))
         if hasattr(report, "wasxfail"):
             return replace(outcome, verdict=Verdict.WAIVED, reason=report.wasxfail, diagnosis=found)
-        if item.get_closest_marker("advice") is not None:
+        if _is_advice(item):
             report.outcome = "skipped"
             report.wasxfail = f"advice: {found.headline}"
             return replace(outcome, verdict=Verdict.ADVICE, reason=found.headline, diagnosis=found)
@@ -322,6 +369,11 @@ def _judge(
     return replace(
         outcome, verdict=Verdict.UNKNOWN, reason=crash.reason, diagnosis=diagnosis.of_unknown(paragraph, crash)
     )
+
+
+def _is_advice(item: pytest.Item) -> bool:
+    marked = item.get_closest_marker("advice")
+    return marked is not None and not ("unless" in marked.kwargs and item.config.getoption(marked.kwargs["unless"]))
 
 
 def _blocked(item: pytest.Item, report: pytest.TestReport, outcome: Outcome, error: Blocked) -> Outcome:

@@ -19,6 +19,7 @@ import types
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
@@ -44,6 +45,15 @@ class Effect(enum.StrEnum):
     def rank(self) -> int:
         """Place in the order above."""
         return list(Effect).index(self)
+
+
+class Stage(enum.StrEnum):
+    """Where in the release's life a run stands; it decides what is expected to be installed."""
+
+    AUTO = "auto"  # whatever is there is judged
+    INSTALL = "install"  # before `helm install`: nothing is there yet
+    UPGRADE = "upgrade"  # before `helm upgrade`: a release is there, and may differ from what is to come
+    UNINSTALLED = "uninstalled"  # after `helm uninstall`: nothing is left
 
 
 TARGETS: dict[str, Callable[[Inventory], list[str]]] = {
@@ -73,6 +83,9 @@ class Run:
         all_nodes: probe every eligible node, however many there are.
         planned: every measurement that the selected checks need, directly or not; what else a script or a pod could
             look at is left alone.
+        stage: where in the release's life the run stands.
+        own_job: GitLab's id of the CI job that this run is a part of, or "".
+        backup: folder that the release's backup is to be written to, if one was asked for.
         stopping: set when the run ends early; long waits look at it.
     """
 
@@ -80,6 +93,9 @@ class Run:
     routes: Routes
     id: str
     all_nodes: bool = False
+    stage: Stage = Stage.AUTO
+    own_job: str = ""
+    backup: Path | None = None
     planned: set[Key] = field(default_factory=set)
     stopping: threading.Event = field(default_factory=threading.Event)
     status: dict[str, str] = field(default_factory=dict)

@@ -189,6 +189,15 @@ def _stands(tree: Any, path: Path_) -> bool:
     return True
 
 
+def config_of(tree: Mapping[str, Any], like: Values) -> Mapping[str, Any]:
+    """The TOML of ``runners.config`` in other values of the same release; empty if it is none."""
+    text = _dig(tree, "runners.config") or _DEFAULT_CONFIG
+    try:
+        return tomllib.loads(render(str(text), tree, release=like.release, namespace=like.namespace))
+    except tomllib.TOMLDecodeError:
+        return {}
+
+
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Merge two trees as ``helm -f below -f above`` does: maps deeply, lists replaced, null removes a key."""
     merged = dict(below)

@@ -75,7 +75,7 @@ def test_every_fault_is_expected_to_do_something() -> None:
 
 
 def test_a_healthy_lab_is_go(tmp_path: Path) -> None:
-    ended, report = run(tmp_path, "--lab")
+    ended, report = run(tmp_path / "reports", "--lab", "--backup", str(tmp_path / "backup"))
     assert ended.returncode == 0, ended.stdout
     passed = named(report, "pass")
     assert len(passed) >= 60
@@ -88,7 +88,7 @@ def test_a_healthy_lab_is_go(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_fault_turns_the_right_checks_red_and_nothing_else(name: str, tmp_path: Path) -> None:
     expected = EXPECTED[name]
-    ended, report = run(tmp_path, "--lab", "--lab-fault", name)
+    ended, report = run(tmp_path, "--lab", "--lab-fault", name, *expected.get("options", []))
     everything = {f"{one['id']}[{one['target']}]" if one["target"] else one["id"] for one in report["checks"]}
     for verdict in ("fail", "unknown"):
         patterns = expected.get(verdict, [])

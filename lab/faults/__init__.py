@@ -30,6 +30,9 @@ _MODULES = (
     "runner",
     "dind",
     "values",
+    "namespace",
+    "monitoring",
+    "release",
 )
 _known: dict[str, Injection] = {}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lab.faults import fault
-from lab.kubernetes.guide import NAMESPACE, fill, limit_range, quota
+from lab.kubernetes.guide import NAMESPACE, limit_range, quota
 
 if TYPE_CHECKING:
     from lab.world import World
@@ -16,11 +16,9 @@ def _(world: World) -> None:
     world.cluster.enforce(NAMESPACE, "baseline")
 
 
-@fault("quota-exhausted", "The namespace gitlab has a quota of two pods, and two run.")
+@fault("quota-exhausted", "The namespace gitlab has a quota of three pods, and the three managers use it up.")
 def _(world: World) -> None:
-    for node in ("k8s-worker-1", "k8s-worker-2"):
-        fill(world.cluster, node, {"cpu": "100m", "memory": "128Mi"}, namespace=NAMESPACE)
-    world.cluster.add(quota(NAMESPACE, "compute-resources", {"pods": "2"}))
+    world.cluster.add(quota(NAMESPACE, "compute-resources", {"pods": "3"}))
 
 
 @fault("limitrange", "A LimitRange allows containers in gitlab at most 1 CPU and 1 GiB; the values ask for twice that.")

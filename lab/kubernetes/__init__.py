@@ -4,12 +4,15 @@ It answers as Kubernetes v1.28 does; real answers are held against it in tests. 
 
 - state          ClusterState: the objects, their history for watches, and the few knobs that no object can express
 - guide          the guide's cluster in good health
+- managers       the runner's release: Helm's records, the chart's objects, the managers and their logs
 - resources      which kinds there are, and how paths and messages name them
 - server         the HTTP API: get, list, watch, create, patch, delete, logs, reviews
 - authorization  who asks (bearer tokens) and what they may (RBAC objects)
 - defaults, validation, admission, podsecurity, quantities, selectors, refusals: what a request goes through
 - scheduling     where a pod fits, or why nowhere, in the scheduler's words (pure)
 - control        the loops: scheduler, Job controller, garbage collector
+- managers, exporters  the runner's managers, and what they say of themselves
+- streaming      exec and attach
 - kubelet        pulls, starts, logs and ends a pod's containers; `containers` and `daemon` say what one is given
 """
 
@@ -20,8 +23,10 @@ from typing import TYPE_CHECKING
 
 from lab import pulls, shell
 from lab.kubernetes.control import ControlPlane
+from lab.kubernetes.exporters import MetricsState
 from lab.kubernetes.guide import guide_cluster
 from lab.kubernetes.kubelet import Kubelets
+from lab.kubernetes.managers import ReleaseState, deploy_managers
 from lab.kubernetes.server import ApiServer
 
 if TYPE_CHECKING:
@@ -32,10 +37,14 @@ if TYPE_CHECKING:
     from lab.kubernetes.kubelet import Pull, Run
     from lab.world import World
 
+__all__ = ["deploy_managers", "populate", "running"]
+
 
 def populate(world: World) -> None:
     """Give a world the guide's cluster in good health, on the world's nodes."""
     world.cluster = guide_cluster(world.nodes.values())
+    world.metrics = MetricsState()
+    world.release = ReleaseState()
 
 
 @contextlib.asynccontextmanager

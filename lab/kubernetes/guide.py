@@ -257,6 +257,18 @@ def rule(resources: str, verbs: list[str], *, group: str = "") -> Raw:
     return {"apiGroups": [group], "resources": resources.split(), "verbs": verbs}
 
 
+def webhook(name: str, hook: str, *, policy: str = "Fail") -> Raw:
+    """A ValidatingWebhookConfiguration of one webhook that sees every pod but kube-system's, as policy engines have."""
+    service = {"namespace": "policy", "name": "policy-engine", "path": "/validate", "port": 443}
+    rules = [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["pods"]}]
+    apart = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": [SYSTEM]}
+    one: Raw = {"name": hook, "clientConfig": {"service": service, "caBundle": ""}}
+    one |= {"rules": [{**rules[0], "scope": "*"}], "failurePolicy": policy, "matchPolicy": "Equivalent"}
+    one |= {"namespaceSelector": {"matchExpressions": [apart]}, "objectSelector": {}, "sideEffects": "NoneOnDryRun"}
+    one |= {"timeoutSeconds": 10, "admissionReviewVersions": ["v1"]}
+    return _object("ValidatingWebhookConfiguration", "", name, webhooks=[one])
+
+
 def cluster_dns_only(item: Raw) -> None:
     """A mutating webhook, as those of node-local DNS caches: pods get the cluster's DNS, whatever they asked for."""
     item["spec"]["dnsPolicy"] = "ClusterFirst"
@@ -298,6 +310,7 @@ def _access() -> list[Raw]:
     reader = [
         rule(
             "nodes namespaces pods services endpoints events configmaps serviceaccounts limitranges resourcequotas "
+            "persistentvolumeclaims "
             "pods/log",
             _LOOK,
         ),
@@ -319,6 +332,8 @@ def _access() -> list[Raw]:
         rule("pods secrets", _LOOK + _CHANGE),
         rule("pods/log", ["get"]),
         rule("pods/exec pods/attach", ["create", "get"]),
+        rule("pods/proxy", ["get"]),
+        rule("localsubjectaccessreviews", ["create"], group="authorization.k8s.io"),
         rule("jobs", _LOOK + _CHANGE, group="batch"),
     ]
     runner = [

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from lab.kubernetes import containers, daemon, moments
 from lab.kubernetes.podlogs import Log
-from lab.kubernetes.refusals import bad_request, internal
+from lab.kubernetes.refusals import Refusal, bad_request, internal
 from lab.world import Vantage
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ class Run(Protocol):
         argv: Sequence[str],
         *,
         env: Mapping[str, str],
+        on_start: Callable[[asyncio.WriteTransport], None] | None = None,
         on_output: Callable[[bytes], None] | None = None,
+        on_error: Callable[[bytes], None] | None = None,
         limit: float,
     ) -> Awaitable[Ran]: ...
 
@@ -103,6 +105,7 @@ class Kubelets:
         self._lives: dict[str, _Life] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._logs: dict[tuple[str, str], Log] = {}
+        self._inputs: dict[tuple[str, str], asyncio.WriteTransport] = {}  # standard input of containers that have one
         self._pulling: dict[str, asyncio.Lock] = {}
         self._addresses: dict[str, int] = {}
 
@@ -132,6 +135,7 @@ class Kubelets:
         """Drop the logs of a pod that is gone."""
         for key in [key for key in self._logs if key[0] == pod["metadata"]["uid"]]:
             self._logs.pop(key).end()
+            self._inputs.pop(key, None)
 
     async def close(self) -> None:
         """Stop everything, without a trace in the cluster."""
@@ -160,12 +164,81 @@ class Kubelets:
             url = f"https://{host}:10250/containerLogs/{metadata['namespace']}/{metadata['name']}/{name}"
             said = f'Get "{url}": dial tcp {host}:10250: i/o timeout'
             raise internal(said)
+        written = self.cluster.written.get((metadata["uid"], name))
+        if written is not None:
+            return written
         if "waiting" in state and (metadata["uid"], name) not in self._logs:
             reason = state["waiting"]["reason"]
             said = _NO_LOG.get(reason, reason)
             said = f'container "{name}" in pod "{metadata["name"]}" is waiting to start: {said}'
             raise bad_request(said)
         return self._logs.get((metadata["uid"], name)) or Log(ended=True)
+
+    def reached(self, pod: Raw, container: str) -> str:
+        """The container that is meant, on a kubelet that the API server reaches; else what the API server says.
+
+        Raises:
+            Refusal: there is no such container, or the kubelet is out of reach.
+        """
+        name = self._chosen(pod, container)
+        node = pod["spec"].get("nodeName", "")
+        if not node:
+            said = f"pod {pod['metadata']['name']} does not have a host assigned"
+            raise bad_request(said)
+        if not self.cluster.kubelet_runs(node):
+            host = self.world.nodes[node].address if node in self.world.nodes else node
+            said = f"error dialing backend: dial tcp {host}:10250: connect: connection refused"
+            raise Refusal(500, "", said)
+        return name
+
+    async def execute(
+        self,
+        pod: Raw,
+        container: str,
+        argv: Sequence[str],
+        *,
+        on_output: Callable[[bytes], None],
+        on_error: Callable[[bytes], None],
+        limit: float,
+    ) -> Ran:
+        """Run a command in a container that runs.
+
+        Raises:
+            FileNotFoundError: the container has no such program.
+        """
+        chosen = next(one for one in pod["spec"]["containers"] if one["name"] == container)
+        life = self._lives.get(pod["metadata"]["uid"])
+        node = pod["spec"]["nodeName"]
+        metadata = pod["metadata"]
+        vantage = Vantage(
+            "pod",
+            node=node,
+            resolv_conf=containers.resolv_conf(self.cluster, pod, self.world.nodes[node].resolv_conf),
+            host_aliases=containers.host_aliases(pod),
+            dockerd=life.dockerd if life is not None else None,
+            hostname=metadata["name"],
+            address=pod["status"].get("podIP", ""),
+            files=self.cluster.files.get((metadata["namespace"], metadata["name"], container), {}),
+        )
+        env = containers.environment(self.cluster, pod, chosen)
+        return await self.run(self.world, vantage, argv, env=env, on_output=on_output, on_error=on_error, limit=limit)
+
+    def listen(self, pod: Raw, container: str, pipe: asyncio.WriteTransport) -> None:
+        """Remember a container's standard input."""
+        self._inputs[pod["metadata"]["uid"], container] = pipe
+
+    def type(self, pod: Raw, container: str, data: bytes) -> None:
+        """Write to a container's standard input, if it has one."""
+        pipe = self._inputs.get((pod["metadata"]["uid"], container))
+        if pipe is not None and not pipe.is_closing():
+            pipe.write(data)
+
+    def typed(self, pod: Raw, container: str) -> None:
+        """Whoever was attached has gone: a container with ``stdinOnce`` hears no more."""
+        chosen: Raw = next((one for one in pod["spec"]["containers"] if one["name"] == container), {})
+        pipe = self._inputs.get((pod["metadata"]["uid"], container))
+        if pipe is not None and chosen.get("stdinOnce"):
+            pipe.close()
 
     def open_log(self, pod: Raw, container: str) -> Log:
         """A new log for a container that starts."""
@@ -387,8 +460,11 @@ class _Life:
         argv = containers.command(container, image, env) if image else list(container.get("command") or [])
         if not argv or (image is not None and image.kind == "scratch"):
             raise FileNotFoundError(argv[0] if argv else "sh")
+        run: Callable[..., Awaitable[Ran]] = self.kubelets.run
+        if container.get("stdin"):
+            run = partial(run, on_start=partial(self.kubelets.listen, self.pod, container["name"]))
         task = asyncio.ensure_future(
-            self.kubelets.run(self.world, self._vantage(), argv, env=env, on_output=log.write, limit=_RUNS_AT_MOST)
+            run(self.world, self._vantage(), argv, env=env, on_output=log.write, limit=_RUNS_AT_MOST)
         )
         try:
             await asyncio.sleep(0)  # a program that is not there is found out before "Started" is said

@@ -31,7 +31,7 @@ class Refusal(Exception):
     def status(self) -> dict[str, Any]:
         """The ``Status`` object, with its keys in the order of the real one."""
         body: dict[str, Any] = {"kind": "Status", "apiVersion": "v1", "metadata": dict(self.extra)}
-        body |= {"status": "Failure", "message": self.message, "reason": self.reason}
+        body |= {"status": "Failure", "message": self.message} | ({"reason": self.reason} if self.reason else {})
         if self.details is not None:
             body["details"] = self.details
         return body | {"code": self.code}

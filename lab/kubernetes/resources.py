@@ -45,7 +45,8 @@ STORED: tuple[Resource, ...] = (
     Resource("limitranges", "LimitRange", short=("limits",)),
     Resource("namespaces", "Namespace", namespaced=False, short=("ns",)),
     Resource("nodes", "Node", namespaced=False, short=("no",)),
-    Resource("pods", "Pod", short=("po",), subresources=("log", "status", "exec", "attach")),
+    Resource("persistentvolumeclaims", "PersistentVolumeClaim", short=("pvc",)),
+    Resource("pods", "Pod", short=("po",), subresources=("log", "status", "exec", "attach", "proxy")),
     Resource("resourcequotas", "ResourceQuota", short=("quota",)),
     Resource("secrets", "Secret"),
     Resource("serviceaccounts", "ServiceAccount", short=("sa",), subresources=("token",)),
@@ -81,6 +82,8 @@ REVIEWS: dict[tuple[str, str, str], Resource] = {
     for review in (
         Resource("selfsubjectaccessreviews", "SelfSubjectAccessReview", "authorization.k8s.io", namespaced=False),
         Resource("selfsubjectrulesreviews", "SelfSubjectRulesReview", "authorization.k8s.io", namespaced=False),
+        Resource("subjectaccessreviews", "SubjectAccessReview", "authorization.k8s.io", namespaced=False),
+        Resource("localsubjectaccessreviews", "LocalSubjectAccessReview", "authorization.k8s.io"),
         Resource("selfsubjectreviews", "SelfSubjectReview", "authentication.k8s.io", namespaced=False),
     )
 }

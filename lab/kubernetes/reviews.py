@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lab.kubernetes.authorization import Attempt, allows, rules_of
+from lab.kubernetes.state import User
 
 if TYPE_CHECKING:
     from lab.kubernetes.resources import Resource
-    from lab.kubernetes.state import ClusterState, Raw, User
+    from lab.kubernetes.state import ClusterState, Raw
 
 
 def review(cluster: ClusterState, user: User, resource: Resource, body: Raw) -> Raw:
@@ -21,6 +22,11 @@ def review(cluster: ClusterState, user: User, resource: Resource, body: Raw) -> 
         resources, paths = rules_of(cluster, user, spec.get("namespace", ""))
         status = {"resourceRules": resources, "nonResourceRules": paths, "incomplete": False}
         return head | {"spec": {}, "status": status}
+    if resource.kind in {"SubjectAccessReview", "LocalSubjectAccessReview"}:
+        user = User(spec.get("user", ""), tuple(spec.get("groups") or ()))
+        head["metadata"] |= {
+            key: body["metadata"][key] for key in ("namespace",) if key in (body.get("metadata") or {})
+        }
     return head | {"spec": spec, "status": _access(cluster, user, spec)}
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from lab.kubernetes import discovery, moments, refusals, reviews, usage
+from lab.kubernetes import discovery, exporters, moments, refusals, reviews, streaming, usage
 from lab.kubernetes.admission import Admission
 from lab.kubernetes.authorization import (
     ANONYMOUS,
@@ -118,6 +118,9 @@ class ApiServer:
         self._closing = asyncio.Event()
         self._subresources: dict[tuple[str, str, str], Callable[[Asked], Awaitable[web.StreamResponse]]] = {
             ("pods", "log", "get"): self._log,
+            ("pods", "proxy/metrics", "get"): self._proxy,
+            ("pods", "exec", "get"): self._stream,
+            ("pods", "attach", "get"): self._stream,
             ("serviceaccounts", "token", "create"): self._token,
         }
 
@@ -182,7 +185,7 @@ class ApiServer:
             verb=asked.verb,
             group=asked.group,
             resource=asked.plural,
-            subresource=asked.subresource,
+            subresource=asked.subresource.partition("/")[0],
             namespace=asked.namespace,
             name=asked.name,
         )
@@ -460,6 +463,24 @@ class ApiServer:
             cause = refusals.Cause("propagationPolicy", said, "FieldValueNotSupported")
             raise refusals.invalid(Resource("deleteoptions", "DeleteOptions", "meta.k8s.io"), "", [cause])
         return propagation, options.get("gracePeriodSeconds", asked.number("gracePeriodSeconds"))
+
+    async def _proxy(self, asked: Asked) -> web.StreamResponse:
+        """``GET …/pods/SCHEME:NAME:PORT/proxy/metrics``: what the pod itself answers, or why it was not reached."""
+        words = asked.name.split(":")
+        name, port = words[-2 if len(words) > 1 else 0], words[-1] if len(words) > 1 else "80"
+        asked.name = name
+        pod = self._found(asked, BY_PATH["", "v1", "pods"])
+        text = exporters.page(self.world.metrics, pod, int(port) if port.isdigit() else 0)
+        if text is None:
+            address = f"{pod['status'].get('podIP', '')}:{port}"
+            said = f"error trying to reach service: dial tcp {address}: connect: connection refused"
+            raise Refusal(503, "ServiceUnavailable", said)
+        return web.Response(text=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+    async def _stream(self, asked: Asked) -> web.StreamResponse:
+        pod = self._found(asked, BY_PATH["", "v1", "pods"])
+        serve = streaming.execute if asked.subresource == "exec" else streaming.attach
+        return await serve(asked.request, self.control.kubelets, pod)
 
     async def _token(self, asked: Asked) -> web.StreamResponse:
         self._found(asked, SERVICE_ACCOUNTS)

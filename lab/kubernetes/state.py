@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from lab.kubernetes import moments
+from lab.kubernetes.podlogs import Log
 from lab.kubernetes.resources import BY_KIND, BY_PLURAL
 
 Raw = dict[str, Any]
@@ -59,8 +60,11 @@ class ClusterState:
     failing_checks: set[str] = field(default_factory=set)  # of /readyz and /livez, such as "etcd"
     metrics: Literal["available", "absent", "unavailable"] = "available"
     mutating: list[Mutation] = field(default_factory=list)  # webhooks: each may change a pod before it is stored
+    files: dict[tuple[str, str, str], dict[str, str]] = field(default_factory=dict)
+    """What stands in a container's files, for `cat`: namespace, pod and container → path → content."""
     pod_network: str = "172.24"  # the first half of every pod's address
     cluster_domain: str = "cluster.local"
+    written: dict[tuple[str, str], Log] = field(default_factory=dict)  # uid, container → log of an old pod
     pull_backoff: float = 10.0  # seconds before a failed pull is tried again; doubles
     keep: int = 20_000  # changes that watches can go back to
 

@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from lab.world import Vantage, World
 
 SOCKET = "ASK_SOCKET"  # the environment variable that tells a stand-in where to ask
-FILES = ("/etc/resolv.conf", "/etc/hosts", "/etc/hostname", "/sys/class/net/*/mtu")  # which a stand-in for cat answers
+FILES = (  # which a stand-in for cat answers; the last three are a runner manager's
+    "/etc/resolv.conf",
+    "/etc/hosts",
+    "/etc/hostname",
+    "/sys/class/net/*/mtu",
+    "/home/gitlab-runner/*",
+    "/configmaps/*",
+    "/secrets/*",
+)
 
 _EVERYWHERE = frozenset({"cat", "date", "hostname", "ip", "nc", "nslookup", "wget"})
 _ON_NODES = frozenset({"curl", "dig", "getent", "sudo"})

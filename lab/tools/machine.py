@@ -71,6 +71,8 @@ async def cat(call: Call) -> int:
 
 def _read(call: Call, file: str) -> str | None:
     vantage = call.vantage
+    if file in vantage.files:
+        return vantage.files[file]
     if file == "/etc/resolv.conf":
         return vantage.resolv_conf
     if file == "/etc/hostname":

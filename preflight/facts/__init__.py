@@ -13,82 +13,112 @@ from preflight.facts import (
     environment,
     gitlab,
     headroom,
+    monitoring,
     names,
+    namespace,
     nodes,
     pods,
     registries,
+    release,
     runners,
     tokens,
+    uninstall,
+    upgrade,
     values,
 )
-from preflight.probes.cluster import ApiServer, Metrics, Nodes, ServiceEndpoints
+from preflight.probes.charts import ChartVersion
+from preflight.probes.cluster import ApiServer, Metrics, NamespaceState, Nodes, ServiceEndpoints
+from preflight.probes.configs import ManagerConfig
 from preflight.probes.dns import Lookups
+from preflight.probes.drift import Drift
 from preflight.probes.environment import NetworkAgreement, Proxies
 from preflight.probes.gitlab import GitLabReply, GitLabVersion
 from preflight.probes.headroom import Headroom
 from preflight.probes.lint import Lint, Patience
+from preflight.probes.managers import ManagerLogs, Managers, Rollout
+from preflight.probes.monitoring import ManagerMetrics, Warnings
 from preflight.probes.nodes import NodeState
+from preflight.probes.passage import Passage
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
 from preflight.probes.registry import Manifest, RegistryReply
+from preflight.probes.releases import Release
+from preflight.probes.remains import Remains
+from preflight.probes.rights import Rights
 from preflight.probes.runner_token import RunnerToken, TokenReply
-from preflight.probes.runners import Managers, OwnRunner, RunnerRecord
+from preflight.probes.runners import Managers as RunnerManagers
+from preflight.probes.runners import OwnRunner, RunnerRecord
 from preflight.probes.runtime import Pull
 from preflight.probes.secrets import SecretKeys
-from preflight.probes.transcript import (
-    Agreement,
-    Clock,
-    Daemon,
-    DindRun,
-    NodeLogin,
-    PodStart,
-    ResolvConf,
-    WorkerRoom,
-)
+from preflight.probes.transcript import Agreement, Clock, Daemon, DindRun, NodeLogin, PodStart, ResolvConf, WorkerRoom
+from preflight.probes.upgrades import Backup, RunningJobs, TargetVersion
+from preflight.probes.webhooks import Webhooks
 
 __all__ = [
     "Agreement",
     "ApiServer",
+    "Backup",
+    "ChartVersion",
     "Clock",
     "Daemon",
     "DindRun",
+    "Drift",
     "GitLabReply",
     "GitLabVersion",
     "Headroom",
     "ImagePull",
     "Lint",
     "Lookups",
+    "ManagerConfig",
+    "ManagerLogs",
+    "ManagerMetrics",
     "Managers",
     "Manifest",
     "Metrics",
+    "NamespaceState",
     "NetworkAgreement",
     "NodeLogin",
     "NodeState",
     "Nodes",
     "OwnRunner",
+    "Passage",
     "Patience",
     "PodAdmission",
     "PodStart",
     "Proxies",
     "Pull",
     "RegistryReply",
+    "Release",
+    "Remains",
     "ResolvConf",
+    "Rights",
+    "Rollout",
+    "RunnerManagers",
     "RunnerRecord",
     "RunnerToken",
+    "RunningJobs",
     "SecretKeys",
     "ServiceEndpoints",
+    "TargetVersion",
     "TokenReply",
+    "Warnings",
+    "Webhooks",
     "WorkerRoom",
     "cluster",
     "dind",
     "environment",
     "gitlab",
     "headroom",
+    "monitoring",
     "names",
+    "namespace",
     "nodes",
     "pods",
     "registries",
+    "release",
     "runners",
     "tokens",
+    "uninstall",
+    "upgrade",
     "values",
 ]

@@ -19,10 +19,9 @@ from preflight.survey import fact
 
 @fact(deadline="api+api+api")
 def namespace_state(api_answer: ApiServer, kubernetes: api_client.Api, job_shape: JobShape) -> NamespaceState:
-    """The jobs' namespace: its quotas and limits."""
+    """The jobs' namespace: whether it is there, its quotas and limits."""
     del api_answer
-    # That it is missing is told by admission, which every pod needs.
-    return cluster.namespace_state(kubernetes, job_shape.namespace).only()
+    return cluster.namespace_state(kubernetes, job_shape.namespace)
 
 
 @fact(deadline="api+api+api")

@@ -45,10 +45,14 @@ from preflight.survey import Run, fact
 
 @fact(effect="probe", deadline="api", optional=("values_resolvers",))
 def pod_admission(
-    api_answer: ApiServer, kubernetes: api_client.Api, job_shape: JobShape, values_resolvers: Lint | None
+    api_answer: ApiServer,
+    namespace_state: NamespaceState,
+    kubernetes: api_client.Api,
+    job_shape: JobShape,
+    values_resolvers: Lint | None,
 ) -> PodAdmission:
     """The API server's admission of a job's pod."""
-    del api_answer
+    del api_answer, namespace_state
     restricted = replace(job_shape, privileged=False)
     found = pods.dry_run(kubernetes, job_pod_manifest(restricted, services=(), name="preflight-dry-run"))
     if found.fault is PodFault.REFUSED_BY_API and values_resolvers is not None and values_resolvers.fault:

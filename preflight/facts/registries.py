@@ -12,7 +12,7 @@ from preflight.inventory import Inventory, Login, Secret
 from preflight.probes import kubernetes as api_client
 from preflight.probes import registry as registries
 from preflight.probes import runtime
-from preflight.probes.cluster import ApiServer, Nodes
+from preflight.probes.cluster import ApiServer, NamespaceState, Nodes
 from preflight.probes.credentials import Account, read_secret
 from preflight.probes.dns import Lookups
 from preflight.probes.registry import Credentials, Manifest, RegistryReply
@@ -23,9 +23,13 @@ from preflight.probes.transcript import (
 from preflight.survey import Run, fact
 
 
-@fact(deadline="api", optional=("api_answer",))
+@fact(deadline="api", optional=("api_answer", "namespace_state"))
 def registry_account(
-    registry: str, api_answer: ApiServer | None, kubernetes: api_client.Api, inventory: Inventory
+    registry: str,
+    api_answer: ApiServer | None,
+    namespace_state: NamespaceState | None,
+    kubernetes: api_client.Api,
+    inventory: Inventory,
 ) -> Account:
     """The account for a registry."""
     given, host = inventory.registries[registry].credentials, inventory.registries[registry].host
@@ -35,6 +39,9 @@ def registry_account(
     if secret.cluster_key and (api_answer is None or api_answer.fault):
         said = f"{api_answer.fault}: {api_answer.cause}" if api_answer else "the API server could not be asked"
         raise Blocked("api_answer", {}, said, failed=api_answer is not None)
+    gone = namespace_state if namespace_state is not None and namespace_state.fault else None
+    if secret.cluster_key and gone is not None and secret.cluster_key[0] == gone.target:
+        raise Blocked("namespace_state", {}, f"{gone.fault}: {gone.cause}", failed=True)
     if isinstance(given, Login):
         return Account(
             registry=registry, host=host, credentials=Credentials(given.username, _read(given.password, kubernetes))

@@ -501,6 +501,7 @@ class NamespaceState(Fact):
     """The namespace that jobs run in, with what decides on their admission.
 
     Attributes:
+        labels: its own.
         pod_security: levels by mode, such as ``{"enforce": "baseline"}``.
         quotas: its ResourceQuota objects; `limit_ranges`: its LimitRange objects.
         selectors: labels that its Services and PodDisruptionBudgets select pods by.
@@ -508,6 +509,7 @@ class NamespaceState(Fact):
     """
 
     exists: bool = True
+    labels: dict[str, str] = field(default_factory=dict)
     pod_security: dict[str, str] = field(default_factory=dict)
     quotas: tuple[Json, ...] = ()
     limit_ranges: tuple[Json, ...] = ()
@@ -581,6 +583,7 @@ def read_namespace(
     return NamespaceState(
         target=namespace,
         exists=item is not None,
+        labels=dict(labels),
         pod_security=levels,
         quotas=tuple(parts.get("quotas", ())),
         limit_ranges=tuple(parts.get("limit_ranges", ())),

@@ -18,20 +18,21 @@ import shutil
 import ssl
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, urlencode, urlsplit
 
 from preflight.connect import Routes, detail_of, fault_of, join_address, pool_classes, sentence
 from preflight.evidence import Evidence, PreflightError, Unmeasured
-from preflight.faults import ApiFault, PathFault
+from preflight.faults import ApiFault, Fault, PathFault, StreamFault
 from preflight.redaction import remember
 
 if TYPE_CHECKING:
     import urllib3
+    import websocket
 
 Json = dict[str, Any]
 
@@ -91,7 +92,7 @@ class ApiError(PreflightError):
     """The API server's refusal, or the reason why it could not be asked.
 
     Attributes:
-        fault: an `ApiFault` for an answer, a `PathFault` if there was none.
+        fault: an `ApiFault` for an answer, a `PathFault` if there was none, a `StreamFault` for exec and attach.
         status: the HTTP status, or None.
         reason: the Status object's reason, such as ``Forbidden``.
         message: the server's own words.
@@ -102,7 +103,7 @@ class ApiError(PreflightError):
 
     def __init__(
         self,
-        fault: ApiFault | PathFault,
+        fault: ApiFault | PathFault | StreamFault,
         *,
         status: int | None,
         reason: str,
@@ -136,7 +137,7 @@ def unmeasured(error: ApiError) -> Unmeasured:
     )
 
 
-_NEEDS: dict[ApiFault | PathFault, str] = {
+_NEEDS: dict[Fault, str] = {
     ApiFault.UNAUTHORIZED: "credentials in the kubeconfig that the API server accepts (cluster.kubeconfig, context)",
     ApiFault.CONTEXT: "a kubeconfig and context that can be used (cluster.kubeconfig, context)",
     ApiFault.TOO_MANY_REQUESTS: "an API server that is less busy, or a longer deadline",
@@ -488,14 +489,8 @@ class Api:
     ) -> urllib3.BaseHTTPResponse:
         import urllib3
 
-        with self._lock:  # a credential program may be run here
-            self._opened = self._opened or self._open()
-            configuration, pool = self._opened
-            auth = configuration.auth_settings().get("BearerToken")
-        headers = {"Accept": "application/json, */*", "User-Agent": "gitlab-runner-preflight"}
-        if auth and auth["value"]:
-            remember(str(auth["value"]).partition(" ")[2] or str(auth["value"]))
-            headers["Authorization"] = auth["value"]
+        headers = {"Accept": "application/json, */*", **self._authorized()}
+        pool = self._pool()
         payload = None
         if body is not None:
             payload, headers["Content-Type"] = json.dumps(body).encode(), "application/json"
@@ -509,6 +504,97 @@ class Api:
             retries=False,
             redirect=False,
         )
+
+    def _pool(self) -> urllib3.PoolManager:
+        with self._lock:  # a credential program may be run here
+            self._opened = self._opened or self._open()
+            return self._opened[1]
+
+    def _authorized(self) -> dict[str, str]:
+        """The headers that say who asks."""
+        with self._lock:
+            self._opened = self._opened or self._open()
+            auth = self._opened[0].auth_settings().get("BearerToken")
+        headers = {"User-Agent": "gitlab-runner-preflight"}
+        if auth and auth["value"]:
+            remember(str(auth["value"]).partition(" ")[2] or str(auth["value"]))
+            headers["Authorization"] = str(auth["value"])
+        return headers
+
+    def websocket(
+        self, path: str, *, protocols: Sequence[str], deadline: float, **query: str | Sequence[str] | None
+    ) -> websocket.WebSocket:
+        """A WebSocket at `path`, over a connection of its own that the caller closes; never tried twice.
+
+        Args:
+            path: a subresource that upgrades, such as a pod's ``exec``.
+            protocols: subprotocols, of which the server chooses one.
+            deadline: seconds until the server has agreed.
+            query: a value that is a list is sent as a parameter each, as ``command`` is.
+
+        Raises:
+            ApiError: the server was not reached, refused, or (`StreamFault.NO_UPGRADE`) did not switch protocols.
+        """
+        import websocket
+        from urllib3.exceptions import HTTPError
+
+        began = time.monotonic()
+        headers = self._authorized()
+        address = f"{'ws' if self.server.startswith('http:') else 'wss'}://{urlsplit(self.server).netloc}"
+        address += f"{urlsplit(self.server).path}{path}{_query(query)}"
+        opened = websocket.WebSocket(enable_multithread=False)
+        try:
+            line = self._line(deadline)
+            line.settimeout(max(began + deadline - time.monotonic(), _LEAST))
+            opened.connect(  # type: ignore[no-untyped-call]
+                address,
+                socket=line,
+                header=headers,
+                subprotocols=list(protocols),
+                suppress_origin=True,
+                redirect_limit=0,
+            )
+        except websocket.WebSocketBadStatusException as error:
+            body = error.resp_body or b""
+            said = body if isinstance(body, bytes) else str(body).encode()
+            answer = _Answer(error.status_code, error.resp_headers or {}, said, time.monotonic() - began)
+            self._refuse(answer, "GET", path, query, upgrade=True)
+        except websocket.WebSocketTimeoutException as error:
+            raise self._unreached(PathFault.SILENT, error, "GET", path, query, began) from error
+        except websocket.WebSocketConnectionClosedException as error:
+            raise self._unreached(PathFault.RESET, error, "GET", path, query, began) from error
+        except websocket.WebSocketException as error:
+            raise ApiError(
+                StreamFault.NO_UPGRADE,
+                status=None,
+                reason="",
+                message=f"the answer to the upgrade is no WebSocket handshake: {error}",
+                command=kubectl("GET", path, query, context=self._context),
+                took=time.monotonic() - began,
+            ) from error
+        except (HTTPError, OSError) as error:
+            raise self._unreached(_fault_of(error), error, "GET", path, query, began) from error
+        return opened
+
+    def _line(self, deadline: float) -> Any:
+        """A connected socket to the API server, with TLS where it has that, through the kubeconfig's own proxy."""
+        with self._lock:
+            self._opened = self._opened or self._open()
+            configuration = self._opened[0]
+        where = urlsplit(self.server)
+        kind = pool_classes(self._routes)[where.scheme].ConnectionCls
+        secure: Json = {}
+        if where.scheme == "https":
+            secure = {"ssl_context": _tls(configuration), "server_hostname": configuration.tls_server_name or None}
+        port = where.port or (443 if where.scheme == "https" else 80)
+        if configuration.proxy:
+            proxy = urlsplit(str(configuration.proxy))
+            connection = kind(str(proxy.hostname), proxy.port or 80, timeout=deadline, **secure)
+            connection.set_tunnel(str(where.hostname), port, scheme=proxy.scheme)
+        else:
+            connection = kind(str(where.hostname), port, timeout=deadline, **secure)
+        connection.connect()
+        return getattr(connection, "sock")  # noqa: B009 - urllib3's protocol of a connection does not name it
 
     def _open(self) -> tuple[Any, urllib3.PoolManager]:
         """The client's configuration, and connections that go where `routes` leads."""
@@ -603,14 +689,19 @@ class Api:
             took=took,
         )
 
-    def _refuse(self, answer: _Answer, method: str, path: str, query: Mapping[str, Any]) -> None:
-        """Raise what a status above 400 means."""
+    def _refuse(
+        self, answer: _Answer, method: str, path: str, query: Mapping[str, Any], *, upgrade: bool = False
+    ) -> NoReturn:
+        """Raise what a status means that is not the one asked for."""
         text = answer.body.decode(errors="replace").strip()
         reason, message = "", text
         with suppress(ValueError, AttributeError):
             status = json.loads(text)
             reason, message = str(status.get("reason") or ""), str(status.get("message") or text)
+        fault: ApiFault | StreamFault
         fault = FAULTS.get(answer.status, ApiFault.SERVER_ERROR if answer.status >= _ERROR else ApiFault.INVALID)
+        if upgrade:
+            fault = _stream_fault(answer.status, reason, message) or fault
         rule = ""
         if answer.status == _FORBIDDEN and (who := _WITHOUT_RIGHT.search(message)):
             rule = missing_rule(method, path, query, user=who["user"])
@@ -628,6 +719,22 @@ class Api:
 _LEAST = 0.05  # seconds that any try gets
 _OK, _BAD, _FORBIDDEN, _CONFLICT, _GONE, _ERROR = 200, 400, 403, 409, 410, 500
 _WITHOUT_RIGHT = re.compile(r'User "(?P<user>[^"]*)" cannot \S+ (?:resource|path) ')
+
+
+def _stream_fault(status: int, reason: str, message: str) -> StreamFault | None:
+    """What a refused upgrade says about the way to a container; None if the API server itself had the last word."""
+    if "error dialing backend" in message or _NO_KUBELET.search(message):
+        return StreamFault.KUBELET_UNREACHABLE
+    if _NO_CONTAINER.search(message):
+        return StreamFault.NOT_STARTED
+    # The API server refuses in Status objects; anything else came from a proxy or balancer in front of it.
+    if not reason or "pgrade request required" in message:
+        return None if status in {401, 403} else StreamFault.NO_UPGRADE
+    return None
+
+
+_NO_CONTAINER = re.compile(r"^container (not found \(|\S+ not found in pod )")  # the kubelet's, passed on as it is
+_NO_KUBELET = re.compile(r"dial tcp \S+:\d+: |No agent available|proxy error from ")
 
 
 def _tls(configuration: Any) -> ssl.SSLContext:
@@ -708,15 +815,19 @@ def _warnings(headers: Mapping[str, str]) -> Iterator[str]:
 
 def _query(query: Mapping[str, Any]) -> str:
     given = {name: value for name, value in query.items() if value is not None}
-    return f"?{urlencode(given)}" if given else ""
+    return f"?{urlencode(given, doseq=True)}" if given else ""
 
 
 # --- what a person would type ---------------------------------------------------------------------------------------
 
 _PATH = re.compile(
     r"/(?:api/v1|apis/(?P<group>[^/]+)/[^/]+)(?:/namespaces/(?P<namespace>[^/]+)(?=/.))?/(?P<resource>[^/]+)"
-    r"(?:/(?P<name>[^/]+)(?:/(?P<sub>[^/]+))?)?"
+    r"(?:/(?P<name>[^/]+)(?:/(?P<sub>[^/]+)(?:/.*)?)?)?"
 )
+_STREAMS = {
+    "exec",
+    "attach",
+}  # by WebSocket, which is a GET; kubectl before 1.31, and servers since 1.35, ask for create
 _VERBS = {"POST": "create", "DELETE": "delete", "PUT": "update", "PATCH": "patch"}
 
 
@@ -728,6 +839,11 @@ def kubectl(method: str, path: str, query: Mapping[str, Any], *, context: str | 
     if method == "POST" and match:
         where = ["-n", match["namespace"]] if match["namespace"] else []
         return shlex.join([*words, "create", *(["--dry-run=server"] if "dryRun" in given else []), *where, "-f", "-"])
+    if match and match["sub"] in _STREAMS:
+        container = ["-c", str(given["container"])] if "container" in given else []
+        where = ["-n", match["namespace"]] if match["namespace"] else []
+        run = ["--", *given["command"]] if "command" in given else ["-i"] if "stdin" in given else []
+        return shlex.join([*words, *where, match["sub"], str(match["name"]), *container, *run])
     if not match or (match["sub"] and match["sub"] != "log"):
         return shlex.join([*words, "get", "--raw", f"{path}{_query(given)}"])
     if match["namespace"]:
@@ -756,10 +872,9 @@ def missing_rule(method: str, path: str, query: Mapping[str, Any], *, user: str 
         return f'# in a ClusterRole{to}\n- nonResourceURLs: ["{path}"]\n  verbs: ["get"]'
     resource = match["resource"] + (f"/{match['sub']}" if match["sub"] else "")
     verb = _VERBS.get(method) or ("watch" if "watch" in query else "get" if match["name"] else "list")
+    verbs = '"create", "get"' if match["sub"] in _STREAMS else f'"{verb}"'
     where = f"a Role in namespace {match['namespace']}" if match["namespace"] else "a ClusterRole"
-    return (
-        f'# in {where}{to}\n- apiGroups: ["{match["group"] or ""}"]\n  resources: ["{resource}"]\n  verbs: ["{verb}"]'
-    )
+    return f'# in {where}{to}\n- apiGroups: ["{match["group"] or ""}"]\n  resources: ["{resource}"]\n  verbs: [{verbs}]'
 
 
 def at(name: str) -> str:

@@ -42,6 +42,7 @@ __all__ = [
     "Needs",
     "classify_pull",
     "dry_run",
+    "hold",
     "launch",
     "launch_dind",
     "needs_of",
@@ -235,6 +236,21 @@ def launch_dind(
         daemon_state=_words(state),
         daemon_log="\n".join(log.splitlines()[-DAEMON_LINES:]),
     )
+
+
+def hold(
+    api: Api,
+    manifest: Json,
+    *,
+    node: str,
+    deadline: float,
+    on_event: Line = lambda _: None,
+    stopping: threading.Event | None = None,
+) -> JobPod:
+    """As `launch`, for `preflight.jobshape.waiting_job`: come back as soon as the container ``build`` runs."""
+    attempt = _Attempt(api, manifest, node, deadline, on_event, None, UNSCHEDULABLE_FOR, stopping)
+    attempt.run(None, _runs_or_settled)
+    return JobPod(**attempt.fields())
 
 
 _LAST_LINES = 12  # of the daemon's log, as evidence
@@ -685,6 +701,10 @@ def _all_settled(pod: Json) -> bool:
         return True
     ours = [name for name in _names(pod) if name == BUILD or name.startswith("image-")]
     return all(_settled(state_of(pod, name)) for name in ours)
+
+
+def _runs_or_settled(pod: Json) -> bool:
+    return "running" in state_of(pod, BUILD) or _all_settled(pod)
 
 
 def _client_or_daemon_settled(pod: Json) -> bool:

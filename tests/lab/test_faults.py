@@ -83,6 +83,24 @@ LISTED = [
     "dind-tls-mismatch",
     "dind-inner-dns",
     "headroom-short",
+    "chart-missing",
+    "release-missing",
+    "release-pending",
+    "release-failed",
+    "release-drift",
+    "rollout-stuck",
+    "manager-crashloop",
+    "manager-rejected",
+    "manager-old-config",
+    "upgrade-skew",
+    "jobs-running",
+    "leftovers",
+    "namespace-missing",
+    "runner-rights-missing",
+    "webhook-fails-closed",
+    "exec-no-upgrade",
+    "metrics-off",
+    "polls-rejected",
 ]
 GIVEAWAYS = re.compile(
     rb"\b(lab|fault|faults|stand-?ins?|simulat\w*|mock\w*|fake\w*|aiohttp|asyncssh|trustme)\b", re.IGNORECASE
@@ -101,6 +119,9 @@ def test_each_is_told_in_one_sentence(name: str) -> None:
     assert name not in sentence
 
 
+_RULES = ("roles", "resourcequotas", "validatingwebhookconfigurations")
+
+
 @pytest.mark.parametrize("name", LISTED)
 def test_each_changes_the_world(name: str) -> None:
     def shown(names: tuple[str, ...]) -> str:
@@ -108,7 +129,16 @@ def test_each_changes_the_world(name: str) -> None:
         cluster = world.cluster
         return repr((world, cluster.tokens, cluster.metrics, cluster.mutating)) + "".join(
             stable(repr(cluster.list(resource)))
-            for resource in ("nodes", "namespaces", "pods", "services", "endpoints", "clusterroles", "limitranges")
+            for resource in (
+                "nodes",
+                "namespaces",
+                "pods",
+                "services",
+                "endpoints",
+                "clusterroles",
+                "limitranges",
+                *_RULES,
+            )
         )
 
     assert shown((name,)) != shown(())

@@ -1,0 +1,79 @@
+"""What can be wrong with the chart, the Helm release and the managers (guide 3.1, 3.4, 3.5, 4.1, 9, 10)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lab.faults import fault
+from lab.kubernetes.managers import job_pod
+
+if TYPE_CHECKING:
+    from lab.world import World
+
+_TAG = "tag: alpine-v18.3.0"
+
+
+@fault("chart-missing", "The chart repository is a mirror that nobody has updated: its newest chart is 0.79.1.")
+def _(world: World) -> None:
+    world.charts.versions = {name: app for name, app in world.charts.versions.items() if name < "0.80"}
+
+
+@fault("release-missing", "Nothing is installed: no release, no managers (a fault with `--stage upgrade` alone).")
+def _(world: World) -> None:
+    world.release.installed = False
+
+
+@fault("release-pending", "`helm upgrade` was cut off 14 minutes ago: the release is pending-upgrade.")
+def _(world: World) -> None:
+    world.release.status, world.release.description = "pending-upgrade", "Preparing upgrade"
+    world.release.age = 14 * 60
+
+
+@fault("release-failed", "The last `helm upgrade --wait` ran out of time: the release is failed.")
+def _(world: World) -> None:
+    world.release.status = "failed"
+    said = 'Upgrade "gitlab-runner" failed: timed out waiting for the condition'
+    world.release.description, world.release.age = said, 5 * 3600
+
+
+@fault("release-drift", "Somebody upgraded with `--set concurrent=20`; the values file still says 10.")
+def _(world: World) -> None:
+    world.release.changed["concurrent"] = 20
+
+
+@fault("rollout-stuck", "One of three managers has the newest template, and its image can't be pulled.")
+def _(world: World) -> None:
+    world.release.health = "half-rolled-out"
+
+
+@fault("manager-crashloop", "The managers run out of memory: all of them are in CrashLoopBackOff.")
+def _(world: World) -> None:
+    world.release.health = "out-of-memory"
+
+
+@fault("manager-rejected", "GitLab refused the managers' token when they registered; they end and start again.")
+def _(world: World) -> None:
+    world.release.health = "refused"
+
+
+@fault("manager-old-config", "The managers were not restarted when two resolvers were added: they know one alone.")
+def _(world: World) -> None:
+    world.release.old_config = True
+
+
+@fault("upgrade-skew", "Chart 0.81.0 and runner 18.4.0 are to be installed next; GitLab is 18.3.")
+def _(world: World) -> None:
+    world.inventory_edits["runner.chart"] = "0.81.0"
+    world.values_edits[_TAG] = "tag: alpine-v18.4.0"
+    world.release.unapplied.add(_TAG)
+
+
+@fault("jobs-running", "Two jobs are running.")
+def _(world: World) -> None:
+    for job, node in ((4711, "k8s-worker-1"), (4712, "k8s-worker-3")):
+        world.cluster.add(job_pod(node, job=job))
+
+
+@fault("leftovers", "The release was removed by hand: access, a volume claim and a job's pod are left.")
+def _(world: World) -> None:
+    world.release.installed, world.release.leftovers = False, True

@@ -1,0 +1,451 @@
+"""The runner's release in the cluster: Helm's record, the chart's objects, and the manager pods with their logs.
+
+`deploy_managers` makes what ``helm install`` of chart 0.80.0 makes (reference §1.4 to §1.6), with the values that the
+operator's file holds, as `World.release` says that it went. Nobody's kubelet looks after these pods: they have been
+running for days.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal
+
+import yaml
+
+from lab.kubernetes import moments
+from lab.kubernetes.guide import CONTROL_PLANE, NAMESPACE, pod
+from lab.kubernetes.podlogs import Log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from lab.kubernetes.state import ClusterState, Raw
+    from lab.world import World
+
+RELEASE = "gitlab-runner"
+CHART = "0.80.0"
+APP_VERSION = "18.3.0"
+PORT = 9252
+_TEMPLATE, _NEXT_TEMPLATE = "6b8d5c7f9d", "7c5d9f64bb"  # hashes of the Deployment's two last pod templates
+_DAYS = 6.0  # since the last installation
+_LABELS = {"app": RELEASE, "chart": f"gitlab-runner-{CHART}", "heritage": "Helm", "release": RELEASE}
+_HOME = "/home/gitlab-runner/.gitlab-runner"
+_SELECTOR = {"app": RELEASE}
+_MADE = ("deployments", "replicasets", "pods", "configmaps", "secrets", "serviceaccounts", "roles", "rolebindings")
+
+Health = Literal["up", "out-of-memory", "refused", "half-rolled-out"]
+
+
+@dataclass
+class ReleaseState:
+    """How the release went, and how its managers fare.
+
+    Attributes:
+        installed: whether there is one at all.
+        status: Helm's word for the last revision; `description` is what it noted.
+        age: seconds since the last revision began.
+        chart: version of the chart that was installed.
+        changed: dotted keys that were set by hand at the last upgrade.
+        unapplied: edits of the values file (`World.values_edits`) that came after the last upgrade.
+        health: how the manager pods fare.
+        old_config: the managers have not been restarted since the resolvers were changed.
+        leftovers: whether an uninstallation has left something.
+    """
+
+    installed: bool = True
+    status: str = "deployed"
+    description: str = "Upgrade complete"
+    age: float = _DAYS * 86_400
+    chart: str = CHART
+    app_version: str = APP_VERSION
+    changed: dict[str, Any] = field(default_factory=dict)
+    unapplied: set[str] = field(default_factory=set)
+    health: Health = "up"
+    old_config: bool = False
+    leftovers: bool = False
+
+
+def deploy_managers(cluster: ClusterState, world: World, values: str = "") -> None:
+    """Put the release into the cluster, with these values (YAML); without a release, what one has left."""
+    state = world.release
+    if cluster.get("namespaces", "", NAMESPACE) is None:
+        return
+    if not state.installed:
+        if state.leftovers:
+            _leave_behind(cluster)
+        else:
+            _forget_access(cluster)
+        return
+    tree: dict[str, Any] = yaml.safe_load(values) or {}
+    for key, value in state.changed.items():
+        _set(tree, key, value)
+    wanted = int(tree.get("replicas", 1))
+    for record in _records(state, tree):
+        cluster.add(record)
+    _label_access(cluster)
+    config = str((tree.get("runners") or {}).get("config", ""))
+    cluster.add(_object("ConfigMap", RELEASE, data={"config.template.toml": config, "config.toml": _globals(tree)}))
+    token = base64.b64encode(str(tree.get("runnerToken", "")).encode()).decode()
+    cluster.add(
+        _object("Secret", RELEASE, data={"runner-registration-token": "", "runner-token": token}) | {"type": "Opaque"}
+    )
+    image = _image(tree)
+    cluster.add(_deployment(state, image, wanted, tree))
+    _deploy_pods(cluster, world, image, wanted, tree)
+
+
+def _deploy_pods(cluster: ClusterState, world: World, image: str, wanted: int, tree: Mapping[str, Any]) -> None:
+    state = world.release
+    homes = [
+        item["metadata"]["name"]
+        for item in cluster.list("nodes")
+        if CONTROL_PLANE not in item["metadata"]["labels"] and cluster.kubelet_runs(item["metadata"]["name"])
+    ]
+    for number in range(wanted if homes else 0):
+        fresh = state.health == "half-rolled-out" and number == wanted - 1
+        home = homes[number % len(homes)]
+        item = _manager(cluster, home, number, image, template=_NEXT_TEMPLATE if fresh else _TEMPLATE)
+        match state.health:
+            case "out-of-memory":
+                _end_again(item, 137, "OOMKilled", restarts=7)
+            case "refused":
+                _end_again(item, 1, "Error", restarts=4)
+            case "half-rolled-out" if fresh:
+                _wait_for_image(item)
+            case _:
+                pass
+        stored = cluster.add(item)
+        files = {f"{_HOME}/config.toml": _config_toml(tree, number, old=state.old_config)}
+        cluster.files[NAMESPACE, stored["metadata"]["name"], RELEASE] = files
+        if not fresh:
+            refused = state.health == "refused"
+            log = _log(image, tree, number, refused=refused, days=0.005 if refused else _DAYS)
+            cluster.written[stored["metadata"]["uid"], RELEASE] = log
+
+
+# ---- Helm's records
+
+
+def _records(state: ReleaseState, tree: Mapping[str, Any]) -> Iterator[Raw]:
+    """The Secrets that Helm keeps: the first installation, and the last upgrade."""
+    deployed = state.status == "deployed"
+    first = "superseded" if deployed else "deployed"
+    yield _record(1, first, "Install complete", AGE_OF_FIRST, tree, state)
+    yield _record(2, state.status, state.description, state.age, tree, state)
+
+
+AGE_OF_FIRST = 30 * 86_400.0  # seconds
+
+
+def _record(
+    revision: int, status: str, description: str, age: float, tree: Mapping[str, Any], state: ReleaseState
+) -> Raw:
+    began = datetime.now(UTC) - timedelta(seconds=age)
+    metadata = {
+        "name": "gitlab-runner",
+        "version": state.chart,
+        "description": "GitLab Runner",
+        "keywords": ["git", "ci", "deploy"],
+        "sources": ["https://gitlab.com/gitlab-org/charts/gitlab-runner"],
+        "maintainers": [{"name": "GitLab Inc.", "email": "support@gitlab.com"}],
+        "icon": "https://gitlab.com/uploads/-/system/project/avatar/250833/runner_logo.png",
+        "apiVersion": "v1",
+        "appVersion": state.app_version,
+    }
+    body = {
+        "name": RELEASE,
+        "info": {
+            "first_deployed": (datetime.now(UTC) - timedelta(seconds=AGE_OF_FIRST)).isoformat(),
+            "last_deployed": began.isoformat(),
+            "deleted": "",
+            "description": description,
+            "status": status,
+            "notes": "Your GitLab Runner should now be registered against the GitLab instance reachable at:\n",
+        },
+        "chart": {"metadata": metadata, "lock": None, "templates": [], "values": {}, "schema": None, "files": []},
+        "config": tree,
+        "manifest": "---\n# Source: gitlab-runner/templates/service-account.yaml\n",
+        "version": revision,
+        "namespace": NAMESPACE,
+    }
+    packed = base64.b64encode(gzip.compress(json.dumps(body, ensure_ascii=False).encode()))
+    name = f"sh.helm.release.v1.{RELEASE}.v{revision}"
+    item = _object("Secret", name, data={"release": base64.b64encode(packed).decode()})
+    stamp = str(int(began.timestamp()))
+    item["metadata"]["labels"] = {
+        "modifiedAt": stamp,
+        "name": RELEASE,
+        "owner": "helm",
+        "status": status,
+        "version": str(revision),
+    }
+    return item | {"type": "helm.sh/release.v1"}
+
+
+# ---- the chart's objects
+
+
+def _label_access(cluster: ClusterState) -> None:
+    """The service account and its role are the chart's."""
+    for resource in ("serviceaccounts", "roles", "rolebindings"):
+        item = cluster.get(resource, NAMESPACE, RELEASE)
+        if item is not None:
+            item["metadata"]["labels"] = dict(_LABELS)
+            cluster.touch(resource, item)
+
+
+def _forget_access(cluster: ClusterState) -> None:
+    for resource in ("serviceaccounts", "roles", "rolebindings"):
+        cluster.remove(resource, NAMESPACE, RELEASE)
+
+
+def _leave_behind(cluster: ClusterState) -> None:
+    """What stays when somebody deletes Deployment and record by hand: access, a volume claim, a job's pod."""
+    _label_access(cluster)
+    claim = _object("PersistentVolumeClaim", "runner-cache", spec={"accessModes": ["ReadWriteMany"]})
+    cluster.add(claim | {"status": {"phase": "Bound"}})
+    workers = [item["metadata"]["name"] for item in cluster.list("nodes") if "3" in item["metadata"]["name"]]
+    for name in workers:
+        cluster.add(job_pod(name))
+
+
+def job_pod(node: str, *, job: int = 4711, project: int = 12, minutes: float = 9) -> Raw:
+    """The pod of a job that has been running for a while, named and labelled as runner 18.3 does (reference §3)."""
+    name = f"runner-zaxruzyo8-project-{project}-concurrent-0-"
+    suffix = hashlib.sha256(f"{node}{job}".encode()).hexdigest()[:8]
+    item = pod(NAMESPACE, name + suffix, node=node)
+    item["metadata"] |= {
+        "creationTimestamp": moments.ago(seconds=minutes * 60),
+        "labels": {
+            "pod": name + suffix,
+            "job.runner.gitlab.com/pod": name + suffix,
+            "project.runner.gitlab.com/id": str(project),
+            "manager.runner.gitlab.com/name": RELEASE,
+        },
+        "annotations": {"job.runner.gitlab.com/id": str(job), "project.runner.gitlab.com/id": str(project)},
+    }
+    item["spec"]["containers"] = [
+        {"name": part, "image": "registry.example.com/library/alpine:latest", "resources": {}}
+        for part in ("build", "helper")
+    ]
+    item["spec"]["restartPolicy"] = "Never"
+    return item
+
+
+def _deployment(state: ReleaseState, image: str, wanted: int, tree: Mapping[str, Any]) -> Raw:
+    up = 0 if state.health in {"out-of-memory", "refused"} else wanted
+    half = state.health == "half-rolled-out"
+    item = _object("Deployment", RELEASE)
+    item["metadata"] |= {"generation": 3, "labels": dict(_LABELS)}
+    item["metadata"]["annotations"] = {
+        "deployment.kubernetes.io/revision": "2",
+        "meta.helm.sh/release-name": RELEASE,
+        "meta.helm.sh/release-namespace": NAMESPACE,
+    }
+    item["spec"] = {
+        "replicas": wanted,
+        "revisionHistoryLimit": 10,
+        "selector": {"matchLabels": dict(_SELECTOR)},
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}},
+        "template": {"metadata": {"labels": dict(_LABELS)}, "spec": {"containers": [_container(image, tree)]}},
+        "progressDeadlineSeconds": 600,
+    }
+    current = f'ReplicaSet "{RELEASE}-{_NEXT_TEMPLATE if half else _TEMPLATE}"'
+    progress = (
+        ("False", "ProgressDeadlineExceeded", f"{current} has timed out progressing.")
+        if half
+        else ("True", "NewReplicaSetAvailable", f"{current} has successfully progressed.")
+    )
+    minimum = ("True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
+    if not up:
+        minimum = ("False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.")
+    item["status"] = {
+        "observedGeneration": 3,
+        "replicas": wanted,
+        "updatedReplicas": 1 if half else wanted,
+        **({"readyReplicas": up - half, "availableReplicas": up - half} if up else {}),
+        **({"unavailableReplicas": wanted - up + half} if up < wanted or half else {}),
+        "conditions": [
+            {"type": kind, "status": status, "reason": reason, "message": message}
+            | {"lastUpdateTime": moments.ago(days=_DAYS), "lastTransitionTime": moments.ago(days=_DAYS)}
+            for kind, (status, reason, message) in {"Available": minimum, "Progressing": progress}.items()
+        ],
+    }
+    return item
+
+
+def _container(image: str, tree: Mapping[str, Any]) -> Raw:
+    return {
+        "name": RELEASE,
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["/usr/bin/dumb-init", "--", "/bin/bash", "/configmaps/entrypoint"],
+        "env": [
+            {"name": "CI_SERVER_URL", "value": str(tree.get("gitlabUrl", ""))},
+            {"name": "RUNNER_EXECUTOR", "value": "kubernetes"},
+        ],
+        "ports": [{"name": "metrics", "containerPort": PORT, "protocol": "TCP"}],
+        "resources": {},
+    }
+
+
+# ---- the pods
+
+
+def _manager(cluster: ClusterState, node: str, number: int, image: str, *, template: str) -> Raw:
+    suffix = hashlib.sha256(f"{template}{number}".encode()).hexdigest()[:5]
+    item = pod(NAMESPACE, f"{RELEASE}-{template}-{suffix}", node=node, image=image, owner="ReplicaSet")
+    started = moments.ago(days=_DAYS)
+    item["metadata"] |= {
+        "creationTimestamp": started,
+        "generateName": f"{RELEASE}-{template}-",
+        "labels": _LABELS | {"pod-template-hash": template},
+    }
+    item["spec"]["containers"][0] |= {"name": RELEASE, "ports": [{"containerPort": PORT, "protocol": "TCP"}]}
+    item["spec"] |= {"serviceAccountName": RELEASE, "serviceAccount": RELEASE, "terminationGracePeriodSeconds": 3600}
+    item["status"]["startTime"] = started
+    item["status"]["containerStatuses"][0] |= {"name": RELEASE, "state": {"running": {"startedAt": started}}}
+    host = cluster.node(node)
+    taken = sum(1 for other in cluster.each("pods") if other["spec"].get("nodeName") == node)
+    own = f"{host['spec']['podCIDR'].rsplit('.', 1)[0]}.{taken + 102}"
+    item["status"] |= {"hostIP": host["status"]["addresses"][0]["address"], "podIP": own, "podIPs": [{"ip": own}]}
+    return item
+
+
+def _end_again(item: Raw, code: int, reason: str, *, restarts: int) -> None:
+    """The container ends again and again; the kubelet waits before it starts it once more."""
+    name = item["metadata"]["name"]
+    status = item["status"]["containerStatuses"][0]
+    end = {"exitCode": code, "reason": reason, "startedAt": moments.ago(seconds=210)}
+    end |= {"finishedAt": moments.ago(seconds=48), "containerID": status["containerID"]}
+    said = f"back-off 2m40s restarting failed container={RELEASE} pod={name}_{NAMESPACE}({_uid(name)})"
+    status |= {"ready": False, "started": False, "restartCount": restarts, "lastState": {"terminated": end}}
+    status["state"] = {"waiting": {"reason": "CrashLoopBackOff", "message": said}}
+    _unready(item)
+
+
+def _wait_for_image(item: Raw) -> None:
+    """The container's image can't be pulled."""
+    status = item["status"]["containerStatuses"][0]
+    status |= {"ready": False, "started": False, "restartCount": 0, "imageID": ""}
+    status["image"] = status["image"].replace("v18.3.0", "v18.3.9")
+    item["spec"]["containers"][0]["image"] = status["image"]
+    said = f'Back-off pulling image "{status["image"]}"'
+    status["state"] = {"waiting": {"reason": "ImagePullBackOff", "message": said}}
+    status.pop("containerID", None)
+    item["status"]["phase"] = "Pending"
+    _unready(item)
+
+
+def _unready(item: Raw) -> None:
+    for condition in item["status"]["conditions"]:
+        if condition["type"] in {"Ready", "ContainersReady"}:
+            said = f"containers with unready status: [{RELEASE}]"
+            condition |= {"status": "False", "reason": "ContainersNotReady", "message": said}
+
+
+# ---- what they log (reference §5.2), as the format "runner" writes it: padded, with ANSI colours
+
+
+def _log(image: str, tree: Mapping[str, Any], number: int, *, refused: bool, days: float) -> Log:
+    version = image.rpartition("-v")[2] if "-v" in image else image.rpartition(":")[2].lstrip("v")
+    identity = hashlib.sha256(f"system{number}".encode()).hexdigest()[:12]
+    runner = "runner\x1b[0;m=" + str(tree.get("runnerToken", "")).removeprefix("glrt-")[:9]
+    at_most = f"max_builds\x1b[0;m={tree.get('concurrent', 10)}"
+    lines = [
+        "Registration attempt 1 of 30",
+        _info("Runtime platform", "arch=amd64", "os=linux", "pid=17", "revision=9ba718cd", f"version={version}"),
+        "\x1b[0;33mWARNING: Running in user-mode.                     \x1b[0;m ",
+        _info("Created missing unique system ID", f"system_id=r_{identity}"),
+        _info('Merging configuration from template file "/configmaps/config.template.toml" '),
+    ]
+    if refused:
+        lines += [
+            _info("Verifying runner... is not valid", "correlation_id=01K3DZ7W5QKX7N8M2Y4R6T9B1C", plain=runner),
+            "\x1b[31;1mPANIC: Failed to verify the runner.               \x1b[0;m ",
+            "Registration attempt 2 of 30",
+            _info("Verifying runner... is not valid", "correlation_id=01K3DZ8B2FJH6V9D0S3A5P7E4G", plain=runner),
+            "\x1b[31;1mPANIC: Failed to verify the runner.               \x1b[0;m ",
+        ]
+    else:
+        lines += [
+            _info("Verifying runner... is valid", "correlation_id=01K3DZ7W5QKX7N8M2Y4R6T9B1C", plain=runner),
+            _info(
+                "Runner registered successfully. Feel free to start it, but if it's running already the config "
+                "should be automatically reloaded!"
+            ),
+            _info(f'Configuration (with the authentication token) was saved in "{_HOME}/config.toml" '),
+            _info("Runtime platform", "arch=amd64", "os=linux", "pid=7", "revision=9ba718cd", f"version={version}"),
+            _info(f"Starting multi-runner from {_HOME}/config.toml...", "builds=0", plain="max_builds\x1b[0;m=0"),
+            _info("Configuration loaded", "builds=0", plain=at_most),
+            _info("Metrics server listening", "address=:9252", "builds=0", plain=at_most),
+            _info("[session_server].listen_address not defined, session endpoints disabled", "builds=0", plain=at_most),
+            _info("Initializing executor providers", "builds=0", plain=at_most),
+            _info("Checking for jobs...\x1b[0;m received", "job=4698", "repo_url=http://192.168.1.50/apps/shop.git"),
+        ]
+    began = datetime.now(UTC) - timedelta(days=days)
+    log = Log(ended=refused)
+    for place, line in enumerate(lines):
+        log.lines.append((began + timedelta(seconds=0.7 * place), line.encode() + b"\n"))
+    return log
+
+
+def _info(message: str, *pairs: str, plain: str = "") -> str:
+    coloured = [pair.replace("=", "\x1b[0;m=", 1) for pair in pairs]
+    return f"{message:<52}\x1b[0;m  " + " ".join([*coloured, *([plain] if plain else [])])
+
+
+def _config_toml(tree: Mapping[str, Any], number: int, *, old: bool) -> str:
+    """What ``register`` makes of the template and the chart's globals: it writes the template's settings anew."""
+    text = str((tree.get("runners") or {}).get("config", "")).replace("{{.Release.Namespace}}", NAMESPACE)
+    if old:
+        text = text.replace('["10.0.0.2", "10.1.0.251", "10.1.0.252"]', '["10.0.0.2"]')
+    head, _, rest = text.partition("[[runners]]\n")
+    runner = [
+        f'  name = "{RELEASE}-{number}"',
+        f'  url = "{tree.get("gitlabUrl", "")}"',
+        "  id = 12",
+        f'  token = "{tree.get("runnerToken", "")}"',
+        "  token_obtained_at = 2025-09-14T08:12:44Z",
+        "  token_expires_at = 0001-01-01T00:00:00Z",
+        '  executor = "kubernetes"',
+    ]
+    return f"{_globals(tree)}{head}\n[[runners]]\n" + "\n".join(runner) + f"\n{rest}"
+
+
+# ---- pieces
+
+
+def _image(tree: Mapping[str, Any]) -> str:
+    image = tree.get("image") or {}
+    registry = image.get("registry", "registry.gitlab.com")
+    return f"{registry}/{image.get('image', 'gitlab-org/gitlab-runner')}:{image.get('tag', f'alpine-v{APP_VERSION}')}"
+
+
+def _globals(tree: Mapping[str, Any]) -> str:
+    listen = f'listen_address = ":{PORT}"\n' if (tree.get("metrics") or {}).get("enabled") else ""
+    concurrent = tree.get("concurrent", 10)
+    return f'shutdown_timeout = 0\nconcurrent = {concurrent}\ncheck_interval = 3\nlog_level = "info"\n{listen}'
+
+
+def _object(kind: str, name: str, **body: Any) -> Raw:
+    metadata = {"name": name, "namespace": NAMESPACE, "creationTimestamp": moments.ago(days=_DAYS)}
+    labels = {} if name.startswith("sh.helm") else {"labels": dict(_LABELS)}
+    return {"kind": kind, "metadata": metadata | labels, **body}
+
+
+def _set(tree: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for part in parents:
+        tree = tree.setdefault(part, {})
+    tree[last] = value
+
+
+def _uid(seed: str) -> str:
+    found = hashlib.sha256(seed.encode()).hexdigest()
+    return f"{found[:8]}-{found[8:12]}-4{found[13:16]}-a{found[17:20]}-{found[20:32]}"

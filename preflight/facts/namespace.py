@@ -1,0 +1,195 @@
+"""3.2 The jobs' namespace: what it lets in, what the runner may do there, and how far exec, attach and logs get."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from preflight import values as helm
+from preflight.evidence import Evidence, NotApplicable, Unmeasured
+from preflight.facts.aims import probe_image
+from preflight.facts.sampling import TTL, with_pull_secrets
+from preflight.faults import RightsFault
+from preflight.inventory import Inventory
+from preflight.jobshape import JobShape, waiting_job
+from preflight.probes import kubernetes as api_client
+from preflight.probes import passage, pods, rights, shell, webhooks
+from preflight.probes.cluster import ApiServer, NamespaceState
+from preflight.probes.leavings import OwnObjects
+from preflight.probes.passage import Passage, Passages
+from preflight.probes.pods import ImagePull
+from preflight.probes.rights import Account, Rights
+from preflight.probes.transcript import PodStart
+from preflight.probes.webhooks import Webhooks
+from preflight.survey import Run, fact
+
+_ANNOUNCING = ("warn", "audit")  # modes of Pod Security that refuse nothing
+
+
+@fact(tolerates=("namespace_state",), speaks_for=("namespace_state",))
+def namespace_presence(namespace_state: NamespaceState) -> NamespaceState:
+    """The jobs' namespace."""
+    _unless_unread(namespace_state, '"namespaces"', f"whether the namespace {namespace_state.target} exists")
+    return namespace_state
+
+
+@fact()
+def namespace_limits(namespace_state: NamespaceState) -> NamespaceState:
+    """The quotas and limits of the jobs' namespace."""
+    for resource in ("resourcequotas", "limitranges"):
+        _unless_unread(namespace_state, f'"{resource}"', f"the {resource} of {namespace_state.target}")
+    quotas = [f"quota {one['metadata']['name']}: {one.get('status', {})}" for one in namespace_state.quotas]
+    limits = [f"limits {one['metadata']['name']}: {one.get('spec', {})}" for one in namespace_state.limit_ranges]
+    evidence = Evidence(
+        where="here",
+        command=f"kubectl -n {namespace_state.target} get resourcequota,limitrange -o yaml",
+        observed="\n".join(quotas + limits) or "neither quota nor limits",
+        took=namespace_state.evidence.took,
+    )
+    return replace(namespace_state, evidence=evidence)
+
+
+def _unless_unread(state: NamespaceState, resource: str, what: str) -> None:
+    rule = next((one for one in state.unread if resource in one), "")
+    if rule:
+        raise Unmeasured(f"the API server does not let us read {what}", needs=rule, evidence=state.evidence)
+
+
+@fact()
+def namespace_levels(namespace_state: NamespaceState, job_shape: JobShape) -> NamespaceState:
+    """The levels of Pod Security that the jobs' namespace only announces."""
+    levels = {mode: namespace_state.pod_security.get(mode, "privileged") for mode in _ANNOUNCING}
+    stricter = {mode: level for mode, level in levels.items() if level != "privileged"}
+    if not job_shape.privileged or not stricter:
+        return namespace_state
+    said = ", ".join(f"{mode}={level}" for mode, level in stricter.items())
+    return replace(
+        namespace_state,
+        fault=RightsFault.STRICTER_ANNOUNCED,
+        cause=f"namespace {namespace_state.target} announces {said}, and jobs are privileged",
+    )
+
+
+@fact(deadline="api")
+def manager_account(api_answer: ApiServer, kubernetes: api_client.Api, inventory: Inventory) -> Account:
+    """The service account of the runner's managers."""
+    del api_answer
+    runner = inventory.runner
+    values = helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
+    found = rights.account(kubernetes, runner.namespace, runner.release, values.tree)
+    if found is None:
+        reason = f"release {runner.release} is not installed yet, and its chart makes the service account and its role"
+        raise NotApplicable(reason)
+    return found
+
+
+@fact(tolerates=("manager_account",), speaks_for=("manager_account",), deadline="api")
+def runner_rights(
+    manager_account: Account, namespace_state: NamespaceState, kubernetes: api_client.Api, job_shape: JobShape
+) -> Rights:
+    """What the runner may do in the jobs' namespace, of what no job can run without."""
+    del namespace_state
+    if manager_account.fault is not None:
+        return Rights(
+            target=manager_account.target,
+            account=manager_account.target,
+            missing={},
+            fault=manager_account.fault,
+            cause=manager_account.cause,
+            evidence=manager_account.evidence,
+        )
+    return rights.review(kubernetes, manager_account, job_shape.namespace, rights.HARD, fault=RightsFault.MISSING)
+
+
+@fact(deadline="api")
+def runner_comforts(
+    manager_account: Account,
+    namespace_state: NamespaceState,
+    runner_rights: Rights,
+    kubernetes: api_client.Api,
+    job_shape: JobShape,
+) -> Rights:
+    """What the runner may do in the jobs' namespace, of what it can do without."""
+    del namespace_state, runner_rights
+    return rights.review(kubernetes, manager_account, job_shape.namespace, rights.SOFT, fault=RightsFault.WANTING)
+
+
+@fact(deadline="api")
+def job_webhooks(
+    api_answer: ApiServer, namespace_state: NamespaceState, kubernetes: api_client.Api, job_shape: JobShape
+) -> Webhooks:
+    """The admission webhooks that see a job's pod."""
+    del api_answer
+    return webhooks.webhooks(
+        kubernetes, namespace=job_shape.namespace, namespace_labels=namespace_state.labels, labels=job_shape.labels
+    )
+
+
+@fact(effect="probe", deadline="pod", group="pods", at={"pod_pull": ("image", probe_image)})
+def pod_passages(
+    worker: str,
+    pod_start: PodStart,
+    pod_pull: ImagePull,
+    namespace_state: NamespaceState,
+    job_shape: JobShape,
+    own_objects: OwnObjects,
+    inventory: Inventory,
+    run: Run,
+) -> Passages:
+    """A pod on a worker that waits for commands, as a job's does."""
+    del pod_start, pod_pull
+    greeting = shell.new_nonce()
+    manifest = waiting_job(
+        with_pull_secrets(job_shape, inventory),
+        node=worker,
+        run_id=run.id,
+        image=inventory.probe.image,
+        greeting=greeting,
+        deadline=int(inventory.deadlines.pod),
+        ttl=TTL,
+        limit_ranges=namespace_state.limit_ranges,
+        pod_selectors_to_avoid=namespace_state.selectors,
+    )
+    pod = pods.hold(
+        own_objects.api,
+        manifest,
+        node=worker,
+        deadline=inventory.deadlines.pod,
+        on_event=lambda text: run.say(f"pod_passages[{worker}]", f"pod on {worker}: {text}"),
+        stopping=run.stopping,
+    )
+    if pod.fault is not None:
+        pods.remove(own_objects.api, job_shape.namespace, pod.job, deadline=inventory.deadlines.clean)
+        raise Unmeasured(
+            f"the pod on {worker} that waits for commands did not come to run: {pod.fault}: {pod.cause}",
+            needs="a second run: the pod before it had started",
+            evidence=pod.evidence,
+        )
+    found = passage.passages(
+        own_objects.api,
+        job_shape.namespace,
+        pod.name,
+        node=worker,
+        greeting=greeting,
+        deadline=inventory.deadlines.api,
+    )
+    pods.remove(own_objects.api, job_shape.namespace, pod.job, deadline=inventory.deadlines.clean)
+    return found
+
+
+@fact(speaks_for=("pod_passages",))
+def pod_exec(worker: str, pod_passages: Passages) -> Passage:
+    """Commands in a pod on a worker, by exec."""
+    return passage.the_one(pod_passages.exec)
+
+
+@fact()
+def pod_attach(worker: str, pod_passages: Passages, pod_exec: Passage) -> Passage:
+    """Standard input of a pod on a worker, by attach."""
+    del pod_exec
+    return passage.the_one(pod_passages.attach)
+
+
+@fact()
+def pod_logs(worker: str, pod_passages: Passages) -> Passage:
+    """The log of a pod on a worker."""
+    return passage.the_one(pod_passages.logs)

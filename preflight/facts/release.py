@@ -1,0 +1,207 @@
+"""3.1, 3.4, 3.5 and 4.1 The chart, the Helm release, and the runner managers that it makes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from preflight import values as helm
+from preflight.evidence import Blocked, NotApplicable
+from preflight.faults import ManagerFault, ReleaseFault
+from preflight.inventory import Inventory
+from preflight.probes import charts, configs, drift, managers, releases
+from preflight.probes import kubernetes as api_client
+from preflight.probes.charts import ChartVersion
+from preflight.probes.cluster import ApiServer
+from preflight.probes.configs import ManagerConfig
+from preflight.probes.drift import Drift
+from preflight.probes.gitlab import GitLabReply
+from preflight.probes.managers import ManagerLogs, Managers, Objects, Rollout
+from preflight.probes.nodes import NodeState
+from preflight.probes.passage import Passage
+from preflight.probes.releases import History, Release
+from preflight.survey import Run, Stage, fact
+
+
+@fact(effect="static")
+def wanted_values(inventory: Inventory) -> helm.Values:
+    """The merged values files."""
+    runner = inventory.runner
+    return helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
+
+
+@fact()
+def chart_version(inventory: Inventory, run: Run) -> ChartVersion:
+    """The chart's version in its repository."""
+    runner = inventory.runner
+    if runner.repository == "none":
+        raise NotApplicable("runner.repository is none: the chart does not come from a repository")
+    return charts.chart_version(
+        runner.repository,
+        runner.chart,
+        routes=run.routes,
+        ca_file=runner.repository_ca_file,
+        deadline=inventory.deadlines.http,
+    )
+
+
+@fact()
+def chart_image(chart_version: ChartVersion, wanted_values: helm.Values) -> ChartVersion:
+    """The runner that the chart is made for, beside the image of the values."""
+    tag = str(wanted_values.get("image.tag", ""))
+    if tag and not charts.runner_of(tag):
+        raise NotApplicable(f"image.tag is {tag}, which names no version of the runner")
+    return charts.with_image(chart_version, tag)
+
+
+# ---- Helm's records -------------------------------------------------------------------------------------------------
+
+
+@fact(deadline="api")
+def release_history(api_answer: ApiServer, kubernetes: api_client.Api, inventory: Inventory) -> History:
+    """Helm's records of the release."""
+    return releases.history(kubernetes, inventory.runner.release, inventory.runner.namespace)
+
+
+@fact(deadline="api")
+def release_objects(api_answer: ApiServer, kubernetes: api_client.Api, inventory: Inventory) -> Objects:
+    """The release's Deployment and its pods."""
+    return managers.objects(kubernetes, inventory.runner.release, inventory.runner.namespace)
+
+
+@fact(optional=("release_objects",))
+def release_absence(release_history: History, release_objects: Objects | None) -> Release:
+    """That nothing is installed under the release's name."""
+    found = releases.absent(release_history.name, release_history.namespace, took=release_history.took)
+    if release_history.records:
+        last = release_history.records[-1]
+        cause = f"Helm has {found.target} already: revision {last.revision} is {last.status}"
+        return replace(found, fault=ReleaseFault.PRESENT, cause=cause)
+    if release_objects is not None and release_objects.deployment is not None:
+        cause = f"a Deployment {release_objects.name} is there, of which Helm knows nothing"
+        return replace(found, fault=ReleaseFault.PRESENT, cause=cause)
+    return replace(found, fault=None, cause="")
+
+
+@fact(optional=("release_objects",), speaks_for=("release_history",))
+def release_record(
+    release_history: History, release_objects: Objects | None, inventory: Inventory, run: Run
+) -> Release:
+    """Helm's last record of the release."""
+    if run.stage is Stage.INSTALL:
+        raise NotApplicable("--stage install: nothing is expected to be installed yet")
+    if release_history.newest is not None:
+        return releases.read_release(release_history, now=time.time())
+    runner = inventory.runner
+    if runner.managed_by != "helm":
+        raise NotApplicable(f"runner.managed_by is {runner.managed_by}: Helm has no record of the release")
+    missing = releases.absent(runner.release, runner.namespace, took=release_history.took)
+    if release_objects is not None and release_objects.deployment is not None:
+        cause = f"{missing.cause}, and yet the Deployment {release_objects.name} of this release is there"
+        return replace(missing, cause=cause)
+    if run.stage is Stage.UPGRADE:
+        return missing
+    raise NotApplicable(f"nothing is installed yet: {missing.cause} (--stage upgrade expects it)")
+
+
+@fact()
+def release_chart(release_record: Release, inventory: Inventory, run: Run) -> Release:
+    """The chart that the release was installed from."""
+    if run.stage is Stage.UPGRADE:
+        raise NotApplicable(f"--stage upgrade: from chart {release_record.chart} to {inventory.runner.chart}")
+    return releases.with_chart(release_record, inventory.runner.chart)
+
+
+@fact()
+def release_drift(
+    release_record: Release, release_history: History, wanted_values: helm.Values, inventory: Inventory, run: Run
+) -> Drift:
+    """The release's values, beside the values files."""
+    newest = release_history.records[-1]
+    runner = inventory.runner
+    found = drift.read_drift(
+        newest.values, wanted_values.tree, release=runner.release, namespace=runner.namespace, took=release_history.took
+    )
+    if run.stage is Stage.UPGRADE:
+        changes = f"will change {len(found.differences)} values: {found.cause}" if found.fault else "changes no value"
+        raise NotApplicable(f"--stage upgrade: the upgrade {changes}")
+    return found
+
+
+# ---- the managers ---------------------------------------------------------------------------------------------------
+
+
+@fact(optional=("release_record",), speaks_for=("release_objects",))
+def manager_rollout(release_objects: Objects, release_record: Release | None, run: Run) -> Rollout:
+    """The rollout of the managers."""
+    if run.stage is Stage.INSTALL:
+        raise NotApplicable("--stage install: nothing is expected to be installed yet")
+    if release_objects.deployment is None:
+        if release_record is not None and release_record.fault is not None:
+            said = f"{release_record.fault}: {release_record.cause}"
+            raise Blocked("release_record", {}, said, failed=True)
+        if release_record is None and run.stage is not Stage.UPGRADE:
+            raise NotApplicable(f"nothing is installed yet: {managers.read_rollout(release_objects).cause}")
+    return managers.read_rollout(release_objects)
+
+
+@fact(deadline="script", tolerates=("manager_rollout",), optional=("gitlab_reply",))
+def manager_logs(
+    manager_rollout: Rollout, release_objects: Objects, kubernetes: api_client.Api, gitlab_reply: GitLabReply | None
+) -> ManagerLogs:
+    """What the managers log."""
+    if manager_rollout.fault is ManagerFault.DEPLOYMENT_MISSING:
+        raise Blocked("manager_rollout", {}, f"{manager_rollout.fault}: {manager_rollout.cause}", failed=True)
+    if not release_objects.pods:
+        raise Blocked("manager_readiness", {}, f"{release_objects.name} has no pods", failed=True)
+    found = managers.logs(kubernetes, release_objects, now=time.time())
+    if found.fault is ManagerFault.GITLAB_UNREACHABLE and gitlab_reply is not None and gitlab_reply.fault is not None:
+        said = f"{gitlab_reply.fault}: {gitlab_reply.cause}"
+        raise Blocked("gitlab_reply", {}, said, failed=True, witness="the managers' logs")
+    return found
+
+
+@fact(optional=("manager_logs", "node_readiness"), across={"node_readiness": "node"})
+def manager_readiness(
+    manager_rollout: Rollout,
+    release_objects: Objects,
+    manager_logs: ManagerLogs | None,
+    node_readiness: tuple[NodeState, ...],
+    inventory: Inventory,
+) -> Managers:
+    """The manager pods."""
+    found = managers.read_managers(release_objects, now=time.time(), restart_age=inventory.limits.restart_age)
+    if found.fault is None:
+        return found
+    if manager_logs is not None and manager_logs.fault is not None:
+        raise Blocked("manager_logs", {}, f"{manager_logs.fault}: {manager_logs.cause}", failed=True)
+    down = {one.node: one for one in node_readiness if one.fault is not None}
+    unready = [one for one in found.pods if not one.ready]
+    if found.fault is ManagerFault.NOT_READY and all(one.node in down for one in unready):
+        node = down[unready[0].node]
+        raise Blocked("node_readiness", {"node": node.node}, f"{node.fault}: {node.cause}", failed=True)
+    return found
+
+
+@fact(effect="probe", deadline="script", optional=("release_record", "pod_exec"), across={"pod_exec": "worker"})
+def manager_config(
+    manager_readiness: Managers,
+    release_objects: Objects,
+    release_record: Release | None,
+    release_history: History,
+    pod_exec: tuple[Passage, ...],
+    wanted_values: helm.Values,
+    kubernetes: api_client.Api,
+    inventory: Inventory,
+) -> ManagerConfig:
+    """The configuration that the managers run with."""
+    if release_record is not None and release_record.fault is not None:
+        raise Blocked("release_record", {}, f"{release_record.fault}: {release_record.cause}", failed=True)
+    for way in pod_exec:
+        if way.fault is not None:
+            raise Blocked("pod_exec", {"worker": way.node}, f"{way.fault}: {way.cause}", failed=True)
+    # What is installed counts here; that it is not what the files say is told by the drift.
+    template = wanted_values.config
+    if release_record is not None and release_history.newest is not None:
+        template = helm.config_of(release_history.newest.values, wanted_values)
+    return configs.manager_config(kubernetes, release_objects, template, deadline=inventory.deadlines.api)

@@ -1,0 +1,57 @@
+"""9 The gate before an upgrade: versions, running jobs, the backup."""
+
+from __future__ import annotations
+
+import datetime
+import time
+
+from preflight import values as helm
+from preflight.evidence import Blocked, NotApplicable
+from preflight.inventory import Inventory
+from preflight.jobshape import JobShape
+from preflight.probes import kubernetes as api_client
+from preflight.probes import upgrades
+from preflight.probes.charts import ChartVersion
+from preflight.probes.cluster import ApiServer
+from preflight.probes.gitlab import GitLabVersion
+from preflight.probes.releases import History, Release
+from preflight.probes.upgrades import Backup, RunningJobs, TargetVersion
+from preflight.survey import Run, Stage, fact
+
+
+@fact(optional=("chart_version",))
+def target_version(
+    gitlab_version: GitLabVersion, chart_version: ChartVersion | None, wanted_values: helm.Values, inventory: Inventory
+) -> TargetVersion:
+    """The runner's version, beside GitLab's."""
+    chart, tag = inventory.runner.chart, str(wanted_values.get("image.tag", ""))
+    runner = upgrades.runner_version(tag, chart, chart_version.app_version if chart_version else "")
+    if not runner:
+        raise NotApplicable(f"neither image.tag {tag or '(unset)'} nor chart {chart} names a version of the runner")
+    return upgrades.read_target(runner, gitlab_version.version, chart=chart)
+
+
+@fact()
+def upgrade_direction(release_record: Release, inventory: Inventory, run: Run) -> Release:
+    """The chart to come, beside the one that is installed."""
+    found = upgrades.with_target(release_record, inventory.runner.chart)
+    if found.fault is not None and run.stage is not Stage.UPGRADE:
+        raise Blocked("release_chart", {}, f"{found.fault}: {found.cause}", failed=True)
+    return found
+
+
+@fact(deadline="api")
+def running_jobs(api_answer: ApiServer, kubernetes: api_client.Api, job_shape: JobShape, run: Run) -> RunningJobs:
+    """The jobs that run now."""
+    return upgrades.running_jobs(kubernetes, job_shape.namespace, own_job=run.own_job, now=time.time())
+
+
+@fact()
+def release_backup(release_history: History, run: Run) -> Backup:
+    """The backup of the release."""
+    if run.backup is None:
+        raise NotApplicable("no backup was asked for: --backup DIR writes one")
+    if not release_history.records:
+        raise NotApplicable(f"Helm has no record of {release_history.name} that could be backed up")
+    stamp = datetime.datetime.now(tz=datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+    return upgrades.backup(release_history, run.backup, stamp=stamp)

@@ -1,0 +1,255 @@
+"""What the runner's managers say of themselves: their metrics, through the API server's proxy, and events about them.
+
+Each manager pod has metrics of its own, so a port-forward to the Deployment would show one of several (reference §8.8).
+A poll for a job is counted by GitLab's answer: 204 (none) and 201 (one) are right, 403 means that GitLab refuses the
+token, -1 that it was not reached (reference §5.1). The counters begin at zero with each pod, and a label appears only
+with its first event, so that what is absent is no failure.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from preflight.evidence import Evidence, Fact
+from preflight.faults import MetricsFault
+from preflight.probes.kubernetes import Api, ApiError, at, kubectl, unmeasured
+
+Json = dict[str, Any]
+
+PORT = 9252  # of the chart's metrics.port, unless the values say otherwise
+_NOT_FOUND = 404
+_ANSWERED = ("204", "201")
+_REFUSED, _FAILED = "403", "-1"
+_SAMPLE = re.compile(r"^(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>.*)\})?\s+(?P<value>\S+)")
+_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManagerPod:
+    """One manager pod whose container runs.
+
+    Attributes:
+        name: the pod's.
+        image: of its container.
+    """
+
+    name: str
+    image: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """The metrics of one manager.
+
+    Attributes:
+        pod: whose.
+        image: of its container.
+        version: the runner's, such as ``18.3.0``.
+        polls: requests for a job, by GitLab's answer: ``204``, ``201``, ``403``, ``-1``, ….
+    """
+
+    pod: str
+    image: str
+    version: str = ""
+    polls: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManagerMetrics(Fact):
+    """The metrics of all managers; the fault is the first one's that has one."""
+
+    pages: tuple[Page, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warnings(Fact):
+    """What the cluster has warned of lately, about the managers.
+
+    Attributes:
+        told: a line each.
+    """
+
+    told: tuple[str, ...] = ()
+
+
+def manager_pods(api: Api, namespace: str, release: str) -> tuple[ManagerPod, ...]:
+    """The release's manager pods whose container runs.
+
+    Raises:
+        Unmeasured: the API could not be asked.
+    """
+    try:
+        return read_manager_pods(
+            api.items(f"/api/v1/namespaces/{at(namespace)}/pods", labelSelector=f"release={release}")
+        )
+    except ApiError as error:
+        raise unmeasured(error) from error
+
+
+def read_manager_pods(items: Iterable[Json]) -> tuple[ManagerPod, ...]:
+    """The same from the items of a PodList."""
+    found = []
+    for item in items:
+        statuses = item.get("status", {}).get("containerStatuses") or ()
+        if statuses and all("running" in (one.get("state") or {}) for one in statuses):
+            image = str(item["spec"]["containers"][0].get("image", ""))
+            found.append(ManagerPod(name=str(item["metadata"]["name"]), image=image))
+    return tuple(sorted(found, key=lambda pod: pod.name))
+
+
+def metrics(api: Api, namespace: str, managers: Sequence[ManagerPod], *, port: int = PORT) -> ManagerMetrics:
+    """Ask every manager for its metrics.
+
+    Raises:
+        Unmeasured: the right to the pods' proxy is missing, or the API server has no way to the pod network.
+    """
+    began = time.monotonic()
+    pages: list[Page] = []
+    silent: list[tuple[str, MetricsFault, str]] = []
+    lines: list[str] = []
+    for manager in managers:
+        path = f"/api/v1/namespaces/{at(namespace)}/pods/http:{at(manager.name)}:{port}/proxy/metrics"
+        try:
+            text = api.text(path)
+        except ApiError as error:
+            if error.status == _NOT_FOUND and error.reason:
+                continue  # the pod has gone in the meantime
+            if error.status is None or not ("connection refused" in error.message or error.status == _NOT_FOUND):
+                raise unmeasured(error) from error
+            off = error.status != _NOT_FOUND
+            fault = MetricsFault.OFF if off else MetricsFault.GARBLED
+            silent.append((manager.name, fault, error.message))
+            lines.append(f"{manager.name}: {error.message}")
+            continue
+        page = read_page(text, manager)
+        if not page.version:
+            silent.append((manager.name, MetricsFault.GARBLED, "no gitlab_runner_version_info"))
+        pages.append(page)
+        told = ", ".join(f"{status}: {count}" for status, count in page.polls.items()) or "none yet"
+        lines.append(f"{manager.name}: version {page.version or 'unknown'}, polls {told}")
+    first = managers[0].name if managers else "POD"
+    worst: MetricsFault | None = None
+    cause = ""
+    if silent:
+        name, worst, said = silent[0]
+        others = f" (and {len(silent) - 1} more)" if len(silent) > 1 else ""
+        cause = f"manager {name}{others} gives no metrics on port {port}: {said}"
+    return ManagerMetrics(
+        target=namespace,
+        pages=tuple(pages),
+        fault=worst,
+        cause=cause,
+        evidence=Evidence(
+            where="here",
+            command=f"kubectl get --raw /api/v1/namespaces/{namespace}/pods/http:{first}:{port}/proxy/metrics",
+            observed="\n".join(lines),
+            took=time.monotonic() - began,
+        ),
+    )
+
+
+def read_page(text: str, manager: ManagerPod) -> Page:
+    """One manager's page, in Prometheus' text format."""
+    version = ""
+    polls: dict[str, int] = {}
+    for line in text.splitlines():
+        found = _SAMPLE.match(line)
+        if found is None:
+            continue
+        labels = dict(_LABEL.findall(found["labels"] or ""))
+        if found["name"] == "gitlab_runner_version_info":
+            version = labels.get("version", "")
+        if found["name"] == "gitlab_runner_api_request_statuses_total" and labels.get("endpoint") == "request_job":
+            status = labels.get("status", "")
+            polls[status] = polls.get(status, 0) + round(float(found["value"]))
+    return Page(pod=manager.name, image=manager.image, version=version, polls=polls)
+
+
+def judge_version(found: ManagerMetrics) -> ManagerMetrics:
+    """The same, faulty if a manager is of another version than its image's tag says."""
+    wrong = [page for page in found.pages if (tag := _version_in(page.image)) and tag != page.version.lstrip("v")]
+    if not wrong:
+        return found.only()
+    cause = f"manager {wrong[0].pod} runs {wrong[0].version}, and its image is {wrong[0].image}"
+    return _with(found, MetricsFault.WRONG_VERSION, cause)
+
+
+def _version_in(image: str) -> str:
+    tag = re.search(r":[a-z0-9-]*?v(\d+\.\d+\.\d+)$", image)
+    return tag[1] if tag else ""
+
+
+def judge_polls(found: ManagerMetrics) -> ManagerMetrics:
+    """The same, faulty if GitLab refuses the managers' polls, or more of them were lost than answered."""
+    for page in found.pages:
+        answered = sum(page.polls.get(status, 0) for status in _ANSWERED)
+        refused, lost = page.polls.get(_REFUSED, 0), page.polls.get(_FAILED, 0)
+        if refused:
+            cause = f"GitLab refused {refused} polls of manager {page.pod} (403), and answered {answered}"
+            return _with(found, MetricsFault.POLLS_REJECTED, cause)
+        if lost > answered:
+            cause = f"{lost} polls of manager {page.pod} did not reach GitLab (-1), and {answered} were answered"
+            return _with(found, MetricsFault.POLLS_FAILED, cause)
+    return found.only()
+
+
+def _with(found: ManagerMetrics, fault: MetricsFault, cause: str) -> ManagerMetrics:
+    return ManagerMetrics(target=found.target, pages=found.pages, fault=fault, cause=cause, evidence=found.evidence)
+
+
+def warnings(api: Api, namespace: str, release: str, *, within: float) -> Warnings:
+    """The Warning events of the last `within` seconds about the release's objects and their pods.
+
+    Raises:
+        Unmeasured: events or Deployments may not be read.
+    """
+    began = time.monotonic()
+    path, query = f"/api/v1/namespaces/{at(namespace)}/events", "type=Warning"
+    try:
+        deployments = f"/apis/apps/v1/namespaces/{at(namespace)}/deployments"
+        names = [str(one["metadata"]["name"]) for one in api.items(deployments, labelSelector=f"release={release}")]
+        events = list(api.items(path, fieldSelector=query)) if names else []
+    except ApiError as error:
+        raise unmeasured(error) from error
+    since = datetime.now(UTC) - timedelta(seconds=within)
+    told = read_warnings(events, names, since=since)
+    return Warnings(
+        target=namespace,
+        told=told,
+        fault=MetricsFault.WARNINGS if told else None,
+        cause=f"{len(told)} warnings about {', '.join(names)} lately, the last: {told[-1]}" if told else "",
+        evidence=Evidence(
+            where="here",
+            command=kubectl("GET", path, {"fieldSelector": query}),
+            observed="\n".join(told) or "none",
+            took=time.monotonic() - began,
+        ),
+    )
+
+
+def read_warnings(events: Iterable[Json], names: Sequence[str], *, since: datetime) -> tuple[str, ...]:
+    """The warnings about objects of these names and what is derived from them, oldest first, a line each."""
+    found: list[tuple[datetime, str]] = []
+    for event in events:
+        about = event.get("involvedObject") or {}
+        name = str(about.get("name", ""))
+        when = _moment(event)
+        if when < since or not any(name == one or name.startswith(f"{one}-") for one in names):
+            continue
+        times = f" ({event['count']} times)" if int(event.get("count") or 1) > 1 else ""
+        kind = str(about.get("kind", "")).lower()
+        found.append((when, f"{event.get('reason')}  {kind}/{name}  {event.get('message')}{times}"))
+    return tuple(line for _, line in sorted(found))
+
+
+def _moment(event: Json) -> datetime:
+    series = event.get("series") or {}
+    for text in (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime")):
+        if text:
+            return datetime.fromisoformat(str(text))
+    return datetime.min.replace(tzinfo=UTC)

@@ -1,0 +1,213 @@
+"""What the runner's own service account may do in the jobs' namespace, asked from the API server's authorizer.
+
+The table is the runner's own, generated from its code (reference §3.1): without the first part no job can run, without
+the second the runner warns and goes on. Where a Role may be asked about, a LocalSubjectAccessReview suffices: it needs
+a right in the namespace only.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from preflight.evidence import Evidence, Fact
+from preflight.faults import RightsFault
+from preflight.probes.kubernetes import Api, ApiError, at, kubectl, unmeasured
+
+Json = dict[str, Any]
+
+HARD: Mapping[str, tuple[str, ...]] = {
+    "pods": ("create", "get", "delete"),
+    "pods/attach": ("create",),
+    "pods/exec": ("create",),
+    "secrets": ("create", "get", "update", "delete"),
+    "serviceaccounts": ("get",),
+}
+"""Verbs by resource without which no job runs."""
+
+SOFT: Mapping[str, tuple[str, ...]] = {
+    "pods": ("list", "watch"),  # else "won't use informers"
+    "pods/log": ("get", "list"),
+    "events": ("list",),  # print_pod_warning_events
+    "services": ("create", "get"),  # of services with ports
+}
+"""Verbs by resource without which the runner sees or tells less."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account(Fact):
+    """The service account that the managers run as.
+
+    Attributes:
+        namespace: its namespace, which is the release's.
+        name: its name.
+        source: where that was found.
+    """
+
+    namespace: str
+    name: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rights(Fact):
+    """What an account may not do of what the runner needs.
+
+    Attributes:
+        account: ``namespace/name``.
+        missing: verbs by resource.
+    """
+
+    account: str
+    missing: Mapping[str, tuple[str, ...]]
+
+
+def account(api: Api, namespace: str, release: str, tree: Mapping[str, Any]) -> Account | None:
+    """The account of the deployed managers, else the one that the values lead to; None if the chart is yet to make it.
+
+    Args:
+        api: the cluster's API.
+        namespace: the release's.
+        release: its name, which is the label ``release`` of all that the chart makes.
+        tree: the merged values.
+
+    Raises:
+        Unmeasured: the API could not be asked.
+    """
+    deployments = f"/apis/apps/v1/namespaces/{at(namespace)}/deployments"
+    pods = f"/api/v1/namespaces/{at(namespace)}/pods"
+    try:
+        chosen, made = _named(tree, release)
+        source = "the values"
+        # Admission has written the account into each pod; a Deployment may leave it out and mean the default one.
+        if running := next(iter(api.items(pods, labelSelector=f"release={release}")), None):
+            chosen, made = str(running["spec"].get("serviceAccountName") or "default"), False
+            source = f"pod {running['metadata']['name']}"
+        elif found := list(api.items(deployments, labelSelector=f"release={release}")):
+            spec = found[0].get("spec", {}).get("template", {}).get("spec", {})
+            chosen, made = str(spec.get("serviceAccountName") or "default"), False
+            source = f"Deployment {found[0]['metadata']['name']}"
+        path = f"/api/v1/namespaces/{at(namespace)}/serviceaccounts/{at(chosen)}"
+        began = time.monotonic()
+        absent = ""
+        try:
+            api.get(path)
+        except ApiError as error:
+            if error.status != _NOT_FOUND:
+                raise
+            absent = error.message
+    except ApiError as error:
+        raise unmeasured(error) from error
+    if absent and made:
+        return None
+    evidence = Evidence(
+        where="here",
+        command=kubectl("GET", path, {}),
+        observed=absent or f"{chosen} (named by {source})",
+        took=time.monotonic() - began,
+    )
+    return Account(
+        target=f"{namespace}/{chosen}",
+        namespace=namespace,
+        name=chosen,
+        source=source,
+        fault=RightsFault.ACCOUNT_MISSING if absent else None,
+        cause=f"the managers' service account {chosen} (named by {source}) is not in {namespace}" if absent else "",
+        evidence=evidence,
+    )
+
+
+_NOT_FOUND = 404
+
+
+def _named(tree: Mapping[str, Any], release: str) -> tuple[str, bool]:
+    """The account that the chart gives the managers, and whether it makes it (reference §1.4, §1.2)."""
+    full = str(tree.get("fullnameOverride") or "") or (
+        release if release.startswith("gitlab-runner") else f"{release}-gitlab-runner"
+    )
+    own, rbac = tree.get("serviceAccount") or {}, tree.get("rbac") or {}
+    creates = own.get("create")
+    made = bool(creates) or (bool(rbac.get("create")) and creates is None)
+    if creates or own.get("name"):
+        return str(own.get("name") or full), made
+    if rbac.get("create"):
+        return str(rbac.get("generatedServiceAccountName") or full), made
+    return str(rbac.get("serviceAccountName") or "default"), False
+
+
+def review(api: Api, who: Account, namespace: str, table: Mapping[str, Sequence[str]], *, fault: RightsFault) -> Rights:
+    """Ask the authorizer for every verb of a table.
+
+    Raises:
+        Unmeasured: reviews may not be made, or the API could not be asked.
+    """
+    began = time.monotonic()
+    path = f"/apis/authorization.k8s.io/v1/namespaces/{at(namespace)}/localsubjectaccessreviews"
+    missing: dict[str, tuple[str, ...]] = {}
+    lines: list[str] = []
+    try:
+        for resource, verbs in table.items():
+            refused = [verb for verb in verbs if not _allowed(api, path, who, namespace, verb, resource)]
+            lines += [f"{verb} {resource}: {'no' if verb in refused else 'yes'}" for verb in verbs]
+            if refused:
+                missing[resource] = tuple(refused)
+    except ApiError as error:
+        raise unmeasured(error) from error
+    user = f"system:serviceaccount:{who.namespace}:{who.name}"
+    first = next(((resource, verbs[0]) for resource, verbs in missing.items()), ("pods", "create"))
+    cause = ""
+    if missing:
+        wanted = "; ".join(f"{', '.join(verbs)} {resource}" for resource, verbs in missing.items())
+        cause = f"{who.target} may not do in namespace {namespace}: {wanted}"
+        lines += ["", rule(missing, namespace)]
+    return Rights(
+        target=who.target,
+        account=who.target,
+        missing=missing,
+        fault=fault if missing else None,
+        cause=cause,
+        evidence=Evidence(
+            where="here",
+            command=f"kubectl auth can-i {first[1]} {first[0]} -n {namespace} --as {user}",
+            observed="\n".join(lines),
+            took=time.monotonic() - began,
+        ),
+    )
+
+
+def _allowed(api: Api, path: str, who: Account, namespace: str, verb: str, resource: str) -> bool:
+    name, _, sub = resource.partition("/")
+    attributes = {"namespace": namespace, "verb": verb, "group": "", "resource": name}
+    if sub:
+        attributes["subresource"] = sub
+    body = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "LocalSubjectAccessReview",
+        "metadata": {"namespace": namespace},
+        "spec": {
+            "user": f"system:serviceaccount:{who.namespace}:{who.name}",
+            "groups": [
+                "system:serviceaccounts",
+                f"system:serviceaccounts:{who.namespace}",
+                "system:authenticated",
+            ],
+            "resourceAttributes": attributes,
+        },
+    }
+    answer, _ = api.create(path, body)
+    return bool(answer.get("status", {}).get("allowed"))
+
+
+def rule(missing: Mapping[str, Iterable[str]], namespace: str) -> str:
+    """The Role rules that give what is missing, as YAML."""
+    rules = (
+        f'- apiGroups: [""]\n  resources: ["{resource}"]\n  verbs: [{", ".join(map(_quoted, verbs))}]'
+        for resource, verbs in missing.items()
+    )
+    return "\n".join([f"# in a Role in namespace {namespace}", *rules])
+
+
+def _quoted(word: str) -> str:
+    return f'"{word}"'

@@ -1,0 +1,211 @@
+"""The managers: rollout, pods and logs, judged from the API's JSON and from the runner's own sentences."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import pytest
+
+from preflight.faults import ManagerFault
+from preflight.probes import managers
+
+NOW = datetime.datetime(2025, 9, 20, 12, 0, tzinfo=datetime.UTC).timestamp()
+
+
+def stamp(seconds: float) -> str:
+    """So many seconds before now, as the API writes it."""
+    moment = datetime.datetime.fromtimestamp(NOW - seconds, tz=datetime.UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def deployment(wanted: int | None = 3, **status: Any) -> dict[str, Any]:
+    spec = {
+        "selector": {"matchLabels": {"app": "gitlab-runner"}},
+        "template": {"spec": {"containers": [{"name": "proxy"}, {"name": "gitlab-runner"}]}},
+    }
+    whole = {"observedGeneration": 2, "replicas": 3, "updatedReplicas": 3, **status}
+    return {
+        "metadata": {"name": "gitlab-runner", "generation": 2},
+        "spec": spec | ({} if wanted is None else {"replicas": wanted}),
+        "status": whole,
+    }
+
+
+def pod(name: str, *, ready: bool = True, node: str = "k8s-worker-1", **status: Any) -> dict[str, Any]:
+    whole = {
+        "phase": "Running",
+        "podIP": "172.24.1.9",
+        "conditions": [{"type": "Ready", "status": str(ready)}],
+        "containerStatuses": [{"name": "gitlab-runner", "restartCount": 0, "state": {"running": {}}} | status],
+    }
+    return {"metadata": {"name": name}, "spec": {"nodeName": node}, "status": whole}
+
+
+def objects(*pods: dict[str, Any], found: dict[str, Any] | None = None) -> managers.Objects:
+    return managers.Objects(
+        release="gitlab-runner", namespace="gitlab", deployment=found or deployment(), pods=tuple(pods)
+    )
+
+
+# ---- the rollout
+
+
+def test_a_rollout_that_is_over_is_right() -> None:
+    found = managers.read_rollout(objects())
+    assert (found.fault, found.wanted, found.updated, found.total) == (None, 3, 3, 3)
+
+
+def test_without_a_number_of_replicas_there_is_one() -> None:
+    assert objects(found=deployment(None)).wanted == 1
+
+
+def test_a_missing_deployment_is_told() -> None:
+    found = managers.read_rollout(managers.Objects(release="r", namespace="n"))
+    assert found.fault is ManagerFault.DEPLOYMENT_MISSING
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        ({"updatedReplicas": 1}, "1 of 3 replicas of gitlab-runner have the newest template"),
+        ({"replicas": 4}, "1 of an older one still run"),
+        ({"observedGeneration": 1}, "has not seen the last change"),
+    ],
+    ids=["few", "old", "unseen"],
+)
+def test_a_rollout_that_is_not_over_says_why(status: dict[str, int], words: str) -> None:
+    found = managers.read_rollout(objects(found=deployment(**status)))
+    assert found.fault is ManagerFault.ROLLOUT_STUCK
+    assert words in found.cause
+
+
+def test_the_manager_is_the_container_of_the_deployments_name() -> None:
+    assert objects().container == "gitlab-runner", "not the sidecar in front of it"
+
+
+# ---- the pods
+
+
+def judged(*pods: dict[str, Any]) -> managers.Managers:
+    return managers.read_managers(objects(*pods), now=NOW, restart_age=3600)
+
+
+def ended(seconds: float, *, reason: str = "Error", code: int = 1) -> dict[str, Any]:
+    return {"terminated": {"reason": reason, "exitCode": code, "finishedAt": stamp(seconds)}}
+
+
+def test_three_that_are_ready_are_right() -> None:
+    assert judged(pod("a"), pod("b"), pod("c")).fault is None
+
+
+def test_one_that_is_missing_is_counted() -> None:
+    found = judged(pod("a"), pod("b"))
+    assert found.fault is ManagerFault.TOO_FEW
+    assert "2 of 3 managers" in found.cause
+
+
+def test_a_crash_loop_tells_the_last_end() -> None:
+    waiting = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"}}
+    last = ended(60, reason="OOMKilled", code=137)
+    looping = pod("c", ready=False, state=waiting, lastState=last, restartCount=9)
+    found = judged(pod("a"), pod("b"), looping)
+    assert found.fault is ManagerFault.CRASH_LOOP
+    assert "1 of 3" in found.cause
+    assert "OOMKilled, exit 137" in found.cause
+
+
+def test_a_pod_that_waits_says_what_for() -> None:
+    waiting = {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "ci" not found'}}
+    found = judged(pod("a"), pod("b"), pod("c", ready=False, state=waiting))
+    assert found.fault is ManagerFault.NOT_READY
+    assert 'c: CreateContainerConfigError: secret "ci" not found' in found.cause
+
+
+def test_a_pod_without_a_node_tells_the_schedulers_words() -> None:
+    pending = pod("c", ready=False)
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/4 nodes"}
+    pending["status"] |= {"conditions": [condition], "containerStatuses": []}
+    assert "Unschedulable: 0/4 nodes" in judged(pod("a"), pod("b"), pending).cause
+
+
+@pytest.mark.parametrize(("seconds", "fault"), [(600, ManagerFault.RESTARTED), (7200, None)])
+def test_a_restart_counts_for_a_while(seconds: float, fault: ManagerFault | None) -> None:
+    assert judged(pod("a"), pod("b"), pod("c", lastState=ended(seconds), restartCount=1)).fault is fault
+
+
+# ---- the logs
+
+HEALTHY = """\
+Registration attempt 1 of 30
+Runtime platform                                    \x1b[0;m  arch\x1b[0;m=amd64 version\x1b[0;m=18.3.0
+Verifying runner... is valid                        \x1b[0;m  runner\x1b[0;m=made-up00
+\x1b[0;33mWARNING: Running in user-mode.                   \x1b[0;m
+Configuration loaded                                \x1b[0;m  builds\x1b[0;m=0 max_builds\x1b[0;m=10
+"""
+
+
+def verdict(text: str) -> managers.LogVerdict:
+    return managers.read_log(text, pod="a", now=NOW)
+
+
+def test_a_healthy_log_says_that_gitlab_accepted_the_runner() -> None:
+    found = verdict(HEALTHY)
+    assert (found.fault, found.accepted) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("Verifying runner... is not valid      \x1b[0;m runner\x1b[0;m=made-up00", ManagerFault.TOKEN_REJECTED),
+        ("\x1b[31;1mERROR: Verifying runner... is removed\x1b[0;m", ManagerFault.TOKEN_REJECTED),
+        ("ERROR: Registering runner... forbidden (check registration token)", ManagerFault.TOKEN_REJECTED),
+        ("ERROR: Checking for jobs... forbidden   runner=made-up00", ManagerFault.TOKEN_REJECTED),
+        ('ERROR: Runner "http://g/made" is unhealthy and will be disabled for 1h0m0s seconds!',
+         ManagerFault.TOKEN_REJECTED),
+        ("ERROR: Verifying runner... failed  status=couldn't execute POST", ManagerFault.GITLAB_UNREACHABLE),
+        ("ERROR: Verifying runner... client error  status=x509", ManagerFault.GITLAB_UNREACHABLE),
+        ("WARNING: Checking for jobs... failed    status=502", ManagerFault.GITLAB_UNREACHABLE),
+        ("FATAL: Runner configuration other than name and executor configuration is reserved",
+         ManagerFault.CONFIG_REFUSED),
+        ("FATAL: configuration template must contain exactly one [[runners]] entry", ManagerFault.CONFIG_REFUSED),
+        ("PANIC: creating directory: mkdir /nonexistent: permission denied", ManagerFault.WRONG_USER),
+        ("ERROR: Job failed: exit code 1   job=12", None),
+        ("WARNING: Job failed: prepare environment: setting up build pod", None),
+        ("Checking for jobs... received   job=12", None),
+    ],
+)  # fmt: skip
+def test_each_of_the_runners_sentences_is_known(line: str, fault: ManagerFault | None) -> None:
+    assert verdict(HEALTHY + line).fault is fault
+
+
+def test_a_success_that_follows_makes_good_what_came_before() -> None:
+    assert verdict(f"ERROR: Verifying runner... failed\n{HEALTHY}").fault is None
+
+
+def test_the_first_complaint_is_the_cause_and_the_others_follow_from_it() -> None:
+    found = verdict("Verifying runner... is not valid\nPANIC: Failed to verify the runner.\nFATAL: loading config\n")
+    assert (found.fault, found.line) == (ManagerFault.TOKEN_REJECTED, "Verifying runner... is not valid")
+
+
+@pytest.mark.parametrize(("seconds", "fault"), [(60, ManagerFault.GITLAB_UNREACHABLE), (7200, None)])
+def test_a_poll_that_failed_long_ago_is_over(seconds: float, fault: ManagerFault | None) -> None:
+    moment = stamp(seconds).replace("Z", ".123456789Z")
+    assert verdict(f"{moment} WARNING: Checking for jobs... failed  status=502\n").fault is fault
+
+
+def test_a_registration_that_failed_long_ago_is_not() -> None:
+    assert verdict(f"{stamp(7200)} Verifying runner... is not valid\n").fault is ManagerFault.TOKEN_REJECTED
+
+
+def test_of_several_managers_those_that_complain_are_counted() -> None:
+    told = [managers.read_log(text, pod=name, now=NOW)
+            for name, text in {"a": HEALTHY, "b": "Verifying runner... is not valid"}.items()]  # fmt: skip
+    found = managers.read_logs(told, objects())
+    assert found.fault is ManagerFault.TOKEN_REJECTED
+    assert found.cause.startswith("1 of 3 managers say so; b: ")
+    assert "logs b -c gitlab-runner" in found.evidence.command
+
+
+def test_no_log_at_all_is_no_complaint() -> None:
+    assert managers.read_logs([], objects()).fault is None

@@ -1,0 +1,151 @@
+"""What managers say of themselves: their pages, the polls, and the events about them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from preflight.connect import Routes
+from preflight.evidence import Evidence, Unmeasured
+from preflight.faults import MetricsFault
+from preflight.probes import monitoring
+from preflight.probes.kubernetes import Api
+from preflight.probes.monitoring import ManagerMetrics, ManagerPod, Page, judge_polls, judge_version, read_page
+from tests.probes.apiserver import Asked, Reply, Scripted, kubeconfig, status
+
+IMAGE = "registry.example.com/gitlab-org/gitlab-runner:alpine-v18.3.0"
+ONE = ManagerPod(name="gitlab-runner-1", image=IMAGE)
+PAGE = """\
+# HELP gitlab_runner_version_info A metric with a constant '1' value labeled by different build stats fields.
+# TYPE gitlab_runner_version_info gauge
+gitlab_runner_version_info{architecture="amd64",branch="18-3-stable",name="gitlab-runner",version="18.3.0"} 1
+gitlab_runner_api_request_statuses_total{endpoint="request_job",method="post",runner="a",status="204"} 1.2e+03
+gitlab_runner_api_request_statuses_total{endpoint="request_job",method="post",runner="b",status="204"} 3
+gitlab_runner_api_request_statuses_total{endpoint="update_job",method="put",runner="a",status="403"} 9
+process_open_fds 11
+"""
+PROXY = "/api/v1/namespaces/gitlab/pods/http:gitlab-runner-1:9252/proxy/metrics"
+
+
+def found(polls: Mapping[str, int], *, version: str = "18.3.0", image: str = IMAGE) -> ManagerMetrics:
+    page = Page(pod="gitlab-runner-1", image=image, version=version, polls=polls)
+    return ManagerMetrics(target="gitlab", pages=(page,), evidence=Evidence(where="here", command="true"))
+
+
+def ask(folder: Path, reply: Reply) -> ManagerMetrics:
+    def answer(_asked: Asked) -> Reply:
+        return reply
+
+    with Scripted(answer) as server:
+        api = Api(kubeconfig(folder, server.url), None, routes=Routes(), deadline=2)
+        told = monitoring.metrics(api, "gitlab", [ONE])
+        assert server.asked[0].path in {PROXY, PROXY.replace(":", "%3A")}
+        return told
+
+
+def test_a_page_says_the_version_and_the_polls_of_all_runners() -> None:
+    page = read_page(PAGE, ONE)
+    assert page.version == "18.3.0"
+    assert page.polls == {"204": 1203}, "other endpoints are no polls"
+
+
+@pytest.mark.parametrize(
+    ("polls", "fault"),
+    [
+        ({}, None),
+        ({"204": 10, "201": 1}, None),
+        ({"204": 10, "-1": 3}, None),
+        ({"204": 1, "-1": 3}, MetricsFault.POLLS_FAILED),
+        ({"204": 100, "403": 1}, MetricsFault.POLLS_REJECTED),
+        ({"-1": 5, "403": 1}, MetricsFault.POLLS_REJECTED),
+    ],
+)
+def test_polls_are_judged_by_what_gitlab_answered(polls: dict[str, int], fault: MetricsFault | None) -> None:
+    assert judge_polls(found(polls)).fault is fault
+
+
+@pytest.mark.parametrize(
+    ("version", "image", "fault"),
+    [
+        ("18.3.0", IMAGE, None),
+        ("18.4.0", IMAGE, MetricsFault.WRONG_VERSION),
+        ("18.4.0", "registry.example.com/gitlab-org/gitlab-runner:v18.4.0", None),
+        ("18.4.0", "registry.example.com/gitlab-org/gitlab-runner:latest", None),
+        ("18.4.0", "registry.example.com/runner@sha256:0000", None),
+    ],
+)
+def test_a_version_is_held_against_the_image_s_tag(version: str, image: str, fault: MetricsFault | None) -> None:
+    assert judge_version(found({}, version=version, image=image)).fault is fault
+
+
+def test_a_manager_that_answers_is_right(tmp_path: Path) -> None:
+    told = ask(tmp_path, Reply(PAGE))
+    assert told.fault is None
+
+
+def test_a_port_that_nobody_listens_on_is_metrics_off(tmp_path: Path) -> None:
+    words = "error trying to reach service: dial tcp 172.24.1.102:9252: connect: connection refused"
+    told = ask(tmp_path, Reply(status(503, "ServiceUnavailable", words), 503))
+    assert told.fault is MetricsFault.OFF
+    assert "172.24.1.102:9252" in told.cause
+
+
+def test_an_api_server_without_a_way_to_pods_is_no_finding_about_managers(tmp_path: Path) -> None:
+    words = "error trying to reach service: dial tcp 172.24.1.102:9252: connect: no route to host"
+    with pytest.raises(Unmeasured, match="no route to host"):
+        ask(tmp_path, Reply(status(503, "ServiceUnavailable", words), 503))
+
+
+def test_a_missing_right_to_the_proxy_comes_with_its_rule(tmp_path: Path) -> None:
+    words = 'pods "http:gitlab-runner-1:9252" is forbidden: User "ops" cannot get resource "pods/proxy" in API group ""'
+    with pytest.raises(Unmeasured) as raised:
+        ask(tmp_path, Reply(status(403, "Forbidden", f'{words} in the namespace "gitlab"'), 403))
+    assert 'resources: ["pods/proxy"]\n  verbs: ["get"]' in raised.value.needs
+    assert "a Role in namespace gitlab" in raised.value.needs
+
+
+def events(*told: tuple[str, float, str]) -> Iterator[dict[str, Any]]:
+    now = datetime.now(UTC)
+    for name, age, message in told:
+        when = (now - timedelta(seconds=age)).strftime("%Y-%m-%dT%H:%M:%SZ")
+        about = {"kind": "Pod", "name": name}
+        yield {"involvedObject": about, "reason": "Unhealthy", "message": message, "lastTimestamp": when, "count": 2}
+
+
+def test_only_young_warnings_about_the_release_count() -> None:
+    every = events(
+        ("gitlab-runner-7d-abc", 5, "second"),
+        ("gitlab-runner-7d-abc", 60, "first"),
+        ("gitlab-runner-7d-abc", 7200, "long ago"),
+        ("gitlab-runnerother-1", 5, "another release"),
+        ("runner-zaxruzyo8-project-12-concurrent-0-abcdefgh", 5, "a job's"),
+    )
+    told = monitoring.read_warnings(every, ["gitlab-runner"], since=datetime.now(UTC) - timedelta(hours=1))
+    assert told == (
+        "Unhealthy  pod/gitlab-runner-7d-abc  first (2 times)",
+        "Unhealthy  pod/gitlab-runner-7d-abc  second (2 times)",
+    )
+
+
+def test_events_of_the_newer_form_have_their_moment() -> None:
+    event = next(events(("gitlab-runner", 0, "x"))) | {"lastTimestamp": None}
+    young = datetime.now(UTC) - timedelta(hours=1)
+    assert monitoring.read_warnings([event], ["gitlab-runner"], since=young) == ()
+    event["eventTime"] = datetime.now(UTC).isoformat()
+    assert len(monitoring.read_warnings([event], ["gitlab-runner"], since=young)) == 1
+
+
+def test_only_pods_whose_container_runs_are_asked() -> None:
+    def pod(name: str, state: str) -> dict[str, Any]:
+        return {
+            "metadata": {"name": name},
+            "spec": {"containers": [{"image": IMAGE}]},
+            "status": {"containerStatuses": [{"state": {state: {}}}]},
+        }
+
+    listed = [pod("b", "running"), pod("a", "running"), pod("c", "waiting"), pod("d", "running") | {"status": {}}]
+    assert [one.name for one in monitoring.read_manager_pods(listed)] == ["a", "b"]
