@@ -23,7 +23,7 @@ def _(world: World) -> None:
     world.release.installed = False
 
 
-@fault("release-pending", "`helm upgrade` was cut off 14 minutes ago: the release is pending-upgrade.")
+@fault("release-pending", "A `helm upgrade` was cut off 14 minutes ago: the release is pending-upgrade.")
 def _(world: World) -> None:
     world.release.status, world.release.description = "pending-upgrade", "Preparing upgrade"
     world.release.age = 14 * 60

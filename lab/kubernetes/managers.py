@@ -252,7 +252,18 @@ def _deployment(state: ReleaseState, image: str, wanted: int, tree: Mapping[str,
         "revisionHistoryLimit": 10,
         "selector": {"matchLabels": dict(_SELECTOR)},
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "25%", "maxSurge": "25%"}},
-        "template": {"metadata": {"labels": dict(_LABELS)}, "spec": {"containers": [_container(image, tree)]}},
+        "template": {
+            "metadata": {"labels": dict(_LABELS)},
+            "spec": {
+                "containers": [_container(image, tree)],
+                "serviceAccountName": RELEASE,
+                "serviceAccount": RELEASE,
+                "securityContext": {"runAsUser": 100, "fsGroup": 65533},
+                "terminationGracePeriodSeconds": 3600,
+                "restartPolicy": "Always",
+                "dnsPolicy": "ClusterFirst",
+            },
+        },
         "progressDeadlineSeconds": 600,
     }
     current = f'ReplicaSet "{RELEASE}-{_NEXT_TEMPLATE if half else _TEMPLATE}"'

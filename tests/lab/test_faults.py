@@ -127,7 +127,7 @@ def test_each_changes_the_world(name: str) -> None:
     def shown(names: tuple[str, ...]) -> str:
         world = inventory.build(names)
         cluster = world.cluster
-        return repr((world, cluster.tokens, cluster.metrics, cluster.mutating)) + "".join(
+        return repr((world, world.release, cluster.tokens, cluster.metrics, cluster.mutating)) + "".join(
             stable(repr(cluster.list(resource)))
             for resource in (
                 "nodes",
@@ -138,6 +138,7 @@ def test_each_changes_the_world(name: str) -> None:
                 "clusterroles",
                 "limitranges",
                 *_RULES,
+                "resourcequotas",
             )
         )
 
