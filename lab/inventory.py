@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 PULL_SECRET = "private-registry"
 PRIVATE_IMAGE = "my-namespace/alpine:latest"
+BUILT = "my-namespace/preflight"
 
 DEADLINES = {
     "connect": 2,
@@ -36,6 +37,7 @@ DEADLINES = {
     "pull": 20,
     "pod": 45,
     "dind": 60,
+    "pipeline": 20,
     "clean": 15,
     "run": 150,
 }
@@ -79,6 +81,12 @@ def write(world: World, folder: Path, *, base: Path, credentials: Credentials, p
         if registry["host"] == PRIVATE:
             registry["credentials"] = f"secret:gitlab/{PULL_SECRET}/.dockerconfigjson"
             registry["images"] = [PRIVATE_IMAGE]
+            registry["push"] = [BUILT]
+    document["pipeline"] = {
+        "project": "ops/runner-preflight",
+        "image": f"{PRIVATE}/{BUILT}",
+        "variables": {"ACR_USERNAME": {"masked": False}, "ACR_PASSWORD": {"masked": True}},
+    }
     document["access"] = {"ssh": {"user": "root", "key": "id_ed25519", "known_hosts": "known_hosts"}}
     document["dind"]["ready_within"] = _READY_WITHIN
     document["deadlines"] = dict(DEADLINES)

@@ -24,7 +24,8 @@ import threading
 import time
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Literal
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from lab.kubernetes.state import ClusterState
@@ -76,6 +77,65 @@ class Node:
 
 
 @dataclass
+class CiVariable:
+    """A CI/CD variable of a project or a group."""
+
+    key: str
+    value: str
+    protected: bool = True
+    masked: bool = False
+    hidden: bool = False
+
+
+@dataclass
+class CiJob:
+    """A job of a pipeline; times are seconds since 1970."""
+
+    id: int
+    name: str
+    stage: str
+    definition: dict[str, Any]
+    status: str = "created"
+    started: float | None = None
+    ended: float | None = None
+    reason: str = ""
+    log: str = ""
+
+
+@dataclass
+class CiPipeline:
+    """A pipeline of a project."""
+
+    id: int
+    ref: str
+    jobs: list[CiJob] = field(default_factory=list)
+    created: float = field(default_factory=time.time)
+
+    @property
+    def status(self) -> str:
+        """What GitLab calls the whole, from its jobs; a manual job that may fail does not hold it up."""
+        states = {job.status for job in self.jobs if job.status != "manual"}
+        return next((one for one in ("running", "pending", "failed", "canceled") if one in states), "success")
+
+
+@dataclass
+class CiProject:
+    """A project in GitLab, as the operator's token sees it."""
+
+    id: int
+    path: str
+    configuration: str | None = None  # its .gitlab-ci.yml; None: there is none
+    branches: dict[str, bool] = field(default_factory=lambda: {"main": True})  # whether each is protected
+    variables: list[CiVariable] = field(default_factory=list)
+    role: Literal["guest", "reporter", "developer", "maintainer", "owner"] = "owner"  # of the token's user
+    archived: bool = False
+    runner_takes: bool = True  # whether a runner takes its jobs
+    runs_in: str = "gitlab"  # the namespace that this runner puts jobs in
+    pipelines: dict[int, CiPipeline] = field(default_factory=dict)
+    next_pipeline: int = 1041
+
+
+@dataclass
 class GitLabState:
     """The GitLab server on its virtual machine."""
 
@@ -87,6 +147,8 @@ class GitLabState:
     clock_offset: float = 0.0
     tokens: set[str] = field(default_factory=lambda: {"glpat-made-up-for-tests-00"})
     redirect_to: str = "https://gitlab.example.com/"
+    projects: list[CiProject] = field(default_factory=list)  # set by `guide_world`
+    groups: dict[str, list[CiVariable]] = field(default_factory=lambda: {"ops": []})  # variables by group
 
 
 @dataclass
@@ -127,6 +189,9 @@ class Registry:
     realm_host: str = TOKEN_SERVER
     anonymous: bool = True  # the token server gives anyone a token to pull
     accounts: dict[str, str] = field(default_factory=dict)  # user → password
+    pushers: set[str] | None = None  # the users that may push; None: all that have an account
+    deletes: bool = True  # whether it lets images be deleted
+    uploads: set[str] = field(default_factory=set)  # started and neither ended nor cancelled
     rate_limited: bool = False
     retry_after: int = 21600
     images: dict[str, dict[str, Image]] = field(default_factory=dict)  # repository → tag → image
@@ -349,4 +414,24 @@ def guide_world() -> World:
         accounts={"ops": "secret-pw"},
         images={"my-namespace/alpine": {"latest": _alpine()}},
     )
+    world.gitlab.projects = [_pipelines(), CiProject(12, "shop/web", configuration=_DEPLOYS)]
     return world
+
+
+def _pipelines() -> CiProject:
+    """The project that the operator gave to the suite, with its configuration and the guide's variables."""
+    text = resources.files("preflight").joinpath("pipeline.gitlab-ci.yml").read_text(encoding="utf-8")
+    variables = [CiVariable("ACR_USERNAME", "ops"), CiVariable("ACR_PASSWORD", "secret-pw", masked=True)]
+    return CiProject(31, "ops/runner-preflight", configuration=text, variables=variables)
+
+
+_DEPLOYS = """\
+stages: [build, deploy]
+build:
+  stage: build
+  script: [make]
+deploy-production:
+  stage: deploy
+  environment: production
+  script: [make deploy]
+"""

@@ -52,6 +52,8 @@ TARGETS: dict[str, Callable[[Inventory], list[str]]] = {
     "resolver": lambda inventory: list(inventory.dns.resolvers),
     "registry": lambda inventory: list(inventory.registries),
     "image": lambda inventory: list(inventory.images),
+    "repository": lambda inventory: list(inventory.repositories),
+    "variable": lambda inventory: [] if inventory.pipeline == "none" else list(inventory.pipeline.variables),
 }
 """Kinds of targets by parameter name, and which targets of that kind an inventory has."""
 

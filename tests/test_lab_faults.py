@@ -62,13 +62,20 @@ def test_a_healthy_lab_is_go(tmp_path: Path) -> None:
     passed = named(report, "pass")
     assert len(passed) >= 60
     assert len({name.split("[")[0] for name in passed}) >= 30
+    left_out = [one for one in report["checks"] if one["verdict"] != "pass"]
+    assert {one["reason"] for one in left_out} == {"needs effects up to write; this run allows privileged"}, left_out
+
+
+def test_a_healthy_lab_is_go_to_the_last_check_where_writing_is_allowed(tmp_path: Path) -> None:
+    ended, report = run(tmp_path, "--lab", "--effect", "write")
+    assert ended.returncode == 0, ended.stdout
     assert {one["verdict"] for one in report["checks"]} == {"pass"}, "nothing is left out in the lab"
 
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_fault_turns_the_right_checks_red_and_nothing_else(name: str, tmp_path: Path) -> None:
     expected = EXPECTED[name]
-    ended, report = run(tmp_path, "--lab", "--lab-fault", name)
+    ended, report = run(tmp_path, "--lab", "--lab-fault", name, *expected.get("options", ()))
     everything = {f"{one['id']}[{one['target']}]" if one["target"] else one["id"] for one in report["checks"]}
     for verdict in ("fail", "unknown"):
         patterns = expected.get(verdict, [])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from lab.world import World
 
-_MODULES = ("gitlab", "cluster", "ssh", "dns", "paths", "registry", "admission", "scheduling", "dind")
+_MODULES = ("gitlab", "cluster", "ssh", "dns", "paths", "registry", "admission", "scheduling", "dind", "build")
 _known: dict[str, Injection] = {}
 
 

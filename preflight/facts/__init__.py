@@ -7,14 +7,16 @@ Importing this package registers every fact; the plugin makes pytest fixtures of
 too, for the checks' annotations.
 """
 
-from preflight.facts import cluster, dind, gitlab, headroom, names, nodes, pods, registries
+from preflight.facts import build, cluster, dind, gitlab, headroom, names, nodes, pipeline, pods, registries
 from preflight.probes.cluster import ApiServer, Metrics, Nodes, ServiceEndpoints
 from preflight.probes.dns import Lookups
 from preflight.probes.gitlab import GitLabReply, GitLabVersion
 from preflight.probes.headroom import Headroom
 from preflight.probes.nodes import NodeState
+from preflight.probes.pipeline import Configuration, Job, JobRunner, Pipeline, Project
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
+from preflight.probes.push import PushPermission
 from preflight.probes.registry import Manifest, RegistryReply
 from preflight.probes.runtime import Pull
 from preflight.probes.transcript import (
@@ -27,36 +29,47 @@ from preflight.probes.transcript import (
     ResolvConf,
     WorkerRoom,
 )
+from preflight.probes.variables import RefProtection, VariableState
 
 __all__ = [
     "Agreement",
     "ApiServer",
     "Clock",
+    "Configuration",
     "Daemon",
     "DindRun",
     "GitLabReply",
     "GitLabVersion",
     "Headroom",
     "ImagePull",
+    "Job",
+    "JobRunner",
     "Lookups",
     "Manifest",
     "Metrics",
     "NodeLogin",
     "NodeState",
     "Nodes",
+    "Pipeline",
     "PodAdmission",
     "PodStart",
+    "Project",
     "Pull",
+    "PushPermission",
+    "RefProtection",
     "RegistryReply",
     "ResolvConf",
     "ServiceEndpoints",
+    "VariableState",
     "WorkerRoom",
+    "build",
     "cluster",
     "dind",
     "gitlab",
     "headroom",
     "names",
     "nodes",
+    "pipeline",
     "pods",
     "registries",
 ]

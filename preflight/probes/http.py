@@ -94,8 +94,20 @@ def exchange(
     deadline: float,
     headers: Mapping[str, str] | None = None,
     longest: int = ENOUGH,
+    method: str = "GET",
+    content: object = None,
 ) -> Reply:
-    """GET `url` and read at most `longest` bytes in at most `deadline` seconds, following nothing.
+    """Ask `url` and read at most `longest` bytes in at most `deadline` seconds, following nothing.
+
+    Args:
+        url: what is asked.
+        routes: where to connect instead.
+        ca_file: PEM of a further CA to trust.
+        deadline: seconds for the whole exchange.
+        headers: sent with the request.
+        longest: bytes of the body that are read at most.
+        method: ``GET`` unless the caller says otherwise.
+        content: sent as JSON, if it is not None.
 
     Raises:
         NoReply: for every way in which no HTTP answer came.
@@ -111,9 +123,11 @@ def exchange(
     began, clock = time.monotonic(), time.time()
     with Cutoff(deadline) as cutoff, session(routes, ca_file=ca_file, cutoff=cutoff) as opened:
         try:
-            with opened.get(
+            with opened.request(
+                method,
                 url,
                 headers=dict(headers or {}),
+                json=content,
                 allow_redirects=False,
                 stream=True,
                 timeout=urllib3.Timeout(total=deadline),  # type: ignore[arg-type]
