@@ -15,7 +15,7 @@ import yaml
 
 from lab import faults, kubernetes
 from lab.network import path
-from lab.world import API_ADDRESS, API_PORT, HERE, PRIVATE, World, guide_world
+from lab.world import API_ADDRESS, API_PORT, CACHE, CACHE_PORT, HERE, PRIVATE, World, guide_world
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -43,6 +43,18 @@ DEADLINES = {
 }
 _READY_WITHIN = 6
 _PRIVILEGED = "privileged = true\n"
+_KUBERNETES = "      [runners.kubernetes]\n"
+_CACHE = f"""\
+      [runners.cache]
+        Type = "s3"
+        Shared = true
+        [runners.cache.s3]
+          ServerAddress = "{CACHE}:{CACHE_PORT}"
+          BucketName = "gitlab-runner-cache"
+          BucketLocation = "us-east-1"
+          AuthenticationType = "iam"
+          Insecure = true
+"""
 
 
 @dataclass(frozen=True)
@@ -75,6 +87,7 @@ def write(world: World, folder: Path, *, base: Path, credentials: Credentials, p
     )
     document["runner"]["values"] = [_values(world, base.parent / name, folder) for name in document["runner"]["values"]]
     document["gitlab"]["api_token"] = "file:gitlab-token"
+    document["gitlab"]["external_url"] = "http://gitlab.example.com/"
     document["cluster"]["kubeconfig"] = "kubeconfig"
     for registry in document["registries"].values():
         registry["ca_file"] = "registry-ca.pem"
@@ -151,6 +164,7 @@ def _values(world: World, source: Path, folder: Path) -> str:
     text = text.replace(
         _PRIVILEGED, f'{_PRIVILEGED}        image_pull_secrets = ["{PULL_SECRET}"]\n', 1
     )  # the private registry's secret, as jobs have it
+    text = text.replace(_KUBERNETES, _CACHE + _KUBERNETES, 1)  # guide 7.4, as the runner reads it
     for piece, other in world.values_edits.items():
         if piece not in text:
             message = f"{source} has no {piece!r} to be changed"

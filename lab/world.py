@@ -49,6 +49,8 @@ TOKEN_SERVER = "auth.example.com"
 MIRROR_ADDRESS = "192.168.1.60"
 PRIVATE_ADDRESS = "192.168.1.61"
 TOKEN_SERVER_ADDRESS = "192.168.1.62"
+CACHE = "minio.example.com"
+CACHE_ADDRESS, CACHE_PORT = "192.168.1.63", 9000
 
 
 @dataclass
@@ -300,6 +302,7 @@ class World:
     listeners: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     api_mode: Literal["up", "down", "vanished"] = "up"
+    cache_mode: Literal["up", "down", "vanished"] = "up"  # the object storage of the jobs' cache
     inventory_edits: dict[str, object] = field(default_factory=dict)  # dotted key of the inventory → value
     kubeconfig_token: str = "made-up-token-of-the-operator"  # what the operator's kubeconfig holds
     values_edits: dict[str, str] = field(default_factory=dict)  # a piece of the values file → what stands there instead
@@ -387,6 +390,7 @@ def guide_world() -> World:
         MIRROR: (MIRROR_ADDRESS,),
         PRIVATE: (PRIVATE_ADDRESS,),
         TOKEN_SERVER: (TOKEN_SERVER_ADDRESS,),
+        CACHE: (CACHE_ADDRESS,),
         "gitlab.example.com": (GITLAB_ADDRESS,),
         **{node.name: (node.address,) for node in world.nodes.values()},
     }

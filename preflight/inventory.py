@@ -202,6 +202,11 @@ class GitLab(Section):
     """The GitLab server (guide 1.2, 2.1)."""
 
     url: Url = Field(description="GitLab's address, as `gitlabUrl` in the values file.")
+    external_url: Url | None = Field(
+        default=None,
+        description="What GitLab calls itself (`external_url`), if that is another server than `url`: jobs clone from "
+        "there, unless `clone_url` in `runners.config` says otherwise.",
+    )
     version: Text = Field(description="Expected version; major and minor are compared.")
     api_token: Secret | None = Field(
         default=None,

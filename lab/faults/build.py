@@ -1,4 +1,4 @@
-"""What can be wrong with what jobs need to build and push (guide 6.4, 11)."""
+"""What can be wrong with what jobs need to build, push and keep (guide 6.4, 7.4, 11)."""
 
 from __future__ import annotations
 
@@ -26,3 +26,13 @@ def _(world: World) -> None:
 def _(world: World) -> None:
     for one in world.gitlab.projects[0].variables:
         one.masked = False
+
+
+@fault("cache-down", "Nothing listens on port 9000 of minio.example.com, where the values keep the jobs' cache.")
+def _(world: World) -> None:
+    world.cache_mode = "down"
+
+
+@fault("clone-host-unknown", "No resolver knows gitlab.example.com, from where GitLab lets jobs clone.")
+def _(world: World) -> None:
+    del world.zones["gitlab.example.com"]

@@ -7,7 +7,7 @@ Importing this package registers every fact; the plugin makes pytest fixtures of
 too, for the checks' annotations.
 """
 
-from preflight.facts import build, cluster, dind, gitlab, headroom, names, nodes, pipeline, pods, registries
+from preflight.facts import build, cluster, dind, gitlab, headroom, names, nodes, pipeline, pods, registries, tuning
 from preflight.probes.cluster import ApiServer, Metrics, Nodes, ServiceEndpoints
 from preflight.probes.dns import Lookups
 from preflight.probes.gitlab import GitLabReply, GitLabVersion
@@ -19,6 +19,7 @@ from preflight.probes.pods import ImagePull
 from preflight.probes.push import PushPermission
 from preflight.probes.registry import Manifest, RegistryReply
 from preflight.probes.runtime import Pull
+from preflight.probes.shell import Connection
 from preflight.probes.transcript import (
     Agreement,
     Clock,
@@ -29,6 +30,7 @@ from preflight.probes.transcript import (
     ResolvConf,
     WorkerRoom,
 )
+from preflight.probes.tuning import Placement
 from preflight.probes.variables import RefProtection, VariableState
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "ApiServer",
     "Clock",
     "Configuration",
+    "Connection",
     "Daemon",
     "DindRun",
     "GitLabReply",
@@ -51,6 +54,7 @@ __all__ = [
     "NodeState",
     "Nodes",
     "Pipeline",
+    "Placement",
     "PodAdmission",
     "PodStart",
     "Project",
@@ -72,4 +76,5 @@ __all__ = [
     "pipeline",
     "pods",
     "registries",
+    "tuning",
 ]

@@ -77,6 +77,8 @@ LISTED = [
     "push-denied",
     "variables-missing",
     "variables-unmasked",
+    "cache-down",
+    "clone-host-unknown",
 ]
 GIVEAWAYS = re.compile(
     rb"\b(lab|fault|faults|stand-?ins?|simulat\w*|mock\w*|fake\w*|aiohttp|asyncssh|trustme)\b", re.IGNORECASE
