@@ -160,7 +160,7 @@ def build_job(
     def say(text: str) -> None:
         run.say("build_job", f"pipeline {ci_pipeline.id}: {text}")
 
-    within = inventory.deadlines.pipeline
+    within = inventory.deadlines.pipeline * pipelines.SHARE
     own_pipelines.play(ci_pipeline.id, pipelines.BUILD, deadline=within / 4, on_event=say)
     return own_pipelines.follow(ci_pipeline.id, pipelines.BUILD, deadline=within * 3 / 4, on_event=say)
 

@@ -84,7 +84,7 @@ def own_pipelines(
     ours.sweep()
 
 
-@fact(effect="write")
+@fact(effect="write", deadline="pipeline")
 def ci_pipeline(pipeline_settings: Settings, ci_configuration: Configuration, own_pipelines: OwnPipelines) -> Pipeline:
     """The start of the suite's pipeline."""
     del ci_configuration
@@ -99,7 +99,7 @@ def smoke_job(ci_pipeline: Pipeline, own_pipelines: OwnPipelines, inventory: Inv
     return own_pipelines.follow(
         ci_pipeline.id,
         pipelines.SMOKE,
-        deadline=inventory.deadlines.pipeline,
+        deadline=inventory.deadlines.pipeline * pipelines.SHARE,
         on_event=lambda text: run.say("smoke_job", f"pipeline {ci_pipeline.id}: {text}"),
     )
 
