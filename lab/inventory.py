@@ -67,7 +67,15 @@ class Credentials:
     known_hosts: str
 
 
-def write(world: World, folder: Path, *, base: Path, credentials: Credentials, places: Mapping[str, Place]) -> Path:
+def write(
+    world: World,
+    folder: Path,
+    *,
+    base: Path,
+    credentials: Credentials,
+    places: Mapping[str, Place],
+    patience: float = 1.0,
+) -> Path:
     """Write all files into `folder`; returns the inventory's path.
 
     Args:
@@ -76,6 +84,7 @@ def write(world: World, folder: Path, *, base: Path, credentials: Credentials, p
         base: the inventory to start from; its values files are copied.
         credentials: keys and certificates.
         places: `connect:`, from ``host:port`` to the place on loopback.
+        patience: factor on the deadlines.
     """
     document: dict[str, Any] = yaml.safe_load(base.read_text(encoding="utf-8"))
     _put(folder / "gitlab-token", min(world.gitlab.tokens, default=""))
@@ -101,8 +110,8 @@ def write(world: World, folder: Path, *, base: Path, credentials: Credentials, p
         "variables": {"ACR_USERNAME": {"masked": False}, "ACR_PASSWORD": {"masked": True}},
     }
     document["access"] = {"ssh": {"user": "root", "key": "id_ed25519", "known_hosts": "known_hosts"}}
-    document["dind"]["ready_within"] = _READY_WITHIN
-    document["deadlines"] = dict(DEADLINES)
+    document["dind"]["ready_within"] = _READY_WITHIN * patience
+    document["deadlines"] = {key: round(seconds * patience, 3) for key, seconds in DEADLINES.items()}
     document["connect"] = {source: f"{host}:{port}" for source, (host, port) in places.items()} | {"*": "refuse"}
     for key, value in world.inventory_edits.items():
         _set(document, key, value)

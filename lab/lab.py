@@ -45,6 +45,7 @@ class Lab:
     Args:
         faults: names of faults (`lab.faults`), applied in this order before the servers start.
         latency: seconds added to every answer of every server.
+        patience: factor on the deadlines of its inventory.
         base: the inventory to start from; default: the repository's.
         change: a further change to the world, made last before the servers start.
 
@@ -63,12 +64,14 @@ class Lab:
         faults: Iterable[str] = (),
         latency: float = 0.0,
         *,
+        patience: float = 1.0,
         base: Path | None = None,
         change: Callable[[World], None] | None = None,
     ) -> None:
         self._names, self._base, self._change = tuple(faults), base, change
         self.world = build(self._names)
         self.world.latency = latency
+        self._patience = patience
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -147,6 +150,7 @@ class Lab:
                 base=self._base or find(),
                 credentials=credentials,
                 places=places,
+                patience=self._patience,
             )
             ready.set()
             await self._end.wait()

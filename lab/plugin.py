@@ -32,6 +32,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--lab-latency", type=float, default=0.0, metavar="SECONDS", help="time added to every answer of the lab"
     )
+    group.addoption(
+        "--lab-patience",
+        type=float,
+        default=1.0,
+        metavar="FACTOR",
+        help="make the lab's deadlines longer, for a machine that is busy with other things",
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -50,6 +57,9 @@ def pytest_configure(config: pytest.Config) -> None:
             "or --inventory FILE alone to look at the environment that FILE describes"
         )
         raise pytest.UsageError(message)
+    if not math.isfinite(config.getoption("lab_patience")) or config.getoption("lab_patience") <= 0:
+        message = f"--lab-patience {config.getoption('lab_patience'):g}: expected a factor above 0"
+        raise pytest.UsageError(message)
     if not math.isfinite(latency) or latency < 0:
         message = f"--lab-latency {latency:g}: expected seconds, 0 or more"
         raise pytest.UsageError(message)
@@ -63,15 +73,15 @@ def _inventory(config: pytest.Config, names: list[str], latency: float) -> Path:
     """The inventory of a lab that runs until the end; with ``--collect-only``, when nothing is asked, of none."""
     from lab import faults, inventory  # noqa: PLC0415 - only with --lab
 
-    base = inventory.find(config.rootpath)
     faults.check(names)
+    base = inventory.find(config.rootpath)
     if config.getoption("collectonly", default=False):
         folder = tempfile.TemporaryDirectory(prefix="preflight-")
         config.add_cleanup(folder.cleanup)
         return inventory.draft(Path(folder.name), base=base, names=names)
     from lab.lab import Lab  # noqa: PLC0415 - imports the servers' libraries
 
-    lab = Lab(names, latency, base=base)
+    lab = Lab(names, latency, base=base, patience=config.getoption("lab_patience"))
     config.add_cleanup(lab.stop)
     lab.start()
     config.stash[LAB] = lab

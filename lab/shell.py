@@ -207,15 +207,20 @@ async def _answering(world: World, vantage: Vantage) -> AsyncIterator[str]:
         assert task is not None  # noqa: S101 - we are in one
         asking.add(task)
         task.add_done_callback(asking.discard)
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            await _serve(world, vantage, reader, writer)
-        writer.close()
+        try:
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+                await _serve(world, vantage, reader, writer)
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
+                await writer.wait_closed()
 
     server = await asyncio.start_unix_server(serve, address)
     try:
         yield address
     finally:
         server.close()
+        await asyncio.sleep(0)  # who was just let in gets a task of its own, to be ended with the others
         for task in tuple(asking):
             task.cancel()
         await asyncio.gather(*asking, return_exceptions=True)

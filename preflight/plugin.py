@@ -224,12 +224,15 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             if all(kind in _chosen(item) for kind in CATALOGUE[name].targets):
                 survey.begin(name, _chosen(item))
     _take_sigterm_as_interrupt()
+    from preflight.probes import clients  # noqa: PLC0415 - only a run that measures needs them
+
+    clients.load()
     survey.start()
 
 
 def _take_sigterm_as_interrupt() -> None:
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGINT))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 # ---- running --------------------------------------------------------------------------------------------------------

@@ -118,6 +118,10 @@ class Spec:
         """The first sentence of the fact's docstring."""
         return (self.function.__doc__ or self.name).strip().split("\n", 1)[0].rstrip(".")
 
+    def limit(self, inventory: Inventory) -> float:
+        """Seconds that measuring it may take."""
+        return sum(float(getattr(inventory.deadlines, key)) for key in self.deadline.split("+"))
+
     @functools.cached_property
     def parameters(self) -> tuple[str, ...]:
         """The names of what it takes."""
@@ -166,7 +170,7 @@ def fact(
 
     Args:
         effect: what measuring it does to the world.
-        deadline: the key under `deadlines:` that bounds it.
+        deadline: the key under `deadlines:` that bounds it; several, with a plus, where steps follow each other.
         tolerates: needed facts that it can use although they are faulty.
         optional: needed facts without which it can be measured: it takes None where there is nothing, and the fact,
             faulty or not, where there is.
@@ -457,7 +461,7 @@ class Survey:
             for one in self.measurements.values():
                 if one.done.is_set():
                     continue
-                limit = getattr(self.run.inventory.deadlines, one.spec.deadline)
+                limit = one.spec.limit(self.run.inventory)
                 if run_over:
                     reason = f"the run's deadline of {self.run.inventory.deadlines.run:g} s is over"
                     key = "deadlines.run"

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -42,3 +45,36 @@ def inventory_file(tmp_path: Path) -> Path:
 def inventory(inventory_file: Path) -> Inventory:
     """The shipped inventory, read."""
     return load(inventory_file)
+
+
+SERVERS = {
+    "test_dns_dnsmasq": ("dnsmasq",),
+    "test_registry_distribution": ("docker-registry",),
+    "test_runtime_script": ("shellcheck", "busybox", "dash"),
+    "test_ssh_openssh": ("sshd", "ssh-keygen", "ssh-agent"),
+}
+"""What the modules of tests/system need from Debian's packages."""
+REQUIRED = bool(os.environ.get("PREFLIGHT_REQUIRE_SERVERS"))
+"""Set in CI: there, a program that is missing fails the tests that need it."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test of tests/system whose program is not installed, except in CI."""
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+    missing = [name for name in SERVERS.get(item.path.stem, ()) if shutil.which(name, path=path) is None]
+    if missing:
+        pytest.skip(f"not installed: {', '.join(missing)}")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+    call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI nothing is skipped: what is not there, is missing."""
+    report = yield
+    if REQUIRED and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, and CI requires it: {report.longrepr}"
+    return report

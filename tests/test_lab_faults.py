@@ -17,6 +17,8 @@ import yaml
 from lab import faults
 
 PROJECT = Path(__file__).parents[1]
+PATIENT = ("--lab-patience", "3")
+"""Many labs run side by side here, on few cores."""
 EXPECTED: dict[str, dict[str, Any]] = yaml.safe_load((PROJECT / "tests" / "lab_faults.yaml").read_text())
 
 
@@ -25,7 +27,18 @@ def run(
 ) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
     """Run the suite as an operator does; returns what it printed and its JSON report."""
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", check, "-p", "no:cacheprovider", "--report-dir", str(folder), *arguments],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            check,
+            "-p",
+            "no:cacheprovider",
+            "--report-dir",
+            str(folder),
+            *PATIENT,
+            *arguments,
+        ],
         cwd=PROJECT,
         env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
         capture_output=True,

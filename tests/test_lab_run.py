@@ -27,6 +27,11 @@ def command(lab: Lab, folder: Path, *arguments: str) -> list[str]:
     ]
 
 
+def heed_interrupts() -> None:
+    """Undo what a shell does to a process in the background: it would never see Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def run(lab: Lab, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command(lab, folder, *arguments),
@@ -68,7 +73,7 @@ def others(lab: Lab) -> set[str]:
 
 
 def test_looking_at_dns_alone_makes_no_privileged_pod(tmp_path: Path) -> None:
-    with Lab() as lab:
+    with Lab(patience=3) as lab:
         ended = run(lab, tmp_path, "-m", "dns")
         made = [json.loads(one.body) for one in lab.requests if one.method == "POST" and one.path.endswith("/jobs")]
         asked = {one.server for one in lab.requests}
@@ -86,7 +91,7 @@ def test_looking_at_dns_alone_makes_no_privileged_pod(tmp_path: Path) -> None:
 
 
 def test_reading_alone_makes_nothing(tmp_path: Path) -> None:
-    with Lab() as lab:
+    with Lab(patience=3) as lab:
         ended = run(lab, tmp_path, "--effect", "read")
         posted = [one.path for one in lab.requests if one.server == "kubernetes" and one.method != "GET"]
     assert ended.returncode == 0, ended.stdout
@@ -194,7 +199,7 @@ def test_a_job_that_no_runner_takes_is_told_with_its_tags(tmp_path: Path) -> Non
 
 
 def test_nothing_of_a_run_is_left_and_nothing_else_is_touched(tmp_path: Path) -> None:
-    with Lab() as lab:
+    with Lab(patience=3) as lab:
         before = others(lab)
         assert run(lab, tmp_path).returncode == 0
         assert ours(lab) == []
@@ -202,7 +207,7 @@ def test_nothing_of_a_run_is_left_and_nothing_else_is_touched(tmp_path: Path) ->
 
 
 def test_job_pods_are_bounded_labelled_and_restricted(tmp_path: Path) -> None:
-    with Lab() as lab:
+    with Lab(patience=3) as lab:
         assert run(lab, tmp_path).returncode == 0
         made = [json.loads(one.body) for one in lab.requests if one.method == "POST" and one.path.endswith("/jobs")]
     assert len(made) == 6, "a job's pod and one with Docker on each of three workers"
@@ -222,10 +227,15 @@ def test_job_pods_are_bounded_labelled_and_restricted(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_leaves_nothing(tmp_path: Path, how: signal.Signals) -> None:
-    with Lab(faults=["dind-slow"]) as lab:
+    with Lab(faults=["dind-slow"], patience=3) as lab:
         before = others(lab)
         process = subprocess.Popen(
-            command(lab, tmp_path), cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            command(lab, tmp_path),
+            cwd=PROJECT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=heed_interrupts,  # noqa: PLW1509 - nothing else can undo an inherited "ignore"
         )
         end = time.monotonic() + 40
         while not any("dind" in name for name in ours(lab)) and time.monotonic() < end:
@@ -243,7 +253,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path, how: signal.Signals) 
 
 
 def test_the_cluster_cleans_itself_after_a_kill(tmp_path: Path) -> None:
-    with Lab(faults=["dind-slow"]) as lab:
+    with Lab(faults=["dind-slow"], patience=3) as lab:
         process = subprocess.Popen(command(lab, tmp_path), cwd=PROJECT, stdout=subprocess.DEVNULL)
         end = time.monotonic() + 40
         while not any("dind" in name for name in ours(lab)) and time.monotonic() < end:
@@ -260,7 +270,7 @@ def test_the_cluster_cleans_itself_after_a_kill(tmp_path: Path) -> None:
             ]
 
         for deadline, ttl in lab.change(deadlines):
-            assert 0 < deadline <= 60, "the inventory's deadline for a pod"
+            assert 0 < deadline <= 240, "the inventory's deadline for a pod, and a little more"
             assert 0 < ttl <= 300
 
 
@@ -279,14 +289,14 @@ def test_an_unknown_fault_is_a_usage_error(tmp_path: Path) -> None:
 
 
 def test_one_worker_thread_comes_to_the_same_end(tmp_path: Path) -> None:
-    with Lab() as lab:
+    with Lab(patience=3) as lab:
         ended = run(lab, tmp_path, "--workers", "1", "-m", "dns or gitlab or cluster")
     assert ended.returncode == 0, ended.stdout
 
 
 def test_no_report_holds_a_secret_of_the_lab(tmp_path: Path) -> None:
     """The token, the API token, the registry's password and the SSH key stand nowhere."""
-    with Lab(faults=["registry-auth", "gitlab-502"]) as lab:
+    with Lab(faults=["registry-auth", "gitlab-502"], patience=3) as lab:
         folder = lab.inventory.parent
         secrets = [re.findall(r"token: (\S+)", (folder / "kubeconfig").read_text())[0]]
         secrets.append((folder / "gitlab-token").read_text().strip())

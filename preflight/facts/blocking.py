@@ -7,7 +7,7 @@ from typing import cast
 
 from preflight.evidence import Blocked, Fact
 from preflight.facts.aims import registry_of
-from preflight.faults import GitLabFault, PathFault, PodFault, RegistryFault
+from preflight.faults import Fault, GitLabFault, PathFault, PodFault, RegistryFault
 from preflight.inventory import Inventory
 from preflight.probes import registry as registries
 from preflight.probes.dns import Lookups
@@ -81,9 +81,15 @@ def unless_unresolved(
             raise Blocked(name, {**targets, "resolver": silent[0].resolver}, said, failed=True, witness=pull.where)
 
 
+def _alike(one: Fault, other: Fault | None) -> bool:
+    """Whether two looks met the same; busybox's wget can't tell a silent server from one that is not reached."""
+    quiet = {PathFault.SILENT, PathFault.TIMEOUT}
+    return one == other or {one, other} == quiet
+
+
 def unless_same(inner: Fact, outer: Fact | None, name: str, targets: dict[str, str]) -> None:
     """Raise `Blocked` if the outer look met the same fault: what lies behind it cannot be told apart."""
-    if inner.fault is not None and outer is not None and inner.fault == outer.fault:
+    if inner.fault is not None and outer is not None and _alike(inner.fault, outer.fault):
         raise Blocked(name, targets, f"{outer.fault}: {outer.cause}", failed=True, witness=inner.where)
 
 

@@ -57,7 +57,7 @@ def api_version(api_answer: ApiServer, inventory: Inventory) -> ApiServer:
     return replace(api_answer, fault=ClusterFault.WRONG_VERSION, cause=cause)
 
 
-@fact(deadline="api")
+@fact(deadline="api+api+api")
 def cluster_nodes(api_answer: ApiServer, kubernetes: api_client.Api) -> Nodes:
     """The cluster's nodes, as its API lists them."""
     del api_answer

@@ -52,7 +52,7 @@ def _dind_steps(inventory: Inventory, dind: Dind) -> tuple[shell.Step, ...]:
     steps += [shell.docker_ready(dind.ready_within), shell.docker_version(), shell.docker_info()]
     pull = inventory.deadlines.pull
     steps += [shell.docker_pull(dind.pull, limit=pull), shell.docker_run(dind.pull, ("echo", "hello"))]
-    steps += [shell.docker_lookup(dind.pull, name) for name in inventory.dns.names]
+    steps += [shell.docker_lookup(dind.pull, name, limit=inventory.deadlines.step + 5) for name in inventory.dns.names]
     return tuple(steps)
 
 
@@ -68,7 +68,7 @@ def dind_service(pod_pull: ImagePull | None) -> ImagePull | None:
     return pod_pull
 
 
-@fact(effect="privileged", deadline="dind", group="pods")
+@fact(effect="privileged", deadline="dind+clean", group="pods")
 def dind_pod(
     worker: str,
     dind_client: ImagePull | None,

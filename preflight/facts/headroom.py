@@ -17,7 +17,7 @@ from preflight.probes.transcript import (
 from preflight.survey import fact
 
 
-@fact(deadline="api")
+@fact(deadline="api+api+api")
 def namespace_state(api_answer: ApiServer, kubernetes: api_client.Api, job_shape: JobShape) -> NamespaceState:
     """The jobs' namespace: its quotas and limits."""
     del api_answer
@@ -25,7 +25,7 @@ def namespace_state(api_answer: ApiServer, kubernetes: api_client.Api, job_shape
     return cluster.namespace_state(kubernetes, job_shape.namespace).only()
 
 
-@fact(deadline="api")
+@fact(deadline="api+api+api")
 def running_pods(api_answer: ApiServer, kubernetes: api_client.Api, job_shape: JobShape) -> PodRequests:
     """What the pods on each node ask for."""
     del api_answer

@@ -86,7 +86,7 @@ def node_gitlab(node_reply: GitLabReply, gitlab_reply: GitLabReply | None) -> Gi
     return node_reply
 
 
-@fact(deadline="ssh")
+@fact(deadline="script+step")
 def node_clock(worker: str, node_login: NodeLogin, gitlab_connection: GitLabReply, inventory: Inventory) -> Clock:
     """A worker's clock beside GitLab's."""
     if gitlab_connection.clock_offset is None:

@@ -60,7 +60,7 @@ def own_objects(
     ours.sweep()
 
 
-@fact(effect="probe", deadline="pod", group="pods")
+@fact(effect="probe", deadline="pod+clean", group="pods")
 def job_pod(
     worker: str,
     pod_admission: PodAdmission,

@@ -115,9 +115,11 @@ class DindPod(JobPod):
         privileged: whether the pod asked for privilege, as the values say.
         daemon_state: ``running``, ``exited 1``, ``waiting: …``; empty if unknown.
         daemon_log: the end of its log.
+        port: that the client was told to use.
     """
 
     privileged: bool = False
+    port: int | None = None
     daemon_state: str = ""
     daemon_log: str = ""
 
@@ -211,15 +213,14 @@ def launch_dind(
     state = state_of(attempt.pod or {}, daemon["name"])
     log, unread = attempt.log(daemon["name"]) if {"running", "terminated"} & set(state) else ("", "")
     exit_status = int(state["terminated"].get("exitCode", 0)) if "terminated" in state else None
+    host = next((each["value"] for each in containers[BUILD]["env"] if each["name"] == "DOCKER_HOST"), "")
+    port = int(found[1]) if (found := re.search(r":(\d+)$", host)) else None
     broken = next((pull for pull in fields["pulls"] if pull.fault), None)
     if fields["fault"] in {None, PodFault.EXITED, PodFault.DEADLINE} and broken:
         fields["fault"], fields["cause"] = broken.fault, broken.cause
-    elif fields["fault"] in {None, PodFault.EXITED, PodFault.DEADLINE} and state:
-        host = next((each["value"] for each in containers[BUILD]["env"] if each["name"] == "DOCKER_HOST"), "")
-        port = int(found[1]) if (found := re.search(r":(\d+)$", host)) else None
-        fault, cause = classify_daemon(
-            log, exit_status=exit_status, privileged=privileged, port=port, client_log=fields["log"]
-        )
+    elif fields["fault"] in {None, PodFault.EXITED, PodFault.DEADLINE} and exit_status is not None:
+        # Whether one that runs is well is the client's to say: its log may be unreadable, or cut.
+        fault, cause = classify_daemon(log, exit_status=exit_status, privileged=privileged, port=port)
         if fault:
             unreadable = f" (its log could not be read: {unread})" if unread else ""
             fields["fault"], fields["cause"] = fault, f"on {node}, {cause}{unreadable}"
@@ -230,6 +231,7 @@ def launch_dind(
     return DindPod(
         **fields,
         privileged=privileged,
+        port=port,
         daemon_state=_words(state),
         daemon_log="\n".join(log.splitlines()[-DAEMON_LINES:]),
     )

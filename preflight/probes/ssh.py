@@ -297,6 +297,8 @@ def _collect(channel: paramiko.Channel, *, until: float) -> tuple[int | None, by
     with selectors.DefaultSelector() as waiting:
         waiting.register(channel.fileno(), selectors.EVENT_READ)
         while (now := time.monotonic()) < until:
+            # Asked before the draining: what arrives between draining and asking would be lost.
+            over = channel.exit_status_ready() and (channel.closed or channel.eof_received)
             heard = False
             for output, ready, receive in (
                 (outputs[0], channel.recv_ready, channel.recv),
@@ -312,7 +314,7 @@ def _collect(channel: paramiko.Channel, *, until: float) -> tuple[int | None, by
                 continue
             if channel.exit_status_ready():
                 ended = ended or now
-                if channel.closed or channel.eof_received or now - ended > _GRACE:
+                if over or now - ended > _GRACE:
                     status = channel.recv_exit_status() if channel.status_event.is_set() else -1
                     return status if status >= 0 else None, bytes(outputs[0]), bytes(outputs[1])
             waiting.select(min(until - now, 0.05 if ended or channel.eof_received else 0.5))

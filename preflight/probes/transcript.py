@@ -11,15 +11,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from preflight.evidence import Evidence, Fact, Unmeasured
-from preflight.faults import ClusterFault, DindFault, DnsFault, GitLabFault
+from preflight.faults import ClusterFault, DindFault, DnsFault, GitLabFault, PodFault
 from preflight.jobshape import JobShape
 from preflight.probes import dns, shell
 from preflight.probes.dns import Lookups
 from preflight.probes.gitlab import GitLabReply
 from preflight.probes.headroom import Headroom
-from preflight.probes.pods import JobPod
+from preflight.probes.pods import DindPod, JobPod
 from preflight.probes.shell import Section
 from preflight.probes.ssh import Session
+from preflight.probes.words import classify_daemon
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -292,18 +293,18 @@ def daemon(node: str, found: PodTranscript) -> Daemon:
         Unmeasured: the pod ended before the client came to ask.
     """
     pod, where = found.pod, f"dind on {node}"
-    if pod.fault is not None:
-        return Daemon(target=node, node=node, fault=pod.fault, cause=pod.cause, evidence=pod.evidence)
     sections = shell.parse(pod.log, found.nonce)
     waited = next((one for one in sections if one.kind == "docker_ready"), None)
+    # A pod that ran out of time may still have told how the daemon did.
+    if pod.fault is not None and (waited is None or pod.fault not in {PodFault.EXITED, PodFault.DEADLINE}):
+        return Daemon(target=node, node=node, fault=pod.fault, cause=pod.cause, evidence=pod.evidence)
     if waited is None:
-        reason = f"the script beside Docker on {node} ended before it came to `docker info`"
+        ended = f"the script beside Docker on {node} ended before it came to `docker info`"
+        reason = f"{ended}: {pod.log_problem}" if pod.log_problem else ended
         raise Unmeasured(reason, needs="a larger `deadlines.dind` in the inventory", evidence=pod.evidence)
     ready = shell.read_docker_ready(waited, where=where)
     if ready.fault is not None:
-        return Daemon(
-            target=node, node=node, fault=ready.fault, cause=f"on {node}, {ready.cause}", evidence=ready.evidence
-        )
+        return _not_ready(node, pod, ready)
     info = shell.read_docker_info(
         shell.find(sections, shell.docker_version(), where=where),
         shell.find(sections, shell.docker_info(), where=where),
@@ -319,6 +320,25 @@ def daemon(node: str, found: PodTranscript) -> Daemon:
         cause=info.cause,
         evidence=info.evidence,
     )
+
+
+def _not_ready(node: str, pod: JobPod, ready: shell.DockerReady) -> Daemon:
+    """A daemon that did not answer its client in time; its own log may say more than the client saw."""
+    fault, cause, evidence = ready.fault, ready.cause, ready.evidence
+    if isinstance(pod, DindPod) and pod.daemon_log:
+        told, words = classify_daemon(
+            pod.daemon_log,
+            exit_status=None,
+            privileged=pod.privileged,
+            port=pod.port,
+            client_log=ready.evidence.observed,
+        )
+        if told is not None:
+            fault, cause = told, words
+            command = f"kubectl logs {pod.name} -c docker"
+            observed = f"{ready.evidence.observed}\n{pod.daemon_log[-1500:]}"
+            evidence = Evidence(where=ready.where, command=command, observed=observed, took=ready.evidence.took)
+    return Daemon(target=node, node=node, fault=fault, cause=f"on {node}, {cause}", evidence=evidence)
 
 
 def inner_pull(report: Report, node: str, image: str) -> DindRun:

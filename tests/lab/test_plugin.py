@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 pytest_plugins = ["pytester"]
+PROJECT = Path(__file__).parents[2]
 
 CONFTEST = """
 import pytest
@@ -29,6 +32,8 @@ def test_here(pytestconfig):
 @pytest.fixture
 def project(pytester: pytest.Pytester) -> pytest.Pytester:
     pytester.makeconftest(CONFTEST)
+    for name in ("inventory.yaml", "gitlab-runner-values.yaml"):
+        (pytester.path / name).write_text((PROJECT / name).read_text())
     pytester.makepyfile(TEST)
     return pytester
 

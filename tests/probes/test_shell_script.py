@@ -371,7 +371,7 @@ def test_nothing_is_written_and_no_user_is_needed(places: Places) -> None:
     assert shell.read_lookup(sections[0], frozenset({"192.168.1.60"})).fault is None
 
 
-@pytest.mark.parametrize("dialect", ["sh", "dash", "busybox"])
+@pytest.mark.parametrize("dialect", ["sh", "dash", "bash"])
 def test_shellcheck_finds_nothing(dialect: str, tmp_path: Path) -> None:
     if not shutil.which("shellcheck"):
         pytest.skip("shellcheck is not installed")
@@ -379,7 +379,5 @@ def test_shellcheck_finds_nothing(dialect: str, tmp_path: Path) -> None:
     script = tmp_path / "script.sh"
     script.write_text(shell.render(steps, limit=5, nonce=shell.new_nonce()))
     done = subprocess.run(["shellcheck", "-s", dialect, str(script)], capture_output=True, text=True, check=False)
-    if "Unknown shell" in done.stderr + done.stdout:
-        pytest.skip(f"this shellcheck does not know {dialect}")
     assert done.stdout == ""
     assert done.returncode == 0

@@ -588,8 +588,8 @@ def hashed(name: str) -> str:
         ("192x168x1x101", False),
         ("|1|broken", False),
         ("|1|AAAA|BBBB", False),
-        (hashed("192.168.1.101"), True),
-        (hashed("192.168.1.102"), False),
+        pytest.param(hashed("192.168.1.101"), True, id="hashed"),
+        pytest.param(hashed("192.168.1.102"), False, id="hashed-other"),
     ],
 )
 def test_known_hosts_are_read_as_ssh_reads_them(patterns: str, found: bool) -> None:

@@ -1,0 +1,162 @@
+"""What several looks say together: pure, on sections and facts made by hand."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from preflight.evidence import Evidence, Unmeasured
+from preflight.faults import ClusterFault, DindFault, DnsFault, Fault, GitLabFault, PodFault
+from preflight.jobshape import JobShape
+from preflight.probes import transcript
+from preflight.probes.dns import Answer, Lookups
+from preflight.probes.gitlab import GitLabReply
+from preflight.probes.headroom import Headroom, NodeRoom
+from preflight.probes.pods import DindPod
+from preflight.probes.shell import Section
+
+NONCE = "p0123456789abcdef"
+NODE = "k8s-worker-1"
+HERE = Evidence(where="here", command="true")
+LISTENING = 'time="2026-11-22T13:34:03.71Z" level=info msg="API listen on [::]:2376"'
+
+
+def script(*steps: tuple[str, str, int]) -> str:
+    """A transcript of steps: kind, output, exit status."""
+    lines = [f"{NONCE} hello"]
+    for number, (kind, output, status) in enumerate(steps):
+        lines += [f"{NONCE} begin {number} {kind}", f"{NONCE} output", output]
+        lines += [f"{NONCE} exit {status}", f"{NONCE} end 1.0 3.0"]
+    return "\n".join([*lines, f"{NONCE} goodbye"])
+
+
+def dind_pod(log: str, *, fault: Fault | None = None, daemon_log: str = "") -> transcript.PodTranscript:
+    pod = DindPod(
+        target=NODE,
+        node=NODE,
+        name="preflight-x",
+        log=log,
+        fault=fault,
+        cause="it is so" if fault else "",
+        privileged=True,
+        port=2375,
+        daemon_log=daemon_log,
+        evidence=HERE,
+    )
+    return transcript.PodTranscript(pod=pod, nonce=NONCE)
+
+
+VERSION = json.dumps({"Client": {"Version": "20.10.24"}, "Server": {"Version": "20.10.24"}})
+INFO = json.dumps({"ServerVersion": "20.10.24", "Driver": "overlay2"})
+WELL = script(("docker_ready", "", 0), ("docker_version", VERSION, 0), ("docker_info", INFO, 0))
+WAITED = script(
+    ("docker_ready", "Cannot connect to the Docker daemon at tcp://docker:2375. Is the docker daemon running?", 1)
+)
+
+
+@pytest.mark.parametrize("daemon_log", ["", 'level=info msg="Loading containers: start."'])
+def test_a_daemon_that_answers_its_client_is_well_whatever_its_log_says(daemon_log: str) -> None:
+    daemon = transcript.daemon(NODE, dind_pod(WELL, daemon_log=daemon_log))
+    assert daemon.fault is None
+    assert (daemon.version, daemon.storage_driver, daemon.seconds) == ("20.10.24", "overlay2", 2.0)
+
+
+def test_a_daemon_on_another_port_is_a_mismatch() -> None:
+    daemon = transcript.daemon(NODE, dind_pod(WAITED, daemon_log=LISTENING))
+    assert daemon.fault is DindFault.TLS_MISMATCH
+    assert "2376" in daemon.cause
+    assert NODE in daemon.cause
+
+
+def test_a_daemon_that_does_not_listen_in_time_is_slow() -> None:
+    daemon = transcript.daemon(NODE, dind_pod(WAITED, daemon_log='level=info msg="Starting up"'))
+    assert daemon.fault is DindFault.DAEMON_SLOW
+    assert "Starting up" in daemon.cause
+    assert transcript.daemon(NODE, dind_pod(WAITED)).fault is DindFault.DAEMON_SLOW
+
+
+def test_a_pod_that_ran_out_of_time_may_still_have_told_of_its_daemon() -> None:
+    assert transcript.daemon(NODE, dind_pod(WELL, fault=PodFault.DEADLINE)).fault is None
+    assert transcript.daemon(NODE, dind_pod("", fault=PodFault.DEADLINE)).fault is PodFault.DEADLINE
+    assert transcript.daemon(NODE, dind_pod(WELL, fault=DindFault.DAEMON_EXITED)).fault is DindFault.DAEMON_EXITED
+
+
+def test_a_script_that_never_came_to_docker_is_unmeasured() -> None:
+    with pytest.raises(Unmeasured, match="ended before it came to `docker info`"):
+        transcript.daemon(NODE, dind_pod(script(("resolv_conf", "", 0))))
+
+
+def answers(resolver: str, **addresses: str) -> Lookups:
+    told = tuple(Answer(name=name, addresses=frozenset(found.split())) for name, found in addresses.items())
+    return Lookups(target=resolver, resolver=resolver, answers=told, evidence=HERE)
+
+
+def test_resolvers_agree_in_any_order_and_without_those_that_said_nothing() -> None:
+    same = [answers("a", x="1.1.1.1 2.2.2.2"), answers("b", x="2.2.2.2 1.1.1.1"), answers("c", x="")]
+    assert transcript.agreement(same).fault is None
+    apart = transcript.agreement([answers("a", x="1.1.1.1", y="9.9.9.9"), answers("b", x="3.3.3.3", y="9.9.9.9")])
+    assert apart.fault is DnsFault.DISAGREE
+    assert apart.cause == "x is 1.1.1.1 for a, but 3.3.3.3 for b"
+
+
+def conf(*lines: str) -> transcript.Report:
+    section = Section(kind="resolv_conf", exit=0, output="\n".join(lines))
+    return transcript.Report(where=f"pod on {NODE}", sections=(section,))
+
+
+NONE = JobShape(
+    namespace="gitlab",
+    image="a",
+    helper_image="h",
+    dns_policy="None",
+    dns_config={"nameservers": ["10.0.0.2"], "searches": ["x"], "options": [{"name": "ndots", "value": "2"}]},
+)
+
+
+@pytest.mark.parametrize(
+    ("lines", "wrong"),
+    [
+        (["nameserver 10.0.0.2", "search x", "options ndots:2"], ""),
+        (["nameserver 172.21.0.10", "search x", "options ndots:2"], "asks 172.21.0.10; the values say 10.0.0.2"),
+        (["nameserver 10.0.0.2", "options ndots:2"], "lacks x"),
+        (["nameserver 10.0.0.2", "search x"], "lacks ndots:2"),
+        ([], "asks nobody"),
+    ],
+)
+def test_a_resolv_conf_is_held_against_the_values(lines: list[str], wrong: str) -> None:
+    found = transcript.resolv_conf(conf(*lines), NONE, NODE)
+    assert wrong in found.cause
+    assert (found.fault is DnsFault.NOT_APPLIED) is bool(wrong)
+
+
+def test_without_a_policy_the_clusters_own_settings_are_right() -> None:
+    shape = JobShape(namespace="gitlab", image="a", helper_image="h")
+    assert transcript.resolv_conf(conf("nameserver 172.21.0.10", "search y"), shape, NODE).fault is None
+
+
+@pytest.mark.parametrize(
+    ("ahead", "fault"), [(0.0, None), (4.0, None), (93.0, GitLabFault.CLOCK_SKEW), (-93.0, GitLabFault.CLOCK_SKEW)]
+)
+def test_clocks_are_compared_through_ours(ahead: float, fault: Fault | None) -> None:
+    reply = GitLabReply(target="g", url="http://g/", clock_offset=600.0, evidence=HERE)
+    section = Section(kind="clock", exit=0, output=f"{int(1_790_000_000 + 600 + ahead)}")
+    found = transcript.clock(NODE, section, middle=1_790_000_000.5, reply=reply, allowed=5, where="here")
+    assert found.fault is fault
+    assert found.offset == pytest.approx(ahead, abs=0.6)
+    if fault:
+        assert ("93 s ahead of" if ahead > 0 else "93 s behind") in found.cause
+
+
+def test_a_worker_without_room_says_what_is_short() -> None:
+    rooms = tuple(
+        NodeRoom(node=name, fits=fits, free={"memory": free}, limited_by="memory", eligible=True, why_not="")
+        for name, fits, free in (("a", 2, "3Gi"), ("b", 0, "100Mi"))
+    )
+    headroom = Headroom(
+        target="jobs", wanted=2, fits=2, capacity=2, by_node=rooms, requests={"memory": "1Gi"}, evidence=HERE
+    )
+    assert transcript.worker_room("a", headroom).fault is None
+    short = transcript.worker_room("b", headroom)
+    assert short.fault is ClusterFault.TOO_FEW_FIT
+    assert "1Gi memory, and 100Mi is free" in short.cause
