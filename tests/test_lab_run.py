@@ -110,7 +110,7 @@ def changes(lab: Lab) -> list[str]:
 
 
 def test_only_writing_leaves_the_read_only_world_of_gitlab_and_the_registries(tmp_path: Path) -> None:
-    with Lab() as lab:
+    with Lab(patience=3) as lab:
         assert run(lab, tmp_path / "a").returncode == 0
         assert [one for one in changes(lab) if "/runners/verify" not in one] == []
         read = run(lab, tmp_path / "b", "--effect", "write", "-m", "pipeline or build")
@@ -123,7 +123,7 @@ def test_what_writing_makes_is_removed_again(tmp_path: Path) -> None:
         private = world.registries["private-registry.example.com"]
         return world.gitlab.projects[0].pipelines, private.images.get("my-namespace/preflight"), private.uploads
 
-    with Lab() as lab:
+    with Lab(patience=3) as lab:
         ended = run(lab, tmp_path, "--effect", "write", "-m", "pipeline or build")
         assert ended.returncode == 0, ended.stdout
         assert "still there" not in ended.stdout
@@ -140,7 +140,7 @@ def test_what_cannot_be_removed_is_said(tmp_path: Path) -> None:
         world.registries["private-registry.example.com"].deletes = False
         world.gitlab.projects[0].role = "maintainer"
 
-    with Lab(change=stubborn) as lab:
+    with Lab(patience=3, change=stubborn) as lab:
         ended = run(lab, tmp_path, "--effect", "write", "-m", "pipeline or build")
     assert ended.returncode == 0, ended.stdout
     assert "pipeline 1041 of ops/runner-preflight is still there" in ended.stdout
@@ -155,7 +155,7 @@ def test_no_pipeline_is_started_where_other_jobs_would_run(tmp_path: Path) -> No
     def elsewhere(world: Any) -> None:
         world.inventory_edits["pipeline.project"] = "shop/web"
 
-    with Lab(change=elsewhere) as lab:
+    with Lab(patience=3, change=elsewhere) as lab:
         ended = run(lab, tmp_path, "--effect", "write", "-m", "pipeline")
         assert changes(lab) == []
     assert ended.returncode == 1
@@ -166,13 +166,14 @@ def test_a_pipeline_that_waits_is_removed_when_the_run_is_interrupted(tmp_path: 
     def idle(world: Any) -> None:
         world.gitlab.projects[0].runner_takes = False
 
-    with Lab(change=idle) as lab:
+    with Lab(patience=3, change=idle) as lab:
         process = subprocess.Popen(
             command(lab, tmp_path, "--effect", "write", "-m", "pipeline"),
             cwd=PROJECT,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=heed_interrupts,  # noqa: PLW1509 - nothing else can undo an inherited "ignore"
         )
         end = time.monotonic() + 40
         while not lab.change(lambda world: world.gitlab.projects[0].pipelines) and time.monotonic() < end:
@@ -190,7 +191,7 @@ def test_a_job_that_no_runner_takes_is_told_with_its_tags(tmp_path: Path) -> Non
         world.gitlab.projects[0].runner_takes = False
         world.inventory_edits["deadlines.pipeline"] = 1
 
-    with Lab(change=idle) as lab:
+    with Lab(patience=3, change=idle) as lab:
         ended = run(lab, tmp_path, "--effect", "write", "-m", "pipeline")
         assert lab.change(lambda world: dict(world.gitlab.projects[0].pipelines)) == {}
     assert ended.returncode == 1

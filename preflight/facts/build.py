@@ -34,7 +34,7 @@ class PushAccount:
     origin: str
 
 
-@fact()
+@fact(deadline="http+http+http")
 def ci_variables(pipeline_settings: Settings, gitlab_project_api: GitLabApi, ci_project: Project) -> Variables:
     """The project's CI/CD variables."""
     asked = {key for key, one in pipeline_settings.variables.items() if one.masked} | {pipeline_settings.password}
@@ -98,7 +98,7 @@ def push_account(
     return PushAccount(credentials=given, origin="the inventory's credentials" if given else "nobody")
 
 
-@fact(effect="write")
+@fact(effect="write", deadline="http")
 def push_permission(repository: str, push_account: PushAccount, inventory: Inventory, run: Run) -> PushPermission:
     """The right to push to a repository."""
     one = inventory.registry_of(repository)
@@ -114,7 +114,7 @@ def push_permission(repository: str, push_account: PushAccount, inventory: Inven
 
 @fact(
     effect="write",
-    deadline="pipeline",
+    deadline="pipeline+http+http+http",
     across={"variable_presence": "variable"},
     at={
         "push_permission": ("repository", build_repository),
@@ -160,7 +160,7 @@ def build_job(
     def say(text: str) -> None:
         run.say("build_job", f"pipeline {ci_pipeline.id}: {text}")
 
-    within = inventory.deadlines.pipeline * pipelines.SHARE
+    within = inventory.deadlines.pipeline
     own_pipelines.play(ci_pipeline.id, pipelines.BUILD, deadline=within / 4, on_event=say)
     return own_pipelines.follow(ci_pipeline.id, pipelines.BUILD, deadline=within * 3 / 4, on_event=say)
 

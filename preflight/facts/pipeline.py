@@ -84,14 +84,19 @@ def own_pipelines(
     ours.sweep()
 
 
-@fact(effect="write", deadline="pipeline")
+@fact(effect="write", deadline="http+http+http+http")
 def ci_pipeline(pipeline_settings: Settings, ci_configuration: Configuration, own_pipelines: OwnPipelines) -> Pipeline:
     """The start of the suite's pipeline."""
     del ci_configuration
     return own_pipelines.start(pipeline_settings.ref)
 
 
-@fact(effect="write", deadline="pipeline", speaks_for=("ci_pipeline", "own_pipelines"), tolerates=("ci_pipeline",))
+@fact(
+    effect="write",
+    deadline="pipeline+http+http",
+    speaks_for=("ci_pipeline", "own_pipelines"),
+    tolerates=("ci_pipeline",),
+)
 def smoke_job(ci_pipeline: Pipeline, own_pipelines: OwnPipelines, inventory: Inventory, run: Run) -> Pipeline | Job:
     """The smoke job in the suite's pipeline."""
     if ci_pipeline.fault is not None:
@@ -99,7 +104,7 @@ def smoke_job(ci_pipeline: Pipeline, own_pipelines: OwnPipelines, inventory: Inv
     return own_pipelines.follow(
         ci_pipeline.id,
         pipelines.SMOKE,
-        deadline=inventory.deadlines.pipeline * pipelines.SHARE,
+        deadline=inventory.deadlines.pipeline,
         on_event=lambda text: run.say("smoke_job", f"pipeline {ci_pipeline.id}: {text}"),
     )
 

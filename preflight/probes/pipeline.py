@@ -25,7 +25,6 @@ from preflight.probes.leavings import LeftBehind
 
 SMOKE, BUILD = "preflight-smoke", "preflight-build"
 REPOSITORY = "PREFLIGHT_REPOSITORY"  # the build job's variable with the repository that it pushes to
-SHARE = 0.9  # of the time for a pipeline that is spent on waiting; the rest is for reading the log
 TAG = "preflight-{pipeline}"  # of the image that it pushes
 
 _GLOBAL = frozenset({"default", "include", "spec", "stages", "variables", "workflow", "image", "services"}) | {
