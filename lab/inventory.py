@@ -43,7 +43,7 @@ DEADLINES = {
 }
 _READY_WITHIN = 6
 _PRIVILEGED = "privileged = true\n"
-_KUBERNETES = "      [runners.kubernetes]\n"
+_NDOTS = '            name = "ndots"\n            value = "2"\n'  # the last lines: what comes before keeps its numbers
 _CACHE = f"""\
       [runners.cache]
         Type = "s3"
@@ -173,7 +173,7 @@ def _values(world: World, source: Path, folder: Path) -> str:
     text = text.replace(
         _PRIVILEGED, f'{_PRIVILEGED}        image_pull_secrets = ["{PULL_SECRET}"]\n', 1
     )  # the private registry's secret, as jobs have it
-    text = text.replace(_KUBERNETES, _CACHE + _KUBERNETES, 1)  # guide 7.4, as the runner reads it
+    text = text.replace(_NDOTS, _NDOTS + _CACHE, 1)  # guide 7.4, as the runner reads it
     for piece, other in world.values_edits.items():
         if piece not in text:
             message = f"{source} has no {piece!r} to be changed"
