@@ -4,7 +4,7 @@ from preflight.facts import Agreement, Lookups, ResolvConf
 
 
 def test_each_resolver_answers_from_here(here_lookups: Lookups) -> None:
-    """2.4.6 Each resolver answers every name, asked from here.
+    """2.4.7 Each resolver answers every name, asked from here.
 
     Why: it tells whether the resolver itself is well, before asking who reaches it.
     Remedy (timeout): start the resolver, or open UDP and TCP 53 to it; until then take it out of `nameservers`.
@@ -20,7 +20,7 @@ def test_each_resolver_answers_from_here(here_lookups: Lookups) -> None:
 
 
 def test_each_resolver_answers_each_worker(node_lookups: Lookups) -> None:
-    """2.4.7 Each resolver answers every name, asked from each worker.
+    """2.4.8 Each resolver answers every name, asked from each worker.
 
     Why: the kubelet resolves the registries' names on the node, with the node's network.
     Remedy (timeout): open UDP and TCP 53 from this worker to the resolver; if it is silent everywhere, start it, or
@@ -37,7 +37,7 @@ def test_each_resolver_answers_each_worker(node_lookups: Lookups) -> None:
 
 
 def test_each_resolver_answers_job_pods_on_each_worker(pod_lookups: Lookups) -> None:
-    """2.4.8 Each resolver answers every name, asked from a job's pod on each worker.
+    """2.4.9 Each resolver answers every name, asked from a job's pod on each worker.
 
     Why: with `dns_policy = "none"` a job asks these resolvers from the pod network, and nobody else.
     Remedy (timeout): open UDP and TCP 53 from the pod network to the resolver (security group of the resolvers,
@@ -54,7 +54,7 @@ def test_each_resolver_answers_job_pods_on_each_worker(pod_lookups: Lookups) -> 
 
 
 def test_all_resolvers_agree(resolver_agreement: Agreement) -> None:
-    """2.4.9 All resolvers give the same addresses.
+    """2.4.10 All resolvers give the same addresses.
 
     Why: a job asks whichever resolver answers first, so a disagreement fails jobs at random.
     Remedy: make the resolvers serve the same zone: compare their serials, and reload the one that lags.
@@ -63,7 +63,7 @@ def test_all_resolvers_agree(resolver_agreement: Agreement) -> None:
 
 
 def test_job_pods_have_the_dns_settings_of_the_values(pod_resolv_conf: ResolvConf) -> None:
-    """2.4.10 A job's pod has the resolvers that the values file asks for.
+    """2.4.11 A job's pod has the resolvers that the values file asks for.
 
     Why: the runner ignores a `dns_policy` in Kubernetes' spelling and nameservers outside of `dns_config`, without a
     word, and jobs then ask the cluster's DNS.

@@ -74,3 +74,16 @@ def test_job_pods_on_each_worker_reach_gitlab(pod_gitlab: GitLabReply) -> None:
     Remedy: let `wget -O- ` of GitLab's URL succeed in a pod on this worker.
     """
     assert not pod_gitlab.fault
+
+
+def test_job_pods_on_each_worker_reach_the_clone_host(pod_clone: GitLabReply) -> None:
+    """2.4.6 A job's pod on each worker resolves and reaches the host that it clones from.
+
+    Why: jobs clone from what GitLab calls itself, not from `gitlabUrl`; managers never need it, so only jobs fail.
+    Remedy (unresolved): let the resolvers of the jobs' `dns_config` know the host of GitLab's `external_url`, or set
+        `clone_url` in `runners.config` to an address that pods reach.
+    Remedy (timeout): allow the pod network to that host's port, or set `clone_url` in `runners.config`.
+    Remedy (refused): correct the port in GitLab's `external_url`, or set `clone_url` in `runners.config`.
+    Remedy: let `wget -O- ` of GitLab's `external_url` succeed in a pod on this worker.
+    """
+    assert not pod_clone.fault

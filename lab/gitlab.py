@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from lab import gitlab_runners
+from lab import gitlab_ci, gitlab_runners
 
 if TYPE_CHECKING:
     from lab.world import World
@@ -83,6 +83,10 @@ def _gitlab(request: web.Request, body: str) -> web.Response:
 def _api(request: web.Request, body: str) -> web.Response:
     world = request.app[_WORLD]
     token = request.headers.get("PRIVATE-TOKEN") or request.headers.get("Authorization", "").removeprefix("Bearer ")
+    if token in world.gitlab.tokens:
+        found = gitlab_ci.answer(world, request.method, request.rel_url.raw_path, request.query)
+        if found is not None:
+            return _ci(*found)
     match request.method, request.path:
         case "POST", "/api/v4/runners/verify":
             return _json(*gitlab_runners.verify(world, request.content_type, body))
@@ -101,6 +105,14 @@ def _api(request: web.Request, body: str) -> web.Response:
             return _json(401, {"message": "401 Unauthorized"})
         case _:
             return _json(404, {"error": "404 Not Found"})
+
+
+def _ci(status: int, value: object) -> web.Response:
+    if value is None:
+        return web.Response(status=status, headers=_rails("application/json"))
+    if isinstance(value, str):  # a job's log
+        return web.Response(status=status, body=value.encode(), headers=_rails("text/plain"))
+    return _json(status, value)
 
 
 def _metadata(world: World) -> dict[str, object]:

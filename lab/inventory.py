@@ -16,7 +16,7 @@ import yaml
 
 from lab import faults, kubernetes
 from lab.network import path
-from lab.world import API_ADDRESS, API_PORT, HERE, PRIVATE, World, guide_world
+from lab.world import API_ADDRESS, API_PORT, CACHE, CACHE_PORT, HERE, PRIVATE, World, guide_world
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 PULL_SECRET = "private-registry"
 PRIVATE_IMAGE = "my-namespace/alpine:latest"
+BUILT = "my-namespace/preflight"
 
 DEADLINES = {
     "connect": 2,
@@ -37,12 +38,25 @@ DEADLINES = {
     "pull": 20,
     "pod": 45,
     "dind": 60,
+    "pipeline": 20,
     "clean": 15,
     "run": 150,
 }
 _READY_WITHIN = 6
 _PLACEHOLDER = "YOUR_RUNNER_TOKEN_HERE"
 _PRIVILEGED = "privileged = true\n"
+_NDOTS = '            name = "ndots"\n            value = "2"\n'  # the last lines: what comes before keeps its numbers
+_CACHE = f"""\
+      [runners.cache]
+        Type = "s3"
+        Shared = true
+        [runners.cache.s3]
+          ServerAddress = "{CACHE}:{CACHE_PORT}"
+          BucketName = "gitlab-runner-cache"
+          BucketLocation = "us-east-1"
+          AuthenticationType = "iam"
+          Insecure = true
+"""
 
 
 @dataclass(frozen=True)
@@ -87,12 +101,19 @@ def write(
     kubernetes.deploy_managers(world.cluster, world, _deployed(world, names, folder))
     document["runner"]["repository_ca_file"] = "registry-ca.pem"
     document["gitlab"]["api_token"] = "file:gitlab-token"
+    document["gitlab"]["external_url"] = "http://gitlab.example.com/"
     document["cluster"]["kubeconfig"] = "kubeconfig"
     for registry in document["registries"].values():
         registry["ca_file"] = "registry-ca.pem"
         if registry["host"] == PRIVATE:
             registry["credentials"] = f"secret:gitlab/{PULL_SECRET}/.dockerconfigjson"
             registry["images"] = [PRIVATE_IMAGE]
+            registry["push"] = [BUILT]
+    document["pipeline"] = {
+        "project": "ops/runner-preflight",
+        "image": f"{PRIVATE}/{BUILT}",
+        "variables": {"ACR_USERNAME": {"masked": False}, "ACR_PASSWORD": {"masked": True}},
+    }
     document["access"] = {"ssh": {"user": "root", "key": "id_ed25519", "known_hosts": "known_hosts"}}
     document["dind"]["ready_within"] = _READY_WITHIN * patience
     document["deadlines"] = {key: round(seconds * patience, 3) for key, seconds in DEADLINES.items()}
@@ -159,6 +180,7 @@ def _values(world: World, source: Path, folder: Path) -> str:
         _PRIVILEGED, f'{_PRIVILEGED}        image_pull_secrets = ["{PULL_SECRET}"]\n', 1
     )  # the private registry's secret, as jobs have it
     text = text.replace(f'"{_PLACEHOLDER}"', json.dumps(world.given_token), 1)  # YAML reads JSON's escapes
+    text = text.replace(_NDOTS, _NDOTS + _CACHE, 1)  # guide 7.4, as the runner reads it
     for piece, other in world.values_edits.items():
         if piece not in text:
             message = f"{source} has no {piece!r} to be changed"

@@ -10,7 +10,7 @@ import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from lab.world import API_ADDRESS, API_PORT, KUBE_DNS
+from lab.world import API_ADDRESS, API_PORT, CACHE_ADDRESS, CACHE_PORT, KUBE_DNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -153,6 +153,7 @@ def _listening(world: World) -> Iterator[tuple[tuple[str, int], Way]]:
     gitlab = world.gitlab
     yield (gitlab.address, gitlab.port), _MODES.get(gitlab.mode, "open")
     yield (API_ADDRESS, API_PORT), _MODES.get(world.api_mode, "open")
+    yield (CACHE_ADDRESS, CACHE_PORT), _MODES.get(world.cache_mode, "open")
     for node in world.nodes.values():
         yield (node.address, _SSH_PORT), _MODES.get(node.ssh.mode, "open")
         yield (node.address, 10250), "open"

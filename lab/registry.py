@@ -11,6 +11,7 @@ import json
 import re
 import secrets
 import time
+import uuid
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -120,7 +121,13 @@ async def _answer(request: web.Request) -> web.Response:
 def _route(request: web.Request) -> web.Response:
     if request.path in ("/v2", "/v2/"):
         return _refusal(request, None) or web.Response(body=b"{}", headers={"Content-Type": _JSON})
+    if (found := _UPLOAD.fullmatch(request.path)) is not None:
+        return _refusal(request, found["repository"], "push") or _upload(request, found["repository"], found["id"])
     found = _PATH.fullmatch(request.path)
+    if found is not None and found["kind"] == "manifests" and request.method == "DELETE":
+        return _refusal(request, found["repository"], "delete") or _delete(
+            request, found["repository"], found["reference"]
+        )
     if found is None:
         return web.Response(status=404, text=_NO_PAGE)
     serve = {"manifests": _manifest, "blobs": _blob, "tags": _tags}[found["kind"]]
@@ -128,6 +135,7 @@ def _route(request: web.Request) -> web.Response:
 
 
 _PATH = re.compile(r"/v2/(?P<repository>.+)/(?P<kind>manifests|blobs|tags)/(?P<reference>[^/]+)")
+_UPLOAD = re.compile(r"/v2/(?P<repository>.+)/blobs/uploads/(?P<id>[^/]*)")
 _NO_PAGE = "404 page not found\n"  # Go's
 
 
@@ -143,6 +151,40 @@ def _manifest(request: web.Request, repository: str, reference: str) -> web.Resp
         said = "manifest unknown"
         return _errors(404, "MANIFEST_UNKNOWN", said, named)
     return _document(request, found, {"Docker-Content-Digest": found.digest, "Etag": f'"{found.digest}"'})
+
+
+def _upload(request: web.Request, repository: str, identifier: str) -> web.Response:
+    """An upload: started by a POST, cancelled by a DELETE."""
+    registry = request.app[_SHOP]
+    if request.method == "POST" and not identifier:
+        identifier = str(uuid.uuid4())
+        registry.uploads.add(identifier)
+        headers = {
+            "Location": f"/v2/{repository}/blobs/uploads/{identifier}?_state={secrets.token_urlsafe(60)}",
+            "Docker-Upload-Uuid": identifier,
+            "Range": "0-0",
+        }
+        return web.Response(status=202, headers=headers)
+    if identifier not in registry.uploads:
+        return _errors(404, "BLOB_UPLOAD_UNKNOWN", "blob upload unknown to registry", None)
+    if request.method == "DELETE":
+        registry.uploads.discard(identifier)
+        return web.Response(status=204, headers={"Docker-Upload-Uuid": identifier})
+    return _errors(405, "UNSUPPORTED", "The operation is unsupported.", None)
+
+
+def _delete(request: web.Request, repository: str, reference: str) -> web.Response:
+    """The deletion of a manifest, and with it of every tag that points to it."""
+    registry = request.app[_SHOP]
+    if not registry.deletes or not reference.startswith("sha256:"):
+        return _errors(405, "UNSUPPORTED", "The operation is unsupported.", None)
+    tags = registry.images.get(repository, {})
+    gone = [tag for tag, image in tags.items() if stored(repository, image).top.digest == reference]
+    if not gone:
+        return _errors(404, "MANIFEST_UNKNOWN", "manifest unknown", {"Name": repository, "Revision": reference})
+    for tag in gone:
+        del tags[tag]
+    return web.Response(status=202)
 
 
 def _blob(request: web.Request, repository: str, reference: str) -> web.Response:
@@ -183,26 +225,29 @@ def _document(request: web.Request, document: Document, headers: dict[str, str])
 # ---- who may ask
 
 
-def _refusal(request: web.Request, repository: str | None) -> web.Response | None:
-    """The 401 for this request, or None where it may go on."""
+def _refusal(request: web.Request, repository: str | None, action: str = "pull") -> web.Response | None:
+    """The 401 or 403 for this request, or None where it may go on."""
     registry = request.app[_SHOP]
     given = request.headers.get("Authorization", "")
-    detail = [{"Type": "repository", "Class": "", "Name": repository, "Action": "pull"}] if repository else None
+    detail = [{"Type": "repository", "Class": "", "Name": repository, "Action": action}] if repository else None
     if registry.auth == "none":
         return None
     if registry.auth == "basic":
         login = _basic(given)
         if login is not None and registry.accounts.get(login[0]) == login[1]:
-            return None
+            if action == "pull" or registry.pushers is None or login[0] in registry.pushers:
+                return None
+            return _errors(403, "DENIED", "requested access to the resource is denied", detail)
         return _errors(
             401, "UNAUTHORIZED", "authentication required", detail, {"Www-Authenticate": 'Basic realm="Registry Realm"'}
         )
     allowed = request.app[_TOKENS].allows(given.removeprefix("Bearer ")) if given.startswith("Bearer ") else None
-    if allowed is not None and (repository is None or repository in allowed):
+    # Its token server gives nobody more than the right to pull.
+    if allowed is not None and action == "pull" and (repository is None or repository in allowed):
         return None
     challenge = f'Bearer realm="https://{registry.realm_host}/token",service="{registry.host}"'
     if repository is not None:
-        challenge += f',scope="repository:{repository}:pull"'
+        challenge += f',scope="repository:{repository}:{"pull" if action == "pull" else f"pull,{action}"}"'
     if given:
         challenge += ',error="insufficient_scope"' if allowed is not None else ',error="invalid_token"'
     code, said = "UNAUTHORIZED", "authentication required"

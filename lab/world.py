@@ -27,7 +27,8 @@ import threading
 import time
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Literal
+from importlib import resources
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from lab.kubernetes.exporters import MetricsState
@@ -56,6 +57,8 @@ TOKEN_SERVER_ADDRESS = "192.168.1.62"
 RUNNER_TOKEN = "glrt-t1_Zq7mUfX2cVnL8sRkWd4y"
 CHARTS = "charts.gitlab.io"
 CHARTS_ADDRESS = "192.168.1.63"
+CACHE = "minio.example.com"
+CACHE_ADDRESS, CACHE_PORT = "192.168.1.64", 9000
 
 
 @dataclass
@@ -109,6 +112,65 @@ class RunnerState:
 
 
 @dataclass
+class CiVariable:
+    """A CI/CD variable of a project or a group."""
+
+    key: str
+    value: str
+    protected: bool = True
+    masked: bool = False
+    hidden: bool = False
+
+
+@dataclass
+class CiJob:
+    """A job of a pipeline; times are seconds since 1970."""
+
+    id: int
+    name: str
+    stage: str
+    definition: dict[str, Any]
+    status: str = "created"
+    started: float | None = None
+    ended: float | None = None
+    reason: str = ""
+    log: str = ""
+
+
+@dataclass
+class CiPipeline:
+    """A pipeline of a project."""
+
+    id: int
+    ref: str
+    jobs: list[CiJob] = field(default_factory=list)
+    created: float = field(default_factory=time.time)
+
+    @property
+    def status(self) -> str:
+        """What GitLab calls the whole, from its jobs; a manual job that may fail does not hold it up."""
+        states = {job.status for job in self.jobs if job.status != "manual"}
+        return next((one for one in ("running", "pending", "failed", "canceled") if one in states), "success")
+
+
+@dataclass
+class CiProject:
+    """A project in GitLab, as the operator's token sees it."""
+
+    id: int
+    path: str
+    configuration: str | None = None  # its .gitlab-ci.yml; None: there is none
+    branches: dict[str, bool] = field(default_factory=lambda: {"main": True})  # whether each is protected
+    variables: list[CiVariable] = field(default_factory=list)
+    role: Literal["guest", "reporter", "developer", "maintainer", "owner"] = "owner"  # of the token's user
+    archived: bool = False
+    runner_takes: bool = True  # whether a runner takes its jobs
+    runs_in: str = "gitlab"  # the namespace that this runner puts jobs in
+    pipelines: dict[int, CiPipeline] = field(default_factory=dict)
+    next_pipeline: int = 1041
+
+
+@dataclass
 class GitLabState:
     """The GitLab server on its virtual machine."""
 
@@ -121,6 +183,8 @@ class GitLabState:
     tokens: set[str] = field(default_factory=lambda: {"glpat-made-up-for-tests-00"})
     redirect_to: str = "https://gitlab.example.com/"
     runners: list[RunnerState] = field(default_factory=list)  # set by `guide_world`
+    projects: list[CiProject] = field(default_factory=list)  # set by `guide_world`
+    groups: dict[str, list[CiVariable]] = field(default_factory=lambda: {"ops": []})  # variables by group
 
 
 @dataclass
@@ -161,6 +225,9 @@ class Registry:
     realm_host: str = TOKEN_SERVER
     anonymous: bool = True  # the token server gives anyone a token to pull
     accounts: dict[str, str] = field(default_factory=dict)  # user → password
+    pushers: set[str] | None = None  # the users that may push; None: all that have an account
+    deletes: bool = True  # whether it lets images be deleted
+    uploads: set[str] = field(default_factory=set)  # started and neither ended nor cancelled
     rate_limited: bool = False
     retry_after: int = 21600
     images: dict[str, dict[str, Image]] = field(default_factory=dict)  # repository → tag → image
@@ -293,6 +360,7 @@ class World:
     requests: list[Request] = field(default_factory=list)
     api_mode: Literal["up", "down", "vanished"] = "up"
     api_upgrades: bool = True  # what is in front of the API server passes WebSockets on
+    cache_mode: Literal["up", "down", "vanished"] = "up"  # the object storage of the jobs' cache
     inventory_edits: dict[str, object] = field(default_factory=dict)  # dotted key of the inventory → value
     kubeconfig_token: str = "made-up-token-of-the-operator"  # what the operator's kubeconfig holds
     given_token: str = RUNNER_TOKEN  # what the operator's values file holds
@@ -396,6 +464,7 @@ def guide_world() -> World:
         PRIVATE: (PRIVATE_ADDRESS,),
         TOKEN_SERVER: (TOKEN_SERVER_ADDRESS,),
         CHARTS: (CHARTS_ADDRESS,),
+        CACHE: (CACHE_ADDRESS,),
         "gitlab.example.com": (GITLAB_ADDRESS,),
         **{node.name: (node.address,) for node in world.nodes.values()},
     }
@@ -423,4 +492,24 @@ def guide_world() -> World:
         accounts={"ops": "secret-pw"},
         images={"my-namespace/alpine": {"latest": _alpine()}},
     )
+    world.gitlab.projects = [_pipelines(), CiProject(12, "shop/web", configuration=_DEPLOYS)]
     return world
+
+
+def _pipelines() -> CiProject:
+    """The project that the operator gave to the suite, with its configuration and the guide's variables."""
+    text = resources.files("preflight").joinpath("pipeline.gitlab-ci.yml").read_text(encoding="utf-8")
+    variables = [CiVariable("ACR_USERNAME", "ops"), CiVariable("ACR_PASSWORD", "secret-pw", masked=True)]
+    return CiProject(31, "ops/runner-preflight", configuration=text, variables=variables)
+
+
+_DEPLOYS = """\
+stages: [build, deploy]
+build:
+  stage: build
+  script: [make]
+deploy-production:
+  stage: deploy
+  environment: production
+  script: [make deploy]
+"""

@@ -22,6 +22,9 @@ words that an operator would use; they key the remedies in the checks' docstring
     - StreamFault    exec, attach and logs: how far a command in a container got
     - RightsFault    what the runner's own account may not do, and who may refuse a job's pod
     - MetricsFault   what the managers' metrics say, or that they say nothing
+    - PipelineFault  how far a pipeline of ours got: project → configuration → start → runner → end
+    - VariableFault  what is the matter with a project's CI/CD variable
+    - TuningFault    what the tuned values ask for and the cluster does not have
 """
 
 from enum import StrEnum
@@ -332,3 +335,33 @@ class MetricsFault(Fault):
     POLLS_REJECTED = "polls-rejected"  # GitLab refuses the token of the managers: 403
     POLLS_FAILED = "polls-failed"  # GitLab was not reached when asked for jobs: -1
     WARNINGS = "warnings"  # the cluster has warned of the managers lately
+
+
+class PipelineFault(Fault):
+    """How far a pipeline of ours got in GitLab."""
+
+    PROJECT_MISSING = "project-missing"  # there is none of that name, or the token's user does not see it
+    CI_DISABLED = "ci-disabled"  # the project runs no pipelines: archived, or CI/CD is switched off
+    CONFIGURATION_INVALID = "configuration-invalid"  # no .gitlab-ci.yml on that ref, or GitLab does not accept it
+    OTHER_JOBS = "other-jobs"  # a pipeline there would run more than the suite's own jobs
+    REFUSED = "pipeline-refused"  # GitLab does not start it
+    STUCK = "job-stuck"  # no runner takes the job
+    FAILED = "job-failed"
+    SLOW = "job-slow"  # it runs, and did not end in time
+    OTHER_RUNNER = "other-runner"  # it ran, but not on the runner of the inventory
+
+
+class VariableFault(Fault):
+    """What is the matter with a CI/CD variable of a project."""
+
+    MISSING = "variable-missing"
+    UNMASKED = "variable-unmasked"  # a job's log may show its value
+    UNPROTECTED = "variable-unprotected"  # a job of any branch gets it
+    REF_UNPROTECTED = "ref-unprotected"  # protected variables do not reach jobs of this branch
+
+
+class TuningFault(Fault):
+    """What the values ask for and the cluster does not have."""
+
+    NO_NODE_MATCHES = "no-node-matches"  # no node has the labels that a selector or a required affinity wants
+    PREFERENCE_UNMET = "preference-unmet"  # no node has the labels that are preferred: the preference does nothing

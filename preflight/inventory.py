@@ -202,6 +202,11 @@ class GitLab(Section):
     """The GitLab server (guide 1.2, 2.1)."""
 
     url: Url = Field(description="GitLab's address, as `gitlabUrl` in the values file.")
+    external_url: Url | None = Field(
+        default=None,
+        description="What GitLab calls itself (`external_url`), if that is another server than `url`: jobs clone from "
+        "there, unless `clone_url` in `runners.config` says otherwise.",
+    )
     version: Text = Field(description="Expected version; major and minor are compared.")
     api_token: Secret | None = Field(
         default=None,
@@ -263,6 +268,11 @@ class Registry(Section):
         description="`{username, password}`, or a reference to a docker config (`secret:…/.dockerconfigjson`).",
     )
     ca_file: File | None = Field(default=None, description="PEM file of the CA that signed the registry's certificate.")
+    push: list[Text] = Field(
+        default=[],
+        description="Repositories that jobs push to (guide 11); an upload to each is started and cancelled, with "
+        "`--effect write` only.",
+    )
 
 
 class Runner(Section):
@@ -344,6 +354,37 @@ class Ssh(Section):
     jump: Text | None = Field(default=None, description="Jump host, `user@host:port`.")
 
 
+class Variable(Section):
+    """What a CI/CD variable must be (guide 6.4, 11.4)."""
+
+    protected: bool = Field(default=True, description="Whether it must reach jobs of protected branches only.")
+    masked: bool = Field(default=False, description="Whether it must be masked in job logs.")
+
+
+class Pipeline(Section):
+    """A GitLab project of its own for the suite's pipelines (guide 4.3, 11); started with `--effect write` only."""
+
+    project: Text = Field(description="Path of the project, such as `ops/runner-preflight`, or its number in quotes.")
+    ref: Text = Field(
+        default="main", description="Branch; its `.gitlab-ci.yml` is `preflight/pipeline.gitlab-ci.yml`, and no more."
+    )
+    token: Secret | None = Field(
+        default=None,
+        description="Reference to an API token with scope `api` of a Maintainer (an Owner removes the pipeline again); "
+        "default: `gitlab.api_token`.",
+    )
+    image: Text | None = Field(
+        default=None,
+        description="Repository with host that the build job pushes to, as `PREFLIGHT_REPOSITORY` of that job; "
+        "without it, nothing is built.",
+    )
+    variables: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")], Variable] = Field(
+        default={}, description="CI/CD variables that the project's jobs need."
+    )
+    username: Text = Field(default="ACR_USERNAME", description="Variable with the registry's user name (guide 11.4).")
+    password: Text = Field(default="ACR_PASSWORD", description="Variable with the registry's password.")
+
+
 class Access(Section):
     """Ways to the vantages. `none` switches one off for good: its checks are then not applicable."""
 
@@ -363,6 +404,7 @@ class Deadlines(Section):
     pull: Seconds = Field(default=300, description="An image pull on a node's runtime.")
     pod: Seconds = Field(default=300, description="A probe pod, from its creation to its end, pulls included.")
     dind: Seconds = Field(default=420, description="A DinD pod, from its creation to its end.")
+    pipeline: Seconds = Field(default=900, description="A pipeline of the suite's own, from its start to its end.")
     clean: Seconds = Field(default=60, description="Removing what the run made.")
     run: Seconds = Field(default=1500, description="The whole run.")
 
@@ -396,6 +438,9 @@ class Inventory(Section):
     runner: Runner
     probe: Probe
     dind: Dind | Literal["none"] = Field(description="Docker-in-Docker, or `none`.")
+    pipeline: Pipeline | Literal["none"] = Field(
+        default="none", description="The project of the suite's own pipelines, or `none`."
+    )
     access: Access = Access()
     deadlines: Deadlines = Deadlines()
     limits: Limits = Limits()
@@ -417,6 +462,13 @@ class Inventory(Section):
         listed = [f"{registry.host}/{image}" for registry in self.registries.values() for image in registry.images]
         dind = [] if self.dind == "none" else [self.dind.client_image, self.dind.daemon_image]
         return tuple(dict.fromkeys([self.probe.image, *listed, *dind]))
+
+    @property
+    def repositories(self) -> tuple[str, ...]:
+        """Every repository that jobs push to, with its host; each once."""
+        listed = [f"{registry.host}/{one}" for registry in self.registries.values() for one in registry.push]
+        built = [] if self.pipeline == "none" or not self.pipeline.image else [self.pipeline.image]
+        return tuple(dict.fromkeys([*listed, *built]))
 
     def registry_of(self, image: str) -> Registry:
         """The registry that a full image reference points to: a listed one, or one known by its host alone."""

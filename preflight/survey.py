@@ -27,6 +27,7 @@ import pytest
 from preflight.connect import Routes
 from preflight.evidence import Blocked, Fact, NotApplicable, PreflightError, Unmeasured, clean
 from preflight.inventory import Inventory
+from preflight.sizes import OPTIONS, SCENARIOS
 
 GRACE = 2.0  # seconds beyond its own deadline after which a measurement is given up
 _POLL = 0.1
@@ -62,6 +63,10 @@ TARGETS: dict[str, Callable[[Inventory], list[str]]] = {
     "resolver": lambda inventory: list(inventory.dns.resolvers),
     "registry": lambda inventory: list(inventory.registries),
     "image": lambda inventory: list(inventory.images),
+    "repository": lambda inventory: list(inventory.repositories),
+    "option": lambda _: list(OPTIONS),
+    "scenario": lambda _: list(SCENARIOS),
+    "variable": lambda inventory: [] if inventory.pipeline == "none" else list(inventory.pipeline.variables),
 }
 """Kinds of targets by parameter name, and which targets of that kind an inventory has."""
 

@@ -82,6 +82,13 @@ def test_a_healthy_lab_is_go(tmp_path: Path) -> None:
     assert len({name.split("[")[0] for name in passed}) >= 30
     # The guide's own GitLab lies outside of the guide's own VPC.
     assert named(report, "advice") == {"test_machines_lie_in_the_vpc"}
+    left_out = [one for one in report["checks"] if one["verdict"] not in {"pass", "advice"}]
+    assert {one["reason"] for one in left_out} == {"needs effects up to write; this run allows privileged"}, left_out
+
+
+def test_a_healthy_lab_is_go_to_the_last_check_where_writing_is_allowed(tmp_path: Path) -> None:
+    ended, report = run(tmp_path / "reports", "--lab", "--effect", "write", "--backup", str(tmp_path / "backup"))
+    assert ended.returncode == 0, ended.stdout
     assert {one["verdict"] for one in report["checks"]} == {"pass", "advice"}, "nothing is left out in the lab"
 
 

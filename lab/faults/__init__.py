@@ -33,6 +33,7 @@ _MODULES = (
     "namespace",
     "monitoring",
     "release",
+    "build",
 )
 _known: dict[str, Injection] = {}
 

@@ -8,6 +8,7 @@ too, for the checks' annotations.
 """
 
 from preflight.facts import (
+    build,
     cluster,
     dind,
     environment,
@@ -17,11 +18,13 @@ from preflight.facts import (
     names,
     namespace,
     nodes,
+    pipeline,
     pods,
     registries,
     release,
     runners,
     tokens,
+    tuning,
     uninstall,
     upgrade,
     values,
@@ -39,8 +42,10 @@ from preflight.probes.managers import ManagerLogs, Managers, Rollout
 from preflight.probes.monitoring import ManagerMetrics, Warnings
 from preflight.probes.nodes import NodeState
 from preflight.probes.passage import Passage
+from preflight.probes.pipeline import Configuration, Job, JobRunner, Pipeline, Project
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
+from preflight.probes.push import PushPermission
 from preflight.probes.registry import Manifest, RegistryReply
 from preflight.probes.releases import Release
 from preflight.probes.remains import Remains
@@ -50,8 +55,11 @@ from preflight.probes.runners import Managers as RunnerManagers
 from preflight.probes.runners import OwnRunner, RunnerRecord
 from preflight.probes.runtime import Pull
 from preflight.probes.secrets import SecretKeys
+from preflight.probes.shell import Connection
 from preflight.probes.transcript import Agreement, Clock, Daemon, DindRun, NodeLogin, PodStart, ResolvConf, WorkerRoom
+from preflight.probes.tuning import Placement
 from preflight.probes.upgrades import Backup, RunningJobs, TargetVersion
+from preflight.probes.variables import RefProtection, VariableState
 from preflight.probes.webhooks import Webhooks
 
 __all__ = [
@@ -60,6 +68,8 @@ __all__ = [
     "Backup",
     "ChartVersion",
     "Clock",
+    "Configuration",
+    "Connection",
     "Daemon",
     "DindRun",
     "Drift",
@@ -67,6 +77,8 @@ __all__ = [
     "GitLabVersion",
     "Headroom",
     "ImagePull",
+    "Job",
+    "JobRunner",
     "Lint",
     "Lookups",
     "ManagerConfig",
@@ -83,10 +95,15 @@ __all__ = [
     "OwnRunner",
     "Passage",
     "Patience",
+    "Pipeline",
+    "Placement",
     "PodAdmission",
     "PodStart",
+    "Project",
     "Proxies",
     "Pull",
+    "PushPermission",
+    "RefProtection",
     "RegistryReply",
     "Release",
     "Remains",
@@ -101,9 +118,11 @@ __all__ = [
     "ServiceEndpoints",
     "TargetVersion",
     "TokenReply",
+    "VariableState",
     "Warnings",
     "Webhooks",
     "WorkerRoom",
+    "build",
     "cluster",
     "dind",
     "environment",
@@ -113,11 +132,13 @@ __all__ = [
     "names",
     "namespace",
     "nodes",
+    "pipeline",
     "pods",
     "registries",
     "release",
     "runners",
     "tokens",
+    "tuning",
     "uninstall",
     "upgrade",
     "values",

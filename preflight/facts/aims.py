@@ -39,3 +39,14 @@ def daemon_image(inventory: Inventory, targets: Targets) -> str | None:
     """The image with Docker's daemon."""
     del targets
     return None if inventory.dind == "none" else inventory.dind.daemon_image
+
+
+def registry_of_repository(inventory: Inventory, targets: Targets) -> str | None:
+    """The listed registry that a repository is in."""
+    return registry_of(inventory, {**targets, "image": targets["repository"]})
+
+
+def build_repository(inventory: Inventory, targets: Targets) -> str | None:
+    """The repository that the suite's build job pushes to."""
+    del targets
+    return None if inventory.pipeline == "none" else inventory.pipeline.image

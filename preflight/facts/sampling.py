@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 
+from preflight import values as helm
 from preflight.evidence import Blocked, NotApplicable, Unmeasured
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape
-from preflight.probes import cluster, shell
+from preflight.probes import cluster, shell, tuning
 from preflight.probes import headroom as packing
 from preflight.probes.cluster import Nodes
+from preflight.probes.http import origin_of
 from preflight.probes.transcript import (
     PodTranscript,
     Report,
@@ -66,7 +69,33 @@ def script_steps(inventory: Inventory, run: Run, *, reply: str, lookups: str, co
     steps += [shell.resolv_conf()] if run.plans(conf) else []
     asked = [resolver for resolver in inventory.dns.resolvers if run.plans(lookups, resolver=resolver)]
     steps += [shell.lookup(name, resolver) for resolver in asked for name in inventory.dns.names]
+    if run.plans("pod_cache") and conf:
+        with contextlib.suppress(ValueError):  # what can't be read is told by the fact itself
+            cache = cache_of(inventory)
+            steps += [shell.tcp(cache.host, cache.port)] if cache else []
+    if run.plans("pod_clone") and conf and (clone := clone_url_of(inventory)) is not None:
+        steps.append(shell.fetch(clone))
     return tuple(steps)
+
+
+def _values(inventory: Inventory) -> helm.Values:
+    runner = inventory.runner
+    return helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
+
+
+def cache_of(inventory: Inventory) -> tuning.Endpoint | None:
+    """Where the values keep the jobs' cache; None without one."""
+    return tuning.cache_endpoint(_values(inventory).config)
+
+
+def clone_url_of(inventory: Inventory) -> str | None:
+    """Where jobs clone from, if that is another server than `gitlabUrl` (reference §2.4).
+
+    The runner's ``clone_url`` wins over what GitLab calls itself.
+    """
+    runners = _values(inventory).config.get("runners") or [{}]
+    url = str(runners[0].get("clone_url") or inventory.gitlab.external_url or inventory.gitlab.url)
+    return None if origin_of(url) == origin_of(inventory.gitlab.url) else url
 
 
 def expected_names(inventory: Inventory) -> Mapping[str, frozenset[str]]:

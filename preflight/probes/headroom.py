@@ -34,7 +34,7 @@ def obstacle(node: Node, shape: JobShape) -> tuple[PodFault | None, str]:
             has = f"has {key}={node.labels[key]}" if key in node.labels else f"has no label {key}"
             return PodFault.UNSCHEDULABLE_SELECTOR, f"the node selector wants {key}={value}, the node {has}"
     required = ((shape.affinity or {}).get("nodeAffinity") or {}).get("requiredDuringSchedulingIgnoredDuringExecution")
-    if required is not None and not any(_matches(term, node) for term in required.get("nodeSelectorTerms") or ()):
+    if required is not None and not any(matches_term(term, node) for term in required.get("nodeSelectorTerms") or ()):
         return PodFault.UNSCHEDULABLE_SELECTOR, "no term of the required node affinity matches the node"
     if not node.ready:
         return PodFault.NO_ELIGIBLE_NODE, f"the node is not ready: {node.ready_reason}"
@@ -61,7 +61,7 @@ def _tolerated(taint: Json, tolerations: Sequence[Json]) -> bool:
     return False
 
 
-def _matches(term: Json, node: Node) -> bool:
+def matches_term(term: Json, node: Node) -> bool:
     """Whether one node selector term takes in a node; an empty one takes in none."""
     expressions, fields = term.get("matchExpressions") or (), term.get("matchFields") or ()
     if not expressions and not fields:

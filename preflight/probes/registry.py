@@ -32,7 +32,7 @@ _MOST_REDIRECTS = 3
 _LONGEST = 4 * 1024 * 1024  # bytes of a manifest or configuration; the distribution spec's limit for manifests
 _INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 _MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
-_ACCEPT = ", ".join(_INDEXES + _MANIFESTS)  # without all of these, old registries answer in schema 1
+ACCEPT_MANIFESTS = ", ".join(_INDEXES + _MANIFESTS)  # without all of these, old registries answer in schema 1
 _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TOO_MANY, _SERVER_ERROR = 200, 401, 403, 404, 429, 500
 _MOVED = frozenset({301, 302, 303, 307, 308})
 
@@ -164,8 +164,8 @@ def _matches(key: str, host: str) -> bool:
     return len(globs) == len(labels) and all(map(fnmatch.fnmatchcase, labels, globs))
 
 
-class _Refused(Exception):
-    """The way to an answer ended here: a fault and its cause. Never leaves this module."""
+class Refused(Exception):
+    """The way to an answer ended here: a fault and its cause. Never leaves the probes of registries."""
 
     def __init__(self, fault: RegistryFault | PathFault, cause: str) -> None:
         self.fault, self.cause = fault, cause
@@ -181,7 +181,7 @@ class _Challenged(NamedTuple):
     scope: str = ""
 
 
-class _Registry:
+class Conversation:
     """One conversation with a registry: one deadline, one login, and a record of what was said."""
 
     def __init__(
@@ -206,25 +206,31 @@ class _Registry:
         """Seconds since the conversation began."""
         return time.monotonic() - self._began
 
-    def get(self, url: str, headers: Mapping[str, str] | None = None, *, longest: int = _LONGEST) -> Reply:
-        """GET with what is left of the deadline; every answer is noted."""
+    def get(self, url: str, headers: Mapping[str, str] | None = None, *, method: str = "GET") -> Reply:
+        """Ask with what is left of the deadline; every answer is noted."""
         left = max(0.05, self._deadline - self.took)
         try:
             reply = exchange(
-                url, routes=self._routes, ca_file=self._ca_file, deadline=left, headers=headers, longest=longest
+                url,
+                routes=self._routes,
+                ca_file=self._ca_file,
+                deadline=left,
+                headers=headers,
+                longest=_LONGEST,
+                method=method,
             )
         except NoReply as no:
-            self.said.append(f"GET {url.partition('?')[0]}\n{no.cause}")
+            self.said.append(f"{method} {url.partition('?')[0]}\n{no.cause}")
             raise
-        self.said.append(f"GET {url.partition('?')[0]}\n{reply.shown}")
+        self.said.append(f"{method} {url.partition('?')[0]}\n{reply.shown}")
         return reply
 
-    def ask(self, path: str, *, accept: str = "*/*") -> Reply:
-        """GET a path of the registry, logged in as far as we are, redirects followed; blobs may lie elsewhere.
+    def ask(self, path: str, *, accept: str = "*/*", method: str = "GET") -> Reply:
+        """Ask for a path of the registry, logged in as far as we are, redirects followed; blobs may lie elsewhere.
 
         Raises:
             NoReply: from the registry itself.
-            _Refused: from a host that it redirects to.
+            Refused: from a host that it redirects to.
         """
         url = urljoin(self.root, path)
         for _ in range(_MOST_REDIRECTS + 1):
@@ -232,23 +238,25 @@ class _Registry:
             if self._authorization and origin_of(url) == origin_of(self.root):
                 headers["Authorization"] = self._authorization
             try:
-                reply = self.get(url, headers)
+                reply = self.get(url, headers, method=method)
             except NoReply as no:
                 if origin_of(url) == origin_of(self.root):
                     raise
-                raise _Refused(no.fault, f"{self.host} keeps this elsewhere, and there {no.cause}") from no
-            if reply.status not in _MOVED or "location" not in reply.headers:
-                return reply
+                raise Refused(no.fault, f"{self.host} keeps this elsewhere, and there {no.cause}") from no
+            if method != "GET" or reply.status not in _MOVED or "location" not in reply.headers:
+                return reply  # only a GET is asked again elsewhere
             url = urljoin(url, reply.headers["location"])
-        raise _Refused(RegistryFault.HTTP_STATUS, f"{self.host} redirected more than {_MOST_REDIRECTS} times")
+        raise Refused(RegistryFault.HTTP_STATUS, f"{self.host} redirected more than {_MOST_REDIRECTS} times")
 
-    def answer(self, path: str, *, scope: str = "", accept: str = "*/*") -> tuple[Reply, _Challenged]:
-        """GET a path, logging in when told to; the last answer and the challenge that was met on the way."""
-        reply = self.ask(path, accept=accept)
+    def answer(
+        self, path: str, *, scope: str = "", accept: str = "*/*", method: str = "GET"
+    ) -> tuple[Reply, _Challenged]:
+        """Ask for a path, logging in when told to; the last answer and the challenge that was met on the way."""
+        reply = self.ask(path, accept=accept, method=method)
         if reply.status != _UNAUTHORIZED:
             return reply, _Challenged("none")
         challenge = _challenge(reply.headers.get("www-authenticate", ""))
-        return self.ask(path, accept=accept) if self.log_in(challenge, scope) else reply, challenge
+        return self.ask(path, accept=accept, method=method) if self.log_in(challenge, scope) else reply, challenge
 
     def log_in(self, challenge: _Challenged, scope: str = "") -> bool:
         """Do what the challenge asks for; whether there was something to do it with."""
@@ -270,7 +278,7 @@ class _Registry:
         headers = {}
         if self.credentials is not None:
             if self.scheme == "https" and urlsplit(realm).scheme != "https":
-                raise _Refused(
+                raise Refused(
                     RegistryFault.TOKEN_REALM,
                     f"{self.host} wants its password sent unencrypted, to {realm}; it was not sent",
                 )
@@ -279,7 +287,7 @@ class _Registry:
         try:
             reply = self.get(f"{realm}{'&' if '?' in realm else '?'}{urlencode(query)}", headers)
         except NoReply as no:
-            raise _Refused(
+            raise Refused(
                 RegistryFault.TOKEN_REALM, f"{self.host} gives its tokens at {place}, and {no.cause} ({no.fault})"
             ) from no
         told = reply.json()
@@ -289,27 +297,27 @@ class _Registry:
                 self.said[-1] = f"GET {realm}\nHTTP 200, with a token"
                 return remember(token)
         if reply.status in {_UNAUTHORIZED, _FORBIDDEN}:
-            raise _Refused(RegistryFault.UNAUTHORIZED, self._unauthorized(f"the token server {place}", reply))
+            raise Refused(RegistryFault.UNAUTHORIZED, self._unauthorized(f"the token server {place}", reply))
         if reply.status == _TOO_MANY:
-            raise _Refused(RegistryFault.RATE_LIMITED, _rate_limited(place, reply))
+            raise Refused(RegistryFault.RATE_LIMITED, _rate_limited(place, reply))
         what = f"answered {reply.status}" if reply.status != _OK else "answered without a token"
-        raise _Refused(RegistryFault.TOKEN_REALM, f"{self.host} gives its tokens at {place}, which {what}")
+        raise Refused(RegistryFault.TOKEN_REALM, f"{self.host} gives its tokens at {place}, which {what}")
 
     def _unauthorized(self, place: str, reply: Reply) -> str:
         if self.credentials is None:
-            return f"{place} asks for credentials, and the inventory names none{_registrys_words(reply)}"
-        return f"{place} does not accept the credentials of {self.credentials.username}{_registrys_words(reply)}"
+            return f"{place} asks for credentials, and the inventory names none{registrys_words(reply)}"
+        return f"{place} does not accept the credentials of {self.credentials.username}{registrys_words(reply)}"
 
     def judge(self, reply: Reply) -> None:
         """Raise what an answer that is not the expected one means, whatever was asked."""
         if reply.status == _TOO_MANY:
-            raise _Refused(RegistryFault.RATE_LIMITED, _rate_limited(self.host, reply))
+            raise Refused(RegistryFault.RATE_LIMITED, _rate_limited(self.host, reply))
         if reply.status == _UNAUTHORIZED:
-            raise _Refused(RegistryFault.UNAUTHORIZED, self._unauthorized(self.host, reply))
+            raise Refused(RegistryFault.UNAUTHORIZED, self._unauthorized(self.host, reply))
         if reply.status == _FORBIDDEN:
-            raise _Refused(RegistryFault.DENIED, f"{self.host} denies access{_registrys_words(reply)}")
+            raise Refused(RegistryFault.DENIED, f"{self.host} denies access{registrys_words(reply)}")
         if reply.status != _OK:
-            raise _Refused(RegistryFault.HTTP_STATUS, f"{self.host} answered {reply.status}{_registrys_words(reply)}")
+            raise Refused(RegistryFault.HTTP_STATUS, f"{self.host} answered {reply.status}{registrys_words(reply)}")
 
     def evidence(self, command: str) -> Evidence:
         """The conversation so far, to be read beside a command that does the same."""
@@ -322,10 +330,10 @@ def _rate_limited(place: str, reply: Reply) -> str:
     words = f"{place} answers 429: too many requests from here"
     words += f", at most {limit}" if limit else ""
     words += f"; to be asked again after {after} s (Retry-After)" if after else ""
-    return words + _registrys_words(reply)
+    return words + registrys_words(reply)
 
 
-def _registrys_words(reply: Reply) -> str:
+def registrys_words(reply: Reply) -> str:
     """The registry's own error, such as ``: DENIED Authenticate Error``."""
     told = reply.json()
     errors = told.get("errors") if isinstance(told, dict) else None
@@ -355,7 +363,7 @@ def look(
     deadline: float,
 ) -> RegistryReply:
     """What answers at a registry's ``/v2/`` from here, and whether it accepts the credentials, if any are given."""
-    registry = _Registry(
+    registry = Conversation(
         host, scheme=scheme, credentials=credentials, ca_file=ca_file, routes=routes, deadline=deadline
     )
     challenge = _Challenged("none")
@@ -373,7 +381,7 @@ def look(
                 registry.judge(last)
     except NoReply as no:
         fault, cause = no.fault, no.cause
-    except _Refused as refused:
+    except Refused as refused:
         fault, cause = refused.fault, refused.cause
     login = f' -u "{credentials.username}:$REGISTRY_PASSWORD"' if credentials and challenge.kind == "basic" else ""
     return RegistryReply(
@@ -390,9 +398,9 @@ def look(
 def _require_registry(host: str, reply: Reply, challenge: _Challenged) -> None:
     """Raise unless ``/v2/`` was answered as the distribution spec says."""
     if reply.status == _TOO_MANY:
-        raise _Refused(RegistryFault.RATE_LIMITED, _rate_limited(host, reply))
+        raise Refused(RegistryFault.RATE_LIMITED, _rate_limited(host, reply))
     if reply.status >= _SERVER_ERROR:
-        raise _Refused(RegistryFault.HTTP_STATUS, f"{host} answered {reply.status} to /v2/{_registrys_words(reply)}")
+        raise Refused(RegistryFault.HTTP_STATUS, f"{host} answered {reply.status} to /v2/{registrys_words(reply)}")
     says_so = "docker-distribution-api-version" in reply.headers
     page = reply.body.lstrip()[:1] == b"<"
     if reply.status == _OK and (says_so or (not page and (not reply.body.strip() or reply.json() is not None))):
@@ -401,9 +409,9 @@ def _require_registry(host: str, reply: Reply, challenge: _Challenged) -> None:
     if reply.status == _UNAUTHORIZED and (says_so or asks):
         return
     if reply.status == _FORBIDDEN and (says_so or reply.json() is not None):
-        raise _Refused(RegistryFault.DENIED, f"{host} denies access to /v2/{_registrys_words(reply)}")
+        raise Refused(RegistryFault.DENIED, f"{host} denies access to /v2/{registrys_words(reply)}")
     server = f" by {reply.headers['server']}" if reply.headers.get("server") else ""
-    raise _Refused(
+    raise Refused(
         RegistryFault.NOT_A_REGISTRY, f"{host} answered {reply.status}{server} to /v2/, as no image registry does"
     )
 
@@ -427,7 +435,7 @@ def manifest(
         Unmeasured: when ``connect:`` refuses an address.
     """
     reference = parse_reference(image)
-    registry = _Registry(
+    registry = Conversation(
         reference.host, scheme=scheme, credentials=credentials, ca_file=ca_file, routes=routes, deadline=deadline
     )
     digest, platforms, size = "", tuple[str, ...](), 0
@@ -447,7 +455,7 @@ def manifest(
             cause = f"{reference} is for {', '.join(platforms)}, not for {platform}"
     except NoReply as no:
         fault, cause = no.fault, no.cause
-    except _Refused as refused:
+    except Refused as refused:
         fault, cause = refused.fault, refused.cause
     return Manifest(
         target=image,
@@ -470,12 +478,12 @@ class _Described(NamedTuple):
     size: int
 
 
-def _manifest(registry: _Registry, reference: Reference, ref: str) -> _Described:
+def _manifest(registry: Conversation, reference: Reference, ref: str) -> _Described:
     path = f"/v2/{reference.repository}/manifests/{ref}"
-    reply = _read(registry, reference, path, accept=_ACCEPT, what=ref)
+    reply = _read(registry, reference, path, accept=ACCEPT_MANIFESTS, what=ref)
     told = reply.json()
     if not isinstance(told, dict):
-        raise _Refused(
+        raise Refused(
             RegistryFault.NOT_A_REGISTRY, f"{registry.host} answered the manifest of {reference} with something else"
         )
     try:
@@ -487,25 +495,25 @@ def _manifest(registry: _Registry, reference: Reference, ref: str) -> _Described
         config = str(told["config"]["digest"]) if "config" in told else ""
         size = sum(int(one["size"]) for one in [*told.get("layers", ()), *([told["config"]] if config else [])])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise _Refused(
+        raise Refused(
             RegistryFault.HTTP_STATUS, f"the manifest of {reference} at {registry.host} is malformed: {error!r}"
         ) from error
     return _Described(reply.headers.get("docker-content-digest", ""), offers, config, size)
 
 
-def _read(registry: _Registry, reference: Reference, path: str, *, accept: str, what: str) -> Reply:
+def _read(registry: Conversation, reference: Reference, path: str, *, accept: str, what: str) -> Reply:
     """An answer 200 of the repository, or what stands in its way."""
     reply, challenge = registry.answer(path, scope=f"repository:{reference.repository}:pull", accept=accept)
     if reply.status == _NOT_FOUND:
-        raise _Refused(
+        raise Refused(
             RegistryFault.NOT_FOUND,
-            f"{reference.host} has no {reference.repository}{_joined(what)}{_registrys_words(reply)}",
+            f"{reference.host} has no {reference.repository}{_joined(what)}{registrys_words(reply)}",
         )
     if reply.status == _UNAUTHORIZED and challenge.kind == "bearer" and registry.credentials is not None:
-        raise _Refused(
+        raise Refused(
             RegistryFault.DENIED,  # the token server knows us, and yet its token does not open this repository
             f"{registry.credentials.username} may not pull {reference.repository} from {reference.host}"
-            f"{_registrys_words(reply)}",
+            f"{registrys_words(reply)}",
         )
     registry.judge(reply)
     return reply
@@ -515,7 +523,7 @@ def _joined(ref: str) -> str:
     return f"@{ref}" if ":" in ref else f":{ref}"
 
 
-def _platform_of_config(registry: _Registry, reference: Reference, described: _Described) -> str:
+def _platform_of_config(registry: Conversation, reference: Reference, described: _Described) -> str:
     if not described.config:
         return "unknown"
     path = f"/v2/{reference.repository}/blobs/{described.config}"

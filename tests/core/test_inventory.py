@@ -146,3 +146,27 @@ def test_the_shipped_schema_is_the_models_and_takes_the_example() -> None:
     broken["gitlab"]["api_token"] = "a literal"
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(broken, schema)
+
+
+def test_a_pipelines_project_is_none_unless_it_is_given(inventory_file: Path) -> None:
+    assert load(inventory_file).pipeline == "none"
+    assert load(inventory_file).repositories == ()
+    given = "{project: ops/p, image: private-registry.example.com/a/b, variables: {ACR_PASSWORD: {masked: true}}}"
+    text = inventory_file.read_text().replace("pipeline: none\n", f"pipeline: {given}\n")
+    inventory_file.write_text(text.replace("    images: []\n", "    images: []\n    push: [a/b, a/c]\n"))
+    found = load(inventory_file)
+    assert found.pipeline != "none"
+    assert (found.pipeline.ref, found.pipeline.token) == ("main", None)
+    assert found.pipeline.variables["ACR_PASSWORD"].protected
+    assert found.repositories == ("private-registry.example.com/a/b", "private-registry.example.com/a/c")
+
+
+def test_a_pipelines_token_is_no_literal(inventory_file: Path) -> None:
+    text = inventory_file.read_text()
+    inventory_file.write_text(
+        text.replace("pipeline: none\n", "pipeline: {project: ops/p, token: glpat-made-up-00000}\n")
+    )
+    with pytest.raises(InventoryError) as caught:
+        load(inventory_file)
+    assert "pipeline.token: expected a reference" in str(caught.value)
+    assert "glpat-made-up" not in str(caught.value)

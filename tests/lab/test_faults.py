@@ -101,6 +101,11 @@ LISTED = [
     "exec-no-upgrade",
     "metrics-off",
     "polls-rejected",
+    "push-denied",
+    "variables-missing",
+    "variables-unmasked",
+    "cache-down",
+    "clone-host-unknown",
 ]
 GIVEAWAYS = re.compile(
     rb"\b(lab|fault|faults|stand-?ins?|simulat\w*|mock\w*|fake\w*|aiohttp|asyncssh|trustme)\b", re.IGNORECASE
@@ -220,6 +225,12 @@ def look_at_everything(visitor: Visitor) -> None:
             visitor.http("192.168.1.50:80", path, headers=api)
     with contextlib.suppress(*trouble):
         visitor.http("192.168.1.50:80", "/api/v4/runners/verify", method="POST", body="token=glrt-0123456789abcdefghij")
+    token = (visitor.folder / "gitlab-token").read_text()
+    for path in PROJECT_PATHS:
+        with contextlib.suppress(*trouble):
+            visitor.http("192.168.1.50:80", path, headers={"PRIVATE-TOKEN": token})
+    with contextlib.suppress(*trouble):
+        visitor.http("private-registry.example.com:443", "/v2/my-namespace/preflight/blobs/uploads/", method="POST")
     for host in ("registry", "private-registry"):
         for path in ("/v2/", "/", "/v2/library/alpine/manifests/latest", "/v2/library/docker/tags/list"):
             with contextlib.suppress(*trouble):
@@ -242,6 +253,14 @@ def look_at_everything(visitor: Visitor) -> None:
             visitor.api(path)
 
 
+PROJECT = "/api/v4/projects/ops%2Frunner-preflight"
+PROJECT_PATHS = [
+    PROJECT,
+    "/api/v4/projects/none",
+    "/api/v4/groups/ops/variables",
+    *(f"{PROJECT}/{path}" for path in ("variables", "repository/branches/main", "ci/lint?include_jobs=true")),
+    *(f"{PROJECT}/{path}" for path in ("pipelines/1", "pipelines/1/jobs", "jobs/1/trace", "no-such-path")),
+]
 ONE = "/api/v1/namespaces/gitlab/pods/one"
 API_PATHS = [
     "/version",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.lab import Lab
+from lab.world import CiPipeline, World
 
 if TYPE_CHECKING:
     from tests.lab.conftest import Visit
@@ -80,3 +81,58 @@ def test_a_stopped_nginx_refuses_and_a_machine_that_is_off_is_silent(visit: Visi
         visit(lab).dial(GITLAB)
     with Lab(["gitlab-timeout"]) as lab, pytest.raises(TimeoutError):
         visit(lab).dial(GITLAB, timeout=0.3)
+
+
+PROJECT = "/api/v4/projects/ops%2Frunner-preflight"
+
+
+def test_projects_are_there_for_the_operators_token_alone(healthy: Lab, visit: Visit) -> None:
+    visitor = visit(healthy)
+    assert visitor.http(GITLAB, PROJECT).status == 401
+    mine = {"PRIVATE-TOKEN": (visitor.folder / "gitlab-token").read_text()}
+    found = visitor.http(GITLAB, PROJECT, headers=mine)
+    assert (found.status, json.loads(found.body)["path_with_namespace"]) == (200, "ops/runner-preflight")
+    assert visitor.http(GITLAB, "/api/v4/projects/99", headers=mine).body == '{"message":"404 Project Not Found"}'
+    linted = json.loads(visitor.http(GITLAB, f"{PROJECT}/ci/lint?include_jobs=true", headers=mine).body)
+    assert linted["valid"]
+    assert [one["name"] for one in linted["jobs"]] == ["preflight-smoke", "preflight-build"]
+    branch = json.loads(visitor.http(GITLAB, f"{PROJECT}/repository/branches/main", headers=mine).body)
+    assert branch["protected"] is True
+    page = json.loads(visitor.http(GITLAB, f"{PROJECT}/variables?per_page=1&page=2", headers=mine).body)
+    assert [(one["key"], one["masked"]) for one in page] == [("ACR_PASSWORD", True)]
+
+
+def test_a_pipeline_lives_from_its_creation_to_its_deletion(visit: Visit) -> None:
+    with Lab() as lab:
+        visitor = visit(lab)
+        mine = {"PRIVATE-TOKEN": (visitor.folder / "gitlab-token").read_text()}
+        made = visitor.http(GITLAB, f"{PROJECT}/pipeline?ref=main", method="POST", headers=mine)
+        assert made.status == 201
+        path = f"{PROJECT}/pipelines/{json.loads(made.body)['id']}"
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            jobs = json.loads(visitor.http(GITLAB, f"{path}/jobs", headers=mine).body)
+            if jobs[0]["status"] == "success":
+                break
+            time.sleep(0.05)
+        assert [one["status"] for one in jobs] == ["success", "manual"]
+        log = visitor.http(GITLAB, f"{PROJECT}/jobs/{jobs[0]['id']}/trace", headers=mine)
+        assert log.headers["Content-Type"].startswith("text/plain")
+        assert "nameserver 10.0.0.2" in log.body
+        again = f"{PROJECT}/jobs/{jobs[0]['id']}/play"
+        assert visitor.http(GITLAB, again, method="POST", headers=mine).status == 400
+        assert visitor.http(GITLAB, path, method="DELETE", headers=mine).status == 204
+        assert visitor.http(GITLAB, path, headers=mine).status == 404
+        nowhere = visitor.http(GITLAB, f"{PROJECT}/pipeline?ref=none", method="POST", headers=mine)
+        assert (nowhere.status, nowhere.body) == (400, '{"message":{"base":["Reference not found"]}}')
+
+
+def test_only_an_owner_deletes_a_pipeline(visit: Visit) -> None:
+    def maintainer(world: World) -> None:
+        world.gitlab.projects[0].role = "maintainer"
+        world.gitlab.projects[0].pipelines[5] = CiPipeline(5, "main")
+
+    with Lab(change=maintainer) as lab:
+        visitor = visit(lab)
+        mine = {"PRIVATE-TOKEN": (visitor.folder / "gitlab-token").read_text()}
+        assert visitor.http(GITLAB, f"{PROJECT}/pipelines/5", method="DELETE", headers=mine).status == 403

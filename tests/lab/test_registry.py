@@ -131,3 +131,45 @@ def test_a_client_that_does_not_speak_http_gets_no_page_of_a_program_nobody_runs
     assert said.startswith(b"HTTP/1.")
     assert b"aiohttp" not in said
     assert b"Python" not in said
+
+
+UPLOADS = "/v2/my-namespace/preflight/blobs/uploads/"
+
+
+def test_an_upload_is_started_and_cancelled(visit: Visit) -> None:
+    with Lab() as lab:
+        visitor = visit(lab)
+        assert visitor.http(PRIVATE, UPLOADS, method="POST").status == 401
+        begun = visitor.http(PRIVATE, UPLOADS, method="POST", headers=OPS)
+        assert (begun.status, begun.headers["Range"]) == (202, "0-0")
+        assert begun.headers["Location"].startswith(UPLOADS + begun.headers["Docker-Upload-Uuid"])
+        assert visitor.http(PRIVATE, begun.headers["Location"], method="DELETE", headers=OPS).status == 204
+        gone = visitor.http(PRIVATE, begun.headers["Location"], method="DELETE", headers=OPS)
+        assert (gone.status, json.loads(gone.body)["errors"][0]["code"]) == (404, "BLOB_UPLOAD_UNKNOWN")
+
+
+def test_who_may_only_pull_is_denied_the_upload(visit: Visit) -> None:
+    with Lab(["push-denied"]) as lab:
+        visitor = visit(lab)
+        assert visitor.http(PRIVATE, "/v2/my-namespace/alpine/manifests/latest", headers=OPS).status == 200
+        denied = visitor.http(PRIVATE, UPLOADS, method="POST", headers=OPS)
+    assert (denied.status, json.loads(denied.body)["errors"][0]["code"]) == (403, "DENIED")
+
+
+def test_the_mirrors_tokens_are_for_pulling_alone(healthy: Lab, visit: Visit) -> None:
+    visitor = visit(healthy)
+    denied = visitor.http(MIRROR, "/v2/library/alpine/blobs/uploads/", method="POST", headers=token(visitor))
+    assert denied.status == 401
+    assert (
+        'scope="repository:library/alpine:pull,push",error="insufficient_scope"' in denied.headers["Www-Authenticate"]
+    )
+
+
+def test_a_manifest_is_deleted_by_its_digest_where_deletion_is_on(visit: Visit) -> None:
+    path = "/v2/my-namespace/alpine/manifests/"
+    with Lab() as lab:
+        visitor = visit(lab)
+        digest = visitor.http(PRIVATE, f"{path}latest", headers=OPS).headers["Docker-Content-Digest"]
+        assert visitor.http(PRIVATE, f"{path}latest", method="DELETE", headers=OPS).status == 405
+        assert visitor.http(PRIVATE, path + digest, method="DELETE", headers=OPS).status == 202
+        assert visitor.http(PRIVATE, f"{path}latest", headers=OPS).status == 404

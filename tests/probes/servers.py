@@ -174,6 +174,8 @@ def web_server(answer: Callable[[Asked], Said], *, certificate: trustme.LeafCert
         def do_POST(self) -> None:
             self.do_GET()
 
+        do_DELETE = do_GET  # noqa: N815 - a name of the standard library's
+
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 

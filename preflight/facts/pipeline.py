@@ -1,0 +1,149 @@
+"""4.3 A pipeline of the suite's own: its project, its jobs on this runner, and what their logs show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from preflight import values as helm
+from preflight.evidence import Blocked, NotApplicable, Unmeasured
+from preflight.faults import DnsFault, GitLabFault
+from preflight.inventory import Inventory
+from preflight.inventory import Pipeline as Settings
+from preflight.jobshape import JobShape
+from preflight.probes import pipeline as pipelines
+from preflight.probes import shell, transcript
+from preflight.probes.gitlab import GitLabReply, GitLabVersion
+from preflight.probes.gitlab_api import GitLabApi
+from preflight.probes.pipeline import Configuration, Job, JobRunner, OwnPipelines, Pipeline, Project
+from preflight.probes.transcript import Report, ResolvConf
+from preflight.survey import Run, fact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManagerNames:
+    """How the names of the release's manager pods begin."""
+
+    begin: str
+
+
+@fact(effect="static")
+def pipeline_settings(inventory: Inventory) -> Settings:
+    """The project of the suite's own pipelines."""
+    if inventory.pipeline == "none":
+        reason = "pipeline is none in the inventory: no project was given to the suite"
+        raise NotApplicable(reason)
+    return inventory.pipeline
+
+
+@fact(optional=("gitlab_version",))
+def gitlab_project_api(
+    pipeline_settings: Settings,
+    gitlab_identity: GitLabReply,
+    gitlab_version: GitLabVersion | None,
+    inventory: Inventory,
+    run: Run,
+) -> GitLabApi:
+    """GitLab's API, as the user of the pipelines' token."""
+    del gitlab_identity
+    token = pipeline_settings.token or inventory.gitlab.api_token
+    if not token or not token.text:
+        reason = "neither pipeline.token nor gitlab.api_token is in the inventory"
+        raise NotApplicable(reason)
+    if not pipeline_settings.token and gitlab_version and gitlab_version.fault is GitLabFault.TOKEN_REFUSED:
+        raise Blocked("gitlab_version", {}, f"{gitlab_version.fault}: {gitlab_version.cause}", failed=True)
+    return GitLabApi(
+        url=inventory.gitlab.url,
+        token=token.text,
+        routes=run.routes,
+        ca_file=inventory.gitlab.ca_file,
+        deadline=inventory.deadlines.http,
+    )
+
+
+@fact()
+def ci_project(pipeline_settings: Settings, gitlab_project_api: GitLabApi) -> Project:
+    """The project of the suite's own pipelines, in GitLab."""
+    return pipelines.project(gitlab_project_api, pipeline_settings.project)
+
+
+@fact()
+def ci_configuration(pipeline_settings: Settings, gitlab_project_api: GitLabApi, ci_project: Project) -> Configuration:
+    """What a pipeline of that project would run."""
+    settings = pipeline_settings
+    return pipelines.configuration(gitlab_project_api, ci_project, settings.ref, repository=settings.image)
+
+
+@fact(effect="write", deadline="clean")
+def own_pipelines(
+    gitlab_project_api: GitLabApi, ci_project: Project, inventory: Inventory, run: Run
+) -> Iterator[OwnPipelines]:
+    """The pipelines that this run starts: removed at the end, whatever happened."""
+    ours = OwnPipelines(gitlab_project_api, ci_project, deadline=inventory.deadlines.clean, stopping=run.stopping)
+    yield ours
+    ours.sweep()
+
+
+@fact(effect="write", deadline="http+http+http+http")
+def ci_pipeline(pipeline_settings: Settings, ci_configuration: Configuration, own_pipelines: OwnPipelines) -> Pipeline:
+    """The start of the suite's pipeline."""
+    del ci_configuration
+    return own_pipelines.start(pipeline_settings.ref)
+
+
+@fact(
+    effect="write",
+    deadline="pipeline+http+http",
+    speaks_for=("ci_pipeline", "own_pipelines"),
+    tolerates=("ci_pipeline",),
+)
+def smoke_job(ci_pipeline: Pipeline, own_pipelines: OwnPipelines, inventory: Inventory, run: Run) -> Pipeline | Job:
+    """The smoke job in the suite's pipeline."""
+    if ci_pipeline.fault is not None:
+        return ci_pipeline
+    return own_pipelines.follow(
+        ci_pipeline.id,
+        pipelines.SMOKE,
+        deadline=inventory.deadlines.pipeline,
+        on_event=lambda text: run.say("smoke_job", f"pipeline {ci_pipeline.id}: {text}"),
+    )
+
+
+@fact(effect="static")
+def manager_names(inventory: Inventory) -> ManagerNames:
+    """The names of the release's manager pods, from the values file (reference §1.4)."""
+    runner = inventory.runner
+    values = helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
+    chart = str(values.get("nameOverride") or "gitlab-runner")
+    own = runner.release if runner.release.startswith(chart) else f"{runner.release}-{chart}"
+    return ManagerNames(begin=str(values.get("fullnameOverride") or own)[:63].rstrip("-"))
+
+
+@fact(effect="write")
+def smoke_runner(smoke_job: Job, manager_names: ManagerNames, job_shape: JobShape) -> JobRunner:
+    """The runner that took the smoke job."""
+    return pipelines.job_runner(smoke_job, namespace=job_shape.namespace, managers=manager_names.begin)
+
+
+@fact(effect="write", optional=("pod_resolv_conf",), across={"pod_resolv_conf": "worker"})
+def smoke_resolv_conf(
+    smoke_job: Job, smoke_runner: JobRunner, pod_resolv_conf: tuple[ResolvConf, ...], job_shape: JobShape
+) -> ResolvConf:
+    """The resolv.conf that the smoke job printed."""
+    where = f"job {smoke_job.name}"
+    text = pipelines.shown_between(smoke_job.log, "preflight-resolv-conf-begin", "preflight-resolv-conf-end")
+    if text is None:
+        raise Unmeasured(
+            f"the log of job {smoke_job.id} does not show its resolv.conf",
+            needs="the whole log of that job: a larger `output_limit` in `runners.config`",
+            evidence=smoke_job.evidence,
+        )
+    section = shell.Section(kind="resolv_conf", exit=0, output=text, took=smoke_job.seconds or 0.0)
+    found = transcript.resolv_conf(Report(where=where, sections=(section,)), job_shape, smoke_runner.pod or where)
+    same = [one for one in pod_resolv_conf if one.fault is DnsFault.NOT_APPLIED]
+    if found.fault is not None and same and len(same) == len(pod_resolv_conf):
+        said = f"{same[0].fault}: {same[0].cause}"
+        raise Blocked(
+            "pod_resolv_conf", {"worker": same[0].target.rpartition(" ")[2]}, said, failed=True, witness=where
+        )
+    return found

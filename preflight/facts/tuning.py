@@ -1,0 +1,152 @@
+"""7 Tuning: room for more or other jobs, labels that select nodes, the cache; and 2.4 again, GitLab's clone host."""
+
+from __future__ import annotations
+
+from preflight import values as helm
+from preflight.evidence import Blocked, NotApplicable, Unmeasured
+from preflight.facts.blocking import gitlab_fact, unless_same
+from preflight.facts.sampling import cache_of, clone_url_of
+from preflight.faults import PathFault, PodFault, TuningFault
+from preflight.inventory import Inventory
+from preflight.jobshape import JobShape, job_pod_limits, job_pod_requests
+from preflight.probes import headroom as packing
+from preflight.probes import shell, transcript, tuning
+from preflight.probes.cluster import NamespaceState, Nodes, PodRequests
+from preflight.probes.dns import Lookups
+from preflight.probes.gitlab import GitLabReply
+from preflight.probes.headroom import Headroom
+from preflight.probes.nodes import NodeState
+from preflight.probes.shell import Connection
+from preflight.probes.transcript import Report
+from preflight.probes.tuning import Endpoint, Placement
+from preflight.sizes import OPTIONS, resized
+from preflight.survey import fact
+
+
+@fact()
+def option_headroom(
+    option: str,
+    headroom: Headroom,
+    cluster_nodes: Nodes,
+    running_pods: PodRequests,
+    namespace_state: NamespaceState,
+    job_shape: JobShape,
+    inventory: Inventory,
+) -> Headroom:
+    """The room for one of the guide's ways to more jobs at once."""
+    managers, jobs = OPTIONS[option]
+    return _pack(cluster_nodes, running_pods, namespace_state, job_shape, inventory, wanted=managers * jobs)
+
+
+@fact(tolerates=("headroom",))
+def scenario_headroom(
+    scenario: str,
+    headroom: Headroom,
+    cluster_nodes: Nodes,
+    running_pods: PodRequests,
+    namespace_state: NamespaceState,
+    job_shape: JobShape,
+    inventory: Inventory,
+) -> Headroom:
+    """The room for as many jobs of another size."""
+    shape = resized(job_shape, scenario)
+    found = _pack(cluster_nodes, running_pods, namespace_state, shape, inventory, wanted=headroom.wanted)
+    if found.fault is not None and headroom.fault is not None:
+        raise Blocked("headroom", {}, f"{headroom.fault}: {headroom.cause}", failed=True)
+    return found
+
+
+def _pack(
+    nodes: Nodes, running: PodRequests, namespace: NamespaceState, shape: JobShape, inventory: Inventory, *, wanted: int
+) -> Headroom:
+    services = 0 if inventory.dind == "none" else 1
+    return packing.pack(
+        nodes,
+        running,
+        job=job_pod_requests(shape, services, limit_ranges=namespace.limit_ranges),
+        job_limits=job_pod_limits(shape, services, limit_ranges=namespace.limit_ranges),
+        shape=shape,
+        quotas=namespace.quotas,
+        wanted=wanted,
+    )
+
+
+@fact()
+def manager_placement(cluster_nodes: Nodes, inventory: Inventory) -> Placement:
+    """The nodes that the values select for the managers."""
+    runner = inventory.runner
+    values = helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
+    selector = {str(key): str(value) for key, value in (values.get("nodeSelector") or {}).items()}
+    return tuning.placement("managers", selector, values.get("affinity"), cluster_nodes)
+
+
+@fact(optional=("worker_placement",), across={"worker_placement": "worker"})
+def job_placement(cluster_nodes: Nodes, worker_placement: tuple[NodeState, ...], job_shape: JobShape) -> Placement:
+    """The nodes that the values select for jobs."""
+    found = tuning.placement("jobs", job_shape.node_selector, job_shape.affinity, cluster_nodes)
+    if found.fault is TuningFault.NO_NODE_MATCHES:
+        for one in worker_placement:
+            if one.fault is PodFault.UNSCHEDULABLE_SELECTOR:
+                raise Blocked("worker_placement", {"worker": one.node}, f"{one.fault}: {one.cause}", failed=True)
+    return found
+
+
+@fact()
+def preferred_placement(manager_placement: Placement, job_placement: Placement) -> Placement:
+    """The nodes that the values prefer."""
+    return tuning.preferences((manager_placement, job_placement))
+
+
+@fact(effect="static")
+def cache_settings(inventory: Inventory) -> Endpoint:
+    """Where the values keep the jobs' cache."""
+    try:
+        found = cache_of(inventory)
+    except ValueError as error:
+        raise Unmeasured(
+            f"the address of the cache in runners.config can't be read: {error}", needs="host:port as `ServerAddress`"
+        ) from None
+    if found is None:
+        reason = "no [runners.cache] with a Type in runners.config: jobs keep no cache"
+        raise NotApplicable(reason)
+    return found
+
+
+@fact(optional=("here_lookups",), across={"here_lookups": "resolver"})
+def pod_cache(
+    worker: str, cache_settings: Endpoint, pod_report: Report, here_lookups: tuple[Lookups, ...]
+) -> Connection:
+    """The way from a job's pod on a worker to the cache."""
+    step = shell.tcp(cache_settings.host, cache_settings.port)
+    where = pod_report.where
+    found = shell.read_tcp(shell.find(pod_report.sections, step, where=where), where=where)
+    _unless_no_resolver(found.fault, here_lookups, where)
+    return found
+
+
+def _unless_no_resolver(fault: object, here: tuple[Lookups, ...], where: str) -> None:
+    """Raise `Blocked` if a name was not resolved and every resolver fails from here too."""
+    if fault is PathFault.UNRESOLVED and here and all(one.fault for one in here):
+        said = f"{here[0].fault}: {here[0].cause}"
+        raise Blocked("here_lookups", {"resolver": here[0].resolver}, said, failed=True, witness=where)
+
+
+@fact(optional=("gitlab_reply", "pod_gitlab", "here_lookups"), across={"here_lookups": "resolver"})
+def pod_clone(
+    worker: str,
+    pod_report: Report,
+    gitlab_reply: GitLabReply | None,
+    pod_gitlab: GitLabReply | None,
+    here_lookups: tuple[Lookups, ...],
+    inventory: Inventory,
+) -> GitLabReply:
+    """GitLab's clone host, from a job's pod on a worker."""
+    url = clone_url_of(inventory)
+    if url is None:
+        reason = "jobs clone from gitlabUrl itself: neither external_url nor clone_url names another host"
+        raise NotApplicable(reason)
+    found = transcript.gitlab_reply(pod_report, url)
+    unless_same(found, gitlab_reply, gitlab_fact(gitlab_reply), {})
+    unless_same(found, pod_gitlab, "pod_gitlab", {"worker": worker})
+    _unless_no_resolver(found.fault, here_lookups, found.where)
+    return found

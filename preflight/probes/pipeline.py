@@ -1,0 +1,576 @@
+"""A pipeline of the suite's own in a project of its own: may it run, what became of its jobs, what did their logs show.
+
+A pipeline is started only where GitLab's own reading of the project's configuration on that branch, includes merged
+in, holds the suite's jobs alone, with the scripts that the suite ships (`pipeline.gitlab-ci.yml`). Everything that is
+made is removed at the end, and what could not be is said (guide 4.3, 11; reference §4.5).
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from preflight.evidence import Evidence, Fact, Unmeasured
+from preflight.faults import GitLabFault, PipelineFault
+from preflight.probes.gitlab_api import GitLabApi, GitLabError, segment
+from preflight.probes.leavings import LeftBehind
+
+SMOKE, BUILD = "preflight-smoke", "preflight-build"
+REPOSITORY = "PREFLIGHT_REPOSITORY"  # the build job's variable with the repository that it pushes to
+TAG = "preflight-{pipeline}"  # of the image that it pushes
+
+_GLOBAL = frozenset({"default", "include", "spec", "stages", "variables", "workflow", "image", "services"}) | {
+    "before_script",
+    "after_script",
+    "cache",
+}
+_RUNS = ("before_script", "script", "after_script")  # what a job does
+_MORE = ("trigger", "environment", "release", "pages", "hooks", "run", "inherit")  # what it could do beside
+_ENDED = frozenset({"success", "failed", "canceled", "skipped"})
+_WAITING = frozenset({"created", "waiting_for_resource", "preparing", "pending", "scheduled", "manual"})
+_FORBIDDEN, _NOT_FOUND, _BAD_REQUEST, _UNPROCESSABLE = 403, 404, 400, 422
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Project(Fact):
+    """A project of GitLab.
+
+    Attributes:
+        id: its number.
+        path: with its namespace.
+        web: its page.
+    """
+
+    id: int = 0
+    path: str = ""
+    web: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration(Fact):
+    """What a pipeline of a branch would run, as GitLab itself reads it.
+
+    Attributes:
+        jobs: the names of all jobs.
+        repository: the repository that the build job names.
+    """
+
+    jobs: tuple[str, ...] = ()
+    repository: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pipeline(Fact):
+    """A pipeline that was started."""
+
+    id: int = 0
+    web: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job(Fact):
+    """A job of a pipeline, at its end or at ours.
+
+    Attributes:
+        id: its number.
+        name: its name.
+        status: GitLab's word.
+        reason: GitLab's word for why it failed.
+        queued: seconds until a runner took it; `seconds`: that it ran.
+        runner: description of the runner that took it.
+        log: what it printed, without colours and section marks.
+    """
+
+    id: int
+    name: str
+    status: str = ""
+    reason: str = ""
+    queued: float | None = None
+    seconds: float | None = None
+    runner: str = ""
+    log: str = field(default="", repr=False, metadata={"live": True})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRunner(Fact):
+    """Who ran a job, by the job's own log.
+
+    Attributes:
+        version: of the runner; `manager`: the manager's pod; `namespace`: of the job's pod; `pod`: its name.
+    """
+
+    version: str = ""
+    manager: str = ""
+    namespace: str = ""
+    pod: str = ""
+
+
+# ---- the project and its configuration -------------------------------------------------------------------------------
+
+
+def project(api: GitLabApi, name: str) -> Project:
+    """The project of that path or number, as the token's user sees it.
+
+    Raises:
+        Unmeasured: GitLab did not say.
+    """
+    path = f"/projects/{segment(name)}"
+    command = api.command(path)
+    try:
+        told = api.ask(path)
+    except GitLabError as error:
+        faults = {_NOT_FOUND: PipelineFault.PROJECT_MISSING, _FORBIDDEN: PipelineFault.PROJECT_MISSING}
+        fault = GitLabFault.TOKEN_REFUSED if error.fault is GitLabFault.TOKEN_REFUSED else faults.get(error.status or 0)
+        if fault is None:
+            raise error.unmeasured(f"GitLab's answer to `{error.command}`") from error
+        cause = f"there is no project {name} that the API token's user may see ({error})"
+        cause = f"the API token of the pipelines is not accepted ({error})" if fault in GitLabFault else cause
+        return Project(target=name, fault=fault, cause=cause, evidence=error.evidence())
+    told = told if isinstance(told, Mapping) else {}
+    full = str(told.get("path_with_namespace") or name)
+    cause = ""
+    if told.get("archived"):
+        cause = f"{full} is archived: it runs no pipelines"
+    elif told.get("builds_access_level") == "disabled" or told.get("jobs_enabled") is False:
+        cause = f"CI/CD is switched off in {full}"
+    return Project(
+        target=name,
+        fault=PipelineFault.CI_DISABLED if cause else None,
+        cause=cause,
+        evidence=Evidence(where="here", command=command, observed=f"{full}, project {told.get('id')}"),
+        id=int(told.get("id") or 0),
+        path=full,
+        web=str(told.get("web_url") or ""),
+    )
+
+
+def configuration(api: GitLabApi, found: Project, ref: str, *, repository: str | None) -> Configuration:
+    """What GitLab would run for a branch, and whether that is the suite's alone. Nothing is started by asking.
+
+    Args:
+        api: as somebody who may see the project's pipelines.
+        found: the project.
+        ref: the branch.
+        repository: what the build job must push to; None if the suite won't start it.
+
+    Raises:
+        Unmeasured: GitLab did not say.
+    """
+    path = f"/projects/{found.id}/ci/lint"
+    query = {"content_ref": ref, "include_jobs": "true"}
+    command = api.command(path, query=query)
+    target = f"{ref} of {found.path}"
+    try:
+        told = api.ask(path, **query)
+    except GitLabError as error:
+        if error.status == _NOT_FOUND:
+            cause = f"{target} has no CI/CD configuration ({error})"
+            fault = PipelineFault.CONFIGURATION_INVALID
+            return Configuration(target=target, fault=fault, cause=cause, evidence=error.evidence())
+        raise error.unmeasured(f"an API token of a Developer of {found.path} or more, as `pipeline.token`") from error
+    told = told if isinstance(told, Mapping) else {}
+    judged, cause, names = judge_configuration(told, repository=repository)
+    merged = _merged(told)
+    return Configuration(
+        target=target,
+        fault=judged,
+        cause=f"{target} {cause}" if cause else "",
+        evidence=Evidence(where="here", command=command, observed=str(told.get("merged_yaml") or told.get("errors"))),
+        jobs=names,
+        repository=_repository(merged),
+    )
+
+
+@cache
+def shipped() -> Mapping[str, Any]:
+    """The suite's own configuration, as it is to be committed in the project."""
+    text = resources.files("preflight").joinpath("pipeline.gitlab-ci.yml").read_text(encoding="utf-8")
+    document: Mapping[str, Any] = yaml.safe_load(text)
+    return document
+
+
+def judge_configuration(
+    told: Mapping[str, Any], *, repository: str | None
+) -> tuple[PipelineFault | None, str, tuple[str, ...]]:
+    """What GitLab's linter says of a project: a fault, its cause, and the names of all jobs."""
+    merged = _merged(told)
+    listed = [str(one.get("name")) for one in told.get("jobs") or () if isinstance(one, Mapping)]
+    in_text = [name for name, one in merged.items() if _is_job(name, one)]
+    names = tuple(dict.fromkeys([*in_text, *listed]))
+    if not told.get("valid"):
+        said = "; ".join(map(str, told.get("errors") or ())) or "no reason given"
+        return PipelineFault.CONFIGURATION_INVALID, f"is not accepted by GitLab: {said}", names
+    if others := [name for name in names if name not in {SMOKE, BUILD}]:
+        shown = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")  # noqa: PLR2004
+        return PipelineFault.OTHER_JOBS, f"holds other jobs than the suite's: {shown}; nothing is started there", names
+    wanted = [SMOKE] if repository is None else [SMOKE, BUILD]
+    if missing := [name for name in wanted if name not in names]:
+        return PipelineFault.CONFIGURATION_INVALID, f"lacks the suite's {' and '.join(missing)}", names
+    for name in names:
+        if different := _difference(name, merged):
+            return PipelineFault.OTHER_JOBS, f"has a {name} of its own: {different}; nothing is started there", names
+    if _manual(merged.get(BUILD)) is False:
+        return PipelineFault.OTHER_JOBS, f"starts {BUILD} by itself, not `when: manual`", names
+    if repository is not None and _repository(merged) != repository:
+        found = _repository(merged) or "nowhere"
+        return PipelineFault.OTHER_JOBS, f"pushes to {found}; the inventory says {repository}", names
+    return None, "", names
+
+
+def _merged(told: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The merged configuration; some versions of GitLab write its keys as Ruby's symbols."""
+    try:
+        document = yaml.safe_load(str(told.get("merged_yaml") or ""))
+    except yaml.YAMLError:
+        return {}
+    plain = _plain(document)
+    return plain if isinstance(plain, Mapping) else {}
+
+
+def _plain(node: Any) -> Any:
+    if isinstance(node, Mapping):
+        return {str(key).removeprefix(":"): _plain(value) for key, value in node.items()}
+    return [_plain(one) for one in node] if isinstance(node, list) else node
+
+
+def _is_job(name: str, value: Any) -> bool:
+    known = isinstance(value, Mapping) and bool({"script", "trigger", "run", "extends"} & set(value))
+    return not name.startswith(".") and isinstance(value, Mapping) and (known or name not in _GLOBAL)
+
+
+def _difference(name: str, merged: Mapping[str, Any]) -> str:
+    """How a job of the suite's name differs in what it does from the suite's own."""
+    default = merged.get("default") if isinstance(merged.get("default"), Mapping) else {}
+    job = {**{key: merged[key] for key in _RUNS if key in merged}, **(default or {}), **merged.get(name, {})}
+    own = shipped()[name]
+    for key in _RUNS:
+        if _lines(job.get(key)) != _lines(own.get(key)):
+            return f"another {key}"
+    return next((f"it has a {key}" for key in _MORE if key in job), "")
+
+
+def _lines(value: Any) -> list[str]:
+    listed = value if isinstance(value, list) else [] if value is None else [value]
+    return [line for one in listed for line in (_lines(one) if isinstance(one, list) else [str(one).strip()])]
+
+
+def _manual(job: Any) -> bool | None:
+    return job.get("when") == "manual" if isinstance(job, Mapping) else None
+
+
+def _repository(merged: Mapping[str, Any]) -> str:
+    job = merged.get(BUILD)
+    for table in (job.get("variables") if isinstance(job, Mapping) else None, merged.get("variables")):
+        if isinstance(table, Mapping) and REPOSITORY in table:
+            value = table[REPOSITORY]
+            return str(value.get("value", "") if isinstance(value, Mapping) else value)
+    return ""
+
+
+# ---- a pipeline's life -----------------------------------------------------------------------------------------------
+
+
+class OwnPipelines:
+    """The pipelines that this run starts, and the images that they push: removed at the end, whatever happened.
+
+    Args:
+        api: as a Maintainer of the project.
+        found: the project.
+        deadline: seconds that the removal may take.
+        stopping: set when the run ends early; waiting then ends.
+    """
+
+    def __init__(self, api: GitLabApi, found: Project, *, deadline: float, stopping: threading.Event) -> None:
+        self.api, self.project, self._deadline, self._stopping = api, found, deadline, stopping
+        self._started: list[int] = []
+        self._images: dict[str, Callable[[], str]] = {}
+        self._lock = threading.Lock()
+        self._root = f"/projects/{found.id}"
+
+    def start(self, ref: str) -> Pipeline:
+        """Start a pipeline.
+
+        Raises:
+            Unmeasured: GitLab did not answer; a pipeline may then run that we do not know.
+        """
+        path = f"{self._root}/pipeline"
+        command = self.api.command(path, "POST", {"ref": ref})
+        with self._lock:  # a sweep waits until the pipeline's number is known
+            if self._stopping.is_set():
+                raise Unmeasured("the run is over", needs="a run that is not interrupted")
+            try:
+                told = self.api.ask(path, method="POST", ref=ref)
+            except GitLabError as error:
+                if error.status not in {_BAD_REQUEST, _FORBIDDEN, _UNPROCESSABLE}:
+                    raise error.unmeasured(f"GitLab's answer to `{error.command}`") from error
+                cause = f"GitLab starts no pipeline for {ref} of {self.project.path}: {error.said}"
+                return Pipeline(
+                    target=self.project.path, fault=PipelineFault.REFUSED, cause=cause, evidence=error.evidence()
+                )
+            number = int(told["id"])
+            self._started.append(number)
+        web = str(told.get("web_url") or f"pipeline {number}")
+        others = self._foreign(number)
+        return Pipeline(
+            target=self.project.path,
+            id=number,
+            web=web,
+            fault=PipelineFault.OTHER_JOBS if others else None,
+            cause=f"pipeline {number} holds jobs that no configuration of the project names, as policies add them: "
+            f"{', '.join(others)}; it was cancelled"
+            if others
+            else "",
+            evidence=Evidence(where="here", command=command, observed=web),
+        )
+
+    def _foreign(self, number: int) -> list[str]:
+        """Jobs in a pipeline that are not the suite's; where there are some, it is cancelled at once.
+
+        Raises:
+            Unmeasured: GitLab did not say which jobs it holds.
+        """
+        path = f"{self._root}/pipelines/{number}"
+        try:
+            listed = [*self.api.items(f"{path}/jobs"), *self.api.items(f"{path}/bridges")]
+            others = sorted({str(one.get("name")) for one in listed} - {SMOKE, BUILD})
+            if others:
+                self.api.ask(f"{path}/cancel", method="POST")
+        except GitLabError as error:
+            raise error.unmeasured(f"GitLab's answer to `{error.command}`") from error
+        return others
+
+    def play(self, pipeline: int, name: str, *, deadline: float, on_event: Callable[[str], None]) -> None:
+        """Start a manual job of a pipeline, as soon as GitLab lets it be started.
+
+        Raises:
+            Unmeasured: it could not be started.
+        """
+        until = time.monotonic() + deadline
+        while True:
+            job = self._job(pipeline, name)
+            if job.get("status") not in {"created", "manual"}:
+                return
+            if job.get("status") == "manual":
+                try:
+                    self.api.ask(f"{self._root}/jobs/{job['id']}/play", method="POST")
+                except GitLabError as error:
+                    raise error.unmeasured(
+                        f"the right to play jobs on that branch of {self.project.path}: who may merge or push to it may"
+                    ) from error
+                return
+            on_event(f"{name} cannot be started yet")
+            if time.monotonic() >= until or self._stopping.wait(_pace(deadline)):
+                raise Unmeasured(
+                    f"{name} of pipeline {pipeline} cannot be started after {deadline:g} s: it is {job.get('status')}",
+                    needs="a larger `deadlines.pipeline`, and `needs: []` in that job",
+                )
+
+    def follow(self, pipeline: int, name: str, *, deadline: float, on_event: Callable[[str], None]) -> Job:
+        """Wait for a job's end, and read its log.
+
+        Raises:
+            Unmeasured: GitLab did not say what became of it, or the run ended.
+        """
+        began = time.monotonic()
+        while True:
+            told = self._job(pipeline, name)
+            passed = time.monotonic() - began
+            on_event(f"{name} is {told.get('status')}, {passed:.0f} s")
+            if told.get("status") in _ENDED or passed >= deadline:
+                break
+            if self._stopping.wait(_pace(deadline)):
+                raise Unmeasured(f"the run ended while {name} was {told.get('status')}", needs="a whole run")
+        path = f"{self._root}/jobs/{told.get('id')}/trace"
+        try:
+            log = plain(self.api.text(path))
+        except GitLabError as error:
+            log = "" if error.status == _NOT_FOUND else f"the log could not be read: {error}"
+        return read_job(told, log, waited=passed, command=self.api.command(path))
+
+    def _job(self, pipeline: int, name: str) -> Mapping[str, Any]:
+        path = f"{self._root}/pipelines/{pipeline}/jobs"
+        try:
+            every = self.api.items(path)
+        except GitLabError as error:
+            raise error.unmeasured(f"GitLab's answer to `{error.command}`") from error
+        found = [one for one in every if one.get("name") == name]
+        if not found:
+            raise Unmeasured(
+                f"pipeline {pipeline} of {self.project.path} has no {name}",
+                needs=f"a configuration whose rules let {name} into pipelines that the API starts",
+            )
+        return max(found, key=lambda one: int(one.get("id", 0)))
+
+    def owe(self, image: str, remove: Callable[[], str]) -> None:
+        """Remember an image that a job is about to push; `remove` returns why it is still there, or nothing."""
+        with self._lock:
+            self._images[image] = remove
+
+    def sweep(self) -> None:
+        """Cancel and delete every pipeline, and remove every image.
+
+        Raises:
+            LeftBehind: something is still there.
+        """
+        with self._lock:
+            left = [words for number in list(self._started) if (words := self._remove(number))]
+            for image, remove in list(self._images.items()):
+                why = remove()
+                if why:
+                    left.append(f"image {image} is still there: {why}")
+                else:
+                    del self._images[image]
+        if left:
+            raise LeftBehind("; ".join(left))
+
+    def _remove(self, number: int) -> str:
+        """Remove a pipeline; returns what is left of it."""
+        path = f"{self._root}/pipelines/{number}"
+        until = time.monotonic() + self._deadline
+        try:
+            told = self.api.ask(path)
+            if told.get("status") not in _ENDED:
+                self.api.ask(f"{path}/cancel", method="POST")
+            # A job that is being cancelled still writes to its pipeline.
+            while self._running(path) and time.monotonic() < until:
+                time.sleep(_pace(self._deadline))
+            self.api.ask(path, method="DELETE")
+        except GitLabError as error:
+            if error.status != _NOT_FOUND:
+                who = " (only an Owner may delete one)" if error.status == _FORBIDDEN else ""
+                return f"pipeline {number} of {self.project.path} is still there: {error}{who}"
+        self._started.remove(number)
+        return ""
+
+    def _running(self, path: str) -> bool:
+        running = {"running", "canceling", "pending"}
+        return any(one.get("status") in running for one in self.api.items(f"{path}/jobs"))
+
+
+def _pace(deadline: float) -> float:
+    """Seconds between two looks: a hundredth of the time there is, and never more often than a person would."""
+    return min(max(deadline / 100, 0.2), 3.0)
+
+
+# ---- what a job shows ------------------------------------------------------------------------------------------------
+
+_MARKS = re.compile(r"section_(?:start|end):\d+:[\w.-]+(?:\[[^\]]*\])?\r?|\x1b\[[0-9;?]*[A-Za-z]")
+_STAMP = re.compile(r"^\d{4}-\d\d-\d\dT[\d:.]+Z [0-9a-f]{2}[OE][+ ]?", re.MULTILINE)  # FF_TIMESTAMPS
+
+_TELLING = (  # how a job fails that never came to its script (reference §3.2), most telling first
+    "image pull failed",
+    "is forbidden: User",
+    "timed out waiting for pod to start",
+    "timed out waiting for pod to become attachable",
+    "Timed out while waiting for",
+    "no image specified and no default set in config",
+    "setting up credentials",
+    "setting up build pod",
+    "unauthorized: authentication required",
+    "denied: requested access to the resource is denied",
+    "Cannot connect to the Docker daemon",
+    "no such host",
+    "ERROR: Job failed",
+    "ERROR:",
+)
+
+
+def plain(log: str) -> str:
+    """A job's log as a person reads it: no time stamps, section marks or colours, and what was overwritten is gone."""
+    text = _MARKS.sub("", _STAMP.sub("", log))
+    return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
+
+
+def read_job(told: Mapping[str, Any], log: str, *, waited: float, command: str) -> Job:
+    """A job as GitLab tells of it: a fault unless it succeeded.
+
+    Args:
+        told: GitLab's own words.
+        log: the plain log.
+        waited: seconds that were waited for its end.
+        command: that shows the log.
+    """
+    status, name, number = str(told.get("status", "")), str(told.get("name", "")), int(told.get("id") or 0)
+    reason = str(told.get("failure_reason") or "")
+    label = f"{name} (job {number})"
+    fault: PipelineFault | None = None
+    cause = ""
+    if status in _WAITING:
+        tags = ", ".join(map(str, told.get("tag_list") or ())) or "no tags"
+        fault = PipelineFault.STUCK
+        cause = f"no runner took {label} within {waited:.0f} s; it is {status} and wants {tags}"
+    elif status not in _ENDED:
+        fault, cause = PipelineFault.SLOW, f"{label} was still {status} after {waited:.0f} s"
+    elif status != "success":
+        fault = PipelineFault.FAILED
+        cause = f"{label} ended as {status}" + (f", {reason}" if reason else "") + _log_words(log)
+    runner = told.get("runner")
+    return Job(
+        target=name,
+        fault=fault,
+        cause=cause,
+        evidence=Evidence(where=f"job {name}", command=command, observed=log or "no log", took=waited),
+        id=number,
+        name=name,
+        status=status,
+        reason=reason,
+        queued=told.get("queued_duration"),
+        seconds=told.get("duration"),
+        runner=str(runner.get("description") or "") if isinstance(runner, Mapping) else "",
+        log=log,
+    )
+
+
+def _log_words(log: str) -> str:
+    lines = [line.strip() for line in log.splitlines()]
+    for words in _TELLING:
+        if found := next((line for line in lines if words in line and not line.startswith("$ ")), None):
+            return f": {found[:300]}"
+    return ""
+
+
+def job_runner(job: Job, *, namespace: str, managers: str) -> JobRunner:
+    """Whether a job ran on the release's managers, in the jobs' namespace, by its own log (reference §3).
+
+    Args:
+        job: one that ended.
+        namespace: where the values put jobs.
+        managers: how the names of the release's manager pods begin.
+    """
+    version = re.search(r"^Running with gitlab-runner (\S+)", job.log, re.MULTILINE)
+    where = re.search(r"^Using Kubernetes namespace: (\S+)", job.log, re.MULTILINE)
+    ran = re.search(r"^Running on (\S+) via (\S+?)(?:\.\.\.)?$", job.log, re.MULTILINE)
+    executor = re.search(r'^Preparing the "([^"]+)" executor', job.log, re.MULTILINE)
+    found = JobRunner(
+        target=job.name,
+        evidence=job.evidence,
+        version=version[1] if version else "",
+        manager=ran[2] if ran else "",
+        namespace=where[1] if where else "",
+        pod=ran[1] if ran else "",
+    )
+    cause = ""
+    if executor is not None and executor[1] != "kubernetes":
+        cause = f"{job.name} ran on the {executor[1]} executor of {job.runner or found.manager}"
+    elif found.namespace != namespace:
+        cause = f"{job.name} ran in namespace {found.namespace or 'unknown'}; the values say {namespace}"
+    elif not found.manager.startswith(f"{managers}-"):
+        cause = f"{job.name} was run by {found.manager or 'an unknown manager'}, no pod of {managers}"
+    return replace(found, fault=PipelineFault.OTHER_RUNNER, cause=cause) if cause else found
+
+
+def shown_between(log: str, begin: str, end: str) -> str | None:
+    """The lines of a log between two that a script printed; None if they are not there."""
+    lines = [line.strip() for line in log.splitlines()]
+    if begin not in lines or end not in lines[lines.index(begin) :]:
+        return None
+    first = lines.index(begin) + 1
+    return "\n".join(line for line in lines[first : lines.index(end, first)] if not line.startswith("$ "))

@@ -1,0 +1,153 @@
+"""May jobs push to a repository, and is what they pushed removed again (reference §6.1).
+
+Both change the world, though hardly: an upload is started and cancelled before a byte of it is sent, so that nothing
+can be pulled that was not there before; some registries create the repository at that point. An image is removed by
+its digest, which the suite's own jobs make unique.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urljoin
+
+from preflight.connect import Routes
+from preflight.evidence import Fact
+from preflight.faults import PathFault, RegistryFault
+from preflight.probes.http import NoReply, Reply
+from preflight.probes.registry import (
+    ACCEPT_MANIFESTS,
+    Conversation,
+    Credentials,
+    Refused,
+    parse_reference,
+    registrys_words,
+)
+
+_ACCEPTED, _OK, _NO_CONTENT = 202, 200, 204
+_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _NOT_ALLOWED = 401, 403, 404, 405
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushPermission(Fact):
+    """Whether an account may push to a repository.
+
+    Attributes:
+        repository: with its host.
+        account: the user name; empty for nobody.
+        cancelled: whether the registry confirmed that the upload is cancelled; where it did not, it expires there.
+    """
+
+    repository: str
+    account: str = ""
+    cancelled: bool = False
+
+
+def push_permission(
+    repository: str,
+    *,
+    scheme: str = "https",
+    credentials: Credentials | None,
+    ca_file: Path | None,
+    routes: Routes,
+    deadline: float,
+) -> PushPermission:
+    """Start an upload to ``host/name`` and cancel it: a token alone would prove nothing (reference §6.1).
+
+    Raises:
+        ValueError: when `repository` is no reference.
+        Unmeasured: when ``connect:`` refuses an address.
+    """
+    reference = parse_reference(repository)
+    account = credentials.username if credentials else ""
+    registry = Conversation(
+        reference.host, scheme=scheme, credentials=credentials, ca_file=ca_file, routes=routes, deadline=deadline
+    )
+    fault: RegistryFault | PathFault | None = None
+    cause, cancelled = "", False
+    path = f"/v2/{reference.repository}/blobs/uploads/"
+    try:
+        reply, _ = registry.answer(path, scope=f"repository:{reference.repository}:pull,push", method="POST")
+        fault, cause = judge_upload(reply, f"{reference.host}/{reference.repository}", account)
+        if fault is None:
+            cancelled = _cancel(registry, urljoin(path, reply.headers.get("location", "")))
+    except NoReply as no:
+        fault, cause = no.fault, no.cause
+    except Refused as refused:
+        fault, cause = refused.fault, refused.cause
+    login = f' -u "{account}:$REGISTRY_PASSWORD"' if account else ""
+    return PushPermission(
+        target=repository,
+        fault=fault,
+        cause=cause,
+        evidence=registry.evidence(f"curl -sS -i --max-time {deadline:g}{login} -X POST {registry.root}{path}"),
+        repository=repository,
+        account=account,
+        cancelled=cancelled,
+    )
+
+
+def judge_upload(reply: Reply, repository: str, account: str) -> tuple[RegistryFault | None, str]:
+    """What the answer to the start of an upload says: a fault and its cause, or nothing where it was accepted."""
+    who, words = account or "nobody in particular", registrys_words(reply)
+    if reply.status == _ACCEPTED:
+        return None, ""
+    if reply.status in {_UNAUTHORIZED, _FORBIDDEN}:
+        if not account:
+            return RegistryFault.UNAUTHORIZED, f"{repository} takes no upload without an account{words}"
+        return RegistryFault.DENIED, f"{account} may not push to {repository}{words}"
+    if reply.status == _NOT_FOUND:
+        return RegistryFault.NOT_FOUND, f"there is no {repository} to push to, or {who} may not create it{words}"
+    if reply.status == _NOT_ALLOWED:
+        return RegistryFault.DENIED, f"{repository} takes no uploads at all: a read-only registry or a cache{words}"
+    return RegistryFault.HTTP_STATUS, f"the upload to {repository} was answered with {reply.status}{words}"
+
+
+def _cancel(registry: Conversation, location: str) -> bool:
+    """Cancel an upload; some registries know no such thing, and there it expires by itself."""
+    if not location:
+        return False
+    try:
+        return registry.ask(location, method="DELETE").status in {_OK, _ACCEPTED, _NO_CONTENT}
+    except (NoReply, Refused):
+        return False
+
+
+def remove_image(
+    image: str,
+    *,
+    scheme: str = "https",
+    credentials: Credentials | None,
+    ca_file: Path | None,
+    routes: Routes,
+    deadline: float,
+) -> str:
+    """Remove an image that the suite's own job pushed; returns why it is still there, or nothing if it is gone.
+
+    Deleting goes by digest, and takes every tag of that digest along: only for images of which we know that nobody
+    else has the same.
+    """
+    reference = parse_reference(image)
+    registry = Conversation(
+        reference.host, scheme=scheme, credentials=credentials, ca_file=ca_file, routes=routes, deadline=deadline
+    )
+    manifests = f"/v2/{reference.repository}/manifests/"
+    try:
+        found, _ = registry.answer(
+            f"{manifests}{reference.ref}",
+            scope=f"repository:{reference.repository}:pull,delete",
+            accept=ACCEPT_MANIFESTS,
+        )
+        if found.status == _NOT_FOUND:
+            return ""
+        digest = found.headers.get("docker-content-digest", "")
+        if found.status != _OK or not digest:
+            return f"its manifest was answered with {found.status}{registrys_words(found)}"
+        gone = registry.ask(f"{manifests}{digest}", method="DELETE")
+    except (NoReply, Refused) as problem:
+        return problem.cause
+    if gone.status in {_OK, _ACCEPTED, _NO_CONTENT, _NOT_FOUND}:
+        return ""
+    if gone.status == _NOT_ALLOWED:
+        return f"{reference.host} has deletion switched off (405)"
+    return f"its deletion was answered with {gone.status}{registrys_words(gone)}"
