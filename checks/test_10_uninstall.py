@@ -34,3 +34,14 @@ def test_no_job_pod_is_left(remaining_jobs: Remains) -> None:
     Remedy: `kubectl delete pods -l job.runner.gitlab.com/pod` in the jobs' namespace.
     """
     assert not remaining_jobs.fault
+
+
+@pytest.mark.advice
+@pytest.mark.stage("uninstalled")
+def test_the_runner_is_gone_from_gitlab(remaining_runner: Remains) -> None:
+    """10.1.4 GitLab has no record of the runner any more.
+
+    Why: `helm uninstall` removes its managers alone; the record and its token stay valid until somebody deletes them.
+    Remedy: delete the runner in GitLab's Admin area, under CI/CD → Runners, unless it is to be installed again.
+    """
+    assert not remaining_runner.fault

@@ -9,6 +9,7 @@ from preflight.probes import remains
 from preflight.probes.cluster import ApiServer
 from preflight.probes.releases import History
 from preflight.probes.remains import Remains
+from preflight.probes.runners import OwnRunner
 from preflight.survey import fact
 
 
@@ -18,7 +19,7 @@ def remaining_records(release_history: History) -> Remains:
     found = [one.kept_in for one in release_history.records]
     return remains.read_remains(
         found,
-        release_history.namespace,
+        f"namespace {release_history.namespace}",
         target=release_history.name,
         command=release_history.command,
         took=release_history.took,
@@ -35,3 +36,16 @@ def remaining_objects(api_answer: ApiServer, kubernetes: api_client.Api, invento
 def remaining_jobs(api_answer: ApiServer, kubernetes: api_client.Api, job_shape: JobShape) -> Remains:
     """Pods of jobs that are left."""
     return remains.of_jobs(kubernetes, job_shape.namespace)
+
+
+@fact(tolerates=("own_runner",))
+def remaining_runner(own_runner: OwnRunner, inventory: Inventory) -> Remains:
+    """The runner's record in GitLab, which an uninstall leaves there."""
+    found = [] if own_runner.id is None else [f"runner/{own_runner.id}"]
+    return remains.read_remains(
+        found,
+        f"GitLab at {inventory.gitlab.url}",
+        target="the runner's record in GitLab",
+        command=own_runner.evidence.command,
+        took=own_runner.evidence.took,
+    )

@@ -73,16 +73,16 @@ def _remains(api: Api, namespace: str, kinds: Mapping[str, str], selector: str, 
         if not without_namespace(api, namespace, error):
             raise unmeasured(error) from error
     command = f"kubectl -n {namespace} get {','.join(kinds)} -l {selector}"
-    return read_remains(found, namespace, target=target, command=command, took=time.monotonic() - began)
+    return read_remains(found, f"namespace {namespace}", target=target, command=command, took=time.monotonic() - began)
 
 
-def read_remains(found: Sequence[str], namespace: str, *, target: str, command: str = "", took: float = 0.0) -> Remains:
-    """The fact from the names of what was found."""
+def read_remains(found: Sequence[str], place: str, *, target: str, command: str = "", took: float = 0.0) -> Remains:
+    """The fact from the names of what was found, and where: ``namespace gitlab``, ``GitLab``."""
     more = f" and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
     return Remains(
         target=target,
         found=tuple(found),
         fault=ReleaseFault.LEFTOVERS if found else None,
-        cause=f"namespace {namespace} still has {', '.join(found[:_TOLD])}{more}" if found else "",
+        cause=f"{place} still has {', '.join(found[:_TOLD])}{more}" if found else "",
         evidence=Evidence(where="here", command=command, observed="\n".join(found) or "No resources found", took=took),
     )
