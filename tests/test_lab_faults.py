@@ -71,6 +71,9 @@ def matching(patterns: list[str], names: set[str]) -> set[str]:
 
 
 def test_every_fault_is_expected_to_do_something() -> None:
+    rows = [line.split(":")[0] for line in (PROJECT / "tests" / "lab_faults.yaml").read_text().splitlines()]
+    names = [row for row in rows if row and not row.startswith(("#", " "))]
+    assert len(names) == len(set(names)), "each fault has one row"
     assert set(EXPECTED) == set(faults.known())
 
 

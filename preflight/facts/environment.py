@@ -97,4 +97,6 @@ def values_proxies(values_toml: Lint, helm_values: Values, inventory: Inventory)
 @fact(effect="static")
 def here_proxies(inventory: Inventory) -> Proxies:
     """The proxies of this process's environment."""
-    return environment.proxies_here(inventory, os.environ)
+    # A copy of the whole would trip over a variable that another thread sets meanwhile.
+    variables = {name: os.environ[name] for name in list(os.environ) if name.lower().endswith("_proxy")}
+    return environment.proxies_here(inventory, variables)

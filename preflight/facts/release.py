@@ -16,10 +16,12 @@ from preflight.probes.cluster import ApiServer
 from preflight.probes.configs import ManagerConfig
 from preflight.probes.drift import Drift
 from preflight.probes.gitlab import GitLabReply
+from preflight.probes.lint import Lint
 from preflight.probes.managers import ManagerLogs, Managers, Objects, Rollout
 from preflight.probes.nodes import NodeState
 from preflight.probes.passage import Passage
 from preflight.probes.releases import History, Release
+from preflight.probes.runner_token import RunnerToken
 from preflight.survey import Run, Stage, fact
 
 
@@ -183,18 +185,28 @@ def manager_readiness(
     return found
 
 
-@fact(effect="probe", deadline="script", optional=("release_record", "pod_exec"), across={"pod_exec": "worker"})
+@fact(
+    effect="probe",
+    deadline="script",
+    optional=("release_record", "pod_exec", "values_toml", "token_whitespace"),
+    across={"pod_exec": "worker"},
+)
 def manager_config(
     manager_readiness: Managers,
     release_objects: Objects,
     release_record: Release | None,
     release_history: History,
     pod_exec: tuple[Passage, ...],
+    values_toml: Lint | None,
+    token_whitespace: RunnerToken | None,
     wanted_values: helm.Values,
     kubernetes: api_client.Api,
     inventory: Inventory,
 ) -> ManagerConfig:
     """The configuration that the managers run with."""
+    for name, written in (("values_toml", values_toml), ("token_whitespace", token_whitespace)):
+        if written is not None and written.fault is not None:
+            raise Blocked(name, {}, f"{written.fault}: {written.cause}", failed=True)
     if release_record is not None and release_record.fault is not None:
         raise Blocked("release_record", {}, f"{release_record.fault}: {release_record.cause}", failed=True)
     for way in pod_exec:

@@ -131,11 +131,12 @@ def _unless_no_resolver(fault: object, here: tuple[Lookups, ...], where: str) ->
         raise Blocked("here_lookups", {"resolver": here[0].resolver}, said, failed=True, witness=where)
 
 
-@fact(optional=("gitlab_reply", "pod_gitlab", "here_lookups"), across={"here_lookups": "resolver"})
+@fact(optional=("gitlab_reply", "node_reply", "pod_gitlab", "here_lookups"), across={"here_lookups": "resolver"})
 def pod_clone(
     worker: str,
     pod_report: Report,
     gitlab_reply: GitLabReply | None,
+    node_reply: GitLabReply | None,
     pod_gitlab: GitLabReply | None,
     here_lookups: tuple[Lookups, ...],
     inventory: Inventory,
@@ -147,6 +148,7 @@ def pod_clone(
         raise NotApplicable(reason)
     found = transcript.gitlab_reply(pod_report, url)
     unless_same(found, gitlab_reply, gitlab_fact(gitlab_reply), {})
+    unless_same(found, node_reply, "node_gitlab", {"worker": worker})
     unless_same(found, pod_gitlab, "pod_gitlab", {"worker": worker})
     _unless_no_resolver(found.fault, here_lookups, found.where)
     return found
