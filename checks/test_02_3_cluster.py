@@ -1,6 +1,6 @@
 """2.3 Kubernetes cluster: the API answers, the nodes are there and well, and its own services work."""
 
-from preflight.facts import ApiServer, Metrics, Nodes, NodeState, ServiceEndpoints
+from preflight.facts import ApiServer, Metrics, Nodes, NodeState, PoolState, ServiceEndpoints
 
 
 def test_api_server_answers(api_answer: ApiServer) -> None:
@@ -129,3 +129,45 @@ def test_metrics_api_answers(metrics_api: Metrics) -> None:
     Remedy: let `kubectl top nodes` answer.
     """
     assert not metrics_api.fault
+
+
+def test_each_pool_has_its_nodes(pool_presence: PoolState) -> None:
+    """2.3.13 Each pool has as many nodes as the inventory asks for.
+
+    Why: where autoscaling changes the names, the labels are what can be relied on.
+    Remedy: let the autoscaler add nodes, label those that there are, or correct `cluster.pools`.
+    """
+    assert not pool_presence.fault
+
+
+def test_the_nodes_of_each_pool_are_well(pool_health: PoolState) -> None:
+    """2.3.14 The nodes of each pool are Ready and short of nothing.
+
+    Why: no pod starts on a node whose kubelet does not report, and one under pressure evicts running jobs.
+    Remedy (node-not-ready): on the node: `systemctl status kubelet containerd`; or let the autoscaler replace it.
+    Remedy (node-pressure): free what the condition names, or let the autoscaler replace the node.
+    Remedy: let `kubectl get nodes` list every node of the pool as Ready.
+    """
+    assert not pool_health.fault
+
+
+def test_the_nodes_of_each_pool_are_within_the_skew(pool_versions: PoolState) -> None:
+    """2.3.15 The kubelets of each pool are no newer than the API server and not too far behind it.
+
+    Why: an old machine image brings an old kubelet with every node that is added.
+    Remedy: give the pool a machine image of the control plane's version.
+    """
+    assert not pool_versions.fault
+
+
+def test_jobs_may_be_scheduled_on_the_nodes_of_each_pool(pool_placement: PoolState) -> None:
+    """2.3.16 Jobs may be scheduled on the nodes of each pool.
+
+    Why: a taint or label that the pool's template gives keeps every job away from every node of it.
+    Remedy (unschedulable-cordoned): `kubectl uncordon` the nodes when their maintenance is over.
+    Remedy (unschedulable-taint): take the taint out of the pool's template, or let jobs tolerate it:
+        `[runners.kubernetes.node_tolerations]`.
+    Remedy (unschedulable-selector): give the pool's template the label that `[runners.kubernetes.node_selector]` asks.
+    Remedy: let the scheduler place a job's pod on these nodes.
+    """
+    assert not pool_placement.fault

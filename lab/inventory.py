@@ -103,6 +103,7 @@ def write(
     document["gitlab"]["api_token"] = "file:gitlab-token"
     document["gitlab"]["external_url"] = "http://gitlab.example.com/"
     document["cluster"]["kubeconfig"] = "kubeconfig"
+    document["cluster"]["pools"] = {"linux": {"selector": {"kubernetes.io/os": "linux"}, "at_least": 2}}
     for registry in document["registries"].values():
         registry["ca_file"] = "registry-ca.pem"
         if registry["host"] == PRIVATE:

@@ -225,6 +225,13 @@ class ClusterNode(Section):
     )
 
 
+class NodePool(Section):
+    """Nodes that come and go under names of their own, known by their labels."""
+
+    selector: dict[str, Text] = Field(min_length=1, description="Labels that every node of the pool has.")
+    at_least: int = Field(default=1, ge=1, description="How many of them there must be.")
+
+
 class Cluster(Section):
     """The Kubernetes cluster (guide 1.2, 2.3)."""
 
@@ -232,7 +239,13 @@ class Cluster(Section):
     context: Text | None = Field(default=None, description="Context in it; default: its current one.")
     api_server: Url = Field(description="The API server's address, as `kubectl cluster-info` prints it.")
     version: Text = Field(description='Expected Kubernetes version, such as "1.28".')
-    nodes: dict[Name, ClusterNode] = Field(min_length=1, description="Nodes by name.")
+    nodes: dict[Name, ClusterNode] = Field(
+        min_length=1, description="Nodes by name; probe pods and SSH go to the workers among them."
+    )
+    pools: dict[Name, NodePool] = Field(
+        default={},
+        description="Nodes by label, where autoscaling changes their names; judged over whatever the API lists.",
+    )
     platform: Text = Field(default="linux/amd64", description="Platform that the images must offer.")
     pod_cidr: Network | None = Field(default=None, description="Pod network.")
     service_cidr: Network | None = Field(default=None, description="Service network.")

@@ -59,6 +59,7 @@ class Stage(enum.StrEnum):
 
 TARGETS: dict[str, Callable[[Inventory], list[str]]] = {
     "node": lambda inventory: list(inventory.cluster.nodes),
+    "pool": lambda inventory: list(inventory.cluster.pools),
     "worker": lambda inventory: list(inventory.workers),
     "resolver": lambda inventory: list(inventory.dns.resolvers),
     "registry": lambda inventory: list(inventory.registries),

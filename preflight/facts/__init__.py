@@ -40,7 +40,7 @@ from preflight.probes.headroom import Headroom
 from preflight.probes.lint import Lint, Patience
 from preflight.probes.managers import ManagerLogs, Managers, Rollout
 from preflight.probes.monitoring import ManagerMetrics, Warnings
-from preflight.probes.nodes import NodeState
+from preflight.probes.nodes import NodeState, PoolState
 from preflight.probes.passage import Passage
 from preflight.probes.pipeline import Configuration, Job, JobRunner, Pipeline, Project
 from preflight.probes.pods import Admission as PodAdmission
@@ -99,6 +99,7 @@ __all__ = [
     "Placement",
     "PodAdmission",
     "PodStart",
+    "PoolState",
     "Project",
     "Proxies",
     "Pull",

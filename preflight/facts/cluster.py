@@ -16,7 +16,7 @@ from preflight.probes import kubernetes as api_client
 from preflight.probes import nodes as node_states
 from preflight.probes.cluster import ApiServer, Metrics, Nodes, ServiceEndpoints
 from preflight.probes.lint import Lint
-from preflight.probes.nodes import NodeState
+from preflight.probes.nodes import NodeState, PoolState
 from preflight.survey import Run, fact
 from preflight.values import Values
 
@@ -129,3 +129,51 @@ def metrics_api(api_answer: ApiServer, kubernetes: api_client.Api) -> Metrics:
     """The cluster's metrics API."""
     del api_answer
     return cluster.metrics(kubernetes)
+
+
+@fact()
+def pool_presence(pool: str, cluster_nodes: Nodes, inventory: Inventory) -> PoolState:
+    """Whether a pool has its nodes."""
+    one = inventory.cluster.pools[pool]
+    return node_states.pool_presence(pool, one.selector, one.at_least, cluster_nodes)
+
+
+@fact()
+def pool_health(pool: str, pool_presence: PoolState, cluster_nodes: Nodes, inventory: Inventory) -> PoolState:
+    """Whether the nodes of a pool are Ready and short of nothing."""
+    del pool_presence
+
+    def judge(node: cluster.Node) -> NodeState:
+        ready = node_states.readiness(node, cluster_nodes)
+        return ready if ready.fault else node_states.pressure(node, cluster_nodes)
+
+    one = inventory.cluster.pools[pool]
+    return node_states.pool_property(pool, one.selector, cluster_nodes, judge, named=inventory.cluster.nodes)
+
+
+@fact()
+def pool_versions(
+    pool: str, pool_presence: PoolState, api_answer: ApiServer, cluster_nodes: Nodes, inventory: Inventory
+) -> PoolState:
+    """The kubelets of a pool beside the API server."""
+    del pool_presence
+    allowed, one = inventory.limits.version_skew, inventory.cluster.pools[pool]
+
+    def judge(node: cluster.Node) -> NodeState:
+        return node_states.version_skew(node, api_answer.version, allowed, cluster_nodes)
+
+    return node_states.pool_property(pool, one.selector, cluster_nodes, judge, named=inventory.cluster.nodes)
+
+
+@fact()
+def pool_placement(
+    pool: str, pool_health: PoolState, cluster_nodes: Nodes, job_shape: JobShape, inventory: Inventory
+) -> PoolState:
+    """Whether jobs may be scheduled on the nodes of a pool."""
+    del pool_health
+    one = inventory.cluster.pools[pool]
+
+    def judge(node: cluster.Node) -> NodeState:
+        return node_states.placement(node, job_shape, cluster_nodes)
+
+    return node_states.pool_property(pool, one.selector, cluster_nodes, judge, named=inventory.cluster.nodes)

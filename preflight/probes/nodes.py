@@ -6,6 +6,7 @@ Each function answers one question about one node, so that a node which is missi
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from preflight.evidence import Evidence, Fact
@@ -127,4 +128,89 @@ def placement(node: Node, shape: JobShape, nodes: Nodes) -> NodeState:
         fault=fault,
         cause=f"no job may run on {node.name}: {why_not}",
         look=f"kubectl describe node {node.name}",
+    )
+
+
+# ---- pools -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolState(Fact):
+    """One property of a pool's nodes, over the live list.
+
+    Attributes:
+        pool: its name in the inventory.
+        nodes: the nodes that have its labels.
+        wrong: those of them for which the property does not hold.
+    """
+
+    pool: str
+    nodes: tuple[str, ...] = ()
+    wrong: tuple[str, ...] = ()
+
+
+def members(selector: Mapping[str, str], nodes: Nodes) -> tuple[Node, ...]:
+    """The nodes that have all labels of a pool."""
+    return tuple(node for node in nodes.nodes if selector.items() <= node.labels.items())
+
+
+def pool_presence(pool: str, selector: Mapping[str, str], at_least: int, nodes: Nodes) -> PoolState:
+    """Whether the pool has enough nodes."""
+    found = members(selector, nodes)
+    labels = ",".join(f"{key}={value}" for key, value in selector.items())
+    short = len(found) < at_least
+    cause = f"pool {pool} has {len(found)} of at least {at_least} nodes with {labels}" if short else ""
+    fault = ClusterFault.NODE_MISSING if short else None
+    return _pool_state(pool, selector, found, (), nodes, fault=fault, cause=cause)
+
+
+def pool_property(
+    pool: str, selector: Mapping[str, str], nodes: Nodes, judge: Callable[[Node], NodeState], *, named: Collection[str]
+) -> PoolState:
+    """Whether a property holds for all nodes of a pool but those that the inventory names: they have their own checks.
+
+    Args:
+        pool: its name.
+        selector: its labels.
+        nodes: the live list.
+        judge: the property of one node, such as `readiness`.
+        named: nodes that are judged by name.
+    """
+    found = members(selector, nodes)
+    judged = [judge(node) for node in found if node.name not in named]
+    wrong = [one for one in judged if one.fault is not None]
+    causes = "; ".join(one.cause for one in wrong[:_TOLD])
+    more = f"; and {len(wrong) - _TOLD} more" if len(wrong) > _TOLD else ""
+    cause = f"{len(wrong)} of {len(found)} nodes of pool {pool}: {causes}{more}" if wrong else ""
+    fault = wrong[0].fault if wrong else None
+    return _pool_state(pool, selector, found, wrong, nodes, fault=fault, cause=cause)
+
+
+_TOLD = 5  # nodes in a sentence
+
+
+def _pool_state(
+    pool: str,
+    selector: Mapping[str, str],
+    found: Sequence[Node],
+    wrong: Sequence[NodeState],
+    nodes: Nodes,
+    *,
+    fault: Fault | None,
+    cause: str,
+) -> PoolState:
+    labels = ",".join(f"{key}={value}" for key, value in selector.items())
+    return PoolState(
+        target=pool,
+        pool=pool,
+        nodes=tuple(node.name for node in found),
+        wrong=tuple(one.node for one in wrong),
+        fault=fault,
+        cause=cause,
+        evidence=Evidence(
+            where=nodes.where,
+            command=f"kubectl get nodes -l {labels} -o wide",
+            observed="\n".join(f"{one.node}  {one.found}" for one in wrong) or f"{len(found)} nodes",
+            took=nodes.evidence.took,
+        ),
     )
