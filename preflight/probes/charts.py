@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -137,12 +137,8 @@ def with_image(chart: ChartVersion, tag: str) -> ChartVersion:
     image = runner_of(tag)
     if chart.fault is not None or not image or not chart.app_version or image == runner_of(chart.app_version):
         return chart
-    return ChartVersion(
-        target=chart.target,
-        version=chart.version,
-        app_version=chart.app_version,
-        newest=chart.newest,
+    return replace(
+        chart,
         fault=ReleaseFault.APP_VERSION,
         cause=f"chart {chart.version} installs runner {chart.app_version}, the values' image.tag is {tag}",
-        evidence=chart.evidence,
     )

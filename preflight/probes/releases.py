@@ -13,7 +13,7 @@ import json
 import time
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -278,16 +278,10 @@ def with_chart(release: Release, chart: str) -> Release:
     """The release; faulty if its chart is another one than expected."""
     if release.chart == chart:
         return release
-    return Release(
-        target=release.target,
-        revision=release.revision,
-        status=release.status,
-        chart=release.chart,
-        app_version=release.app_version,
-        age=release.age,
+    return replace(
+        release,
         fault=ReleaseFault.WRONG_CHART,
         cause=f"{release.target} was installed from chart {release.chart}, the inventory says {chart}",
-        evidence=release.evidence,
     )
 
 
