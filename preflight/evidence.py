@@ -19,6 +19,7 @@ from preflight.faults import Fault
 from preflight.redaction import redact
 
 LONGEST = 2000  # characters of what a command printed; the end matters more than the middle
+_MARK = 40  # characters at most that tell of a cut
 _CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -27,7 +28,8 @@ def clean(text: str, *, longest: int = LONGEST) -> str:
     text = redact(_CONTROL.sub("", text.replace("\r\n", "\n")))
     if len(text) <= longest:
         return text
-    head, tail = longest * 2 // 3, longest // 3
+    kept = longest - _MARK  # what is cut once is short enough to stay as it is
+    head, tail = kept * 2 // 3, kept // 3
     return f"{text[:head]}\n… {len(text) - head - tail} characters cut …\n{text[-tail:]}"
 
 
@@ -126,12 +128,22 @@ class Blocked(PreflightError):
         targets: that fact's targets by kind, such as ``{"node": "k8s-worker-1"}``.
         reason: what is the matter with it.
         failed: whether it was measured and found faulty (then its own check is red), or not measured at all.
-        witness: a further vantage that met the same, if that is what blocks.
+        seen: what was measured nevertheless: from a further vantage, the same.
+        witness: that vantage, where no fact tells it.
     """
 
-    def __init__(self, fact: str, targets: dict[str, str], reason: str, *, failed: bool, witness: str = "") -> None:
+    def __init__(
+        self,
+        fact: str,
+        targets: dict[str, str],
+        reason: str,
+        *,
+        failed: bool,
+        seen: Fact | None = None,
+        witness: str = "",
+    ) -> None:
         self.fact, self.targets, self.reason, self.failed = fact, dict(targets), clean(reason, longest=600), failed
-        self.witness = witness
+        self.seen, self.witness = seen, witness or (seen.where if seen is not None else "")
         super().__init__(self.reason)
 
 

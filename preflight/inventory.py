@@ -100,9 +100,14 @@ class Secret:
     @classmethod
     def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
         def validate(value: object, info: core_schema.ValidationInfo) -> Secret:
-            return cls.read(value, (info.context or {}).get("folder", Path()))
+            context = info.context or {}
+            if context.get("saved"):
+                return cls(str(value), None)
+            return cls.read(value, context.get("folder", Path()))
 
-        return core_schema.with_info_plain_validator_function(validate)
+        return core_schema.with_info_plain_validator_function(
+            validate, serialization=core_schema.plain_serializer_function_ser_schema(lambda one: one.reference)
+        )
 
     @classmethod
     def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
@@ -164,6 +169,8 @@ def _connect(mapping: dict[str, str]) -> dict[str, str]:
 
 
 def _file(path: Path, info: core_schema.ValidationInfo) -> Path:
+    if (info.context or {}).get("saved"):
+        return path
     full: Path = (info.context or {}).get("folder", Path()) / path.expanduser()
     try:
         with full.open("rb"):

@@ -12,7 +12,7 @@ import os
 import secrets
 import signal
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,13 @@ from typing import Any
 import pytest
 from pytest_metadata.plugin import metadata_key
 
-from preflight import diagnosis, guide, reports, verdicts
+from preflight import diagnosis, guide, reports, saved, verdicts
+from preflight.conclusions import Explanation, draw, explain
+from preflight.conclusions.facts import Facts, Look, facts_of
 from preflight.connect import Routes
 from preflight.evidence import Blocked, Fact, NotApplicable, Unmeasured, clean
 from preflight.inventory import Inventory, InventoryError, load
+from preflight.replay import Replay
 from preflight.survey import CATALOGUE, SURVEY, TARGETS, Effect, Run, Stage, Survey, fixtures, spoken_for_by
 from preflight.verdicts import Outcome, Verdict
 
@@ -32,6 +35,8 @@ OUTCOMES = pytest.StashKey[list[Outcome]]()
 STATUS = pytest.StashKey[int]()
 CLEANING = pytest.StashKey[list[str]]()
 PARAGRAPHS = pytest.StashKey[dict[str, guide.Paragraph]]()
+EXPLANATION = pytest.StashKey[Explanation]()
+REPLAYED = pytest.StashKey[Mapping[str, Any]]()
 
 _HOW = """\
 Say which environment to check:
@@ -67,6 +72,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="write the release's values and its whole record into DIR, for its owner alone: they hold the token",
     )
     group.addoption(
+        "--replay",
+        metavar="FILE",
+        help="judge the facts of an earlier run's preflight.json again; nothing is contacted",
+    )
+    group.addoption(
         "--workers", type=int, default=16, metavar="N", help="measurements at the same time (default: %(default)s)"
     )
 
@@ -92,6 +102,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def read_inventory(config: pytest.Config) -> None:
     """Load the inventory that the command line names; a `pytest.UsageError` lists every problem."""
     named = config.getoption("inventory")
+    if config.getoption("replay"):
+        _read_saved_run(config)
+        return
     if not named:
         return
     from preflight.probes import kubernetes  # noqa: PLC0415 - only a run with an inventory needs it
@@ -114,6 +127,27 @@ def read_inventory(config: pytest.Config) -> None:
         raise pytest.UsageError(
             f"--backup {backup}: lies in the reports' folder; a backup holds secrets, reports do not"
         )
+    _switch_reports_on(config, inventory)
+
+
+def _read_saved_run(config: pytest.Config) -> None:
+    """Take environment, stage and effects from a saved run instead of an inventory."""
+    if config.getoption("inventory"):
+        raise pytest.UsageError("--replay judges a saved run, which holds its inventory; leave --inventory (--lab) out")
+    file = Path(config.getoption("replay"))
+    try:
+        document = saved.read(file, reports.SCHEMA)
+        inventory = saved.inventory_from(document, file)
+    except saved.SavedError as error:
+        raise pytest.UsageError(f"--replay: {error}") from None
+    config.stash[INVENTORY], config.stash[REPLAYED] = inventory, document
+    config.option.inventory = document["inventory"]
+    config.option.effect, config.option.stage = document["effect"], document["stage"]
+    config.option.require_idle = document["require_idle"]
+    _switch_reports_on(config, inventory)
+
+
+def _switch_reports_on(config: pytest.Config, inventory: Inventory) -> None:
     # What pytest-metadata collects by default includes CI's variables, some of which carry tokens.
     config.stash[metadata_key] = reports.environment(inventory, config)
     reports.switch_on(config, _report_folder(config))
@@ -121,7 +155,9 @@ def read_inventory(config: pytest.Config) -> None:
 
 def _report_folder(config: pytest.Config) -> Path:
     chosen = config.getoption("report_dir")
-    return Path(chosen).resolve() if chosen else _project(config) / "reports"
+    usual = _project(config) / "reports"
+    # What is judged again must not take the place of what was measured.
+    return Path(chosen).resolve() if chosen else usual / "replay" if config.getoption("replay") else usual
 
 
 def _backup_folder(config: pytest.Config) -> Path | None:
@@ -264,17 +300,29 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         backup=_backup_folder(config),
     )
     at_once = {"pods": inventory.limits.probe_pods_at_once}
-    survey = Survey(run, workers=max(1, config.getoption("workers")), at_once=at_once)
+    survey = _survey(config, run, at_once)
     config.stash[SURVEY] = survey
     for item in allowed:
         for name in _facts(item):
             if all(kind in _chosen(item) for kind in CATALOGUE[name].targets):
                 survey.begin(name, _chosen(item))
     _take_sigterm_as_interrupt()
+    if REPLAYED in config.stash:
+        return
     from preflight.probes import clients  # noqa: PLC0415 - only a run that measures needs them
 
     clients.load()
     survey.start()
+
+
+def _survey(config: pytest.Config, run: Run, at_once: dict[str, int]) -> Survey:
+    if REPLAYED not in config.stash:
+        return Survey(run, workers=max(1, config.getoption("workers")), at_once=at_once)
+    file = Path(config.getoption("replay"))
+    try:
+        return Replay(run, config.stash[REPLAYED], file)
+    except saved.SavedError as error:
+        raise pytest.UsageError(f"--replay: {file}: {error}") from None
 
 
 def _take_sigterm_as_interrupt() -> None:
@@ -337,6 +385,7 @@ def _judge(
         verdict=Verdict.PASS,
         facts=tuple(_facts(item)),
         took=max([fact.evidence.took for fact in facts], default=0.0),
+        keys=tuple(look.key for look in _looks(item) if look.error is not None or look.fault is not None),
     )
     error = call.excinfo.value if call.excinfo else None
     if report.outcome == "passed":
@@ -371,6 +420,21 @@ def _judge(
     )
 
 
+def _looks(item: pytest.Item) -> list[Look]:
+    """The looks that a check takes itself, as far as they have come to an end."""
+    survey, chosen = item.config.stash.get(SURVEY, None), _chosen(item)
+    found: list[Look] = []
+    if survey is None:
+        return found
+    for name in _facts(item):
+        targets = {kind: chosen[kind] for kind in CATALOGUE[name].targets if kind in chosen}
+        measured = survey.measurements.get((name, tuple(sorted(targets.items()))))
+        if measured is not None and measured.done.is_set():
+            value = measured.value if isinstance(measured.value, Fact) else None
+            found.append(Look(name, targets, value, measured.error))
+    return found
+
+
 def _is_advice(item: pytest.Item) -> bool:
     marked = item.get_closest_marker("advice")
     return marked is not None and not ("unless" in marked.kwargs and item.config.getoption(marked.kwargs["unless"]))
@@ -395,7 +459,14 @@ def _blocked(item: pytest.Item, report: pytest.TestReport, outcome: Outcome, err
     reason = f"blocked by {by}{target}: {error.reason}"
     met = f"; {error.witness} meets the same" if error.witness else ""
     reports.as_skipped(report, item, reason + met)
-    return replace(outcome, verdict=Verdict.BLOCKED, reason=reason, blocked_by=names, witness=error.witness)
+    return replace(
+        outcome,
+        verdict=Verdict.BLOCKED,
+        reason=reason,
+        blocked_by=names,
+        witness=error.witness,
+        blocker=(error.fact, tuple(sorted(error.targets.items()))),
+    )
 
 
 # ---- the end --------------------------------------------------------------------------------------------------------
@@ -411,7 +482,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
     config.stash[STATUS] = int(session.exitstatus)
     try:
         if INVENTORY in config.stash and SURVEY in config.stash:
-            reports.write_json(config, _report_folder(config), judged, int(session.exitstatus))
+            explanation = config.stash[EXPLANATION] = _explain(config, judged)
+            reports.write_json(config, _report_folder(config), judged, explanation, int(session.exitstatus))
+            reports.add_test_case(config, explanation)
         yield
     finally:
         survey = config.stash.get(SURVEY, None)
@@ -422,6 +495,14 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
                 problems = survey.close(patience=patience)
             for problem in problems:
                 config.get_terminal_writer().line(f"preflight: {problem}", yellow=True)
+
+
+def _explain(config: pytest.Config, judged: list[Outcome]) -> Explanation:
+    """Draw the conclusions; a rule that stumbles costs its conclusions, and neither a report nor the exit status."""
+    facts: Facts = facts_of(config.stash[SURVEY])
+    conclusions, stumbles = draw(facts)
+    config.stash[CLEANING].extend(stumbles)
+    return explain(conclusions, judged)
 
 
 @contextlib.contextmanager
@@ -444,8 +525,11 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         return
     notes = config.stash[CLEANING]
     reports.summarise(terminalreporter, judged, notes=notes)
-    status = config.stash[STATUS]
-    line = verdicts.sentence(judged, status=status, effect=config.getoption("effect"))
+    status, explanation = config.stash[STATUS], config.stash.get(EXPLANATION, Explanation())
+    reports.conclude(terminalreporter, explanation)
+    line = verdicts.sentence(
+        judged, status=status, effect=config.getoption("effect"), causes=len(explanation.root_causes)
+    )
     terminalreporter.write_sep("=", "verdict", bold=True)
     terminalreporter.write_line(line, bold=True, green=status == 0, red=status == 1, yellow=status not in {0, 1})
     terminalreporter.write_line(f"reports: {_report_folder(config)}")
@@ -466,7 +550,9 @@ def pytest_html_results_summary(prefix: list[str], session: pytest.Session) -> N
     judged = session.config.stash.get(OUTCOMES, [])
     status = session.config.stash.get(STATUS, int(session.exitstatus))
     if INVENTORY in session.config.stash:
-        prefix.extend(reports.banner(judged, status=status, effect=session.config.getoption("effect")))
+        explanation = session.config.stash.get(EXPLANATION, Explanation())
+        effect = session.config.getoption("effect")
+        prefix.extend(reports.banner(judged, explanation, status=status, effect=effect))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -8,24 +8,26 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-import enum
 import html
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
+from _pytest.junitxml import bin_xml_escape, xml_key
 
-from preflight import verdicts
-from preflight.evidence import Fact, clean
+from preflight import saved, verdicts
+from preflight.conclusions import Explanation, Finding, wording
+from preflight.evidence import clean
 from preflight.inventory import Inventory
 from preflight.survey import SURVEY, Measurement
 from preflight.verdicts import Outcome, Verdict
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of preflight.json's form; docs/reports.md describes it."""
 
 _COLOURS = {0: "#1a7f37", 1: "#b42318", 6: "#9a6700"}
@@ -116,12 +118,48 @@ def summarise(terminal: Any, judged: Sequence[Outcome], *, notes: Sequence[str])
         terminal.write_line(f"note: {note}", yellow=True)
 
 
+def conclude(terminal: Any, explanation: Explanation) -> None:
+    """Print the root causes, what concerns advice only, and the red checks that nothing explains."""
+    if explanation.root_causes:
+        terminal.write_sep("=", "root causes", bold=True)
+    for place, finding in enumerate(explanation.root_causes, start=1):
+        if place > 1:
+            terminal.write_line("")
+        for line in wording.lines(finding, place):
+            terminal.write_line(line)
+    if explanation.unexplained:
+        terminal.write_sep("-", "not explained by a root cause")
+        for one in explanation.unexplained:
+            headline = one.diagnosis.headline if one.diagnosis is not None else one.reason
+            terminal.write_line(f"{one.number} {one.name}: {headline}")
+
+
+def add_test_case(config: pytest.Config, explanation: Explanation) -> None:
+    """Append a test case ``conclusions`` to the JUnit report; it counts as neither a pass nor a failure."""
+    xml = config.stash.get(xml_key, None)
+    if xml is None:
+        return
+    reporter = xml.node_reporter("preflight::conclusions")
+    reporter.add_attribute("classname", "preflight")
+    reporter.add_attribute("name", "conclusions")
+    reporter.add_attribute("time", "0")
+    for finding in explanation.findings:
+        reporter.add_property(finding.conclusion.name, finding.conclusion.sentence)
+    told: list[str] = []
+    for place, finding in enumerate(explanation.findings, start=1):
+        told += [*wording.lines(finding, place), ""]
+    told += [f"not explained: {one.name}" for one in explanation.unexplained]
+    output = ElementTree.Element("system-out")
+    output.text = bin_xml_escape("\n".join(told))
+    reporter.append(output)
+
+
 # ---- HTML -----------------------------------------------------------------------------------------------------------
 
 
-def banner(judged: Sequence[Outcome], *, status: int, effect: str) -> list[str]:
+def banner(judged: Sequence[Outcome], explanation: Explanation, *, status: int, effect: str) -> list[str]:
     """The verdict as a banner, and a table of everything that is not right."""
-    line = verdicts.sentence(judged, status=status, effect=effect)
+    line = verdicts.sentence(judged, status=status, effect=effect, causes=len(explanation.root_causes))
     colour = _COLOURS.get(status, "#57606a")
     parts = [
         "<style>body,td,th,.logwrapper .log{color:#1f2328}th{background:#f6f8fa}"
@@ -190,7 +228,9 @@ def row(cells: list[str], outcome: Outcome | None) -> None:
 # ---- JSON -----------------------------------------------------------------------------------------------------------
 
 
-def write_json(config: pytest.Config, folder: Path, judged: Sequence[Outcome], status: int) -> None:
+def write_json(
+    config: pytest.Config, folder: Path, judged: Sequence[Outcome], explanation: Explanation, status: int
+) -> None:
     """Write facts, verdicts and the exit status, as one file that appears whole or not at all."""
     survey = config.stash[SURVEY]
     document = {
@@ -198,11 +238,18 @@ def write_json(config: pytest.Config, folder: Path, judged: Sequence[Outcome], s
         "run": survey.run.id,
         "written": datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds"),
         "inventory": str(config.getoption("inventory")),
+        "environment": saved.plain(survey.run.inventory.model_dump(mode="json")),
         "effect": config.getoption("effect"),
+        "stage": config.getoption("stage"),
+        "require_idle": config.getoption("require_idle"),
         "exit": status,
-        "verdict": verdicts.sentence(judged, status=status, effect=config.getoption("effect")),
+        "verdict": verdicts.sentence(
+            judged, status=status, effect=config.getoption("effect"), causes=len(explanation.root_causes)
+        ),
         "facts": [_fact(one) for one in survey.measurements.values() if one.done.is_set()],
         "checks": [_check(one) for one in judged],
+        "conclusions": [_conclusion(one) for one in explanation.findings],
+        "unexplained": [one.name for one in explanation.unexplained],
     }
     descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".preflight-")
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -212,33 +259,25 @@ def write_json(config: pytest.Config, folder: Path, judged: Sequence[Outcome], s
 
 
 def _fact(measured: Measurement) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": measured.spec.name, "targets": measured.targets, "took": round(measured.took, 3)}
-    if measured.error is not None:
-        return {**found, "error": type(measured.error).__name__, "reason": clean(str(measured.error))}
-    if isinstance(measured.value, Fact):
-        return {**found, "kind": type(measured.value).__name__, **plain(measured.value)}
-    return found
+    told = {"name": measured.spec.name, "targets": measured.targets, "took": round(measured.took, 3)}
+    return {**told, **saved.of_look(measured.value, measured.error)}
 
 
-def plain(value: Any) -> Any:
-    """A fact as JSON: dataclasses by field, sets sorted; fields marked ``live`` (clients) are left out."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {
-            field.name: plain(getattr(value, field.name))
-            for field in dataclasses.fields(value)
-            if not field.metadata.get("live")
-        }
-    if isinstance(value, enum.Enum | str):
-        return clean(str(value), longest=20000)
-    if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
-    if isinstance(value, frozenset | set):
-        return sorted(plain(one) for one in value)
-    if isinstance(value, tuple | list):
-        return [plain(one) for one in value]
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    return clean(str(value))
+def _conclusion(finding: Finding) -> dict[str, Any]:
+    found = finding.conclusion
+    return {
+        "name": found.name,
+        "section": found.cause.section,
+        "reference": found.cause.reference,
+        "about": list(found.about),
+        "cause": found.sentence,
+        "confidence": found.confidence,
+        "settled_by": found.settled_by,
+        "root_cause": finding.is_root_cause,
+        "explains": [one.name for one in finding.checks],
+        "proofs": [dataclasses.asdict(one) for one in found.proofs],
+        "remedy": list(found.remedy),
+    }
 
 
 def _check(outcome: Outcome) -> dict[str, Any]:

@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 
 from preflight.diagnosis import Diagnosis
 
+Key = tuple[str, tuple[tuple[str, str], ...]]
+"""A fact's name and its targets by kind, in order."""
+
 GO, NO_GO, UNKNOWN = 0, 1, 6
 """Exit statuses of a run whose checks were judged; pytest's own are never overridden."""
 
@@ -43,6 +46,9 @@ class Outcome:
         blocked_by: ids of the checks that report what blocks this one.
         witness: the vantage that met the same as what blocks it, if it was looked at.
         took: seconds of the slowest measurement behind it.
+        facts: the names of the facts that it takes.
+        keys: those of them, with their targets, that are not as they should be.
+        blocker: the fact that stands in its way, and that one's targets.
     """
 
     check: str
@@ -56,6 +62,8 @@ class Outcome:
     witness: str = ""
     took: float = 0.0
     facts: tuple[str, ...] = field(default=())
+    keys: tuple[Key, ...] = ()
+    blocker: Key | None = None
 
     @property
     def name(self) -> str:
@@ -82,8 +90,8 @@ def _excused(blocked: Outcome, judged: list[Outcome]) -> bool:
     return bool(blockers) and all(one.verdict in {Verdict.ADVICE, Verdict.WAIVED} for one in blockers)
 
 
-def sentence(outcomes: Iterable[Outcome], *, status: int, effect: str) -> str:
-    """The verdict of a run in one line, such as ``NO GO: 2 failed, 1 blocked, 81 passed (effects up to probe)``."""
+def sentence(outcomes: Iterable[Outcome], *, status: int, effect: str, causes: int = 0) -> str:
+    """The verdict in one line: ``NO GO: 1 root cause, 2 failed, 1 blocked, 81 passed (effects up to probe)``."""
     count = Counter(one.verdict for one in outcomes)
     words = [
         (Verdict.FAIL, "failed"),
@@ -94,6 +102,8 @@ def sentence(outcomes: Iterable[Outcome], *, status: int, effect: str) -> str:
         (Verdict.NOT_APPLICABLE, "not applicable"),
         (Verdict.PASS, "passed"),
     ]
-    counts = ", ".join(f"{count[verdict]} {word}" for verdict, word in words if count[verdict]) or "nothing was judged"
+    told = [f"{causes} root cause{'s' if causes > 1 else ''}"] if causes else []
+    told += [f"{count[verdict]} {word}" for verdict, word in words if count[verdict]]
+    counts = ", ".join(told) or "nothing was judged"
     head = {GO: "GO", NO_GO: "NO GO", UNKNOWN: "NOT KNOWN"}.get(status, "INTERRUPTED" if status == 2 else "NO VERDICT")  # noqa: PLR2004 - pytest's own
     return f"{head}: {counts} (effects up to {effect})"

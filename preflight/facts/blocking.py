@@ -66,7 +66,7 @@ def unless_seen_from_here(
         expected = PULL_FAULTS.get(outer.fault)
         if expected in {pull.fault, ""}:
             blocker = "registry_access" if outer is reply and isinstance(outer.fault, RegistryFault) else name
-            raise Blocked(blocker, targets, f"{outer.fault}: {outer.cause}", failed=True, witness=pull.where)
+            raise Blocked(blocker, targets, f"{outer.fault}: {outer.cause}", failed=True, seen=pull)
 
 
 def unless_unresolved(
@@ -80,7 +80,7 @@ def unless_unresolved(
         silent = [one for one in asked if any(answer.name == host for answer in one.failed)]
         if silent and len(silent) == len(asked):
             said = f"{silent[0].fault}: {silent[0].cause}"
-            raise Blocked(name, {**targets, "resolver": silent[0].resolver}, said, failed=True, witness=pull.where)
+            raise Blocked(name, {**targets, "resolver": silent[0].resolver}, said, failed=True, seen=pull)
 
 
 def _alike(one: Fault, other: Fault | None) -> bool:
@@ -92,7 +92,7 @@ def _alike(one: Fault, other: Fault | None) -> bool:
 def unless_same(inner: Fact, outer: Fact | None, name: str, targets: dict[str, str]) -> None:
     """Raise `Blocked` if the outer look met the same fault: what lies behind it cannot be told apart."""
     if inner.fault is not None and outer is not None and _alike(inner.fault, outer.fault):
-        raise Blocked(name, targets, f"{outer.fault}: {outer.cause}", failed=True, witness=inner.where)
+        raise Blocked(name, targets, f"{outer.fault}: {outer.cause}", failed=True, seen=inner)
 
 
 def unless_all_resolvers(inner: Lookups, here: tuple[Lookups, ...]) -> None:
@@ -104,4 +104,4 @@ def unless_all_resolvers(inner: Lookups, here: tuple[Lookups, ...]) -> None:
 def unless_misspelt(conf: ResolvConf, policy: Lint | None) -> None:
     """Raise `Blocked` if a pod has other resolvers than the values ask for and dns_policy is one that nobody knows."""
     if conf.fault is not None and policy is not None and policy.fault is not None:
-        raise Blocked("values_dns_policy", {}, f"{policy.fault}: {policy.cause}", failed=True, witness=conf.where)
+        raise Blocked("values_dns_policy", {}, f"{policy.fault}: {policy.cause}", failed=True, seen=conf)

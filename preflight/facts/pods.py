@@ -120,15 +120,16 @@ def pod_start(
 ) -> PodStart:
     """The start of a job's pod on a worker."""
     pod = job_pod.pod
-    if pod.fault is PodFault.UNSCHEDULABLE_RESOURCE and headroom is not None and headroom.fits == 0:
-        raise Blocked("headroom", {}, f"{headroom.fault}: {headroom.cause}", failed=True, witness=pod.where)
-    if pod.fault is PodFault.UNSCHEDULABLE_RESOURCE and worker_headroom is not None and worker_headroom.fault:
-        said = f"{worker_headroom.fault}: {worker_headroom.cause}"
-        raise Blocked("worker_headroom", {"worker": worker}, said, failed=True, witness=pod.where)
     # A pull has a fact of its own, and so has whatever the script then met.
     judged = pod.fault if isinstance(pod.fault, PodFault) and not pod.fault.value.startswith("pull-") else None
     cause = pod.cause if judged else ""
-    return PodStart(target=worker, node=worker, fault=judged, cause=cause, evidence=pod.evidence)
+    found = PodStart(target=worker, node=worker, fault=judged, cause=cause, evidence=pod.evidence)
+    if found.fault is PodFault.UNSCHEDULABLE_RESOURCE and headroom is not None and headroom.fits == 0:
+        raise Blocked("headroom", {}, f"{headroom.fault}: {headroom.cause}", failed=True, seen=found)
+    if found.fault is PodFault.UNSCHEDULABLE_RESOURCE and worker_headroom is not None and worker_headroom.fault:
+        said = f"{worker_headroom.fault}: {worker_headroom.cause}"
+        raise Blocked("worker_headroom", {"worker": worker}, said, failed=True, seen=found)
+    return found
 
 
 @fact(tolerates=("pod_start",))

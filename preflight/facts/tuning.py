@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from preflight import values as helm
-from preflight.evidence import Blocked, NotApplicable, Unmeasured
+from preflight.evidence import Blocked, Fact, NotApplicable, Unmeasured
 from preflight.facts.blocking import gitlab_fact, unless_same
 from preflight.facts.sampling import cache_of, clone_url_of
 from preflight.faults import PathFault, PodFault, TuningFault
@@ -120,15 +120,15 @@ def pod_cache(
     step = shell.tcp(cache_settings.host, cache_settings.port)
     where = pod_report.where
     found = shell.read_tcp(shell.find(pod_report.sections, step, where=where), where=where)
-    _unless_no_resolver(found.fault, here_lookups, where)
+    _unless_no_resolver(found, here_lookups)
     return found
 
 
-def _unless_no_resolver(fault: object, here: tuple[Lookups, ...], where: str) -> None:
+def _unless_no_resolver(found: Fact, here: tuple[Lookups, ...]) -> None:
     """Raise `Blocked` if a name was not resolved and every resolver fails from here too."""
-    if fault is PathFault.UNRESOLVED and here and all(one.fault for one in here):
+    if found.fault is PathFault.UNRESOLVED and here and all(one.fault for one in here):
         said = f"{here[0].fault}: {here[0].cause}"
-        raise Blocked("here_lookups", {"resolver": here[0].resolver}, said, failed=True, witness=where)
+        raise Blocked("here_lookups", {"resolver": here[0].resolver}, said, failed=True, seen=found)
 
 
 @fact(optional=("gitlab_reply", "node_reply", "pod_gitlab", "here_lookups"), across={"here_lookups": "resolver"})
@@ -150,5 +150,5 @@ def pod_clone(
     unless_same(found, gitlab_reply, gitlab_fact(gitlab_reply), {})
     unless_same(found, node_reply, "node_gitlab", {"worker": worker})
     unless_same(found, pod_gitlab, "pod_gitlab", {"worker": worker})
-    _unless_no_resolver(found.fault, here_lookups, found.where)
+    _unless_no_resolver(found, here_lookups)
     return found

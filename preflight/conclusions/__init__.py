@@ -1,0 +1,32 @@
+"""From red checks to the one thing to mend: rules over the facts of all vantages (DESIGN §5).
+
+A `rule` is a pure function from `Facts` to conclusions; it reads what was measured, never a rendered text, and claims
+no more than its facts carry: what it concludes from a part of them it calls *likely*, and says what would settle it.
+Each conclusion is of a declared `Cause`. A cause may specialise another one, which says the same with less precision:
+where facts are missing, a rule falls back on that.
+
+`draw` runs every rule. What no rule explains is a single fault at one place; the rows of `single` tell its cause.
+"""
+
+from __future__ import annotations
+
+from preflight.conclusions.drawing import CAUSES, Cause, Conclusion, Proof, cause, draw, rule
+from preflight.conclusions.explaining import Explanation, Finding, explain
+from preflight.conclusions.facts import Facts, Look
+from preflight.verdicts import Key
+
+__all__ = [
+    "CAUSES",
+    "Cause",
+    "Conclusion",
+    "Explanation",
+    "Facts",
+    "Finding",
+    "Key",
+    "Look",
+    "Proof",
+    "cause",
+    "draw",
+    "explain",
+    "rule",
+]

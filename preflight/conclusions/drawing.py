@@ -1,0 +1,139 @@
+"""Causes, conclusions, and how the rules' conclusions become one list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from preflight.conclusions.facts import Facts, Look
+from preflight.evidence import Fact, clean
+from preflight.verdicts import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One kind of root cause.
+
+    Attributes:
+        name: its stable id, such as ``node-path-blocked``.
+        section: the guide's section that it belongs to.
+        reference: where it is known from: a row of the failures' reference, the guide, or the documentation.
+        specialises: the name of a cause that says the same with less precision, or "".
+    """
+
+    name: str
+    section: str
+    reference: str
+    specialises: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """A decisive observation: what it says, and the command that shows it.
+
+    Attributes:
+        statement: one sentence with names and numbers.
+        where: the vantage.
+        command: a command that a person can paste.
+        observed: what it printed.
+    """
+
+    statement: str
+    where: str = ""
+    command: str = ""
+    observed: str = ""
+
+    @classmethod
+    def of(cls, fact: Fact, statement: str = "") -> Proof:
+        """What a fact's evidence shows; in its own words, unless a statement is given."""
+        shown = fact.evidence
+        said = statement or fact.cause or f"{fact.target}: nothing is wrong"
+        return cls(statement=clean(said), where=shown.where, command=shown.command, observed=shown.observed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conclusion:
+    """One root cause in this environment.
+
+    Attributes:
+        cause: its kind.
+        about: the targets that it speaks of, in the inventory's words: workers, resolvers, images, … or nothing.
+        sentence: what is broken and where, in one sentence with names and numbers.
+        certain: whether the facts leave no other cause; otherwise it is likely.
+        settled_by: what would settle it; empty where it is certain.
+        explains: the looks that are as they are because of it.
+        proofs: the decisive observations, side by side.
+        remedy: what to do, a step each, with this environment's own names.
+    """
+
+    cause: Cause
+    sentence: str
+    certain: bool
+    explains: tuple[Key, ...]
+    about: tuple[str, ...] = ()
+    settled_by: str = ""
+    proofs: tuple[Proof, ...] = ()
+    remedy: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Its cause's id."""
+        return self.cause.name
+
+    @property
+    def confidence(self) -> str:
+        """``certain`` or ``likely``."""
+        return "certain" if self.certain else "likely"
+
+
+CAUSES: dict[str, Cause] = {}
+"""Every kind of root cause by name."""
+
+Rule = Callable[[Facts], Iterable[Conclusion]]
+RULES: list[Rule] = []
+"""Every rule, in the order in which they speak: what one has explained, a later one leaves alone."""
+
+
+def cause(name: str, section: str, reference: str, *, specialises: str = "") -> Cause:
+    """Declare a kind of root cause."""
+    if name in CAUSES:
+        raise ValueError(f"two causes are called {name}")
+    found = CAUSES[name] = Cause(name, section, reference, specialises)
+    return found
+
+
+def rule(function: Rule) -> Rule:
+    """Make a function a rule."""
+    RULES.append(function)
+    return function
+
+
+def draw(facts: Facts) -> tuple[tuple[Conclusion, ...], tuple[str, ...]]:
+    """Every conclusion that the facts carry, the one that explains most first; and which rules stumbled, and how."""
+    drawn: list[Conclusion] = []
+    stumbles: list[str] = []
+    explained: set[Key] = set()
+    for one in RULES:
+        try:
+            found = list(one(facts))
+        except Exception as error:  # noqa: BLE001 - a rule of ours must not cost the verdicts
+            stumbles.append(f"the rule {one.__name__} stumbled: {type(error).__name__}: {clean(str(error))}")
+            continue
+        for conclusion in found:
+            if set(conclusion.explains) - explained:
+                drawn.append(conclusion)
+                explained.update(conclusion.explains)
+    drawn.sort(key=lambda one: (-len(one.explains), not one.certain))
+    return tuple(drawn), tuple(stumbles)
+
+
+def lineage(name: str) -> Iterator[str]:
+    """A cause's name, and those of the causes that say the same with less precision."""
+    while name:
+        yield name
+        name = CAUSES[name].specialises if name in CAUSES else ""
+
+
+def keys(looks: Iterable[Look]) -> tuple[Key, ...]:
+    """What identifies these looks."""
+    return tuple(look.key for look in looks)

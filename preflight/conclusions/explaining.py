@@ -1,0 +1,81 @@
+"""Which checks a conclusion explains, and which red ones none does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from preflight.conclusions.drawing import Conclusion
+from preflight.survey import spoken_for_by
+from preflight.verdicts import Key, Outcome, Verdict
+
+_RED = frozenset({Verdict.FAIL, Verdict.UNKNOWN})
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A conclusion, and the checks of this run that it explains.
+
+    Attributes:
+        conclusion: the root cause.
+        checks: the checks that are not right because of it, in the guide's order.
+    """
+
+    conclusion: Conclusion
+    checks: tuple[Outcome, ...]
+
+    @property
+    def is_root_cause(self) -> bool:
+        """Whether it makes a check red; otherwise it concerns advice and waived findings only."""
+        return any(one.verdict in _RED for one in self.checks)
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What the conclusions make of a run.
+
+    Attributes:
+        findings: root causes first, and among them the one that explains most.
+        unexplained: red checks that no conclusion explains.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    unexplained: tuple[Outcome, ...] = ()
+
+    @property
+    def root_causes(self) -> tuple[Finding, ...]:
+        """The findings that make checks red."""
+        return tuple(one for one in self.findings if one.is_root_cause)
+
+    @property
+    def advice(self) -> tuple[Finding, ...]:
+        """The findings that block no rollout."""
+        return tuple(one for one in self.findings if not one.is_root_cause)
+
+
+def explain(conclusions: Iterable[Conclusion], judged: Sequence[Outcome]) -> Explanation:
+    """Join conclusions and verdicts; a conclusion that explains no selected check is left out."""
+    wrong = [one for one in judged if one.verdict not in {Verdict.PASS, Verdict.NOT_APPLICABLE}]
+    findings = []
+    for conclusion in conclusions:
+        explained = dict.fromkeys(conclusion.explains)
+        checks = tuple(one for one in wrong if _explains(explained.keys(), one))
+        if any(one.verdict is not Verdict.BLOCKED for one in checks):
+            findings.append(Finding(conclusion, checks))
+    findings.sort(key=lambda one: (not one.is_root_cause, -len(one.checks), not one.conclusion.certain))
+    told = {one.name for finding in findings for one in finding.checks}
+    unexplained = tuple(one for one in wrong if one.verdict in _RED and one.name not in told)
+    return Explanation(tuple(findings), unexplained)
+
+
+def _explains(explained: Iterable[Key], outcome: Outcome) -> bool:
+    keys = set(explained)
+    if keys & set(outcome.keys):
+        return True
+    if outcome.blocker is None:
+        return False
+    name, targets = outcome.blocker
+    speakers, wanted = spoken_for_by(name), dict(targets)
+    return any(
+        fact in speakers and all(wanted.get(kind, value) == value for kind, value in chosen) for fact, chosen in keys
+    )
