@@ -146,6 +146,10 @@ class Blocked(PreflightError):
         self.seen, self.witness = seen, witness or (seen.where if seen is not None else "")
         super().__init__(self.reason)
 
+    def handed_on(self) -> Blocked:
+        """The same for what needs this fact in turn: what was seen is not that one's own."""
+        return Blocked(self.fact, self.targets, self.reason, failed=self.failed, witness=self.witness)
+
 
 class NotApplicable(PreflightError):
     """The inventory, or the environment by its design, has nothing to measure here; the reason says which."""

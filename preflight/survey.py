@@ -519,7 +519,9 @@ def _obstacle(planned: Measurement) -> PreflightError | None:
 
 
 def _obstacle_in(planned: Measurement, name: str, need: Measurement) -> PreflightError | None:
-    if isinstance(need.error, Blocked | NotApplicable):
+    if isinstance(need.error, Blocked):
+        return need.error.handed_on()
+    if isinstance(need.error, NotApplicable):
         return need.error
     if isinstance(need.error, Unmeasured):
         if name in planned.spec.speaks_for:

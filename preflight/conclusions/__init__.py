@@ -10,9 +10,10 @@ where facts are missing, a rule falls back on that.
 
 from __future__ import annotations
 
-from preflight.conclusions.drawing import CAUSES, Cause, Conclusion, Proof, cause, draw, rule
+from preflight.conclusions.drawing import CAUSES, Cause, Conclusion, Proof, cause, rule
 from preflight.conclusions.explaining import Explanation, Finding, explain
 from preflight.conclusions.facts import Facts, Look
+from preflight.conclusions.rules import draw
 from preflight.verdicts import Key
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Causes, conclusions, and how the rules' conclusions become one list."""
+"""Causes, conclusions and rules: what they are made of."""
 
 from __future__ import annotations
 
@@ -75,6 +75,10 @@ class Conclusion:
     proofs: tuple[Proof, ...] = ()
     remedy: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sentence", clean(self.sentence, longest=1200))
+        object.__setattr__(self, "remedy", tuple(clean(step) for step in self.remedy))
+
     @property
     def name(self) -> str:
         """Its cause's id."""
@@ -106,25 +110,6 @@ def rule(function: Rule) -> Rule:
     """Make a function a rule."""
     RULES.append(function)
     return function
-
-
-def draw(facts: Facts) -> tuple[tuple[Conclusion, ...], tuple[str, ...]]:
-    """Every conclusion that the facts carry, the one that explains most first; and which rules stumbled, and how."""
-    drawn: list[Conclusion] = []
-    stumbles: list[str] = []
-    explained: set[Key] = set()
-    for one in RULES:
-        try:
-            found = list(one(facts))
-        except Exception as error:  # noqa: BLE001 - a rule of ours must not cost the verdicts
-            stumbles.append(f"the rule {one.__name__} stumbled: {type(error).__name__}: {clean(str(error))}")
-            continue
-        for conclusion in found:
-            if set(conclusion.explains) - explained:
-                drawn.append(conclusion)
-                explained.update(conclusion.explains)
-    drawn.sort(key=lambda one: (-len(one.explains), not one.certain))
-    return tuple(drawn), tuple(stumbles)
 
 
 def lineage(name: str) -> Iterator[str]:

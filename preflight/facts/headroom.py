@@ -31,9 +31,21 @@ def running_pods(api_answer: ApiServer, kubernetes: api_client.Api, job_shape: J
     return cluster.pod_requests(kubernetes, namespace=job_shape.namespace)
 
 
-@fact(optional=("worker_placement",), across={"worker_placement": "worker"})
+NODES = {
+    "node_presence": "node",
+    "node_readiness": "node",
+    "node_pressure": "node",
+    "worker_placement": "worker",
+}
+"""What keeps jobs off a node, by fact and kind of target; a check of each reports it."""
+
+
+@fact(optional=tuple(NODES), across=NODES)
 def headroom(
     worker_placement: tuple[NodeState, ...],
+    node_presence: tuple[NodeState, ...],
+    node_readiness: tuple[NodeState, ...],
+    node_pressure: tuple[NodeState, ...],
     cluster_nodes: Nodes,
     running_pods: PodRequests,
     namespace_state: NamespaceState,
@@ -47,7 +59,7 @@ def headroom(
     if refusing and len(refusing) == len(worker_placement):
         said = f"{refusing[0].fault}: {refusing[0].cause}"
         raise Blocked("worker_placement", {"worker": refusing[0].node}, said, failed=True)
-    return packing.pack(
+    found = packing.pack(
         cluster_nodes,
         running_pods,
         job=job_pod_requests(job_shape, services, limit_ranges=limits),
@@ -55,6 +67,29 @@ def headroom(
         shape=job_shape,
         quotas=namespace_state.quotas,
     )
+    unless_nodes_are_out(found, inventory, node_presence, node_readiness, node_pressure, worker_placement)
+    return found
+
+
+def unless_nodes_are_out(found: Headroom, inventory: Inventory, *states: tuple[NodeState, ...]) -> None:
+    """Raise `Blocked` if jobs lack only the room of workers that a check of their own finds unfit.
+
+    Args:
+        found: the room that there is.
+        inventory: names the workers.
+        states: of all nodes, in the order of `NODES`.
+    """
+    if found.fault is None:
+        return
+    unfit = {
+        one.node: (name, kind, one)
+        for (name, kind), family in reversed(list(zip(NODES.items(), states, strict=True)))
+        for one in family
+        if one.fault is not None and one.node in inventory.workers
+    }
+    if unfit and packing.would_suffice(found, unfit):
+        name, kind, state = next(iter(unfit.values()))
+        raise Blocked(name, {kind: state.node}, f"{state.fault}: {state.cause}", failed=True, seen=found)
 
 
 @fact(tolerates=("headroom",))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from preflight import values as helm
 from preflight.evidence import Blocked, Fact, NotApplicable, Unmeasured
 from preflight.facts.blocking import gitlab_fact, unless_same
+from preflight.facts.headroom import NODES, unless_nodes_are_out
 from preflight.facts.sampling import cache_of, clone_url_of
 from preflight.faults import PathFault, PodFault, TuningFault
 from preflight.inventory import Inventory
@@ -23,10 +24,14 @@ from preflight.sizes import OPTIONS, resized
 from preflight.survey import fact
 
 
-@fact()
+@fact(optional=tuple(NODES), across=NODES)
 def option_headroom(
     option: str,
     headroom: Headroom,
+    worker_placement: tuple[NodeState, ...],
+    node_presence: tuple[NodeState, ...],
+    node_readiness: tuple[NodeState, ...],
+    node_pressure: tuple[NodeState, ...],
     cluster_nodes: Nodes,
     running_pods: PodRequests,
     namespace_state: NamespaceState,
@@ -35,13 +40,19 @@ def option_headroom(
 ) -> Headroom:
     """The room for one of the guide's ways to more jobs at once."""
     managers, jobs = OPTIONS[option]
-    return _pack(cluster_nodes, running_pods, namespace_state, job_shape, inventory, wanted=managers * jobs)
+    found = _pack(cluster_nodes, running_pods, namespace_state, job_shape, inventory, wanted=managers * jobs)
+    unless_nodes_are_out(found, inventory, node_presence, node_readiness, node_pressure, worker_placement)
+    return found
 
 
-@fact(tolerates=("headroom",))
+@fact(tolerates=("headroom",), optional=tuple(NODES), across=NODES)
 def scenario_headroom(
     scenario: str,
     headroom: Headroom,
+    worker_placement: tuple[NodeState, ...],
+    node_presence: tuple[NodeState, ...],
+    node_readiness: tuple[NodeState, ...],
+    node_pressure: tuple[NodeState, ...],
     cluster_nodes: Nodes,
     running_pods: PodRequests,
     namespace_state: NamespaceState,
@@ -51,6 +62,7 @@ def scenario_headroom(
     """The room for as many jobs of another size."""
     shape = resized(job_shape, scenario)
     found = _pack(cluster_nodes, running_pods, namespace_state, shape, inventory, wanted=headroom.wanted)
+    unless_nodes_are_out(found, inventory, node_presence, node_readiness, node_pressure, worker_placement)
     if found.fault is not None and headroom.fault is not None:
         raise Blocked("headroom", {}, f"{headroom.fault}: {headroom.cause}", failed=True)
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
@@ -104,6 +104,7 @@ class NodeRoom:
         free: allocatable less what the pods there ask for, in Kubernetes quantities.
         limited_by: the resource that runs out first; empty if the node is not eligible.
         why_not: why jobs may not run there, if they may not.
+        could_fit: job pods that would fit, if they might run there.
     """
 
     node: str
@@ -112,6 +113,7 @@ class NodeRoom:
     limited_by: str
     eligible: bool
     why_not: str = ""
+    could_fit: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,6 +208,14 @@ def pack(
     )
 
 
+def would_suffice(found: Headroom, nodes: Collection[str]) -> bool:
+    """Whether all wanted jobs would find room, if these nodes took jobs; one that is gone is taken for a usual one."""
+    rooms = {room.node: room for room in found.by_node}
+    usual = max((room.fits for room in found.by_node), default=0)
+    more = sum(rooms[node].could_fit if node in rooms else usual for node in nodes)
+    return found.quota_limit is None and found.fits + more >= found.wanted
+
+
 def _room(node: Node, used: Mapping[str, str], job: Mapping[str, Decimal], shape: JobShape) -> NodeRoom:
     taken = amounts(used)
     free: Amounts = {
@@ -222,6 +232,7 @@ def _room(node: Node, used: Mapping[str, str], job: Mapping[str, Decimal], shape
         limited_by="" if reason else limited_by,
         eligible=not reason,
         why_not=reason,
+        could_fit=counts.get(limited_by, 0),
     )
 
 

@@ -1,0 +1,155 @@
+"""What keeps the suite from looking: the API server, SSH, and rights that its account lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from preflight.conclusions.drawing import Conclusion, Proof, cause, keys, rule
+from preflight.conclusions.facts import Facts, Look
+from preflight.conclusions.single import names_of, single
+from preflight.conclusions.vantages import counted, has, listed, met, proofs, targets_of
+from preflight.evidence import Unmeasured
+from preflight.faults import ApiFault, ClusterFault, PathFault, SshFault
+
+API_UNREACHABLE = cause("api-unreachable", "2.3", "failures 40a")
+API_CREDENTIALS = cause("api-credentials-rejected", "2.3", "guide 2.3")
+API_CERTIFICATE = cause("api-certificate", "2.3", "guide 2.3")
+API_UNHEALTHY = cause("api-unhealthy", "2.3", "failures 39")
+RIGHTS = cause("suite-lacks-rights", "2.3", "docs: deploy/rbac.yaml")
+SSH_REJECTED = cause("ssh-key-rejected", "2.4", "guide 2.4")
+SSH_HOST_KEY = cause("ssh-host-key", "2.4", "guide 2.4")
+SSH_UNREACHABLE = cause("ssh-unreachable", "2.4", "guide 2.4")
+SSH_UNUSABLE = cause("ssh-login-unusable", "2.4", "guide 2.4")
+WORKER_DOWN = cause("worker-down", "2.3", "failures 40a", specialises="node-not-ready")
+
+_SSH_WAY = (SshFault.REFUSED, SshFault.TIMEOUT, SshFault.UNREACHABLE, SshFault.UNRESOLVED, SshFault.SILENT)
+
+single(
+    API_CREDENTIALS,
+    "api_answer",
+    faults=(ApiFault.UNAUTHORIZED,),
+    remedy=(
+        "see which account the kubeconfig gives: `kubectl config view --minify`",
+        "renew its token or client certificate, then try `kubectl auth whoami`",
+    ),
+)
+single(
+    API_CERTIFICATE,
+    "api_answer",
+    faults=(PathFault.TLS_UNTRUSTED, PathFault.TLS_WRONG_NAME, PathFault.TLS_EXPIRED, PathFault.TLS_HANDSHAKE),
+    remedy=(
+        "compare `certificate-authority-data` and `server` of the kubeconfig with {api}",
+        "expired: `kubeadm certs check-expiration`, then `kubeadm certs renew all` on the control plane",
+    ),
+)
+single(
+    API_UNHEALTHY,
+    "api_answer",
+    faults=(ClusterFault.API_UNHEALTHY, ApiFault.UNAVAILABLE, ApiFault.SERVER_ERROR, ApiFault.TOO_MANY_REQUESTS),
+    remedy=(
+        "`kubectl get --raw='/readyz?verbose'` names what is not ready",
+        "on the control plane: `crictl ps -a | grep -E 'apiserver|etcd'`, then the logs of what restarts",
+    ),
+)
+single(
+    API_UNREACHABLE,
+    "api_answer",
+    remedy=(
+        "`curl -vk {api}/version` shows how far it gets",
+        "on the control plane: `crictl ps -a | grep apiserver`, `journalctl -u kubelet -n 100`",
+        "open the port of {api} to this machine, or map it to a tunnel with `connect:` in the inventory",
+    ),
+)
+
+
+@rule
+def missing_rights(facts: Facts) -> Iterator[Conclusion]:
+    """Rules that the suite's own account lacks: one conclusion, with every rule to add."""
+    denied = [look for look in facts if isinstance(look.error, Unmeasured) and look.error.fault is ApiFault.FORBIDDEN]
+    if not denied:
+        return
+    needs = dict.fromkeys(one.error.needs for one in denied if isinstance(one.error, Unmeasured) and one.error.needs)
+    yield Conclusion(
+        cause=RIGHTS,
+        about=tuple(dict.fromkeys(one.name for one in denied)),
+        sentence="the account of the kubeconfig may not ask what these checks need: "
+        + "; ".join(dict.fromkeys(str(one.error) for one in denied[:3])),
+        certain=True,
+        explains=keys(denied),
+        proofs=tuple(_shown(one) for one in denied[:2]),
+        remedy=("`kubectl apply -f deploy/rbac.yaml` gives all of them; or add:", *needs),
+    )
+
+
+def _shown(look: Look) -> Proof:
+    error = look.error
+    evidence = error.evidence if isinstance(error, Unmeasured) else None
+    if evidence is None:
+        return Proof(statement=str(error))
+    return Proof(statement=str(error), where=evidence.where, command=evidence.command, observed=evidence.observed)
+
+
+@rule
+def ssh_to_workers(facts: Facts) -> Iterator[Conclusion]:
+    """Why workers can't be logged in to; a worker that Kubernetes misses too is down, and not its sshd alone."""
+    logins = [one for one in facts.looks("node_login") if isinstance(one.fault, SshFault)]
+    gone = {one.targets["node"] for one in facts.looks("node_readiness") if has(ClusterFault.NODE_NOT_READY)(one)}
+    down = [one for one in logins if has(*_SSH_WAY)(one) and one.targets["worker"] in gone]
+    if down:
+        yield _worker_down(facts, down)
+    left = [one for one in logins if one not in down]
+    for kind, faults, remedy in (
+        (SSH_REJECTED, (SshFault.AUTHENTICATION, SshFault.NOT_TRIED, SshFault.KEY_UNREADABLE), _KEY),
+        (SSH_HOST_KEY, (SshFault.HOST_KEY_UNKNOWN, SshFault.HOST_KEY_CHANGED), _HOST_KEY),
+        (SSH_UNREACHABLE, _SSH_WAY, _WAY),
+        (SSH_UNUSABLE, (SshFault.PROTOCOL, SshFault.NO_SHELL), _SHELL),
+    ):
+        failed = [one for one in left if has(*faults)(one)]
+        if failed:
+            names, size = names_of(facts, failed), len(facts.looks("node_login"))
+            bad = targets_of(failed, "worker")
+            yield Conclusion(
+                cause=kind,
+                about=bad,
+                sentence=f"{counted(len(failed), size, 'worker')} can't be logged in to, {listed(bad)}: {met(failed)}; "
+                + "; ".join(list(dict.fromkeys(str(one.error) for one in failed))[:2]),
+                certain=True,
+                explains=(*keys(failed), *keys(facts.red("node_report", where=has(*faults)))),
+                proofs=tuple(_shown(one) for one in failed[:2]),
+                remedy=tuple(step.format_map(names) for step in remedy),
+            )
+
+
+def _worker_down(facts: Facts, down: list[Look]) -> Conclusion:
+    bad = targets_of(down, "worker")
+    ready = [one for one in facts.looks("node_readiness") if one.targets["node"] in bad]
+    return Conclusion(
+        cause=WORKER_DOWN,
+        about=bad,
+        sentence=f"{listed(bad)} {'is' if len(bad) == 1 else 'are'} down or cut off: NotReady in the cluster, and SSH "
+        f"gets no further than {met(down)}",
+        certain=True,
+        explains=(*keys(down), *keys(ready)),
+        proofs=proofs(*(Proof.of(one.seen) for one in ready[:1] if one.seen), *(_shown(one) for one in down[:1])),
+        remedy=(
+            f"look at its console, hypervisor or cloud: {listed(bad)}; start it, or mend its network",
+            f"for good: `kubectl drain {bad[0]} --ignore-daemonsets`, `kubectl delete node {bad[0]}`, and out of the "
+            "inventory",
+        ),
+    )
+
+
+_KEY = (
+    "`ssh -i KEY {ssh}@{address} true` must work with the key of `access.ssh`",
+    "add its public half to `~{ssh}/.ssh/authorized_keys` on {nodes}, or correct `access.ssh.user` and `key`",
+    "or write `ssh: none` under `access:`, and do without the workers' own view",
+)
+_HOST_KEY = (
+    "compare the fingerprint with the machine's own: `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on {node}",
+    "rebuilt on purpose: `ssh-keygen -R {address}`, then `ssh-keyscan {address} >> known_hosts` over a trusted way",
+)
+_WAY = (
+    "`ssh -v {ssh}@{address}` shows how far it gets",
+    "start sshd on {nodes}, open port 22 to this machine, or name a `jump` host in `access.ssh`",
+)
+_SHELL = ("`ssh {ssh}@{address} sh -s <<< 'echo ok'` must print ok", "give the login a POSIX shell")

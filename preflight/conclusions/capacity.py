@@ -1,0 +1,95 @@
+"""6.5, 7 Room for jobs: which resource runs out where, what fills it, how many jobs fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from preflight.conclusions.drawing import Conclusion, Proof, cause, keys, rule
+from preflight.conclusions.facts import Facts
+from preflight.conclusions.single import names_of, single
+from preflight.conclusions.vantages import has, listed, proofs, targets_of
+from preflight.faults import PodFault
+from preflight.probes.headroom import Headroom
+
+TOO_FEW_FIT = cause("too-few-jobs-fit", "6.5", "failures 33, 35")
+QUOTA_EXHAUSTED = cause("quota-exhausted", "3.2", "failures 34")
+QUOTA_SHORT = cause("quota-too-small-for-jobs", "6.5", "failures 34")
+
+single(
+    cause("scenario-does-not-fit", "7.2", "guide 7"),
+    "scenario_headroom",
+    "option_headroom",
+    remedy=("lower `concurrent`, `replicas` or the requests of that scenario in {values}, or add nodes",),
+)
+single(
+    cause("cache-unreachable", "7.4", "guide 7.4"),
+    "pod_cache",
+    remedy=(
+        "`[runners.cache.s3] ServerAddress` in {values}: correct it, or start that server",
+        "allow the pod network {pod_cidr} to it",
+    ),
+)
+
+
+@rule
+def quota(facts: Facts) -> Iterator[Conclusion]:
+    """A quota that is used up: admission refuses every job's pod, and so there is no room for any."""
+    refused = facts.red("pod_admission", "dind_admission", "pod_start", where=has(PodFault.QUOTA))
+    if not refused:
+        return
+    names, whole = names_of(facts, refused), facts.one("headroom")
+    bounded = isinstance(whole.seen, Headroom) and whole.seen.quota_limit is not None
+    short = facts.red("headroom", "worker_headroom") if bounded else ()
+    said = next(one.seen.cause for one in refused if one.seen is not None)
+    yield Conclusion(
+        cause=QUOTA_EXHAUSTED,
+        about=targets_of(refused, "worker"),
+        sentence=said,
+        certain=True,
+        explains=keys((*refused, *short)),
+        proofs=proofs(*(Proof.of(one.seen) for one in (*refused[:1], *short[:1]) if one.seen)),
+        remedy=(
+            f"`kubectl describe quota -n {names['job_namespace']}`",
+            f"remove what fills it (`kubectl get pods -n {names['job_namespace']}`: old job pods?), or raise the quota",
+        ),
+    )
+
+
+@rule
+def room_for_jobs(facts: Facts) -> Iterator[Conclusion]:
+    """Why the jobs that replicas and concurrency allow do not fit all at once."""
+    red = facts.red("headroom", "worker_headroom")
+    if not red:
+        return
+    whole = facts.one("headroom").seen
+    room = whole if isinstance(whole, Headroom) else None
+    by_quota = room is not None and room.quota_limit is not None and room.quota_limit <= room.fits
+    if by_quota and facts.red("pod_admission", "dind_admission", "pod_start", where=has(PodFault.QUOTA)):
+        return  # the quota is used up already, which explains both
+    names = names_of(facts, red)
+    about = targets_of(red, "worker")
+    told = (
+        room.cause
+        if room is not None and room.fault
+        else "; ".join(dict.fromkeys(one.seen.cause for one in red if one.seen is not None))
+    )
+    lack = room.runs_out if room is not None else ""
+    steps = (
+        ("`kubectl describe quota -n {job_namespace}`: raise it, or lower `concurrent` or requests in {values}",)
+        if by_quota
+        else (
+            f"free {lack}: " + "`kubectl describe nodes | grep -A8 'Allocated resources'` shows what is requested"
+            if lack
+            else "`kubectl describe nodes | grep -A8 'Allocated resources'` shows what is requested",
+            "lower `concurrent`, `replicas` or the jobs' requests in {values} (`{upgrade}`), or add a node",
+        )
+    )
+    yield Conclusion(
+        cause=QUOTA_SHORT if by_quota else TOO_FEW_FIT,
+        about=about,
+        sentence=told or f"no room for a job on {listed(about)}",
+        certain=True,
+        explains=keys(red),
+        proofs=proofs(*(Proof.of(one.seen) for one in red[:2] if one.seen)),
+        remedy=tuple(step.format_map(names) for step in steps),
+    )

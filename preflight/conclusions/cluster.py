@@ -1,0 +1,198 @@
+"""2.3, 3.2 The cluster's objects: nodes, services, the namespace, the runner's rights; the way of exec and attach."""
+
+from __future__ import annotations
+
+from preflight.conclusions.drawing import cause
+from preflight.conclusions.single import single
+from preflight.faults import ClusterFault, PodFault, RightsFault, StreamFault
+
+single(
+    cause("api-wrong-address", "2.3", "guide 2.3"),
+    "api_address",
+    remedy=("the kubeconfig leads to another server than {api}: choose its context in `cluster.context`",),
+)
+single(
+    cause("kubernetes-wrong-version", "2.3", "guide 2.3"),
+    "api_version",
+    remedy=("write the version that runs into `cluster.version`; chart and runner are to fit it",),
+)
+single(
+    cause("nodes-not-listed", "2.3", "guide 2.3"),
+    "cluster_nodes",
+    likely="`kubectl get nodes` with the same kubeconfig",
+    remedy=("`kubectl get nodes`",),
+)
+single(
+    cause("node-missing", "2.3", "guide 2.3"),
+    "node_presence",
+    remedy=(
+        "`kubectl get nodes`: under another name? correct `cluster.nodes`",
+        "otherwise join it: `kubeadm token create --print-join-command` on the control plane, run on {nodes}",
+    ),
+)
+NODE_NOT_READY = cause("node-not-ready", "2.3", "failures 40a")
+single(
+    NODE_NOT_READY,
+    "node_readiness",
+    "pool_health",
+    faults=(ClusterFault.NODE_NOT_READY,),
+    remedy=(
+        "on {nodes}: `systemctl status kubelet containerd`, `journalctl -u kubelet -n 100`",
+        "`kubectl describe node {node}`: its conditions say what it misses (runtime, network plugin, heartbeats)",
+    ),
+)
+single(
+    cause("node-pressure", "2.3", "failures 36"),
+    "node_pressure",
+    "pool_health",
+    faults=(ClusterFault.NODE_PRESSURE,),
+    remedy=(
+        "on {nodes}: `df -h / /var/lib/containerd`, `crictl rmi --prune`, `free -h`",
+        "`kubectl get pods -A -o wide --field-selector spec.nodeName={node}`: move what fills it",
+    ),
+)
+single(
+    cause("node-wrong-role", "2.3", "guide 2.3"),
+    "node_role",
+    remedy=("`kubectl label node {node} node-role.kubernetes.io/worker=`, or correct `role` in the inventory",),
+)
+single(
+    cause("node-version-skew", "2.3", "guide 2.3"),
+    "node_version",
+    "pool_versions",
+    remedy=("upgrade the kubelet of {nodes} to {kubernetes}: `kubeadm upgrade node`, then kubelet and kubectl",),
+)
+_PLACES = ("worker_placement", "pool_placement")
+single(
+    cause("node-cordoned", "2.3", "guide 2.3"),
+    *_PLACES,
+    faults=(PodFault.UNSCHEDULABLE_CORDONED,),
+    remedy=("`kubectl uncordon {node_list}`, if nobody is at work there",),
+)
+single(
+    cause("node-tainted", "2.3", "guide 7"),
+    *_PLACES,
+    faults=(PodFault.UNSCHEDULABLE_TAINT,),
+    remedy=(
+        "remove the taint: `kubectl taint nodes {node_list} KEY-`",
+        "or tolerate it: `[runners.kubernetes.node_tolerations]` in {values}, `{upgrade}`",
+    ),
+)
+single(
+    cause("node-not-selected", "2.3", "guide 7"),
+    *_PLACES,
+    "job_placement",
+    "manager_placement",
+    remedy=(
+        "label the nodes: `kubectl label nodes {node_list} KEY=VALUE` as the selector or affinity of {values} asks",
+        "or correct `node_selector` / `affinity` in {values}, `{upgrade}`",
+    ),
+)
+single(
+    cause("preference-unmet", "7.3", "guide 7"),
+    "preferred_placement",
+    remedy=("label the nodes that are preferred, or take the preference out of {values}",),
+)
+single(
+    cause("pool-missing", "2.3", "guide 2.3"),
+    "pool_presence",
+    remedy=("`kubectl get nodes -l SELECTOR` with the labels of `cluster.pools.{pool}`; scale the pool up",),
+)
+single(
+    cause("cluster-dns-missing", "2.3", "guide 2.3"),
+    "kube_dns",
+    faults=(ClusterFault.SERVICE_MISSING,),
+    remedy=("install CoreDNS with its Service kube-dns: `kubeadm init phase addon coredns`",),
+)
+single(
+    cause("cluster-dns-down", "2.3", "guide 2.3"),
+    "kube_dns",
+    faults=(ClusterFault.NO_ENDPOINTS,),
+    remedy=(
+        "`kubectl get pods -n kube-system -l k8s-app=kube-dns -o wide`, then `kubectl logs` of one",
+        "`kubectl rollout restart -n kube-system deployment/coredns`",
+    ),
+)
+single(
+    cause("metrics-missing", "2.3", "guide 2.3"),
+    "metrics_api",
+    faults=(ClusterFault.METRICS_MISSING,),
+    remedy=("install metrics-server; `kubectl top nodes` must answer",),
+)
+single(
+    cause("metrics-unavailable", "2.3", "guide 2.3"),
+    "metrics_api",
+    remedy=(
+        "`kubectl get apiservice v1beta1.metrics.k8s.io`, then `kubectl logs -n kube-system deploy/metrics-server`",
+    ),
+)
+NAMESPACE_MISSING = cause("namespace-missing", "3.2", "guide 3.2")
+single(
+    NAMESPACE_MISSING,
+    "namespace_presence",
+    "pod_admission",
+    faults=(PodFault.NAMESPACE_MISSING,),
+    remedy=(
+        "`kubectl create namespace {job_namespace}`",
+        "meant to be another one: correct `namespace` in `runners.config` of {values}, `{upgrade}`",
+    ),
+)
+single(
+    cause("namespace-limits-refuse-jobs", "3.2", "failures 34"),
+    "namespace_limits",
+    remedy=(
+        "`kubectl describe limitrange,quota -n {job_namespace}` beside requests and limits in {values}",
+        "raise the limits, or lower what the jobs ask for",
+    ),
+)
+single(
+    cause("stricter-pod-security-announced", "3.2", "failures 11"),
+    "namespace_levels",
+    remedy=("decide before it is enforced: `kubectl get ns {job_namespace} --show-labels`",),
+)
+single(
+    cause("runner-account-missing", "3.2", "failures 23"),
+    "runner_rights",
+    faults=(RightsFault.ACCOUNT_MISSING,),
+    remedy=("`serviceAccount.create: true` in {values} (or create the one it names), `{upgrade}`",),
+)
+single(
+    cause("runner-rights-missing", "3.2", "failures 23, 24"),
+    "runner_rights",
+    remedy=(
+        "`rbac.create: true` in {values}, `{upgrade}`; in a job namespace of its own add Role and RoleBinding by hand",
+        "`kubectl auth can-i --list -n {job_namespace} --as system:serviceaccount:{namespace}:{release}`",
+    ),
+)
+single(
+    cause("runner-rights-wanting", "3.2", "failures 25"),
+    "runner_comforts",
+    remedy=("add the verbs that it names under `rbac.rules` in {values}, `{upgrade}`",),
+)
+single(
+    cause("webhook-fails-closed", "3.2", "failures 39"),
+    "job_webhooks",
+    remedy=("exempt {job_namespace} by the webhook's namespaceSelector, or see to its server's replicas",),
+)
+_STREAMS = ("pod_exec", "pod_attach", "pod_logs")
+single(
+    cause("api-proxy-without-upgrade", "3.2", "failures 38"),
+    *_STREAMS,
+    faults=(StreamFault.NO_UPGRADE,),
+    remedy=("let the load balancer in front of {api} pass WebSocket upgrades on (and SPDY for older clients)",),
+)
+single(
+    cause("kubelet-unreachable-from-api", "3.2", "failures 38"),
+    *_STREAMS,
+    faults=(StreamFault.KUBELET_UNREACHABLE,),
+    remedy=(
+        "allow the control plane to port 10250 of {nodes}",
+        "`kubectl get csr`: approve pending kubelet certificates",
+    ),
+)
+single(
+    cause("stream-broken", "3.2", "failures 38"),
+    *_STREAMS,
+    likely="`kubectl exec` from another network, and the kubelet's log on the node",
+    remedy=("raise the idle timeout of what lies between here and {api}", "on {nodes}: `journalctl -u kubelet -n 100`"),
+)

@@ -1,0 +1,83 @@
+"""5 Locate Docker-in-Docker: privilege, TLS and port, the daemon's own last words, its start, its driver, its names."""
+
+from __future__ import annotations
+
+from preflight.conclusions.drawing import cause
+from preflight.conclusions.single import single
+from preflight.faults import DindFault
+
+single(
+    cause("dind-not-privileged", "5", "failures 10"),
+    "dind_daemon",
+    faults=(DindFault.NOT_PRIVILEGED,),
+    remedy=(
+        "`privileged = true` below `[runners.kubernetes]` in {values}, `{upgrade}`",
+        "`kubectl label ns {job_namespace} pod-security.kubernetes.io/enforce=privileged --overwrite`",
+    ),
+)
+single(
+    cause("dind-tls-mismatch", "5", "failures 7, 8"),
+    "dind_daemon",
+    faults=(DindFault.TLS_MISMATCH,),
+    remedy=(
+        "with TLS: `DOCKER_HOST=tcp://docker:2376`, `DOCKER_TLS_CERTDIR=/certs` and an emptyDir at /certs/client",
+        'without: `DOCKER_HOST=tcp://docker:2375` and `DOCKER_TLS_CERTDIR=""`, for the job and for the service alike',
+    ),
+)
+single(
+    cause("dind-daemon-exits", "5", "failures 12, 13"),
+    "dind_daemon",
+    faults=(DindFault.DAEMON_EXITED,),
+    remedy=(
+        "the daemon's last words are above: iptables or nft → `DOCKER_IPTABLES_LEGACY=1`; cgroup → a newer docker:dind",
+        "on {node}: `lsmod | grep -E 'ip_tables|nf_tables|overlay'`, `modprobe` what is missing",
+    ),
+)
+single(
+    cause("dind-daemon-slow", "5", "failures 8"),
+    "dind_daemon",
+    faults=(DindFault.DAEMON_SLOW,),
+    remedy=(
+        "let jobs wait: `until docker info; do sleep 1; done`; give the service more CPU in {values}",
+        "on {node}: `iostat -x 1 3`, and what else runs there",
+    ),
+)
+single(
+    cause("dind-unreachable", "5", "failures 7, 9"),
+    "dind_daemon",
+    remedy=(
+        "let DOCKER_HOST name the service's alias (`docker`) and its port: 2375 without TLS, 2376 with it",
+        "`kubectl logs` of the service container says where it listens",
+    ),
+)
+single(
+    cause("dind-storage-driver", "5", "failures 14"),
+    "dind_storage",
+    remedy=(
+        "mount a volume at /var/lib/docker: `[[runners.kubernetes.volumes.empty_dir]]` with `mount_path = "
+        '"/var/lib/docker"` in {values}, `{upgrade}`',
+    ),
+)
+single(
+    cause("dind-pull-fails", "5", "failures 15, 18"),
+    "dind_pull",
+    likely="the same pull by the node's own runtime (2.4.15), and the MTU inside",
+    remedy=(
+        "x509: mount the CA at /etc/docker/certs.d/HOST/ca.crt of the service; HTTP only: `--insecure-registry=HOST`",
+        "hangs: `--mtu` of dockerd no larger than eth0's in the pod",
+    ),
+)
+single(
+    cause("dind-run-fails", "5", "failures 12"),
+    "dind_run",
+    remedy=("the daemon's words are above; `docker run --rm IMAGE echo hello` in a job repeats them",),
+)
+single(
+    cause("dind-names", "5.3", "failures 6"),
+    "dind_lookups",
+    "dind_inner_lookups",
+    remedy=(
+        "give the daemon the resolvers: `--dns` for dockerd in the service's command, or `dns` in its daemon.json",
+        "{resolvers} must answer from the pod network",
+    ),
+)

@@ -1,0 +1,256 @@
+"""2.4 Locate the path to GitLab: the server, a firewall in front of it, one node's way, the nodes', the pods'.
+
+The same question from here, from every worker and from a pod on every worker; which of them fail tells where the way is
+cut (DESIGN §5, reference failures 40b). What is certain of all vantages needs a look from all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+from preflight.conclusions.drawing import Cause, Conclusion, Proof, cause, keys, rule
+from preflight.conclusions.facts import Facts, Look
+from preflight.conclusions.vantages import Ring, counted, has, listed, met, proofs, targets_of
+from preflight.evidence import Fact
+from preflight.faults import GitLabFault, PathFault
+from preflight.inventory import Inventory
+from preflight.probes.gitlab import GitLabReply
+
+_ROW = "failures 40b"
+
+UNREACHABLE = cause("gitlab-unreachable", "2.1", _ROW)
+PORT_CLOSED = cause("gitlab-port-closed", "2.1", _ROW, specialises="gitlab-unreachable")
+CUT_OFF = cause("gitlab-cut-off", "2.1", _ROW, specialises="gitlab-unreachable")
+SILENT = cause("gitlab-silent", "2.1", _ROW, specialises="gitlab-unreachable")
+CERTIFICATE = cause("gitlab-certificate", "2.1", "failures 16, 17", specialises="gitlab-unreachable")
+FROM_HERE = cause("gitlab-unreachable-from-here", "2.1", _ROW, specialises="gitlab-unreachable")
+FROM_CLUSTER = cause("gitlab-unreachable-from-cluster", "2.4", _ROW, specialises="gitlab-unreachable")
+FROM_WORKERS = cause("gitlab-unreachable-from-workers", "2.4", _ROW, specialises="gitlab-unreachable-from-cluster")
+NODE_BLOCKED = cause("node-path-blocked", "2.4", _ROW, specialises="gitlab-unreachable-from-workers")
+NODES_BLOCKED = cause("nodes-path-blocked", "2.4", _ROW, specialises="gitlab-unreachable-from-workers")
+FROM_PODS = cause("gitlab-unreachable-from-pods", "2.4", _ROW, specialises="gitlab-unreachable-from-cluster")
+ONE_NODES_PODS = cause("one-nodes-pods-blocked", "2.4", _ROW, specialises="gitlab-unreachable-from-pods")
+PODS_BLOCKED = cause("pods-path-blocked", "2.4", _ROW, specialises="gitlab-unreachable-from-pods")
+IN_THE_WAY = cause("proxy-in-the-way", "2.4", "failures 48")
+
+_CLOSED = has(PathFault.REFUSED)
+_CERTIFICATE = has(PathFault.TLS_EXPIRED, PathFault.TLS_UNTRUSTED, PathFault.TLS_WRONG_NAME, PathFault.TLS_HANDSHAKE)
+_QUIET = has(PathFault.SILENT)
+
+
+def _cut(look: Look) -> bool:
+    """Whether a look did not come through; a name without an address is no matter of paths."""
+    return isinstance(look.fault, PathFault) and look.fault not in {PathFault.UNRESOLVED, PathFault.NOT_MAPPED}
+
+
+@rule
+def path_to_gitlab(facts: Facts) -> Iterator[Conclusion]:
+    """Where the way to GitLab is cut."""
+    here = Ring.of(facts.looks("gitlab_reply"), _cut)
+    nodes = Ring.of(facts.looks("node_reply"), _cut)
+    pods = Ring.of(facts.looks("pod_gitlab"), _cut)
+    from_cluster = [*nodes.reached, *pods.reached]
+    if here.failed and not from_cluster:
+        yield _everywhere(facts, here, nodes, pods)
+        return
+    if here.failed:
+        yield _from_here(facts, here, nodes, pods)
+    if nodes.failed:
+        yield _from_nodes(facts, here, nodes)
+    # Pods behind a node that has no way itself say nothing of the pod network.
+    cut_off = set(targets_of(nodes.failed, "worker"))
+    behind = [look for look in facts.looks("pod_gitlab") if look.targets["worker"] not in cut_off]
+    if Ring.of(behind, _cut).failed:
+        yield _from_pods(facts, here, nodes, Ring.of(behind, _cut))
+
+
+def _endpoint(inventory: Inventory) -> str:
+    parts = urlsplit(inventory.gitlab.url)
+    return f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+
+
+def _explained(
+    facts: Facts, failed: tuple[Look, ...], *names: str
+) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
+    """The judged looks beside these raw ones: of the same vantages, faulty in the same layer."""
+    judged = [look for name in names for look in facts.looks(name) if _cut(look)]
+    return (*keys(failed), *keys(judged))
+
+
+def _everywhere(facts: Facts, here: Ring, nodes: Ring, pods: Ring) -> Conclusion:
+    failed = (*here.failed, *nodes.failed, *pods.failed)
+    asked, settled = nodes.size + pods.size, not nodes.unseen and nodes.size > 0
+    endpoint = _endpoint(facts.inventory)
+    host = endpoint.rpartition(":")[0]
+    same = {one.fault for one in failed}
+    kind, sentence, remedy = _server_side(endpoint, host, failed)
+    if not settled or len(same - {PathFault.TIMEOUT, PathFault.SILENT}) > 1:
+        kind = UNREACHABLE
+    whole = f"here, {counted(len(nodes.failed), nodes.size, 'worker')}" if nodes.failed else "here"
+    return Conclusion(
+        cause=kind,
+        sentence=f"{sentence}: the same from {whole}"
+        if kind is not UNREACHABLE
+        else f"{endpoint} is not reached from {whole} ({met(failed)})" + ("" if asked else "; nothing else was asked"),
+        certain=kind is not UNREACHABLE,
+        settled_by=""
+        if kind is not UNREACHABLE
+        else "a look from every worker (SSH), which tells a server that is down from a way that is cut for some",
+        explains=_explained(facts, failed, "gitlab_connection", "node_gitlab", "pod_gitlab"),
+        proofs=proofs(here.proof("here"), nodes.proof("worker"), pods.proof("pod")),
+        remedy=remedy,
+    )
+
+
+def _server_side(endpoint: str, host: str, failed: tuple[Look, ...]) -> tuple[Cause, str, tuple[str, ...]]:
+    start = f"on {host}: `gitlab-ctl status`, then `gitlab-ctl start`"
+    if all(_CLOSED(one) for one in failed):
+        said = f"nobody listens on {endpoint}: GitLab's host refuses every connection"
+        return PORT_CLOSED, said, (start, f"compare the port of `gitlab.url` with `external_url` on {host}")
+    if all(_CERTIFICATE(one) for one in failed):
+        said = f"the certificate of {endpoint} is not accepted ({met(failed)})"
+        look = (
+            f"`openssl s_client -connect {endpoint} -servername {host} </dev/null | openssl x509 -noout -dates -text`"
+        )
+        return CERTIFICATE, said, (f"see what is served: {look}", "renew it, or give its CA in `gitlab.ca_file`")
+    if any(map(_QUIET, failed)):
+        return SILENT, f"{endpoint} takes connections and never answers: what listens there hangs", (start,)
+    said = (
+        f"nothing comes back from {endpoint} ({met(failed)}): GitLab's host is down, or a firewall in front of it drops"
+    )
+    steps = (
+        f"see whether {host} is up: its console, `ping`, the hypervisor or cloud",
+        f"allow port {endpoint.rpartition(':')[2]} in its security group and its own firewall (`nft list ruleset`)",
+        start,
+    )
+    return CUT_OFF, said, steps
+
+
+def _from_here(facts: Facts, here: Ring, nodes: Ring, pods: Ring) -> Conclusion:
+    endpoint = _endpoint(facts.inventory)
+    return Conclusion(
+        cause=FROM_HERE,
+        sentence=f"only this machine does not reach {endpoint} ({met(here.failed)}); the cluster does, so jobs are not "
+        "concerned",
+        certain=True,
+        explains=_explained(facts, here.failed, "gitlab_connection"),
+        proofs=proofs(here.proof("here"), nodes.proof("worker"), pods.proof("pod")),
+        remedy=(
+            f"allow this machine to {endpoint}, or run the suite from where GitLab is reached",
+            "or map the address to a forwarded one with `connect:` in the inventory",
+        ),
+    )
+
+
+def _from_nodes(facts: Facts, here: Ring, nodes: Ring) -> Conclusion:
+    endpoint = _endpoint(facts.inventory)
+    bad = targets_of(nodes.failed, "worker")
+    addresses = listed(str(facts.inventory.workers[one].address) for one in bad if one in facts.inventory.workers)
+    some_pods = Ring.of((one for one in facts.looks("pod_gitlab") if one.targets["worker"] in bad), _cut)
+    shown = proofs(here.proof("here"), nodes.proof("worker"), _others(nodes), some_pods.proof("pod"))
+    explains = _explained(facts, nodes.failed, "node_gitlab") + keys(some_pods.failed)
+    way = f"a firewall, security group or route between {addresses} and {endpoint}"
+    check = f"on {bad[0]}: `curl -v -m 5 {facts.inventory.gitlab.url}`, `ip route get {endpoint.rpartition(':')[0]}`"
+    if nodes.reached:
+        return Conclusion(
+            cause=NODE_BLOCKED,
+            about=bad,
+            sentence=f"{listed(bad)} ({addresses}) {'does' if len(bad) == 1 else 'do'} not reach {endpoint} "
+            f"({met(nodes.failed)}), {counted(len(nodes.reached), nodes.size, 'worker')} do: the way of "
+            f"{'this node' if len(bad) == 1 else 'these nodes'} is cut",
+            certain=True,
+            explains=explains,
+            proofs=shown,
+            remedy=(
+                f"allow {addresses} to {endpoint} in GitLab's security group and firewall",
+                f"check the route and the local firewall {check}",
+                f"until then keep jobs away: {'; '.join(f'`kubectl cordon {one}`' for one in bad)}",
+            ),
+        )
+    certain = bool(here.reached) and not nodes.unseen
+    return Conclusion(
+        cause=NODES_BLOCKED if certain else FROM_WORKERS,
+        about=bad,
+        sentence=f"{counted(len(nodes.failed), nodes.size, 'worker')} do not reach {endpoint} ({met(nodes.failed)})"
+        + (", this machine does: the workers' network is cut off from GitLab" if here.reached else ""),
+        certain=certain,
+        settled_by="" if certain else "a look from the workers that could not be asked, and from here",
+        explains=explains,
+        proofs=shown,
+        remedy=(f"open {way}: allow the workers' network in GitLab's security group and firewall", f"then try {check}"),
+    )
+
+
+def _others(ring: Ring) -> Proof | None:
+    """What the ones that came through say, beside those that did not."""
+    if not ring.mixed or not isinstance(ring.reached[0].seen, Fact):
+        return None
+    seen = ring.reached[0].seen
+    took = f" in {seen.took * 1000:.0f} ms" if isinstance(seen, GitLabReply) and seen.took else ""
+    return Proof.of(seen, f"{counted(len(ring.reached), ring.size, 'worker')} connect{took}")
+
+
+def _from_pods(facts: Facts, here: Ring, nodes: Ring, pods: Ring) -> Conclusion:
+    endpoint, bad = _endpoint(facts.inventory), targets_of(pods.failed, "worker")
+    own = [look for look in nodes.reached if look.targets["worker"] in bad]
+    namespace, pod_cidr = facts.inventory.runner.namespace, facts.inventory.cluster.pod_cidr
+    shown = proofs(pods.proof("pod"), Ring(reached=tuple(own)).proof("of their nodes", "reach it"), here.proof("here"))
+    remedy = (
+        f"allow the pod network {pod_cidr} to {endpoint} in GitLab's security group and firewall, or let the nodes "
+        "masquerade pod addresses",
+        f"look for what forbids it: `kubectl get networkpolicy -n {namespace}`",
+    )
+    if pods.reached and len(own) == len(bad):
+        return Conclusion(
+            cause=ONE_NODES_PODS,
+            about=bad,
+            sentence=f"pods on {listed(bad)} do not reach {endpoint} ({met(pods.failed)}), "
+            f"{'the node itself does' if len(bad) == 1 else 'the nodes themselves do'}, and so do pods on "
+            f"{listed(targets_of(pods.reached, 'worker'))}: the pod network of {listed(bad)} is broken",
+            certain=True,
+            explains=keys(pods.failed),
+            proofs=(*shown, *proofs(_others(pods))),
+            remedy=(
+                f"restart the network plugin there: `kubectl get pods -A --field-selector spec.nodeName={bad[0]}`",
+                f"compare masquerading with a node that works: `iptables -t nat -S POSTROUTING` on {bad[0]}",
+                f"until then keep jobs away: {'; '.join(f'`kubectl cordon {one}`' for one in bad)}",
+            ),
+        )
+    certain = pods.all_failed and len(own) == len(bad)
+    asked = bool(own) and len(own) == len(bad)
+    return Conclusion(
+        cause=PODS_BLOCKED if certain else FROM_PODS if asked else FROM_CLUSTER,
+        about=bad,
+        sentence=f"{counted(len(pods.failed), pods.size, 'pod')} do not reach {endpoint} ({met(pods.failed)})"
+        + (", the nodes that they run on do: the way from the pod network is cut" if asked else ""),
+        certain=certain,
+        settled_by="" if certain else "a look from every worker (SSH) and from a pod on each",
+        explains=keys(pods.failed),
+        proofs=shown,
+        remedy=remedy,
+    )
+
+
+@rule
+def another_server(facts: Facts) -> Iterator[Conclusion]:
+    """A proxy or portal that answers some vantages in GitLab's place."""
+    strange = has(GitLabFault.NOT_GITLAB, GitLabFault.REDIRECTED, GitLabFault.HTTP_STATUS)
+    inside = facts.looks("node_reply", "pod_gitlab")
+    sound, wrong = [one for one in facts.looks("gitlab_reply") if one.sound], [one for one in inside if strange(one)]
+    if not sound or not wrong:
+        return
+    bad = targets_of(wrong, "worker")
+    yield Conclusion(
+        cause=IN_THE_WAY,
+        about=bad,
+        sentence=f"something else answers in GitLab's place on {listed(bad)} ({met(wrong)}), while this machine is "
+        "answered by GitLab: a proxy or portal is in the way",
+        certain=True,
+        explains=(*keys(wrong), *keys(facts.red("node_gitlab", where=strange))),
+        proofs=proofs(*(Proof.of(one.seen) for one in wrong[:2] if one.seen), Ring(reached=tuple(sound)).proof("here")),
+        remedy=(
+            f"on {bad[0]}: `env | grep -i proxy` and `curl -v {facts.inventory.gitlab.url}` show who answers",
+            f"exempt {urlsplit(facts.inventory.gitlab.url).hostname} in NO_PROXY, or take the proxy out of the way",
+        ),
+    )

@@ -1,0 +1,110 @@
+"""2.4, 3.2 Locate a pod that does not start: admission, quota, limits, account, webhook; scheduling; its start."""
+
+from __future__ import annotations
+
+from preflight.conclusions.drawing import cause
+from preflight.conclusions.single import single
+from preflight.faults import PathFault, PodFault
+
+_ADMISSION = ("pod_admission", "dind_admission", "pod_start")
+_DRY_RUN = "`kubectl describe quota,limitrange -n {job_namespace}`"
+
+single(
+    cause("pod-security-refuses-jobs", "3.2", "failures 11"),
+    *_ADMISSION,
+    faults=(PodFault.POD_SECURITY,),
+    remedy=(
+        "`kubectl get ns {job_namespace} --show-labels` shows the level",
+        "`kubectl label ns {job_namespace} pod-security.kubernetes.io/enforce=privileged --overwrite` "
+        "(Docker-in-Docker needs it), or a namespace of its own for jobs",
+    ),
+)
+single(
+    cause("limit-range-refuses-jobs", "3.2", "failures 34"),
+    *_ADMISSION,
+    faults=(PodFault.LIMIT_RANGE,),
+    remedy=(_DRY_RUN, "bring requests and limits of `[runners.kubernetes]` in {values} inside of it, `{upgrade}`"),
+)
+single(
+    cause("job-account-missing", "3.2", "failures 23"),
+    *_ADMISSION,
+    faults=(PodFault.SERVICE_ACCOUNT_MISSING,),
+    remedy=(
+        "`kubectl get serviceaccounts -n {job_namespace}`",
+        "create the one that `service_account` in {values} names, or correct the name, `{upgrade}`",
+    ),
+)
+single(
+    cause("webhook-refuses-jobs", "3.2", "failures 39, 55"),
+    *_ADMISSION,
+    faults=(PodFault.WEBHOOK,),
+    remedy=(
+        "`kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations`: the message names which",
+        "mend its server (`kubectl get endpoints` of its Service), or exempt {job_namespace} by its namespaceSelector",
+    ),
+)
+single(
+    cause("admission-refuses-jobs", "3.2", "failures 55"),
+    "pod_admission",
+    "dind_admission",
+    remedy=("the API server's own words are above; `kubectl apply --dry-run=server` with a job's pod repeats them",),
+)
+single(
+    cause("pod-unschedulable", "2.4", "failures 33"),
+    "pod_start",
+    faults=(
+        PodFault.UNSCHEDULABLE,
+        PodFault.UNSCHEDULABLE_RESOURCE,
+        PodFault.UNSCHEDULABLE_TAINT,
+        PodFault.UNSCHEDULABLE_SELECTOR,
+        PodFault.UNSCHEDULABLE_CORDONED,
+        PodFault.NO_ELIGIBLE_NODE,
+    ),
+    remedy=("`kubectl describe node {node}`: taints, labels and what is requested there",),
+)
+single(
+    cause("pod-evicted", "2.4", "failures 36"),
+    "pod_start",
+    faults=(PodFault.EVICTED,),
+    remedy=("`kubectl describe node {node}`: which resource ran short; set requests for it in {values}",),
+)
+single(
+    cause("pod-does-not-start", "2.4", "failures 33"),
+    "pod_start",
+    likely="the events of a job's pod on that node",
+    remedy=(
+        "`kubectl get events -n {job_namespace} --sort-by=.lastTimestamp | tail`",
+        "on {node}: `journalctl -u kubelet -u containerd -n 100`",
+    ),
+)
+single(
+    cause("clone-host-unusable", "2.4", "guide 2.4"),
+    "pod_clone",
+    faults=(PathFault.UNRESOLVED,),
+    remedy=(
+        "let {resolvers} know the host of GitLab's `external_url`",
+        'or set `clone_url = "{gitlab}"` in `runners.config` of {values}, `{upgrade}`',
+    ),
+)
+single(
+    cause("clone-host-unreachable", "2.4", "guide 2.4"),
+    "pod_clone",
+    remedy=(
+        "allow the pod network {pod_cidr} to that host's port",
+        'or set `clone_url = "{gitlab}"` in `runners.config` of {values}, `{upgrade}`',
+    ),
+)
+single(
+    cause("gitlab-name-unknown-in-pods", "2.4", "failures 1"),
+    "pod_gitlab",
+    "node_gitlab",
+    faults=(PathFault.UNRESOLVED,),
+    remedy=("let {resolvers} know {gitlab_host}", "`kubectl exec` into a job's pod: `nslookup {gitlab_host}`"),
+)
+single(
+    cause("gitlab-answers-otherwise", "2.4", "failures 40b"),
+    "pod_gitlab",
+    "node_gitlab",
+    likely="the same request from here and from every worker",
+    remedy=("on {node}: `curl -v {gitlab}`",),
+)

@@ -1,0 +1,139 @@
+"""2.2, 4.2 The runner's token, and what GitLab knows of the runner and its managers."""
+
+from __future__ import annotations
+
+from preflight.conclusions.drawing import cause
+from preflight.conclusions.single import single
+from preflight.faults import GitLabFault, RunnerFault, TokenFault
+
+_NEW = "in GitLab: Admin → CI/CD → Runners → New instance runner (GitLab shows the token once, it begins with glrt-)"
+_KEEP = (
+    "`kubectl create secret generic {release}-token -n {namespace} --from-literal=runner-token=TOKEN "
+    "--from-literal=runner-registration-token=`, and `runners.secret: {release}-token` in {values}"
+)
+_ROLL = "`{upgrade}`, then `kubectl rollout restart deployment -n {namespace}`: managers read the token at their start"
+
+single(
+    cause("token-missing", "2.2", "guide 2.2"),
+    "token_presence",
+    faults=(TokenFault.MISSING, TokenFault.PLACEHOLDER),
+    remedy=(_NEW, _KEEP, _ROLL),
+)
+single(
+    cause("token-whitespace", "2.2", "failures 27"),
+    "token_whitespace",
+    remedy=("write it again without an end of line: `printf %s TOKEN`, never `echo TOKEN`", _KEEP, _ROLL),
+)
+single(
+    cause("token-of-another-kind", "2.2", "failures 28"),
+    "token_kind",
+    remedy=(
+        _NEW,
+        "give it as `runnerToken`, or in the Secret of `runners.secret`; a registration token is of no use",
+        _ROLL,
+    ),
+)
+single(
+    cause("token-mistyped", "2.2", "failures 28"),
+    "token_form",
+    remedy=("copy the token again from where it was kept: it was cut or mistyped", _ROLL),
+)
+single(
+    cause("gitlab-rate-limits-runners", "2.2", "failures 43"),
+    "runner_api",
+    "token_acceptance",
+    faults=(TokenFault.RATE_LIMITED,),
+    remedy=(
+        "wait for what Retry-After says, then look again",
+        "fewer `replicas`, or a higher limit: Admin → Settings → Network → Runner jobs API",
+    ),
+)
+single(
+    cause("runner-api-broken", "2.2", "reference 4.3"),
+    "runner_api",
+    remedy=("on {gitlab_host}: `gitlab-ctl status`; `gitlab-ctl tail gitlab-rails` while it is asked again",),
+)
+single(
+    cause("token-revoked", "2.2", "failures 28"),
+    "own_runner",
+    "token_acceptance",
+    "valid_runner",
+    faults=(TokenFault.REVOKED, TokenFault.EXPIRED),
+    remedy=(
+        "in GitLab: Admin → CI/CD → Runners: was the runner deleted, or its token reset?",
+        _NEW,
+        _KEEP,
+        _ROLL,
+    ),
+)
+single(
+    cause("token-of-another-runner", "2.2", "guide 2.2"),
+    "own_runner",
+    faults=(TokenFault.OTHER_RUNNER,),
+    remedy=("correct `runner.id` in the inventory, or give the token of that runner", _ROLL),
+)
+single(
+    cause("token-expired", "2.2", "guide 2.2"),
+    "token_expiry",
+    remedy=(
+        "reset the runner's token in GitLab, or clear the expiry: Admin → Settings → CI/CD → Runners expiration",
+        _KEEP,
+        _ROLL,
+    ),
+)
+single(
+    cause("token-not-verified", "2.2", "reference 4.3"),
+    "token_acceptance",
+    likely="GitLab's own log of the request: `gitlab-ctl tail gitlab-rails`",
+    remedy=("ask GitLab as the runner does: the command below the evidence", _NEW),
+)
+single(
+    cause("runner-paused", "2.2", "guide 4.2"),
+    "runner_activity",
+    faults=(RunnerFault.PAUSED,),
+    remedy=("in GitLab: Admin → CI/CD → Runners → the runner → resume",),
+)
+single(
+    cause("runner-wrong-tags", "2.2", "guide 2.2"),
+    "runner_tags",
+    remedy=("in GitLab: edit the runner's tags, or correct `runner.tags` in the inventory; values cannot set them",),
+)
+single(
+    cause("runner-untagged-jobs", "2.2", "guide 2.2"),
+    "runner_untagged",
+    remedy=("in GitLab: edit the runner, “Run untagged jobs”",),
+)
+single(
+    cause("runner-offline", "4.2", "failures 31"),
+    "runner_online",
+    likely="the managers' own logs (4.1.2) and readiness",
+    remedy=(
+        "`kubectl logs -n {namespace} deployment/{release} --tail=100` says what they meet",
+        "`kubectl rollout restart -n {namespace} deployment/{release}`",
+    ),
+)
+single(
+    cause("managers-fewer-than-replicas", "4.2", "failures 31"),
+    "manager_count",
+    likely="each manager's own log",
+    remedy=(
+        "`kubectl get pods -n {namespace} -o wide`: are all replicas ready?",
+        "`kubectl logs -n {namespace} POD` of the one that GitLab misses",
+    ),
+)
+single(
+    cause("manager-old-version", "4.2", "failures 44"),
+    "manager_versions",
+    remedy=("`kubectl rollout status -n {namespace} deployment/{release}`: an old manager still runs", "`{upgrade}`"),
+)
+single(
+    cause("manager-from-elsewhere", "4.2", "failures 30"),
+    "manager_addresses",
+    remedy=("find who else has the token: a manager reports from an address that is no node's; reset the token",),
+)
+single(
+    cause("runner-api-unavailable", "2.2", "reference 4.1"),
+    "token_acceptance",
+    faults=(GitLabFault.BAD_GATEWAY, GitLabFault.UNAVAILABLE),
+    remedy=("on {gitlab_host}: `gitlab-ctl status`",),
+)
