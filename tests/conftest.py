@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,3 +79,28 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"skipped, and CI requires it: {report.longrepr}"
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how the suite did against the lab's faults, one at a time and in pairs (tests/test_lab_faults.py)."""
+    rows: list[tuple[str, Any]] = [
+        (report.nodeid.partition("[")[2].rstrip("]"), dict(report.user_properties)["matrix"])
+        for reports in terminalreporter.stats.values()
+        for report in reports
+        if isinstance(report, pytest.TestReport) and report.when == "call" and "matrix" in dict(report.user_properties)
+    ]
+    if not rows:
+        return
+    terminalreporter.write_sep("-", "faults of the lab")
+    for kind, chosen in (
+        ("one fault", [row for row in rows if " + " not in row[0]]),
+        ("two faults", [row for row in rows if " + " in row[0]]),
+    ):
+        right = sum(bool(told["right"]) for _, told in chosen)
+        extra, missed = (sum(int(told[key]) for _, told in chosen) for key in ("extra", "missed"))
+        terminalreporter.write_line(
+            f"{kind:<12}{len(chosen):>4}   right causes {right} of {len(chosen)}   extra red {extra}   missed {missed}"
+        )
+    for name, told in rows:
+        if not told["right"] or told["extra"] or told["missed"]:
+            terminalreporter.write_line(f"  {name}: {told}")

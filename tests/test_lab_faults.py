@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,21 @@ from typing import Any
 import pytest
 import yaml
 
+import preflight.facts
 from lab import faults
+from preflight import saved
+from preflight.conclusions.facts import facts_of
+from preflight.connect import Routes
+from preflight.replay import Replay
+from preflight.survey import Run
+from tests.conclusions.hidden import unfounded
 
 PROJECT = Path(__file__).parents[1]
+assert preflight.facts  # its import makes the kinds of facts known
 PATIENT = ("--lab-patience", "3")
 """Many labs run side by side here, on few cores."""
 EXPECTED: dict[str, dict[str, Any]] = yaml.safe_load((PROJECT / "tests" / "lab_faults.yaml").read_text())
+PAIRS: dict[str, dict[str, Any]] = yaml.safe_load((PROJECT / "tests" / "lab_pairs.yaml").read_text())
 
 
 def run(
@@ -95,19 +106,37 @@ def test_a_healthy_lab_is_go_to_the_last_check_where_writing_is_allowed(tmp_path
     assert {one["verdict"] for one in report["checks"]} == {"pass", "advice"}, "nothing is left out in the lab"
 
 
-@pytest.mark.parametrize("name", EXPECTED)
-def test_a_fault_turns_the_right_checks_red_and_nothing_else(name: str, tmp_path: Path) -> None:
-    expected = EXPECTED[name]
-    ended, report = run(tmp_path, "--lab", "--lab-fault", name, *expected.get("options", []))
+def concluded(report: dict[str, Any]) -> set[str]:
+    """The root causes that the report names, with what they speak of."""
+    return {
+        f"{one['name']}[{', '.join(one['about'])}]" if one["about"] else one["name"]
+        for one in report["conclusions"]
+        if one["root_cause"]
+    }
+
+
+def judge(
+    expected: dict[str, Any],
+    ended: subprocess.CompletedProcess[str],
+    report: dict[str, Any],
+    record: Callable[[str, object], None],
+) -> None:
+    """Compare verdicts and conclusions with what an operator expects; nothing else may be red."""
     everything = {f"{one['id']}[{one['target']}]" if one["target"] else one["id"] for one in report["checks"]}
+    wanted: dict[str, set[str]] = {}
     for verdict in ("fail", "unknown"):
         patterns = expected.get(verdict, [])
-        wanted = matching(patterns, everything)
-        assert not patterns or wanted, f"no check is called {patterns}"
-        assert named(report, verdict) == wanted, ended.stdout
-    assert ended.returncode == expected["exit"] == report["exit"]
-    for words in expected["says"]:
-        assert words in ended.stdout or re.search(words, ended.stdout), (words, ended.stdout)
+        wanted[verdict] = matching(patterns, everything)
+        assert not patterns or wanted[verdict], f"no check is called {patterns}"
+    red = {verdict: named(report, verdict) for verdict in wanted}
+    causes, right = concluded(report), set(expected["concludes"])
+    extra = sum(len(red[verdict] - wanted[verdict]) for verdict in wanted)
+    missed = sum(len(wanted[verdict] - red[verdict]) for verdict in wanted)
+    record("matrix", {"right": causes == right, "extra": extra, "missed": missed})
+    assert red == wanted, ended.stdout
+    assert causes == right, ended.stdout
+    assert not report["unexplained"], ended.stdout
+    assert "stumbled" not in ended.stdout, ended.stdout
     for one in report["checks"]:
         if one["verdict"] in {"fail", "unknown"}:
             assert one["cause"]
@@ -115,3 +144,45 @@ def test_a_fault_turns_the_right_checks_red_and_nothing_else(name: str, tmp_path
             assert one["where"]
         if one["verdict"] == "blocked":
             assert one["blocked_by"], one
+    for one in report["conclusions"]:
+        assert one["remedy"], one
+        assert one["confidence"] == "certain" or one["settled_by"], one
+        assert not re.search(r"\{\w+\}", " ".join(one["remedy"])), "a name is left unfilled"
+
+
+def hide_some(report: dict[str, Any], *, seed: str) -> None:
+    """With any part of this run's facts hidden, nothing is concluded that the whole does not bear out."""
+    file = Path("preflight.json")
+    run_again = Run(inventory=saved.inventory_from(report, file), routes=Routes({}, only_mapped=True), id="replayed")
+    whole, chance = facts_of(Replay(run_again, report, file)), random.Random(seed)
+    keys = [one.key for one in whole]
+    for share in (0.1, 0.3, 0.5, 0.8, 0.95):
+        assert not unfounded(whole, whole.without(key for key in keys if chance.random() < share))
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_fault_turns_the_right_checks_red_and_nothing_else(
+    name: str, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    expected = EXPECTED[name]
+    ended, report = run(tmp_path, "--lab", "--lab-fault", name, *expected.get("options", []))
+    judge(expected, ended, report, record_property)
+    hide_some(report, seed=name)
+    assert ended.returncode == expected["exit"] == report["exit"]
+    for words in expected["says"]:
+        assert words in ended.stdout or re.search(words, ended.stdout), (words, ended.stdout)
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_two_faults_are_two_conclusions(
+    pair: str, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    one, other = pair.split(" + ")
+    singles = [EXPECTED[one], EXPECTED[other]]
+    both = {
+        key: [*dict.fromkeys(entry for single in singles for entry in single.get(key, []))]
+        for key in ("fail", "unknown", "concludes", "options")
+    }
+    expected = {**both, **PAIRS[pair]}
+    ended, report = run(tmp_path, "--lab", "--lab-fault", one, "--lab-fault", other, *expected["options"])
+    judge(expected, ended, report, record_property)

@@ -12,7 +12,7 @@ from preflight.faults import PodFault
 from preflight.probes.headroom import Headroom
 
 TOO_FEW_FIT = cause("too-few-jobs-fit", "6.5", "failures 33, 35")
-QUOTA_EXHAUSTED = cause("quota-exhausted", "3.2", "failures 34")
+QUOTA_EXHAUSTED = cause("quota-exhausted", "3.2", "failures 34", specialises="quota-too-small-for-jobs")
 QUOTA_SHORT = cause("quota-too-small-for-jobs", "6.5", "failures 34")
 
 single(
@@ -39,7 +39,7 @@ def quota(facts: Facts) -> Iterator[Conclusion]:
         return
     names, whole = names_of(facts, refused), facts.one("headroom")
     bounded = isinstance(whole.seen, Headroom) and whole.seen.quota_limit is not None
-    short = facts.red("headroom", "worker_headroom") if bounded else ()
+    short = facts.red("headroom", "worker_headroom", where=lambda look: look.faulty) if bounded else ()
     said = next(one.seen.cause for one in refused if one.seen is not None)
     yield Conclusion(
         cause=QUOTA_EXHAUSTED,
@@ -58,7 +58,7 @@ def quota(facts: Facts) -> Iterator[Conclusion]:
 @rule
 def room_for_jobs(facts: Facts) -> Iterator[Conclusion]:
     """Why the jobs that replicas and concurrency allow do not fit all at once."""
-    red = facts.red("headroom", "worker_headroom")
+    red = facts.red("headroom", "worker_headroom", where=lambda look: look.faulty)
     if not red:
         return
     whole = facts.one("headroom").seen

@@ -99,6 +99,16 @@ class Facts:
         found = self._looks.get(name, {}).get((name, tuple(sorted(targets.items()))))
         return found or Look(name, targets, error=Unmeasured(f"{name} was not looked at in this run"))
 
+    def first_seen(self, *names: str, **targets: str) -> tuple[Look, ...]:
+        """For each set of targets, the first of these looks that saw something; the very first, if none did."""
+        found: dict[Key, Look] = {}
+        for name in names:
+            for look in self.looks(name, **targets):
+                key = ("", look.key[1])
+                if key not in found or (found[key].seen is None and look.seen is not None):
+                    found[key] = look
+        return tuple(found.values())
+
     def red(self, *names: str, where: Callable[[Look], bool] = lambda _: True, **targets: str) -> tuple[Look, ...]:
         """Those of the looks that turn a check red."""
         return tuple(look for look in self.looks(*names, **targets) if look.red and where(look))

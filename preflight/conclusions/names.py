@@ -75,13 +75,18 @@ def _troubles(facts: Facts, resolver: str) -> Iterator[tuple[Cause, tuple[str, .
         bad = targets_of(nodes.failed, "worker")
         if nodes.reached:
             yield NODE_BLOCKED, bad
-        else:
-            yield (NODES_BLOCKED if here.reached and not nodes.unseen else FROM_CLUSTER), bad
+        elif here.reached:
+            yield (FROM_CLUSTER if nodes.unseen else NODES_BLOCKED), bad
+        elif not inside:
+            yield UNREACHABLE, ()
+            return
     behind = [one for one in pods.failed if one.targets["worker"] not in targets_of(nodes.failed, "worker")]
     if behind and not (here.failed and not inside):
         bad = targets_of(behind, "worker")
-        known = set(bad) <= set(targets_of(nodes.reached, "worker"))
-        yield (PODS_BLOCKED if known else FROM_CLUSTER), bad
+        if set(bad) <= set(targets_of(nodes.reached, "worker")):
+            yield PODS_BLOCKED, bad
+        else:
+            yield (FROM_CLUSTER, bad) if here.reached or inside else (UNREACHABLE, ())
     everyone = facts.looks(*_RINGS, resolver=resolver)
     if any(has(DnsFault.REFUSED)(one) for one in everyone):
         yield REFUSES, ()
@@ -125,12 +130,13 @@ def _resolver_conclusion(facts: Facts, name: str, bad: tuple[str, ...], concerne
         settled_by=likely,
         explains=keys(failed),
         proofs=proofs(
-            here.proof("here", "it answers"),
-            nodes.proof("worker", "it answers"),
-            pods.proof("pod", "it answers"),
+            here.proof("here", "answered"),
+            nodes.proof("worker", "answered"),
+            pods.proof("pod", "answered"),
             Ring(reached=tuple(sound)).proof("other resolver", "answer the same names") if sound else None,
         )[:4],
-        remedy=steps,
+        # Something must be left in `nameservers`.
+        remedy=steps if others else tuple(step for step in steps if "out of `nameservers`" not in step),
     )
 
 
@@ -260,7 +266,7 @@ def _lacking(facts: Facts, name: str, lacking: Sequence[Look], lookups: Sequence
     parted = facts.red("resolver_agreement") if knowing else ()
     return Conclusion(
         cause=NAME_MISSING if everywhere else NAME_GAP,
-        about=(name, *who) if not everywhere else (name,),
+        about=(name, *who) if knowing else (name,),
         sentence=f"{name} is known to no resolver ({met(lacking)} from {size} of {size})"
         if everywhere
         else f"{name} is not known to {listed(who)} ({len(who)} of {size} resolvers, {met(lacking)})",

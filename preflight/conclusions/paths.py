@@ -32,7 +32,8 @@ NODES_BLOCKED = cause("nodes-path-blocked", "2.4", _ROW, specialises="gitlab-unr
 FROM_PODS = cause("gitlab-unreachable-from-pods", "2.4", _ROW, specialises="gitlab-unreachable-from-cluster")
 ONE_NODES_PODS = cause("one-nodes-pods-blocked", "2.4", _ROW, specialises="gitlab-unreachable-from-pods")
 PODS_BLOCKED = cause("pods-path-blocked", "2.4", _ROW, specialises="gitlab-unreachable-from-pods")
-IN_THE_WAY = cause("proxy-in-the-way", "2.4", "failures 48")
+OTHERWISE = cause("gitlab-answers-otherwise", "2.4", "failures 40b")
+IN_THE_WAY = cause("proxy-in-the-way", "2.4", "failures 48", specialises="gitlab-answers-otherwise")
 
 _CLOSED = has(PathFault.REFUSED)
 _CERTIFICATE = has(PathFault.TLS_EXPIRED, PathFault.TLS_UNTRUSTED, PathFault.TLS_WRONG_NAME, PathFault.TLS_HANDSHAKE)
@@ -47,11 +48,11 @@ def _cut(look: Look) -> bool:
 @rule
 def path_to_gitlab(facts: Facts) -> Iterator[Conclusion]:
     """Where the way to GitLab is cut."""
-    here = Ring.of(facts.looks("gitlab_reply"), _cut)
-    nodes = Ring.of(facts.looks("node_reply"), _cut)
+    here = Ring.of(facts.first_seen("gitlab_reply", "gitlab_connection"), _cut)
+    nodes = Ring.of(facts.first_seen("node_reply", "node_gitlab"), _cut)
     pods = Ring.of(facts.looks("pod_gitlab"), _cut)
     from_cluster = [*nodes.reached, *pods.reached]
-    if here.failed and not from_cluster:
+    if (here.failed and not from_cluster) or (not here.reached and not from_cluster and (nodes.failed or pods.failed)):
         yield _everywhere(facts, here, nodes, pods)
         return
     if here.failed:
@@ -80,14 +81,21 @@ def _explained(
 
 def _everywhere(facts: Facts, here: Ring, nodes: Ring, pods: Ring) -> Conclusion:
     failed = (*here.failed, *nodes.failed, *pods.failed)
-    asked, settled = nodes.size + pods.size, not nodes.unseen and nodes.size > 0
+    asked, settled = nodes.size + pods.size, bool(here.failed) and nodes.all_failed
     endpoint = _endpoint(facts.inventory)
     host = endpoint.rpartition(":")[0]
-    same = {one.fault for one in failed}
+    quiet = {PathFault.TIMEOUT, PathFault.SILENT, PathFault.UNREACHABLE}
+    kinds = {PathFault.TIMEOUT if one.fault in quiet else one.fault for one in failed}
     kind, sentence, remedy = _server_side(endpoint, host, failed)
-    if not settled or len(same - {PathFault.TIMEOUT, PathFault.SILENT}) > 1:
+    if not settled or len(kinds) > 1:
         kind = UNREACHABLE
-    whole = f"here, {counted(len(nodes.failed), nodes.size, 'worker')}" if nodes.failed else "here"
+    whole = listed(
+        [
+            *(["here"] if here.failed else []),
+            *([counted(len(nodes.failed), nodes.size, "worker")] if nodes.failed else []),
+            *([counted(len(pods.failed), pods.size, "pod")] if pods.failed else []),
+        ]
+    )
     return Conclusion(
         cause=kind,
         sentence=f"{sentence}: the same from {whole}"
@@ -188,14 +196,15 @@ def _others(ring: Ring) -> Proof | None:
         return None
     seen = ring.reached[0].seen
     took = f" in {seen.took * 1000:.0f} ms" if isinstance(seen, GitLabReply) and seen.took else ""
-    return Proof.of(seen, f"{counted(len(ring.reached), ring.size, 'worker')} connect{took}")
+    return Proof.of(seen, f"{counted(len(ring.reached), ring.size, 'worker')} answered{took}")
 
 
 def _from_pods(facts: Facts, here: Ring, nodes: Ring, pods: Ring) -> Conclusion:
     endpoint, bad = _endpoint(facts.inventory), targets_of(pods.failed, "worker")
     own = [look for look in nodes.reached if look.targets["worker"] in bad]
     namespace, pod_cidr = facts.inventory.runner.namespace, facts.inventory.cluster.pod_cidr
-    shown = proofs(pods.proof("pod"), Ring(reached=tuple(own)).proof("of their nodes", "reach it"), here.proof("here"))
+    nodes_own = Ring(reached=tuple(own)).proof("node of these pods")
+    shown = proofs(pods.proof("pod"), nodes_own, here.proof("here"))
     remedy = (
         f"allow the pod network {pod_cidr} to {endpoint} in GitLab's security group and firewall, or let the nodes "
         "masquerade pod addresses",
@@ -218,12 +227,13 @@ def _from_pods(facts: Facts, here: Ring, nodes: Ring, pods: Ring) -> Conclusion:
             ),
         )
     certain = pods.all_failed and len(own) == len(bad)
-    asked = bool(own) and len(own) == len(bad)
+    asked = bool(own) and not nodes.failed
     return Conclusion(
         cause=PODS_BLOCKED if certain else FROM_PODS if asked else FROM_CLUSTER,
         about=bad,
         sentence=f"{counted(len(pods.failed), pods.size, 'pod')} do not reach {endpoint} ({met(pods.failed)})"
-        + (", the nodes that they run on do: the way from the pod network is cut" if asked else ""),
+        + (", the nodes that they run on do: the way from the pod network is cut" if certain else "")
+        + (f", {listed(targets_of(own, 'worker'))} itself does" if asked and not certain else ""),
         certain=certain,
         settled_by="" if certain else "a look from every worker (SSH) and from a pod on each",
         explains=keys(pods.failed),

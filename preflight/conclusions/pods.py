@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from preflight.conclusions.drawing import cause
+from preflight.conclusions.paths import OTHERWISE
 from preflight.conclusions.single import single
 from preflight.faults import PathFault, PodFault
 
@@ -102,7 +103,7 @@ single(
     remedy=("let {resolvers} know {gitlab_host}", "`kubectl exec` into a job's pod: `nslookup {gitlab_host}`"),
 )
 single(
-    cause("gitlab-answers-otherwise", "2.4", "failures 40b"),
+    OTHERWISE,
     "pod_gitlab",
     "node_gitlab",
     likely="the same request from here and from every worker",

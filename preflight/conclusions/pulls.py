@@ -16,11 +16,11 @@ from preflight.faults import PathFault, PodFault, RegistryFault
 
 _ROW = "failures 20, 21"
 
-UNREACHABLE = cause("registry-unreachable", "2.4", _ROW)
+UNREACHABLE = cause("registry-unreachable", "2.4", _ROW, specialises="pulls-fail")
 DOWN = cause("registry-down", "2.4", _ROW, specialises="registry-unreachable")
 FROM_HERE = cause("registry-unreachable-from-here", "2.4", _ROW, specialises="registry-unreachable")
-CERTIFICATE = cause("registry-certificate", "2.4", "failures 16, 17")
-NAME = cause("registry-name-unresolved", "2.4", _ROW)
+CERTIFICATE = cause("registry-certificate", "2.4", "failures 16, 17", specialises="pulls-fail")
+NAME = cause("registry-name-unresolved", "2.4", _ROW, specialises="pulls-fail")
 PULLS = cause("pulls-fail", "2.4", _ROW)
 NODE_CUT_OFF = cause("node-registry-blocked", "2.4", _ROW, specialises="pulls-fail")
 NODES_CUT_OFF = cause("nodes-registry-blocked", "2.4", _ROW, specialises="pulls-fail")
@@ -130,7 +130,7 @@ def _pull_conclusion(
     )
     return Conclusion(
         cause=kind,
-        about=(registry, *bad),
+        about=(registry,) if kind is PULLS else (registry, *bad),
         sentence=sentence,
         certain=not likely,
         settled_by=likely,
@@ -146,11 +146,11 @@ def _inside(
     """Cause, sentence, what would settle it (empty: certain), and remedy."""
     bad = targets_of(failed, "worker")
     said = failed[0].seen.cause if failed[0].seen is not None else met(failed)
-    if kind is NODE_TRUST:
+    if kind is NODE_TRUST and known:
         told = f"the runtime of {listed(bad)} does not trust the certificate of {host}, this machine does: {said}"
         trust = "put the CA into /etc/containerd/certs.d/{host}/ (hosts.toml: `ca = …`) on {nodes}"
-        return kind, told, "" if known else "the registry's answer from here", (trust, "restart containerd there")
-    if kind is PULL_SECRET:
+        return kind, told, "", (trust, "restart containerd there")
+    if kind is PULL_SECRET and known:
         own = any(one.name == "node_pull" for one in failed)
         giver = "the nodes' runtime" if own else "a job's pod"
         told = f"{host} takes the account of the inventory, but not what {giver} gives it on {listed(bad)}: {said}"
@@ -160,8 +160,7 @@ def _inside(
             "count only if the runner names none",
             "`{upgrade}`",
         )
-        likely = "" if known else "the registry's answer to the account from here"
-        return (PULL_ACCOUNT if own else PULL_SECRET), told, likely, steps
+        return (PULL_ACCOUNT if own else PULL_SECRET), told, "", steps
     everyone = len(bad) == size
     chosen = NODE_CUT_OFF if not everyone and others_can else NODES_CUT_OFF if everyone and known else PULLS
     beside = ", other workers can" if chosen is NODE_CUT_OFF else ", this machine reaches it" if known else ""
@@ -174,7 +173,7 @@ def _inside(
 
 
 single(
-    cause("registry-credentials-rejected", "2.4", "failures 20"),
+    cause("registry-credentials-rejected", "2.4", "failures 20", specialises="pulls-fail"),
     "registry_access",
     faults=(RegistryFault.UNAUTHORIZED, RegistryFault.DENIED),
     remedy=(
@@ -184,7 +183,7 @@ single(
     ),
 )
 single(
-    cause("registry-token-server-unreachable", "2.4", "failures 21"),
+    cause("registry-token-server-unreachable", "2.4", "failures 21", specialises="pulls-fail"),
     "registry_access",
     faults=(RegistryFault.TOKEN_REALM,),
     remedy=(

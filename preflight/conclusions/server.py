@@ -28,7 +28,7 @@ single(
     remedy=("add {gitlab} to `connect:` in the inventory, or take the `'*': refuse` away",),
 )
 single(
-    cause("gitlab-backend-down", "2.1", "reference 4.1"),
+    cause("gitlab-backend-down", "2.1", "reference 4.1", specialises="gitlab-answers-otherwise"),
     "gitlab_service",
     faults=(GitLabFault.BAD_GATEWAY,),
     remedy=(
@@ -38,7 +38,7 @@ single(
     ),
 )
 single(
-    cause("gitlab-unavailable", "2.1", "reference 4.1"),
+    cause("gitlab-unavailable", "2.1", "reference 4.1", specialises="gitlab-answers-otherwise"),
     "gitlab_service",
     remedy=(
         "on {gitlab_host}: `gitlab-ctl status`; maintenance mode, an upgrade or overload answers like this",
@@ -46,7 +46,7 @@ single(
     ),
 )
 single(
-    cause("gitlab-redirects", "2.1", "reference 5.2"),
+    cause("gitlab-redirects", "2.1", "reference 5.2", specialises="gitlab-answers-otherwise"),
     "gitlab_location",
     remedy=(
         "write the URL that it redirects to into `gitlab.url` and into `gitlabUrl` in {values}",
@@ -55,7 +55,7 @@ single(
     ),
 )
 single(
-    cause("not-gitlab", "2.1", "reference 4.1"),
+    cause("not-gitlab", "2.1", "reference 4.1", specialises="gitlab-answers-otherwise"),
     "gitlab_identity",
     remedy=(
         "`curl -sI {gitlab}` shows which server answers",

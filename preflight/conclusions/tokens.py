@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from preflight.conclusions.drawing import cause
-from preflight.conclusions.single import single
-from preflight.faults import GitLabFault, RunnerFault, TokenFault
+from collections.abc import Iterator
+
+from preflight.conclusions.drawing import Conclusion, Proof, cause, keys, rule
+from preflight.conclusions.facts import Facts
+from preflight.conclusions.single import names_of, single
+from preflight.conclusions.vantages import has, proofs
+from preflight.faults import GitLabFault, ManagerFault, MetricsFault, RunnerFault, TokenFault
 
 _NEW = "in GitLab: Admin → CI/CD → Runners → New instance runner (GitLab shows the token once, it begins with glrt-)"
 _KEEP = (
@@ -53,19 +57,31 @@ single(
     "runner_api",
     remedy=("on {gitlab_host}: `gitlab-ctl status`; `gitlab-ctl tail gitlab-rails` while it is asked again",),
 )
-single(
-    cause("token-revoked", "2.2", "failures 28"),
-    "own_runner",
-    "token_acceptance",
-    "valid_runner",
-    faults=(TokenFault.REVOKED, TokenFault.EXPIRED),
-    remedy=(
-        "in GitLab: Admin → CI/CD → Runners: was the runner deleted, or its token reset?",
-        _NEW,
-        _KEEP,
-        _ROLL,
-    ),
-)
+_REVOKED = has(TokenFault.REVOKED)
+_REJECTED = has(ManagerFault.TOKEN_REJECTED, MetricsFault.POLLS_REJECTED)
+REVOKED = cause("token-revoked", "2.2", "failures 28")
+
+
+@rule
+def revoked_token(facts: Facts) -> Iterator[Conclusion]:
+    """A token that GitLab does not know: the managers that run with it are rejected for the same reason."""
+    red = facts.red("own_runner", "token_acceptance", "valid_runner", where=_REVOKED)
+    if not red:
+        return
+    managers = facts.red("manager_logs", "manager_polls", where=_REJECTED)
+    names = names_of(facts, red)
+    steps = ("in GitLab: Admin → CI/CD → Runners: was the runner deleted, or its token reset?", _NEW, _KEEP, _ROLL)
+    said = red[0].seen.cause if red[0].seen is not None else str(red[0].error)
+    yield Conclusion(
+        cause=REVOKED,
+        sentence=said + ("; the managers are rejected with it" if managers else ""),
+        certain=True,
+        explains=keys((*red, *managers)),
+        proofs=proofs(*(Proof.of(one.seen) for one in (*red[:1], *managers[:1]) if one.seen)),
+        remedy=tuple(step.format_map(names) for step in steps),
+    )
+
+
 single(
     cause("token-of-another-runner", "2.2", "guide 2.2"),
     "own_runner",
@@ -75,6 +91,10 @@ single(
 single(
     cause("token-expired", "2.2", "guide 2.2"),
     "token_expiry",
+    "own_runner",
+    "valid_runner",
+    "token_acceptance",
+    faults=(TokenFault.EXPIRED, TokenFault.EXPIRING),
     remedy=(
         "reset the runner's token in GitLab, or clear the expiry: Admin → Settings → CI/CD → Runners expiration",
         _KEEP,

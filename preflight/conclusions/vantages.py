@@ -57,12 +57,12 @@ class Ring:
         """Whether some came through and some did not."""
         return bool(self.failed) and bool(self.reached)
 
-    def proof(self, noun: str, verb: str = "reach it") -> Proof | None:
+    def proof(self, noun: str, verb: str = "reached") -> Proof | None:
         """One sentence that counts, with the look of the first one."""
         chosen, words = (self.failed, None) if self.failed else (self.reached, verb)
         if not chosen or chosen[0].seen is None:
             return None
-        said = f"{counted(len(chosen), self.size, noun)}: {words or met(chosen)}"
+        said = f"{'from ' if noun == 'here' else ''}{counted(len(chosen), self.size, noun)}: {words or met(chosen)}"
         if self.unseen:
             said += f" ({len(self.unseen)} not looked at)"
         return Proof.of(chosen[0].seen, said)

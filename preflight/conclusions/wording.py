@@ -16,8 +16,9 @@ def lines(finding: Finding, place: int) -> list[str]:
     rows = [("cause", f"{found.name}: {found.sentence}")]
     rows += [("likely", f"to be certain: {found.settled_by}")] if not found.certain else []
     for proof in found.proofs:
-        said = f"{proof.where}: {proof.statement}" if proof.where else proof.statement
-        rows.append(("evidence", "\n".join([said, f"$ {proof.command}"] if proof.command else [said])))
+        rows.append(
+            ("evidence", "\n".join([proof.statement, *([f"{proof.where} $ {proof.command}"] * bool(proof.command))]))
+        )
     rows += [("remedy", "\n".join(f"{number}. {step}" for number, step in enumerate(found.remedy, start=1)))]
     rows += [("explains", explained(finding)), ("section", f"guide {found.cause.section}")]
     text = "\n".join(f"{name:<10}{value}".replace("\n", "\n" + " " * 10).rstrip() for name, value in rows if value)

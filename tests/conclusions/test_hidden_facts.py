@@ -1,0 +1,98 @@
+"""Whatever part of the facts is hidden: what is certain still holds, what is likely is the same with less precision."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from preflight.conclusions import Facts
+from preflight.faults import DnsFault, GitLabFault, PathFault, PodFault
+from preflight.inventory import Inventory
+from tests.conclusions import made
+from tests.conclusions.hidden import unfounded
+from tests.conclusions.made import RESOLVERS, WORKERS, look, paths
+
+
+def worlds(inventory: Inventory) -> Iterator[Facts]:
+    """Environments as they are found: sound, and broken in each place and in two."""
+    t, r = PathFault.TIMEOUT, PathFault.REFUSED
+    all_paths = [
+        paths(None, (None,) * 3, (None,) * 3),
+        paths(r, (r,) * 3, (r,) * 3),
+        paths(t, (t,) * 3, (t,) * 3),
+        paths(t, (None,) * 3, (None,) * 3),
+        paths(None, (None, t, None), (None, t, None)),
+        paths(None, (t,) * 3, (t,) * 3),
+        paths(None, (None,) * 3, (t,) * 3),
+        paths(None, (None,) * 3, (None, t, None)),
+        paths(None, (None, GitLabFault.NOT_GITLAB, None), (None,) * 3),
+    ]
+    quiet, unknown = DnsFault.TIMEOUT, DnsFault.NXDOMAIN
+    all_names = [
+        {},
+        {RESOLVERS[1]: quiet},
+        dict.fromkeys(RESOLVERS, quiet),
+        dict.fromkeys(RESOLVERS, unknown),
+        {RESOLVERS[0]: unknown},
+    ]
+    all_pulls = [
+        (None, (None,) * 3),
+        (r, (PodFault.PULL_REFUSED,) * 3),
+        (t, (None,) * 3),
+        (None, (None, PodFault.PULL_TIMEOUT, None)),
+        (None, (PodFault.PULL_UNAUTHORIZED,) * 3),
+    ]
+    all_clocks = [(0, 0, 0), (600, 600, 600), (0, 600, 0)]
+    choices = itertools.product(all_paths, all_names, all_pulls, all_clocks)
+    for path, faulty, (here, pods), offsets in itertools.islice(choices, 0, None, 7):
+        looks = list(path)
+        for resolver in RESOLVERS:
+            met = faulty.get(resolver)
+            names = list(inventory.dns.names)
+            looks.append(look("here_lookups", made.lookups(resolver, met, "here", names), resolver=resolver))
+            for worker in WORKERS:
+                seen = made.lookups(resolver, met, f"node {worker}", names)
+                looks.append(look("node_answers", seen, resolver=resolver, worker=worker))
+        host = "registry.example.com"
+        answer = made.registry(host, here)
+        looks += [look(name, answer, registry="mirror") for name in ("registry_reply", "registry_connection")]
+        for worker, fault, offset in zip(WORKERS, pods, offsets, strict=True):
+            image = f"{host}/library/alpine:latest"
+            looks.append(look("pod_pull", made.pull(image, worker, fault), worker=worker, image=image))
+            skew = GitLabFault.CLOCK_SKEW if offset else None
+            looks.append(look("node_clock", made.clock(worker, offset, skew), worker=worker))
+        yield made.facts(inventory, *looks)
+
+
+@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_hiding_facts_never_makes_a_conclusion_that_the_whole_does_not_bear_out(
+    inventory: Inventory, data: st.DataObject
+) -> None:
+    whole = data.draw(st.sampled_from(_worlds(inventory)))
+    keys = [one.key for one in whole]
+    share = data.draw(st.sampled_from((0.1, 0.3, 0.5, 0.8)))
+    chances = data.draw(st.randoms(use_true_random=False))
+    hidden = [key for key in keys if chances.random() < share]
+    assert not unfounded(whole, whole.without(hidden))
+
+
+_CACHE: list[list[Facts]] = []
+
+
+def _worlds(inventory: Inventory) -> list[Facts]:
+    if not _CACHE:
+        _CACHE.append(list(worlds(inventory)))
+    return _CACHE[0]
+
+
+@pytest.mark.parametrize("vantage", ["node", "pod", "here"])
+def test_a_whole_vantage_may_be_missing(inventory: Inventory, vantage: str) -> None:
+    kinds = {"node": ("node_",), "pod": ("pod_",), "here": ("here_", "gitlab_", "registry_")}[vantage]
+    for whole in _worlds(inventory)[::5]:
+        hidden = [one.key for one in whole if one.name.startswith(kinds)]
+        assert not unfounded(whole, whole.without(hidden))

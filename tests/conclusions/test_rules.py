@@ -1,0 +1,270 @@
+"""The rules, on facts written by hand: whole, partial and contradictory ones."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+
+import pytest
+
+from preflight.conclusions import CAUSES, Conclusion, Facts, Look, draw
+from preflight.conclusions.drawing import lineage
+from preflight.evidence import PreflightError
+from preflight.faults import DnsFault, Fault, GitLabFault, PathFault, PodFault, RegistryFault, SshFault
+from preflight.inventory import Inventory
+from preflight.probes.registry import RegistryReply
+from tests.conclusions import made
+from tests.conclusions.made import RESOLVERS, UNKNOWN, WORKERS, look, paths
+
+OK, T, R, S = None, PathFault.TIMEOUT, PathFault.REFUSED, PathFault.SILENT
+Met = Fault | PreflightError | None
+
+
+def concluded(facts: Facts) -> list[Conclusion]:
+    found, stumbles = draw(facts)
+    assert not stumbles
+    return list(found)
+
+
+def names(facts: Facts) -> list[str]:
+    return sorted(("" if one.certain else "?") + one.name for one in concluded(facts))
+
+
+@pytest.mark.parametrize(
+    ("here", "nodes", "pods", "expected"),
+    [
+        (OK, (OK, OK, OK), (OK, OK, OK), []),
+        (R, (R, R, R), (R, R, R), ["gitlab-port-closed"]),
+        (T, (T, T, T), (T, T, T), ["gitlab-cut-off"]),
+        (S, (S, S, S), (T, T, T), ["gitlab-silent"]),
+        (T, (OK, OK, OK), (OK, OK, OK), ["gitlab-unreachable-from-here"]),
+        (OK, (OK, T, OK), (OK, T, OK), ["node-path-blocked"]),
+        (OK, (T, T, T), (T, T, T), ["nodes-path-blocked"]),
+        (OK, (OK, OK, OK), (T, T, T), ["pods-path-blocked"]),
+        (OK, (OK, OK, OK), (OK, T, OK), ["one-nodes-pods-blocked"]),
+        (OK, (OK, T, OK), (R, T, OK), ["node-path-blocked", "one-nodes-pods-blocked"]),
+        # what is not known is never taken for healthy, and what is known of a part is not said of the whole
+        (UNKNOWN, (UNKNOWN,) * 3, (UNKNOWN,) * 3, []),
+        (T, (UNKNOWN,) * 3, (UNKNOWN,) * 3, ["?gitlab-unreachable"]),
+        (T, (T, T, UNKNOWN), (UNKNOWN,) * 3, ["?gitlab-unreachable"]),
+        (UNKNOWN, (T, T, T), (T, T, T), ["?gitlab-unreachable"]),
+        (OK, (T, T, UNKNOWN), (T, T, UNKNOWN), ["?gitlab-unreachable-from-workers"]),
+        (OK, (UNKNOWN,) * 3, (T, T, T), ["?gitlab-unreachable-from-cluster"]),
+        (OK, (UNKNOWN, OK, OK), (T, T, T), ["?gitlab-unreachable-from-pods"]),
+        (OK, (OK, OK, OK), (T, T, UNKNOWN), ["?gitlab-unreachable-from-pods"]),
+        (UNKNOWN, (OK, T, UNKNOWN), (UNKNOWN, T, UNKNOWN), ["node-path-blocked"]),
+        # contradictory: the pods come through where their nodes do not
+        (OK, (T, T, T), (OK, OK, OK), ["nodes-path-blocked"]),
+        (T, (R, T, T), (T, T, T), ["?gitlab-unreachable"]),
+        (OK, (GitLabFault.NOT_GITLAB, OK, OK), (OK, OK, OK), ["proxy-in-the-way"]),
+    ],
+)
+def test_a_path_is_located(
+    inventory: Inventory, here: Met, nodes: tuple[Met, ...], pods: tuple[Met, ...], expected: list[str]
+) -> None:
+    assert names(made.facts(inventory, *paths(here, nodes, pods))) == sorted(expected)
+
+
+def test_every_red_look_at_gitlab_is_explained_and_nothing_healthy_is(inventory: Inventory) -> None:
+    for here, nodes, pods in itertools.product(
+        (OK, T, UNKNOWN), itertools.product((OK, T, UNKNOWN), repeat=3), ((OK,) * 3, (T, OK, T))
+    ):
+        facts = made.facts(inventory, *paths(here, nodes, pods))
+        explained = {key for one in concluded(facts) for key in one.explains}
+        for one in facts.looks("gitlab_connection", "node_gitlab", "pod_gitlab"):
+            if one.value is not None:
+                assert (one.key in explained) == (one.fault is not None), (here, nodes, pods, one)
+            elif one.unknown:
+                assert one.seen is not None or one.key not in explained, "nothing was seen there"
+
+
+def dns(
+    inventory: Inventory,
+    here: dict[str, Met],
+    nodes: dict[tuple[str, str], Met] | Met = None,
+    *,
+    over_tcp: bool = False,
+) -> Facts:
+    """Looks at all resolvers from here and from every node; what is not named answers."""
+    looks: list[Look] = []
+    asked = list(inventory.dns.names)
+    for resolver in RESOLVERS:
+        met = here.get(resolver)
+        seen = met if isinstance(met, PreflightError) else made.lookups(resolver, met, "here", asked, over_tcp=over_tcp)
+        looks.append(look("here_lookups", seen, resolver=resolver))
+        for worker in WORKERS:
+            inner = nodes.get((resolver, worker)) if isinstance(nodes, Mapping) else nodes if met is not None else None
+            found = (
+                inner
+                if isinstance(inner, PreflightError)
+                else made.lookups(resolver, inner, f"node {worker}", asked, over_tcp=over_tcp)
+            )
+            looks.append(look("node_answers", found, resolver=resolver, worker=worker))
+    return made.facts(inventory, *looks)
+
+
+def test_one_resolver_that_nobody_reaches_is_down(inventory: Inventory) -> None:
+    (found,) = concluded(dns(inventory, {"10.1.0.251": DnsFault.TIMEOUT}, DnsFault.TIMEOUT))
+    assert (found.name, found.about, found.certain) == ("resolver-down", ("10.1.0.251",), True)
+    assert "1 of 3 resolvers" in found.sentence
+
+
+def test_a_resolver_that_is_silent_here_may_be_cut_off_as_long_as_no_node_was_asked(inventory: Inventory) -> None:
+    (found,) = concluded(dns(inventory, {"10.1.0.251": DnsFault.TIMEOUT}, UNKNOWN))
+    assert (found.name, found.certain) == ("resolver-unreachable", False)
+    assert "worker" in found.settled_by
+
+
+def test_a_resolver_that_nodes_reach_is_cut_off_from_here_only(inventory: Inventory) -> None:
+    assert names(dns(inventory, {"10.0.0.2": DnsFault.TIMEOUT})) == ["resolver-unreachable-from-here"]
+
+
+def test_a_resolver_that_one_node_does_not_reach_is_that_nodes_matter(inventory: Inventory) -> None:
+    (found,) = concluded(dns(inventory, {}, {("10.0.0.2", "k8s-worker-3"): DnsFault.TIMEOUT}))
+    assert (found.name, found.about) == ("node-resolver-blocked", ("10.0.0.2", "k8s-worker-3"))
+    assert any("cordon k8s-worker-3" in step for step in found.remedy)
+
+
+def test_udp_that_is_dropped_while_tcp_answers_is_told_from_a_dead_resolver(inventory: Inventory) -> None:
+    facts = dns(inventory, {"10.1.0.252": DnsFault.TIMEOUT}, DnsFault.TIMEOUT, over_tcp=True)
+    assert names(facts) == ["dns-udp-blocked"]
+
+
+def test_resolvers_with_the_same_trouble_are_told_together(inventory: Inventory) -> None:
+    facts = dns(inventory, dict.fromkeys(RESOLVERS, DnsFault.TIMEOUT), DnsFault.TIMEOUT)
+    (found,) = concluded(facts)
+    assert (found.name, found.about) == ("resolver-down", RESOLVERS)
+    assert not any("out of `nameservers`" in step for step in found.remedy), "none would be left"
+
+
+def test_two_resolvers_with_different_troubles_are_two_conclusions(inventory: Inventory) -> None:
+    facts = dns(inventory, {"10.0.0.2": DnsFault.TIMEOUT, "10.1.0.251": DnsFault.REFUSED}, DnsFault.TIMEOUT)
+    assert "resolver-down" in names(facts)
+    assert "resolver-refuses" in names(facts)
+
+
+def test_a_name_that_no_resolver_knows_is_missing_and_one_that_some_know_is_a_gap(inventory: Inventory) -> None:
+    everywhere: dict[str, Met] = dict.fromkeys(RESOLVERS, DnsFault.NXDOMAIN)
+    assert set(names(dns(inventory, everywhere, DnsFault.NXDOMAIN))) == {"name-missing"}
+    assert set(names(dns(inventory, {"10.0.0.2": DnsFault.NXDOMAIN}, DnsFault.NXDOMAIN))) == {"resolver-lacks-name"}
+    silent: dict[str, Met] = {"10.0.0.2": DnsFault.NXDOMAIN, "10.1.0.251": UNKNOWN, "10.1.0.252": UNKNOWN}
+    assert set(names(dns(inventory, silent, UNKNOWN))) == {"?resolver-lacks-name"}
+
+
+@pytest.mark.parametrize(
+    ("offsets", "expected"),
+    [
+        ((600.0, 600.0, 601.0), ["gitlab-clock-skew"]),
+        ((0.0, 600.0, 0.0), ["node-clock-skew"]),
+        ((600.0, 600.0, None), ["?clock-skew"]),
+        ((None, 600.0, None), ["?clock-skew"]),
+        ((600.0, -300.0, 40.0), ["?clock-skew"]),
+        ((0.0, 0.0, 0.0), []),
+    ],
+)
+def test_the_clock_that_is_wrong_is_told(
+    inventory: Inventory, offsets: tuple[float | None, ...], expected: list[str]
+) -> None:
+    looks = [
+        look("node_clock", UNKNOWN, worker=worker)
+        if offset is None
+        else look("node_clock", made.clock(worker, offset, GitLabFault.CLOCK_SKEW if offset else None), worker=worker)
+        for worker, offset in zip(WORKERS, offsets, strict=True)
+    ]
+    assert names(made.facts(inventory, *looks)) == expected
+
+
+MIRROR = "registry.example.com"
+ALPINE = f"{MIRROR}/library/alpine:latest"
+
+
+def pulling(inventory: Inventory, here: Met, pods: tuple[Met, ...]) -> Facts:
+    seen = here if isinstance(here, PreflightError) else made.registry(MIRROR, here)
+    judged = seen.only(PathFault) if isinstance(seen, RegistryReply) else seen
+    looks = [look("registry_reply", seen, registry="mirror"), look("registry_connection", judged, registry="mirror")]
+    for worker, met in zip(WORKERS, pods, strict=True):
+        found = met if isinstance(met, PreflightError) else made.pull(ALPINE, worker, met)
+        looks.append(look("pod_pull", found, worker=worker, image=ALPINE))
+    return made.facts(inventory, *looks)
+
+
+@pytest.mark.parametrize(
+    ("here", "pods", "expected"),
+    [
+        (R, (PodFault.PULL_REFUSED,) * 3, ["registry-down"]),
+        (T, (OK, OK, OK), ["registry-unreachable-from-here"]),
+        (T, (UNKNOWN,) * 3, ["?registry-unreachable"]),
+        (PathFault.TLS_UNTRUSTED, (UNKNOWN,) * 3, ["registry-certificate"]),
+        (OK, (OK, PodFault.PULL_TIMEOUT, OK), ["node-registry-blocked"]),
+        (OK, (PodFault.PULL_TIMEOUT,) * 3, ["nodes-registry-blocked"]),
+        (OK, (UNKNOWN, PodFault.PULL_TIMEOUT, UNKNOWN), ["?pulls-fail"]),
+        (UNKNOWN, (PodFault.PULL_TIMEOUT,) * 3, ["?pulls-fail"]),
+        (OK, (PodFault.PULL_TLS,) * 3, ["node-distrusts-registry"]),
+        (OK, (PodFault.PULL_UNAUTHORIZED,) * 3, ["pull-secret-not-in-job"]),
+        (UNKNOWN, (PodFault.PULL_UNAUTHORIZED,) * 3, ["?pulls-fail"]),
+        (OK, (PodFault.PULL_NOT_FOUND,) * 3, ["image-missing"]),
+    ],
+)
+def test_a_pull_is_located(inventory: Inventory, here: Met, pods: tuple[Met, ...], expected: list[str]) -> None:
+    assert names(pulling(inventory, here, pods)) == expected
+
+
+def test_a_fault_of_the_registry_itself_is_no_matter_of_the_way(inventory: Inventory) -> None:
+    facts = made.facts(
+        inventory,
+        look("registry_reply", made.registry(MIRROR, RegistryFault.UNAUTHORIZED), registry="mirror"),
+        look("registry_access", made.registry(MIRROR, RegistryFault.UNAUTHORIZED), registry="mirror"),
+    )
+    assert names(facts) == ["registry-credentials-rejected"]
+
+
+def test_a_worker_that_kubernetes_misses_and_ssh_does_not_reach_is_down(inventory: Inventory) -> None:
+    from preflight.evidence import Unmeasured
+    from preflight.faults import ClusterFault
+    from preflight.probes.nodes import NodeState
+
+    gone = Unmeasured("k8s-worker-2: timed out", fault=SshFault.TIMEOUT)
+    state = NodeState(
+        target="k8s-worker-2",
+        node="k8s-worker-2",
+        fault=ClusterFault.NODE_NOT_READY,
+        cause="k8s-worker-2 is not ready: Kubelet stopped posting node status",
+        evidence=made.shown(),
+    )
+    both = made.facts(
+        inventory, look("node_login", gone, worker="k8s-worker-2"), look("node_readiness", state, node="k8s-worker-2")
+    )
+    assert names(both) == ["worker-down"]
+    assert names(made.facts(inventory, look("node_login", gone, worker="k8s-worker-2"))) == ["ssh-unreachable"]
+    assert names(made.facts(inventory, look("node_readiness", state, node="k8s-worker-2"))) == ["node-not-ready"]
+
+
+def test_conclusions_are_ordered_by_how_much_they_explain(inventory: Inventory) -> None:
+    looks = [
+        *paths(OK, (T, T, T), (T, T, T)),
+        look("node_clock", made.clock(WORKERS[0], 9, GitLabFault.CLOCK_SKEW), worker=WORKERS[0]),
+    ]
+    found = concluded(made.facts(inventory, *looks))
+    assert [len(one.explains) for one in found] == sorted((len(one.explains) for one in found), reverse=True)
+    assert len(found) == 2
+
+
+def test_every_cause_specialises_a_cause_that_there_is() -> None:
+    for one in CAUSES.values():
+        assert not one.specialises or one.specialises in CAUSES, one
+        assert len(list(lineage(one.name))) <= 5, "no cause generalises itself"
+
+
+def test_a_rule_that_stumbles_costs_only_its_own_conclusions(inventory: Inventory) -> None:
+    from preflight.conclusions import drawing, rules
+
+    def broken(facts: Facts) -> list[Conclusion]:
+        raise KeyError("no such thing")
+
+    drawing.RULES.insert(0, broken)
+    try:
+        found, stumbles = rules.draw(made.facts(inventory, *paths(R, (R, R, R), (R, R, R))))
+    finally:
+        drawing.RULES.remove(broken)
+    assert [one.name for one in found] == ["gitlab-port-closed"]
+    assert "broken" in stumbles[0]

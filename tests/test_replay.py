@@ -1,0 +1,96 @@
+"""A run's facts, saved and judged again; and where the conclusions are shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.test_lab_faults import run
+
+
+@pytest.fixture(scope="module")
+def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The reports of a run with two faults and a vantage that can't be looked from."""
+    folder = tmp_path_factory.mktemp("broken")
+    faults = ("dns-one-silent", "registry-auth", "ssh-host-key")
+    ended, _ = run(folder, "--lab", *(word for name in faults for word in ("--lab-fault", name)))
+    (folder / "terminal.txt").write_text(ended.stdout)
+    return folder
+
+
+def test_a_replay_comes_to_the_same_verdicts_and_conclusions(broken: Path, tmp_path: Path) -> None:
+    ended, again = run(tmp_path, "--replay", str(broken / "preflight.json"))
+    first = json.loads((broken / "preflight.json").read_text())
+    assert again["checks"] == first["checks"], ended.stdout
+    assert again["conclusions"] == first["conclusions"]
+    assert len(again["conclusions"]) >= 3
+    assert ended.returncode == first["exit"] == again["exit"] == 1
+    by_name = {json.dumps([one["name"], one["targets"]]): one for one in first["facts"]}
+    for one in again["facts"]:
+        assert one == by_name[json.dumps([one["name"], one["targets"]])]
+
+
+def test_a_replay_of_some_checks_leaves_the_rest_alone(broken: Path, tmp_path: Path) -> None:
+    _, again = run(tmp_path, "--replay", str(broken / "preflight.json"), "-m", "dns")
+    assert {one["section"].rpartition(".")[0] for one in again["checks"]} == {"2.4"}
+    assert [one["name"] for one in again["conclusions"] if one["root_cause"]] == ["resolver-unreachable"] or [
+        one["name"] for one in again["conclusions"] if one["root_cause"]
+    ] == ["ssh-host-key", "resolver-unreachable"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("no json at all", "found no JSON"),
+        ("[]", "expected a preflight.json"),
+        ('{"schema": 1, "checks": []}', "found schema 1, expected"),
+        ('{"schema": 2, "checks": [], "environment": {"gitlab": 3}}', "environment."),
+    ],
+)
+def test_a_file_that_can_not_be_judged_is_told_of(text: str, says: str, tmp_path: Path) -> None:
+    file = tmp_path / "old.json"
+    file.write_text(text)
+    ended, report = run(tmp_path / "reports", "--replay", str(file))
+    assert ended.returncode == 4
+    assert not report
+    assert says in ended.stderr, ended.stderr
+    assert str(file) in ended.stderr
+
+
+def test_a_fact_that_can_not_be_read_is_named(broken: Path, tmp_path: Path) -> None:
+    document = json.loads((broken / "preflight.json").read_text())
+    fact = next(one for one in document["facts"] if one["name"] == "here_lookups" and one.get("fault"))
+    fact["value"]["fault_kind"] = "NoSuchFault"
+    file = tmp_path / "preflight.json"
+    file.write_text(json.dumps(document))
+    ended, _ = run(tmp_path / "reports", "--replay", str(file))
+    assert ended.returncode == 4
+    assert "here_lookups" in ended.stdout + ended.stderr
+    assert "NoSuchFault" in ended.stdout + ended.stderr
+
+
+def test_nothing_is_replayed_beside_an_inventory(broken: Path, tmp_path: Path) -> None:
+    ended, _ = run(tmp_path, "--lab", "--replay", str(broken / "preflight.json"))
+    assert ended.returncode == 4
+    assert "leave --inventory" in ended.stderr
+
+
+def test_conclusions_stand_in_terminal_and_junit(broken: Path) -> None:
+    report = json.loads((broken / "preflight.json").read_text())
+    causes = [one for one in report["conclusions"] if one["root_cause"]]
+    text = (broken / "terminal.txt").read_text()
+    suite = ElementTree.parse(broken / "preflight.xml").getroot().find("testsuite")
+    assert suite is not None
+    cases = suite.findall("testcase")
+    assert cases[-1].get("name") == "conclusions"
+    told = cases[-1].findtext("system-out") or ""
+    for one in causes:
+        for place in (text, told):
+            assert f"{one['name']}: " in place
+            assert one["remedy"][0].split("`")[0].strip() in place
+    counted = int(suite.get("tests", "0"))
+    assert counted == len(cases) - 1 == len(report["checks"]), "it is neither a pass nor a failure"
+    assert f"{len(causes)} root causes" in text.splitlines()[-1] or f"{len(causes)} root causes" in report["verdict"]
