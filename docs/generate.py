@@ -16,6 +16,8 @@ from pydantic_core import PydanticUndefined
 
 from lab import faults
 from preflight import facts, guide
+from preflight.conclusions.drawing import CAUSES, RULES
+from preflight.conclusions.rules import draw
 from preflight.inventory import Inventory, Secret
 from preflight.survey import CATALOGUE, Effect
 
@@ -187,7 +189,52 @@ def coverage_page() -> str:
     return "\n".join(lines)
 
 
+def conclusions_page() -> str:
+    """Every kind of root cause, from the rules."""
+    lines = [
+        "# Conclusions",
+        "",
+        "Generated from `preflight/conclusions/` by `python docs/generate.py`.",
+        "",
+        "After the checks, rules look at all facts together and name root causes. A rule is a pure function of what was",
+        "measured; it claims no more than that carries. A conclusion is *certain* where the facts leave no other cause, and",
+        "*likely* otherwise; then it says what would settle it. Where vantages are missing, a rule falls back on the cause",
+        "that says the same with less precision (the last column). What one rule has explained, no later one explains again.",
+        "",
+        "Rules over several vantages:",
+        "",
+    ]
+    lines += [f"- {(one.__doc__ or one.__name__).strip().splitlines()[0]}" for one in RULES]
+    lines += ["", "| root cause | section | known from | less precisely |", "|---|---|---|---|"]
+    ordered = sorted(CAUSES.values(), key=lambda one: ([int(part) for part in one.section.split(".")], one.name))
+    for one in ordered:
+        general = f"`{one.specialises}`" if one.specialises else ""
+        lines.append(f"| `{one.name}` | {one.section} | {one.reference} | {general} |")
+    lines += [
+        "",
+        "## A rule of your own",
+        "",
+        "A cause that one fact shows by itself is a row; names in braces are filled in with the environment's own:",
+        "",
+        "```python",
+        "single(",
+        '    cause("node-pressure", "2.3", "failures 36"),',
+        '    "node_pressure",',
+        "    faults=(ClusterFault.NODE_PRESSURE,),",
+        '    remedy=("on {nodes}: `df -h`, `crictl rmi --prune`",),',
+        ")",
+        "```",
+        "",
+        "A cause that only several vantages show is a function, decorated with `rule`, from `Facts` to conclusions;",
+        "`preflight/conclusions/paths.py` is the one to read. `Facts` never tells *unknown* for *healthy*: ask `sound`,",
+        "`faulty` or `unknown` of a look. `tests/conclusions/` hides facts at random and fails a rule that then claims",
+        "what the whole does not bear out.",
+    ]
+    return "\n".join(lines)
+
+
 PAGES = {
+    "conclusions.md": conclusions_page,
     "inventory.md": inventory_page,
     "checks.md": checks_page,
     "faults.md": faults_page,
@@ -198,6 +245,7 @@ SCHEMA = DOCS.parent / "preflight" / "inventory.schema.json"
 
 def main() -> int:
     """Write every page, and the JSON Schema; returns the exit status."""
+    assert draw.__doc__, "the rules are registered by their import"  # noqa: S101
     assert facts.__doc__, "the facts are registered by their import"  # noqa: S101 - says why it is imported
     for name, page in PAGES.items():
         (DOCS / name).write_text(page().rstrip() + "\n", encoding="utf-8")
