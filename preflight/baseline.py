@@ -74,14 +74,14 @@ class Baseline:
     Attributes:
         file: the earlier run's report, as it was named.
         written: when it was written.
-        inventory: its inventory, if that is another one than this run's; otherwise "".
+        environment: its environment, if that is another one than this run's; otherwise "".
         failures: the checks that failed in one of them.
         conclusions: the conclusions of one of them.
     """
 
     file: str
     written: str
-    inventory: str = ""
+    environment: str = ""
     failures: Comparison = field(default_factory=Comparison)
     conclusions: Comparison = field(default_factory=Comparison)
 
@@ -92,8 +92,8 @@ class Baseline:
 
     def lines(self) -> Iterator[str]:
         """The comparison for a terminal."""
-        if self.inventory:
-            yield f"note: that run was of another inventory: {self.inventory}"
+        if self.environment:
+            yield f"note: that run was of another environment: {self.environment}"
         for subject, comparison in (("", self.failures), ("root cause ", self.conclusions)):
             for kind, changes in comparison.rows():
                 for one in changes[:_SHOWN]:
@@ -105,7 +105,7 @@ class Baseline:
 
     def plain(self) -> dict[str, Any]:
         """The comparison as JSON."""
-        told: dict[str, Any] = {"file": self.file, "written": self.written, "other_inventory": self.inventory}
+        told: dict[str, Any] = {"file": self.file, "written": self.written, "other_environment": self.environment}
         return {**told, **self.failures.plain(), "conclusions": self.conclusions.plain()}
 
     def page(self) -> list[str]:
@@ -118,8 +118,8 @@ class Baseline:
             for one in changes
         )
         title = f"<h2>Changed {html.escape(self.title)}</h2>"
-        if self.inventory:
-            title += f"<p>That run was of another inventory: {html.escape(self.inventory)}</p>"
+        if self.environment:
+            title += f"<p>That run was of another environment: {html.escape(self.environment)}</p>"
         return [
             f'{title}<table class="baseline">{rows}</table>' if rows else f"{title}<p>No failure in either run.</p>"
         ]
@@ -137,7 +137,7 @@ def compare(
     explanation: Explanation,
     *,
     file: str,
-    inventory: str = "",
+    environment: str = "",
 ) -> Baseline:
     """Hold what was judged against an earlier run's report.
 
@@ -146,16 +146,22 @@ def compare(
         judged: this run's outcomes.
         explanation: this run's conclusions.
         file: the earlier report's name.
-        inventory: this run's inventory.
+        environment: this run's environment in words, as `environment_of` says them.
     """
-    other = clean(str(document.get("inventory", "")))
+    other = environment_of(document.get("environment", {}))
     return Baseline(
         file=file,
         written=clean(str(document.get("written", ""))),
-        inventory=other if inventory and other != inventory else "",
+        environment=other if environment and other != environment else "",
         failures=_failures(document, judged),
         conclusions=_conclusions(document, judged, explanation),
     )
+
+
+def environment_of(inventory: Mapping[str, Any]) -> str:
+    """Which environment an inventory, as JSON, describes: its GitLab and its API server."""
+    gitlab, cluster = inventory.get("gitlab") or {}, inventory.get("cluster") or {}
+    return clean(f"{gitlab.get('url', '?')}, {cluster.get('api_server', '?')}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -594,7 +594,7 @@ def _answer(config: pytest.Config, judged: list[Outcome], explanation: Explanati
             judged,
             explanation,
             file=str(config.getoption("baseline")),
-            inventory=str(config.getoption("inventory")),
+            environment=baseline.environment_of(config.stash[INVENTORY].model_dump(mode="json")),
         )
         told["baseline"] = compared.plain()
     return told

@@ -26,7 +26,7 @@ class Finding:
 
     @property
     def is_root_cause(self) -> bool:
-        """Whether it makes a check red (or all that is selected blocked); otherwise it concerns advice and waived findings only."""
+        """Whether it makes a check red, or blocks some whose blocker was not selected; otherwise it is advice."""
         return any(_counts(one) and one.verdict in _RED | {Verdict.BLOCKED} for one in self.checks)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import html
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -69,11 +70,15 @@ class Answer:
             yield "no known symptom was found in the text: see all results"
         for found, meanings in self.symptoms:
             yield f"{found.symptom.id}: {found.line}"
-            for one in meanings:
-                yield f"    {one.state:<11}{one.candidate.says}"
-                yield from (f"{'':15}{reason}" for reason in _reasons(one))
-        if any(one.state is State.OPEN for _, meanings in self.symptoms for one in meanings):
-            yield "What is open is blocked or was not to be seen: a run without --symptom reports what stands in the way."
+            for one, following in itertools.zip_longest(meanings, meanings[1:]):
+                reasons = _reasons(one)
+                inline = f" ({reasons[0]})" if one.state is State.RULED_OUT else ""
+                yield f"    {one.state:<11}{one.candidate.says}{inline}"
+                # What keeps several open is told once, below the last of them.
+                if not inline and (following is None or reasons != _reasons(following)):
+                    yield from (f"{'':15}{reason}" for reason in reasons)
+        if any(_needs_more(one) for _, meanings in self.symptoms for one in meanings):
+            yield "what is open is blocked by what was not selected: run without --symptom"
         for finding in self.others:
             yield f"beside it: {finding.conclusion.name}: {finding.conclusion.sentence}"
 
@@ -172,6 +177,13 @@ def _meaning(candidate: Candidate, judged: Sequence[Outcome], explanation: Expla
 def _speaks(outcome: Outcome, candidate: Candidate) -> bool:
     fault = outcome.diagnosis.fault if outcome.diagnosis is not None else ""
     return not candidate.faults or fault in candidate.faults
+
+
+def _needs_more(meaning: Meaning) -> bool:
+    """Whether a run with more checks would tell more of it."""
+    return meaning.state is State.OPEN and any(
+        one.verdict is Verdict.BLOCKED and not one.blocked_by for one in meaning.by
+    )
 
 
 def _unsettled(outcome: Outcome) -> bool:
