@@ -260,4 +260,4 @@ def _gone(conclusion: Mapping[str, Any], now: Mapping[str, _Judged]) -> tuple[st
 
 
 def _title(name: str, about: Sequence[str]) -> str:
-    return f"{name} ({', '.join(about)})" if about else name
+    return clean(f"{name} ({', '.join(about)})" if about else name)
