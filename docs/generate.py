@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from lab import faults
-from preflight import facts, guide
+from preflight import facts, guide, symptoms
 from preflight.inventory import Inventory, Secret
 from preflight.survey import CATALOGUE, Effect
 
@@ -142,13 +142,23 @@ def faults_page() -> str:
 
 def check_numbers() -> dict[str, str]:
     """The number of each check, by its id."""
-    return {
-        node.name: guide.paragraph(ast.get_docstring(node) or "").number
+    return {node.name: guide.paragraph(ast.get_docstring(node) or "").number for _, node in _check_functions()}
+
+
+def check_markers() -> dict[str, str]:
+    """The marker of each check's section, by its id."""
+    return {node.name: guide.marker(module) for module, node in _check_functions()}
+
+
+def _check_functions() -> list[tuple[str, ast.FunctionDef]]:
+    """Every check, with its module."""
+    return [
+        (module, node)
         for module in guide.MODULES
         if (path := CHECKS / f"{module}.py").exists()
         for node in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(node, ast.FunctionDef)
-    }
+    ]
 
 
 KINDS = ("run", "expect", "set", "do")
@@ -187,11 +197,38 @@ def coverage_page() -> str:
     return "\n".join(lines)
 
 
+def symptoms_page() -> str:
+    """Every symptom that `--symptom` knows, with what it can mean and the checks that tell."""
+    numbers, markers = check_numbers(), check_markers()
+    lines = [
+        "# The symptoms",
+        "",
+        "Generated from `preflight/symptoms/symptoms.yaml` by `python docs/generate.py`.",
+        "`pytest checks/ --inventory prod.yaml --symptom 'TEXT'` (or `--symptom -` with a whole job log on standard",
+        "input) finds these in the text, runs the checks named here and no other, and says which meaning is confirmed,",
+        "ruled out or open. Numbers in brackets are rows of the project's reference of failures.",
+        "",
+    ]
+    for one in symptoms.known():
+        lines += [f"## {one.id}", "", f"[{', '.join(one.rows)}]", ""]
+        lines += [f"- `` {sample.line} `` ({sample.source})" for sample in one.samples]
+        lines += ["", "| it can mean that | with the faults | told by |", "|---|---|---|"]
+        for candidate in one.candidates:
+            told = [f"{numbers[name]} `{name}` (`-m {markers[name]}`)" for name in candidate.checks]
+            faults_ = ", ".join(f"`{fault}`" for fault in candidate.faults)
+            lines.append(f"| {candidate.says} | {faults_} | {'<br>'.join(told) or 'nobody but you'} |")
+        lines.append("")
+    lines += ["## What no text shows", ""]
+    lines += [f"- [{row}] {sentence}" for row, sentence in symptoms.without_text().items()]
+    return "\n".join(lines)
+
+
 PAGES = {
     "inventory.md": inventory_page,
     "checks.md": checks_page,
     "faults.md": faults_page,
     "coverage.md": coverage_page,
+    "symptoms.md": symptoms_page,
 }
 SCHEMA = DOCS.parent / "preflight" / "inventory.schema.json"
 

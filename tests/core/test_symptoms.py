@@ -6,6 +6,7 @@ import ast
 import os
 import pty
 import re
+from dataclasses import replace
 from pathlib import Path
 from re import _constants, _parser  # type: ignore[attr-defined]
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from preflight import faults
-from preflight.conclusions import CAUSES, Cause, Conclusion, Explanation, Finding
+from preflight.conclusions import CAUSES, Cause, Conclusion, Explanation, Finding, explain
 from preflight.diagnosis import Diagnosis
 from preflight.symptoms import LARGEST, State, Symptom, answer, before, find, from_stream, known, reading, without_text
 from preflight.symptoms.catalogue import Pattern, Sample
@@ -315,6 +316,17 @@ def test_the_conclusion_that_explains_a_confirming_check_is_told_and_others_besi
     assert [one["conclusions"] for one in confirmed] == [["made-up-path"]]
     page = "".join(told.page())
     assert "made-up-path it is" in page
+
+
+def test_a_conclusion_is_told_where_all_that_it_explains_is_blocked_by_what_was_not_selected() -> None:
+    key = ("made_up", ())
+    cause = Conclusion(cause=Cause("made-up", "2.4", "made up"), sentence="it is", certain=True, explains=(key,))
+    blocked = replace(outcome("test_each_worker_reaches_gitlab", Verdict.BLOCKED, reason="blocked"), keys=(key,))
+    (finding,) = explain([cause], [blocked]).findings
+    assert finding.is_root_cause
+    assert answer(find("dial tcp 192.168.1.50:80: i/o timeout"), [blocked], explain([cause], [blocked])).others
+    reported = replace(blocked, blocked_by=("test_gitlab_port_answers",))
+    assert explain([cause], [reported]).findings == (), "its blocker tells"
 
 
 def test_a_meaning_without_checks_is_for_a_person() -> None:
