@@ -212,11 +212,11 @@ def symptoms_page() -> str:
     for one in symptoms.known():
         lines += [f"## {one.id}", "", f"[{', '.join(one.rows)}]", ""]
         lines += [f"- `` {sample.line} `` ({sample.source})" for sample in one.samples]
-        lines += ["", "| it can mean that | with the faults | told by |", "|---|---|---|"]
+        lines += ["", "| it can mean that | told by | with the faults, or root causes |", "|---|---|---|"]
         for candidate in one.candidates:
             told = [f"{numbers[name]} `{name}` (`-m {markers[name]}`)" for name in candidate.checks]
-            faults_ = ", ".join(f"`{fault}`" for fault in candidate.faults)
-            lines.append(f"| {candidate.says} | {faults_} | {'<br>'.join(told) or 'nobody but you'} |")
+            marks = ", ".join(f"`{one}`" for one in (*candidate.faults, *candidate.causes))
+            lines.append(f"| {candidate.says} | {'<br>'.join(told) or 'nobody but you'} | {marks} |")
         lines.append("")
     lines += ["## What no text shows", ""]
     lines += [f"- [{row}] {sentence}" for row, sentence in symptoms.without_text().items()]

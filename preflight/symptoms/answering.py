@@ -223,6 +223,7 @@ def _plain(meaning: Meaning) -> Mapping[str, Any]:
         "state": str(meaning.state),
         "checks": list(meaning.candidate.checks),
         "faults": list(meaning.candidate.faults),
+        "causes": list(meaning.candidate.causes),
         "by": [one.name for one in meaning.by],
         "conclusions": [one.conclusion.name for one in meaning.findings],
     }
