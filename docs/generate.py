@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from lab import faults
-from preflight import facts, guide
+from preflight import facts, guide, symptoms
 from preflight.conclusions.drawing import CAUSES, RULES
 from preflight.conclusions.rules import draw
 from preflight.inventory import Inventory, Secret
@@ -144,13 +144,23 @@ def faults_page() -> str:
 
 def check_numbers() -> dict[str, str]:
     """The number of each check, by its id."""
-    return {
-        node.name: guide.paragraph(ast.get_docstring(node) or "").number
+    return {node.name: guide.paragraph(ast.get_docstring(node) or "").number for _, node in _check_functions()}
+
+
+def check_markers() -> dict[str, str]:
+    """The marker of each check's section, by its id."""
+    return {node.name: guide.marker(module) for module, node in _check_functions()}
+
+
+def _check_functions() -> list[tuple[str, ast.FunctionDef]]:
+    """Every check, with its module."""
+    return [
+        (module, node)
         for module in guide.MODULES
         if (path := CHECKS / f"{module}.py").exists()
         for node in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(node, ast.FunctionDef)
-    }
+    ]
 
 
 KINDS = ("run", "expect", "set", "do")
@@ -196,10 +206,11 @@ def conclusions_page() -> str:
         "",
         "Generated from `preflight/conclusions/` by `python docs/generate.py`.",
         "",
-        "After the checks, rules look at all facts together and name root causes. A rule is a pure function of what was",
-        "measured; it claims no more than that carries. A conclusion is *certain* where the facts leave no other cause, and",
-        "*likely* otherwise; then it says what would settle it. Where vantages are missing, a rule falls back on the cause",
-        "that says the same with less precision (the last column). What one rule has explained, no later one explains again.",
+        "After the checks, rules look at all facts together and name root causes. A rule is a pure function of what",
+        "was measured; it claims no more than that carries. A conclusion is *certain* where the facts leave no other",
+        "cause, and *likely* otherwise; then it says what would settle it. Where vantages are missing, a rule falls",
+        "back on the cause that says the same with less precision (the last column). What one rule has explained, no",
+        "later one explains again.",
         "",
         "Rules over several vantages:",
         "",
@@ -226,10 +237,36 @@ def conclusions_page() -> str:
         "```",
         "",
         "A cause that only several vantages show is a function, decorated with `rule`, from `Facts` to conclusions;",
-        "`preflight/conclusions/paths.py` is the one to read. `Facts` never tells *unknown* for *healthy*: ask `sound`,",
-        "`faulty` or `unknown` of a look. `tests/conclusions/` hides facts at random and fails a rule that then claims",
-        "what the whole does not bear out.",
+        "`preflight/conclusions/paths.py` is the one to read. `Facts` never tells *unknown* for *healthy*: ask",
+        "`sound`, `faulty` or `unknown` of a look. `tests/conclusions/` hides facts at random and fails a rule that then",
+        "claims what the whole does not bear out.",
     ]
+    return "\n".join(lines)
+
+
+def symptoms_page() -> str:
+    """Every symptom that `--symptom` knows, with what it can mean and the checks that tell."""
+    numbers, markers = check_numbers(), check_markers()
+    lines = [
+        "# The symptoms",
+        "",
+        "Generated from `preflight/symptoms/symptoms.yaml` by `python docs/generate.py`.",
+        "`pytest checks/ --inventory prod.yaml --symptom 'TEXT'` (or `--symptom -` with a whole job log on standard",
+        "input) finds these in the text, runs the checks named here and no other, and says which meaning is confirmed,",
+        "ruled out or open. Numbers in brackets are rows of the project's reference of failures.",
+        "",
+    ]
+    for one in symptoms.known():
+        lines += [f"## {one.id}", "", f"[{', '.join(one.rows)}]", ""]
+        lines += [f"- `` {sample.line} `` ({sample.source})" for sample in one.samples]
+        lines += ["", "| it can mean that | told by | with the faults, or root causes |", "|---|---|---|"]
+        for candidate in one.candidates:
+            told = [f"{numbers[name]} `{name}` (`-m {markers[name]}`)" for name in candidate.checks]
+            marks = ", ".join(f"`{one}`" for one in (*candidate.faults, *candidate.causes))
+            lines.append(f"| {candidate.says} | {'<br>'.join(told) or 'nobody but you'} | {marks} |")
+        lines.append("")
+    lines += ["## What no text shows", ""]
+    lines += [f"- [{row}] {sentence}" for row, sentence in symptoms.without_text().items()]
     return "\n".join(lines)
 
 
@@ -239,6 +276,7 @@ PAGES = {
     "checks.md": checks_page,
     "faults.md": faults_page,
     "coverage.md": coverage_page,
+    "symptoms.md": symptoms_page,
 }
 SCHEMA = DOCS.parent / "preflight" / "inventory.schema.json"
 

@@ -23,9 +23,14 @@ _MARK = 40  # characters at most that tell of a cut
 _CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
+def without_controls(text: str) -> str:
+    """The text without ANSI sequences and control characters; line ends stay."""
+    return _CONTROL.sub("", text)
+
+
 def clean(text: str, *, longest: int = LONGEST) -> str:
     """Text from outside made fit to print: no ANSI or control characters, no secrets, not longer than `longest`."""
-    text = redact(_CONTROL.sub("", text.replace("\r\n", "\n")))
+    text = redact(without_controls(text.replace("\r\n", "\n")))
     if len(text) <= longest:
         return text
     kept = longest - _MARK  # what is cut once is short enough to stay as it is

@@ -11,8 +11,9 @@ import datetime
 import os
 import secrets
 import signal
+import sys
 import threading
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 import pytest
 from pytest_metadata.plugin import metadata_key
 
-from preflight import diagnosis, guide, reports, saved, verdicts
+from preflight import baseline, diagnosis, guide, reports, saved, symptoms, verdicts
 from preflight.conclusions import Explanation, draw, explain
 from preflight.conclusions.facts import Facts, Look, facts_of
 from preflight.connect import Routes
@@ -37,6 +38,11 @@ CLEANING = pytest.StashKey[list[str]]()
 PARAGRAPHS = pytest.StashKey[dict[str, guide.Paragraph]]()
 EXPLANATION = pytest.StashKey[Explanation]()
 REPLAYED = pytest.StashKey[Mapping[str, Any]]()
+SYMPTOMS = pytest.StashKey[tuple[symptoms.Found, ...]]()
+TELLING = pytest.StashKey[Sequence[str]]()
+ANSWER = pytest.StashKey[symptoms.Answer]()
+EARLIER = pytest.StashKey[Mapping[str, Any]]()
+BASELINE = pytest.StashKey[baseline.Baseline]()
 
 _HOW = """\
 Say which environment to check:
@@ -77,6 +83,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="judge the facts of an earlier run's preflight.json again; nothing is contacted",
     )
     group.addoption(
+        "--symptom",
+        metavar="TEXT",
+        help="an error of a job's log, or - for a whole log on standard input: only the checks that tell what it means",
+    )
+    group.addoption(
+        "--baseline", metavar="FILE", help="an earlier run's preflight.json: tell what is new, fixed and unchanged"
+    )
+    group.addoption(
         "--workers", type=int, default=16, metavar="N", help="measurements at the same time (default: %(default)s)"
     )
 
@@ -96,6 +110,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[CLEANING] = []
     config.stash[PARAGRAPHS] = {}
     config.pluginmanager.register(fixtures(), "preflight-facts")
+    _read_symptom(config)
+    _read_baseline(config)
     read_inventory(config)
 
 
@@ -145,6 +161,45 @@ def _read_saved_run(config: pytest.Config) -> None:
     config.option.effect, config.option.stage = document["effect"], document["stage"]
     config.option.require_idle = document["require_idle"]
     _switch_reports_on(config, inventory)
+
+
+def _read_symptom(config: pytest.Config) -> None:
+    """Find the known symptoms in the text of `--symptom`; a `pytest.UsageError` if there is no text."""
+    text = config.getoption("symptom")
+    if text is None:
+        return
+    if text == "-":
+        text = _standard_input(config)
+    if not text.strip():
+        raise pytest.UsageError("--symptom: expected an error of a job's log, found no text")
+    config.stash[SYMPTOMS] = symptoms.find(text[-symptoms.LARGEST :])
+
+
+def _standard_input(config: pytest.Config) -> str:
+    capture = config.pluginmanager.getplugin("capturemanager")
+    if capture is not None:
+        capture.suspend_global_capture(in_=True)  # pytest keeps standard input from tests
+    try:
+        if sys.stdin is None or sys.stdin.closed:
+            raise pytest.UsageError("--symptom -: expected a job's log on standard input, found it closed")
+        return symptoms.from_stream(sys.stdin.buffer)
+    except (OSError, ValueError) as error:
+        raise pytest.UsageError(f"--symptom -: {error}") from None
+    finally:
+        if capture is not None:
+            capture.resume_global_capture()
+            capture.suspend_global_capture()
+
+
+def _read_baseline(config: pytest.Config) -> None:
+    """Read the report of `--baseline` before this run's takes its place."""
+    chosen = config.getoption("baseline")
+    if chosen is None:
+        return
+    try:
+        config.stash[EARLIER] = saved.read(Path(chosen), reports.SCHEMA)
+    except saved.SavedError as error:
+        raise pytest.UsageError(f"--baseline: {error}") from None
 
 
 def _switch_reports_on(config: pytest.Config, inventory: Inventory) -> None:
@@ -215,6 +270,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     )
     _waive(config, checks)
     _keep_stage(config, items, checks)
+    _keep_telling(config, items)
 
 
 def _keep_stage(config: pytest.Config, items: list[pytest.Item], checks: Iterable[pytest.Item]) -> None:
@@ -229,6 +285,25 @@ def _keep_stage(config: pytest.Config, items: list[pytest.Item], checks: Iterabl
     if dropped:
         config.hook.pytest_deselected(items=[item for item in items if id(item) in dropped])
         items[:] = [item for item in items if id(item) not in dropped]
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Say, before anything runs, which symptoms were found and what each can mean."""
+    found = config.stash.get(SYMPTOMS, None)
+    return [] if found is None else list(symptoms.before(found))
+
+
+def _keep_telling(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Drop the checks that tell nothing of the symptoms that were found; if none was, everything is run."""
+    names = {name for one in config.stash.get(SYMPTOMS, ()) for name in one.symptom.checks}
+    checks = [item for item in items if _is_check(item, config)]
+    telling = [item for item in checks if _check_name(item) in names]
+    if not telling:
+        return
+    config.stash[TELLING] = tuple(dict.fromkeys(_check_name(item) for item in telling))
+    dropped = {id(item) for item in checks} - {id(item) for item in telling}
+    config.hook.pytest_deselected(items=[item for item in items if id(item) in dropped])
+    items[:] = [item for item in items if id(item) not in dropped]
 
 
 def _waive(config: pytest.Config, checks: Iterable[pytest.Item]) -> None:
@@ -483,7 +558,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
     try:
         if INVENTORY in config.stash and SURVEY in config.stash:
             explanation = config.stash[EXPLANATION] = _explain(config, judged)
-            reports.write_json(config, _report_folder(config), judged, explanation, int(session.exitstatus))
+            asked = _answer(config, judged, explanation)
+            reports.write_json(config, _report_folder(config), judged, explanation, int(session.exitstatus), asked)
             reports.add_test_case(config, explanation)
         yield
     finally:
@@ -503,6 +579,25 @@ def _explain(config: pytest.Config, judged: list[Outcome]) -> Explanation:
     conclusions, stumbles = draw(facts)
     config.stash[CLEANING].extend(stumbles)
     return explain(conclusions, judged)
+
+
+def _answer(config: pytest.Config, judged: list[Outcome], explanation: Explanation) -> dict[str, Any]:
+    """Answer `--symptom` and `--baseline`; the answers as JSON."""
+    found, earlier = config.stash.get(SYMPTOMS, None), config.stash.get(EARLIER, None)
+    told: dict[str, Any] = {"symptom": None, "baseline": None}
+    if found is not None:
+        answer = config.stash[ANSWER] = symptoms.answer(found, judged, explanation, config.stash.get(TELLING, ()))
+        told["symptom"] = answer.plain()
+    if earlier is not None:
+        compared = config.stash[BASELINE] = baseline.compare(
+            earlier,
+            judged,
+            explanation,
+            file=str(config.getoption("baseline")),
+            environment=baseline.environment_of(config.stash[INVENTORY].model_dump(mode="json")),
+        )
+        told["baseline"] = compared.plain()
+    return told
 
 
 @contextlib.contextmanager
@@ -527,12 +622,26 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     reports.summarise(terminalreporter, judged, notes=notes)
     status, explanation = config.stash[STATUS], config.stash.get(EXPLANATION, Explanation())
     reports.conclude(terminalreporter, explanation)
+    _print_answers(terminalreporter, config)
     line = verdicts.sentence(
         judged, status=status, effect=config.getoption("effect"), causes=len(explanation.root_causes)
     )
     terminalreporter.write_sep("=", "verdict", bold=True)
     terminalreporter.write_line(line, bold=True, green=status == 0, red=status == 1, yellow=status not in {0, 1})
     terminalreporter.write_line(f"reports: {_report_folder(config)}")
+
+
+def _print_answers(terminalreporter: Any, config: pytest.Config) -> None:
+    """Print what came of `--symptom` and `--baseline`."""
+    answer, compared = config.stash.get(ANSWER, None), config.stash.get(BASELINE, None)
+    if answer is not None:
+        terminalreporter.write_sep("=", "symptom", bold=True)
+        for line in answer.lines():
+            terminalreporter.write_line(line)
+    if compared is not None:
+        terminalreporter.write_sep("=", compared.title, bold=True)
+        for line in compared.lines():
+            terminalreporter.write_line(line)
 
 
 # ---- pytest-html ----------------------------------------------------------------------------------------------------
@@ -553,6 +662,8 @@ def pytest_html_results_summary(prefix: list[str], session: pytest.Session) -> N
         explanation = session.config.stash.get(EXPLANATION, Explanation())
         effect = session.config.getoption("effect")
         prefix.extend(reports.banner(judged, explanation, status=status, effect=effect))
+        for asked in (session.config.stash.get(ANSWER, None), session.config.stash.get(BASELINE, None)):
+            prefix.extend(asked.page() if asked is not None else [])
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -12,7 +12,7 @@ import html
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -163,6 +163,8 @@ def banner(judged: Sequence[Outcome], explanation: Explanation, *, status: int, 
     colour = _COLOURS.get(status, "#57606a")
     parts = [
         "<style>body,td,th,.logwrapper .log{color:#1f2328}th{background:#f6f8fa}"
+        "table.symptom,table.baseline{border-collapse:collapse;margin:1em 0}"
+        "table.symptom td,table.baseline td{border:1px solid #d0d7de;padding:.3em .6em;vertical-align:top}"
         "@media print{.logwrapper{max-height:none!important}}</style>",
         f'<div style="background:{colour};color:#fff;padding:.8em 1em;border-radius:6px;font-size:1.2em">'
         f"{html.escape(line)}</div>",
@@ -229,9 +231,23 @@ def row(cells: list[str], outcome: Outcome | None) -> None:
 
 
 def write_json(
-    config: pytest.Config, folder: Path, judged: Sequence[Outcome], explanation: Explanation, status: int
+    config: pytest.Config,
+    folder: Path,
+    judged: Sequence[Outcome],
+    explanation: Explanation,
+    status: int,
+    asked: Mapping[str, Any],
 ) -> None:
-    """Write facts, verdicts and the exit status, as one file that appears whole or not at all."""
+    """Write facts, verdicts and the exit status, as one file that appears whole or not at all.
+
+    Args:
+        config: of the run.
+        folder: where the file goes.
+        judged: the outcomes.
+        explanation: the conclusions.
+        status: the exit status.
+        asked: further keys: the answers to what the command line asked for.
+    """
     survey = config.stash[SURVEY]
     document = {
         "schema": SCHEMA,
@@ -250,6 +266,7 @@ def write_json(
         "checks": [_check(one) for one in judged],
         "conclusions": [_conclusion(one) for one in explanation.findings],
         "unexplained": [one.name for one in explanation.unexplained],
+        **asked,
     }
     descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".preflight-")
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:

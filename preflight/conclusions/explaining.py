@@ -26,8 +26,8 @@ class Finding:
 
     @property
     def is_root_cause(self) -> bool:
-        """Whether it makes a check red; otherwise it concerns advice and waived findings only."""
-        return any(one.verdict in _RED for one in self.checks)
+        """Whether it makes a check red, or blocks some whose blocker was not selected; otherwise it is advice."""
+        return any(_counts(one) and one.verdict in _RED | {Verdict.BLOCKED} for one in self.checks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +60,17 @@ def explain(conclusions: Iterable[Conclusion], judged: Sequence[Outcome]) -> Exp
     for conclusion in conclusions:
         explained = dict.fromkeys(conclusion.explains)
         checks = tuple(one for one in wrong if _explains(explained.keys(), one))
-        if any(one.verdict is not Verdict.BLOCKED for one in checks):
+        if any(_counts(one) for one in checks):
             findings.append(Finding(conclusion, checks))
     findings.sort(key=lambda one: (not one.is_root_cause, -len(one.checks), not one.conclusion.certain))
     told = {one.name for finding in findings for one in finding.checks}
     unexplained = tuple(one for one in wrong if one.verdict in _RED and one.name not in told)
     return Explanation(tuple(findings), unexplained)
+
+
+def _counts(outcome: Outcome) -> bool:
+    """Whether it tells something itself: a blocked check does where no selected one reports what blocks it."""
+    return outcome.verdict is not Verdict.BLOCKED or not outcome.blocked_by
 
 
 def _explains(explained: Iterable[Key], outcome: Outcome) -> bool:

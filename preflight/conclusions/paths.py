@@ -203,7 +203,7 @@ def _from_pods(facts: Facts, here: Ring, nodes: Ring, pods: Ring) -> Conclusion:
     endpoint, bad = _endpoint(facts.inventory), targets_of(pods.failed, "worker")
     own = [look for look in nodes.reached if look.targets["worker"] in bad]
     namespace, pod_cidr = facts.inventory.runner.namespace, facts.inventory.cluster.pod_cidr
-    nodes_own = Ring(reached=tuple(own)).proof("node of these pods")
+    nodes_own = Ring(reached=tuple(own)).proof("node")
     shown = proofs(pods.proof("pod"), nodes_own, here.proof("here"))
     remedy = (
         f"allow the pod network {pod_cidr} to {endpoint} in GitLab's security group and firewall, or let the nodes "

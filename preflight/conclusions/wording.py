@@ -32,4 +32,4 @@ def explained(finding: Finding) -> str:
     counts = ", ".join(f"{number} {words.get(verdict, str(verdict))}" for verdict, number in count.items())
     red = [f"{one.number} {one.name}" for one in finding.checks if one.verdict is not Verdict.BLOCKED]
     more = f" and {len(red) - _NAMED} more" if len(red) > _NAMED else ""
-    return f"{counts}: {', '.join(red[:_NAMED])}{more}"
+    return f"{counts}: {', '.join(red[:_NAMED])}{more}" if red else counts

@@ -127,12 +127,15 @@ def heed_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def run(project: Path, *arguments: str, inventory: str | None = "inventory.yaml") -> subprocess.CompletedProcess[str]:
+def run(
+    project: Path, *arguments: str, inventory: str | None = "inventory.yaml", feed: str | None = None
+) -> subprocess.CompletedProcess[str]:
     named = ["--inventory", inventory] if inventory else []
     return subprocess.run(
         [sys.executable, "-m", "pytest", "checks", *named, *arguments],
         cwd=project,
         env={**os.environ, "PYTHONPATH": f"{PROJECT}{os.pathsep}{project}", "COLUMNS": "160", "NO_COLOR": "1"},
+        input=feed,
         capture_output=True,
         text=True,
         timeout=60,
@@ -413,3 +416,139 @@ def test_an_interrupted_run_writes_reports_first_and_then_cleans_up(guide: Path,
     for name in ("preflight.html", "preflight.xml"):
         assert (guide / "reports" / name).exists()
     assert "INTERRUPTED: 2 passed" in output
+
+
+# ---- --symptom and --baseline
+
+
+def ask(project: Path, **checks: str) -> None:
+    """Checks of known names, each judging one of the facts above."""
+    body = "".join(
+        CHECK.format(name=name, fact=fact, number=place) for place, (name, fact) in enumerate(checks.items(), 1)
+    )
+    (project / "checks" / "test_02_1_gitlab.py").write_text(body)
+
+
+def report(project: Path) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads((project / "reports" / "preflight.json").read_text())
+    return document
+
+
+SYMPTOM = "dial tcp 192.168.1.50:80: i/o timeout"
+
+
+def test_a_symptom_selects_what_tells_its_meanings_apart_and_answers(guide: Path) -> None:
+    ask(guide, gitlab_port_answers="ill", gitlab_is_gitlab="well", runner_token_is_given="slow")
+    ended = run(guide, "--symptom", SYMPTOM)
+    assert ended.returncode == 1, ended.stdout
+    assert "1 deselected" in ended.stdout
+    assert not (guide / "began").exists(), "what was not selected is not measured"
+    header, _, rest = ended.stdout.partition("collected ")
+    assert f"symptom: gitlab-not-reached (line 1): {SYMPTOM}" in header
+    assert "it can mean: the workers have no way to GitLab" in header
+    answer = rest.partition(" symptom =")[2].partition(" verdict =")[0]
+    assert "confirmed  GitLab does not answer" in answer
+    assert "test_gitlab_port_answers: refused: 192.168.1.50:80 refused the connection" in answer
+    assert "ruled out  gitlabUrl is not GitLab's" in answer
+    assert "open       the workers have no way to GitLab" in answer
+    told = report(guide)["symptom"]
+    assert told["selected"] == ["test_gitlab_port_answers", "test_gitlab_is_gitlab"]
+    assert {one["state"] for one in told["found"][0]["means"]} == {"confirmed", "ruled out", "open"}
+    assert "<h2>Symptom</h2>" in (guide / "reports" / "preflight.html").read_text()
+
+
+def test_a_text_without_a_known_symptom_runs_everything(guide: Path) -> None:
+    ask(guide, gitlab_port_answers="well", runner_token_is_given="well")
+    ended = run(guide, "--symptom", "the weather is bad")
+    assert ended.returncode == 0, ended.stdout
+    assert "nothing that is known stands in the text; every check is run" in ended.stdout
+    assert "2 passed" in ended.stdout
+    assert report(guide)["symptom"]["found"] == []
+
+
+def test_a_symptom_without_any_check_runs_everything(guide: Path) -> None:
+    ask(guide, gitlab_port_answers="well", runner_token_is_given="well")
+    ended = run(guide, "--symptom", "ping: permission denied")
+    assert "no check can tell; every check is run" in ended.stdout
+    assert "2 passed" in ended.stdout
+    assert "by hand" in ended.stdout
+
+
+@pytest.mark.parametrize("capture", ["fd", "sys", "no"])
+def test_a_whole_log_is_read_from_standard_input(guide: Path, capture: str) -> None:
+    ask(guide, gitlab_port_answers="ill", runner_token_is_given="well")
+    token = "glcbt-made-up-0123456789"
+    log = f"\x1b[0Ksection_start:1:a\r\x1b[0Kuser:{token}@host\n" * 3 + f"\x1b[31;1m{token} {SYMPTOM}\x1b[0m\n"
+    ended = run(guide, "--symptom", "-", f"--capture={capture}", feed=log)
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert "symptom: gitlab-not-reached (line 4)" in ended.stdout
+    assert "1 deselected" in ended.stdout
+    every = ended.stdout + "".join(file.read_text() for file in (guide / "reports").iterdir())
+    assert token not in every
+
+
+def test_no_text_is_a_usage_error(guide: Path) -> None:
+    ask(guide, gitlab_port_answers="well")
+    for ended in (run(guide, "--symptom", "  "), run(guide, "--symptom", "-", feed="")):
+        assert ended.returncode == 4
+        assert "expected an error of a job's log, found no text" in ended.stderr
+    assert not (guide / "reports").exists()
+
+
+def test_what_nobody_selected_and_stands_in_the_way_is_told(guide: Path) -> None:
+    ask(guide, gitlab_port_answers="after_ill", runner_token_is_given="ill")
+    ended = run(guide, "--symptom", SYMPTOM)
+    assert ended.returncode == 6, ended.stdout
+    assert "blocked by The ill fact (no selected check reports it): refused" in ended.stdout
+    assert "what is open is blocked by what was not selected: run without --symptom" in ended.stdout
+
+
+def test_a_baseline_tells_new_fixed_and_unchanged_and_leaves_alone_what_was_not_selected(guide: Path) -> None:
+    ask(guide, one="ill", two="ill", three="well", four="ill")
+    assert run(guide).returncode == 1
+    assert report(guide)["baseline"] is None
+    ask(guide, one="ill", two="well", three="ill", four="ill")
+    # The report that is about to be replaced is a baseline too.
+    ended = run(guide, "-k", "not four", "--baseline", "reports/preflight.json")
+    assert ended.returncode == 1
+    told = report(guide)["baseline"]
+    names = {kind: [one["name"] for one in told[kind]] for kind in ("new", "fixed", "unchanged", "not_looked_at")}
+    assert names == {
+        "new": ["test_three"],
+        "fixed": ["test_two"],
+        "unchanged": ["test_one"],
+        "not_looked_at": ["test_four"],
+    }
+    assert "since reports/preflight.json" in ended.stdout
+    assert "test_three: fail, refused (before: pass)" in ended.stdout
+    assert "since reports/preflight.json" in (guide / "reports" / "preflight.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (None, "can't be read"),
+        ("no json", "found no JSON"),
+        ("[]", "expected a preflight.json"),
+        ('{"schema": 1, "checks": []}', "found schema 1, expected 2"),
+    ],
+)
+def test_what_is_no_baseline_is_a_usage_error(guide: Path, text: str | None, told: str) -> None:
+    check(guide, "well")
+    if text is not None:
+        (guide / "old.json").write_text(text)
+    ended = run(guide, "--baseline", "old.json")
+    assert ended.returncode == 4
+    assert f"--baseline: old.json{':' if text else ''}" in ended.stderr
+    assert told in ended.stderr
+    assert not (guide / "reports").exists()
+
+
+def test_a_saved_run_is_asked_for_a_symptom_and_held_against_a_baseline(guide: Path) -> None:
+    ask(guide, gitlab_port_answers="ill", gitlab_is_gitlab="well", runner_token_is_given="well")
+    assert run(guide).returncode == 1
+    saved = "reports/preflight.json"
+    ended = run(guide, "--replay", saved, "--symptom", SYMPTOM, "--baseline", saved, inventory=None)
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    assert "confirmed  GitLab does not answer" in ended.stdout
+    assert "unchanged                 test_gitlab_port_answers: fail, refused" in ended.stdout

@@ -1,0 +1,229 @@
+"""What the checks say to the meanings of the symptoms that were found: confirmed, ruled out, or open."""
+
+from __future__ import annotations
+
+import enum
+import html
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from preflight.conclusions import Explanation, Finding
+from preflight.conclusions.drawing import lineage
+from preflight.symptoms.catalogue import Candidate
+from preflight.symptoms.reading import Found
+from preflight.verdicts import Outcome, Verdict
+
+_WRONG = frozenset({Verdict.FAIL, Verdict.ADVICE, Verdict.WAIVED})
+_TARGET = re.compile(r" \[[^\]]*\]")  # of what blocks: the same for every target
+_SHOWN = 3  # checks of one kind that are named
+
+
+class State(enum.StrEnum):
+    """What became of a meaning."""
+
+    CONFIRMED = "confirmed"  # a check, or a conclusion, says that it is so
+    RULED_OUT = "ruled out"  # each of its checks was judged, and none says so
+    OPEN = "open"  # some of its checks could not be judged
+    BY_HAND = "by hand"  # no check tells
+
+
+@dataclass(frozen=True, slots=True)
+class Meaning:
+    """A meaning, and what became of it.
+
+    Attributes:
+        candidate: which.
+        state: what became of it.
+        by: the outcomes that confirm it, or that keep it open.
+        findings: the conclusions that confirm it.
+        judged: how many of its checks were judged.
+    """
+
+    candidate: Candidate
+    state: State
+    by: tuple[Outcome, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    judged: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The answer to all symptoms of a text.
+
+    Attributes:
+        symptoms: each symptom that was found, with its meanings, confirmed ones first.
+        others: root causes of this run that confirm none of them.
+        selected: ids of the checks that were selected to tell; none, if everything was run.
+    """
+
+    symptoms: tuple[tuple[Found, tuple[Meaning, ...]], ...]
+    others: tuple[Finding, ...]
+    selected: tuple[str, ...] = ()
+
+    def lines(self) -> Iterator[str]:
+        """The answer for a terminal."""
+        if not self.symptoms:
+            yield "no known symptom was found in the text: see all results"
+        for found, meanings in self.symptoms:
+            yield f"{found.symptom.id}: {found.line}"
+            for one, following in itertools.zip_longest(meanings, meanings[1:]):
+                reasons = _reasons(one)
+                inline = f" ({reasons[0]})" if one.state is State.RULED_OUT else ""
+                yield f"    {one.state:<11}{one.candidate.says}{inline}"
+                # What keeps several open is told once, below the last of them.
+                if not inline and (following is None or reasons != _reasons(following)):
+                    yield from (f"{'':15}{reason}" for reason in reasons)
+        if any(_needs_more(one) for _, meanings in self.symptoms for one in meanings):
+            yield "what is open is blocked by what was not selected: run without --symptom"
+        for finding in self.others:
+            yield f"beside it: {finding.conclusion.name}: {finding.conclusion.sentence}"
+
+    def plain(self) -> dict[str, Any]:
+        """The answer as JSON."""
+        return {
+            "found": [
+                {
+                    "id": found.symptom.id,
+                    "rows": list(found.symptom.rows),
+                    "place": found.place,
+                    "line": found.line,
+                    "count": found.count,
+                    "means": [_plain(one) for one in meanings],
+                }
+                for found, meanings in self.symptoms
+            ],
+            "selected": list(self.selected),
+            "others": [one.conclusion.name for one in self.others],
+        }
+
+    def page(self) -> list[str]:
+        """The answer as HTML, in parts."""
+        rows = "".join(
+            f"<tr><td>{html.escape(found.symptom.id)}</td><td>{html.escape(str(one.state))}</td>"
+            f"<td>{html.escape(one.candidate.says)}</td><td>{html.escape('; '.join(_reasons(one)))}</td></tr>"
+            for found, meanings in self.symptoms
+            for one in meanings
+        )
+        if not rows:
+            return ["<h2>Symptom</h2><p>No known symptom was found in the text.</p>"]
+        heads = "".join(f"<th>{head}</th>" for head in ("Symptom", "", "It can mean that", "Because"))
+        return [f'<h2>Symptom</h2><table class="symptom"><tr>{heads}</tr>{rows}</table>']
+
+
+def before(found: Sequence[Found]) -> Iterator[str]:
+    """What is known before the run: each symptom, and what it can mean."""
+    if not found:
+        yield "symptom: nothing that is known stands in the text; every check is run"
+    for one in found:
+        times = f", {one.count} times" if one.count > 1 else ""
+        yield f"symptom: {one.symptom.id} (line {one.place}{times}): {one.line}"
+        yield from (f"    it can mean: {candidate.says}" for candidate in one.symptom.candidates)
+    if found and not any(one.symptom.checks for one in found):
+        yield "    no check can tell; every check is run"
+
+
+def answer(
+    found: Sequence[Found], judged: Sequence[Outcome], explanation: Explanation, selected: Sequence[str] = ()
+) -> Answer:
+    """Hold every meaning of the symptoms against what was judged."""
+    order = list(State)
+    symptoms = tuple(
+        (
+            one,
+            tuple(
+                sorted(
+                    (_meaning(candidate, judged, explanation) for candidate in one.symptom.candidates),
+                    key=lambda meaning: order.index(meaning.state),
+                )
+            ),
+        )
+        for one in found
+    )
+    told = {
+        id(finding)
+        for _, meanings in symptoms
+        for one in meanings
+        if one.state is State.CONFIRMED
+        for finding in one.findings
+    }
+    others = tuple(one for one in explanation.root_causes if id(one) not in told)
+    return Answer(symptoms, others, tuple(selected))
+
+
+def _meaning(candidate: Candidate, judged: Sequence[Outcome], explanation: Explanation) -> Meaning:
+    mine = [one for one in judged if one.check in candidate.checks]
+    sound = sum(1 for one in mine if one.verdict in _WRONG | {Verdict.PASS})
+    confirming = tuple(one for one in mine if one.verdict in _WRONG and _speaks(one, candidate))
+    names = {one.name for one in confirming}
+    findings = tuple(
+        one
+        for one in explanation.findings
+        if names & {check.name for check in one.checks} or set(lineage(one.conclusion.name)) & set(candidate.causes)
+    )
+    if confirming or findings:
+        return Meaning(candidate, State.CONFIRMED, confirming, findings, sound)
+    if not candidate.checks and not candidate.causes:
+        return Meaning(candidate, State.BY_HAND)
+    unsettled = tuple(one for one in mine if _unsettled(one))
+    if unsettled or not sound:
+        return Meaning(candidate, State.OPEN, unsettled or tuple(mine), judged=sound)
+    return Meaning(candidate, State.RULED_OUT, judged=sound)
+
+
+def _speaks(outcome: Outcome, candidate: Candidate) -> bool:
+    fault = outcome.diagnosis.fault if outcome.diagnosis is not None else ""
+    return not candidate.faults or fault in candidate.faults
+
+
+def _needs_more(meaning: Meaning) -> bool:
+    """Whether a run with more checks would tell more of it."""
+    return meaning.state is State.OPEN and any(
+        one.verdict is Verdict.BLOCKED and not one.blocked_by for one in meaning.by
+    )
+
+
+def _unsettled(outcome: Outcome) -> bool:
+    """Whether it might have spoken, had it been judged."""
+    above = outcome.verdict is Verdict.NOT_APPLICABLE and outcome.reason.startswith("needs effects")
+    return above or outcome.verdict in {Verdict.UNKNOWN, Verdict.BLOCKED}
+
+
+def _reasons(meaning: Meaning) -> list[str]:
+    match meaning.state:
+        case State.RULED_OUT:
+            return [f"{meaning.judged} {'check says' if meaning.judged == 1 else 'checks say'} otherwise"]
+        case State.BY_HAND:
+            return []
+        case State.CONFIRMED:
+            causes = [f"{one.conclusion.name}: {one.conclusion.sentence}" for one in meaning.findings]
+            told = [f"{one.number} {one.name}: {_headline(one)}" for one in meaning.by]
+            return [*causes, *told[:_SHOWN], *_more(told)]
+    reasons = Counter(_TARGET.sub("", _headline(one), count=1) for one in meaning.by)
+    told = [f"{count} {'check' if count == 1 else 'checks'}: {reason}" for reason, count in reasons.items()]
+    return [*told[:_SHOWN], *_more(told)] or ["none of its checks was judged in this run"]
+
+
+def _more(told: Sequence[str]) -> list[str]:
+    return [f"and {len(told) - _SHOWN} more"] if len(told) > _SHOWN else []
+
+
+def _headline(outcome: Outcome) -> str:
+    if outcome.diagnosis is not None and outcome.verdict is not Verdict.BLOCKED:
+        return outcome.diagnosis.headline
+    return outcome.reason or str(outcome.verdict)
+
+
+def _plain(meaning: Meaning) -> Mapping[str, Any]:
+    return {
+        "says": meaning.candidate.says,
+        "state": str(meaning.state),
+        "checks": list(meaning.candidate.checks),
+        "faults": list(meaning.candidate.faults),
+        "causes": list(meaning.candidate.causes),
+        "by": [one.name for one in meaning.by],
+        "conclusions": [one.conclusion.name for one in meaning.findings],
+    }

@@ -1,0 +1,164 @@
+"""Two runs side by side, from reports written by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from preflight.baseline import Baseline, Comparison, compare, environment_of
+from preflight.conclusions import Cause, Conclusion, Explanation, Finding
+from preflight.diagnosis import Diagnosis
+from preflight.verdicts import Outcome, Verdict
+
+
+def check(name: str, verdict: str, fault: str = "", target: str = "") -> dict[str, Any]:
+    return {"id": name, "target": target, "verdict": verdict, "fault": fault}
+
+
+def outcome(name: str, verdict: str, fault: str = "", target: str = "") -> Outcome:
+    told = None
+    if fault:
+        told = Diagnosis(check=name, fault=fault, cause="so", where="here", evidence=None, remedy="mend it", section="")
+    return Outcome(check=name, number="1", title="t", target=target, verdict=Verdict(verdict), diagnosis=told)
+
+
+def kinds(comparison: Comparison) -> dict[str, list[str]]:
+    return {kind: [one.name for one in changes] for kind, changes in comparison.rows() if changes}
+
+
+def compared(*, then: list[dict[str, Any]], now: list[Outcome], **further: Any) -> Baseline:
+    return compare({"checks": then, **further}, now, Explanation(), file="old.json")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kind"),
+    [
+        (("fail", "timeout"), ("fail", "timeout"), "unchanged"),
+        (("fail", "timeout"), ("fail", "refused"), "changed"),
+        (("fail", "timeout"), ("pass", ""), "fixed"),
+        (("pass", ""), ("fail", "timeout"), "new"),
+        (("unknown", ""), ("fail", "timeout"), "new"),
+        (("blocked", ""), ("fail", "timeout"), "new"),
+        (("fail", "timeout"), ("unknown", ""), "not looked at"),
+        (("fail", "timeout"), ("blocked", ""), "not looked at"),
+        (("fail", "timeout"), ("not applicable", ""), "not looked at"),
+        (("fail", "timeout"), ("waived", "timeout"), "changed"),
+        (("waived", "timeout"), ("fail", "timeout"), "changed"),
+        (("advice", "vfs"), ("fail", "vfs"), "changed"),
+        (("pass", ""), ("pass", ""), None),
+        (("unknown", ""), ("pass", ""), None),
+        (("advice", "vfs"), ("pass", ""), None),
+        (("pass", ""), ("unknown", "timeout"), None),
+    ],
+)
+def test_what_became_of_a_check(before: tuple[str, str], after: tuple[str, str], kind: str | None) -> None:
+    told = compared(then=[check("test_x", *before)], now=[outcome("test_x", *after)])
+    assert kinds(told.failures) == ({kind: ["test_x"]} if kind else {})
+
+
+def test_targets_are_told_apart() -> None:
+    told = compared(
+        then=[check("test_x", "fail", "timeout", "w1"), check("test_x", "pass", target="w2")],
+        now=[outcome("test_x", "pass", target="w1"), outcome("test_x", "fail", "timeout", "w2")],
+    )
+    assert kinds(told.failures) == {"new": ["test_x[w2]"], "fixed": ["test_x[w1]"]}
+
+
+def test_what_was_not_selected_is_neither_fixed_nor_new() -> None:
+    told = compared(then=[check("test_x", "fail", "timeout"), check("test_y", "pass")], now=[])
+    assert kinds(told.failures) == {"not looked at": ["test_x"]}
+
+
+def test_what_the_earlier_run_did_not_select_is_new_and_says_so() -> None:
+    told = compared(then=[], now=[outcome("test_x", "fail", "timeout")])
+    (new,) = told.failures.new
+    assert (new.name, new.before, new.now) == ("test_x", "not judged", "fail, timeout")
+
+
+def test_a_changed_fault_tells_both() -> None:
+    told = compared(then=[check("test_x", "fail", "timeout")], now=[outcome("test_x", "fail", "refused")])
+    assert any("test_x: fail, refused (before: fail, timeout)" in line for line in told.lines())
+
+
+def conclusion(name: str, *checks: Outcome, about: tuple[str, ...] = ()) -> Finding:
+    cause = Cause(name, "2.4", "made up")
+    return Finding(Conclusion(cause=cause, sentence=f"{name}!", certain=True, explains=(), about=about), checks)
+
+
+def earlier(name: str, *explains: str, about: tuple[str, ...] = ()) -> dict[str, Any]:
+    return {"name": name, "about": list(about), "cause": f"{name}!", "explains": list(explains)}
+
+
+def drawn(then: dict[str, Any], now: list[Outcome], *findings: Finding) -> dict[str, list[str]]:
+    return kinds(compare(then, now, Explanation(findings), file="old.json").conclusions)
+
+
+def test_a_conclusion_that_is_drawn_again_is_unchanged_and_about_tells_two_apart() -> None:
+    red = outcome("test_x", "fail", "timeout", "w1")
+    then = {
+        "checks": [check("test_x", "fail", "timeout", "w1")],
+        "conclusions": [earlier("path", "test_x[w1]", about=("w1",))],
+    }
+    assert drawn(then, [red], conclusion("path", red, about=("w1",))) == {"unchanged": ["path (w1)"]}
+    other = outcome("test_x", "fail", "timeout", "w2")
+    assert drawn(then, [outcome("test_x", "pass", target="w1"), other], conclusion("path", other, about=("w2",))) == {
+        "new": ["path (w2)"],
+        "fixed": ["path (w1)"],
+    }
+
+
+def test_a_conclusion_whose_checks_were_not_judged_is_not_fixed() -> None:
+    then = {
+        "checks": [check("test_x", "fail", "timeout"), check("test_y", "fail", "timeout")],
+        "conclusions": [earlier("path", "test_x", "test_y")],
+    }
+    assert drawn(then, []) == {"not looked at": ["path"]}
+    assert drawn(then, [outcome("test_x", "pass")]) == {"not looked at": ["path"]}
+    assert drawn(then, [outcome("test_x", "pass"), outcome("test_y", "unknown")]) == {"not looked at": ["path"]}
+    assert drawn(then, [outcome("test_x", "pass"), outcome("test_y", "pass")]) == {"fixed": ["path"]}
+
+
+def test_a_conclusion_whose_checks_still_fail_is_changed() -> None:
+    then = {"checks": [check("test_x", "fail", "timeout")], "conclusions": [earlier("path", "test_x")]}
+    assert drawn(then, [outcome("test_x", "fail", "refused")]) == {"changed": ["path"]}
+
+
+def test_another_environment_is_told() -> None:
+    there = {"gitlab": {"url": "http://192.168.1.50/"}, "cluster": {"api_server": "https://192.168.1.100:6443"}}
+    here = environment_of({**there, "gitlab": {"url": "http://192.168.1.51/"}})
+    told = compare({"checks": [], "environment": there}, [], Explanation(), file="old.json", environment=here)
+    assert "192.168.1.50" in next(iter(told.lines()))
+    same = compare(
+        {"checks": [], "environment": there}, [], Explanation(), file="old.json", environment=environment_of(there)
+    )
+    assert list(same.lines()) == ["no failure in either run"]
+
+
+def test_json_and_html_carry_all_of_it() -> None:
+    told = compared(
+        then=[check("test_x", "fail", "timeout"), check("test_y", "pass")],
+        now=[outcome("test_x", "pass"), outcome("test_y", "fail", "<b>")],
+        written="2026-01-01T00:00:00+00:00",
+    )
+    plain = told.plain()
+    assert [one["name"] for one in plain["fixed"]] == ["test_x"]
+    assert [one["name"] for one in plain["new"]] == ["test_y"]
+    assert plain["unchanged"] == plain["changed"] == plain["not_looked_at"] == []
+    assert set(plain["conclusions"]) == {"new", "fixed", "changed", "unchanged", "not_looked_at"}
+    page = "".join(told.page())
+    assert "test_x" in page
+    assert "&lt;b&gt;" in page
+    assert "since old.json (2026-01-01T00:00:00+00:00)" in page
+
+
+def test_a_long_list_is_cut_on_the_terminal_alone() -> None:
+    told = compared(then=[], now=[outcome("test_x", "fail", "timeout", str(number)) for number in range(30)])
+    assert len(list(told.lines())) == 11
+    assert len(told.plain()["new"]) == 30
+
+
+def test_secrets_of_an_old_file_are_not_printed() -> None:
+    secret = "glpat-made-up-0123456789"
+    told = compared(then=[check("test_x", "fail", secret, secret)], now=[], written=secret)
+    assert secret not in "\n".join([*told.lines(), told.title, *told.page(), str(told.plain())])
