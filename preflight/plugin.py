@@ -546,13 +546,14 @@ def pytest_html_report_title(report: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_html_results_summary(prefix: list[str], session: pytest.Session) -> None:
-    """Put the verdict at the top of the page."""
+    """Put the verdict, the root causes and the pictures at the top of the page."""
     judged = session.config.stash.get(OUTCOMES, [])
     status = session.config.stash.get(STATUS, int(session.exitstatus))
     if INVENTORY in session.config.stash:
         explanation = session.config.stash.get(EXPLANATION, Explanation())
         effect = session.config.getoption("effect")
-        prefix.extend(reports.banner(judged, explanation, status=status, effect=effect))
+        facts = facts_of(session.config.stash[SURVEY]) if SURVEY in session.config.stash else None
+        prefix.extend(reports.summary(judged, explanation, facts, status=status, effect=effect))
 
 
 @pytest.hookimpl(optionalhook=True)
