@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from pytest_metadata.plugin import metadata_key
 
-from preflight import diagnosis, guide, reports, saved, verdicts
+from preflight import diagnosis, guide, liveline, reports, saved, verdicts
 from preflight.conclusions import Explanation, draw, explain
 from preflight.conclusions.facts import Facts, Look, facts_of
 from preflight.connect import Routes
@@ -312,7 +312,19 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     from preflight.probes import clients  # noqa: PLC0415 - only a run that measures needs them
 
     clients.load()
+    _show_what_is_waited_for(config, survey)
     survey.start()
+
+
+def _show_what_is_waited_for(config: pytest.Config, survey: Survey) -> None:
+    """On a terminal, a live line says what a check waits for; anywhere else nothing is written."""
+    if config.get_verbosity() < 0 or not liveline.wanted(os.environ):
+        return
+    terminal = liveline.terminal()  # before pytest captures: later the descriptor is a file of pytest's
+    if terminal is not None:
+        line = liveline.LiveLine(survey, terminal)
+        survey.on_wait, survey.on_waited = line.show, line.erase
+        config.add_cleanup(line.close)
 
 
 def _survey(config: pytest.Config, run: Run, at_once: dict[str, int]) -> Survey:

@@ -64,7 +64,8 @@ def folded(matrix: Matrix, most: int = MOST) -> Matrix:
         every = list(members)
         if len(every) > most + _SLACK:
             every.sort(key=lambda line: _badness(line[1]), reverse=True)
-            every[most:] = [_summary(group, every[most:])]
+            shown = [line for line in every[:most] if _badness(line[1])[0]]  # what nobody looked at need not be listed
+            every = [*shown, _summary(group, every[len(shown) :])]
         heads += [head for head, _ in every]
         cells += [line for _, line in every]
     return replace(matrix, rows=tuple(heads), cells=tuple(cells))

@@ -205,6 +205,13 @@ def test_what_is_cut_is_never_called_right_where_it_is_not_known() -> None:
     assert cut.cells[-1][0].word == "1 unknown, 187 ok"
 
 
+def test_lines_that_nobody_looked_at_are_not_listed_among_many() -> None:
+    cells = ((Cell(State.OK),), *(((Cell(),),) * 40))
+    heads = tuple(Head(f"node-{number}") for number in range(41))
+    cut = folded(Matrix(caption="c", corner="f", rows=heads, columns=(Head("GitLab"),), cells=cells))
+    assert [(one.text, one.beside) for one in cut.rows] == [("node-0", ""), ("and 40 more", "not looked at")]
+
+
 def test_a_table_of_200_nodes_stays_small_both_ways() -> None:
     assert table(wide(200, 3)).count("<tr") < 20
     assert table(matrix.turned(wide(200, 3))).count('scope="col"') < 20
