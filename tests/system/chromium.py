@@ -51,17 +51,22 @@ class Page:
 
     def show(self, file: Path, *, width: int, scheme: str = "light", media: str = "screen") -> None:
         """Open a file at a width, in a colour scheme, and wait until its scripts have run."""
-        self.complaints.clear()
-        self.requested.clear()
         self.call(
             "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 500
         )
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.call("Emulation.setEmulatedMedia", media=media, features=features)
-        self.call("Page.navigate", url=file.as_uri())
+        self._open("about:blank")
+        self.complaints.clear()
+        self.requested.clear()
+        self._open(file.as_uri())
+
+    def _open(self, address: str) -> None:
+        self.call("Page.navigate", url=address)
         end = time.monotonic() + 30
-        while self.evaluate("document.readyState") != "complete" or self.evaluate("location.href") == "about:blank":
-            assert time.monotonic() < end, f"{file} does not come to an end"
+        arrived = f"location.href.startsWith({json.dumps(address)}) && document.readyState === 'complete'"
+        while not self.evaluate(arrived):
+            assert time.monotonic() < end, f"{address} does not come to an end"
             time.sleep(0.05)
 
     def evaluate(self, expression: str) -> Any:
