@@ -11,7 +11,8 @@ from preflight.verdicts import Outcome, Verdict
 
 _CODE = re.compile(r"`([^`]+)`")
 _HEADS = ("verdict", "check", "cause", "where", "remedy")
-_LISTED = 30  # checks that a card lists by name
+_LISTED = 20  # checks that a card lists by name
+_TARGETS = 4  # targets of one of them
 
 
 def code(text: str) -> str:
@@ -61,14 +62,25 @@ def _remedy(steps: Sequence[str]) -> str:
 
 
 def _explained(finding: Finding) -> str:
+    """The checks that it explains, a line each: the red ones first, and a check's targets together."""
     counts = wording.explained(finding).partition(":")[0]
-    told = [one for one in finding.checks if one.verdict is not Verdict.BLOCKED]
-    told += [one for one in finding.checks if one.verdict is Verdict.BLOCKED]
-    more = f"<li>and {len(told) - _LISTED} more</li>" if len(told) > _LISTED else ""
+    lines: dict[tuple[Verdict, str], list[str]] = {}
+    for one in sorted(finding.checks, key=lambda one: one.verdict is Verdict.BLOCKED):
+        targets = lines.setdefault((one.verdict, f"{one.number} {one.title}"), [])
+        targets += [one.target] if one.target else []
     listed = "".join(
-        f"<li><b>{html.escape(str(one.verdict))}</b> {html.escape(_named(one))}</li>" for one in told[:_LISTED]
+        f"<li><b>{html.escape(str(verdict))}</b> {html.escape(check + _targets(targets))}</li>"
+        for (verdict, check), targets in list(lines.items())[:_LISTED]
     )
+    more = f"<li>and {len(lines) - _LISTED} more</li>" if len(lines) > _LISTED else ""
     return f"<h4>Explains {html.escape(counts)}</h4>" + f'<ul class="pf-explains">{listed}{more}</ul>'
+
+
+def _targets(targets: Sequence[str]) -> str:
+    if not targets:
+        return ""
+    more = f" and {len(targets) - _TARGETS} more" if len(targets) > _TARGETS else ""
+    return f" [{', '.join(targets[:_TARGETS])}{more}]"
 
 
 def _named(one: Outcome) -> str:

@@ -57,12 +57,10 @@ def _causes(judged: Sequence[Outcome], explanation: Explanation) -> list[str]:
         caption = "Failed and unknown checks that no root cause explains" if explanation.findings else ""
         parts.append("<h2>Not explained by a root cause</h2>")
         parts.append(cards.findings(unexplained, caption=caption or "Failed and unknown checks"))
+    # What blocks no rollout takes a line a check, with the check's own remedy: a card would shout.
     advice = [one for one in judged if one.verdict in {Verdict.ADVICE, Verdict.WAIVED}]
-    if advice or explanation.advice:
-        parts.append("<h2>Advice and waived</h2>")
-        first = len(explanation.root_causes) + 1
-        parts += [cards.card(finding, place) for place, finding in enumerate(explanation.advice, start=first)]
-        parts.append(cards.findings(advice, caption="Wrong, but blocks no rollout"))
+    if advice:
+        parts += ["<h2>Advice and waived</h2>", cards.findings(advice, caption="Wrong, but blocks no rollout")]
     return parts
 
 

@@ -12,7 +12,7 @@ from preflight.diagnosis import Diagnosis
 from preflight.evidence import Blocked, Evidence, Fact, NotApplicable, PreflightError, Unmeasured
 from preflight.faults import ClusterFault, DnsFault, PathFault, PodFault
 from preflight.inventory import Inventory
-from preflight.pages import headroom, images, matrix, names, paths, top
+from preflight.pages import cards, headroom, images, matrix, names, paths, top
 from preflight.pages.cells import Cell, State, duration, of_look, together
 from preflight.pages.matrix import Head, Matrix, folded, table
 from preflight.probes.cluster import Node, Nodes
@@ -352,6 +352,13 @@ def test_a_card_says_everything_that_an_operator_needs(inventory: Inventory) -> 
         "Advice and waived",
     ):
         assert part in shown, part
+
+
+def test_a_card_names_each_check_once_and_the_red_ones_first() -> None:
+    blocked = [outcome("test_b", Verdict.BLOCKED, target=f"w{number}") for number in range(1, 7)]
+    shown = cards.card(Finding(conclusion(), (*blocked, outcome("test_a", Verdict.FAIL))), 1)
+    lines = re.findall(r"<li>(<b>.*?)</li>", shown)
+    assert lines == ["<b>fail</b> 2.4.2 test_a", "<b>blocked</b> 2.4.2 test_b [w1, w2, w3, w4 and 2 more]"]
 
 
 @pytest.mark.parametrize(
