@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 from pytest_metadata.plugin import metadata_key
 
-from preflight import baseline, diagnosis, guide, reports, saved, symptoms, verdicts
+from preflight import baseline, diagnosis, guide, liveline, reports, saved, symptoms, verdicts
 from preflight.conclusions import Explanation, draw, explain
 from preflight.conclusions.facts import Facts, Look, facts_of
 from preflight.connect import Routes
@@ -387,7 +387,19 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     from preflight.probes import clients  # noqa: PLC0415 - only a run that measures needs them
 
     clients.load()
+    _show_what_is_waited_for(config, survey)
     survey.start()
+
+
+def _show_what_is_waited_for(config: pytest.Config, survey: Survey) -> None:
+    """On a terminal, a live line says what a check waits for; anywhere else nothing is written."""
+    if config.get_verbosity() < 0 or not liveline.wanted(os.environ):
+        return
+    terminal = liveline.terminal()  # before pytest captures: later the descriptor is a file of pytest's
+    if terminal is not None:
+        line = liveline.LiveLine(survey, terminal)
+        survey.on_wait, survey.on_waited = line.show, line.erase
+        config.add_cleanup(line.close)
 
 
 def _survey(config: pytest.Config, run: Run, at_once: dict[str, int]) -> Survey:
@@ -655,13 +667,14 @@ def pytest_html_report_title(report: Any) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_html_results_summary(prefix: list[str], session: pytest.Session) -> None:
-    """Put the verdict at the top of the page."""
+    """Put the verdict, the root causes and the pictures at the top of the page."""
     judged = session.config.stash.get(OUTCOMES, [])
     status = session.config.stash.get(STATUS, int(session.exitstatus))
     if INVENTORY in session.config.stash:
         explanation = session.config.stash.get(EXPLANATION, Explanation())
         effect = session.config.getoption("effect")
-        prefix.extend(reports.banner(judged, explanation, status=status, effect=effect))
+        facts = facts_of(session.config.stash[SURVEY]) if SURVEY in session.config.stash else None
+        prefix.extend(reports.summary(judged, explanation, facts, status=status, effect=effect))
         for asked in (session.config.stash.get(ANSWER, None), session.config.stash.get(BASELINE, None)):
             prefix.extend(asked.page() if asked is not None else [])
 

@@ -20,8 +20,8 @@ from xml.etree import ElementTree
 import pytest
 from _pytest.junitxml import bin_xml_escape, xml_key
 
-from preflight import saved, verdicts
-from preflight.conclusions import Explanation, Finding, wording
+from preflight import pages, saved, verdicts
+from preflight.conclusions import Explanation, Facts, Finding, wording
 from preflight.evidence import clean
 from preflight.inventory import Inventory
 from preflight.survey import SURVEY, Measurement
@@ -29,8 +29,6 @@ from preflight.verdicts import Outcome, Verdict
 
 SCHEMA = 2
 """Version of preflight.json's form; docs/reports.md describes it."""
-
-_COLOURS = {0: "#1a7f37", 1: "#b42318", 6: "#9a6700"}
 
 
 def switch_on(config: pytest.Config, folder: Path) -> None:
@@ -157,41 +155,11 @@ def add_test_case(config: pytest.Config, explanation: Explanation) -> None:
 # ---- HTML -----------------------------------------------------------------------------------------------------------
 
 
-def banner(judged: Sequence[Outcome], explanation: Explanation, *, status: int, effect: str) -> list[str]:
-    """The verdict as a banner, and a table of everything that is not right."""
-    line = verdicts.sentence(judged, status=status, effect=effect, causes=len(explanation.root_causes))
-    colour = _COLOURS.get(status, "#57606a")
-    parts = [
-        "<style>body,td,th,.logwrapper .log{color:#1f2328}th{background:#f6f8fa}"
-        "table.symptom,table.baseline{border-collapse:collapse;margin:1em 0}"
-        "table.symptom td,table.baseline td{border:1px solid #d0d7de;padding:.3em .6em;vertical-align:top}"
-        "@media print{.logwrapper{max-height:none!important}}</style>",
-        f'<div style="background:{colour};color:#fff;padding:.8em 1em;border-radius:6px;font-size:1.2em">'
-        f"{html.escape(line)}</div>",
-    ]
-    rows = [(one, one.diagnosis) for one in judged if one.diagnosis is not None]
-    if rows:
-        cells = "".join(
-            "<tr>"
-            + "".join(
-                f'<td style="border:1px solid #d0d7de;padding:.3em .6em;vertical-align:top">{html.escape(text)}</td>'
-                for text in (
-                    str(one.verdict),
-                    f"{one.number} {one.title}" + (f" [{one.target}]" if one.target else ""),
-                    told.headline,
-                    told.where,
-                    told.remedy,
-                )
-            )
-            + "</tr>"
-            for one, told in rows
-        )
-        heads = "".join(
-            f'<th style="text-align:left;padding:.3em .6em">{head}</th>'
-            for head in ("Verdict", "Check", "Cause", "Where", "Remedy")
-        )
-        parts.append(f'<table style="border-collapse:collapse;margin:1em 0;width:100%"><tr>{heads}</tr>{cells}</table>')
-    return parts
+def summary(
+    judged: Sequence[Outcome], explanation: Explanation, facts: Facts | None, *, status: int, effect: str
+) -> list[str]:
+    """Verdict, root causes and pictures: what stands above the table of results."""
+    return pages.top(judged, explanation, facts, status=status, effect=effect)
 
 
 def environment(inventory: Inventory, config: pytest.Config) -> dict[str, str]:

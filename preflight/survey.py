@@ -293,6 +293,10 @@ class Survey:
         run: shared by all measurements.
         workers: number of threads.
         at_once: most measurements of a group at the same time.
+
+    Attributes:
+        on_wait: called again and again, a few times a second, while a check waits in `join`.
+        on_waited: called when it waits no longer, whatever came of it.
     """
 
     def __init__(self, run: Run, *, workers: int = 16, at_once: Mapping[str, int] | None = None) -> None:
@@ -305,6 +309,8 @@ class Survey:
         self._threads: list[threading.Thread] = []
         self._deadline = float("inf")
         self._opened: list[Measurement] = []
+        self.on_wait: Callable[[], None] = _nothing
+        self.on_waited: Callable[[], None] = _nothing
 
     # ---- before the first check
 
@@ -358,11 +364,21 @@ class Survey:
         spec = CATALOGUE[name]
         key = (name, tuple(sorted((kind, targets[kind]) for kind in spec.targets)))
         found = self.measurements[key]
-        while not found.done.wait(_POLL):
-            self._give_up_overdue()
+        try:
+            while not found.done.wait(_POLL):
+                self._give_up_overdue()
+                self.on_wait()
+        finally:
+            self.on_waited()
         if found.error is not None:
             raise found.error
         return found.value
+
+    def running(self) -> list[Measurement]:
+        """What is being measured at this moment, the one that began first in front."""
+        with self._lock:
+            begun = [one for one in self.measurements.values() if one.started is not None and not one.done.is_set()]
+        return sorted(begun, key=lambda one: one.started or 0.0)
 
     # ---- at the end
 
@@ -495,6 +511,10 @@ class Survey:
                     self._release(one)
                     self._add_worker()  # its thread may never come back
                 self._finish(one)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _flat(needs: Any) -> Iterator[Measurement]:

@@ -50,6 +50,7 @@ def inventory(inventory_file: Path) -> Inventory:
 
 SERVERS = {
     "test_dns_dnsmasq": ("dnsmasq",),
+    "test_page_chromium": ("chromium",),
     "test_registry_distribution": ("docker-registry",),
     "test_runtime_script": ("shellcheck", "busybox", "dash"),
     "test_ssh_openssh": ("sshd", "ssh-keygen", "ssh-agent"),

@@ -1,0 +1,142 @@
+"""How one measurement looks in a picture; what was not seen never looks like what is right."""
+
+from __future__ import annotations
+
+import enum
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from preflight.conclusions.facts import Facts, Look
+from preflight.evidence import Blocked, Fact, NotApplicable, Unmeasured
+
+F = TypeVar("F", bound=Fact)
+
+
+class State(enum.Enum):
+    """What a cell says, from nothing to the worst: its CSS class, its sign, and its word."""
+
+    NOT_LOOKED_AT = ("none", "–", "not looked at")  # noqa: RUF001 - a dash is meant
+    OK = ("ok", "✓", "ok")
+    BLOCKED = ("blocked", "⊘", "blocked")
+    UNKNOWN = ("unknown", "?", "unknown")
+    FAULT = ("fault", "✗", "fault")
+
+    @property
+    def style(self) -> str:
+        """The CSS class."""
+        return self.value[0]
+
+    @property
+    def sign(self) -> str:
+        """The sign in front of the word."""
+        return self.value[1]
+
+    @property
+    def word(self) -> str:
+        """The word, where nothing more precise is known."""
+        return self.value[2]
+
+    @property
+    def rank(self) -> int:
+        """Place in the order above."""
+        return list(State).index(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell of a picture.
+
+    Attributes:
+        state: what it says.
+        word: the fault's word, or another that is more precise than the state's; "" for the state's own.
+        note: a number beside it, such as ``12 ms``.
+        detail: a sentence, shown where a pointer rests.
+    """
+
+    state: State = State.NOT_LOOKED_AT
+    word: str = ""
+    note: str = ""
+    detail: str = ""
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as a person writes them: ``12 ms``, ``0.4 s``, ``24 s``; "" for none and for less than half a ms."""
+    if seconds is None or seconds < 0.0005:  # noqa: PLR2004 - half a millisecond
+        return ""
+    if seconds < 0.1:  # noqa: PLR2004 - where milliseconds stop to be read easily
+        return f"{seconds * 1000:.0f} ms"
+    return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"  # noqa: PLR2004 - one digit is enough
+
+
+def seen(look: Look | None, *kinds: type[F]) -> F | None:
+    """What a look saw, if that is of the kind that its fact measures.
+
+    What is blocked because something before it was blocked carries what that one saw, which is none of its own.
+    """
+    found = look.seen if look is not None else None
+    return found if isinstance(found, kinds) else None
+
+
+def of_look(look: Look | None, *kinds: type[Fact], note: str = "") -> Cell:
+    """A measurement as a cell; None is one that was not planned.
+
+    Args:
+        look: the measurement.
+        kinds: what its fact measures.
+        note: stands beside the word if something was seen.
+    """
+    if look is None:
+        return Cell()
+    found, error = seen(look, *kinds), look.error
+    if found is not None:
+        return of_fact(found, note)
+    if isinstance(error, NotApplicable):
+        return Cell(detail=str(error))
+    if isinstance(error, Blocked):
+        return Cell(State.BLOCKED, detail=error.reason)
+    if isinstance(error, Unmeasured):
+        return Cell(State.UNKNOWN, note=str(error.fault or ""), detail=error.reason)
+    return Cell(State.UNKNOWN, detail=str(error or ""))
+
+
+def of_fact(fact: Fact, note: str = "") -> Cell:
+    """What was seen, as a cell."""
+    if fact.fault is None:
+        return Cell(State.OK, note=note)
+    return Cell(State.FAULT, str(fact.fault), note, fact.cause)
+
+
+class Index:
+    """A run's looks by name and targets, so that a picture of a large environment stays quick.
+
+    Attributes:
+        inventory: the environment.
+        names: the facts of which there are looks.
+    """
+
+    def __init__(self, facts: Facts) -> None:
+        self.inventory = facts.inventory
+        self._looks = {look.key: look for look in facts}
+        self.names = frozenset(look.name for look in facts)
+
+    def get(self, name: str, **targets: str) -> Look | None:
+        """The look of this name and exactly these targets; None where none was planned."""
+        return self._looks.get((name, tuple(sorted(targets.items()))))
+
+
+def worst(cells: Iterable[Cell]) -> Cell:
+    """The worst of several cells; an empty one of none."""
+    return max(cells, key=lambda cell: cell.state.rank, default=Cell())
+
+
+def together(cells: Sequence[Cell]) -> Cell:
+    """Many cells as one: how many there are of each state, under the sign of the worst."""
+    count = Counter(cell.state for cell in cells)
+    ordered = sorted(count.items(), key=lambda item: -item[0].rank)
+    if set(count) == {State.NOT_LOOKED_AT}:
+        return Cell()
+    told = ", ".join(f"{number} {state.word}" for state, number in ordered)
+    words = Counter(cell.word for cell in cells if cell.word)
+    return Cell(worst(cells).state, told, detail=", ".join(f"{number} {word}" for word, number in words.most_common()))

@@ -1,0 +1,77 @@
+"""The top of the page, in the order in which it is read: verdict, root causes, the rest, pictures."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Sequence
+from importlib import resources
+
+from preflight import verdicts
+from preflight.conclusions import Explanation, Facts
+from preflight.evidence import clean
+from preflight.pages import cards, headroom, images, matrix, names, paths
+from preflight.verdicts import Outcome, Verdict
+
+# pytest-html's page has none, and phones then lay it out as wide as a desk; browsers heed it in the body too.
+_VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1">'
+_SIGNS = {0: ("go", "✓"), 1: ("nogo", "✗"), 6: ("notknown", "?"), 2: ("stopped", "■")}
+
+_PICTURES: tuple[tuple[str, Callable[[Facts], str]], ...] = (
+    ("Paths", lambda facts: matrix.table(paths.matrix(facts))),
+    ("Names", lambda facts: matrix.table(names.matrix(facts)) + matrix.table(names.inner(facts))),
+    ("Images", lambda facts: matrix.table(images.matrix(facts))),
+    ("Headroom", headroom.section),
+)
+
+
+def top(
+    judged: Sequence[Outcome], explanation: Explanation, facts: Facts | None, *, status: int, effect: str
+) -> list[str]:
+    """Everything that the page shows above its table of results, as pieces of HTML."""
+    style = resources.files("preflight.pages").joinpath("style.css").read_text(encoding="utf-8")
+    parts = [_VIEWPORT + f"<style>{style}</style>", banner(judged, explanation, status=status, effect=effect)]
+    parts += _causes(judged, explanation)
+    if facts is not None:
+        parts += pictures(facts)
+    return [parts[0], f'<div class="preflight">{"".join(parts[1:])}</div>']
+
+
+def banner(judged: Sequence[Outcome], explanation: Explanation, *, status: int, effect: str) -> str:
+    """The verdict in one line."""
+    line = verdicts.sentence(judged, status=status, effect=effect, causes=len(explanation.root_causes))
+    kind, sign = _SIGNS.get(status, ("stopped", "■"))
+    head, _, rest = line.partition(": ")
+    return (
+        f'<p class="pf-banner pf-{kind}" role="status"><strong><i aria-hidden="true">{sign}</i> {html.escape(head)}'
+        f"</strong> <span>{html.escape(rest)}</span></p>"
+    )
+
+
+def _causes(judged: Sequence[Outcome], explanation: Explanation) -> list[str]:
+    parts = []
+    if explanation.root_causes:
+        parts.append("<h2>Root causes</h2>")
+        parts += [cards.card(finding, place) for place, finding in enumerate(explanation.root_causes, start=1)]
+    unexplained = explanation.unexplained
+    if unexplained:
+        caption = "Failed and unknown checks that no root cause explains" if explanation.findings else ""
+        parts.append("<h2>Not explained by a root cause</h2>")
+        parts.append(cards.findings(unexplained, caption=caption or "Failed and unknown checks"))
+    # What blocks no rollout takes a line a check, with the check's own remedy: a card would shout.
+    advice = [one for one in judged if one.verdict in {Verdict.ADVICE, Verdict.WAIVED}]
+    if advice:
+        parts += ["<h2>Advice and waived</h2>", cards.findings(advice, caption="Wrong, but blocks no rollout")]
+    return parts
+
+
+def pictures(facts: Facts) -> list[str]:
+    """The pictures of what was measured; one that can't be drawn says so, and costs nothing else."""
+    parts = []
+    for title, draw in _PICTURES:
+        try:
+            drawn = draw(facts)
+        except Exception as error:  # noqa: BLE001 - a picture of ours must not cost the page
+            drawn = f"<p>This picture could not be drawn: {html.escape(clean(f'{type(error).__name__}: {error}'))}</p>"
+        if drawn:
+            parts.append(f'<section class="pf-picture"><h2>{title}</h2>{drawn}</section>')
+    return [*parts, matrix.legend()] if parts else []

@@ -1,0 +1,134 @@
+"""The path matrix: from which vantage which service is reached, and how fast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from preflight.conclusions.facts import Facts, Look
+from preflight.evidence import NotApplicable
+from preflight.faults import PodFault
+from preflight.pages.cells import Cell, Index, State, duration, of_look, seen, worst
+from preflight.pages.matrix import Head, Matrix
+from preflight.probes.cluster import ApiServer
+from preflight.probes.gitlab import GitLabReply
+from preflight.probes.pods import ImagePull
+from preflight.probes.registry import RegistryReply
+from preflight.probes.runtime import Pull
+from preflight.probes.shell import Connection
+from preflight.probes.transcript import DindRun
+
+_ANSWERED = {
+    PodFault.PULL_NOT_FOUND,
+    PodFault.PULL_UNAUTHORIZED,
+    PodFault.PULL_RATE_LIMITED,
+    PodFault.PULL_PLATFORM,
+}
+"""Ends of a pull that are the registry's own words: the way to it is open."""
+
+Ask = Callable[[Index, str, str], Cell]
+"""A cell from the kind of vantage and the worker's name."""
+
+_KINDS = ("node", "pod on", "dind on")
+
+
+def matrix(facts: Facts) -> Matrix:
+    """Vantages as rows, services as columns; a service that nothing looked at has no column."""
+    columns = list(_columns(facts))
+    vantages = [("here", ""), *((kind, worker) for kind in _KINDS for worker in facts.inventory.workers)]
+    rows = [Head(f"{kind} {worker}".strip(), group=kind) for kind, worker in vantages]
+    index = Index(facts)
+    cells = [tuple(ask(index, kind, worker) for _, ask in columns) for kind, worker in vantages]
+    used = [any(_told(line[place]) for line in cells) for place in range(len(columns))]
+    kept = [(head, line) for head, line in zip(rows, cells, strict=True) if any(_told(cell) for cell in line)]
+    return Matrix(
+        caption="Which service is reached from where",
+        corner="from",
+        rows=tuple(head for head, _ in kept),
+        columns=tuple(head for (head, _), use in zip(columns, used, strict=True) if use),
+        cells=tuple(tuple(cell for cell, use in zip(line, used, strict=True) if use) for _, line in kept),
+    )
+
+
+def _told(cell: Cell) -> bool:
+    return cell != Cell()
+
+
+def _columns(facts: Facts) -> Iterable[tuple[Head, Ask]]:
+    inventory = facts.inventory
+    yield Head("GitLab", _address(inventory.gitlab.url)), _gitlab
+    if (clone := _elsewhere(facts, "pod_clone")) is not None:
+        yield Head("clone host", _address(clone)), _in_pods("pod_clone")
+    yield Head("Kubernetes API", _address(inventory.cluster.api_server)), _api
+    for name, one in inventory.registries.items():
+        yield Head(f"registry {name}", one.host), _registry(name)
+    if (cache := _elsewhere(facts, "pod_cache")) is not None:
+        yield Head("cache", _address(cache)), _in_pods("pod_cache")
+
+
+def _address(url: str) -> str:
+    return url.partition("://")[2].rstrip("/") or url
+
+
+def _elsewhere(facts: Facts, name: str) -> str | None:
+    """The target of a fact that concerns only some environments; None where it does not concern this one."""
+    looks = [look for look in facts.looks(name) if not isinstance(look.error, NotApplicable)]
+    if not looks:
+        return None
+    return next((found.target for look in looks if (found := seen(look, GitLabReply, Connection)) is not None), "")
+
+
+def _gitlab(index: Index, kind: str, worker: str) -> Cell:
+    names = {"here": "gitlab_reply", "node": "node_gitlab", "pod on": "pod_gitlab"}
+    if kind not in names:
+        return Cell()
+    return _timed(index.get(names[kind], **({"worker": worker} if worker else {})))
+
+
+def _api(index: Index, kind: str, worker: str) -> Cell:
+    del worker
+    return _timed(index.get("api_answer")) if kind == "here" else Cell()
+
+
+def _in_pods(name: str) -> Ask:
+    def ask(index: Index, kind: str, worker: str) -> Cell:
+        return _timed(index.get(name, worker=worker)) if kind == "pod on" else Cell()
+
+    return ask
+
+
+def _registry(name: str) -> Ask:
+    def ask(index: Index, kind: str, worker: str) -> Cell:
+        if kind == "here":
+            return _timed(index.get("registry_reply", registry=name))
+        host = index.inventory.registries[name].host
+        if kind == "dind on":
+            inner = index.inventory.dind
+            mine = inner != "none" and inner.pull.split("/", 1)[0] == host
+            return of_look(index.get("dind_pull", worker=worker), DindRun) if mine else Cell()
+        if kind == "node":
+            mine = index.inventory.probe.image.split("/", 1)[0] == host
+            return _pulled([index.get("node_pull", worker=worker)] if mine else [])
+        images = [image for image in index.inventory.images if image.split("/", 1)[0] == host]
+        return _pulled([index.get("pod_pull", worker=worker, image=image) for image in images])
+
+    return ask
+
+
+def _pulled(looks: Iterable[Look | None]) -> Cell:
+    """The way to a registry, from the pulls that took it."""
+    cells = []
+    for look in looks:
+        cell, found = of_look(look, ImagePull, Pull), seen(look, ImagePull, Pull)
+        if found is not None and found.fault in _ANSWERED:
+            cell = Cell(State.OK, "answers", detail=found.cause)
+        cells.append(cell)
+    reached = [cell for cell in cells if cell.state is State.OK]
+    # What one pull shows of the way, another that could not be looked at does not take back; a fault does.
+    return worst(reached) if reached and worst(cells).state is not State.FAULT else worst(cells)
+
+
+def _timed(look: Look | None) -> Cell:
+    kinds = (GitLabReply, ApiServer, RegistryReply, Connection)
+    found = seen(look, *kinds)
+    took = found.took if isinstance(found, GitLabReply) else found.evidence.took if found is not None else 0.0
+    return of_look(look, *kinds, note=duration(took))
