@@ -178,8 +178,8 @@ single(
     faults=(RegistryFault.UNAUTHORIZED, RegistryFault.DENIED),
     remedy=(
         "`docker login {host}` with the account of the inventory must succeed",
-        "renew its password, then the pull secret: `kubectl create secret docker-registry NAME -n {job_namespace} "
-        "--docker-server={host} --docker-username=USER --docker-password=PASSWORD` after `kubectl delete secret NAME`",
+        "renew the pull secret from that login: `kubectl create secret generic NAME -n {job_namespace} "
+        "--type=kubernetes.io/dockerconfigjson --from-file=.dockerconfigjson=$HOME/.docker/config.json`",
     ),
 )
 single(
