@@ -38,6 +38,14 @@ read_time() { # seconds since some moment, in $moment; without a process where /
   fi
 }
 
+find_lacking() { # what every step needs: where that is missing nothing is tried, and so nothing is mistaken for a fault
+  lacking=
+  for tool in tr head cat; do
+    have "$tool" || lacking=$tool
+  done
+  have timeout || have sleep || lacking='timeout, sleep'
+}
+
 choose_timer() {
   timer=own
   have timeout || return 0
@@ -263,6 +271,10 @@ measure() { # ID LIMIT KIND ARGUMENT…: take one step and show its section
       return
       ;;
   esac
+  if [ -n "$lacking" ]; then
+    printf '%s lacks %s\n%s exit 127\n%s end\n' "$nonce" "$lacking" "$nonce" "$nonce"
+    return
+  fi
   printf '%s output\n' "$nonce"
   read_time
   began=$moment
@@ -286,6 +298,12 @@ measure() { # ID LIMIT KIND ARGUMENT…: take one step and show its section
 
 behind() { # the same, as a later stage of a pipeline: what comes before goes first
   held=$(measure "$@" </dev/null)
-  cat
+  if [ -z "$lacking" ]; then
+    cat
+  else
+    while read -r line; do # it may be cat that is missing
+      printf '%s\n' "$line"
+    done
+  fi
   printf '%s\n' "$held"
 }

@@ -141,7 +141,7 @@ def render(steps: Sequence[Step], *, limit: float, nonce: str) -> str:
     functions = resources.files(__package__).joinpath("probe.sh").read_text(encoding="utf-8")
     shebang, _, functions = functions.partition("\n")
     asks = any(step.kind == "lookup" for step in steps)
-    rows = ["choose_timer", *(["choose_asker"] if asks else []), f"printf '\\n%s hello\\n' {nonce}"]
+    rows = ["find_lacking", "choose_timer", *(["choose_asker"] if asks else []), f"printf '\\n%s hello\\n' {nonce}"]
     for row in _rows(steps):
         calls = [
             shlex.join(
@@ -199,7 +199,7 @@ class Section:
         output: what it printed, at most 64 KB.
         said: what the tool said beside its output (`fetch` alone).
         tool: which tool was used, where there is a choice.
-        lacks: the tools of which it needs one; empty when it has one.
+        lacks: the tools of which it needs one; empty when it has one, and everything else that any step needs.
         skipped: whether it was not tried, because Docker's daemon was not ready.
         clock: the machine's clock at its end, seconds since 1970 (`fetch` alone).
     """
@@ -295,8 +295,10 @@ def find(sections: Iterable[Section], step: Step, *, where: str) -> Section:
         reason = f"The look from {where} ended before it came to `{command_of(step)}`."
         raise Unmeasured(reason, needs=f"a POSIX shell at {where} that runs the probe script to its end")
     if found.lacks:
-        reason = f"At {where} there is none of {found.lacks}, so `{command_of(step)}` could not be tried."
-        raise Unmeasured(reason, needs=f"one of {found.lacks} at {where}")
+        several = "," in found.lacks
+        missing = f"none of {found.lacks}" if several else f"no {found.lacks}"
+        reason = f"At {where} there is {missing}, so `{command_of(step)}` could not be tried."
+        raise Unmeasured(reason, needs=f"{'one of ' if several else ''}{found.lacks} at {where}")
     if found.exit in _NOT_STARTED and found.kind != "docker_run":
         reason = f"At {where} `{command_of(found)}` could not be started: {found.said or found.output}"
         raise Unmeasured(reason, needs=f"a working {found.tool or 'command'} at {where}")

@@ -305,10 +305,23 @@ def test_a_missing_tool_is_named_and_hides_no_other_step(tmp_path: Path) -> None
     ]
     sections = run([*steps, shell.clock()], path=path)
     for step, tool in zip(steps, ("nslookup, dig", "curl, wget", "bash, nc", "docker"), strict=True):
-        with pytest.raises(Unmeasured, match="none of") as missing:
+        with pytest.raises(Unmeasured, match="there is no") as missing:
             shell.find(sections, step, where=HERE)
         assert tool in missing.value.needs
     assert shell.read_clock(shell.find(sections, shell.clock(), where=HERE)) > 0
+
+
+@pytest.mark.parametrize("sh", SHELLS)
+@pytest.mark.parametrize("missing", [("cat",), ("head",), ("tr",), ("timeout", "sleep")], ids=" ".join)
+def test_without_what_every_step_needs_nothing_is_concluded(missing: tuple[str, ...], sh: str, tmp_path: Path) -> None:
+    there = [tool for tool in (*_CORE, "curl", "dig", "timeout") if tool not in missing]
+    path = _links(tmp_path / "bare", there)
+    steps = [shell.lookup("a.example.com", ADDRESS), shell.fetch("http://127.0.0.1/"), shell.resolv_conf()]
+    sections = run([*steps, shell.docker_info(), shell.clock()], sh=SHELLS[sh], path=path)
+    for step in (*steps, shell.docker_info(), shell.clock()):
+        with pytest.raises(Unmeasured, match="there is no") as unmeasured:
+            shell.find(sections, step, where=HERE)
+        assert ", ".join(missing) in unmeasured.value.needs
 
 
 def test_getent_serves_where_only_resolv_conf_is_asked(tmp_path: Path) -> None:
