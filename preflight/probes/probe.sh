@@ -196,7 +196,17 @@ step_clock() {
 step_interface() { # the device of the default route and its MTU
   device=
   if have ip; then
-    device=$(limited "$limit" ip route 2>/dev/null | sed -n 's/^default.* dev \([^ ]*\).*/\1/p' | head -n 1)
+    device=$(limited "$limit" ip route 2>/dev/null | {
+      while read -r route; do
+        case $route in
+          (default*' dev '*)
+            route=${route#* dev }
+            echo "${route%% *}"
+            break
+            ;;
+        esac
+      done
+    })
   fi
   if [ -z "$device" ] && [ -r /proc/net/route ]; then
     while read -r device destination _; do
