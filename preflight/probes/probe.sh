@@ -164,7 +164,7 @@ step_fetch() { # URL: header and beginning of the body, then what the tool said 
       } 5>&1
     )
   } 6>&1
-  tell clock "$(date +%s)"
+  ! have date || tell clock "$(date +%s)"
   printf '\n%s said\n%s\n' "$nonce" "$words"
 }
 
@@ -189,6 +189,10 @@ step_resolv_conf() {
 }
 
 step_clock() {
+  have date || {
+    lacks date
+    return
+  }
   date +%s.%N # busybox has no %N
   date +%s
 }

@@ -273,7 +273,7 @@ def _section(chunk: Sequence[_Line]) -> Section:
         tool=told.get("tool", ""),
         lacks=told.get("lacks", ""),
         skipped="skipped" in told,
-        clock=_number(told["clock"]) if "clock" in told else None,
+        clock=_number(told.get("clock", "")) or None,
     )
 
 

@@ -312,6 +312,17 @@ def test_a_missing_tool_is_named_and_hides_no_other_step(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("sh", SHELLS)
+def test_without_date_no_clock_is_told_and_no_skew_concluded(sh: str, tmp_path: Path, places: Places) -> None:
+    path = _links(tmp_path / "bare", [*(tool for tool in _CORE if tool != "date"), "curl", "timeout"])
+    page = shell.fetch(f"http://{ADDRESS}:{places.web}/")
+    sections = run([page, shell.clock()], sh=SHELLS[sh], path=path)
+    reply = shell.read_fetch(shell.find(sections, page, where=HERE), page.args[0], where=HERE)
+    assert (reply.fault, reply.clock_offset) == (None, None)
+    with pytest.raises(Unmeasured, match="there is no date"):
+        shell.find(sections, shell.clock(), where=HERE)
+
+
+@pytest.mark.parametrize("sh", SHELLS)
 def test_the_default_routes_device_is_told_with_nothing_but_ip(sh: str, tmp_path: Path) -> None:
     path = _links(tmp_path / "bare", [tool for tool in _CORE if tool != "ip"])
     routes = "10.0.0.0/24 dev eth9 scope link\ndefault via 10.0.0.1 dev lo proto dhcp\ndefault via 10.0.1.1 dev eth9"
