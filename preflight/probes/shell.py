@@ -867,9 +867,7 @@ def read_docker_pull(section: Section, *, where: str) -> DockerPull:
         cause = f"the Docker daemon could not pull {image}: {words}"
     return DockerPull(
         target=image,
-        fault=None
-        if ok
-        else _daemon_fault(_docker_words(section), only=DindFault.TLS_MISMATCH) or DindFault.PULL_FAILED,
+        fault=None if ok else DindFault.PULL_FAILED,
         cause=cause,
         evidence=Evidence(where=where, command=section.command, observed=_shown(section.output), took=section.took),
         image=image,
@@ -912,9 +910,8 @@ def _docker_words(section: Section) -> str:
     return "; ".join(dict.fromkeys(telling))[:500] or (lines[-1][:300] if lines else "")
 
 
-def _daemon_fault(words: str, *, only: DindFault | None = None) -> DindFault | None:
-    found = next((fault for pattern, fault in _DAEMON_FAULTS if pattern.search(words)), None)
-    return found if only in (None, found) else None
+def _daemon_fault(words: str) -> DindFault | None:
+    return next((fault for pattern, fault in _DAEMON_FAULTS if pattern.search(words)), None)
 
 
 def _json(text: str) -> dict[str, object]:

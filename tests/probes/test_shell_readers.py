@@ -302,6 +302,21 @@ def test_docker_says_why_it_failed(version: str) -> None:
     assert "connection refused" in unpulled.cause
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        'Get "https://registry.example.com/v2/": x509: certificate signed by unknown authority',
+        'Get "https://registry.example.com/v2/": http: server gave HTTP response to HTTPS client',
+        'Get "https://registry.example.com/v2/": remote error: tls: handshake failure',
+    ],
+)
+def test_a_registrys_tls_is_not_the_daemons(words: str) -> None:
+    section = Section(kind="docker_pull", args=(IMAGE,), exit=1, output=f"Error response from daemon: {words}")
+    pull = shell.read_docker_pull(section, where=HERE)
+    assert pull.fault is DindFault.PULL_FAILED
+    assert words in pull.cause
+
+
 @pytest.mark.parametrize("version", DOCKERS)
 @pytest.mark.parametrize(("how", "fault"), [("unreachable", DindFault.DAEMON_SLOW), ("tls", DindFault.TLS_MISMATCH)])
 def test_a_daemon_that_is_not_ready(version: str, how: str, fault: DindFault) -> None:
