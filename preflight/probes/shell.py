@@ -799,6 +799,7 @@ _DOCKER_WORDS = re.compile(
     r"Cannot connect to the Docker daemon|error during connect|Error response from daemon|^ERROR:|^docker: |^Error",
     re.IGNORECASE,
 )
+_NO_WORDS = re.compile(r"(?:.*:|Terminated|Killed)?")  # a heading, the shell's own word, or nothing at all
 _DOCKER_FAILED = 125  # docker run's own exit status, when no container was run
 
 
@@ -809,6 +810,8 @@ def read_docker_ready(section: Section, *, where: str) -> DockerReady:
     cause = ""
     if not ready:
         words = _docker_words(section)
+        if _NO_WORDS.fullmatch(words):
+            words = "it gave `docker info` no answer"
         fault = _daemon_fault(words)
         if fault is None or "Is the docker daemon running?" in words:  # nobody listens: not yet, or no more
             fault = DindFault.DAEMON_SLOW

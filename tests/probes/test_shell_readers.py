@@ -328,6 +328,13 @@ def test_a_daemon_that_is_not_ready(version: str, how: str, fault: DindFault) ->
     assert of(name, shell.resolv_conf()).exit == 0  # one failure hides no other step
 
 
+@pytest.mark.parametrize("output", ["", "Terminated", "Client: Docker Engine - Community\n Version: 28.2.2\n\nServer:"])
+def test_a_daemon_that_hangs_is_told_to_be_silent(output: str) -> None:
+    ready = shell.read_docker_ready(Section(kind="docker_ready", exit=1, took=60, output=output), where=HERE)
+    assert ready.fault is DindFault.DAEMON_SLOW
+    assert ready.cause == "after 60 s the Docker daemon was not ready: it gave `docker info` no answer"
+
+
 def test_a_lookup_in_a_container_inside_is_read_as_any_other() -> None:
     step = shell.docker_lookup(IMAGE, "a.example.com")
     output = "WARNING: IPv4 forwarding is disabled.\nServer:\t\t10.0.0.2\nAddress:\t10.0.0.2:53\n\n"
