@@ -50,13 +50,14 @@ def inventory(inventory_file: Path) -> Inventory:
 
 SERVERS = {
     "test_dns_dnsmasq": ("dnsmasq",),
+    "test_docker_dockerd": ("dockerd", "docker", "docker-registry", "dnsmasq", "busybox", "ip", "unshare", "nsenter"),
     "test_probe_script_bare_root": ("busybox", "dash", "bash", "unshare", "chroot", "ldd"),
     "test_registry_distribution": ("docker-registry",),
     "test_runtime_script": ("shellcheck", "busybox", "dash"),
     "test_ssh_openssh": ("sshd", "ssh-keygen", "ssh-agent"),
 }
 """What the modules of tests/system need from Debian's packages."""
-ROOT = {"test_probe_script_bare_root"}
+ROOT = {"test_docker_dockerd", "test_probe_script_bare_root"}
 """The modules that need root, on Linux: they make namespaces."""
 REQUIRED = bool(os.environ.get("PREFLIGHT_REQUIRE_SERVERS"))
 """Set in CI: there, a program that is missing fails the tests that need it."""
