@@ -54,7 +54,7 @@ SERVERS = {
     "test_probe_script_bare_root": ("busybox", "dash", "bash", "unshare", "chroot", "ldd"),
     "test_registry_distribution": ("docker-registry",),
     "test_runtime_script": ("shellcheck", "busybox", "dash"),
-    "test_ssh_openssh": ("sshd", "ssh-keygen", "ssh-agent"),
+    "test_ssh_openssh": ("sshd", "ssh-keygen", "ssh-agent", "bash", "dash", "fish", "unshare"),
 }
 """What the modules of tests/system need from Debian's packages."""
 ROOT = {"test_docker_dockerd", "test_probe_script_bare_root"}
