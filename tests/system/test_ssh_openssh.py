@@ -333,6 +333,14 @@ def test_a_slow_login_with_a_forced_banner_is_waited_for(openssh: Openssh) -> No
     assert (ran.exit, ran.stdout) == (0, "*** please wait ***\nout\n")
 
 
+def test_a_login_slower_than_the_deadline_is_silent_and_has_a_shell_for_all_we_know(openssh: Openssh) -> None:
+    with openssh.running(*_forced(openssh, 20)) as port:
+        openssh.scan(port)
+        met = openssh.refused(port, deadline=2)
+    assert met.fault is SshFault.SILENT
+    assert "please wait" in met.reason
+
+
 NOISE = "Welcome to k8s-worker-1, 3 updates can be applied"
 SHELLS = {
     "dash": ("unused", ""),
