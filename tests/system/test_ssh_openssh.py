@@ -24,6 +24,7 @@ from preflight.connect import Routes
 from preflight.evidence import Unmeasured
 from preflight.faults import PathFault, SshFault
 from preflight.probes import shell
+from preflight.probes.runtime import pull_on_node
 from preflight.probes.ssh import AuthGate, Login, Session, open_session
 from tests.probes import servers
 from tests.probes.servers import closed_port
@@ -384,3 +385,18 @@ def _names(question: servers.Question, _way: str) -> dns.message.Message:
     reply = dns.message.make_response(question)
     reply.answer.append(dns.rrset.from_text(question.question[0].name, 60, "IN", "A", "192.0.2.10"))
     return reply
+
+
+def test_a_pull_by_crictl_is_read_through_a_noisy_profile(openssh: Openssh) -> None:
+    prefix = openssh.shell("bash")
+    (openssh.home / ".bashrc").write_text(f"echo '{NOISE}'\nPATH={openssh.home}:$PATH\n")
+    crictl = openssh.home / "crictl"
+    crictl.write_text('#!/bin/sh\ncase "$*" in *inspecti*) exit 1 ;; esac\necho Image is up to date\n')
+    crictl.chmod(0o755)
+    with openssh.running(prefix=prefix) as port:
+        openssh.scan(port)
+        with openssh.enter(port) as session:
+            image = "registry.example.com/library/alpine:latest"
+            pull = pull_on_node(session, image, runtime="containerd", credentials=None, deadline=10)
+    assert (pull.fault, pull.fresh) == (None, True)
+    assert pull.evidence.observed == "Image is up to date"
