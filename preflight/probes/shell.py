@@ -359,6 +359,10 @@ _UNKNOWN_NAME = re.compile(
     r"can't resolve '(?!\(null\)).*(?:does not resolve|Name or service not known|NXDOMAIN)", re.IGNORECASE
 )
 _TRY_AGAIN = re.compile(r"can't resolve '(?!\(null\))", re.IGNORECASE)  # "Try again", or (glibc) no reason at all
+# words of dig, nslookup and busybox for a packet that is no answer; one may have come after it all the same
+_GARBLED = re.compile(
+    r"malformed message packet|query response not set|bad packet|short \(< header size\)|ID mismatch|: Parse error"
+)
 _NO_DATA = re.compile(r"can't find \S+: No answer|No address associated with", re.IGNORECASE)
 
 
@@ -403,6 +407,7 @@ def _lookup_fault(section: Section, found: frozenset[str]) -> DnsFault:
     if section.tool == "getent":
         return DnsFault.TIMEOUT if section.exit in (*_CUT, None) else DnsFault.NXDOMAIN
     checks = (
+        (_GARBLED, DnsFault.GARBLED),
         (_UNREACHABLE, DnsFault.UNREACHABLE),
         (_NO_DATA, DnsFault.NO_ANSWER),
         (_UNKNOWN_NAME, DnsFault.NXDOMAIN),

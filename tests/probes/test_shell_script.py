@@ -244,6 +244,31 @@ def test_a_dead_resolver_times_many_names_does_not_add_up(places: Places) -> Non
     assert sections[-1].exit == 0
 
 
+def _garbage(kind: str, question: Question) -> bytes:
+    asked = question.to_wire()
+    return {
+        "noise": b"\0" * 40,
+        "HTTP": b"HTTP/1.1 400 Bad Request\r\n\r\n",
+        "a header cut short": asked[:2] + b"\x81\x80",
+        "an answer cut short": asked[:2] + b"\x81\x80\0\1\0\1\0\0\0\0" + asked[12:] + b"\xc0\x0c\0\1\0\1\0\0",
+        "the question": asked,
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["noise", "HTTP", "a header cut short", "an answer cut short", "the question"])
+def test_garbage_is_never_taken_for_an_answer(kind: str, tools: Mapping[str, str]) -> None:
+    silent = {DnsFault.GARBLED, DnsFault.TIMEOUT}  # busybox passes over what it can't read, without a word
+    with servers.dns_server(lambda question, _: _garbage(kind, question)) as port:
+        step = shell.lookup("a.example.com", f"{ADDRESS}:{port}")
+        for tool_set in tools:
+            (section,) = run([step], path=tools[tool_set])
+            fault = shell.read_lookup(section, frozenset()).fault
+            if (tool_set, kind) == ("busybox", "the question"):
+                assert fault is DnsFault.NO_ANSWER  # it does not look at the bit that tells them apart
+            else:
+                assert fault in (silent if tool_set == "busybox" else {DnsFault.GARBLED}), tool_set
+
+
 @pytest.mark.parametrize("tool_set", ["debian", "no timeout"])
 def test_a_tool_that_hangs_and_ignores_its_end_is_killed(
     tool_set: str, tools: Mapping[str, str], tmp_path: Path, places: Places
