@@ -49,7 +49,7 @@ def inventory(inventory_file: Path) -> Inventory:
 
 
 SERVERS = {
-    "test_dns_dnsmasq": ("dnsmasq",),
+    "test_dns_dnsmasq": ("dnsmasq", "dig", "nslookup", "busybox"),
     "test_docker_dockerd": ("dockerd", "docker", "docker-registry", "dnsmasq", "busybox", "ip", "unshare", "nsenter"),
     "test_probe_script_bare_root": ("busybox", "dash", "bash", "unshare", "chroot", "ldd"),
     "test_registry_distribution": ("docker-registry",),
