@@ -49,13 +49,17 @@ def inventory(inventory_file: Path) -> Inventory:
 
 
 SERVERS = {
-    "test_dns_dnsmasq": ("dnsmasq",),
+    "test_dns_dnsmasq": ("dnsmasq", "dig", "nslookup", "busybox"),
+    "test_docker_dockerd": ("dockerd", "docker", "docker-registry", "dnsmasq", "busybox", "ip", "unshare", "nsenter"),
+    "test_probe_script_bare_root": ("busybox", "dash", "bash", "unshare", "chroot", "ldd"),
     "test_page_chromium": ("chromium",),
     "test_registry_distribution": ("docker-registry",),
     "test_runtime_script": ("shellcheck", "busybox", "dash"),
-    "test_ssh_openssh": ("sshd", "ssh-keygen", "ssh-agent"),
+    "test_ssh_openssh": ("sshd", "ssh-keygen", "ssh-agent", "bash", "dash", "fish", "unshare"),
 }
 """What the modules of tests/system need from Debian's packages."""
+ROOT = {"test_docker_dockerd", "test_probe_script_bare_root"}
+"""The modules that need root, on Linux: they make namespaces."""
 REQUIRED = bool(os.environ.get("PREFLIGHT_REQUIRE_SERVERS"))
 """Set in CI: there, a program that is missing fails the tests that need it."""
 
@@ -67,6 +71,8 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     missing = [name for name in SERVERS.get(item.path.stem, ()) if shutil.which(name, path=path) is None]
     if missing:
         pytest.skip(f"not installed: {', '.join(missing)}")
+    if item.path.stem in ROOT and os.geteuid() != 0:
+        pytest.skip("needs root, to make namespaces")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -38,6 +38,14 @@ read_time() { # seconds since some moment, in $moment; without a process where /
   fi
 }
 
+find_lacking() { # what every step needs: where that is missing nothing is tried, and so nothing is mistaken for a fault
+  lacking=
+  for tool in tr head cat; do
+    have "$tool" || lacking=$tool
+  done
+  have timeout || have sleep || lacking='timeout, sleep'
+}
+
 choose_timer() {
   timer=own
   have timeout || return 0
@@ -156,7 +164,7 @@ step_fetch() { # URL: header and beginning of the body, then what the tool said 
       } 5>&1
     )
   } 6>&1
-  tell clock "$(date +%s)"
+  ! have date || tell clock "$(date +%s)"
   printf '\n%s said\n%s\n' "$nonce" "$words"
 }
 
@@ -181,6 +189,10 @@ step_resolv_conf() {
 }
 
 step_clock() {
+  have date || {
+    lacks date
+    return
+  }
   date +%s.%N # busybox has no %N
   date +%s
 }
@@ -188,7 +200,17 @@ step_clock() {
 step_interface() { # the device of the default route and its MTU
   device=
   if have ip; then
-    device=$(limited "$limit" ip route 2>/dev/null | sed -n 's/^default.* dev \([^ ]*\).*/\1/p' | head -n 1)
+    device=$(limited "$limit" ip route 2>/dev/null | {
+      while read -r route; do
+        case $route in
+          (default*' dev '*)
+            route=${route#* dev }
+            echo "${route%% *}"
+            break
+            ;;
+        esac
+      done
+    })
   fi
   if [ -z "$device" ] && [ -r /proc/net/route ]; then
     while read -r device destination _; do
@@ -263,6 +285,10 @@ measure() { # ID LIMIT KIND ARGUMENT…: take one step and show its section
       return
       ;;
   esac
+  if [ -n "$lacking" ]; then
+    printf '%s lacks %s\n%s exit 127\n%s end\n' "$nonce" "$lacking" "$nonce" "$nonce"
+    return
+  fi
   printf '%s output\n' "$nonce"
   read_time
   began=$moment
@@ -286,6 +312,12 @@ measure() { # ID LIMIT KIND ARGUMENT…: take one step and show its section
 
 behind() { # the same, as a later stage of a pipeline: what comes before goes first
   held=$(measure "$@" </dev/null)
-  cat
+  if [ -z "$lacking" ]; then
+    cat
+  else
+    while read -r line; do # it may be cat that is missing
+      printf '%s\n' "$line"
+    done
+  fi
   printf '%s\n' "$held"
 }

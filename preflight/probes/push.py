@@ -1,7 +1,8 @@
 """May jobs push to a repository, and is what they pushed removed again (reference §6.1).
 
 Both change the world, though hardly: an upload is started and cancelled before a byte of it is sent, so that nothing
-can be pulled that was not there before; some registries create the repository at that point. An image is removed by
+can be pulled or listed that was not there before; some registries create the repository at that point, and distribution
+keeps some hundred bytes, the cancelled upload's empty checksum, in its own folder of uploads. An image is removed by
 its digest, which the suite's own jobs make unique.
 """
 
@@ -14,7 +15,7 @@ from urllib.parse import urljoin
 from preflight.connect import Routes
 from preflight.evidence import Fact
 from preflight.faults import PathFault, RegistryFault
-from preflight.probes.http import NoReply, Reply
+from preflight.probes.http import NoReply, Reply, origin_of
 from preflight.probes.registry import (
     ACCEPT_MANIFESTS,
     Conversation,
@@ -70,7 +71,8 @@ def push_permission(
         reply, _ = registry.answer(path, scope=f"repository:{reference.repository}:pull,push", method="POST")
         fault, cause = judge_upload(reply, f"{reference.host}/{reference.repository}", account)
         if fault is None:
-            cancelled = _cancel(registry, urljoin(path, reply.headers.get("location", "")))
+            scope = f"repository:{reference.repository}:pull,push,delete"
+            cancelled = _cancel(registry, urljoin(path, reply.headers.get("location", "")), scope)
     except NoReply as no:
         fault, cause = no.fault, no.cause
     except Refused as refused:
@@ -103,14 +105,22 @@ def judge_upload(reply: Reply, repository: str, account: str) -> tuple[RegistryF
     return RegistryFault.HTTP_STATUS, f"the upload to {repository} was answered with {reply.status}{words}"
 
 
-def _cancel(registry: Conversation, location: str) -> bool:
-    """Cancel an upload; some registries know no such thing, and there it expires by itself."""
+def _cancel(registry: Conversation, location: str, scope: str) -> bool:
+    """Cancel an upload; some registries know no such thing, or forbid it, and there it expires by itself.
+
+    For a registry with a token server it is a deletion, for which the token to push is not enough. A host elsewhere
+    that the upload may have been sent to gets no login of ours.
+    """
     if not location:
         return False
     try:
-        return registry.ask(location, method="DELETE").status in {_OK, _ACCEPTED, _NO_CONTENT}
+        if origin_of(urljoin(registry.root, location)) == origin_of(registry.root):
+            reply, _ = registry.answer(location, scope=scope, method="DELETE")
+        else:
+            reply = registry.ask(location, method="DELETE")
     except (NoReply, Refused):
         return False
+    return reply.status in {_OK, _ACCEPTED, _NO_CONTENT}
 
 
 def remove_image(

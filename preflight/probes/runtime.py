@@ -137,8 +137,8 @@ def _by_crictl(session: Session, image: str, *, runtime: str, credentials: Crede
     ran = session.run("sh -s", stdin=script, deadline=deadline)
     if ran.exit in _NO_TOOL:
         raise NotApplicable(_NO_TOOL[ran.exit].format(node=session.node, user=session.login.user))
-    before, _, said = ran.stdout.partition("\n")
-    said = (said + ran.stderr).strip()
+    before = re.search(r"^(present|absent)$", ran.stdout, re.MULTILINE)  # a noisy shell profile may stand before it
+    said = (ran.stdout[before.end() if before else 0 :] + ran.stderr).strip()
     failure: tuple[PodFault, str] | None = None
     if ran.exit is None or ran.exit in _KILLED:
         failure = _too_slow(deadline)
@@ -153,7 +153,7 @@ def _by_crictl(session: Session, image: str, *, runtime: str, credentials: Crede
         observed=said,
         took=ran.took,
         failure=failure,
-        fresh={"present": False, "absent": True}.get(before.strip()),
+        fresh=before[1] == "absent" if before else None,
     )
 
 

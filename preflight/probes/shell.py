@@ -141,7 +141,7 @@ def render(steps: Sequence[Step], *, limit: float, nonce: str) -> str:
     functions = resources.files(__package__).joinpath("probe.sh").read_text(encoding="utf-8")
     shebang, _, functions = functions.partition("\n")
     asks = any(step.kind == "lookup" for step in steps)
-    rows = ["choose_timer", *(["choose_asker"] if asks else []), f"printf '\\n%s hello\\n' {nonce}"]
+    rows = ["find_lacking", "choose_timer", *(["choose_asker"] if asks else []), f"printf '\\n%s hello\\n' {nonce}"]
     for row in _rows(steps):
         calls = [
             shlex.join(
@@ -199,7 +199,7 @@ class Section:
         output: what it printed, at most 64 KB.
         said: what the tool said beside its output (`fetch` alone).
         tool: which tool was used, where there is a choice.
-        lacks: the tools of which it needs one; empty when it has one.
+        lacks: the tools of which it needs one; empty when it has one, and everything else that any step needs.
         skipped: whether it was not tried, because Docker's daemon was not ready.
         clock: the machine's clock at its end, seconds since 1970 (`fetch` alone).
     """
@@ -273,7 +273,7 @@ def _section(chunk: Sequence[_Line]) -> Section:
         tool=told.get("tool", ""),
         lacks=told.get("lacks", ""),
         skipped="skipped" in told,
-        clock=_number(told["clock"]) if "clock" in told else None,
+        clock=_number(told.get("clock", "")) or None,
     )
 
 
@@ -295,8 +295,10 @@ def find(sections: Iterable[Section], step: Step, *, where: str) -> Section:
         reason = f"The look from {where} ended before it came to `{command_of(step)}`."
         raise Unmeasured(reason, needs=f"a POSIX shell at {where} that runs the probe script to its end")
     if found.lacks:
-        reason = f"At {where} there is none of {found.lacks}, so `{command_of(step)}` could not be tried."
-        raise Unmeasured(reason, needs=f"one of {found.lacks} at {where}")
+        several = "," in found.lacks
+        missing = f"none of {found.lacks}" if several else f"no {found.lacks}"
+        reason = f"At {where} there is {missing}, so `{command_of(step)}` could not be tried."
+        raise Unmeasured(reason, needs=f"{'one of ' if several else ''}{found.lacks} at {where}")
     if found.exit in _NOT_STARTED and found.kind != "docker_run":
         reason = f"At {where} `{command_of(found)}` could not be started: {found.said or found.output}"
         raise Unmeasured(reason, needs=f"a working {found.tool or 'command'} at {where}")
@@ -357,6 +359,10 @@ _UNKNOWN_NAME = re.compile(
     r"can't resolve '(?!\(null\)).*(?:does not resolve|Name or service not known|NXDOMAIN)", re.IGNORECASE
 )
 _TRY_AGAIN = re.compile(r"can't resolve '(?!\(null\))", re.IGNORECASE)  # "Try again", or (glibc) no reason at all
+# words of dig, nslookup and busybox for a packet that is no answer; one may have come after it all the same
+_GARBLED = re.compile(
+    r"malformed message packet|query response not set|bad packet|short \(< header size\)|ID mismatch|: Parse error"
+)
 _NO_DATA = re.compile(r"can't find \S+: No answer|No address associated with", re.IGNORECASE)
 
 
@@ -401,6 +407,7 @@ def _lookup_fault(section: Section, found: frozenset[str]) -> DnsFault:
     if section.tool == "getent":
         return DnsFault.TIMEOUT if section.exit in (*_CUT, None) else DnsFault.NXDOMAIN
     checks = (
+        (_GARBLED, DnsFault.GARBLED),
         (_UNREACHABLE, DnsFault.UNREACHABLE),
         (_NO_DATA, DnsFault.NO_ANSWER),
         (_UNKNOWN_NAME, DnsFault.NXDOMAIN),
@@ -797,6 +804,7 @@ _DOCKER_WORDS = re.compile(
     r"Cannot connect to the Docker daemon|error during connect|Error response from daemon|^ERROR:|^docker: |^Error",
     re.IGNORECASE,
 )
+_NO_WORDS = re.compile(r"(?:.*:|Terminated|Killed)?")  # a heading, the shell's own word, or nothing at all
 _DOCKER_FAILED = 125  # docker run's own exit status, when no container was run
 
 
@@ -807,6 +815,8 @@ def read_docker_ready(section: Section, *, where: str) -> DockerReady:
     cause = ""
     if not ready:
         words = _docker_words(section)
+        if _NO_WORDS.fullmatch(words):
+            words = "it gave `docker info` no answer"
         fault = _daemon_fault(words)
         if fault is None or "Is the docker daemon running?" in words:  # nobody listens: not yet, or no more
             fault = DindFault.DAEMON_SLOW
@@ -865,9 +875,7 @@ def read_docker_pull(section: Section, *, where: str) -> DockerPull:
         cause = f"the Docker daemon could not pull {image}: {words}"
     return DockerPull(
         target=image,
-        fault=None
-        if ok
-        else _daemon_fault(_docker_words(section), only=DindFault.TLS_MISMATCH) or DindFault.PULL_FAILED,
+        fault=None if ok else DindFault.PULL_FAILED,
         cause=cause,
         evidence=Evidence(where=where, command=section.command, observed=_shown(section.output), took=section.took),
         image=image,
@@ -910,9 +918,8 @@ def _docker_words(section: Section) -> str:
     return "; ".join(dict.fromkeys(telling))[:500] or (lines[-1][:300] if lines else "")
 
 
-def _daemon_fault(words: str, *, only: DindFault | None = None) -> DindFault | None:
-    found = next((fault for pattern, fault in _DAEMON_FAULTS if pattern.search(words)), None)
-    return found if only in (None, found) else None
+def _daemon_fault(words: str) -> DindFault | None:
+    return next((fault for pattern, fault in _DAEMON_FAULTS if pattern.search(words)), None)
 
 
 def _json(text: str) -> dict[str, object]:

@@ -579,6 +579,13 @@ class _Attempt:
         ran = session.run("sh -s", stdin=f"echo {token}\n", deadline=self.left)
         if token not in ran.stdout:
             said = (ran.stderr or ran.stdout).strip()[:200] or "nothing"
+            if ran.exit is None and self.left <= _SOON:
+                self._fail(
+                    SshFault.SILENT,
+                    f"{self.node} lets {self.login.user} in, and its shell did not answer in time; it said: {said}",
+                    None,
+                    needs=f"a larger `deadlines.ssh`, or a quicker login on {self.node}: look at its load and profile",
+                )
             self._fail(
                 SshFault.NO_SHELL,
                 f"{self.node} lets {self.login.user} in but runs no POSIX shell; `sh -s` said: {said}",

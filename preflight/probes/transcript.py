@@ -247,8 +247,17 @@ def agreement(every: Iterable[Lookups]) -> Agreement:
 
 
 def resolv_conf(report: Report, shape: JobShape, node: str) -> ResolvConf:
-    """The pod's resolv.conf beside the `dns_policy` and `dns_config` of the values."""
+    """The pod's resolv.conf beside the `dns_policy` and `dns_config` of the values.
+
+    Raises:
+        Unmeasured: it could not be read, which says nothing of what stands in it.
+    """
     section = shell.find(report.sections, shell.resolv_conf(), where=report.where)
+    if section.exit != 0:
+        reason = (
+            f"The resolv.conf of {report.where} could not be read: {section.output[:200] or 'the look was cut off'}"
+        )
+        raise Unmeasured(reason, needs=f"an /etc/resolv.conf at {report.where} that its user may read")
     found = shell.read_resolv_conf(section)
     config: Mapping[str, Any] = shape.dns_config or {}
     expected = tuple(str(one) for one in config.get("nameservers", ()))

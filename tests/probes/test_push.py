@@ -74,6 +74,22 @@ def test_a_token_is_asked_for_the_right_to_push() -> None:
     assert "scope=repository%3Amy-namespace%2Fmy-app%3Apull%2Cpush" in asked.path
 
 
+def test_cancelling_asks_a_token_server_for_the_right_to_delete() -> None:
+    def answer(asked: Asked) -> Said:
+        if asked.path.startswith("/token"):
+            actions = "delete" if "delete" in asked.path else "push"
+            return Said(200, {"Content-Type": "application/json"}, json.dumps({"token": f"made-up-{actions}"}).encode())
+        needed = "made-up-delete" if asked.method == "DELETE" else "made-up-push"
+        if asked.headers.get("authorization") != f"Bearer {needed}":
+            challenge = 'Bearer realm="http://auth.example.com/token",service="r"'
+            return error(401, "UNAUTHORIZED", {"WWW-Authenticate": challenge})
+        return uploading(asked)
+
+    with web_server(answer) as web:
+        found = ask(web)
+    assert (found.fault, found.cancelled) == (None, True)
+
+
 def test_an_upload_that_cannot_be_cancelled_is_no_fault() -> None:
     with web_server(
         basic(lambda asked: uploading(asked) if asked.method == "POST" else error(405, "UNSUPPORTED"))

@@ -302,6 +302,21 @@ def test_docker_says_why_it_failed(version: str) -> None:
     assert "connection refused" in unpulled.cause
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        'Get "https://registry.example.com/v2/": x509: certificate signed by unknown authority',
+        'Get "https://registry.example.com/v2/": http: server gave HTTP response to HTTPS client',
+        'Get "https://registry.example.com/v2/": remote error: tls: handshake failure',
+    ],
+)
+def test_a_registrys_tls_is_not_the_daemons(words: str) -> None:
+    section = Section(kind="docker_pull", args=(IMAGE,), exit=1, output=f"Error response from daemon: {words}")
+    pull = shell.read_docker_pull(section, where=HERE)
+    assert pull.fault is DindFault.PULL_FAILED
+    assert words in pull.cause
+
+
 @pytest.mark.parametrize("version", DOCKERS)
 @pytest.mark.parametrize(("how", "fault"), [("unreachable", DindFault.DAEMON_SLOW), ("tls", DindFault.TLS_MISMATCH)])
 def test_a_daemon_that_is_not_ready(version: str, how: str, fault: DindFault) -> None:
@@ -311,6 +326,13 @@ def test_a_daemon_that_is_not_ready(version: str, how: str, fault: DindFault) ->
     with pytest.raises(Unmeasured, match="was not ready"):
         of(name, shell.docker_pull(IMAGE))
     assert of(name, shell.resolv_conf()).exit == 0  # one failure hides no other step
+
+
+@pytest.mark.parametrize("output", ["", "Terminated", "Client: Docker Engine - Community\n Version: 28.2.2\n\nServer:"])
+def test_a_daemon_that_hangs_is_told_to_be_silent(output: str) -> None:
+    ready = shell.read_docker_ready(Section(kind="docker_ready", exit=1, took=60, output=output), where=HERE)
+    assert ready.fault is DindFault.DAEMON_SLOW
+    assert ready.cause == "after 60 s the Docker daemon was not ready: it gave `docker info` no answer"
 
 
 def test_a_lookup_in_a_container_inside_is_read_as_any_other() -> None:

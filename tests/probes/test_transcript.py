@@ -114,6 +114,13 @@ NONE = JobShape(
 )
 
 
+@pytest.mark.parametrize("status", [1, 124, None])
+def test_a_resolv_conf_that_was_not_read_is_no_empty_one(status: int | None) -> None:
+    section = Section(kind="resolv_conf", exit=status, output="cat: /etc/resolv.conf: Permission denied")
+    with pytest.raises(Unmeasured, match="could not be read: cat: "):
+        transcript.resolv_conf(transcript.Report(where="pod", sections=(section,)), NONE, NODE)
+
+
 @pytest.mark.parametrize(
     ("lines", "wrong"),
     [

@@ -5,21 +5,28 @@ from __future__ import annotations
 import getpass
 import os
 import shlex
+import shutil
+import signal
 import socket
 import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import dns.message
+import dns.rrset
 import pytest
 
 from preflight.connect import Routes
 from preflight.evidence import Unmeasured
-from preflight.faults import SshFault
+from preflight.faults import PathFault, SshFault
+from preflight.probes import shell
+from preflight.probes.runtime import pull_on_node
 from preflight.probes.ssh import AuthGate, Login, Session, open_session
+from tests.probes import servers
 from tests.probes.servers import closed_port
 
 SSHD = "/usr/sbin/sshd"
@@ -37,10 +44,13 @@ class Openssh:
 
     folder: Path
     login: Login
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @contextmanager
-    def running(self, *options: str, host_keys: tuple[str, ...] = ("ed25519",)) -> Iterator[int]:
-        """The port of an sshd with these further lines of configuration."""
+    def running(
+        self, *options: str, host_keys: tuple[str, ...] = ("ed25519",), prefix: tuple[str, ...] = ()
+    ) -> Iterator[int]:
+        """The port of an sshd with these further lines of configuration, started by the command `prefix`, if any."""
         port = closed_port()
         lines = [
             f"ListenAddress 127.0.0.1:{port}",
@@ -55,7 +65,8 @@ class Openssh:
         file = self.folder / f"sshd_config_{port}"
         file.write_text("\n".join(lines) + "\n")
         with (self.folder / "log").open("a") as log:
-            process = subprocess.Popen([SSHD, "-D", "-e", "-f", str(file)], stderr=log)
+            process = subprocess.Popen([*prefix, SSHD, "-D", "-e", "-f", str(file)], stderr=log)
+        self.started.append(process)
         try:
             for _ in range(100):
                 with socket.socket() as one:
@@ -68,6 +79,27 @@ class Openssh:
         finally:
             process.terminate()
             process.wait(5)
+
+    def shell(self, program: str) -> tuple[str, ...]:
+        """The command that starts an sshd for which this is our login shell, and `home` our home directory.
+
+        The sshd sees a passwd file of its own, in a mount namespace: the machine's stays as it is.
+        """
+        if os.getuid() != 0:
+            pytest.skip("needs root, to make a mount namespace")
+        found = shutil.which(program)
+        assert found, f"this test needs Debian's {program}"
+        self.home.mkdir(exist_ok=True)
+        lines = [line.split(":") for line in Path("/etc/passwd").read_text().splitlines()]
+        ours = [line for line in lines if line[0] != self.login.user]
+        ours.append([self.login.user, "x", str(os.getuid()), str(os.getgid()), "", str(self.home), found])
+        file = self.folder / "passwd"
+        file.write_text("".join(":".join(line) + "\n" for line in ours))
+        return ("unshare", "--mount", "sh", "-c", f'mount --bind {file} /etc/passwd && exec "$@"', "sh")
+
+    @property
+    def home(self) -> Path:
+        return self.folder / "home"
 
     def host_key(self, kind: str) -> Path:
         file = self.folder / f"host_{kind}"
@@ -272,3 +304,99 @@ def test_a_node_that_dies_in_the_middle_is_not_measured(openssh: Openssh) -> Non
         with session, pytest.raises(Unmeasured, match="was cut") as met:
             session.run("kill -9 $PPID; sleep 5", deadline=5)
     assert met.value.fault is SshFault.PROTOCOL
+
+
+def test_a_server_that_accepts_and_says_nothing_is_silent(openssh: Openssh) -> None:
+    with openssh.running() as port:
+        openssh.scan(port)
+        openssh.started[-1].send_signal(signal.SIGSTOP)  # the kernel takes connections for it all the same
+        try:
+            met = openssh.refused(port, deadline=1.5)
+        finally:
+            openssh.started[-1].send_signal(signal.SIGCONT)
+    assert met.fault is SshFault.SILENT
+
+
+def _forced(openssh: Openssh, seconds: float) -> tuple[str, ...]:
+    """A banner of many lines before the login, and a forced command that takes its time to do what is asked."""
+    (openssh.folder / "banner").write_text("AUTHORISED USE ONLY. All that you do here is recorded.\n" * 300)
+    forced = openssh.folder / "forced"
+    forced.write_text(f'#!/bin/sh\necho "*** please wait ***"\nsleep {seconds}\nexec sh -c "$SSH_ORIGINAL_COMMAND"\n')
+    forced.chmod(0o755)
+    return f"Banner {openssh.folder}/banner", f"ForceCommand {forced}"
+
+
+def test_a_slow_login_with_a_forced_banner_is_waited_for(openssh: Openssh) -> None:
+    with openssh.running(*_forced(openssh, 0.7)) as port:
+        openssh.scan(port)
+        with openssh.enter(port) as session:
+            ran = session.run("sh -s", stdin="echo out\n", deadline=10)
+    assert (ran.exit, ran.stdout) == (0, "*** please wait ***\nout\n")
+
+
+def test_a_login_slower_than_the_deadline_is_silent_and_has_a_shell_for_all_we_know(openssh: Openssh) -> None:
+    with openssh.running(*_forced(openssh, 20)) as port:
+        openssh.scan(port)
+        met = openssh.refused(port, deadline=2)
+    assert met.fault is SshFault.SILENT
+    assert "please wait" in met.reason
+
+
+NOISE = "Welcome to k8s-worker-1, 3 updates can be applied"
+SHELLS = {
+    "dash": ("unused", ""),
+    "bash": (".bashrc", f"echo '{NOISE}'\necho '{NOISE}' >&2\n"),
+    "fish": (".config/fish/config.fish", f"echo '{NOISE}'\necho '{NOISE}' >&2\n"),
+}
+"""Login shells, with a file that they read at the start, and noise in it."""
+
+
+@pytest.mark.parametrize("program", SHELLS)
+def test_the_probe_script_runs_under_every_login_shell_whatever_its_profile_prints(
+    program: str, openssh: Openssh
+) -> None:
+    prefix = openssh.shell(program)
+    profile, lines = SHELLS[program]
+    (openssh.home / profile).parent.mkdir(parents=True, exist_ok=True)
+    (openssh.home / profile).write_text(lines)
+    with openssh.running(prefix=prefix) as port, servers.web_server(_page) as web, servers.dns_server(_names) as names:
+        openssh.scan(port)
+        page, name = shell.fetch(web.url), shell.lookup("registry.example.com", f"127.0.0.1:{names}")
+        steps = [page, name, shell.tcp("127.0.0.1", closed_port()), shell.resolv_conf(), shell.clock()]
+        nonce = shell.new_nonce()
+        with openssh.enter(port) as session:
+            ran = session.run("sh -s", stdin=shell.render(steps, limit=2, nonce=nonce), deadline=20)
+            asked = session.run("date +%s", deadline=5)
+    assert (NOISE in ran.stdout) is bool(lines)
+    sections = [shell.find(shell.parse(ran.stdout, nonce), step, where="node") for step in steps]
+    assert shell.read_fetch(sections[0], web.url, where="node").fault is None
+    assert shell.read_lookup(sections[1], frozenset()).addresses == {"192.0.2.10"}
+    assert shell.read_tcp(sections[2], where="node").fault is PathFault.REFUSED
+    assert sections[3].output == Path("/etc/resolv.conf").read_text().rstrip("\n")
+    assert abs(shell.read_clock(sections[4]) - time.time()) < 60
+    assert abs(shell.read_clock(shell.Section(kind="clock", exit=asked.exit, output=asked.stdout)) - time.time()) < 60
+
+
+def _page(_: servers.Asked) -> servers.Said:
+    return servers.Said(302, {"X-Gitlab-Meta": '{"version":"1"}', "Location": "/users/sign_in"})
+
+
+def _names(question: servers.Question, _way: str) -> dns.message.Message:
+    reply = dns.message.make_response(question)
+    reply.answer.append(dns.rrset.from_text(question.question[0].name, 60, "IN", "A", "192.0.2.10"))
+    return reply
+
+
+def test_a_pull_by_crictl_is_read_through_a_noisy_profile(openssh: Openssh) -> None:
+    prefix = openssh.shell("bash")
+    (openssh.home / ".bashrc").write_text(f"echo '{NOISE}'\nPATH={openssh.home}:$PATH\n")
+    crictl = openssh.home / "crictl"
+    crictl.write_text('#!/bin/sh\ncase "$*" in *inspecti*) exit 1 ;; esac\necho Image is up to date\n')
+    crictl.chmod(0o755)
+    with openssh.running(prefix=prefix) as port:
+        openssh.scan(port)
+        with openssh.enter(port) as session:
+            image = "registry.example.com/library/alpine:latest"
+            pull = pull_on_node(session, image, runtime="containerd", credentials=None, deadline=10)
+    assert (pull.fault, pull.fresh) == (None, True)
+    assert pull.evidence.observed == "Image is up to date"
