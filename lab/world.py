@@ -196,6 +196,7 @@ class Resolver:
     overrides: dict[str, tuple[str, ...]] = field(default_factory=dict)
     over_udp: bool = True
     over_tcp: bool = True
+    refuses_ipv6: bool = False  # it answers REFUSED to AAAA
 
 
 @dataclass

@@ -42,3 +42,8 @@ def _(world: World) -> None:
 def _(world: World) -> None:
     world.resolvers[_PUBLIC] = Resolver(_PUBLIC, mode="nxdomain")
     world.daemon.inner_nameservers = (_PUBLIC,)
+
+
+@fault("dind-storage-vfs", "The Docker daemon finds no file system for overlay2, and takes vfs.")
+def _(world: World) -> None:
+    world.daemon.storage_driver = "vfs"

@@ -80,3 +80,15 @@ def _(world: World) -> None:
             ],
         }
     )
+
+
+@fault("dns-udp-blocked", "A firewall in front of 10.1.0.251 and 10.1.0.252 drops UDP; over TCP both answer.")
+def _(world: World) -> None:
+    for address in ("10.1.0.251", "10.1.0.252"):
+        world.resolvers[address].over_udp = False
+
+
+@fault("dns-aaaa-refused", "Every resolver refuses questions for IPv6 addresses, and answers those for IPv4: no harm.")
+def _(world: World) -> None:
+    for resolver in world.resolvers.values():
+        resolver.refuses_ipv6 = True

@@ -96,14 +96,24 @@ async def _as_busybox(call: Call, asked: _Question, reply: Reply) -> int:
         call.out(";; connection timed out; no servers could be reached\n\n")
         return 1
     call.out(f"Server:\t\t{reply.resolver}\nAddress:\t{reply.resolver}:{_DNS_PORT}\n\n")
+    status = 0 if reply.ok or reply.status == "no-answer" else 1
     for kind in (asked.kind,) if asked.kind else ("A", "AAAA"):
         if not reply.ok and reply.status != "no-answer":
             call.out(f"** server can't find {asked.name}: {_RCODES[reply.status]}\n\n")
             continue
+        if kind == "AAAA" and _refuses_ipv6(call, reply):
+            call.out(f"** server can't find {asked.name}: REFUSED\n\n")
+            status = 1
+            continue
         found = reply.addresses if kind == "A" else ()
         call.out("Non-authoritative answer:\n")
         call.out("".join(f"Name:\t{asked.name}\nAddress: {address}\n" for address in found) + "\n")
-    return 0 if reply.ok or reply.status == "no-answer" else 1
+    return status
+
+
+def _refuses_ipv6(call: Call, reply: Reply) -> bool:
+    server = call.world.resolvers.get(reply.resolver)
+    return server is not None and server.refuses_ipv6
 
 
 def _as_bind(call: Call, asked: _Question, reply: Reply) -> int:

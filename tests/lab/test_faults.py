@@ -106,6 +106,12 @@ LISTED = [
     "variables-unmasked",
     "cache-down",
     "clone-host-unknown",
+    "path-one-nodes-pods-blocked",
+    "dns-udp-blocked",
+    "dns-aaaa-refused",
+    "dind-storage-vfs",
+    "proxy-swallows",
+    "clock-skew-node",
 ]
 GIVEAWAYS = re.compile(
     rb"\b(lab|fault|faults|stand-?ins?|simulat\w*|mock\w*|fake\w*|aiohttp|asyncssh|trustme)\b", re.IGNORECASE
