@@ -44,6 +44,8 @@ def test_registry_has_the_image(manifest: Manifest) -> None:
     Remedy (unauthorized): give `credentials` for this registry, or renew them.
     Remedy (wrong-platform): push or mirror the image for the nodes' platform too (`docker buildx imagetools inspect`).
     Remedy (rate-limited): log in, or use a mirror.
+    Remedy (blob-host): open the way to the host that the registry sends to for the images' data, from here and from the
+        nodes, or let the registry hand the data out itself (`storage.redirect.disable`); or start that host.
     Remedy: let `docker manifest inspect` of the image succeed.
     """
     assert not manifest.fault

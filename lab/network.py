@@ -162,6 +162,8 @@ def _listening(world: World) -> Iterator[tuple[tuple[str, int], Way]]:
         if registry.auth == "bearer":
             for address in world.zones.get(registry.realm_host, ()):
                 yield (address, 443), _MODES.get(registry.realm, "open")
+        for address in world.zones.get(registry.blob_host, ()):
+            yield (address, 443), _MODES[registry.blob_mode]
     yield (world.charts.address, world.charts.port), _MODES.get(world.charts.mode, "open")
     for resolver in world.resolvers.values():
         yield (resolver.address, _DNS_PORT), "timeout" if resolver.mode == "mute" else _MODES.get(resolver.mode, "open")

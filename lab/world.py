@@ -57,6 +57,7 @@ TOKEN_SERVER_ADDRESS = "192.168.1.62"
 RUNNER_TOKEN = "glrt-t1_Zq7mUfX2cVnL8sRkWd4y"
 CHARTS = "charts.gitlab.io"
 CHARTS_ADDRESS = "192.168.1.63"
+STORAGE, STORAGE_ADDRESS = "storage.example.com", "192.168.1.65"
 CACHE = "minio.example.com"
 CACHE_ADDRESS, CACHE_PORT = "192.168.1.64", 9000
 
@@ -224,6 +225,8 @@ class Registry:
     auth: Literal["none", "basic", "bearer"] = "none"
     realm: Realm = "up"
     realm_host: str = TOKEN_SERVER
+    blob_host: str = ""  # where it sends for blobs; empty: it has them itself
+    blob_mode: Literal["down", "vanished"] = "down"  # nobody needs one that works
     anonymous: bool = True  # the token server gives anyone a token to pull
     accounts: dict[str, str] = field(default_factory=dict)  # user → password
     pushers: set[str] | None = None  # the users that may push; None: all that have an account
@@ -466,6 +469,7 @@ def guide_world() -> World:
         TOKEN_SERVER: (TOKEN_SERVER_ADDRESS,),
         CHARTS: (CHARTS_ADDRESS,),
         CACHE: (CACHE_ADDRESS,),
+        STORAGE: (STORAGE_ADDRESS,),
         "gitlab.example.com": (GITLAB_ADDRESS,),
         **{node.name: (node.address,) for node in world.nodes.values()},
     }

@@ -141,6 +141,7 @@ class RegistryFault(Fault):
     RATE_LIMITED = "rate-limited"
     WRONG_PLATFORM = "wrong-platform"
     TOKEN_REALM = "token-realm"  # noqa: S105 - a word, no secret: the token server cannot be used
+    BLOB_HOST = "blob-host"  # the images' data is kept at another host, and that one cannot be used
     HTTP_STATUS = "http-status"
 
 

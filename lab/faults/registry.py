@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lab.faults import fault
-from lab.world import MIRROR, PRIVATE
+from lab.world import MIRROR, PRIVATE, STORAGE
 
 if TYPE_CHECKING:
     from lab.world import World
@@ -47,3 +47,11 @@ def _(world: World) -> None:
 )
 def _(world: World) -> None:
     world.registries[MIRROR].realm = "down"
+
+
+@fault(
+    "registry-blob-host-down",
+    "storage.example.com, where registry.example.com sends for the images' data, refuses connections.",
+)
+def _(world: World) -> None:
+    world.registries[MIRROR].blob_host = STORAGE

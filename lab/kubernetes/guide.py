@@ -257,7 +257,7 @@ def rule(resources: str, verbs: list[str], *, group: str = "") -> Raw:
     return {"apiGroups": [group], "resources": resources.split(), "verbs": verbs}
 
 
-def webhook(name: str, hook: str, *, policy: str = "Fail") -> Raw:
+def webhook(name: str, hook: str, *, policy: str = "Fail", seconds: int = 10) -> Raw:
     """A ValidatingWebhookConfiguration of one webhook that sees every pod but kube-system's, as policy engines have."""
     service = {"namespace": "policy", "name": "policy-engine", "path": "/validate", "port": 443}
     rules = [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["pods"]}]
@@ -265,7 +265,7 @@ def webhook(name: str, hook: str, *, policy: str = "Fail") -> Raw:
     one: Raw = {"name": hook, "clientConfig": {"service": service, "caBundle": ""}}
     one |= {"rules": [{**rules[0], "scope": "*"}], "failurePolicy": policy, "matchPolicy": "Equivalent"}
     one |= {"namespaceSelector": {"matchExpressions": [apart]}, "objectSelector": {}, "sideEffects": "NoneOnDryRun"}
-    one |= {"timeoutSeconds": 10, "admissionReviewVersions": ["v1"]}
+    one |= {"timeoutSeconds": seconds, "admissionReviewVersions": ["v1"]}
     return _object("ValidatingWebhookConfiguration", "", name, webhooks=[one])
 
 

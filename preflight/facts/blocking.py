@@ -44,8 +44,9 @@ PULL_FAULTS: Mapping[str, str] = {
     RegistryFault.NOT_FOUND: PodFault.PULL_NOT_FOUND,
     RegistryFault.RATE_LIMITED: PodFault.PULL_RATE_LIMITED,
     RegistryFault.WRONG_PLATFORM: PodFault.PULL_PLATFORM,
-    # Where the token server is out of reach, a runtime tells how its own request to it ended.
+    # Where the token server or the data's host is out of reach, a runtime tells how its own request to it ended.
     RegistryFault.TOKEN_REALM: "",
+    RegistryFault.BLOB_HOST: "",
 }
 """What a runtime meets where a registry shows this fault from here."""
 
