@@ -216,11 +216,21 @@ def pod(
     return item
 
 
-def fill(cluster: ClusterState, node: str, requests: Mapping[str, str], *, namespace: str = "shop") -> Raw:
+def fill(
+    cluster: ClusterState,
+    node: str,
+    requests: Mapping[str, str],
+    *,
+    namespace: str = "shop",
+    application: str = "checkout",
+) -> Raw:
     """Let another application's pod, with these requests, run on a node."""
-    name = cluster.unique_name("checkout-6c8f7d5b9c-")
+    template = "6c8f7d5b9c"
+    name = cluster.unique_name(f"{application}-{template}-")
     taken = sum(1 for other in cluster.each("pods") if other["spec"].get("nodeName") == node)
-    return _place(cluster, pod(namespace, name, node=node, requests=requests, owner="ReplicaSet"), taken)
+    labels = {"app": application, "pod-template-hash": template}
+    item = pod(namespace, name, node=node, requests=requests, labels=labels, owner="ReplicaSet")
+    return _place(cluster, item, taken)
 
 
 def quota(namespace: str, name: str, hard: Mapping[str, str]) -> Raw:

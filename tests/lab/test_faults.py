@@ -106,6 +106,7 @@ LISTED = [
     "variables-unmasked",
     "cache-down",
     "clone-host-unknown",
+    "headroom-filler",
     "webhook-timeout",
     "quota-pods",
     "registry-blob-host-down",
