@@ -303,6 +303,7 @@ class ManagerFault(Fault):
     GITLAB_UNREACHABLE = "gitlab-unreachable"  # in the managers' own words
     CONFIG_REFUSED = "config-refused"  # the runner cannot use its configuration
     WRONG_USER = "wrong-user"  # the image's user is not the one that the pod runs as
+    NOT_RESTARTED = "not-restarted"  # the ConfigMap was changed after the managers had copied it
     OLD_CONFIG = "old-config"  # what a manager runs with is not what the values say
 
 
