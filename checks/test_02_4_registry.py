@@ -85,3 +85,19 @@ def test_job_pods_on_each_worker_pull_the_image(pod_pull: ImagePull) -> None:
     Remedy: `kubectl describe pod` of a job on this node shows the same message.
     """
     assert not pod_pull.fault
+
+
+def test_job_pods_on_each_worker_pull_the_helper_image(helper_pull: ImagePull) -> None:
+    """2.4.17 A job's pod on each worker pulls the runner's helper image.
+
+    Why: every job has a container of it, which clones, caches and uploads; the default comes from registry.gitlab.com.
+    Remedy (pull-timeout, pull-unreachable, pull-refused): open the way from this worker to that registry, or mirror the
+        image and name it as `helper_image` in `runners.config`.
+    Remedy (pull-unresolved): let the nodes' own resolvers know the registry's name, or mirror the image.
+    Remedy (pull-unauthorized): list a pull secret with an account of that registry in `image_pull_secrets`, or remove a
+        stale one: registry.gitlab.com gives this image to anybody.
+    Remedy (pull-rate-limited): mirror the image and name it as `helper_image`.
+    Remedy (pull-not-found, pull-platform): push the image of the runner's version and the nodes' architecture there.
+    Remedy: let `crictl pull` of the helper image succeed on the worker, and name a mirror as `helper_image`.
+    """
+    assert not helper_pull.fault

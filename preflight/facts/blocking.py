@@ -52,15 +52,23 @@ PULL_FAULTS: Mapping[str, str] = {
 
 
 def unless_seen_from_here(
-    pull: Pull | ImagePull, inventory: Inventory, reply: RegistryReply | None, manifest: Manifest | None
+    pull: Pull | ImagePull,
+    inventory: Inventory,
+    reply: RegistryReply | None,
+    manifest: Manifest | None,
+    *,
+    like: str = "",
 ) -> None:
-    """Raise `Blocked` if a pull failed in the way that the registry, or the image in it, fails from here too."""
+    """Raise `Blocked` if a pull failed in the way that the registry, or the image in it, fails from here too.
+
+    `like` is the image that the manifest is of, where that is another one of the same registry.
+    """
     if pull.fault is None:
         return
     registry = registry_of(inventory, {"image": pull.image})
     for outer, name, targets in (
         (reply, "registry_connection", {"registry": registry or ""}),
-        (manifest, "manifest", {"image": pull.image}),
+        (manifest, "manifest", {"image": like or pull.image}),
     ):
         if outer is None or outer.fault is None:
             continue

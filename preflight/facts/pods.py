@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from preflight.evidence import Blocked, Unmeasured
+from preflight.evidence import Blocked, NotApplicable, Unmeasured
 from preflight.facts.aims import probe_image, registry_of
 from preflight.facts.blocking import gitlab_fact, unless_misspelt, unless_same, unless_seen_from_here, unless_unresolved
 from preflight.facts.sampling import (
@@ -89,6 +89,8 @@ def job_pod(
     nonce = shell.new_nonce()
     steps = script_steps(inventory, run, reply="pod_gitlab", lookups="pod_lookups", conf="pod_resolv_conf")
     others = [one for one in inventory.images if run.plans("pod_image", worker=worker, image=one)]
+    if run.plans("helper_pull", worker=worker) and "$" not in job_shape.helper_image:
+        others.append(job_shape.helper_image)
     manifest = probe_job(
         with_pull_secrets(job_shape, inventory),
         node=worker,
@@ -167,6 +169,50 @@ def pod_pull(
     unless_seen_from_here(pod_image, inventory, registry_reply, manifest)
     unless_unresolved(pod_image, worker, here_lookups, node_answers)
     return pod_image
+
+
+@fact(
+    optional=("helper_image", "registry_reply", "manifest", "pod_pull", "here_lookups", "node_answers"),
+    across={"registry_reply": "registry", "here_lookups": "resolver", "node_answers": "resolver"},
+    at={"manifest": ("image", probe_image), "pod_pull": ("image", probe_image)},
+)
+def helper_pull(
+    worker: str,
+    pod_start: PodStart,
+    job_pod: PodTranscript,
+    helper_image: Manifest | None,
+    registry_reply: tuple[RegistryReply, ...],
+    manifest: Manifest | None,
+    pod_pull: ImagePull | None,
+    here_lookups: tuple[Lookups, ...],
+    node_answers: tuple[Lookups, ...],
+    job_shape: JobShape,
+    inventory: Inventory,
+) -> ImagePull:
+    """The runner's helper image, pulled for a job's pod on a worker."""
+    del pod_start
+    image = job_shape.helper_image
+    if "$" in image:
+        reason = f"helper_image {image} holds variables that the runner fills in when a job starts"
+        raise NotApplicable(reason)
+    found = next((pull for pull in job_pod.pod.pulls if pull.image == image), None)
+    if found is None:
+        raise Unmeasured(
+            f"the pull of {image} on {worker} had not begun when the pod came to its end",
+            needs="a larger `deadlines.pod` in the inventory",
+            evidence=job_pod.pod.evidence,
+        )
+    if found.fault is not None and helper_image is not None and helper_image.fault is not None:
+        said = f"{helper_image.fault}: {helper_image.cause}"
+        raise Blocked("helper_image", {}, said, failed=True, witness=found.where)
+    host = inventory.registry_of(image).host
+    same = manifest is not None and inventory.registry_of(manifest.image).host == host
+    reply = next((one for one in registry_reply if one.host == host), None)
+    unless_seen_from_here(found, inventory, reply, manifest if same else None, like=inventory.probe.image)
+    unless_unresolved(found, worker, here_lookups, node_answers)
+    if pod_pull is not None and inventory.registry_of(pod_pull.image).host == host:
+        unless_same(found, pod_pull, "pod_pull", {"worker": worker, "image": pod_pull.image})
+    return found
 
 
 @fact(at={"pod_pull": ("image", probe_image)})

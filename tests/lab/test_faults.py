@@ -106,6 +106,7 @@ LISTED = [
     "variables-unmasked",
     "cache-down",
     "clone-host-unknown",
+    "helper-image-unreachable",
     "config-not-restarted",
     "headroom-filler",
     "webhook-timeout",
