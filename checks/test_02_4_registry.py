@@ -1,6 +1,6 @@
 """2.4 Registries: they answer, let the jobs' accounts in, hold the images, and nodes really pull them."""
 
-from preflight.facts import ImagePull, Manifest, Pull, RegistryReply
+from preflight.facts import ImagePull, Manifest, Pull, PullLogin, RegistryReply
 
 
 def test_registry_answers(registry_connection: RegistryReply) -> None:
@@ -101,3 +101,15 @@ def test_job_pods_on_each_worker_pull_the_helper_image(helper_pull: ImagePull) -
     Remedy: let `crictl pull` of the helper image succeed on the worker, and name a mirror as `helper_image`.
     """
     assert not helper_pull.fault
+
+
+def test_jobs_have_a_login_for_each_registry(pull_login: PullLogin) -> None:
+    """2.4.19 The pull secrets of a job's pod hold an account for each registry that asks for one.
+
+    Why: the service account's own pull secrets are given only to a pod that has none: one name in `image_pull_secrets`
+    is enough to lose them all.
+    Remedy (pull-secret): list every registry's secret in `image_pull_secrets` of `runners.config`, or set
+        `use_service_account_image_pull_secrets = true`; upgrade the release and restart the managers.
+    Remedy: let `kubectl get pod -o jsonpath='{.spec.imagePullSecrets}'` of a job's pod name the registry's secret.
+    """
+    assert not pull_login.fault

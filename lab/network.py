@@ -122,6 +122,9 @@ def answer(world: World, server: Resolver, name: str) -> Reply:
     if name in world.zones:
         found = world.zones[name]
         return Reply(server.address, name, "ok" if found else "no-answer", found)
+    wildcard = next((known for known in world.zones if known.startswith("*.") and name.endswith(known[1:])), "")
+    if wildcard:
+        return Reply(server.address, name, "ok", world.zones[wildcard])
     parents = any(known.endswith("." + name) for known in world.zones)
     return Reply(server.address, name, "no-answer" if parents else "nxdomain")
 

@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from lab.images import stored
 from lab.network import lookup, path
@@ -123,7 +123,9 @@ def _reach(
     if registry is None:
         said = f'Head "{url}": http: server gave HTTP response to HTTPS client'
         raise _FailedError(_request(said), f'Get "https://{host}/v2/": http: server gave HTTP response to HTTPS client')
-    _trust(registry, url)
+    told = vantage.dockerd.insecure_registries if vantage.dockerd is not None else ()
+    if host not in told:  # the daemon then takes any certificate, and plain HTTP as well
+        _trust(registry, url)
     _authorize(world, vantage, registry, repository, reference, logins)
     status = _status(registry)
     if status:
@@ -223,7 +225,7 @@ def _trust(registry: Registry, url: str) -> None:
     if words:
         raise _FailedError(
             _request(f'Head "{url}": {words}'),
-            f'Get "https://{registry.host}/v2/": {words}'.replace(
+            f'Get "https://{urlsplit(url).netloc}/v2/": {words}'.replace(
                 ": x509", ": tls: failed to verify certificate: x509"
             ),
         )

@@ -281,6 +281,7 @@ class DaemonSettings:
     storage_driver: str = "overlay2"
     version: str = "28.3.3"
     inner_nameservers: tuple[str, ...] | None = None  # of containers inside; None: as the pod's own
+    mtu: int = 1500  # of its bridge and of the containers on it, without --mtu
 
 
 @dataclass
@@ -322,6 +323,7 @@ class Vantage:
     hostname: str = ""
     address: str = ""
     files: dict[str, str] = field(default_factory=dict, hash=False)  # path → content, as cat shows it
+    mtu: int = 0  # of eth0; 0: as the network between nodes or pods has it
 
     def __str__(self) -> str:
         return {"here": "here", "node": f"node {self.node}", "pod": f"pod on {self.node}"}[self.kind]
@@ -359,6 +361,7 @@ class World:
     release: ReleaseState = field(init=False)  # set by `lab.kubernetes.populate`, as the cluster is
     firewall: list[Rule] = field(default_factory=list)
     daemon: DaemonSettings = field(default_factory=DaemonSettings)
+    pod_mtu: int = 1500  # of the network between pods: routed as it is, nothing is wrapped
     latency: float = 0.0  # added to every answer of every server
     listeners: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)

@@ -92,3 +92,10 @@ def _(world: World) -> None:
 def _(world: World) -> None:
     for resolver in world.resolvers.values():
         resolver.refuses_ipv6 = True
+
+
+@fault("dns-search-list", "The values' search list has a domain with a wildcard record, and is asked before the name.")
+def _(world: World) -> None:
+    world.zones["*.apps.example.com"] = ("192.168.1.80",)
+    world.values_edits['"cluster.local"]'] = '"cluster.local", "apps.example.com"]'
+    world.values_edits['value = "2"'] = 'value = "5"'

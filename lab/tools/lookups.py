@@ -182,8 +182,9 @@ async def dig(call: Call) -> int:
 
 
 async def getent(call: Call) -> int:
-    """glibc's, for hosts alone."""
-    if len(call.args) < 2 or call.args[0] not in ("hosts", "ahosts", "ahostsv4"):  # noqa: PLR2004 - database and key
+    """As glibc has it on nodes and musl in pods, for hosts alone; both tell the full name that was found."""
+    known = ("hosts", "ahosts", "ahostsv4") if call.on_node else ("hosts",)
+    if len(call.args) < 2 or call.args[0] not in known:  # noqa: PLR2004 - database and key
         call.err("Unknown database: " + " ".join(call.args[:1]) + "\n")
         return 1
     database, name = call.args[:2]
@@ -197,7 +198,7 @@ async def getent(call: Call) -> int:
         return 2
     for address in reply.addresses:
         if database == "hosts":
-            call.out(f"{address:<15} {name}\n")
+            call.out(f"{address:<15} {reply.name}\n")
         else:
-            call.out(f"{address:<15} STREAM {name}\n{address:<15} DGRAM  \n{address:<15} RAW    \n")
+            call.out(f"{address:<15} STREAM {reply.name}\n{address:<15} DGRAM  \n{address:<15} RAW    \n")
     return 0

@@ -16,7 +16,7 @@ from preflight.probes.lint import Lint
 from preflight.probes.pods import ImagePull
 from preflight.probes.registry import Manifest, RegistryReply
 from preflight.probes.runtime import Pull
-from preflight.probes.transcript import ResolvConf
+from preflight.probes.transcript import FoundNames, ResolvConf
 
 
 def gitlab_fact(reply: GitLabReply | None) -> str:
@@ -114,3 +114,10 @@ def unless_misspelt(conf: ResolvConf, policy: Lint | None) -> None:
     """Raise `Blocked` if a pod has other resolvers than the values ask for and dns_policy is one that nobody knows."""
     if conf.fault is not None and policy is not None and policy.fault is not None:
         raise Blocked("values_dns_policy", {}, f"{policy.fault}: {policy.cause}", failed=True, seen=conf)
+
+
+def unless_misled(found: Fact, names: FoundNames | None) -> None:
+    """Raise `Blocked` if something failed in a pod whose search list leads names elsewhere."""
+    if found.fault is not None and names is not None and names.fault is not None:
+        said = f"{names.fault}: {names.cause}"
+        raise Blocked("pod_names", {"worker": names.node}, said, failed=True, seen=found)

@@ -17,7 +17,7 @@ from preflight.facts.sampling import (
     script_steps,
     with_pull_secrets,
 )
-from preflight.faults import PodFault
+from preflight.faults import DnsFault, PodFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape, probe_job
 from preflight.jobshape import job_pod as job_pod_manifest
@@ -32,8 +32,10 @@ from preflight.probes.lint import Lint
 from preflight.probes.nodes import NodeState
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
+from preflight.probes.pull_logins import PullLogin
 from preflight.probes.registry import Manifest, RegistryReply
 from preflight.probes.transcript import (
+    FoundNames,
     PodStart,
     PodTranscript,
     Report,
@@ -151,14 +153,15 @@ def pod_image(worker: str, image: str, job_pod: PodTranscript, pod_start: PodSta
 
 @fact(
     tolerates=("pod_image",),
-    optional=("registry_reply", "manifest", "here_lookups", "node_answers"),
+    optional=("registry_reply", "manifest", "here_lookups", "node_answers", "pull_login"),
     speaks_for=("pod_image",),
     across={"here_lookups": "resolver", "node_answers": "resolver"},
-    at={"registry_reply": ("registry", registry_of)},
+    at={"registry_reply": ("registry", registry_of), "pull_login": ("registry", registry_of)},
 )
 def pod_pull(
     worker: str,
     pod_image: ImagePull,
+    pull_login: PullLogin | None,
     registry_reply: RegistryReply | None,
     manifest: Manifest | None,
     here_lookups: tuple[Lookups, ...],
@@ -167,6 +170,10 @@ def pod_pull(
 ) -> ImagePull:
     """An image, pulled for a job's pod on a worker."""
     unless_seen_from_here(pod_image, inventory, registry_reply, manifest)
+    lacking = pull_login is not None and pull_login.fault is not None and inventory.probe.pull_secrets is None
+    if pod_image.fault is PodFault.PULL_UNAUTHORIZED and lacking and pull_login is not None:
+        said, registry = f"{pull_login.fault}: {pull_login.cause}", registry_of(inventory, {"image": pod_image.image})
+        raise Blocked("pull_login", {"registry": registry or ""}, said, failed=True, seen=pod_image)
     unless_unresolved(pod_image, worker, here_lookups, node_answers)
     return pod_image
 
@@ -204,7 +211,7 @@ def helper_pull(
         )
     if found.fault is not None and helper_image is not None and helper_image.fault is not None:
         said = f"{helper_image.fault}: {helper_image.cause}"
-        raise Blocked("helper_image", {}, said, failed=True, witness=found.where)
+        raise Blocked("helper_image", {}, said, failed=True, seen=found)
     host = inventory.registry_of(image).host
     same = manifest is not None and inventory.registry_of(manifest.image).host == host
     reply = next((one for one in registry_reply if one.host == host), None)
@@ -258,4 +265,38 @@ def pod_resolv_conf(worker: str, pod_report: Report, job_shape: JobShape, values
     """The resolv.conf of a job's pod on a worker."""
     found = transcript.resolv_conf(pod_report, job_shape, worker)
     unless_misspelt(found, values_dns_policy)
+    return found
+
+
+@fact(optional=("pod_lookups", "pod_resolv_conf"), across={"pod_lookups": "resolver"})
+def pod_names(
+    worker: str,
+    pod_report: Report,
+    pod_lookups: tuple[Lookups, ...],
+    pod_resolv_conf: ResolvConf | None,
+    inventory: Inventory,
+) -> FoundNames:
+    """The names, as programs in a job's pod on a worker find them."""
+    if pod_resolv_conf is not None and pod_resolv_conf.fault is not None:
+        said = f"{pod_resolv_conf.fault}: {pod_resolv_conf.cause}"
+        raise Blocked("pod_resolv_conf", {"worker": worker}, said, failed=True)
+    given: dict[str, set[str]] = {}
+    for one in pod_lookups:
+        for answer in one.answers:
+            if answer.addresses:
+                given.setdefault(answer.name, set()).update(answer.addresses)
+    if not given and inventory.dns.names:
+        resolver = next(iter(inventory.dns.resolvers), "")
+        said = "no resolver gave an address of any name"
+        raise Blocked("pod_lookups", {"worker": worker, "resolver": resolver}, said, failed=True)
+    if any(one.kind == "resolve" and one.lacks for one in pod_report.sections):
+        reason = f"{inventory.probe.image} has no getent, by which a program's way to an address is told"
+        raise NotApplicable(reason)
+    section = shell.find(pod_report.sections, shell.resolv_conf(), where=pod_report.where)
+    found = transcript.found_names(pod_report, worker, given, shell.read_resolv_conf(section))
+    well = {one.resolver for one in pod_lookups if one.fault is None}
+    unwell = next((one for one in inventory.dns.resolvers if one not in well), None)
+    if found.fault is DnsFault.NO_ANSWER and unwell is not None:
+        said = f"{unwell} does not answer every name"
+        raise Blocked("pod_lookups", {"worker": worker, "resolver": unwell}, said, failed=True, seen=found)
     return found
