@@ -74,7 +74,7 @@ def test_job_pods_have_the_dns_settings_of_the_values(pod_resolv_conf: ResolvCon
 
 
 def test_job_pods_find_the_names_that_the_resolvers_give(pod_names: FoundNames) -> None:
-    """2.4.18 A program in a job's pod on each worker finds each name itself, and nothing of a search domain.
+    """2.4.12 A program in a job's pod on each worker finds each name itself, and nothing of a search domain.
 
     Why: with fewer dots than `ndots` a name is tried with every domain of the search list first; one of them that has a
     wildcard record answers for all names, and jobs talk to another machine.

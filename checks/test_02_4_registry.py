@@ -4,7 +4,7 @@ from preflight.facts import ImagePull, Manifest, Pull, PullLogin, RegistryReply
 
 
 def test_registry_answers(registry_connection: RegistryReply) -> None:
-    """2.4.12 Each registry answers.
+    """2.4.13 Each registry answers.
 
     Why: without it no job's image can be pulled on a node that does not hold it yet.
     Remedy (refused): start the registry, or correct host, port and `scheme` in the inventory.
@@ -21,7 +21,7 @@ def test_registry_answers(registry_connection: RegistryReply) -> None:
 
 
 def test_registry_lets_us_in(registry_access: RegistryReply) -> None:
-    """2.4.13 Each registry lets the given account in.
+    """2.4.14 Each registry lets the given account in.
 
     Why: an anonymous 401 is normal; one with the jobs' credentials fails every pull.
     Remedy (unauthorized): renew the account's password in the pull secret and in `credentials`; with Huawei SWR and
@@ -36,7 +36,7 @@ def test_registry_lets_us_in(registry_access: RegistryReply) -> None:
 
 
 def test_registry_has_the_image(manifest: Manifest) -> None:
-    """2.4.14 Each image is in its registry, for the nodes' platform.
+    """2.4.15 Each image is in its registry, for the nodes' platform.
 
     Why: a missing tag or platform is told here in a second, and by a job only after its pod was scheduled.
     Remedy (not-found): push or mirror the image, or correct its name and tag.
@@ -52,7 +52,7 @@ def test_registry_has_the_image(manifest: Manifest) -> None:
 
 
 def test_worker_runtime_pulls_the_image(node_pull: Pull) -> None:
-    """2.4.15 Each worker's own runtime pulls the image.
+    """2.4.16 Each worker's own runtime pulls the image.
 
     Why: it is the guide's `docker pull`, taken by the runtime that the kubelet uses on that node.
     Remedy (pull-unresolved): let the worker's own resolvers know the registry's name (/etc/resolv.conf on the node).
@@ -69,7 +69,7 @@ def test_worker_runtime_pulls_the_image(node_pull: Pull) -> None:
 
 
 def test_job_pods_on_each_worker_pull_the_image(pod_pull: ImagePull) -> None:
-    """2.4.16 A job's pod on each worker pulls each image, with the job's own pull secrets.
+    """2.4.17 A job's pod on each worker pulls each image, with the job's own pull secrets.
 
     Why: the runner gives up at the first failed pull, and only a pod proves kubelet, secrets and network together.
     Remedy (pull-unauthorized): list a valid pull secret in `image_pull_secrets` of `runners.config`: the service
@@ -88,7 +88,7 @@ def test_job_pods_on_each_worker_pull_the_image(pod_pull: ImagePull) -> None:
 
 
 def test_job_pods_on_each_worker_pull_the_helper_image(helper_pull: ImagePull) -> None:
-    """2.4.17 A job's pod on each worker pulls the runner's helper image.
+    """2.4.18 A job's pod on each worker pulls the runner's helper image.
 
     Why: every job has a container of it, which clones, caches and uploads; the default comes from registry.gitlab.com.
     Remedy (pull-timeout, pull-unreachable, pull-refused): open the way from this worker to that registry, or mirror the
