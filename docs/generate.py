@@ -238,8 +238,8 @@ def conclusions_page() -> str:
         "",
         "A cause that only several vantages show is a function, decorated with `rule`, from `Facts` to conclusions;",
         "`preflight/conclusions/paths.py` is the one to read. `Facts` never tells *unknown* for *healthy*: ask",
-        "`sound`, `faulty` or `unknown` of a look. `tests/conclusions/` hides facts at random and fails a rule that then",
-        "claims what the whole does not bear out.",
+        "`sound`, `faulty` or `unknown` of a look. `tests/conclusions/` hides facts at random and fails a rule that",
+        "then claims what the whole does not bear out.",
     ]
     return "\n".join(lines)
 
