@@ -1,6 +1,6 @@
 """2.4 Name resolution: every resolver answers every name that jobs need, wherever it is asked."""
 
-from preflight.facts import Agreement, Lookups, ResolvConf
+from preflight.facts import Agreement, FoundNames, Lookups, ResolvConf
 
 
 def test_each_resolver_answers_from_here(here_lookups: Lookups) -> None:
@@ -71,3 +71,17 @@ def test_job_pods_have_the_dns_settings_of_the_values(pod_resolv_conf: ResolvCon
         the release and restart the managers.
     """
     assert not pod_resolv_conf.fault
+
+
+def test_job_pods_find_the_names_that_the_resolvers_give(pod_names: FoundNames) -> None:
+    """2.4.12 A program in a job's pod on each worker finds each name itself, and nothing of a search domain.
+
+    Why: with fewer dots than `ndots` a name is tried with every domain of the search list first; one of them that has a
+    wildcard record answers for all names, and jobs talk to another machine.
+    Remedy (search-list): lower `ndots` in `dns_config.options` of `runners.config` (1 or 2), take the domain that the
+        cause names out of `searches`, or remove its wildcard record.
+    Remedy (no-answer): compare the pod's resolv.conf with the resolvers that do answer; with alpine images try
+        `helper_image_flavor = "ubuntu"`, whose resolver library asks one server after the other.
+    Remedy: let `getent hosts NAME` in a pod on this worker show the address that `nslookup NAME` does.
+    """
+    assert not pod_names.fault

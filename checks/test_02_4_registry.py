@@ -1,10 +1,10 @@
 """2.4 Registries: they answer, let the jobs' accounts in, hold the images, and nodes really pull them."""
 
-from preflight.facts import ImagePull, Manifest, Pull, RegistryReply
+from preflight.facts import ImagePull, Manifest, Pull, PullLogin, RegistryReply
 
 
 def test_registry_answers(registry_connection: RegistryReply) -> None:
-    """2.4.12 Each registry answers.
+    """2.4.13 Each registry answers.
 
     Why: without it no job's image can be pulled on a node that does not hold it yet.
     Remedy (refused): start the registry, or correct host, port and `scheme` in the inventory.
@@ -21,7 +21,7 @@ def test_registry_answers(registry_connection: RegistryReply) -> None:
 
 
 def test_registry_lets_us_in(registry_access: RegistryReply) -> None:
-    """2.4.13 Each registry lets the given account in.
+    """2.4.14 Each registry lets the given account in.
 
     Why: an anonymous 401 is normal; one with the jobs' credentials fails every pull.
     Remedy (unauthorized): renew the account's password in the pull secret and in `credentials`; with Huawei SWR and
@@ -36,7 +36,7 @@ def test_registry_lets_us_in(registry_access: RegistryReply) -> None:
 
 
 def test_registry_has_the_image(manifest: Manifest) -> None:
-    """2.4.14 Each image is in its registry, for the nodes' platform.
+    """2.4.15 Each image is in its registry, for the nodes' platform.
 
     Why: a missing tag or platform is told here in a second, and by a job only after its pod was scheduled.
     Remedy (not-found): push or mirror the image, or correct its name and tag.
@@ -44,13 +44,15 @@ def test_registry_has_the_image(manifest: Manifest) -> None:
     Remedy (unauthorized): give `credentials` for this registry, or renew them.
     Remedy (wrong-platform): push or mirror the image for the nodes' platform too (`docker buildx imagetools inspect`).
     Remedy (rate-limited): log in, or use a mirror.
+    Remedy (blob-host): open the way to the host that the registry sends to for the images' data, from here and from the
+        nodes, or let the registry hand the data out itself (`storage.redirect.disable`); or start that host.
     Remedy: let `docker manifest inspect` of the image succeed.
     """
     assert not manifest.fault
 
 
 def test_worker_runtime_pulls_the_image(node_pull: Pull) -> None:
-    """2.4.15 Each worker's own runtime pulls the image.
+    """2.4.16 Each worker's own runtime pulls the image.
 
     Why: it is the guide's `docker pull`, taken by the runtime that the kubelet uses on that node.
     Remedy (pull-unresolved): let the worker's own resolvers know the registry's name (/etc/resolv.conf on the node).
@@ -67,7 +69,7 @@ def test_worker_runtime_pulls_the_image(node_pull: Pull) -> None:
 
 
 def test_job_pods_on_each_worker_pull_the_image(pod_pull: ImagePull) -> None:
-    """2.4.16 A job's pod on each worker pulls each image, with the job's own pull secrets.
+    """2.4.17 A job's pod on each worker pulls each image, with the job's own pull secrets.
 
     Why: the runner gives up at the first failed pull, and only a pod proves kubelet, secrets and network together.
     Remedy (pull-unauthorized): list a valid pull secret in `image_pull_secrets` of `runners.config`: the service
@@ -83,3 +85,31 @@ def test_job_pods_on_each_worker_pull_the_image(pod_pull: ImagePull) -> None:
     Remedy: `kubectl describe pod` of a job on this node shows the same message.
     """
     assert not pod_pull.fault
+
+
+def test_job_pods_on_each_worker_pull_the_helper_image(helper_pull: ImagePull) -> None:
+    """2.4.18 A job's pod on each worker pulls the runner's helper image.
+
+    Why: every job has a container of it, which clones, caches and uploads; the default comes from registry.gitlab.com.
+    Remedy (pull-timeout, pull-unreachable, pull-refused): open the way from this worker to that registry, or mirror the
+        image and name it as `helper_image` in `runners.config`.
+    Remedy (pull-unresolved): let the nodes' own resolvers know the registry's name, or mirror the image.
+    Remedy (pull-unauthorized): list a pull secret with an account of that registry in `image_pull_secrets`, or remove a
+        stale one: registry.gitlab.com gives this image to anybody.
+    Remedy (pull-rate-limited): mirror the image and name it as `helper_image`.
+    Remedy (pull-not-found, pull-platform): push the image of the runner's version and the nodes' architecture there.
+    Remedy: let `crictl pull` of the helper image succeed on the worker, and name a mirror as `helper_image`.
+    """
+    assert not helper_pull.fault
+
+
+def test_jobs_have_a_login_for_each_registry(pull_login: PullLogin) -> None:
+    """2.4.19 The pull secrets of a job's pod hold an account for each registry that asks for one.
+
+    Why: the service account's own pull secrets are given only to a pod that has none: one name in `image_pull_secrets`
+    is enough to lose them all.
+    Remedy (pull-secret): list every registry's secret in `image_pull_secrets` of `runners.config`, or set
+        `use_service_account_image_pull_secrets = true`; upgrade the release and restart the managers.
+    Remedy: let `kubectl get pod -o jsonpath='{.spec.imagePullSecrets}'` of a job's pod name the registry's secret.
+    """
+    assert not pull_login.fault

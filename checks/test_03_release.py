@@ -119,6 +119,8 @@ def test_managers_run_with_the_deployed_configuration(manager_config: ManagerCon
     """4.1.3 Every manager's config.toml has the settings of the release, its DNS settings among them.
 
     Why: a manager reads its template when it starts; one that was not restarted since gives jobs the old resolvers.
+    Remedy (not-restarted): `kubectl rollout restart deployment/RELEASE`; the chart does that by itself only where Helm
+        changes the ConfigMap, not for what is edited or applied by hand, nor for a Secret of `runners.secret`.
     Remedy: `kubectl rollout restart deployment/RELEASE`; then look again whether `dns_policy` and
         `[runners.kubernetes.dns_config]` stand in the pod's config.toml.
     """

@@ -2,7 +2,7 @@
 
 import pytest
 
-from preflight.facts import Daemon, DindRun, Lookups, PodAdmission, ResolvConf
+from preflight.facts import Daemon, DindRun, InnerRegistry, Lookups, PacketSizes, PodAdmission, ResolvConf
 
 
 def test_the_api_admits_a_dind_pod(dind_admission: PodAdmission) -> None:
@@ -62,6 +62,31 @@ def test_docker_runs_a_container_inside(dind_run: DindRun) -> None:
     Remedy: read the daemon's log; with cgroup v2 use docker:dind 20.10.16 or newer.
     """
     assert not dind_run.fault
+
+
+def test_containers_inside_send_no_larger_packets_than_their_pod(dind_packets: PacketSizes) -> None:
+    """5.1.6 Containers inside send no larger packets than their pod's network carries.
+
+    Why: Docker's bridge takes 1500 bytes whatever the pod has; behind a network that wraps packets, small requests work
+    and large ones hang: `apk add`, TLS handshakes, clones.
+    Remedy (mtu): start the service with `--mtu=` and the MTU of the pod's interface (`command: ["--mtu=1450"]`), and
+        give networks that builds make the same: `--default-network-opt=bridge=com.docker.network.driver.mtu=1450`.
+    Remedy: let `cat /sys/class/net/eth0/mtu` show no more in a container inside than in the pod.
+    """
+    assert not dind_packets.fault
+
+
+def test_docker_reaches_each_registry_from_inside(dind_registry: InnerRegistry) -> None:
+    """5.1.7 The Docker daemon in the pod speaks with each registry.
+
+    Why: it is a fresh daemon, with neither the node's certificates nor its list of insecure registries; `docker login`
+    and `docker push` of a build fail by it although the node pulls from there.
+    Remedy (insecure-registry): start the service with `--insecure-registry=HOST:PORT`, or give the registry TLS.
+    Remedy (registry-untrusted): mount the registry's CA into the service as `/etc/docker/certs.d/HOST:PORT/ca.crt`.
+    Remedy (registry-unreachable): open the way from the pod network to the registry.
+    Remedy: let `docker login` to the registry succeed in a job with Docker-in-Docker.
+    """
+    assert not dind_registry.fault
 
 
 def test_dind_has_the_dns_settings_of_the_values(dind_resolv_conf: ResolvConf) -> None:

@@ -10,7 +10,7 @@ def test_all_concurrent_jobs_fit(headroom: Headroom) -> None:
 
     Why: what does not fit stays Pending until the runner gives up: "timed out waiting for pod to start".
     Remedy: lower `concurrent` or `replicas`, lower the requests in `runners.config`, or add a worker; first free the
-        resource that runs out.
+        resource that runs out, with those who own what fills the node: the evidence names the greatest.
     """
     assert not headroom.fault
 

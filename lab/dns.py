@@ -74,7 +74,9 @@ def reply(world: World, resolver: Resolver, wire: bytes, *, over: str) -> bytes 
     name = asked.name.to_text(omit_final_dot=True).lower()
     world.record(f"dns {resolver.address}", over, f"{name} {dns.rdatatype.to_text(asked.rdtype)}")
     found = answer(world, resolver, name)
-    if found.status in _RCODES:
+    if resolver.refuses_ipv6 and asked.rdtype == dns.rdatatype.AAAA:
+        response.set_rcode(dns.rcode.REFUSED)
+    elif found.status in _RCODES:
         response.set_rcode(_RCODES[found.status])
     elif found.ok and asked.rdtype in (dns.rdatatype.A, dns.rdatatype.ANY):
         response.answer.append(dns.rrset.from_text(asked.name, TTL, "IN", "A", *found.addresses))

@@ -172,6 +172,8 @@ def wanted(world: World) -> dict[str, tuple[str, int, str]]:
         for address in world.zones.get(registry.realm_host, ()):
             if registry.auth == "bearer":
                 found[f"{registry.realm_host}:443"] = (address, 443)
+        for address in world.zones.get(registry.blob_host, ()):
+            found[f"{registry.blob_host}:443"] = (address, 443)
     return {key: (*place, path(world, HERE, *place)) for key, place in found.items()}
 
 

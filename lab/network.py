@@ -122,6 +122,9 @@ def answer(world: World, server: Resolver, name: str) -> Reply:
     if name in world.zones:
         found = world.zones[name]
         return Reply(server.address, name, "ok" if found else "no-answer", found)
+    wildcard = next((known for known in world.zones if known.startswith("*.") and name.endswith(known[1:])), "")
+    if wildcard:
+        return Reply(server.address, name, "ok", world.zones[wildcard])
     parents = any(known.endswith("." + name) for known in world.zones)
     return Reply(server.address, name, "no-answer" if parents else "nxdomain")
 
@@ -162,6 +165,8 @@ def _listening(world: World) -> Iterator[tuple[tuple[str, int], Way]]:
         if registry.auth == "bearer":
             for address in world.zones.get(registry.realm_host, ()):
                 yield (address, 443), _MODES.get(registry.realm, "open")
+        for address in world.zones.get(registry.blob_host, ()):
+            yield (address, 443), _MODES[registry.blob_mode]
     yield (world.charts.address, world.charts.port), _MODES.get(world.charts.mode, "open")
     for resolver in world.resolvers.values():
         yield (resolver.address, _DNS_PORT), "timeout" if resolver.mode == "mute" else _MODES.get(resolver.mode, "open")

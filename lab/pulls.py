@@ -11,10 +11,11 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from lab.images import stored
 from lab.network import lookup, path
+from lab.registry import blob_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -78,13 +79,15 @@ async def pull(
     host, repository, reference = split(image)
     try:
         found = _reach(world, start, host, repository, reference, list((auths or {}).get(host, ())))
+        store = start.dockerd.images if start.dockerd is not None else world.nodes[node].pulled
+        content = stored(repository, found)
+        fresh = content.top.digest not in store
+        if fresh:
+            _fetch(world, start, host, content.configs[PLATFORM])
     except _FailedError as failure:
         await asyncio.sleep(_GIVES_UP if failure.waited else _KNOWN)
         error = failure.docker if words == "docker" else failure.containerd.replace("IMAGE", image)
         return Pulled(ok=False, seconds=time.monotonic() - began, error=error)
-    store = start.dockerd.images if start.dockerd is not None else world.nodes[node].pulled
-    content = stored(repository, found)
-    fresh = content.top.digest not in store
     await asyncio.sleep(_TAKES if fresh else _KNOWN)
     store.update((content.top.digest, image))
     return Pulled(
@@ -120,7 +123,9 @@ def _reach(
     if registry is None:
         said = f'Head "{url}": http: server gave HTTP response to HTTPS client'
         raise _FailedError(_request(said), f'Get "https://{host}/v2/": http: server gave HTTP response to HTTPS client')
-    _trust(registry, url)
+    told = vantage.dockerd.insecure_registries if vantage.dockerd is not None else ()
+    if host not in told:  # the daemon then takes any certificate, and plain HTTP as well
+        _trust(registry, url)
     _authorize(world, vantage, registry, repository, reference, logins)
     status = _status(registry)
     if status:
@@ -146,6 +151,24 @@ def _reach(
         daemon = f"no matching manifest for {PLATFORM} in the manifest list entries"
         raise _FailedError(_NOT_FOUND + said, daemon)
     return found
+
+
+def _fetch(world: World, vantage: Vantage, host: str, reference: str) -> None:
+    """Fetch the blobs, where the registry keeps them elsewhere."""
+    registry = world.registries.get(host)
+    if registry is None or not registry.blob_host:
+        return
+    asked = f'Get "https://{registry.blob_host}{blob_path(reference)}"'
+    try:
+        _dial(world, vantage, registry.blob_host, 443, asked, asked)
+    except _FailedError as failure:
+        said = failure.docker.removeprefix(f"{asked}: ")
+        raise _FailedError(
+            f'failed to pull and unpack image "IMAGE": failed to copy: httpReadSeeker: failed open: failed to do '
+            f"request: {asked}: {said}",
+            f"error pulling image configuration: download failed after attempts=6: {said}",
+            waited=failure.waited,
+        ) from None
 
 
 def _status(registry: Registry) -> str:
@@ -202,7 +225,7 @@ def _trust(registry: Registry, url: str) -> None:
     if words:
         raise _FailedError(
             _request(f'Head "{url}": {words}'),
-            f'Get "https://{registry.host}/v2/": {words}'.replace(
+            f'Get "https://{urlsplit(url).netloc}/v2/": {words}'.replace(
                 ": x509", ": tls: failed to verify certificate: x509"
             ),
         )

@@ -190,11 +190,29 @@ def _delete(request: web.Request, repository: str, reference: str) -> web.Respon
 def _blob(request: web.Request, repository: str, reference: str) -> web.Response:
     for image in request.app[_SHOP].images.get(repository, {}).values():
         found = stored(repository, image).blobs.get(reference)
+        if found is not None and request.app[_SHOP].blob_host:
+            return _stored_elsewhere(request, reference)
         if found is not None:
             headers = {"Docker-Content-Digest": found.digest, "Etag": f'"{found.digest}"'}
             headers["Cache-Control"] = "max-age=31536000"
             return _document(request, Document("application/octet-stream", found.content), headers)
     return _errors(404, "BLOB_UNKNOWN", "blob unknown to registry", reference)
+
+
+def _stored_elsewhere(request: web.Request, reference: str) -> web.Response:
+    """The redirect of a registry whose storage is an object store (distribution's `redirect`), to a signed address."""
+    url = f"https://{request.app[_SHOP].blob_host}{blob_path(reference)}"
+    signature = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Expires=1200&X-Amz-SignedHeaders=host"
+    headers = {"Location": f"{url}?{signature}", "Content-Type": "text/html; charset=utf-8"}
+    shown = headers["Location"].replace("&", "&amp;")
+    body = f'<a href="{shown}">Temporary Redirect</a>.\n\n' if request.method == "GET" else ""
+    return web.Response(status=307, body=body.encode(), headers=headers)
+
+
+def blob_path(reference: str) -> str:
+    """Where distribution keeps a blob in its storage."""
+    kind, _, name = reference.partition(":")
+    return f"/registry/docker/registry/v2/blobs/{kind}/{name[:2]}/{name}/data"
 
 
 def _tags(request: web.Request, repository: str, reference: str) -> web.Response:

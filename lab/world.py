@@ -57,6 +57,7 @@ TOKEN_SERVER_ADDRESS = "192.168.1.62"
 RUNNER_TOKEN = "glrt-t1_Zq7mUfX2cVnL8sRkWd4y"
 CHARTS = "charts.gitlab.io"
 CHARTS_ADDRESS = "192.168.1.63"
+STORAGE, STORAGE_ADDRESS = "storage.example.com", "192.168.1.65"
 CACHE = "minio.example.com"
 CACHE_ADDRESS, CACHE_PORT = "192.168.1.64", 9000
 
@@ -196,6 +197,7 @@ class Resolver:
     overrides: dict[str, tuple[str, ...]] = field(default_factory=dict)
     over_udp: bool = True
     over_tcp: bool = True
+    refuses_ipv6: bool = False  # it answers REFUSED to AAAA
 
 
 @dataclass
@@ -223,6 +225,8 @@ class Registry:
     auth: Literal["none", "basic", "bearer"] = "none"
     realm: Realm = "up"
     realm_host: str = TOKEN_SERVER
+    blob_host: str = ""  # where it sends for blobs; empty: it has them itself
+    blob_mode: Literal["down", "vanished"] = "down"  # nobody needs one that works
     anonymous: bool = True  # the token server gives anyone a token to pull
     accounts: dict[str, str] = field(default_factory=dict)  # user → password
     pushers: set[str] | None = None  # the users that may push; None: all that have an account
@@ -277,6 +281,7 @@ class DaemonSettings:
     storage_driver: str = "overlay2"
     version: str = "28.3.3"
     inner_nameservers: tuple[str, ...] | None = None  # of containers inside; None: as the pod's own
+    mtu: int = 1500  # of its bridge and of the containers on it, without --mtu
 
 
 @dataclass
@@ -318,6 +323,7 @@ class Vantage:
     hostname: str = ""
     address: str = ""
     files: dict[str, str] = field(default_factory=dict, hash=False)  # path → content, as cat shows it
+    mtu: int = 0  # of eth0; 0: as the network between nodes or pods has it
 
     def __str__(self) -> str:
         return {"here": "here", "node": f"node {self.node}", "pod": f"pod on {self.node}"}[self.kind]
@@ -355,6 +361,7 @@ class World:
     release: ReleaseState = field(init=False)  # set by `lab.kubernetes.populate`, as the cluster is
     firewall: list[Rule] = field(default_factory=list)
     daemon: DaemonSettings = field(default_factory=DaemonSettings)
+    pod_mtu: int = 1500  # of the network between pods: routed as it is, nothing is wrapped
     latency: float = 0.0  # added to every answer of every server
     listeners: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
@@ -465,6 +472,7 @@ def guide_world() -> World:
         TOKEN_SERVER: (TOKEN_SERVER_ADDRESS,),
         CHARTS: (CHARTS_ADDRESS,),
         CACHE: (CACHE_ADDRESS,),
+        STORAGE: (STORAGE_ADDRESS,),
         "gitlab.example.com": (GITLAB_ADDRESS,),
         **{node.name: (node.address,) for node in world.nodes.values()},
     }

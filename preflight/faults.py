@@ -75,6 +75,7 @@ class DnsFault(Fault):
     WRONG_ANSWER = "wrong-answer"  # other addresses than the inventory expects
     UNREACHABLE = "unreachable"  # nothing listens there, or there is no way
     GARBLED = "garbled"  # what came back is not a DNS answer to the question
+    SEARCH_LIST = "search-list"  # a search domain answers in the place of the name itself
     DISAGREE = "disagree"  # the resolvers give different answers
     NOT_APPLIED = "not-applied"  # a pod's resolv.conf is not what the values ask for
 
@@ -141,6 +142,7 @@ class RegistryFault(Fault):
     RATE_LIMITED = "rate-limited"
     WRONG_PLATFORM = "wrong-platform"
     TOKEN_REALM = "token-realm"  # noqa: S105 - a word, no secret: the token server cannot be used
+    BLOB_HOST = "blob-host"  # the images' data is kept at another host, and that one cannot be used
     HTTP_STATUS = "http-status"
 
 
@@ -189,6 +191,10 @@ class DindFault(Fault):
     STORAGE_DRIVER = "storage-driver"
     PULL_FAILED = "pull-failed"
     RUN_FAILED = "run-failed"
+    MTU = "mtu"  # containers inside send larger packets than their pod's network carries
+    INSECURE_REGISTRY = "insecure-registry"  # a registry speaks plain HTTP, and the daemon was not told so
+    REGISTRY_UNTRUSTED = "registry-untrusted"  # the daemon does not trust a registry's certificate
+    REGISTRY_UNREACHABLE = "registry-unreachable"  # the daemon cannot speak with a registry at all
     INNER_DNS = "inner-dns"
 
 
@@ -246,6 +252,7 @@ class ValuesFault(Fault):
     NOT_PRIVILEGED = "not-privileged"  # and Docker-in-Docker needs it
     RBAC_OFF = "rbac-off"  # nobody gives the managers the right to make pods
     IMAGE_FLAVOUR = "image-flavour"  # an image whose user is not the one it is started as
+    PULL_SECRET = "pull-secret"  # noqa: S105 - a word, no secret: none of the jobs' pull secrets is for a registry
     HELPER_IMAGE = "helper-image"  # the nodes can't have it
     METRICS_OFF = "metrics-off"
     MANAGERS_ONLY = "managers-only"  # a setting of the managers' pods that is easily taken for the jobs'
@@ -302,6 +309,7 @@ class ManagerFault(Fault):
     GITLAB_UNREACHABLE = "gitlab-unreachable"  # in the managers' own words
     CONFIG_REFUSED = "config-refused"  # the runner cannot use its configuration
     WRONG_USER = "wrong-user"  # the image's user is not the one that the pod runs as
+    NOT_RESTARTED = "not-restarted"  # the ConfigMap was changed after the managers had copied it
     OLD_CONFIG = "old-config"  # what a manager runs with is not what the values say
 
 

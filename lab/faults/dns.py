@@ -80,3 +80,22 @@ def _(world: World) -> None:
             ],
         }
     )
+
+
+@fault("dns-udp-blocked", "A firewall in front of 10.1.0.251 and 10.1.0.252 drops UDP; over TCP both answer.")
+def _(world: World) -> None:
+    for address in ("10.1.0.251", "10.1.0.252"):
+        world.resolvers[address].over_udp = False
+
+
+@fault("dns-aaaa-refused", "Every resolver refuses questions for IPv6 addresses, and answers those for IPv4: no harm.")
+def _(world: World) -> None:
+    for resolver in world.resolvers.values():
+        resolver.refuses_ipv6 = True
+
+
+@fault("dns-search-list", "The values' search list has a domain with a wildcard record, and is asked before the name.")
+def _(world: World) -> None:
+    world.zones["*.apps.example.com"] = ("192.168.1.80",)
+    world.values_edits['"cluster.local"]'] = '"cluster.local", "apps.example.com"]'
+    world.values_edits['value = "2"'] = 'value = "5"'

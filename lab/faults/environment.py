@@ -34,3 +34,15 @@ def _(world: World) -> None:
 def _(world: World) -> None:
     job = '[[runners]]\n      environment = ["http_proxy=http://proxy.example.com:3128", "no_proxy=.example.com"]'
     world.values_edits["[[runners]]"] = job
+
+
+@fault("proxy-swallows", "The values give the managers a proxy for HTTPS, and no exception for the API server.")
+def _(world: World) -> None:
+    proxy = "  - name: HTTPS_PROXY\n    value: http://proxy.example.com:3128\n"
+    exception = "  - name: NO_PROXY\n    value: .example.com,192.168.1.50\n"
+    world.values_edits["runners:\n"] = f"envVars:\n{proxy}{exception}\nrunners:\n"
+
+
+@fault("clock-skew-node", "The clock of k8s-worker-3 is seven minutes behind: nothing there keeps it in time.")
+def _(world: World) -> None:
+    world.nodes["k8s-worker-3"].clock_offset = -420.0

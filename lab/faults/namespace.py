@@ -38,6 +38,12 @@ def _(world: World) -> None:
     world.cluster.add(webhook("kyverno-resource-validating-webhook-cfg", "validate.kyverno.svc-fail"))
 
 
+@fault("webhook-timeout", "The server of a policy engine's webhook, which fails closed, does not answer.")
+def _(world: World) -> None:
+    world.cluster.add(webhook("kyverno-resource-validating-webhook-cfg", "validate.kyverno.svc-fail", seconds=2))
+    world.cluster.silent_hooks.add("validate.kyverno.svc-fail")
+
+
 @fault("exec-no-upgrade", "The balancer in front of the API server does not pass WebSocket upgrades on.")
 def _(world: World) -> None:
     world.api_upgrades = False

@@ -26,3 +26,11 @@ def _(world: World) -> None:
 )
 def _(world: World) -> None:
     world.firewall.append(Rule("pod on *", GITLAB_ADDRESS))
+
+
+@fault(
+    "path-one-nodes-pods-blocked",
+    "Nothing from the pods on k8s-worker-2 reaches GitLab; the node itself does, and so do all other pods.",
+)
+def _(world: World) -> None:
+    world.firewall.append(Rule("pod on k8s-worker-2", GITLAB_ADDRESS))

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lab.faults import fault
-from lab.world import MIRROR, PRIVATE
+from lab.kubernetes.guide import NAMESPACE, pull_secret
+from lab.world import MIRROR, PRIVATE, STORAGE
 
 if TYPE_CHECKING:
     from lab.world import World
@@ -47,3 +48,26 @@ def _(world: World) -> None:
 )
 def _(world: World) -> None:
     world.registries[MIRROR].realm = "down"
+
+
+@fault(
+    "registry-blob-host-down",
+    "storage.example.com, where registry.example.com sends for the images' data, refuses connections.",
+)
+def _(world: World) -> None:
+    world.registries[MIRROR].blob_host = STORAGE
+
+
+@fault(
+    "pull-secret-not-in-job",
+    "The values name a pull secret for registry.example.com; the service account's for the other is lost by it.",
+)
+def _(world: World) -> None:
+    world.registries[MIRROR].accounts = {"ci-mirror": "made-up-mirror-pw"}
+    account = world.cluster.get("serviceaccounts", NAMESPACE, "default")
+    if account is None:  # its namespace is gone
+        return
+    world.cluster.add(pull_secret(NAMESPACE, "mirror-login", MIRROR, "ci-mirror", "made-up-mirror-pw"))
+    account["imagePullSecrets"] = [{"name": "private-registry"}]
+    world.cluster.touch("serviceaccounts", account)
+    world.values_edits['image_pull_secrets = ["private-registry"]'] = 'image_pull_secrets = ["mirror-login"]'

@@ -61,6 +61,13 @@ def _(world: World) -> None:
     world.release.old_config = True
 
 
+@fault(
+    "config-not-restarted", "Somebody raised `concurrent` from 5 to 10 in the ConfigMap; the managers still run with 5."
+)
+def _(world: World) -> None:
+    world.release.before["concurrent"] = 5
+
+
 @fault("upgrade-skew", "Chart 0.81.0 and runner 18.4.0 are to be installed next; GitLab is 18.3.")
 def _(world: World) -> None:
     world.inventory_edits["runner.chart"] = "0.81.0"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from lab.faults import fault
@@ -28,12 +29,16 @@ def _workers(world: World) -> list[str]:
 
 
 def _free_memory(cluster: ClusterState, node: str) -> int:
-    free = quantity(cluster.node(node)["status"]["allocatable"]["memory"]).value
+    return int(_free(cluster, node, "memory"))
+
+
+def _free(cluster: ClusterState, node: str, resource: str) -> Decimal:
+    free = quantity(cluster.node(node)["status"]["allocatable"][resource]).value
     for pod in cluster.each("pods"):
         if pod["spec"].get("nodeName") == node:
             for container in pod["spec"]["containers"]:
-                free -= quantity(container["resources"].get("requests", {}).get("memory", "0")).value
-    return int(free)
+                free -= quantity(container["resources"].get("requests", {}).get(resource, "0")).value
+    return free
 
 
 @fault("unschedulable-memory", "Other applications have requested all memory of every worker but for 8 MiB.")
@@ -56,3 +61,12 @@ def _(world: World) -> None:
 @fault("headroom-short", "Other applications leave 3 GiB of memory on each worker: probes run, thirty jobs do not fit.")
 def _(world: World) -> None:
     _leave(world, 3 * 1024)
+
+
+@fault("headroom-filler", "The reports of another team request all CPUs of every worker but for three.")
+def _(world: World) -> None:
+    for node in _workers(world):
+        share = (_free(world.cluster, node, "cpu") - 3) / 4
+        asked = {"cpu": f"{int(share * 1000)}m", "memory": "256Mi"}
+        for _ in range(4):
+            fill(world.cluster, node, asked, application="order-reports")

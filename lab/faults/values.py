@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lab.faults import fault
-from lab.world import Registry
+from lab.world import Image, Registry, Rule
 
 if TYPE_CHECKING:
     from lab.world import World
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 _DEFAULT, _DEFAULT_ADDRESS = "registry.gitlab.com", "35.227.35.254"
 _POLICY = 'dns_policy = "none"'
 _TABLE = "[runners.kubernetes.dns_config]"
+_HELPER_PATH, _HELPER_TAG = "gitlab-org/gitlab-runner/gitlab-runner-helper", "x86_64-v18.3.0"
+_HELPER = f'        helper_image = "registry.example.com/{_HELPER_PATH}:{_HELPER_TAG}"\n'
 _SERVERS = 'nameservers = ["10.0.0.2", "10.1.0.251", "10.1.0.252"]'
 
 
@@ -74,6 +76,16 @@ def _(world: World) -> None:
 
 @fault("values-helper-image", "The values name no helper image, and registry.gitlab.com is out of reach.")
 def _(world: World) -> None:
-    helper = "registry.example.com/gitlab-org/gitlab-runner/gitlab-runner-helper:x86_64-v18.3.0"
-    world.values_edits[f'        helper_image = "{helper}"\n'] = ""
+    world.values_edits[_HELPER] = ""
     world.registries[_DEFAULT] = Registry(_DEFAULT, _DEFAULT_ADDRESS, mode="vanished")
+
+
+@fault("helper-image-unreachable", "The values name no helper image, and no node reaches registry.gitlab.com.")
+def _(world: World) -> None:
+    world.values_edits[_HELPER] = ""
+    images = {_HELPER_PATH: {_HELPER_TAG: Image(size=33_600_000)}}
+    world.registries[_DEFAULT] = Registry(_DEFAULT, _DEFAULT_ADDRESS, images=images)
+    world.zones[_DEFAULT] = (_DEFAULT_ADDRESS,)
+    listed = {"host": _DEFAULT, "ca_file": "registry-ca.pem", "images": []}
+    world.inventory_edits["registries.gitlab"] = listed
+    world.firewall.append(Rule("node *", _DEFAULT_ADDRESS))

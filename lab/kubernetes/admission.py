@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from lab.kubernetes.defaults import containers_of, quality
 from lab.kubernetes.podsecurity import level_words, violations
 from lab.kubernetes.quantities import Quantity, amounts, quantity, total
-from lab.kubernetes.refusals import forbidden, not_found
+from lab.kubernetes.refusals import forbidden, no_answer, not_found
 from lab.kubernetes.resources import BY_PLURAL, NAMESPACES, PODS
+from lab.kubernetes.selectors import matches_labels
 from lab.kubernetes.validation import validate
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class Admission:
         if self.resource is PODS:
             self._limits(namespace)
         self._pod_security(namespace)
+        if self.resource is PODS:
+            self._webhooks(namespace)
         self._quotas(namespace)
 
     @property
@@ -157,6 +160,20 @@ class Admission:
         if said:
             self.warnings.append(f'would violate PodSecurity "{words}": {said}')
 
+    # ---- webhooks that judge
+
+    def _webhooks(self, namespace: str) -> None:
+        """Those that see pods of the namespace; one whose server is silent refuses, unless it is to be ignored then."""
+        home = self.cluster.get("namespaces", "", namespace) or {"metadata": {}}
+        labels = home["metadata"].get("labels") or {}
+        for configuration in self.cluster.list("validatingwebhookconfigurations"):
+            for hook in configuration.get("webhooks") or ():
+                silent = hook["name"] in self.cluster.silent_hooks and hook["failurePolicy"] == "Fail"
+                if silent and matches_labels(labels, hook.get("namespaceSelector")):
+                    service = hook["clientConfig"]["service"]
+                    place = f"{service['name']}.{service['namespace']}.svc:{service['port']}{service['path']}"
+                    raise no_answer(hook["name"], f"https://{place}", hook["timeoutSeconds"])
+
     # ---- ResourceQuota
 
     def _quotas(self, namespace: str) -> None:
@@ -227,16 +244,16 @@ def usage(resource: Resource, item: Raw) -> Amounts:
 
 
 def used_in(cluster: ClusterState, namespace: str) -> Amounts:
-    """What the objects of a namespace count in its quotas; pods that are over count no more."""
+    """What the objects of a namespace count in its quotas; pods that are over count as objects only."""
     found: list[Amounts] = []
     for plural, resource in BY_PLURAL.items():
         if not resource.namespaced or plural == "events":
             continue
-        found += [
-            usage(resource, item)
-            for item in cluster.list(plural, namespace)
-            if plural != "pods" or item["status"].get("phase") not in _FINAL
-        ]
+        for item in cluster.list(plural, namespace):
+            counted = usage(resource, item)
+            if plural == "pods" and item["status"].get("phase") in _FINAL:
+                counted = {kind: amount for kind, amount in counted.items() if kind.startswith("count/")}
+            found.append(counted)
     return total(found)
 
 

@@ -52,6 +52,8 @@ def prepare(world: World, node: str, resolv_conf: str, arguments: Sequence[str],
     """
     secure = bool(env.get(_CERTIFICATES, "/certs"))
     settings = replace(world.daemon, tls=True) if secure else world.daemon
+    for given in _values(arguments, "--mtu"):
+        settings = replace(settings, mtu=int(given))
     return Dockerd(
         node=node,
         resolv_conf=resolv_conf,

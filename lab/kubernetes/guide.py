@@ -216,11 +216,21 @@ def pod(
     return item
 
 
-def fill(cluster: ClusterState, node: str, requests: Mapping[str, str], *, namespace: str = "shop") -> Raw:
+def fill(
+    cluster: ClusterState,
+    node: str,
+    requests: Mapping[str, str],
+    *,
+    namespace: str = "shop",
+    application: str = "checkout",
+) -> Raw:
     """Let another application's pod, with these requests, run on a node."""
-    name = cluster.unique_name("checkout-6c8f7d5b9c-")
+    template = "6c8f7d5b9c"
+    name = cluster.unique_name(f"{application}-{template}-")
     taken = sum(1 for other in cluster.each("pods") if other["spec"].get("nodeName") == node)
-    return _place(cluster, pod(namespace, name, node=node, requests=requests, owner="ReplicaSet"), taken)
+    labels = {"app": application, "pod-template-hash": template}
+    item = pod(namespace, name, node=node, requests=requests, labels=labels, owner="ReplicaSet")
+    return _place(cluster, item, taken)
 
 
 def quota(namespace: str, name: str, hard: Mapping[str, str]) -> Raw:
@@ -257,7 +267,7 @@ def rule(resources: str, verbs: list[str], *, group: str = "") -> Raw:
     return {"apiGroups": [group], "resources": resources.split(), "verbs": verbs}
 
 
-def webhook(name: str, hook: str, *, policy: str = "Fail") -> Raw:
+def webhook(name: str, hook: str, *, policy: str = "Fail", seconds: int = 10) -> Raw:
     """A ValidatingWebhookConfiguration of one webhook that sees every pod but kube-system's, as policy engines have."""
     service = {"namespace": "policy", "name": "policy-engine", "path": "/validate", "port": 443}
     rules = [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["pods"]}]
@@ -265,7 +275,7 @@ def webhook(name: str, hook: str, *, policy: str = "Fail") -> Raw:
     one: Raw = {"name": hook, "clientConfig": {"service": service, "caBundle": ""}}
     one |= {"rules": [{**rules[0], "scope": "*"}], "failurePolicy": policy, "matchPolicy": "Equivalent"}
     one |= {"namespaceSelector": {"matchExpressions": [apart]}, "objectSelector": {}, "sideEffects": "NoneOnDryRun"}
-    one |= {"timeoutSeconds": 10, "admissionReviewVersions": ["v1"]}
+    one |= {"timeoutSeconds": seconds, "admissionReviewVersions": ["v1"]}
     return _object("ValidatingWebhookConfiguration", "", name, webhooks=[one])
 
 

@@ -8,6 +8,7 @@ running for days.
 from __future__ import annotations
 
 import base64
+import copy
 import gzip
 import hashlib
 import json
@@ -54,6 +55,7 @@ class ReleaseState:
         unapplied: edits of the values file (`World.values_edits`) that came after the last upgrade.
         health: how the manager pods fare.
         old_config: the managers have not been restarted since the resolvers were changed.
+        before: dotted keys of the values that the managers, which were not restarted, started with.
         leftovers: whether an uninstallation has left something.
     """
 
@@ -67,6 +69,7 @@ class ReleaseState:
     unapplied: set[str] = field(default_factory=set)
     health: Health = "up"
     old_config: bool = False
+    before: dict[str, Any] = field(default_factory=dict)
     leftovers: bool = False
 
 
@@ -120,7 +123,11 @@ def _deploy_pods(cluster: ClusterState, world: World, image: str, wanted: int, t
             case _:
                 pass
         stored = cluster.add(item)
-        files = {f"{_HOME}/config.toml": _config_toml(tree, number, old=state.old_config)}
+        began = copy.deepcopy(dict(tree))
+        for key, value in state.before.items():
+            _set(began, key, value)
+        files = {f"{_HOME}/config.toml": _config_toml(began, number, old=state.old_config)}
+        files["/configmaps/config.toml"] = _globals(tree)  # the kubelet brings a mounted ConfigMap up to date
         cluster.files[NAMESPACE, stored["metadata"]["name"], RELEASE] = files
         if not fresh:
             refused = state.health == "refused"

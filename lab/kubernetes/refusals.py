@@ -27,6 +27,7 @@ class Refusal(Exception):
     message: str
     details: dict[str, Any] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+    waited: float = 0.0  # seconds that the API server waits for somebody else before it says so
 
     def status(self) -> dict[str, Any]:
         """The ``Status`` object, with its keys in the order of the real one."""
@@ -120,3 +121,11 @@ def expired(message: str, *, continue_token: str = "") -> Refusal:
 def internal(message: str) -> Refusal:
     """500: the server could not, for a reason of its own (a kubelet out of reach, say)."""
     return Refusal(500, "InternalError", message)
+
+
+def no_answer(hook: str, url: str, seconds: int) -> Refusal:
+    """500: a webhook that fails closed did not answer in time."""
+    said = f'failed calling webhook "{hook}": failed to call webhook: Post "{url}?timeout={seconds}s"'
+    said = f"{said}: context deadline exceeded"
+    details = {"causes": [{"message": said}]}
+    return Refusal(500, "InternalError", f"Internal error occurred: {said}", details, waited=seconds)

@@ -153,6 +153,7 @@ class ApiServer:
                 raise refused
             return await self._route(request, user, body, warnings)
         except Refusal as refusal:
+            await asyncio.sleep(refusal.waited)
             return _json(refusal.status(), refusal.code, warnings)
 
     async def _route(self, request: web.Request, user: User, body: bytes, warnings: list[str]) -> web.StreamResponse:

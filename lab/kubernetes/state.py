@@ -60,6 +60,7 @@ class ClusterState:
     failing_checks: set[str] = field(default_factory=set)  # of /readyz and /livez, such as "etcd"
     metrics: Literal["available", "absent", "unavailable"] = "available"
     mutating: list[Mutation] = field(default_factory=list)  # webhooks: each may change a pod before it is stored
+    silent_hooks: set[str] = field(default_factory=set)  # webhooks whose server never answers, by their names
     files: dict[tuple[str, str, str], dict[str, str]] = field(default_factory=dict)
     """What stands in a container's files, for `cat`: namespace, pod and container → path → content."""
     pod_network: str = "172.24"  # the first half of every pod's address

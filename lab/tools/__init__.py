@@ -31,8 +31,8 @@ FILES = (  # which a stand-in for cat answers; the last three are a runner manag
     "/secrets/*",
 )
 
-_EVERYWHERE = frozenset({"cat", "date", "hostname", "ip", "nc", "nslookup", "wget"})
-_ON_NODES = frozenset({"curl", "dig", "getent", "sudo"})
+_EVERYWHERE = frozenset({"cat", "date", "getent", "hostname", "ip", "nc", "nslookup", "wget"})
+_ON_NODES = frozenset({"curl", "dig", "sudo"})
 _STDOUT, _STDERR, _EXIT, _BECOME = 1, 2, 0, 3
 
 

@@ -245,7 +245,12 @@ async def _contain(call: Call, daemon: Dockerd, argv: list[str], help_line: str)
     from lab.shell import run  # noqa: PLC0415 - it imports these tools
 
     inside = Vantage(
-        "pod", node=daemon.node, resolv_conf=daemon.inner_resolv_conf, hostname="5b1c0f3a9e7d", address="172.17.0.2"
+        "pod",
+        node=daemon.node,
+        resolv_conf=daemon.inner_resolv_conf,
+        hostname="5b1c0f3a9e7d",
+        address="172.17.0.2",
+        mtu=daemon.settings.mtu,
     )
     env: Mapping[str, str] = {}
     try:

@@ -96,14 +96,24 @@ async def _as_busybox(call: Call, asked: _Question, reply: Reply) -> int:
         call.out(";; connection timed out; no servers could be reached\n\n")
         return 1
     call.out(f"Server:\t\t{reply.resolver}\nAddress:\t{reply.resolver}:{_DNS_PORT}\n\n")
+    status = 0 if reply.ok or reply.status == "no-answer" else 1
     for kind in (asked.kind,) if asked.kind else ("A", "AAAA"):
         if not reply.ok and reply.status != "no-answer":
             call.out(f"** server can't find {asked.name}: {_RCODES[reply.status]}\n\n")
             continue
+        if kind == "AAAA" and _refuses_ipv6(call, reply):
+            call.out(f"** server can't find {asked.name}: REFUSED\n\n")
+            status = 1
+            continue
         found = reply.addresses if kind == "A" else ()
         call.out("Non-authoritative answer:\n")
         call.out("".join(f"Name:\t{asked.name}\nAddress: {address}\n" for address in found) + "\n")
-    return 0 if reply.ok or reply.status == "no-answer" else 1
+    return status
+
+
+def _refuses_ipv6(call: Call, reply: Reply) -> bool:
+    server = call.world.resolvers.get(reply.resolver)
+    return server is not None and server.refuses_ipv6
 
 
 def _as_bind(call: Call, asked: _Question, reply: Reply) -> int:
@@ -172,8 +182,9 @@ async def dig(call: Call) -> int:
 
 
 async def getent(call: Call) -> int:
-    """glibc's, for hosts alone."""
-    if len(call.args) < 2 or call.args[0] not in ("hosts", "ahosts", "ahostsv4"):  # noqa: PLR2004 - database and key
+    """As glibc has it on nodes and musl in pods, for hosts alone; both tell the full name that was found."""
+    known = ("hosts", "ahosts", "ahostsv4") if call.on_node else ("hosts",)
+    if len(call.args) < 2 or call.args[0] not in known:  # noqa: PLR2004 - database and key
         call.err("Unknown database: " + " ".join(call.args[:1]) + "\n")
         return 1
     database, name = call.args[:2]
@@ -187,7 +198,7 @@ async def getent(call: Call) -> int:
         return 2
     for address in reply.addresses:
         if database == "hosts":
-            call.out(f"{address:<15} {name}\n")
+            call.out(f"{address:<15} {reply.name}\n")
         else:
-            call.out(f"{address:<15} STREAM {name}\n{address:<15} DGRAM  \n{address:<15} RAW    \n")
+            call.out(f"{address:<15} STREAM {reply.name}\n{address:<15} DGRAM  \n{address:<15} RAW    \n")
     return 0

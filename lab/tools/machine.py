@@ -86,7 +86,7 @@ def _read(call: Call, file: str) -> str | None:
 
 
 def _mtu(call: Call) -> int:
-    """Of a node its own; of a pod 50 less, for the network between pods wraps packets (VXLAN)."""
+    """Of a node its own; of a pod what the network between pods carries; of a container what Docker gave it."""
     node = call.world.nodes.get(call.vantage.node)
     own = node.mtu if node else 1500
-    return own if call.on_node else own - 50
+    return call.vantage.mtu or (own if call.on_node else min(own, call.world.pod_mtu))

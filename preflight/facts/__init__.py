@@ -45,6 +45,7 @@ from preflight.probes.passage import Passage
 from preflight.probes.pipeline import Configuration, Job, JobRunner, Pipeline, Project
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
+from preflight.probes.pull_logins import PullLogin
 from preflight.probes.push import PushPermission
 from preflight.probes.registry import Manifest, RegistryReply
 from preflight.probes.releases import Release
@@ -56,7 +57,19 @@ from preflight.probes.runners import OwnRunner, RunnerRecord
 from preflight.probes.runtime import Pull
 from preflight.probes.secrets import SecretKeys
 from preflight.probes.shell import Connection
-from preflight.probes.transcript import Agreement, Clock, Daemon, DindRun, NodeLogin, PodStart, ResolvConf, WorkerRoom
+from preflight.probes.transcript import (
+    Agreement,
+    Clock,
+    Daemon,
+    DindRun,
+    FoundNames,
+    InnerRegistry,
+    NodeLogin,
+    PacketSizes,
+    PodStart,
+    ResolvConf,
+    WorkerRoom,
+)
 from preflight.probes.tuning import Placement
 from preflight.probes.upgrades import Backup, RunningJobs, TargetVersion
 from preflight.probes.variables import RefProtection, VariableState
@@ -73,10 +86,12 @@ __all__ = [
     "Daemon",
     "DindRun",
     "Drift",
+    "FoundNames",
     "GitLabReply",
     "GitLabVersion",
     "Headroom",
     "ImagePull",
+    "InnerRegistry",
     "Job",
     "JobRunner",
     "Lint",
@@ -93,6 +108,7 @@ __all__ = [
     "NodeState",
     "Nodes",
     "OwnRunner",
+    "PacketSizes",
     "Passage",
     "Patience",
     "Pipeline",
@@ -103,6 +119,7 @@ __all__ = [
     "Project",
     "Proxies",
     "Pull",
+    "PullLogin",
     "PushPermission",
     "RefProtection",
     "RegistryReply",

@@ -16,7 +16,7 @@ from preflight.probes.lint import Lint
 from preflight.probes.pods import ImagePull
 from preflight.probes.registry import Manifest, RegistryReply
 from preflight.probes.runtime import Pull
-from preflight.probes.transcript import ResolvConf
+from preflight.probes.transcript import FoundNames, ResolvConf
 
 
 def gitlab_fact(reply: GitLabReply | None) -> str:
@@ -44,22 +44,31 @@ PULL_FAULTS: Mapping[str, str] = {
     RegistryFault.NOT_FOUND: PodFault.PULL_NOT_FOUND,
     RegistryFault.RATE_LIMITED: PodFault.PULL_RATE_LIMITED,
     RegistryFault.WRONG_PLATFORM: PodFault.PULL_PLATFORM,
-    # Where the token server is out of reach, a runtime tells how its own request to it ended.
+    # Where the token server or the data's host is out of reach, a runtime tells how its own request to it ended.
     RegistryFault.TOKEN_REALM: "",
+    RegistryFault.BLOB_HOST: "",
 }
 """What a runtime meets where a registry shows this fault from here."""
 
 
 def unless_seen_from_here(
-    pull: Pull | ImagePull, inventory: Inventory, reply: RegistryReply | None, manifest: Manifest | None
+    pull: Pull | ImagePull,
+    inventory: Inventory,
+    reply: RegistryReply | None,
+    manifest: Manifest | None,
+    *,
+    like: str = "",
 ) -> None:
-    """Raise `Blocked` if a pull failed in the way that the registry, or the image in it, fails from here too."""
+    """Raise `Blocked` if a pull failed in the way that the registry, or the image in it, fails from here too.
+
+    `like` is the image that the manifest is of, where that is another one of the same registry.
+    """
     if pull.fault is None:
         return
     registry = registry_of(inventory, {"image": pull.image})
     for outer, name, targets in (
         (reply, "registry_connection", {"registry": registry or ""}),
-        (manifest, "manifest", {"image": pull.image}),
+        (manifest, "manifest", {"image": like or pull.image}),
     ):
         if outer is None or outer.fault is None:
             continue
@@ -105,3 +114,10 @@ def unless_misspelt(conf: ResolvConf, policy: Lint | None) -> None:
     """Raise `Blocked` if a pod has other resolvers than the values ask for and dns_policy is one that nobody knows."""
     if conf.fault is not None and policy is not None and policy.fault is not None:
         raise Blocked("values_dns_policy", {}, f"{policy.fault}: {policy.cause}", failed=True, seen=conf)
+
+
+def unless_misled(found: Fact, names: FoundNames | None) -> None:
+    """Raise `Blocked` if something failed in a pod whose search list leads names elsewhere."""
+    if found.fault is not None and names is not None and names.fault is not None:
+        said = f"{names.fault}: {names.cause}"
+        raise Blocked("pod_names", {"worker": names.node}, said, failed=True, seen=found)

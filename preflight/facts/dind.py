@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from preflight.evidence import NotApplicable
+from preflight.evidence import Blocked, NotApplicable
 from preflight.facts.aims import client_image, daemon_image
-from preflight.facts.blocking import unless_all_resolvers, unless_misspelt, unless_same
+from preflight.facts.blocking import unless_all_resolvers, unless_misled, unless_misspelt, unless_same
 from preflight.facts.sampling import TTL, expected_names, named_node, require_probed, script_report, with_pull_secrets
+from preflight.faults import DindFault, PathFault
 from preflight.inventory import Dind, Inventory
 from preflight.jobshape import JobShape, dind_job
 from preflight.jobshape import job_pod as job_pod_manifest
@@ -18,9 +19,13 @@ from preflight.probes.lint import Lint
 from preflight.probes.nodes import NodeState
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
+from preflight.probes.registry import RegistryReply
 from preflight.probes.transcript import (
     Daemon,
     DindRun,
+    FoundNames,
+    InnerRegistry,
+    PacketSizes,
     PodTranscript,
     Report,
     ResolvConf,
@@ -58,7 +63,16 @@ def _dind_steps(inventory: Inventory, dind: Dind) -> tuple[shell.Step, ...]:
     pull = inventory.deadlines.pull
     steps += [shell.docker_pull(dind.pull, limit=pull), shell.docker_run(dind.pull, ("echo", "hello"))]
     steps += [shell.docker_lookup(dind.pull, name, limit=inventory.deadlines.step + 5) for name in inventory.dns.names]
+    steps += [shell.interface(), shell.docker_run(dind.pull, transcript.MTU)]
+    own = inventory.registry_of(dind.pull).host
+    others = [one.host for one in inventory.registries.values() if one.host != own]
+    steps += [shell.docker_pull(_absent(host), limit=inventory.deadlines.step + 5) for host in others]
     return tuple(steps)
+
+
+def _absent(host: str) -> str:
+    """An image that no registry has: asking for it moves no data, and tells how the daemon gets on with the host."""
+    return f"{host}/preflight/absent:none"
 
 
 @fact(at={"pod_pull": ("image", client_image)})
@@ -139,17 +153,60 @@ def dind_storage(dind_daemon: Daemon) -> Daemon:
     return transcript.storage(dind_daemon)
 
 
-@fact()
-def dind_pull(worker: str, dind_daemon: Daemon, dind_report: Report, dind_settings: Dind) -> DindRun:
+@fact(optional=("pod_names",))
+def dind_pull(
+    worker: str, dind_daemon: Daemon, dind_report: Report, pod_names: FoundNames | None, dind_settings: Dind
+) -> DindRun:
     """An image, pulled by the Docker daemon in a pod on a worker."""
     del dind_daemon
-    return transcript.inner_pull(dind_report, worker, dind_settings.pull)
+    found = transcript.inner_pull(dind_report, worker, dind_settings.pull)
+    unless_misled(found, pod_names)
+    return found
 
 
 @fact()
 def dind_run(worker: str, dind_pull: DindRun, dind_report: Report) -> DindRun:
     """A container, run by the Docker daemon in a pod on a worker."""
     return transcript.inner_run(dind_report, worker, dind_pull.image, ("echo", "hello"))
+
+
+@fact()
+def dind_packets(worker: str, dind_run: DindRun, dind_report: Report) -> PacketSizes:
+    """The largest packets of containers inside of Docker-in-Docker on a worker, beside their pod's."""
+    return transcript.packet_sizes(dind_report, worker, dind_run.image)
+
+
+@fact(tolerates=("dind_answers",), optional=("dind_pull", "registry_reply", "pod_names"))
+def dind_registry(
+    worker: str,
+    registry: str,
+    dind_daemon: Daemon,
+    dind_report: Report,
+    dind_answers: Lookups,
+    dind_pull: DindRun | None,
+    registry_reply: RegistryReply | None,
+    pod_names: FoundNames | None,
+    dind_settings: Dind,
+    inventory: Inventory,
+) -> InnerRegistry:
+    """A registry, as the Docker daemon in a pod on a worker meets it."""
+    del dind_daemon
+    host = inventory.registries[registry].host
+    if host == inventory.registry_of(dind_settings.pull).host:
+        if dind_pull is None or dind_pull.fault is not None:
+            said = f"{dind_pull.fault}: {dind_pull.cause}" if dind_pull else f"{dind_settings.pull} was not pulled"
+            raise Blocked("dind_pull", {"worker": worker}, said, failed=dind_pull is not None)
+        return InnerRegistry(target=f"{host} on {worker}", node=worker, host=host, evidence=dind_pull.evidence)
+    found = transcript.inner_registry(dind_report, worker, host, _absent(host))
+    unless_misled(found, pod_names)
+    if found.fault is not None and registry_reply is not None and registry_reply.fault is not None:
+        blocker = "registry_connection" if isinstance(registry_reply.fault, PathFault) else "registry_access"
+        said = f"{registry_reply.fault}: {registry_reply.cause}"
+        raise Blocked(blocker, {"registry": registry}, said, failed=True, seen=found)
+    if found.fault is DindFault.REGISTRY_UNREACHABLE and any(one.name == host for one in dind_answers.failed):
+        said = f"{dind_answers.fault}: {dind_answers.cause}"
+        raise Blocked("dind_lookups", {"worker": worker}, said, failed=True, seen=found)
+    return found
 
 
 @fact(optional=("pod_resolv_conf", "values_dns_policy"))

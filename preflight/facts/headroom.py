@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from preflight.evidence import Blocked
+from preflight.faults import PodFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape, job_pod_limits, job_pod_requests
 from preflight.probes import cluster, transcript
@@ -11,6 +12,7 @@ from preflight.probes import kubernetes as api_client
 from preflight.probes.cluster import ApiServer, NamespaceState, Nodes, PodRequests
 from preflight.probes.headroom import Headroom
 from preflight.probes.nodes import NodeState
+from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.transcript import (
     WorkerRoom,
 )
@@ -40,12 +42,13 @@ NODES = {
 """What keeps jobs off a node, by fact and kind of target; a check of each reports it."""
 
 
-@fact(optional=tuple(NODES), across=NODES)
+@fact(optional=(*NODES, "pod_admission"), across=NODES)
 def headroom(
     worker_placement: tuple[NodeState, ...],
     node_presence: tuple[NodeState, ...],
     node_readiness: tuple[NodeState, ...],
     node_pressure: tuple[NodeState, ...],
+    pod_admission: PodAdmission | None,
     cluster_nodes: Nodes,
     running_pods: PodRequests,
     namespace_state: NamespaceState,
@@ -67,6 +70,10 @@ def headroom(
         shape=job_shape,
         quotas=namespace_state.quotas,
     )
+    full = pod_admission is not None and pod_admission.fault is PodFault.QUOTA
+    if full and pod_admission is not None and found.quota_limit == 0:  # a quota that lets no pod in: told there
+        said = f"{pod_admission.fault}: {pod_admission.cause}"
+        raise Blocked("pod_admission", {}, said, failed=True, seen=found)
     unless_nodes_are_out(found, inventory, node_presence, node_readiness, node_pressure, worker_placement)
     return found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from preflight.evidence import Blocked, Unmeasured
+from preflight.evidence import Blocked, NotApplicable, Unmeasured
 from preflight.facts.aims import probe_image, registry_of
 from preflight.facts.blocking import gitlab_fact, unless_misspelt, unless_same, unless_seen_from_here, unless_unresolved
 from preflight.facts.sampling import (
@@ -17,7 +17,7 @@ from preflight.facts.sampling import (
     script_steps,
     with_pull_secrets,
 )
-from preflight.faults import PodFault
+from preflight.faults import DnsFault, PodFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape, probe_job
 from preflight.jobshape import job_pod as job_pod_manifest
@@ -32,8 +32,10 @@ from preflight.probes.lint import Lint
 from preflight.probes.nodes import NodeState
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
+from preflight.probes.pull_logins import PullLogin
 from preflight.probes.registry import Manifest, RegistryReply
 from preflight.probes.transcript import (
+    FoundNames,
     PodStart,
     PodTranscript,
     Report,
@@ -89,6 +91,8 @@ def job_pod(
     nonce = shell.new_nonce()
     steps = script_steps(inventory, run, reply="pod_gitlab", lookups="pod_lookups", conf="pod_resolv_conf")
     others = [one for one in inventory.images if run.plans("pod_image", worker=worker, image=one)]
+    if run.plans("helper_pull", worker=worker) and "$" not in job_shape.helper_image:
+        others.append(job_shape.helper_image)
     manifest = probe_job(
         with_pull_secrets(job_shape, inventory),
         node=worker,
@@ -149,14 +153,15 @@ def pod_image(worker: str, image: str, job_pod: PodTranscript, pod_start: PodSta
 
 @fact(
     tolerates=("pod_image",),
-    optional=("registry_reply", "manifest", "here_lookups", "node_answers"),
+    optional=("registry_reply", "manifest", "here_lookups", "node_answers", "pull_login"),
     speaks_for=("pod_image",),
     across={"here_lookups": "resolver", "node_answers": "resolver"},
-    at={"registry_reply": ("registry", registry_of)},
+    at={"registry_reply": ("registry", registry_of), "pull_login": ("registry", registry_of)},
 )
 def pod_pull(
     worker: str,
     pod_image: ImagePull,
+    pull_login: PullLogin | None,
     registry_reply: RegistryReply | None,
     manifest: Manifest | None,
     here_lookups: tuple[Lookups, ...],
@@ -165,8 +170,56 @@ def pod_pull(
 ) -> ImagePull:
     """An image, pulled for a job's pod on a worker."""
     unless_seen_from_here(pod_image, inventory, registry_reply, manifest)
+    lacking = pull_login is not None and pull_login.fault is not None and inventory.probe.pull_secrets is None
+    if pod_image.fault is PodFault.PULL_UNAUTHORIZED and lacking and pull_login is not None:
+        said, registry = f"{pull_login.fault}: {pull_login.cause}", registry_of(inventory, {"image": pod_image.image})
+        raise Blocked("pull_login", {"registry": registry or ""}, said, failed=True, seen=pod_image)
     unless_unresolved(pod_image, worker, here_lookups, node_answers)
     return pod_image
+
+
+@fact(
+    optional=("helper_image", "registry_reply", "manifest", "pod_pull", "here_lookups", "node_answers"),
+    across={"registry_reply": "registry", "here_lookups": "resolver", "node_answers": "resolver"},
+    at={"manifest": ("image", probe_image), "pod_pull": ("image", probe_image)},
+)
+def helper_pull(
+    worker: str,
+    pod_start: PodStart,
+    job_pod: PodTranscript,
+    helper_image: Manifest | None,
+    registry_reply: tuple[RegistryReply, ...],
+    manifest: Manifest | None,
+    pod_pull: ImagePull | None,
+    here_lookups: tuple[Lookups, ...],
+    node_answers: tuple[Lookups, ...],
+    job_shape: JobShape,
+    inventory: Inventory,
+) -> ImagePull:
+    """The runner's helper image, pulled for a job's pod on a worker."""
+    del pod_start
+    image = job_shape.helper_image
+    if "$" in image:
+        reason = f"helper_image {image} holds variables that the runner fills in when a job starts"
+        raise NotApplicable(reason)
+    found = next((pull for pull in job_pod.pod.pulls if pull.image == image), None)
+    if found is None:
+        raise Unmeasured(
+            f"the pull of {image} on {worker} had not begun when the pod came to its end",
+            needs="a larger `deadlines.pod` in the inventory",
+            evidence=job_pod.pod.evidence,
+        )
+    if found.fault is not None and helper_image is not None and helper_image.fault is not None:
+        said = f"{helper_image.fault}: {helper_image.cause}"
+        raise Blocked("helper_image", {}, said, failed=True, seen=found)
+    host = inventory.registry_of(image).host
+    same = manifest is not None and inventory.registry_of(manifest.image).host == host
+    reply = next((one for one in registry_reply if one.host == host), None)
+    unless_seen_from_here(found, inventory, reply, manifest if same else None, like=inventory.probe.image)
+    unless_unresolved(found, worker, here_lookups, node_answers)
+    if pod_pull is not None and inventory.registry_of(pod_pull.image).host == host:
+        unless_same(found, pod_pull, "pod_pull", {"worker": worker, "image": pod_pull.image})
+    return found
 
 
 @fact(at={"pod_pull": ("image", probe_image)})
@@ -212,4 +265,38 @@ def pod_resolv_conf(worker: str, pod_report: Report, job_shape: JobShape, values
     """The resolv.conf of a job's pod on a worker."""
     found = transcript.resolv_conf(pod_report, job_shape, worker)
     unless_misspelt(found, values_dns_policy)
+    return found
+
+
+@fact(optional=("pod_lookups", "pod_resolv_conf"), across={"pod_lookups": "resolver"})
+def pod_names(
+    worker: str,
+    pod_report: Report,
+    pod_lookups: tuple[Lookups, ...],
+    pod_resolv_conf: ResolvConf | None,
+    inventory: Inventory,
+) -> FoundNames:
+    """The names, as programs in a job's pod on a worker find them."""
+    if pod_resolv_conf is not None and pod_resolv_conf.fault is not None:
+        said = f"{pod_resolv_conf.fault}: {pod_resolv_conf.cause}"
+        raise Blocked("pod_resolv_conf", {"worker": worker}, said, failed=True)
+    given: dict[str, set[str]] = {}
+    for one in pod_lookups:
+        for answer in one.answers:
+            if answer.addresses:
+                given.setdefault(answer.name, set()).update(answer.addresses)
+    if not given and inventory.dns.names:
+        resolver = next(iter(inventory.dns.resolvers), "")
+        said = "no resolver gave an address of any name"
+        raise Blocked("pod_lookups", {"worker": worker, "resolver": resolver}, said, failed=True)
+    if any(one.kind == "resolve" and one.lacks for one in pod_report.sections):
+        reason = f"{inventory.probe.image} has no getent, by which a program's way to an address is told"
+        raise NotApplicable(reason)
+    section = shell.find(pod_report.sections, shell.resolv_conf(), where=pod_report.where)
+    found = transcript.found_names(pod_report, worker, given, shell.read_resolv_conf(section))
+    well = {one.resolver for one in pod_lookups if one.fault is None}
+    unwell = next((one for one in inventory.dns.resolvers if one not in well), None)
+    if found.fault is DnsFault.NO_ANSWER and unwell is not None:
+        said = f"{unwell} does not answer every name"
+        raise Blocked("pod_lookups", {"worker": worker, "resolver": unwell}, said, failed=True, seen=found)
     return found

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import cast
 
-from preflight.evidence import Blocked, NotApplicable, Unmeasured
+from preflight.evidence import Blocked, Evidence, NotApplicable, Unmeasured
 from preflight.facts.aims import probe_image, registry_of, registry_of_probe
 from preflight.facts.blocking import unless_seen_from_here, unless_unresolved
 from preflight.faults import PathFault, RegistryFault
 from preflight.inventory import Inventory, Login, Secret
+from preflight.jobshape import JobShape
 from preflight.probes import kubernetes as api_client
+from preflight.probes import pull_logins, runtime
 from preflight.probes import registry as registries
-from preflight.probes import runtime
 from preflight.probes.cluster import ApiServer, NamespaceState, Nodes
 from preflight.probes.credentials import Account, read_secret
 from preflight.probes.dns import Lookups
+from preflight.probes.pull_logins import PullLogin
 from preflight.probes.registry import Credentials, Manifest, RegistryReply
 from preflight.probes.runtime import Pull
 from preflight.probes.transcript import (
@@ -151,3 +153,23 @@ def node_pull(
     unless_seen_from_here(node_image, inventory, registry_reply, manifest)
     unless_unresolved(node_image, worker, here_lookups, node_answers)
     return node_image
+
+
+@fact(deadline="api+api+api", optional=("registry_account",))
+def pull_login(
+    registry: str,
+    api_answer: ApiServer,
+    namespace_state: NamespaceState,
+    registry_account: Account | None,
+    kubernetes: api_client.Api,
+    job_shape: JobShape,
+    inventory: Inventory,
+) -> PullLogin:
+    """The account for a registry among the pull secrets of a job's pod."""
+    del api_answer, namespace_state
+    one = inventory.registries[registry]
+    if not one.images or registry_account is None or registry_account.credentials is None:
+        said = "jobs pull no image of it" if not one.images else "the inventory gives no account for it"
+        evidence = Evidence(where="here", command="helm get values", observed=f"{one.host}: {said}")
+        return PullLogin(target=one.host, host=one.host, evidence=evidence)
+    return pull_logins.look(kubernetes, job_shape, one.host, known=one.credentials)

@@ -69,6 +69,8 @@ def script_steps(inventory: Inventory, run: Run, *, reply: str, lookups: str, co
     steps += [shell.resolv_conf()] if run.plans(conf) else []
     asked = [resolver for resolver in inventory.dns.resolvers if run.plans(lookups, resolver=resolver)]
     steps += [shell.lookup(name, resolver) for resolver in asked for name in inventory.dns.names]
+    if run.plans("pod_names") and conf:
+        steps += [shell.resolve(name) for name in inventory.dns.names]
     if run.plans("pod_cache") and conf:
         with contextlib.suppress(ValueError):  # what can't be read is told by the fact itself
             cache = cache_of(inventory)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from preflight import values as helm
 from preflight.evidence import Blocked, Fact, NotApplicable, Unmeasured
-from preflight.facts.blocking import gitlab_fact, unless_same
+from preflight.facts.blocking import gitlab_fact, unless_misled, unless_same
 from preflight.facts.headroom import NODES, unless_nodes_are_out
 from preflight.facts.sampling import cache_of, clone_url_of
 from preflight.faults import PathFault, PodFault, TuningFault
@@ -18,7 +18,7 @@ from preflight.probes.gitlab import GitLabReply
 from preflight.probes.headroom import Headroom
 from preflight.probes.nodes import NodeState
 from preflight.probes.shell import Connection
-from preflight.probes.transcript import Report
+from preflight.probes.transcript import FoundNames, Report
 from preflight.probes.tuning import Endpoint, Placement
 from preflight.sizes import OPTIONS, resized
 from preflight.survey import fact
@@ -124,15 +124,20 @@ def cache_settings(inventory: Inventory) -> Endpoint:
     return found
 
 
-@fact(optional=("here_lookups",), across={"here_lookups": "resolver"})
+@fact(optional=("here_lookups", "pod_names"), across={"here_lookups": "resolver"})
 def pod_cache(
-    worker: str, cache_settings: Endpoint, pod_report: Report, here_lookups: tuple[Lookups, ...]
+    worker: str,
+    cache_settings: Endpoint,
+    pod_report: Report,
+    here_lookups: tuple[Lookups, ...],
+    pod_names: FoundNames | None,
 ) -> Connection:
     """The way from a job's pod on a worker to the cache."""
     step = shell.tcp(cache_settings.host, cache_settings.port)
     where = pod_report.where
     found = shell.read_tcp(shell.find(pod_report.sections, step, where=where), where=where)
     _unless_no_resolver(found, here_lookups)
+    unless_misled(found, pod_names)
     return found
 
 
@@ -143,7 +148,10 @@ def _unless_no_resolver(found: Fact, here: tuple[Lookups, ...]) -> None:
         raise Blocked("here_lookups", {"resolver": here[0].resolver}, said, failed=True, seen=found)
 
 
-@fact(optional=("gitlab_reply", "node_reply", "pod_gitlab", "here_lookups"), across={"here_lookups": "resolver"})
+@fact(
+    optional=("gitlab_reply", "node_reply", "pod_gitlab", "here_lookups", "pod_names"),
+    across={"here_lookups": "resolver"},
+)
 def pod_clone(
     worker: str,
     pod_report: Report,
@@ -151,6 +159,7 @@ def pod_clone(
     node_reply: GitLabReply | None,
     pod_gitlab: GitLabReply | None,
     here_lookups: tuple[Lookups, ...],
+    pod_names: FoundNames | None,
     inventory: Inventory,
 ) -> GitLabReply:
     """GitLab's clone host, from a job's pod on a worker."""
@@ -163,4 +172,5 @@ def pod_clone(
     unless_same(found, node_reply, "node_gitlab", {"worker": worker})
     unless_same(found, pod_gitlab, "pod_gitlab", {"worker": worker})
     _unless_no_resolver(found, here_lookups)
+    unless_misled(found, pod_names)
     return found

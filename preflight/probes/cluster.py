@@ -375,6 +375,21 @@ def read_metrics(listed: Json, *, took: float = 0.0) -> Metrics:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Filler:
+    """Whose pods ask for much of one resource of a node.
+
+    Attributes:
+        owner: such as ``shop/Deployment checkout``.
+        amount: what they ask for together, a Kubernetes quantity.
+    """
+
+    node: str
+    resource: str
+    owner: str
+    amount: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PodRequests(Fact):
     """What the pods that run on each node ask for, as the scheduler counts it.
 
@@ -386,12 +401,14 @@ class PodRequests(Fact):
         set_aside: what ours and the job pods count for in a quota, as ``requests.cpu``, ``limits.memory``, ``pods``.
         addresses: the lowest and the highest address of the pods on each node, those in the node's network left out: a
             network that holds both holds all.
+        fillers: who asks for the most of each resource on each node, the greatest first.
     """
 
     by_node: dict[str, dict[str, str]] = field(default_factory=dict)
     jobs: int = 0
     set_aside: dict[str, str] = field(default_factory=dict)
     addresses: dict[str, tuple[str, str]] = field(default_factory=dict)
+    fillers: tuple[Filler, ...] = ()
 
 
 def pod_requests(api: Api, *, namespace: str) -> PodRequests:
@@ -403,8 +420,10 @@ def pod_requests(api: Api, *, namespace: str) -> PodRequests:
     began = time.monotonic()
     path, selector = "/api/v1/pods", "status.phase!=Succeeded,status.phase!=Failed"
     spans: dict[str, tuple[Address, Address]] = {}
+    owners: Owners = {}
+    items = _spanned(api.items(path, fieldSelector=selector), spans=spans)
     try:
-        found = read_pod_requests(_spanned(api.items(path, fieldSelector=selector), spans=spans), namespace=namespace)
+        found = read_pod_requests(attributed(items, namespace=namespace, owners=owners), namespace=namespace)
     except ApiError as error:
         raise unmeasured(error) from error
     by_node, jobs, aside = found
@@ -416,7 +435,13 @@ def pod_requests(api: Api, *, namespace: str) -> PodRequests:
         took=time.monotonic() - began,
     )
     return PodRequests(
-        target="cluster", by_node=by_node, jobs=jobs, set_aside=aside, addresses=addresses, evidence=evidence
+        target="cluster",
+        by_node=by_node,
+        jobs=jobs,
+        set_aside=aside,
+        addresses=addresses,
+        fillers=tuple(fillers(owners)),
+        evidence=evidence,
     )
 
 
@@ -437,6 +462,52 @@ def _spanned(items: Iterable[Json], *, spans: dict[str, tuple[Address, Address]]
         yield item
 
 
+Owners = dict[str, dict[str, Amounts]]
+"""What is asked for, by node and by owner."""
+
+
+def attributed(items: Iterable[Json], *, namespace: str, owners: Owners) -> Iterator[Json]:
+    """Hand on the items of a PodList, and add up on the way whose pods ask for what on which node."""
+    for item in items:
+        meta, spec = item.get("metadata", {}), item.get("spec", {})
+        if (node := spec.get("nodeName")) and not any(_set_apart(meta, namespace)):
+            by_owner = owners.setdefault(node, {})
+            owner = owner_of(meta)
+            by_owner[owner] = total([by_owner.get(owner, {}), effective_requests(spec)])
+        yield item
+
+
+def owner_of(meta: Json) -> str:
+    """Whose pod it is: its controller, and of a ReplicaSet that a Deployment made, the Deployment."""
+    namespace = meta.get("namespace", "")
+    owner = next((each for each in meta.get("ownerReferences") or () if each.get("controller")), None)
+    if owner is None:
+        return f"{namespace}/Pod {meta.get('name', '')}"
+    kind, name = str(owner.get("kind", "")), str(owner.get("name", ""))
+    suffix = f"-{(meta.get('labels') or {}).get('pod-template-hash', '')}"
+    if kind == "ReplicaSet" and len(suffix) > 1 and name.endswith(suffix):
+        kind, name = "Deployment", name.removesuffix(suffix)
+    return f"{namespace}/{kind} {name}"
+
+
+def fillers(owners: Owners) -> Iterator[Filler]:
+    """The greatest askers of each resource on each node."""
+    for node, by_owner in sorted(owners.items()):
+        for resource in sorted({name for sums in by_owner.values() for name in sums}):
+            asking = [(sums[resource], owner) for owner, sums in by_owner.items() if sums.get(resource)]
+            for amount, owner in sorted(asking, key=lambda one: (-one[0], one[1]))[:_FILLERS]:
+                yield Filler(node=node, resource=resource, owner=owner, amount=exactly(amount))
+
+
+_FILLERS = 3  # that are told of each resource of a node
+
+
+def _set_apart(meta: Json, namespace: str) -> tuple[bool, bool]:
+    """Whether a pod is a job of this runner, and whether it is one of ours."""
+    labels = meta.get("labels") or {}
+    return meta.get("namespace") == namespace and JOB_POD in labels, labels.get(MANAGED_BY) == OURS
+
+
 def _listed(sums: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {amount}" for name, amount in sorted(sums.items()))
 
@@ -452,12 +523,10 @@ def read_pod_requests(
         meta, spec = item.get("metadata", {}), item.get("spec", {})
         if item.get("status", {}).get("phase") in {"Succeeded", "Failed"}:
             continue
-        labels = meta.get("labels") or {}
-        here = meta.get("namespace") == namespace
-        job = here and JOB_POD in labels
-        if job or labels.get(MANAGED_BY) == OURS:
+        job, ours = _set_apart(meta, namespace)
+        if job or ours:
             jobs += job
-            if here:
+            if meta.get("namespace") == namespace:
                 aside = total([aside, dict(_quota_terms(spec))])
             continue
         if node := spec.get("nodeName"):

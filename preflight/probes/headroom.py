@@ -10,7 +10,7 @@ from typing import Any
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ClusterFault, PodFault
 from preflight.jobshape import JobShape
-from preflight.probes.cluster import Node, Nodes, PodRequests
+from preflight.probes.cluster import Filler, Node, Nodes, PodRequests
 from preflight.quantities import Amounts, amounts, exactly, quantity, spell
 
 Json = dict[str, Any]
@@ -128,6 +128,7 @@ class Headroom(Fact):
         quota_limit: how many the namespace's quotas allow, or None if they do not limit.
         unsized: the job's pod asks for nothing, so only the number of pods is counted and the answer means little.
         running: job pods that run now; they are among those that fit.
+        fillers: where too few fit for want of room on a node: who asks for the most of what runs out there.
     """
 
     wanted: int
@@ -139,6 +140,7 @@ class Headroom(Fact):
     quota_limit: int | None = None
     unsized: bool = False
     running: int = 0
+    fillers: tuple[Filler, ...] = ()
 
 
 def pack(
@@ -172,8 +174,9 @@ def pack(
     capacity = places if quota_limit is None else min(places, quota_limit)
     smallest = min((room for room in rooms if room.eligible), key=lambda room: (room.fits, room.node), default=None)
     runs_out = f"{smallest.limited_by} on {smallest.node}" if smallest else ""
+    fillers = _fillers(requests_by_node, smallest)
     if quota_limit is not None and quota_limit < places:
-        runs_out = quota_reason
+        runs_out, fillers = quota_reason, ()
     fits = min(wanted, capacity)
     unsized = not any(amount for name, amount in job.items() if name != "pods")
     fault: ClusterFault | None = None
@@ -181,7 +184,10 @@ def pack(
     if fits < wanted:
         fault = ClusterFault.TOO_FEW_FIT
         cause = f"fits {fits} of {wanted}; {f'{runs_out} runs out first' if runs_out else 'no node may run a job'}"
+        if fillers:
+            cause += f": {_spoken(fillers[0])}"
     lines = [_words(room) for room in rooms]
+    lines += [f"{one.node}  {_spoken(one)}" for one in fillers if fault]
     if quota_limit is not None:
         lines.append(f"quota: {quota_limit} job pods ({quota_reason})")
     size = ", ".join(f"{name} {spell(name, amount)}" for name, amount in sorted(job.items()) if name != "pods")
@@ -202,6 +208,7 @@ def pack(
         quota_limit=quota_limit,
         unsized=unsized,
         running=requests_by_node.jobs,
+        fillers=fillers if fault else (),
         fault=fault,
         cause=cause,
         evidence=evidence,
@@ -214,6 +221,17 @@ def would_suffice(found: Headroom, nodes: Collection[str]) -> bool:
     usual = max((room.fits for room in found.by_node), default=0)
     more = sum(rooms[node].could_fit if node in rooms else usual for node in nodes)
     return found.quota_limit is None and found.fits + more >= found.wanted
+
+
+def _fillers(requests: PodRequests, room: NodeRoom | None) -> tuple[Filler, ...]:
+    """Who asks for the most of what runs out first on a node."""
+    if room is None:
+        return ()
+    return tuple(one for one in requests.fillers if (one.node, one.resource) == (room.node, room.limited_by))
+
+
+def _spoken(filler: Filler) -> str:
+    return f"{filler.owner} asks for {filler.resource} {spell(filler.resource, quantity(filler.amount))}"
 
 
 def _room(node: Node, used: Mapping[str, str], job: Mapping[str, Decimal], shape: JobShape) -> NodeRoom:

@@ -135,6 +135,15 @@ step_lookup() { # NAME [SERVER [PORT]]
   esac
 }
 
+step_resolve() { # NAME: as a program finds it; musl's getent knows no ahostsv4
+  if have getent; then
+    tell tool getent
+    limited "$limit" getent ahostsv4 "$1" 2>/dev/null || limited "$limit" getent hosts "$1"
+  else
+    lacks getent
+  fi
+}
+
 step_fetch() { # URL: header and beginning of the body, then what the tool said beside it
   patience=$((limit + 1))
   if have curl; then

@@ -242,7 +242,8 @@ class Conversation:
             except NoReply as no:
                 if origin_of(url) == origin_of(self.root):
                     raise
-                raise Refused(no.fault, f"{self.host} keeps this elsewhere, and there {no.cause}") from no
+                said = f"{self.host} keeps this elsewhere, and there {no.cause} ({no.fault})"
+                raise Refused(RegistryFault.BLOB_HOST, said) from no
             if method != "GET" or reply.status not in _MOVED or "location" not in reply.headers:
                 return reply  # only a GET is asked again elsewhere
             url = urljoin(url, reply.headers["location"])

@@ -73,6 +73,11 @@ def lookup(name: str, resolver: str | None = None) -> Step:
     return Step("lookup", (name, *_server(resolver)) if resolver else (name,))
 
 
+def resolve(name: str) -> Step:
+    """A name as programs find it: hosts file, search list and all."""
+    return Step("resolve", (name,))
+
+
 def fetch(url: str) -> Step:
     """What a web server answers at a URL: header and beginning of the body, redirects not followed where possible."""
     return Step("fetch", (url,))
@@ -319,6 +324,7 @@ _COMMANDS: Mapping[str, tuple[str, ...]] = {
     "fetch": ("curl", "-sS", "-i"),
     "interface": ("ip", "route"),
     "resolv_conf": ("cat", "/etc/resolv.conf"),
+    "resolve": ("getent", "hosts"),
     "tcp": ("nc", "-v", "-w", "5"),
     "wget": ("wget", "-S", "-O", "-"),
 }
@@ -373,6 +379,17 @@ def read_lookup(section: Section, expected: frozenset[str]) -> Answer:
     fault = None if _has_ipv4(found) or (found and expected and found & expected) else _lookup_fault(section, found)
     answer = Answer(name=name, fault=fault, addresses=found, said=_lookup_words(section, fault), took=section.took)
     return judge_answer(answer, expected)
+
+
+def read_resolve(section: Section) -> tuple[tuple[str, ...], str]:
+    """The IPv4 addresses that programs find, and the full name that was found in the place of the one asked for."""
+    rows = [line.split() for line in section.output.splitlines() if line.strip()]
+    told = [row for row in rows if _is_address(row[0]) and ":" not in row[0]]
+    full = next((row[-1].rstrip(".") for row in told if len(row) > 1 and row[-1] not in _SOCKETS), "")
+    return tuple(dict.fromkeys(row[0] for row in told)), full
+
+
+_SOCKETS = frozenset({"STREAM", "DGRAM", "RAW"})
 
 
 def _addresses(section: Section) -> frozenset[str]:

@@ -20,7 +20,7 @@ from preflight.probes.headroom import Headroom
 from preflight.probes.pods import DindPod, JobPod
 from preflight.probes.shell import Section
 from preflight.probes.ssh import Session
-from preflight.probes.words import classify_daemon
+from preflight.probes.words import classify_daemon, classify_pull
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,6 +139,50 @@ class DindRun(Fact):
 
     node: str
     image: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PacketSizes(Fact):
+    """The largest packets of a pod and of the containers inside of it.
+
+    Attributes:
+        node: on which node.
+        device: the pod's own interface.
+        pod: its MTU in bytes; `inside`: the one of a container's interface.
+    """
+
+    node: str
+    device: str = ""
+    pod: int = 0
+    inside: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InnerRegistry(Fact):
+    """How a Docker daemon in a pod gets on with a registry."""
+
+    node: str
+    host: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundNames(Fact):
+    """What the resolver library of a job's pod makes of names, beside what the resolvers say to them.
+
+    Attributes:
+        node: on which node.
+        found: addresses by name, as programs find them.
+        given: addresses by name, as the resolvers give them.
+        through: where a search domain answered, the name that was asked in the place of the one that was meant.
+        searches: the pod's search list; `options` of its resolv.conf, such as ``ndots:5``.
+    """
+
+    node: str
+    found: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    given: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    through: Mapping[str, str] = field(default_factory=dict)
+    searches: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
 
 def lookups(report: Report, resolver: str, names: Mapping[str, frozenset[str]], *, deadline: float) -> Lookups:
@@ -370,6 +414,125 @@ def inner_run(report: Report, node: str, image: str, words: Sequence[str]) -> Di
     ran = shell.read_docker_run(section, where=report.where)
     return DindRun(
         target=f"{image} on {node}", node=node, image=image, fault=ran.fault, cause=ran.cause, evidence=ran.evidence
+    )
+
+
+MTU = ("cat", "/sys/class/net/eth0/mtu")  # of a container on Docker's bridge
+
+
+def packet_sizes(report: Report, node: str, image: str) -> PacketSizes:
+    """The MTU of the pod's interface, and that of a container's inside.
+
+    Raises:
+        Unmeasured: one of them was not told.
+    """
+    own = shell.read_interface(shell.find(report.sections, shell.interface(), where=report.where))
+    section = shell.find(report.sections, shell.docker_run(image, MTU), where=report.where)
+    told = [line.strip() for line in section.output.splitlines() if line.strip().isdigit()]
+    if section.exit != 0 or not told:
+        reason = f"`{section.command}` told no MTU: {section.output[:200] or 'it printed nothing'}"
+        raise Unmeasured(reason, needs="an image as `dind.pull` in which `cat` shows /sys")
+    inside = int(told[-1])
+    larger = inside > own.mtu
+    return PacketSizes(
+        target=node,
+        node=node,
+        device=own.name,
+        pod=own.mtu,
+        inside=inside,
+        fault=DindFault.MTU if larger else None,
+        cause=f"containers inside of the pod on {node} send packets of up to {inside} bytes, and the pod's {own.name} "
+        f"carries {own.mtu}: the daemon needs --mtu={own.mtu}"
+        if larger
+        else "",
+        evidence=Evidence(
+            where=report.where,
+            command=f"cat /sys/class/net/{own.name}/mtu; {section.command}",
+            observed=f"{own.name} of the pod: {own.mtu}\neth0 of a container inside: {inside}",
+            took=section.took,
+        ),
+    )
+
+
+def inner_registry(report: Report, node: str, host: str, image: str) -> InnerRegistry:
+    """How far the daemon got with a registry when it was asked for an image, which need not be there."""
+    section = shell.find(report.sections, shell.docker_pull(image), where=report.where)
+    words = section.output.strip().splitlines()[-1:] or [f"no end within {section.took:.0f} s"]
+    told, cause = classify_pull(words[0])
+    fault: DindFault | None = None
+    if section.exit == 0:
+        pass
+    elif "server gave HTTP response to HTTPS client" in words[0]:
+        fault = DindFault.INSECURE_REGISTRY
+        cause = f"{host} speaks plain HTTP, and the daemon was not told so (--insecure-registry={host}): {cause}"
+    elif told is PodFault.PULL_TLS:
+        fault, cause = DindFault.REGISTRY_UNTRUSTED, f"the daemon does not trust {host}: {cause}"
+    elif told in _OUT_OF_REACH or not section.output.strip():
+        fault, cause = DindFault.REGISTRY_UNREACHABLE, f"the daemon cannot speak with {host}: {cause}"
+    return InnerRegistry(
+        target=f"{host} on {node}",
+        node=node,
+        host=host,
+        fault=fault,
+        cause=f"in a pod on {node}, {cause}" if fault else "",
+        evidence=Evidence(
+            where=report.where, command=section.command, observed=section.output.strip()[-1500:], took=section.took
+        ),
+    )
+
+
+_OUT_OF_REACH = frozenset(
+    {PodFault.PULL_UNRESOLVED, PodFault.PULL_REFUSED, PodFault.PULL_UNREACHABLE, PodFault.PULL_TIMEOUT}
+)
+
+
+def found_names(
+    report: Report, node: str, given: Mapping[str, Iterable[str]], resolv_conf: shell.ResolvConf
+) -> FoundNames:
+    """What programs in the pod find for each name that the resolvers give addresses of.
+
+    A search domain has answered where the library tells another full name than the one that was asked for, and other
+    addresses: a record that merely changes between two questions is none of this.
+
+    Raises:
+        Unmeasured: the pod cannot ask its resolver library.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    through: dict[str, str] = {}
+    shown: Section | None = None
+    for name in given:
+        section = shell.find(report.sections, shell.resolve(name), where=report.where)
+        addresses, full = shell.read_resolve(section)
+        found[name] = addresses
+        searched = next((f"{name}.{one}" for one in resolv_conf.searches if full == f"{name}.{one}"), "")
+        if searched and set(addresses) - set(given[name]):
+            through[name] = searched
+            shown = shown or section
+    said = [
+        f"{name} at {', '.join(found[name])}, as {full}; the resolvers give {', '.join(sorted(given[name]))}"
+        for name, full in through.items()
+    ]
+    lost = [name for name, addresses in found.items() if not addresses]
+    fault = DnsFault.SEARCH_LIST if through else DnsFault.NO_ANSWER if lost else None
+    cause = f"finds {'; '.join(said)}" if through else f"finds no address of {', '.join(lost)}, and its resolvers do"
+    conf = f"search {' '.join(resolv_conf.searches)}; options {' '.join(resolv_conf.options)}"
+    lines = [f"{name}: {', '.join(addresses) or 'none'}" for name, addresses in found.items()]
+    return FoundNames(
+        target=node,
+        node=node,
+        found=found,
+        given={name: tuple(sorted(addresses)) for name, addresses in given.items()},
+        through=through,
+        searches=resolv_conf.searches,
+        options=resolv_conf.options,
+        fault=fault,
+        cause=f"a job's pod on {node} {cause} ({conf})" if fault else "",
+        evidence=Evidence(
+            where=report.where,
+            command=shown.command if shown else f"getent ahostsv4 {next(iter(given), 'NAME')}",
+            observed="\n".join([*lines, conf]),
+            took=shown.took if shown else 0.0,
+        ),
     )
 
 

@@ -106,6 +106,22 @@ LISTED = [
     "variables-unmasked",
     "cache-down",
     "clone-host-unknown",
+    "dind-mtu",
+    "dind-insecure-missing",
+    "dns-search-list",
+    "pull-secret-not-in-job",
+    "helper-image-unreachable",
+    "config-not-restarted",
+    "headroom-filler",
+    "webhook-timeout",
+    "quota-pods",
+    "registry-blob-host-down",
+    "path-one-nodes-pods-blocked",
+    "dns-udp-blocked",
+    "dns-aaaa-refused",
+    "dind-storage-vfs",
+    "proxy-swallows",
+    "clock-skew-node",
 ]
 GIVEAWAYS = re.compile(
     rb"\b(lab|fault|faults|stand-?ins?|simulat\w*|mock\w*|fake\w*|aiohttp|asyncssh|trustme)\b", re.IGNORECASE

@@ -93,7 +93,7 @@ def test_everything_is_well_in_a_good_world(words: str) -> None:
     assert shell.read_fetch(api, api.args[0], where=words).status == 401
     assert shell.read_tcp(port, where=words).fault is None
     assert shell.read_clock(clock) == pytest.approx(time.time() + 90, abs=3)
-    assert shell.read_interface(interface).mtu == (1500 if words == NODE else 1450)
+    assert shell.read_interface(interface).mtu == 1500
 
 
 @pytest.mark.parametrize("words", [NODE, POD])

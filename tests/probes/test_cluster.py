@@ -14,7 +14,16 @@ from preflight.connect import Routes
 from preflight.evidence import Evidence, Unmeasured
 from preflight.faults import ApiFault, ClusterFault, Fault, PathFault, PodFault
 from preflight.probes import cluster
-from preflight.probes.cluster import Nodes, effective_requests, read_node, read_nodes, read_pod_requests
+from preflight.probes.cluster import (
+    Nodes,
+    Owners,
+    attributed,
+    effective_requests,
+    fillers,
+    read_node,
+    read_nodes,
+    read_pod_requests,
+)
 from preflight.probes.kubernetes import Api
 from preflight.quantities import amounts
 from tests.probes.apiserver import Asked, Reply, Scripted, kubeconfig, recorded, status
@@ -403,3 +412,28 @@ def test_what_may_not_be_read_is_left_out_and_named(serve: Serve) -> None:
 def test_facts_keep_their_evidence_out_of_their_repr() -> None:
     found = replace(all_nodes(*ITEMS), cause="x")
     assert "kubectl" not in repr(found)
+
+
+def test_what_is_asked_for_is_told_by_owner() -> None:
+    def owned(kind: str, name: str, cpu: str, labels: dict[str, str] | None = None) -> Json:
+        made = pod("b", cpu, namespace="shop")
+        made["metadata"]["ownerReferences"] = [{"kind": kind, "name": name, "controller": True}]
+        made["metadata"]["labels"] = labels or {}
+        return made
+
+    hashed = {"pod-template-hash": "6c8f"}
+    items = [
+        owned("ReplicaSet", "web-6c8f", "1", hashed),
+        owned("ReplicaSet", "web-6c8f", "1", hashed),
+        owned("ReplicaSet", "bare-77aa", "1500m"),
+        owned("DaemonSet", "agent", "100m"),
+        owned("StatefulSet", "db", "200m"),
+    ]
+    owners: Owners = {}
+    assert list(attributed(items, namespace="gitlab", owners=owners)) == items
+    told = [(one.owner, one.amount) for one in fillers(owners) if one.resource == "cpu"]
+    assert told == [
+        ("shop/Deployment web", "2"),
+        ("shop/ReplicaSet bare-77aa", "1500m"),
+        ("shop/StatefulSet db", "200m"),
+    ]

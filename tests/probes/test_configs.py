@@ -89,3 +89,26 @@ def test_a_file_that_cannot_be_read_is_no_finding(text: str) -> None:
 
 def test_a_manager_that_has_not_registered_has_lost_its_resolvers() -> None:
     assert read(a="concurrent = 10\n").fault is ManagerFault.OLD_CONFIG
+
+
+@pytest.mark.parametrize(
+    ("mounted", "fault"),
+    [
+        ("concurrent = 20\n", ManagerFault.NOT_RESTARTED),
+        ("concurrent = 10\n", None),
+        ("concurrent = 10\nnew_setting = 1\n", None),  # not among those that are compared
+        ("not TOML", None),
+        ("", None),
+    ],
+)
+def test_a_configmap_that_was_changed_after_the_start_is_told(mounted: str, fault: ManagerFault | None) -> None:
+    template = tomllib.loads(AT_WORK)
+    found = configs.read_config({"one": AT_WORK}, template, FOUND, mounted={"one": mounted})
+    assert found.fault is fault
+    assert ("concurrent is 10, the ConfigMap says 20" in found.cause) is (fault is not None)
+
+
+def test_an_old_template_is_told_before_an_old_configmap() -> None:
+    old = AT_WORK.replace('"10.0.0.2", "10.1.0.251"', '"10.0.0.2"')
+    found = configs.read_config({"one": old}, TEMPLATE, FOUND, mounted={"one": "concurrent = 20\n"})
+    assert found.fault is ManagerFault.OLD_CONFIG

@@ -12,7 +12,7 @@ import pytest
 from preflight.evidence import Evidence
 from preflight.faults import ClusterFault, PodFault
 from preflight.jobshape import JobShape, Resources, job_pod_limits, job_pod_requests
-from preflight.probes.cluster import Node, Nodes, PodRequests
+from preflight.probes.cluster import Filler, Node, Nodes, PodRequests
 from preflight.probes.headroom import obstacle, pack, why_not
 
 Json = dict[str, Any]
@@ -275,3 +275,17 @@ def test_packing_a_large_cluster_takes_no_time_worth_mentioning() -> None:
     )
     found = pack(many, busy, job={"cpu": Decimal("0.5")}, shape=SHAPE, wanted=5000)
     assert found.fits == 2000
+
+
+def test_who_fills_the_node_that_is_full_first_is_named() -> None:
+    fillers = (
+        Filler(node="a", resource="cpu", owner="shop/Deployment reports", amount="5500m"),
+        Filler(node="a", resource="cpu", owner="shop/DaemonSet agent", amount="1"),
+        Filler(node="a", resource="memory", owner="shop/StatefulSet db", amount="8Gi"),
+    )
+    busy = replace(used(a={"cpu": "6500m"}), fillers=fillers)
+    found = pack(nodes(node("a")), busy, job={"cpu": Decimal("0.5"), "pods": Decimal(1)}, shape=SHAPE)
+    assert found.cause == "fits 3 of 30; cpu on a runs out first: shop/Deployment reports asks for cpu 5500m"
+    assert [one.owner for one in found.fillers] == ["shop/Deployment reports", "shop/DaemonSet agent"]
+    enough = pack(nodes(node("a")), busy, job={"cpu": Decimal("0.5")}, shape=SHAPE, wanted=3)
+    assert (enough.fault, enough.fillers) == (None, ())

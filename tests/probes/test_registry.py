@@ -504,7 +504,8 @@ def test_blobs_kept_elsewhere_are_fetched_there_without_credentials() -> None:
 def test_a_dead_store_of_blobs_is_named() -> None:
     dead = f"127.0.0.1:{servers.closed_port()}"
     told, _ = described(Registry(blobs_at="http://blobs.example.net/kept"), blobs_example_net=dead)
-    assert told.fault is PathFault.REFUSED
+    assert told.fault is RegistryFault.BLOB_HOST
+    assert told.cause.endswith("(refused)")
     assert told.cause.startswith(f"{HOST} keeps this elsewhere, and there blobs.example.net:80 refused")
 
 

@@ -9,7 +9,7 @@ import pytest
 from preflight.evidence import Evidence, Unmeasured
 from preflight.faults import ClusterFault, DindFault, DnsFault, Fault, GitLabFault, PodFault
 from preflight.jobshape import JobShape
-from preflight.probes import transcript
+from preflight.probes import shell, transcript
 from preflight.probes.dns import Answer, Lookups
 from preflight.probes.gitlab import GitLabReply
 from preflight.probes.headroom import Headroom, NodeRoom
@@ -167,3 +167,81 @@ def test_a_worker_without_room_says_what_is_short() -> None:
     short = transcript.worker_room("b", headroom)
     assert short.fault is ClusterFault.TOO_FEW_FIT
     assert "1Gi memory, and 100Mi is free" in short.cause
+
+
+def section(kind: str, args: tuple[str, ...], output: str, status: int = 0) -> Section:
+    return Section(kind=kind, args=args, output=output, exit=status, took=0.1)
+
+
+def report(*sections: Section) -> transcript.Report:
+    return transcript.Report(where=f"pod on {NODE}", sections=sections)
+
+
+NAME, OWN = "registry.example.com", "192.168.1.60"
+CONF = shell.ResolvConf(searches=("svc.cluster.local", "apps.example.com"), options=("ndots:5",))
+
+
+@pytest.mark.parametrize(
+    ("output", "status", "fault"),
+    [
+        (f"{OWN}    {NAME}", 0, None),
+        (f"192.168.1.80 STREAM {NAME}.apps.example.com\n192.168.1.80 DGRAM", 0, DnsFault.SEARCH_LIST),
+        (f"192.168.1.80    {NAME}.apps.example.com", 0, DnsFault.SEARCH_LIST),
+        (f"{OWN}    {NAME}.apps.example.com", 0, None),  # a search domain that leads to the same machine does no harm
+        (f"192.168.1.80    {NAME}", 0, None),  # the record itself changes between two questions
+        (f"192.168.1.80    {NAME}.elsewhere.example.com", 0, None),  # an alias
+        ("", 2, DnsFault.NO_ANSWER),
+    ],
+)
+def test_a_search_domain_is_told_by_the_full_name(output: str, status: int, fault: DnsFault | None) -> None:
+    told = report(section("resolve", (NAME,), output, status))
+    found = transcript.found_names(told, NODE, {NAME: {OWN}}, CONF)
+    assert found.fault is fault
+    assert ("ndots:5" in found.cause) is (fault is not None)
+
+
+@pytest.mark.parametrize(
+    ("pod", "inside", "fault"), [(1450, 1500, DindFault.MTU), (1500, 1500, None), (9001, 1500, None)]
+)
+def test_containers_must_not_send_more_than_their_pod_carries(pod: int, inside: int, fault: DindFault | None) -> None:
+    told = report(
+        section("interface", (), f"eth0\n{pod}\n"),
+        section("docker_run", ("alpine", *transcript.MTU), f"Unable to find image locally\n{inside}\n"),
+    )
+    found = transcript.packet_sizes(told, NODE, "alpine")
+    assert (found.fault, found.pod, found.inside) == (fault, pod, inside)
+    assert (f"--mtu={pod}" in found.cause) is (fault is not None)
+
+
+def test_a_container_that_tells_no_mtu_is_no_finding() -> None:
+    failed = section("docker_run", ("alpine", *transcript.MTU), "cat: can't open", 1)
+    with pytest.raises(Unmeasured):
+        transcript.packet_sizes(report(section("interface", (), "eth0\n1450\n"), failed), NODE, "alpine")
+
+
+HTTP = 'Get "https://b.example.com:5000/v2/": http: server gave HTTP response to HTTPS client'
+X509 = 'Get "https://b.example.com:5000/v2/": tls: failed to verify certificate: x509: certificate signed by unknown'
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (HTTP, DindFault.INSECURE_REGISTRY),
+        (X509, DindFault.REGISTRY_UNTRUSTED),
+        (
+            'Get "https://b.example.com:5000/v2/": dial tcp 192.168.1.66:5000: i/o timeout',
+            DindFault.REGISTRY_UNREACHABLE,
+        ),
+        ('Get "https://b.example.com:5000/v2/": dial tcp: lookup b: no such host', DindFault.REGISTRY_UNREACHABLE),
+        ("manifest for b.example.com:5000/preflight/absent:none not found: manifest unknown: manifest unknown", None),
+        ('Head "https://b.example.com:5000/v2/preflight/absent/manifests/none": no basic auth credentials', None),
+        ("pull access denied for b.example.com:5000/preflight/absent, repository does not exist", None),
+        ("toomanyrequests: You have reached your unauthenticated pull rate limit.", None),
+    ],
+)
+def test_how_the_daemon_gets_on_with_a_registry(words: str, fault: DindFault | None) -> None:
+    image = "b.example.com:5000/preflight/absent:none"
+    told = report(section("docker_pull", (image,), f"Error response from daemon: {words}\n", 1))
+    found = transcript.inner_registry(told, NODE, "b.example.com:5000", image)
+    assert found.fault is fault
+    assert bool(found.cause) is (fault is not None)
