@@ -84,6 +84,11 @@ def room_for_jobs(facts: Facts) -> Iterator[Conclusion]:
             "lower `concurrent`, `replicas` or the jobs' requests in {values} (`{upgrade}`), or add a node",
         )
     )
+    if room is not None and not by_quota and room.fillers:
+        most = room.fillers[0]
+        namespace, _, owner = most.owner.partition("/")
+        look = f"kubectl get {owner.lower()} -n {namespace} -o yaml | grep -A 6 resources"
+        steps = (f"does {most.owner} need that much? `{look}`", *steps)
     yield Conclusion(
         cause=QUOTA_SHORT if by_quota else TOO_FEW_FIT,
         about=about,

@@ -73,6 +73,40 @@ single(
     remedy=("the daemon's words are above; `docker run --rm IMAGE echo hello` in a job repeats them",),
 )
 single(
+    cause("dind-mtu", "5", "failures 15"),
+    "dind_packets",
+    remedy=(
+        "start dockerd with `--mtu` no larger than eth0's in the pod: `dind.daemon_args`, and the "
+        "service's `command` in "
+        "`.gitlab-ci.yml`",
+        "networks that jobs make need it too: `docker network create --opt com.docker.network.driver.mtu=…`",
+    ),
+)
+single(
+    cause("dind-insecure-registry", "5", "failures 18"),
+    "dind_registry",
+    faults=(DindFault.INSECURE_REGISTRY,),
+    remedy=(
+        "the registry speaks plain HTTP: start dockerd with `--insecure-registry=HOST` (`dind.daemon_args`, and the "
+        "service's `command` in `.gitlab-ci.yml`)",
+        "better: give the registry a certificate",
+    ),
+)
+single(
+    cause("dind-distrusts-registry", "5", "failures 18"),
+    "dind_registry",
+    faults=(DindFault.REGISTRY_UNTRUSTED,),
+    remedy=(
+        "mount the CA at /etc/docker/certs.d/HOST/ca.crt of the Docker service: "
+        "`[[runners.kubernetes.volumes.config_map]]` in {values}, `{upgrade}`",
+    ),
+)
+single(
+    cause("dind-registry-unreachable", "5", "failures 15"),
+    "dind_registry",
+    remedy=("`docker pull` in a job shows the daemon's words; open the way of the pod network {pod_cidr} to it",),
+)
+single(
     cause("dind-names", "5.3", "failures 6"),
     "dind_lookups",
     "dind_inner_lookups",

@@ -288,6 +288,23 @@ def _lacking(facts: Facts, name: str, lacking: Sequence[Look], lookups: Sequence
 
 
 single(
+    cause("search-list-misleads", "2.4", "failures 1"),
+    "pod_names",
+    faults=(DnsFault.SEARCH_LIST,),
+    remedy=(
+        "take the search domain that answers for everything out of `searches` of `dns_config` in {values}, or its "
+        "wildcard record out of the zone",
+        '`options = [{{name = "ndots", value = "1"}}]` of `dns_config` asks for the name as it '
+        "stands first; `{upgrade}`",
+    ),
+)
+single(
+    cause("job-names-unresolved", "2.4", "failures 1"),
+    "pod_names",
+    likely="the same names, asked at each resolver from that pod (2.4.9)",
+    remedy=("compare /etc/resolv.conf of a job's pod with `dns_config` in {values}; {resolvers} must answer there",),
+)
+single(
     cause("job-dns-settings-not-applied", "2.4", "failures 2, 3"),
     "pod_resolv_conf",
     "dind_resolv_conf",

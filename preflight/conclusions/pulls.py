@@ -198,8 +198,41 @@ single(
     "pod_pull",
     "node_pull",
     "helper_image",
+    "helper_pull",
     faults=(RegistryFault.RATE_LIMITED, PodFault.PULL_RATE_LIMITED),
     remedy=("wait, log in with an account, or pull through a mirror: name the images there in {values}",),
+)
+single(
+    cause("registry-blob-host-unreachable", "2.4", "failures 21", specialises="pulls-fail"),
+    "manifest",
+    faults=(RegistryFault.BLOB_HOST,),
+    remedy=(
+        "{host} sends layers from another host (the evidence names it): start that one, or open "
+        "the way to it from here "
+        "and from the nodes",
+        "with `distribution`, `storage.redirect.disable: true` lets {host} send them itself",
+    ),
+)
+single(
+    PULL_SECRET,
+    "pull_login",
+    remedy=(
+        '`image_pull_secrets = ["NAME"]` below `[runners.kubernetes]` in {values}: an account\'s '
+        "own secrets count only "
+        "if the runner names none",
+        "`kubectl get secret -n {job_namespace}` lists what there is",
+        "`{upgrade}`",
+    ),
+)
+single(
+    cause("helper-image-unreachable", "3.3", "failures 21"),
+    "helper_pull",
+    remedy=(
+        "mirror the helper image where the nodes reach it, and set `helper_image` below "
+        "`[runners.kubernetes]` in {values}",
+        "or open the way of {nodes} to its registry; on {node}: `crictl pull` of the image above",
+        "`{upgrade}`",
+    ),
 )
 single(
     cause("not-a-registry", "2.4", "reference 6.1"),

@@ -146,6 +146,12 @@ single(
     remedy=("let image flavour and `podSecurityContext` (alpine 100, ubuntu 999) agree in {values}", _UPGRADE),
 )
 single(
+    cause("config-not-restarted", "4.1", "failures 32", specialises="manager-runs-old-config"),
+    "manager_config",
+    faults=(ManagerFault.NOT_RESTARTED,),
+    remedy=(_RESTART, "managers read their configuration at their start only"),
+)
+single(
     cause("manager-runs-old-config", "4.1", "failures 32"),
     "manager_config",
     remedy=(_RESTART, "managers read their configuration at their start only"),
