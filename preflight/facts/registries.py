@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import cast
-from urllib.parse import urlsplit
 
 from preflight.evidence import Blocked, Evidence, NotApplicable, Unmeasured
 from preflight.facts.aims import probe_image, registry_of, registry_of_probe
@@ -91,7 +90,7 @@ def registry_connection(
 ) -> RegistryReply:
     """A registry's port, from here."""
     found = registry_reply.only(PathFault)
-    unless_no_resolver(found, urlsplit(f"//{inventory.registries[registry].host}").hostname or "", here_lookups)
+    unless_no_resolver(found, inventory.registries[registry].host, here_lookups)
     return found
 
 

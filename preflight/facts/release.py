@@ -48,7 +48,7 @@ def chart_version(here_lookups: tuple[Lookups, ...], inventory: Inventory, run: 
         ca_file=runner.repository_ca_file,
         deadline=inventory.deadlines.http,
     )
-    unless_no_resolver(found, urlsplit(runner.repository).hostname or "", here_lookups)
+    unless_no_resolver(found, urlsplit(runner.repository).netloc, here_lookups)
     return found
 
 

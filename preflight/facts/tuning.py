@@ -166,6 +166,6 @@ def pod_clone(
     unless_same(found, gitlab_reply, gitlab_fact(gitlab_reply), {})
     unless_same(found, node_reply, "node_gitlab", {"worker": worker})
     unless_same(found, pod_gitlab, "pod_gitlab", {"worker": worker})
-    unless_no_resolver(found, urlsplit(url).hostname or "", here_lookups)
+    unless_no_resolver(found, urlsplit(url).netloc, here_lookups)
     unless_misled(found, pod_names)
     return found

@@ -33,7 +33,11 @@ UNKNOWN = {"mirror": DnsFault.NXDOMAIN, "other": None}
 
 @pytest.mark.parametrize(
     ("host", "said"),
-    [(MIRROR, [SILENT, SILENT]), (MIRROR, [UNKNOWN, SILENT]), (CHARTS, [SILENT, SILENT])],
+    [
+        (MIRROR, [SILENT, SILENT]),
+        (f"{MIRROR}:5000", [UNKNOWN, SILENT]),
+        (CHARTS, [SILENT, SILENT]),
+    ],
     ids=["all-silent", "unknown-or-silent", "not-asked-and-all-silent"],
 )
 def test_a_name_without_address_is_the_resolvers_fault_where_none_gives_one(
