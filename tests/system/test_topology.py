@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +17,63 @@ from tests.system.namespaces import Network, program
 from tests.system.topology import PROJECT, REFUSED, Topology, guard, topology
 
 LAB: dict[str, dict[str, Any]] = yaml.safe_load((PROJECT / "tests" / "lab_faults.yaml").read_text())
-UDP_BLOCKED = {
-    "fail": ["test_each_resolver_answers_from_here[10.1.0.251]"],
-    "says": ["timeout: 10.1.0.251", "over TCP it answers, so something drops UDP port 53", "open UDP and TCP 53"],
-}
-FIREWALLS = {
-    "path-one-node-blocked": ("gitlab", "-s 192.168.1.102 -p tcp --dport 80 -j DROP"),
-    "dns-udp-blocked": ("resolver-2", "-p udp --dport 53 -j DROP"),
-    "gitlab-timeout": ("gitlab", "-p tcp --dport 80 -j DROP"),
-}
-"""What each fault is in truth: a rule of what a machine is sent. Pods leave with their worker's address."""
-WITNESSES = {
-    "path-one-node-blocked": ["pod on k8s-worker-2 meets the same"],
-    "dns-udp-blocked": ["node k8s-worker-1", "pod on k8s-worker-3"],
-    "gitlab-timeout": ["node k8s-worker-1", "pod on k8s-worker-3"],
+RESOLVERS = ("10.0.0.2", "10.1.0.251", "10.1.0.252")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fault as it is in truth, rules of what machines are sent, and what an operator expects of it.
+
+    Attributes:
+        rules: a machine's name, and the rule. Pods leave with their worker's address.
+        fail: the checks that turn red, with their targets.
+        says: words of the output.
+        cause: the one root cause.
+        about: what that is about.
+    """
+
+    rules: tuple[tuple[str, str], ...]
+    fail: tuple[str, ...]
+    says: tuple[str, ...]
+    cause: str
+    about: tuple[str, ...] = ()
+
+
+CASES = {
+    "path-one-node-blocked": Case(
+        rules=(("gitlab", "-s 192.168.1.102 -p tcp --dport 80 -j DROP"),),
+        fail=("test_each_worker_reaches_gitlab[k8s-worker-2]",),
+        says=("timeout: 192.168.1.50:80", "pod on k8s-worker-2 meets the same", "firewall"),
+        cause="node-path-blocked",
+        about=("k8s-worker-2",),
+    ),
+    "path-one-node-rejected": Case(
+        rules=(("gitlab", "-s 192.168.1.102 -p tcp --dport 80 -j REJECT"),),
+        fail=("test_each_worker_reaches_gitlab[k8s-worker-2]",),
+        says=("refused: 192.168.1.50:80", "or a firewall rejects it", "a firewall that rejects this worker's address"),
+        cause="node-path-blocked",
+        about=("k8s-worker-2",),
+    ),
+    "dns-udp-blocked": Case(
+        rules=(("resolver-2", "-p udp --dport 53 -j DROP"),),
+        fail=("test_each_resolver_answers_from_here[10.1.0.251]",),
+        says=("timeout: 10.1.0.251", "over TCP it answers, so something drops UDP port 53", "pod on k8s-worker-3"),
+        cause="dns-udp-blocked",
+        about=("10.1.0.251",),
+    ),
+    "dns-all-silent": Case(
+        rules=tuple((f"resolver-{number}", "-p all -j DROP") for number in (1, 2, 3)),
+        fail=tuple(f"test_each_resolver_answers_from_here[{address}]" for address in RESOLVERS),
+        says=("timeout: 10.0.0.2", "timeout: 10.1.0.252"),
+        cause="resolver-down",
+        about=RESOLVERS,
+    ),
+    "gitlab-timeout": Case(
+        rules=(("gitlab", "-p tcp --dport 80 -j DROP"),),
+        fail=("test_gitlab_port_answers",),
+        says=("timeout: 192.168.1.50:80", "security group", "node k8s-worker-1", "pod on k8s-worker-3"),
+        cause="gitlab-cut-off",
+    ),
 }
 WORKERS = ("k8s-worker-1", "k8s-worker-2", "k8s-worker-3")
 
@@ -66,22 +111,33 @@ def test_the_guides_environment_is_go_with_the_inventory_as_it_is(guides: Topolo
     assert "Accepted publickey for root from 192.168.1.10 " in (tmp_path / "worker-3.log").read_text()
 
 
-@pytest.mark.parametrize("name", FIREWALLS)
+@pytest.mark.parametrize("name", CASES)
 def test_a_real_firewall_turns_the_right_checks_red_and_nothing_else(
     name: str, guides: Topology, tmp_path: Path
 ) -> None:
-    expected = UDP_BLOCKED if name == "dns-udp-blocked" else LAB[name]
-    machine, rule = FIREWALLS[name]
-    with guides[machine].firewall(*rule.split()):
+    case = CASES[name]
+    with contextlib.ExitStack() as firewalls:
+        for machine, rule in case.rules:
+            firewalls.enter_context(guides[machine].firewall(*rule.split()))
         ended = guides.check(tmp_path / "reports")
-    assert ended.named("fail") == set(expected["fail"]), ended.printed
+    assert ended.named("fail") == set(case.fail), ended.printed
     assert not ended.named("unknown"), ended.printed
     assert ended.status == ended.report["exit"] == 1
-    for words in [*expected["says"], *WITNESSES[name]]:
+    for words in case.says:
         assert words in ended.printed, words
-    blocked = [one for one in ended.report["checks"] if one["verdict"] == "blocked"]
-    assert blocked
-    assert {name for one in blocked for name in one["blocked_by"]} == set(expected["fail"])
+    causes = [one for one in ended.report["conclusions"] if one["root_cause"]]
+    assert [(one["name"], set(one["about"])) for one in causes] == [(case.cause, set(case.about))]
+    assert ended.named("fail") | ended.named("blocked") == set(causes[0]["explains"])
+
+
+@pytest.mark.parametrize("name", sorted(CASES.keys() & LAB.keys()))
+def test_the_lab_expects_the_same(name: str) -> None:
+    fail = [one for pattern in LAB[name]["fail"] for one in _spelt_out(pattern)]
+    assert set(fail) == set(CASES[name].fail)
+
+
+def _spelt_out(pattern: str) -> list[str]:
+    return [pattern.replace("[*]", f"[{address}]") for address in RESOLVERS] if "[*]" in pattern else [pattern]
 
 
 def test_the_suite_is_run_on_the_operators_machine_or_not_at_all(tmp_path: Path) -> None:
