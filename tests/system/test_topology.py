@@ -141,9 +141,10 @@ def _spelt_out(pattern: str) -> list[str]:
 
 
 def test_the_suite_is_run_on_the_operators_machine_or_not_at_all(tmp_path: Path) -> None:
-    with Network(tmp_path, "192.168.1.1/24") as network:
+    with Network(tmp_path, "192.168.1.1/24") as network, Network(tmp_path, "192.168.1.1/24") as elsewhere:
         operator = network.machine("operator", "192.168.1.10/24")
         other = network.machine("other", "192.168.1.11/24")
+        namesake = elsewhere.machine("operator", "192.168.1.10/24")
 
         def ended(command: list[str]) -> tuple[int, str]:
             ran = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
@@ -153,6 +154,7 @@ def test_the_suite_is_run_on_the_operators_machine_or_not_at_all(tmp_path: Path)
         assert ended(operator.command(*mine)) == (0, "ran\n")
         assert ended(mine) == (REFUSED, "")
         assert ended(other.command(*mine)) == (REFUSED, "")
+        assert ended(namesake.command(*mine)) == (REFUSED, "")
         assert ended(other.command(*guard(other.namespace, "echo", "ran"))) == (REFUSED, "")
 
 
