@@ -134,6 +134,8 @@ def test_a_real_firewall_turns_the_right_checks_red_and_nothing_else(
 def test_the_lab_expects_the_same(name: str) -> None:
     fail = [one for pattern in LAB[name]["fail"] for one in _spelt_out(pattern)]
     assert set(fail) == set(CASES[name].fail)
+    about = f"[{', '.join(CASES[name].about)}]" if CASES[name].about else ""
+    assert LAB[name]["concludes"] == [f"{CASES[name].cause}{about}"]
 
 
 def _spelt_out(pattern: str) -> list[str]:
