@@ -18,7 +18,8 @@ def test_each_worker_reaches_gitlab(node_gitlab: GitLabReply) -> None:
     Why: managers and jobs leave through their node; a node that does not reach GitLab fails every job it gets.
     Remedy (timeout): allow this worker's address to GitLab's port in GitLab's security group and firewall, and check
         the worker's own firewall and route.
-    Remedy (refused): start GitLab, or correct the port in `gitlabUrl`.
+    Remedy (refused): where GitLab answers others, look for a firewall that rejects this worker's address; else start
+        GitLab, or correct the port in `gitlabUrl`.
     Remedy (unreachable): give the worker a route to GitLab's network.
     Remedy (reset): look for a firewall between worker and GitLab that cuts connections.
     Remedy (not-gitlab): look for a proxy or portal between this worker and GitLab, and at `gitlabUrl`.
@@ -66,7 +67,8 @@ def test_job_pods_on_each_worker_reach_gitlab(pod_gitlab: GitLabReply) -> None:
     Why: jobs clone from GitLab and upload to it from the pod network, which has rules of its own.
     Remedy (timeout): allow the pod network to GitLab's port (security group, GitLab's firewall), let the node
         masquerade pod addresses, and look for a NetworkPolicy in the jobs' namespace.
-    Remedy (refused): start GitLab, or correct the port in `gitlabUrl`.
+    Remedy (refused): where GitLab answers others, look for a firewall or NetworkPolicy that rejects the pod network;
+        else start GitLab, or correct the port in `gitlabUrl`.
     Remedy (unresolved): let the resolvers of the jobs' `dns_config` know GitLab's name.
     Remedy (unreachable): give the pod network a route to GitLab's network.
     Remedy (not-gitlab): look for a proxy or portal between the pod network and GitLab.

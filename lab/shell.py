@@ -90,33 +90,57 @@ async def run(
     if program is None:
         raise FileNotFoundError(argv[0])
     async with _answering(world, vantage) as address:
-        watch = _Watch(on_output, on_error)
-        transport, _ = await asyncio.get_running_loop().subprocess_exec(
-            lambda: watch,
-            *argv,
-            executable=program,
+        return await execute(
+            argv,
+            program=program,
             env=_environment(vantage, env) | {"PATH": path, tools.SOCKET: address},
-            cwd="/",
-            stderr=asyncio.subprocess.PIPE if on_error else asyncio.subprocess.STDOUT,
-            start_new_session=True,
+            stdin=stdin,
+            on_start=on_start,
+            on_output=on_output,
+            on_error=on_error,
+            limit=limit,
         )
-        timely = True
-        try:
-            pipe = _feed(transport, stdin)
-            if on_start is None:
-                pipe.close()  # when all is written
-            else:
-                on_start(pipe)
-            async with asyncio.timeout(limit):
-                await watch.ended.wait()
-        except TimeoutError:
-            timely = False
-        finally:
-            _kill_group(transport.get_pid())  # what it left running ends with it, as in a container
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(watch.drained.wait(), _LAST_WORDS)
-            transport.close()
-        status = transport.get_returncode() if timely else None
+
+
+async def execute(
+    argv: Sequence[str],
+    *,
+    program: str,
+    env: Mapping[str, str],
+    stdin: bytes = b"",
+    on_start: Callable[[asyncio.WriteTransport], None] | None = None,
+    on_output: _Listener | None = None,
+    on_error: _Listener | None = None,
+    limit: float,
+) -> Ran:
+    """Run a program of this machine with nothing but `env`; the rest is as with `run`."""
+    watch = _Watch(on_output, on_error)
+    transport, _ = await asyncio.get_running_loop().subprocess_exec(
+        lambda: watch,
+        *argv,
+        executable=program,
+        env=env,
+        cwd="/",
+        stderr=asyncio.subprocess.PIPE if on_error else asyncio.subprocess.STDOUT,
+        start_new_session=True,
+    )
+    timely = True
+    try:
+        pipe = _feed(transport, stdin)
+        if on_start is None:
+            pipe.close()  # when all is written
+        else:
+            on_start(pipe)
+        async with asyncio.timeout(limit):
+            await watch.ended.wait()
+    except TimeoutError:
+        timely = False
+    finally:
+        _kill_group(transport.get_pid())  # what it left running ends with it, as in a container
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(watch.drained.wait(), _LAST_WORDS)
+        transport.close()
+    status = transport.get_returncode() if timely else None
     exit_status = _KILLED if status is None else status if status >= 0 else 128 - status
     return Ran(exit_status, b"".join(watch.parts[_STDOUT]), b"".join(watch.parts[_STDERR]))
 

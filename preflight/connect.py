@@ -396,7 +396,7 @@ def fault_of(error: BaseException) -> PathFault:
 
 _SENTENCES = {
     PathFault.UNRESOLVED: "the name of {place} has no address here",
-    PathFault.REFUSED: "{place} refused the connection: nothing listens on that port",
+    PathFault.REFUSED: "{place} refused the connection: nothing listens on that port, or a firewall rejects it",
     PathFault.TIMEOUT: "{place} did not accept a connection within {deadline:g} s",
     PathFault.UNREACHABLE: "there is no way to {place}",
     PathFault.RESET: "{place} cut the connection",
@@ -412,7 +412,8 @@ _SENTENCES = {
 
 def sentence(fault: PathFault, host: str, port: int, *, deadline: float, detail: str = "") -> str:
     """The cause in words: who did what, within which time; `detail` follows after a colon."""
-    words = _SENTENCES[fault].format(place=join_address(host, port), deadline=deadline)
+    within = round(deadline, 1) or deadline  # what is left of a deadline differs from run to run
+    words = _SENTENCES[fault].format(place=join_address(host, port), deadline=within)
     return f"{words}: {detail}" if detail else words
 
 

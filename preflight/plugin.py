@@ -238,11 +238,12 @@ def _is_check(item: pytest.Item | pytest.Metafunc, config: pytest.Config) -> boo
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Make one test of each target that the facts of a check are measured for."""
+    """Make one test of each target that the facts of a check are measured for; without any, one that says so."""
     inventory = metafunc.config.stash.get(INVENTORY, None)
     for kind, targets in TARGETS.items():
         if kind in metafunc.fixturenames and _is_check(metafunc, metafunc.config):
-            metafunc.parametrize(kind, targets(inventory) if inventory else [])
+            none = pytest.param("", marks=pytest.mark.skip(f"the inventory names no {kind}"), id=pytest.HIDDEN_PARAM)
+            metafunc.parametrize(kind, (targets(inventory) if inventory else []) or [none])
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -339,8 +340,9 @@ def _target(item: pytest.Item) -> str:
 
 
 def _chosen(item: pytest.Item) -> dict[str, str]:
+    """The targets of a check by kind; a kind of which the inventory names none is left out."""
     callspec = getattr(item, "callspec", None)
-    return {kind: value for kind, value in (callspec.params if callspec else {}).items() if kind in TARGETS}
+    return {kind: value for kind, value in (callspec.params if callspec else {}).items() if kind in TARGETS and value}
 
 
 def _facts(item: pytest.Item) -> list[str]:

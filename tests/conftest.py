@@ -56,9 +56,10 @@ SERVERS = {
     "test_registry_distribution": ("docker-registry",),
     "test_runtime_script": ("shellcheck", "busybox", "dash"),
     "test_ssh_openssh": ("sshd", "ssh-keygen", "ssh-agent", "bash", "dash", "fish", "unshare"),
+    "test_topology": ("dnsmasq", "sshd", "ssh-keygen", "ip", "iptables", "setpriv", "unshare", "curl", "nslookup"),
 }
 """What the modules of tests/system need from Debian's packages."""
-ROOT = {"test_docker_dockerd", "test_probe_script_bare_root"}
+ROOT = {"test_docker_dockerd", "test_probe_script_bare_root", "test_topology"}
 """The modules that need root, on Linux: they make namespaces."""
 REQUIRED = bool(os.environ.get("PREFLIGHT_REQUIRE_SERVERS"))
 """Set in CI: there, a program that is missing fails the tests that need it."""

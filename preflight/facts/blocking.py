@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import cast
+from urllib.parse import urlsplit
 
 from preflight.evidence import Blocked, Fact
 from preflight.facts.aims import registry_of
-from preflight.faults import Fault, GitLabFault, PathFault, PodFault, RegistryFault
+from preflight.faults import DnsFault, Fault, GitLabFault, PathFault, PodFault, RegistryFault
 from preflight.inventory import Inventory
 from preflight.probes import registry as registries
 from preflight.probes.dns import Lookups
@@ -108,6 +109,33 @@ def unless_all_resolvers(inner: Lookups, here: tuple[Lookups, ...]) -> None:
     """Raise `Blocked` if every resolver, asked from here, fails in the same way."""
     if here and all(one.fault == inner.fault for one in here):
         unless_same(inner, here[0], "here_lookups", {"resolver": here[0].resolver})
+
+
+def unless_no_resolver(found: Fact, host: str, here: tuple[Lookups, ...]) -> None:
+    """Raise `Blocked` if the name of `host` was not resolved, and no resolver, asked from here, has an address for it.
+
+    Args:
+        found: what was met at `host`.
+        host: a name, with or without a port.
+        here: what the resolvers said here.
+    """
+    name = urlsplit(f"//{host}").hostname or host
+    if found.fault is PathFault.UNRESOLVED and here and not any(_may_know(one, name) for one in here):
+        said = f"{here[0].fault}: {here[0].cause}"
+        raise Blocked("here_lookups", {"resolver": here[0].resolver}, said, failed=True, seen=found)
+
+
+_OF_THAT_NAME = {DnsFault.NXDOMAIN, DnsFault.NO_ANSWER, DnsFault.WRONG_ANSWER}
+"""What says nothing of other names."""
+
+
+def _may_know(resolver: Lookups, name: str) -> bool:
+    """Whether a resolver may give an address: as it said, or, where it was not asked, unless it answers nothing."""
+    asked = [answer.fault for answer in resolver.answers if answer.name == name]
+    if asked:
+        return bool({None, DnsFault.WRONG_ANSWER} & set(asked))
+    said = {answer.fault for answer in resolver.answers}
+    return not said or None in said or bool(said & _OF_THAT_NAME)
 
 
 def unless_misspelt(conf: ResolvConf, policy: Lint | None) -> None:

@@ -169,12 +169,12 @@ def pod_pull(
     inventory: Inventory,
 ) -> ImagePull:
     """An image, pulled for a job's pod on a worker."""
+    unless_unresolved(pod_image, worker, here_lookups, node_answers)
     unless_seen_from_here(pod_image, inventory, registry_reply, manifest)
     lacking = pull_login is not None and pull_login.fault is not None and inventory.probe.pull_secrets is None
     if pod_image.fault is PodFault.PULL_UNAUTHORIZED and lacking and pull_login is not None:
         said, registry = f"{pull_login.fault}: {pull_login.cause}", registry_of(inventory, {"image": pod_image.image})
         raise Blocked("pull_login", {"registry": registry or ""}, said, failed=True, seen=pod_image)
-    unless_unresolved(pod_image, worker, here_lookups, node_answers)
     return pod_image
 
 

@@ -6,7 +6,7 @@ from typing import cast
 
 from preflight.evidence import Blocked, Evidence, NotApplicable, Unmeasured
 from preflight.facts.aims import probe_image, registry_of, registry_of_probe
-from preflight.facts.blocking import unless_seen_from_here, unless_unresolved
+from preflight.facts.blocking import unless_no_resolver, unless_seen_from_here, unless_unresolved
 from preflight.faults import PathFault, RegistryFault
 from preflight.inventory import Inventory, Login, Secret
 from preflight.jobshape import JobShape
@@ -79,10 +79,19 @@ def registry_reply(registry: str, registry_account: Account, inventory: Inventor
     )
 
 
-@fact(tolerates=("registry_reply",), speaks_for=("registry_account", "registry_reply"))
-def registry_connection(registry_reply: RegistryReply) -> RegistryReply:
+@fact(
+    tolerates=("registry_reply",),
+    optional=("here_lookups",),
+    speaks_for=("registry_account", "registry_reply"),
+    across={"here_lookups": "resolver"},
+)
+def registry_connection(
+    registry: str, registry_reply: RegistryReply, here_lookups: tuple[Lookups, ...], inventory: Inventory
+) -> RegistryReply:
     """A registry's port, from here."""
-    return registry_reply.only(PathFault)
+    found = registry_reply.only(PathFault)
+    unless_no_resolver(found, inventory.registries[registry].host, here_lookups)
+    return found
 
 
 @fact(tolerates=("registry_reply",))
@@ -150,8 +159,8 @@ def node_pull(
     inventory: Inventory,
 ) -> Pull:
     """The probe's image, pulled by a worker's own runtime."""
-    unless_seen_from_here(node_image, inventory, registry_reply, manifest)
     unless_unresolved(node_image, worker, here_lookups, node_answers)
+    unless_seen_from_here(node_image, inventory, registry_reply, manifest)
     return node_image
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 from preflight import values as helm
 from preflight.evidence import Blocked, NotApplicable
+from preflight.facts.blocking import unless_no_resolver
 from preflight.faults import ManagerFault, ReleaseFault
 from preflight.inventory import Inventory
 from preflight.probes import charts, configs, drift, managers, releases
@@ -14,6 +16,7 @@ from preflight.probes import kubernetes as api_client
 from preflight.probes.charts import ChartVersion
 from preflight.probes.cluster import ApiServer
 from preflight.probes.configs import ManagerConfig
+from preflight.probes.dns import Lookups
 from preflight.probes.drift import Drift
 from preflight.probes.gitlab import GitLabReply
 from preflight.probes.lint import Lint
@@ -32,19 +35,21 @@ def wanted_values(inventory: Inventory) -> helm.Values:
     return helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
 
 
-@fact()
-def chart_version(inventory: Inventory, run: Run) -> ChartVersion:
+@fact(optional=("here_lookups",), across={"here_lookups": "resolver"})
+def chart_version(here_lookups: tuple[Lookups, ...], inventory: Inventory, run: Run) -> ChartVersion:
     """The chart's version in its repository."""
     runner = inventory.runner
     if runner.repository == "none":
         raise NotApplicable("runner.repository is none: the chart does not come from a repository")
-    return charts.chart_version(
+    found = charts.chart_version(
         runner.repository,
         runner.chart,
         routes=run.routes,
         ca_file=runner.repository_ca_file,
         deadline=inventory.deadlines.http,
     )
+    unless_no_resolver(found, urlsplit(runner.repository).netloc, here_lookups)
+    return found
 
 
 @fact()

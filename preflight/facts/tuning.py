@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from preflight import values as helm
-from preflight.evidence import Blocked, Fact, NotApplicable, Unmeasured
-from preflight.facts.blocking import gitlab_fact, unless_misled, unless_same
+from preflight.evidence import Blocked, NotApplicable, Unmeasured
+from preflight.facts.blocking import gitlab_fact, unless_misled, unless_no_resolver, unless_same
 from preflight.facts.headroom import NODES, unless_nodes_are_out
 from preflight.facts.sampling import cache_of, clone_url_of
-from preflight.faults import PathFault, PodFault, TuningFault
+from preflight.faults import PodFault, TuningFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape, job_pod_limits, job_pod_requests
 from preflight.probes import headroom as packing
@@ -136,16 +138,9 @@ def pod_cache(
     step = shell.tcp(cache_settings.host, cache_settings.port)
     where = pod_report.where
     found = shell.read_tcp(shell.find(pod_report.sections, step, where=where), where=where)
-    _unless_no_resolver(found, here_lookups)
+    unless_no_resolver(found, cache_settings.host, here_lookups)
     unless_misled(found, pod_names)
     return found
-
-
-def _unless_no_resolver(found: Fact, here: tuple[Lookups, ...]) -> None:
-    """Raise `Blocked` if a name was not resolved and every resolver fails from here too."""
-    if found.fault is PathFault.UNRESOLVED and here and all(one.fault for one in here):
-        said = f"{here[0].fault}: {here[0].cause}"
-        raise Blocked("here_lookups", {"resolver": here[0].resolver}, said, failed=True, seen=found)
 
 
 @fact(
@@ -171,6 +166,6 @@ def pod_clone(
     unless_same(found, gitlab_reply, gitlab_fact(gitlab_reply), {})
     unless_same(found, node_reply, "node_gitlab", {"worker": worker})
     unless_same(found, pod_gitlab, "pod_gitlab", {"worker": worker})
-    _unless_no_resolver(found, here_lookups)
+    unless_no_resolver(found, urlsplit(url).netloc, here_lookups)
     unless_misled(found, pod_names)
     return found

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from preflight import values as helm
 from preflight.evidence import Blocked, NotApplicable
 from preflight.facts.aims import probe_image
+from preflight.facts.blocking import unless_no_resolver
 from preflight.faults import PathFault, ValuesFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape
@@ -15,6 +16,7 @@ from preflight.probes import kubernetes as api_client
 from preflight.probes import lint, registry, secrets
 from preflight.probes.cluster import ApiServer
 from preflight.probes.credentials import Account
+from preflight.probes.dns import Lookups
 from preflight.probes.lint import Lint, Patience
 from preflight.probes.pods import ImagePull
 from preflight.probes.registry import Manifest, RegistryReply
@@ -151,8 +153,8 @@ def values_farewell(values_lint: Lint) -> Lint:
 
 
 @fact(
-    optional=("registry_reply", "registry_account", "manifest"),
-    across={"registry_reply": "registry", "registry_account": "registry"},
+    optional=("registry_reply", "registry_account", "manifest", "here_lookups"),
+    across={"registry_reply": "registry", "registry_account": "registry", "here_lookups": "resolver"},
     at={"manifest": ("image", probe_image)},
 )
 def helper_image(
@@ -161,6 +163,7 @@ def helper_image(
     registry_reply: tuple[RegistryReply, ...],
     registry_account: tuple[Account, ...],
     manifest: Manifest | None,
+    here_lookups: tuple[Lookups, ...],
     inventory: Inventory,
     run: Run,
 ) -> Manifest:
@@ -173,6 +176,11 @@ def helper_image(
     name = next((name for name, one in inventory.registries.items() if one.host == host), None)
     reply = next((one for one in registry_reply if one.host == host), None)
     if name is not None and (reply is None or reply.fault is not None):
+        if reply is not None:
+            try:
+                unless_no_resolver(reply, host, here_lookups)
+            except Blocked as blocked:
+                raise blocked.handed_on() from None
         blocker = "registry_access" if reply and not isinstance(reply.fault, PathFault) else "registry_connection"
         said = f"{reply.fault}: {reply.cause}" if reply else f"{host} could not be asked"
         raise Blocked(blocker, {"registry": name}, said, failed=reply is not None)

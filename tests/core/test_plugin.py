@@ -57,6 +57,12 @@ def unseen(worker):
 
 
 @fact()
+def pooled(pool):
+    """The pooled fact."""
+    raise AssertionError("must not be measured without a pool")
+
+
+@fact()
 def after_unseen(worker, unseen):
     """What needs the unseen one."""
     return unseen
@@ -194,6 +200,17 @@ def test_what_a_fault_blocks_is_named_and_not_red(guide: Path) -> None:
     assert blocked["blocked_by"] == ["test_ill_is_right"]
     assert "blocked by 2.1.1 The ill thing is right: refused" in blocked["reason"]
     assert "1 failed, 1 blocked" in ended.stdout
+
+
+def test_without_a_target_nothing_is_measured_and_the_report_is_whole(guide: Path) -> None:
+    check(guide, "well", "pooled")
+    ended = run(guide)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    left_out = verdicts(guide)["test_pooled_is_right"]
+    assert left_out["verdict"] == "not applicable"
+    assert left_out["reason"] == "the inventory names no pool"
+    facts = json.loads((guide / "reports" / "preflight.json").read_text())["facts"]
+    assert [one["name"] for one in facts] == ["well"]
 
 
 def test_blocked_by_what_nobody_selected_is_not_go(guide: Path) -> None:

@@ -130,7 +130,7 @@ def test_a_refused_connection_names_the_address_of_the_inventory() -> None:
     routes = Routes({"192.0.2.50:80": f"127.0.0.1:{servers.closed_port()}"})
     reply = look("http://192.0.2.50/", routes=routes, ca_file=None, deadline=1)
     assert reply.fault is PathFault.REFUSED
-    assert reply.cause == "192.0.2.50:80 refused the connection: nothing listens on that port"
+    assert reply.cause == "192.0.2.50:80 refused the connection: nothing listens on that port, or a firewall rejects it"
     assert "127.0.0.1" not in repr(reply) + reply.evidence.command + reply.evidence.observed
 
 

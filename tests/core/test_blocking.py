@@ -1,0 +1,71 @@
+"""What a look from here is blocked by, from facts made by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from preflight.evidence import Blocked, Evidence
+from preflight.facts.blocking import unless_no_resolver
+from preflight.faults import DnsFault, Fault, PathFault
+from preflight.probes.dns import Answer, Lookups
+from preflight.probes.registry import RegistryReply
+
+SEEN = Evidence(where="here", command="curl", observed="")
+MIRROR, CHARTS = "registry.example.com", "charts.gitlab.io"
+
+
+def resolver(address: str, **faults: DnsFault | None) -> Lookups:
+    """A resolver that was asked for the names `mirror` and `other`, and what each met."""
+    names = {"mirror": MIRROR, "other": "other.example.com"}
+    answers = tuple(Answer(name=names[name], fault=fault) for name, fault in faults.items())
+    worst = next((one.fault for one in answers if one.fault), None)
+    cause = f"{address} is ill" if worst else ""
+    return Lookups(target=address, resolver=address, fault=worst, cause=cause, evidence=SEEN, answers=answers)
+
+
+def reply(fault: Fault | None) -> RegistryReply:
+    return RegistryReply(target=MIRROR, host=MIRROR, fault=fault, cause="so" if fault else "", evidence=SEEN)
+
+
+SILENT = {"mirror": DnsFault.TIMEOUT, "other": DnsFault.TIMEOUT}
+UNKNOWN = {"mirror": DnsFault.NXDOMAIN, "other": None}
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [
+        (MIRROR, [SILENT, SILENT]),
+        (f"{MIRROR}:5000", [UNKNOWN, SILENT]),
+        (CHARTS, [SILENT, SILENT]),
+    ],
+    ids=["all-silent", "unknown-or-silent", "not-asked-and-all-silent"],
+)
+def test_a_name_without_address_is_the_resolvers_fault_where_none_gives_one(
+    host: str, said: list[dict[str, DnsFault | None]]
+) -> None:
+    here = tuple(resolver(f"10.0.0.{number}", **one) for number, one in enumerate(said, 2))
+    with pytest.raises(Blocked) as met:
+        unless_no_resolver(reply(PathFault.UNRESOLVED), host, here)
+    assert (met.value.fact, met.value.targets) == ("here_lookups", {"resolver": "10.0.0.2"})
+    assert met.value.failed
+    assert met.value.seen is not None
+
+
+@pytest.mark.parametrize(
+    ("fault", "host", "said"),
+    [
+        (PathFault.TIMEOUT, MIRROR, [SILENT]),
+        (None, MIRROR, [SILENT]),
+        (PathFault.UNRESOLVED, MIRROR, []),
+        (PathFault.UNRESOLVED, MIRROR, [SILENT, {"mirror": None, "other": DnsFault.TIMEOUT}]),
+        (PathFault.UNRESOLVED, MIRROR, [{"mirror": DnsFault.WRONG_ANSWER, "other": None}]),
+        (PathFault.UNRESOLVED, CHARTS, [UNKNOWN]),
+        (PathFault.UNRESOLVED, CHARTS, [{"mirror": DnsFault.NXDOMAIN, "other": DnsFault.NXDOMAIN}]),
+        (PathFault.UNRESOLVED, CHARTS, [SILENT, {"other": DnsFault.NXDOMAIN}]),
+    ],
+)
+def test_what_a_resolver_may_know_is_judged_by_itself(
+    fault: Fault | None, host: str, said: list[dict[str, DnsFault | None]]
+) -> None:
+    here = tuple(resolver(f"10.0.0.{number}", **one) for number, one in enumerate(said, 2))
+    unless_no_resolver(reply(fault), host, here)
