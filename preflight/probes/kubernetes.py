@@ -367,9 +367,19 @@ class Api:
         warnings = tuple(_warnings(answer.headers))
         return self._parse(answer, "POST", path, query), warnings
 
-    def delete(self, path: str, *, propagation: str = "Background", deadline: float | None = None) -> None:
-        """Delete one object; one that is gone already is as good."""
-        body = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
+    def delete(
+        self, path: str, *, propagation: str = "Background", grace: int | None = None, deadline: float | None = None
+    ) -> None:
+        """Delete one object; one that is gone already is as good.
+
+        Args:
+            path: of the object.
+            propagation: what becomes of those that it owns.
+            grace: seconds that a pod gets to end in good order, instead of its own; 0 does not wait for its kubelet.
+            deadline: seconds for the request.
+        """
+        body: Json = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
+        body |= {} if grace is None else {"gracePeriodSeconds": grace}
         with _ignoring(404):
             self._request("DELETE", path, {}, body=body, deadline=deadline)
 

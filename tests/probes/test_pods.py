@@ -17,6 +17,7 @@ from preflight.faults import DindFault, PodFault
 from preflight.jobshape import JobShape, dind_job, job_pod, probe_job
 from preflight.probes import pods
 from preflight.probes.kubernetes import Api
+from preflight.stopping import Stopping
 from tests.probes.apiserver import (
     RECORDINGS,
     Cluster,
@@ -478,7 +479,7 @@ def test_an_injected_init_container_that_can_not_be_pulled_is_named(start: Start
 
 
 def test_a_run_that_stops_makes_nothing_more(start: Start) -> None:
-    stopping = threading.Event()
+    stopping = Stopping()
     stopping.set()
     api, cluster, _ = start(states=[PENDING])
     with pytest.raises(Unmeasured, match="the run was stopped"):
@@ -488,7 +489,7 @@ def test_a_run_that_stops_makes_nothing_more(start: Start) -> None:
 
 def test_a_job_that_was_made_while_the_run_stopped_is_taken_back(start: Start) -> None:
     """The sweep may have looked for Jobs just before this one was there."""
-    stopping = threading.Event()
+    stopping = Stopping()
     api, cluster, server = start(states=[PENDING])
     real = server.answer
 
@@ -504,7 +505,7 @@ def test_a_job_that_was_made_while_the_run_stopped_is_taken_back(start: Start) -
 
 
 def test_a_pod_that_is_followed_is_left_when_the_run_stops(start: Start) -> None:
-    stopping = threading.Event()
+    stopping = Stopping()
     api, cluster, _ = start(states=[containers("Running", build=RUNS)])
     threading.Timer(0.5, stopping.set).start()
     began = time.monotonic()
