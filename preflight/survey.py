@@ -522,6 +522,8 @@ class Survey:
                     self._release(one)
                     self._add_worker()  # its thread may never come back
                 self._finish(one)
+        if run_over:
+            self.run.stopping.set()  # no thread begins anything more that nobody waits for
 
 
 def _nothing() -> None:

@@ -826,10 +826,10 @@ def sweep(
             hurry.wait(_LATE)  # the Job controller may just be about to make it
         patient = min(deadline / 2, _COLLECTED_WITHIN)
         left = _wait_until_gone(api, namespace, ours, patient, hurry=hurry)
-        for name in left:  # a Job that somebody deleted without its pods leaves them behind
+        # A Job that somebody deleted without its pods leaves them behind, and so does a node whose kubelet is gone.
+        for name in left:
             with suppress(ApiError):
-                grace = 0 if hurry.is_set() else None
-                api.delete(f"{_pods(namespace)}/{at(name)}", grace=grace, deadline=_share(end, hurry))
+                api.delete(f"{_pods(namespace)}/{at(name)}", grace=0, deadline=_share(end, hurry))
         if not left:
             return ()
         rest = min(_AT_ONCE, deadline) if hurry.is_set() else max(end - time.monotonic(), 0.0)
