@@ -21,11 +21,13 @@ class Stopping(threading.Event):
     Attributes:
         hurry: set when whoever waits for the end does not want to: what is left to remove is still removed, and nobody
             waits for anything to end in good order.
+        made: whether anything was ever asked to be made.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.hurry = threading.Event()
+        self.made = False
         self._making = 0
         self._changed = threading.Condition()
 
@@ -43,6 +45,7 @@ class Stopping(threading.Event):
             if self.is_set():
                 raise Unmeasured(f"the run was stopped before {what} was made", needs="a run that is not interrupted")
             self._making += 1
+            self.made = True
         try:
             yield
         finally:

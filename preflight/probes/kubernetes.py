@@ -404,9 +404,11 @@ class Api:
         seconds = max(1, -int(-timeout // 1))
         query = {"watch": 1, "timeoutSeconds": seconds, **query}
         began = time.monotonic()
-        response = self._send(
-            "GET", path, query, None, connect=max(min(timeout, self.deadline), _LEAST), read=seconds + 2.0
-        )
+        connect = max(min(timeout, self.deadline), _LEAST)
+        try:
+            response = self._send("GET", path, query, None, connect=connect, read=seconds + 2.0)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise self._unreached(_fault_of(error), error, "GET", path, query, began) from error
         try:
             if response.status != _OK:
                 self._refuse(_Answer(response.status, response.headers, response.read(2**20), 0.0), "GET", path, query)

@@ -43,6 +43,8 @@ class OwnObjects:
         Raises:
             LeftBehind: some are still there.
         """
+        if not self.stopping.made:
+            return
         settled = self.stopping.settled(within=self.deadline / 2)
         hurry = self.stopping.hurry
         left = pods.sweep(self.api, self.namespace, self.run_id, deadline=self.deadline, hurry=hurry)
