@@ -412,7 +412,7 @@ _SENTENCES = {
 
 def sentence(fault: PathFault, host: str, port: int, *, deadline: float, detail: str = "") -> str:
     """The cause in words: who did what, within which time; `detail` follows after a colon."""
-    words = _SENTENCES[fault].format(place=join_address(host, port), deadline=deadline)
+    words = _SENTENCES[fault].format(place=join_address(host, port), deadline=round(deadline, 1) or deadline)
     return f"{words}: {detail}" if detail else words
 
 

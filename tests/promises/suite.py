@@ -45,14 +45,6 @@ class Ended:
     took: float
     folder: Path
 
-    def verdicts(self, *sections: str) -> dict[str, str]:
-        """Verdict by check and target, of all sections or of those whose numbers begin so."""
-        return {
-            f"{one['id']}[{one['target']}]" if one["target"] else one["id"]: one["verdict"]
-            for one in self.report["checks"]
-            if not sections or str(one["section"]).startswith(sections)
-        }
-
 
 class Suite:
     """One run of the suite as a process of its own.
