@@ -662,6 +662,20 @@ def test_a_sweep_takes_pods_whose_job_is_gone(start: Start, monkeypatch: pytest.
     assert server.count("DELETE", f"/api/v1/namespaces/gitlab/pods/{pod.name}") == 1
 
 
+def test_a_hurried_sweep_gives_pods_no_time_and_hardly_waits(start: Start) -> None:
+    api, cluster, server = start(states=[containers("Running", build=RUNS)])
+    assert pods.launch(api, job(), node=NODE, deadline=1).job, "it is left, for the sweep"
+    cluster.linger = 1000
+    hurry = threading.Event()
+    hurry.set()
+    began = time.monotonic()
+    pods.sweep(api, "gitlab", "ab12", deadline=60, hurry=hurry)
+    assert time.monotonic() - began < 10
+    assert cluster.job is None
+    (forced,) = [each for each in server.asked if each.method == "DELETE" and "/pods/" in each.path]
+    assert forced.body["gracePeriodSeconds"] == 0
+
+
 def test_every_recording_is_used_here_or_next_door() -> None:
     """A recording that no test reads is a situation that nobody judges."""
     text = "".join(file.read_text() for file in Path(__file__).parent.glob("test_*.py"))
