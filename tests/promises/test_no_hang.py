@@ -12,7 +12,8 @@ import pytest
 from lab.lab import Lab
 from tests.promises.suite import Ended, Suite, made
 
-OVERHEAD = 45.0  # seconds for start, collection and reports, on a machine that is busy with other things
+OVERHEAD = 90.0  # seconds for start, collection and reports, on a machine that is busy with other things
+PATIENCE = 2.0  # factor on the deadlines of the lab, for the same reason
 ON_THE_WIRE = ("silent", "drip", "cut")
 
 
@@ -88,7 +89,7 @@ def run(tmp_path: Path, server: str, mode: Any, *arguments: str, **edits: object
         world.mischief[server] = mode
         world.inventory_edits.update({key.replace("__", "."): value for key, value in edits.items()})
 
-    with Lab(change=change) as lab:
+    with Lab(change=change, patience=PATIENCE) as lab:
         deadlines = lab_deadlines(lab)
         limit = deadlines["run"] + deadlines["clean"] + OVERHEAD
         ended = Suite(lab.inventory, tmp_path, *arguments).end(within=limit)
