@@ -161,7 +161,7 @@ def test_the_first_failure_and_the_exit_status_outlive_a_failed_cleaning(tmp_pat
 def test_the_cluster_cleans_itself_after_twenty_kills(tmp_path: Path, record_property: Any) -> None:
     """`kill -9` at random moments over a run's whole duration; the Job controller's clock is then run faster."""
     random_, touched = random.Random(SEED), set[str]()
-    with Lab() as lab:
+    with Lab(patience=3) as lab:
         plant(lab)
         before = others(lab)
         whole = Suite(lab.inventory, tmp_path / "whole").end()
