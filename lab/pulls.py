@@ -185,8 +185,13 @@ def _dial(world: World, vantage: Vantage, name: str, port: int, containerd: str,
         raise _FailedError(_request(f"{containerd}: {said}"), f"{docker}: {said}", waited=reply.status == "timeout")
     address = reply.addresses[0]
     way = path(world, vantage, address, port)
-    if way == "open":
+    troubled = world.mischief.get(f"registry {name}") or world.mischief.get(f"token {name}")
+    if way == "open" and not troubled:
         return address
+    if way == "open":
+        slow = troubled in {"silent", "drip"}
+        said = "net/http: TLS handshake timeout" if slow else "EOF"
+        raise _FailedError(_request(f"{containerd}: {said}"), f"{docker}: {said}", waited=slow)
     said = f"dial tcp {address}:{port}: {_DIAL_WORDS[way]}"
     if way == "reset":
         local = f"{vantage.address or '172.24.1.23'}:{_local_port()}"

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lab.kubernetes.exporters import MetricsState
     from lab.kubernetes.managers import ReleaseState
     from lab.kubernetes.state import ClusterState
+    from lab.mischief import Mischief
 
 Action = Literal["drop", "reject", "reset", "no-route"]
 GitLabMode = Literal["up", "down", "vanished", "bad-gateway", "unavailable", "nginx", "redirect"]
@@ -367,6 +368,7 @@ class World:
     requests: list[Request] = field(default_factory=list)
     api_mode: Literal["up", "down", "vanished"] = "up"
     api_upgrades: bool = True  # what is in front of the API server passes WebSockets on
+    mischief: dict[str, Mischief] = field(default_factory=dict)  # server → how it misbehaves (lab.mischief)
     cache_mode: Literal["up", "down", "vanished"] = "up"  # the object storage of the jobs' cache
     inventory_edits: dict[str, object] = field(default_factory=dict)  # dotted key of the inventory → value
     kubeconfig_token: str = "made-up-token-of-the-operator"  # what the operator's kubeconfig holds

@@ -1,22 +1,35 @@
-"""Small commands beside pytest: ``python -m preflight schema`` prints the inventory's JSON Schema."""
+"""Small commands beside pytest; ``python -m preflight COMMAND --help`` says more of each."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 
-from preflight.inventory import Inventory
+from preflight import schema, sweep
+
+COMMANDS = (schema, sweep)
+"""A module each, with NAME, HELP, `add_arguments(parser)` and `run(chosen)`, which returns the exit status."""
+USAGE = 4  # as pytest's exit status for a bad option, and not argparse's 2, which means «interrupted» here
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse's own, with the exit status of the suite."""
+
+    def exit(self, status: int = 0, message: str | None = None) -> None:  # type: ignore[override]
+        super().exit(USAGE if status else 0, message)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m preflight", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser("schema", help="print the inventory's JSON Schema, for editors")
-    parser.parse_args(arguments)
-    sys.stdout.write(json.dumps(Inventory.model_json_schema(), indent=1) + "\n")
-    return 0
+    parser = _Parser(prog="python -m preflight", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for module in COMMANDS:
+        inner = commands.add_parser(module.NAME, help=module.HELP, description=module.__doc__)
+        module.add_arguments(inner)
+        inner.set_defaults(run=module.run)
+    chosen = parser.parse_args(arguments)
+    status: int = chosen.run(chosen)
+    return status
 
 
 if __name__ == "__main__":

@@ -10,10 +10,8 @@ import contextlib
 import datetime
 import os
 import secrets
-import signal
 import sys
-import threading
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,12 +26,14 @@ from preflight.connect import Routes
 from preflight.evidence import Blocked, Fact, NotApplicable, Unmeasured, clean
 from preflight.inventory import Inventory, InventoryError, load
 from preflight.replay import Replay
+from preflight.stopping import Interrupts
 from preflight.survey import CATALOGUE, SURVEY, TARGETS, Effect, Run, Stage, Survey, fixtures, spoken_for_by
 from preflight.verdicts import Outcome, Verdict
 
 INVENTORY = pytest.StashKey[Inventory]()
 OUTCOMES = pytest.StashKey[list[Outcome]]()
 STATUS = pytest.StashKey[int]()
+INTERRUPTS = pytest.StashKey[Interrupts]()
 CLEANING = pytest.StashKey[list[str]]()
 PARAGRAPHS = pytest.StashKey[dict[str, guide.Paragraph]]()
 EXPLANATION = pytest.StashKey[Explanation]()
@@ -383,7 +383,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         for name in _facts(item):
             if all(kind in _chosen(item) for kind in CATALOGUE[name].targets):
                 survey.begin(name, _chosen(item))
-    _take_sigterm_as_interrupt()
+    interrupts = config.stash[INTERRUPTS] = Interrupts(run.stopping)
+    config.add_cleanup(interrupts.restore)
+    interrupts.heed()
     if REPLAYED in config.stash:
         return
     from preflight.probes import clients  # noqa: PLC0415 - only a run that measures needs them
@@ -412,11 +414,6 @@ def _survey(config: pytest.Config, run: Run, at_once: dict[str, int]) -> Survey:
         return Replay(run, config.stash[REPLAYED], file)
     except saved.SavedError as error:
         raise pytest.UsageError(f"--replay: {file}: {error}") from None
-
-
-def _take_sigterm_as_interrupt() -> None:
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 # ---- running --------------------------------------------------------------------------------------------------------
@@ -565,26 +562,37 @@ def _blocked(item: pytest.Item, report: pytest.TestReport, outcome: Outcome, err
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[None]:
     """Set the exit status, let everyone write reports, and only then clean up."""
     config = session.config
-    judged = config.stash.get(OUTCOMES, [])
-    if INVENTORY in config.stash and judged and exitstatus in {0, 1}:
+    survey = config.stash.get(SURVEY, None)
+    if survey is None:
+        yield
+        return
+    config.stash[INTERRUPTS].ending = True
+    survey.run.stopping.set()
+    judged = config.stash[OUTCOMES]
+    if judged and exitstatus in {0, 1}:
         session.exitstatus = verdicts.exit_status(judged)
     config.stash[STATUS] = int(session.exitstatus)
     try:
-        if INVENTORY in config.stash and SURVEY in config.stash:
-            explanation = config.stash[EXPLANATION] = _explain(config, judged)
-            asked = _answer(config, judged, explanation)
+        explanation = config.stash[EXPLANATION] = _explain(config, judged)
+        asked = _answer(config, judged, explanation)
+        try:
             reports.write_json(config, _report_folder(config), judged, explanation, int(session.exitstatus), asked)
-            reports.add_test_case(config, explanation)
+        except OSError as error:
+            _tell(config, f"preflight.json could not be written: {error}")
+        reports.add_test_case(config, explanation)
         yield
     finally:
-        survey = config.stash.get(SURVEY, None)
-        if survey is not None:
-            patience = 0.0 if int(exitstatus) == 0 else min(10.0, survey.run.inventory.deadlines.clean)
-            problems: list[str] = []
-            with _interrupts(survey.run.stopping.set):
-                problems = survey.close(patience=patience)
-            for problem in problems:
-                config.get_terminal_writer().line(f"preflight: {problem}", yellow=True)
+        patience = 0.0 if int(exitstatus) == 0 else min(_PATIENCE, survey.run.inventory.deadlines.clean)
+        for problem in survey.close(patience=patience):
+            _tell(config, problem)
+
+
+_PATIENCE = 10.0  # seconds that a measurement gets to take back what it wrote, when a run did not end well
+
+
+def _tell(config: pytest.Config, problem: str) -> None:
+    with contextlib.suppress(OSError):  # a terminal that is gone, or a pipe that nobody reads
+        config.get_terminal_writer().line(f"preflight: {problem}", yellow=True)
 
 
 def _explain(config: pytest.Config, judged: list[Outcome]) -> Explanation:
@@ -612,19 +620,6 @@ def _answer(config: pytest.Config, judged: list[Outcome], explanation: Explanati
         )
         told["baseline"] = compared.plain()
     return told
-
-
-@contextlib.contextmanager
-def _interrupts(action: Callable[[], None]) -> Generator[None]:
-    """While cleaning, a further Ctrl-C only hurries: it never leaves things behind."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, lambda *_: action())
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

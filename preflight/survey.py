@@ -28,9 +28,12 @@ from preflight.connect import Routes
 from preflight.evidence import Blocked, Fact, NotApplicable, PreflightError, Unmeasured, clean
 from preflight.inventory import Inventory
 from preflight.sizes import OPTIONS, SCENARIOS
+from preflight.stopping import POLL, Stopping
 
 GRACE = 2.0  # seconds beyond its own deadline after which a measurement is given up
+HURRIED = 4.0  # seconds that cleaning may still take once it is hurried
 _POLL = 0.1
+_LEFT_TO_THE_CLUSTER = "the cluster itself removes what is left, when its time to live is over"
 
 
 class Effect(enum.StrEnum):
@@ -92,7 +95,7 @@ class Run:
         stage: where in the release's life the run stands.
         own_job: GitLab's id of the CI job that this run is a part of, or "".
         backup: folder that the release's backup is to be written to, if one was asked for.
-        stopping: set when the run ends early; long waits look at it.
+        stopping: set when the run is over or ends early; long waits look at it, and whoever makes something asks it.
     """
 
     inventory: Inventory
@@ -103,7 +106,7 @@ class Run:
     own_job: str = ""
     backup: Path | None = None
     planned: set[Key] = field(default_factory=set)
-    stopping: threading.Event = field(default_factory=threading.Event)
+    stopping: Stopping = field(default_factory=Stopping)
     status: dict[str, str] = field(default_factory=dict)
 
     def plans(self, name: str, **targets: str) -> bool:
@@ -253,6 +256,7 @@ class Measurement:
 
     __slots__ = (
         "done",
+        "ended",
         "error",
         "followers",
         "generator",
@@ -275,10 +279,16 @@ class Measurement:
         self.error: PreflightError | None = None
         self.generator: Iterator[Any] | None = None
         self.started: float | None = None
+        self.ended = False  # whether its function came back, which one that was given up may never do
         self.took = 0.0
 
     def __str__(self) -> str:
         return f"{self.spec.name}[{'-'.join(self.targets.values())}]" if self.targets else self.spec.name
+
+    @property
+    def writing(self) -> bool:
+        """Whether it is still under way and writes something that it takes back itself."""
+        return self.started is not None and not self.ended and self.spec.own_effect is Effect.WRITE
 
     @property
     def faulty(self) -> bool:
@@ -386,35 +396,35 @@ class Survey:
         """Stop measuring and tear down in reverse; returns what went wrong, a sentence each. Never hangs.
 
         Args:
-            patience: seconds to wait for running measurements to notice that the run stops.
+            patience: seconds to wait for measurements that write something (`Effect.WRITE`) to take it back.
         """
         self.run.stopping.set()
         for _ in self._threads:
             self._ready.put(None)
+        with self._lock:
+            opened = list(reversed(self._opened))
         problems: list[str] = []
-        end = time.monotonic() + patience
-        for round_ in ("first", "last"):
-            # What is still running may make things after a first tear-down: hence a second, when it is over.
-            for opened in reversed(list(self._opened)):
-                problems.extend(self._tear_down(opened, last=round_ == "last"))
-            if round_ == "first":
-                busy = [one for one in self.measurements.values() if one.started and not one.done.is_set()]
-                for one in busy:
-                    one.done.wait(max(0.0, min(end - time.monotonic(), patience)))
+        # On a thread of its own, since what hangs there must not hold up the end of the run.
+        cleaner = threading.Thread(target=self._clean, args=(opened, patience, problems), name="cleaning", daemon=True)
+        cleaner.start()
+        limit = patience + GRACE + self.run.inventory.deadlines.clean * max(1, len(opened))
+        end = time.monotonic() + limit
+        while cleaner.is_alive() and time.monotonic() < end:
+            cleaner.join(POLL)
+            if self.run.stopping.hurry.is_set():
+                end = min(end, time.monotonic() + HURRIED)
+                cleaner.join(max(0.0, end - time.monotonic()))
+        if cleaner.is_alive():
+            problems.append(f"cleaning up was given up: {_LEFT_TO_THE_CLUSTER}")
         return list(dict.fromkeys(problems))
 
-    def _tear_down(self, opened: Measurement, *, last: bool) -> list[str]:
-        stop = getattr(opened.value, "sweep", None)
-        try:
-            if not last:
-                if callable(stop):
-                    stop()
-            elif opened.generator is not None:
-                generator, opened.generator = opened.generator, None
-                next(generator, None)
-        except Exception as error:  # noqa: BLE001 - cleaning never hides what came before
-            return [f"cleaning up after {opened}: {clean(str(error) or type(error).__name__)}"]
-        return []
+    def _clean(self, opened: list[Measurement], patience: float, problems: list[str]) -> None:
+        end = time.monotonic() + patience
+        for one in list(self.measurements.values()):
+            while one.writing and time.monotonic() < end and not self.run.stopping.hurry.is_set():
+                time.sleep(POLL)
+        for one in opened:
+            problems.extend(_tear_down(one))
 
     # ---- on the workers
 
@@ -461,6 +471,7 @@ class Survey:
             error = known
         except Exception as unexpected:  # noqa: BLE001 - a crash of ours is an unknown, and the rest goes on
             error = _crash(planned, unexpected)
+        planned.ended = True
         with self._lock:
             if planned.done.is_set():  # given up in the meantime
                 return
@@ -511,10 +522,23 @@ class Survey:
                     self._release(one)
                     self._add_worker()  # its thread may never come back
                 self._finish(one)
+        if run_over:
+            self.run.stopping.set()  # no thread begins anything more that nobody waits for
 
 
 def _nothing() -> None:
     pass
+
+
+def _tear_down(opened: Measurement) -> list[str]:
+    """Let a generator go on after its ``yield``."""
+    generator, opened.generator = opened.generator, None
+    try:
+        if generator is not None:
+            next(generator, None)
+    except Exception as error:  # noqa: BLE001 - cleaning never hides what came before
+        return [f"cleaning up after {opened}: {clean(str(error) or type(error).__name__)}"]
+    return []
 
 
 def _flat(needs: Any) -> Iterator[Measurement]:

@@ -196,7 +196,7 @@ class ControlPlane:
         failed = sum(pod["status"].get("phase") == "Failed" for pod in pods)
         wanted = spec.get("completions") or 1
         deadline = spec.get("activeDeadlineSeconds")
-        if deadline is not None and moments.since(status["startTime"]) >= deadline:
+        if deadline is not None and self._passed(status["startTime"]) >= deadline:
             message = "Job was active longer than specified deadline"
             self._fail(job, active, "DeadlineExceeded", message, failed + len(active))
         elif failed > spec["backoffLimit"]:
@@ -214,7 +214,7 @@ class ControlPlane:
             ready = sum(_is_ready(pod) for pod in active)
             _count(status, active=len(active) + made, succeeded=succeeded, failed=failed, ready=ready)
             if deadline is not None:
-                self._later(job, "deadline", deadline - moments.since(status["startTime"]))
+                self._later(job, "deadline", (deadline - self._passed(status["startTime"])) / self.cluster.pace)
         if status != before:
             self.cluster.touch("jobs", job)
 
@@ -267,11 +267,15 @@ class ControlPlane:
         span = job["spec"].get("ttlSecondsAfterFinished")
         if span is None:
             return
-        left = span - moments.since(job["status"]["conditions"][-1]["lastTransitionTime"])
+        left = span - self._passed(job["status"]["conditions"][-1]["lastTransitionTime"])
         if left > 0:
-            self._later(job, "ttl", left)
+            self._later(job, "ttl", left / self.cluster.pace)
         else:
             self.delete("jobs", job, propagation="Foreground")
+
+    def _passed(self, moment: str) -> float:
+        """Seconds since a moment by the controller's own clock."""
+        return moments.since(moment) * self.cluster.pace
 
     def _later(self, job: Raw, purpose: str, seconds: float, *, before: Callable[[], object] = lambda: None) -> None:
         """Look at a Job again after some seconds; one timer a purpose."""

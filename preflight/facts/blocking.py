@@ -36,6 +36,7 @@ PULL_FAULTS: Mapping[str, str] = {
     PathFault.TIMEOUT: PodFault.PULL_TIMEOUT,
     PathFault.SILENT: PodFault.PULL_TIMEOUT,
     PathFault.UNREACHABLE: PodFault.PULL_UNREACHABLE,
+    PathFault.RESET: PodFault.PULL_FAILED,  # runtimes say EOF, or that the peer reset the connection
     PathFault.TLS_UNTRUSTED: PodFault.PULL_TLS,
     PathFault.TLS_EXPIRED: PodFault.PULL_TLS,
     PathFault.TLS_WRONG_NAME: PodFault.PULL_TLS,

@@ -68,7 +68,7 @@ def own_objects(
     kubernetes: api_client.Api, job_shape: JobShape, inventory: Inventory, run: Run
 ) -> Iterator[OwnObjects]:
     """Everything that this run makes in the cluster: removed at the end, whatever happened."""
-    ours = OwnObjects(kubernetes, job_shape.namespace, run.id, inventory.deadlines.clean)
+    ours = OwnObjects(kubernetes, job_shape.namespace, run.id, inventory.deadlines.clean, run.stopping)
     yield ours
     ours.sweep()
 

@@ -6,10 +6,11 @@ import errno
 import ipaddress
 import socket
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from threading import Thread
 from typing import TYPE_CHECKING
 
 from preflight.connect import NotMapped, Routes, split_address
@@ -168,18 +169,16 @@ def lookups(
     except NotMapped as error:
         raise error.unmeasured() from error
     began = time.monotonic()
-    with ThreadPoolExecutor(min(_MOST_AT_ONCE, max(1, 2 * len(names))), thread_name_prefix=f"dns {host}") as pool:
-        by_a = {name: pool.submit(_ask, place, name, "A", deadline) for name in names}
-        by_aaaa = {
-            name: pool.submit(
-                _ask, place, name, "AAAA", deadline * (1 if _holds_ipv6(expected) else _AS_INFORMATION), udp_only=True
-            )
-            for name, expected in names.items()
-        }
-        answers = tuple(
-            _together(by_a[name].result(), by_aaaa[name].result(), ipv6=_holds_ipv6(expected))
-            for name, expected in names.items()
-        )
+    asked = [partial(_ask, place, name, "A", deadline) for name in names]
+    asked += [
+        partial(_ask, place, name, "AAAA", deadline * (1 if _holds_ipv6(expected) else _AS_INFORMATION), udp_only=True)
+        for name, expected in names.items()
+    ]
+    heard = _at_once(asked, name=f"dns {host}")
+    answers = tuple(
+        _together(a, aaaa, ipv6=_holds_ipv6(expected))
+        for a, aaaa, expected in zip(heard, heard[len(names) :], names.values(), strict=False)
+    )
     at_port = f" -p {port}" if port != _PORT else ""
     seconds = max(1, round(deadline))
     return summarise(
@@ -192,6 +191,33 @@ def lookups(
         took=time.monotonic() - began,
         deadline=deadline,
     )
+
+
+def _at_once(questions: Sequence[Callable[[], Answer]], *, name: str) -> list[Answer]:
+    """Every answer, in order; asked on daemon threads, since an executor's would hold up the end of the process."""
+    answers: dict[int, Answer] = {}
+    failures: list[Exception] = []
+    waiting = deque(enumerate(questions))
+
+    def ask() -> None:
+        while not failures:
+            try:
+                number, question = waiting.popleft()
+            except IndexError:
+                return
+            try:
+                answers[number] = question()
+            except Exception as error:  # noqa: BLE001 - handed to the thread that waits
+                failures.append(error)
+
+    threads = [Thread(target=ask, name=name, daemon=True) for _ in range(min(_MOST_AT_ONCE, len(questions)))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failures:
+        raise failures[0]
+    return [answers[number] for number in range(len(questions))]
 
 
 def _holds_ipv6(addresses: frozenset[str]) -> bool:

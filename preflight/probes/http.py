@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import email.utils
+import errno
 import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from preflight.connect import Cutoff, NotMapped, Routes, detail_of, fault_of, sentence, session
 from preflight.faults import PathFault
+
+if TYPE_CHECKING:
+    import requests
 
 ENOUGH = 65_536  # bytes of a body that are read: what tells who answers stands at its beginning
 _PORTS = {"http": 80, "https": 443}
@@ -140,6 +145,8 @@ def exchange(
                         break
                 if not cutoff.left:
                     raise TimeoutError
+                if not body and _head_is_cut(response, method):
+                    raise ConnectionResetError(errno.ECONNRESET, "the answer's head has no end")
                 return Reply(
                     url=url,
                     status=response.status_code,
@@ -158,6 +165,18 @@ def exchange(
             raise NoReply(fault, cause, time.monotonic() - began) from error
 
 
+def _head_is_cut(response: requests.Response, method: str) -> bool:
+    """Whether the head of an answer without body may have ended in its middle, which http.client passes over.
+
+    A server that keeps the connection says where the body ends; one that does not, says that it closes (RFC 9112 §6.3).
+    """
+    says = {"content-length", "transfer-encoding"} & {name.lower() for name in response.headers}
+    closes = response.raw.version < _HTTP_1_1 or response.headers.get("Connection", "").lower() == "close"
+    return not (says or closes or method == "HEAD" or response.status_code in _WITHOUT_BODY)
+
+
+_HTTP_1_1 = 11  # as http.client numbers versions
+_WITHOUT_BODY = {204, 304}
 _IN_NEED_OF_WORDS = frozenset(
     {PathFault.UNRESOLVED, PathFault.TLS_UNTRUSTED, PathFault.TLS_EXPIRED, PathFault.TLS_WRONG_NAME}
     | {PathFault.TLS_HANDSHAKE, PathFault.NOT_HTTP}

@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, urlencode, urlsplit
@@ -332,6 +333,13 @@ class Api:
         """What `path` says in plain text: a log, ``/readyz?verbose``."""
         return self._request("GET", path, query, deadline=deadline).body.decode(errors="replace")
 
+    def clock(self) -> float:
+        """The API server's own time, in seconds since 1970: what objects are dated by. Ours, if it does not tell it."""
+        told = self._request("GET", "/version", {}).headers.get("Date", "")
+        with suppress(ValueError, TypeError):
+            return parsedate_to_datetime(told).timestamp()
+        return time.time()
+
     def items(self, path: str, *, deadline: float | None = None, **query: str | int | None) -> Iterator[Json]:
         """Every object of a list, page after page; the deadline is each page's."""
         seen: set[str] = set()
@@ -367,9 +375,19 @@ class Api:
         warnings = tuple(_warnings(answer.headers))
         return self._parse(answer, "POST", path, query), warnings
 
-    def delete(self, path: str, *, propagation: str = "Background", deadline: float | None = None) -> None:
-        """Delete one object; one that is gone already is as good."""
-        body = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
+    def delete(
+        self, path: str, *, propagation: str = "Background", grace: int | None = None, deadline: float | None = None
+    ) -> None:
+        """Delete one object; one that is gone already is as good.
+
+        Args:
+            path: of the object.
+            propagation: what becomes of those that it owns.
+            grace: seconds that a pod gets to end in good order, instead of its own; 0 does not wait for its kubelet.
+            deadline: seconds for the request.
+        """
+        body: Json = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
+        body |= {} if grace is None else {"gracePeriodSeconds": grace}
         with _ignoring(404):
             self._request("DELETE", path, {}, body=body, deadline=deadline)
 
@@ -386,9 +404,11 @@ class Api:
         seconds = max(1, -int(-timeout // 1))
         query = {"watch": 1, "timeoutSeconds": seconds, **query}
         began = time.monotonic()
-        response = self._send(
-            "GET", path, query, None, connect=max(min(timeout, self.deadline), _LEAST), read=seconds + 2.0
-        )
+        connect = max(min(timeout, self.deadline), _LEAST)
+        try:
+            response = self._send("GET", path, query, None, connect=connect, read=seconds + 2.0)
+        except (urllib3.exceptions.HTTPError, OSError) as error:
+            raise self._unreached(_fault_of(error), error, "GET", path, query, began) from error
         try:
             if response.status != _OK:
                 self._refuse(_Answer(response.status, response.headers, response.read(2**20), 0.0), "GET", path, query)

@@ -22,6 +22,7 @@ from preflight.evidence import Evidence, Fact, Unmeasured
 from preflight.faults import GitLabFault, PipelineFault
 from preflight.probes.gitlab_api import GitLabApi, GitLabError, segment
 from preflight.probes.leavings import LeftBehind
+from preflight.stopping import Stopping
 
 SMOKE, BUILD = "preflight-smoke", "preflight-build"
 REPOSITORY = "PREFLIGHT_REPOSITORY"  # the build job's variable with the repository that it pushes to
@@ -285,10 +286,10 @@ class OwnPipelines:
         api: as a Maintainer of the project.
         found: the project.
         deadline: seconds that the removal may take.
-        stopping: set when the run ends early; waiting then ends.
+        stopping: of the run; waiting ends with it.
     """
 
-    def __init__(self, api: GitLabApi, found: Project, *, deadline: float, stopping: threading.Event) -> None:
+    def __init__(self, api: GitLabApi, found: Project, *, deadline: float, stopping: Stopping) -> None:
         self.api, self.project, self._deadline, self._stopping = api, found, deadline, stopping
         self._started: list[int] = []
         self._images: dict[str, Callable[[], str]] = {}
@@ -441,7 +442,8 @@ class OwnPipelines:
                 self.api.ask(f"{path}/cancel", method="POST")
             # A job that is being cancelled still writes to its pipeline.
             while self._running(path) and time.monotonic() < until:
-                time.sleep(_pace(self._deadline))
+                if self._stopping.hurry.wait(_pace(self._deadline)):
+                    break
             self.api.ask(path, method="DELETE")
         except GitLabError as error:
             if error.status != _NOT_FOUND:

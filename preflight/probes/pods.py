@@ -33,6 +33,7 @@ from preflight.probes.words import (
     pull_seconds,
     state_of,
 )
+from preflight.stopping import Stopping
 
 __all__ = [
     "Admission",
@@ -169,7 +170,7 @@ def launch(
     images: Collection[str] | None = None,
     job: Needs | None = None,
     unschedulable_for: float = UNSCHEDULABLE_FOR,
-    stopping: threading.Event | None = None,
+    stopping: Stopping | None = None,
 ) -> JobPod:
     """Make the Job and follow its pod until every container has ended or can't begin. `remove` removes it.
 
@@ -202,7 +203,7 @@ def launch_dind(
     images: Collection[str] | None = None,
     job: Needs | None = None,
     unschedulable_for: float = UNSCHEDULABLE_FOR,
-    stopping: threading.Event | None = None,
+    stopping: Stopping | None = None,
 ) -> DindPod:
     """As `launch`, for `preflight.jobshape.dind_job`: follow until the client has ended, or the daemon has."""
     attempt = _Attempt(api, manifest, node, deadline, on_event, images, unschedulable_for, stopping)
@@ -245,7 +246,7 @@ def hold(
     node: str,
     deadline: float,
     on_event: Line = lambda _: None,
-    stopping: threading.Event | None = None,
+    stopping: Stopping | None = None,
 ) -> JobPod:
     """As `launch`, for `preflight.jobshape.waiting_job`: come back as soon as the container ``build`` runs."""
     attempt = _Attempt(api, manifest, node, deadline, on_event, None, UNSCHEDULABLE_FOR, stopping)
@@ -268,7 +269,7 @@ class _Attempt:
         on_event: Line,
         images: Collection[str] | None,
         unschedulable_for: float,
-        stopping: threading.Event | None,
+        stopping: Stopping | None,
     ) -> None:
         self.api, self.manifest, self.node, self.on_event, self.images = api, manifest, node, on_event, images
         self.namespace = manifest["metadata"]["namespace"]
@@ -284,7 +285,7 @@ class _Attempt:
         self.began = time.monotonic()
         self.end = self.began + deadline
         self.deadline, self.unschedulable_for = deadline, unschedulable_for
-        self.stopping = stopping or threading.Event()
+        self.stopping = stopping or Stopping()
         self.made = False
         self.pod: Json | None = None
         self.gone = False
@@ -341,18 +342,18 @@ class _Attempt:
         return True
 
     def _create(self) -> bool:
-        self._unless_stopping()
         jobs = f"/apis/batch/v1/namespaces/{at(self.namespace)}/jobs"
         try:
-            self.api.create(jobs, self.manifest)
+            with self.stopping.making(f"the Job {self.job}"):
+                self.api.create(jobs, self.manifest)
         except ApiError as error:
             self.verdict, self.refused = _refusal(error), error
             return False
         self.made = True
         if self.stopping.is_set():
-            # Whoever sweeps may have looked before the Job was there.
+            # Whoever sweeps may have given up waiting for it.
             with suppress(ApiError):
-                self.api.delete(f"{jobs}/{at(self.job)}", propagation="Background")
+                self.api.delete(f"{jobs}/{at(self.job)}")
         return True
 
     def _unless_stopping(self) -> None:
@@ -792,29 +793,47 @@ def remove(api: Api, namespace: str, job: str, *, deadline: float = 30.0) -> tup
     if not job:
         return ()
     try:
-        api.delete(f"/apis/batch/v1/namespaces/{at(namespace)}/jobs/{at(job)}", propagation="Background")
+        api.delete(f"/apis/batch/v1/namespaces/{at(namespace)}/jobs/{at(job)}")
         return _wait_until_gone(api, namespace, f"job-name={job}", deadline)
     except ApiError as error:
         raise unmeasured(error) from error
 
 
-def sweep(api: Api, namespace: str, run_id: str, *, deadline: float = 30.0) -> tuple[str, ...]:
+def sweep(
+    api: Api, namespace: str, run_id: str, *, deadline: float = 30.0, hurry: threading.Event | None = None
+) -> tuple[str, ...]:
     """Remove every Job and pod of one run, and nothing else; what is left after `deadline` seconds is returned.
+
+    Args:
+        api: the cluster's API.
+        namespace: where they are.
+        run_id: their label.
+        deadline: seconds for all of it.
+        hurry: once it is set, pods are not given the time to end in good order, and are hardly waited for.
 
     Raises:
         Unmeasured: the API could not be asked.
     """
+    hurry = hurry or threading.Event()
     end = time.monotonic() + deadline
     ours = f"{MANAGED_BY}={OURS},{RUN}={run_id}"
     jobs = f"/apis/batch/v1/namespaces/{at(namespace)}/jobs"
     try:
-        for job in list(api.items(jobs, labelSelector=ours)):
-            api.delete(f"{jobs}/{at(job['metadata']['name'])}", propagation="Background")
-        left = _wait_until_gone(api, namespace, ours, min(deadline / 2, _COLLECTED_WITHIN))
-        for name in left:  # a Job that somebody deleted without its pods leaves them behind
+        found = list(api.items(jobs, deadline=_share(end, hurry), labelSelector=ours))
+        for job in found:
+            api.delete(f"{jobs}/{at(job['metadata']['name'])}", deadline=_share(end, hurry))
+        if any(_has_no_pod_yet(job) for job in found):
+            hurry.wait(_LATE)  # the Job controller may just be about to make it
+        patient = min(deadline / 2, _COLLECTED_WITHIN)
+        left = _wait_until_gone(api, namespace, ours, patient, hurry=hurry)
+        # A Job that somebody deleted without its pods leaves them behind, and so does a node whose kubelet is gone.
+        for name in left:
             with suppress(ApiError):
-                api.delete(f"{_pods(namespace)}/{at(name)}", propagation="Background")
-        return _wait_until_gone(api, namespace, ours, max(end - time.monotonic(), 0.0)) if left else ()
+                api.delete(f"{_pods(namespace)}/{at(name)}", grace=0, deadline=_share(end, hurry))
+        if not left:
+            return ()
+        rest = min(_AT_ONCE, deadline) if hurry.is_set() else max(end - time.monotonic(), 0.0)
+        return _wait_until_gone(api, namespace, ours, rest)
     except ApiError as error:
         if error.status == _NOT_FOUND:
             return ()
@@ -822,16 +841,33 @@ def sweep(api: Api, namespace: str, run_id: str, *, deadline: float = 30.0) -> t
 
 
 _COLLECTED_WITHIN = 10.0  # seconds in which the garbage collector follows a Job's deletion, with room for the pods' end
+_LATE = 1.0  # seconds after which a Job that was deleted gets no pod any more
+_AT_ONCE = 2.0  # seconds in which a pod that is given no time to end is gone
 
 
-def _wait_until_gone(api: Api, namespace: str, selector: str, deadline: float) -> tuple[str, ...]:
+def _share(end: float, hurry: threading.Event) -> float:
+    """Seconds that one request of a removal may take."""
+    left = max(end - time.monotonic(), _FIRST_LOOK)
+    return min(left, _AT_ONCE) if hurry.is_set() else left
+
+
+def _has_no_pod_yet(job: Json) -> bool:
+    status = job.get("status") or {}
+    return not any(status.get(key) for key in ("active", "succeeded", "failed", "conditions"))
+
+
+def _wait_until_gone(
+    api: Api, namespace: str, selector: str, deadline: float, *, hurry: threading.Event | None = None
+) -> tuple[str, ...]:
+    """Wait until no pod has these labels; what is left after `deadline` seconds, or when it hurries, is returned."""
+    hurry = hurry or threading.Event()
     end = time.monotonic() + deadline
     pause = _FIRST_LOOK
     while True:
-        left = tuple(str(pod["metadata"]["name"]) for pod in api.items(_pods(namespace), labelSelector=selector))
-        if not left or time.monotonic() + pause > end:
+        listed = api.items(_pods(namespace), deadline=_share(end, hurry), labelSelector=selector)
+        left = tuple(str(pod["metadata"]["name"]) for pod in listed)
+        if not left or time.monotonic() + pause > end or hurry.wait(pause):
             return left
-        time.sleep(pause)
         pause = min(pause * 1.5, 1.0)
 
 

@@ -482,7 +482,8 @@ class _Attempt:
         if not transport.remote_version:
             words = "closed the connection or spoke something else before an SSH greeting"
             self._fail(SshFault.PROTOCOL, f"{place} {words} (MaxStartups, hosts.deny, another service?)", failure)
-        self._fail(SshFault.PROTOCOL, f"{place} did not agree on a session: {failure}", failure)
+        said = str(failure or "") or "it cut the connection in the middle of the handshake"
+        self._fail(SshFault.PROTOCOL, f"{place} did not agree on a session: {said}", failure)
 
     def _trusted(self, name: str) -> Trusted:
         names = {host_name(self.address, self.login.port)}

@@ -270,6 +270,46 @@ def test_cleaning_up_goes_on_after_an_error(surveyed: Callable[..., Survey]) -> 
     assert said == ["first closed"]
 
 
+def test_cleaning_that_hangs_holds_up_no_end_that_is_hurried(
+    surveyed: Callable[..., Survey], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "HURRIED", 0.3)
+    release = threading.Event()
+
+    @fact()
+    def stubborn() -> Iterator[Fact]:
+        """Something that can't be removed."""
+        yield a_fact()
+        release.wait(30)
+
+    survey = surveyed("stubborn")
+    survey.join("stubborn", {})
+    threading.Timer(0.2, survey.run.stopping.hurry.set).start()
+    began = time.monotonic()
+    (problem,) = survey.close(patience=10)
+    assert time.monotonic() - began < 10
+    assert "the cluster itself removes what is left" in problem
+    release.set()
+
+
+def test_the_end_waits_for_what_takes_back_itself_what_it_wrote(surveyed: Callable[..., Survey]) -> None:
+    said: list[str] = []
+    begun = threading.Event()
+
+    @fact(effect="write")
+    def upload() -> Fact:
+        """An upload that is cancelled."""
+        begun.set()
+        time.sleep(0.5)
+        said.append("cancelled")
+        return a_fact()
+
+    survey = surveyed("upload")
+    begun.wait(10)
+    survey.close(patience=20)
+    assert said == ["cancelled"]
+
+
 def test_a_parameter_that_is_nothing_is_refused() -> None:
     @fact()
     def odd(mystery: str) -> Fact:

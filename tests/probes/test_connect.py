@@ -377,3 +377,32 @@ def test_pools_are_ready_for_other_clients() -> None:
         with pytest.raises(urllib3.exceptions.NewConnectionError) as refused:
             manager.request("GET", "http://192.0.2.101:6443/version")
     assert fault_of(refused.value) is PathFault.NOT_MAPPED
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"HTTP/1.1 200 OK\r\nServer: ngi",
+        b"HTTP/1.1 200 OK\r\nServer: nginx\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nabc",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nabcde\r\n",
+    ],
+    ids=["in a header", "after a header", "in the body", "between chunks"],
+)
+def test_an_answer_that_is_cut_is_no_answer(said: bytes) -> None:
+    with servers.tcp_server(servers.say(said)) as port:
+        assert fault_met(f"http://127.0.0.1:{port}/").fault is PathFault.RESET
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\nServer: nginx\r\n\r\n",
+        b"HTTP/1.1 204 No Content\r\nServer: nginx\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
+def test_an_empty_answer_is_a_whole_one(said: bytes) -> None:
+    with servers.tcp_server(servers.say(said)) as port:
+        assert get(f"http://127.0.0.1:{port}/").body == b""

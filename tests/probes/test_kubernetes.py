@@ -326,6 +326,14 @@ def test_a_watch_that_is_cut_tells_what_it_knew(opened: Opened) -> None:
     assert list(api.watch("/api/v1/pods", timeout=1)) == [event]
 
 
+def test_a_watch_that_is_cut_before_it_begins_is_an_error_that_can_be_outlived(opened: Opened) -> None:
+    api, _ = opened(in_turn(Reply(drop=True)))
+    with pytest.raises(ApiError) as caught:
+        list(api.watch("/api/v1/pods", timeout=1))
+    assert caught.value.fault is PathFault.RESET
+    assert caught.value.status is None
+
+
 def test_a_watch_that_is_too_old_says_so(opened: Opened) -> None:
     gone = {"type": "ERROR", "object": status(410, "Expired", "too old resource version: 1 (2)")}
     api, _ = opened(in_turn(Reply(stream=[(0, gone)])))

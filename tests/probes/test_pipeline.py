@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from preflight.probes import pipeline as pipelines
 from preflight.probes.gitlab_api import GitLabApi, GitLabError
 from preflight.probes.leavings import LeftBehind
 from preflight.probes.pipeline import OwnPipelines, Project
+from preflight.stopping import Stopping
 from tests.probes.servers import Asked, Said, Web, web_server
 
 REPOSITORY = "private-registry.example.com/my-namespace/preflight"
@@ -200,7 +200,7 @@ def told(value: object, status: int = 200) -> Said:
 
 def owned(web: Web, tmp: Path) -> OwnPipelines:
     found = Project(target="ops/p", id=31, path="ops/p", evidence=gitlab_evidence())
-    return OwnPipelines(gitlab(web), found, deadline=1, stopping=threading.Event())
+    return OwnPipelines(gitlab(web), found, deadline=1, stopping=Stopping())
 
 
 def gitlab_evidence() -> Any:

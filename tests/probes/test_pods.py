@@ -17,6 +17,7 @@ from preflight.faults import DindFault, PodFault
 from preflight.jobshape import JobShape, dind_job, job_pod, probe_job
 from preflight.probes import pods
 from preflight.probes.kubernetes import Api
+from preflight.stopping import Stopping
 from tests.probes.apiserver import (
     RECORDINGS,
     Cluster,
@@ -478,7 +479,7 @@ def test_an_injected_init_container_that_can_not_be_pulled_is_named(start: Start
 
 
 def test_a_run_that_stops_makes_nothing_more(start: Start) -> None:
-    stopping = threading.Event()
+    stopping = Stopping()
     stopping.set()
     api, cluster, _ = start(states=[PENDING])
     with pytest.raises(Unmeasured, match="the run was stopped"):
@@ -488,7 +489,7 @@ def test_a_run_that_stops_makes_nothing_more(start: Start) -> None:
 
 def test_a_job_that_was_made_while_the_run_stopped_is_taken_back(start: Start) -> None:
     """The sweep may have looked for Jobs just before this one was there."""
-    stopping = threading.Event()
+    stopping = Stopping()
     api, cluster, server = start(states=[PENDING])
     real = server.answer
 
@@ -504,7 +505,7 @@ def test_a_job_that_was_made_while_the_run_stopped_is_taken_back(start: Start) -
 
 
 def test_a_pod_that_is_followed_is_left_when_the_run_stops(start: Start) -> None:
-    stopping = threading.Event()
+    stopping = Stopping()
     api, cluster, _ = start(states=[containers("Running", build=RUNS)])
     threading.Timer(0.5, stopping.set).start()
     began = time.monotonic()
@@ -659,6 +660,20 @@ def test_a_sweep_takes_pods_whose_job_is_gone(start: Start, monkeypatch: pytest.
     assert pods.sweep(api, "gitlab", "ab12", deadline=5) == ()
     assert list(cluster.pods) == ["other"]
     assert server.count("DELETE", f"/api/v1/namespaces/gitlab/pods/{pod.name}") == 1
+
+
+def test_a_hurried_sweep_gives_pods_no_time_and_hardly_waits(start: Start) -> None:
+    api, cluster, server = start(states=[containers("Running", build=RUNS)])
+    assert pods.launch(api, job(), node=NODE, deadline=1).job, "it is left, for the sweep"
+    cluster.linger = 1000
+    hurry = threading.Event()
+    hurry.set()
+    began = time.monotonic()
+    pods.sweep(api, "gitlab", "ab12", deadline=60, hurry=hurry)
+    assert time.monotonic() - began < 10
+    assert cluster.job is None
+    (forced,) = [each for each in server.asked if each.method == "DELETE" and "/pods/" in each.path]
+    assert forced.body["gracePeriodSeconds"] == 0
 
 
 def test_every_recording_is_used_here_or_next_door() -> None:
