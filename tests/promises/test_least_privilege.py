@@ -54,7 +54,7 @@ SPARED: dict[Right, str] = {
     Right("list", "discovery.k8s.io", "endpointslices", "kube-system"): "the same",
     Right(
         "list", "batch", "jobs", NAMESPACE
-    ): "each Job is removed by its name; the last sweep says that it can't look",
+    ): "each Job is removed by its name; the last sweep says it can't look",
     Right("list", "", "pods", NAMESPACE): "the right to list all pods holds in every namespace",
 }
 """Rights without which a healthy run comes to the same end, and why."""
