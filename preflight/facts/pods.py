@@ -121,8 +121,10 @@ def job_pod(
 
 def _unless_ours_is_refused_too(admission: PodAdmission) -> None:
     """Our pods are `restricted` and small: what is said about a job's privilege or size does not hold for them."""
-    size = "must specify" in admission.cause if admission.fault is PodFault.QUOTA else False
-    if admission.fault is not None and admission.fault not in {PodFault.POD_SECURITY, PodFault.LIMIT_RANGE} and not size:
+    of_a_job = {PodFault.POD_SECURITY, PodFault.LIMIT_RANGE}
+    if admission.fault is PodFault.QUOTA and "must specify" in admission.cause:
+        of_a_job.add(PodFault.QUOTA)
+    if admission.fault is not None and admission.fault not in of_a_job:
         raise Blocked("pod_admission", {}, f"{admission.fault}: {admission.cause}", failed=True)
 
 

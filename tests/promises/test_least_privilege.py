@@ -52,9 +52,7 @@ SPARED: dict[Right, str] = {
     Right("list", "policy", "poddisruptionbudgets", NAMESPACE): "the same",
     Right("list", "discovery.k8s.io", "endpointslices", "default"): "Endpoints tell it too",
     Right("list", "discovery.k8s.io", "endpointslices", "kube-system"): "the same",
-    Right(
-        "list", "batch", "jobs", NAMESPACE
-    ): "each Job is removed by its name; the last sweep says it can't look",
+    Right("list", "batch", "jobs", NAMESPACE): "each Job is removed by its name; the last sweep says it can't look",
     Right("list", "", "pods", NAMESPACE): "the right to list all pods holds in every namespace",
 }
 """Rights without which a healthy run comes to the same end, and why."""
@@ -132,6 +130,8 @@ def test_every_path_in_the_code_is_granted() -> None:
     """Also those on which no run of the tests comes along."""
     found = set()
     for module in sorted((PROJECT / "preflight").glob("*/*.py")):
+        if module.stem == "discovery":
+            continue  # `python -m preflight init`, which an operator runs once with rights of their own
         text = re.sub(r"\{[^{}\n]*\}", "@", module.read_text())
         for match in IN_CODE.finditer(text):
             if "/@/@" in match.group():

@@ -22,8 +22,12 @@ HELPER = '        helper_memory_request = "128Mi"\n'
 HELPER_LIMITS = '        helper_cpu_limit = "500m"\n        helper_memory_limit = "256Mi"\n'
 OURS = {"app.kubernetes.io/managed-by": "gitlab-runner-preflight", "preflight.gitlab-runner/run": "0badc0de"}
 QUOTA = {
-    **{"pods": "60", "requests.cpu": "60", "requests.memory": "60Gi"},
-    **{"limits.cpu": "200", "limits.memory": "200Gi", "count/jobs.batch": "40"},
+    "pods": "60",
+    "requests.cpu": "60",
+    "requests.memory": "60Gi",
+    "limits.cpu": "200",
+    "limits.memory": "200Gi",
+    "count/jobs.batch": "40",
 }
 
 
@@ -45,7 +49,8 @@ def run(
             check=False,
         )
         posted = [one for one in lab.requests if one.method == "POST" and one.path.endswith("/jobs")]
-    return ended, json.loads((folder / "preflight.json").read_text())["checks"], [json.loads(one.body) for one in posted]
+    checks = json.loads((folder / "preflight.json").read_text())["checks"]
+    return ended, checks, [json.loads(one.body) for one in posted]
 
 
 def pods_of(jobs: list[dict[str, Any]], *vantages: str) -> list[dict[str, Any]]:
@@ -90,9 +95,10 @@ def test_they_work_under_a_quota_that_demands_requests_and_limits(tmp_path: Path
 
 
 def test_where_jobs_lack_limits_that_a_quota_demands_ours_run_all_the_same(tmp_path: Path) -> None:
-    ended, checks, jobs = run(
-        tmp_path, lambda world: world.cluster.add(quota(NAMESPACE, "compute", QUOTA)), "--effect", "probe"
-    )
+    def demanding(world: World) -> None:
+        world.cluster.add(quota(NAMESPACE, "compute", QUOTA))
+
+    ended, checks, jobs = run(tmp_path, demanding, "--effect", "probe")
     assert ended.returncode == 1
     told = {one["id"]: one["cause"] for one in checks if one["verdict"] == "fail"}
     assert list(told) == ["test_the_api_admits_a_job_pod"]
@@ -120,7 +126,7 @@ def test_they_tolerate_and_select_what_the_values_do(tmp_path: Path) -> None:
 
 
 def test_neither_other_runs_pods_nor_the_ci_job_around_us_are_counted(tmp_path: Path) -> None:
-    """Three pods of another run that take a whole worker each, and the pod of the very job that this run is a part of."""
+    """Three pods of another run that fill a worker each, and the pod of the very job that this run is a part of."""
 
     def busy(world: World) -> None:
         for node in world.workers:
