@@ -7,13 +7,15 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from lab.kubernetes.guide import add_namespace, pull_secret
 from lab.lab import Lab
+from lab.world import World
 from tests.promises.cluster_roles import (
     LEVELS,
     NAMESPACE,
@@ -58,9 +60,22 @@ SPARED: dict[Right, str] = {
 """Rights without which a healthy run comes to the same end, and why."""
 
 
-def run(folder: Path, level: str, objects: Iterable[Json], *arguments: str, faults: Sequence[str] = ()) -> Any:
+def run(
+    folder: Path,
+    level: str,
+    objects: Iterable[Json],
+    *arguments: str,
+    faults: Sequence[str] = (),
+    change: Callable[[World], None] | None = None,
+) -> Any:
     """The suite in a lab where the kubeconfig is a service account with these rights alone."""
-    with Lab(faults, patience=3, change=lambda world: use(world, level, objects)) as lab:
+
+    def changed(world: World) -> None:
+        if change is not None:
+            change(world)
+        use(world, level, objects)
+
+    with Lab(faults, patience=3, change=changed) as lab:
         ended = subprocess.run(
             [
                 *(sys.executable, "-m", "pytest", "checks/", "-p", "no:cacheprovider"),
@@ -216,3 +231,35 @@ def test_no_right_is_untested() -> None:
     batched = [right for _, taken in MISSING.values() for right in taken]
     assert {*RARELY, *SPARED, *batched} == granted(documents(), "write")
     assert len(batched) + len(RARELY) + len(SPARED) == len({*RARELY, *SPARED, *batched})
+
+
+JOBS = "ci"
+
+
+def test_where_jobs_have_a_namespace_of_their_own_the_roles_for_jobs_move_there(tmp_path: Path) -> None:
+    """As the file's head says: two roles with their bindings, and one name in the ClusterRole."""
+    moved = []
+    for each in documents():
+        if each["metadata"]["name"].endswith("-jobs"):
+            each["metadata"]["namespace"] = JOBS
+        for rule in each.get("rules", ()):
+            if rule["resources"] == ["namespaces"]:
+                rule["resourceNames"] = [JOBS]
+        moved.append(each)
+
+    def apart(world: World) -> None:
+        add_namespace(world.cluster, JOBS)
+        world.cluster.add(pull_secret(JOBS, "private-registry", "private-registry.example.com", "ops", "secret-pw"))
+        for kind in ("roles", "rolebindings"):
+            access = world.cluster.get(kind, NAMESPACE, "gitlab-runner")
+            assert access is not None
+            kept = {key: value for key, value in access.items() if key != "metadata"}
+            singular = {"roles": "Role", "rolebindings": "RoleBinding"}[kind]
+            world.cluster.add({"kind": singular, "metadata": {"name": "gitlab-runner", "namespace": JOBS}, **kept})
+        world.values_edits['namespace = "{{.Release.Namespace}}"'] = f'namespace = "{JOBS}"'
+
+    ended, _, rights = run(tmp_path, "privileged", moved, change=apart)
+    assert ended.returncode == 0, ended.stdout
+    made = {right.namespace for right in rights if right.resource == "jobs"}
+    assert made == {JOBS}
+    assert {right.namespace for right in rights} == {"", NAMESPACE, JOBS, "kube-system", "default"}
