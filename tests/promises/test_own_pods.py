@@ -135,7 +135,7 @@ def test_neither_other_runs_pods_nor_the_ci_job_around_us_are_counted(tmp_path: 
             world.cluster.add(pod(NAMESPACE, name, node=node.name, requests=requests, limits=requests, labels=OURS))
         world.cluster.add(job_pod("k8s-worker-1", job=4711))
 
-    chosen = ("--require-idle", "--effect", "read", "-m", "headroom or upgrade or monitoring or release")
+    chosen = ("--require-idle", "--effect", "probe", "-m", "headroom or upgrade or monitoring or release")
     ended, checks, _ = run(tmp_path, busy, *chosen, CI_JOB_ID="4711")
     assert ended.returncode == 0, ended.stdout
     verdicts = {one["id"]: one["verdict"] for one in checks}
