@@ -43,7 +43,7 @@ def guide_cluster(machines: Iterable[Node]) -> ClusterState:
     nodes = [node(machine) for machine in machines]
     for name in ("default", "kube-node-lease", "kube-public", SYSTEM, NAMESPACE, "shop"):
         add_namespace(cluster, name)
-    for item in [*nodes, *_access(), *_services(), *_priorities()]:
+    for item in [*nodes, *_access(), *_services(), *_priorities(), *_settings()]:
         cluster.add(item)
     taken = Counter[str]()
     for item in _workloads(nodes):
@@ -396,6 +396,21 @@ def _services() -> list[Raw]:
             {"k8s-app": "metrics-server"},
         ),
         metrics_api,
+    ]
+
+
+def _settings() -> list[Raw]:
+    """What kubeadm keeps of its own settings, and CoreDNS's configuration as kubeadm writes it."""
+    networking = "networking:\n  dnsDomain: cluster.local\n  podSubnet: 172.24.0.0/16\n  serviceSubnet: 172.21.0.0/16\n"
+    written = (
+        f"apiVersion: kubeadm.k8s.io/v1beta3\nkind: ClusterConfiguration\nkubernetesVersion: v1.28.15\n{networking}"
+    )
+    kubernetes = "    kubernetes cluster.local in-addr.arpa ip6.arpa {\n       pods insecure\n       ttl 30\n    }\n"
+    forward = "    forward . /etc/resolv.conf {\n       max_concurrent 1000\n    }\n"
+    corefile = f".:53 {{\n    errors\n    ready\n{kubernetes}{forward}    cache 30\n    loop\n    reload\n}}\n"
+    return [
+        _object("ConfigMap", SYSTEM, "kubeadm-config", data={"ClusterConfiguration": written}),
+        _object("ConfigMap", SYSTEM, "coredns", data={"Corefile": corefile}),
     ]
 
 

@@ -42,7 +42,7 @@ NODES = {
 """What keeps jobs off a node, by fact and kind of target; a check of each reports it."""
 
 
-@fact(optional=(*NODES, "pod_admission"), across=NODES)
+@fact(optional=(*NODES, "pod_admission"), speaks_for=("running_pods",), across=NODES)
 def headroom(
     worker_placement: tuple[NodeState, ...],
     node_presence: tuple[NodeState, ...],

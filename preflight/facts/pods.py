@@ -73,7 +73,7 @@ def own_objects(
     ours.sweep()
 
 
-@fact(effect="probe", deadline="pod+clean", group="pods")
+@fact(effect="probe", tolerates=("pod_admission",), deadline="pod+clean", group="pods")
 def job_pod(
     worker: str,
     pod_admission: PodAdmission,
@@ -86,7 +86,8 @@ def job_pod(
     run: Run,
 ) -> PodTranscript:
     """A job's pod on a worker."""
-    del pod_admission, worker_placement
+    del worker_placement
+    _unless_ours_is_refused_too(pod_admission)
     require_probed(worker, cluster_nodes, job_shape, inventory, run, None)
     nonce = shell.new_nonce()
     steps = script_steps(inventory, run, reply="pod_gitlab", lookups="pod_lookups", conf="pod_resolv_conf")
@@ -116,6 +117,15 @@ def job_pod(
     )
     pods.remove(own_objects.api, job_shape.namespace, pod.job, deadline=inventory.deadlines.clean)
     return PodTranscript(pod=pod, nonce=nonce)
+
+
+def _unless_ours_is_refused_too(admission: PodAdmission) -> None:
+    """Our pods are `restricted` and small: what is said about a job's privilege or size does not hold for them."""
+    of_a_job = {PodFault.POD_SECURITY, PodFault.LIMIT_RANGE}
+    if admission.fault is PodFault.QUOTA and "must specify" in admission.cause:
+        of_a_job.add(PodFault.QUOTA)
+    if admission.fault is not None and admission.fault not in of_a_job:
+        raise Blocked("pod_admission", {}, f"{admission.fault}: {admission.cause}", failed=True)
 
 
 @fact(speaks_for=("job_pod",), optional=("headroom", "worker_headroom"))

@@ -65,7 +65,7 @@ def _read(secret: Secret, kubernetes: api_client.Api) -> str:
     return read_secret(kubernetes, namespace, name, key)
 
 
-@fact()
+@fact(speaks_for=("registry_account",))
 def registry_reply(registry: str, registry_account: Account, inventory: Inventory, run: Run) -> RegistryReply:
     """A registry's answer, from here."""
     one = inventory.registries[registry]
@@ -82,7 +82,7 @@ def registry_reply(registry: str, registry_account: Account, inventory: Inventor
 @fact(
     tolerates=("registry_reply",),
     optional=("here_lookups",),
-    speaks_for=("registry_account", "registry_reply"),
+    speaks_for=("registry_reply",),
     across={"here_lookups": "resolver"},
 )
 def registry_connection(

@@ -126,8 +126,11 @@ def release_drift(
     """The release's values, beside the values files."""
     newest = release_history.records[-1]
     runner = inventory.runner
+    wanted = wanted_values.tree
+    if runner.token and not wanted.get("runnerToken") and "runnerToken" in newest.values:
+        wanted = {**wanted, "runnerToken": newest.values["runnerToken"]}  # given at the installation only, as it should
     found = drift.read_drift(
-        newest.values, wanted_values.tree, release=runner.release, namespace=runner.namespace, took=release_history.took
+        newest.values, wanted, release=runner.release, namespace=runner.namespace, took=release_history.took
     )
     if run.stage is Stage.UPGRADE:
         changes = f"will change {len(found.differences)} values: {found.cause}" if found.fault else "changes no value"

@@ -1,0 +1,494 @@
+"""``python -m preflight init``: a first inventory from a live cluster, its runner's release and its values.
+
+What the cluster tells is written down; what it does not tell is marked with ``# could not be found: …, fill in``, and
+stands there as the likeliest guess or commented out, so that pytest takes the file as it is. No secret is written: the
+runner's token becomes a reference, and whatever else in the values looks like a secret is taken out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import os
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import yaml
+
+from preflight import values as helm
+from preflight.connect import Routes
+from preflight.evidence import Unmeasured
+from preflight.inventory import InventoryError, load
+from preflight.jobshape import JobShape
+from preflight.probes import discovery
+from preflight.probes.discovery import Cluster, DiscoveryError, Release
+from preflight.probes.kubernetes import Api, ApiError, KubeconfigError
+from preflight.redaction import MASK, redact, remember
+
+NAME = "init"
+HELP = "write an inventory from a live cluster and its runner's release"
+HUB = "docker.io"
+_HUB_HOST = "registry-1.docker.io"
+_GITLAB = "https://charts.gitlab.io"
+_TOKENS = ("runnerToken", "runnerRegistrationToken")
+_NAMED_LIKE_A_SECRET = re.compile(r"(?i)token|passw|secret|key|credential|auth|dsn")
+_LONG_ENOUGH = 8  # characters from which on a value can be a secret, and no word such as "true"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("prod.yaml"),
+        metavar="FILE",
+        help="the inventory (default: prod.yaml)",
+    )
+    parser.add_argument("--kubeconfig", type=Path, metavar="FILE", help="default: $KUBECONFIG, else ~/.kube/config")
+    parser.add_argument("--context", metavar="NAME", help="context in it (default: its current one)")
+    parser.add_argument(
+        "--namespace", metavar="NAME", help="namespace of the release (default: it is looked for in all)"
+    )
+    parser.add_argument(
+        "--release", metavar="NAME", help="name of the release (default: the one of the chart gitlab-runner)"
+    )
+    parser.add_argument(
+        "--connect",
+        action="append",
+        default=[],
+        metavar="HOST:PORT=HOST:PORT",
+        help="dial another address, as curl's --connect-to; is written into the inventory (repeatable)",
+    )
+    parser.add_argument("--force", action="store_true", help="overwrite the files if they are there")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Look at the cluster and write the inventory and the values beside it; returns the exit status."""
+    output: Path = options.output
+    beside = output.with_name(f"{output.stem}-values.yaml")
+    there = [file for file in (output, beside) if file.exists() and not options.force]
+    if there:
+        return _complain(f"{', '.join(map(str, there))}: is there already; --force overwrites, -o names another file")
+    try:
+        found = look(options)
+    except (KubeconfigError, DiscoveryError, ValueError) as error:
+        return _complain(str(error))
+    except Unmeasured as error:
+        return _complain(f"{error.reason}" + (f"; needed:\n{error.needs}" if error.needs else ""))
+    except ApiError as error:
+        rule = f"; needed:\n{error.rule}" if error.rule else ""
+        return _complain(f"the API server could not be asked: {error.message}{rule}")
+    draft = Draft(found, beside.name)
+    try:
+        beside.write_text(found.values_text, encoding="utf-8")
+        output.write_text(draft.text(), encoding="utf-8")
+        load(output)
+    except OSError as error:
+        return _complain(f"{error.filename}: can't be written: {error.strerror}")
+    except InventoryError as error:
+        return _complain(f"{output} was written and needs your hand:\n{error}")
+    sys.stdout.write(f"written: {output}, {beside}\n")
+    for gap in draft.gaps:
+        sys.stdout.write(f"  could not be found: {gap}\n")
+    sys.stdout.write(f"next: pytest checks/ --inventory {output} --effect read\n")
+    return 0
+
+
+def _complain(message: str) -> int:
+    sys.stderr.write(f"preflight init: {redact(message)}\n")
+    return 1
+
+
+# ---- looking --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """Everything that an inventory is written from.
+
+    Attributes:
+        token: a reference to the runner's token, if the values held it and the chart keeps it.
+        values_text: the values as YAML, without secrets; `hidden` are the lines where one stood.
+        pull_secrets: ``namespace/name`` by the host that it has an account for.
+        services: image, alias and command of the services that jobs get.
+    """
+
+    kubeconfig: Path
+    context: str
+    server: str
+    connect: Mapping[str, str]
+    cluster: Cluster
+    release: Release
+    token: str | None
+    values_text: str
+    hidden: tuple[int, ...]
+    tree: Mapping[str, Any] = field(repr=False)
+    table: Mapping[str, Any] = field(repr=False)
+    shape: JobShape | None
+    pull_secrets: Mapping[str, str]
+
+
+def look(options: argparse.Namespace) -> Found:
+    """Ask the cluster.
+
+    Raises:
+        KubeconfigError: the kubeconfig can't be used.
+        DiscoveryError: the cluster holds too little for an inventory.
+        ApiError: the API could not be asked.
+        ValueError: `--connect` is malformed.
+    """
+    connect = dict(_pair(text) for text in options.connect)
+    path = _kubeconfig(options.kubeconfig)
+    api = Api(path, options.context, routes=Routes(connect), deadline=20)
+    try:
+        release = discovery.release(api, options.release, options.namespace)
+        cluster = discovery.cluster(api)
+        tree, text = without_secrets(release.values)
+        named = any(str(release.values.get(key) or "").strip() for key in _TOKENS)
+        token = discovery.key_of_token(api, release.namespace, _full_name(release)) if named else None
+        values = _read(tree, release)
+        shape = None if values.problem else helm.job_shape(values)
+        secrets = dict(_pull_secrets(api, shape)) if shape else {}
+    finally:
+        api.close()
+    return Found(
+        kubeconfig=path,
+        context=api.config.context,
+        server=api.server,
+        connect=connect,
+        cluster=cluster,
+        release=release,
+        token=token,
+        values_text=text,
+        hidden=tuple(number for number, line in enumerate(text.splitlines(), start=1) if MASK in line),
+        tree=tree,
+        table=values.kubernetes if not values.problem else {},
+        shape=shape,
+        pull_secrets=secrets,
+    )
+
+
+def _pull_secrets(api: Api, shape: JobShape) -> Iterator[tuple[str, str]]:
+    for name in shape.pull_secrets:
+        for host in discovery.hosts_of_pull_secret(api, shape.namespace, name):
+            yield host, f"{shape.namespace}/{name}"
+
+
+def _pair(text: str) -> tuple[str, str]:
+    source, separator, target = text.partition("=")
+    if not separator or not source.rpartition(":")[2].isdigit() or not target.rpartition(":")[2].isdigit():
+        msg = f"--connect: found {text!r}, expected HOST:PORT=HOST:PORT, such as 10.0.0.5:6443=127.0.0.1:16443"
+        raise ValueError(msg)
+    return source, target
+
+
+def _kubeconfig(given: Path | None) -> Path:
+    """The one kubeconfig file; the inventory can name one only."""
+    if given is not None:
+        return given.expanduser().resolve()
+    listed = [part for part in os.environ.get("KUBECONFIG", "").split(os.pathsep) if part]
+    if len(listed) > 1:
+        raise KubeconfigError(os.pathsep.join(listed), "KUBECONFIG names several files; choose one with --kubeconfig")
+    return Path(listed[0] if listed else "~/.kube/config").expanduser().resolve()
+
+
+def _full_name(release: Release) -> str:
+    """The name of the chart's objects (its template ``gitlab-runner.fullname``)."""
+    given = str(release.values.get("fullnameOverride") or "")
+    return given or (release.name if release.name.startswith("gitlab-runner") else f"{release.name}-gitlab-runner")
+
+
+def _read(tree: Mapping[str, Any], release: Release) -> helm.Values:
+    """The values, read as the suite reads a values file."""
+    import tempfile  # noqa: PLC0415 - this command alone
+
+    with tempfile.TemporaryDirectory(prefix="preflight-") as folder:
+        file = Path(folder) / "values.yaml"
+        file.write_text(yaml.safe_dump(dict(tree)), encoding="utf-8")
+        return helm.load([file], release=release.name, namespace=release.namespace)
+
+
+# ---- values without secrets -----------------------------------------------------------------------------------------
+
+
+class _Dumper(yaml.SafeDumper):
+    """Writes texts of several lines as blocks, as people do."""
+
+
+def _block(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _block)
+
+
+def without_secrets(values: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """A release's values without the runner's token, and as YAML in which nothing that looks like a secret stands."""
+    for secret in _secrets(values):
+        remember(secret)
+    kept = {key: value for key, value in values.items() if key not in _TOKENS}
+    text = yaml.dump(kept, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
+    shown = redact(text)
+    try:
+        tree = yaml.safe_load(shown) or {}
+    except yaml.YAMLError:  # a secret across lines has taken some of YAML's own signs with it
+        tree, shown = {}, "".join(f"# {line}\n" for line in shown.splitlines())
+    return tree, shown
+
+
+def _secrets(node: Any, name: str = "") -> Iterator[str]:
+    """Values that stand under a name of a secret, be it a key, ``{name: …, value: …}`` or ``NAME=value``."""
+    if isinstance(node, Mapping):
+        if isinstance(node.get("name"), str) and isinstance(node.get("value"), str):
+            yield from _secrets(node["value"], node["name"])
+        for key, value in node.items():
+            yield from _secrets(value, str(key))
+    elif isinstance(node, list):
+        for one in node:
+            yield from _secrets(one, name)
+    elif isinstance(node, str):
+        if "\n" in node:  # TOML, or a script: each assignment in it
+            for line in node.splitlines():
+                yield from _assigned(line)
+        elif "=" in node:
+            yield from _assigned(node)
+        elif _NAMED_LIKE_A_SECRET.search(name) and len(node.strip()) >= _LONG_ENOUGH and name != "secret":
+            yield node.strip()
+
+
+_ASSIGNMENT = re.compile(r"""([A-Za-z0-9_.-]+)\s*=\s*["']?([^"',\s\]]+)""")
+
+
+def _assigned(line: str) -> Iterator[str]:
+    for found in _ASSIGNMENT.finditer(line):
+        if _NAMED_LIKE_A_SECRET.search(found[1]) and len(found[2]) >= _LONG_ENOUGH:
+            yield found[2]
+
+
+# ---- writing --------------------------------------------------------------------------------------------------------
+
+
+def flow(value: Any) -> str:
+    """A value as YAML on one line."""
+    return yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False).removesuffix("\n...\n").strip()
+
+
+def full(image: str) -> str:
+    """An image reference with its host, as a container runtime completes it."""
+    host = image.partition("/")[0]
+    if "/" not in image:
+        image = f"{HUB}/library/{image}"
+    elif "." not in host and ":" not in host and host != "localhost":
+        image = f"{HUB}/{image}"
+    return image if "@" in image or ":" in image.rpartition("/")[2] else f"{image}:latest"
+
+
+class Draft:
+    """The text of an inventory.
+
+    Attributes:
+        gaps: what could not be found, a phrase each; known once `text` was called.
+    """
+
+    def __init__(self, found: Found, values_file: str) -> None:
+        self.found, self.values_file = found, values_file
+        self.gaps: list[str] = []
+        self.images = tuple(dict.fromkeys(full(image) for image in self._used() if image and "{{" not in image))
+
+    def text(self) -> str:
+        """The inventory, section by section in its own order."""
+        self.gaps = []
+        parts = (
+            self._gitlab(),
+            self._cluster(),
+            self._dns(),
+            self._registries(),
+            self._runner(),
+            self._probe(),
+            self._dind(),
+            self._access(),
+            self._connect(),
+        )
+        head = (
+            "# Written by `python -m preflight init`; every key is explained in docs/inventory.md.\n"
+            "# Lines that say `could not be found` want your hand.\n"
+        )
+        return head + "".join("\n" + "\n".join(part) + "\n" for part in parts if part)
+
+    def _gap(self, what: str) -> str:
+        self.gaps.append(what)
+        return f"# could not be found: {what}, fill in"
+
+    # -- sections --
+
+    def _gitlab(self) -> list[str]:
+        url = str(self.found.tree.get("gitlabUrl") or "")
+        lines = ["gitlab:"]
+        if urlsplit(url).scheme in {"http", "https"} and urlsplit(url).hostname:
+            lines.append(f"  url: {flow(url)}")
+        else:
+            lines.append(
+                f"  url: https://gitlab.com/ {self._gap('gitlabUrl in the values; this is the default of the chart')}"
+            )
+        version = ".".join(self.found.release.app.split(".")[:2]) or "18.3"
+        lines.append(f"  version: {flow(version)} {self._gap('the version of GitLab; this is that of the runner')}")
+        lines.append(f"  # api_token: ${{GITLAB_API_TOKEN}} {self._gap('an API token with scope read_api')}")
+        return lines
+
+    def _cluster(self) -> list[str]:
+        found, cluster = self.found, self.found.cluster
+        lines = ["cluster:", f"  kubeconfig: {flow(str(found.kubeconfig))}", f"  context: {flow(found.context)}"]
+        lines += [f"  api_server: {flow(found.server)}", f"  version: {flow(str(cluster.version))}", "  nodes:"]
+        for name, (address, role) in cluster.nodes.items():
+            shown = {"address": address} | ({"role": role} if role != "worker" else {})
+            lines.append(f"    {flow(name)}: {flow(shown)}")
+        lines.append(f"  platform: {flow(cluster.platform)}")
+        for key, network, what in (
+            ("pod_cidr", cluster.pod_cidr, "the pod network"),
+            ("service_cidr", cluster.service_cidr, "the service network"),
+            ("vpc_cidr", None, "the network of the VPC"),
+        ):
+            lines.append(f"  {key}: {network}" if network else f"  # {key}: {self._gap(what)}")
+        return lines
+
+    def _dns(self) -> list[str]:
+        table = self.found.table.get("dns_config")
+        servers = [str(one) for one in (table.get("nameservers") or ())] if isinstance(table, Mapping) else []
+        resolvers = [one for one in servers or self.found.cluster.resolvers if _is_address(one)]
+        note = ""
+        if not resolvers:
+            resolvers = [self.found.cluster.dns_address or "127.0.0.1"]
+            note = " " + self._gap("resolvers in the values or in CoreDNS's configuration; this is the cluster's own")
+        lines = ["dns:", f"  resolvers: {flow(resolvers)}{note}", "  names: # `[]` accepts any address"]
+        return lines + [f"    {flow(name)}: []" for name in self._names()]
+
+    def _names(self) -> list[str]:
+        urls = [str(self.found.tree.get("gitlabUrl") or ""), self._clone_url()]
+        hosts = [urlsplit(url).hostname or "" for url in urls]
+        hosts += [_HUB_HOST if host == HUB else host.partition(":")[0] for host in self._hosts()]
+        return [host for host in dict.fromkeys(hosts) if host and not _is_address(host)] or [_HUB_HOST]
+
+    def _clone_url(self) -> str:
+        runners = self.found.tree.get("runners")
+        config = str(runners.get("config") or "") if isinstance(runners, Mapping) else ""
+        found = re.search(r'^\s*clone_url\s*=\s*"([^"]+)"', config, re.MULTILINE)
+        return found[1] if found else ""
+
+    def _registries(self) -> list[str]:
+        lines = ["registries: # by a name of your choice; images are pulled for real"]
+        for host in self._hosts():
+            listed = [image.partition("/")[2] for image in self.images if image.partition("/")[0] == host]
+            lines += [f"  {_key(host)}:", f"    host: {flow(host)}", f"    images: {flow(listed)}"]
+            if host in self.found.pull_secrets:
+                lines.append(f"    credentials: secret:{self.found.pull_secrets[host]}/.dockerconfigjson")
+        return lines if len(lines) > 1 else [f"registries: {{}} {self._gap('a registry that the values name')}"]
+
+    def _runner(self) -> list[str]:
+        release = self.found.release
+        lines = ["runner:", f"  release: {flow(release.name)}", f"  namespace: {flow(release.namespace)}"]
+        if release.chart:
+            lines.append(f"  chart: {flow(release.chart)}")
+        lines.append(f"  repository: {_GITLAB} {self._gap('where the chart came from; this is the one of GitLab')}")
+        hidden = ""
+        if self.found.hidden:
+            at = ", ".join(map(str, self.found.hidden))
+            hidden = " " + self._gap(f"a place for the secrets that stood in the values, now {MASK} in lines {at}")
+        lines.append(f"  values: [{flow(self.values_file)}]{hidden}")
+        runners = self.found.tree.get("runners")
+        if self.found.token:
+            lines.append(f"  token: {self.found.token} # as the chart keeps it; the values file has it no more")
+        elif not (isinstance(runners, Mapping) and runners.get("secret")):
+            lines.append(f"  # token: ${{RUNNER_TOKEN}} {self._gap('the token of the runner')}")
+        lines.append(f"  # tags: [kubernetes] {self._gap('the tags that the runner has in GitLab')}")
+        return lines
+
+    def _probe(self) -> list[str]:
+        image = full(self.found.shape.image) if self.found.shape and self.found.shape.image else ""
+        if image and "{{" not in image:
+            return ["probe:", f"  image: {flow(image)} # the image that jobs get by default"]
+        guess = self.images[0] if self.images else f"{HUB}/library/alpine:latest"
+        return ["probe:", f"  image: {flow(guess)} {self._gap('the default image of jobs in runners.config')}"]
+
+    def _dind(self) -> list[str]:
+        shape = self.found.shape
+        if shape is None or not shape.privileged:
+            why = "runners.config can't be read" if shape is None else "jobs are not privileged"
+            return [f"dind: none # {why}"]
+        daemon, client = self._docker_images()
+        job = full(shape.image) if shape.image and "{{" not in shape.image else ""
+        if not daemon or not job:
+            what = "the images that jobs use for Docker in Docker; the values make jobs privileged"
+            return [
+                f"dind: none {self._gap(what)}",
+                "# dind:",
+                "#   client_image: registry.example.com/library/docker:latest",
+                "#   daemon_image: registry.example.com/library/docker:dind",
+                "#   pull: registry.example.com/library/alpine:latest # pulled and run inside",
+            ]
+        lines = ["dind:", f"  client_image: {flow(client or daemon)}", f"  daemon_image: {flow(daemon)}"]
+        for service in self._services():
+            arguments = service.get("command")
+            if full(str(service.get("name"))) == daemon and isinstance(arguments, list):
+                lines.append(f"  daemon_args: {flow([str(one) for one in arguments])}")
+        return [*lines, f"  pull: {flow(job)} # pulled and run inside"]
+
+    def _access(self) -> list[str]:
+        return ["access:", f"  ssh: none {self._gap('a way to log in to the workers, {user, key, known_hosts}')}"]
+
+    def _connect(self) -> list[str]:
+        if not self.found.connect:
+            return []
+        return ["connect:", *(f"  {flow(source)}: {flow(to)}" for source, to in self.found.connect.items())]
+
+    # -- images --
+
+    def _used(self) -> Iterator[str]:
+        """Images that a job's pod has: its own, the helper's, its services', Docker's."""
+        shape = self.found.shape
+        if shape is not None:
+            yield shape.image
+            yield shape.helper_image
+        for service in self._services():
+            yield str(service.get("name") or "")
+        if shape is not None and shape.privileged:
+            yield from self._docker_images()
+
+    def _services(self) -> list[Mapping[str, Any]]:
+        listed = self.found.table.get("services")
+        return [one for one in listed if isinstance(one, Mapping)] if isinstance(listed, list) else []
+
+    def _docker_images(self) -> tuple[str, str]:
+        """Docker's daemon and client: the services' and the job's own, else what the nodes hold already."""
+        shape = self.found.shape
+        named = [full(str(one.get("name") or "")) for one in self._services() if one.get("name")]
+        own = [full(shape.image)] if shape and shape.image else []
+        known = [image for image in [*named, *own, *self.found.cluster.images] if _DOCKER.search(image)]
+        daemons = [image for image in known if "dind" in image.rpartition(":")[2]]
+        clients = [image for image in known if "dind" not in image.rpartition(":")[2]]
+        return (daemons[0] if daemons else ""), (clients[0] if clients else "")
+
+    def _hosts(self) -> list[str]:
+        return list(dict.fromkeys([*(image.partition("/")[0] for image in self.images), *self.found.pull_secrets]))
+
+
+_DOCKER = re.compile(r"/docker:[^/]*$")
+
+
+def _key(host: str) -> str:
+    """A host as a name of the inventory."""
+    return re.sub(r"[^A-Za-z0-9._-]", "-", host)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
