@@ -27,6 +27,7 @@ from preflight.conclusions.facts import Facts, Look, facts_of
 from preflight.connect import Routes
 from preflight.evidence import Blocked, Fact, NotApplicable, Unmeasured, clean
 from preflight.inventory import Inventory, InventoryError, load
+from preflight.redaction import remember_within
 from preflight.replay import Replay
 from preflight.survey import CATALOGUE, SURVEY, TARGETS, Effect, Run, Stage, Survey, fixtures, spoken_for_by
 from preflight.verdicts import Outcome, Verdict
@@ -43,6 +44,8 @@ TELLING = pytest.StashKey[Sequence[str]]()
 ANSWER = pytest.StashKey[symptoms.Answer]()
 EARLIER = pytest.StashKey[Mapping[str, Any]]()
 BASELINE = pytest.StashKey[baseline.Baseline]()
+
+_LONG_ENOUGH = 8  # characters of a variable's value that is taken for a secret; fewer may be any word
 
 _HOW = """\
 Say which environment to check:
@@ -126,6 +129,8 @@ def read_inventory(config: pytest.Config) -> None:
     from preflight.probes import kubernetes  # noqa: PLC0415 - only a run with an inventory needs it
     from preflight.values import load as load_values  # noqa: PLC0415
 
+    # What this process was given may come back in any program's words.
+    remember_within({name: value for name, value in os.environ.items() if len(value) >= _LONG_ENOUGH})
     try:
         inventory = load(Path(named))
         load_values(

@@ -238,7 +238,7 @@ def write_json(
     }
     descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".preflight-")
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(document, file, ensure_ascii=False, indent=1)
+        json.dump(document, file, ensure_ascii=False, indent=1, allow_nan=False)
     Path(temporary).chmod(0o644)
     Path(temporary).replace(folder / "preflight.json")
 

@@ -28,7 +28,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from preflight.connect import Routes, detail_of, fault_of, join_address, pool_classes, sentence
 from preflight.evidence import Evidence, PreflightError, Unmeasured
 from preflight.faults import ApiFault, Fault, PathFault, StreamFault
-from preflight.redaction import remember
+from preflight.redaction import remember, remember_within
 
 if TYPE_CHECKING:
     import urllib3
@@ -176,6 +176,7 @@ def check_kubeconfig(path: Path | None, context: str | None) -> Kubeconfig:
     if chosen.get("user"):
         entry, base = _named(merged, "users", str(chosen["user"]), where)
         user = entry.get("user") or {}
+        _remember(user, base)
     _check_files(where, cluster, cluster_base, ("certificate-authority",))
     _check_files(where, user, base, ("client-certificate", "client-key", "tokenFile"))
     return Kubeconfig(
@@ -268,6 +269,16 @@ def _check_files(where: str, section: Json, base: Path, keys: tuple[str, ...]) -
                 file.open("rb").close()
             except OSError as error:
                 raise KubeconfigError(where, f"{key} names {file}: {error.strerror}") from None
+
+
+def _remember(user: Json, base: Path) -> None:
+    """Register what a user shows to the API server, from the kubeconfig and the files that it names."""
+    remember_within(user)
+    with suppress(ValueError, TypeError):
+        remember(base64.b64decode(user.get("client-key-data") or "").decode())
+    for key in ("client-key", "tokenFile"):
+        with suppress(OSError, ValueError, TypeError):
+            remember((base / Path(user[key]).expanduser()).read_text(encoding="utf-8") if user.get(key) else "")
 
 
 def _command(where: str, user: Json) -> str:

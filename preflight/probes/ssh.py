@@ -87,6 +87,9 @@ class Login:
     def __post_init__(self) -> None:
         if self.passphrase:
             remember(self.passphrase)
+        if self.key:
+            with contextlib.suppress(OSError, ValueError):  # that it can't be used is told when it is needed
+                remember(self.key.expanduser().read_text(encoding="utf-8"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
