@@ -24,12 +24,10 @@ import yaml
 from lab.kubernetes.guide import NAMESPACE, OPERATOR_USER, pull_secret
 from lab.kubernetes.managers import RELEASE
 from lab.lab import Lab
-from lab.world import PRIVATE, CiVariable, World
+from lab.world import MIRROR, PRIVATE, CiVariable, World
 from tests.promises.operator_run import PATIENCE, run
 
 MIDDLE = "/+&<w\"x\\y'>%41="
-
-SHOWN = ("-vv", "--showlocals", "--tb=long")
 
 
 def secret(name: str, *, middle: str = MIDDLE, before: str = "") -> str:
@@ -101,7 +99,11 @@ class Site:
 def plant(faults: Iterable[str], folder: Path) -> Site:
     """A lab with these faults and a secret in every place; it is not started yet."""
     planted = Planted()
-    lab = Lab(faults, patience=PATIENCE, change=lambda world: change(world, planted, shaped=not tuple(faults)))
+    lab = Lab(
+        faults,
+        patience=1.0 if faults else PATIENCE,
+        change=lambda world: change(world, planted, shaped=not tuple(faults)),
+    )
     environment = {
         "HOME": str(folder),
         "GITLAB_API_TOKEN": planted.put("api_token"),
@@ -138,6 +140,7 @@ def change(world: World, planted: Planted, *, shaped: bool) -> None:
     password = planted.put("pull_password")
     shop = world.registries[PRIVATE]
     valid = "secret-pw" in shop.accounts.values()
+    world.registries[MIRROR].accounts["reader"] = planted.texts["mirror_password"]
     shop.accounts = {"ops": password if valid else "a-newer-one", "ci": planted.put("variable_password")}
     for project in world.gitlab.projects:
         for variable in project.variables:
@@ -171,7 +174,7 @@ def furnish(site: Site) -> None:
     document["access"]["ssh"]["passphrase"] = "${SSH_PASSPHRASE}"
     site.lab.inventory.write_text(yaml.safe_dump(document, sort_keys=False))
     key = asyncssh.import_private_key((folder / "id_ed25519").read_text())
-    pem = key.export_private_key("openssh", passphrase=planted.texts["passphrase"]).decode()
+    pem = key.export_private_key("openssh", passphrase=planted.texts["passphrase"], rounds=4).decode()
     (folder / "id_ed25519").write_text(planted.put_key("ssh_key", pem))
     client = trustme.CA().issue_cert("ops@example.com", common_name="ops")
     config = yaml.safe_load((folder / "kubeconfig").read_text())
@@ -203,11 +206,14 @@ def repeat(world: World, planted: Planted, log: str) -> None:
         for form in (text, quote(text, safe=""), json.dumps(text), base64.b64encode(text.encode()).decode())
     ]
     said = " ".join([log, *forms])
-    for (_, container), written in list(world.cluster.written.items()):
-        if container == RELEASE:
-            last = "Checking for jobs... failed" if written.ended else "Checking for jobs... received"
+    managers = [written for (_, container), written in world.cluster.written.items() if container == RELEASE]
+    for number, written in enumerate(managers):
+        if written.ended:  # the first complaint is told
+            words = f"Verifying runner... is not valid {' '.join([log, *forms][number :: len(managers)])}"
+            written.lines.insert(0, (datetime.now(UTC), f"{words}\n".encode()))
+        else:
             for form in [log, *forms, said]:
-                written.lines.append((datetime.now(UTC), f"{last} {form}\n".encode()))
+                written.lines.append((datetime.now(UTC), f"Checking for jobs... received {form}\n".encode()))
     for item in [*world.cluster.list("pods"), *world.cluster.list("nodes"), *world.cluster.list("deployments")]:
         for condition in item["status"].get("conditions") or ():
             condition["message"] = f"{condition.get('message', '')} {said}"
@@ -241,11 +247,12 @@ SHUT = "api-unauthorized token-registration gitlab-502 variables-missing rollout
 )
 def test_no_secret_is_printed_or_written(faults: tuple[str, ...], options: tuple[str, ...], tmp_path: Path) -> None:
     site = plant(faults, tmp_path)
+    shown = ("-vv", "--showlocals", "--tb=long", "--log-level=DEBUG")
     with site.lab as lab:
         furnish(site)
         backup = tmp_path / "backup"
         ended = run(
-            lab.inventory, tmp_path / "reports", *SHOWN, "--backup", str(backup), *options, environment=site.environment
+            lab.inventory, tmp_path / "reports", *shown, "--backup", str(backup), *options, environment=site.environment
         )
         assert len(site.planted.texts) + len(site.planted.keys) >= 20
         outputs = {
