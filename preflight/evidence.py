@@ -49,7 +49,7 @@ def clean(text: str, *, longest: int = LONGEST) -> str:
     return f"{text[:head]}\n… {len(text) + dropped - head - tail} characters cut …\n{text[-tail:]}"
 
 
-def line(text: str, *, longest: int = LONGEST) -> str:
+def one_line(text: str, *, longest: int = LONGEST) -> str:
     """The same as one line, so that no text from outside begins a line of ours."""
     return re.sub(r"\s*\n\s*", " ", clean(text, longest=longest).strip())
 
@@ -71,7 +71,7 @@ class Evidence:
     took: float = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "where", line(self.where, longest=200))
+        object.__setattr__(self, "where", one_line(self.where, longest=200))
         object.__setattr__(self, "command", clean(self.command))
         object.__setattr__(self, "observed", clean(self.observed))
 
@@ -100,8 +100,8 @@ class Fact:
         return f"{type(self).__name__}({self.target!r}, fault={str(self.fault) if self.fault else None})"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "target", line(self.target, longest=300))
-        object.__setattr__(self, "cause", line(self.cause, longest=600))
+        object.__setattr__(self, "target", one_line(self.target, longest=300))
+        object.__setattr__(self, "cause", one_line(self.cause, longest=600))
 
     @property
     def where(self) -> str:

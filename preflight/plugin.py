@@ -449,6 +449,7 @@ def pytest_runtest_makereport(
     paragraph = item.config.stash[PARAGRAPHS].get(item.nodeid)
     if paragraph is None or INVENTORY not in item.config.stash:
         return report
+    reports.scrub(report)
     outcome = _judge(item, call, report, paragraph)
     if outcome is None:
         return report

@@ -33,17 +33,25 @@ _TOKEN_PREFIXES = (
 ).split()
 
 _NAMES = re.compile(
-    r"(token|passw(or)?d|passphrase|secretkey|accesskey|accountkey|privatekey|apikey|clientsecret|credentials|dsn|keydata|authconfig)$|^auth$"
+    r"(token|passw(or)?d|passphrase|(secret|access|account|private|api)key|clientsecret|credentials|dsn|keydata"
+    r"|authconfig)$|^auth$"
 )
 _VARIABLE = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)=(?P<value>(?![$%{<]).{4,})", re.DOTALL)
 _ASSIGNED = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_\-]*)[\"']?\s*[:=]\s*[\"']?(?P<value>(?![$%{<\[])[^\s\"',]{4,})")
 _USERINFO = re.compile(r"[a-z][a-z0-9+.\-]{0,30}://[^\s/@:]*:(?P<password>[^\s/@]+)@")
+
+_NAMED = re.compile(
+    r"(?P<name>[A-Za-z_][A-Za-z0-9_\-]{0,80})(?P<sign>\\?[\"']?(?:=|:\s*(?=\\?[\"']))\\?[\"']?)"
+    r"(?P<value>(?![$%{<\[*])[^\s\"',;&\\]{4,})"
+)
 
 _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(rf"\b(?:[a-z0-9]+-)?(?:{'|'.join(_TOKEN_PREFIXES)})-[0-9A-Za-z_\-.]{{8,}}"), MASK),
     (re.compile(r"\bGR1348941[0-9A-Za-z_\-]{8,}"), MASK),
     (re.compile(r"_gitlab_session=[0-9A-Fa-f]+"), f"_gitlab_session={MASK}"),
     (re.compile(r"(?P<scheme>[a-z][a-z0-9+.\-]{0,30}://)[^\s/@:]*:[^\s/@]+@"), rf"\g<scheme>{MASK}@"),
+    (re.compile(r"(https?://)[^\s/@:]{16,}@"), rf"\g<1>{MASK}@"),  # a token for a user
+    (re.compile(r"(?i)(--[a-z\-]*(?:password|passphrase|token|secret)\s+)(?![-$<{%])[^\s\"',]+"), rf"\g<1>{MASK}"),
     (re.compile(r"(?i)\b(authorization[\"']?\s*[:=]\s*[\"']?(?:basic|bearer|token)\s+)[^\s\"',]+"), rf"\g<1>{MASK}"),
     (
         re.compile(r"(?i)\b((?:private-token|job-token|runner-token|x-registry-auth)[\"']?\s*[:=]\s*[\"']?)[^\s\"',]+"),
@@ -144,7 +152,11 @@ def redact(text: str) -> str:
     text = _without_known(text)
     for shape, replacement in _SHAPES:
         text = shape.sub(replacement, text)
-    return text
+    return _NAMED.sub(_masked, text)
+
+
+def _masked(found: re.Match[str]) -> str:
+    return f"{found['name']}{found['sign']}{MASK}" if names_a_secret(found["name"]) else found[0]
 
 
 def _without_known(text: str) -> str:
@@ -160,7 +172,7 @@ def _without_known(text: str) -> str:
 
 
 def _known_at(text: str, at: int) -> tuple[int, int] | None:
-    """Where a known secret stands that begins here, or whose end, without its beginning, begins here."""
+    """Where a known secret stands that begins here, whole or cut; or whose end does, behind a cut."""
     gram = text[at : at + _GRAM]
     longest = 0
     for form in tuple(_beginnings.get(gram, ())):
@@ -172,7 +184,8 @@ def _known_at(text: str, at: int) -> tuple[int, int] | None:
     stop = at + _GRAM
     for form in tuple(_ends.get(gram, ())):
         common = _common(form[::-1], text[max(0, stop - len(form)) : stop][::-1])
-        longest = max(longest, common if common >= _PIECE else 0)
+        cut = text[: stop - common].rstrip()
+        longest = max(longest, common if common >= _PIECE and (not cut or cut.endswith("…")) else 0)
     return (stop - longest, stop) if longest else None
 
 

@@ -140,11 +140,13 @@ def load(files: Sequence[Path], pairs: Sequence[str] = (), *, release: str, name
         twice += [(spelled(path), Origin(file, line)) for path, line in marks.duplicates]
         origins |= {path: Origin(file, marks.line(path), block=path in marks.blocks) for path in _paths(document)}
         tree = merge(tree, document)
-    for pair in pairs:
+    for number, pair in enumerate(pairs):
         try:
             planted = parse_set(pair)
         except ValueError as error:
-            raise InventoryError(files[-1], [f"runner.set: found {pair!r}, {error}"]) from None
+            # What follows the sign may be a token; without one, all may be.
+            found = repr(pair.partition("=")[0]) if "=" in pair else "no ="
+            raise InventoryError(files[-1], [f"runner.set[{number}]: found {found}, {error}"]) from None
         origins |= dict.fromkeys(_paths(planted), Origin(pair=True))
         tree = merge(tree, planted)
     remember_within(tree)

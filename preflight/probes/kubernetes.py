@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, urlencode, urlsplit
 
 from preflight.connect import Routes, detail_of, fault_of, join_address, pool_classes, sentence
-from preflight.evidence import Evidence, PreflightError, Unmeasured
+from preflight.evidence import Evidence, PreflightError, Unmeasured, one_line
 from preflight.faults import ApiFault, Fault, PathFault, StreamFault
+from preflight.inventory import yaml_words
 from preflight.redaction import remember, remember_within
 
 if TYPE_CHECKING:
@@ -67,8 +68,8 @@ class KubeconfigError(Exception):
     """
 
     def __init__(self, path: str, problem: str) -> None:
-        self.path, self.problem = path, problem
-        super().__init__(f"{path}: {problem}")
+        self.path, self.problem = path, one_line(problem)
+        super().__init__(f"{path}: {self.problem}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,7 +235,8 @@ def _loaded(path: Path) -> Json:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         at_line = f" (line {mark.line + 1})" if mark else ""
-        raise KubeconfigError(str(path), f"is not YAML: {getattr(error, 'problem', None) or error}{at_line}") from None
+        said = yaml_words(error) if isinstance(error, yaml.MarkedYAMLError) else str(error)
+        raise KubeconfigError(str(path), f"is not YAML: {said}{at_line}") from None
     if not isinstance(loaded, dict) or not {"contexts", "clusters", "users"} & set(loaded):
         raise KubeconfigError(str(path), "is not a kubeconfig: it has no contexts, clusters and users")
     return loaded

@@ -89,7 +89,8 @@ class Login:
             remember(self.passphrase)
         if self.key:
             with contextlib.suppress(OSError, ValueError):  # that it can't be used is told when it is needed
-                remember(self.key.expanduser().read_text(encoding="utf-8"))
+                text = self.key.expanduser().read_text(encoding="utf-8")
+                remember(text if "PRIVATE KEY" in text else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -25,6 +26,9 @@ from lab.kubernetes.guide import NAMESPACE, OPERATOR_USER, pull_secret
 from lab.kubernetes.managers import RELEASE
 from lab.lab import Lab
 from lab.world import MIRROR, PRIVATE, CiVariable, World
+from preflight import values
+from preflight.inventory import InventoryError, load
+from preflight.probes.kubernetes import KubeconfigError, check_kubeconfig
 from tests.promises.operator_run import PATIENCE, run
 
 MIDDLE = "/+&<w\"x\\y'>%41="
@@ -263,3 +267,45 @@ def test_no_secret_is_printed_or_written(faults: tuple[str, ...], options: tuple
         assert len(outputs) == 5, ended.printed
         assert {name: found for name, text in outputs.items() if (found := site.planted.found_in(text))} == {}
         assert ended.status == (1 if faults else 0), ended.printed
+
+
+def test_no_message_about_a_file_repeats_what_may_be_a_secret(inventory_file: Path, tmp_path: Path) -> None:
+    word = "PLANTED.word-DETNALP"
+    inventory = inventory_file.read_text()
+    kubeconfig = (inventory_file.parent / "kubeconfig").read_text()
+    token, url = "api_token: ${GITLAB_API_TOKEN:-}", "http://192.168.1.50/"
+    for old, new in {
+        token: [f"api_token: {word}", "api_token: 4711081547110815", f"api_token: *{word}", f"api_token: !{word} x"],
+        url: [
+            f"http://ops:{word}@gitlab/",
+            f"http://ops:{word}/x@gitlab/",
+            f"http://ops:{word}#x@gitlab",
+            f"http://{word}@[",
+        ],
+        "# set: [concurrent=5]": [f"set: [{word}]", f"set: ['a[={word}']", f"set: ['a.b={word},']"],
+        "# credentials: secret:gitlab/private-registry/.dockerconfigjson": [
+            f"credentials: {{username: a, password: {word}}}"
+        ],
+    }.items():
+        assert old in inventory
+        for text in new:
+            inventory_file.write_text(inventory.replace(old, text))
+            said = refusal(inventory_file)
+            assert not re.search(r"PLANTED|DETNALP|0815", said), said
+    inventory_file.write_text(inventory)
+    for text in (f"server: 'ftp://ops:{word}@x'", f"server: *{word}", f"client-certificate-data: {word}="):
+        (inventory_file.parent / "kubeconfig").write_text(re.sub("server: '.*?'", text, kubeconfig))
+        said = refusal(inventory_file)
+        assert not re.search(r"PLANTED|DETNALP", said), said
+
+
+def refusal(inventory_file: Path) -> str:
+    """What an operator is told when the run is refused, and the whole exception, causes included."""
+    try:
+        inventory = load(inventory_file)
+        runner = inventory.runner
+        values.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
+        check_kubeconfig(inventory.cluster.kubeconfig, None)
+    except (InventoryError, KubeconfigError) as error:
+        return "".join(traceback.format_exception(error))
+    return "accepted"
