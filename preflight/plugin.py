@@ -25,7 +25,7 @@ from preflight import baseline, diagnosis, guide, liveline, reports, saved, symp
 from preflight.conclusions import Explanation, draw, explain
 from preflight.conclusions.facts import Facts, Look, facts_of
 from preflight.connect import Routes
-from preflight.evidence import Blocked, Fact, NotApplicable, Unmeasured, clean
+from preflight.evidence import Blocked, Fact, NotApplicable, Unmeasured, clean, one_line
 from preflight.inventory import Inventory, InventoryError, load
 from preflight.redaction import remember_within
 from preflight.replay import Replay
@@ -549,7 +549,7 @@ def _blocked(item: pytest.Item, report: pytest.TestReport, outcome: Outcome, err
     else:
         by = f"{CATALOGUE[error.fact].title} (no selected check reports it)"
     target = "".join(f" [{value}]" for value in error.targets.values())
-    reason = f"blocked by {by}{target}: {error.reason}"
+    reason = one_line(f"blocked by {by}{target}: {error.reason}")
     met = f"; {error.witness} meets the same" if error.witness else ""
     reports.as_skipped(report, item, reason + met)
     return replace(

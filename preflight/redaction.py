@@ -185,7 +185,7 @@ def _known_at(text: str, at: int) -> tuple[int, int] | None:
     for form in tuple(_ends.get(gram, ())):
         common = _common(form[::-1], text[max(0, stop - len(form)) : stop][::-1])
         cut = text[: stop - common].rstrip()
-        longest = max(longest, common if common >= _PIECE and (not cut or cut.endswith("…")) else 0)
+        longest = max(longest, common if common >= _PIECE and (not cut or cut.endswith(("…", MASK))) else 0)
     return (stop - longest, stop) if longest else None
 
 
