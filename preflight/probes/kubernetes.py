@@ -305,6 +305,28 @@ class _Answer:
     took: float
 
 
+def decode(body: bytes | str) -> Any:
+    """An answer's JSON, where a null is as good as nothing, as for Go's clients.
+
+    Raises:
+        ValueError: it is not JSON, or is nested too deeply to be an answer.
+    """
+    try:
+        return json.loads(body, object_pairs_hook=_present)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _present(pairs: list[tuple[str, Any]]) -> Json:
+    return {key: value for key, value in pairs if value is not None}
+
+
+def _is_object(item: Any) -> bool:
+    """Whether an item of a list has the form that every object of the API has."""
+    parts = [item.get(key, {}) for key in ("metadata", "spec", "status")] if isinstance(item, dict) else []
+    return bool(parts) and all(isinstance(part, dict) for part in parts) and isinstance(parts[0].get("name"), str)
+
+
 class Api:
     """One cluster's API, for any number of threads: urllib3's pool gives each request a connection of its own.
 
@@ -359,6 +381,8 @@ class Api:
                 token = ""
                 continue
             for item in page.get("items") or ():
+                if not _is_object(item):
+                    raise self._garbled(f"{path} lists something that is no object with a name", "GET", path, query)
                 uid = item.get("metadata", {}).get("uid", "")
                 if restarts and uid in seen:
                     continue
@@ -436,20 +460,20 @@ class Api:
 
     def _parse(self, answer: _Answer, method: str, path: str, query: Mapping[str, Any]) -> Json:
         try:
-            parsed = json.loads(answer.body)
+            parsed = decode(answer.body)
         except ValueError:
             parsed = None
         if not isinstance(parsed, dict):
             said = answer.body[:200].decode(errors="replace")
-            raise ApiError(
-                ApiFault.GARBLED,
-                status=answer.status,
-                reason="",
-                message=f"{path} answered {len(answer.body)} bytes that are not a JSON object: {said}",
-                command=kubectl(method, path, query, context=self._context),
-                took=answer.took,
-            )
+            said = f"{path} answered {len(answer.body)} bytes that are not a JSON object: {said}"
+            raise self._garbled(said, method, path, query, status=answer.status, took=answer.took)
         return parsed
+
+    def _garbled(
+        self, said: str, method: str, path: str, query: Mapping[str, Any], *, status: int = 200, took: float = 0.0
+    ) -> ApiError:
+        command = kubectl(method, path, query, context=self._context)
+        return ApiError(ApiFault.GARBLED, status=status, reason="", message=said, command=command, took=took)
 
     def _request(
         self,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -438,6 +439,7 @@ def plain(line: str) -> tuple[str, float | None]:
     """A line without colours, padding and the API's time stamp, and when it was written (seconds since 1970)."""
     moment: float | None = None
     if stamped := _STAMP.match(line):
-        moment = datetime.fromisoformat(f"{stamped[1]}+00:00").timestamp()
+        with suppress(ValueError):  # digits, but no moment
+            moment = datetime.fromisoformat(f"{stamped[1]}+00:00").timestamp()
         line = line[stamped.end() :]
     return " ".join(_ANSI.sub("", line).split()), moment
