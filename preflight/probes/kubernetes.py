@@ -167,16 +167,22 @@ def check_kubeconfig(path: Path | None, context: str | None) -> Kubeconfig:
     if not name:
         raise KubeconfigError(where, f"names no context and has no current one; it knows {_names(merged, 'contexts')}")
     entry, base = _named(merged, "contexts", name, where)
-    chosen: Json = entry.get("context") or {}
+    chosen = _part(entry, "context", where)
     entry, cluster_base = _named(merged, "clusters", str(chosen.get("cluster")), where)
-    cluster = entry.get("cluster") or {}
+    cluster = _part(entry, "cluster", where)
     server = str(cluster.get("server") or "")
-    if urlsplit(server).scheme not in {"http", "https"} or not urlsplit(server).hostname:
+    try:
+        parts = urlsplit(server)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets, or a port that is none
+        usable = False
+    if not usable:
+        server = re.sub(r"(?<=//)\S*@", "…@", server)  # what stands before an @ may be a password
         raise KubeconfigError(where, f"cluster {chosen.get('cluster')!r} has no server URL (found {server!r})")
     user: Json = {}
     if chosen.get("user"):
         entry, base = _named(merged, "users", str(chosen["user"]), where)
-        user = entry.get("user") or {}
+        user = _part(entry, "user", where)
         _remember(user, base)
     _check_files(where, cluster, cluster_base, ("certificate-authority",))
     _check_files(where, user, base, ("client-certificate", "client-key", "tokenFile"))
@@ -253,6 +259,16 @@ def _named(merged: Json, kind: str, name: str, where: str) -> tuple[Json, Path]:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         raise KubeconfigError(where, f"has no {kind[:-1]} {name!r}; it knows {_names(merged, kind)}{hint}")
     found: tuple[Json, Path] = entry
+    return found
+
+
+def _part(entry: Json, key: str, where: str) -> Json:
+    """What an entry holds under its kind's name."""
+    found = entry.get(key) or {}
+    if not isinstance(found, dict):
+        raise KubeconfigError(
+            where, f"{key} {entry.get('name')!r}: found {type(found).__name__}, expected keys and values"
+        )
     return found
 
 

@@ -63,8 +63,9 @@ class Objects:
     @property
     def container(self) -> str:
         """The manager's container: the one that the chart names like the Deployment, else the first."""
-        names = [one["name"] for one in (self.deployment or {})["spec"]["template"]["spec"]["containers"]]
-        return self.name if self.name in names else str(names[0])
+        template = (self.deployment or {}).get("spec", {}).get("template") or {}
+        names = [str(one.get("name", "")) for one in (template.get("spec") or {}).get("containers") or ()]
+        return self.name if self.name in names or not names else names[0]
 
 
 def objects(api: Api, release: str, namespace: str) -> Objects:

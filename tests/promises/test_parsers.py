@@ -27,7 +27,7 @@ from lab.kubernetes.managers import deploy_managers
 from preflight import values as helm
 from preflight.evidence import Evidence, Fact, Unmeasured, clean
 from preflight.inventory import Inventory, InventoryError, load
-from preflight.jobshape import JobShape
+from preflight.jobshape import JobShape, job_pod_requests
 from preflight.probes import (
     charts,
     cluster,
@@ -402,7 +402,7 @@ def test_nodes_and_pods_become_facts(world: dict[str, Any], data: st.DataObject)
     requests, jobs, aside = cluster.read_pod_requests(sent(data, world["pods"]), namespace="gitlab")
     used = cluster.PodRequests(target="x", by_node=requests, jobs=jobs, set_aside=aside, evidence=evidence)
     known = cluster.Nodes(target="x", nodes=nodes, evidence=evidence)
-    assert isinstance(headroom.pack(known, used, job=headroom.job_pod_requests(SHAPE, 1), shape=SHAPE), Fact)
+    assert isinstance(headroom.pack(known, used, job=job_pod_requests(SHAPE, 1), shape=SHAPE), Fact)
     for pod in sent(data, world["pods"]):
         words.classify_end(pod, container="gitlab-runner")
     monitoring.read_manager_pods(sent(data, world["pods"]))
