@@ -243,6 +243,8 @@ def _loaded(path: Path) -> Json:
         at_line = f" (line {mark.line + 1})" if mark else ""
         said = yaml_words(error) if isinstance(error, yaml.MarkedYAMLError) else str(error)
         raise KubeconfigError(str(path), f"is not YAML: {said}{at_line}") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, a date that is none
+        raise KubeconfigError(str(path), f"is not YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(loaded, dict) or not {"contexts", "clusters", "users"} & set(loaded):
         raise KubeconfigError(str(path), "is not a kubeconfig: it has no contexts, clusters and users")
     return loaded

@@ -98,7 +98,7 @@ def read_manager_pods(items: Iterable[Json]) -> tuple[ManagerPod, ...]:
     for item in items:
         statuses = item.get("status", {}).get("containerStatuses") or ()
         if statuses and all("running" in (one.get("state") or {}) for one in statuses):
-            containers = item.get("spec", {}).get("containers") or ({},)
+            containers: Sequence[Json] = item.get("spec", {}).get("containers") or ({},)
             found.append(ManagerPod(name=str(item["metadata"]["name"]), image=str(containers[0].get("image", ""))))
     return tuple(sorted(found, key=lambda pod: pod.name))
 

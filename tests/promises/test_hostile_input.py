@@ -116,13 +116,12 @@ class Name(socketserver.DatagramRequestHandler):
 
 
 @contextmanager
-def serving(server: socketserver.BaseServer) -> Iterator[str]:
+def serving(server: socketserver.TCPServer) -> Iterator[str]:
     """Where the server listens, as long as this lasts."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
-        host, port = server.server_address[:2]
-        yield f"{host!s}:{port}"
+        yield f"127.0.0.1:{server.socket.getsockname()[1]}"
     finally:
         server.shutdown()
         server.server_close()

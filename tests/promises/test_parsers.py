@@ -15,11 +15,12 @@ import string
 import tomllib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from lab.inventory import build
@@ -166,6 +167,10 @@ def paths(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
         yield from paths(value, (*path, key))
 
 
+def _empty(held: Any) -> Any:
+    return None if held is None else type(held)()
+
+
 @st.composite
 def altered(draw: st.DrawFn, document: Any) -> Any:
     """A JSON document in which some values are absent, null, empty, or another of their own type."""
@@ -179,7 +184,7 @@ def altered(draw: st.DrawFn, document: Any) -> Any:
         for step in parents:
             node = node[step]
         held = node[last]
-        ways: list[Callable[[], Any]] = [lambda held=held: type(held)() if held is not None else None]
+        ways: list[Callable[[], Any]] = [partial(_empty, held)]
         if parents and not isinstance(parents[-1], int) and not isinstance(last, int):
             ways += [lambda: None, lambda: ...]
         if isinstance(held, str):
@@ -290,6 +295,9 @@ users:
 
 @bounded
 @given(edits(KUBECONFIG))
+@example(KUBECONFIG.replace("users:", "users: " + "9" * 5000))
+@example(KUBECONFIG.replace("https://192.168.1.100:6443", "https://["))
+@example(KUBECONFIG.partition("  user:")[0] + "  user: x\n")
 def test_a_kubeconfig_is_read_or_refused(inventory_file: Path, text: str) -> None:
     file = inventory_file.parent / "kubeconfig"
     file.write_bytes(text.encode("utf-8", "surrogatepass"))
@@ -352,6 +360,7 @@ def test_probe_output_is_read_or_unmeasured(recorded: str, data: st.DataObject) 
 
 @bounded
 @given(texts, texts, st.integers(-5, 600))
+@example("2025-99-99T99:99:99Z x", "", 0)
 def test_words_are_classified(message: str, more: str, status: int) -> None:
     for said in (
         message,
@@ -450,13 +459,20 @@ def test_namespaces_services_and_events_become_facts(world: dict[str, Any], data
         assert isinstance(cluster.read_namespace(namespace, {"services": services}, namespace="n"), Fact)
     metrics = {"items": [{"metadata": {"name": "n"}, "usage": {"cpu": "1", "memory": "1Mi"}}]}
     assert isinstance(cluster.read_metrics(sent(data, metrics)), Fact)
-    event = {"metadata": {"name": "e"}, "reason": "x", "message": "y", "lastTimestamp": "2025-09-14T08:12:44Z"}
+    event: dict[str, Any] = {
+        "metadata": {"name": "e"},
+        "reason": "x",
+        "message": "y",
+        "lastTimestamp": "2025-09-14T08:12:44Z",
+    }
     event |= {"type": "Warning", "involvedObject": {"kind": "Pod", "name": "gitlab-runner-1"}, "count": 3}
     monitoring.read_warnings(sent(data, [event]), ["gitlab-runner"], since=NOW)
 
 
 @bounded
 @given(texts)
+@example("9" * 5000)
+@example("1e9999")
 def test_a_quantity_is_read_or_refused(text: str) -> None:
     try:
         number = quantity(text)
