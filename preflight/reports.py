@@ -32,6 +32,7 @@ SCHEMA = 2
 
 _CAPTURED = 20_000  # characters of what was printed or logged beside one check
 
+
 def switch_on(config: pytest.Config, folder: Path) -> None:
     """Ask pytest and pytest-html for their reports in the folder, unless the command line named others."""
     try:

@@ -129,7 +129,7 @@ class Spec:
     own_effect: Effect
     deadline: str
     group: str | None
-    secret: bool
+    secret: bool = False
 
     @property
     def title(self) -> str:

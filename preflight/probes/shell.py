@@ -240,7 +240,7 @@ def _takes(kind: str, args: Sequence[str]) -> bool:
     """Whether a step can have been this one: what was lost or bent on the way is no section."""
     least, most = _ARGUMENTS.get(kind, (0, 1000))
     return (
-        kind in _COMMANDS
+        kind in {*_COMMANDS, "lookup"}
         and least <= len(args) <= most
         and (kind != "tcp" or bool(re.fullmatch("[0-9]{1,9}", args[1])))
     )
