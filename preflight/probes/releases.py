@@ -8,7 +8,6 @@ fact; what is told of them is read from them by `read_release` and `preflight.pr
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import time
 import zlib
@@ -189,7 +188,13 @@ def decode(text: str, *, wrapped: bool = True) -> Json:
             if not unpacked.eof:
                 raise NotARecordError("it is cut short")
         body = json.loads(data)
-    except (binascii.Error, zlib.error, UnicodeDecodeError, RecursionError, json.JSONDecodeError) as error:
+    except NotARecordError:
+        raise
+    except (
+        zlib.error,
+        RecursionError,
+        ValueError,
+    ) as error:  # base64 and JSON raise kinds of ValueError, and it itself
         raise NotARecordError(f"it is no record of Helm's ({type(error).__name__})") from error
     if not isinstance(body, dict):
         raise NotARecordError("it is no record of Helm's (no object)")
