@@ -8,6 +8,7 @@ fact; what is told of them is read from them by `read_release` and `preflight.pr
 from __future__ import annotations
 
 import base64
+import binascii
 import json
 import time
 import zlib
@@ -177,7 +178,7 @@ def decode(text: str, *, wrapped: bool = True) -> Json:
         NotARecordError: it is not base64, gzip or JSON, or larger than any release.
     """
     try:
-        data = base64.b64decode(text, validate=True)
+        data = base64.b64decode(text.encode(), validate=True)
         if wrapped:
             data = base64.b64decode(data, validate=True)
         if data.startswith(_GZIP):
@@ -188,13 +189,7 @@ def decode(text: str, *, wrapped: bool = True) -> Json:
             if not unpacked.eof:
                 raise NotARecordError("it is cut short")
         body = json.loads(data)
-    except NotARecordError:
-        raise
-    except (
-        zlib.error,
-        RecursionError,
-        ValueError,
-    ) as error:  # base64 and JSON raise kinds of ValueError, and it itself
+    except (binascii.Error, zlib.error, UnicodeError, RecursionError, json.JSONDecodeError) as error:
         raise NotARecordError(f"it is no record of Helm's ({type(error).__name__})") from error
     if not isinstance(body, dict):
         raise NotARecordError("it is no record of Helm's (no object)")
