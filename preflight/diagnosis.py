@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from preflight.evidence import Evidence, Fact, Unmeasured, clean
+from preflight.evidence import Evidence, Fact, Unmeasured, clean, one_line
 from preflight.guide import Paragraph
 
 _SHOWN = 12  # lines of evidence
@@ -32,6 +32,12 @@ class Diagnosis:
     evidence: Evidence | None
     remedy: str
     section: str
+
+    def __post_init__(self) -> None:
+        # A secret may have been read since the evidence was made.
+        object.__setattr__(self, "cause", one_line(self.cause, longest=1000))
+        if self.evidence is not None:
+            object.__setattr__(self, "evidence", replace(self.evidence))
 
     @property
     def headline(self) -> str:

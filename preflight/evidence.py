@@ -20,7 +20,14 @@ from preflight.redaction import redact
 
 LONGEST = 2000  # characters of what a command printed; the end matters more than the middle
 _MARK = 40  # characters at most that tell of a cut
-_CONTROL = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-_])|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_FAR = 20 * LONGEST  # characters of a text that are looked at on each side of what is kept of it
+_CONTROL = re.compile(
+    r"\x1b(?:\[[0-?]{0,64}[ -/]{0,16}[@-~]|\][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)|[@-_])"  # ANSI
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
+    r"|[\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]"  # of no width: direction, joining
+    r"|[\ufdd0-\ufdef\ufffe\uffff]"
+)
+_SURROGATES = re.compile(r"[\ud800-\udfff]")  # half a character, which no report can be written with
 
 
 def without_controls(text: str) -> str:
@@ -30,12 +37,21 @@ def without_controls(text: str) -> str:
 
 def clean(text: str, *, longest: int = LONGEST) -> str:
     """Text from outside made fit to print: no ANSI or control characters, no secrets, not longer than `longest`."""
-    text = redact(without_controls(text.replace("\r\n", "\n")))
-    if len(text) <= longest:
+    dropped = 0
+    if len(text) > 2 * (longest + _FAR):  # megabytes: what is cut anyway need not be looked through
+        dropped = len(text) - 2 * (longest + _FAR)
+        text = f"{text[: longest + _FAR]}{text[-longest - _FAR :]}"
+    text = redact(_SURROGATES.sub("\ufffd", without_controls(text.replace("\r\n", "\n"))))
+    if len(text) <= longest and not dropped:
         return text
     kept = longest - _MARK  # what is cut once is short enough to stay as it is
     head, tail = kept * 2 // 3, kept // 3
-    return f"{text[:head]}\n… {len(text) - head - tail} characters cut …\n{text[-tail:]}"
+    return f"{text[:head]}\n… {len(text) + dropped - head - tail} characters cut …\n{text[-tail:]}"
+
+
+def one_line(text: str, *, longest: int = LONGEST) -> str:
+    """The same as one line, so that no text from outside begins a line of ours."""
+    return re.sub(r"\s*\n\s*", " ", clean(text, longest=longest).strip())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +71,7 @@ class Evidence:
     took: float = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "where", clean(self.where, longest=200))
+        object.__setattr__(self, "where", one_line(self.where, longest=200))
         object.__setattr__(self, "command", clean(self.command))
         object.__setattr__(self, "observed", clean(self.observed))
 
@@ -84,8 +100,8 @@ class Fact:
         return f"{type(self).__name__}({self.target!r}, fault={str(self.fault) if self.fault else None})"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "target", clean(self.target, longest=300))
-        object.__setattr__(self, "cause", clean(self.cause, longest=600))
+        object.__setattr__(self, "target", one_line(self.target, longest=300))
+        object.__setattr__(self, "cause", one_line(self.cause, longest=600))
 
     @property
     def where(self) -> str:

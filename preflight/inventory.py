@@ -30,16 +30,17 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-from preflight.redaction import remember
+from preflight.evidence import one_line
+from preflight.redaction import redact, remember
 
 
 class InventoryError(Exception):
     """The inventory can't be used; the message lists every problem, a line each."""
 
     def __init__(self, file: Path, problems: list[str]) -> None:
-        self.file, self.problems = file, problems
+        self.file, self.problems = file, [one_line(one) for one in problems]
         count = "1 error" if len(problems) == 1 else f"{len(problems)} errors"
-        super().__init__("\n  ".join([f"inventory {file}: {count}; nothing was contacted", *problems]))
+        super().__init__("\n  ".join([f"inventory {file}: {count}; nothing was contacted", *self.problems]))
 
 
 class Secret:
@@ -72,7 +73,7 @@ class Secret:
     def read(cls, reference: object, folder: Path) -> Secret:
         """Resolve the reference; a ValueError says what was expected and never repeats what was found."""
         if not isinstance(reference, str):
-            msg = "expected a reference: ${NAME}, ${NAME:-}, file:path or secret:namespace/name/key"
+            msg = "found no text, expected a reference: ${NAME}, ${NAME:-}, file:path or secret:namespace/name/key"
             raise ValueError(msg)  # noqa: TRY004 - pydantic turns ValueError into a problem of this key
         if found := re.fullmatch(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:-)?\}", reference):
             name, optional = found.groups()
@@ -137,14 +138,17 @@ def _network(text: str) -> str:
 
 
 def _url(text: str) -> str:
-    parts = urlsplit(text)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        msg = "expected a URL such as http://192.168.1.50/"
+    msg = "expected a URL such as http://192.168.1.50/"
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # brackets, or a port that is none; its words quote what may be a password
+        raise ValueError(msg) from None
+    if not usable:
         raise ValueError(msg)
     if parts.username or parts.password:
         msg = "expected a URL without user and password"
         raise ValueError(msg)
-    parts.port  # noqa: B018 - raises ValueError for a port out of range
     return text
 
 
@@ -555,21 +559,26 @@ def read_yaml(file: Path, *, twice: bool = False) -> tuple[Any, Marks]:
     except OSError as error:
         raise InventoryError(file, [f"{file}: can't be read: {error.strerror}"]) from None
     except UnicodeDecodeError as error:
-        line = file.read_bytes()[: error.start].count(b"\n") + 1
-        raise InventoryError(file, [f"{file}:{line}: found a byte that is not UTF-8, expected UTF-8 text"]) from None
+        place = file.read_bytes()[: error.start].count(b"\n") + 1
+        raise InventoryError(file, [f"{file}:{place}: found a byte that is not UTF-8, expected UTF-8 text"]) from None
     try:
         marks = Marks(yaml.compose(text, Loader=yaml.SafeLoader))
         document = yaml.safe_load(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 1
-        raise InventoryError(file, [f"{file}:{line}: not YAML: {error.problem or error.context}"]) from None
+        place = mark.line + 1 if mark else 1
+        raise InventoryError(file, [f"{file}:{place}: not YAML: {yaml_words(error)}"]) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InventoryError(file, [f"{file}:1: not YAML: {str(error).splitlines()[0]}"]) from None
     if marks.duplicates and not twice:
         problems = [f"{file}:{line}: {spelled(path)}: found twice, expected once" for path, line in marks.duplicates]
         raise InventoryError(file, problems)
     return document, marks
+
+
+def yaml_words(error: yaml.MarkedYAMLError) -> str:
+    """What is wrong, without the alias or tag that YAML takes a secret for, and quotes."""
+    return re.sub(r"(alias|anchor|tag|tag handle) '.*'", r"\1", str(error.problem or error.context), flags=re.DOTALL)
 
 
 def _known_keys(path: Path_) -> list[str]:
@@ -645,6 +654,7 @@ def _shown(value: object) -> str:
     if isinstance(value, list):
         return f"a list of {len(value)}" if value else "an empty list"
     text = repr(value) if not isinstance(value, Secret) else "a secret"
+    text = redact(re.sub(r"(?<=//)\S*@", "…@", text))  # what stands before an @ may be a password
     return text if len(text) <= 60 else f"{text[:57]}…"  # noqa: PLR2004 - a line's worth
 
 

@@ -23,8 +23,9 @@ from preflight import baseline, diagnosis, guide, liveline, reports, saved, symp
 from preflight.conclusions import Explanation, draw, explain
 from preflight.conclusions.facts import Facts, Look, facts_of
 from preflight.connect import Routes
-from preflight.evidence import Blocked, Fact, NotApplicable, Unmeasured, clean
+from preflight.evidence import Blocked, Fact, NotApplicable, Unmeasured, clean, one_line
 from preflight.inventory import Inventory, InventoryError, load
+from preflight.redaction import remember_within
 from preflight.replay import Replay
 from preflight.stopping import Interrupts
 from preflight.survey import CATALOGUE, SURVEY, TARGETS, Effect, Run, Stage, Survey, fixtures, spoken_for_by
@@ -43,6 +44,8 @@ TELLING = pytest.StashKey[Sequence[str]]()
 ANSWER = pytest.StashKey[symptoms.Answer]()
 EARLIER = pytest.StashKey[Mapping[str, Any]]()
 BASELINE = pytest.StashKey[baseline.Baseline]()
+
+_LONG_ENOUGH = 8  # characters of a variable's value that is taken for a secret; fewer may be any word
 
 _HOW = """\
 Say which environment to check:
@@ -126,6 +129,8 @@ def read_inventory(config: pytest.Config) -> None:
     from preflight.probes import kubernetes  # noqa: PLC0415 - only a run with an inventory needs it
     from preflight.values import load as load_values  # noqa: PLC0415
 
+    # What this process was given may come back in any program's words.
+    remember_within({name: value for name, value in os.environ.items() if len(value) >= _LONG_ENOUGH})
     try:
         inventory = load(Path(named))
         load_values(
@@ -445,6 +450,7 @@ def pytest_runtest_makereport(
     paragraph = item.config.stash[PARAGRAPHS].get(item.nodeid)
     if paragraph is None or INVENTORY not in item.config.stash:
         return report
+    reports.scrub(report)
     outcome = _judge(item, call, report, paragraph)
     if outcome is None:
         return report
@@ -544,7 +550,7 @@ def _blocked(item: pytest.Item, report: pytest.TestReport, outcome: Outcome, err
     else:
         by = f"{CATALOGUE[error.fact].title} (no selected check reports it)"
     target = "".join(f" [{value}]" for value in error.targets.values())
-    reason = f"blocked by {by}{target}: {error.reason}"
+    reason = one_line(f"blocked by {by}{target}: {error.reason}")
     met = f"; {error.witness} meets the same" if error.witness else ""
     reports.as_skipped(report, item, reason + met)
     return replace(

@@ -22,8 +22,9 @@ _SUFFIXES: dict[str, Decimal] = {
     **{f"{suffix}i": Decimal(1024) ** power for power, suffix in enumerate("KMGTPE", start=1)},
 }
 _QUANTITY = re.compile(
-    r"(?P<number>[+-]?(?:\d+(?:\.\d*)?|\.\d+))(?:(?P<suffix>[KMGTPE]i|[numkMGTPE])|[eE](?P<exponent>[+-]?\d{1,4}))?"
+    r"(?P<number>[+-]?(?:\d+(?:\.\d*)?|\.\d+))(?:(?P<suffix>[KMGTPE]i|[numkMGTPE])|[eE](?P<exponent>[+-]?\d{1,2}))?"
 )
+_DIGITS = 40  # more than any amount has
 _IN_BYTES = ("memory", "storage", "hugepages-")
 
 
@@ -35,7 +36,7 @@ def quantity(text: str | float) -> Decimal:
         ValueError: it is not a quantity.
     """
     match = _QUANTITY.fullmatch(str(text).strip())
-    if not match:
+    if not match or len(match["number"]) > _DIGITS:
         msg = f"{text!r} is not a Kubernetes quantity such as 500m, 2 or 1.5Gi"
         raise ValueError(msg)
     number = Decimal(match["number"])

@@ -30,6 +30,8 @@ from preflight.verdicts import Outcome, Verdict
 SCHEMA = 2
 """Version of preflight.json's form; docs/reports.md describes it."""
 
+_CAPTURED = 20_000  # characters of what was printed or logged beside one check
+
 
 def switch_on(config: pytest.Config, folder: Path) -> None:
     """Ask pytest and pytest-html for their reports in the folder, unless the command line named others."""
@@ -61,6 +63,20 @@ def attach(report: pytest.TestReport, outcome: Outcome) -> None:
     found.addsection("diagnosis", outcome.diagnosis.text())
     if getattr(found, "reprcrash", None) is not None:
         found.reprcrash.message = outcome.diagnosis.headline
+
+
+def scrub(report: pytest.TestReport) -> None:
+    """Clean what pytest itself tells of a check: source and locals of its traceback, and what was captured meanwhile.
+
+    Evidence is clean since it was made; this is for the reprs of everything else, and for what libraries log.
+    """
+    found: Any = report.longrepr
+    for traceback, *_ in getattr(found, "chain", None) or [(getattr(found, "reprtraceback", None),)]:
+        for entry in getattr(traceback, "reprentries", ()):
+            entry.lines = [clean(one) for one in entry.lines]
+            if getattr(entry, "reprlocals", None) is not None:
+                entry.reprlocals.lines = [clean(one) for one in entry.reprlocals.lines]
+    report.sections = [(title, clean(text, longest=_CAPTURED)) for title, text in report.sections]
 
 
 def as_skipped(report: pytest.TestReport, item: pytest.Item, reason: str) -> None:
@@ -238,7 +254,7 @@ def write_json(
     }
     descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".preflight-")
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(document, file, ensure_ascii=False, indent=1)
+        json.dump(document, file, ensure_ascii=False, indent=1, allow_nan=False)
     Path(temporary).chmod(0o644)
     Path(temporary).replace(folder / "preflight.json")
 

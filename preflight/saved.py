@@ -11,6 +11,7 @@ import dataclasses
 import enum
 import functools
 import json
+import math
 import sys
 import types
 import typing
@@ -49,6 +50,8 @@ def plain(value: Any) -> Any:
         return sorted((plain(one) for one in value), key=str)
     if isinstance(value, tuple | list):
         return [plain(one) for one in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # JSON has no word for it
     if value is None or isinstance(value, bool | int | float):
         return value
     return clean(str(value), longest=_LONGEST)

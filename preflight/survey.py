@@ -132,6 +132,7 @@ class Spec:
     own_effect: Effect
     deadline: str
     group: str | None
+    secret: bool = False
 
     @property
     def title(self) -> str:
@@ -185,6 +186,7 @@ def fact(
     across: Mapping[str, str] | None = None,
     at: Mapping[str, tuple[str, Aim]] | None = None,
     group: str | None = None,
+    secret: bool = False,
 ) -> Callable[[Measure], Measure]:
     """Make a function a fact; a check that has an argument of its name takes its result.
 
@@ -200,6 +202,7 @@ def fact(
         at: needed facts of one target that follows from its own: name of the fact → kind of target, and which one.
             Where there is none, it takes None.
         group: measurements of one group are bounded in number (`Survey`'s `at_once`).
+        secret: whether it reads secrets: no result is handed to a check before they are known, to be redacted there.
     """
 
     def decorate(function: Measure) -> Measure:
@@ -215,6 +218,7 @@ def fact(
             own_effect=Effect(effect),
             deadline=deadline,
             group=group,
+            secret=secret,
         )
         return function
 
@@ -375,9 +379,10 @@ class Survey:
         key = (name, tuple(sorted((kind, targets[kind]) for kind in spec.targets)))
         found = self.measurements[key]
         try:
-            while not found.done.wait(_POLL):
-                self._give_up_overdue()
-                self.on_wait()
+            for awaited in (*(one for one in self.measurements.values() if one.spec.secret), found):
+                while not awaited.done.wait(_POLL):
+                    self._give_up_overdue()
+                    self.on_wait()
         finally:
             self.on_waited()
         if found.error is not None:

@@ -16,7 +16,7 @@ from typing import Any
 
 from preflight.inventory import InventoryError, Path_, read_yaml, spelled
 from preflight.jobshape import JobShape, Resources
-from preflight.redaction import remember
+from preflight.redaction import remember_within
 
 CHART_CONCURRENT = 10  # chart default (reference §1.2)
 POLL_TIMEOUT = 180  # runner default, seconds (reference §2.2)
@@ -140,16 +140,16 @@ def load(files: Sequence[Path], pairs: Sequence[str] = (), *, release: str, name
         twice += [(spelled(path), Origin(file, line)) for path, line in marks.duplicates]
         origins |= {path: Origin(file, marks.line(path), block=path in marks.blocks) for path in _paths(document)}
         tree = merge(tree, document)
-    for pair in pairs:
+    for number, pair in enumerate(pairs):
         try:
             planted = parse_set(pair)
         except ValueError as error:
-            raise InventoryError(files[-1], [f"runner.set: found {pair!r}, {error}"]) from None
+            # What follows the sign may be a token; without one, all may be.
+            found = repr(pair.partition("=")[0]) if "=" in pair else "no ="
+            raise InventoryError(files[-1], [f"runner.set[{number}]: found {found}, {error}"]) from None
         origins |= dict.fromkeys(_paths(planted), Origin(pair=True))
         tree = merge(tree, planted)
-    for secret in (tree.get("runnerToken"), tree.get("runnerRegistrationToken")):
-        if isinstance(secret, str) and secret.strip():
-            remember(secret)
+    remember_within(tree)
     text = str(_dig(tree, "runners.config") or _DEFAULT_CONFIG)
     rendered = render(text, tree, release=release, namespace=namespace)
     values = Values(
@@ -166,6 +166,7 @@ def load(files: Sequence[Path], pairs: Sequence[str] = (), *, release: str, name
     config, said, line = _toml(rendered)
     if said:
         return replace(values, problem=Problem(values.origin("runners.config").inside(line), said))
+    remember_within(config)
     return replace(values, config=config)
 
 

@@ -53,6 +53,7 @@ SERVERS = {
     "test_dns_dnsmasq": ("dnsmasq", "dig", "nslookup", "busybox"),
     "test_docker_dockerd": ("dockerd", "docker", "docker-registry", "dnsmasq", "busybox", "ip", "unshare", "nsenter"),
     "test_probe_script_bare_root": ("busybox", "dash", "bash", "unshare", "chroot", "ldd"),
+    "test_hostile_input": ("chromium",),
     "test_page_chromium": ("chromium",),
     "test_registry_distribution": ("docker-registry",),
     "test_runtime_script": ("shellcheck", "busybox", "dash"),

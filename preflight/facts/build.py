@@ -34,7 +34,7 @@ class PushAccount:
     origin: str
 
 
-@fact(deadline="http+http+http")
+@fact(deadline="http+http+http", secret=True)
 def ci_variables(pipeline_settings: Settings, gitlab_project_api: GitLabApi, ci_project: Project) -> Variables:
     """The project's CI/CD variables."""
     asked = {key for key, one in pipeline_settings.variables.items() if one.masked} | {pipeline_settings.password}

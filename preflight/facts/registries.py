@@ -25,7 +25,7 @@ from preflight.probes.transcript import (
 from preflight.survey import Run, fact
 
 
-@fact(deadline="api", optional=("api_answer", "namespace_state"))
+@fact(deadline="api", optional=("api_answer", "namespace_state"), secret=True)
 def registry_account(
     registry: str,
     api_answer: ApiServer | None,

@@ -64,7 +64,7 @@ def chart_image(chart_version: ChartVersion, wanted_values: helm.Values) -> Char
 # ---- Helm's records -------------------------------------------------------------------------------------------------
 
 
-@fact(deadline="api")
+@fact(deadline="api", secret=True)
 def release_history(api_answer: ApiServer, kubernetes: api_client.Api, inventory: Inventory) -> History:
     """Helm's records of the release."""
     return releases.history(kubernetes, inventory.runner.release, inventory.runner.namespace)

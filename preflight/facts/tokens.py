@@ -21,7 +21,7 @@ _NOBODY_KNOWS = (
 )
 
 
-@fact(deadline="api", optional=("api_answer",))
+@fact(deadline="api", optional=("api_answer",), secret=True)
 def given_token(api_answer: ApiServer | None, kubernetes: api_client.Api, inventory: Inventory) -> GivenToken:
     """The runner's token, where it is given."""
     runner = inventory.runner

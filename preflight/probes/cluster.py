@@ -310,8 +310,8 @@ def _addresses(behind: Sequence[Json]) -> tuple[set[str], set[str]]:
             is_ready = (endpoint.get("conditions") or {}).get("ready") is not False
             (ready if is_ready else other).update(endpoint.get("addresses") or ())
         for subset in each.get("subsets") or ():
-            ready.update(str(address["ip"]) for address in subset.get("addresses") or ())
-            other.update(str(address["ip"]) for address in subset.get("notReadyAddresses") or ())
+            ready.update(str(address["ip"]) for address in subset.get("addresses") or () if "ip" in address)
+            other.update(str(address["ip"]) for address in subset.get("notReadyAddresses") or () if "ip" in address)
     return ready, other
 
 
@@ -359,7 +359,8 @@ def _why_unavailable(api: Api) -> str:
 
 def read_metrics(listed: Json, *, took: float = 0.0) -> Metrics:
     """The fact from a NodeMetricsList."""
-    found = {str(item["metadata"]["name"]): item.get("usage", {}) for item in listed.get("items") or ()}
+    named = ((item.get("metadata", {}).get("name"), item.get("usage", {})) for item in listed.get("items") or ())
+    found = {str(name): usage for name, usage in named if name}
     lines = (f"{name}  {usage.get('cpu')}  {usage.get('memory')}" for name, usage in sorted(found.items()))
     none = not found
     return Metrics(

@@ -14,10 +14,9 @@ from typing import Any
 
 from preflight.evidence import Evidence, Fact, clean
 from preflight.faults import ReleaseFault
-from preflight.redaction import remember
+from preflight.redaction import names_a_secret, remember_within
 
 _CONFIG = "runners.config"
-_SECRET = re.compile(r"(token|password|passwd|secretkey|accesskey|accountkey|privatekey|credentials|dsn)$")
 _OPAQUE = ("envVars", "extraEnv", "environment", "secrets", "extraObjects")  # may carry secrets under any name
 _ABSENT = "nothing"
 _LONGEST = 60  # characters of a value that are shown
@@ -100,9 +99,8 @@ def toml_differences(at_work: Mapping[str, Any], wanted: Mapping[str, Any]) -> t
 
 def remember_secrets(values: Mapping[str, Any]) -> None:
     """Register every secret in a tree of values, so that no output can show it."""
-    for key, value in _leaves(values):
-        if _secret(key) and isinstance(value, str) and value.strip():
-            remember(value)
+    remember_within(values)
+    remember_within(dict(_leaves(values)))
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -147,12 +145,8 @@ def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _secret(key: str) -> bool:
-    return bool(_SECRET.search(re.sub(r"[_-]", "", _words(key)[-1]).lower()))
-
-
 def _hidden(key: str) -> bool:
-    return _secret(key) or any(word in _OPAQUE for word in _words(key))
+    return names_a_secret(_words(key)[-1]) or any(word in _OPAQUE for word in _words(key))
 
 
 def _words(key: str) -> list[str]:

@@ -27,9 +27,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, urlencode, urlsplit
 
 from preflight.connect import Routes, detail_of, fault_of, join_address, pool_classes, sentence
-from preflight.evidence import Evidence, PreflightError, Unmeasured
+from preflight.evidence import Evidence, PreflightError, Unmeasured, one_line
 from preflight.faults import ApiFault, Fault, PathFault, StreamFault
-from preflight.redaction import remember
+from preflight.inventory import yaml_words
+from preflight.redaction import remember, remember_within
 
 if TYPE_CHECKING:
     import urllib3
@@ -68,8 +69,8 @@ class KubeconfigError(Exception):
     """
 
     def __init__(self, path: str, problem: str) -> None:
-        self.path, self.problem = path, problem
-        super().__init__(f"{path}: {problem}")
+        self.path, self.problem = path, one_line(problem)
+        super().__init__(f"{path}: {self.problem}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,16 +168,23 @@ def check_kubeconfig(path: Path | None, context: str | None) -> Kubeconfig:
     if not name:
         raise KubeconfigError(where, f"names no context and has no current one; it knows {_names(merged, 'contexts')}")
     entry, base = _named(merged, "contexts", name, where)
-    chosen: Json = entry.get("context") or {}
+    chosen = _part(entry, "context", where)
     entry, cluster_base = _named(merged, "clusters", str(chosen.get("cluster")), where)
-    cluster = entry.get("cluster") or {}
+    cluster = _part(entry, "cluster", where)
     server = str(cluster.get("server") or "")
-    if urlsplit(server).scheme not in {"http", "https"} or not urlsplit(server).hostname:
+    try:
+        parts = urlsplit(server)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets, or a port that is none
+        usable = False
+    if not usable:
+        server = re.sub(r"(?<=//)\S*@", "…@", server)  # what stands before an @ may be a password
         raise KubeconfigError(where, f"cluster {chosen.get('cluster')!r} has no server URL (found {server!r})")
     user: Json = {}
     if chosen.get("user"):
         entry, base = _named(merged, "users", str(chosen["user"]), where)
-        user = entry.get("user") or {}
+        user = _part(entry, "user", where)
+        _remember(user, base)
     _check_files(where, cluster, cluster_base, ("certificate-authority",))
     _check_files(where, user, base, ("client-certificate", "client-key", "tokenFile"))
     return Kubeconfig(
@@ -234,7 +242,10 @@ def _loaded(path: Path) -> Json:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         at_line = f" (line {mark.line + 1})" if mark else ""
-        raise KubeconfigError(str(path), f"is not YAML: {getattr(error, 'problem', None) or error}{at_line}") from None
+        said = yaml_words(error) if isinstance(error, yaml.MarkedYAMLError) else str(error)
+        raise KubeconfigError(str(path), f"is not YAML: {said}{at_line}") from None
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, a date that is none
+        raise KubeconfigError(str(path), f"is not YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(loaded, dict) or not {"contexts", "clusters", "users"} & set(loaded):
         raise KubeconfigError(str(path), "is not a kubeconfig: it has no contexts, clusters and users")
     return loaded
@@ -254,6 +265,16 @@ def _named(merged: Json, kind: str, name: str, where: str) -> tuple[Json, Path]:
     return found
 
 
+def _part(entry: Json, key: str, where: str) -> Json:
+    """What an entry holds under its kind's name."""
+    found = entry.get(key) or {}
+    if not isinstance(found, dict):
+        raise KubeconfigError(
+            where, f"{key} {entry.get('name')!r}: found {type(found).__name__}, expected keys and values"
+        )
+    return found
+
+
 def _check_files(where: str, section: Json, base: Path, keys: tuple[str, ...]) -> None:
     for key in keys:
         data = section.get(f"{key}-data")
@@ -269,6 +290,16 @@ def _check_files(where: str, section: Json, base: Path, keys: tuple[str, ...]) -
                 file.open("rb").close()
             except OSError as error:
                 raise KubeconfigError(where, f"{key} names {file}: {error.strerror}") from None
+
+
+def _remember(user: Json, base: Path) -> None:
+    """Register what a user shows to the API server, from the kubeconfig and the files that it names."""
+    remember_within(user)
+    with suppress(ValueError, TypeError):
+        remember(base64.b64decode(user.get("client-key-data") or "").decode())
+    for key in ("client-key", "tokenFile"):
+        with suppress(OSError, ValueError, TypeError):
+            remember((base / Path(user[key]).expanduser()).read_text(encoding="utf-8") if user.get(key) else "")
 
 
 def _command(where: str, user: Json) -> str:
@@ -291,6 +322,28 @@ class _Answer:
     headers: Mapping[str, str]
     body: bytes
     took: float
+
+
+def decode(body: bytes | str) -> Any:
+    """An answer's JSON, where a null is as good as nothing, as for Go's clients.
+
+    Raises:
+        ValueError: it is not JSON, or is nested too deeply to be an answer.
+    """
+    try:
+        return json.loads(body, object_pairs_hook=_present)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _present(pairs: list[tuple[str, Any]]) -> Json:
+    return {key: value for key, value in pairs if value is not None}
+
+
+def _is_object(item: Any) -> bool:
+    """Whether an item of a list has the form that every object of the API has."""
+    parts = [item.get(key, {}) for key in ("metadata", "spec", "status")] if isinstance(item, dict) else []
+    return bool(parts) and all(isinstance(part, dict) for part in parts) and isinstance(parts[0].get("name"), str)
 
 
 class Api:
@@ -354,6 +407,8 @@ class Api:
                 token = ""
                 continue
             for item in page.get("items") or ():
+                if not _is_object(item):
+                    raise self._garbled(f"{path} lists something that is no object with a name", "GET", path, query)
                 uid = item.get("metadata", {}).get("uid", "")
                 if restarts and uid in seen:
                     continue
@@ -443,20 +498,20 @@ class Api:
 
     def _parse(self, answer: _Answer, method: str, path: str, query: Mapping[str, Any]) -> Json:
         try:
-            parsed = json.loads(answer.body)
+            parsed = decode(answer.body)
         except ValueError:
             parsed = None
         if not isinstance(parsed, dict):
             said = answer.body[:200].decode(errors="replace")
-            raise ApiError(
-                ApiFault.GARBLED,
-                status=answer.status,
-                reason="",
-                message=f"{path} answered {len(answer.body)} bytes that are not a JSON object: {said}",
-                command=kubectl(method, path, query, context=self._context),
-                took=answer.took,
-            )
+            said = f"{path} answered {len(answer.body)} bytes that are not a JSON object: {said}"
+            raise self._garbled(said, method, path, query, status=answer.status, took=answer.took)
         return parsed
+
+    def _garbled(
+        self, said: str, method: str, path: str, query: Mapping[str, Any], *, status: int = 200, took: float = 0.0
+    ) -> ApiError:
+        command = kubectl(method, path, query, context=self._context)
+        return ApiError(ApiFault.GARBLED, status=status, reason="", message=said, command=command, took=took)
 
     def _request(
         self,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -62,8 +63,9 @@ class Objects:
     @property
     def container(self) -> str:
         """The manager's container: the one that the chart names like the Deployment, else the first."""
-        names = [one["name"] for one in (self.deployment or {})["spec"]["template"]["spec"]["containers"]]
-        return self.name if self.name in names else str(names[0])
+        template = (self.deployment or {}).get("spec", {}).get("template") or {}
+        names = [str(one.get("name", "")) for one in (template.get("spec") or {}).get("containers") or ()]
+        return self.name if self.name in names or not names else names[0]
 
 
 def objects(api: Api, release: str, namespace: str) -> Objects:
@@ -438,6 +440,7 @@ def plain(line: str) -> tuple[str, float | None]:
     """A line without colours, padding and the API's time stamp, and when it was written (seconds since 1970)."""
     moment: float | None = None
     if stamped := _STAMP.match(line):
-        moment = datetime.fromisoformat(f"{stamped[1]}+00:00").timestamp()
+        with suppress(ValueError):  # digits, but no moment
+            moment = datetime.fromisoformat(f"{stamped[1]}+00:00").timestamp()
         line = line[stamped.end() :]
     return " ".join(_ANSI.sub("", line).split()), moment

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -97,8 +98,8 @@ def read_manager_pods(items: Iterable[Json]) -> tuple[ManagerPod, ...]:
     for item in items:
         statuses = item.get("status", {}).get("containerStatuses") or ()
         if statuses and all("running" in (one.get("state") or {}) for one in statuses):
-            image = str(item["spec"]["containers"][0].get("image", ""))
-            found.append(ManagerPod(name=str(item["metadata"]["name"]), image=image))
+            containers: Sequence[Json] = item.get("spec", {}).get("containers") or ({},)
+            found.append(ManagerPod(name=str(item["metadata"]["name"]), image=str(containers[0].get("image", ""))))
     return tuple(sorted(found, key=lambda pod: pod.name))
 
 
@@ -250,6 +251,7 @@ def read_warnings(events: Iterable[Json], names: Sequence[str], *, since: dateti
 def _moment(event: Json) -> datetime:
     series = event.get("series") or {}
     for text in (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime")):
-        if text:
-            return datetime.fromisoformat(str(text))
+        with suppress(ValueError):  # what is no moment says nothing
+            found = datetime.fromisoformat(str(text or ""))
+            return found if found.tzinfo else found.replace(tzinfo=UTC)
     return datetime.min.replace(tzinfo=UTC)

@@ -178,7 +178,7 @@ def decode(text: str, *, wrapped: bool = True) -> Json:
         NotARecordError: it is not base64, gzip or JSON, or larger than any release.
     """
     try:
-        data = base64.b64decode(text, validate=True)
+        data = base64.b64decode(text.encode(), validate=True)
         if wrapped:
             data = base64.b64decode(data, validate=True)
         if data.startswith(_GZIP):
@@ -189,7 +189,7 @@ def decode(text: str, *, wrapped: bool = True) -> Json:
             if not unpacked.eof:
                 raise NotARecordError("it is cut short")
         body = json.loads(data)
-    except (binascii.Error, zlib.error, UnicodeDecodeError, RecursionError, json.JSONDecodeError) as error:
+    except (binascii.Error, zlib.error, UnicodeError, RecursionError, json.JSONDecodeError) as error:
         raise NotARecordError(f"it is no record of Helm's ({type(error).__name__})") from error
     if not isinstance(body, dict):
         raise NotARecordError("it is no record of Helm's (no object)")

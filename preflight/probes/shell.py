@@ -228,7 +228,22 @@ class Section:
 
 def parse(output: str, nonce: str) -> tuple[Section, ...]:
     """The sections in what the script printed, whatever is around and in them; a cut-off one has no exit status."""
-    return tuple(_section(chunk) for chunk in _own_chunks(output, nonce))
+    sections = (_section(chunk) for chunk in _own_chunks(output, nonce))
+    return tuple(one for one in sections if _takes(one.kind, one.args))
+
+
+_ARGUMENTS = {"docker_pull": (1, 1), "docker_run": (1, 1000), "fetch": (1, 1), "lookup": (1, 3), "tcp": (2, 2)}
+"""How many arguments a kind of step takes, at least and at most; any other takes those that it was given."""
+
+
+def _takes(kind: str, args: Sequence[str]) -> bool:
+    """Whether a step can have been this one: what was lost or bent on the way is no section."""
+    least, most = _ARGUMENTS.get(kind, (0, 1000))
+    return (
+        kind in {*_COMMANDS, "lookup"}
+        and least <= len(args) <= most
+        and (kind != "tcp" or bool(re.fullmatch("[0-9]{1,9}", args[1])))
+    )
 
 
 _Line = tuple[str, str]  # ours: the word after the nonce and the rest; else: "" and the line
@@ -271,7 +286,7 @@ def _section(chunk: Sequence[_Line]) -> Section:
     return Section(
         kind=told["begin"].partition(" ")[2],
         args=tuple(rest for word, rest in chunk if word == "arg"),
-        exit=int(status) if status.isdigit() else 141 if cut_at_most else None,
+        exit=int(status) if re.fullmatch("[0-9]{1,9}", status) else 141 if cut_at_most else None,
         took=max(0.0, _number(ended) - _number(began)) if "end" in told else 0.0,
         output="\n".join(streams["output"]).rstrip("\n"),
         said="\n".join(streams["said"]).strip("\n"),
@@ -284,9 +299,10 @@ def _section(chunk: Sequence[_Line]) -> Section:
 
 def _number(text: str) -> float:
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
         return 0.0
+    return number if math.isfinite(number) else 0.0
 
 
 def find(sections: Iterable[Section], step: Step, *, where: str) -> Section:

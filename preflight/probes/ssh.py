@@ -87,6 +87,10 @@ class Login:
     def __post_init__(self) -> None:
         if self.passphrase:
             remember(self.passphrase)
+        if self.key:
+            with contextlib.suppress(OSError, ValueError):  # that it can't be used is told when it is needed
+                text = self.key.expanduser().read_text(encoding="utf-8")
+                remember(text if "PRIVATE KEY" in text else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

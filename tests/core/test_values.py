@@ -139,7 +139,7 @@ def test_broken_toml_names_the_line_in_the_values_file(tmp_path: Path, config: s
 
 
 def test_a_bad_pair_is_told(tmp_path: Path) -> None:
-    with pytest.raises(InventoryError, match=r"runner\.set: found 'nonsense', expected key=value"):
+    with pytest.raises(InventoryError, match=r"runner\.set\[0\]: found no =, expected key=value"):
         shape("[[runners]]\n", tmp_path, pairs=("nonsense",))
 
 
