@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from preflight.conclusions.drawing import Conclusion, Proof, cause, keys, rule
-from preflight.conclusions.facts import Facts
+from preflight.conclusions.facts import Facts, Look
 from preflight.conclusions.single import names_of, single
 from preflight.conclusions.vantages import has, listed, proofs, targets_of
 from preflight.faults import PodFault
@@ -31,10 +31,17 @@ single(
 )
 
 
+def _stopped_by_quota(facts: Facts, *, seen: bool) -> tuple[Look, ...]:
+    """Pods that the quota refused, or those that were not made because little of it is left."""
+    met = has(PodFault.QUOTA)
+    names = ("pod_admission", "dind_admission", "pod_start", "dind_daemon")
+    return facts.red(*names, where=lambda look: met(look) and look.faulty is seen)
+
+
 @rule
 def quota(facts: Facts) -> Iterator[Conclusion]:
     """A quota that is used up: admission refuses every job's pod, and so there is no room for any."""
-    refused = facts.red("pod_admission", "dind_admission", "pod_start", where=has(PodFault.QUOTA))
+    refused = _stopped_by_quota(facts, seen=True)
     if not refused:
         return
     names, whole = names_of(facts, refused), facts.one("headroom")
@@ -64,8 +71,10 @@ def room_for_jobs(facts: Facts) -> Iterator[Conclusion]:
     whole = facts.one("headroom").seen
     room = whole if isinstance(whole, Headroom) else None
     by_quota = room is not None and room.quota_limit is not None and room.quota_limit <= room.fits
-    if by_quota and facts.red("pod_admission", "dind_admission", "pod_start", where=has(PodFault.QUOTA)):
+    if by_quota and _stopped_by_quota(facts, seen=True):
         return  # the quota is used up already, which explains both
+    # A probe takes nothing of a quota's last tenth, so the quota also keeps the suite from looking.
+    unseen = _stopped_by_quota(facts, seen=False) if by_quota else ()
     names = names_of(facts, red)
     about = targets_of(red, "worker")
     told = (
@@ -94,7 +103,7 @@ def room_for_jobs(facts: Facts) -> Iterator[Conclusion]:
         about=about,
         sentence=told or f"no room for a job on {listed(about)}",
         certain=True,
-        explains=keys(red),
+        explains=keys((*red, *unseen)),
         proofs=proofs(*(Proof.of(one.seen) for one in red[:2] if one.seen)),
         remedy=tuple(step.format_map(names) for step in steps),
     )

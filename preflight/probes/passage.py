@@ -61,7 +61,8 @@ def passages(api: Api, namespace: str, pod: str, *, node: str, greeting: str, de
         return exec_in_pod(api, namespace, pod, BUILD, ["echo", f"{greeting}-exec"], deadline=deadline)
 
     def attached() -> Ran:
-        text = f"echo {greeting}-attach; exit\n"
+        # A runtime may drop what a container prints in the moment of its end.
+        text = f"echo {greeting}-attach; sleep 1; exit\n"
         return attach_to_pod(api, namespace, pod, BUILD, text=text, deadline=deadline)
 
     log = _log(api, namespace, pod, node, greeting, deadline)

@@ -268,3 +268,29 @@ def test_a_rule_that_stumbles_costs_only_its_own_conclusions(inventory: Inventor
         drawing.RULES.remove(broken)
     assert [one.name for one in found] == ["gitlab-port-closed"]
     assert "broken" in stumbles[0]
+
+
+def test_a_quota_that_leaves_too_little_room_also_keeps_probes_away(inventory: Inventory) -> None:
+    from preflight.evidence import Unmeasured
+    from preflight.faults import ClusterFault
+    from preflight.probes.headroom import Headroom
+
+    room = Headroom(
+        target="jobs",
+        wanted=3,
+        fits=1,
+        capacity=1,
+        by_node=(),
+        requests={"pods": "1"},
+        runs_out="pods of quota tight",
+        quota_limit=1,
+        fault=ClusterFault.TOO_FEW_FIT,
+        cause="fits 1 of 3; pods of quota tight runs out first",
+        evidence=made.shown(),
+    )
+    spared = Unmeasured("quota tight is nearly used", fault=PodFault.QUOTA)
+    facts = made.facts(
+        inventory, look("headroom", room), *(look("pod_start", spared, worker=worker) for worker in WORKERS)
+    )
+    (found,) = concluded(facts)
+    assert (found.name, len(found.explains)) == ("quota-too-small-for-jobs", 4)
