@@ -35,7 +35,7 @@ def _stopped_by_quota(facts: Facts, *, seen: bool) -> tuple[Look, ...]:
     """Pods that the quota refused, or those that were not made because little of it is left."""
     met = has(PodFault.QUOTA)
     names = ("pod_admission", "dind_admission", "pod_start", "dind_daemon")
-    return facts.red(*names, where=lambda look: met(look) and look.faulty is seen)
+    return tuple(look for look in facts.looks(*names) if met(look) and look.faulty is seen)
 
 
 @rule

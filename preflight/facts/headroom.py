@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from preflight.evidence import Blocked
-from preflight.faults import PodFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape, job_pod_limits, job_pod_requests
 from preflight.probes import cluster, transcript
@@ -12,7 +14,6 @@ from preflight.probes import kubernetes as api_client
 from preflight.probes.cluster import ApiServer, NamespaceState, Nodes, PodRequests
 from preflight.probes.headroom import Headroom
 from preflight.probes.nodes import NodeState
-from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.transcript import (
     WorkerRoom,
 )
@@ -42,13 +43,37 @@ NODES = {
 """What keeps jobs off a node, by fact and kind of target; a check of each reports it."""
 
 
-@fact(optional=(*NODES, "pod_admission"), speaks_for=("running_pods",), across=NODES)
-def headroom(
-    worker_placement: tuple[NodeState, ...],
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """A worker that takes no jobs: what is the matter with it, and the fact that tells."""
+
+    fact: str
+    kind: str
+    state: NodeState
+
+
+@fact(optional=tuple(NODES), across=NODES)
+def unfit_workers(
     node_presence: tuple[NodeState, ...],
     node_readiness: tuple[NodeState, ...],
     node_pressure: tuple[NodeState, ...],
-    pod_admission: PodAdmission | None,
+    worker_placement: tuple[NodeState, ...],
+    inventory: Inventory,
+) -> Mapping[str, Unfit]:
+    """The workers that a check of their own finds unfit for jobs, by name."""
+    families = zip(NODES.items(), (node_presence, node_readiness, node_pressure, worker_placement), strict=True)
+    return {
+        one.node: Unfit(name, kind, one)
+        for (name, kind), family in reversed(list(families))
+        for one in family
+        if one.fault is not None and one.node in inventory.workers
+    }
+
+
+@fact(optional=("worker_placement",), speaks_for=("running_pods",), across={"worker_placement": "worker"})
+def headroom(
+    worker_placement: tuple[NodeState, ...],
+    unfit_workers: Mapping[str, Unfit],
     cluster_nodes: Nodes,
     running_pods: PodRequests,
     namespace_state: NamespaceState,
@@ -56,47 +81,43 @@ def headroom(
     inventory: Inventory,
 ) -> Headroom:
     """The room for jobs on the cluster."""
-    services = 0 if inventory.dind == "none" else 1
-    limits = namespace_state.limit_ranges
     refusing = [one for one in worker_placement if one.fault is not None]
     if refusing and len(refusing) == len(worker_placement):
         said = f"{refusing[0].fault}: {refusing[0].cause}"
         raise Blocked("worker_placement", {"worker": refusing[0].node}, said, failed=True)
-    found = packing.pack(
-        cluster_nodes,
-        running_pods,
-        job=job_pod_requests(job_shape, services, limit_ranges=limits),
-        job_limits=job_pod_limits(job_shape, services, limit_ranges=limits),
-        shape=job_shape,
-        quotas=namespace_state.quotas,
-    )
-    full = pod_admission is not None and pod_admission.fault is PodFault.QUOTA
-    if full and pod_admission is not None and found.quota_limit == 0:  # a quota that lets no pod in: told there
-        said = f"{pod_admission.fault}: {pod_admission.cause}"
-        raise Blocked("pod_admission", {}, said, failed=True, seen=found)
-    unless_nodes_are_out(found, inventory, node_presence, node_readiness, node_pressure, worker_placement)
+    found = packed(cluster_nodes, running_pods, namespace_state, job_shape, inventory)
+    unless_nodes_are_out(found, unfit_workers)
     return found
 
 
-def unless_nodes_are_out(found: Headroom, inventory: Inventory, *states: tuple[NodeState, ...]) -> None:
-    """Raise `Blocked` if jobs lack only the room of workers that a check of their own finds unfit.
+def packed(
+    nodes: Nodes,
+    running: PodRequests,
+    namespace: NamespaceState,
+    shape: JobShape,
+    inventory: Inventory,
+    *,
+    wanted: int | None = None,
+) -> Headroom:
+    """Jobs of that shape, packed onto the nodes; as many as the values want, if no number is given."""
+    services = 0 if inventory.dind == "none" else 1
+    return packing.pack(
+        nodes,
+        running,
+        job=job_pod_requests(shape, services, limit_ranges=namespace.limit_ranges),
+        job_limits=job_pod_limits(shape, services, limit_ranges=namespace.limit_ranges),
+        shape=shape,
+        quotas=namespace.quotas,
+        wanted=wanted,
+    )
 
-    Args:
-        found: the room that there is.
-        inventory: names the workers.
-        states: of all nodes, in the order of `NODES`.
-    """
-    if found.fault is None:
-        return
-    unfit = {
-        one.node: (name, kind, one)
-        for (name, kind), family in reversed(list(zip(NODES.items(), states, strict=True)))
-        for one in family
-        if one.fault is not None and one.node in inventory.workers
-    }
-    if unfit and packing.would_suffice(found, unfit):
-        name, kind, state = next(iter(unfit.values()))
-        raise Blocked(name, {kind: state.node}, f"{state.fault}: {state.cause}", failed=True, seen=found)
+
+def unless_nodes_are_out(found: Headroom, unfit: Mapping[str, Unfit]) -> None:
+    """Raise `Blocked` if jobs lack only the room of workers that a check of their own finds unfit."""
+    if found.fault is not None and unfit and packing.would_suffice(found, unfit):
+        first = next(iter(unfit.values()))
+        said = f"{first.state.fault}: {first.state.cause}"
+        raise Blocked(first.fact, {first.kind: first.state.node}, said, failed=True, seen=found)
 
 
 @fact(tolerates=("headroom",))

@@ -45,13 +45,14 @@ from preflight.probes.transcript import (
 from preflight.survey import Run, fact
 
 
-@fact(effect="probe", deadline="api", optional=("values_resolvers",))
+@fact(effect="probe", deadline="api", optional=("values_resolvers", "headroom"))
 def pod_admission(
     api_answer: ApiServer,
     namespace_state: NamespaceState,
     kubernetes: api_client.Api,
     job_shape: JobShape,
     values_resolvers: Lint | None,
+    headroom: Headroom | None,
 ) -> PodAdmission:
     """The API server's admission of a job's pod."""
     del api_answer, namespace_state
@@ -60,6 +61,9 @@ def pod_admission(
     if found.fault is PodFault.REFUSED_BY_API and values_resolvers is not None and values_resolvers.fault:
         said = f"{values_resolvers.fault}: {values_resolvers.cause}"
         raise Blocked("values_resolvers", {}, said, failed=True)
+    # A quota that lets no pod in is seen in reads alone: room for no job.
+    if found.fault is PodFault.QUOTA and headroom is not None and headroom.quota_limit == 0:
+        raise Blocked("headroom", {}, f"{headroom.fault}: {headroom.cause}", failed=True, seen=found)
     return found
 
 

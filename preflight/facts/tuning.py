@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from preflight import values as helm
 from preflight.evidence import Blocked, NotApplicable, Unmeasured
 from preflight.facts.blocking import gitlab_fact, unless_misled, unless_no_resolver, unless_same
-from preflight.facts.headroom import NODES, unless_nodes_are_out
+from preflight.facts.headroom import Unfit, packed, unless_nodes_are_out
 from preflight.facts.sampling import cache_of, clone_url_of
 from preflight.faults import PodFault, TuningFault
 from preflight.inventory import Inventory
-from preflight.jobshape import JobShape, job_pod_limits, job_pod_requests
-from preflight.probes import headroom as packing
+from preflight.jobshape import JobShape
 from preflight.probes import shell, transcript, tuning
 from preflight.probes.cluster import NamespaceState, Nodes, PodRequests
 from preflight.probes.dns import Lookups
@@ -26,14 +26,11 @@ from preflight.sizes import OPTIONS, resized
 from preflight.survey import fact
 
 
-@fact(optional=tuple(NODES), across=NODES)
+@fact()
 def option_headroom(
     option: str,
     headroom: Headroom,
-    worker_placement: tuple[NodeState, ...],
-    node_presence: tuple[NodeState, ...],
-    node_readiness: tuple[NodeState, ...],
-    node_pressure: tuple[NodeState, ...],
+    unfit_workers: Mapping[str, Unfit],
     cluster_nodes: Nodes,
     running_pods: PodRequests,
     namespace_state: NamespaceState,
@@ -42,19 +39,16 @@ def option_headroom(
 ) -> Headroom:
     """The room for one of the guide's ways to more jobs at once."""
     managers, jobs = OPTIONS[option]
-    found = _pack(cluster_nodes, running_pods, namespace_state, job_shape, inventory, wanted=managers * jobs)
-    unless_nodes_are_out(found, inventory, node_presence, node_readiness, node_pressure, worker_placement)
+    found = packed(cluster_nodes, running_pods, namespace_state, job_shape, inventory, wanted=managers * jobs)
+    unless_nodes_are_out(found, unfit_workers)
     return found
 
 
-@fact(tolerates=("headroom",), optional=tuple(NODES), across=NODES)
+@fact(tolerates=("headroom",))
 def scenario_headroom(
     scenario: str,
     headroom: Headroom,
-    worker_placement: tuple[NodeState, ...],
-    node_presence: tuple[NodeState, ...],
-    node_readiness: tuple[NodeState, ...],
-    node_pressure: tuple[NodeState, ...],
+    unfit_workers: Mapping[str, Unfit],
     cluster_nodes: Nodes,
     running_pods: PodRequests,
     namespace_state: NamespaceState,
@@ -63,26 +57,11 @@ def scenario_headroom(
 ) -> Headroom:
     """The room for as many jobs of another size."""
     shape = resized(job_shape, scenario)
-    found = _pack(cluster_nodes, running_pods, namespace_state, shape, inventory, wanted=headroom.wanted)
-    unless_nodes_are_out(found, inventory, node_presence, node_readiness, node_pressure, worker_placement)
+    found = packed(cluster_nodes, running_pods, namespace_state, shape, inventory, wanted=headroom.wanted)
+    unless_nodes_are_out(found, unfit_workers)
     if found.fault is not None and headroom.fault is not None:
         raise Blocked("headroom", {}, f"{headroom.fault}: {headroom.cause}", failed=True)
     return found
-
-
-def _pack(
-    nodes: Nodes, running: PodRequests, namespace: NamespaceState, shape: JobShape, inventory: Inventory, *, wanted: int
-) -> Headroom:
-    services = 0 if inventory.dind == "none" else 1
-    return packing.pack(
-        nodes,
-        running,
-        job=job_pod_requests(shape, services, limit_ranges=namespace.limit_ranges),
-        job_limits=job_pod_limits(shape, services, limit_ranges=namespace.limit_ranges),
-        shape=shape,
-        quotas=namespace.quotas,
-        wanted=wanted,
-    )
 
 
 @fact()
