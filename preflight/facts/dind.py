@@ -6,7 +6,7 @@ from preflight.evidence import Blocked, NotApplicable
 from preflight.facts.aims import client_image, daemon_image
 from preflight.facts.blocking import unless_all_resolvers, unless_misled, unless_misspelt, unless_same
 from preflight.facts.sampling import TTL, expected_names, named_node, require_probed, script_report, with_pull_secrets
-from preflight.faults import DindFault, PathFault
+from preflight.faults import DindFault, DnsFault, PathFault
 from preflight.inventory import Dind, Inventory
 from preflight.jobshape import JobShape, dind_job
 from preflight.jobshape import job_pod as job_pod_manifest
@@ -66,7 +66,8 @@ def _dind_steps(inventory: Inventory, dind: Dind) -> tuple[shell.Step, ...]:
     steps += [shell.interface(), shell.docker_run(dind.pull, transcript.MTU)]
     own = inventory.registry_of(dind.pull).host
     others = [one.host for one in inventory.registries.values() if one.host != own]
-    steps += [shell.docker_pull(_absent(host), limit=inventory.deadlines.step + 5) for host in others]
+    # A daemon waits for a dead resolver before it asks the next one, and asks for every name several times.
+    steps += [shell.docker_pull(_absent(host), limit=4 * inventory.deadlines.step + 5) for host in others]
     return tuple(steps)
 
 
@@ -176,7 +177,11 @@ def dind_packets(worker: str, dind_run: DindRun, dind_report: Report) -> PacketS
     return transcript.packet_sizes(dind_report, worker, dind_run.image)
 
 
-@fact(tolerates=("dind_answers",), optional=("dind_pull", "registry_reply", "pod_names"))
+@fact(
+    tolerates=("dind_answers",),
+    optional=("dind_pull", "registry_reply", "pod_names", "here_lookups"),
+    across={"here_lookups": "resolver"},
+)
 def dind_registry(
     worker: str,
     registry: str,
@@ -186,6 +191,7 @@ def dind_registry(
     dind_pull: DindRun | None,
     registry_reply: RegistryReply | None,
     pod_names: FoundNames | None,
+    here_lookups: tuple[Lookups, ...],
     dind_settings: Dind,
     inventory: Inventory,
 ) -> InnerRegistry:
@@ -206,6 +212,10 @@ def dind_registry(
     if found.fault is DindFault.REGISTRY_UNREACHABLE and any(one.name == host for one in dind_answers.failed):
         said = f"{dind_answers.fault}: {dind_answers.cause}"
         raise Blocked("dind_lookups", {"worker": worker}, said, failed=True, seen=found)
+    quiet = [one for one in here_lookups if one.fault in {DnsFault.TIMEOUT, DnsFault.UNREACHABLE}]
+    if found.fault is DindFault.REGISTRY_UNREACHABLE and quiet:
+        said = f"{quiet[0].fault}: {quiet[0].cause}"
+        raise Blocked("here_lookups", {"resolver": quiet[0].resolver}, said, failed=True, seen=found)
     return found
 
 

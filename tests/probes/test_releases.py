@@ -30,7 +30,7 @@ def body(revision: int, status: str, *, minutes: float = 60, description: str = 
 
 def packed(document: object, *, gzipped: bool = True, wrapped: bool = True) -> str:
     data = json.dumps(document).encode()
-    data = base64.b64encode(gzip.compress(data) if gzipped else data)
+    data = base64.b64encode(gzip.compress(data, mtime=0) if gzipped else data)
     return (base64.b64encode(data) if wrapped else data).decode()
 
 
