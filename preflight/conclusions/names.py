@@ -39,7 +39,6 @@ single(
 )
 
 _QUIET = has(DnsFault.TIMEOUT, DnsFault.UNREACHABLE)
-_UNKNOWING = has(DnsFault.NXDOMAIN, DnsFault.NO_ANSWER)
 _RINGS = ("here_lookups", "node_answers", "pod_lookups")
 
 
@@ -88,10 +87,24 @@ def _troubles(facts: Facts, resolver: str) -> Iterator[tuple[Cause, tuple[str, .
         else:
             yield (FROM_CLUSTER, bad) if here.reached or inside else (UNREACHABLE, ())
     everyone = facts.looks(*_RINGS, resolver=resolver)
-    if any(has(DnsFault.REFUSED)(one) for one in everyone):
+    if any(_refused_all(one) for one in everyone):
         yield REFUSES, ()
     if any(has(DnsFault.SERVFAIL, DnsFault.GARBLED)(one) for one in everyone):
         yield BROKEN, ()
+
+
+def _refused_all(look: Look) -> bool:
+    """Whether a resolver refuses us; one that refuses a name and answers others only does not serve that name."""
+    seen = look.seen
+    return (
+        isinstance(seen, Lookups) and bool(seen.answers) and all(one.fault is DnsFault.REFUSED for one in seen.answers)
+    )
+
+
+def _lacks(look: Look, name: str) -> bool:
+    """Whether a resolver knows no address of a name: it says so, or refuses that one and answers others."""
+    found = _answer(look, name)
+    return found in {DnsFault.NXDOMAIN, DnsFault.NO_ANSWER} or (found is DnsFault.REFUSED and not _refused_all(look))
 
 
 def _udp_only(look: Look) -> bool:
@@ -231,7 +244,7 @@ def missing_names(facts: Facts) -> Iterator[Conclusion]:
     here = [one for one in facts.looks("here_lookups") if isinstance(one.seen, Lookups)]
     asked = here or lookups
     for name in facts.inventory.dns.names:
-        lacking = [one for one in asked if _answer(one, name) in {DnsFault.NXDOMAIN, DnsFault.NO_ANSWER}]
+        lacking = [one for one in asked if _lacks(one, name)]
         if lacking:
             yield _lacking(facts, name, lacking, lookups)
         wrong = [one for one in asked if _answer(one, name) is DnsFault.WRONG_ANSWER]
@@ -273,7 +286,7 @@ def _lacking(facts: Facts, name: str, lacking: Sequence[Look], lookups: Sequence
         certain=everywhere or bool(knowing),
         settled_by="" if everywhere or knowing else "an answer of the other resolvers",
         explains=(
-            *keys(one for one in lookups if _answer(one, name) in {DnsFault.NXDOMAIN, DnsFault.NO_ANSWER}),
+            *keys(one for one in lookups if _lacks(one, name)),
             *keys(parted),
         ),
         proofs=proofs(

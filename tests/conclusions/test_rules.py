@@ -151,6 +151,21 @@ def test_a_name_that_no_resolver_knows_is_missing_and_one_that_some_know_is_a_ga
     assert set(names(dns(inventory, silent, UNKNOWN))) == {"?resolver-lacks-name"}
 
 
+def test_a_resolver_that_refuses_one_name_and_answers_others_does_not_serve_that_name(inventory: Inventory) -> None:
+    from dataclasses import replace
+
+    asked = list(inventory.dns.names)
+    looks = []
+    for resolver in RESOLVERS:
+        sound = made.lookups(resolver, None, "here", asked)
+        first, *others = sound.answers
+        answers = (replace(first, fault=DnsFault.REFUSED, addresses=frozenset()), *others)
+        seen = replace(sound, answers=answers, fault=DnsFault.REFUSED, cause=f"{resolver} refused {first.name}")
+        looks.append(look("here_lookups", seen, resolver=resolver))
+    (found,) = concluded(made.facts(inventory, *looks))
+    assert (found.name, found.about) == ("name-missing", (asked[0],))
+
+
 @pytest.mark.parametrize(
     ("offsets", "expected"),
     [
