@@ -426,6 +426,15 @@ def _survey(config: pytest.Config, run: Run, at_once: dict[str, int]) -> Survey:
 # ---- running --------------------------------------------------------------------------------------------------------
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtestloop() -> Generator[None, object, object]:
+    """Let an interrupt come from here: where it struck, there may be no line, which pytest's report can't bear."""
+    try:
+        return (yield)
+    except KeyboardInterrupt as interrupt:
+        raise KeyboardInterrupt(*interrupt.args) from None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a check that would do more to the world than allowed."""

@@ -569,3 +569,22 @@ def test_a_saved_run_is_asked_for_a_symptom_and_held_against_a_baseline(guide: P
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert "confirmed  GitLab does not answer" in ended.stdout
     assert "unchanged                 test_gitlab_port_answers: fail, refused" in ended.stdout
+
+
+def test_an_interrupt_that_struck_where_there_is_no_line_can_be_told_of() -> None:
+    import traceback
+
+    from preflight import plugin
+
+    nowhere = compile("raise KeyboardInterrupt", "<nowhere>", "exec").replace(co_linetable=b"")
+    try:
+        exec(nowhere)
+    except KeyboardInterrupt as error:
+        struck = error
+    assert any(line is None for _, line in traceback.walk_tb(struck.__traceback__)), "this Python knows every line"
+    loop = plugin.pytest_runtestloop()
+    next(loop)
+    with pytest.raises(KeyboardInterrupt) as told:
+        loop.throw(struck)
+    assert all(line is not None for _, line in traceback.walk_tb(told.value.__traceback__))
+    assert told.value.__suppress_context__
