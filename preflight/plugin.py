@@ -642,7 +642,7 @@ def _answer(config: pytest.Config, judged: list[Outcome], explanation: Explanati
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Print advice, waivers and the verdict in one line."""
     judged = config.stash.get(OUTCOMES, [])
-    if INVENTORY not in config.stash or not judged:
+    if SURVEY not in config.stash:
         return
     notes = config.stash[CLEANING]
     reports.summarise(terminalreporter, judged, notes=notes)

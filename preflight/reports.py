@@ -153,6 +153,9 @@ def add_test_case(config: pytest.Config, explanation: Explanation) -> None:
     xml = config.stash.get(xml_key, None)
     if xml is None:
         return
+    # An interrupt may have struck while pytest put one away: what is half gone can't be written.
+    whole = [one for one in xml.node_reporters_ordered if {"attrs", "to_xml"} & vars(one).keys()]
+    xml.node_reporters_ordered[:] = whole
     reporter = xml.node_reporter("preflight::conclusions")
     reporter.add_attribute("classname", "preflight")
     reporter.add_attribute("name", "conclusions")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from preflight import redaction
 from preflight.inventory import Inventory, load
 
 PROJECT = Path(__file__).parents[1]
@@ -47,6 +49,17 @@ def inventory_file(tmp_path: Path) -> Path:
 def inventory(inventory_file: Path) -> Inventory:
     """The shipped inventory, read."""
     return load(inventory_file)
+
+
+@pytest.fixture(autouse=True)
+def _own_secrets() -> Iterator[None]:
+    """A test's made-up secrets are no other test's: their words may be innocent there."""
+    kept = {name: copy.deepcopy(getattr(redaction, name)) for name in ("_known", "_beginnings", "_ends", "_short")}
+    yield
+    for name, before in kept.items():
+        registered = getattr(redaction, name)
+        registered.clear()
+        (registered.extend if isinstance(registered, list) else registered.update)(before)
 
 
 SERVERS = {

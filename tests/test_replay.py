@@ -36,9 +36,8 @@ def test_a_replay_comes_to_the_same_verdicts_and_conclusions(broken: Path, tmp_p
 def test_a_replay_of_some_checks_leaves_the_rest_alone(broken: Path, tmp_path: Path) -> None:
     _, again = run(tmp_path, "--replay", str(broken / "preflight.json"), "-m", "dns")
     assert {one["section"].rpartition(".")[0] for one in again["checks"]} == {"2.4"}
-    assert [one["name"] for one in again["conclusions"] if one["root_cause"]] == ["resolver-unreachable"] or [
-        one["name"] for one in again["conclusions"] if one["root_cause"]
-    ] == ["ssh-host-key", "resolver-unreachable"]
+    found = {one["name"] for one in again["conclusions"] if one["root_cause"]}
+    assert found == {"resolver-unreachable", "ssh-host-key"}, "one node could not be asked, so it is no more than likely"
 
 
 @pytest.mark.parametrize(

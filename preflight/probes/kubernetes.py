@@ -341,9 +341,11 @@ def _present(pairs: list[tuple[str, Any]]) -> Json:
 
 
 def _is_object(item: Any) -> bool:
-    """Whether an item of a list has the form that every object of the API has."""
+    """Whether an item of a list has the form that every object of the API has; it gets a name, if it has none."""
     parts = [item.get(key, {}) for key in ("metadata", "spec", "status")] if isinstance(item, dict) else []
-    return bool(parts) and all(isinstance(part, dict) for part in parts) and isinstance(parts[0].get("name"), str)
+    if not parts or not all(isinstance(part, dict) for part in parts):
+        return False
+    return isinstance(item.setdefault("metadata", {}).setdefault("name", ""), str)
 
 
 class Api:
@@ -408,7 +410,7 @@ class Api:
                 continue
             for item in page.get("items") or ():
                 if not _is_object(item):
-                    raise self._garbled(f"{path} lists something that is no object with a name", "GET", path, query)
+                    raise self._garbled(f"{path} lists something that is no object", "GET", path, query)
                 uid = item.get("metadata", {}).get("uid", "")
                 if restarts and uid in seen:
                     continue

@@ -397,7 +397,7 @@ def world() -> dict[str, Any]:
 
 
 def sent(data: st.DataObject, document: Any) -> Any:
-    """What the API sends instead, as its client reads it; what has no name is refused before it is read."""
+    """What the API sends instead, as its client reads it; what is no object is refused before it is read."""
     found = decode(json.dumps(data.draw(altered(document))))
     return [one for one in found if is_object(one)] if isinstance(found, list) else found
 
