@@ -37,7 +37,9 @@ def test_a_replay_of_some_checks_leaves_the_rest_alone(broken: Path, tmp_path: P
     _, again = run(tmp_path, "--replay", str(broken / "preflight.json"), "-m", "dns")
     assert {one["section"].rpartition(".")[0] for one in again["checks"]} == {"2.4"}
     found = {one["name"] for one in again["conclusions"] if one["root_cause"]}
-    assert found == {"resolver-unreachable", "ssh-host-key"}, "one node could not be asked, so it is no more than likely"
+    assert found == {"resolver-unreachable", "ssh-host-key"}, (
+        "one node could not be asked, so it is no more than likely"
+    )
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from preflight.facts.sampling import (
     script_steps,
     with_pull_secrets,
 )
-from preflight.faults import DnsFault, PodFault
+from preflight.faults import DnsFault, PathFault, PodFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape, probe_job
 from preflight.jobshape import job_pod as job_pod_manifest
@@ -150,14 +150,26 @@ def pod_start(
     return found
 
 
-@fact(tolerates=("pod_start",))
-def pod_image(worker: str, image: str, job_pod: PodTranscript, pod_start: PodStart) -> ImagePull:
+@fact(tolerates=("pod_start",), optional=("registry_reply",), at={"registry_reply": ("registry", registry_of)})
+def pod_image(
+    worker: str,
+    image: str,
+    job_pod: PodTranscript,
+    pod_start: PodStart,
+    registry_reply: RegistryReply | None,
+    inventory: Inventory,
+) -> ImagePull:
     """The pull of an image for a job's pod on a worker, whatever came of it."""
     found = next((pull for pull in job_pod.pod.pulls if pull.image == image), None)
     if found is not None:
         return found
     if pod_start.fault is not None:
         raise Blocked("pod_start", {"worker": worker}, f"{pod_start.fault}: {pod_start.cause}", failed=True)
+    if registry_reply is not None and isinstance(registry_reply.fault, PathFault):
+        # A kubelet pulls one image after the other: behind one that hangs, none begins.
+        registry = next(name for name, one in inventory.registries.items() if one.host == registry_reply.host)
+        said = f"{registry_reply.fault}: {registry_reply.cause}"
+        raise Blocked("registry_connection", {"registry": registry}, said, failed=True)
     raise Unmeasured(
         f"the pull of {image} on {worker} had not begun when the pod came to its end",
         needs="a larger `deadlines.pod` in the inventory",

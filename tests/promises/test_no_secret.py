@@ -154,7 +154,11 @@ def change(world: World, planted: Planted, *, shaped: bool) -> None:
                 variable.value = planted.texts["variable_password"]
         project.variables.append(CiVariable("DEPLOY_KEY", planted.put("deploy_key"), masked=True))
     world.cluster.remove("secrets", NAMESPACE, "private-registry")
-    world.cluster.add(pull_secret(NAMESPACE, "private-registry", PRIVATE, "ops", password))
+    secret = pull_secret(NAMESPACE, "private-registry", PRIVATE, "ops", password)
+    logins = json.loads(base64.b64decode(secret["data"][".dockerconfigjson"]))
+    logins["auths"][MIRROR] = {"username": "reader", "password": planted.texts["mirror_password"]}
+    secret["data"][".dockerconfigjson"] = base64.b64encode(json.dumps(logins).encode()).decode()
+    world.cluster.add(secret)
     proxy = planted.put("jobs_proxy", middle="-%2F%26-")
     job = f'environment = ["DB_PASSWORD={planted.put("job_variable", middle="-/+&-")}"'
     job += f', "https_proxy=http://proxy:{proxy}@proxy.example.com:3128"'
