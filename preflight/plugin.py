@@ -37,6 +37,7 @@ STATUS = pytest.StashKey[int]()
 INTERRUPTS = pytest.StashKey[Interrupts]()
 CLEANING = pytest.StashKey[list[str]]()
 PARAGRAPHS = pytest.StashKey[dict[str, guide.Paragraph]]()
+PROJECT = pytest.StashKey[Path]()
 EXPLANATION = pytest.StashKey[Explanation]()
 REPLAYED = pytest.StashKey[Mapping[str, Any]]()
 SYMPTOMS = pytest.StashKey[tuple[symptoms.Found, ...]]()
@@ -227,10 +228,12 @@ def _backup_folder(config: pytest.Config) -> Path | None:
 
 def _project(config: pytest.Config) -> Path:
     """The folder of the conftest that loads this plugin: rootdir moves with a pytest.ini beside the inventory."""
+    if PROJECT in config.stash:  # each item asks, and there are dozens of plugins
+        return config.stash[PROJECT]
     for plugin in config.pluginmanager.get_plugins():
         file = getattr(plugin, "__file__", None)
         if file and Path(file).name == "conftest.py" and "preflight.plugin" in getattr(plugin, "pytest_plugins", ()):
-            return Path(file).resolve().parent
+            return config.stash.setdefault(PROJECT, Path(file).resolve().parent)
     return config.rootpath
 
 
