@@ -24,7 +24,7 @@ FROM_CLUSTER = cause("resolver-unreachable-from-cluster", "2.4", _ROW, specialis
 NODE_BLOCKED = cause("node-resolver-blocked", "2.4", _ROW, specialises="resolver-unreachable-from-cluster")
 NODES_BLOCKED = cause("nodes-resolver-blocked", "2.4", _ROW, specialises="resolver-unreachable-from-cluster")
 PODS_BLOCKED = cause("pods-resolver-blocked", "2.4", _ROW, specialises="resolver-unreachable-from-cluster")
-UDP_BLOCKED = cause("dns-udp-blocked", "2.4", _ROW)
+UDP_BLOCKED = cause("dns-udp-blocked", "2.4", _ROW, specialises="resolver-unreachable")
 REFUSES = cause("resolver-refuses", "2.4", _ROW)
 BROKEN = cause("resolver-broken", "2.4", _ROW)
 NAME_GAP = cause("resolver-lacks-name", "2.4", _ROW)
