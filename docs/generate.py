@@ -219,7 +219,7 @@ def conclusions_page() -> str:
     lines += ["", "| root cause | section | known from | less precisely |", "|---|---|---|---|"]
     ordered = sorted(CAUSES.values(), key=lambda one: ([int(part) for part in one.section.split(".")], one.name))
     for one in ordered:
-        general = f"`{one.specialises}`" if one.specialises else ""
+        general = ", ".join(f"`{name}`" for name in one.specialises)
         lines.append(f"| `{one.name}` | {one.section} | {one.reference} | {general} |")
     lines += [
         "",

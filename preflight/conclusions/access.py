@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from preflight.conclusions.drawing import Conclusion, Proof, cause, keys, rule
+from preflight.conclusions.drawing import Conclusion, cause, keys, rule
 from preflight.conclusions.facts import Facts, Look
-from preflight.conclusions.single import names_of, single
-from preflight.conclusions.vantages import counted, has, listed, met, proofs, targets_of
+from preflight.conclusions.single import names_of, proof_of, single
+from preflight.conclusions.vantages import counted, has, listed, met, targets_of
 from preflight.evidence import Unmeasured
 from preflight.faults import ApiFault, ClusterFault, PathFault, SshFault
 
@@ -20,7 +20,7 @@ SSH_REJECTED = cause("ssh-key-rejected", "2.4", "guide 2.4")
 SSH_HOST_KEY = cause("ssh-host-key", "2.4", "guide 2.4")
 SSH_UNREACHABLE = cause("ssh-unreachable", "2.4", "guide 2.4")
 SSH_UNUSABLE = cause("ssh-login-unusable", "2.4", "guide 2.4")
-WORKER_DOWN = cause("worker-down", "2.3", "failures 40a", specialises="node-not-ready")
+WORKER_DOWN = cause("worker-down", "2.3", "failures 40a", specialises=("node-not-ready", "ssh-unreachable"))
 
 _SSH_WAY = (SshFault.REFUSED, SshFault.TIMEOUT, SshFault.UNREACHABLE, SshFault.UNRESOLVED, SshFault.SILENT)
 
@@ -76,17 +76,9 @@ def missing_rights(facts: Facts) -> Iterator[Conclusion]:
         + "; ".join(dict.fromkeys(str(one.error) for one in denied[:3])),
         certain=True,
         explains=keys(denied),
-        proofs=tuple(_shown(one) for one in denied[:2]),
+        proofs=tuple(proof_of(one) for one in denied[:2]),
         remedy=("`kubectl apply -f deploy/rbac.yaml` gives all of them; or add:", *needs),
     )
-
-
-def _shown(look: Look) -> Proof:
-    error = look.error
-    evidence = error.evidence if isinstance(error, Unmeasured) else None
-    if evidence is None:
-        return Proof(statement=str(error))
-    return Proof(statement=str(error), where=evidence.where, command=evidence.command, observed=evidence.observed)
 
 
 @rule
@@ -115,7 +107,7 @@ def ssh_to_workers(facts: Facts) -> Iterator[Conclusion]:
                 + "; ".join(list(dict.fromkeys(str(one.error) for one in failed))[:2]),
                 certain=True,
                 explains=(*keys(failed), *keys(facts.red("node_report", where=has(*faults)))),
-                proofs=tuple(_shown(one) for one in failed[:2]),
+                proofs=tuple(proof_of(one) for one in failed[:2]),
                 remedy=tuple(step.format_map(names) for step in remedy),
             )
 
@@ -130,7 +122,7 @@ def _worker_down(facts: Facts, down: list[Look]) -> Conclusion:
         f"gets no further than {met(down)}",
         certain=True,
         explains=(*keys(down), *keys(ready)),
-        proofs=proofs(*(Proof.of(one.seen) for one in ready[:1] if one.seen), *(_shown(one) for one in down[:1])),
+        proofs=tuple(proof_of(one) for one in (*ready[:1], *down[:1])),
         remedy=(
             f"look at its console, hypervisor or cloud: {listed(bad)}; start it, or mend its network",
             f"for good: `kubectl drain {bad[0]} --ignore-daemonsets`, `kubectl delete node {bad[0]}`, and out of the "

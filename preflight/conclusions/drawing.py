@@ -18,13 +18,13 @@ class Cause:
         name: its stable id, such as ``node-path-blocked``.
         section: the guide's section that it belongs to.
         reference: where it is known from: a row of the failures' reference, the guide, or the documentation.
-        specialises: the name of a cause that says the same with less precision, or "".
+        specialises: the names of causes that say the same with less precision.
     """
 
     name: str
     section: str
     reference: str
-    specialises: str = ""
+    specialises: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,11 +98,12 @@ RULES: list[Rule] = []
 """Every rule, in the order in which they speak: what one has explained, a later one leaves alone."""
 
 
-def cause(name: str, section: str, reference: str, *, specialises: str = "") -> Cause:
+def cause(name: str, section: str, reference: str, *, specialises: str | tuple[str, ...] = ()) -> Cause:
     """Declare a kind of root cause."""
+    general = (specialises,) if isinstance(specialises, str) else specialises
     if name in CAUSES:
         raise ValueError(f"two causes are called {name}")
-    found = CAUSES[name] = Cause(name, section, reference, specialises)
+    found = CAUSES[name] = Cause(name, section, reference, general)
     return found
 
 
@@ -114,9 +115,9 @@ def rule(function: Rule) -> Rule:
 
 def lineage(name: str) -> Iterator[str]:
     """A cause's name, and those of the causes that say the same with less precision."""
-    while name:
-        yield name
-        name = CAUSES[name].specialises if name in CAUSES else ""
+    yield name
+    for general in CAUSES[name].specialises if name in CAUSES else ():
+        yield from lineage(general)
 
 
 def keys(looks: Iterable[Look]) -> tuple[Key, ...]:

@@ -89,7 +89,6 @@ def _is(look: Look, row: Row, named: set[tuple[str, tuple[str, str]]]) -> bool:
 
 def _conclusion(facts: Facts, row: Row, looks: list[Look]) -> Conclusion:
     names = names_of(facts, looks)
-    # A fault that was met on the way to a look tells less than one that was measured.
     told = dict.fromkeys(_said(look) for look in looks)
     more = f"; and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
     return Conclusion(
@@ -99,7 +98,7 @@ def _conclusion(facts: Facts, row: Row, looks: list[Look]) -> Conclusion:
         certain=row.certain,
         settled_by=row.settled_by,
         explains=keys(looks),
-        proofs=tuple(found for look in looks[:_SHOWN] if (found := _proof(look)) is not None),
+        proofs=tuple(proof_of(look) for look in looks[:_SHOWN]),
         remedy=tuple(step.format_map(names) for step in row.remedy),
     )
 
@@ -110,12 +109,13 @@ def _said(look: Look) -> str:
     return look.error.reason if isinstance(look.error, Unmeasured) else str(look.error)
 
 
-def _proof(look: Look) -> Proof | None:
+def proof_of(look: Look) -> Proof:
+    """What a look saw, or what stood in its way."""
     if look.seen is not None:
         return Proof.of(look.seen)
     shown = look.error.evidence if isinstance(look.error, Unmeasured) else None
     if shown is None:
-        return None
+        return Proof(statement=_said(look))
     return Proof(statement=_said(look), where=shown.where, command=shown.command, observed=shown.observed)
 
 
