@@ -440,7 +440,10 @@ def pytest_runtestloop() -> Generator[None, object, object]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a check that would do more to the world than allowed."""
+    """Skip a check that would do more to the world than allowed; end here, if an interrupt was lost on its way."""
+    interrupts = item.config.stash.get(INTERRUPTS, None)
+    if interrupts is not None and interrupts.asked:
+        raise KeyboardInterrupt
     if INVENTORY in item.config.stash and _is_check(item, item.config):
         effect = _too_strong(item, item.config)
         if effect is not None:

@@ -77,6 +77,8 @@ class Interrupts:
         self._before: dict[int, Any] = {}
         self.ending = False
         """Whether the run is at its end, so that even the first signal only hurries it."""
+        self.asked = False
+        """Whether a signal asked for the end; an exception that strikes in a finalizer is dropped, and this stays."""
 
     def heed(self) -> None:
         """Take the signals over; only the main thread may."""
@@ -99,5 +101,5 @@ class Interrupts:
         if self.ending:
             self._stopping.hurry.set()
             return
-        self.ending = True
+        self.ending = self.asked = True
         raise KeyboardInterrupt

@@ -588,3 +588,43 @@ def test_an_interrupt_that_struck_where_there_is_no_line_can_be_told_of() -> Non
         loop.throw(struck)
     assert all(line is not None for _, line in traceback.walk_tb(told.value.__traceback__))
     assert told.value.__suppress_context__
+
+
+def test_an_interrupt_that_struck_in_a_finalizer_is_not_lost(inventory_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "lost.py").write_text(
+        "import gc, os, signal, warnings\n"
+        "warnings.simplefilter('ignore')\n"
+        "class Finalized:\n"
+        "    def __init__(self):\n"
+        "        self.itself = self\n"
+        "    def __del__(self):\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        sum(range(100))\n"
+        "def pytest_runtest_logreport(report):\n"
+        "    if report.when == 'call' and not hasattr(gc, 'struck'):\n"
+        "        gc.struck = True\n"
+        "        Finalized()\n"
+        "        gc.collect()\n"
+    )
+    arguments = [
+        "checks",
+        "--inventory",
+        str(inventory_file),
+        "--effect",
+        "static",
+        "-p",
+        "lost",
+        "-p",
+        "no:cacheprovider",
+    ]
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", *arguments, "--report-dir", str(tmp_path / "reports")],
+        cwd=PROJECT,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{PROJECT}"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == 2, ended.stdout + ended.stderr
+    assert "INTERRUPTED" in ended.stdout
