@@ -461,7 +461,12 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Give each check its verdict and its diagnosis, once."""
-    report = yield
+    try:
+        report = yield
+    except SystemError:
+        # pytest parses the source of a failure; CPython's parser may trip over another thread that parses meanwhile,
+        # as logging a traceback does («AST constructor recursion depth mismatch»). The second time it does not.
+        report = pytest.TestReport.from_item_and_call(item, call)
     paragraph = item.config.stash[PARAGRAPHS].get(item.nodeid)
     if paragraph is None or INVENTORY not in item.config.stash:
         return report
