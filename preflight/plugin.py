@@ -352,7 +352,7 @@ def _chosen(item: pytest.Item) -> dict[str, str]:
     callspec = getattr(item, "callspec", None)
     params = callspec.params if callspec else {}
     # Where the inventory has no target of a kind, pytest makes one skipped test with a sentinel in the target's place.
-    return {kind: value for kind, value in params.items() if kind in TARGETS and isinstance(value, str)}
+    return {kind: value for kind, value in params.items() if kind in TARGETS and isinstance(value, str) and value}
 
 
 def _facts(item: pytest.Item) -> list[str]:
