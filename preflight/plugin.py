@@ -351,7 +351,6 @@ def _chosen(item: pytest.Item) -> dict[str, str]:
     """The targets of a check by kind; a kind of which the inventory names none is left out."""
     callspec = getattr(item, "callspec", None)
     params = callspec.params if callspec else {}
-    # Where the inventory has no target of a kind, pytest makes one skipped test with a sentinel in the target's place.
     return {kind: value for kind, value in params.items() if kind in TARGETS and isinstance(value, str) and value}
 
 
