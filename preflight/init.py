@@ -29,6 +29,7 @@ from preflight.probes import discovery
 from preflight.probes.discovery import Cluster, DiscoveryError, Release
 from preflight.probes.kubernetes import Api, ApiError, KubeconfigError
 from preflight.redaction import MASK, redact, remember
+from preflight.yamltext import load_yaml
 
 NAME = "init"
 HELP = "write an inventory from a live cluster and its runner's release"
@@ -237,7 +238,7 @@ def without_secrets(values: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     text = yaml.dump(kept, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
     shown = redact(text)
     try:
-        tree = yaml.safe_load(shown) or {}
+        tree = load_yaml(shown) or {}
     except yaml.YAMLError:  # a secret across lines has taken some of YAML's own signs with it
         tree, shown = {}, "".join(f"# {line}\n" for line in shown.splitlines())
     return tree, shown

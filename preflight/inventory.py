@@ -32,6 +32,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from preflight.evidence import one_line
 from preflight.redaction import redact, remember
+from preflight.yamltext import compose_yaml, line_and_words, load_yaml
 
 
 class InventoryError(Exception):
@@ -562,23 +563,15 @@ def read_yaml(file: Path, *, twice: bool = False) -> tuple[Any, Marks]:
         place = file.read_bytes()[: error.start].count(b"\n") + 1
         raise InventoryError(file, [f"{file}:{place}: found a byte that is not UTF-8, expected UTF-8 text"]) from None
     try:
-        marks = Marks(yaml.compose(text, Loader=yaml.SafeLoader))
-        document = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = mark.line + 1 if mark else 1
-        raise InventoryError(file, [f"{file}:{place}: not YAML: {yaml_words(error)}"]) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise InventoryError(file, [f"{file}:1: not YAML: {str(error).splitlines()[0]}"]) from None
+        marks = Marks(compose_yaml(text))
+        document = load_yaml(text)
+    except yaml.YAMLError as error:
+        line, words = line_and_words(error)
+        raise InventoryError(file, [f"{file}:{line or 1}: not YAML: {words}"]) from None
     if marks.duplicates and not twice:
         problems = [f"{file}:{line}: {spelled(path)}: found twice, expected once" for path, line in marks.duplicates]
         raise InventoryError(file, problems)
     return document, marks
-
-
-def yaml_words(error: yaml.MarkedYAMLError) -> str:
-    """What is wrong, without the alias or tag that YAML takes a secret for, and quotes."""
-    return re.sub(r"(alias|anchor|tag|tag handle) '.*'", r"\1", str(error.problem or error.context), flags=re.DOTALL)
 
 
 def _known_keys(path: Path_) -> list[str]:

@@ -160,7 +160,11 @@ def _masked(found: re.Match[str]) -> str:
 
 
 def _without_known(text: str) -> str:
-    spans = [span for at in range(len(text) - _GRAM + 1) if (span := _known_at(text, at)) is not None]
+    spans = [
+        span
+        for at in range(len(text) - _GRAM + 1)
+        if ((gram := text[at : at + _GRAM]) in _beginnings or gram in _ends) and (span := _known_at(text, at))
+    ]
     pieces, end = [], 0
     for start, stop in _joined(spans):
         pieces += [text[end:start], MASK]

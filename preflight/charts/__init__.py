@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
+from preflight.yamltext import load_yaml
 
 Product = Literal["gitlab-runner", "runner"]
 Tree = Mapping[str, Any]  # a name → a leaf's word, or a tree
@@ -76,7 +76,7 @@ def _order(version: str) -> tuple[int, int]:
 
 
 def _read(product: Product, version: str) -> dict[str, Any]:
-    table: dict[str, Any] = yaml.safe_load((_FOLDER / f"{product}-{version}.yaml").read_text(encoding="utf-8"))
+    table: dict[str, Any] = load_yaml((_FOLDER / f"{product}-{version}.yaml").read_text(encoding="utf-8"))
     if "extends" not in table:
         return table
     return _over(_read(product, str(table["extends"])), table)

@@ -9,12 +9,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from preflight.connect import Routes
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ReleaseFault
 from preflight.probes.http import NoReply, exchange
+from preflight.yamltext import load_yaml
 
 CHART = "gitlab-runner"
 LARGEST_INDEX = 64 * 2**20  # bytes; charts.gitlab.io, with all of GitLab's charts, has a few million
@@ -103,8 +103,8 @@ def _entries(text: str) -> dict[str, str] | None:
     import yaml
 
     try:
-        document: Any = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
-    except (yaml.YAMLError, ValueError, RecursionError):
+        document = load_yaml(text)
+    except yaml.YAMLError:
         return None
     listed = document.get("entries") if isinstance(document, Mapping) else None
     if not isinstance(listed, Mapping):

@@ -20,6 +20,7 @@ import yaml
 
 from preflight.probes.kubernetes import Api, ApiError, at
 from preflight.probes.releases import Record, read_records
+from preflight.yamltext import load_yaml
 
 Json = dict[str, Any]
 
@@ -227,7 +228,7 @@ def _networks(api: Api) -> tuple[str | None, str | None]:
     services: str | None = None
     with suppress(ApiError, yaml.YAMLError, AttributeError):
         kept = api.get("/api/v1/namespaces/kube-system/configmaps/kubeadm-config").get("data") or {}
-        networking = (yaml.safe_load(str(kept.get("ClusterConfiguration", ""))) or {}).get("networking") or {}
+        networking = (load_yaml(str(kept.get("ClusterConfiguration", ""))) or {}).get("networking") or {}
         pods, services = _network(networking.get("podSubnet")), _network(networking.get("serviceSubnet"))
     for component, option in (("kube-controller-manager", "--cluster-cidr"), ("kube-apiserver", _SERVICES)):
         if (pods if option != _SERVICES else services) is None:

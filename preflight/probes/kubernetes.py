@@ -29,8 +29,8 @@ from urllib.parse import quote, urlencode, urlsplit
 from preflight.connect import Routes, detail_of, fault_of, join_address, pool_classes, sentence
 from preflight.evidence import Evidence, PreflightError, Unmeasured, one_line
 from preflight.faults import ApiFault, Fault, PathFault, StreamFault
-from preflight.inventory import yaml_words
 from preflight.redaction import remember, remember_within
+from preflight.yamltext import line_and_words, load_yaml
 
 if TYPE_CHECKING:
     import urllib3
@@ -238,14 +238,10 @@ def _loaded(path: Path) -> Json:
     except OSError as error:
         raise KubeconfigError(str(path), f"can't be read: {error.strerror or error}") from None
     try:
-        loaded = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 - both are safe
+        loaded = load_yaml(text)
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        at_line = f" (line {mark.line + 1})" if mark else ""
-        said = yaml_words(error) if isinstance(error, yaml.MarkedYAMLError) else str(error)
-        raise KubeconfigError(str(path), f"is not YAML: {said}{at_line}") from None
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, a date that is none
-        raise KubeconfigError(str(path), f"is not YAML: {str(error).splitlines()[0]}") from None
+        line, words = line_and_words(error)
+        raise KubeconfigError(str(path), f"is not YAML: {words}{f' (line {line})' if line else ''}") from None
     if not isinstance(loaded, dict) or not {"contexts", "clusters", "users"} & set(loaded):
         raise KubeconfigError(str(path), "is not a kubeconfig: it has no contexts, clusters and users")
     return loaded

@@ -23,6 +23,7 @@ from preflight.faults import GitLabFault, PipelineFault
 from preflight.probes.gitlab_api import GitLabApi, GitLabError, segment
 from preflight.probes.leavings import LeftBehind
 from preflight.stopping import Stopping
+from preflight.yamltext import load_yaml
 
 SMOKE, BUILD = "preflight-smoke", "preflight-build"
 REPOSITORY = "PREFLIGHT_REPOSITORY"  # the build job's variable with the repository that it pushes to
@@ -194,7 +195,7 @@ def configuration(api: GitLabApi, found: Project, ref: str, *, repository: str |
 def shipped() -> Mapping[str, Any]:
     """The suite's own configuration, as it is to be committed in the project."""
     text = resources.files("preflight").joinpath("pipeline.gitlab-ci.yml").read_text(encoding="utf-8")
-    document: Mapping[str, Any] = yaml.safe_load(text)
+    document: Mapping[str, Any] = load_yaml(text)
     return document
 
 
@@ -229,7 +230,7 @@ def judge_configuration(
 def _merged(told: Mapping[str, Any]) -> Mapping[str, Any]:
     """The merged configuration; some versions of GitLab write its keys as Ruby's symbols."""
     try:
-        document = yaml.safe_load(str(told.get("merged_yaml") or ""))
+        document = load_yaml(str(told.get("merged_yaml") or ""))
     except yaml.YAMLError:
         return {}
     plain = _plain(document)

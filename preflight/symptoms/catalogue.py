@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from re import _constants, _parser  # type: ignore[attr-defined]  # the form of a pattern; nothing public tells it
 from typing import Any
 
-import yaml
+from preflight.yamltext import load_yaml
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,7 @@ def without_text() -> Mapping[str, str]:
 @functools.cache
 def _document() -> dict[str, Any]:
     text = importlib.resources.files(__package__).joinpath("symptoms.yaml").read_text(encoding="utf-8")
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    found: dict[str, Any] = yaml.load(text, Loader=loader)  # noqa: S506 - both are safe loaders
+    found: dict[str, Any] = load_yaml(text)
     return found
 
 
