@@ -262,16 +262,23 @@ def trust(ca_file: Path | None) -> ssl.SSLContext:
     Raises:
         Unmeasured: when `ca_file` can't be read or holds no certificate.
     """
+    try:
+        found = ca_file.stat() if ca_file else None
+        return _trust(ca_file, (found.st_ino, found.st_mtime_ns, found.st_size) if found else None)
+    except OSError as error:
+        raise Unmeasured(
+            f"the certificate authorities in {ca_file} can't be read: {error.strerror or error}",
+            needs=f"{ca_file} as a readable file of PEM certificates",
+        ) from error
+
+
+@functools.lru_cache(maxsize=16)
+def _trust(ca_file: Path | None, _state: object) -> ssl.SSLContext:
+    """The context for a file in that state. One serves all: to read the system's authorities takes 25 ms each time."""
     context = ssl.create_default_context()
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if ca_file is not None:
-        try:
-            context.load_verify_locations(cafile=str(ca_file))
-        except OSError as error:
-            raise Unmeasured(
-                f"the certificate authorities in {ca_file} can't be read: {error.strerror or error}",
-                needs=f"{ca_file} as a readable file of PEM certificates",
-            ) from error
+        context.load_verify_locations(cafile=str(ca_file))
     return context
 
 

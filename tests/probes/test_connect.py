@@ -203,6 +203,16 @@ def test_a_body_that_ends_early_is_a_cut_connection() -> None:
         assert fault_met(f"http://127.0.0.1:{port}/").fault is PathFault.RESET
 
 
+def test_authorities_are_read_once_and_again_when_their_file_is_another(tmp_path: Path) -> None:
+    file = tmp_path / "authorities.pem"
+    trustme.CA().cert_pem.write_to_path(str(file))
+    first = trust(file)
+    assert trust(file) is first
+    trustme.CA().cert_pem.write_to_path(str(file), append=True)
+    second = trust(file)
+    assert len(second.get_ca_certs()) == len(first.get_ca_certs()) + 1
+
+
 def test_an_unknown_authority_is_not_trusted(authority: trustme.CA, tmp_path: Path) -> None:
     other = tmp_path / "other.pem"
     trustme.CA().cert_pem.write_to_path(str(other))
