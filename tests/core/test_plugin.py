@@ -635,6 +635,7 @@ def test_an_interrupt_that_struck_in_a_finalizer_is_not_lost(inventory_file: Pat
     ended = with_plugin(
         "import gc, os, signal, warnings\n"
         "warnings.simplefilter('ignore')\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background has it ignored
         "class Finalized:\n"
         "    def __init__(self):\n"
         "        self.itself = self\n"

@@ -105,8 +105,9 @@ class Suite:
 
 
 def heed_interrupts() -> None:
-    """Undo what a shell does to a process in the background: it would never see Ctrl-C."""
+    """Undo what a shell does to a process in the background, and nohup to any: it would never see them."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def made(lab: Lab, *, resources: tuple[str, ...] = ("jobs", "pods")) -> list[dict[str, str]]:
