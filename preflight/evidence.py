@@ -167,6 +167,30 @@ class Blocked(PreflightError):
         self.seen, self.witness = seen, witness or (seen.where if seen is not None else "")
         super().__init__(self.reason)
 
+    @classmethod
+    def by(
+        cls,
+        fact: str,
+        found: Fact | None,
+        targets: dict[str, str] | None = None,
+        *,
+        seen: Fact | None = None,
+        witness: str = "",
+        otherwise: str = "",
+    ) -> Self:
+        """By a fact that was measured and found faulty.
+
+        Args:
+            fact: its name.
+            found: what was measured; None where it could not be.
+            targets: its targets by kind.
+            seen: what was measured nevertheless.
+            witness: that vantage, where no fact tells it.
+            otherwise: the reason where it could not be measured.
+        """
+        reason = otherwise if found is None else f"{found.fault}: {found.cause}"
+        return cls(fact, targets or {}, reason, failed=found is not None, seen=seen, witness=witness)
+
     def handed_on(self) -> Blocked:
         """The same for what needs this fact in turn: what was seen is not that one's own."""
         return Blocked(self.fact, self.targets, self.reason, failed=self.failed, witness=self.witness)

@@ -579,7 +579,7 @@ def _obstacle_in(planned: Measurement, name: str, need: Measurement) -> Prefligh
     if need.error is not None:
         return Blocked(name, need.targets, str(need.error), failed=False)
     if need.faulty and name not in planned.spec.tolerates | planned.spec.optional:
-        return Blocked(name, need.targets, f"{need.value.fault}: {need.value.cause}", failed=True)
+        return Blocked.by(name, need.value, need.targets)
     return None
 
 

@@ -77,7 +77,7 @@ def unless_seen_from_here(
         expected = PULL_FAULTS.get(outer.fault)
         if expected in {pull.fault, ""}:
             blocker = "registry_access" if outer is reply and isinstance(outer.fault, RegistryFault) else name
-            raise Blocked(blocker, targets, f"{outer.fault}: {outer.cause}", failed=True, seen=pull)
+            raise Blocked.by(blocker, outer, targets, seen=pull)
 
 
 def unless_unresolved(
@@ -90,8 +90,7 @@ def unless_unresolved(
     for asked, name, targets in ((here, "here_lookups", {}), (node, "node_lookups", {"worker": worker})):
         silent = [one for one in asked if any(answer.name == host for answer in one.failed)]
         if silent and len(silent) == len(asked):
-            said = f"{silent[0].fault}: {silent[0].cause}"
-            raise Blocked(name, {**targets, "resolver": silent[0].resolver}, said, failed=True, seen=pull)
+            raise Blocked.by(name, silent[0], {**targets, "resolver": silent[0].resolver}, seen=pull)
 
 
 def _alike(one: Fault, other: Fault | None) -> bool:
@@ -103,7 +102,7 @@ def _alike(one: Fault, other: Fault | None) -> bool:
 def unless_same(inner: Fact, outer: Fact | None, name: str, targets: dict[str, str]) -> None:
     """Raise `Blocked` if the outer look met the same fault: what lies behind it cannot be told apart."""
     if inner.fault is not None and outer is not None and _alike(inner.fault, outer.fault):
-        raise Blocked(name, targets, f"{outer.fault}: {outer.cause}", failed=True, seen=inner)
+        raise Blocked.by(name, outer, targets, seen=inner)
 
 
 def unless_all_resolvers(inner: Lookups, here: tuple[Lookups, ...]) -> None:
@@ -122,8 +121,7 @@ def unless_no_resolver(found: Fact, host: str, here: tuple[Lookups, ...]) -> Non
     """
     name = urlsplit(f"//{host}").hostname or host
     if found.fault is PathFault.UNRESOLVED and here and not any(_may_know(one, name) for one in here):
-        said = f"{here[0].fault}: {here[0].cause}"
-        raise Blocked("here_lookups", {"resolver": here[0].resolver}, said, failed=True, seen=found)
+        raise Blocked.by("here_lookups", here[0], {"resolver": here[0].resolver}, seen=found)
 
 
 _OF_THAT_NAME = {DnsFault.NXDOMAIN, DnsFault.NO_ANSWER, DnsFault.WRONG_ANSWER}
@@ -142,11 +140,10 @@ def _may_know(resolver: Lookups, name: str) -> bool:
 def unless_misspelt(conf: ResolvConf, policy: Lint | None) -> None:
     """Raise `Blocked` if a pod has other resolvers than the values ask for and dns_policy is one that nobody knows."""
     if conf.fault is not None and policy is not None and policy.fault is not None:
-        raise Blocked("values_dns_policy", {}, f"{policy.fault}: {policy.cause}", failed=True, seen=conf)
+        raise Blocked.by("values_dns_policy", policy, seen=conf)
 
 
 def unless_misled(found: Fact, names: FoundNames | None) -> None:
     """Raise `Blocked` if something failed in a pod whose search list leads names elsewhere."""
     if found.fault is not None and names is not None and names.fault is not None:
-        said = f"{names.fault}: {names.cause}"
-        raise Blocked("pod_names", {"worker": names.node}, said, failed=True, seen=found)
+        raise Blocked.by("pod_names", names, {"worker": names.node}, seen=found)

@@ -141,8 +141,7 @@ def build_job(
         raise NotApplicable(reason)
     for absent in variable_presence:
         if absent.fault is not None:
-            said = f"{absent.fault}: {absent.cause}"
-            raise Blocked("variable_presence", {"variable": absent.key}, said, failed=True)
+            raise Blocked.by("variable_presence", absent, {"variable": absent.key})
     one, account = inventory.registry_of(repository), push_account.credentials
     image = f"{repository}:{pipelines.TAG.format(pipeline=ci_pipeline.id)}"
     own_pipelines.owe(

@@ -200,22 +200,20 @@ def dind_registry(
     host = inventory.registries[registry].host
     if host == inventory.registry_of(dind_settings.pull).host:
         if dind_pull is None or dind_pull.fault is not None:
-            said = f"{dind_pull.fault}: {dind_pull.cause}" if dind_pull else f"{dind_settings.pull} was not pulled"
-            raise Blocked("dind_pull", {"worker": worker}, said, failed=dind_pull is not None)
+            raise Blocked.by(
+                "dind_pull", dind_pull, {"worker": worker}, otherwise=f"{dind_settings.pull} was not pulled"
+            )
         return InnerRegistry(target=f"{host} on {worker}", node=worker, host=host, evidence=dind_pull.evidence)
     found = transcript.inner_registry(dind_report, worker, host, _absent(host))
     unless_misled(found, pod_names)
     if found.fault is not None and registry_reply is not None and registry_reply.fault is not None:
         blocker = "registry_connection" if isinstance(registry_reply.fault, PathFault) else "registry_access"
-        said = f"{registry_reply.fault}: {registry_reply.cause}"
-        raise Blocked(blocker, {"registry": registry}, said, failed=True, seen=found)
+        raise Blocked.by(blocker, registry_reply, {"registry": registry}, seen=found)
     if found.fault is DindFault.REGISTRY_UNREACHABLE and any(one.name == host for one in dind_answers.failed):
-        said = f"{dind_answers.fault}: {dind_answers.cause}"
-        raise Blocked("dind_lookups", {"worker": worker}, said, failed=True, seen=found)
+        raise Blocked.by("dind_lookups", dind_answers, {"worker": worker}, seen=found)
     quiet = [one for one in here_lookups if one.fault in {DnsFault.TIMEOUT, DnsFault.UNREACHABLE}]
     if found.fault is DindFault.REGISTRY_UNREACHABLE and quiet:
-        said = f"{quiet[0].fault}: {quiet[0].cause}"
-        raise Blocked("here_lookups", {"resolver": quiet[0].resolver}, said, failed=True, seen=found)
+        raise Blocked.by("here_lookups", quiet[0], {"resolver": quiet[0].resolver}, seen=found)
     return found
 
 

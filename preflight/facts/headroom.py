@@ -83,8 +83,7 @@ def headroom(
     """The room for jobs on the cluster."""
     refusing = [one for one in worker_placement if one.fault is not None]
     if refusing and len(refusing) == len(worker_placement):
-        said = f"{refusing[0].fault}: {refusing[0].cause}"
-        raise Blocked("worker_placement", {"worker": refusing[0].node}, said, failed=True)
+        raise Blocked.by("worker_placement", refusing[0], {"worker": refusing[0].node})
     found = packed(cluster_nodes, running_pods, namespace_state, job_shape, inventory)
     unless_nodes_are_out(found, unfit_workers)
     return found
@@ -116,8 +115,7 @@ def unless_nodes_are_out(found: Headroom, unfit: Mapping[str, Unfit]) -> None:
     """Raise `Blocked` if jobs lack only the room of workers that a check of their own finds unfit."""
     if found.fault is not None and unfit and packing.would_suffice(found, unfit):
         first = next(iter(unfit.values()))
-        said = f"{first.state.fault}: {first.state.cause}"
-        raise Blocked(first.fact, {first.kind: first.state.node}, said, failed=True, seen=found)
+        raise Blocked.by(first.fact, first.state, {first.kind: first.state.node}, seen=found)
 
 
 @fact(tolerates=("headroom",))
@@ -125,5 +123,5 @@ def worker_headroom(worker: str, worker_placement: NodeState, headroom: Headroom
     """The room for jobs on a worker."""
     del worker_placement
     if headroom.fits == 0:
-        raise Blocked("headroom", {}, f"{headroom.fault}: {headroom.cause}", failed=True)
+        raise Blocked.by("headroom", headroom)
     return transcript.worker_room(worker, headroom)

@@ -51,7 +51,7 @@ def gitlab_project_api(
         reason = "neither pipeline.token nor gitlab.api_token is in the inventory"
         raise NotApplicable(reason)
     if not pipeline_settings.token and gitlab_version and gitlab_version.fault is GitLabFault.TOKEN_REFUSED:
-        raise Blocked("gitlab_version", {}, f"{gitlab_version.fault}: {gitlab_version.cause}", failed=True)
+        raise Blocked.by("gitlab_version", gitlab_version)
     return GitLabApi(
         url=inventory.gitlab.url,
         token=token.text,
@@ -142,8 +142,5 @@ def smoke_resolv_conf(
     found = transcript.resolv_conf(Report(where=where, sections=(section,)), job_shape, smoke_runner.pod or where)
     same = [one for one in pod_resolv_conf if one.fault is DnsFault.NOT_APPLIED]
     if found.fault is not None and same and len(same) == len(pod_resolv_conf):
-        said = f"{same[0].fault}: {same[0].cause}"
-        raise Blocked(
-            "pod_resolv_conf", {"worker": same[0].target.rpartition(" ")[2]}, said, failed=True, witness=where
-        )
+        raise Blocked.by("pod_resolv_conf", same[0], {"worker": same[0].target.rpartition(" ")[2]}, witness=where)
     return found

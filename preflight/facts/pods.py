@@ -59,11 +59,10 @@ def pod_admission(
     restricted = replace(job_shape, privileged=False)
     found = pods.dry_run(kubernetes, job_pod_manifest(restricted, services=(), name="preflight-dry-run"))
     if found.fault is PodFault.REFUSED_BY_API and values_resolvers is not None and values_resolvers.fault:
-        said = f"{values_resolvers.fault}: {values_resolvers.cause}"
-        raise Blocked("values_resolvers", {}, said, failed=True)
+        raise Blocked.by("values_resolvers", values_resolvers)
     # A quota that lets no pod in is seen in reads alone: room for no job.
     if found.fault is PodFault.QUOTA and headroom is not None and headroom.quota_limit == 0:
-        raise Blocked("headroom", {}, f"{headroom.fault}: {headroom.cause}", failed=True, seen=found)
+        raise Blocked.by("headroom", headroom, seen=found)
     return found
 
 
@@ -129,7 +128,7 @@ def _unless_ours_is_refused_too(admission: PodAdmission) -> None:
     if admission.fault is PodFault.QUOTA and "must specify" in admission.cause:
         of_a_job.add(PodFault.QUOTA)
     if admission.fault is not None and admission.fault not in of_a_job:
-        raise Blocked("pod_admission", {}, f"{admission.fault}: {admission.cause}", failed=True)
+        raise Blocked.by("pod_admission", admission)
 
 
 @fact(speaks_for=("job_pod",), optional=("headroom", "worker_headroom"))
@@ -143,10 +142,9 @@ def pod_start(
     cause = pod.cause if judged else ""
     found = PodStart(target=worker, node=worker, fault=judged, cause=cause, evidence=pod.evidence)
     if found.fault is PodFault.UNSCHEDULABLE_RESOURCE and headroom is not None and headroom.fits == 0:
-        raise Blocked("headroom", {}, f"{headroom.fault}: {headroom.cause}", failed=True, seen=found)
+        raise Blocked.by("headroom", headroom, seen=found)
     if found.fault is PodFault.UNSCHEDULABLE_RESOURCE and worker_headroom is not None and worker_headroom.fault:
-        said = f"{worker_headroom.fault}: {worker_headroom.cause}"
-        raise Blocked("worker_headroom", {"worker": worker}, said, failed=True, seen=found)
+        raise Blocked.by("worker_headroom", worker_headroom, {"worker": worker}, seen=found)
     return found
 
 
@@ -164,12 +162,11 @@ def pod_image(
     if found is not None:
         return found
     if pod_start.fault is not None:
-        raise Blocked("pod_start", {"worker": worker}, f"{pod_start.fault}: {pod_start.cause}", failed=True)
+        raise Blocked.by("pod_start", pod_start, {"worker": worker})
     if registry_reply is not None and isinstance(registry_reply.fault, PathFault):
         # A kubelet pulls one image after the other: behind one that hangs, none begins.
         registry = next(name for name, one in inventory.registries.items() if one.host == registry_reply.host)
-        said = f"{registry_reply.fault}: {registry_reply.cause}"
-        raise Blocked("registry_connection", {"registry": registry}, said, failed=True)
+        raise Blocked.by("registry_connection", registry_reply, {"registry": registry})
     raise Unmeasured(
         f"the pull of {image} on {worker} had not begun when the pod came to its end",
         needs="a larger `deadlines.pod` in the inventory",
@@ -198,9 +195,9 @@ def pod_pull(
     unless_unresolved(pod_image, worker, here_lookups, node_answers)
     unless_seen_from_here(pod_image, inventory, registry_reply, manifest)
     lacking = pull_login is not None and pull_login.fault is not None and inventory.probe.pull_secrets is None
-    if pod_image.fault is PodFault.PULL_UNAUTHORIZED and lacking and pull_login is not None:
-        said, registry = f"{pull_login.fault}: {pull_login.cause}", registry_of(inventory, {"image": pod_image.image})
-        raise Blocked("pull_login", {"registry": registry or ""}, said, failed=True, seen=pod_image)
+    if pod_image.fault is PodFault.PULL_UNAUTHORIZED and lacking:
+        registry = registry_of(inventory, {"image": pod_image.image})
+        raise Blocked.by("pull_login", pull_login, {"registry": registry or ""}, seen=pod_image)
     return pod_image
 
 
@@ -236,8 +233,7 @@ def helper_pull(
             evidence=job_pod.pod.evidence,
         )
     if found.fault is not None and helper_image is not None and helper_image.fault is not None:
-        said = f"{helper_image.fault}: {helper_image.cause}"
-        raise Blocked("helper_image", {}, said, failed=True, seen=found)
+        raise Blocked.by("helper_image", helper_image, seen=found)
     host = inventory.registry_of(image).host
     same = manifest is not None and inventory.registry_of(manifest.image).host == host
     reply = next((one for one in registry_reply if one.host == host), None)
@@ -304,8 +300,7 @@ def pod_names(
 ) -> FoundNames:
     """The names, as programs in a job's pod on a worker find them."""
     if pod_resolv_conf is not None and pod_resolv_conf.fault is not None:
-        said = f"{pod_resolv_conf.fault}: {pod_resolv_conf.cause}"
-        raise Blocked("pod_resolv_conf", {"worker": worker}, said, failed=True)
+        raise Blocked.by("pod_resolv_conf", pod_resolv_conf, {"worker": worker})
     given: dict[str, set[str]] = {}
     for one in pod_lookups:
         for answer in one.answers:

@@ -39,11 +39,10 @@ def registry_account(
         return Account(registry=registry, host=host)
     secret = given.password if isinstance(given, Login) else given
     if secret.cluster_key and (api_answer is None or api_answer.fault):
-        said = f"{api_answer.fault}: {api_answer.cause}" if api_answer else "the API server could not be asked"
-        raise Blocked("api_answer", {}, said, failed=api_answer is not None)
+        raise Blocked.by("api_answer", api_answer, otherwise="the API server could not be asked")
     gone = namespace_state if namespace_state is not None and namespace_state.fault else None
     if secret.cluster_key and gone is not None and secret.cluster_key[0] == gone.target:
-        raise Blocked("namespace_state", {}, f"{gone.fault}: {gone.cause}", failed=True)
+        raise Blocked.by("namespace_state", gone)
     if isinstance(given, Login):
         return Account(
             registry=registry, host=host, credentials=Credentials(given.username, _read(given.password, kubernetes))

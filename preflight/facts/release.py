@@ -148,8 +148,7 @@ def manager_rollout(release_objects: Objects, release_record: Release | None, ru
         raise NotApplicable("--stage install: nothing is expected to be installed yet")
     if release_objects.deployment is None:
         if release_record is not None and release_record.fault is not None:
-            said = f"{release_record.fault}: {release_record.cause}"
-            raise Blocked("release_record", {}, said, failed=True)
+            raise Blocked.by("release_record", release_record)
         if release_record is None and run.stage is not Stage.UPGRADE:
             raise NotApplicable(f"nothing is installed yet: {managers.read_rollout(release_objects).cause}")
     return managers.read_rollout(release_objects)
@@ -161,13 +160,12 @@ def manager_logs(
 ) -> ManagerLogs:
     """What the managers log."""
     if manager_rollout.fault is ManagerFault.DEPLOYMENT_MISSING:
-        raise Blocked("manager_rollout", {}, f"{manager_rollout.fault}: {manager_rollout.cause}", failed=True)
+        raise Blocked.by("manager_rollout", manager_rollout)
     if not release_objects.pods:
         raise Blocked("manager_readiness", {}, f"{release_objects.name} has no pods", failed=True)
     found = managers.logs(kubernetes, release_objects, now=time.time())
     if found.fault is ManagerFault.GITLAB_UNREACHABLE and gitlab_reply is not None and gitlab_reply.fault is not None:
-        said = f"{gitlab_reply.fault}: {gitlab_reply.cause}"
-        raise Blocked("gitlab_reply", {}, said, failed=True, witness="the managers' logs")
+        raise Blocked.by("gitlab_reply", gitlab_reply, witness="the managers' logs")
     return found
 
 
@@ -184,12 +182,12 @@ def manager_readiness(
     if found.fault is None:
         return found
     if manager_logs is not None and manager_logs.fault is not None:
-        raise Blocked("manager_logs", {}, f"{manager_logs.fault}: {manager_logs.cause}", failed=True)
+        raise Blocked.by("manager_logs", manager_logs)
     down = {one.node: one for one in node_readiness if one.fault is not None}
     unready = [one for one in found.pods if not one.ready]
     if found.fault is ManagerFault.NOT_READY and all(one.node in down for one in unready):
         node = down[unready[0].node]
-        raise Blocked("node_readiness", {"node": node.node}, f"{node.fault}: {node.cause}", failed=True)
+        raise Blocked.by("node_readiness", node, {"node": node.node})
     return found
 
 
@@ -214,12 +212,12 @@ def manager_config(
     """The configuration that the managers run with."""
     for name, written in (("values_toml", values_toml), ("token_whitespace", token_whitespace)):
         if written is not None and written.fault is not None:
-            raise Blocked(name, {}, f"{written.fault}: {written.cause}", failed=True)
+            raise Blocked.by(name, written)
     if release_record is not None and release_record.fault is not None:
-        raise Blocked("release_record", {}, f"{release_record.fault}: {release_record.cause}", failed=True)
+        raise Blocked.by("release_record", release_record)
     for way in pod_exec:
         if way.fault is not None:
-            raise Blocked("pod_exec", {"worker": way.node}, f"{way.fault}: {way.cause}", failed=True)
+            raise Blocked.by("pod_exec", way, {"worker": way.node})
     # What is installed counts here; that it is not what the files say is told by the drift.
     template = wanted_values.config
     if release_record is not None and release_history.newest is not None:

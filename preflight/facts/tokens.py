@@ -57,8 +57,7 @@ def _text(secret: Secret, api_answer: ApiServer | None, kubernetes: api_client.A
 def _require(api_answer: ApiServer | None) -> None:
     """Raise `Blocked` unless the API server, which holds the Secret, could be asked."""
     if api_answer is None or api_answer.fault:
-        said = f"{api_answer.fault}: {api_answer.cause}" if api_answer else "the API server could not be asked"
-        raise Blocked("api_answer", {}, said, failed=api_answer is not None)
+        raise Blocked.by("api_answer", api_answer, otherwise="the API server could not be asked")
 
 
 def _place(inventory: Inventory, key: str) -> tuple[str, str]:
@@ -144,8 +143,7 @@ def own_runner(
     """The runner in GitLab that has the token."""
     del token_kind
     if gitlab_version is not None and gitlab_version.fault is GitLabFault.TOKEN_REFUSED:
-        said = f"{gitlab_version.fault}: {gitlab_version.cause}"
-        raise Blocked("gitlab_version", {}, said, failed=True)
+        raise Blocked.by("gitlab_version", gitlab_version)
     return runners.own_runner(reading(gitlab_api_token, inventory, run), given_token, inventory.runner.id)
 
 
@@ -164,7 +162,7 @@ def token_expiry(own_runner: OwnRunner, token_presence: RunnerToken, inventory: 
 def valid_runner(own_runner: OwnRunner, token_expiry: RunnerToken) -> OwnRunner:
     """The runner in GitLab, unless its token has expired."""
     if token_expiry.fault is TokenFault.EXPIRED:
-        raise Blocked("token_expiry", {}, f"{token_expiry.fault}: {token_expiry.cause}", failed=True)
+        raise Blocked.by("token_expiry", token_expiry)
     return own_runner
 
 

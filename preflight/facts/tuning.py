@@ -60,7 +60,7 @@ def scenario_headroom(
     found = packed(cluster_nodes, running_pods, namespace_state, shape, inventory, wanted=headroom.wanted)
     unless_nodes_are_out(found, unfit_workers)
     if found.fault is not None and headroom.fault is not None:
-        raise Blocked("headroom", {}, f"{headroom.fault}: {headroom.cause}", failed=True)
+        raise Blocked.by("headroom", headroom)
     return found
 
 
@@ -80,7 +80,7 @@ def job_placement(cluster_nodes: Nodes, worker_placement: tuple[NodeState, ...],
     if found.fault is TuningFault.NO_NODE_MATCHES:
         for one in worker_placement:
             if one.fault is PodFault.UNSCHEDULABLE_SELECTOR:
-                raise Blocked("worker_placement", {"worker": one.node}, f"{one.fault}: {one.cause}", failed=True)
+                raise Blocked.by("worker_placement", one, {"worker": one.node})
     return found
 
 

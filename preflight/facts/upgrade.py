@@ -36,7 +36,7 @@ def upgrade_direction(release_record: Release, inventory: Inventory, run: Run) -
     """The chart to come, beside the one that is installed."""
     found = upgrades.with_target(release_record, inventory.runner.chart)
     if found.fault is not None and run.stage is not Stage.UPGRADE:
-        raise Blocked("release_chart", {}, f"{found.fault}: {found.cause}", failed=True)
+        raise Blocked.by("release_chart", found)
     return found
 
 

@@ -182,8 +182,7 @@ def helper_image(
             except Blocked as blocked:
                 raise blocked.handed_on() from None
         blocker = "registry_access" if reply and not isinstance(reply.fault, PathFault) else "registry_connection"
-        said = f"{reply.fault}: {reply.cause}" if reply else f"{host} could not be asked"
-        raise Blocked(blocker, {"registry": name}, said, failed=reply is not None)
+        raise Blocked.by(blocker, reply, {"registry": name}, otherwise=f"{host} could not be asked")
     account = next((one for one in registry_account if one.host == host), None)
     one = inventory.registry_of(image)
     found = registry.manifest(
@@ -198,8 +197,7 @@ def helper_image(
     if found.fault is None:
         return found
     if manifest is not None and manifest.fault == found.fault and inventory.registry_of(manifest.image) == one:
-        said = f"{manifest.fault}: {manifest.cause}"
-        raise Blocked("manifest", {"image": manifest.image}, said, failed=True)
+        raise Blocked.by("manifest", manifest, {"image": manifest.image})
     unset = "" if helm_values.kubernetes.get("helper_image") else "helper_image is not set, and the runner takes "
     return replace(found, fault=ValuesFault.HELPER_IMAGE, cause=f"{unset}{image}: {found.fault}: {found.cause}")
 

@@ -69,3 +69,11 @@ def test_what_a_resolver_may_know_is_judged_by_itself(
 ) -> None:
     here = tuple(resolver(f"10.0.0.{number}", **one) for number, one in enumerate(said, 2))
     unless_no_resolver(reply(fault), host, here)
+
+
+def test_what_blocks_gives_the_reason_where_it_was_measured() -> None:
+    ill = resolver("10.0.0.2", mirror=DnsFault.TIMEOUT)
+    found = Blocked.by("here_lookups", ill, {"resolver": "10.0.0.2"}, otherwise="nobody asked", witness="pod")
+    assert (found.reason, found.failed, found.witness) == ("timeout: 10.0.0.2 is ill", True, "pod")
+    unasked = Blocked.by("here_lookups", None, otherwise="nobody asked")
+    assert (unasked.reason, unasked.failed, unasked.targets) == ("nobody asked", False, {})
