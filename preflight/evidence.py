@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Self
 
@@ -28,6 +29,14 @@ _CONTROL = re.compile(
     r"|[\ufdd0-\ufdef\ufffe\uffff]"
 )
 _SURROGATES = re.compile(r"[\ud800-\udfff]")  # half a character, which no report can be written with
+
+Key = tuple[str, tuple[tuple[str, str], ...]]
+"""What identifies a measurement: its fact's name, and its targets by kind, in order."""
+
+
+def key_of(fact: str, targets: Mapping[str, str]) -> Key:
+    """The key of the measurement of this fact for these targets, in whatever order they are given."""
+    return fact, tuple(sorted(targets.items()))
 
 
 def without_controls(text: str) -> str:
@@ -190,6 +199,11 @@ class Blocked(PreflightError):
         """
         reason = otherwise if found is None else f"{found.fault}: {found.cause}"
         return cls(fact, targets or {}, reason, failed=found is not None, seen=seen, witness=witness)
+
+    @property
+    def key(self) -> Key:
+        """What identifies the measurement that stands in the way."""
+        return key_of(self.fact, self.targets)
 
     def handed_on(self) -> Blocked:
         """The same for what needs this fact in turn: what was seen is not that one's own."""

@@ -21,9 +21,9 @@ from pytest_metadata.plugin import metadata_key
 
 from preflight import baseline, diagnosis, guide, liveline, reports, saved, symptoms, verdicts
 from preflight.conclusions import Explanation, draw, explain
-from preflight.conclusions.facts import Facts, Look, facts_of
+from preflight.conclusions.facts import Facts, Look, facts_of, look_of
 from preflight.connect import Routes
-from preflight.evidence import Blocked, Fact, NotApplicable, Unmeasured, clean, one_line
+from preflight.evidence import Blocked, Fact, NotApplicable, Unmeasured, clean, key_of, one_line
 from preflight.inventory import Inventory, InventoryError, load
 from preflight.redaction import remember_within
 from preflight.replay import Replay
@@ -541,10 +541,9 @@ def _looks(item: pytest.Item) -> list[Look]:
         return found
     for name in _facts(item):
         targets = {kind: chosen[kind] for kind in CATALOGUE[name].targets if kind in chosen}
-        measured = survey.measurements.get((name, tuple(sorted(targets.items()))))
+        measured = survey.measurements.get(key_of(name, targets))
         if measured is not None and measured.done.is_set():
-            value = measured.value if isinstance(measured.value, Fact) else None
-            found.append(Look(name, targets, value, measured.error))
+            found.append(look_of(measured))
     return found
 
 
@@ -578,7 +577,7 @@ def _blocked(item: pytest.Item, report: pytest.TestReport, outcome: Outcome, err
         reason=reason,
         blocked_by=names,
         witness=error.witness,
-        blocker=(error.fact, tuple(sorted(error.targets.items()))),
+        blocker=error.key,
     )
 
 

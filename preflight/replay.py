@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from preflight import saved
-from preflight.evidence import Unmeasured
+from preflight.evidence import Unmeasured, key_of
 from preflight.survey import CATALOGUE, Measurement, Run, Survey, Targets
 
 
@@ -49,5 +49,4 @@ class Replay(Survey):
         """Nothing is measured."""
 
     def _planned(self, name: str, targets: Targets) -> Measurement:
-        key = (name, tuple(sorted(targets.items())))
-        return self.measurements.setdefault(key, Measurement(CATALOGUE[name], targets))
+        return self.measurements.setdefault(key_of(name, targets), Measurement(CATALOGUE[name], targets))

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 import pytest
 
 from preflight.connect import Routes
-from preflight.evidence import Blocked, Fact, NotApplicable, PreflightError, Unmeasured, clean
+from preflight.evidence import Blocked, Fact, Key, NotApplicable, PreflightError, Unmeasured, clean, key_of
 from preflight.inventory import Inventory
 from preflight.sizes import OPTIONS, SCENARIOS
 from preflight.stopping import POLL, Stopping
@@ -76,7 +76,6 @@ TARGETS: dict[str, Callable[[Inventory], list[str]]] = {
 
 Measure = TypeVar("Measure", bound=Callable[..., Any])
 Targets = Mapping[str, str]
-Key = tuple[str, tuple[tuple[str, str], ...]]
 Aim = Callable[[Inventory, Targets], str | None]
 """Which one target of a kind a fact needs another fact of, from its own targets; None if it needs none."""
 
@@ -332,7 +331,7 @@ class Survey:
         """Plan a measurement and all that it needs; each is planned once."""
         spec = CATALOGUE[name]
         chosen = {kind: targets[kind] for kind in spec.targets}
-        key = (name, tuple(sorted(chosen.items())))
+        key = key_of(name, chosen)
         if key in self.measurements:
             return self.measurements[key]
         planned = Measurement(spec, chosen)
@@ -376,8 +375,7 @@ class Survey:
             NotApplicable: there is nothing to measure.
         """
         spec = CATALOGUE[name]
-        key = (name, tuple(sorted((kind, targets[kind]) for kind in spec.targets)))
-        found = self.measurements[key]
+        found = self.measurements[key_of(name, {kind: targets[kind] for kind in spec.targets})]
         try:
             for awaited in (*(one for one in self.measurements.values() if one.spec.secret), found):
                 while not awaited.done.wait(_POLL):

@@ -11,9 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from preflight.diagnosis import Diagnosis
-
-Key = tuple[str, tuple[tuple[str, str], ...]]
-"""A fact's name and its targets by kind, in order."""
+from preflight.evidence import Key
 
 GO, NO_GO, UNKNOWN = 0, 1, 6
 """Exit statuses of a run whose checks were judged; pytest's own are never overridden."""

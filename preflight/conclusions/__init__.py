@@ -14,7 +14,6 @@ from preflight.conclusions.drawing import CAUSES, Cause, Conclusion, Proof, caus
 from preflight.conclusions.explaining import Explanation, Finding, explain
 from preflight.conclusions.facts import Facts, Look
 from preflight.conclusions.rules import draw
-from preflight.verdicts import Key
 
 __all__ = [
     "CAUSES",
@@ -23,7 +22,6 @@ __all__ = [
     "Explanation",
     "Facts",
     "Finding",
-    "Key",
     "Look",
     "Proof",
     "cause",

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from preflight.conclusions.facts import Facts, Look
-from preflight.evidence import Fact, clean
-from preflight.verdicts import Key
+from preflight.evidence import Fact, Key, clean
 
 
 @dataclass(frozen=True, slots=True)

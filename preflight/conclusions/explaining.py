@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from preflight.conclusions.drawing import Conclusion
+from preflight.evidence import Key
 from preflight.survey import spoken_for_by
-from preflight.verdicts import Key, Outcome, Verdict
+from preflight.verdicts import Outcome, Verdict
 
 _RED = frozenset({Verdict.FAIL, Verdict.UNKNOWN})
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from preflight.evidence import Blocked, Fact, NotApplicable, PreflightError, Unmeasured
+from preflight.evidence import Blocked, Fact, Key, NotApplicable, PreflightError, Unmeasured, key_of
 from preflight.faults import Fault
 from preflight.inventory import Inventory
-from preflight.survey import Survey
-from preflight.verdicts import Key
+from preflight.survey import Measurement, Survey
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class Look:
     @property
     def key(self) -> Key:
         """What identifies it."""
-        return self.name, tuple(sorted(self.targets.items()))
+        return key_of(self.name, self.targets)
 
     @property
     def seen(self) -> Fact | None:
@@ -96,7 +95,7 @@ class Facts:
 
     def one(self, name: str, **targets: str) -> Look:
         """The look of this name and exactly these targets; one that saw nothing, if it was never planned."""
-        found = self._looks.get(name, {}).get((name, tuple(sorted(targets.items()))))
+        found = self._looks.get(name, {}).get(key_of(name, targets))
         return found or Look(name, targets, error=Unmeasured(f"{name} was not looked at in this run"))
 
     def first_seen(self, *names: str, **targets: str) -> tuple[Look, ...]:
@@ -123,6 +122,12 @@ class Facts:
         )
 
 
+def look_of(measured: Measurement) -> Look:
+    """What came of a measurement that has come to its end; a value that is no fact can't be judged, and is left out."""
+    value = measured.value if isinstance(measured.value, Fact) else None
+    return Look(measured.spec.name, measured.targets, value, measured.error)
+
+
 def facts_of(survey: Survey) -> Facts:
     """What a survey has measured so far; a look that has not come to an end is unknown."""
     looks = []
@@ -131,5 +136,5 @@ def facts_of(survey: Survey) -> Facts:
             gone = Unmeasured(f"{measured.spec.title}: the run ended before its measurement")
             looks.append(Look(measured.spec.name, measured.targets, error=gone))
         elif measured.error is not None or isinstance(measured.value, Fact):
-            looks.append(Look(measured.spec.name, measured.targets, measured.value, measured.error))
+            looks.append(look_of(measured))
     return Facts(survey.run.inventory, looks)

@@ -22,8 +22,7 @@ from preflight.conclusions import (  # noqa: F401
 )
 from preflight.conclusions.drawing import RULES, Conclusion, Rule
 from preflight.conclusions.facts import Facts
-from preflight.evidence import clean
-from preflight.verdicts import Key
+from preflight.evidence import Key, clean
 
 
 def draw(facts: Facts) -> tuple[tuple[Conclusion, ...], tuple[str, ...]]:
