@@ -73,7 +73,11 @@ class Look:
 
 
 class Facts:
-    """Every look of a run, by name and targets."""
+    """Every look of a run, by name and targets.
+
+    Attributes:
+        inventory: the environment.
+    """
 
     def __init__(self, inventory: Inventory, looks: Iterable[Look]) -> None:
         self.inventory = inventory
@@ -93,9 +97,13 @@ class Facts:
             if targets.items() <= dict(look.targets).items()
         )
 
+    def get(self, name: str, **targets: str) -> Look | None:
+        """The look of this name and exactly these targets; None if it was never planned."""
+        return self._looks.get(name, {}).get(key_of(name, targets))
+
     def one(self, name: str, **targets: str) -> Look:
         """The look of this name and exactly these targets; one that saw nothing, if it was never planned."""
-        found = self._looks.get(name, {}).get(key_of(name, targets))
+        found = self.get(name, **targets)
         return found or Look(name, targets, error=Unmeasured(f"{name} was not looked at in this run"))
 
     def first_seen(self, *names: str, **targets: str) -> tuple[Look, ...]:

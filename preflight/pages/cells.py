@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from preflight.conclusions.facts import Facts, Look
+from preflight.conclusions.facts import Look
 from preflight.evidence import Blocked, Fact, NotApplicable, Unmeasured
 
 F = TypeVar("F", bound=Fact)
@@ -71,27 +71,23 @@ def duration(seconds: float | None) -> str:
 
 
 def seen(look: Look | None, *kinds: type[F]) -> F | None:
-    """What a look saw, if that is of the kind that its fact measures.
-
-    What is blocked because something before it was blocked carries what that one saw, which is none of its own.
-    """
+    """What a look saw, as the kind that its fact measures."""
     found = look.seen if look is not None else None
     return found if isinstance(found, kinds) else None
 
 
-def of_look(look: Look | None, *kinds: type[Fact], note: str = "") -> Cell:
+def of_look(look: Look | None, *, note: str = "") -> Cell:
     """A measurement as a cell; None is one that was not planned.
 
     Args:
         look: the measurement.
-        kinds: what its fact measures.
         note: stands beside the word if something was seen.
     """
     if look is None:
         return Cell()
-    found, error = seen(look, *kinds), look.error
-    if found is not None:
-        return of_fact(found, note)
+    error = look.error
+    if look.seen is not None:
+        return of_fact(look.seen, note)
     if isinstance(error, NotApplicable):
         return Cell(detail=str(error))
     if isinstance(error, Blocked):
@@ -106,24 +102,6 @@ def of_fact(fact: Fact, note: str = "") -> Cell:
     if fact.fault is None:
         return Cell(State.OK, note=note)
     return Cell(State.FAULT, str(fact.fault), note, fact.cause)
-
-
-class Index:
-    """A run's looks by name and targets, so that a picture of a large environment stays quick.
-
-    Attributes:
-        inventory: the environment.
-        names: the facts of which there are looks.
-    """
-
-    def __init__(self, facts: Facts) -> None:
-        self.inventory = facts.inventory
-        self._looks = {look.key: look for look in facts}
-        self.names = frozenset(look.name for look in facts)
-
-    def get(self, name: str, **targets: str) -> Look | None:
-        """The look of this name and exactly these targets; None where none was planned."""
-        return self._looks.get((name, tuple(sorted(targets.items()))))
 
 
 def worst(cells: Iterable[Cell]) -> Cell:

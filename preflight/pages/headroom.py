@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from preflight.conclusions.facts import Facts
 from preflight.evidence import NotApplicable
-from preflight.pages.cells import Cell, Index, State, of_look, seen
+from preflight.pages.cells import Cell, State, of_look, seen
 from preflight.pages.matrix import MOST, mark
 from preflight.probes.cluster import Node, Nodes
 from preflight.probes.headroom import Headroom, NodeRoom
@@ -42,15 +42,14 @@ class Bar:
 
 def section(facts: Facts) -> str:
     """The bars as HTML; "" where headroom is no matter of this run."""
-    index = Index(facts)
-    look = index.get("headroom")
+    look = facts.get("headroom")
     if look is None or isinstance(look.error, NotApplicable):
         return ""
     found = seen(look, Headroom)
     if found is None:
-        cell = of_look(look, Headroom)
+        cell = of_look(look)
         return f"<p>{mark(cell)} {html.escape(cell.detail)}</p>"
-    return summary(found) + _rooms(found, seen(index.get("cluster_nodes"), Nodes))
+    return summary(found) + _rooms(found, seen(facts.get("cluster_nodes"), Nodes))
 
 
 def summary(found: Headroom) -> str:

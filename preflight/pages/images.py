@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from preflight.conclusions.facts import Facts, Look
-from preflight.pages.cells import Cell, Index, duration, of_look, seen
+from preflight.pages.cells import Cell, duration, of_look, seen
 from preflight.pages.matrix import Head, Matrix
 from preflight.probes.pods import ImagePull
 from preflight.probes.registry import Manifest
@@ -19,7 +19,7 @@ _FEW = 10  # below so many MiB a digit more tells something
 def matrix(facts: Facts) -> Matrix:
     """Images as rows, in the ways in which they are pulled; the registry's word and the workers as columns."""
     workers = list(facts.inventory.workers)
-    rows = [(head, cells) for head, cells in _rows(Index(facts), workers) if any(cell != Cell() for cell in cells)]
+    rows = [(head, cells) for head, cells in _rows(facts, workers) if any(cell != Cell() for cell in cells)]
     return Matrix(
         caption="What is in the registry, and what its pull takes on each node",
         corner="image",
@@ -30,15 +30,15 @@ def matrix(facts: Facts) -> Matrix:
     )
 
 
-def _rows(index: Index, workers: list[str]) -> Iterable[tuple[Head, tuple[Cell, ...]]]:
-    for image in index.inventory.images:
-        pulls = [of_pull(index.get("pod_pull", worker=one, image=image)) for one in workers]
-        yield _head(image, "for a job's pod"), (_of_manifest(index.get("manifest", image=image)), *pulls)
-    pulls = [of_pull(index.get("node_pull", worker=one)) for one in workers]
-    yield _head(index.inventory.probe.image, "by the node's own runtime, over SSH"), (Cell(), *pulls)
-    if index.inventory.dind != "none":
-        pulls = [_inner(index.get("dind_pull", worker=one)) for one in workers]
-        yield _head(index.inventory.dind.pull, "inside Docker-in-Docker"), (Cell(), *pulls)
+def _rows(facts: Facts, workers: list[str]) -> Iterable[tuple[Head, tuple[Cell, ...]]]:
+    for image in facts.inventory.images:
+        pulls = [of_pull(facts.get("pod_pull", worker=one, image=image)) for one in workers]
+        yield _head(image, "for a job's pod"), (_of_manifest(facts.get("manifest", image=image)), *pulls)
+    pulls = [of_pull(facts.get("node_pull", worker=one)) for one in workers]
+    yield _head(facts.inventory.probe.image, "by the node's own runtime, over SSH"), (Cell(), *pulls)
+    if facts.inventory.dind != "none":
+        pulls = [_inner(facts.get("dind_pull", worker=one)) for one in workers]
+        yield _head(facts.inventory.dind.pull, "inside Docker-in-Docker"), (Cell(), *pulls)
 
 
 def _head(image: str, way: str) -> Head:
@@ -48,7 +48,7 @@ def _head(image: str, way: str) -> Head:
 
 def _of_manifest(look: Look | None) -> Cell:
     found = seen(look, Manifest)
-    return of_look(look, Manifest, note=_size(found.size) if found is not None and found.size else "")
+    return of_look(look, note=_size(found.size) if found is not None and found.size else "")
 
 
 def _size(count: int) -> str:
@@ -59,9 +59,9 @@ def of_pull(look: Look | None) -> Cell:
     """A pull, with its time, and whether the node had the image before (then the time tells nothing)."""
     found: ImagePull | Pull | None = seen(look, ImagePull) or seen(look, Pull)
     told = [] if found is None else [duration(found.seconds), "had it" if found.fresh is False else ""]
-    return of_look(look, ImagePull, Pull, note=", ".join(part for part in told if part))
+    return of_look(look, note=", ".join(part for part in told if part))
 
 
 def _inner(look: Look | None) -> Cell:
     found = seen(look, DindRun)
-    return of_look(look, DindRun, note=duration(found.evidence.took) if found is not None else "")
+    return of_look(look, note=duration(found.evidence.took) if found is not None else "")

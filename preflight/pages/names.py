@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from preflight.conclusions.facts import Facts, Look
-from preflight.pages.cells import Cell, Index, State, duration, of_look, seen
+from preflight.pages.cells import Cell, State, duration, of_look, seen
 from preflight.pages.matrix import Head, Matrix
 from preflight.probes.dns import Lookups
 
@@ -15,11 +15,11 @@ _OWN = {"in Docker-in-Docker": "dind_lookups", "in a container inside of it": "d
 
 def matrix(facts: Facts) -> Matrix:
     """Resolvers and names as rows, the vantages that asked them as columns."""
-    index, names, resolvers = Index(facts), facts.inventory.dns.names, facts.inventory.dns.resolvers
+    names, resolvers = facts.inventory.dns.names, facts.inventory.dns.resolvers
     columns = [
         one
         for one in _columns(_ASKED, facts.inventory.workers)
-        if any(_look(index, one, resolver=resolver) for resolver in resolvers)
+        if any(_look(facts, one, resolver=resolver) for resolver in resolvers)
     ]
     rows = [(resolver, name) for resolver in resolvers for name in names]
     return Matrix(
@@ -28,7 +28,7 @@ def matrix(facts: Facts) -> Matrix:
         rows=tuple(Head(name, group=f"resolver {resolver}") for resolver, name in rows),
         columns=tuple(columns),
         cells=tuple(
-            tuple(of_answer(_look(index, one, resolver=resolver), name) for one in columns) for resolver, name in rows
+            tuple(of_answer(_look(facts, one, resolver=resolver), name) for one in columns) for resolver, name in rows
         ),
         bands=True,
     )
@@ -36,14 +36,14 @@ def matrix(facts: Facts) -> Matrix:
 
 def inner(facts: Facts) -> Matrix:
     """Names as rows; as columns the vantages that use their own resolv.conf."""
-    index, names = Index(facts), tuple(facts.inventory.dns.names)
-    columns = [one for one in _columns(_OWN, facts.inventory.workers) if _look(index, one) is not None]
+    names = tuple(facts.inventory.dns.names)
+    columns = [one for one in _columns(_OWN, facts.inventory.workers) if _look(facts, one) is not None]
     return Matrix(
         caption="What the resolv.conf inside of Docker-in-Docker leads to",
         corner="name",
         rows=tuple(Head(name) for name in names),
         columns=tuple(columns),
-        cells=tuple(tuple(of_answer(_look(index, one), name) for one in columns) for name in names),
+        cells=tuple(tuple(of_answer(_look(facts, one), name) for one in columns) for name in names),
     )
 
 
@@ -52,16 +52,16 @@ def _columns(facts: Mapping[str, str], workers: Sequence[str] | Mapping[str, obj
     return here + [Head(worker, group=kind) for kind in facts if kind for worker in workers]
 
 
-def _look(index: Index, column: Head, **targets: str) -> Look | None:
+def _look(facts: Facts, column: Head, **targets: str) -> Look | None:
     fact = {**_ASKED, **_OWN}[column.group]
-    return index.get(fact, **targets, **({"worker": column.text} if column.group else {}))
+    return facts.get(fact, **targets, **({"worker": column.text} if column.group else {}))
 
 
 def of_answer(look: Look | None, name: str) -> Cell:
     """One name's answer in a look that asked for several; a name that it holds no answer to is unknown."""
     found = seen(look, Lookups)
     if found is None:
-        return of_look(look, Lookups)
+        return of_look(look)
     answer = next((one for one in found.answers if one.name == name), None)
     if answer is None:
         return Cell(State.UNKNOWN, detail=f"{found.evidence.where} tells nothing of {name}")

@@ -7,15 +7,12 @@ from collections.abc import Callable, Iterable
 from preflight.conclusions.facts import Facts, Look
 from preflight.evidence import NotApplicable
 from preflight.faults import PodFault
-from preflight.pages.cells import Cell, Index, State, duration, of_look, seen, worst
+from preflight.pages.cells import Cell, State, duration, of_look, seen, worst
 from preflight.pages.matrix import Head, Matrix
-from preflight.probes.cluster import ApiServer
 from preflight.probes.gitlab import GitLabReply
 from preflight.probes.pods import ImagePull
-from preflight.probes.registry import RegistryReply
 from preflight.probes.runtime import Pull
 from preflight.probes.shell import Connection
-from preflight.probes.transcript import DindRun
 
 _ANSWERED = {
     PodFault.PULL_NOT_FOUND,
@@ -25,7 +22,7 @@ _ANSWERED = {
 }
 """Ends of a pull that are the registry's own words: the way to it is open."""
 
-Ask = Callable[[Index, str, str], Cell]
+Ask = Callable[[Facts, str, str], Cell]
 """A cell from the kind of vantage and the worker's name."""
 
 _KINDS = ("node", "pod on", "dind on")
@@ -36,8 +33,7 @@ def matrix(facts: Facts) -> Matrix:
     columns = list(_columns(facts))
     vantages = [("here", ""), *((kind, worker) for kind in _KINDS for worker in facts.inventory.workers)]
     rows = [Head(f"{kind} {worker}".strip(), group=kind) for kind, worker in vantages]
-    index = Index(facts)
-    cells = [tuple(ask(index, kind, worker) for _, ask in columns) for kind, worker in vantages]
+    cells = [tuple(ask(facts, kind, worker) for _, ask in columns) for kind, worker in vantages]
     used = [any(_told(line[place]) for line in cells) for place in range(len(columns))]
     kept = [(head, line) for head, line in zip(rows, cells, strict=True) if any(_told(cell) for cell in line)]
     return Matrix(
@@ -77,39 +73,39 @@ def _elsewhere(facts: Facts, name: str) -> str | None:
     return next((found.target for look in looks if (found := seen(look, GitLabReply, Connection)) is not None), "")
 
 
-def _gitlab(index: Index, kind: str, worker: str) -> Cell:
+def _gitlab(facts: Facts, kind: str, worker: str) -> Cell:
     names = {"here": "gitlab_reply", "node": "node_gitlab", "pod on": "pod_gitlab"}
     if kind not in names:
         return Cell()
-    return _timed(index.get(names[kind], **({"worker": worker} if worker else {})))
+    return _timed(facts.get(names[kind], **({"worker": worker} if worker else {})))
 
 
-def _api(index: Index, kind: str, worker: str) -> Cell:
+def _api(facts: Facts, kind: str, worker: str) -> Cell:
     del worker
-    return _timed(index.get("api_answer")) if kind == "here" else Cell()
+    return _timed(facts.get("api_answer")) if kind == "here" else Cell()
 
 
 def _in_pods(name: str) -> Ask:
-    def ask(index: Index, kind: str, worker: str) -> Cell:
-        return _timed(index.get(name, worker=worker)) if kind == "pod on" else Cell()
+    def ask(facts: Facts, kind: str, worker: str) -> Cell:
+        return _timed(facts.get(name, worker=worker)) if kind == "pod on" else Cell()
 
     return ask
 
 
 def _registry(name: str) -> Ask:
-    def ask(index: Index, kind: str, worker: str) -> Cell:
+    def ask(facts: Facts, kind: str, worker: str) -> Cell:
         if kind == "here":
-            return _timed(index.get("registry_reply", registry=name))
-        host = index.inventory.registries[name].host
+            return _timed(facts.get("registry_reply", registry=name))
+        host = facts.inventory.registries[name].host
         if kind == "dind on":
-            inner = index.inventory.dind
+            inner = facts.inventory.dind
             mine = inner != "none" and inner.pull.split("/", 1)[0] == host
-            return of_look(index.get("dind_pull", worker=worker), DindRun) if mine else Cell()
+            return of_look(facts.get("dind_pull", worker=worker)) if mine else Cell()
         if kind == "node":
-            mine = index.inventory.probe.image.split("/", 1)[0] == host
-            return _pulled([index.get("node_pull", worker=worker)] if mine else [])
-        images = [image for image in index.inventory.images if image.split("/", 1)[0] == host]
-        return _pulled([index.get("pod_pull", worker=worker, image=image) for image in images])
+            mine = facts.inventory.probe.image.split("/", 1)[0] == host
+            return _pulled([facts.get("node_pull", worker=worker)] if mine else [])
+        images = [image for image in facts.inventory.images if image.split("/", 1)[0] == host]
+        return _pulled([facts.get("pod_pull", worker=worker, image=image) for image in images])
 
     return ask
 
@@ -118,7 +114,7 @@ def _pulled(looks: Iterable[Look | None]) -> Cell:
     """The way to a registry, from the pulls that took it."""
     cells = []
     for look in looks:
-        cell, found = of_look(look, ImagePull, Pull), seen(look, ImagePull, Pull)
+        cell, found = of_look(look), seen(look, ImagePull, Pull)
         if found is not None and found.fault in _ANSWERED:
             cell = Cell(State.OK, "answers", detail=found.cause)
         cells.append(cell)
@@ -128,7 +124,6 @@ def _pulled(looks: Iterable[Look | None]) -> Cell:
 
 
 def _timed(look: Look | None) -> Cell:
-    kinds = (GitLabReply, ApiServer, RegistryReply, Connection)
-    found = seen(look, *kinds)
+    found = look.seen if look is not None else None
     took = found.took if isinstance(found, GitLabReply) else found.evidence.took if found is not None else 0.0
-    return of_look(look, *kinds, note=duration(took))
+    return of_look(look, note=duration(took))

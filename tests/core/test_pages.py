@@ -78,12 +78,7 @@ def cell(found: Matrix, row: str, column: str) -> Cell:
     ],
 )
 def test_a_look_has_the_state_of_what_came_of_it(given: Look | None, state: State) -> None:
-    assert of_look(given, GitLabReply).state is state
-
-
-def test_what_an_earlier_fact_saw_is_not_taken_for_this_ones() -> None:
-    error = Blocked("y", {}, "broken", failed=True, seen=pull("a", PodFault.PULL_NOT_FOUND))
-    assert of_look(look("x", error=error), GitLabReply).state is State.BLOCKED
+    assert of_look(given).state is state
 
 
 @pytest.mark.parametrize(

@@ -177,6 +177,25 @@ def test_what_stands_in_the_way_is_passed_on(
         assert caught.value.fact == "ground", "the root is named, not the link"
 
 
+def test_what_a_blocked_fact_saw_stays_its_own(surveyed: Callable[..., Survey]) -> None:
+    @fact()
+    def house() -> Fact:
+        """The house."""
+        raise Blocked("ground", {}, "broken", failed=True, seen=a_fact("house", PathFault.REFUSED))
+
+    @fact()
+    def street(house: Fact) -> Fact:
+        """The street."""
+        return house
+
+    survey = surveyed("street")
+    for name, own in (("house", True), ("street", False)):
+        with pytest.raises(Blocked) as caught:
+            survey.join(name, {})
+        assert (caught.value.seen is not None) is own
+        assert caught.value.witness
+
+
 def test_a_crash_of_ours_is_unmeasured_and_says_where(surveyed: Callable[..., Survey]) -> None:
     @fact()
     def clumsy() -> Fact:
