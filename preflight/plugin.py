@@ -38,6 +38,7 @@ INTERRUPTS = pytest.StashKey[Interrupts]()
 CLEANING = pytest.StashKey[list[str]]()
 PARAGRAPHS = pytest.StashKey[dict[str, guide.Paragraph]]()
 PROJECT = pytest.StashKey[Path]()
+FACTS = pytest.StashKey[Facts]()
 EXPLANATION = pytest.StashKey[Explanation]()
 REPLAYED = pytest.StashKey[Mapping[str, Any]]()
 SYMPTOMS = pytest.StashKey[tuple[symptoms.Found, ...]]()
@@ -623,7 +624,7 @@ def _tell(config: pytest.Config, problem: str) -> None:
 
 def _explain(config: pytest.Config, judged: list[Outcome]) -> Explanation:
     """Draw the conclusions; a rule that stumbles costs its conclusions, and neither a report nor the exit status."""
-    facts: Facts = facts_of(config.stash[SURVEY])
+    facts = config.stash[FACTS] = facts_of(config.stash[SURVEY])
     conclusions, stumbles = draw(facts)
     config.stash[CLEANING].extend(stumbles)
     return explain(conclusions, judged)
@@ -696,7 +697,7 @@ def pytest_html_results_summary(prefix: list[str], session: pytest.Session) -> N
     if INVENTORY in session.config.stash:
         explanation = session.config.stash.get(EXPLANATION, Explanation())
         effect = session.config.getoption("effect")
-        facts = facts_of(session.config.stash[SURVEY]) if SURVEY in session.config.stash else None
+        facts = session.config.stash.get(FACTS, None)
         prefix.extend(reports.summary(judged, explanation, facts, status=status, effect=effect))
         for asked in (session.config.stash.get(ANSWER, None), session.config.stash.get(BASELINE, None)):
             prefix.extend(asked.page() if asked is not None else [])

@@ -57,10 +57,12 @@ class Explanation:
 def explain(conclusions: Iterable[Conclusion], judged: Sequence[Outcome]) -> Explanation:
     """Join conclusions and verdicts; a conclusion that explains no selected check is left out."""
     wrong = [one for one in judged if one.verdict not in {Verdict.PASS, Verdict.NOT_APPLICABLE}]
+    blockers = {one.blocker: spoken_for_by(one.blocker[0]) for one in wrong if one.blocker is not None}
     findings = []
     for conclusion in conclusions:
-        explained = dict.fromkeys(conclusion.explains)
-        checks = tuple(one for one in wrong if _explains(explained.keys(), one))
+        explained = frozenset(conclusion.explains)
+        behind = {blocker for blocker, speakers in blockers.items() if _explains(explained, blocker, speakers)}
+        checks = tuple(one for one in wrong if one.blocker in behind or not explained.isdisjoint(one.keys))
         if any(_counts(one) for one in checks):
             findings.append(Finding(conclusion, checks))
     findings.sort(key=lambda one: (not one.is_root_cause, -len(one.checks), not one.conclusion.certain))
@@ -74,14 +76,10 @@ def _counts(outcome: Outcome) -> bool:
     return outcome.verdict is not Verdict.BLOCKED or not outcome.blocked_by
 
 
-def _explains(explained: Iterable[Key], outcome: Outcome) -> bool:
-    keys = set(explained)
-    if keys & set(outcome.keys):
-        return True
-    if outcome.blocker is None:
-        return False
-    name, targets = outcome.blocker
-    speakers, wanted = spoken_for_by(name), dict(targets)
+def _explains(explained: Iterable[Key], blocker: Key, speakers: frozenset[str]) -> bool:
+    """Whether what blocks a check is explained: by a look of that fact, or of one that speaks for it, there."""
+    wanted = dict(blocker[1])
     return any(
-        fact in speakers and all(wanted.get(kind, value) == value for kind, value in chosen) for fact, chosen in keys
+        fact in speakers and all(wanted.get(kind, value) == value for kind, value in chosen)
+        for fact, chosen in explained
     )
