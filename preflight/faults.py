@@ -104,7 +104,6 @@ class ClusterFault(Fault):
     VERSION_SKEW = "version-skew"
     NODE_MISSING = "node-missing"
     NODE_NOT_READY = "node-not-ready"
-    NODE_CORDONED = "node-cordoned"
     NODE_PRESSURE = "node-pressure"
     NODE_WRONG_ROLE = "node-wrong-role"
     SERVICE_MISSING = "service-missing"
@@ -195,7 +194,6 @@ class DindFault(Fault):
     INSECURE_REGISTRY = "insecure-registry"  # a registry speaks plain HTTP, and the daemon was not told so
     REGISTRY_UNTRUSTED = "registry-untrusted"  # the daemon does not trust a registry's certificate
     REGISTRY_UNREACHABLE = "registry-unreachable"  # the daemon cannot speak with a registry at all
-    INNER_DNS = "inner-dns"
 
 
 class TokenFault(Fault):

@@ -3,7 +3,14 @@
 `JobShape` holds what the values file says about a job's pod, in the spelling of the Kubernetes API. The pods are built
 the way runner 18.3 builds a job's pod (reference §2.2, §3), so what a probe pod meets, a job's pod will meet.
 
-A probe pod differs from a job's in declared ways only, `DIFFERENCES`.
+A probe pod differs from a job's in these ways only:
+
+- a restricted security context (uid 65534, RuntimeDefault seccomp, no capabilities, no privilege), but for DinD;
+- small requests and limits of its own, inside the namespace's LimitRange;
+- its own name, labels, deadline and a termination grace period of seconds;
+- pinned to its node by a required node affinity;
+- no priority class, and no label that a Service or PodDisruptionBudget selects;
+- images are pulled with Always, and no helper, init container or volume is there.
 """
 
 from __future__ import annotations
@@ -26,15 +33,6 @@ OURS = "gitlab-runner-preflight"
 RUN = "preflight.gitlab-runner/run"
 VANTAGE = "preflight.gitlab-runner/vantage"
 BUILD = "build"  # the container that runs the script, named as in a job's pod
-
-DIFFERENCES = (
-    "a restricted security context (uid 65534, RuntimeDefault seccomp, no capabilities, no privilege), but for DinD",
-    "small requests and limits of its own, inside the namespace's LimitRange",
-    "its own name, labels, deadline and a termination grace period of seconds",
-    "pinned to its node by a required node affinity",
-    "no priority class, and no label that a Service or PodDisruptionBudget selects",
-    "images are pulled with Always, and no helper, init container or volume is there",
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

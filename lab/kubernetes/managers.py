@@ -37,7 +37,6 @@ _DAYS = 6.0  # since the last installation
 _LABELS = {"app": RELEASE, "chart": f"gitlab-runner-{CHART}", "heritage": "Helm", "release": RELEASE}
 _HOME = "/home/gitlab-runner/.gitlab-runner"
 _SELECTOR = {"app": RELEASE}
-_MADE = ("deployments", "replicasets", "pods", "configmaps", "secrets", "serviceaccounts", "roles", "rolebindings")
 
 Health = Literal["up", "out-of-memory", "refused", "half-rolled-out"]
 

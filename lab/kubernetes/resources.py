@@ -97,8 +97,6 @@ METRICS: dict[tuple[str, str, str], Resource] = {
 }
 
 PODS = BY_PLURAL["pods"]
-JOBS = BY_PLURAL["jobs"]
 NODES = BY_PLURAL["nodes"]
 NAMESPACES = BY_PLURAL["namespaces"]
 SERVICE_ACCOUNTS = BY_PLURAL["serviceaccounts"]
-SECRETS = BY_PLURAL["secrets"]

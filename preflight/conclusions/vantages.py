@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from preflight.conclusions.drawing import Proof
 from preflight.conclusions.facts import Look
-from preflight.evidence import Fact
 from preflight.faults import Fault
 
 _NAMED = 5  # targets that are named; the rest is counted
@@ -46,11 +45,6 @@ class Ring:
     def all_failed(self) -> bool:
         """Whether every one was looked from, and failed."""
         return bool(self.failed) and not self.reached and not self.unseen
-
-    @property
-    def all_reached(self) -> bool:
-        """Whether every one was looked from, and came through."""
-        return bool(self.reached) and not self.failed and not self.unseen
 
     @property
     def mixed(self) -> bool:
@@ -96,11 +90,6 @@ def listed(names: Iterable[str], *, longest: int = _NAMED) -> str:
 def targets_of(looks: Iterable[Look], kind: str) -> tuple[str, ...]:
     """The targets of that kind, each once."""
     return tuple(dict.fromkeys(one.targets[kind] for one in looks if kind in one.targets))
-
-
-def facts_in(looks: Iterable[Look]) -> tuple[Fact, ...]:
-    """What was seen."""
-    return tuple(one.seen for one in looks if one.seen is not None)
 
 
 def has(*faults: Fault) -> Callable[[Look], bool]:
