@@ -35,6 +35,15 @@ _LAST_PORT = 65_535
 _DEEPEST = 12  # nested exceptions looked at: requests wraps urllib3 wraps ssl wraps socket
 
 
+def is_address(text: str) -> bool:
+    """Whether it is an IP address, and no name."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def join_address(host: str, port: int) -> str:
     """``host:port`` as an operator writes it, IPv6 in brackets."""
     host = host.strip("[]").lower()

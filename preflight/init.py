@@ -8,7 +8,6 @@ runner's token becomes a reference, and whatever else in the values looks like a
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import os
 import re
 import sys
@@ -21,7 +20,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from preflight import values as helm
-from preflight.connect import Routes
+from preflight.connect import Routes, is_address
 from preflight.evidence import Unmeasured
 from preflight.inventory import InventoryError, load
 from preflight.jobshape import JobShape
@@ -362,7 +361,7 @@ class Draft:
     def _dns(self) -> list[str]:
         table = self.found.table.get("dns_config")
         servers = [str(one) for one in (table.get("nameservers") or ())] if isinstance(table, Mapping) else []
-        resolvers = [one for one in servers or self.found.cluster.resolvers if _is_address(one)]
+        resolvers = [one for one in servers or self.found.cluster.resolvers if is_address(one)]
         note = ""
         if not resolvers:
             resolvers = [self.found.cluster.dns_address or "127.0.0.1"]
@@ -374,7 +373,7 @@ class Draft:
         urls = [str(self.found.tree.get("gitlabUrl") or ""), self._clone_url()]
         hosts = [urlsplit(url).hostname or "" for url in urls]
         hosts += [_HUB_HOST if host == HUB else host.partition(":")[0] for host in self._hosts()]
-        return [host for host in dict.fromkeys(hosts) if host and not _is_address(host)] or [_HUB_HOST]
+        return [host for host in dict.fromkeys(hosts) if host and not is_address(host)] or [_HUB_HOST]
 
     def _clone_url(self) -> str:
         runners = self.found.tree.get("runners")
@@ -485,11 +484,3 @@ _DOCKER = re.compile(r"/docker:[^/]*$")
 def _key(host: str) -> str:
     """A host as a name of the inventory."""
     return re.sub(r"[^A-Za-z0-9._-]", "-", host)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True

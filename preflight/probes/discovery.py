@@ -18,6 +18,7 @@ from typing import Any
 
 import yaml
 
+from preflight.connect import is_address
 from preflight.probes.kubernetes import Api, ApiError, at
 from preflight.probes.releases import Record, read_records
 from preflight.yamltext import load_yaml
@@ -273,21 +274,13 @@ def _forwarders(api: Api) -> tuple[str, ...]:
         kept = api.get("/api/v1/namespaces/kube-system/configmaps/coredns").get("data") or {}
         corefile = str(kept.get("Corefile", ""))
     found = re.search(r"^\s*forward\s+\.\s+(.+?)\s*(?:\{|$)", corefile, re.MULTILINE)
-    return tuple(word for word in found[1].split() if _is_address(word)) if found else ()
+    return tuple(word for word in found[1].split() if is_address(word)) if found else ()
 
 
 def _dns_address(api: Api) -> str:
     with suppress(ApiError):
         return str(api.get("/api/v1/namespaces/kube-system/services/kube-dns").get("spec", {}).get("clusterIP", ""))
     return ""
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def key_of_token(api: Api, namespace: str, name: str) -> str | None:

@@ -27,7 +27,7 @@ from importlib import resources
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from preflight.connect import sentence
+from preflight.connect import is_address, sentence
 from preflight.evidence import Evidence, Fact, Unmeasured
 from preflight.faults import DindFault, DnsFault, Fault, PathFault
 from preflight.probes.dns import Answer, judge_answer
@@ -400,7 +400,7 @@ def read_lookup(section: Section, expected: frozenset[str]) -> Answer:
 def read_resolve(section: Section) -> tuple[tuple[str, ...], str]:
     """The IPv4 addresses that programs find, and the full name that was found in the place of the one asked for."""
     rows = [line.split() for line in section.output.splitlines() if line.strip()]
-    told = [row for row in rows if _is_address(row[0]) and ":" not in row[0]]
+    told = [row for row in rows if is_address(row[0]) and ":" not in row[0]]
     full = next((row[-1].rstrip(".") for row in told if len(row) > 1 and row[-1] not in _SOCKETS), "")
     return tuple(dict.fromkeys(row[0] for row in told)), full
 
@@ -416,15 +416,7 @@ def _addresses(section: Section) -> frozenset[str]:
     else:
         name = _NAME.search(section.output)  # before it stands the address of the resolver
         found = [match["address"] for match in _ADDRESS.finditer(section.output, name.end())] if name else []
-    return frozenset(str(ip_address(address)) for address in found if _is_address(address))
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
+    return frozenset(str(ip_address(address)) for address in found if is_address(address))
 
 
 def _has_ipv4(addresses: frozenset[str]) -> bool:
