@@ -357,7 +357,11 @@ class Dind(Section):
     daemon_image: Text = Field(description="Image of the service, with the docker daemon.")
     daemon_args: list[str] = Field(default=["--tls=false"], description="The service's command.")
     docker_host: Text = Field(default="tcp://docker:2375", description="`DOCKER_HOST` of the job.")
-    tls_certdir: str = Field(default="", description="`DOCKER_TLS_CERTDIR` of job and service.")
+    tls_certdir: Annotated[str, Field(pattern=r"^(/.*)?$")] | None = Field(
+        default=None,
+        description="`DOCKER_TLS_CERTDIR` of job and service; default: `/certs` with port 2376 of `docker_host`, "
+        "else empty.",
+    )
     pull: Text = Field(description="Image that is pulled and run inside.")
     ready_within: Seconds = Field(default=60, description="Seconds that the daemon may take (guide 5.1).")
     nodes: int = Field(default=3, ge=1, description="At most this many nodes get a DinD pod.")

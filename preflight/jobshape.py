@@ -185,6 +185,7 @@ def dind_job(  # noqa: PLR0913 - a manifest has that many parts
     daemon_image: str,
     daemon_args: Sequence[str],
     docker_host: str,
+    tls_certdir: str | None = None,
     script: str,
     deadline: int,
     ttl: int,
@@ -194,26 +195,28 @@ def dind_job(  # noqa: PLR0913 - a manifest has that many parts
     """The Job whose one pod runs a Docker daemon as a CI service and a script beside it, privileged as the values say.
 
     The daemon answers to the host name in `docker_host`, by a host alias to 127.0.0.1, as the runner arranges it. Port
-    2376 means TLS with certificates in a shared volume, as GitLab documents it; any other port means none.
+    2376 means TLS with certificates in a shared volume, as GitLab documents it; any other port means none. With a
+    `tls_certdir` that says otherwise, the image's entry point starts a daemon that this client can't speak with.
     """
-    alias = urlsplit(docker_host).hostname or ""
-    tls = urlsplit(docker_host).port == _TLS_PORT
-    environment = [{"name": "DOCKER_HOST", "value": docker_host}]
-    environment.append({"name": "DOCKER_TLS_CERTDIR", "value": "/certs" if tls else ""})
+    alias, tls = urlsplit(docker_host).hostname or "", urlsplit(docker_host).port == _TLS_PORT
+    if tls_certdir is None:
+        tls_certdir = "/certs" if tls else ""
+    certificates = f"{tls_certdir.rstrip('/')}/client" if tls_certdir else ""
+    environment = [{"name": "DOCKER_HOST", "value": docker_host}, {"name": "DOCKER_TLS_CERTDIR", "value": tls_certdir}]
     client = _container(BUILD, client_image, ["sh", "-c", script], _CLIENT)
-    checks = {"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/certs/client"} if tls else {}
+    checks = {"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": certificates} if tls and certificates else {}
     client["env"] = [*environment, *({"name": name, "value": value} for name, value in checks.items())]
     daemon = _container(alias if _LABEL.fullmatch(alias) else "svc-0", daemon_image, [], _DAEMON)
     daemon["args"] = list(daemon_args)
     daemon["env"] = list(environment)
     for container in (client, daemon):
         container["securityContext"] = _as_values_say(shape)
-        if tls:
-            container["volumeMounts"] = [{"name": "certs", "mountPath": "/certs/client"}]
+        if certificates:
+            container["volumeMounts"] = [{"name": "certs", "mountPath": certificates}]
     # The daemon first: the kubelet pulls and starts in this order, and the script measures how long the daemon takes.
     _fit([daemon, client], limit_ranges)
     spec = _pod_spec(shape, node, [daemon, client], deadline)
-    if tls:
+    if certificates:
         spec["volumes"] = [{"name": "certs", "emptyDir": {"medium": "Memory"}}]
     names = [name for name in (alias, daemon_image.rpartition(":")[0].replace("/", "-")) if _HOST_NAME.fullmatch(name)]
     if names:

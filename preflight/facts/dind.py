@@ -116,6 +116,7 @@ def dind_pod(
         daemon_image=dind.daemon_image,
         daemon_args=dind.daemon_args,
         docker_host=dind.docker_host,
+        tls_certdir=dind.tls_certdir,
         script=shell.render(_dind_steps(inventory, dind), limit=inventory.deadlines.step, nonce=nonce),
         deadline=int(inventory.deadlines.dind),
         ttl=TTL,

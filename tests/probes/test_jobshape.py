@@ -307,6 +307,30 @@ def test_a_daemon_with_tls_shares_its_certificates_with_the_client() -> None:
         assert container["volumeMounts"] == [{"name": "certs", "mountPath": "/certs/client"}]
 
 
+@pytest.mark.parametrize(
+    ("host", "given", "place", "verifies"),
+    [
+        ("tcp://docker:2375", None, "", False),
+        ("tcp://docker:2375", "", "", False),
+        ("tcp://docker:2376", None, "/certs", True),
+        ("tcp://docker:2376", "/tls/", "/tls/", True),
+        ("tcp://docker:2375", "/certs", "/certs", False),
+        ("tcp://docker:2376", "", "", False),
+    ],
+)
+def test_job_and_service_have_the_tls_directory_that_is_stated(
+    host: str, given: str | None, place: str, *, verifies: bool
+) -> None:
+    spec = pod_of(dind(docker_host=host, tls_certdir=given))
+    mount = f"{place.rstrip('/')}/client"
+    for container in spec["containers"]:
+        assert {"name": "DOCKER_TLS_CERTDIR", "value": place} in container["env"]
+        assert [one["mountPath"] for one in container.get("volumeMounts", [])] == ([mount] if place else [])
+    told = {one["name"]: one["value"] for one in spec["containers"][1]["env"]}
+    assert told.get("DOCKER_CERT_PATH") == (mount if verifies else None)
+    assert ("volumes" in spec) is bool(place)
+
+
 def test_a_daemon_at_an_address_needs_no_alias() -> None:
     spec = pod_of(dind(docker_host="tcp://127.0.0.1:2375"))
     assert spec["containers"][0]["name"] == "svc-0"

@@ -165,6 +165,7 @@ def containers(settings: Dind, script: str = "") -> tuple[dict[str, Any], dict[s
         daemon_image=settings.daemon_image,
         daemon_args=settings.daemon_args,
         docker_host=settings.docker_host,
+        tls_certdir=settings.tls_certdir,
         script=script,
         deadline=60,
         ttl=60,
