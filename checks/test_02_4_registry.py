@@ -108,6 +108,8 @@ def test_jobs_have_a_login_for_each_registry(pull_login: PullLogin) -> None:
 
     Why: the service account's own pull secrets are given only to a pod that has none: one name in `image_pull_secrets`
     is enough to lose them all.
+    Remedy (secret-missing): `kubectl create secret docker-registry` under the name that `image_pull_secrets` of
+        `runners.config` gives, in the jobs' namespace; or correct that name.
     Remedy (pull-secret): list every registry's secret in `image_pull_secrets` of `runners.config`, or set
         `use_service_account_image_pull_secrets = true`; upgrade the release and restart the managers.
     Remedy: let `kubectl get pod -o jsonpath='{.spec.imagePullSecrets}'` of a job's pod name the registry's secret.

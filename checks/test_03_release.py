@@ -92,6 +92,7 @@ def test_managers_are_ready(manager_readiness: Managers) -> None:
     Remedy (crash-loop, restarted): `kubectl logs --previous` of the pod tells its last words; after OOMKilled raise
         `resources.limits.memory` of the values; after failed liveness probes look at GitLab and the token.
     Remedy (too-few-managers): read the events of the ReplicaSet: quota, admission, service account.
+    Remedy (scaled-down): upgrade, which brings back the values' `replicas`; a smaller number belongs into the values.
     Remedy (manager-not-ready): `kubectl describe pod` tells what it waits for.
     Remedy: let `kubectl get pods -l app=RELEASE` show all of them `1/1 Running`.
     """

@@ -300,6 +300,7 @@ class ManagerFault(Fault):
     DEPLOYMENT_MISSING = "deployment-missing"
     ROLLOUT_STUCK = "rollout-stuck"
     TOO_FEW = "too-few-managers"
+    SCALED_DOWN = "scaled-down"  # fewer replicas than the release's values say: somebody scaled them by hand
     NOT_READY = "manager-not-ready"
     CRASH_LOOP = "crash-loop"
     RESTARTED = "restarted"  # a short while ago

@@ -371,6 +371,11 @@ def job_shape(values: Values) -> JobShape:
     )
 
 
+def replicas_of(values: Mapping[str, Any]) -> int | None:
+    """How many managers a release's values ask for; None where they leave it to an autoscaler (``hpa``)."""
+    return None if values.get("hpa") else _whole(values.get("replicas"), 1)
+
+
 def _default_helper(values: Values, table: Mapping[str, Any]) -> str:
     """The helper image that the runner takes when none is set (reference §2.4)."""
     tag = re.search(r"v\d+\.\d+\.\d+", str(values.get("image.tag", "")))

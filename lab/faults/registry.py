@@ -58,6 +58,17 @@ def _(world: World) -> None:
     world.registries[MIRROR].blob_host = STORAGE
 
 
+@fault("pull-secret-missing", "The Secret private-registry, with which jobs pull, is not in the jobs' namespace.")
+def _(world: World) -> None:
+    world.cluster.remove("secrets", NAMESPACE, "private-registry")
+
+
+@fault("pull-secret-late", "Kubelets learn of a pod's pull secret only after their first pull without it: no harm.")
+def _(world: World) -> None:
+    world.cluster.secrets_seen_late = True
+    world.cluster.pull_backoff = 1.0
+
+
 @fault(
     "pull-secret-not-in-job",
     "The values name a pull secret for registry.example.com; the service account's for the other is lost by it.",

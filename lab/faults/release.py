@@ -51,6 +51,13 @@ def _(world: World) -> None:
     world.release.health = "out-of-memory"
 
 
+@fault("managers-scaled-down", "Somebody scaled the Deployment of three managers down to one by hand.")
+def _(world: World) -> None:
+    world.release.scaled = 1
+    for manager in world.gitlab.runners[0].managers[1:]:
+        manager.contacted_ago = 2 * 24 * 3600
+
+
 @fault("manager-rejected", "GitLab refused the managers' token when they registered; they end and start again.")
 def _(world: World) -> None:
     world.release.health = "refused"

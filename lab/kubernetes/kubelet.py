@@ -146,6 +146,18 @@ class Kubelets:
         for log in self._logs.values():
             log.end()
 
+    async def dialed(self, pod: Raw) -> None:
+        """Wait for a connection from the API server to a pod's kubelet.
+
+        Raises:
+            Refusal: it came to nothing in the API server's own time.
+        """
+        node = pod["spec"].get("nodeName", "")
+        if node in self.cluster.dropped_kubelets:
+            await asyncio.sleep(self.cluster.dial_timeout)
+            said = f"error dialing backend: dial tcp {self.world.nodes[node].address}:10250: i/o timeout"
+            raise Refusal(500, "", said)
+
     def log(self, pod: Raw, container: str) -> Log | None:
         """What a container wrote, as its kubelet hands it out; None if the pod has no node yet.
 
@@ -286,6 +298,7 @@ class _Life:
         self.address = ""
         self.resolv_conf = ""
         self.dockerd: Dockerd | None = None
+        self.tried: set[str] = set()  # containers whose image was pulled, or was tried to be
         self.begun: dict[str, asyncio.Event] = {}  # container → set once it runs, or could not be started
 
     # ---- the course of things
@@ -531,6 +544,9 @@ class _Life:
 
     async def _fetch(self, container: Raw, image: str) -> bool:
         logins, absent = containers.pull_logins(self.cluster, self.pod)
+        if self.cluster.secrets_seen_late and container["name"] not in self.tried:
+            self.tried.add(container["name"])
+            logins, absent = {}, [one["name"] for one in self.pod["spec"].get("imagePullSecrets") or []]
         if absent:
             names = ", ".join(absent)
             said = (

@@ -55,6 +55,7 @@ class ReleaseState:
         health: how the manager pods fare.
         old_config: the managers have not been restarted since the resolvers were changed.
         before: dotted keys of the values that the managers, which were not restarted, started with.
+        scaled: replicas to which somebody has scaled the Deployment by hand.
         leftovers: whether an uninstallation has left something.
     """
 
@@ -69,6 +70,7 @@ class ReleaseState:
     health: Health = "up"
     old_config: bool = False
     before: dict[str, Any] = field(default_factory=dict)
+    scaled: int | None = None
     leftovers: bool = False
 
 
@@ -86,7 +88,7 @@ def deploy_managers(cluster: ClusterState, world: World, values: str = "") -> No
     tree: dict[str, Any] = yaml.safe_load(values) or {}
     for key, value in state.changed.items():
         _set(tree, key, value)
-    wanted = int(tree.get("replicas", 1))
+    wanted = int(tree.get("replicas", 1)) if state.scaled is None else state.scaled
     for record in _records(state, tree):
         cluster.add(record)
     _label_access(cluster)

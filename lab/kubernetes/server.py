@@ -317,6 +317,7 @@ class ApiServer:
         resource = BY_PATH["", "v1", "pods"]
         pod = self._found(asked, resource)
         query = asked.query
+        await self.control.kubelets.dialed(pod)
         log = self.control.kubelets.log(pod, query.get("container", ""))
         if log is None:
             return web.Response(status=204)

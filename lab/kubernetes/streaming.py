@@ -36,6 +36,7 @@ async def execute(request: web.Request, kubelets: Kubelets, pod: Raw) -> web.Str
     if not argv:
         said = "you must specify at least 1 command for the container"
         raise refusals.bad_request(said)
+    await kubelets.dialed(pod)
     name = kubelets.reached(pod, request.query.get("container", ""))
     if not running(pod, name):
         return _plain(f'container not found ("{name}")')
@@ -60,6 +61,7 @@ async def execute(request: web.Request, kubelets: Kubelets, pod: Raw) -> web.Str
 async def attach(request: web.Request, kubelets: Kubelets, pod: Raw) -> web.StreamResponse:
     """``GET …/pods/NAME/attach``: speak with the process that a container was started with, until it ends."""
     refuse_without_upgrade(request, kubelets)
+    await kubelets.dialed(pod)
     name = kubelets.reached(pod, request.query.get("container", ""))
     log = kubelets.log(pod, name)
     if log is None or not running(pod, name):

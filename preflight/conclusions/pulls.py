@@ -10,9 +10,11 @@ from collections.abc import Iterator, Sequence
 
 from preflight.conclusions.drawing import Cause, Conclusion, cause, keys, rule
 from preflight.conclusions.facts import Facts, Look
-from preflight.conclusions.single import names_of, single
+from preflight.conclusions.single import names_of, proof_of, single
 from preflight.conclusions.vantages import Ring, has, listed, met, proofs, targets_of
-from preflight.faults import PathFault, PodFault, RegistryFault
+from preflight.faults import ApiFault, PathFault, PodFault, RegistryFault, ValuesFault
+from preflight.inventory import Login, Secret
+from preflight.probes.pull_logins import PullLogin
 
 _ROW = "failures 20, 21"
 
@@ -26,6 +28,9 @@ NODE_CUT_OFF = cause("node-registry-blocked", "2.4", _ROW, specialises="pulls-fa
 NODES_CUT_OFF = cause("nodes-registry-blocked", "2.4", _ROW, specialises="pulls-fail")
 NODE_TRUST = cause("node-distrusts-registry", "2.4", "failures 16", specialises="pulls-fail")
 PULL_SECRET = cause("pull-secret-not-in-job", "2.4", "failures 19, 20", specialises="pulls-fail")
+PULL_SECRET_MISSING = cause(
+    "pull-secret-missing", "2.4", "failures 19", specialises=("pulls-fail", "inventory-secret-missing")
+)
 PULL_ACCOUNT = cause("node-pull-unauthorized", "2.4", _ROW, specialises="pulls-fail")
 
 _WAYS = frozenset({PodFault.PULL_REFUSED, PodFault.PULL_TIMEOUT, PodFault.PULL_UNREACHABLE, PodFault.PULL_UNRESOLVED})
@@ -172,6 +177,51 @@ def _inside(
     return chosen, told, "" if chosen is not PULLS else "the registry's answer from here, and every worker's", way
 
 
+@rule
+def missing_pull_secrets(facts: Facts) -> Iterator[Conclusion]:
+    """A pull secret that jobs name and nobody has made; often it is where the inventory has the account from, too."""
+    wanting = [look for look in facts.looks("pull_login") if has(ValuesFault.SECRET_MISSING)(look)]
+    named = (name for look in wanting if isinstance(look.seen, PullLogin) for name in look.seen.missing)
+    for secret in dict.fromkeys(named):
+        looks = [look for look in wanting if isinstance(look.seen, PullLogin) and secret in look.seen.missing]
+        names = {**names_of(facts, looks), "secret": secret, "host": looks[0].seen.target if looks[0].seen else ""}
+        namespace = names["job_namespace"]
+        read = [
+            look
+            for look in facts.red("registry_connection", where=has(ApiFault.NOT_FOUND))
+            if _cluster_key(facts.inventory.registries[look.targets["registry"]].credentials) == (namespace, secret)
+        ]
+        yield Conclusion(
+            cause=PULL_SECRET_MISSING,
+            about=(secret, *targets_of(looks, "registry")),
+            sentence=f"namespace {namespace} has no Secret {secret}, with which a job's pod is to pull from "
+            + listed([look.seen.target for look in looks if look.seen]),
+            certain=True,
+            explains=(*keys(looks), *keys(read)),
+            proofs=tuple(proof_of(one) for one in (*looks[:1], *read[:1])),
+            remedy=tuple(step.format_map(names) for step in _SECRET),
+        )
+
+
+_SECRET = (
+    "`kubectl get secrets -n {job_namespace}`: is it there under another name?",
+    "`kubectl create secret docker-registry {secret} -n {job_namespace} --docker-server={host} "
+    "--docker-username=USER --docker-password=$PASSWORD`",
+)
+
+
+def _cluster_key(given: Login | Secret | None) -> tuple[str, str] | None:
+    """Namespace and name of the Secret that the inventory reads an account from."""
+    secret = given.password if isinstance(given, Login) else given
+    return secret.cluster_key[:2] if secret is not None and secret.cluster_key else None
+
+
+single(
+    cause("inventory-secret-missing", "2.4", "docs: inventory.md"),
+    "registry_connection",
+    faults=(ApiFault.NOT_FOUND,),
+    remedy=("correct the reference under `registries:` in the inventory, or make that Secret with that key",),
+)
 single(
     cause("registry-credentials-rejected", "2.4", "failures 20", specialises="pulls-fail"),
     "registry_access",

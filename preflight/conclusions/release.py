@@ -112,6 +112,12 @@ single(
     remedy=("`kubectl logs -n {namespace} deployment/{release} --previous --tail=50` holds its last words", _UPGRADE),
 )
 single(
+    cause("managers-scaled-down", "4.1", "guide 4.1"),
+    "manager_readiness",
+    faults=(ManagerFault.SCALED_DOWN,),
+    remedy=("`{upgrade}` brings back what the values say; or write the smaller number into {values}",),
+)
+single(
     cause("managers-not-ready", "4.1", "failures 31"),
     "manager_readiness",
     remedy=("`kubectl describe pods -n {namespace} -l release={release}`", _LOGS),

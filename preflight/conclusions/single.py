@@ -29,7 +29,7 @@ class Row:
     Attributes:
         cause: the cause.
         facts: the names of the facts that show it.
-        faults: the faults that are it; none means every fault that no other row of that fact names.
+        faults: the faults that are it; none means every fault that was seen and that no other row of that fact names.
         remedy: the steps; ``{names}`` in braces are those of `names_of`.
         certain: whether the fact leaves no other cause.
         settled_by: what would settle it.
@@ -84,7 +84,8 @@ def _is(look: Look, row: Row, named: set[tuple[str, tuple[str, str]]]) -> bool:
     identity = _identity(look.fault)
     if row.faults:
         return any(identity == _identity(fault) for fault in row.faults)
-    return (look.name, identity) not in named
+    # What could not be looked at has the fault of the way to it, and that is none of the row's own.
+    return look.seen is not None and (look.name, identity) not in named
 
 
 def _conclusion(facts: Facts, row: Row, looks: list[Look]) -> Conclusion:

@@ -14,7 +14,7 @@ from preflight.probes import registry as registries
 from preflight.probes.dns import Lookups
 from preflight.probes.gitlab import GitLabReply
 from preflight.probes.lint import Lint
-from preflight.probes.pods import ImagePull
+from preflight.probes.pods import ImagePull, JobPod
 from preflight.probes.registry import Manifest, RegistryReply
 from preflight.probes.runtime import Pull
 from preflight.probes.transcript import FoundNames, ResolvConf
@@ -78,6 +78,29 @@ def unless_seen_from_here(
         if expected in {pull.fault, ""}:
             blocker = "registry_access" if outer is reply and isinstance(outer.fault, RegistryFault) else name
             raise Blocked.by(blocker, outer, targets, seen=pull)
+
+
+_WAYS = frozenset(
+    {
+        PodFault.PULL_REFUSED,
+        PodFault.PULL_TIMEOUT,
+        PodFault.PULL_UNREACHABLE,
+        PodFault.PULL_UNRESOLVED,
+        PodFault.PULL_TLS,
+    }
+)
+"""What is the matter with the way from a node to a registry, whatever is pulled."""
+
+
+def unless_the_first_met_it(pull: ImagePull, pod: JobPod, inventory: Inventory) -> None:
+    """Raise `Blocked` if the registry's first image met the same on this node: one way is told of once."""
+    if pull.fault not in _WAYS:
+        return
+    one = inventory.registry_of(pull.image)
+    met = {other.image: other for other in pod.pulls if other.fault is pull.fault}
+    first = next((met[name] for image in one.images if (name := f"{one.host}/{image}") in met), pull)
+    if first.image != pull.image:
+        raise Blocked.by("pod_pull", first, {"worker": pull.node, "image": first.image}, seen=pull)
 
 
 def unless_unresolved(

@@ -5,7 +5,15 @@ from __future__ import annotations
 from preflight.evidence import Blocked, NotApplicable
 from preflight.facts.aims import client_image, daemon_image
 from preflight.facts.blocking import unless_all_resolvers, unless_misled, unless_misspelt, unless_same
-from preflight.facts.sampling import TTL, expected_names, named_node, require_probed, script_report, with_pull_secrets
+from preflight.facts.sampling import (
+    TTL,
+    expected_names,
+    named_node,
+    require_probed,
+    script_report,
+    unless_unread,
+    with_pull_secrets,
+)
 from preflight.faults import DindFault, DnsFault, PathFault
 from preflight.inventory import Dind, Inventory
 from preflight.jobshape import JobShape, dind_job
@@ -139,6 +147,7 @@ def dind_pod(
 @fact(speaks_for=("dind_pod",))
 def dind_daemon(worker: str, dind_pod: PodTranscript) -> Daemon:
     """The Docker daemon in a pod on a worker."""
+    unless_unread(dind_pod)
     return transcript.daemon(worker, dind_pod)
 
 

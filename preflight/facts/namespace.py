@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from preflight import values as helm
-from preflight.evidence import Evidence, NotApplicable, Unmeasured
+from preflight.evidence import Blocked, Evidence, NotApplicable, Unmeasured
 from preflight.facts.aims import probe_image
 from preflight.facts.sampling import TTL, with_pull_secrets
-from preflight.faults import RightsFault
+from preflight.faults import RightsFault, StreamFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape, waiting_job
 from preflight.probes import kubernetes as api_client
@@ -176,10 +176,13 @@ def pod_passages(
     return found
 
 
-@fact(speaks_for=("pod_passages",))
-def pod_exec(worker: str, pod_passages: Passages) -> Passage:
+@fact(speaks_for=("pod_passages",), optional=("pod_logs",))
+def pod_exec(worker: str, pod_passages: Passages, pod_logs: Passage | None) -> Passage:
     """Commands in a pod on a worker, by exec."""
-    return passage.the_one(pod_passages.exec)
+    found = passage.the_one(pod_passages.exec)
+    if found.fault is StreamFault.KUBELET_UNREACHABLE and pod_logs is not None and pod_logs.fault is found.fault:
+        raise Blocked.by("pod_logs", pod_logs, {"worker": worker}, seen=found)
+    return found
 
 
 @fact()

@@ -7,7 +7,14 @@ from dataclasses import replace
 
 from preflight.evidence import Blocked, NotApplicable, Unmeasured
 from preflight.facts.aims import probe_image, registry_of
-from preflight.facts.blocking import gitlab_fact, unless_misspelt, unless_same, unless_seen_from_here, unless_unresolved
+from preflight.facts.blocking import (
+    gitlab_fact,
+    unless_misspelt,
+    unless_same,
+    unless_seen_from_here,
+    unless_the_first_met_it,
+    unless_unresolved,
+)
 from preflight.facts.sampling import (
     TTL,
     expected_names,
@@ -167,6 +174,8 @@ def pod_image(
         # A kubelet pulls one image after the other: behind one that hangs, none begins.
         registry = next(name for name, one in inventory.registries.items() if one.host == registry_reply.host)
         raise Blocked.by("registry_connection", registry_reply, {"registry": registry})
+    if hanging := next((pull for pull in job_pod.pod.pulls if pull.fault is PodFault.PULL_TIMEOUT), None):
+        raise Blocked.by("pod_pull", hanging, {"worker": worker, "image": hanging.image})
     raise Unmeasured(
         f"the pull of {image} on {worker} had not begun when the pod came to its end",
         needs="a larger `deadlines.pod` in the inventory",
@@ -184,6 +193,7 @@ def pod_image(
 def pod_pull(
     worker: str,
     pod_image: ImagePull,
+    job_pod: PodTranscript,
     pull_login: PullLogin | None,
     registry_reply: RegistryReply | None,
     manifest: Manifest | None,
@@ -194,6 +204,7 @@ def pod_pull(
     """An image, pulled for a job's pod on a worker."""
     unless_unresolved(pod_image, worker, here_lookups, node_answers)
     unless_seen_from_here(pod_image, inventory, registry_reply, manifest)
+    unless_the_first_met_it(pod_image, job_pod.pod, inventory)
     lacking = pull_login is not None and pull_login.fault is not None and inventory.probe.pull_secrets is None
     if pod_image.fault is PodFault.PULL_UNAUTHORIZED and lacking:
         registry = registry_of(inventory, {"image": pod_image.image})

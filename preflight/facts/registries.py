@@ -163,12 +163,11 @@ def node_pull(
     return node_image
 
 
-@fact(deadline="api+api+api", optional=("registry_account",))
+@fact(deadline="api+api+api")
 def pull_login(
     registry: str,
     api_answer: ApiServer,
     namespace_state: NamespaceState,
-    registry_account: Account | None,
     kubernetes: api_client.Api,
     job_shape: JobShape,
     inventory: Inventory,
@@ -176,7 +175,7 @@ def pull_login(
     """The account for a registry among the pull secrets of a job's pod."""
     del api_answer, namespace_state
     one = inventory.registries[registry]
-    if not one.images or registry_account is None or registry_account.credentials is None:
+    if not one.images or one.credentials is None:
         said = "jobs pull no image of it" if not one.images else "the inventory gives no account for it"
         evidence = Evidence(where="here", command="helm get values", observed=f"{one.host}: {said}")
         return PullLogin(target=one.host, host=one.host, evidence=evidence)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from preflight import values as helm
 from preflight.evidence import Blocked, NotApplicable
 from preflight.facts.blocking import unless_no_resolver
-from preflight.faults import ManagerFault, ReleaseFault
+from preflight.faults import ManagerFault, ReleaseFault, StreamFault
 from preflight.inventory import Inventory
 from preflight.probes import charts, configs, drift, managers, releases
 from preflight.probes import kubernetes as api_client
@@ -169,16 +169,23 @@ def manager_logs(
     return found
 
 
-@fact(optional=("manager_logs", "node_readiness"), across={"node_readiness": "node"})
+@fact(optional=("manager_logs", "node_readiness", "release_history"), across={"node_readiness": "node"})
 def manager_readiness(
     manager_rollout: Rollout,
     release_objects: Objects,
     manager_logs: ManagerLogs | None,
     node_readiness: tuple[NodeState, ...],
+    release_history: History | None,
     inventory: Inventory,
 ) -> Managers:
     """The manager pods."""
-    found = managers.read_managers(release_objects, now=time.time(), restart_age=inventory.limits.restart_age)
+    newest = release_history.newest if release_history is not None else None
+    found = managers.read_managers(
+        release_objects,
+        now=time.time(),
+        restart_age=inventory.limits.restart_age,
+        released=helm.replicas_of(newest.values) if newest is not None else None,
+    )
     if found.fault is None:
         return found
     if manager_logs is not None and manager_logs.fault is not None:
@@ -194,8 +201,8 @@ def manager_readiness(
 @fact(
     effect="probe",
     deadline="script",
-    optional=("release_record", "pod_exec", "values_toml", "token_whitespace"),
-    across={"pod_exec": "worker"},
+    optional=("release_record", "pod_exec", "pod_logs", "values_toml", "token_whitespace"),
+    across={"pod_exec": "worker", "pod_logs": "worker"},
 )
 def manager_config(
     manager_readiness: Managers,
@@ -203,6 +210,7 @@ def manager_config(
     release_record: Release | None,
     release_history: History,
     pod_exec: tuple[Passage, ...],
+    pod_logs: tuple[Passage, ...],
     values_toml: Lint | None,
     token_whitespace: RunnerToken | None,
     wanted_values: helm.Values,
@@ -218,6 +226,9 @@ def manager_config(
     for way in pod_exec:
         if way.fault is not None:
             raise Blocked.by("pod_exec", way, {"worker": way.node})
+    for way in pod_logs:
+        if way.fault is StreamFault.KUBELET_UNREACHABLE:
+            raise Blocked.by("pod_logs", way, {"worker": way.node})
     # What is installed counts here; that it is not what the files say is told by the drift.
     template = wanted_values.config
     if release_record is not None and release_history.newest is not None:

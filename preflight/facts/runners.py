@@ -5,27 +5,38 @@ from __future__ import annotations
 import re
 
 from preflight import values as helm
-from preflight.evidence import NotApplicable
+from preflight.evidence import Blocked, NotApplicable
+from preflight.faults import ManagerFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape
 from preflight.probes import runners
+from preflight.probes.managers import Managers as ManagerPods
 from preflight.probes.runners import Managers, RunnerRecord
 from preflight.survey import fact
 
 
-@fact(speaks_for=("manager_list", "valid_runner"))
-def runner_online(runner_record: RunnerRecord, manager_list: Managers) -> Managers:
+@fact(speaks_for=("manager_list", "valid_runner"), optional=("manager_readiness",))
+def runner_online(
+    runner_record: RunnerRecord, manager_list: Managers, manager_readiness: ManagerPods | None
+) -> Managers:
     """The runner's managers that are online."""
     if runner_record.status == "never_contacted" and not manager_list.managers:
         reason = f"{runner_record.target} was never contacted: nothing has been installed with this token yet"
         raise NotApplicable(reason)
-    return runners.presence(manager_list)
+    return _unless_down(runners.presence(manager_list), manager_readiness)
 
 
-@fact()
-def manager_count(runner_online: Managers, job_shape: JobShape) -> Managers:
+@fact(optional=("manager_readiness",))
+def manager_count(runner_online: Managers, manager_readiness: ManagerPods | None, job_shape: JobShape) -> Managers:
     """How many managers the runner has."""
-    return runners.number_of(runner_online, job_shape.replicas)
+    return _unless_down(runners.number_of(runner_online, job_shape.replicas), manager_readiness)
+
+
+def _unless_down(found: Managers, pods: ManagerPods | None) -> Managers:
+    """What GitLab sees, unless it misses managers that the cluster itself does not have."""
+    if found.fault is not None and pods is not None and pods.fault not in {None, ManagerFault.RESTARTED}:
+        raise Blocked.by("manager_readiness", pods, seen=found)
+    return found
 
 
 @fact()

@@ -113,10 +113,18 @@ def named_node(name: str, nodes: Nodes) -> cluster.Node:
     return found
 
 
+def unless_unread(found: PodTranscript) -> None:
+    """Raise `Blocked` if a pod's log could not be read because the API server does not reach the node's kubelet."""
+    if found.pod.log_fault is not None:
+        said = f"{found.pod.log_fault}: {found.pod.log_problem}"
+        raise Blocked("pod_logs", {"worker": found.pod.node}, said, failed=True)
+
+
 def script_report(where: str, found: PodTranscript) -> Report:
     """What the script in a pod of ours showed."""
     sections = shell.parse(found.pod.log, found.nonce)
     if not sections:
+        unless_unread(found)
         raise Unmeasured(
             found.pod.log_problem or f"the script in the {where} printed nothing of its own",
             needs="the right to read pods/log, and an image with a POSIX shell as `probe.image`",

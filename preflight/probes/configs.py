@@ -15,7 +15,7 @@ from preflight.evidence import Evidence, Fact, Unmeasured
 from preflight.faults import ManagerFault
 from preflight.probes.drift import Difference, remember_secrets, toml_differences
 from preflight.probes.execution import exec_in_pod
-from preflight.probes.kubernetes import Api, ApiError, unmeasured
+from preflight.probes.kubernetes import Api, ApiError, beyond, unmeasured
 from preflight.probes.managers import Objects
 
 _HOME = "/home/gitlab-runner/.gitlab-runner/config.toml"
@@ -61,7 +61,7 @@ def manager_config(api: Api, found: Objects, template: Mapping[str, Any], *, dea
             ran = exec_in_pod(api, found.namespace, name, found.container, ["cat", path], deadline=deadline)
             now = exec_in_pod(api, found.namespace, name, found.container, ["cat", _MOUNTED], deadline=deadline)
         except ApiError as error:
-            raise unmeasured(error) from error
+            raise unmeasured(beyond(api, error)) from error
         if not now.exit:
             mounted[name] = now.stdout
         if ran.exit:

@@ -139,6 +139,31 @@ def unmeasured(error: ApiError) -> Unmeasured:
     )
 
 
+def beyond(api: Api, error: ApiError) -> ApiError:
+    """The same error, told as the kubelet's where the API server itself is well and waits for what it handed on.
+
+    A firewall that drops port 10250 shows itself so: the API server waits longer than we do.
+    """
+    if error.fault is not PathFault.SILENT:
+        dialed = error.status is not None and not error.rule and "dial tcp" in error.message
+        fault = StreamFault.KUBELET_UNREACHABLE if dialed else error.fault
+        message = error.message
+    else:
+        try:
+            api.get("/version", deadline=_SOON)
+        except ApiError:
+            return error
+        fault = StreamFault.KUBELET_UNREACHABLE
+        message = f"the API server answers, but nothing came from the node's kubelet (port 10250) in {error.took:.0f} s"
+    if fault is error.fault:
+        return error
+    return ApiError(
+        fault, status=error.status, reason=error.reason, message=message, command=error.command, took=error.took
+    )
+
+
+_SOON = 5.0  # seconds for an answer of the API server's own
+
 _NEEDS: dict[Fault, str] = {
     ApiFault.UNAUTHORIZED: "credentials in the kubeconfig that the API server accepts (cluster.kubeconfig, context)",
     ApiFault.CONTEXT: "a kubeconfig and context that can be used (cluster.kubeconfig, context)",

@@ -190,16 +190,20 @@ class Managers(Fact):
     pods: tuple[ManagerPod, ...] = ()
 
 
-def read_managers(found: Objects, *, now: float, restart_age: float) -> Managers:
+def read_managers(found: Objects, *, now: float, restart_age: float, released: int | None = None) -> Managers:
     """The fact from the pods of the Deployment.
 
     Args:
         found: the release's objects.
         now: seconds since 1970.
         restart_age: for how many seconds a restart is a finding.
+        released: replicas that the release's values ask for; None if that is not known, or an autoscaler's matter.
     """
     pods = tuple(sorted((_pod(one, now) for one in found.pods), key=lambda one: one.name))
     fault, cause = _judged(pods, found, restart_age)
+    if fault is None and released is not None and found.wanted < released:
+        fault = ManagerFault.SCALED_DOWN
+        cause = f"Deployment {found.name} was scaled to {found.wanted}; the release's values say {released} replicas"
     shown = [
         f"{one.name}  {'ready' if one.ready else one.trouble or 'not ready'}  {one.restarts} restarts"
         + (f" (the last {spoken(one.ended)} ago: {one.end})" if one.ended is not None else "")

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from preflight.evidence import Evidence, Fact, PreflightError, Unmeasured
 from preflight.faults import StreamFault
 from preflight.jobshape import BUILD
 from preflight.probes.execution import Ran, attach_to_pod, exec_in_pod
-from preflight.probes.kubernetes import Api, ApiError, at, kubectl, unmeasured
+from preflight.probes.kubernetes import Api, ApiError, at, beyond, kubectl, unmeasured
 
 _LOG_WITHIN = 3.0  # seconds in which a kubelet's log shows what a container printed
 
@@ -66,23 +66,32 @@ def passages(api: Api, namespace: str, pod: str, *, node: str, greeting: str, de
         return attach_to_pod(api, namespace, pod, BUILD, text=text, deadline=deadline)
 
     log = _log(api, namespace, pod, node, greeting, deadline)
-    ran = _streamed("exec", run_in, f"{greeting}-exec", pod, node)
-    spoken = _streamed("attach", attached, f"{greeting}-attach", pod, node)
+    if isinstance(log, Passage) and log.fault is StreamFault.KUBELET_UNREACHABLE:
+        # The other two would wait as long for the same kubelet.
+        return Passages(exec=replace(log, way="exec"), attach=replace(log, way="attach"), logs=log)
+    ran = _streamed(api, "exec", run_in, f"{greeting}-exec", pod, node)
+    spoken = _streamed(api, "attach", attached, f"{greeting}-attach", pod, node)
     return Passages(exec=ran, attach=spoken, logs=log)
 
 
-def _streamed(way: str, take: Callable[[], Ran], expected: str, pod: str, node: str) -> Outcome:
+def _streamed(api: Api, way: str, take: Callable[[], Ran], expected: str, pod: str, node: str) -> Outcome:
     try:
         ran = take()
     except ApiError as error:
-        if not isinstance(error.fault, StreamFault):
-            return unmeasured(error)
-        cause = f"{way} into a pod on {node}: {_SENTENCES[error.fault]}: {error.message}"
-        return Passage(target=node, node=node, way=way, fault=error.fault, cause=cause, evidence=error.evidence)
+        return _refused(way, beyond(api, error), node)
     if expected in ran.stdout:
         return Passage(target=node, node=node, way=way, evidence=ran.evidence)
     cause = f"{way} into pod {pod} on {node} brought back {ran.stdout[:80]!r}, not {expected!r}"
     return Passage(target=node, node=node, way=way, fault=StreamFault.WRONG_OUTPUT, cause=cause, evidence=ran.evidence)
+
+
+def _refused(way: str, error: ApiError, node: str) -> Outcome:
+    if not isinstance(error.fault, StreamFault):
+        return unmeasured(error)
+    cause = (
+        f"{'logs of' if way == 'logs' else f'{way} into'} a pod on {node}: {_SENTENCES[error.fault]}: {error.message}"
+    )
+    return Passage(target=node, node=node, way=way, fault=error.fault, cause=cause, evidence=error.evidence)
 
 
 _SENTENCES = {
@@ -103,11 +112,7 @@ def _log(api: Api, namespace: str, pod: str, node: str, expected: str, deadline:
         try:
             text = api.text(path, deadline=deadline, **query)
         except ApiError as error:
-            if error.rule or "dial tcp" not in error.message:
-                return unmeasured(error)
-            fault = StreamFault.KUBELET_UNREACHABLE
-            cause = f"logs of a pod on {node}: {_SENTENCES[fault]}: {error.message}"
-            return Passage(target=node, node=node, way="logs", fault=fault, cause=cause, evidence=error.evidence)
+            return _refused("logs", beyond(api, error), node)
         took = time.monotonic() - began
         if expected in text or took > _LOG_WITHIN:
             break

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from preflight.evidence import Evidence, Fact, Unmeasured
-from preflight.faults import ApiFault, Fault, PodFault
+from preflight.faults import ApiFault, Fault, PodFault, StreamFault
 from preflight.jobshape import BUILD, MANAGED_BY, OURS, RUN, VANTAGE
-from preflight.probes.kubernetes import Api, ApiError, at, kubectl, unmeasured
+from preflight.probes.kubernetes import Api, ApiError, at, beyond, kubectl, unmeasured
 from preflight.probes.quota import Needs, needs_of, quota_room
 from preflight.probes.words import (
     PULL_REASONS,
@@ -59,6 +59,8 @@ LONGEST_LOG = 2**20  # bytes of one container's log
 DAEMON_LINES = 200  # lines of the Docker daemon's log: its last words are what counts
 UNSCHEDULABLE_FOR = 3.0  # seconds that the scheduler may say no before it is believed
 NOT_STARTING_FOR = 10.0  # seconds that a container may fail to be created before that is believed
+NODE_ASKED_AFTER = 15.0  # seconds that a pod does not begin before its node is asked for its state
+SECRET_SEEN_WITHIN = 30.0  # seconds that a kubelet may take to see a pull secret that is there; it pulls again after 10
 GLANCE = 1.0  # seconds of one watch while there is no pod yet
 LOOK = 2.0  # seconds of one watch after that; between two, events are read
 
@@ -93,6 +95,7 @@ class JobPod(Fact):
         pulls: one for each distinct image; an image is missing if its pull had not begun when the pod came to its end.
         log: what the script printed.
         log_problem: why the log could not be read although the script ran; empty if it was.
+        log_fault: whether that was the node's kubelet, out of reach of the API server.
         started: whether the script ran at all.
         exit: its exit status, or None.
         warnings: what admission would have refused at a stricter level.
@@ -104,6 +107,7 @@ class JobPod(Fact):
     pulls: tuple[ImagePull, ...] = ()
     log: str = ""
     log_problem: str = ""
+    log_fault: StreamFault | None = None
     started: bool = False
     exit: int | None = None
     warnings: tuple[str, ...] = ()
@@ -213,7 +217,8 @@ def launch_dind(
     privileged = bool(daemon.get("securityContext", {}).get("privileged"))
     fields = attempt.fields()
     state = state_of(attempt.pod or {}, daemon["name"])
-    log, unread = attempt.log(daemon["name"]) if {"running", "terminated"} & set(state) else ("", "")
+    began = bool({"running", "terminated"} & set(state)) and fields["log_fault"] is None
+    log, unread = attempt.log(daemon["name"]) if began else ("", fields["log_problem"])
     exit_status = int(state["terminated"].get("exitCode", 0)) if "terminated" in state else None
     host = next((each["value"] for each in containers[BUILD]["env"] if each["name"] == "DOCKER_HOST"), "")
     port = int(found[1]) if (found := re.search(r":(\d+)$", host)) else None
@@ -297,6 +302,8 @@ class _Attempt:
         self.warnings: tuple[str, ...] = ()
         self._since: dict[str, float] = {}
         self._polling = False
+        self.log_fault: StreamFault | None = None
+        self._secrets: bool | None = None  # whether every pull secret of the pod is there; None if nobody had to ask
 
     @property
     def name(self) -> str:
@@ -384,6 +391,8 @@ class _Attempt:
             self._read_events()
             if self.pod is None and self._creation_refused():
                 return
+            if self._node_is_lost():
+                return
         if trouble:
             raise unmeasured(trouble)
 
@@ -420,8 +429,10 @@ class _Attempt:
         """Whether there is nothing more to wait for."""
         if self.pod is None:
             return False
-        if self.gone or self.pod["metadata"].get("deletionTimestamp") or settled(self.pod):
+        if self.gone or self.pod["metadata"].get("deletionTimestamp"):
             return True
+        if settled(self.pod):
+            return not self._pulls_again_with_its_secret()
         if self._lasts("unscheduled", bool(_unscheduled(self.pod))) > self.unschedulable_for:
             return True
         stuck = any(
@@ -429,6 +440,41 @@ class _Attempt:
             for each in self.pod.get("status", {}).get("containerStatuses") or ()
         )
         return self._lasts("stuck", stuck) > NOT_STARTING_FOR
+
+    def _node_is_lost(self) -> bool:
+        """Whether the pod does not start because its node has stopped reporting: nothing comes of it before our end."""
+        begun = bool({"running", "terminated"} & set(state_of(self.pod or {}, BUILD)))
+        waits = self._lasts("not begun", self.pod is not None and not begun)
+        if waits <= NODE_ASKED_AFTER:
+            return False
+        self._since.pop("not begun")  # and again after as long
+        if trouble := self._node_trouble():
+            self.verdict = PodFault.LOST, trouble
+        return bool(trouble)
+
+    def _pulls_again_with_its_secret(self) -> bool:
+        """Whether a pull failed without a pull secret that is there: the kubelet learns of it late, and pulls again."""
+        waits = any(
+            (each.get("state") or {}).get("waiting", {}).get("reason") in PULL_REASONS
+            for each in (self.pod or {}).get("status", {}).get("containerStatuses") or ()
+        )
+        if not waits or self._lasts("without its secret", waits) > SECRET_SEEN_WITHIN:
+            return False
+        self._read_events()
+        if not self._told(self.name, "FailedToRetrieveImagePullSecret"):
+            return False
+        if self._secrets is None:
+            self._secrets = self._has_pull_secrets()
+        return self._secrets
+
+    def _has_pull_secrets(self) -> bool:
+        names = [str(each.get("name")) for each in (self.pod or {}).get("spec", {}).get("imagePullSecrets") or ()]
+        try:
+            for name in names:
+                self.api.get(f"/api/v1/namespaces/{at(self.namespace)}/secrets/{at(name)}")
+        except ApiError:
+            return False
+        return bool(names)
 
     def _lasts(self, what: str, holds: bool) -> float:  # noqa: FBT001 - a condition, no switch
         """Seconds for which a condition has held without a break."""
@@ -480,7 +526,9 @@ class _Attempt:
         path = f"{_pods(self.namespace)}/{at(self.name)}/log"
         try:
             text = self.api.text(path, container=container, limitBytes=LONGEST_LOG)
-        except ApiError as error:
+        except ApiError as refused:
+            error = beyond(self.api, refused)
+            self.log_fault = error.fault if isinstance(error.fault, StreamFault) else None
             return "", f"{error.message}\n{error.rule}" if error.rule else error.message
         return ("", text.strip()) if _NO_LOG.match(text) else (text, "")
 
@@ -505,6 +553,7 @@ class _Attempt:
             "pulls": tuple(self._pulls()),
             "log": log,
             "log_problem": problem,
+            "log_fault": self.log_fault,
             "started": started,
             "exit": state.get("terminated", {}).get("exitCode"),
             "warnings": self.warnings,

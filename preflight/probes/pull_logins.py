@@ -31,6 +31,7 @@ class PullLogin(Fact):
         used: the pull secrets that a job's pod has in the end.
         secret: the one with an account for the registry; empty if there is none.
         shadowed: pull secrets of the service account that the pod does not get, because it has others.
+        missing: pull secrets that the pod has, and that are not there.
         account: the service account.
     """
 
@@ -38,6 +39,7 @@ class PullLogin(Fact):
     used: tuple[str, ...] = ()
     secret: str = ""
     shadowed: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
     account: str = ""
 
 
@@ -59,22 +61,29 @@ def look(api: Api, shape: JobShape, host: str, *, known: Login | Secret | None =
     given = list(shape.pull_secrets)
     used = given + (own if shape.use_service_account_pull_secrets or not given else [])
     shadowed = [one for one in own if one not in used]
-    lines, secret = [], ""
-    for name in dict.fromkeys(used):
-        said = _said(_read(api, shape.namespace, name), host)
-        lines.append(f"{name}: {said}")
-        if not secret and said == _HOLDS:
-            secret = name
-    cause = "" if secret else _cause(host, used, shadowed, account, known)
+    found = {name: _read(api, shape.namespace, name) for name in dict.fromkeys(used)}
+    said = {name: _said(one, host) for name, one in found.items()}
+    secret = next((name for name, words in said.items() if words == _HOLDS), "")
+    missing = () if secret else tuple(name for name, one in found.items() if one is None)
+    if missing:
+        fault = ValuesFault.SECRET_MISSING
+        cause = (
+            f"a job's pod names the pull secret {', '.join(missing)}, which namespace {shape.namespace} does not have"
+        )
+    else:
+        fault = ValuesFault.PULL_SECRET
+        cause = _cause(host, used, shadowed, account, known)
+    lines = [f"{name}: {words}" for name, words in said.items()]
     return PullLogin(
         target=host,
         host=host,
         used=tuple(used),
         secret=secret,
         shadowed=tuple(shadowed),
+        missing=missing,
         account=account,
-        fault=None if secret else ValuesFault.PULL_SECRET,
-        cause=cause,
+        fault=None if secret else fault,
+        cause="" if secret else cause,
         evidence=Evidence(
             where="here",
             command=f"kubectl -n {shape.namespace} get serviceaccount {account} -o yaml; "

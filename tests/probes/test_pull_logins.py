@@ -86,7 +86,9 @@ def test_admissions_own_rule_decides_which_secrets_a_pod_gets(
     with api_with(tmp_path, KNOWN, account) as api:
         found = pull_logins.look(api, shape(*names, both=both), HOST)
     assert found.secret == secret
-    assert found.fault is (None if secret else ValuesFault.PULL_SECRET)
+    missing = ValuesFault.SECRET_MISSING if names == ["gone"] else ValuesFault.PULL_SECRET
+    assert found.fault is (None if secret else missing)
+    assert found.missing == (("gone",) if names == ["gone"] else ())
     assert PASSWORD not in found.evidence.observed
 
 
