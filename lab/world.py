@@ -363,6 +363,7 @@ class World:
     firewall: list[Rule] = field(default_factory=list)
     daemon: DaemonSettings = field(default_factory=DaemonSettings)
     pod_mtu: int = 1500  # of the network between pods: routed as it is, nothing is wrapped
+    narrow: set[str] = field(default_factory=set)  # vantages to which packets of full size do not come
     latency: float = 0.0  # added to every answer of every server
     listeners: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)

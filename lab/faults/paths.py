@@ -34,3 +34,13 @@ def _(world: World) -> None:
 )
 def _(world: World) -> None:
     world.firewall.append(Rule("pod on k8s-worker-2", GITLAB_ADDRESS))
+
+
+@fault("path-mtu-node", "Packets of full size do not come from GitLab to k8s-worker-1, nor to the pods there.")
+def _(world: World) -> None:
+    world.narrow |= {"node k8s-worker-1", "pod on k8s-worker-1"}
+
+
+@fault("path-mtu-pods", "The pod network's tunnel carries smaller packets than its pods believe.")
+def _(world: World) -> None:
+    world.narrow |= {f"pod on {name}" for name in world.nodes}

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lab.tools import Call
 
 _GIVES_UP = 120.0  # seconds until a kernel stops trying to connect
+_SMALL = 1000  # bytes of an answer that comes in one packet, whatever the way carries
 _HOPS = 5  # redirects busybox's wget follows
 _BAD_REQUEST = 400
 _REASONS: dict[Way, str] = {
@@ -296,6 +297,8 @@ async def _get(call: Call, url: str) -> _Answer:
                 server_hostname=parts.hostname if secure else None,
             ) as response,
         ):
+            if len(await response.read()) > _SMALL and str(call.vantage) in call.world.narrow:
+                await asyncio.sleep(_GIVES_UP)
             raw = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in response.raw_headers]
             return _Answer(response.status, response.reason or "", raw, await response.read())
     except aiohttp.ClientConnectorSSLError as error:

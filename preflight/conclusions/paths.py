@@ -32,6 +32,7 @@ NODES_BLOCKED = cause("nodes-path-blocked", "2.4", _ROW, specialises="gitlab-unr
 FROM_PODS = cause("gitlab-unreachable-from-pods", "2.4", _ROW, specialises="gitlab-unreachable-from-cluster")
 ONE_NODES_PODS = cause("one-nodes-pods-blocked", "2.4", _ROW, specialises="gitlab-unreachable-from-pods")
 PODS_BLOCKED = cause("pods-path-blocked", "2.4", _ROW, specialises="gitlab-unreachable-from-pods")
+LARGE_PACKETS = cause("large-packets-lost", "2.4", "failures 15")
 OTHERWISE = cause("gitlab-answers-otherwise", "2.4", "failures 40b")
 IN_THE_WAY = cause("proxy-in-the-way", "2.4", "failures 48", specialises="gitlab-answers-otherwise")
 
@@ -239,6 +240,39 @@ def _from_pods(facts: Facts, here: Ring, nodes: Ring, pods: Ring) -> Conclusion:
         explains=keys(pods.failed),
         proofs=shown,
         remedy=remedy,
+    )
+
+
+@rule
+def large_packets(facts: Facts) -> Iterator[Conclusion]:
+    """Where short answers come and long ones do not: packets of full size are lost on the way (failures 15)."""
+    lost = has(PathFault.SILENT)
+    nodes, pods = Ring.of(facts.looks("node_page"), lost), Ring.of(facts.looks("pod_page"), lost)
+    failed = nodes.failed or pods.failed
+    if not failed:
+        return
+    bad, endpoint = targets_of(failed, "worker"), _endpoint(facts.inventory)
+    who = listed(bad) if nodes.failed else f"pods on {listed(bad)}"
+    ring, noun = (nodes, "worker") if nodes.failed else (pods, "pod")
+    others = f"; to {counted(len(ring.reached), ring.size, noun)} it does" if ring.reached else ""
+    beside = "" if nodes.failed or not nodes.reached else "; to the nodes themselves it does"
+    host = endpoint.rpartition(":")[0]
+    yield Conclusion(
+        cause=LARGE_PACKETS,
+        about=bad,
+        sentence=f"short answers of {endpoint} come to {who}, its sign-in page does not{others}{beside}: packets of "
+        "full size are lost on the way (MTU)",
+        certain=False,
+        settled_by=f"`ping -M do -s 1472 {host}` there, which needs a full packet, beside `ping -s 100 {host}`",
+        explains=keys([*nodes.failed, *pods.failed]),
+        proofs=proofs(nodes.proof("worker"), _others(nodes), pods.proof("pod"), _others(pods)),
+        remedy=(
+            f"the largest N with which `ping -M do -s N {host}` comes back, plus 28, is the way's MTU",
+            f"set the MTU of {'their interfaces' if nodes.failed else 'the network plugin'} to it, "
+            "and make the pods anew",
+            "or clamp TCP's MSS on the tunnel or firewall in between: `iptables -t mangle -A FORWARD -p tcp "
+            "--tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu`",
+        ),
     )
 
 

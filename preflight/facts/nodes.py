@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from preflight.evidence import Evidence, NotApplicable, Unmeasured
 from preflight.facts.blocking import gitlab_fact, unless_same
-from preflight.facts.sampling import script_steps
+from preflight.facts.sampling import page_of, script_steps
 from preflight.faults import SshFault
 from preflight.inventory import Inventory
 from preflight.probes import shell, ssh, transcript
@@ -56,7 +56,7 @@ def node_login(worker: str, ssh_gate: ssh.AuthGate, inventory: Inventory, run: R
 def node_report(worker: str, node_login: NodeLogin, inventory: Inventory, run: Run) -> Report:
     """What the probe script showed on a worker."""
     nonce = shell.new_nonce()
-    steps = script_steps(inventory, run, reply="node_reply", lookups="node_answers")
+    steps = script_steps(inventory, run, reply="node_reply", page="node_page", lookups="node_answers")
     script = shell.render(steps, limit=inventory.deadlines.step, nonce=nonce)
     session = node_login.session
     ran = session.run("sh -s", stdin=script, deadline=inventory.deadlines.script)
@@ -84,6 +84,13 @@ def node_gitlab(node_reply: GitLabReply, gitlab_reply: GitLabReply | None) -> Gi
     """GitLab's answer to a worker."""
     unless_same(node_reply, gitlab_reply, gitlab_fact(gitlab_reply), {})
     return node_reply
+
+
+@fact()
+def node_page(node_report: Report, node_gitlab: GitLabReply, inventory: Inventory) -> GitLabReply:
+    """A whole page of GitLab's, as it comes to a worker."""
+    del node_gitlab
+    return transcript.whole_page(node_report, page_of(inventory))
 
 
 @fact(deadline="script+step")

@@ -19,6 +19,7 @@ from preflight.facts.sampling import (
     TTL,
     expected_names,
     named_node,
+    page_of,
     require_probed,
     script_report,
     script_steps,
@@ -100,7 +101,9 @@ def job_pod(
     _unless_ours_is_refused_too(pod_admission)
     require_probed(worker, cluster_nodes, job_shape, inventory, run, None)
     nonce = shell.new_nonce()
-    steps = script_steps(inventory, run, reply="pod_gitlab", lookups="pod_lookups", conf="pod_resolv_conf")
+    steps = script_steps(
+        inventory, run, reply="pod_gitlab", page="pod_page", lookups="pod_lookups", conf="pod_resolv_conf"
+    )
     others = [one for one in inventory.images if run.plans("pod_image", worker=worker, image=one)]
     if run.plans("helper_pull", worker=worker) and "$" not in job_shape.helper_image:
         others.append(job_shape.helper_image)
@@ -274,6 +277,17 @@ def pod_gitlab(
     found = transcript.gitlab_reply(pod_report, inventory.gitlab.url)
     unless_same(found, gitlab_reply, gitlab_fact(gitlab_reply), {})
     unless_same(found, node_reply, "node_gitlab", {"worker": worker})
+    return found
+
+
+@fact(optional=("node_page",))
+def pod_page(
+    worker: str, pod_report: Report, pod_gitlab: GitLabReply, node_page: GitLabReply | None, inventory: Inventory
+) -> GitLabReply:
+    """A whole page of GitLab's, as it comes to a job's pod on a worker."""
+    del pod_gitlab
+    found = transcript.whole_page(pod_report, page_of(inventory))
+    unless_same(found, node_page, "node_page", {"worker": worker})
     return found
 
 

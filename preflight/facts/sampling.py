@@ -63,9 +63,17 @@ def with_pull_secrets(shape: JobShape, inventory: Inventory) -> JobShape:
     return shape if chosen is None else replace(shape, pull_secrets=tuple(chosen))
 
 
-def script_steps(inventory: Inventory, run: Run, *, reply: str, lookups: str, conf: str = "") -> tuple[shell.Step, ...]:
+def page_of(inventory: Inventory) -> str:
+    """GitLab's sign-in page: what everybody may see and is longer than a packet."""
+    return f"{inventory.gitlab.url.rstrip('/')}/users/sign_in"
+
+
+def script_steps(
+    inventory: Inventory, run: Run, *, reply: str, page: str, lookups: str, conf: str = ""
+) -> tuple[shell.Step, ...]:
     """What is looked at on each worker and in each probe pod: only what the named facts of this run need."""
     steps = [shell.fetch(inventory.gitlab.url)] if run.plans(reply) else []
+    steps += [shell.fetch(page_of(inventory))] if run.plans(page) else []
     steps += [shell.resolv_conf()] if run.plans(conf) else []
     asked = [resolver for resolver in inventory.dns.resolvers if run.plans(lookups, resolver=resolver)]
     steps += [shell.lookup(name, resolver) for resolver in asked for name in inventory.dns.names]

@@ -7,11 +7,12 @@ one pod a node, and one connection, carry all measurements of that node.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from preflight.evidence import Evidence, Fact, Unmeasured
-from preflight.faults import ClusterFault, DindFault, DnsFault, GitLabFault, PodFault
+from preflight.faults import ClusterFault, DindFault, DnsFault, GitLabFault, PathFault, PodFault
 from preflight.jobshape import JobShape
 from preflight.probes import dns, shell
 from preflight.probes.dns import Lookups
@@ -224,6 +225,15 @@ def _lookups(
 def gitlab_reply(report: Report, url: str) -> GitLabReply:
     """What answered at GitLab's URL at the report's vantage."""
     return shell.read_fetch(shell.find(report.sections, shell.fetch(url), where=report.where), url, where=report.where)
+
+
+def whole_page(report: Report, url: str) -> GitLabReply:
+    """Whether a page that needs packets of full size came, where a shorter answer of the same server has come."""
+    found = gitlab_reply(report, url)
+    if found.fault not in {PathFault.SILENT, PathFault.TIMEOUT}:  # busybox's wget can't tell them apart
+        return found.only(PathFault.SILENT)
+    cause = f"{urlsplit(url).netloc} gives a short answer, but {url} did not come within {found.took:.0f} s"
+    return replace(found, fault=PathFault.SILENT, cause=cause)
 
 
 def clock(node: str, section: Section, *, middle: float, reply: GitLabReply, allowed: float, where: str) -> Clock:
