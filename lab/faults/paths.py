@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lab.faults import fault
-from lab.world import GITLAB_ADDRESS, Rule
+from lab.world import GITLAB_ADDRESS, MIRROR_ADDRESS, Rule
 
 if TYPE_CHECKING:
     from lab.world import World
@@ -34,6 +34,11 @@ def _(world: World) -> None:
 )
 def _(world: World) -> None:
     world.firewall.append(Rule("pod on k8s-worker-2", GITLAB_ADDRESS))
+
+
+@fault("path-node-to-registry", "A firewall drops what k8s-worker-2 and its pods send to registry.example.com.")
+def _(world: World) -> None:
+    world.firewall += [Rule(source, MIRROR_ADDRESS) for source in ("node k8s-worker-2", "pod on k8s-worker-2")]
 
 
 @fault("path-mtu-node", "Packets of full size do not come from GitLab to k8s-worker-1, nor to the pods there.")

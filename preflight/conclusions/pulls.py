@@ -124,7 +124,7 @@ def _pull_conclusion(
     sound_on = [one for one in all_pulls.reached if one.targets["worker"] not in bad]
     shown = proofs(
         Ring(failed=tuple(failed)).proof("pull"),
-        Ring(reached=tuple(sound_on)).proof("pull on another worker", "succeed") if sound_on else None,
+        Ring(reached=tuple(sound_on)).proof("other workers' pull", "succeed") if sound_on else None,
         Ring(reached=(facts.one("registry_reply", registry=registry),)).proof("here", "the registry answers")
         if known
         else None,

@@ -92,15 +92,24 @@ _WAYS = frozenset(
 """What is the matter with the way from a node to a registry, whatever is pulled."""
 
 
-def unless_the_first_met_it(pull: ImagePull, pod: JobPod, inventory: Inventory) -> None:
-    """Raise `Blocked` if the registry's first image met the same on this node: one way is told of once."""
+def unless_the_first_met_it(pull: ImagePull, pod: JobPod, own: Pull | None, inventory: Inventory) -> None:
+    """Raise `Blocked` if the node's own pull, or the registry's first image, met the same: one way is told of once."""
     if pull.fault not in _WAYS:
         return
     one = inventory.registry_of(pull.image)
+    if own is not None and own.fault is pull.fault and inventory.registry_of(own.image).host == one.host:
+        raise Blocked.by("node_pull", own, {"worker": pull.node}, seen=pull)
     met = {other.image: other for other in pod.pulls if other.fault is pull.fault}
     first = next((met[name] for image in one.images if (name := f"{one.host}/{image}") in met), pull)
     if first.image != pull.image:
         raise Blocked.by("pod_pull", first, {"worker": pull.node, "image": first.image}, seen=pull)
+
+
+def unless_one_hangs(pod: JobPod, inventory: Inventory) -> None:
+    """Raise `Blocked` if another image hung: a kubelet pulls one after the other, and behind that one none begins."""
+    for image in inventory.images:
+        if hanging := next((one for one in pod.pulls if one.image == image and one.fault in _WAYS), None):
+            raise Blocked.by("pod_pull", hanging, {"worker": pod.node, "image": image})
 
 
 def unless_unresolved(

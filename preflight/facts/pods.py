@@ -10,6 +10,7 @@ from preflight.facts.aims import probe_image, registry_of
 from preflight.facts.blocking import (
     gitlab_fact,
     unless_misspelt,
+    unless_one_hangs,
     unless_same,
     unless_seen_from_here,
     unless_the_first_met_it,
@@ -42,6 +43,7 @@ from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
 from preflight.probes.pull_logins import PullLogin
 from preflight.probes.registry import Manifest, RegistryReply
+from preflight.probes.runtime import Pull
 from preflight.probes.transcript import (
     FoundNames,
     PodStart,
@@ -177,8 +179,7 @@ def pod_image(
         # A kubelet pulls one image after the other: behind one that hangs, none begins.
         registry = next(name for name, one in inventory.registries.items() if one.host == registry_reply.host)
         raise Blocked.by("registry_connection", registry_reply, {"registry": registry})
-    if hanging := next((pull for pull in job_pod.pod.pulls if pull.fault is PodFault.PULL_TIMEOUT), None):
-        raise Blocked.by("pod_pull", hanging, {"worker": worker, "image": hanging.image})
+    unless_one_hangs(job_pod.pod, inventory)
     raise Unmeasured(
         f"the pull of {image} on {worker} had not begun when the pod came to its end",
         needs="a larger `deadlines.pod` in the inventory",
@@ -188,7 +189,7 @@ def pod_image(
 
 @fact(
     tolerates=("pod_image",),
-    optional=("registry_reply", "manifest", "here_lookups", "node_answers", "pull_login"),
+    optional=("registry_reply", "manifest", "here_lookups", "node_answers", "node_pull", "pull_login"),
     speaks_for=("pod_image",),
     across={"here_lookups": "resolver", "node_answers": "resolver"},
     at={"registry_reply": ("registry", registry_of), "pull_login": ("registry", registry_of)},
@@ -197,6 +198,7 @@ def pod_pull(
     worker: str,
     pod_image: ImagePull,
     job_pod: PodTranscript,
+    node_pull: Pull | None,
     pull_login: PullLogin | None,
     registry_reply: RegistryReply | None,
     manifest: Manifest | None,
@@ -207,7 +209,7 @@ def pod_pull(
     """An image, pulled for a job's pod on a worker."""
     unless_unresolved(pod_image, worker, here_lookups, node_answers)
     unless_seen_from_here(pod_image, inventory, registry_reply, manifest)
-    unless_the_first_met_it(pod_image, job_pod.pod, inventory)
+    unless_the_first_met_it(pod_image, job_pod.pod, node_pull, inventory)
     lacking = pull_login is not None and pull_login.fault is not None and inventory.probe.pull_secrets is None
     if pod_image.fault is PodFault.PULL_UNAUTHORIZED and lacking:
         registry = registry_of(inventory, {"image": pod_image.image})
@@ -216,7 +218,7 @@ def pod_pull(
 
 
 @fact(
-    optional=("helper_image", "registry_reply", "manifest", "pod_pull", "here_lookups", "node_answers"),
+    optional=("helper_image", "registry_reply", "manifest", "node_pull", "pod_pull", "here_lookups", "node_answers"),
     across={"registry_reply": "registry", "here_lookups": "resolver", "node_answers": "resolver"},
     at={"manifest": ("image", probe_image), "pod_pull": ("image", probe_image)},
 )
@@ -227,6 +229,7 @@ def helper_pull(
     helper_image: Manifest | None,
     registry_reply: tuple[RegistryReply, ...],
     manifest: Manifest | None,
+    node_pull: Pull | None,
     pod_pull: ImagePull | None,
     here_lookups: tuple[Lookups, ...],
     node_answers: tuple[Lookups, ...],
@@ -241,6 +244,7 @@ def helper_pull(
         raise NotApplicable(reason)
     found = next((pull for pull in job_pod.pod.pulls if pull.image == image), None)
     if found is None:
+        unless_one_hangs(job_pod.pod, inventory)
         raise Unmeasured(
             f"the pull of {image} on {worker} had not begun when the pod came to its end",
             needs="a larger `deadlines.pod` in the inventory",
@@ -253,6 +257,7 @@ def helper_pull(
     reply = next((one for one in registry_reply if one.host == host), None)
     unless_seen_from_here(found, inventory, reply, manifest if same else None, like=inventory.probe.image)
     unless_unresolved(found, worker, here_lookups, node_answers)
+    unless_the_first_met_it(found, job_pod.pod, node_pull, inventory)
     if pod_pull is not None and inventory.registry_of(pod_pull.image).host == host:
         unless_same(found, pod_pull, "pod_pull", {"worker": worker, "image": pod_pull.image})
     return found

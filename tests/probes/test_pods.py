@@ -177,6 +177,20 @@ def test_an_image_of_the_script_that_can_not_be_pulled_is_the_pods_fault(
     assert pod.pulls[0].fault is fault
 
 
+def test_a_node_that_stops_reporting_ends_the_wait_for_its_pod(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pods, "NODE_ASKED_AFTER", 0.2)
+    condition = {"type": "Ready", "status": "Unknown", "message": "Kubelet stopped posting node status."}
+    nodes = {NODE: {"status": {"conditions": [condition]}}}
+    api, *_ = start(states=[containers("Pending", build=CREATING)], nodes=nodes)
+    began = time.monotonic()
+    pod = pods.launch(api, job(), node=NODE, deadline=60)
+    assert time.monotonic() - began < 60, "not before its own deadline"
+    assert (pod.fault, pod.cause) == (
+        PodFault.LOST,
+        f"node {NODE} is not ready: Kubelet stopped posting node status.",
+    )
+
+
 def test_a_pull_secret_that_is_absent_is_named(start: Start) -> None:
     said = recorded("pull_secret_absent")
     state = said[0]["response"]["status"]["containerStatuses"][0]["state"]
