@@ -16,18 +16,6 @@ from preflight.inventory import Inventory, load
 
 PROJECT = Path(__file__).parents[1]
 collect_ignore = [] if os.environ.get("PREFLIGHT_E2E") else ["e2e"]  # against a real cluster: `tox -e e2e`
-_LONG = (
-    "test_nothing_left_behind.py",
-    "test_no_hang.py",
-    "test_topology.py",
-    "test_no_secret.py",
-    "test_lab_faults.py",
-)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole runs of the suite first, the longest foremost: short tests then fill what is left of the workers' time."""
-    items.sort(key=lambda item: _LONG.index(item.path.name) if item.path.name in _LONG else len(_LONG))
 
 
 @pytest.fixture
