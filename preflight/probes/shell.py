@@ -564,6 +564,12 @@ def read_fetch(section: Section, url: str, *, where: str) -> GitLabReply:
     )
 
 
+def was_cut(section: Section) -> bool:
+    """Whether a fetch was ended before all had come, though a header may have."""
+    ends = {*_CUT, 28} if section.tool == "curl" else {*_CUT, 4}  # their own words for time that is over
+    return section.exit is None or section.exit in ends
+
+
 def _told_too_little(section: Section, block: _Block, url: str) -> bool:
     """Whether busybox's wget kept the mark of a healthy GitLab to itself: of a 401 it shows the status alone."""
     return section.tool == "wget" and not block.headers and block.status == 401 and "/api/v4/" in url  # noqa: PLR2004

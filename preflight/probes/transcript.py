@@ -230,9 +230,10 @@ def gitlab_reply(report: Report, url: str) -> GitLabReply:
 def whole_page(report: Report, url: str) -> GitLabReply:
     """Whether a page that needs packets of full size came, where a shorter answer of the same server has come."""
     found = gitlab_reply(report, url)
-    if found.fault not in {PathFault.SILENT, PathFault.TIMEOUT}:  # busybox's wget can't tell them apart
+    begun = found.fault is None and shell.was_cut(shell.find(report.sections, shell.fetch(url), where=report.where))
+    if not begun and found.fault not in {PathFault.SILENT, PathFault.TIMEOUT}:  # busybox's wget can't tell them apart
         return found.only(PathFault.SILENT)
-    cause = f"{urlsplit(url).netloc} gives a short answer, but {url} did not come within {found.took:.0f} s"
+    cause = f"{urlsplit(url).netloc} gives a short answer, but {url} did not come whole within {found.took:.0f} s"
     return replace(found, fault=PathFault.SILENT, cause=cause)
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from preflight.evidence import Evidence, Unmeasured
-from preflight.faults import ClusterFault, DindFault, DnsFault, Fault, GitLabFault, PodFault
+from preflight.faults import ClusterFault, DindFault, DnsFault, Fault, GitLabFault, PathFault, PodFault
 from preflight.jobshape import JobShape
 from preflight.probes import shell, transcript
 from preflight.probes.dns import Answer, Lookups
@@ -245,3 +245,29 @@ def test_how_the_daemon_gets_on_with_a_registry(words: str, fault: DindFault | N
     found = transcript.inner_registry(told, NODE, "b.example.com:5000", image)
     assert found.fault is fault
     assert bool(found.cause) is (fault is not None)
+
+
+PAGE = "http://192.168.1.50/users/sign_in"
+BEGUN = "HTTP/1.1 200 OK\nContent-Length: 25422\nX-Gitlab-Meta: {}\n\n"
+
+
+@pytest.mark.parametrize(
+    ("tool", "exit_status", "output", "fault"),
+    [
+        ("curl", 0, f"{BEGUN}<html>", None),
+        ("curl", 23, f"{BEGUN}<html>", None),  # more than is read: what came first is enough
+        ("curl", 28, BEGUN, PathFault.SILENT),  # the header had room in a small packet
+        ("curl", 28, "", PathFault.SILENT),
+        ("wget", 143, "", PathFault.SILENT),  # busybox's says nothing at all
+        ("wget", 0, f"{BEGUN}<html>", None),
+        ("curl", 7, "", None),  # that nobody listens is told by the short answer
+    ],
+)
+def test_a_page_that_begins_and_does_not_end_needs_packets_that_are_lost(
+    tool: str, exit_status: int, output: str, fault: PathFault | None
+) -> None:
+    said = "curl: (7) Failed to connect" if exit_status == 7 else ""
+    section = Section(kind="fetch", args=(PAGE,), exit=exit_status, took=5.0, output=output, said=said, tool=tool)
+    found = transcript.whole_page(transcript.Report(where="node k8s-worker-1", sections=(section,)), PAGE)
+    assert found.fault is fault
+    assert bool(fault) == ("did not come whole within 5 s" in found.cause)
