@@ -435,11 +435,14 @@ class _Attempt:
             return not self._pulls_again_with_its_secret()
         if self._lasts("unscheduled", bool(_unscheduled(self.pod))) > self.unschedulable_for:
             return True
-        stuck = any(
-            (each.get("state") or {}).get("waiting", {}).get("reason") in START_REASONS
-            for each in self.pod.get("status", {}).get("containerStatuses") or ()
+        return self._lasts("stuck", self._a_container_waits(START_REASONS)) > NOT_STARTING_FOR
+
+    def _a_container_waits(self, reasons: Collection[str]) -> bool:
+        """Whether a container of the pod waits for one of these reasons."""
+        return any(
+            (each.get("state") or {}).get("waiting", {}).get("reason") in reasons
+            for each in (self.pod or {}).get("status", {}).get("containerStatuses") or ()
         )
-        return self._lasts("stuck", stuck) > NOT_STARTING_FOR
 
     def _node_is_lost(self) -> bool:
         """Whether the pod does not start because its node has stopped reporting: nothing comes of it before our end."""
@@ -454,10 +457,7 @@ class _Attempt:
 
     def _pulls_again_with_its_secret(self) -> bool:
         """Whether a pull failed without a pull secret that is there: the kubelet learns of it late, and pulls again."""
-        waits = any(
-            (each.get("state") or {}).get("waiting", {}).get("reason") in PULL_REASONS
-            for each in (self.pod or {}).get("status", {}).get("containerStatuses") or ()
-        )
+        waits = self._a_container_waits(PULL_REASONS)
         if not waits or self._lasts("without its secret", waits) > SECRET_SEEN_WITHIN:
             return False
         self._read_events()

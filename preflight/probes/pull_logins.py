@@ -65,12 +65,13 @@ def look(api: Api, shape: JobShape, host: str, *, known: Login | Secret | None =
     said = {name: _said(one, host) for name, one in found.items()}
     secret = next((name for name, words in said.items() if words == _HOLDS), "")
     missing = () if secret else tuple(name for name, one in found.items() if one is None)
+    fault, cause = None, ""
     if missing:
         fault = ValuesFault.SECRET_MISSING
         cause = (
             f"a job's pod names the pull secret {', '.join(missing)}, which namespace {shape.namespace} does not have"
         )
-    else:
+    elif not secret:
         fault = ValuesFault.PULL_SECRET
         cause = _cause(host, used, shadowed, account, known)
     lines = [f"{name}: {words}" for name, words in said.items()]
@@ -82,8 +83,8 @@ def look(api: Api, shape: JobShape, host: str, *, known: Login | Secret | None =
         shadowed=tuple(shadowed),
         missing=missing,
         account=account,
-        fault=None if secret else fault,
-        cause="" if secret else cause,
+        fault=fault,
+        cause=cause,
         evidence=Evidence(
             where="here",
             command=f"kubectl -n {shape.namespace} get serviceaccount {account} -o yaml; "
