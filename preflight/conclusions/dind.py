@@ -65,6 +65,7 @@ single(
     remedy=(
         "x509: mount the CA at /etc/docker/certs.d/HOST/ca.crt of the service; HTTP only: `--insecure-registry=HOST`",
         "hangs: `--mtu` of dockerd no larger than eth0's in the pod",
+        "times out: allow the pods on {nodes} to the registry, as the node itself is (firewall, NetworkPolicy)",
     ),
 )
 single(
