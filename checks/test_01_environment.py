@@ -15,7 +15,7 @@ def test_networks_are_disjoint(networks: NetworkAgreement) -> None:
     assert not networks.fault
 
 
-def test_machines_are_outside_of_the_clusters_networks(machine_addresses: NetworkAgreement) -> None:
+def test_machine_addresses_are_outside_the_cluster_networks(machine_addresses: NetworkAgreement) -> None:
     """1.2.2 Nodes, API server and GitLab have no address of the pod or service network.
 
     Why: what a pod sends to such an address never leaves the cluster.
@@ -63,7 +63,7 @@ def test_machines_lie_in_the_vpc(vpc: NetworkAgreement) -> None:
     assert not vpc.fault
 
 
-def test_no_proxy_swallows_what_managers_and_jobs_need(values_proxies: Proxies) -> None:
+def test_no_proxy_intercepts_what_managers_and_jobs_need(values_proxies: Proxies) -> None:
     """1.2.7 No proxy that the values set stands between managers or jobs and GitLab, the API server or Docker.
 
     Why: a proxy knows no cluster addresses and no `docker` of a job's pod; it answers 403, 502 or not at all.
@@ -73,7 +73,7 @@ def test_no_proxy_swallows_what_managers_and_jobs_need(values_proxies: Proxies) 
 
 
 @pytest.mark.advice
-def test_no_proxy_swallows_internal_addresses_here(here_proxies: Proxies) -> None:
+def test_no_proxy_intercepts_internal_addresses_here(here_proxies: Proxies) -> None:
     """1.2.8 No proxy variable here would lead kubectl, helm or curl to a proxy for what is internal.
 
     Why: the suite asks directly; the guide's commands, run in the same shell, would meet the proxy.

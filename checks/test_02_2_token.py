@@ -31,7 +31,7 @@ def test_runner_token_has_no_whitespace(token_whitespace: RunnerToken) -> None:
     assert not token_whitespace.fault
 
 
-def test_runner_token_is_a_runners_own(token_kind: RunnerToken) -> None:
+def test_runner_token_is_an_authentication_token(token_kind: RunnerToken) -> None:
     """2.2.3 The runner token is a runner's authentication token.
 
     Why: the guide calls it a registration token, which is another thing: GitLab has refused those by default since

@@ -140,7 +140,7 @@ def test_each_pool_has_its_nodes(pool_presence: PoolState) -> None:
     assert not pool_presence.fault
 
 
-def test_the_nodes_of_each_pool_are_well(pool_health: PoolState) -> None:
+def test_the_nodes_of_each_pool_are_healthy(pool_health: PoolState) -> None:
     """2.3.14 The nodes of each pool are Ready and short of nothing.
 
     Why: no pod starts on a node whose kubelet does not report, and one under pressure evicts running jobs.

@@ -73,7 +73,7 @@ def test_job_pods_have_the_dns_settings_of_the_values(pod_resolv_conf: ResolvCon
     assert not pod_resolv_conf.fault
 
 
-def test_job_pods_find_the_names_that_the_resolvers_give(pod_names: FoundNames) -> None:
+def test_job_pods_resolve_names_as_the_resolvers_do(pod_names: FoundNames) -> None:
     """2.4.12 A program in a job's pod on each worker finds each name itself, and nothing of a search domain.
 
     Why: with fewer dots than `ndots` a name is tried with every domain of the search list first; one of them that has a

@@ -3,7 +3,7 @@
 from preflight.facts import GitLabReply, NodeLogin, PodAdmission, PodStart
 
 
-def test_each_worker_can_be_logged_in_to(node_login: NodeLogin) -> None:
+def test_ssh_login_works_on_each_worker(node_login: NodeLogin) -> None:
     """2.4.1 Each worker can be logged in to over SSH.
 
     Why: what a node itself sees (its network, its DNS, its runtime) can be told only from there.

@@ -20,7 +20,7 @@ def test_registry_answers(registry_connection: RegistryReply) -> None:
     assert not registry_connection.fault
 
 
-def test_registry_lets_us_in(registry_access: RegistryReply) -> None:
+def test_registry_authenticates(registry_access: RegistryReply) -> None:
     """2.4.14 Each registry lets the given account in.
 
     Why: an anonymous 401 is normal; one with the jobs' credentials fails every pull.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from preflight.facts import NamespaceState, Passage, Rights, Webhooks
+from preflight.facts import NamespaceState, Rights, StreamCheck, Webhooks
 
 
 def test_the_jobs_namespace_exists(namespace_presence: NamespaceState) -> None:
@@ -16,7 +16,7 @@ def test_the_jobs_namespace_exists(namespace_presence: NamespaceState) -> None:
     assert not namespace_presence.fault
 
 
-def test_what_limits_the_namespace_is_known(namespace_limits: NamespaceState) -> None:
+def test_namespace_limits_are_readable(namespace_limits: NamespaceState) -> None:
     """3.2.2 The quotas and limits of the jobs' namespace can be read.
 
     Why: probe pods are fitted into them, and the room for jobs is counted with them; unseen, both are guesses.
@@ -37,7 +37,7 @@ def test_no_stricter_security_level_is_announced(namespace_levels: NamespaceStat
     assert not namespace_levels.fault
 
 
-def test_the_runner_may_make_jobs(runner_rights: Rights) -> None:
+def test_the_runner_may_create_job_pods(runner_rights: Rights) -> None:
     """3.2.4 The runner's service account may do in the jobs' namespace what every job needs.
 
     Why: jobs fail at «setting up build pod» or «setting up credentials» without. Chart 0.80 makes its Role in the
@@ -51,18 +51,18 @@ def test_the_runner_may_make_jobs(runner_rights: Rights) -> None:
 
 
 @pytest.mark.advice
-def test_the_runner_may_watch_jobs(runner_comforts: Rights) -> None:
+def test_the_runner_has_its_optional_rights(runner_optional_rights: Rights) -> None:
     """3.2.5 The runner's service account may watch pods and read events and logs in the jobs' namespace.
 
     Why: without, the runner polls («won't use informers»), tells no warning events, and starts no services with ports.
     Remedy (rights-wanting): add the rules that the evidence ends with to the account's Role (`rbac.rules`).
     Remedy: `kubectl auth can-i --list -n NAMESPACE --as system:serviceaccount:NAMESPACE:ACCOUNT` shows what it may.
     """
-    assert not runner_comforts.fault
+    assert not runner_optional_rights.fault
 
 
 @pytest.mark.advice
-def test_no_webhook_can_hold_jobs_up(job_webhooks: Webhooks) -> None:
+def test_no_webhook_can_block_job_pods(job_webhooks: Webhooks) -> None:
     """3.2.6 No admission webhook that fails closed sees a job's pod.
 
     Why: while such a webhook's server is down or slow, every job fails at once, and nothing in GitLab says why.
@@ -73,7 +73,7 @@ def test_no_webhook_can_hold_jobs_up(job_webhooks: Webhooks) -> None:
     assert not job_webhooks.fault
 
 
-def test_commands_run_in_pods_on_each_worker(pod_exec: Passage) -> None:
+def test_exec_works_on_each_worker(pod_exec: StreamCheck) -> None:
     """3.2.7 A command can be run in a pod on each worker.
 
     Why: the runner runs commands in every job's pod by exec: through the API server to that node's port 10250.
@@ -87,7 +87,7 @@ def test_commands_run_in_pods_on_each_worker(pod_exec: Passage) -> None:
     assert not pod_exec.fault
 
 
-def test_pods_can_be_attached_to_on_each_worker(pod_attach: Passage) -> None:
+def test_attach_works_on_each_worker(pod_attach: StreamCheck) -> None:
     """3.2.8 A pod on each worker takes its script over standard input.
 
     Why: by default the runner attaches to the build container to hand over the job's script.
@@ -99,7 +99,7 @@ def test_pods_can_be_attached_to_on_each_worker(pod_attach: Passage) -> None:
     assert not pod_attach.fault
 
 
-def test_logs_come_from_each_worker(pod_logs: Passage) -> None:
+def test_logs_are_readable_on_each_worker(pod_logs: StreamCheck) -> None:
     """3.2.9 The log of a pod on each worker can be read.
 
     Why: it is how anyone looks at a failed job, and the runner reads its services' logs so.

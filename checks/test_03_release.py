@@ -2,7 +2,7 @@
 
 import pytest
 
-from preflight.facts import ChartVersion, Drift, ManagerConfig, ManagerLogs, Managers, Release, Rollout
+from preflight.facts import ChartVersion, Drift, ManagerConfig, ManagerLogs, ManagerPods, Release, Rollout
 
 
 def test_chart_version_is_in_the_repository(chart_version: ChartVersion) -> None:
@@ -19,7 +19,7 @@ def test_chart_version_is_in_the_repository(chart_version: ChartVersion) -> None
     assert not chart_version.fault
 
 
-def test_chart_and_image_are_of_one_runner_version(chart_image: ChartVersion) -> None:
+def test_chart_and_image_have_the_same_runner_version(chart_image: ChartVersion) -> None:
     """3.4.2 The image of the values is of the runner version that the chart is made for.
 
     Why: the chart's scripts, probes and configuration belong to the runner that it names as its appVersion.
@@ -63,7 +63,7 @@ def test_release_has_the_expected_chart(release_chart: Release) -> None:
     assert not release_chart.fault
 
 
-def test_release_has_the_values_of_the_files(release_drift: Drift) -> None:
+def test_release_values_match_the_files(release_drift: Drift) -> None:
     """3.4.6 The values that are deployed are those of the values files, key by key.
 
     Why: what was changed by hand is lost with the next upgrade, and what was changed in the file alone has no effect.
@@ -85,7 +85,7 @@ def test_rollout_is_complete(manager_rollout: Rollout) -> None:
     assert not manager_rollout.fault
 
 
-def test_managers_are_ready(manager_readiness: Managers) -> None:
+def test_managers_are_ready(manager_readiness: ManagerPods) -> None:
     """4.1.1 Every manager is ready, and none was restarted a short while ago.
 
     Why: a manager that is not there takes its share of `concurrent` with it, and one that restarts loses its jobs.
@@ -116,7 +116,7 @@ def test_managers_log_no_failure(manager_logs: ManagerLogs) -> None:
     assert not manager_logs.fault
 
 
-def test_managers_run_with_the_deployed_configuration(manager_config: ManagerConfig) -> None:
+def test_managers_run_the_deployed_configuration(manager_config: ManagerConfig) -> None:
     """4.1.3 Every manager's config.toml has the settings of the release, its DNS settings among them.
 
     Why: a manager reads its template when it starts; one that was not restarted since gives jobs the old resolvers.

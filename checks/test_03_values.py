@@ -47,7 +47,7 @@ def test_the_runner_reads_every_key(values_runner_keys: Lint) -> None:
     assert not values_runner_keys.fault
 
 
-def test_settings_do_not_contradict_each_other(values_harmony: Lint) -> None:
+def test_settings_are_consistent(values_consistency: Lint) -> None:
     """3.3.5 Each setting stands once, and none makes another void.
 
     Why: of two, one is silently dropped, and rarely the one that was meant.
@@ -55,10 +55,10 @@ def test_settings_do_not_contradict_each_other(values_harmony: Lint) -> None:
     Remedy (token-in-file): remove `runnerToken`: the token is in the Secret that `runners.secret` names.
     Remedy: remove the setting that the cause calls void, or the one that makes it so.
     """
-    assert not values_harmony.fault
+    assert not values_consistency.fault
 
 
-def test_helm_leaves_nothing_out_of_the_config(values_templates: Lint) -> None:
+def test_templates_render_the_whole_config(values_templates: Lint) -> None:
     """3.3.6 No template expression in `runners.config` is one that Helm would misread.
 
     Why: the chart has Helm evaluate this text before the runner sees it, comments included.
@@ -76,7 +76,7 @@ def test_gitlab_url_is_the_gitlab_of_the_inventory(values_gitlab: Lint) -> None:
     assert not values_gitlab.fault
 
 
-def test_the_managers_are_given_their_rights(values_rights: Lint) -> None:
+def test_rbac_for_the_managers_is_enabled(values_rights: Lint) -> None:
     """3.3.8 The chart gives the managers the right to make pods, or they have an account that has it.
 
     Why: `rbac.create` is false by default, which the guide does not say; every job then ends with "pods is forbidden".
@@ -85,7 +85,7 @@ def test_the_managers_are_given_their_rights(values_rights: Lint) -> None:
     assert not values_rights.fault
 
 
-def test_the_managers_image_fits_its_user(values_image: Lint) -> None:
+def test_manager_image_matches_its_user_id(values_image: Lint) -> None:
     """3.3.9 The managers' image belongs to the user that it is started as.
 
     Why: the chart starts it as the user of Alpine's image. A tag such as `v18.4.0`, which the guide's upgrade writes
@@ -95,7 +95,7 @@ def test_the_managers_image_fits_its_user(values_image: Lint) -> None:
     assert not values_image.fault
 
 
-def test_dns_policy_is_spelled_as_the_runner_reads_it(values_dns_policy: Lint) -> None:
+def test_dns_policy_is_valid_for_the_runner(values_dns_policy: Lint) -> None:
     """3.3.10 `dns_policy` is spelled as the runner spells it.
 
     Why: the runner does not know Kubernetes' spelling; it warns in the job's log and lets the cluster's default hold.
@@ -104,7 +104,7 @@ def test_dns_policy_is_spelled_as_the_runner_reads_it(values_dns_policy: Lint) -
     assert not values_dns_policy.fault
 
 
-def test_jobs_are_given_the_resolvers_of_the_inventory(values_resolvers: Lint) -> None:
+def test_jobs_use_the_resolvers_of_the_inventory(values_resolvers: Lint) -> None:
     """3.3.11 Jobs are given the resolvers of the inventory, where the runner reads them.
 
     Why: with `dns_policy = "none"`, a job knows no other names than these resolvers do.
@@ -126,7 +126,7 @@ def test_jobs_are_privileged_where_docker_in_docker_needs_it(values_privilege: L
     assert not values_privilege.fault
 
 
-def test_concurrent_lets_as_many_jobs_run_as_it_says(values_concurrency: Lint) -> None:
+def test_concurrent_is_not_limited_by_other_settings(values_concurrency: Lint) -> None:
     """3.3.13 Each manager runs as many jobs as `concurrent` says.
 
     Why: a `limit` of the runner below it wins, and with less than one job the manager ends at once.
@@ -135,7 +135,7 @@ def test_concurrent_lets_as_many_jobs_run_as_it_says(values_concurrency: Lint) -
     assert not values_concurrency.fault
 
 
-def test_the_helper_image_can_be_had(helper_image: Manifest) -> None:
+def test_the_helper_image_is_available(helper_image: Manifest) -> None:
     """3.3.14 The runner's helper image can be had.
 
     Why: every job needs it, to clone and to upload; unless the values name another, it comes from registry.gitlab.com.
@@ -144,7 +144,7 @@ def test_the_helper_image_can_be_had(helper_image: Manifest) -> None:
     assert not helper_image.fault
 
 
-def test_the_runner_waits_longer_than_pulls_take(pull_patience: Patience) -> None:
+def test_poll_timeout_exceeds_the_pull_times(pull_patience: Patience) -> None:
     """3.3.15 The runner waits longer for a job's pod than its images take to be pulled.
 
     Why: after `poll_timeout` (180 s unless set), the job ends with "timed out waiting for pod to start".
@@ -164,7 +164,7 @@ def test_the_runner_secret_has_both_keys(runner_secret: SecretKeys) -> None:
     assert not runner_secret.fault
 
 
-def test_the_ca_of_gitlab_has_its_name(runner_ca: SecretKeys) -> None:
+def test_the_gitlab_ca_secret_has_the_expected_key(runner_ca: SecretKeys) -> None:
     """3.3.17 The Secret with GitLab's CA has a key of GitLab's name.
 
     Why: the runner looks for `HOST.crt`, with the host as `gitlabUrl` spells it, and trusts nothing else in there.
@@ -175,7 +175,7 @@ def test_the_ca_of_gitlab_has_its_name(runner_ca: SecretKeys) -> None:
 
 
 @pytest.mark.advice
-def test_metrics_are_on(values_metrics: Lint) -> None:
+def test_manager_metrics_are_enabled(values_metrics: Lint) -> None:
     """3.3.18 The managers offer metrics.
 
     Why: the guide's 8.4 says that they do by default, and they do not; jobs that are refused show up there first.
@@ -185,7 +185,7 @@ def test_metrics_are_on(values_metrics: Lint) -> None:
 
 
 @pytest.mark.advice
-def test_no_setting_of_the_managers_is_meant_for_jobs(values_placement: Lint) -> None:
+def test_manager_placement_settings_are_not_meant_for_jobs(values_placement: Lint) -> None:
     """3.3.19 Nothing that is meant for jobs is set for the managers alone.
 
     Why: top-level `nodeSelector`, `affinity`, `tolerations` and `imagePullSecrets` concern the managers' pods; the
@@ -196,10 +196,10 @@ def test_no_setting_of_the_managers_is_meant_for_jobs(values_placement: Lint) ->
 
 
 @pytest.mark.advice
-def test_managers_take_their_leave_in_gitlab(values_farewell: Lint) -> None:
+def test_managers_unregister_on_shutdown(values_unregister: Lint) -> None:
     """3.3.20 Managers that stop leave no record in GitLab.
 
     Why: each start of a pod registers a new manager; the old ones stay, offline, and hide which are alive.
     Remedy: leave `unregisterRunners` at its default, true: with a token of the kind glrt-… only the manager goes.
     """
-    assert not values_farewell.fault
+    assert not values_unregister.fault

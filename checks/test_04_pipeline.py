@@ -3,7 +3,7 @@
 from preflight.facts import Configuration, Job, JobRunner, Project, ResolvConf
 
 
-def test_the_pipelines_project_can_be_used(ci_project: Project) -> None:
+def test_the_pipeline_project_is_usable(ci_project: Project) -> None:
     """4.3.1 The project for the suite's pipelines is there, and open to the API token.
 
     Why: only a real pipeline proves the whole way of a job, and it needs a project that holds nothing else.
@@ -15,7 +15,7 @@ def test_the_pipelines_project_can_be_used(ci_project: Project) -> None:
     assert not ci_project.fault
 
 
-def test_the_pipelines_project_holds_the_suites_jobs_alone(ci_configuration: Configuration) -> None:
+def test_the_pipeline_project_contains_only_the_suites_jobs(ci_configuration: Configuration) -> None:
     """4.3.2 A pipeline of that project would run the suite's own jobs, and nothing else.
 
     Why: whoever starts a pipeline runs everything in it; the suite refuses where that could be a deployment.

@@ -2,10 +2,10 @@
 
 import pytest
 
-from preflight.facts import RunnerManagers
+from preflight.facts import RegisteredManagers
 
 
-def test_runner_is_online(runner_online: RunnerManagers) -> None:
+def test_runner_is_online(runner_online: RegisteredManagers) -> None:
     """4.2.1 The runner is online in GitLab.
 
     Why: it is what the guide looks for in the Admin area. GitLab shows one runner with several managers, not three
@@ -17,7 +17,7 @@ def test_runner_is_online(runner_online: RunnerManagers) -> None:
     assert not runner_online.fault
 
 
-def test_every_replica_is_a_manager_in_gitlab(manager_count: RunnerManagers) -> None:
+def test_every_replica_is_registered_in_gitlab(manager_count: RegisteredManagers) -> None:
     """4.2.2 GitLab knows a manager online for each replica.
 
     Why: each replica takes its own `concurrent` jobs; one that never registered takes none, though its pod is Ready.
@@ -29,7 +29,7 @@ def test_every_replica_is_a_manager_in_gitlab(manager_count: RunnerManagers) -> 
 
 
 @pytest.mark.advice
-def test_managers_have_the_version_of_the_values(manager_versions: RunnerManagers) -> None:
+def test_managers_have_the_version_of_the_values(manager_versions: RegisteredManagers) -> None:
     """4.2.3 The managers run the version that the values name.
 
     Why: before an upgrade they run the former one, and that is right; afterwards it means that a rollout got stuck or
@@ -42,7 +42,7 @@ def test_managers_have_the_version_of_the_values(manager_versions: RunnerManager
 
 
 @pytest.mark.advice
-def test_managers_come_from_the_cluster(manager_addresses: RunnerManagers) -> None:
+def test_managers_come_from_the_cluster(manager_addresses: RegisteredManagers) -> None:
     """4.2.4 GitLab sees the managers at addresses of the cluster's nodes.
 
     Why: a manager elsewhere uses the same token, and takes jobs into an environment that nobody has looked at; behind

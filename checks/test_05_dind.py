@@ -18,7 +18,7 @@ def test_the_api_admits_a_dind_pod(dind_admission: PodAdmission) -> None:
     assert not dind_admission.fault
 
 
-def test_docker_daemon_gets_ready(dind_daemon: Daemon) -> None:
+def test_docker_daemon_becomes_ready(dind_daemon: Daemon) -> None:
     """5.1.2 The Docker daemon in the pod is ready in time.
 
     Why: the guide's jobs wait for it and give up after a minute.
@@ -64,7 +64,7 @@ def test_docker_runs_a_container_inside(dind_run: DindRun) -> None:
     assert not dind_run.fault
 
 
-def test_containers_inside_send_no_larger_packets_than_their_pod(dind_packets: PacketSizes) -> None:
+def test_container_mtu_inside_does_not_exceed_the_pod_mtu(dind_packets: PacketSizes) -> None:
     """5.1.6 Containers inside send no larger packets than their pod's network carries.
 
     Why: Docker's bridge takes 1500 bytes whatever the pod has; behind a network that wraps packets, small requests work

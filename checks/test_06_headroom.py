@@ -44,7 +44,7 @@ def test_jobs_of_the_guides_sizes_would_fit(scenario_headroom: Headroom) -> None
     assert not scenario_headroom.fault
 
 
-def test_a_node_has_the_labels_that_managers_ask_for(manager_placement: Placement) -> None:
+def test_a_node_has_the_labels_that_managers_require(manager_placement: Placement) -> None:
     """7.3.1 A node has the labels that `nodeSelector` and `affinity` of the values ask for.
 
     Why: at the top of the values they place the managers, not the jobs; without such a node no manager starts.
@@ -54,7 +54,7 @@ def test_a_node_has_the_labels_that_managers_ask_for(manager_placement: Placemen
     assert not manager_placement.fault
 
 
-def test_a_node_has_the_labels_that_jobs_ask_for(job_placement: Placement) -> None:
+def test_a_node_has_the_labels_that_jobs_require(job_placement: Placement) -> None:
     """7.3.2 A node has the labels that `node_selector` and `affinity` in `runners.config` ask for.
 
     Why: only there do they place jobs, which otherwise stay Pending until the runner gives up.

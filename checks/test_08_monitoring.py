@@ -6,7 +6,7 @@ from preflight.facts import ManagerMetrics, Warnings
 
 
 @pytest.mark.advice
-def test_the_cluster_warns_of_no_manager(manager_warnings: Warnings) -> None:
+def test_no_warning_events_concern_the_managers(manager_warnings: Warnings) -> None:
     """8.1.1 The cluster has not warned of the runner's managers within the last hour.
 
     Why: failed probes, pulls and mounts show in events before they show in GitLab, and events are gone after an hour.
@@ -16,7 +16,7 @@ def test_the_cluster_warns_of_no_manager(manager_warnings: Warnings) -> None:
     assert not manager_warnings.fault
 
 
-def test_each_manager_gives_metrics(manager_metrics: ManagerMetrics) -> None:
+def test_each_manager_serves_metrics(manager_metrics: ManagerMetrics) -> None:
     """8.4.1 Each manager gives its metrics on the port that the values open.
 
     Why: Prometheus scrapes each pod, and the managers say only there how GitLab answers them. A port-forward as the
@@ -29,7 +29,7 @@ def test_each_manager_gives_metrics(manager_metrics: ManagerMetrics) -> None:
     assert not manager_metrics.fault
 
 
-def test_each_manager_is_of_its_image_s_version(manager_version: ManagerMetrics) -> None:
+def test_each_manager_runs_the_version_of_its_image(manager_version: ManagerMetrics) -> None:
     """8.4.2 Each manager says that it is of the version that its image is named after.
 
     Why: a mirror may hold another image under that tag, and then nothing else on these pages is about version 18.3.
@@ -39,7 +39,7 @@ def test_each_manager_is_of_its_image_s_version(manager_version: ManagerMetrics)
     assert not manager_version.fault
 
 
-def test_gitlab_answers_the_managers_polls(manager_polls: ManagerMetrics) -> None:
+def test_gitlab_accepts_the_managers_polls(manager_polls: ManagerMetrics) -> None:
     """8.4.3 GitLab answers the managers' polls for jobs.
 
     Why: a manager whose polls are refused stays Running and Ready, and gets no job (its probe asks for a process only).

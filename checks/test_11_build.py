@@ -24,7 +24,7 @@ def test_each_secret_variable_is_masked(variable_masking: VariableState) -> None
     assert not variable_masking.fault
 
 
-def test_each_variable_is_protected_as_asked(variable_protection: VariableState) -> None:
+def test_each_variable_is_protected_as_expected(variable_protection: VariableState) -> None:
     """11.4.3 Each CI/CD variable that is to be protected is protected.
 
     Why: otherwise anyone who may push a branch gets the registry's password.

@@ -16,7 +16,7 @@ from pydantic_core import PydanticUndefined
 
 from lab import faults
 from preflight import facts, guide, symptoms
-from preflight.conclusions.drawing import CAUSES, RULES
+from preflight.conclusions.model import CAUSES, RULES
 from preflight.conclusions.rules import draw
 from preflight.inventory import Inventory, Secret
 from preflight.survey import CATALOGUE, Effect

@@ -117,8 +117,8 @@ def _fields(content_type: str, body: str) -> Mapping[str, str]:
 
 
 def _contacted(world: World, runner: RunnerState) -> float | None:
-    moments = [moment for one in runner.managers if (moment := _moment(world, one)) is not None]
-    return max(moments, default=None)
+    timestamps = [moment for one in runner.managers if (moment := _moment(world, one)) is not None]
+    return max(timestamps, default=None)
 
 
 def _moment(world: World, manager: ManagerState) -> float | None:

@@ -182,7 +182,7 @@ def _values(world: World, source: Path, folder: Path) -> str:
     text = text.replace(
         _PRIVILEGED, f'{_PRIVILEGED}        image_pull_secrets = ["{PULL_SECRET}"]\n', 1
     )  # the private registry's secret, as jobs have it
-    text = text.replace(f'"{_PLACEHOLDER}"', json.dumps(world.given_token), 1)  # YAML reads JSON's escapes
+    text = text.replace(f'"{_PLACEHOLDER}"', json.dumps(world.configured_token), 1)  # YAML reads JSON's escapes
     text = text.replace(_NDOTS, _NDOTS + _CACHE, 1)  # guide 7.4, as the runner reads it
     for piece, other in world.values_edits.items():
         if piece not in text:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 import asyncssh
 import trustme
 
-from lab import charts, dns, docker, gitlab, kubernetes, mischief, registry, shell, ssh
+from lab import chart_repository, dns, docker, gitlab, kubernetes, misbehaviour, registry, shell, ssh
 from lab.inventory import Credentials, build, find, wanted, write
 from lab.loopback import Loopback
 from lab.world import API_ADDRESS, API_PORT
@@ -163,22 +163,22 @@ class Lab:
         cluster_ca, company_ca = _authority("kubernetes", "kubernetes-ca"), _authority("Example Ltd", "Example Root CA")
         listeners = world.listeners
         place = await loopback.http("gitlab", gitlab.application(world))
-        place = await mischief.relayed(world, loopback, "gitlab", place, turn=1)
+        place = await misbehaviour.relayed(world, loopback, "gitlab", place, turn=1)
         listeners[world.gitlab.address, world.gitlab.port] = place
         api = _server_tls(cluster_ca.issue_cert(API_ADDRESS, "k8s-master", "kubernetes", common_name="kube-apiserver"))
         app = await stack.enter_async_context(kubernetes.running(world))
-        app.middlewares.append(mischief.answers(world, "kubernetes"))
+        app.middlewares.append(misbehaviour.answers(world, "kubernetes"))
         place = await loopback.http("kubernetes", app, tls=api)
-        place = await mischief.relayed(world, loopback, "kubernetes", place, turn=2)
+        place = await misbehaviour.relayed(world, loopback, "kubernetes", place, turn=2)
         listeners[API_ADDRESS, API_PORT] = place
         await self._serve_registries(loopback, company_ca)
         shelf = world.charts
         tls = _server_tls(company_ca.issue_cert(shelf.host, common_name=shelf.host))
-        place = await loopback.http("charts", charts.application(world), tls=tls)
-        listeners[shelf.address, shelf.port] = await mischief.relayed(world, loopback, "charts", place, turn=2)
+        place = await loopback.http("charts", chart_repository.application(world), tls=tls)
+        listeners[shelf.address, shelf.port] = await misbehaviour.relayed(world, loopback, "charts", place, turn=2)
         for resolver in world.resolvers.values():
             place = await dns.serve(world, resolver, loopback)
-            place = await mischief.relayed(world, loopback, f"dns {resolver.address}", place, turn=1, udp=True)
+            place = await misbehaviour.relayed(world, loopback, f"dns {resolver.address}", place, turn=1, udp=True)
             listeners[resolver.address, 53] = place
         key, known_hosts = asyncssh.generate_private_key("ssh-ed25519", comment="ops@workstation"), []
         for node in world.nodes.values():
@@ -190,7 +190,7 @@ class Lab:
             if docker.runs_on(node):
                 daemon = await loopback.http(f"docker {node.name}", docker.application(world, node))
             sshd = ssh.Sshd(world, node, key=key, host_key=host_key, run=self._run, docker=daemon)
-            place = await mischief.relayed(world, loopback, f"ssh {node.name}", await sshd.start(loopback), turn=2)
+            place = await misbehaviour.relayed(world, loopback, f"ssh {node.name}", await sshd.start(loopback), turn=2)
             listeners[node.address, 22] = place
             stack.push_async_callback(sshd.close)
         credentials = Credentials(
@@ -209,14 +209,14 @@ class Lab:
             tls = _registry_tls(shop, authority)
             server = f"registry {shop.host}"
             place = await loopback.http(server, app, tls=tls)
-            place = await mischief.relayed(world, loopback, server, place, turn=2 if tls else 1)
+            place = await misbehaviour.relayed(world, loopback, server, place, turn=2 if tls else 1)
             world.listeners[shop.address, shop.port] = place
             if shop.auth == "bearer":
                 realms.setdefault(shop.realm_host, {})[shop.host] = shop
         for host, shops in realms.items():
             tls = _server_tls(authority.issue_cert(host, common_name=host))
             place = await loopback.http(f"token {host}", registry.token_application(world, shops, tokens), tls=tls)
-            place = await mischief.relayed(world, loopback, f"token {host}", place, turn=2)
+            place = await misbehaviour.relayed(world, loopback, f"token {host}", place, turn=2)
             for address in world.zones.get(host, ()):
                 world.listeners[address, 443] = place
 

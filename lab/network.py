@@ -134,7 +134,7 @@ def _ask(world: World, vantage: Vantage, name: str, server: str) -> Reply:
         return _ask_kube_dns(world, vantage, name)
     way = path(world, vantage, server, _DNS_PORT)
     known = world.resolvers.get(server)
-    if world.mischief.get(f"dns {server}"):
+    if world.misbehaviour.get(f"dns {server}"):
         return Reply(server, name, "timeout")  # whatever it sends is no answer
     if way == "open" and known is not None and known.over_udp:
         return answer(world, known, name)

@@ -185,7 +185,7 @@ def _dial(world: World, vantage: Vantage, name: str, port: int, containerd: str,
         raise _FailedError(_request(f"{containerd}: {said}"), f"{docker}: {said}", waited=reply.status == "timeout")
     address = reply.addresses[0]
     way = path(world, vantage, address, port)
-    troubled = world.mischief.get(f"registry {name}") or world.mischief.get(f"token {name}")
+    troubled = world.misbehaviour.get(f"registry {name}") or world.misbehaviour.get(f"token {name}")
     if way == "open" and not troubled:
         return address
     if way == "open":

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from lab.kubernetes.exporters import MetricsState
     from lab.kubernetes.managers import ReleaseState
     from lab.kubernetes.state import ClusterState
-    from lab.mischief import Mischief
+    from lab.misbehaviour import Misbehaviour
 
 Action = Literal["drop", "reject", "reset", "no-route"]
 GitLabMode = Literal["up", "down", "vanished", "bad-gateway", "unavailable", "nginx", "redirect"]
@@ -369,11 +369,11 @@ class World:
     requests: list[Request] = field(default_factory=list)
     api_mode: Literal["up", "down", "vanished"] = "up"
     api_upgrades: bool = True  # what is in front of the API server passes WebSockets on
-    mischief: dict[str, Mischief] = field(default_factory=dict)  # server → how it misbehaves (lab.mischief)
+    misbehaviour: dict[str, Misbehaviour] = field(default_factory=dict)  # server → how it misbehaves (lab.misbehaviour)
     cache_mode: Literal["up", "down", "vanished"] = "up"  # the object storage of the jobs' cache
     inventory_edits: dict[str, object] = field(default_factory=dict)  # dotted key of the inventory → value
     kubeconfig_token: str = "made-up-token-of-the-operator"  # what the operator's kubeconfig holds
-    given_token: str = RUNNER_TOKEN  # what the operator's values file holds
+    configured_token: str = RUNNER_TOKEN  # what the operator's values file holds
     values_edits: dict[str, str] = field(default_factory=dict)  # a piece of the values file → what stands there instead
     sent: list[tuple[str, bytes]] | None = None  # a list here collects every byte the servers send (server, bytes)
     problems: list[str] = field(default_factory=list)  # exceptions inside the servers: a mistake of the lab's own

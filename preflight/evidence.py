@@ -158,7 +158,7 @@ class Blocked(PreflightError):
         targets: that fact's targets by kind, such as ``{"node": "k8s-worker-1"}``.
         reason: what is the matter with it.
         failed: whether it was measured and found faulty (then its own check is red), or not measured at all.
-        seen: what was measured nevertheless: from a further vantage, the same.
+        measured: what was measured nevertheless: from a further vantage, the same.
         witness: that vantage, where no fact tells it.
     """
 
@@ -169,11 +169,11 @@ class Blocked(PreflightError):
         reason: str,
         *,
         failed: bool,
-        seen: Fact | None = None,
+        measured: Fact | None = None,
         witness: str = "",
     ) -> None:
         self.fact, self.targets, self.reason, self.failed = fact, dict(targets), clean(reason, longest=600), failed
-        self.seen, self.witness = seen, witness or (seen.where if seen is not None else "")
+        self.measured, self.witness = measured, witness or (measured.where if measured is not None else "")
         super().__init__(self.reason)
 
     @classmethod
@@ -183,7 +183,7 @@ class Blocked(PreflightError):
         found: Fact | None,
         targets: dict[str, str] | None = None,
         *,
-        seen: Fact | None = None,
+        measured: Fact | None = None,
         witness: str = "",
         otherwise: str = "",
     ) -> Self:
@@ -193,19 +193,19 @@ class Blocked(PreflightError):
             fact: its name.
             found: what was measured; None where it could not be.
             targets: its targets by kind.
-            seen: what was measured nevertheless.
+            measured: what was measured nevertheless.
             witness: that vantage, where no fact tells it.
             otherwise: the reason where it could not be measured.
         """
         reason = otherwise if found is None else f"{found.fault}: {found.cause}"
-        return cls(fact, targets or {}, reason, failed=found is not None, seen=seen, witness=witness)
+        return cls(fact, targets or {}, reason, failed=found is not None, measured=measured, witness=witness)
 
     @property
     def key(self) -> Key:
         """What identifies the measurement that stands in the way."""
         return key_of(self.fact, self.targets)
 
-    def handed_on(self) -> Blocked:
+    def propagated(self) -> Blocked:
         """The same for what needs this fact in turn: what was seen is not that one's own."""
         return Blocked(self.fact, self.targets, self.reason, failed=self.failed, witness=self.witness)
 

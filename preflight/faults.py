@@ -244,7 +244,7 @@ class ValuesFault(Fault):
     FLAT_NAMESERVERS = "flat-nameservers"  # outside of dns_config, where they are ignored
     TOO_MANY_NAMESERVERS = "too-many-nameservers"  # the API takes three
     NO_NAMESERVERS = "no-nameservers"  # dns_policy "none" without any
-    OTHER_NAMESERVERS = "other-nameservers"  # not those of the inventory
+    OTHER_NAMESERVERS = "nameservers-differ"  # not those of the inventory
     TEMPLATE = "template"  # {{ }} that Helm evaluates before TOML is read
     GITLAB_URL = "gitlab-url"  # not the inventory's GitLab
     NOT_PRIVILEGED = "not-privileged"  # and Docker-in-Docker needs it
@@ -267,8 +267,8 @@ class NetworkFault(Fault):
 
     OVERLAP = "overlap"  # two networks share addresses
     NODE_INSIDE = "node-inside"  # a node's address lies in the pod or service network
-    OTHER_POD_NETWORK = "other-pod-network"  # the cluster's pods are elsewhere
-    OTHER_SERVICE_NETWORK = "other-service-network"  # the cluster's services are elsewhere
+    OTHER_POD_NETWORK = "pod-network-differs"  # the cluster's pods are elsewhere
+    OTHER_SERVICE_NETWORK = "service-network-differs"  # the cluster's services are elsewhere
     NOT_CONTROL_PLANE = "not-control-plane"  # the API server's address is no control-plane node's
     OUTSIDE_VPC = "outside-vpc"
     PROXY = "proxy"  # a proxy variable would swallow an internal address

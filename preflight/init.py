@@ -20,13 +20,13 @@ from urllib.parse import urlsplit
 import yaml
 
 from preflight import values as helm
-from preflight.connect import Routes, is_address
+from preflight.clients.connect import Routes, is_address
+from preflight.clients.kube_api import Api, ApiError, KubeconfigError
 from preflight.evidence import Unmeasured
 from preflight.inventory import InventoryError, load
 from preflight.jobshape import JobShape
 from preflight.probes import discovery
 from preflight.probes.discovery import Cluster, DiscoveryError, Release
-from preflight.probes.kubernetes import Api, ApiError, KubeconfigError
 from preflight.redaction import MASK, redact, remember
 from preflight.yamltext import load_yaml
 
@@ -76,7 +76,7 @@ def run(options: argparse.Namespace) -> int:
     if there:
         return _complain(f"{', '.join(map(str, there))}: is there already; --force overwrites, -o names another file")
     try:
-        found = look(options)
+        found = discover(options)
     except (KubeconfigError, DiscoveryError, ValueError) as error:
         return _complain(str(error))
     except Unmeasured as error:
@@ -109,7 +109,7 @@ def _complain(message: str) -> int:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class Discovery:
     """Everything that an inventory is written from.
 
     Attributes:
@@ -134,7 +134,7 @@ class Found:
     pull_secrets: Mapping[str, str]
 
 
-def look(options: argparse.Namespace) -> Found:
+def discover(options: argparse.Namespace) -> Discovery:
     """Ask the cluster.
 
     Raises:
@@ -157,7 +157,7 @@ def look(options: argparse.Namespace) -> Found:
         secrets = dict(_pull_secrets(api, shape)) if shape else {}
     finally:
         api.close()
-    return Found(
+    return Discovery(
         kubeconfig=path,
         context=api.config.context,
         server=api.server,
@@ -297,7 +297,7 @@ class Draft:
         gaps: what could not be found, a phrase each; known once `text` was called.
     """
 
-    def __init__(self, found: Found, values_file: str) -> None:
+    def __init__(self, found: Discovery, values_file: str) -> None:
         self.found, self.values_file = found, values_file
         self.gaps: list[str] = []
         self.images = tuple(dict.fromkeys(full(image) for image in self._used() if image and "{{" not in image))

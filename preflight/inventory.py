@@ -508,20 +508,20 @@ class Inventory(Section):
 
 # ---- reading --------------------------------------------------------------------------------------------------------
 
-Path_ = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 
 
-class Marks:
+class YamlPositions:
     """Line numbers of every key and item of a YAML document, by key path; and its duplicate keys."""
 
     def __init__(self, root: yaml.Node | None) -> None:
-        self.lines: dict[Path_, int] = {}
-        self.duplicates: list[tuple[Path_, int]] = []
-        self.blocks: set[Path_] = set()  # texts of several lines, which begin below their key
+        self.lines: dict[KeyPath, int] = {}
+        self.duplicates: list[tuple[KeyPath, int]] = []
+        self.blocks: set[KeyPath] = set()  # texts of several lines, which begin below their key
         if root is not None:
             self._walk(root, (), 0)
 
-    def _walk(self, node: yaml.Node, path: Path_, depth: int) -> None:
+    def _walk(self, node: yaml.Node, path: KeyPath, depth: int) -> None:
         self.lines.setdefault(path, node.start_mark.line + 1)
         if depth > 50:  # noqa: PLR2004 - no inventory is that deep; an alias loop is
             return
@@ -540,19 +540,19 @@ class Marks:
         elif isinstance(node, yaml.ScalarNode) and node.style in {"|", ">"}:
             self.blocks.add(path)
 
-    def line(self, path: Path_) -> int:
+    def line(self, path: KeyPath) -> int:
         """The line of a key, or of the nearest one around it."""
         while path and path not in self.lines:
             path = path[:-1]
         return self.lines.get(path, 1)
 
 
-def spelled(path: Path_) -> str:
+def format_path(path: KeyPath) -> str:
     """A key path as people write it: ``a.b[0].c``."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".") or "the file"
 
 
-def read_yaml(file: Path, *, twice: bool = False) -> tuple[Any, Marks]:
+def read_yaml(file: Path, *, twice: bool = False) -> tuple[Any, YamlPositions]:
     """The YAML document of a file with its line numbers; `InventoryError` says what is wrong with the file.
 
     Args:
@@ -567,18 +567,20 @@ def read_yaml(file: Path, *, twice: bool = False) -> tuple[Any, Marks]:
         place = file.read_bytes()[: error.start].count(b"\n") + 1
         raise InventoryError(file, [f"{file}:{place}: found a byte that is not UTF-8, expected UTF-8 text"]) from None
     try:
-        marks = Marks(compose_yaml(text))
+        marks = YamlPositions(compose_yaml(text))
         document = load_yaml(text)
     except yaml.YAMLError as error:
         line, words = line_and_words(error)
         raise InventoryError(file, [f"{file}:{line or 1}: not YAML: {words}"]) from None
     if marks.duplicates and not twice:
-        problems = [f"{file}:{line}: {spelled(path)}: found twice, expected once" for path, line in marks.duplicates]
+        problems = [
+            f"{file}:{line}: {format_path(path)}: found twice, expected once" for path, line in marks.duplicates
+        ]
         raise InventoryError(file, problems)
     return document, marks
 
 
-def _known_keys(path: Path_) -> list[str]:
+def _known_keys(path: KeyPath) -> list[str]:
     """The keys that the model knows at a path, for the nearest one to a misspelt key."""
     annotation: Any = Inventory
     for part in path:
@@ -618,18 +620,18 @@ _EXPECTED = {
 }
 
 
-def _problems(file: Path, error: ValidationError, marks: Marks) -> list[str]:
+def _problems(file: Path, error: ValidationError, marks: YamlPositions) -> list[str]:
     problems: dict[str, None] = {}
     for detail in error.errors(include_url=False):
         # Members of a union add their own names to the path; only what stands in the file is told to the operator.
-        path: Path_ = ()
+        path: KeyPath = ()
         for index, part in enumerate(detail["loc"], start=1):
             absent = detail["type"] in {"missing", "extra_forbidden"} and index == len(detail["loc"])
             if absent or (*path, part) in marks.lines:
                 path = (*path, part)
         if detail["type"] == "literal_error" and isinstance(detail["input"], dict):
             continue  # the other member of "section or none" has its own, more telling errors
-        where = f"{file}:{marks.line(path)}: {spelled(path)}"
+        where = f"{file}:{marks.line(path)}: {format_path(path)}"
         if detail["type"] == "extra_forbidden":
             key = str(path[-1])
             known_keys = _known_keys(path[:-1])

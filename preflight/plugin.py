@@ -19,22 +19,22 @@ from typing import Any
 import pytest
 from pytest_metadata.plugin import metadata_key
 
-from preflight import baseline, diagnosis, guide, liveline, reports, saved, symptoms, verdicts
+from preflight import baseline, diagnosis, guide, progress_line, reports, saved, symptoms, verdicts
+from preflight.clients.connect import Routes
 from preflight.conclusions import Explanation, draw, explain
-from preflight.conclusions.facts import Facts, Look, facts_of, look_of
-from preflight.connect import Routes
+from preflight.conclusions.observations import Facts, Observation, facts_of, observation_of
 from preflight.evidence import Blocked, Fact, NotApplicable, Unmeasured, clean, key_of, one_line
 from preflight.inventory import Inventory, InventoryError, load
 from preflight.redaction import remember_within
 from preflight.replay import Replay
-from preflight.stopping import Interrupts
-from preflight.survey import CATALOGUE, SURVEY, TARGETS, Effect, Run, Stage, Survey, fixtures, spoken_for_by
+from preflight.shutdown import SignalHandlers
+from preflight.survey import CATALOGUE, SURVEY, TARGETS, Effect, Run, Stage, Survey, fixtures, reporters_of
 from preflight.verdicts import Outcome, Verdict
 
 INVENTORY = pytest.StashKey[Inventory]()
 OUTCOMES = pytest.StashKey[list[Outcome]]()
 STATUS = pytest.StashKey[int]()
-INTERRUPTS = pytest.StashKey[Interrupts]()
+INTERRUPTS = pytest.StashKey[SignalHandlers]()
 CLEANING = pytest.StashKey[list[str]]()
 PARAGRAPHS = pytest.StashKey[dict[str, guide.Paragraph]]()
 PROJECT = pytest.StashKey[Path]()
@@ -128,7 +128,7 @@ def read_inventory(config: pytest.Config) -> None:
         return
     if not named:
         return
-    from preflight.probes import kubernetes  # noqa: PLC0415 - only a run with an inventory needs it
+    from preflight.clients import kube_api  # noqa: PLC0415 - only a run with an inventory needs it
     from preflight.values import load as load_values  # noqa: PLC0415
 
     # What this process was given may come back in any program's words.
@@ -141,8 +141,8 @@ def read_inventory(config: pytest.Config) -> None:
             release=inventory.runner.release,
             namespace=inventory.runner.namespace,
         )
-        kubernetes.check_kubeconfig(inventory.cluster.kubeconfig, inventory.cluster.context)
-    except (InventoryError, kubernetes.KubeconfigError) as error:
+        kube_api.check_kubeconfig(inventory.cluster.kubeconfig, inventory.cluster.context)
+    except (InventoryError, kube_api.KubeconfigError) as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[INVENTORY] = inventory
     backup = _backup_folder(config)
@@ -393,25 +393,25 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         for name in _facts(item):
             if all(kind in _chosen(item) for kind in CATALOGUE[name].targets):
                 survey.begin(name, _chosen(item))
-    interrupts = config.stash[INTERRUPTS] = Interrupts(run.stopping)
+    interrupts = config.stash[INTERRUPTS] = SignalHandlers(run.shutdown)
     config.add_cleanup(interrupts.restore)
-    interrupts.heed()
+    interrupts.install()
     if REPLAYED in config.stash:
         return
-    from preflight.probes import clients  # noqa: PLC0415 - only a run that measures needs them
+    from preflight.clients import preload  # noqa: PLC0415 - only a run that measures needs them
 
-    clients.load()
+    preload.load()
     _show_what_is_waited_for(config, survey)
     survey.start()
 
 
 def _show_what_is_waited_for(config: pytest.Config, survey: Survey) -> None:
     """On a terminal, a live line says what a check waits for; anywhere else nothing is written."""
-    if config.get_verbosity() < 0 or not liveline.wanted(os.environ):
+    if config.get_verbosity() < 0 or not progress_line.wanted(os.environ):
         return
-    terminal = liveline.terminal()  # before pytest captures: later the descriptor is a file of pytest's
+    terminal = progress_line.terminal()  # before pytest captures: later the descriptor is a file of pytest's
     if terminal is not None:
-        line = liveline.LiveLine(survey, terminal)
+        line = progress_line.ProgressLine(survey, terminal)
         survey.on_wait, survey.on_waited = line.show, line.erase
         config.add_cleanup(line.close)
 
@@ -442,7 +442,7 @@ def pytest_runtestloop() -> Generator[None, object, object]:
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a check that would do more to the world than allowed; end here, if an interrupt was lost on its way."""
     interrupts = item.config.stash.get(INTERRUPTS, None)
-    if interrupts is not None and interrupts.asked:
+    if interrupts is not None and interrupts.received:
         raise KeyboardInterrupt
     if INVENTORY in item.config.stash and _is_check(item, item.config):
         effect = _too_strong(item, item.config)
@@ -499,7 +499,11 @@ def _judge(
         verdict=Verdict.PASS,
         facts=tuple(_facts(item)),
         took=max([fact.evidence.took for fact in facts], default=0.0),
-        keys=tuple(look.key for look in _looks(item) if look.error is not None or look.fault is not None),
+        keys=tuple(
+            observation.key
+            for observation in _observations(item)
+            if observation.error is not None or observation.fault is not None
+        ),
     )
     error = call.excinfo.value if call.excinfo else None
     if report.outcome == "passed":
@@ -534,17 +538,17 @@ def _judge(
     )
 
 
-def _looks(item: pytest.Item) -> list[Look]:
+def _observations(item: pytest.Item) -> list[Observation]:
     """The looks that a check takes itself, as far as they have come to an end."""
     survey, chosen = item.config.stash.get(SURVEY, None), _chosen(item)
-    found: list[Look] = []
+    found: list[Observation] = []
     if survey is None:
         return found
     for name in _facts(item):
         targets = {kind: chosen[kind] for kind in CATALOGUE[name].targets if kind in chosen}
         measured = survey.measurements.get(key_of(name, targets))
         if measured is not None and measured.done.is_set():
-            found.append(look_of(measured))
+            found.append(observation_of(measured))
     return found
 
 
@@ -555,7 +559,7 @@ def _is_advice(item: pytest.Item) -> bool:
 
 def _blocked(item: pytest.Item, report: pytest.TestReport, outcome: Outcome, error: Blocked) -> Outcome:
     """Name the selected checks that report what stands in the way, or the fact itself if none does."""
-    speakers = spoken_for_by(error.fact)
+    speakers = reporters_of(error.fact)
     reporting = [
         other
         for other in item.session.items
@@ -594,7 +598,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
         yield
         return
     config.stash[INTERRUPTS].ending = True
-    survey.run.stopping.set()
+    survey.run.shutdown.set()
     judged = config.stash[OUTCOMES]
     if judged and exitstatus in {0, 1}:
         session.exitstatus = verdicts.exit_status(judged)

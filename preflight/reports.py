@@ -21,7 +21,7 @@ import pytest
 from _pytest.junitxml import bin_xml_escape, xml_key
 
 from preflight import pages, saved, verdicts
-from preflight.conclusions import Explanation, Facts, Finding, wording
+from preflight.conclusions import Explanation, Facts, Finding, text
 from preflight.evidence import clean
 from preflight.inventory import Inventory
 from preflight.survey import SURVEY, Measurement
@@ -139,7 +139,7 @@ def conclude(terminal: Any, explanation: Explanation) -> None:
     for place, finding in enumerate(explanation.root_causes, start=1):
         if place > 1:
             terminal.write_line("")
-        for line in wording.lines(finding, place):
+        for line in text.lines(finding, place):
             terminal.write_line(line)
     if explanation.unexplained:
         terminal.write_sep("-", "not explained by a root cause")
@@ -164,7 +164,7 @@ def add_test_case(config: pytest.Config, explanation: Explanation) -> None:
         reporter.add_property(finding.conclusion.name, finding.conclusion.sentence)
     told: list[str] = []
     for place, finding in enumerate(explanation.findings, start=1):
-        told += [*wording.lines(finding, place), ""]
+        told += [*text.lines(finding, place), ""]
     told += [f"not explained: {one.name}" for one in explanation.unexplained]
     output = ElementTree.Element("system-out")
     output.text = bin_xml_escape("\n".join(told))
@@ -210,8 +210,8 @@ def row(cells: list[str], outcome: Outcome | None) -> None:
     """Cells of one result."""
     where = outcome.diagnosis.where if outcome is not None and outcome.diagnosis is not None else ""
     texts = (outcome.number, str(outcome.verdict), where) if outcome is not None else ("", "", "")
-    for place, text in enumerate(texts, start=1):
-        cells.insert(place, f"<td>{html.escape(text)}</td>")
+    for position, cell in enumerate(texts, start=1):
+        cells.insert(position, f"<td>{html.escape(cell)}</td>")
 
 
 # ---- JSON -----------------------------------------------------------------------------------------------------------

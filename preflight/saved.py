@@ -61,7 +61,7 @@ def of_look(value: Any, error: PreflightError | None) -> dict[str, Any]:
     """What came of a measurement, as JSON."""
     if isinstance(error, Blocked):
         told = {"fact": error.fact, "fact_targets": error.targets, "failed": error.failed, "witness": error.witness}
-        seen = {"seen": _with_kind(error.seen)} if error.seen is not None else {}
+        seen = {"seen": _with_kind(error.measured)} if error.measured is not None else {}
         return {"error": "Blocked", "reason": error.reason, **told, **seen}
     if isinstance(error, Unmeasured):
         told = {"needs": error.needs, "evidence": plain(error.evidence), "fault": plain(error.fault)}
@@ -86,7 +86,7 @@ def look_from(found: Mapping[str, Any]) -> tuple[Fact | None, PreflightError | N
             case "Blocked":
                 seen = _fact(found["seen"]) if found.get("seen") else None
                 told = found["fact"], dict(found["fact_targets"]), found["reason"]
-                return None, Blocked(*told, failed=found["failed"], seen=seen, witness=found.get("witness", ""))
+                return None, Blocked(*told, failed=found["failed"], measured=seen, witness=found.get("witness", ""))
             case "Unmeasured":
                 fault = _fault(found.get("fault"), found.get("fault_kind"))
                 evidence = decoded(Evidence, found["evidence"]) if found.get("evidence") else None

@@ -24,14 +24,14 @@ from typing import Any, TypeVar
 
 import pytest
 
-from preflight.connect import Routes
+from preflight.clients.connect import Routes
 from preflight.evidence import Blocked, Fact, Key, NotApplicable, PreflightError, Unmeasured, clean, key_of
 from preflight.inventory import Inventory
+from preflight.shutdown import POLL, Shutdown
 from preflight.sizes import OPTIONS, SCENARIOS
-from preflight.stopping import POLL, Stopping
 
 GRACE = 2.0  # seconds beyond its own deadline after which a measurement is given up
-HURRIED = 4.0  # seconds that cleaning may still take once it is hurried
+EXPEDITED = 4.0  # seconds that cleaning may still take once it is hurried
 _POLL = 0.1
 _LEFT_TO_THE_CLUSTER = "the cluster itself removes what is left, when its time to live is over"
 
@@ -76,7 +76,7 @@ TARGETS: dict[str, Callable[[Inventory], list[str]]] = {
 
 Measure = TypeVar("Measure", bound=Callable[..., Any])
 Targets = Mapping[str, str]
-Aim = Callable[[Inventory, Targets], str | None]
+TargetSelector = Callable[[Inventory, Targets], str | None]
 """Which one target of a kind a fact needs another fact of, from its own targets; None if it needs none."""
 
 
@@ -94,7 +94,7 @@ class Run:
         stage: where in the release's life the run stands.
         own_job: GitLab's id of the CI job that this run is a part of, or "".
         backup: folder that the release's backup is to be written to, if one was asked for.
-        stopping: set when the run is over or ends early; long waits look at it, and whoever makes something asks it.
+        shutdown: set when the run is over or ends early; long waits look at it, and whoever makes something asks it.
     """
 
     inventory: Inventory
@@ -105,7 +105,7 @@ class Run:
     own_job: str = ""
     backup: Path | None = None
     planned: set[Key] = field(default_factory=set)
-    stopping: Stopping = field(default_factory=Stopping)
+    shutdown: Shutdown = field(default_factory=Shutdown)
     status: dict[str, str] = field(default_factory=dict)
 
     def plans(self, name: str, **targets: str) -> bool:
@@ -123,8 +123,8 @@ class Spec:
 
     name: str
     function: Callable[..., Any]
-    across: Mapping[str, str]
-    at: Mapping[str, tuple[str, Aim]]
+    fan_in: Mapping[str, str]
+    for_target: Mapping[str, tuple[str, TargetSelector]]
     tolerates: frozenset[str]
     optional: frozenset[str]
     speaks_for: frozenset[str]
@@ -159,7 +159,7 @@ class Spec:
     @functools.cached_property
     def targets(self) -> tuple[str, ...]:
         """Kinds of its targets, its own and those of what it needs."""
-        chosen = {**self.across, **{need: kind for need, (kind, _) in self.at.items()}}
+        chosen = {**self.fan_in, **{need: kind for need, (kind, _) in self.for_target.items()}}
         own = [one for one in self.parameters if one in TARGETS]
         inherited = [kind for need in self.needs for kind in CATALOGUE[need].targets if kind != chosen.get(need)]
         return tuple(dict.fromkeys([*own, *inherited]))
@@ -182,8 +182,8 @@ def fact(
     tolerates: tuple[str, ...] = (),
     optional: tuple[str, ...] = (),
     speaks_for: tuple[str, ...] = (),
-    across: Mapping[str, str] | None = None,
-    at: Mapping[str, tuple[str, Aim]] | None = None,
+    fan_in: Mapping[str, str] | None = None,
+    for_target: Mapping[str, tuple[str, TargetSelector]] | None = None,
     group: str | None = None,
     secret: bool = False,
 ) -> Callable[[Measure], Measure]:
@@ -197,9 +197,9 @@ def fact(
             faulty or not, where there is.
         speaks_for: needed facts that no check takes: where they could not be measured, neither was this one, and
             what needs them is blocked by this one's check.
-        across: needed facts of which it takes all, as a tuple: name of the fact → kind of target.
-        at: needed facts of one target that follows from its own: name of the fact → kind of target, and which one.
-            Where there is none, it takes None.
+        fan_in: needed facts of which it takes all, as a tuple: name of the fact → kind of target.
+        for_target: needed facts of one target that follows from its own: name of the fact → kind of target, and which
+            one. Where there is none, it takes None.
         group: measurements of one group are bounded in number (`Survey`'s `at_once`).
         secret: whether it reads secrets: no result is handed to a check before they are known, to be redacted there.
     """
@@ -209,8 +209,8 @@ def fact(
         CATALOGUE[name] = Spec(
             name=name,
             function=function,
-            across=dict(across or {}),
-            at=dict(at or {}),
+            fan_in=dict(fan_in or {}),
+            for_target=dict(for_target or {}),
             tolerates=frozenset(tolerates),
             optional=frozenset(optional),
             speaks_for=frozenset(speaks_for),
@@ -243,7 +243,7 @@ def _fixture(spec: Spec) -> Any:
     return pytest.fixture(join)
 
 
-def spoken_for_by(name: str) -> frozenset[str]:
+def reporters_of(name: str) -> frozenset[str]:
     """The fact itself, and every fact whose check tells when it could not be measured."""
     found, pending = {name}, [name]
     while pending:
@@ -336,13 +336,13 @@ class Survey:
             return self.measurements[key]
         planned = Measurement(spec, chosen)
         for need in spec.needs:
-            if need in spec.across:
-                kind = spec.across[need]
+            if need in spec.fan_in:
+                kind = spec.fan_in[need]
                 every = TARGETS[kind](self.run.inventory)
                 planned.needs[need] = tuple(self.begin(need, {**chosen, kind: one}) for one in every)
-            elif need in spec.at:
-                kind, aim = spec.at[need]
-                target = aim(self.run.inventory, chosen)
+            elif need in spec.for_target:
+                kind, select = spec.for_target[need]
+                target = select(self.run.inventory, chosen)
                 planned.needs[need] = None if target is None else self.begin(need, {**chosen, kind: target})
             else:
                 planned.needs[need] = self.begin(need, chosen)
@@ -401,7 +401,7 @@ class Survey:
         Args:
             patience: seconds to wait for measurements that write something (`Effect.WRITE`) to take it back.
         """
-        self.run.stopping.set()
+        self.run.shutdown.set()
         for _ in self._threads:
             self._ready.put(None)
         with self._lock:
@@ -414,8 +414,8 @@ class Survey:
         end = time.monotonic() + limit
         while cleaner.is_alive() and time.monotonic() < end:
             cleaner.join(POLL)
-            if self.run.stopping.hurry.is_set():
-                end = min(end, time.monotonic() + HURRIED)
+            if self.run.shutdown.expedite.is_set():
+                end = min(end, time.monotonic() + EXPEDITED)
                 cleaner.join(max(0.0, end - time.monotonic()))
         if cleaner.is_alive():
             problems.append(f"cleaning up was given up: {_LEFT_TO_THE_CLUSTER}")
@@ -424,7 +424,7 @@ class Survey:
     def _clean(self, opened: list[Measurement], patience: float, problems: list[str]) -> None:
         end = time.monotonic() + patience
         for one in list(self.measurements.values()):
-            while one.writing and time.monotonic() < end and not self.run.stopping.hurry.is_set():
+            while one.writing and time.monotonic() < end and not self.run.shutdown.expedite.is_set():
                 time.sleep(POLL)
         for one in opened:
             problems.extend(_tear_down(one))
@@ -438,7 +438,7 @@ class Survey:
 
     def _work(self) -> None:
         while (planned := self._ready.get()) is not None:
-            if not self.run.stopping.is_set():
+            if not self.run.shutdown.is_set():
                 self._measure(planned)
 
     def _admit(self, planned: Measurement) -> None:
@@ -526,7 +526,7 @@ class Survey:
                     self._add_worker()  # its thread may never come back
                 self._finish(one)
         if run_over:
-            self.run.stopping.set()  # no thread begins anything more that nobody waits for
+            self.run.shutdown.set()  # no thread begins anything more that nobody waits for
 
 
 def _nothing() -> None:
@@ -567,7 +567,7 @@ def _obstacle(planned: Measurement) -> PreflightError | None:
 
 def _obstacle_in(planned: Measurement, name: str, need: Measurement) -> PreflightError | None:
     if isinstance(need.error, Blocked):
-        return need.error.handed_on()
+        return need.error.propagated()
     if isinstance(need.error, NotApplicable):
         return need.error
     if isinstance(need.error, Unmeasured):

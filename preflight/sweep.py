@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 
 from preflight import values as helm
-from preflight.connect import Routes
+from preflight.clients.connect import Routes
+from preflight.clients.kube_api import Api, ApiError, KubeconfigError
 from preflight.evidence import clean
 from preflight.inventory import Inventory, InventoryError, load
-from preflight.probes import leavings
-from preflight.probes.kubernetes import Api, ApiError, KubeconfigError
-from preflight.probes.leavings import Leaving
+from preflight.probes import cleanup
+from preflight.probes.cleanup import OwnedObject
 
 NAME = "sweep"
 HELP = "remove what dead runs have left in the cluster: their Jobs and pods, by label and age"
@@ -64,8 +64,8 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def _sweep(api: Api, namespace: str, chosen: argparse.Namespace, *, deadline: float) -> int:
-    found, now = leavings.leavings(api, namespace), api.clock()
-    gone = leavings.dead(found, now=now, older_than=chosen.older_than * 60)
+    found, now = cleanup.owned_objects(api, namespace), api.clock()
+    gone = cleanup.dead(found, now=now, older_than=chosen.older_than * 60)
     if not found:
         _say(f"namespace {namespace} holds nothing of any run")
     for one in found:
@@ -76,7 +76,7 @@ def _sweep(api: Api, namespace: str, chosen: argparse.Namespace, *, deadline: fl
         for one in gone:
             _say(f"would remove {_spelled(one, now)}")
         return DONE
-    left = leavings.remove(api, gone, deadline=deadline)
+    left = cleanup.remove(api, gone, deadline=deadline)
     for one in gone:
         _say(f"{'NOT removed' if one in left else 'removed'} {_spelled(one, now)}")
     for one, why in left.items():
@@ -97,7 +97,7 @@ def _client(inventory: Inventory) -> Api:
     return Api(inventory.cluster.kubeconfig, inventory.cluster.context, routes=routes, deadline=inventory.deadlines.api)
 
 
-def _spelled(one: Leaving, now: float) -> str:
+def _spelled(one: OwnedObject, now: float) -> str:
     at_last = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(one.needed_until))
     age = f"made {max(now - one.made, 0.0) / 60:.0f} min ago, bounded until {at_last}"
     return f"{one.kind} {one.namespace}/{one.name} of run {one.run or 'unknown'} ({age})"

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from preflight.inventory import InventoryError, Path_, read_yaml, spelled
+from preflight.inventory import InventoryError, KeyPath, format_path, read_yaml
 from preflight.jobshape import JobShape, Resources
 from preflight.redaction import remember_within
 
@@ -92,14 +92,14 @@ class Values:
     text: str = field(repr=False)
     rendered: str = field(repr=False)
     problem: Problem | None = None
-    origins: Mapping[Path_, Origin] = field(repr=False)
+    origins: Mapping[KeyPath, Origin] = field(repr=False)
     twice: tuple[tuple[str, Origin], ...] = ()
     release: str
     namespace: str
 
-    def origin(self, path: str | Path_) -> Origin:
+    def origin(self, path: str | KeyPath) -> Origin:
         """Where a key, or the nearest one around it, is written."""
-        steps: Path_ = tuple(path.split(".")) if isinstance(path, str) else path
+        steps: KeyPath = tuple(path.split(".")) if isinstance(path, str) else path
         while steps and steps not in self.origins:
             steps = steps[:-1]
         return self.origins.get(steps, Origin())
@@ -129,7 +129,7 @@ def load(files: Sequence[Path], pairs: Sequence[str] = (), *, release: str, name
         InventoryError: a file or a pair can't be read, which Helm would refuse as well.
     """
     tree: dict[str, Any] = {}
-    origins: dict[Path_, Origin] = {}
+    origins: dict[KeyPath, Origin] = {}
     twice: list[tuple[str, Origin]] = []
     for file in files:
         document, marks = read_yaml(file, twice=True)
@@ -137,7 +137,7 @@ def load(files: Sequence[Path], pairs: Sequence[str] = (), *, release: str, name
             continue
         if not isinstance(document, Mapping):
             raise InventoryError(file, [f"{file}:1: found {type(document).__name__}, expected keys with values"])
-        twice += [(spelled(path), Origin(file, line)) for path, line in marks.duplicates]
+        twice += [(format_path(path), Origin(file, line)) for path, line in marks.duplicates]
         origins |= {path: Origin(file, marks.line(path), block=path in marks.blocks) for path in _paths(document)}
         tree = merge(tree, document)
     for number, pair in enumerate(pairs):
@@ -170,7 +170,7 @@ def load(files: Sequence[Path], pairs: Sequence[str] = (), *, release: str, name
     return replace(values, config=config)
 
 
-def _paths(node: Any, path: Path_ = ()) -> Iterator[Path_]:
+def _paths(node: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
     """Every key and item of a tree."""
     if path:
         yield path
@@ -179,7 +179,7 @@ def _paths(node: Any, path: Path_ = ()) -> Iterator[Path_]:
         yield from _paths(value, (*path, key if isinstance(node, list) else str(key)))
 
 
-def _stands(tree: Any, path: Path_) -> bool:
+def _stands(tree: Any, path: KeyPath) -> bool:
     """Whether a key is still there after the merge."""
     for step in path:
         if isinstance(tree, list):

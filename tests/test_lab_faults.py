@@ -19,8 +19,8 @@ import yaml
 import preflight.facts
 from lab import faults
 from preflight import saved
-from preflight.conclusions.facts import facts_of
-from preflight.connect import Routes
+from preflight.clients.connect import Routes
+from preflight.conclusions.observations import facts_of
 from preflight.replay import Replay
 from preflight.survey import Run
 from tests.conclusions.hidden import unfounded
@@ -77,8 +77,8 @@ def named(report: dict[str, Any], verdict: str) -> set[str]:
 
 def matching(patterns: list[str], names: set[str]) -> set[str]:
     """The names that a pattern stands for; brackets are letters here."""
-    spelled = [pattern.replace("[", "[[]", 1) for pattern in patterns]
-    return {name for name in names if any(fnmatchcase(name, pattern) for pattern in spelled)}
+    format_path = [pattern.replace("[", "[[]", 1) for pattern in patterns]
+    return {name for name in names if any(fnmatchcase(name, pattern) for pattern in format_path)}
 
 
 def test_every_fault_is_expected_to_do_something() -> None:

@@ -109,7 +109,7 @@ def test_reading_alone_makes_nothing(tmp_path: Path) -> None:
         ended = run(lab, tmp_path, "--effect", "read")
         changed = changing(lab, servers="kubernetes|gitlab|registry")
         verified = [one.body for one in lab.requests if one.path.endswith("/runners/verify")]
-        token = lab.change(lambda world: world.given_token)
+        token = lab.change(lambda world: world.configured_token)
     assert ended.returncode == 0, ended.stdout
     assert changed == []
     assert verified

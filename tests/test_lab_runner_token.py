@@ -87,7 +87,7 @@ def test_without_a_known_manager_a_real_token_is_never_sent(
     assert found["test_gitlab_accepts_the_runner_token"]["verdict"] == "not applicable"
     assert says in found["test_gitlab_accepts_the_runner_token"]["reason"]
     assert found["test_runner_is_online"]["verdict"] == "not applicable"
-    assert found["test_runner_token_is_a_runners_own"]["verdict"] == "pass"
+    assert found["test_runner_token_is_an_authentication_token"]["verdict"] == "pass"
 
 
 def in_a_secret(world: World) -> None:
@@ -123,7 +123,7 @@ def test_a_secret_is_not_looked_at_while_the_api_server_is_away(tmp_path: Path) 
 
 def test_a_token_that_only_helm_is_given_comes_from_the_inventory(tmp_path: Path) -> None:
     def by_hand(world: World) -> None:
-        world.given_token = ""
+        world.configured_token = ""
         world.inventory_edits["runner.token"] = "file:runner-token"
         world.inventory_edits["runner.id"] = 7
 

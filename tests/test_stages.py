@@ -51,7 +51,7 @@ def test_without_a_stage_an_empty_namespace_is_no_failure(tmp_path: Path) -> Non
 def test_what_an_upgrade_will_change_is_told(tmp_path: Path) -> None:
     ended, report = run(tmp_path, "--lab", "--lab-fault", "upgrade-skew", "--stage", "upgrade", "-m", MINE)
     assert ended.returncode == 1
-    told = next(one for one in report["checks"] if one["id"] == "test_release_has_the_values_of_the_files")
+    told = next(one for one in report["checks"] if one["id"] == "test_release_values_match_the_files")
     assert told["verdict"] == "not applicable"
     assert "will change 1 values: image.tag is alpine-v18.3.0, the values files say alpine-v18.4.0" in told["reason"]
 

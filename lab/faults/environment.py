@@ -36,7 +36,7 @@ def _(world: World) -> None:
     world.values_edits["[[runners]]"] = job
 
 
-@fault("proxy-swallows", "The values give the managers a proxy for HTTPS, and no exception for the API server.")
+@fault("proxy-intercepts", "The values give the managers a proxy for HTTPS, and no exception for the API server.")
 def _(world: World) -> None:
     proxy = "  - name: HTTPS_PROXY\n    value: http://proxy.example.com:3128\n"
     exception = "  - name: NO_PROXY\n    value: .example.com,192.168.1.50\n"

@@ -29,7 +29,7 @@ def _(world: World) -> None:
 
 
 @fault(
-    "path-one-nodes-pods-blocked",
+    "path-pods-of-one-node-blocked",
     "Nothing from the pods on k8s-worker-2 reaches GitLab; the node itself does, and so do all other pods.",
 )
 def _(world: World) -> None:

@@ -15,17 +15,17 @@ _DAY = 24 * 3600
 
 @fault("token-placeholder", "The values file still holds the example's placeholder instead of a runner's token.")
 def _(world: World) -> None:
-    world.given_token = "YOUR_RUNNER_TOKEN_HERE"
+    world.configured_token = "YOUR_RUNNER_TOKEN_HERE"
 
 
 @fault("token-whitespace", "The runner's token in the values ends with a line break, as `echo` leaves one.")
 def _(world: World) -> None:
-    world.given_token += "\n"
+    world.configured_token += "\n"
 
 
 @fault("token-registration", "The values hold the instance's old registration token, not a runner's own.")
 def _(world: World) -> None:
-    world.given_token = "GR1348941pXw3Rk7TzHn5Ld9VbQc2"
+    world.configured_token = "GR1348941pXw3Rk7TzHn5Ld9VbQc2"
 
 
 @fault("token-revoked", "The runner's token was reset in GitLab, and the values hold the former one.")

@@ -10,7 +10,7 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from lab.kubernetes import moments
+from lab.kubernetes import timestamps
 from lab.kubernetes.admission import Admission, count_quotas
 from lab.kubernetes.defaults import fill_in
 from lab.kubernetes.kubelet import note_mistake
@@ -147,7 +147,7 @@ class ControlPlane:
             "status": "True" if placement.node else "False",
             "lastProbeTime": None,
         }
-        condition["lastTransitionTime"] = moments.now()
+        condition["lastTransitionTime"] = timestamps.now()
         if not placement.node:
             condition |= {"reason": "Unschedulable", "message": placement.message}
             if known is not None and known.get("message") == placement.message:
@@ -189,7 +189,7 @@ class ControlPlane:
             self._expire(job)
             return
         before = copied(status)
-        status.setdefault("startTime", moments.now())
+        status.setdefault("startTime", timestamps.now())
         living = [pod for pod in pods if pod["status"].get("phase") not in _FINAL]
         active = [pod for pod in living if "deletionTimestamp" not in pod["metadata"]]
         succeeded = sum(pod["status"].get("phase") == "Succeeded" for pod in pods)
@@ -204,7 +204,7 @@ class ControlPlane:
             self._fail(job, active, "BackoffLimitExceeded", message, failed)
         elif succeeded >= wanted and not active:
             status["conditions"] = [_condition("Complete")]
-            status["completionTime"] = moments.now()
+            status["completionTime"] = timestamps.now()
             _count(status, active=0, succeeded=succeeded, failed=failed, ready=0)
             self.cluster.event(job, "Job", "Completed", "Job completed", component=_CONTROLLER)
         else:
@@ -275,7 +275,7 @@ class ControlPlane:
 
     def _passed(self, moment: str) -> float:
         """Seconds since a moment by the controller's own clock."""
-        return moments.since(moment) * self.cluster.pace
+        return timestamps.since(moment) * self.cluster.pace
 
     def _later(self, job: Raw, purpose: str, seconds: float, *, before: Callable[[], object] = lambda: None) -> None:
         """Look at a Job again after some seconds; one timer a purpose."""
@@ -329,10 +329,14 @@ class ControlPlane:
                     del dependent["metadata"]["ownerReferences"]
                 _remove_finalizer(dependent, TRACKING)
                 self.cluster.touch(kind, dependent)
-            metadata |= {"deletionTimestamp": moments.now(), "deletionGracePeriodSeconds": 0, "finalizers": ["orphan"]}
+            metadata |= {
+                "deletionTimestamp": timestamps.now(),
+                "deletionGracePeriodSeconds": 0,
+                "finalizers": ["orphan"],
+            }
         if propagation == "Foreground" and self._dependents(metadata["uid"]):
             if "deletionTimestamp" not in metadata:
-                metadata |= {"deletionTimestamp": moments.now(), "deletionGracePeriodSeconds": 0}
+                metadata |= {"deletionTimestamp": timestamps.now(), "deletionGracePeriodSeconds": 0}
                 metadata["finalizers"] = [*metadata.get("finalizers", []), _FOREGROUND]
                 self.cluster.touch(resource, item)
                 self._spawn(self._delete_after_dependents(resource, item))
@@ -361,7 +365,7 @@ class ControlPlane:
         if not pod["spec"].get("nodeName") or pod["status"].get("phase") in _FINAL:
             seconds = 0
         if "deletionTimestamp" not in metadata or seconds < metadata.get("deletionGracePeriodSeconds", 0):
-            metadata |= {"deletionTimestamp": moments.later(seconds), "deletionGracePeriodSeconds": seconds}
+            metadata |= {"deletionTimestamp": timestamps.later(seconds), "deletionGracePeriodSeconds": seconds}
             self.cluster.touch("pods", pod)
         if seconds == 0 and not metadata.get("finalizers"):
             self.cluster.remove("pods", metadata["namespace"], metadata["name"])
@@ -399,7 +403,7 @@ class ControlPlane:
             for node in self.cluster.list("nodes"):
                 if self.cluster.kubelet_runs(node["metadata"]["name"]):
                     for condition in node["status"]["conditions"]:
-                        condition["lastHeartbeatTime"] = moments.now()
+                        condition["lastHeartbeatTime"] = timestamps.now()
                     self.cluster.touch("nodes", node)
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
@@ -428,7 +432,7 @@ def _finished(status: Raw) -> bool:
 
 
 def _condition(kind: str) -> Raw:
-    now = moments.now()
+    now = timestamps.now()
     return {"type": kind, "status": "True", "lastProbeTime": now, "lastTransitionTime": now}
 
 

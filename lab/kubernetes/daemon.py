@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from lab.kubernetes import moments
+from lab.kubernetes import timestamps
 from lab.world import Dockerd
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _log(say: Callable[[str], None], line: str) -> None:
     level, _, rest = line.partition(" ")
     message, _, fields = rest.partition("|")
     quoted = message.replace("\\", "\\\\").replace('"', '\\"')
-    moment = moments.nanoseconds(datetime.now(UTC))
+    moment = timestamps.nanoseconds(datetime.now(UTC))
     say(f'time="{moment}" level={level} msg="{quoted}"' + (f" {fields}" if fields else ""))
 
 

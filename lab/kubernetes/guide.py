@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from lab.kubernetes import moments
+from lab.kubernetes import timestamps
 from lab.kubernetes.defaults import fill_in
 from lab.kubernetes.state import ClusterState, Raw, User
 
@@ -383,7 +383,7 @@ def _services() -> list[Raw]:
         "groupPriorityMinimum": 100,
         "versionPriority": 100,
     }
-    passed = {"type": "Available", "status": "True", "lastTransitionTime": moments.ago(days=AGE), "reason": "Passed"}
+    passed = {"type": "Available", "status": "True", "lastTransitionTime": timestamps.ago(days=AGE), "reason": "Passed"}
     metrics_api["status"] = {"conditions": [passed | {"message": "all checks passed"}]}
     return [
         _service("default", "kubernetes", KUBERNETES_ADDRESS, [_port("https", 443, "TCP", 6443)], {}),
@@ -525,11 +525,11 @@ def _paths(paths: list[str]) -> Raw:
 
 def _object(kind: str, namespace: str, name: str, **body: Any) -> Raw:
     metadata: Raw = {"name": name} | ({"namespace": namespace} if namespace else {})
-    return {"kind": kind, "metadata": metadata | {"creationTimestamp": moments.ago(days=AGE)}, **body}
+    return {"kind": kind, "metadata": metadata | {"creationTimestamp": timestamps.ago(days=AGE)}, **body}
 
 
 def _condition(kind: str, status: str, reason: str, message: str) -> Raw:
-    beats = {"lastHeartbeatTime": moments.now(), "lastTransitionTime": moments.ago(days=AGE)}
+    beats = {"lastHeartbeatTime": timestamps.now(), "lastTransitionTime": timestamps.ago(days=AGE)}
     return {"type": kind, "status": status, **beats, "reason": reason, "message": message}
 
 

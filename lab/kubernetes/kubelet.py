@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from lab.kubernetes import containers, daemon, moments
+from lab.kubernetes import containers, daemon, timestamps
 from lab.kubernetes.podlogs import Log
 from lab.kubernetes.refusals import Refusal, bad_request, internal
 from lab.world import Vantage
@@ -326,7 +326,7 @@ class _Life:
         self.states = {one["name"]: _waiting(one, initial) for one in spec["containers"]}
         self.first = {one["name"]: _waiting(one, initial) for one in spec.get("initContainers") or []}
         host = self.cluster.node(self.node)["status"]["addresses"][0]["address"]
-        self.pod["status"] |= {"hostIP": host, "startTime": moments.now()}
+        self.pod["status"] |= {"hostIP": host, "startTime": timestamps.now()}
         self._show()
         await self._mount()
         self.address = host if spec.get("hostNetwork") else self.kubelets.address(self.node)
@@ -408,7 +408,7 @@ class _Life:
         status = self._status(container)
         seed = f"{self.pod['metadata']['uid']}{container['name']}{status['restartCount']}"
         status["containerID"] = f"{self._runtime}://{hashlib.sha256(seed.encode()).hexdigest()}"
-        status["state"] = {"running": {"startedAt": moments.now()}}
+        status["state"] = {"running": {"startedAt": timestamps.now()}}
         status |= {"ready": True, "started": True}
         self._event("Created", f"Created container {container['name']}", container)
         return True
@@ -464,7 +464,7 @@ class _Life:
             end: Raw = {"exitCode": code, "reason": "Completed" if code == 0 else "Error"}
             message = _last_words(container, log) if code else ""
             end |= {"message": message} if message else {}
-            end |= {"startedAt": started, "finishedAt": moments.now(), "containerID": status["containerID"]}
+            end |= {"startedAt": started, "finishedAt": timestamps.now(), "containerID": status["containerID"]}
             status["state"] = {"terminated": end}
         status |= {"ready": False, "started": False}
         return code
@@ -506,7 +506,11 @@ class _Life:
         self.begun[container["name"]].set()
         status = self._status(container)
         end: Raw = {"exitCode": _START_ERROR, "reason": "StartError", "message": message}
-        end |= {"startedAt": "1970-01-01T00:00:00Z", "finishedAt": moments.now(), "containerID": status["containerID"]}
+        end |= {
+            "startedAt": "1970-01-01T00:00:00Z",
+            "finishedAt": timestamps.now(),
+            "containerID": status["containerID"],
+        }
         status["state"] = {"terminated": end}
         return _START_ERROR
 
@@ -629,7 +633,7 @@ class _Life:
                     "exitCode": code,
                     "reason": "Error",
                     "startedAt": running["startedAt"],
-                    "finishedAt": moments.now(),
+                    "finishedAt": timestamps.now(),
                 }
                 status["state"] = {"terminated": end | {"containerID": status.get("containerID", "")}}
                 status |= {"ready": False, "started": False}
@@ -737,7 +741,7 @@ def _with_conditions(status: Raw, phase: str, states: list[Raw], first: list[Raw
 
 def _condition(kind: str, wanted: Raw, known: Raw | None) -> Raw:
     same = known is not None and known["status"] == wanted["status"]
-    since = known["lastTransitionTime"] if same and known is not None else moments.now()
+    since = known["lastTransitionTime"] if same and known is not None else timestamps.now()
     return {"type": kind, "status": wanted["status"], "lastProbeTime": None, "lastTransitionTime": since} | {
         key: wanted[key] for key in ("reason", "message") if key in wanted
     }

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import yaml
 
-from lab.kubernetes import moments
+from lab.kubernetes import timestamps
 from lab.kubernetes.guide import CONTROL_PLANE, NAMESPACE, pod
 from lab.kubernetes.podlogs import Log
 
@@ -228,7 +228,7 @@ def job_pod(node: str, *, job: int = 4711, project: int = 12, minutes: float = 9
     suffix = hashlib.sha256(f"{node}{job}".encode()).hexdigest()[:8]
     item = pod(NAMESPACE, name + suffix, node=node)
     item["metadata"] |= {
-        "creationTimestamp": moments.ago(seconds=minutes * 60),
+        "creationTimestamp": timestamps.ago(seconds=minutes * 60),
         "labels": {
             "pod": name + suffix,
             "job.runner.gitlab.com/pod": name + suffix,
@@ -291,7 +291,7 @@ def _deployment(state: ReleaseState, image: str, wanted: int, tree: Mapping[str,
         **({"unavailableReplicas": wanted - up + half} if up < wanted or half else {}),
         "conditions": [
             {"type": kind, "status": status, "reason": reason, "message": message}
-            | {"lastUpdateTime": moments.ago(days=_DAYS), "lastTransitionTime": moments.ago(days=_DAYS)}
+            | {"lastUpdateTime": timestamps.ago(days=_DAYS), "lastTransitionTime": timestamps.ago(days=_DAYS)}
             for kind, (status, reason, message) in {"Available": minimum, "Progressing": progress}.items()
         ],
     }
@@ -319,7 +319,7 @@ def _container(image: str, tree: Mapping[str, Any]) -> Raw:
 def _manager(cluster: ClusterState, node: str, number: int, image: str, *, template: str) -> Raw:
     suffix = hashlib.sha256(f"{template}{number}".encode()).hexdigest()[:5]
     item = pod(NAMESPACE, f"{RELEASE}-{template}-{suffix}", node=node, image=image, owner="ReplicaSet")
-    started = moments.ago(days=_DAYS)
+    started = timestamps.ago(days=_DAYS)
     item["metadata"] |= {
         "creationTimestamp": started,
         "generateName": f"{RELEASE}-{template}-",
@@ -340,8 +340,8 @@ def _end_again(item: Raw, code: int, reason: str, *, restarts: int) -> None:
     """The container ends again and again; the kubelet waits before it starts it once more."""
     name = item["metadata"]["name"]
     status = item["status"]["containerStatuses"][0]
-    end = {"exitCode": code, "reason": reason, "startedAt": moments.ago(seconds=210)}
-    end |= {"finishedAt": moments.ago(seconds=48), "containerID": status["containerID"]}
+    end = {"exitCode": code, "reason": reason, "startedAt": timestamps.ago(seconds=210)}
+    end |= {"finishedAt": timestamps.ago(seconds=48), "containerID": status["containerID"]}
     said = f"back-off 2m40s restarting failed container={RELEASE} pod={name}_{NAMESPACE}({_uid(name)})"
     status |= {"ready": False, "started": False, "restartCount": restarts, "lastState": {"terminated": end}}
     status["state"] = {"waiting": {"reason": "CrashLoopBackOff", "message": said}}
@@ -453,7 +453,7 @@ def _globals(tree: Mapping[str, Any]) -> str:
 
 
 def _object(kind: str, name: str, **body: Any) -> Raw:
-    metadata = {"name": name, "namespace": NAMESPACE, "creationTimestamp": moments.ago(days=_DAYS)}
+    metadata = {"name": name, "namespace": NAMESPACE, "creationTimestamp": timestamps.ago(days=_DAYS)}
     labels = {} if name.startswith("sh.helm") else {"labels": dict(_LABELS)}
     return {"kind": kind, "metadata": metadata | labels, **body}
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from lab.kubernetes import moments
+from lab.kubernetes.timestamps import nanoseconds
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -70,7 +70,7 @@ class Log:
 
     @staticmethod
     def _shown(moment: datetime, line: bytes, *, timestamps: bool) -> bytes:
-        return f"{moments.nanoseconds(moment)} ".encode() + line if timestamps else line
+        return f"{nanoseconds(moment)} ".encode() + line if timestamps else line
 
     def _wake(self) -> None:
         self._grown.set()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from lab.kubernetes import discovery, exporters, moments, refusals, reviews, streaming, usage
+from lab.kubernetes import discovery, exporters, refusals, reviews, streaming, timestamps, usage
 from lab.kubernetes.admission import Admission
 from lab.kubernetes.authorization import (
     ANONYMOUS,
@@ -389,7 +389,7 @@ class ApiServer:
                 said = "the namespace of the provided object does not match the namespace sent on the request"
                 raise refusals.bad_request(said)
             metadata["namespace"] = asked.namespace
-        metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": moments.now()}
+        metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": timestamps.now()}
         metadata |= {key: given[key] for key in _KEPT_METADATA if given.get(key)}
         rest = {key: value for key, value in sent.items() if key not in ("kind", "apiVersion", "metadata")}
         return {"metadata": metadata, **without_empty(rest)}
@@ -491,10 +491,10 @@ class ApiServer:
         head, claims, signature = secrets.token_urlsafe(24), secrets.token_urlsafe(120), secrets.token_urlsafe(64)
         token = f"eyJ{head}.eyJ{claims}.{signature}"
         self.cluster.tokens[token] = service_account_user(asked.namespace, asked.name)
-        metadata = {"name": asked.name, "namespace": asked.namespace, "creationTimestamp": moments.now()}
+        metadata = {"name": asked.name, "namespace": asked.namespace, "creationTimestamp": timestamps.now()}
         body = {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "metadata": metadata}
         body["spec"] = {"audiences": ["https://kubernetes.default.svc.cluster.local"], "expirationSeconds": seconds}
-        body["status"] = {"token": token, "expirationTimestamp": moments.later(seconds)}
+        body["status"] = {"token": token, "expirationTimestamp": timestamps.later(seconds)}
         return _json(body, 201, [])
 
     def _no_subresource(self, asked: Asked, resource: Resource) -> web.Response:

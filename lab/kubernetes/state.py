@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from lab.kubernetes import moments
+from lab.kubernetes import timestamps
 from lab.kubernetes.podlogs import Log
 from lab.kubernetes.resources import BY_KIND, BY_PLURAL
 
@@ -111,7 +111,7 @@ class ClusterState:
             metadata["generateName"] = given["generateName"]
         if resource.namespaced:
             metadata["namespace"] = given.get("namespace", "default")
-        metadata |= {"uid": str(uuid.uuid4()), "resourceVersion": "", "creationTimestamp": moments.now()}
+        metadata |= {"uid": str(uuid.uuid4()), "resourceVersion": "", "creationTimestamp": timestamps.now()}
         stored = {"metadata": metadata | given} | {key: value for key, value in stored.items() if key != "metadata"}
         key = _key(stored)
         existed = key in self._objects[resource.plural]
@@ -217,7 +217,7 @@ class ClusterState:
                 and known["involvedObject"].get("fieldPath", "") == about.get("fieldPath", "")
             ):
                 known["count"] = known.get("count", 1) + 1
-                known["lastTimestamp"] = moments.now()
+                known["lastTimestamp"] = timestamps.now()
                 self.touch("events", known)
                 return
         self._event_stamp = max(self._event_stamp + 1, time.time_ns())
@@ -230,11 +230,19 @@ class ClusterState:
         }
         if component == "default-scheduler":  # writes events of the newer form
             item |= {"source": {}, "firstTimestamp": None, "lastTimestamp": None, "type": level}
-            item |= {"eventTime": moments.now_exactly(), "action": "Binding" if reason == "Scheduled" else "Scheduling"}
+            item |= {
+                "eventTime": timestamps.now_exactly(),
+                "action": "Binding" if reason == "Scheduled" else "Scheduling",
+            }
             item |= {"reportingComponent": component, "reportingInstance": f"{component}-k8s-master"}
         else:
             source = {"component": component} | ({"host": host} if host else {})
-            item |= {"source": source, "firstTimestamp": moments.now(), "lastTimestamp": moments.now(), "count": 1}
+            item |= {
+                "source": source,
+                "firstTimestamp": timestamps.now(),
+                "lastTimestamp": timestamps.now(),
+                "count": 1,
+            }
             item |= {"type": level, "eventTime": None, "reportingComponent": component, "reportingInstance": host}
         self.add(item)
 
@@ -264,7 +272,7 @@ class ClusterState:
         item = self.node(name)
         taint = {"key": key} | ({"value": value} if value else {}) | {"effect": effect}
         if key.startswith("node.kubernetes.io/"):
-            taint["timeAdded"] = moments.now()
+            taint["timeAdded"] = timestamps.now()
         taints = item["spec"].setdefault("taints", [])
         taints[:] = [known for known in taints if (known["key"], known["effect"]) != (key, effect)] + [taint]
         self.touch("nodes", item)
@@ -338,7 +346,7 @@ class ClusterState:
         self.remove_service("kube-system", "metrics-server")
         service = self.get("apiservices", "", "v1beta1.metrics.k8s.io")
         if service is not None:
-            condition = {"type": "Available", "status": "False", "lastTransitionTime": moments.now()}
+            condition = {"type": "Available", "status": "False", "lastTransitionTime": timestamps.now()}
             condition |= {"reason": "ServiceNotFound"}
             condition |= {"message": 'service/metrics-server in "kube-system" is not present'}
             service["status"]["conditions"] = [condition]
@@ -399,14 +407,19 @@ def _key(item: Raw) -> Key:
 def _condition(node: Raw, kind: str, status: str, reason: str, message: str) -> None:
     for condition in node["status"]["conditions"]:
         if condition["type"] == kind:
-            condition |= {"status": status, "lastTransitionTime": moments.now(), "reason": reason, "message": message}
+            condition |= {
+                "status": status,
+                "lastTransitionTime": timestamps.now(),
+                "reason": reason,
+                "message": message,
+            }
 
 
 def _unready(pod: Raw) -> None:
     names = " ".join(container["name"] for container in pod["spec"]["containers"])
     for condition in pod["status"]["conditions"]:
         if condition["type"] in ("Ready", "ContainersReady"):
-            condition |= {"status": "False", "lastTransitionTime": moments.now(), "reason": "ContainersNotReady"}
+            condition |= {"status": "False", "lastTransitionTime": timestamps.now(), "reason": "ContainersNotReady"}
             condition["message"] = f"containers with unready status: [{names}]"
     for status in pod["status"]["containerStatuses"]:
         status["ready"] = False

@@ -6,7 +6,7 @@ import zlib
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from lab.kubernetes import moments
+from lab.kubernetes import timestamps
 from lab.kubernetes.admission import effective
 from lab.kubernetes.quantities import amounts, total
 
@@ -52,8 +52,8 @@ def of_pods(cluster: ClusterState, namespace: str) -> list[Raw]:
 
 def _head(item: Raw) -> Raw:
     metadata = {key: item["metadata"][key] for key in ("name", "namespace") if key in item["metadata"]}
-    metadata |= {"creationTimestamp": moments.now(), "labels": item["metadata"].get("labels", {})}
-    return {"metadata": metadata, "timestamp": moments.ago(seconds=15), "window": "20.051s"}
+    metadata |= {"creationTimestamp": timestamps.now(), "labels": item["metadata"].get("labels", {})}
+    return {"metadata": metadata, "timestamp": timestamps.ago(seconds=15), "window": "20.051s"}
 
 
 def _used(seed: str, asked: dict[str, Quantity], idle_cpu: int, idle_memory: int) -> Raw:

@@ -138,7 +138,7 @@ async def curl(call: Call) -> int:
     options = dict(given)
     limit = float(options.get("-m") or options.get("--max-time") or options.get("--connect-timeout") or _GIVES_UP)
     url = words[0] if "://" in words[0] else f"http://{words[0]}"
-    talk = _Talk(call, urlsplit(url).hostname or "", _port(url), verbose="-v" in options)
+    talk = _Channel(call, urlsplit(url).hostname or "", _port(url), verbose="-v" in options)
     try:
         async with asyncio.timeout(limit):
             answer = await _get(call, url)
@@ -160,7 +160,7 @@ async def curl(call: Call) -> int:
 
 
 @dataclass
-class _Talk:
+class _Channel:
     """What curl says beside the answer."""
 
     call: Call
@@ -188,7 +188,7 @@ def _milliseconds(seconds: float) -> int:
     return int(seconds * 1000)
 
 
-async def _curl_ends(talk: _Talk, end: _UnreachedError, limit: float) -> int:
+async def _curl_ends(talk: _Channel, end: _UnreachedError, limit: float) -> int:
     if end.step in (_Step.NAME, _Step.CONNECTION):
         return await _curl_without_connection(talk, end, limit)
     talk.connected(end.address)
@@ -201,7 +201,7 @@ async def _curl_ends(talk: _Talk, end: _UnreachedError, limit: float) -> int:
     return talk.fails(52, "Empty reply from server")
 
 
-async def _curl_without_connection(talk: _Talk, end: _UnreachedError, limit: float) -> int:
+async def _curl_without_connection(talk: _Channel, end: _UnreachedError, limit: float) -> int:
     if end.step is _Step.NAME and end.way != "timeout":
         return talk.fails(6, f"Could not resolve host: {talk.host}")
     if end.step is _Step.CONNECTION:

@@ -10,9 +10,9 @@ where facts are missing, a rule falls back on that.
 
 from __future__ import annotations
 
-from preflight.conclusions.drawing import CAUSES, Cause, Conclusion, Proof, cause, rule
-from preflight.conclusions.explaining import Explanation, Finding, explain
-from preflight.conclusions.facts import Facts, Look
+from preflight.conclusions.attribution import Explanation, Finding, explain
+from preflight.conclusions.model import CAUSES, Cause, Conclusion, Proof, cause, rule
+from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.rules import draw
 
 __all__ = [
@@ -22,7 +22,7 @@ __all__ = [
     "Explanation",
     "Facts",
     "Finding",
-    "Look",
+    "Observation",
     "Proof",
     "cause",
     "draw",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from preflight.conclusions.drawing import Conclusion, cause, keys, rule
-from preflight.conclusions.facts import Facts, Look
-from preflight.conclusions.single import names_of, proof_of, single
-from preflight.conclusions.vantages import counted, has, listed, met, targets_of
+from preflight.conclusions.model import Conclusion, cause, keys, rule
+from preflight.conclusions.observations import Facts, Observation
+from preflight.conclusions.single_fact import names_of, proof_of, single
+from preflight.conclusions.vantages import faults_of, has_fault, joined, tally, targets_of
 from preflight.evidence import Unmeasured
 from preflight.faults import ApiFault, ClusterFault, PathFault, SshFault
 
@@ -65,7 +65,11 @@ single(
 @rule
 def missing_rights(facts: Facts) -> Iterator[Conclusion]:
     """Rules that the suite's own account lacks: one conclusion, with every rule to add."""
-    denied = [look for look in facts if isinstance(look.error, Unmeasured) and look.error.fault is ApiFault.FORBIDDEN]
+    denied = [
+        observation
+        for observation in facts
+        if isinstance(observation.error, Unmeasured) and observation.error.fault is ApiFault.FORBIDDEN
+    ]
     if not denied:
         return
     needs = dict.fromkeys(one.error.needs for one in denied if isinstance(one.error, Unmeasured) and one.error.needs)
@@ -84,9 +88,13 @@ def missing_rights(facts: Facts) -> Iterator[Conclusion]:
 @rule
 def ssh_to_workers(facts: Facts) -> Iterator[Conclusion]:
     """Why workers can't be logged in to; a worker that Kubernetes misses too is down, and not its sshd alone."""
-    logins = [one for one in facts.looks("node_login") if isinstance(one.fault, SshFault)]
-    gone = {one.targets["node"] for one in facts.looks("node_readiness") if has(ClusterFault.NODE_NOT_READY)(one)}
-    down = [one for one in logins if has(*_SSH_WAY)(one) and one.targets["worker"] in gone]
+    logins = [one for one in facts.observations("node_login") if isinstance(one.fault, SshFault)]
+    gone = {
+        one.targets["node"]
+        for one in facts.observations("node_readiness")
+        if has_fault(ClusterFault.NODE_NOT_READY)(one)
+    }
+    down = [one for one in logins if has_fault(*_SSH_WAY)(one) and one.targets["worker"] in gone]
     if down:
         yield _worker_down(facts, down)
     left = [one for one in logins if one not in down]
@@ -96,35 +104,35 @@ def ssh_to_workers(facts: Facts) -> Iterator[Conclusion]:
         (SSH_UNREACHABLE, _SSH_WAY, _WAY),
         (SSH_UNUSABLE, (SshFault.PROTOCOL, SshFault.NO_SHELL), _SHELL),
     ):
-        failed = [one for one in left if has(*faults)(one)]
+        failed = [one for one in left if has_fault(*faults)(one)]
         if failed:
-            names, size = names_of(facts, failed), len(facts.looks("node_login"))
+            names, size = names_of(facts, failed), len(facts.observations("node_login"))
             bad = targets_of(failed, "worker")
             yield Conclusion(
                 cause=kind,
                 about=bad,
-                sentence=f"{counted(len(failed), size, 'worker')} can't be logged in to, {listed(bad)}: {met(failed)}; "
-                + "; ".join(list(dict.fromkeys(str(one.error) for one in failed))[:2]),
+                sentence=f"{tally(len(failed), size, 'worker')} can't be logged in to, {joined(bad)}: "
+                f"{faults_of(failed)}; " + "; ".join(list(dict.fromkeys(str(one.error) for one in failed))[:2]),
                 certain=True,
-                explains=(*keys(failed), *keys(facts.red("node_report", where=has(*faults)))),
+                explains=(*keys(failed), *keys(facts.failing("node_report", where=has_fault(*faults)))),
                 proofs=tuple(proof_of(one) for one in failed[:2]),
                 remedy=tuple(step.format_map(names) for step in remedy),
             )
 
 
-def _worker_down(facts: Facts, down: list[Look]) -> Conclusion:
+def _worker_down(facts: Facts, down: list[Observation]) -> Conclusion:
     bad = targets_of(down, "worker")
-    ready = [one for one in facts.looks("node_readiness") if one.targets["node"] in bad]
+    ready = [one for one in facts.observations("node_readiness") if one.targets["node"] in bad]
     return Conclusion(
         cause=WORKER_DOWN,
         about=bad,
-        sentence=f"{listed(bad)} {'is' if len(bad) == 1 else 'are'} down or cut off: NotReady in the cluster, and SSH "
-        f"gets no further than {met(down)}",
+        sentence=f"{joined(bad)} {'is' if len(bad) == 1 else 'are'} down or cut off: NotReady in the cluster, and SSH "
+        f"gets no further than {faults_of(down)}",
         certain=True,
         explains=(*keys(down), *keys(ready)),
         proofs=tuple(proof_of(one) for one in (*ready[:1], *down[:1])),
         remedy=(
-            f"look at its console, hypervisor or cloud: {listed(bad)}; start it, or mend its network",
+            f"look at its console, hypervisor or cloud: {joined(bad)}; start it, or mend its network",
             f"for good: `kubectl drain {bad[0]} --ignore-daemonsets`, `kubectl delete node {bad[0]}`, and out of the "
             "inventory",
         ),

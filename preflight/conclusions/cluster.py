@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from preflight.conclusions.drawing import cause
-from preflight.conclusions.single import single
+from preflight.conclusions.model import cause
+from preflight.conclusions.single_fact import single
 from preflight.faults import ClusterFault, PodFault, RightsFault, StreamFault
 
 single(
@@ -151,7 +151,7 @@ single(
     remedy=("decide before it is enforced: `kubectl get ns {job_namespace} --show-labels`",),
 )
 single(
-    cause("runner-account-missing", "3.2", "failures 23"),
+    cause("runner-service-account-missing", "3.2", "failures 23"),
     "runner_rights",
     faults=(RightsFault.ACCOUNT_MISSING,),
     remedy=("`serviceAccount.create: true` in {values} (or create the one it names), `{upgrade}`",),
@@ -165,8 +165,8 @@ single(
     ),
 )
 single(
-    cause("runner-rights-wanting", "3.2", "failures 25"),
-    "runner_comforts",
+    cause("runner-optional-rights-missing", "3.2", "failures 25"),
+    "runner_optional_rights",
     remedy=("add the verbs that it names under `rbac.rules` in {values}, `{upgrade}`",),
 )
 single(

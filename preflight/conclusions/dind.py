@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from preflight.conclusions.drawing import cause
-from preflight.conclusions.single import single
+from preflight.conclusions.model import cause
+from preflight.conclusions.single_fact import single
 from preflight.faults import DindFault
 
 single(

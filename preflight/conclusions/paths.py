@@ -9,9 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from preflight.conclusions.drawing import Cause, Conclusion, Proof, cause, keys, rule
-from preflight.conclusions.facts import Facts, Look
-from preflight.conclusions.vantages import Ring, counted, has, listed, met, proofs, targets_of
+from preflight.conclusions.model import Cause, Conclusion, Proof, cause, keys, rule
+from preflight.conclusions.observations import Facts, Observation
+from preflight.conclusions.vantages import (
+    VantageGroup,
+    faults_of,
+    has_fault,
+    joined,
+    proofs,
+    tally,
+    targets_of,
+)
 from preflight.evidence import Fact
 from preflight.faults import GitLabFault, PathFault
 from preflight.inventory import Inventory
@@ -30,28 +38,33 @@ FROM_WORKERS = cause("gitlab-unreachable-from-workers", "2.4", _ROW, specialises
 NODE_BLOCKED = cause("node-path-blocked", "2.4", _ROW, specialises="gitlab-unreachable-from-workers")
 NODES_BLOCKED = cause("nodes-path-blocked", "2.4", _ROW, specialises="gitlab-unreachable-from-workers")
 FROM_PODS = cause("gitlab-unreachable-from-pods", "2.4", _ROW, specialises="gitlab-unreachable-from-cluster")
-ONE_NODES_PODS = cause("one-nodes-pods-blocked", "2.4", _ROW, specialises="gitlab-unreachable-from-pods")
+ONE_NODES_PODS = cause("pods-of-one-node-blocked", "2.4", _ROW, specialises="gitlab-unreachable-from-pods")
 PODS_BLOCKED = cause("pods-path-blocked", "2.4", _ROW, specialises="gitlab-unreachable-from-pods")
 LARGE_PACKETS = cause("large-packets-lost", "2.4", "failures 15")
-OTHERWISE = cause("gitlab-answers-otherwise", "2.4", "failures 40b")
-IN_THE_WAY = cause("proxy-in-the-way", "2.4", "failures 48", specialises="gitlab-answers-otherwise")
+OTHERWISE = cause("gitlab-answers-differ", "2.4", "failures 40b")
+IN_THE_WAY = cause("proxy-in-the-way", "2.4", "failures 48", specialises="gitlab-answers-differ")
 
-_CLOSED = has(PathFault.REFUSED)
-_CERTIFICATE = has(PathFault.TLS_EXPIRED, PathFault.TLS_UNTRUSTED, PathFault.TLS_WRONG_NAME, PathFault.TLS_HANDSHAKE)
-_QUIET = has(PathFault.SILENT)
+_CLOSED = has_fault(PathFault.REFUSED)
+_CERTIFICATE = has_fault(
+    PathFault.TLS_EXPIRED, PathFault.TLS_UNTRUSTED, PathFault.TLS_WRONG_NAME, PathFault.TLS_HANDSHAKE
+)
+_QUIET = has_fault(PathFault.SILENT)
 
 
-def _cut(look: Look) -> bool:
+def _cut(observation: Observation) -> bool:
     """Whether a look did not come through; a name without an address is no matter of paths."""
-    return isinstance(look.fault, PathFault) and look.fault not in {PathFault.UNRESOLVED, PathFault.NOT_MAPPED}
+    return isinstance(observation.fault, PathFault) and observation.fault not in {
+        PathFault.UNRESOLVED,
+        PathFault.NOT_MAPPED,
+    }
 
 
 @rule
 def path_to_gitlab(facts: Facts) -> Iterator[Conclusion]:
     """Where the way to GitLab is cut."""
-    here = Ring.of(facts.first_seen("gitlab_reply", "gitlab_connection"), _cut)
-    nodes = Ring.of(facts.first_seen("node_reply", "node_gitlab"), _cut)
-    pods = Ring.of(facts.looks("pod_gitlab"), _cut)
+    here = VantageGroup.of(facts.first_observed("gitlab_reply", "gitlab_connection"), _cut)
+    nodes = VantageGroup.of(facts.first_observed("node_reply", "node_gitlab"), _cut)
+    pods = VantageGroup.of(facts.observations("pod_gitlab"), _cut)
     from_cluster = [*nodes.reached, *pods.reached]
     if (here.failed and not from_cluster) or (not here.reached and not from_cluster and (nodes.failed or pods.failed)):
         yield _everywhere(facts, here, nodes, pods)
@@ -62,9 +75,11 @@ def path_to_gitlab(facts: Facts) -> Iterator[Conclusion]:
         yield _from_nodes(facts, here, nodes)
     # Pods behind a node that has no way itself say nothing of the pod network.
     cut_off = set(targets_of(nodes.failed, "worker"))
-    behind = [look for look in facts.looks("pod_gitlab") if look.targets["worker"] not in cut_off]
-    if Ring.of(behind, _cut).failed:
-        yield _from_pods(facts, here, nodes, Ring.of(behind, _cut))
+    behind = [
+        observation for observation in facts.observations("pod_gitlab") if observation.targets["worker"] not in cut_off
+    ]
+    if VantageGroup.of(behind, _cut).failed:
+        yield _from_pods(facts, here, nodes, VantageGroup.of(behind, _cut))
 
 
 def _endpoint(inventory: Inventory) -> str:
@@ -73,14 +88,14 @@ def _endpoint(inventory: Inventory) -> str:
 
 
 def _explained(
-    facts: Facts, failed: tuple[Look, ...], *names: str
+    facts: Facts, failed: tuple[Observation, ...], *names: str
 ) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
     """The judged looks beside these raw ones: of the same vantages, faulty in the same layer."""
-    judged = [look for name in names for look in facts.looks(name) if _cut(look)]
+    judged = [observation for name in names for observation in facts.observations(name) if _cut(observation)]
     return (*keys(failed), *keys(judged))
 
 
-def _everywhere(facts: Facts, here: Ring, nodes: Ring, pods: Ring) -> Conclusion:
+def _everywhere(facts: Facts, here: VantageGroup, nodes: VantageGroup, pods: VantageGroup) -> Conclusion:
     failed = (*here.failed, *nodes.failed, *pods.failed)
     asked, settled = nodes.size + pods.size, bool(here.failed) and nodes.all_failed
     endpoint = _endpoint(facts.inventory)
@@ -90,18 +105,19 @@ def _everywhere(facts: Facts, here: Ring, nodes: Ring, pods: Ring) -> Conclusion
     kind, sentence, remedy = _server_side(endpoint, host, failed)
     if not settled or len(kinds) > 1:
         kind = UNREACHABLE
-    whole = listed(
+    whole = joined(
         [
             *(["here"] if here.failed else []),
-            *([counted(len(nodes.failed), nodes.size, "worker")] if nodes.failed else []),
-            *([counted(len(pods.failed), pods.size, "pod")] if pods.failed else []),
+            *([tally(len(nodes.failed), nodes.size, "worker")] if nodes.failed else []),
+            *([tally(len(pods.failed), pods.size, "pod")] if pods.failed else []),
         ]
     )
     return Conclusion(
         cause=kind,
         sentence=f"{sentence}: the same from {whole}"
         if kind is not UNREACHABLE
-        else f"{endpoint} is not reached from {whole} ({met(failed)})" + ("" if asked else "; nothing else was asked"),
+        else f"{endpoint} is not reached from {whole} ({faults_of(failed)})"
+        + ("" if asked else "; nothing else was asked"),
         certain=kind is not UNREACHABLE,
         settled_by=""
         if kind is not UNREACHABLE
@@ -112,21 +128,22 @@ def _everywhere(facts: Facts, here: Ring, nodes: Ring, pods: Ring) -> Conclusion
     )
 
 
-def _server_side(endpoint: str, host: str, failed: tuple[Look, ...]) -> tuple[Cause, str, tuple[str, ...]]:
+def _server_side(endpoint: str, host: str, failed: tuple[Observation, ...]) -> tuple[Cause, str, tuple[str, ...]]:
     start = f"on {host}: `gitlab-ctl status`, then `gitlab-ctl start`"
     if all(_CLOSED(one) for one in failed):
         said = f"nobody listens on {endpoint}: GitLab's host refuses every connection"
         return PORT_CLOSED, said, (start, f"compare the port of `gitlab.url` with `external_url` on {host}")
     if all(_CERTIFICATE(one) for one in failed):
-        said = f"the certificate of {endpoint} is not accepted ({met(failed)})"
-        look = (
+        said = f"the certificate of {endpoint} is not accepted ({faults_of(failed)})"
+        observation = (
             f"`openssl s_client -connect {endpoint} -servername {host} </dev/null | openssl x509 -noout -dates -text`"
         )
-        return CERTIFICATE, said, (f"see what is served: {look}", "renew it, or give its CA in `gitlab.ca_file`")
+        return CERTIFICATE, said, (f"see what is served: {observation}", "renew it, or give its CA in `gitlab.ca_file`")
     if any(map(_QUIET, failed)):
         return SILENT, f"{endpoint} takes connections and never answers: what listens there hangs", (start,)
     said = (
-        f"nothing comes back from {endpoint} ({met(failed)}): GitLab's host is down, or a firewall in front of it drops"
+        f"nothing comes back from {endpoint} ({faults_of(failed)}): GitLab's host is down, or a firewall in front "
+        "of it drops"
     )
     steps = (
         f"see whether {host} is up: its console, `ping`, the hypervisor or cloud",
@@ -136,12 +153,12 @@ def _server_side(endpoint: str, host: str, failed: tuple[Look, ...]) -> tuple[Ca
     return CUT_OFF, said, steps
 
 
-def _from_here(facts: Facts, here: Ring, nodes: Ring, pods: Ring) -> Conclusion:
+def _from_here(facts: Facts, here: VantageGroup, nodes: VantageGroup, pods: VantageGroup) -> Conclusion:
     endpoint = _endpoint(facts.inventory)
     return Conclusion(
         cause=FROM_HERE,
-        sentence=f"only this machine does not reach {endpoint} ({met(here.failed)}); the cluster does, so jobs are not "
-        "concerned",
+        sentence=f"only this machine does not reach {endpoint} ({faults_of(here.failed)}); the cluster does, so jobs "
+        "are not concerned",
         certain=True,
         explains=_explained(facts, here.failed, "gitlab_connection"),
         proofs=proofs(here.proof("here"), nodes.proof("worker"), pods.proof("pod")),
@@ -152,11 +169,11 @@ def _from_here(facts: Facts, here: Ring, nodes: Ring, pods: Ring) -> Conclusion:
     )
 
 
-def _from_nodes(facts: Facts, here: Ring, nodes: Ring) -> Conclusion:
+def _from_nodes(facts: Facts, here: VantageGroup, nodes: VantageGroup) -> Conclusion:
     endpoint = _endpoint(facts.inventory)
     bad = targets_of(nodes.failed, "worker")
-    addresses = listed(str(facts.inventory.workers[one].address) for one in bad if one in facts.inventory.workers)
-    some_pods = Ring.of((one for one in facts.looks("pod_gitlab") if one.targets["worker"] in bad), _cut)
+    addresses = joined(str(facts.inventory.workers[one].address) for one in bad if one in facts.inventory.workers)
+    some_pods = VantageGroup.of((one for one in facts.observations("pod_gitlab") if one.targets["worker"] in bad), _cut)
     shown = proofs(here.proof("here"), nodes.proof("worker"), _others(nodes), some_pods.proof("pod"))
     explains = _explained(facts, nodes.failed, "node_gitlab") + keys(some_pods.failed)
     way = f"a firewall, security group or route between {addresses} and {endpoint}"
@@ -165,8 +182,8 @@ def _from_nodes(facts: Facts, here: Ring, nodes: Ring) -> Conclusion:
         return Conclusion(
             cause=NODE_BLOCKED,
             about=bad,
-            sentence=f"{listed(bad)} ({addresses}) {'does' if len(bad) == 1 else 'do'} not reach {endpoint} "
-            f"({met(nodes.failed)}), {counted(len(nodes.reached), nodes.size, 'worker')} do: the way of "
+            sentence=f"{joined(bad)} ({addresses}) {'does' if len(bad) == 1 else 'do'} not reach {endpoint} "
+            f"({faults_of(nodes.failed)}), {tally(len(nodes.reached), nodes.size, 'worker')} do: the way of "
             f"{'this node' if len(bad) == 1 else 'these nodes'} is cut",
             certain=True,
             explains=explains,
@@ -177,11 +194,11 @@ def _from_nodes(facts: Facts, here: Ring, nodes: Ring) -> Conclusion:
                 f"until then keep jobs away: {'; '.join(f'`kubectl cordon {one}`' for one in bad)}",
             ),
         )
-    certain = bool(here.reached) and not nodes.unseen
+    certain = bool(here.reached) and not nodes.unmeasured
     return Conclusion(
         cause=NODES_BLOCKED if certain else FROM_WORKERS,
         about=bad,
-        sentence=f"{counted(len(nodes.failed), nodes.size, 'worker')} do not reach {endpoint} ({met(nodes.failed)})"
+        sentence=f"{tally(len(nodes.failed), nodes.size, 'worker')} do not reach {endpoint} ({faults_of(nodes.failed)})"
         + (", this machine does: the workers' network is cut off from GitLab" if here.reached else ""),
         certain=certain,
         settled_by="" if certain else "a look from the workers that could not be asked, and from here",
@@ -191,20 +208,20 @@ def _from_nodes(facts: Facts, here: Ring, nodes: Ring) -> Conclusion:
     )
 
 
-def _others(ring: Ring) -> Proof | None:
+def _others(group: VantageGroup) -> Proof | None:
     """What the ones that came through say, beside those that did not."""
-    if not ring.mixed or not isinstance(ring.reached[0].seen, Fact):
+    if not group.mixed or not isinstance(group.reached[0].measured, Fact):
         return None
-    seen = ring.reached[0].seen
+    seen = group.reached[0].measured
     took = f" in {seen.took * 1000:.0f} ms" if isinstance(seen, GitLabReply) and seen.took else ""
-    return Proof.of(seen, f"{counted(len(ring.reached), ring.size, 'worker')} answered{took}")
+    return Proof.of(seen, f"{tally(len(group.reached), group.size, 'worker')} answered{took}")
 
 
-def _from_pods(facts: Facts, here: Ring, nodes: Ring, pods: Ring) -> Conclusion:
+def _from_pods(facts: Facts, here: VantageGroup, nodes: VantageGroup, pods: VantageGroup) -> Conclusion:
     endpoint, bad = _endpoint(facts.inventory), targets_of(pods.failed, "worker")
-    own = [look for look in nodes.reached if look.targets["worker"] in bad]
+    own = [observation for observation in nodes.reached if observation.targets["worker"] in bad]
     namespace, pod_cidr = facts.inventory.runner.namespace, facts.inventory.cluster.pod_cidr
-    nodes_own = Ring(reached=tuple(own)).proof("node")
+    nodes_own = VantageGroup(reached=tuple(own)).proof("node")
     shown = proofs(pods.proof("pod"), nodes_own, here.proof("here"))
     remedy = (
         f"allow the pod network {pod_cidr} to {endpoint} in GitLab's security group and firewall, or let the nodes "
@@ -215,9 +232,9 @@ def _from_pods(facts: Facts, here: Ring, nodes: Ring, pods: Ring) -> Conclusion:
         return Conclusion(
             cause=ONE_NODES_PODS,
             about=bad,
-            sentence=f"pods on {listed(bad)} do not reach {endpoint} ({met(pods.failed)}), "
+            sentence=f"pods on {joined(bad)} do not reach {endpoint} ({faults_of(pods.failed)}), "
             f"{'the node itself does' if len(bad) == 1 else 'the nodes themselves do'}, and so do pods on "
-            f"{listed(targets_of(pods.reached, 'worker'))}: the pod network of {listed(bad)} is broken",
+            f"{joined(targets_of(pods.reached, 'worker'))}: the pod network of {joined(bad)} is broken",
             certain=True,
             explains=keys(pods.failed),
             proofs=(*shown, *proofs(_others(pods))),
@@ -232,9 +249,9 @@ def _from_pods(facts: Facts, here: Ring, nodes: Ring, pods: Ring) -> Conclusion:
     return Conclusion(
         cause=PODS_BLOCKED if certain else FROM_PODS if asked else FROM_CLUSTER,
         about=bad,
-        sentence=f"{counted(len(pods.failed), pods.size, 'pod')} do not reach {endpoint} ({met(pods.failed)})"
+        sentence=f"{tally(len(pods.failed), pods.size, 'pod')} do not reach {endpoint} ({faults_of(pods.failed)})"
         + (", the nodes that they run on do: the way from the pod network is cut" if certain else "")
-        + (f", {listed(targets_of(own, 'worker'))} itself does" if asked and not certain else ""),
+        + (f", {joined(targets_of(own, 'worker'))} itself does" if asked and not certain else ""),
         certain=certain,
         settled_by="" if certain else "a look from every worker (SSH) and from a pod on each",
         explains=keys(pods.failed),
@@ -246,15 +263,18 @@ def _from_pods(facts: Facts, here: Ring, nodes: Ring, pods: Ring) -> Conclusion:
 @rule
 def large_packets(facts: Facts) -> Iterator[Conclusion]:
     """Where short answers come and long ones do not: packets of full size are lost on the way (failures 15)."""
-    lost = has(PathFault.SILENT)
-    nodes, pods = Ring.of(facts.looks("node_page"), lost), Ring.of(facts.looks("pod_page"), lost)
+    lost = has_fault(PathFault.SILENT)
+    nodes, pods = (
+        VantageGroup.of(facts.observations("node_page"), lost),
+        VantageGroup.of(facts.observations("pod_page"), lost),
+    )
     failed = nodes.failed or pods.failed
     if not failed:
         return
     bad, endpoint = targets_of(failed, "worker"), _endpoint(facts.inventory)
-    who = listed(bad) if nodes.failed else f"pods on {listed(bad)}"
-    ring, noun = (nodes, "worker") if nodes.failed else (pods, "pod")
-    others = f"; to {counted(len(ring.reached), ring.size, noun)} it does" if ring.reached else ""
+    who = joined(bad) if nodes.failed else f"pods on {joined(bad)}"
+    group, noun = (nodes, "worker") if nodes.failed else (pods, "pod")
+    others = f"; to {tally(len(group.reached), group.size, noun)} it does" if group.reached else ""
     beside = "" if nodes.failed or not nodes.reached else "; to the nodes themselves it does"
     host = endpoint.rpartition(":")[0]
     yield Conclusion(
@@ -279,20 +299,26 @@ def large_packets(facts: Facts) -> Iterator[Conclusion]:
 @rule
 def another_server(facts: Facts) -> Iterator[Conclusion]:
     """A proxy or portal that answers some vantages in GitLab's place."""
-    strange = has(GitLabFault.NOT_GITLAB, GitLabFault.REDIRECTED, GitLabFault.HTTP_STATUS)
-    inside = facts.looks("node_reply", "pod_gitlab")
-    sound, wrong = [one for one in facts.looks("gitlab_reply") if one.sound], [one for one in inside if strange(one)]
-    if not sound or not wrong:
+    strange = has_fault(GitLabFault.NOT_GITLAB, GitLabFault.REDIRECTED, GitLabFault.HTTP_STATUS)
+    inside = facts.observations("node_reply", "pod_gitlab")
+    healthy, wrong = (
+        [one for one in facts.observations("gitlab_reply") if one.healthy],
+        [one for one in inside if strange(one)],
+    )
+    if not healthy or not wrong:
         return
     bad = targets_of(wrong, "worker")
     yield Conclusion(
         cause=IN_THE_WAY,
         about=bad,
-        sentence=f"something else answers in GitLab's place on {listed(bad)} ({met(wrong)}), while this machine is "
-        "answered by GitLab: a proxy or portal is in the way",
+        sentence=f"something else answers in GitLab's place on {joined(bad)} ({faults_of(wrong)}), while this machine "
+        "is answered by GitLab: a proxy or portal is in the way",
         certain=True,
-        explains=(*keys(wrong), *keys(facts.red("node_gitlab", where=strange))),
-        proofs=proofs(*(Proof.of(one.seen) for one in wrong[:2] if one.seen), Ring(reached=tuple(sound)).proof("here")),
+        explains=(*keys(wrong), *keys(facts.failing("node_gitlab", where=strange))),
+        proofs=proofs(
+            *(Proof.of(one.measured) for one in wrong[:2] if one.measured),
+            VantageGroup(reached=tuple(healthy)).proof("here"),
+        ),
         remedy=(
             f"on {bad[0]}: `env | grep -i proxy` and `curl -v {facts.inventory.gitlab.url}` show who answers",
             f"exempt {urlsplit(facts.inventory.gitlab.url).hostname} in NO_PROXY, or take the proxy out of the way",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from preflight.conclusions.drawing import cause
+from preflight.conclusions.model import cause
 from preflight.conclusions.paths import OTHERWISE
-from preflight.conclusions.single import single
+from preflight.conclusions.single_fact import single
 from preflight.faults import PathFault, PodFault
 
 _ADMISSION = ("pod_admission", "dind_admission", "pod_start")
@@ -27,7 +27,7 @@ single(
     remedy=(_DRY_RUN, "bring requests and limits of `[runners.kubernetes]` in {values} inside of it, `{upgrade}`"),
 )
 single(
-    cause("job-account-missing", "3.2", "failures 23"),
+    cause("job-service-account-missing", "3.2", "failures 23"),
     *_ADMISSION,
     faults=(PodFault.SERVICE_ACCOUNT_MISSING,),
     remedy=(

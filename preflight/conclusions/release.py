@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from preflight.conclusions.drawing import cause
-from preflight.conclusions.single import single
+from preflight.conclusions.model import cause
+from preflight.conclusions.single_fact import single
 from preflight.faults import ManagerFault, MetricsFault, PathFault, PipelineFault, RegistryFault, ReleaseFault
 
 _WAY = (
@@ -47,7 +47,7 @@ single(
     remedy=("let `image.tag` in {values} be the chart's own version, or choose the chart of that runner",),
 )
 single(
-    cause("release-already-there", "3.4", "guide 3.4"),
+    cause("release-already-installed", "3.4", "guide 3.4"),
     "release_absence",
     remedy=("use `helm upgrade` and `--stage upgrade`, or `helm uninstall {release} -n {namespace}` first",),
 )
@@ -79,7 +79,7 @@ single(
     ),
 )
 single(
-    cause("release-other-chart", "3.4", "guide 3.4"),
+    cause("release-chart-differs", "3.4", "guide 3.4"),
     "release_chart",
     remedy=(_UPGRADE + ", or write the version that runs into `runner.chart`",),
 )
@@ -163,7 +163,7 @@ single(
     remedy=(_RESTART, "managers read their configuration at their start only"),
 )
 single(
-    cause("manager-warned-of", "8.1", "guide 8.1"),
+    cause("manager-warning-events", "8.1", "guide 8.1"),
     "manager_warnings",
     remedy=("`kubectl get events -n {namespace} --field-selector type=Warning`",),
 )
@@ -173,7 +173,7 @@ single(
     remedy=("`metrics.enabled: true` in {values}, `{upgrade}`",),
 )
 single(
-    cause("manager-other-version", "8.4", "failures 44"),
+    cause("manager-version-differs", "8.4", "failures 44"),
     "manager_version",
     remedy=("`kubectl rollout status -n {namespace} deployment/{release}`; set `image.tag` in {values}", _UPGRADE),
 )
@@ -193,16 +193,16 @@ single(
     remedy=("pause the runner in GitLab and wait for the jobs that it names, then upgrade",),
 )
 single(
-    cause("backup-unwritten", "9.3", "guide 9.3"),
+    cause("backup-not-written", "9.3", "guide 9.3"),
     "release_backup",
     remedy=("`helm get values {release} -n {namespace} -o yaml` into a file that its owner alone reads",),
 )
 single(
     cause("uninstall-leftovers", "10.1", "guide 10"),
-    "remaining_records",
-    "remaining_objects",
-    "remaining_jobs",
-    "remaining_runner",
+    "leftover_records",
+    "leftover_objects",
+    "leftover_jobs",
+    "leftover_runner",
     remedy=("delete what it names: the commands stand in the evidence",),
 )
 single(
@@ -232,7 +232,7 @@ single(
     remedy=("give this runner a tag of its own, and the smoke job the same one",),
 )
 single(
-    cause("job-with-other-resolvers", "4.3", "failures 2, 32"),
+    cause("job-resolvers-differ", "4.3", "failures 2, 32"),
     "smoke_resolv_conf",
     likely="`dns_policy` in the managers' config.toml: `kubectl exec` (4.1.3)",
     remedy=("the managers run with an older configuration than the values: " + _RESTART,),

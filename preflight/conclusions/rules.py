@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable
 
-# The import of the others makes their rules and rows known.
-from preflight.conclusions import (  # noqa: F401
-    access,
-    capacity,
-    cluster,
-    dind,
-    names,
-    paths,
-    pods,
-    pulls,
-    release,
-    server,
-    single,
-    tokens,
-    values,
-)
-from preflight.conclusions.drawing import RULES, Conclusion, Rule
-from preflight.conclusions.facts import Facts
+from preflight.conclusions import single_fact
+from preflight.conclusions.model import RULES, Conclusion, Rule
+from preflight.conclusions.observations import Facts
 from preflight.evidence import Key, clean
+
+# Their import declares rules and rows; the order is the one in which the rules speak.
+for _area in (
+    "access",
+    "headroom",
+    "cluster",
+    "dind",
+    "dns",
+    "paths",
+    "pods",
+    "registry",
+    "release",
+    "gitlab",
+    "token",
+    "values",
+):
+    importlib.import_module(f"preflight.conclusions.{_area}")
 
 
 def draw(facts: Facts) -> tuple[tuple[Conclusion, ...], tuple[str, ...]]:
@@ -47,6 +50,6 @@ def draw(facts: Facts) -> tuple[tuple[Conclusion, ...], tuple[str, ...]]:
 
     for one in RULES:
         take(one)
-    take(lambda known: single.conclusions(known, frozenset(explained)))
+    take(lambda known: single_fact.conclusions(known, frozenset(explained)))
     drawn.sort(key=lambda one: (-len(one.explains), not one.certain))
     return tuple(drawn), tuple(stumbles)

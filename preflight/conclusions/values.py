@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from preflight.conclusions.drawing import cause
-from preflight.conclusions.single import single
+from preflight.conclusions.model import cause
+from preflight.conclusions.single_fact import single
 from preflight.faults import ValuesFault
 
 _ROLL = "`{upgrade}`"
@@ -38,7 +38,7 @@ for _name, _facts, _faults, _reference, _steps in (
         "failures 56",
         ("write the value in the form that it names",),
     ),
-    ("values-contradict", ("values_harmony",), (), "failures 29", ("keep one of the two settings that it names",)),
+    ("values-contradict", ("values_consistency",), (), "failures 29", ("keep one of the two settings that it names",)),
     (
         "values-template",
         ("values_templates",),
@@ -83,7 +83,7 @@ for _name, _facts, _faults, _reference, _steps in (
         ("keep three nameservers at most: {resolvers}",),
     ),
     (
-        "other-nameservers",
+        "nameservers-differ",
         ("values_resolvers",),
         (),
         "guide 3.3",
@@ -112,7 +112,7 @@ for _name, _facts, _faults, _reference, _steps in (
     ),
     ("manager-metrics-off", ("values_metrics",), (), "guide 8.4", ("`metrics.enabled: true` in {values}",)),
     (
-        "manager-placement-misread",
+        "manager-placement-misplaced",
         ("values_placement",),
         (),
         "guide 7",
@@ -120,7 +120,7 @@ for _name, _facts, _faults, _reference, _steps in (
     ),
     (
         "managers-not-unregistered",
-        ("values_farewell",),
+        ("values_unregister",),
         (),
         "guide 10",
         ("`unregisterRunners` in {values} as it says",),

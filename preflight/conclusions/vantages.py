@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from preflight.conclusions.drawing import Proof
-from preflight.conclusions.facts import Look
+from preflight.conclusions.model import Proof
+from preflight.conclusions.observations import Observation
 from preflight.faults import Fault
 
 _NAMED = 5  # targets that are named; the rest is counted
 
 
 @dataclass(frozen=True, slots=True)
-class Ring:
+class VantageGroup:
     """The looks of one kind of vantage (here, the workers, the pods) at one thing.
 
     Attributes:
@@ -22,29 +22,29 @@ class Ring:
         unseen: those that were to look and could not, or were not asked.
     """
 
-    reached: tuple[Look, ...] = ()
-    failed: tuple[Look, ...] = ()
-    unseen: tuple[Look, ...] = ()
+    reached: tuple[Observation, ...] = ()
+    failed: tuple[Observation, ...] = ()
+    unmeasured: tuple[Observation, ...] = ()
 
     @classmethod
-    def of(cls, looks: Iterable[Look], failing: Callable[[Look], bool]) -> Ring:
+    def of(cls, observations: Iterable[Observation], failing: Callable[[Observation], bool]) -> VantageGroup:
         """Sort looks by whether they failed in the way that is asked for."""
-        every = tuple(looks)
+        every = tuple(observations)
         return cls(
-            reached=tuple(one for one in every if one.seen is not None and not failing(one)),
-            failed=tuple(one for one in every if one.seen is not None and failing(one)),
-            unseen=tuple(one for one in every if one.seen is None),
+            reached=tuple(one for one in every if one.measured is not None and not failing(one)),
+            failed=tuple(one for one in every if one.measured is not None and failing(one)),
+            unmeasured=tuple(one for one in every if one.measured is None),
         )
 
     @property
     def size(self) -> int:
         """How many there are."""
-        return len(self.reached) + len(self.failed) + len(self.unseen)
+        return len(self.reached) + len(self.failed) + len(self.unmeasured)
 
     @property
     def all_failed(self) -> bool:
         """Whether every one was looked from, and failed."""
-        return bool(self.failed) and not self.reached and not self.unseen
+        return bool(self.failed) and not self.reached and not self.unmeasured
 
     @property
     def mixed(self) -> bool:
@@ -54,12 +54,12 @@ class Ring:
     def proof(self, noun: str, verb: str = "reached") -> Proof | None:
         """One sentence that counts, with the look of the first one."""
         chosen, words = (self.failed, None) if self.failed else (self.reached, verb)
-        if not chosen or chosen[0].seen is None:
+        if not chosen or chosen[0].measured is None:
             return None
-        said = f"{'from ' if noun == 'here' else ''}{counted(len(chosen), self.size, noun)}: {words or met(chosen)}"
-        if self.unseen:
-            said += f" ({len(self.unseen)} not looked at)"
-        return Proof.of(chosen[0].seen, said)
+        said = f"{'from ' if noun == 'here' else ''}{tally(len(chosen), self.size, noun)}: {words or faults_of(chosen)}"
+        if self.unmeasured:
+            said += f" ({len(self.unmeasured)} not looked at)"
+        return Proof.of(chosen[0].measured, said)
 
 
 def proofs(*found: Proof | None) -> tuple[Proof, ...]:
@@ -67,19 +67,19 @@ def proofs(*found: Proof | None) -> tuple[Proof, ...]:
     return tuple(one for one in found if one is not None)
 
 
-def met(looks: Sequence[Look]) -> str:
+def faults_of(observations: Sequence[Observation]) -> str:
     """What these looks met, such as ``timeout``."""
-    return ", ".join(dict.fromkeys(str(one.fault) for one in looks if one.fault is not None))
+    return ", ".join(dict.fromkeys(str(one.fault) for one in observations if one.fault is not None))
 
 
-def counted(number: int, size: int, noun: str) -> str:
+def tally(number: int, size: int, noun: str) -> str:
     """``3 of 3 workers``; a single one is named without numbers."""
     if size == 1:
         return noun
     return f"{number} of {size} {noun}s"
 
 
-def listed(names: Iterable[str], *, longest: int = _NAMED) -> str:
+def joined(names: Iterable[str], *, longest: int = _NAMED) -> str:
     """``a, b and c``; where there are too many, the rest is counted."""
     every = list(dict.fromkeys(names))
     if len(every) > longest:
@@ -87,12 +87,12 @@ def listed(names: Iterable[str], *, longest: int = _NAMED) -> str:
     return " and ".join([", ".join(every[:-1]), every[-1]] if len(every) > 1 else every)
 
 
-def targets_of(looks: Iterable[Look], kind: str) -> tuple[str, ...]:
+def targets_of(observations: Iterable[Observation], kind: str) -> tuple[str, ...]:
     """The targets of that kind, each once."""
-    return tuple(dict.fromkeys(one.targets[kind] for one in looks if kind in one.targets))
+    return tuple(dict.fromkeys(one.targets[kind] for one in observations if kind in one.targets))
 
 
-def has(*faults: Fault) -> Callable[[Look], bool]:
+def has_fault(*faults: Fault) -> Callable[[Observation], bool]:
     """Whether a look met one of these faults; compared by enum too, since words are shared."""
     wanted = {(type(one), one) for one in faults}
-    return lambda look: look.fault is not None and (type(look.fault), look.fault) in wanted
+    return lambda observation: observation.fault is not None and (type(observation.fault), observation.fault) in wanted

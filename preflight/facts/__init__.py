@@ -11,52 +11,52 @@ from preflight.facts import (
     build,
     cluster,
     dind,
+    dns,
     environment,
     gitlab,
     headroom,
     monitoring,
-    names,
     namespace,
     nodes,
     pipeline,
     pods,
-    registries,
+    registry,
     release,
     runners,
-    tokens,
+    token,
     tuning,
     uninstall,
     upgrade,
     values,
 )
-from preflight.probes.charts import ChartVersion
+from preflight.probes.chart_repository import ChartVersion
+from preflight.probes.ci_variables import RefProtection, VariableState
 from preflight.probes.cluster import ApiServer, Metrics, NamespaceState, Nodes, ServiceEndpoints
-from preflight.probes.configs import ManagerConfig
+from preflight.probes.config_toml import ManagerConfig
 from preflight.probes.dns import Lookups
-from preflight.probes.drift import Drift
 from preflight.probes.environment import NetworkAgreement, Proxies
 from preflight.probes.gitlab import GitLabReply, GitLabVersion
 from preflight.probes.headroom import Headroom
+from preflight.probes.leftovers import Leftovers
 from preflight.probes.lint import Lint, Patience
-from preflight.probes.managers import ManagerLogs, Managers, Rollout
+from preflight.probes.managers import ManagerLogs, ManagerPods, Rollout
 from preflight.probes.monitoring import ManagerMetrics, Warnings
+from preflight.probes.node_pulls import Pull
 from preflight.probes.nodes import NodeState, PoolState
-from preflight.probes.passage import Passage
 from preflight.probes.pipeline import Configuration, Job, JobRunner, Pipeline, Project
+from preflight.probes.placement import Placement
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
 from preflight.probes.pull_logins import PullLogin
 from preflight.probes.push import PushPermission
 from preflight.probes.registry import Manifest, RegistryReply
-from preflight.probes.releases import Release
-from preflight.probes.remains import Remains
+from preflight.probes.release import Release
 from preflight.probes.rights import Rights
-from preflight.probes.runner_token import RunnerToken, TokenReply
-from preflight.probes.runners import Managers as RunnerManagers
-from preflight.probes.runners import OwnRunner, RunnerRecord
-from preflight.probes.runtime import Pull
-from preflight.probes.secrets import SecretKeys
+from preflight.probes.runners import OwnRunner, RegisteredManagers, RunnerRecord
+from preflight.probes.secret_keys import SecretKeys
 from preflight.probes.shell import Connection
+from preflight.probes.streams import StreamCheck
+from preflight.probes.token import RunnerToken, TokenReply
 from preflight.probes.transcript import (
     Agreement,
     Clock,
@@ -70,9 +70,8 @@ from preflight.probes.transcript import (
     ResolvConf,
     WorkerRoom,
 )
-from preflight.probes.tuning import Placement
-from preflight.probes.upgrades import Backup, RunningJobs, TargetVersion
-from preflight.probes.variables import RefProtection, VariableState
+from preflight.probes.upgrade import Backup, RunningJobs, TargetVersion
+from preflight.probes.values_drift import Drift
 from preflight.probes.webhooks import Webhooks
 
 __all__ = [
@@ -94,12 +93,13 @@ __all__ = [
     "InnerRegistry",
     "Job",
     "JobRunner",
+    "Leftovers",
     "Lint",
     "Lookups",
     "ManagerConfig",
     "ManagerLogs",
     "ManagerMetrics",
-    "Managers",
+    "ManagerPods",
     "Manifest",
     "Metrics",
     "NamespaceState",
@@ -109,7 +109,6 @@ __all__ = [
     "Nodes",
     "OwnRunner",
     "PacketSizes",
-    "Passage",
     "Patience",
     "Pipeline",
     "Placement",
@@ -122,18 +121,18 @@ __all__ = [
     "PullLogin",
     "PushPermission",
     "RefProtection",
+    "RegisteredManagers",
     "RegistryReply",
     "Release",
-    "Remains",
     "ResolvConf",
     "Rights",
     "Rollout",
-    "RunnerManagers",
     "RunnerRecord",
     "RunnerToken",
     "RunningJobs",
     "SecretKeys",
     "ServiceEndpoints",
+    "StreamCheck",
     "TargetVersion",
     "TokenReply",
     "VariableState",
@@ -143,19 +142,19 @@ __all__ = [
     "build",
     "cluster",
     "dind",
+    "dns",
     "environment",
     "gitlab",
     "headroom",
     "monitoring",
-    "names",
     "namespace",
     "nodes",
     "pipeline",
     "pods",
-    "registries",
+    "registry",
     "release",
     "runners",
-    "tokens",
+    "token",
     "tuning",
     "uninstall",
     "upgrade",

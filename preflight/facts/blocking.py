@@ -7,16 +7,16 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from preflight.evidence import Blocked, Fact
-from preflight.facts.aims import registry_of
+from preflight.facts.target_selectors import registry_of
 from preflight.faults import DnsFault, Fault, GitLabFault, PathFault, PodFault, RegistryFault
 from preflight.inventory import Inventory
 from preflight.probes import registry as registries
 from preflight.probes.dns import Lookups
 from preflight.probes.gitlab import GitLabReply
 from preflight.probes.lint import Lint
+from preflight.probes.node_pulls import Pull
 from preflight.probes.pods import ImagePull, JobPod
 from preflight.probes.registry import Manifest, RegistryReply
-from preflight.probes.runtime import Pull
 from preflight.probes.transcript import FoundNames, ResolvConf
 
 
@@ -53,7 +53,7 @@ PULL_FAULTS: Mapping[str, str] = {
 """What a runtime meets where a registry shows this fault from here."""
 
 
-def unless_seen_from_here(
+def block_if_failing_from_here(
     pull: Pull | ImagePull,
     inventory: Inventory,
     reply: RegistryReply | None,
@@ -77,7 +77,7 @@ def unless_seen_from_here(
         expected = PULL_FAULTS.get(outer.fault)
         if expected in {pull.fault, ""}:
             blocker = "registry_access" if outer is reply and isinstance(outer.fault, RegistryFault) else name
-            raise Blocked.by(blocker, outer, targets, seen=pull)
+            raise Blocked.by(blocker, outer, targets, measured=pull)
 
 
 _WAYS = frozenset(
@@ -92,27 +92,27 @@ _WAYS = frozenset(
 """What is the matter with the way from a node to a registry, whatever is pulled."""
 
 
-def unless_the_first_met_it(pull: ImagePull, pod: JobPod, own: Pull | None, inventory: Inventory) -> None:
+def block_if_first_pull_failed(pull: ImagePull, pod: JobPod, own: Pull | None, inventory: Inventory) -> None:
     """Raise `Blocked` if the node's own pull, or the registry's first image, met the same: one way is told of once."""
     if pull.fault not in _WAYS:
         return
     one = inventory.registry_of(pull.image)
     if own is not None and own.fault is pull.fault and inventory.registry_of(own.image).host == one.host:
-        raise Blocked.by("node_pull", own, {"worker": pull.node}, seen=pull)
+        raise Blocked.by("node_pull", own, {"worker": pull.node}, measured=pull)
     met = {other.image: other for other in pod.pulls if other.fault is pull.fault}
     first = next((met[name] for image in one.images if (name := f"{one.host}/{image}") in met), pull)
     if first.image != pull.image:
-        raise Blocked.by("pod_pull", first, {"worker": pull.node, "image": first.image}, seen=pull)
+        raise Blocked.by("pod_pull", first, {"worker": pull.node, "image": first.image}, measured=pull)
 
 
-def unless_one_hangs(pod: JobPod, inventory: Inventory) -> None:
+def block_if_another_pull_hangs(pod: JobPod, inventory: Inventory) -> None:
     """Raise `Blocked` if another image hung: a kubelet pulls one after the other, and behind that one none begins."""
     for image in inventory.images:
         if hanging := next((one for one in pod.pulls if one.image == image and one.fault in _WAYS), None):
             raise Blocked.by("pod_pull", hanging, {"worker": pod.node, "image": image})
 
 
-def unless_unresolved(
+def block_if_no_resolver_answers(
     pull: Pull | ImagePull, worker: str, here: tuple[Lookups, ...], node: tuple[Lookups, ...]
 ) -> None:
     """Raise `Blocked` if a pull failed for want of the registry's address and no resolver gives one."""
@@ -122,7 +122,7 @@ def unless_unresolved(
     for asked, name, targets in ((here, "here_lookups", {}), (node, "node_lookups", {"worker": worker})):
         silent = [one for one in asked if any(answer.name == host for answer in one.failed)]
         if silent and len(silent) == len(asked):
-            raise Blocked.by(name, silent[0], {**targets, "resolver": silent[0].resolver}, seen=pull)
+            raise Blocked.by(name, silent[0], {**targets, "resolver": silent[0].resolver}, measured=pull)
 
 
 def _alike(one: Fault, other: Fault | None) -> bool:
@@ -131,19 +131,19 @@ def _alike(one: Fault, other: Fault | None) -> bool:
     return one == other or {one, other} == quiet
 
 
-def unless_same(inner: Fact, outer: Fact | None, name: str, targets: dict[str, str]) -> None:
+def block_if_same_fault(inner: Fact, outer: Fact | None, name: str, targets: dict[str, str]) -> None:
     """Raise `Blocked` if the outer look met the same fault: what lies behind it cannot be told apart."""
     if inner.fault is not None and outer is not None and _alike(inner.fault, outer.fault):
-        raise Blocked.by(name, outer, targets, seen=inner)
+        raise Blocked.by(name, outer, targets, measured=inner)
 
 
-def unless_all_resolvers(inner: Lookups, here: tuple[Lookups, ...]) -> None:
+def block_if_all_resolvers_fail(inner: Lookups, here: tuple[Lookups, ...]) -> None:
     """Raise `Blocked` if every resolver, asked from here, fails in the same way."""
     if here and all(one.fault == inner.fault for one in here):
-        unless_same(inner, here[0], "here_lookups", {"resolver": here[0].resolver})
+        block_if_same_fault(inner, here[0], "here_lookups", {"resolver": here[0].resolver})
 
 
-def unless_no_resolver(found: Fact, host: str, here: tuple[Lookups, ...]) -> None:
+def block_if_no_resolver_knows(found: Fact, host: str, here: tuple[Lookups, ...]) -> None:
     """Raise `Blocked` if the name of `host` was not resolved, and no resolver, asked from here, has an address for it.
 
     Args:
@@ -153,7 +153,7 @@ def unless_no_resolver(found: Fact, host: str, here: tuple[Lookups, ...]) -> Non
     """
     name = urlsplit(f"//{host}").hostname or host
     if found.fault is PathFault.UNRESOLVED and here and not any(_may_know(one, name) for one in here):
-        raise Blocked.by("here_lookups", here[0], {"resolver": here[0].resolver}, seen=found)
+        raise Blocked.by("here_lookups", here[0], {"resolver": here[0].resolver}, measured=found)
 
 
 _OF_THAT_NAME = {DnsFault.NXDOMAIN, DnsFault.NO_ANSWER, DnsFault.WRONG_ANSWER}
@@ -169,13 +169,13 @@ def _may_know(resolver: Lookups, name: str) -> bool:
     return not said or None in said or bool(said & _OF_THAT_NAME)
 
 
-def unless_misspelt(conf: ResolvConf, policy: Lint | None) -> None:
+def block_if_policy_misspelt(conf: ResolvConf, policy: Lint | None) -> None:
     """Raise `Blocked` if a pod has other resolvers than the values ask for and dns_policy is one that nobody knows."""
     if conf.fault is not None and policy is not None and policy.fault is not None:
-        raise Blocked.by("values_dns_policy", policy, seen=conf)
+        raise Blocked.by("values_dns_policy", policy, measured=conf)
 
 
-def unless_misled(found: Fact, names: FoundNames | None) -> None:
+def block_if_search_list_misleads(found: Fact, names: FoundNames | None) -> None:
     """Raise `Blocked` if something failed in a pod whose search list leads names elsewhere."""
     if found.fault is not None and names is not None and names.fault is not None:
-        raise Blocked.by("pod_names", names, {"worker": names.node}, seen=found)
+        raise Blocked.by("pod_names", names, {"worker": names.node}, measured=found)

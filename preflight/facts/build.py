@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from preflight.clients.gitlab_api import GitLabApi
 from preflight.evidence import Blocked, NotApplicable
-from preflight.facts.aims import build_repository, registry_of_repository
+from preflight.facts.target_selectors import build_repository, registry_of_repository
 from preflight.inventory import Inventory
 from preflight.inventory import Pipeline as Settings
+from preflight.probes import ci_variables as ci
 from preflight.probes import pipeline as pipelines
 from preflight.probes import push
 from preflight.probes import registry as registries
-from preflight.probes import variables as ci
+from preflight.probes.ci_variables import RefProtection, Variables, VariableState
 from preflight.probes.credentials import Account
-from preflight.probes.gitlab_api import GitLabApi
 from preflight.probes.pipeline import Configuration, Job, OwnPipelines, Pipeline, Project
 from preflight.probes.push import PushPermission
 from preflight.probes.registry import Credentials, Manifest, RegistryReply
-from preflight.probes.variables import RefProtection, Variables, VariableState
 from preflight.survey import Run, fact
 
 
@@ -74,7 +74,7 @@ def ref_protection(
 @fact(
     effect="write",
     optional=("ci_variables",),
-    at={
+    for_target={
         "registry_access": ("registry", registry_of_repository),
         "registry_account": ("registry", registry_of_repository),
     },
@@ -115,8 +115,8 @@ def push_permission(repository: str, push_account: PushAccount, inventory: Inven
 @fact(
     effect="write",
     deadline="pipeline+http+http+http",
-    across={"variable_presence": "variable"},
-    at={
+    fan_in={"variable_presence": "variable"},
+    for_target={
         "push_permission": ("repository", build_repository),
         "push_account": ("repository", build_repository),
     },
@@ -164,7 +164,7 @@ def build_job(
     return own_pipelines.follow(ci_pipeline.id, pipelines.BUILD, deadline=within * 3 / 4, on_event=say)
 
 
-@fact(effect="write", at={"push_account": ("repository", build_repository)})
+@fact(effect="write", for_target={"push_account": ("repository", build_repository)})
 def pushed_image(
     pipeline_settings: Settings,
     build_job: Job,

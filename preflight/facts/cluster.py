@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from preflight import values as helm
-from preflight.facts.aims import as_node
-from preflight.facts.sampling import named_node
+from preflight.clients import kube_api as api_client
+from preflight.facts.probe_plan import named_node
+from preflight.facts.target_selectors import as_node
 from preflight.faults import ClusterFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape
 from preflight.probes import cluster, transcript
-from preflight.probes import kubernetes as api_client
 from preflight.probes import nodes as node_states
 from preflight.probes.cluster import ApiServer, Metrics, Nodes, ServiceEndpoints
 from preflight.probes.lint import Lint
@@ -110,7 +110,7 @@ def job_shape(values_toml: Lint, helm_values: Values) -> JobShape:
     return helm.job_shape(helm_values)
 
 
-@fact(at={"node_pressure": ("node", as_node)})
+@fact(for_target={"node_pressure": ("node", as_node)})
 def worker_placement(worker: str, node_pressure: NodeState, cluster_nodes: Nodes, job_shape: JobShape) -> NodeState:
     """Whether jobs may be scheduled on a worker."""
     del node_pressure

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, NotApplicable
-from preflight.facts.aims import client_image, daemon_image
-from preflight.facts.blocking import unless_all_resolvers, unless_misled, unless_misspelt, unless_same
-from preflight.facts.sampling import (
+from preflight.facts.blocking import (
+    block_if_all_resolvers_fail,
+    block_if_policy_misspelt,
+    block_if_same_fault,
+    block_if_search_list_misleads,
+)
+from preflight.facts.probe_plan import (
     TTL,
     expected_names,
     named_node,
     require_probed,
+    require_readable_log,
     script_report,
-    unless_unread,
     with_pull_secrets,
 )
+from preflight.facts.target_selectors import client_image, daemon_image
 from preflight.faults import DindFault, DnsFault, PathFault
 from preflight.inventory import Dind, Inventory
 from preflight.jobshape import JobShape, dind_job
 from preflight.jobshape import job_pod as job_pod_manifest
-from preflight.probes import kubernetes as api_client
 from preflight.probes import pods, shell, transcript
+from preflight.probes.cleanup import OwnObjects
 from preflight.probes.cluster import NamespaceState, Nodes
 from preflight.probes.dns import Lookups
-from preflight.probes.leavings import OwnObjects
 from preflight.probes.lint import Lint
 from preflight.probes.nodes import NodeState
 from preflight.probes.pods import Admission as PodAdmission
@@ -84,13 +89,13 @@ def _absent(host: str) -> str:
     return f"{host}/preflight/absent:none"
 
 
-@fact(at={"pod_pull": ("image", client_image)})
+@fact(for_target={"pod_pull": ("image", client_image)})
 def dind_client(pod_pull: ImagePull | None) -> ImagePull | None:
     """The image with Docker's client, pulled for a job's pod on a worker."""
     return pod_pull
 
 
-@fact(at={"pod_pull": ("image", daemon_image)})
+@fact(for_target={"pod_pull": ("image", daemon_image)})
 def dind_service(pod_pull: ImagePull | None) -> ImagePull | None:
     """The image with Docker's daemon, pulled for a job's pod on a worker."""
     return pod_pull
@@ -138,7 +143,7 @@ def dind_pod(
         deadline=inventory.deadlines.dind,
         on_event=lambda text: run.say(f"dind_pod[{worker}]", f"dind on {worker}: {text}"),
         images=named_node(worker, cluster_nodes).images,
-        stopping=run.stopping,
+        shutdown=run.shutdown,
     )
     pods.remove(own_objects.api, job_shape.namespace, pod.job, deadline=inventory.deadlines.clean)
     return PodTranscript(pod=pod, nonce=nonce)
@@ -147,7 +152,7 @@ def dind_pod(
 @fact(speaks_for=("dind_pod",))
 def dind_daemon(worker: str, dind_pod: PodTranscript) -> Daemon:
     """The Docker daemon in a pod on a worker."""
-    unless_unread(dind_pod)
+    require_readable_log(dind_pod)
     return transcript.daemon(worker, dind_pod)
 
 
@@ -171,7 +176,7 @@ def dind_pull(
     """An image, pulled by the Docker daemon in a pod on a worker."""
     del dind_daemon
     found = transcript.inner_pull(dind_report, worker, dind_settings.pull)
-    unless_misled(found, pod_names)
+    block_if_search_list_misleads(found, pod_names)
     return found
 
 
@@ -190,7 +195,7 @@ def dind_packets(worker: str, dind_run: DindRun, dind_report: Report) -> PacketS
 @fact(
     tolerates=("dind_answers",),
     optional=("dind_pull", "registry_reply", "pod_names", "here_lookups"),
-    across={"here_lookups": "resolver"},
+    fan_in={"here_lookups": "resolver"},
 )
 def dind_registry(
     worker: str,
@@ -215,15 +220,15 @@ def dind_registry(
             )
         return InnerRegistry(target=f"{host} on {worker}", node=worker, host=host, evidence=dind_pull.evidence)
     found = transcript.inner_registry(dind_report, worker, host, _absent(host))
-    unless_misled(found, pod_names)
+    block_if_search_list_misleads(found, pod_names)
     if found.fault is not None and registry_reply is not None and registry_reply.fault is not None:
         blocker = "registry_connection" if isinstance(registry_reply.fault, PathFault) else "registry_access"
-        raise Blocked.by(blocker, registry_reply, {"registry": registry}, seen=found)
+        raise Blocked.by(blocker, registry_reply, {"registry": registry}, measured=found)
     if found.fault is DindFault.REGISTRY_UNREACHABLE and any(one.name == host for one in dind_answers.failed):
-        raise Blocked.by("dind_lookups", dind_answers, {"worker": worker}, seen=found)
+        raise Blocked.by("dind_lookups", dind_answers, {"worker": worker}, measured=found)
     quiet = [one for one in here_lookups if one.fault in {DnsFault.TIMEOUT, DnsFault.UNREACHABLE}]
     if found.fault is DindFault.REGISTRY_UNREACHABLE and quiet:
-        raise Blocked.by("here_lookups", quiet[0], {"resolver": quiet[0].resolver}, seen=found)
+        raise Blocked.by("here_lookups", quiet[0], {"resolver": quiet[0].resolver}, measured=found)
     return found
 
 
@@ -237,8 +242,8 @@ def dind_resolv_conf(
 ) -> ResolvConf:
     """The resolv.conf of a pod with Docker-in-Docker on a worker."""
     found = transcript.resolv_conf(dind_report, job_shape, worker)
-    unless_misspelt(found, values_dns_policy)
-    unless_same(found, pod_resolv_conf, "pod_resolv_conf", {"worker": worker})
+    block_if_policy_misspelt(found, values_dns_policy)
+    block_if_same_fault(found, pod_resolv_conf, "pod_resolv_conf", {"worker": worker})
     return found
 
 
@@ -252,15 +257,15 @@ def dind_answers(dind_report: Report, inventory: Inventory) -> Lookups:
     tolerates=("dind_answers",),
     optional=("here_lookups",),
     speaks_for=("dind_answers",),
-    across={"here_lookups": "resolver"},
+    fan_in={"here_lookups": "resolver"},
 )
 def dind_lookups(dind_answers: Lookups, here_lookups: tuple[Lookups, ...]) -> Lookups:
     """The names, resolved in a pod with Docker-in-Docker on a worker."""
-    unless_all_resolvers(dind_answers, here_lookups)
+    block_if_all_resolvers_fail(dind_answers, here_lookups)
     return dind_answers
 
 
-@fact(optional=("here_lookups", "dind_answers"), across={"here_lookups": "resolver"})
+@fact(optional=("here_lookups", "dind_answers"), fan_in={"here_lookups": "resolver"})
 def dind_inner_lookups(
     worker: str,
     dind_run: DindRun,
@@ -273,6 +278,6 @@ def dind_inner_lookups(
     found = transcript.inner_lookups(
         dind_report, dind_run.image, expected_names(inventory), deadline=inventory.deadlines.step
     )
-    unless_all_resolvers(found, here_lookups)
-    unless_same(found, dind_answers, "dind_lookups", {"worker": worker})
+    block_if_all_resolvers_fail(found, here_lookups)
+    block_if_same_fault(found, dind_answers, "dind_lookups", {"worker": worker})
     return found

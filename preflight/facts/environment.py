@@ -5,10 +5,10 @@ from __future__ import annotations
 import ipaddress
 import os
 
+from preflight.clients import kube_api as api_client
 from preflight.evidence import NotApplicable
 from preflight.inventory import Inventory
 from preflight.probes import cluster, environment
-from preflight.probes import kubernetes as api_client
 from preflight.probes.cluster import ApiServer, Nodes, PodRequests, ServiceEndpoints
 from preflight.probes.environment import NetworkAgreement, Proxies
 from preflight.probes.lint import Lint

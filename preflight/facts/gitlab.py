@@ -15,7 +15,7 @@ from preflight.survey import Run, fact
 @fact()
 def gitlab_reply(inventory: Inventory, run: Run) -> GitLabReply:
     """GitLab's answer, from here."""
-    return gitlab.look(
+    return gitlab.request_sign_in_page(
         inventory.gitlab.url, routes=run.routes, ca_file=inventory.gitlab.ca_file, deadline=inventory.deadlines.http
     )
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape, job_pod_limits, job_pod_requests
 from preflight.probes import cluster, transcript
 from preflight.probes import headroom as packing
-from preflight.probes import kubernetes as api_client
 from preflight.probes.cluster import ApiServer, NamespaceState, Nodes, PodRequests
 from preflight.probes.headroom import Headroom
 from preflight.probes.nodes import NodeState
@@ -52,7 +52,7 @@ class Unfit:
     state: NodeState
 
 
-@fact(optional=tuple(NODES), across=NODES)
+@fact(optional=tuple(NODES), fan_in=NODES)
 def unfit_workers(
     node_presence: tuple[NodeState, ...],
     node_readiness: tuple[NodeState, ...],
@@ -70,7 +70,7 @@ def unfit_workers(
     }
 
 
-@fact(optional=("worker_placement",), speaks_for=("running_pods",), across={"worker_placement": "worker"})
+@fact(optional=("worker_placement",), speaks_for=("running_pods",), fan_in={"worker_placement": "worker"})
 def headroom(
     worker_placement: tuple[NodeState, ...],
     unfit_workers: Mapping[str, Unfit],
@@ -85,7 +85,7 @@ def headroom(
     if refusing and len(refusing) == len(worker_placement):
         raise Blocked.by("worker_placement", refusing[0], {"worker": refusing[0].node})
     found = packed(cluster_nodes, running_pods, namespace_state, job_shape, inventory)
-    unless_nodes_are_out(found, unfit_workers)
+    block_if_nodes_are_unavailable(found, unfit_workers)
     return found
 
 
@@ -111,11 +111,11 @@ def packed(
     )
 
 
-def unless_nodes_are_out(found: Headroom, unfit: Mapping[str, Unfit]) -> None:
+def block_if_nodes_are_unavailable(found: Headroom, unfit: Mapping[str, Unfit]) -> None:
     """Raise `Blocked` if jobs lack only the room of workers that a check of their own finds unfit."""
     if found.fault is not None and unfit and packing.would_suffice(found, unfit):
         first = next(iter(unfit.values()))
-        raise Blocked.by(first.fact, first.state, {first.kind: first.state.node}, seen=found)
+        raise Blocked.by(first.fact, first.state, {first.kind: first.state.node}, measured=found)
 
 
 @fact(tolerates=("headroom",))

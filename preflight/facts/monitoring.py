@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from preflight import values as helm
+from preflight.clients import kube_api as api_client
 from preflight.evidence import NotApplicable
 from preflight.inventory import Inventory
-from preflight.probes import kubernetes as api_client
 from preflight.probes import monitoring
 from preflight.probes.cluster import ApiServer
 from preflight.probes.monitoring import ManagerMetrics, Warnings

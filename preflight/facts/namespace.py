@@ -5,19 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 from preflight import values as helm
+from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, Evidence, NotApplicable, Unmeasured
-from preflight.facts.aims import probe_image
-from preflight.facts.sampling import TTL, with_pull_secrets
+from preflight.facts.probe_plan import TTL, with_pull_secrets
+from preflight.facts.target_selectors import probe_image
 from preflight.faults import RightsFault, StreamFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape, waiting_job
-from preflight.probes import kubernetes as api_client
-from preflight.probes import passage, pods, rights, shell, webhooks
+from preflight.probes import pods, rights, shell, streams, webhooks
+from preflight.probes.cleanup import OwnObjects
 from preflight.probes.cluster import ApiServer, NamespaceState
-from preflight.probes.leavings import OwnObjects
-from preflight.probes.passage import Passage, Passages
 from preflight.probes.pods import ImagePull
 from preflight.probes.rights import Account, Rights
+from preflight.probes.streams import StreamCheck, StreamChecks
 from preflight.probes.transcript import PodStart
 from preflight.probes.webhooks import Webhooks
 from preflight.survey import Run, fact
@@ -28,7 +28,7 @@ _ANNOUNCING = ("warn", "audit")  # modes of Pod Security that refuse nothing
 @fact(tolerates=("namespace_state",), speaks_for=("namespace_state",))
 def namespace_presence(namespace_state: NamespaceState) -> NamespaceState:
     """The jobs' namespace."""
-    _unless_unread(namespace_state, '"namespaces"', f"whether the namespace {namespace_state.target} exists")
+    _require_readable(namespace_state, '"namespaces"', f"whether the namespace {namespace_state.target} exists")
     return namespace_state
 
 
@@ -36,7 +36,7 @@ def namespace_presence(namespace_state: NamespaceState) -> NamespaceState:
 def namespace_limits(namespace_state: NamespaceState) -> NamespaceState:
     """The quotas and limits of the jobs' namespace."""
     for resource in ("resourcequotas", "limitranges"):
-        _unless_unread(namespace_state, f'"{resource}"', f"the {resource} of {namespace_state.target}")
+        _require_readable(namespace_state, f'"{resource}"', f"the {resource} of {namespace_state.target}")
     quotas = [f"quota {one['metadata']['name']}: {one.get('status', {})}" for one in namespace_state.quotas]
     limits = [f"limits {one['metadata']['name']}: {one.get('spec', {})}" for one in namespace_state.limit_ranges]
     evidence = Evidence(
@@ -48,7 +48,7 @@ def namespace_limits(namespace_state: NamespaceState) -> NamespaceState:
     return replace(namespace_state, evidence=evidence)
 
 
-def _unless_unread(state: NamespaceState, resource: str, what: str) -> None:
+def _require_readable(state: NamespaceState, resource: str, what: str) -> None:
     rule = next((one for one in state.unread if resource in one), "")
     if rule:
         raise Unmeasured(f"the API server does not let us read {what}", needs=rule, evidence=state.evidence)
@@ -101,7 +101,7 @@ def runner_rights(
 
 
 @fact(deadline="api")
-def runner_comforts(
+def runner_optional_rights(
     manager_account: Account,
     namespace_state: NamespaceState,
     runner_rights: Rights,
@@ -124,8 +124,8 @@ def job_webhooks(
     )
 
 
-@fact(effect="probe", deadline="pod", group="pods", at={"pod_pull": ("image", probe_image)})
-def pod_passages(
+@fact(effect="probe", deadline="pod", group="pods", for_target={"pod_pull": ("image", probe_image)})
+def pod_streams(
     worker: str,
     pod_start: PodStart,
     pod_pull: ImagePull,
@@ -134,7 +134,7 @@ def pod_passages(
     own_objects: OwnObjects,
     inventory: Inventory,
     run: Run,
-) -> Passages:
+) -> StreamChecks:
     """A pod on a worker that waits for commands, as a job's does."""
     del pod_start, pod_pull
     greeting = shell.new_nonce()
@@ -154,8 +154,8 @@ def pod_passages(
         manifest,
         node=worker,
         deadline=inventory.deadlines.pod,
-        on_event=lambda text: run.say(f"pod_passages[{worker}]", f"pod on {worker}: {text}"),
-        stopping=run.stopping,
+        on_event=lambda text: run.say(f"pod_streams[{worker}]", f"pod on {worker}: {text}"),
+        shutdown=run.shutdown,
     )
     if pod.fault is not None:
         pods.remove(own_objects.api, job_shape.namespace, pod.job, deadline=inventory.deadlines.clean)
@@ -164,7 +164,7 @@ def pod_passages(
             needs="a second run: the pod before it had started",
             evidence=pod.evidence,
         )
-    found = passage.passages(
+    found = streams.passages(
         own_objects.api,
         job_shape.namespace,
         pod.name,
@@ -176,23 +176,23 @@ def pod_passages(
     return found
 
 
-@fact(speaks_for=("pod_passages",), optional=("pod_logs",))
-def pod_exec(worker: str, pod_passages: Passages, pod_logs: Passage | None) -> Passage:
+@fact(speaks_for=("pod_streams",), optional=("pod_logs",))
+def pod_exec(worker: str, pod_streams: StreamChecks, pod_logs: StreamCheck | None) -> StreamCheck:
     """Commands in a pod on a worker, by exec."""
-    found = passage.the_one(pod_passages.exec)
+    found = streams.unwrap(pod_streams.exec)
     if found.fault is StreamFault.KUBELET_UNREACHABLE and pod_logs is not None and pod_logs.fault is found.fault:
-        raise Blocked.by("pod_logs", pod_logs, {"worker": worker}, seen=found)
+        raise Blocked.by("pod_logs", pod_logs, {"worker": worker}, measured=found)
     return found
 
 
 @fact()
-def pod_attach(worker: str, pod_passages: Passages, pod_exec: Passage) -> Passage:
+def pod_attach(worker: str, pod_streams: StreamChecks, pod_exec: StreamCheck) -> StreamCheck:
     """Standard input of a pod on a worker, by attach."""
     del pod_exec
-    return passage.the_one(pod_passages.attach)
+    return streams.unwrap(pod_streams.attach)
 
 
 @fact()
-def pod_logs(worker: str, pod_passages: Passages) -> Passage:
+def pod_logs(worker: str, pod_streams: StreamChecks) -> StreamCheck:
     """The log of a pod on a worker."""
-    return passage.the_one(pod_passages.logs)
+    return streams.unwrap(pod_streams.logs)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+from preflight.clients import ssh
 from preflight.evidence import Evidence, NotApplicable, Unmeasured
-from preflight.facts.blocking import gitlab_fact, unless_same
-from preflight.facts.sampling import page_of, script_steps
+from preflight.facts.blocking import block_if_same_fault, gitlab_fact
+from preflight.facts.probe_plan import page_of, script_steps
 from preflight.faults import SshFault
 from preflight.inventory import Inventory
-from preflight.probes import shell, ssh, transcript
+from preflight.probes import shell, transcript
 from preflight.probes.gitlab import GitLabReply
 from preflight.probes.transcript import (
     Clock,
@@ -82,7 +83,7 @@ def node_reply(node_report: Report, inventory: Inventory) -> GitLabReply:
 @fact(tolerates=("node_reply",), optional=("gitlab_reply",), speaks_for=("node_reply",))
 def node_gitlab(node_reply: GitLabReply, gitlab_reply: GitLabReply | None) -> GitLabReply:
     """GitLab's answer to a worker."""
-    unless_same(node_reply, gitlab_reply, gitlab_fact(gitlab_reply), {})
+    block_if_same_fault(node_reply, gitlab_reply, gitlab_fact(gitlab_reply), {})
     return node_reply
 
 

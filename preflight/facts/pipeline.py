@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from preflight import values as helm
+from preflight.clients.gitlab_api import GitLabApi
 from preflight.evidence import Blocked, NotApplicable, Unmeasured
 from preflight.faults import DnsFault, GitLabFault
 from preflight.inventory import Inventory
@@ -14,7 +15,6 @@ from preflight.jobshape import JobShape
 from preflight.probes import pipeline as pipelines
 from preflight.probes import shell, transcript
 from preflight.probes.gitlab import GitLabReply, GitLabVersion
-from preflight.probes.gitlab_api import GitLabApi
 from preflight.probes.pipeline import Configuration, Job, JobRunner, OwnPipelines, Pipeline, Project
 from preflight.probes.transcript import Report, ResolvConf
 from preflight.survey import Run, fact
@@ -79,7 +79,7 @@ def own_pipelines(
     gitlab_project_api: GitLabApi, ci_project: Project, inventory: Inventory, run: Run
 ) -> Iterator[OwnPipelines]:
     """The pipelines that this run starts: removed at the end, whatever happened."""
-    ours = OwnPipelines(gitlab_project_api, ci_project, deadline=inventory.deadlines.clean, stopping=run.stopping)
+    ours = OwnPipelines(gitlab_project_api, ci_project, deadline=inventory.deadlines.clean, shutdown=run.shutdown)
     yield ours
     ours.sweep()
 
@@ -125,7 +125,7 @@ def smoke_runner(smoke_job: Job, manager_names: ManagerNames, job_shape: JobShap
     return pipelines.job_runner(smoke_job, namespace=job_shape.namespace, managers=manager_names.begin)
 
 
-@fact(effect="write", optional=("pod_resolv_conf",), across={"pod_resolv_conf": "worker"})
+@fact(effect="write", optional=("pod_resolv_conf",), fan_in={"pod_resolv_conf": "worker"})
 def smoke_resolv_conf(
     smoke_job: Job, smoke_runner: JobRunner, pod_resolv_conf: tuple[ResolvConf, ...], job_shape: JobShape
 ) -> ResolvConf:

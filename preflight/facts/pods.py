@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, NotApplicable, Unmeasured
-from preflight.facts.aims import probe_image, registry_of
 from preflight.facts.blocking import (
+    block_if_another_pull_hangs,
+    block_if_failing_from_here,
+    block_if_first_pull_failed,
+    block_if_no_resolver_answers,
+    block_if_policy_misspelt,
+    block_if_same_fault,
     gitlab_fact,
-    unless_misspelt,
-    unless_one_hangs,
-    unless_same,
-    unless_seen_from_here,
-    unless_the_first_met_it,
-    unless_unresolved,
 )
-from preflight.facts.sampling import (
+from preflight.facts.probe_plan import (
     TTL,
     expected_names,
     named_node,
@@ -26,24 +26,24 @@ from preflight.facts.sampling import (
     script_steps,
     with_pull_secrets,
 )
+from preflight.facts.target_selectors import probe_image, registry_of
 from preflight.faults import DnsFault, PathFault, PodFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape, probe_job
 from preflight.jobshape import job_pod as job_pod_manifest
-from preflight.probes import kubernetes as api_client
 from preflight.probes import pods, shell, transcript
+from preflight.probes.cleanup import OwnObjects
 from preflight.probes.cluster import ApiServer, NamespaceState, Nodes
 from preflight.probes.dns import Lookups
 from preflight.probes.gitlab import GitLabReply
 from preflight.probes.headroom import Headroom
-from preflight.probes.leavings import OwnObjects
 from preflight.probes.lint import Lint
+from preflight.probes.node_pulls import Pull
 from preflight.probes.nodes import NodeState
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
 from preflight.probes.pull_logins import PullLogin
 from preflight.probes.registry import Manifest, RegistryReply
-from preflight.probes.runtime import Pull
 from preflight.probes.transcript import (
     FoundNames,
     PodStart,
@@ -72,7 +72,7 @@ def pod_admission(
         raise Blocked.by("values_resolvers", values_resolvers)
     # A quota that lets no pod in is seen in reads alone: room for no job.
     if found.fault is PodFault.QUOTA and headroom is not None and headroom.quota_limit == 0:
-        raise Blocked.by("headroom", headroom, seen=found)
+        raise Blocked.by("headroom", headroom, measured=found)
     return found
 
 
@@ -81,7 +81,7 @@ def own_objects(
     kubernetes: api_client.Api, job_shape: JobShape, inventory: Inventory, run: Run
 ) -> Iterator[OwnObjects]:
     """Everything that this run makes in the cluster: removed at the end, whatever happened."""
-    ours = OwnObjects(kubernetes, job_shape.namespace, run.id, inventory.deadlines.clean, run.stopping)
+    ours = OwnObjects(kubernetes, job_shape.namespace, run.id, inventory.deadlines.clean, run.shutdown)
     yield ours
     ours.sweep()
 
@@ -128,7 +128,7 @@ def job_pod(
         deadline=inventory.deadlines.pod,
         on_event=lambda text: run.say(f"job_pod[{worker}]", f"pod on {worker}: {text}"),
         images=named_node(worker, cluster_nodes).images,
-        stopping=run.stopping,
+        shutdown=run.shutdown,
     )
     pods.remove(own_objects.api, job_shape.namespace, pod.job, deadline=inventory.deadlines.clean)
     return PodTranscript(pod=pod, nonce=nonce)
@@ -154,13 +154,13 @@ def pod_start(
     cause = pod.cause if judged else ""
     found = PodStart(target=worker, node=worker, fault=judged, cause=cause, evidence=pod.evidence)
     if found.fault is PodFault.UNSCHEDULABLE_RESOURCE and headroom is not None and headroom.fits == 0:
-        raise Blocked.by("headroom", headroom, seen=found)
+        raise Blocked.by("headroom", headroom, measured=found)
     if found.fault is PodFault.UNSCHEDULABLE_RESOURCE and worker_headroom is not None and worker_headroom.fault:
-        raise Blocked.by("worker_headroom", worker_headroom, {"worker": worker}, seen=found)
+        raise Blocked.by("worker_headroom", worker_headroom, {"worker": worker}, measured=found)
     return found
 
 
-@fact(tolerates=("pod_start",), optional=("registry_reply",), at={"registry_reply": ("registry", registry_of)})
+@fact(tolerates=("pod_start",), optional=("registry_reply",), for_target={"registry_reply": ("registry", registry_of)})
 def pod_image(
     worker: str,
     image: str,
@@ -179,7 +179,7 @@ def pod_image(
         # A kubelet pulls one image after the other: behind one that hangs, none begins.
         registry = next(name for name, one in inventory.registries.items() if one.host == registry_reply.host)
         raise Blocked.by("registry_connection", registry_reply, {"registry": registry})
-    unless_one_hangs(job_pod.pod, inventory)
+    block_if_another_pull_hangs(job_pod.pod, inventory)
     raise Unmeasured(
         f"the pull of {image} on {worker} had not begun when the pod came to its end",
         needs="a larger `deadlines.pod` in the inventory",
@@ -191,8 +191,8 @@ def pod_image(
     tolerates=("pod_image",),
     optional=("registry_reply", "manifest", "here_lookups", "node_answers", "node_pull", "pull_login"),
     speaks_for=("pod_image",),
-    across={"here_lookups": "resolver", "node_answers": "resolver"},
-    at={"registry_reply": ("registry", registry_of), "pull_login": ("registry", registry_of)},
+    fan_in={"here_lookups": "resolver", "node_answers": "resolver"},
+    for_target={"registry_reply": ("registry", registry_of), "pull_login": ("registry", registry_of)},
 )
 def pod_pull(
     worker: str,
@@ -207,20 +207,20 @@ def pod_pull(
     inventory: Inventory,
 ) -> ImagePull:
     """An image, pulled for a job's pod on a worker."""
-    unless_unresolved(pod_image, worker, here_lookups, node_answers)
-    unless_seen_from_here(pod_image, inventory, registry_reply, manifest)
-    unless_the_first_met_it(pod_image, job_pod.pod, node_pull, inventory)
+    block_if_no_resolver_answers(pod_image, worker, here_lookups, node_answers)
+    block_if_failing_from_here(pod_image, inventory, registry_reply, manifest)
+    block_if_first_pull_failed(pod_image, job_pod.pod, node_pull, inventory)
     lacking = pull_login is not None and pull_login.fault is not None and inventory.probe.pull_secrets is None
     if pod_image.fault is PodFault.PULL_UNAUTHORIZED and lacking:
         registry = registry_of(inventory, {"image": pod_image.image})
-        raise Blocked.by("pull_login", pull_login, {"registry": registry or ""}, seen=pod_image)
+        raise Blocked.by("pull_login", pull_login, {"registry": registry or ""}, measured=pod_image)
     return pod_image
 
 
 @fact(
     optional=("helper_image", "registry_reply", "manifest", "node_pull", "pod_pull", "here_lookups", "node_answers"),
-    across={"registry_reply": "registry", "here_lookups": "resolver", "node_answers": "resolver"},
-    at={"manifest": ("image", probe_image), "pod_pull": ("image", probe_image)},
+    fan_in={"registry_reply": "registry", "here_lookups": "resolver", "node_answers": "resolver"},
+    for_target={"manifest": ("image", probe_image), "pod_pull": ("image", probe_image)},
 )
 def helper_pull(
     worker: str,
@@ -244,26 +244,26 @@ def helper_pull(
         raise NotApplicable(reason)
     found = next((pull for pull in job_pod.pod.pulls if pull.image == image), None)
     if found is None:
-        unless_one_hangs(job_pod.pod, inventory)
+        block_if_another_pull_hangs(job_pod.pod, inventory)
         raise Unmeasured(
             f"the pull of {image} on {worker} had not begun when the pod came to its end",
             needs="a larger `deadlines.pod` in the inventory",
             evidence=job_pod.pod.evidence,
         )
     if found.fault is not None and helper_image is not None and helper_image.fault is not None:
-        raise Blocked.by("helper_image", helper_image, seen=found)
+        raise Blocked.by("helper_image", helper_image, measured=found)
     host = inventory.registry_of(image).host
     same = manifest is not None and inventory.registry_of(manifest.image).host == host
     reply = next((one for one in registry_reply if one.host == host), None)
-    unless_seen_from_here(found, inventory, reply, manifest if same else None, like=inventory.probe.image)
-    unless_unresolved(found, worker, here_lookups, node_answers)
-    unless_the_first_met_it(found, job_pod.pod, node_pull, inventory)
+    block_if_failing_from_here(found, inventory, reply, manifest if same else None, like=inventory.probe.image)
+    block_if_no_resolver_answers(found, worker, here_lookups, node_answers)
+    block_if_first_pull_failed(found, job_pod.pod, node_pull, inventory)
     if pod_pull is not None and inventory.registry_of(pod_pull.image).host == host:
-        unless_same(found, pod_pull, "pod_pull", {"worker": worker, "image": pod_pull.image})
+        block_if_same_fault(found, pod_pull, "pod_pull", {"worker": worker, "image": pod_pull.image})
     return found
 
 
-@fact(at={"pod_pull": ("image", probe_image)})
+@fact(for_target={"pod_pull": ("image", probe_image)})
 def pod_report(worker: str, pod_start: PodStart, job_pod: PodTranscript, pod_pull: ImagePull) -> Report:
     """What the probe script showed in a job's pod on a worker."""
     del pod_start, pod_pull
@@ -280,8 +280,8 @@ def pod_gitlab(
 ) -> GitLabReply:
     """GitLab's answer to a job's pod on a worker."""
     found = transcript.gitlab_reply(pod_report, inventory.gitlab.url)
-    unless_same(found, gitlab_reply, gitlab_fact(gitlab_reply), {})
-    unless_same(found, node_reply, "node_gitlab", {"worker": worker})
+    block_if_same_fault(found, gitlab_reply, gitlab_fact(gitlab_reply), {})
+    block_if_same_fault(found, node_reply, "node_gitlab", {"worker": worker})
     return found
 
 
@@ -292,7 +292,7 @@ def pod_page(
     """A whole page of GitLab's, as it comes to a job's pod on a worker."""
     del pod_gitlab
     found = transcript.whole_page(pod_report, page_of(inventory))
-    unless_same(found, node_page, "node_page", {"worker": worker})
+    block_if_same_fault(found, node_page, "node_page", {"worker": worker})
     return found
 
 
@@ -307,8 +307,8 @@ def pod_lookups(
 ) -> Lookups:
     """A resolver's answers, asked from a job's pod on a worker."""
     found = transcript.lookups(pod_report, resolver, expected_names(inventory), deadline=inventory.deadlines.step)
-    unless_same(found, here_lookups, "here_lookups", {"resolver": resolver})
-    unless_same(found, node_answers, "node_lookups", {"worker": worker, "resolver": resolver})
+    block_if_same_fault(found, here_lookups, "here_lookups", {"resolver": resolver})
+    block_if_same_fault(found, node_answers, "node_lookups", {"worker": worker, "resolver": resolver})
     return found
 
 
@@ -316,11 +316,11 @@ def pod_lookups(
 def pod_resolv_conf(worker: str, pod_report: Report, job_shape: JobShape, values_dns_policy: Lint | None) -> ResolvConf:
     """The resolv.conf of a job's pod on a worker."""
     found = transcript.resolv_conf(pod_report, job_shape, worker)
-    unless_misspelt(found, values_dns_policy)
+    block_if_policy_misspelt(found, values_dns_policy)
     return found
 
 
-@fact(optional=("pod_lookups", "pod_resolv_conf"), across={"pod_lookups": "resolver"})
+@fact(optional=("pod_lookups", "pod_resolv_conf"), fan_in={"pod_lookups": "resolver"})
 def pod_names(
     worker: str,
     pod_report: Report,
@@ -349,5 +349,5 @@ def pod_names(
     unwell = next((one for one in inventory.dns.resolvers if one not in well), None)
     if found.fault is DnsFault.NO_ANSWER and unwell is not None:
         said = f"{unwell} does not answer every name"
-        raise Blocked("pod_lookups", {"worker": worker, "resolver": unwell}, said, failed=True, seen=found)
+        raise Blocked("pod_lookups", {"worker": worker, "resolver": unwell}, said, failed=True, measured=found)
     return found

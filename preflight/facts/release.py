@@ -7,58 +7,58 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from preflight import values as helm
+from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, NotApplicable
-from preflight.facts.blocking import unless_no_resolver
+from preflight.facts.blocking import block_if_no_resolver_knows
 from preflight.faults import ManagerFault, ReleaseFault, StreamFault
 from preflight.inventory import Inventory
-from preflight.probes import charts, configs, drift, managers, releases
-from preflight.probes import kubernetes as api_client
-from preflight.probes.charts import ChartVersion
+from preflight.probes import chart_repository, config_toml, managers, release, values_drift
+from preflight.probes.chart_repository import ChartVersion
 from preflight.probes.cluster import ApiServer
-from preflight.probes.configs import ManagerConfig
+from preflight.probes.config_toml import ManagerConfig
 from preflight.probes.dns import Lookups
-from preflight.probes.drift import Drift
 from preflight.probes.gitlab import GitLabReply
 from preflight.probes.lint import Lint
-from preflight.probes.managers import ManagerLogs, Managers, Objects, Rollout
+from preflight.probes.managers import ManagerLogs, ManagerPods, Objects, Rollout
 from preflight.probes.nodes import NodeState
-from preflight.probes.passage import Passage
-from preflight.probes.releases import History, Release
-from preflight.probes.runner_token import RunnerToken
+from preflight.probes.release import History, Release
+from preflight.probes.streams import StreamCheck
+from preflight.probes.token import RunnerToken
+from preflight.probes.values_drift import Drift
 from preflight.survey import Run, Stage, fact
 
 
 @fact(effect="static")
-def wanted_values(inventory: Inventory) -> helm.Values:
+def desired_values(inventory: Inventory) -> helm.Values:
     """The merged values files."""
     runner = inventory.runner
     return helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
 
 
-@fact(optional=("here_lookups",), across={"here_lookups": "resolver"})
+@fact(optional=("here_lookups",), fan_in={"here_lookups": "resolver"})
 def chart_version(here_lookups: tuple[Lookups, ...], inventory: Inventory, run: Run) -> ChartVersion:
     """The chart's version in its repository."""
     runner = inventory.runner
     if runner.repository == "none":
         raise NotApplicable("runner.repository is none: the chart does not come from a repository")
-    found = charts.chart_version(
+    found = chart_repository.chart_version(
         runner.repository,
         runner.chart,
         routes=run.routes,
         ca_file=runner.repository_ca_file,
         deadline=inventory.deadlines.http,
     )
-    unless_no_resolver(found, urlsplit(runner.repository).netloc, here_lookups)
+    block_if_no_resolver_knows(found, urlsplit(runner.repository).netloc, here_lookups)
     return found
 
 
 @fact()
-def chart_image(chart_version: ChartVersion, wanted_values: helm.Values) -> ChartVersion:
+def chart_image(chart_version: ChartVersion, desired_values: helm.Values) -> ChartVersion:
     """The runner that the chart is made for, beside the image of the values."""
-    tag = str(wanted_values.get("image.tag", ""))
-    if tag and not charts.runner_of(tag):
+    tag = str(desired_values.get("image.tag", ""))
+    if tag and not chart_repository.runner_of(tag):
         raise NotApplicable(f"image.tag is {tag}, which names no version of the runner")
-    return charts.with_image(chart_version, tag)
+    return chart_repository.with_image(chart_version, tag)
 
 
 # ---- Helm's records -------------------------------------------------------------------------------------------------
@@ -67,7 +67,7 @@ def chart_image(chart_version: ChartVersion, wanted_values: helm.Values) -> Char
 @fact(deadline="api", secret=True)
 def release_history(api_answer: ApiServer, kubernetes: api_client.Api, inventory: Inventory) -> History:
     """Helm's records of the release."""
-    return releases.history(kubernetes, inventory.runner.release, inventory.runner.namespace)
+    return release.history(kubernetes, inventory.runner.release, inventory.runner.namespace)
 
 
 @fact(deadline="api")
@@ -79,7 +79,7 @@ def release_objects(api_answer: ApiServer, kubernetes: api_client.Api, inventory
 @fact(optional=("release_objects",))
 def release_absence(release_history: History, release_objects: Objects | None) -> Release:
     """That nothing is installed under the release's name."""
-    found = releases.absent(release_history.name, release_history.namespace, took=release_history.took)
+    found = release.absent(release_history.name, release_history.namespace, took=release_history.took)
     if release_history.records:
         last = release_history.records[-1]
         cause = f"Helm has {found.target} already: revision {last.revision} is {last.status}"
@@ -98,11 +98,11 @@ def release_record(
     if run.stage is Stage.INSTALL:
         raise NotApplicable("--stage install: nothing is expected to be installed yet")
     if release_history.newest is not None:
-        return releases.read_release(release_history, now=time.time())
+        return release.read_release(release_history, now=time.time())
     runner = inventory.runner
     if runner.managed_by != "helm":
         raise NotApplicable(f"runner.managed_by is {runner.managed_by}: Helm has no record of the release")
-    missing = releases.absent(runner.release, runner.namespace, took=release_history.took)
+    missing = release.absent(runner.release, runner.namespace, took=release_history.took)
     if release_objects is not None and release_objects.deployment is not None:
         cause = f"{missing.cause}, and yet the Deployment {release_objects.name} of this release is there"
         return replace(missing, cause=cause)
@@ -116,20 +116,20 @@ def release_chart(release_record: Release, inventory: Inventory, run: Run) -> Re
     """The chart that the release was installed from."""
     if run.stage is Stage.UPGRADE:
         raise NotApplicable(f"--stage upgrade: from chart {release_record.chart} to {inventory.runner.chart}")
-    return releases.with_chart(release_record, inventory.runner.chart)
+    return release.with_chart(release_record, inventory.runner.chart)
 
 
 @fact()
 def release_drift(
-    release_record: Release, release_history: History, wanted_values: helm.Values, inventory: Inventory, run: Run
+    release_record: Release, release_history: History, desired_values: helm.Values, inventory: Inventory, run: Run
 ) -> Drift:
     """The release's values, beside the values files."""
     newest = release_history.records[-1]
     runner = inventory.runner
-    wanted = wanted_values.tree
+    wanted = desired_values.tree
     if runner.token and not wanted.get("runnerToken") and "runnerToken" in newest.values:
         wanted = {**wanted, "runnerToken": newest.values["runnerToken"]}  # given at the installation only, as it should
-    found = drift.read_drift(
+    found = values_drift.read_drift(
         newest.values, wanted, release=runner.release, namespace=runner.namespace, took=release_history.took
     )
     if run.stage is Stage.UPGRADE:
@@ -169,7 +169,7 @@ def manager_logs(
     return found
 
 
-@fact(optional=("manager_logs", "node_readiness", "release_history"), across={"node_readiness": "node"})
+@fact(optional=("manager_logs", "node_readiness", "release_history"), fan_in={"node_readiness": "node"})
 def manager_readiness(
     manager_rollout: Rollout,
     release_objects: Objects,
@@ -177,7 +177,7 @@ def manager_readiness(
     node_readiness: tuple[NodeState, ...],
     release_history: History | None,
     inventory: Inventory,
-) -> Managers:
+) -> ManagerPods:
     """The manager pods."""
     newest = release_history.newest if release_history is not None else None
     found = managers.read_managers(
@@ -202,18 +202,18 @@ def manager_readiness(
     effect="probe",
     deadline="script",
     optional=("release_record", "pod_exec", "pod_logs", "values_toml", "token_whitespace"),
-    across={"pod_exec": "worker", "pod_logs": "worker"},
+    fan_in={"pod_exec": "worker", "pod_logs": "worker"},
 )
 def manager_config(
-    manager_readiness: Managers,
+    manager_readiness: ManagerPods,
     release_objects: Objects,
     release_record: Release | None,
     release_history: History,
-    pod_exec: tuple[Passage, ...],
-    pod_logs: tuple[Passage, ...],
+    pod_exec: tuple[StreamCheck, ...],
+    pod_logs: tuple[StreamCheck, ...],
     values_toml: Lint | None,
     token_whitespace: RunnerToken | None,
-    wanted_values: helm.Values,
+    desired_values: helm.Values,
     kubernetes: api_client.Api,
     inventory: Inventory,
 ) -> ManagerConfig:
@@ -230,7 +230,7 @@ def manager_config(
         if way.fault is StreamFault.KUBELET_UNREACHABLE:
             raise Blocked.by("pod_logs", way, {"worker": way.node})
     # What is installed counts here; that it is not what the files say is told by the drift.
-    template = wanted_values.config
+    template = desired_values.config
     if release_record is not None and release_history.newest is not None:
-        template = helm.config_of(release_history.newest.values, wanted_values)
-    return configs.manager_config(kubernetes, release_objects, template, deadline=inventory.deadlines.api)
+        template = helm.config_of(release_history.newest.values, desired_values)
+    return config_toml.manager_config(kubernetes, release_objects, template, deadline=inventory.deadlines.api)

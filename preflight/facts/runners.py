@@ -10,15 +10,15 @@ from preflight.faults import ManagerFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape
 from preflight.probes import runners
-from preflight.probes.managers import Managers as ManagerPods
-from preflight.probes.runners import Managers, RunnerRecord
+from preflight.probes.managers import ManagerPods
+from preflight.probes.runners import RegisteredManagers, RunnerRecord
 from preflight.survey import fact
 
 
 @fact(speaks_for=("manager_list", "valid_runner"), optional=("manager_readiness",))
 def runner_online(
-    runner_record: RunnerRecord, manager_list: Managers, manager_readiness: ManagerPods | None
-) -> Managers:
+    runner_record: RunnerRecord, manager_list: RegisteredManagers, manager_readiness: ManagerPods | None
+) -> RegisteredManagers:
     """The runner's managers that are online."""
     if runner_record.status == "never_contacted" and not manager_list.managers:
         reason = f"{runner_record.target} was never contacted: nothing has been installed with this token yet"
@@ -27,26 +27,28 @@ def runner_online(
 
 
 @fact(optional=("manager_readiness",))
-def manager_count(runner_online: Managers, manager_readiness: ManagerPods | None, job_shape: JobShape) -> Managers:
+def manager_count(
+    runner_online: RegisteredManagers, manager_readiness: ManagerPods | None, job_shape: JobShape
+) -> RegisteredManagers:
     """How many managers the runner has."""
     return _unless_down(runners.number_of(runner_online, job_shape.replicas), manager_readiness)
 
 
-def _unless_down(found: Managers, pods: ManagerPods | None) -> Managers:
+def _unless_down(found: RegisteredManagers, pods: ManagerPods | None) -> RegisteredManagers:
     """What GitLab sees, unless it misses managers that the cluster itself does not have."""
     if found.fault is not None and pods is not None and pods.fault not in {None, ManagerFault.RESTARTED}:
-        raise Blocked.by("manager_readiness", pods, seen=found)
+        raise Blocked.by("manager_readiness", pods, measured=found)
     return found
 
 
 @fact()
-def manager_versions(runner_online: Managers, inventory: Inventory) -> Managers:
+def manager_versions(runner_online: RegisteredManagers, inventory: Inventory) -> RegisteredManagers:
     """The versions of the runner's managers."""
     return runners.versions(runner_online, expected_version(inventory))
 
 
 @fact()
-def manager_addresses(runner_online: Managers, inventory: Inventory) -> Managers:
+def manager_addresses(runner_online: RegisteredManagers, inventory: Inventory) -> RegisteredManagers:
     """The addresses from which the runner's managers come."""
     nodes = [node.address for node in inventory.cluster.nodes.values()]
     return runners.addresses(runner_online, nodes, inventory.cluster.pod_cidr)

@@ -7,21 +7,26 @@ from urllib.parse import urlsplit
 
 from preflight import values as helm
 from preflight.evidence import Blocked, NotApplicable, Unmeasured
-from preflight.facts.blocking import gitlab_fact, unless_misled, unless_no_resolver, unless_same
-from preflight.facts.headroom import Unfit, packed, unless_nodes_are_out
-from preflight.facts.sampling import cache_of, clone_url_of
+from preflight.facts.blocking import (
+    block_if_no_resolver_knows,
+    block_if_same_fault,
+    block_if_search_list_misleads,
+    gitlab_fact,
+)
+from preflight.facts.headroom import Unfit, block_if_nodes_are_unavailable, packed
+from preflight.facts.probe_plan import cache_of, clone_url_of
 from preflight.faults import PodFault, TuningFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape
-from preflight.probes import shell, transcript, tuning
+from preflight.probes import placement, shell, transcript
 from preflight.probes.cluster import NamespaceState, Nodes, PodRequests
 from preflight.probes.dns import Lookups
 from preflight.probes.gitlab import GitLabReply
 from preflight.probes.headroom import Headroom
 from preflight.probes.nodes import NodeState
+from preflight.probes.placement import Endpoint, Placement
 from preflight.probes.shell import Connection
 from preflight.probes.transcript import FoundNames, Report
-from preflight.probes.tuning import Endpoint, Placement
 from preflight.sizes import OPTIONS, resized
 from preflight.survey import fact
 
@@ -40,7 +45,7 @@ def option_headroom(
     """The room for one of the guide's ways to more jobs at once."""
     managers, jobs = OPTIONS[option]
     found = packed(cluster_nodes, running_pods, namespace_state, job_shape, inventory, wanted=managers * jobs)
-    unless_nodes_are_out(found, unfit_workers)
+    block_if_nodes_are_unavailable(found, unfit_workers)
     return found
 
 
@@ -58,7 +63,7 @@ def scenario_headroom(
     """The room for as many jobs of another size."""
     shape = resized(job_shape, scenario)
     found = packed(cluster_nodes, running_pods, namespace_state, shape, inventory, wanted=headroom.wanted)
-    unless_nodes_are_out(found, unfit_workers)
+    block_if_nodes_are_unavailable(found, unfit_workers)
     if found.fault is not None and headroom.fault is not None:
         raise Blocked.by("headroom", headroom)
     return found
@@ -70,13 +75,13 @@ def manager_placement(cluster_nodes: Nodes, inventory: Inventory) -> Placement:
     runner = inventory.runner
     values = helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
     selector = {str(key): str(value) for key, value in (values.get("nodeSelector") or {}).items()}
-    return tuning.placement("managers", selector, values.get("affinity"), cluster_nodes)
+    return placement.placement("managers", selector, values.get("affinity"), cluster_nodes)
 
 
-@fact(optional=("worker_placement",), across={"worker_placement": "worker"})
+@fact(optional=("worker_placement",), fan_in={"worker_placement": "worker"})
 def job_placement(cluster_nodes: Nodes, worker_placement: tuple[NodeState, ...], job_shape: JobShape) -> Placement:
     """The nodes that the values select for jobs."""
-    found = tuning.placement("jobs", job_shape.node_selector, job_shape.affinity, cluster_nodes)
+    found = placement.placement("jobs", job_shape.node_selector, job_shape.affinity, cluster_nodes)
     if found.fault is TuningFault.NO_NODE_MATCHES:
         for one in worker_placement:
             if one.fault is PodFault.UNSCHEDULABLE_SELECTOR:
@@ -87,7 +92,7 @@ def job_placement(cluster_nodes: Nodes, worker_placement: tuple[NodeState, ...],
 @fact()
 def preferred_placement(manager_placement: Placement, job_placement: Placement) -> Placement:
     """The nodes that the values prefer."""
-    return tuning.preferences((manager_placement, job_placement))
+    return placement.preferences((manager_placement, job_placement))
 
 
 @fact(effect="static")
@@ -105,7 +110,7 @@ def cache_settings(inventory: Inventory) -> Endpoint:
     return found
 
 
-@fact(optional=("here_lookups", "pod_names"), across={"here_lookups": "resolver"})
+@fact(optional=("here_lookups", "pod_names"), fan_in={"here_lookups": "resolver"})
 def pod_cache(
     worker: str,
     cache_settings: Endpoint,
@@ -117,14 +122,14 @@ def pod_cache(
     step = shell.tcp(cache_settings.host, cache_settings.port)
     where = pod_report.where
     found = shell.read_tcp(shell.find(pod_report.sections, step, where=where), where=where)
-    unless_no_resolver(found, cache_settings.host, here_lookups)
-    unless_misled(found, pod_names)
+    block_if_no_resolver_knows(found, cache_settings.host, here_lookups)
+    block_if_search_list_misleads(found, pod_names)
     return found
 
 
 @fact(
     optional=("gitlab_reply", "node_reply", "pod_gitlab", "here_lookups", "pod_names"),
-    across={"here_lookups": "resolver"},
+    fan_in={"here_lookups": "resolver"},
 )
 def pod_clone(
     worker: str,
@@ -142,9 +147,9 @@ def pod_clone(
         reason = "jobs clone from gitlabUrl itself: neither external_url nor clone_url names another host"
         raise NotApplicable(reason)
     found = transcript.gitlab_reply(pod_report, url)
-    unless_same(found, gitlab_reply, gitlab_fact(gitlab_reply), {})
-    unless_same(found, node_reply, "node_gitlab", {"worker": worker})
-    unless_same(found, pod_gitlab, "pod_gitlab", {"worker": worker})
-    unless_no_resolver(found, urlsplit(url).netloc, here_lookups)
-    unless_misled(found, pod_names)
+    block_if_same_fault(found, gitlab_reply, gitlab_fact(gitlab_reply), {})
+    block_if_same_fault(found, node_reply, "node_gitlab", {"worker": worker})
+    block_if_same_fault(found, pod_gitlab, "pod_gitlab", {"worker": worker})
+    block_if_no_resolver_knows(found, urlsplit(url).netloc, here_lookups)
+    block_if_search_list_misleads(found, pod_names)
     return found

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+from preflight.clients import kube_api as api_client
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape
-from preflight.probes import kubernetes as api_client
-from preflight.probes import remains
+from preflight.probes import leftovers
 from preflight.probes.cluster import ApiServer
-from preflight.probes.releases import History
-from preflight.probes.remains import Remains
+from preflight.probes.leftovers import Leftovers
+from preflight.probes.release import History
 from preflight.probes.runners import OwnRunner
 from preflight.survey import fact
 
 
 @fact(speaks_for=("release_history",))
-def remaining_records(release_history: History) -> Remains:
+def leftover_records(release_history: History) -> Leftovers:
     """Helm's records of the release that are left."""
     found = [one.kept_in for one in release_history.records]
-    return remains.read_remains(
+    return leftovers.read_leftovers(
         found,
         f"namespace {release_history.namespace}",
         target=release_history.name,
@@ -27,22 +27,22 @@ def remaining_records(release_history: History) -> Remains:
 
 
 @fact(deadline="script")
-def remaining_objects(api_answer: ApiServer, kubernetes: api_client.Api, inventory: Inventory) -> Remains:
+def leftover_objects(api_answer: ApiServer, kubernetes: api_client.Api, inventory: Inventory) -> Leftovers:
     """Objects of the release that are left."""
-    return remains.of_release(kubernetes, inventory.runner.release, inventory.runner.namespace)
+    return leftovers.of_release(kubernetes, inventory.runner.release, inventory.runner.namespace)
 
 
 @fact(deadline="api")
-def remaining_jobs(api_answer: ApiServer, kubernetes: api_client.Api, job_shape: JobShape) -> Remains:
+def leftover_jobs(api_answer: ApiServer, kubernetes: api_client.Api, job_shape: JobShape) -> Leftovers:
     """Pods of jobs that are left."""
-    return remains.of_jobs(kubernetes, job_shape.namespace)
+    return leftovers.of_jobs(kubernetes, job_shape.namespace)
 
 
 @fact(tolerates=("own_runner",))
-def remaining_runner(own_runner: OwnRunner, inventory: Inventory) -> Remains:
+def leftover_runner(own_runner: OwnRunner, inventory: Inventory) -> Leftovers:
     """The runner's record in GitLab, which an uninstall leaves there."""
     found = [] if own_runner.id is None else [f"runner/{own_runner.id}"]
-    return remains.read_remains(
+    return leftovers.read_leftovers(
         found,
         f"GitLab at {inventory.gitlab.url}",
         target="the runner's record in GitLab",

@@ -6,35 +6,35 @@ import datetime
 import time
 
 from preflight import values as helm
+from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, NotApplicable
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape
-from preflight.probes import kubernetes as api_client
-from preflight.probes import upgrades
-from preflight.probes.charts import ChartVersion
+from preflight.probes import upgrade
+from preflight.probes.chart_repository import ChartVersion
 from preflight.probes.cluster import ApiServer
 from preflight.probes.gitlab import GitLabVersion
-from preflight.probes.releases import History, Release
-from preflight.probes.upgrades import Backup, RunningJobs, TargetVersion
+from preflight.probes.release import History, Release
+from preflight.probes.upgrade import Backup, RunningJobs, TargetVersion
 from preflight.survey import Run, Stage, fact
 
 
 @fact(optional=("chart_version",))
 def target_version(
-    gitlab_version: GitLabVersion, chart_version: ChartVersion | None, wanted_values: helm.Values, inventory: Inventory
+    gitlab_version: GitLabVersion, chart_version: ChartVersion | None, desired_values: helm.Values, inventory: Inventory
 ) -> TargetVersion:
     """The runner's version, beside GitLab's."""
-    chart, tag = inventory.runner.chart, str(wanted_values.get("image.tag", ""))
-    runner = upgrades.runner_version(tag, chart, chart_version.app_version if chart_version else "")
+    chart, tag = inventory.runner.chart, str(desired_values.get("image.tag", ""))
+    runner = upgrade.runner_version(tag, chart, chart_version.app_version if chart_version else "")
     if not runner:
         raise NotApplicable(f"neither image.tag {tag or '(unset)'} nor chart {chart} names a version of the runner")
-    return upgrades.read_target(runner, gitlab_version.version, chart=chart)
+    return upgrade.read_target(runner, gitlab_version.version, chart=chart)
 
 
 @fact()
 def upgrade_direction(release_record: Release, inventory: Inventory, run: Run) -> Release:
     """The chart to come, beside the one that is installed."""
-    found = upgrades.with_target(release_record, inventory.runner.chart)
+    found = upgrade.with_target(release_record, inventory.runner.chart)
     if found.fault is not None and run.stage is not Stage.UPGRADE:
         raise Blocked.by("release_chart", found)
     return found
@@ -43,7 +43,7 @@ def upgrade_direction(release_record: Release, inventory: Inventory, run: Run) -
 @fact(deadline="api")
 def running_jobs(api_answer: ApiServer, kubernetes: api_client.Api, job_shape: JobShape, run: Run) -> RunningJobs:
     """The jobs that run now."""
-    return upgrades.running_jobs(kubernetes, job_shape.namespace, own_job=run.own_job, now=time.time())
+    return upgrade.running_jobs(kubernetes, job_shape.namespace, own_job=run.own_job, now=time.time())
 
 
 @fact()
@@ -54,4 +54,4 @@ def release_backup(release_history: History, run: Run) -> Backup:
     if not release_history.records:
         raise NotApplicable(f"Helm has no record of {release_history.name} that could be backed up")
     stamp = datetime.datetime.now(tz=datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
-    return upgrades.backup(release_history, run.backup, stamp=stamp)
+    return upgrade.backup(release_history, run.backup, stamp=stamp)

@@ -6,21 +6,21 @@ from dataclasses import replace
 from urllib.parse import urlsplit
 
 from preflight import values as helm
+from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, NotApplicable
-from preflight.facts.aims import probe_image
-from preflight.facts.blocking import unless_no_resolver
+from preflight.facts.blocking import block_if_no_resolver_knows
+from preflight.facts.target_selectors import probe_image
 from preflight.faults import PathFault, ValuesFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape
-from preflight.probes import kubernetes as api_client
-from preflight.probes import lint, registry, secrets
+from preflight.probes import lint, registry, secret_keys
 from preflight.probes.cluster import ApiServer
 from preflight.probes.credentials import Account
 from preflight.probes.dns import Lookups
 from preflight.probes.lint import Lint, Patience
 from preflight.probes.pods import ImagePull
 from preflight.probes.registry import Manifest, RegistryReply
-from preflight.probes.secrets import SecretKeys
+from preflight.probes.secret_keys import SecretKeys
 from preflight.survey import Run, fact
 from preflight.values import Values
 
@@ -71,7 +71,7 @@ def values_runner_keys(values_toml: Lint, values_lint: Lint) -> Lint:
 
 
 @fact(effect="static")
-def values_harmony(values_lint: Lint) -> Lint:
+def values_consistency(values_lint: Lint) -> Lint:
     """Settings that stand twice, or against each other."""
     return values_lint.about(ValuesFault.TWICE, ValuesFault.CONTRADICTION, ValuesFault.TOKEN_IN_FILE)
 
@@ -147,15 +147,15 @@ def values_placement(values_toml: Lint, values_lint: Lint) -> Lint:
 
 
 @fact(effect="static")
-def values_farewell(values_lint: Lint) -> Lint:
+def values_unregister(values_lint: Lint) -> Lint:
     """What a manager that stops leaves in GitLab."""
     return values_lint.about(ValuesFault.UNREGISTER)
 
 
 @fact(
     optional=("registry_reply", "registry_account", "manifest", "here_lookups"),
-    across={"registry_reply": "registry", "registry_account": "registry", "here_lookups": "resolver"},
-    at={"manifest": ("image", probe_image)},
+    fan_in={"registry_reply": "registry", "registry_account": "registry", "here_lookups": "resolver"},
+    for_target={"manifest": ("image", probe_image)},
 )
 def helper_image(
     job_shape: JobShape,
@@ -178,9 +178,9 @@ def helper_image(
     if name is not None and (reply is None or reply.fault is not None):
         if reply is not None:
             try:
-                unless_no_resolver(reply, host, here_lookups)
+                block_if_no_resolver_knows(reply, host, here_lookups)
             except Blocked as blocked:
-                raise blocked.handed_on() from None
+                raise blocked.propagated() from None
         blocker = "registry_access" if reply and not isinstance(reply.fault, PathFault) else "registry_connection"
         raise Blocked.by(blocker, reply, {"registry": name}, otherwise=f"{host} could not be asked")
     account = next((one for one in registry_account if one.host == host), None)
@@ -202,7 +202,7 @@ def helper_image(
     return replace(found, fault=ValuesFault.HELPER_IMAGE, cause=f"{unset}{image}: {found.fault}: {found.cause}")
 
 
-@fact(effect="probe", deadline="pod", across={"pod_pull": "worker"})
+@fact(effect="probe", deadline="pod", fan_in={"pod_pull": "worker"})
 def pull_patience(image: str, pod_pull: tuple[ImagePull, ...], job_shape: JobShape, helm_values: Values) -> Patience:
     """How long the runner waits for a pod that pulls an image."""
     place = "poll_timeout" if "poll_timeout" in helm_values.kubernetes else "the default of poll_timeout"
@@ -217,13 +217,15 @@ def runner_secret(
     del api_answer
     name = helm_values.get("runners.secret")
     if not name:
-        return secrets.unnamed("runners.secret", "runners.secret is not set: the chart makes a Secret of runnerToken")
-    return secrets.look(
+        return secret_keys.unnamed(
+            "runners.secret", "runners.secret is not set: the chart makes a Secret of runnerToken"
+        )
+    return secret_keys.look(
         kubernetes,
         inventory.runner.namespace,
         str(name),
         setting="runners.secret",
-        needed=secrets.TOKEN_KEYS,
+        needed=secret_keys.TOKEN_KEYS,
         otherwise=ValuesFault.SECRET_KEYS,
     )
 
@@ -237,7 +239,7 @@ def runner_ca(
     setting, url = "certsSecretName", urlsplit(str(helm_values.get("gitlabUrl") or inventory.gitlab.url))
     name = helm_values.get(setting)
     if not name:
-        found = secrets.unnamed(setting, f"certsSecretName is not set, and GitLab is asked over {url.scheme}")
+        found = secret_keys.unnamed(setting, f"certsSecretName is not set, and GitLab is asked over {url.scheme}")
         if url.scheme == "https" and inventory.gitlab.ca_file is not None:
             cause = f"certsSecretName is not set: the runner has no CA for {url.hostname}, and the inventory needs one"
             return replace(found, fault=ValuesFault.CERTIFICATE_KEY, cause=cause)
@@ -245,4 +247,4 @@ def runner_ca(
     needed = [f"{url.hostname}.crt"]
     fault = ValuesFault.CERTIFICATE_KEY
     namespace = inventory.runner.namespace
-    return secrets.look(kubernetes, namespace, str(name), setting=setting, needed=needed, otherwise=fault)
+    return secret_keys.look(kubernetes, namespace, str(name), setting=setting, needed=needed, otherwise=fault)

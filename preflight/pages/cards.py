@@ -6,7 +6,7 @@ import html
 import re
 from collections.abc import Sequence
 
-from preflight.conclusions import Conclusion, Finding, Proof, wording
+from preflight.conclusions import Conclusion, Finding, Proof, text
 from preflight.verdicts import Outcome, Verdict
 
 _CODE = re.compile(r"`([^`]+)`")
@@ -63,7 +63,7 @@ def _remedy(steps: Sequence[str]) -> str:
 
 def _explained(finding: Finding) -> str:
     """The checks that it explains, a line each: the red ones first, and a check's targets together."""
-    counts = wording.explained(finding).partition(":")[0]
+    counts = text.explained(finding).partition(":")[0]
     lines: dict[tuple[Verdict, str], list[str]] = {}
     for one in sorted(finding.checks, key=lambda one: one.verdict is Verdict.BLOCKED):
         targets = lines.setdefault((one.verdict, f"{one.number} {one.title}"), [])

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from preflight.conclusions.facts import Look
+from preflight.conclusions.observations import Observation
 from preflight.evidence import Blocked, Fact, NotApplicable, Unmeasured
 
 F = TypeVar("F", bound=Fact)
@@ -70,24 +70,24 @@ def duration(seconds: float | None) -> str:
     return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"  # noqa: PLR2004 - one digit is enough
 
 
-def seen(look: Look | None, *kinds: type[F]) -> F | None:
+def seen(observation: Observation | None, *kinds: type[F]) -> F | None:
     """What a look saw, as the kind that its fact measures."""
-    found = look.seen if look is not None else None
+    found = observation.measured if observation is not None else None
     return found if isinstance(found, kinds) else None
 
 
-def of_look(look: Look | None, *, note: str = "") -> Cell:
+def of_look(observation: Observation | None, *, note: str = "") -> Cell:
     """A measurement as a cell; None is one that was not planned.
 
     Args:
-        look: the measurement.
+        observation: the measurement.
         note: stands beside the word if something was seen.
     """
-    if look is None:
+    if observation is None:
         return Cell()
-    error = look.error
-    if look.seen is not None:
-        return of_fact(look.seen, note)
+    error = observation.error
+    if observation.measured is not None:
+        return of_fact(observation.measured, note)
     if isinstance(error, NotApplicable):
         return Cell(detail=str(error))
     if isinstance(error, Blocked):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from preflight.conclusions.facts import Facts
+from preflight.conclusions.observations import Facts
 from preflight.evidence import NotApplicable
 from preflight.pages.cells import Cell, State, of_look, seen
 from preflight.pages.matrix import MOST, mark
@@ -42,12 +42,12 @@ class Bar:
 
 def section(facts: Facts) -> str:
     """The bars as HTML; "" where headroom is no matter of this run."""
-    look = facts.get("headroom")
-    if look is None or isinstance(look.error, NotApplicable):
+    observation = facts.get("headroom")
+    if observation is None or isinstance(observation.error, NotApplicable):
         return ""
-    found = seen(look, Headroom)
+    found = seen(observation, Headroom)
     if found is None:
-        cell = of_look(look)
+        cell = of_look(observation)
         return f"<p>{mark(cell)} {html.escape(cell.detail)}</p>"
     return summary(found) + _rooms(found, seen(facts.get("cluster_nodes"), Nodes))
 

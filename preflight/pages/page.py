@@ -9,7 +9,7 @@ from importlib import resources
 from preflight import verdicts
 from preflight.conclusions import Explanation, Facts
 from preflight.evidence import clean
-from preflight.pages import cards, headroom, images, matrix, names, paths
+from preflight.pages import cards, dns, headroom, matrix, paths, registry
 from preflight.verdicts import Outcome, Verdict
 
 # pytest-html's page has none, and phones then lay it out as wide as a desk; browsers heed it in the body too.
@@ -18,8 +18,8 @@ _SIGNS = {0: ("go", "✓"), 1: ("nogo", "✗"), 6: ("notknown", "?"), 2: ("stopp
 
 _PICTURES: tuple[tuple[str, Callable[[Facts], str]], ...] = (
     ("Paths", lambda facts: matrix.table(paths.matrix(facts))),
-    ("Names", lambda facts: matrix.table(names.matrix(facts)) + matrix.table(names.inner(facts))),
-    ("Images", lambda facts: matrix.table(images.matrix(facts))),
+    ("Names", lambda facts: matrix.table(dns.matrix(facts)) + matrix.table(dns.inner(facts))),
+    ("Images", lambda facts: matrix.table(registry.matrix(facts))),
     ("Headroom", headroom.section),
 )
 

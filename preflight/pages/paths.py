@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from preflight.conclusions.facts import Facts, Look
+from preflight.conclusions.observations import Facts, Observation
 from preflight.evidence import NotApplicable
 from preflight.faults import PodFault
 from preflight.pages.cells import Cell, State, duration, of_look, seen, worst
 from preflight.pages.matrix import Head, Matrix
 from preflight.probes.gitlab import GitLabReply
+from preflight.probes.node_pulls import Pull
 from preflight.probes.pods import ImagePull
-from preflight.probes.runtime import Pull
 from preflight.probes.shell import Connection
 
 _ANSWERED = {
@@ -67,10 +67,19 @@ def _address(url: str) -> str:
 
 def _elsewhere(facts: Facts, name: str) -> str | None:
     """The target of a fact that concerns only some environments; None where it does not concern this one."""
-    looks = [look for look in facts.looks(name) if not isinstance(look.error, NotApplicable)]
-    if not looks:
+    observations = [
+        observation for observation in facts.observations(name) if not isinstance(observation.error, NotApplicable)
+    ]
+    if not observations:
         return None
-    return next((found.target for look in looks if (found := seen(look, GitLabReply, Connection)) is not None), "")
+    return next(
+        (
+            found.target
+            for observation in observations
+            if (found := seen(observation, GitLabReply, Connection)) is not None
+        ),
+        "",
+    )
 
 
 def _gitlab(facts: Facts, kind: str, worker: str) -> Cell:
@@ -110,11 +119,11 @@ def _registry(name: str) -> Ask:
     return ask
 
 
-def _pulled(looks: Iterable[Look | None]) -> Cell:
+def _pulled(observations: Iterable[Observation | None]) -> Cell:
     """The way to a registry, from the pulls that took it."""
     cells = []
-    for look in looks:
-        cell, found = of_look(look), seen(look, ImagePull, Pull)
+    for observation in observations:
+        cell, found = of_look(observation), seen(observation, ImagePull, Pull)
         if found is not None and found.fault in _ANSWERED:
             cell = Cell(State.OK, "answers", detail=found.cause)
         cells.append(cell)
@@ -123,7 +132,7 @@ def _pulled(looks: Iterable[Look | None]) -> Cell:
     return worst(reached) if reached and worst(cells).state is not State.FAULT else worst(cells)
 
 
-def _timed(look: Look | None) -> Cell:
-    found = look.seen if look is not None else None
+def _timed(observation: Observation | None) -> Cell:
+    found = observation.measured if observation is not None else None
     took = found.took if isinstance(found, GitLabReply) else found.evidence.took if found is not None else 0.0
-    return of_look(look, note=duration(took))
+    return of_look(observation, note=duration(took))

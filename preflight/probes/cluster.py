@@ -16,10 +16,10 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
+from preflight.clients.kube_api import Api, ApiError, kubectl, path_segment, unmeasured
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ApiFault, ClusterFault, PodFault
 from preflight.jobshape import MANAGED_BY, OURS
-from preflight.probes.kubernetes import Api, ApiError, at, kubectl, unmeasured
 from preflight.quantities import Amounts, amounts, exactly, largest, total
 
 Json = dict[str, Any]
@@ -247,7 +247,7 @@ def service_endpoints(api: Api, *, namespace: str = "kube-system", name: str = "
     service: Json | None
     try:
         try:
-            service = api.get(f"/api/v1/namespaces/{at(namespace)}/services/{at(name)}")
+            service = api.get(f"/api/v1/namespaces/{path_segment(namespace)}/services/{path_segment(name)}")
         except ApiError as error:
             if error.status != _NOT_FOUND:
                 raise
@@ -259,12 +259,12 @@ def service_endpoints(api: Api, *, namespace: str = "kube-system", name: str = "
 
 
 def _endpoints(api: Api, namespace: str, name: str) -> list[Json]:
-    path = f"/apis/discovery.k8s.io/v1/namespaces/{at(namespace)}/endpointslices"
+    path = f"/apis/discovery.k8s.io/v1/namespaces/{path_segment(namespace)}/endpointslices"
     try:
         return list(api.items(path, labelSelector=f"kubernetes.io/service-name={name}"))
     except ApiError as refused:
         with suppress(ApiError):
-            return [api.get(f"/api/v1/namespaces/{at(namespace)}/endpoints/{at(name)}")]
+            return [api.get(f"/api/v1/namespaces/{path_segment(namespace)}/endpoints/{path_segment(name)}")]
         raise refused from None
 
 
@@ -605,7 +605,7 @@ def namespace_state(api: Api, namespace: str) -> NamespaceState:
     unread: list[str] = []
     item: Json | None = {}
     try:
-        item = api.get(f"/api/v1/namespaces/{at(namespace)}")
+        item = api.get(f"/api/v1/namespaces/{path_segment(namespace)}")
     except ApiError as error:
         if error.status == _NOT_FOUND:
             item = None
@@ -616,7 +616,7 @@ def namespace_state(api: Api, namespace: str) -> NamespaceState:
     parts: dict[str, list[Json]] = {name: [] for name in _PARTS}
     for name, path in _PARTS.items() if item is not None else ():
         try:
-            parts[name] = list(api.items(path.format(at(namespace))))
+            parts[name] = list(api.items(path.format(path_segment(namespace))))
         except ApiError as error:
             if not error.rule and error.status != _NOT_FOUND:
                 raise unmeasured(error) from error

@@ -6,9 +6,9 @@ import base64
 import binascii
 from dataclasses import dataclass
 
+from preflight.clients.kube_api import Api, ApiError, path_segment, unmeasured
 from preflight.evidence import Unmeasured
 from preflight.faults import ApiFault
-from preflight.probes.kubernetes import Api, ApiError, at, unmeasured
 from preflight.probes.registry import Credentials
 from preflight.redaction import remember
 
@@ -35,7 +35,7 @@ def read_secret(api: Api, namespace: str, name: str, key: str) -> str:
         Unmeasured: the Secret or its key is not there, or may not be read.
     """
     try:
-        data = api.get(f"/api/v1/namespaces/{at(namespace)}/secrets/{at(name)}").get("data") or {}
+        data = api.get(f"/api/v1/namespaces/{path_segment(namespace)}/secrets/{path_segment(name)}").get("data") or {}
     except ApiError as error:
         if error.fault is ApiFault.NOT_FOUND:
             raise Unmeasured(

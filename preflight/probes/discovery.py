@@ -18,9 +18,9 @@ from typing import Any
 
 import yaml
 
-from preflight.connect import is_address
-from preflight.probes.kubernetes import Api, ApiError, at
-from preflight.probes.releases import Record, read_records
+from preflight.clients.connect import is_address
+from preflight.clients.kube_api import Api, ApiError, path_segment
+from preflight.probes.release import Record, read_records
 from preflight.yamltext import load_yaml
 
 Json = dict[str, Any]
@@ -144,7 +144,7 @@ def _releases(api: Api, namespace: str | None) -> list[Release]:
 
 
 def _records(api: Api, namespace: str | None) -> list[Json]:
-    path = f"/api/v1/namespaces/{at(namespace)}/secrets" if namespace else "/api/v1/secrets"
+    path = f"/api/v1/namespaces/{path_segment(namespace)}/secrets" if namespace else "/api/v1/secrets"
     return list(api.items(path, labelSelector="owner=helm"))
 
 
@@ -286,7 +286,9 @@ def _dns_address(api: Api) -> str:
 def key_of_token(api: Api, namespace: str, name: str) -> str | None:
     """The ``secret:`` reference of the token that the chart keeps for its managers; None if it can't be told."""
     with suppress(ApiError):
-        if "runner-token" in (api.get(f"/api/v1/namespaces/{at(namespace)}/secrets/{at(name)}").get("data") or {}):
+        if "runner-token" in (
+            api.get(f"/api/v1/namespaces/{path_segment(namespace)}/secrets/{path_segment(name)}").get("data") or {}
+        ):
             return f"secret:{namespace}/{name}/runner-token"
     return None
 
@@ -294,7 +296,7 @@ def key_of_token(api: Api, namespace: str, name: str) -> str | None:
 def hosts_of_pull_secret(api: Api, namespace: str, name: str) -> tuple[str, ...]:
     """The registries that a pull secret has an account for; no account itself is returned."""
     with suppress(ApiError, ValueError, AttributeError):
-        data = api.get(f"/api/v1/namespaces/{at(namespace)}/secrets/{at(name)}").get("data") or {}
+        data = api.get(f"/api/v1/namespaces/{path_segment(namespace)}/secrets/{path_segment(name)}").get("data") or {}
         config = json.loads(base64.b64decode(str(data.get(".dockerconfigjson", ""))))
         hosts = [re.sub(r"^https?://|/.*$", "", str(host)) for host in config.get("auths") or {}]
         return tuple(host for host in hosts if host)

@@ -13,7 +13,7 @@ from functools import partial
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from preflight.connect import NotMapped, Routes, split_address
+from preflight.clients.connect import NotMapped, Routes, split_address
 from preflight.evidence import Evidence, Fact
 from preflight.faults import DnsFault
 

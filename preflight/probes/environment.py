@@ -200,7 +200,7 @@ class Proxies(Fact):
 
 
 @dataclass(frozen=True, slots=True)
-class Aim:
+class ProxyTarget:
     """Something internal that a program asks: the words for it, scheme, host and port."""
 
     name: str
@@ -209,14 +209,14 @@ class Aim:
     port: int
 
     @classmethod
-    def of(cls, name: str, url: str) -> Aim:
+    def of(cls, name: str, url: str) -> ProxyTarget:
         """The aim of a URL."""
         parts = urlsplit(url)
         scheme = "http" if parts.scheme == "tcp" else parts.scheme
         return cls(name, scheme, (parts.hostname or "").lower(), parts.port or _PORTS.get(parts.scheme, 80))
 
 
-def proxy_for(aim: Aim, variables: Mapping[str, str]) -> str:
+def proxy_for(aim: ProxyTarget, variables: Mapping[str, str]) -> str:
     """The variable that leads a request to a proxy, by the rules of Go's net/http and curl; empty if none does.
 
     ``NO_PROXY`` holds names (with their subdomains), addresses and networks, each with a port if it likes, or ``*``.
@@ -229,7 +229,7 @@ def proxy_for(aim: Aim, variables: Mapping[str, str]) -> str:
     return "" if any(_excepts(entry.strip().lower(), aim) for entry in excepted if entry.strip()) else name
 
 
-def _excepts(entry: str, aim: Aim) -> bool:
+def _excepts(entry: str, aim: ProxyTarget) -> bool:
     if entry == "*":
         return True
     if "/" in entry:
@@ -246,7 +246,7 @@ def _excepts(entry: str, aim: Aim) -> bool:
     return aim.host == bare or aim.host.endswith(f".{bare}")
 
 
-def _proxies(place: str, aims: Iterable[Aim], variables: Mapping[str, str], command: str) -> Proxies:
+def _proxies(place: str, aims: Iterable[ProxyTarget], variables: Mapping[str, str], command: str) -> Proxies:
     swallowed = tuple(
         f"{found} in {place} leads {aim.name} ({aim.host}:{aim.port}) to a proxy"
         for aim in aims
@@ -265,20 +265,23 @@ def _proxies(place: str, aims: Iterable[Aim], variables: Mapping[str, str], comm
 
 def proxies_here(inventory: Inventory, variables: Mapping[str, str]) -> Proxies:
     """What the proxy variables of this process do to kubectl, helm and curl, run beside it."""
-    aims = [Aim.of("the API server", inventory.cluster.api_server), Aim.of("GitLab", inventory.gitlab.url)]
+    aims = [
+        ProxyTarget.of("the API server", inventory.cluster.api_server),
+        ProxyTarget.of("GitLab", inventory.gitlab.url),
+    ]
     return _proxies("this environment", aims, variables, "env | grep -i _proxy | cut -d= -f1")
 
 
 def proxies_of_values(inventory: Inventory, values: Values) -> Proxies:
     """What the proxy variables that the values give to managers and jobs do to GitLab, the API server and Docker."""
     url = str(values.get("gitlabUrl") or inventory.gitlab.url)
-    managers = [Aim.of("GitLab", url)]
+    managers = [ProxyTarget.of("GitLab", url)]
     if inventory.cluster.service_cidr:
         first = ipaddress.ip_network(inventory.cluster.service_cidr)[1]  # of the Service default/kubernetes
-        managers.append(Aim("the API server's Service", "https", str(first), 443))
-    jobs = [Aim.of("GitLab", url)]
+        managers.append(ProxyTarget("the API server's Service", "https", str(first), 443))
+    jobs = [ProxyTarget.of("GitLab", url)]
     if inventory.dind != "none" and inventory.dind.docker_host.startswith("tcp://"):
-        jobs.append(Aim.of("the Docker daemon", inventory.dind.docker_host))
+        jobs.append(ProxyTarget.of("the Docker daemon", inventory.dind.docker_host))
     both = (
         ("the managers' variables", managers, _of_managers(values)),
         ("the jobs' variables", jobs, _of_jobs(values)),

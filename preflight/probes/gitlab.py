@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
-from preflight.connect import Routes
+from preflight.clients.connect import Routes
+from preflight.clients.http import NoReply, Reply, exchange, origin_of
 from preflight.evidence import Evidence, Fact
 from preflight.faults import GitLabFault, PathFault
-from preflight.probes.http import NoReply, Reply, exchange, origin_of
 from preflight.redaction import remember
 
 _MARKS = re.compile(
@@ -124,7 +124,7 @@ def shows_gitlab(status: int, headers: Mapping[str, str], body: bytes, url: str)
     return bool(_MARKS.search(body))
 
 
-def look(url: str, *, routes: Routes, ca_file: Path | None, deadline: float) -> GitLabReply:
+def request_sign_in_page(url: str, *, routes: Routes, ca_file: Path | None, deadline: float) -> GitLabReply:
     """What answers at GitLab's `url` from here: its front page without following, and its API without a token."""
     command = f"curl -sS -i --max-time {deadline:g} {url}"
     try:

@@ -20,7 +20,7 @@ from preflight import charts
 from preflight.charts import Keys, Tree
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ValuesFault
-from preflight.inventory import spelled
+from preflight.inventory import format_path
 from preflight.probes.pods import ImagePull
 from preflight.values import CHART_CONCURRENT, DNS_POLICIES, TEMPLATE, Origin, Values
 
@@ -168,16 +168,16 @@ def toml_lines(text: str) -> dict[Names, int]:
     found: dict[Names, int] = {}
     table: Names = ()
     lines = text.splitlines()
-    at = 0
-    while at < len(lines):
-        line = lines[at]
+    path_segment = 0
+    while path_segment < len(lines):
+        line = lines[path_segment]
         if header := _HEADER.match(line):
             table = _names(header["name"])
-            found.setdefault(table, at + 1)
+            found.setdefault(table, path_segment + 1)
         elif key := _KEY.match(line):
-            found.setdefault((*table, *_names(key["name"])), at + 1)
-            at = _end(lines, at)
-        at += 1
+            found.setdefault((*table, *_names(key["name"])), path_segment + 1)
+            path_segment = _end(lines, path_segment)
+        path_segment += 1
     return found
 
 
@@ -233,7 +233,7 @@ def _chart_findings(values: Values, chart: Keys, expected: Expected) -> Iterator
         return Finding(fault=fault, reader="chart", path=path, place=place, said=said)
 
     for path in _unread(values.tree, chart.tree, ()):
-        name, origin = spelled(path), values.origin(path)
+        name, origin = format_path(path), values.origin(path)
         if moved := chart.moved.get(name):
             where = "" if moved["instead"].startswith("rbac.") else " in runners.config"
             said = f"the chart ignores it since {moved['since']}: write {moved['instead']}{where}"
@@ -249,7 +249,7 @@ def _chart_findings(values: Values, chart: Keys, expected: Expected) -> Iterator
             yield found(ValuesFault.MOVED_KEY, name, f"{said}set it on {retired['instead']}")
     for path, value, word in _misformed(values.tree, chart.tree, (), _FITS_TEMPLATE):
         said = f"the chart reads {_FORMS[word]} here, and finds {_form(value)}"
-        yield found(ValuesFault.WRONG_FORM, spelled(path), said, values.origin(path))
+        yield found(ValuesFault.WRONG_FORM, format_path(path), said, values.origin(path))
     for name, origin in values.twice:
         said = "stands twice in this file; Helm takes the last one without a word"
         yield found(ValuesFault.TWICE, name, said, origin)
@@ -581,18 +581,18 @@ def _dns(text: _Text, table: Mapping[str, Any], expected: Expected) -> Iterator[
     config = table.get("dns_config")
     listed = config.get("nameservers", []) if isinstance(config, Mapping) else []
     given = tuple(map(str, listed)) if isinstance(listed, list) else ()
-    at = (*here, "dns_config", "nameservers")
+    path_segment = (*here, "dns_config", "nameservers")
     if len(given) > MOST_NAMESERVERS:
         said = f"there are {len(given)}, and the API refuses a pod with more than {MOST_NAMESERVERS}"
-        yield text.finding(ValuesFault.TOO_MANY_NAMESERVERS, at, said)
+        yield text.finding(ValuesFault.TOO_MANY_NAMESERVERS, path_segment, said)
     elif policy == "none" and not given:
         flat = any(name in table for name in ("nameservers", "dns_nameservers"))
         said = 'dns_policy is "none" and dns_config has no nameservers: the API refuses every job\'s pod'
         if not flat:  # else the flat ones are the finding
-            yield text.finding(ValuesFault.NO_NAMESERVERS, at, said)
+            yield text.finding(ValuesFault.NO_NAMESERVERS, path_segment, said)
     elif str(policy).lower() == "none" and set(given) != set(expected.resolvers):
         said = f"jobs are given {', '.join(given)}; the inventory says {', '.join(expected.resolvers)}"
-        yield text.finding(ValuesFault.OTHER_NAMESERVERS, at, said)
+        yield text.finding(ValuesFault.OTHER_NAMESERVERS, path_segment, said)
 
 
 _VALUES = re.compile(r"\.Values\.([A-Za-z0-9_.]+)")

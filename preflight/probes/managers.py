@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from preflight.clients.kube_api import Api, ApiError, kubectl, path_segment, unmeasured
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ManagerFault
-from preflight.probes.kubernetes import Api, ApiError, at, kubectl, unmeasured
-from preflight.probes.releases import spoken, without_namespace
+from preflight.probes.release import spoken, without_namespace
 
 Json = dict[str, Any]
 
@@ -75,14 +75,14 @@ def objects(api: Api, release: str, namespace: str) -> Objects:
         Unmeasured: the API could not be asked.
     """
     began = time.monotonic()
-    path = f"/apis/apps/v1/namespaces/{at(namespace)}/deployments"
+    path = f"/apis/apps/v1/namespaces/{path_segment(namespace)}/deployments"
     try:
         found = list(api.items(path, labelSelector=f"release={release}"))
         deployment = next((one for one in found if release in one["metadata"]["name"]), found[0] if found else None)
         if deployment is None:
             return Objects(release=release, namespace=namespace, took=time.monotonic() - began)
         chosen = Objects(release=release, namespace=namespace, deployment=deployment)
-        pods = api.items(f"/api/v1/namespaces/{at(namespace)}/pods", labelSelector=chosen.selector)
+        pods = api.items(f"/api/v1/namespaces/{path_segment(namespace)}/pods", labelSelector=chosen.selector)
         living = tuple(one for one in pods if _living(one))
     except ApiError as error:
         if without_namespace(api, namespace, error):
@@ -183,14 +183,14 @@ class ManagerPod:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Managers(Fact):
+class ManagerPods(Fact):
     """The manager pods."""
 
     wanted: int = 0
     pods: tuple[ManagerPod, ...] = ()
 
 
-def read_managers(found: Objects, *, now: float, restart_age: float, released: int | None = None) -> Managers:
+def read_managers(found: Objects, *, now: float, restart_age: float, released: int | None = None) -> ManagerPods:
     """The fact from the pods of the Deployment.
 
     Args:
@@ -210,7 +210,7 @@ def read_managers(found: Objects, *, now: float, restart_age: float, released: i
         + f"  {one.node}"
         for one in pods
     ]
-    return Managers(
+    return ManagerPods(
         target=found.name,
         wanted=found.wanted,
         pods=pods,
@@ -383,7 +383,7 @@ def logs(api: Api, found: Objects, *, now: float) -> ManagerLogs:
     refused: ApiError | None = None
     for pod in found.pods:
         name = pod["metadata"]["name"]
-        path = f"/api/v1/namespaces/{at(found.namespace)}/pods/{at(name)}/log"
+        path = f"/api/v1/namespaces/{path_segment(found.namespace)}/pods/{path_segment(name)}/log"
         container = found.container
         try:
             text = api.text(path, container=container, tailLines=LINES, limitBytes=_ENOUGH, timestamps="true")

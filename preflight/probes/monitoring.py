@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from preflight.clients.kube_api import Api, ApiError, kubectl, path_segment, unmeasured
 from preflight.evidence import Evidence, Fact
 from preflight.faults import MetricsFault
-from preflight.probes.kubernetes import Api, ApiError, at, kubectl, unmeasured
 
 Json = dict[str, Any]
 
@@ -86,7 +86,7 @@ def manager_pods(api: Api, namespace: str, release: str) -> tuple[ManagerPod, ..
     """
     try:
         return read_manager_pods(
-            api.items(f"/api/v1/namespaces/{at(namespace)}/pods", labelSelector=f"release={release}")
+            api.items(f"/api/v1/namespaces/{path_segment(namespace)}/pods", labelSelector=f"release={release}")
         )
     except ApiError as error:
         raise unmeasured(error) from error
@@ -114,7 +114,9 @@ def metrics(api: Api, namespace: str, managers: Sequence[ManagerPod], *, port: i
     silent: list[tuple[str, MetricsFault, str]] = []
     lines: list[str] = []
     for manager in managers:
-        path = f"/api/v1/namespaces/{at(namespace)}/pods/http:{at(manager.name)}:{port}/proxy/metrics"
+        path = (
+            f"/api/v1/namespaces/{path_segment(namespace)}/pods/http:{path_segment(manager.name)}:{port}/proxy/metrics"
+        )
         try:
             text = api.text(path)
         except ApiError as error:
@@ -210,9 +212,9 @@ def warnings(api: Api, namespace: str, release: str, *, within: float) -> Warnin
         Unmeasured: events or Deployments may not be read.
     """
     began = time.monotonic()
-    path, query = f"/api/v1/namespaces/{at(namespace)}/events", "type=Warning"
+    path, query = f"/api/v1/namespaces/{path_segment(namespace)}/events", "type=Warning"
     try:
-        deployments = f"/apis/apps/v1/namespaces/{at(namespace)}/deployments"
+        deployments = f"/apis/apps/v1/namespaces/{path_segment(namespace)}/deployments"
         names = [str(one["metadata"]["name"]) for one in api.items(deployments, labelSelector=f"release={release}")]
         events = list(api.items(path, fieldSelector=query)) if names else []
     except ApiError as error:

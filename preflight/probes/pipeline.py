@@ -18,11 +18,11 @@ from typing import Any
 
 import yaml
 
+from preflight.clients.gitlab_api import GitLabApi, GitLabError, segment
 from preflight.evidence import Evidence, Fact, Unmeasured
 from preflight.faults import GitLabFault, PipelineFault
-from preflight.probes.gitlab_api import GitLabApi, GitLabError, segment
-from preflight.probes.leavings import LeftBehind
-from preflight.stopping import Stopping
+from preflight.probes.cleanup import CleanupError
+from preflight.shutdown import Shutdown
 from preflight.yamltext import load_yaml
 
 SMOKE, BUILD = "preflight-smoke", "preflight-build"
@@ -287,11 +287,11 @@ class OwnPipelines:
         api: as a Maintainer of the project.
         found: the project.
         deadline: seconds that the removal may take.
-        stopping: of the run; waiting ends with it.
+        shutdown: of the run; waiting ends with it.
     """
 
-    def __init__(self, api: GitLabApi, found: Project, *, deadline: float, stopping: Stopping) -> None:
-        self.api, self.project, self._deadline, self._stopping = api, found, deadline, stopping
+    def __init__(self, api: GitLabApi, found: Project, *, deadline: float, shutdown: Shutdown) -> None:
+        self.api, self.project, self._deadline, self._shutdown = api, found, deadline, shutdown
         self._started: list[int] = []
         self._images: dict[str, Callable[[], str]] = {}
         self._lock = threading.Lock()
@@ -306,7 +306,7 @@ class OwnPipelines:
         path = f"{self._root}/pipeline"
         command = self.api.command(path, "POST", {"ref": ref})
         with self._lock:  # a sweep waits until the pipeline's number is known
-            if self._stopping.is_set():
+            if self._shutdown.is_set():
                 raise Unmeasured("the run is over", needs="a run that is not interrupted")
             try:
                 told = self.api.ask(path, method="POST", ref=ref)
@@ -369,7 +369,7 @@ class OwnPipelines:
                     ) from error
                 return
             on_event(f"{name} cannot be started yet")
-            if time.monotonic() >= until or self._stopping.wait(_pace(deadline)):
+            if time.monotonic() >= until or self._shutdown.wait(_pace(deadline)):
                 raise Unmeasured(
                     f"{name} of pipeline {pipeline} cannot be started after {deadline:g} s: it is {job.get('status')}",
                     needs="a larger `deadlines.pipeline`, and `needs: []` in that job",
@@ -388,7 +388,7 @@ class OwnPipelines:
             on_event(f"{name} is {told.get('status')}, {passed:.0f} s")
             if told.get("status") in _ENDED or passed >= deadline:
                 break
-            if self._stopping.wait(_pace(deadline)):
+            if self._shutdown.wait(_pace(deadline)):
                 raise Unmeasured(f"the run ended while {name} was {told.get('status')}", needs="a whole run")
         path = f"{self._root}/jobs/{told.get('id')}/trace"
         try:
@@ -431,7 +431,7 @@ class OwnPipelines:
                 else:
                     del self._images[image]
         if left:
-            raise LeftBehind("; ".join(left))
+            raise CleanupError("; ".join(left))
 
     def _remove(self, number: int) -> str:
         """Remove a pipeline; returns what is left of it."""
@@ -443,7 +443,7 @@ class OwnPipelines:
                 self.api.ask(f"{path}/cancel", method="POST")
             # A job that is being cancelled still writes to its pipeline.
             while self._running(path) and time.monotonic() < until:
-                if self._stopping.hurry.wait(_pace(self._deadline)):
+                if self._shutdown.expedite.wait(_pace(self._deadline)):
                     break
             self.api.ask(path, method="DELETE")
         except GitLabError as error:

@@ -1,7 +1,7 @@
 """Pods of our own: made as Jobs, followed to their end, judged by the API's own words, and removed.
 
 `launch` and `launch_dind` return what became of a pod; the fault says how far it got: admission → scheduling → pull →
-start → end. What the words mean, `preflight.probes.words` knows.
+start → end. What the words mean, `preflight.probes.pod_messages` knows.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from preflight.clients.kube_api import Api, ApiError, classify_kubelet_path, kubectl, path_segment, unmeasured
 from preflight.evidence import Evidence, Fact, Unmeasured
 from preflight.faults import ApiFault, Fault, PodFault, StreamFault
 from preflight.jobshape import BUILD, MANAGED_BY, OURS, RUN, VANTAGE
-from preflight.probes.kubernetes import Api, ApiError, at, beyond, kubectl, unmeasured
-from preflight.probes.quota import Needs, needs_of, quota_room
-from preflight.probes.words import (
+from preflight.probes.pod_messages import (
     PULL_REASONS,
     START_ENDS,
     START_REASONS,
@@ -33,7 +32,8 @@ from preflight.probes.words import (
     pull_seconds,
     state_of,
 )
-from preflight.stopping import Stopping
+from preflight.probes.quota import Needs, needs_of, quota_room
+from preflight.shutdown import Shutdown
 
 __all__ = [
     "Admission",
@@ -61,8 +61,8 @@ UNSCHEDULABLE_FOR = 3.0  # seconds that the scheduler may say no before it is be
 NOT_STARTING_FOR = 10.0  # seconds that a container may fail to be created before that is believed
 NODE_ASKED_AFTER = 15.0  # seconds that a pod does not begin before its node is asked for its state
 SECRET_SEEN_WITHIN = 30.0  # seconds that a kubelet may take to see a pull secret that is there; it pulls again after 10
-GLANCE = 1.0  # seconds of one watch while there is no pod yet
-LOOK = 2.0  # seconds of one watch after that; between two, events are read
+SHORT_WATCH = 1.0  # seconds of one watch while there is no pod yet
+LONG_WATCH = 2.0  # seconds of one watch after that; between two, events are read
 
 
 # --- what became of it ----------------------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ def launch(
     images: Collection[str] | None = None,
     job: Needs | None = None,
     unschedulable_for: float = UNSCHEDULABLE_FOR,
-    stopping: Stopping | None = None,
+    shutdown: Shutdown | None = None,
 ) -> JobPod:
     """Make the Job and follow its pod until every container has ended or can't begin. `remove` removes it.
 
@@ -187,12 +187,12 @@ def launch(
         images: what the node held before, as its status lists it, so that a pull can be told to be fresh.
         job: what a real job would count for in a quota.
         unschedulable_for: seconds that the scheduler may say no before it is believed.
-        stopping: set when the run ends early: then no Job is made any more, and one that is followed is left.
+        shutdown: set when the run ends early: then no Job is made any more, and one that is followed is left.
 
     Raises:
         Unmeasured: the API could not be asked, our pod would take a quota's last tenth, or the run is stopping.
     """
-    attempt = _Attempt(api, manifest, node, deadline, on_event, images, unschedulable_for, stopping)
+    attempt = _Attempt(api, manifest, node, deadline, on_event, images, unschedulable_for, shutdown)
     attempt.run(job, _all_settled)
     return JobPod(**attempt.fields())
 
@@ -207,10 +207,10 @@ def launch_dind(
     images: Collection[str] | None = None,
     job: Needs | None = None,
     unschedulable_for: float = UNSCHEDULABLE_FOR,
-    stopping: Stopping | None = None,
+    shutdown: Shutdown | None = None,
 ) -> DindPod:
     """As `launch`, for `preflight.jobshape.dind_job`: follow until the client has ended, or the daemon has."""
-    attempt = _Attempt(api, manifest, node, deadline, on_event, images, unschedulable_for, stopping)
+    attempt = _Attempt(api, manifest, node, deadline, on_event, images, unschedulable_for, shutdown)
     attempt.run(job, _client_or_daemon_settled)
     containers = {each["name"]: each for each in attempt.pod_manifest["spec"]["containers"]}
     daemon = next(each for name, each in containers.items() if name != BUILD)
@@ -251,10 +251,10 @@ def hold(
     node: str,
     deadline: float,
     on_event: Line = lambda _: None,
-    stopping: Stopping | None = None,
+    shutdown: Shutdown | None = None,
 ) -> JobPod:
     """As `launch`, for `preflight.jobshape.waiting_job`: come back as soon as the container ``build`` runs."""
-    attempt = _Attempt(api, manifest, node, deadline, on_event, None, UNSCHEDULABLE_FOR, stopping)
+    attempt = _Attempt(api, manifest, node, deadline, on_event, None, UNSCHEDULABLE_FOR, shutdown)
     attempt.run(None, _runs_or_settled)
     return JobPod(**attempt.fields())
 
@@ -274,7 +274,7 @@ class _Attempt:
         on_event: Line,
         images: Collection[str] | None,
         unschedulable_for: float,
-        stopping: Stopping | None,
+        shutdown: Shutdown | None,
     ) -> None:
         self.api, self.manifest, self.node, self.on_event, self.images = api, manifest, node, on_event, images
         self.namespace = manifest["metadata"]["namespace"]
@@ -290,7 +290,7 @@ class _Attempt:
         self.began = time.monotonic()
         self.end = self.began + deadline
         self.deadline, self.unschedulable_for = deadline, unschedulable_for
-        self.stopping = stopping or Stopping()
+        self.shutdown = shutdown or Shutdown()
         self.made = False
         self.pod: Json | None = None
         self.gone = False
@@ -330,7 +330,7 @@ class _Attempt:
 
     def _admitted(self, job: Needs | None) -> bool:
         try:
-            quotas = list(self.api.items(f"/api/v1/namespaces/{at(self.namespace)}/resourcequotas"))
+            quotas = list(self.api.items(f"/api/v1/namespaces/{path_segment(self.namespace)}/resourcequotas"))
         except ApiError as error:
             if not error.rule and error.status != _NOT_FOUND:
                 raise unmeasured(error) from error
@@ -349,22 +349,22 @@ class _Attempt:
         return True
 
     def _create(self) -> bool:
-        jobs = f"/apis/batch/v1/namespaces/{at(self.namespace)}/jobs"
+        jobs = f"/apis/batch/v1/namespaces/{path_segment(self.namespace)}/jobs"
         try:
-            with self.stopping.making(f"the Job {self.job}"):
+            with self.shutdown.making(f"the Job {self.job}"):
                 self.api.create(jobs, self.manifest)
         except ApiError as error:
             self.verdict, self.refused = _refusal(error), error
             return False
         self.made = True
-        if self.stopping.is_set():
+        if self.shutdown.is_set():
             # Whoever sweeps may have given up waiting for it.
             with suppress(ApiError):
-                self.api.delete(f"{jobs}/{at(self.job)}")
+                self.api.delete(f"{jobs}/{path_segment(self.job)}")
         return True
 
-    def _unless_stopping(self) -> None:
-        if self.stopping.is_set():
+    def _require_not_shutting_down(self) -> None:
+        if self.shutdown.is_set():
             raise Unmeasured(f"the run was stopped before {self.vantage} on {self.node} had come to its end")
 
     # -- while it runs --
@@ -372,7 +372,7 @@ class _Attempt:
     def _follow(self, settled: Callable[[Json], bool]) -> None:
         trouble: ApiError | None = None
         while self.left > 0:
-            self._unless_stopping()
+            self._require_not_shutting_down()
             try:
                 version = self._list()
                 self.over = self._over(settled)
@@ -407,7 +407,7 @@ class _Attempt:
         return str(page.get("metadata", {}).get("resourceVersion", ""))
 
     def _watch(self, version: str, settled: Callable[[Json], bool]) -> None:
-        window = min(LOOK if self.pod else GLANCE, self.left)
+        window = min(LONG_WATCH if self.pod else SHORT_WATCH, self.left)
         if self._polling:
             time.sleep(max(0.0, min(_PAUSE, window)))
             return
@@ -471,7 +471,7 @@ class _Attempt:
         names = [str(each.get("name")) for each in (self.pod or {}).get("spec", {}).get("imagePullSecrets") or ()]
         try:
             for name in names:
-                self.api.get(f"/api/v1/namespaces/{at(self.namespace)}/secrets/{at(name)}")
+                self.api.get(f"/api/v1/namespaces/{path_segment(self.namespace)}/secrets/{path_segment(name)}")
         except ApiError:
             return False
         return bool(names)
@@ -489,7 +489,7 @@ class _Attempt:
             try:
                 found = list(
                     self.api.items(
-                        f"/api/v1/namespaces/{at(self.namespace)}/events",
+                        f"/api/v1/namespaces/{path_segment(self.namespace)}/events",
                         deadline=max(min(self.api.deadline, self.left), 1.0),
                         fieldSelector=f"involvedObject.name={name}",
                     )
@@ -523,11 +523,11 @@ class _Attempt:
 
     def log(self, container: str) -> tuple[str, str]:
         """What a container printed, and what kept us from reading it."""
-        path = f"{_pods(self.namespace)}/{at(self.name)}/log"
+        path = f"{_pods(self.namespace)}/{path_segment(self.name)}/log"
         try:
             text = self.api.text(path, container=container, limitBytes=LONGEST_LOG)
         except ApiError as refused:
-            error = beyond(self.api, refused)
+            error = classify_kubelet_path(self.api, refused)
             self.log_fault = error.fault if isinstance(error.fault, StreamFault) else None
             return "", f"{error.message}\n{error.rule}" if error.rule else error.message
         return ("", text.strip()) if _NO_LOG.match(text) else (text, "")
@@ -588,7 +588,9 @@ class _Attempt:
     def _lost(self) -> tuple[Fault, str]:
         """Who took the pod away."""
         with suppress(ApiError):
-            job = self.api.get(f"/apis/batch/v1/namespaces/{at(self.namespace)}/jobs/{at(self.job)}")
+            job = self.api.get(
+                f"/apis/batch/v1/namespaces/{path_segment(self.namespace)}/jobs/{path_segment(self.job)}"
+            )
             for condition in job.get("status", {}).get("conditions") or ():
                 if condition.get("reason") == "DeadlineExceeded":
                     return PodFault.DEADLINE, f"the Job's own deadline ended pod {self.name}"
@@ -611,7 +613,7 @@ class _Attempt:
 
     def _node_trouble(self) -> str:
         try:
-            node = self.api.get(f"/api/v1/nodes/{at(self.node)}")
+            node = self.api.get(f"/api/v1/nodes/{path_segment(self.node)}")
         except ApiError as error:
             return f"node {self.node} is gone" if error.status == _NOT_FOUND else ""
         for condition in node.get("status", {}).get("conditions") or ():
@@ -717,7 +719,7 @@ _PAUSE = 0.5  # seconds between looks when the API can't be watched
 
 
 def _pods(namespace: str) -> str:
-    return f"/api/v1/namespaces/{at(namespace)}/pods"
+    return f"/api/v1/namespaces/{path_segment(namespace)}/pods"
 
 
 _HINDRANCES = {ApiFault.UNAUTHORIZED, ApiFault.TOO_MANY_REQUESTS, ApiFault.CONFLICT, ApiFault.GARBLED, ApiFault.CONTEXT}
@@ -842,14 +844,14 @@ def remove(api: Api, namespace: str, job: str, *, deadline: float = 30.0) -> tup
     if not job:
         return ()
     try:
-        api.delete(f"/apis/batch/v1/namespaces/{at(namespace)}/jobs/{at(job)}")
+        api.delete(f"/apis/batch/v1/namespaces/{path_segment(namespace)}/jobs/{path_segment(job)}")
         return _wait_until_gone(api, namespace, f"job-name={job}", deadline)
     except ApiError as error:
         raise unmeasured(error) from error
 
 
 def sweep(
-    api: Api, namespace: str, run_id: str, *, deadline: float = 30.0, hurry: threading.Event | None = None
+    api: Api, namespace: str, run_id: str, *, deadline: float = 30.0, expedite: threading.Event | None = None
 ) -> tuple[str, ...]:
     """Remove every Job and pod of one run, and nothing else; what is left after `deadline` seconds is returned.
 
@@ -858,30 +860,30 @@ def sweep(
         namespace: where they are.
         run_id: their label.
         deadline: seconds for all of it.
-        hurry: once it is set, pods are not given the time to end in good order, and are hardly waited for.
+        expedite: once it is set, pods are not given the time to end in good order, and are hardly waited for.
 
     Raises:
         Unmeasured: the API could not be asked.
     """
-    hurry = hurry or threading.Event()
+    expedite = expedite or threading.Event()
     end = time.monotonic() + deadline
     ours = f"{MANAGED_BY}={OURS},{RUN}={run_id}"
-    jobs = f"/apis/batch/v1/namespaces/{at(namespace)}/jobs"
+    jobs = f"/apis/batch/v1/namespaces/{path_segment(namespace)}/jobs"
     try:
-        found = list(api.items(jobs, deadline=_share(end, hurry), labelSelector=ours))
+        found = list(api.items(jobs, deadline=_share(end, expedite), labelSelector=ours))
         for job in found:
-            api.delete(f"{jobs}/{at(job['metadata']['name'])}", deadline=_share(end, hurry))
+            api.delete(f"{jobs}/{path_segment(job['metadata']['name'])}", deadline=_share(end, expedite))
         if any(_has_no_pod_yet(job) for job in found):
-            hurry.wait(_LATE)  # the Job controller may just be about to make it
+            expedite.wait(_LATE)  # the Job controller may just be about to make it
         patient = min(deadline / 2, _COLLECTED_WITHIN)
-        left = _wait_until_gone(api, namespace, ours, patient, hurry=hurry)
+        left = _wait_until_gone(api, namespace, ours, patient, expedite=expedite)
         # A Job that somebody deleted without its pods leaves them behind, and so does a node whose kubelet is gone.
         for name in left:
             with suppress(ApiError):
-                api.delete(f"{_pods(namespace)}/{at(name)}", grace=0, deadline=_share(end, hurry))
+                api.delete(f"{_pods(namespace)}/{path_segment(name)}", grace=0, deadline=_share(end, expedite))
         if not left:
             return ()
-        rest = min(_AT_ONCE, deadline) if hurry.is_set() else max(end - time.monotonic(), 0.0)
+        rest = min(_AT_ONCE, deadline) if expedite.is_set() else max(end - time.monotonic(), 0.0)
         return _wait_until_gone(api, namespace, ours, rest)
     except ApiError as error:
         if error.status == _NOT_FOUND:
@@ -894,10 +896,10 @@ _LATE = 1.0  # seconds after which a Job that was deleted gets no pod any more
 _AT_ONCE = 2.0  # seconds in which a pod that is given no time to end is gone
 
 
-def _share(end: float, hurry: threading.Event) -> float:
+def _share(end: float, expedite: threading.Event) -> float:
     """Seconds that one request of a removal may take."""
     left = max(end - time.monotonic(), _FIRST_LOOK)
-    return min(left, _AT_ONCE) if hurry.is_set() else left
+    return min(left, _AT_ONCE) if expedite.is_set() else left
 
 
 def _has_no_pod_yet(job: Json) -> bool:
@@ -906,16 +908,16 @@ def _has_no_pod_yet(job: Json) -> bool:
 
 
 def _wait_until_gone(
-    api: Api, namespace: str, selector: str, deadline: float, *, hurry: threading.Event | None = None
+    api: Api, namespace: str, selector: str, deadline: float, *, expedite: threading.Event | None = None
 ) -> tuple[str, ...]:
     """Wait until no pod has these labels; what is left after `deadline` seconds, or when it hurries, is returned."""
-    hurry = hurry or threading.Event()
+    expedite = expedite or threading.Event()
     end = time.monotonic() + deadline
     pause = _FIRST_LOOK
     while True:
-        listed = api.items(_pods(namespace), deadline=_share(end, hurry), labelSelector=selector)
+        listed = api.items(_pods(namespace), deadline=_share(end, expedite), labelSelector=selector)
         left = tuple(str(pod["metadata"]["name"]) for pod in listed)
-        if not left or time.monotonic() + pause > end or hurry.wait(pause):
+        if not left or time.monotonic() + pause > end or expedite.wait(pause):
             return left
         pause = min(pause * 1.5, 1.0)
 

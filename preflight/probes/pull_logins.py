@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from preflight.clients.kube_api import Api, ApiError, path_segment, unmeasured
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ApiFault, ValuesFault
 from preflight.inventory import Login, Secret
 from preflight.jobshape import JobShape
-from preflight.probes.kubernetes import Api, ApiError, at, unmeasured
 from preflight.probes.registry import parse_docker_config
 
 Json = dict[str, Any]
@@ -114,7 +114,7 @@ def _cause(host: str, used: Sequence[str], shadowed: Sequence[str], account: str
 def _own(api: Api, namespace: str, account: str) -> list[str]:
     """The service account's pull secrets; of one that is missing, admission tells."""
     try:
-        found = api.get(f"/api/v1/namespaces/{at(namespace)}/serviceaccounts/{at(account)}")
+        found = api.get(f"/api/v1/namespaces/{path_segment(namespace)}/serviceaccounts/{path_segment(account)}")
     except ApiError as error:
         if error.fault is ApiFault.NOT_FOUND:
             return []
@@ -124,7 +124,7 @@ def _own(api: Api, namespace: str, account: str) -> list[str]:
 
 def _read(api: Api, namespace: str, name: str) -> Json | None:
     try:
-        return api.get(f"/api/v1/namespaces/{at(namespace)}/secrets/{at(name)}")
+        return api.get(f"/api/v1/namespaces/{path_segment(namespace)}/secrets/{path_segment(name)}")
     except ApiError as error:
         if error.fault is ApiFault.NOT_FOUND:
             return None

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urljoin
 
-from preflight.connect import Routes
+from preflight.clients.connect import Routes
+from preflight.clients.http import NoReply, Reply, origin_of
 from preflight.evidence import Fact
 from preflight.faults import PathFault, RegistryFault
-from preflight.probes.http import NoReply, Reply, origin_of
 from preflight.probes.registry import (
     ACCEPT_MANIFESTS,
     Conversation,

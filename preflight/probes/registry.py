@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from preflight.connect import Routes
+from preflight.clients.connect import Routes
+from preflight.clients.http import NoReply, Reply, exchange, origin_of
 from preflight.evidence import Evidence, Fact
 from preflight.faults import PathFault, RegistryFault
-from preflight.probes.http import NoReply, Reply, exchange, origin_of
 from preflight.redaction import remember
 
 Challenge = Literal["none", "basic", "bearer"]
@@ -354,7 +354,7 @@ def _challenge(header: str) -> _Challenged:
     return _Challenged("basic") if re.search(r"\bbasic\b", header, re.IGNORECASE) else _Challenged("none")
 
 
-def look(
+def ping(
     host: str,
     *,
     scheme: str = "https",

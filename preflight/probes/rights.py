@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from preflight.clients.kube_api import Api, ApiError, kubectl, path_segment, unmeasured
 from preflight.evidence import Evidence, Fact
 from preflight.faults import RightsFault
-from preflight.probes.kubernetes import Api, ApiError, at, kubectl, unmeasured
 
 Json = dict[str, Any]
 
@@ -76,8 +76,8 @@ def account(api: Api, namespace: str, release: str, tree: Mapping[str, Any]) -> 
     Raises:
         Unmeasured: the API could not be asked.
     """
-    deployments = f"/apis/apps/v1/namespaces/{at(namespace)}/deployments"
-    pods = f"/api/v1/namespaces/{at(namespace)}/pods"
+    deployments = f"/apis/apps/v1/namespaces/{path_segment(namespace)}/deployments"
+    pods = f"/api/v1/namespaces/{path_segment(namespace)}/pods"
     try:
         chosen, made = _named(tree, release)
         source = "the values"
@@ -89,7 +89,7 @@ def account(api: Api, namespace: str, release: str, tree: Mapping[str, Any]) -> 
             spec = found[0].get("spec", {}).get("template", {}).get("spec", {})
             chosen, made = str(spec.get("serviceAccountName") or "default"), False
             source = f"Deployment {found[0]['metadata']['name']}"
-        path = f"/api/v1/namespaces/{at(namespace)}/serviceaccounts/{at(chosen)}"
+        path = f"/api/v1/namespaces/{path_segment(namespace)}/serviceaccounts/{path_segment(chosen)}"
         began = time.monotonic()
         absent = ""
         try:
@@ -144,7 +144,7 @@ def review(api: Api, who: Account, namespace: str, table: Mapping[str, Sequence[
         Unmeasured: reviews may not be made, or the API could not be asked.
     """
     began = time.monotonic()
-    path = f"/apis/authorization.k8s.io/v1/namespaces/{at(namespace)}/localsubjectaccessreviews"
+    path = f"/apis/authorization.k8s.io/v1/namespaces/{path_segment(namespace)}/localsubjectaccessreviews"
     missing: dict[str, tuple[str, ...]] = {}
     lines: list[str] = []
     try:

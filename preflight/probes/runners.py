@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from preflight.connect import Routes
+from preflight.clients.connect import Routes
+from preflight.clients.http import ENOUGH, NoReply, Reply, exchange
 from preflight.evidence import Evidence, Fact, Unmeasured
 from preflight.faults import Fault, RunnerFault, TokenFault
-from preflight.probes.http import ENOUGH, NoReply, Reply, exchange
-from preflight.probes.runner_token import GivenToken, short_forms
+from preflight.probes.token import ConfiguredToken, short_forms
 from preflight.redaction import remember
 
 _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 200, 401, 403, 404
@@ -82,7 +82,7 @@ class Manager:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Managers(Fact):
+class RegisteredManagers(Fact):
     """A runner's managers, the newest first; those of pods that are gone stay among them for days.
 
     Attributes:
@@ -188,7 +188,7 @@ class Reader:
 # ---- which runner it is ---------------------------------------------------------------------------------------------
 
 
-def own_runner(reader: Reader, given: GivenToken, number: int | None) -> OwnRunner:
+def own_runner(reader: Reader, given: ConfiguredToken, number: int | None) -> OwnRunner:
     """The runner that has this token: the one of that number, or the one among all whose short token agrees.
 
     The short token is made of the token's random part (48 bits and more), so it tells two tokens apart. Of all runners,
@@ -237,7 +237,7 @@ def own_runner(reader: Reader, given: GivenToken, number: int | None) -> OwnRunn
     return _found(given, matching[0], evidence, known=len(listed))
 
 
-def _numbered(reader: Reader, given: GivenToken, number: int) -> OwnRunner:
+def _numbered(reader: Reader, given: ConfiguredToken, number: int) -> OwnRunner:
     query = f'{{ runner(id: "gid://gitlab/Ci::Runner/{number}") {{ {_FIELDS} }} }}'
     node = reader.query(query).get("runner")
     if not isinstance(node, dict):
@@ -255,12 +255,12 @@ def _numbered(reader: Reader, given: GivenToken, number: int) -> OwnRunner:
     return _found(given, node, evidence, known=1)
 
 
-def _found(given: GivenToken, node: dict[str, Any], evidence: Evidence, *, known: int) -> OwnRunner:
+def _found(given: ConfiguredToken, node: dict[str, Any], evidence: Evidence, *, known: int) -> OwnRunner:
     expires = _moment(node.get("tokenExpiresAt"))
     return OwnRunner(target=given.source, evidence=evidence, id=_number(node), expires=expires, known=known)
 
 
-def _agrees(given: GivenToken, node: dict[str, Any]) -> bool:
+def _agrees(given: ConfiguredToken, node: dict[str, Any]) -> bool:
     short = str(node.get("shortSha") or "")
     return len(short) >= _SHORTEST and any(form.startswith(short) for form in short_forms(given))
 
@@ -337,7 +337,7 @@ def _judged(found: RunnerRecord, fault: Fault | None, cause: str) -> RunnerRecor
 # ---- its managers ---------------------------------------------------------------------------------------------------
 
 
-def managers(reader: Reader, number: int) -> Managers:
+def managers(reader: Reader, number: int) -> RegisteredManagers:
     """The managers of a runner.
 
     Raises:
@@ -358,10 +358,10 @@ def managers(reader: Reader, number: int) -> Managers:
     )
     observed = "\n".join(map(str, found)) or "[]"
     evidence = Evidence(where="here", command=reader.command(path), observed=observed)
-    return Managers(target=f"runner #{number}", evidence=evidence, managers=found, asked=reader.asked)
+    return RegisteredManagers(target=f"runner #{number}", evidence=evidence, managers=found, asked=reader.asked)
 
 
-def presence(found: Managers) -> Managers:
+def presence(found: RegisteredManagers) -> RegisteredManagers:
     """Whether any manager is online."""
     if found.online:
         return found
@@ -371,7 +371,7 @@ def presence(found: Managers) -> Managers:
     return replace(found, fault=RunnerFault.OFFLINE, cause=cause)
 
 
-def number_of(found: Managers, replicas: int) -> Managers:
+def number_of(found: RegisteredManagers, replicas: int) -> RegisteredManagers:
     """Whether there are as many managers online as the values ask for replicas.
 
     A manager whose pod is gone counts as online for a while, so more of them are right as well.
@@ -386,7 +386,7 @@ def number_of(found: Managers, replicas: int) -> Managers:
     )
 
 
-def versions(found: Managers, expected: str) -> Managers:
+def versions(found: RegisteredManagers, expected: str) -> RegisteredManagers:
     """Whether every manager online has the expected version, such as ``18.3.0``, or ``18.3`` for any of it."""
     others = [one for one in found.online if not re.match(rf"v?{re.escape(expected)}(?![0-9])", one.version)]
     if not others:
@@ -397,7 +397,7 @@ def versions(found: Managers, expected: str) -> Managers:
     )
 
 
-def addresses(found: Managers, nodes: Iterable[str], pod_network: str | None) -> Managers:
+def addresses(found: RegisteredManagers, nodes: Iterable[str], pod_network: str | None) -> RegisteredManagers:
     """Whether GitLab sees every manager online at a node's address, or at a pod's own where pods are routed."""
     known = {ip_address(node) for node in nodes}
     others = [one for one in found.online if not _from_the_cluster(one.address, known, pod_network)]

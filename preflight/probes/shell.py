@@ -27,7 +27,7 @@ from importlib import resources
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from preflight.connect import is_address, sentence
+from preflight.clients.connect import is_address, sentence
 from preflight.evidence import Evidence, Fact, Unmeasured
 from preflight.faults import DindFault, DnsFault, Fault, PathFault
 from preflight.probes.dns import Answer, judge_answer

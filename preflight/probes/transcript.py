@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from preflight.clients.ssh import Session
 from preflight.evidence import Evidence, Fact, Unmeasured
 from preflight.faults import ClusterFault, DindFault, DnsFault, GitLabFault, PathFault, PodFault
 from preflight.jobshape import JobShape
@@ -18,10 +19,9 @@ from preflight.probes import dns, shell
 from preflight.probes.dns import Lookups
 from preflight.probes.gitlab import GitLabReply
 from preflight.probes.headroom import Headroom
+from preflight.probes.pod_messages import classify_daemon, classify_pull
 from preflight.probes.pods import DindPod, JobPod
 from preflight.probes.shell import Section
-from preflight.probes.ssh import Session
-from preflight.probes.words import classify_daemon, classify_pull
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from preflight.clients.kube_api import Api, ApiError, kubectl, unmeasured
 from preflight.evidence import Evidence, Fact
 from preflight.faults import RightsFault
-from preflight.probes.kubernetes import Api, ApiError, kubectl, unmeasured
 
 Json = dict[str, Any]
 

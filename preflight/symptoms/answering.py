@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from preflight.conclusions import Explanation, Finding
-from preflight.conclusions.drawing import lineage
+from preflight.conclusions.model import lineage
 from preflight.symptoms.catalogue import Candidate
 from preflight.symptoms.reading import Found
 from preflight.verdicts import Outcome, Verdict

@@ -77,7 +77,7 @@ def find(text: str) -> tuple[Found, ...]:
 
 def _among(every: list[tuple[int, str]]) -> list[Found]:
     lower = "\n".join(line for _, line in every).lower()
-    return [one for symptom in known() if (one := _look(symptom, every, lower)) is not None]
+    return [one for symptom in known() if (one := _observation(symptom, every, lower)) is not None]
 
 
 def lines(text: str) -> Iterator[tuple[int, str]]:
@@ -102,7 +102,7 @@ def _joined(parts: list[str]) -> str:
     return _BLANKS.sub(" ", "".join(parts)).strip()
 
 
-def _look(symptom: Symptom, every: list[tuple[int, str]], lower: str) -> Found | None:
+def _observation(symptom: Symptom, every: list[tuple[int, str]], lower: str) -> Found | None:
     asked = [one for one in symptom.patterns if one.plain in lower]
     shows: dict[str, bool] = {}  # logs say the same many times over
     for _, line in every if asked else ():

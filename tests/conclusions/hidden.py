@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from preflight.conclusions import Conclusion, Facts, draw
-from preflight.conclusions.drawing import lineage
+from preflight.conclusions.model import lineage
 
 
 def unfounded(whole: Facts, part: Facts) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from preflight.conclusions import Facts, Look
+from preflight.conclusions import Facts, Observation
 from preflight.evidence import Blocked, Evidence, Fact, PreflightError, Unmeasured
 from preflight.faults import Fault
 from preflight.inventory import Inventory
@@ -23,10 +23,10 @@ def shown(where: str = "here") -> Evidence:
     return Evidence(where=where, command="curl -v http://192.168.1.50/", observed="", took=0.002)
 
 
-def look(name: str, value: Fact | PreflightError, **targets: str) -> Look:
+def observation(name: str, value: Fact | PreflightError, **targets: str) -> Observation:
     if isinstance(value, Fact):
-        return Look(name, targets, value=value)
-    return Look(name, targets, error=value)
+        return Observation(name, targets, value=value)
+    return Observation(name, targets, error=value)
 
 
 def reply(fault: Fault | None = None, where: str = "here") -> GitLabReply:
@@ -40,25 +40,25 @@ def paths(
     here: Fault | PreflightError | None,
     nodes: Iterable[Fault | PreflightError | None],
     pods: Iterable[Fault | PreflightError | None],
-) -> list[Look]:
+) -> list[Observation]:
     """The looks at GitLab as the facts have them: a node or pod that meets the same as what is before it is blocked."""
-    looks = [
-        look(name, here if isinstance(here, PreflightError) else reply(here))
+    observations = [
+        observation(name, here if isinstance(here, PreflightError) else reply(here))
         for name in ("gitlab_reply", "gitlab_connection")
     ]
     for worker, met in zip(WORKERS, nodes, strict=True):
         seen = met if isinstance(met, PreflightError) else reply(met, f"node {worker}")
-        looks.append(look("node_reply", seen, worker=worker))
+        observations.append(observation("node_reply", seen, worker=worker))
         judged: Fact | PreflightError = seen
         if isinstance(seen, GitLabReply) and met is not None and met == here:
-            judged = Blocked("gitlab_connection", {}, f"{met}", failed=True, seen=seen)
-        looks.append(look("node_gitlab", judged, worker=worker))
+            judged = Blocked("gitlab_connection", {}, f"{met}", failed=True, measured=seen)
+        observations.append(observation("node_gitlab", judged, worker=worker))
     for worker, met, node in zip(WORKERS, pods, nodes, strict=True):
         found: Fact | PreflightError = met if isinstance(met, PreflightError) else reply(met, f"pod on {worker}")
         if isinstance(found, GitLabReply) and met is not None and met in {here, node}:
-            found = Blocked("node_gitlab", {"worker": worker}, f"{met}", failed=True, seen=found)
-        looks.append(look("pod_gitlab", found, worker=worker))
-    return looks
+            found = Blocked("node_gitlab", {"worker": worker}, f"{met}", failed=True, measured=found)
+        observations.append(observation("pod_gitlab", found, worker=worker))
+    return observations
 
 
 def lookups(resolver: str, fault: Fault | None, where: str, names: Iterable[str], *, over_tcp: bool = False) -> Lookups:
@@ -87,5 +87,5 @@ def pull(image: str, worker: str, fault: Fault | None = None) -> ImagePull:
     return ImagePull(target=image, image=image, node=worker, fault=fault, cause=cause, evidence=shown(where))
 
 
-def facts(inventory: Inventory, *looks: Look) -> Facts:
-    return Facts(inventory, looks)
+def facts(inventory: Inventory, *observations: Observation) -> Facts:
+    return Facts(inventory, observations)

@@ -14,7 +14,7 @@ from preflight.faults import DnsFault, GitLabFault, PathFault, PodFault
 from preflight.inventory import Inventory
 from tests.conclusions import made
 from tests.conclusions.hidden import unfounded
-from tests.conclusions.made import RESOLVERS, WORKERS, look, paths
+from tests.conclusions.made import RESOLVERS, WORKERS, observation, paths
 
 
 def worlds(inventory: Inventory) -> Iterator[Facts]:
@@ -49,23 +49,27 @@ def worlds(inventory: Inventory) -> Iterator[Facts]:
     all_clocks = [(0, 0, 0), (600, 600, 600), (0, 600, 0)]
     choices = itertools.product(all_paths, all_names, all_pulls, all_clocks)
     for path, faulty, (here, pods), offsets in itertools.islice(choices, 0, None, 7):
-        looks = list(path)
+        observations = list(path)
         for resolver in RESOLVERS:
             met = faulty.get(resolver)
             names = list(inventory.dns.names)
-            looks.append(look("here_lookups", made.lookups(resolver, met, "here", names), resolver=resolver))
+            observations.append(
+                observation("here_lookups", made.lookups(resolver, met, "here", names), resolver=resolver)
+            )
             for worker in WORKERS:
                 seen = made.lookups(resolver, met, f"node {worker}", names)
-                looks.append(look("node_answers", seen, resolver=resolver, worker=worker))
+                observations.append(observation("node_answers", seen, resolver=resolver, worker=worker))
         host = "registry.example.com"
         answer = made.registry(host, here)
-        looks += [look(name, answer, registry="mirror") for name in ("registry_reply", "registry_connection")]
+        observations += [
+            observation(name, answer, registry="mirror") for name in ("registry_reply", "registry_connection")
+        ]
         for worker, fault, offset in zip(WORKERS, pods, offsets, strict=True):
             image = f"{host}/library/alpine:latest"
-            looks.append(look("pod_pull", made.pull(image, worker, fault), worker=worker, image=image))
+            observations.append(observation("pod_pull", made.pull(image, worker, fault), worker=worker, image=image))
             skew = GitLabFault.CLOCK_SKEW if offset else None
-            looks.append(look("node_clock", made.clock(worker, offset, skew), worker=worker))
-        yield made.facts(inventory, *looks)
+            observations.append(observation("node_clock", made.clock(worker, offset, skew), worker=worker))
+        yield made.facts(inventory, *observations)
 
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

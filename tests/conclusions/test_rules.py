@@ -7,15 +7,15 @@ from collections.abc import Mapping
 
 import pytest
 
-from preflight.conclusions import CAUSES, Conclusion, Facts, Look, draw
-from preflight.conclusions.drawing import lineage
+from preflight.conclusions import CAUSES, Conclusion, Facts, Observation, draw
+from preflight.conclusions.model import lineage
 from preflight.evidence import PreflightError
 from preflight.faults import DnsFault, Fault, GitLabFault, PathFault, PodFault, RegistryFault, SshFault
 from preflight.inventory import Inventory
 from preflight.probes.registry import RegistryReply
 from tests.conclusions import made
 from tests.conclusions.hidden import unfounded
-from tests.conclusions.made import RESOLVERS, UNKNOWN, WORKERS, look, paths
+from tests.conclusions.made import RESOLVERS, UNKNOWN, WORKERS, observation, paths
 
 OK, T, R, S = None, PathFault.TIMEOUT, PathFault.REFUSED, PathFault.SILENT
 Met = Fault | PreflightError | None
@@ -42,8 +42,8 @@ def names(facts: Facts) -> list[str]:
         (OK, (OK, T, OK), (OK, T, OK), ["node-path-blocked"]),
         (OK, (T, T, T), (T, T, T), ["nodes-path-blocked"]),
         (OK, (OK, OK, OK), (T, T, T), ["pods-path-blocked"]),
-        (OK, (OK, OK, OK), (OK, T, OK), ["one-nodes-pods-blocked"]),
-        (OK, (OK, T, OK), (R, T, OK), ["node-path-blocked", "one-nodes-pods-blocked"]),
+        (OK, (OK, OK, OK), (OK, T, OK), ["pods-of-one-node-blocked"]),
+        (OK, (OK, T, OK), (R, T, OK), ["node-path-blocked", "pods-of-one-node-blocked"]),
         # what is not known is never taken for healthy, and what is known of a part is not said of the whole
         (UNKNOWN, (UNKNOWN,) * 3, (UNKNOWN,) * 3, []),
         (T, (UNKNOWN,) * 3, (UNKNOWN,) * 3, ["?gitlab-unreachable"]),
@@ -72,11 +72,11 @@ def test_every_red_look_at_gitlab_is_explained_and_nothing_healthy_is(inventory:
     ):
         facts = made.facts(inventory, *paths(here, nodes, pods))
         explained = {key for one in concluded(facts) for key in one.explains}
-        for one in facts.looks("gitlab_connection", "node_gitlab", "pod_gitlab"):
+        for one in facts.observations("gitlab_connection", "node_gitlab", "pod_gitlab"):
             if one.value is not None:
                 assert (one.key in explained) == (one.fault is not None), (here, nodes, pods, one)
             elif one.unknown:
-                assert one.seen is not None or one.key not in explained, "nothing was seen there"
+                assert one.measured is not None or one.key not in explained, "nothing was seen there"
 
 
 def dns(
@@ -87,12 +87,12 @@ def dns(
     over_tcp: bool = False,
 ) -> Facts:
     """Looks at all resolvers from here and from every node; what is not named answers."""
-    looks: list[Look] = []
+    observations: list[Observation] = []
     asked = list(inventory.dns.names)
     for resolver in RESOLVERS:
         met = here.get(resolver)
         seen = met if isinstance(met, PreflightError) else made.lookups(resolver, met, "here", asked, over_tcp=over_tcp)
-        looks.append(look("here_lookups", seen, resolver=resolver))
+        observations.append(observation("here_lookups", seen, resolver=resolver))
         for worker in WORKERS:
             inner = nodes.get((resolver, worker)) if isinstance(nodes, Mapping) else nodes if met is not None else None
             found = (
@@ -100,8 +100,8 @@ def dns(
                 if isinstance(inner, PreflightError)
                 else made.lookups(resolver, inner, f"node {worker}", asked, over_tcp=over_tcp)
             )
-            looks.append(look("node_answers", found, resolver=resolver, worker=worker))
-    return made.facts(inventory, *looks)
+            observations.append(observation("node_answers", found, resolver=resolver, worker=worker))
+    return made.facts(inventory, *observations)
 
 
 def test_one_resolver_that_nobody_reaches_is_down(inventory: Inventory) -> None:
@@ -156,14 +156,14 @@ def test_a_resolver_that_refuses_one_name_and_answers_others_does_not_serve_that
     from dataclasses import replace
 
     asked = list(inventory.dns.names)
-    looks = []
+    observations = []
     for resolver in RESOLVERS:
         sound = made.lookups(resolver, None, "here", asked)
         first, *others = sound.answers
         answers = (replace(first, fault=DnsFault.REFUSED, addresses=frozenset()), *others)
         seen = replace(sound, answers=answers, fault=DnsFault.REFUSED, cause=f"{resolver} refused {first.name}")
-        looks.append(look("here_lookups", seen, resolver=resolver))
-    (found,) = concluded(made.facts(inventory, *looks))
+        observations.append(observation("here_lookups", seen, resolver=resolver))
+    (found,) = concluded(made.facts(inventory, *observations))
     assert (found.name, found.about) == ("name-missing", (asked[0],))
 
 
@@ -181,13 +181,15 @@ def test_a_resolver_that_refuses_one_name_and_answers_others_does_not_serve_that
 def test_the_clock_that_is_wrong_is_told(
     inventory: Inventory, offsets: tuple[float | None, ...], expected: list[str]
 ) -> None:
-    looks = [
-        look("node_clock", UNKNOWN, worker=worker)
+    observations = [
+        observation("node_clock", UNKNOWN, worker=worker)
         if offset is None
-        else look("node_clock", made.clock(worker, offset, GitLabFault.CLOCK_SKEW if offset else None), worker=worker)
+        else observation(
+            "node_clock", made.clock(worker, offset, GitLabFault.CLOCK_SKEW if offset else None), worker=worker
+        )
         for worker, offset in zip(WORKERS, offsets, strict=True)
     ]
-    assert names(made.facts(inventory, *looks)) == expected
+    assert names(made.facts(inventory, *observations)) == expected
 
 
 MIRROR = "registry.example.com"
@@ -197,11 +199,14 @@ ALPINE = f"{MIRROR}/library/alpine:latest"
 def pulling(inventory: Inventory, here: Met, pods: tuple[Met, ...]) -> Facts:
     seen = here if isinstance(here, PreflightError) else made.registry(MIRROR, here)
     judged = seen.only(PathFault) if isinstance(seen, RegistryReply) else seen
-    looks = [look("registry_reply", seen, registry="mirror"), look("registry_connection", judged, registry="mirror")]
+    observations = [
+        observation("registry_reply", seen, registry="mirror"),
+        observation("registry_connection", judged, registry="mirror"),
+    ]
     for worker, met in zip(WORKERS, pods, strict=True):
         found = met if isinstance(met, PreflightError) else made.pull(ALPINE, worker, met)
-        looks.append(look("pod_pull", found, worker=worker, image=ALPINE))
-    return made.facts(inventory, *looks)
+        observations.append(observation("pod_pull", found, worker=worker, image=ALPINE))
+    return made.facts(inventory, *observations)
 
 
 @pytest.mark.parametrize(
@@ -228,8 +233,8 @@ def test_a_pull_is_located(inventory: Inventory, here: Met, pods: tuple[Met, ...
 def test_a_fault_of_the_registry_itself_is_no_matter_of_the_way(inventory: Inventory) -> None:
     facts = made.facts(
         inventory,
-        look("registry_reply", made.registry(MIRROR, RegistryFault.UNAUTHORIZED), registry="mirror"),
-        look("registry_access", made.registry(MIRROR, RegistryFault.UNAUTHORIZED), registry="mirror"),
+        observation("registry_reply", made.registry(MIRROR, RegistryFault.UNAUTHORIZED), registry="mirror"),
+        observation("registry_access", made.registry(MIRROR, RegistryFault.UNAUTHORIZED), registry="mirror"),
     )
     assert names(facts) == ["registry-credentials-rejected"]
 
@@ -248,21 +253,23 @@ def test_a_worker_that_kubernetes_misses_and_ssh_does_not_reach_is_down(inventor
         evidence=made.shown(),
     )
     both = made.facts(
-        inventory, look("node_login", gone, worker="k8s-worker-2"), look("node_readiness", state, node="k8s-worker-2")
+        inventory,
+        observation("node_login", gone, worker="k8s-worker-2"),
+        observation("node_readiness", state, node="k8s-worker-2"),
     )
     assert names(both) == ["worker-down"]
     for one in both:
         assert not unfounded(both, both.without([one.key]))
-    assert names(made.facts(inventory, look("node_login", gone, worker="k8s-worker-2"))) == ["ssh-unreachable"]
-    assert names(made.facts(inventory, look("node_readiness", state, node="k8s-worker-2"))) == ["node-not-ready"]
+    assert names(made.facts(inventory, observation("node_login", gone, worker="k8s-worker-2"))) == ["ssh-unreachable"]
+    assert names(made.facts(inventory, observation("node_readiness", state, node="k8s-worker-2"))) == ["node-not-ready"]
 
 
 def test_conclusions_are_ordered_by_how_much_they_explain(inventory: Inventory) -> None:
-    looks = [
+    observations = [
         *paths(OK, (T, T, T), (T, T, T)),
-        look("node_clock", made.clock(WORKERS[0], 9, GitLabFault.CLOCK_SKEW), worker=WORKERS[0]),
+        observation("node_clock", made.clock(WORKERS[0], 9, GitLabFault.CLOCK_SKEW), worker=WORKERS[0]),
     ]
-    found = concluded(made.facts(inventory, *looks))
+    found = concluded(made.facts(inventory, *observations))
     assert [len(one.explains) for one in found] == sorted((len(one.explains) for one in found), reverse=True)
     assert len(found) == 2
 
@@ -274,16 +281,16 @@ def test_every_cause_specialises_a_cause_that_there_is() -> None:
 
 
 def test_a_rule_that_stumbles_costs_only_its_own_conclusions(inventory: Inventory) -> None:
-    from preflight.conclusions import drawing, rules
+    from preflight.conclusions import model, rules
 
     def broken(facts: Facts) -> list[Conclusion]:
         raise KeyError("no such thing")
 
-    drawing.RULES.insert(0, broken)
+    model.RULES.insert(0, broken)
     try:
         found, stumbles = rules.draw(made.facts(inventory, *paths(R, (R, R, R), (R, R, R))))
     finally:
-        drawing.RULES.remove(broken)
+        model.RULES.remove(broken)
     assert [one.name for one in found] == ["gitlab-port-closed"]
     assert "broken" in stumbles[0]
 
@@ -308,7 +315,9 @@ def test_a_quota_that_leaves_too_little_room_also_keeps_probes_away(inventory: I
     )
     spared = Unmeasured("quota tight is nearly used", fault=PodFault.QUOTA)
     facts = made.facts(
-        inventory, look("headroom", room), *(look("pod_start", spared, worker=worker) for worker in WORKERS)
+        inventory,
+        observation("headroom", room),
+        *(observation("pod_start", spared, worker=worker) for worker in WORKERS),
     )
     (found,) = concluded(facts)
     assert (found.name, len(found.explains)) == ("quota-too-small-for-jobs", 4)

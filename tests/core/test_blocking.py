@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from preflight.evidence import Blocked, Evidence
-from preflight.facts.blocking import unless_no_resolver
+from preflight.facts.blocking import block_if_no_resolver_knows
 from preflight.faults import DnsFault, Fault, PathFault
 from preflight.probes.dns import Answer, Lookups
 from preflight.probes.registry import RegistryReply
@@ -45,10 +45,10 @@ def test_a_name_without_address_is_the_resolvers_fault_where_none_gives_one(
 ) -> None:
     here = tuple(resolver(f"10.0.0.{number}", **one) for number, one in enumerate(said, 2))
     with pytest.raises(Blocked) as met:
-        unless_no_resolver(reply(PathFault.UNRESOLVED), host, here)
+        block_if_no_resolver_knows(reply(PathFault.UNRESOLVED), host, here)
     assert (met.value.fact, met.value.targets) == ("here_lookups", {"resolver": "10.0.0.2"})
     assert met.value.failed
-    assert met.value.seen is not None
+    assert met.value.measured is not None
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_what_a_resolver_may_know_is_judged_by_itself(
     fault: Fault | None, host: str, said: list[dict[str, DnsFault | None]]
 ) -> None:
     here = tuple(resolver(f"10.0.0.{number}", **one) for number, one in enumerate(said, 2))
-    unless_no_resolver(reply(fault), host, here)
+    block_if_no_resolver_knows(reply(fault), host, here)
 
 
 def test_what_blocks_gives_the_reason_where_it_was_measured() -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from preflight.conclusions import Cause, Conclusion, Explanation, Facts, Finding, Look, Proof
+from preflight.conclusions import Cause, Conclusion, Explanation, Facts, Finding, Observation, Proof
 from preflight.diagnosis import Diagnosis
 from preflight.evidence import Blocked, Evidence, Fact, NotApplicable, PreflightError, Unmeasured
 from preflight.faults import ClusterFault, DnsFault, PathFault, PodFault
 from preflight.inventory import Inventory
-from preflight.pages import cards, headroom, images, matrix, names, paths, top
+from preflight.pages import cards, dns, headroom, matrix, paths, registry, top
 from preflight.pages.cells import Cell, State, duration, of_look, together
 from preflight.pages.matrix import Head, Matrix, folded, table
 from preflight.probes.cluster import Node, Nodes
@@ -47,8 +47,10 @@ def pull(node: str, fault: PodFault | None = None, image: str = ALPINE, *, fresh
     )
 
 
-def look(name: str, value: Fact | None = None, error: PreflightError | None = None, **targets: str) -> Look:
-    return Look(name, targets, value, error)
+def observation(
+    name: str, value: Fact | None = None, error: PreflightError | None = None, **targets: str
+) -> Observation:
+    return Observation(name, targets, value, error)
 
 
 def cell(found: Matrix, row: str, column: str) -> Cell:
@@ -68,16 +70,19 @@ def cell(found: Matrix, row: str, column: str) -> Cell:
     ("given", "state"),
     [
         (None, State.NOT_LOOKED_AT),
-        (look("x", reply()), State.OK),
-        (look("x", reply(PathFault.REFUSED)), State.FAULT),
-        (look("x", error=Unmeasured("no SSH")), State.UNKNOWN),
-        (look("x"), State.UNKNOWN),
-        (look("x", error=Blocked("y", {}, "broken", failed=True)), State.BLOCKED),
-        (look("x", error=Blocked("y", {}, "broken", failed=True, seen=reply(PathFault.TIMEOUT))), State.FAULT),
-        (look("x", error=NotApplicable("none")), State.NOT_LOOKED_AT),
+        (observation("x", reply()), State.OK),
+        (observation("x", reply(PathFault.REFUSED)), State.FAULT),
+        (observation("x", error=Unmeasured("no SSH")), State.UNKNOWN),
+        (observation("x"), State.UNKNOWN),
+        (observation("x", error=Blocked("y", {}, "broken", failed=True)), State.BLOCKED),
+        (
+            observation("x", error=Blocked("y", {}, "broken", failed=True, measured=reply(PathFault.TIMEOUT))),
+            State.FAULT,
+        ),
+        (observation("x", error=NotApplicable("none")), State.NOT_LOOKED_AT),
     ],
 )
-def test_a_look_has_the_state_of_what_came_of_it(given: Look | None, state: State) -> None:
+def test_a_look_has_the_state_of_what_came_of_it(given: Observation | None, state: State) -> None:
     assert of_look(given).state is state
 
 
@@ -101,10 +106,10 @@ def test_the_path_matrix_tells_vantages_apart(inventory: Inventory) -> None:
     facts = Facts(
         inventory,
         [
-            look("gitlab_reply", reply()),
-            look("node_gitlab", reply(PathFault.TIMEOUT, 16), worker="k8s-worker-1"),
-            look("node_gitlab", error=Unmeasured("no SSH"), worker="k8s-worker-2"),
-            look("pod_gitlab", error=Blocked("pod_start", {}, "no pod", failed=True), worker="k8s-worker-1"),
+            observation("gitlab_reply", reply()),
+            observation("node_gitlab", reply(PathFault.TIMEOUT, 16), worker="k8s-worker-1"),
+            observation("node_gitlab", error=Unmeasured("no SSH"), worker="k8s-worker-2"),
+            observation("pod_gitlab", error=Blocked("pod_start", {}, "no pod", failed=True), worker="k8s-worker-1"),
         ],
     )
     found = paths.matrix(facts)
@@ -120,11 +125,11 @@ def test_a_registry_that_refuses_an_image_is_reached(inventory: Inventory) -> No
     other = next(one for one in inventory.images if one.startswith("registry.example.com/") and one != ALPINE)
 
     def registry(first: PodFault | None, second: PodFault | None) -> Cell:
-        looks = [
-            look("pod_pull", pull("k8s-worker-1", first), worker="k8s-worker-1", image=ALPINE),
-            look("pod_pull", pull("k8s-worker-1", second, other), worker="k8s-worker-1", image=other),
+        observations = [
+            observation("pod_pull", pull("k8s-worker-1", first), worker="k8s-worker-1", image=ALPINE),
+            observation("pod_pull", pull("k8s-worker-1", second, other), worker="k8s-worker-1", image=other),
         ]
-        return cell(paths.matrix(Facts(inventory, looks)), "pod on k8s-worker-1", "registry mirror")
+        return cell(paths.matrix(Facts(inventory, observations)), "pod on k8s-worker-1", "registry mirror")
 
     assert registry(None, PodFault.PULL_NOT_FOUND).state is State.OK
     assert registry(None, PodFault.PULL_TIMEOUT).word == "pull-timeout"
@@ -139,12 +144,14 @@ def lookups(**answers: DnsFault | None) -> Lookups:
 
 def test_the_name_matrix_tells_names_of_one_resolver_apart(inventory: Inventory) -> None:
     seen = lookups(registry=None)
-    found = names.matrix(
+    found = dns.matrix(
         Facts(
             inventory,
             [
-                look("here_lookups", lookups(registry=None, private_registry=DnsFault.NXDOMAIN), resolver="10.0.0.2"),
-                look("node_lookups", seen, worker="k8s-worker-1", resolver="10.0.0.2"),
+                observation(
+                    "here_lookups", lookups(registry=None, private_registry=DnsFault.NXDOMAIN), resolver="10.0.0.2"
+                ),
+                observation("node_lookups", seen, worker="k8s-worker-1", resolver="10.0.0.2"),
             ],
         )
     )
@@ -160,12 +167,12 @@ def test_the_image_matrix_shows_times_and_what_they_are_worth(inventory: Invento
     facts = Facts(
         inventory,
         [
-            look("pod_pull", pull("k8s-worker-1"), worker="k8s-worker-1", image=ALPINE),
-            look("pod_pull", pull("k8s-worker-2", fresh=False), worker="k8s-worker-2", image=ALPINE),
-            look("pod_pull", pull("k8s-worker-3", PodFault.PULL_TLS), worker="k8s-worker-3", image=ALPINE),
+            observation("pod_pull", pull("k8s-worker-1"), worker="k8s-worker-1", image=ALPINE),
+            observation("pod_pull", pull("k8s-worker-2", fresh=False), worker="k8s-worker-2", image=ALPINE),
+            observation("pod_pull", pull("k8s-worker-3", PodFault.PULL_TLS), worker="k8s-worker-3", image=ALPINE),
         ],
     )
-    (line,) = images.matrix(facts).cells
+    (line,) = registry.matrix(facts).cells
     assert [(one.state, one.word, one.note) for one in line[1:]] == [
         (State.OK, "", "1.2 s"),
         (State.OK, "", "1.2 s, had it"),
@@ -256,8 +263,8 @@ def packed(inventory: Inventory, fits: int = 3, wanted: int = 6, count: int = 1)
     return Facts(
         inventory,
         [
-            look("headroom", found),
-            look("cluster_nodes", Nodes(target="nodes", evidence=evidence(), nodes=nodes)),
+            observation("headroom", found),
+            observation("cluster_nodes", Nodes(target="nodes", evidence=evidence(), nodes=nodes)),
         ],
     )
 
@@ -277,7 +284,7 @@ def test_headroom_of_200_nodes_shows_the_fullest(inventory: Inventory) -> None:
 
 
 def test_headroom_that_is_not_known_says_why(inventory: Inventory) -> None:
-    facts = Facts(inventory, [look("headroom", error=Unmeasured("no right to list nodes"))])
+    facts = Facts(inventory, [observation("headroom", error=Unmeasured("no right to list nodes"))])
     assert "unknown" in headroom.section(facts)
     assert "no right to list nodes" in headroom.section(facts)
 
@@ -317,8 +324,8 @@ def page(inventory: Inventory, text: str = "words", status: int = 1) -> str:
     facts = Facts(
         inventory,
         [
-            look("gitlab_reply", reply(PathFault.REFUSED, cause=text)),
-            look("node_gitlab", error=Unmeasured(text), worker="k8s-worker-1"),
+            observation("gitlab_reply", reply(PathFault.REFUSED, cause=text)),
+            observation("node_gitlab", error=Unmeasured(text), worker="k8s-worker-1"),
         ],
     )
     return "".join(top(judged, told, facts, status=status, effect="probe"))
@@ -366,10 +373,16 @@ def test_the_banner_says_the_verdict_in_words(inventory: Inventory, status: int,
 
 
 def test_a_picture_that_stumbles_costs_nothing_else(inventory: Inventory) -> None:
-    broken = Look("cluster_nodes", {}, Nodes(target="n", evidence=evidence(), nodes=None))  # type: ignore[arg-type]
-    head = next(iter(packed(inventory).looks("headroom")))
+    broken = Observation("cluster_nodes", {}, Nodes(target="n", evidence=evidence(), nodes=None))  # type: ignore[arg-type]
+    head = next(iter(packed(inventory).observations("headroom")))
     shown = "".join(
-        top([], Explanation(), Facts(inventory, [look("gitlab_reply", reply()), head, broken]), status=1, effect="read")
+        top(
+            [],
+            Explanation(),
+            Facts(inventory, [observation("gitlab_reply", reply()), head, broken]),
+            status=1,
+            effect="read",
+        )
     )
     assert "could not be drawn" in shown
     assert "Which service is reached from where" in shown

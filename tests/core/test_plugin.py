@@ -84,7 +84,7 @@ def written():
 def slow(run):
     """The slow fact."""
     open("began", "w").close()
-    run.stopping.wait(30)
+    run.shutdown.wait(30)
     return seen()
 
 
@@ -591,9 +591,9 @@ def test_an_interrupt_that_struck_where_there_is_no_line_can_be_told_of() -> Non
 
 
 def with_plugin(text: str, inventory_file: Path, tmp_path: Path) -> subprocess.CompletedProcess[str]:
-    """Run the checks that read files only, beside a plugin that makes mischief."""
-    (tmp_path / "mischief.py").write_text(text)
-    arguments = ["checks", "--inventory", str(inventory_file), "--effect", "static", "-p", "mischief"]
+    """Run the checks that read files only, beside a plugin that makes misbehaviour."""
+    (tmp_path / "misbehaviour.py").write_text(text)
+    arguments = ["checks", "--inventory", str(inventory_file), "--effect", "static", "-p", "misbehaviour"]
     return subprocess.run(
         [
             sys.executable,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from preflight import survey as engine
-from preflight.connect import Routes
+from preflight.clients.connect import Routes
 from preflight.evidence import Blocked, Evidence, Fact, NotApplicable, Unmeasured
 from preflight.faults import PathFault
 from preflight.inventory import Inventory
@@ -73,7 +73,7 @@ def test_one_thread_comes_to_an_end(surveyed: Callable[..., Survey]) -> None:
         """First."""
         return a_fact(worker)
 
-    @fact(across={"first": "worker"})
+    @fact(fan_in={"first": "worker"})
     def second(first: tuple[Fact, ...]) -> Fact:
         """Second."""
         return a_fact(str(len(first)))
@@ -181,7 +181,7 @@ def test_what_a_blocked_fact_saw_stays_its_own(surveyed: Callable[..., Survey]) 
     @fact()
     def house() -> Fact:
         """The house."""
-        raise Blocked("ground", {}, "broken", failed=True, seen=a_fact("house", PathFault.REFUSED))
+        raise Blocked("ground", {}, "broken", failed=True, measured=a_fact("house", PathFault.REFUSED))
 
     @fact()
     def street(house: Fact) -> Fact:
@@ -192,7 +192,7 @@ def test_what_a_blocked_fact_saw_stays_its_own(surveyed: Callable[..., Survey]) 
     for name, own in (("house", True), ("street", False)):
         with pytest.raises(Blocked) as caught:
             survey.join(name, {})
-        assert (caught.value.seen is not None) is own
+        assert (caught.value.measured is not None) is own
         assert caught.value.witness
 
 
@@ -214,7 +214,7 @@ def test_of_a_family_one_usable_member_is_enough(surveyed: Callable[..., Survey]
             raise Unmeasured("unseen")
         return a_fact(worker, PathFault.TIMEOUT if worker == "k8s-worker-3" else None)
 
-    @fact(across={"resolver_like": "worker"})
+    @fact(fan_in={"resolver_like": "worker"})
     def agreement(resolver_like: tuple[Fact, ...]) -> Fact:
         """All that are well."""
         return a_fact(",".join(one.target for one in resolver_like))
@@ -292,7 +292,7 @@ def test_cleaning_up_goes_on_after_an_error(surveyed: Callable[..., Survey]) -> 
 def test_cleaning_that_hangs_holds_up_no_end_that_is_hurried(
     surveyed: Callable[..., Survey], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "HURRIED", 0.3)
+    monkeypatch.setattr(engine, "EXPEDITED", 0.3)
     release = threading.Event()
 
     @fact()
@@ -303,7 +303,7 @@ def test_cleaning_that_hangs_holds_up_no_end_that_is_hurried(
 
     survey = surveyed("stubborn")
     survey.join("stubborn", {})
-    threading.Timer(0.2, survey.run.stopping.hurry.set).start()
+    threading.Timer(0.2, survey.run.shutdown.expedite.set).start()
     began = time.monotonic()
     (problem,) = survey.close(patience=10)
     assert time.monotonic() - began < 10

@@ -300,7 +300,7 @@ def test_another_fault_of_the_same_check_does_not_confirm() -> None:
 
 def test_the_conclusion_that_explains_a_confirming_check_is_told_and_others_beside_it() -> None:
     red = outcome("test_job_pods_on_each_worker_reach_gitlab", Verdict.FAIL, "timeout")
-    other = outcome("test_the_managers_are_given_their_rights", Verdict.FAIL, "rbac-off")
+    other = outcome("test_rbac_for_the_managers_is_enabled", Verdict.FAIL, "rbac-off")
     causes = [
         Conclusion(cause=Cause(name, "2.4", "made up"), sentence=f"{name} it is", certain=True, explains=())
         for name in ("made-up-path", "made-up-rights")

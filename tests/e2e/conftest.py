@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 import yaml
 
-from preflight.connect import Routes
+from preflight.clients.connect import Routes
+from preflight.clients.kube_api import Api, ApiError, KubeconfigError
 from preflight.inventory import Inventory, InventoryError, load
 from preflight.jobshape import MANAGED_BY, OURS
-from preflight.probes.kubernetes import Api, ApiError, KubeconfigError
 
 PROJECT = Path(__file__).parents[2]
 _NEEDED = ("KUBECONFIG", "PREFLIGHT_INVENTORY")

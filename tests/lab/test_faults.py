@@ -116,11 +116,11 @@ LISTED = [
     "webhook-timeout",
     "quota-pods",
     "registry-blob-host-down",
-    "path-one-nodes-pods-blocked",
+    "path-pods-of-one-node-blocked",
     "dns-udp-blocked",
     "dns-aaaa-refused",
     "dind-storage-vfs",
-    "proxy-swallows",
+    "proxy-intercepts",
     "clock-skew-node",
 ]
 GIVEAWAYS = re.compile(

@@ -16,7 +16,7 @@ from lab.kubernetes.containers import expand, resolv_conf
 from lab.kubernetes.guide import cluster_dns_only, service_account
 from lab.lab import Lab
 from lab.world import guide_world
-from preflight.connect import Routes, pool_classes
+from preflight.clients.connect import Routes, pool_classes
 from tests.lab.cluster_client import ALPINE, JOBS, PODS, Client, Json, job, live, living, over, pod, sh
 
 DAEMON = "registry.example.com/library/docker:dind"

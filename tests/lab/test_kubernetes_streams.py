@@ -10,12 +10,12 @@ import pytest
 
 from lab.lab import Lab
 from preflight import inventory as inventories
-from preflight.connect import Routes
+from preflight.clients.connect import Routes
+from preflight.clients.exec import attach_to_pod, exec_in_pod
+from preflight.clients.kube_api import Api, ApiError, unmeasured
 from preflight.evidence import Unmeasured
 from preflight.faults import ApiFault, PathFault, StreamFault
-from preflight.probes.execution import attach_to_pod, exec_in_pod
-from preflight.probes.kubernetes import Api, ApiError, unmeasured
-from preflight.probes.passage import Passage, Passages, passages
+from preflight.probes.streams import StreamCheck, StreamChecks, passages
 
 ALPINE = "registry.example.com/library/alpine:latest"
 PODS = "/api/v1/namespaces/gitlab/pods"
@@ -158,13 +158,13 @@ def test_an_api_server_that_is_not_there_is_a_path_s_fault() -> None:
 # ---- the three ways into a pod, as the suite tries them
 
 
-def look(api: Api, name: str, script: str = "echo begun; exec sh") -> Passages:
+def look(api: Api, name: str, script: str = "echo begun; exec sh") -> StreamChecks:
     start(api, name, command=["sh", "-c", script], stdin=True)
     return passages(api, "gitlab", name, node="k8s-worker-1", greeting="begun", deadline=3)
 
 
 def fault_of(outcome: object) -> object:
-    assert isinstance(outcome, Passage), outcome
+    assert isinstance(outcome, StreamCheck), outcome
     return outcome.fault
 
 

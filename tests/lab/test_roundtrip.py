@@ -11,11 +11,12 @@ import pytest
 
 from lab.lab import Lab
 from lab.world import World
-from preflight.connect import Routes
+from preflight.clients import ssh
+from preflight.clients.connect import Routes
 from preflight.evidence import Unmeasured
 from preflight.faults import DnsFault, Fault, GitLabFault, PathFault, PodFault, RegistryFault, SshFault
 from preflight.inventory import Inventory, load
-from preflight.probes import dns, gitlab, registry, runtime, ssh
+from preflight.probes import dns, gitlab, node_pulls, registry
 from preflight.probes.registry import Credentials, Manifest
 
 URL, PRIVATE_IMAGE = "http://192.168.1.50/", "private-registry.example.com/my-namespace/alpine:latest"
@@ -47,11 +48,11 @@ class Site:
         return ssh.open_session(node, address, self.login(), routes=self.routes, deadline=1, gate=ssh.AuthGate())
 
     def look(self) -> gitlab.GitLabReply:
-        return gitlab.look(URL, routes=self.routes, ca_file=None, deadline=1)
+        return gitlab.request_sign_in_page(URL, routes=self.routes, ca_file=None, deadline=1)
 
     def registry(self, host: str) -> registry.RegistryReply:
         credentials = OPS if host.startswith("private") else None
-        return registry.look(host, credentials=credentials, ca_file=self.ca_file, routes=self.routes, deadline=1)
+        return registry.ping(host, credentials=credentials, ca_file=self.ca_file, routes=self.routes, deadline=1)
 
     def manifest(self, image: str, credentials: Credentials | None = None) -> Manifest:
         return registry.manifest(image, credentials=credentials, ca_file=self.ca_file, routes=self.routes, deadline=1)
@@ -59,9 +60,9 @@ class Site:
     def lookups(self, resolver: str, name: str = "registry.example.com") -> dns.Lookups:
         return dns.lookups(resolver, {name: frozenset()}, routes=self.routes, deadline=0.5)
 
-    def pull(self, image: str, credentials: Credentials | None = None) -> runtime.Pull:
+    def pull(self, image: str, credentials: Credentials | None = None) -> node_pulls.Pull:
         with self.session() as session:
-            return runtime.pull_on_node(session, image, runtime="containerd", credentials=credentials, deadline=3)
+            return node_pulls.pull_on_node(session, image, runtime="containerd", credentials=credentials, deadline=3)
 
 
 @contextmanager
@@ -226,5 +227,5 @@ def test_pulls_on_a_node_that_runs_docker(image: str, fault: PodFault | None) ->
         world.nodes["k8s-worker-1"].runtime = "docker://27.5.1"
 
     with site(change=docker_on_the_first) as here, here.session() as session:
-        found = runtime.pull_on_node(session, image, runtime="docker", credentials=None, deadline=3)
+        found = node_pulls.pull_on_node(session, image, runtime="docker", credentials=None, deadline=3)
         assert found.fault == fault, found.cause

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from preflight.connect import Routes
+from preflight.clients.connect import Routes
+from preflight.clients.kube_api import Api
 from preflight.evidence import Evidence, Unmeasured
 from preflight.faults import ApiFault, ClusterFault, Fault, PathFault, PodFault
 from preflight.probes import cluster
@@ -24,7 +25,6 @@ from preflight.probes.cluster import (
     read_nodes,
     read_pod_requests,
 )
-from preflight.probes.kubernetes import Api
 from preflight.quantities import amounts
 from tests.probes.apiserver import Asked, Reply, Scripted, kubeconfig, recorded, status
 

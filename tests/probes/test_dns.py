@@ -13,7 +13,7 @@ import dns.rcode
 import dns.rrset
 import pytest
 
-from preflight.connect import Routes
+from preflight.clients.connect import Routes
 from preflight.evidence import Unmeasured
 from preflight.faults import DnsFault, PathFault
 from preflight.probes.dns import Answer, Lookups, judge_answer, lookups, summarise

@@ -14,7 +14,7 @@ from preflight.faults import NetworkFault
 from preflight.inventory import Inventory
 from preflight.probes import cluster, environment
 from preflight.probes.cluster import Node, Nodes, PodRequests, ServiceEndpoints, read_node
-from preflight.probes.environment import Aim, proxy_for
+from preflight.probes.environment import ProxyTarget, proxy_for
 from preflight.values import load
 
 PROJECT = Path(__file__).parents[2]
@@ -128,10 +128,10 @@ def test_the_api_server_is_looked_for_on_the_control_plane(address: str, found: 
     assert (judged.fault is NetworkFault.NOT_CONTROL_PLANE) is bool(words)
 
 
-GITLAB = Aim.of("GitLab", "http://192.168.1.50/")
-API = Aim.of("the API server", "https://192.168.1.100:6443")
-DOCKER = Aim.of("Docker", "tcp://docker:2375")
-NAMED = Aim.of("GitLab", "https://gitlab.example.com/")
+GITLAB = ProxyTarget.of("GitLab", "http://192.168.1.50/")
+API = ProxyTarget.of("the API server", "https://192.168.1.100:6443")
+DOCKER = ProxyTarget.of("Docker", "tcp://docker:2375")
+NAMED = ProxyTarget.of("GitLab", "https://gitlab.example.com/")
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ NAMED = Aim.of("GitLab", "https://gitlab.example.com/")
         (NAMED, {"HTTPS_PROXY": "http://p:3128", "NO_PROXY": "ample.com"}, "HTTPS_PROXY"),
     ],
 )
-def test_a_proxy_is_taken_as_gos_client_takes_it(aim: Aim, variables: dict[str, str], expected: str) -> None:
+def test_a_proxy_is_taken_as_gos_client_takes_it(aim: ProxyTarget, variables: dict[str, str], expected: str) -> None:
     assert proxy_for(aim, variables) == expected
 
 

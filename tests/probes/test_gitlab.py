@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 import trustme
 
-from preflight.connect import Routes
+from preflight.clients.connect import Routes
 from preflight.evidence import Unmeasured
 from preflight.faults import GitLabFault, PathFault
-from preflight.probes.gitlab import GitLabReply, GitLabVersion, api_url, judge_reply, look, version
+from preflight.probes.gitlab import GitLabReply, GitLabVersion, api_url, judge_reply, request_sign_in_page, version
 from tests.probes import servers
 from tests.probes.servers import Asked, Said, Web, web_server
 
@@ -45,7 +45,7 @@ def seen(
 ) -> tuple[GitLabReply, Web]:
     with web_server(answer) as web:
         routes = Routes({f"gitlab.example:{port}": web.address}, only_mapped=True)
-        return look(url, routes=routes, ca_file=None, deadline=deadline), web
+        return request_sign_in_page(url, routes=routes, ca_file=None, deadline=deadline), web
 
 
 def asked_version(answer: Callable[[Asked], Said], token: str = TOKEN) -> tuple[GitLabVersion, Web]:
@@ -93,8 +93,8 @@ def test_gitlab_over_tls_is_recognised(tmp_path: Path) -> None:
 
     with web_server(answer, certificate=authority.issue_cert("192.0.2.50")) as web:
         routes = Routes({"192.0.2.50:443": web.address})
-        trusted = look("https://192.0.2.50/", routes=routes, ca_file=tmp_path / "ca.pem", deadline=2)
-        distrusted = look("https://192.0.2.50/", routes=routes, ca_file=None, deadline=2)
+        trusted = request_sign_in_page("https://192.0.2.50/", routes=routes, ca_file=tmp_path / "ca.pem", deadline=2)
+        distrusted = request_sign_in_page("https://192.0.2.50/", routes=routes, ca_file=None, deadline=2)
     assert trusted.fault is None
     assert distrusted.fault is PathFault.TLS_UNTRUSTED
     assert "192.0.2.50:443" in distrusted.cause
@@ -128,7 +128,7 @@ def test_a_look_names_the_fault_it_met(fault: GitLabFault) -> None:
 
 def test_a_refused_connection_names_the_address_of_the_inventory() -> None:
     routes = Routes({"192.0.2.50:80": f"127.0.0.1:{servers.closed_port()}"})
-    reply = look("http://192.0.2.50/", routes=routes, ca_file=None, deadline=1)
+    reply = request_sign_in_page("http://192.0.2.50/", routes=routes, ca_file=None, deadline=1)
     assert reply.fault is PathFault.REFUSED
     assert reply.cause == "192.0.2.50:80 refused the connection: nothing listens on that port, or a firewall rejects it"
     assert "127.0.0.1" not in repr(reply) + reply.evidence.command + reply.evidence.observed
@@ -137,7 +137,7 @@ def test_a_refused_connection_names_the_address_of_the_inventory() -> None:
 def test_a_silent_server_is_given_up_in_time() -> None:
     with servers.tcp_server(servers.hang) as port:
         began = time.monotonic()
-        reply = look(f"http://127.0.0.1:{port}/", routes=Routes(), ca_file=None, deadline=0.4)
+        reply = request_sign_in_page(f"http://127.0.0.1:{port}/", routes=Routes(), ca_file=None, deadline=0.4)
     assert reply.fault is PathFault.SILENT
     assert time.monotonic() - began < 1
     assert reply.took >= 0.4
@@ -145,7 +145,7 @@ def test_a_silent_server_is_given_up_in_time() -> None:
 
 def test_a_timeout_is_not_a_refusal() -> None:
     with servers.full_backlog() as port:
-        reply = look(f"http://127.0.0.1:{port}/", routes=Routes(), ca_file=None, deadline=0.4)
+        reply = request_sign_in_page(f"http://127.0.0.1:{port}/", routes=Routes(), ca_file=None, deadline=0.4)
     assert reply.fault is PathFault.TIMEOUT
     assert "within 0.4 s" in reply.cause
 
@@ -187,13 +187,13 @@ def test_a_clock_ahead_is_measured() -> None:
 
     for ahead in (0, 90, -3600):
         with servers.tcp_server(servers.say(behave(time.time() + ahead))) as port:
-            reply = look(f"http://127.0.0.1:{port}/", routes=Routes(), ca_file=None, deadline=2)
+            reply = request_sign_in_page(f"http://127.0.0.1:{port}/", routes=Routes(), ca_file=None, deadline=2)
         assert reply.clock_offset == pytest.approx(ahead, abs=1.2)
 
 
 def test_an_address_that_connect_refuses_is_not_measured() -> None:
     with pytest.raises(Unmeasured) as refused:
-        look("http://192.0.2.50/", routes=Routes(only_mapped=True), ca_file=None, deadline=1)
+        request_sign_in_page("http://192.0.2.50/", routes=Routes(only_mapped=True), ca_file=None, deadline=1)
     assert refused.value.fault is PathFault.NOT_MAPPED
     with pytest.raises(Unmeasured):
         version("http://192.0.2.50/", TOKEN, routes=Routes(only_mapped=True), ca_file=None, deadline=1)

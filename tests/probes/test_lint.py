@@ -193,7 +193,7 @@ def test_a_key_of_the_chart_is_judged(tmp_path: Path, top: str, fault: str, line
         ('"none"', '"None"', "dns-policy-spelling", 9, 'spells it "none"'),
         ('"none"', '"ClusterFirstWithHostNet"', "dns-policy-spelling", 9, '"cluster-first-with-host-net"'),
         ('"10.1.0.252"]', '"10.1.0.252", "10.1.0.253"]', "too-many-nameservers", 11, "there are 4"),
-        ('"10.1.0.252"]', "]", "other-nameservers", 11, "the inventory says 10.0.0.2, 10.1.0.251, 10.1.0.252"),
+        ('"10.1.0.252"]', "]", "nameservers-differ", 11, "the inventory says 10.0.0.2, 10.1.0.251, 10.1.0.252"),
         ('["10.0.0.2", "10.1.0.251", "10.1.0.252"]', "[]", "no-nameservers", 11, "refuses every job"),
         ("privileged = true", "privileged = false", "not-privileged", 8, "Docker-in-Docker"),
         ("privileged = true", 'privileged = true\n    image = "{{ .Hostname }}"', "template", 9, "no value"),

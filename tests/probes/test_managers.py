@@ -87,7 +87,7 @@ def test_the_manager_is_the_container_of_the_deployments_name() -> None:
 # ---- the pods
 
 
-def judged(*pods: dict[str, Any]) -> managers.Managers:
+def judged(*pods: dict[str, Any]) -> managers.ManagerPods:
     return managers.read_managers(objects(*pods), now=NOW, restart_age=3600)
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from preflight.connect import Routes
+from preflight.clients.connect import Routes
+from preflight.clients.kube_api import Api
 from preflight.evidence import Evidence, Unmeasured
 from preflight.faults import MetricsFault
 from preflight.probes import monitoring
-from preflight.probes.kubernetes import Api
 from preflight.probes.monitoring import ManagerMetrics, ManagerPod, Page, judge_polls, judge_version, read_page
 from tests.probes.apiserver import Asked, Reply, Scripted, kubeconfig, status
 

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import yaml
 
-from preflight.connect import Routes
+from preflight.clients.connect import Routes
+from preflight.clients.gitlab_api import GitLabApi, GitLabError
 from preflight.evidence import Unmeasured
 from preflight.faults import GitLabFault, PipelineFault
 from preflight.probes import pipeline as pipelines
-from preflight.probes.gitlab_api import GitLabApi, GitLabError
-from preflight.probes.leavings import LeftBehind
+from preflight.probes.cleanup import CleanupError
 from preflight.probes.pipeline import OwnPipelines, Project
-from preflight.stopping import Stopping
+from preflight.shutdown import Shutdown
 from tests.probes.servers import Asked, Said, Web, web_server
 
 REPOSITORY = "private-registry.example.com/my-namespace/preflight"
@@ -200,7 +200,7 @@ def told(value: object, status: int = 200) -> Said:
 
 def owned(web: Web, tmp: Path) -> OwnPipelines:
     found = Project(target="ops/p", id=31, path="ops/p", evidence=gitlab_evidence())
-    return OwnPipelines(gitlab(web), found, deadline=1, stopping=Stopping())
+    return OwnPipelines(gitlab(web), found, deadline=1, shutdown=Shutdown())
 
 
 def gitlab_evidence() -> Any:
@@ -279,13 +279,15 @@ def test_what_cannot_be_deleted_is_said_with_the_reason(tmp_path: Path) -> None:
         ours = owned(web, tmp_path)
         ours.start("main")
         ours.owe("registry.example.com/p:preflight-9", lambda: "deletion is switched off")
-        with pytest.raises(LeftBehind, match=r"pipeline 9 of ops/p is still there: .*only an Owner.*; image registry"):
+        with pytest.raises(
+            CleanupError, match=r"pipeline 9 of ops/p is still there: .*only an Owner.*; image registry"
+        ):
             ours.sweep()
 
 
 def test_waiting_ends_with_the_run(tmp_path: Path) -> None:
     with web_server(lambda _: told([{"id": 1, "name": "preflight-smoke", "status": "pending"}])) as web:
         ours = owned(web, tmp_path)
-        ours._stopping.set()
+        ours._shutdown.set()
         with pytest.raises(Unmeasured, match="the run ended while preflight-smoke was pending"):
             ours.follow(9, "preflight-smoke", deadline=30, on_event=lambda _: None)

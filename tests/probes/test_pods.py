@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from preflight.connect import Routes
+from preflight.clients.connect import Routes
+from preflight.clients.kube_api import Api
 from preflight.evidence import Unmeasured
 from preflight.faults import DindFault, PodFault
 from preflight.jobshape import JobShape, dind_job, job_pod, probe_job
 from preflight.probes import pods
-from preflight.probes.kubernetes import Api
-from preflight.stopping import Stopping
+from preflight.shutdown import Shutdown
 from tests.probes.apiserver import (
     RECORDINGS,
     Cluster,
@@ -493,38 +493,38 @@ def test_an_injected_init_container_that_can_not_be_pulled_is_named(start: Start
 
 
 def test_a_run_that_stops_makes_nothing_more(start: Start) -> None:
-    stopping = Stopping()
-    stopping.set()
+    shutdown = Shutdown()
+    shutdown.set()
     api, cluster, _ = start(states=[PENDING])
     with pytest.raises(Unmeasured, match="the run was stopped"):
-        pods.launch(api, job(), node=NODE, deadline=20, stopping=stopping)
+        pods.launch(api, job(), node=NODE, deadline=20, shutdown=shutdown)
     assert cluster.job is None
 
 
 def test_a_job_that_was_made_while_the_run_stopped_is_taken_back(start: Start) -> None:
     """The sweep may have looked for Jobs just before this one was there."""
-    stopping = Stopping()
+    shutdown = Shutdown()
     api, cluster, server = start(states=[PENDING])
     real = server.answer
 
     def answer(asked: Any) -> Reply:
         if asked.path.endswith("/jobs"):
-            stopping.set()
+            shutdown.set()
         return real(asked)
 
     server.answer = answer
     with pytest.raises(Unmeasured, match="the run was stopped"):
-        pods.launch(api, job(), node=NODE, deadline=20, stopping=stopping)
+        pods.launch(api, job(), node=NODE, deadline=20, shutdown=shutdown)
     assert cluster.job is None
 
 
 def test_a_pod_that_is_followed_is_left_when_the_run_stops(start: Start) -> None:
-    stopping = Stopping()
+    shutdown = Shutdown()
     api, cluster, _ = start(states=[containers("Running", build=RUNS)])
-    threading.Timer(0.5, stopping.set).start()
+    threading.Timer(0.5, shutdown.set).start()
     began = time.monotonic()
     with pytest.raises(Unmeasured, match="the run was stopped"):
-        pods.launch(api, job(), node=NODE, deadline=20, stopping=stopping)
+        pods.launch(api, job(), node=NODE, deadline=20, shutdown=shutdown)
     assert time.monotonic() - began < 5
     assert cluster.job, "the sweep removes it"
 
@@ -680,10 +680,10 @@ def test_a_hurried_sweep_gives_pods_no_time_and_hardly_waits(start: Start) -> No
     api, cluster, server = start(states=[containers("Running", build=RUNS)])
     assert pods.launch(api, job(), node=NODE, deadline=1).job, "it is left, for the sweep"
     cluster.linger = 1000
-    hurry = threading.Event()
-    hurry.set()
+    expedite = threading.Event()
+    expedite.set()
     began = time.monotonic()
-    pods.sweep(api, "gitlab", "ab12", deadline=60, hurry=hurry)
+    pods.sweep(api, "gitlab", "ab12", deadline=60, expedite=expedite)
     assert time.monotonic() - began < 10
     assert cluster.job is None
     (forced,) = [each for each in server.asked if each.method == "DELETE" and "/pods/" in each.path]
@@ -692,6 +692,6 @@ def test_a_hurried_sweep_gives_pods_no_time_and_hardly_waits(start: Start) -> No
 
 def test_every_recording_is_used_here_or_next_door() -> None:
     """A recording that no test reads is a situation that nobody judges."""
-    text = "".join(file.read_text() for file in Path(__file__).parent.glob("test_*.py"))
+    text = "".join(file.read_text() for file in Path(__file__).parent.parent.glob("*/test_*.py"))
     unused = [file.stem for file in RECORDINGS.glob("*.json") if f'"{file.stem}"' not in text]
     assert unused == []

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from preflight.connect import Routes
+from preflight.clients.connect import Routes
+from preflight.clients.kube_api import Api
 from preflight.evidence import Unmeasured
 from preflight.faults import ValuesFault
 from preflight.jobshape import JobShape
 from preflight.probes import pull_logins
-from preflight.probes.kubernetes import Api
 from tests.probes.apiserver import Asked, Reply, Scripted, kubeconfig, status
 
 HOST = "registry.example.com"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from preflight.connect import Routes
+from preflight.clients.connect import Routes
 from preflight.faults import PathFault, RegistryFault
 from preflight.probes.push import PushPermission, push_permission, remove_image
 from preflight.probes.registry import Credentials

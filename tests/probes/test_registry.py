@@ -14,17 +14,17 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import trustme
 
-from preflight.connect import Routes
+from preflight.clients.connect import Routes
 from preflight.evidence import Unmeasured
 from preflight.faults import PathFault, RegistryFault
 from preflight.probes.registry import (
     Credentials,
     Manifest,
     RegistryReply,
-    look,
     manifest,
     parse_docker_config,
     parse_reference,
+    ping,
 )
 from tests.probes import servers
 from tests.probes.servers import Asked, Said, Web, web_server
@@ -151,9 +151,9 @@ class Registry:
 
 
 def routes_to(web: Web, **others: str) -> Routes:
-    at = {f"{HOST}:80": web.address, f"{REALM}:80": web.address, "blobs.example.net:80": web.address}
-    at |= {f"{name.replace('_', '.')}:80": address for name, address in others.items()}
-    return Routes(at, only_mapped=True)
+    path_segment = {f"{HOST}:80": web.address, f"{REALM}:80": web.address, "blobs.example.net:80": web.address}
+    path_segment |= {f"{name.replace('_', '.')}:80": address for name, address in others.items()}
+    return Routes(path_segment, only_mapped=True)
 
 
 def looked(
@@ -161,7 +161,7 @@ def looked(
 ) -> tuple[RegistryReply, Web]:
     with web_server(registry) as web:
         routes = routes_to(web, **others)
-        return look(HOST, scheme="http", credentials=credentials, ca_file=None, routes=routes, deadline=2), web
+        return ping(HOST, scheme="http", credentials=credentials, ca_file=None, routes=routes, deadline=2), web
 
 
 def described(
@@ -265,7 +265,7 @@ def test_a_password_is_not_sent_unencrypted_for_a_registry_with_tls(tmp_path: Pa
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     with web_server(Registry(auth="bearer"), certificate=authority.issue_cert(HOST)) as web:
         routes = Routes({f"{HOST}:443": web.address, f"{REALM}:80": web.address}, only_mapped=True)
-        reply = look(HOST, credentials=ROBOT, ca_file=tmp_path / "ca.pem", routes=routes, deadline=2)
+        reply = ping(HOST, credentials=ROBOT, ca_file=tmp_path / "ca.pem", routes=routes, deadline=2)
     assert reply.fault is RegistryFault.TOKEN_REALM
     assert "unencrypted" in reply.cause
     assert all("authorization" not in one.headers for one in web.asked)
@@ -314,7 +314,7 @@ def test_swr_refuses_basic_without_the_token_flow() -> None:
 
 def test_path_faults_name_the_registry() -> None:
     routes = Routes({f"{HOST}:443": f"127.0.0.1:{servers.closed_port()}"})
-    reply = look(HOST, credentials=None, ca_file=None, routes=routes, deadline=1)
+    reply = ping(HOST, credentials=None, ca_file=None, routes=routes, deadline=1)
     told = manifest(IMAGE, credentials=None, ca_file=None, routes=routes, deadline=1)
     for fact in (reply, told):
         assert fact.fault is PathFault.REFUSED
@@ -326,8 +326,8 @@ def test_an_untrusted_certificate_is_told(tmp_path: Path) -> None:
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     with web_server(Registry(), certificate=authority.issue_cert(HOST)) as web:
         routes = Routes({f"{HOST}:443": web.address})
-        distrusted = look(HOST, credentials=None, ca_file=None, routes=routes, deadline=2)
-        trusted = look(HOST, credentials=None, ca_file=tmp_path / "ca.pem", routes=routes, deadline=2)
+        distrusted = ping(HOST, credentials=None, ca_file=None, routes=routes, deadline=2)
+        trusted = ping(HOST, credentials=None, ca_file=tmp_path / "ca.pem", routes=routes, deadline=2)
     assert distrusted.fault is PathFault.TLS_UNTRUSTED
     assert trusted.fault is None
 
@@ -335,11 +335,11 @@ def test_an_untrusted_certificate_is_told(tmp_path: Path) -> None:
 def test_addresses_that_connect_refuses_are_not_measured() -> None:
     routes = Routes(only_mapped=True)
     with pytest.raises(Unmeasured, match=HOST):
-        look(HOST, credentials=None, ca_file=None, routes=routes, deadline=1)
+        ping(HOST, credentials=None, ca_file=None, routes=routes, deadline=1)
     with web_server(Registry(auth="bearer")) as web:
         routes = Routes({f"{HOST}:80": web.address}, only_mapped=True)
         with pytest.raises(Unmeasured, match=REALM):
-            look(HOST, scheme="http", credentials=ROBOT, ca_file=None, routes=routes, deadline=1)
+            ping(HOST, scheme="http", credentials=ROBOT, ca_file=None, routes=routes, deadline=1)
 
 
 def test_the_whole_conversation_has_one_deadline() -> None:

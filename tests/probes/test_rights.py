@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from preflight.connect import Routes
+from preflight.clients.connect import Routes
+from preflight.clients.kube_api import Api
 from preflight.evidence import Evidence, Unmeasured
 from preflight.faults import RightsFault
 from preflight.probes import rights
-from preflight.probes.kubernetes import Api
 from preflight.probes.rights import Account
 from preflight.probes.webhooks import read_webhooks, selects
 from tests.probes.apiserver import Asked, Reply, Scripted, kubeconfig, status

@@ -11,18 +11,18 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from preflight.connect import Routes
+from preflight.clients.connect import Routes
 from preflight.evidence import Evidence, Unmeasured
 from preflight.faults import PathFault, RunnerFault, TokenFault
 from preflight.probes import runners
-from preflight.probes.runner_token import GivenToken
-from preflight.probes.runners import Manager, Managers, OwnRunner, Reader, RunnerRecord
+from preflight.probes.runners import Manager, OwnRunner, Reader, RegisteredManagers, RunnerRecord
+from preflight.probes.token import ConfiguredToken
 from tests.probes import servers
 from tests.probes.servers import Asked, Said, Web, web_server
 
 API_TOKEN = "glpat-made-up-for-a-test"
-GIVEN = GivenToken(source="runnerToken in values.yaml:13", command="grep", text="glrt-t1_Ab3dE6gH9jK2mN5pQ8sT")
-NOBODYS = GivenToken(source="runnerToken in values.yaml:13", command="grep", text="glrt-t1_Zz3dE6gH9jK2mN5pQ8sT")
+GIVEN = ConfiguredToken(source="runnerToken in values.yaml:13", command="grep", text="glrt-t1_Ab3dE6gH9jK2mN5pQ8sT")
+NOBODYS = ConfiguredToken(source="runnerToken in values.yaml:13", command="grep", text="glrt-t1_Zz3dE6gH9jK2mN5pQ8sT")
 
 
 def node(number: int, short: str, expires: str | None = None) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def read(
         return look(Reader(url, API_TOKEN, routes=routes, ca_file=None, deadline=2)), web
 
 
-def found(answer: Callable[[Asked], Said], given: GivenToken = GIVEN, number: int | None = None) -> OwnRunner:
+def found(answer: Callable[[Asked], Said], given: ConfiguredToken = GIVEN, number: int | None = None) -> OwnRunner:
     runner: OwnRunner = read(answer, lambda reader: runners.own_runner(reader, given, number))[0]
     return runner
 
@@ -162,8 +162,8 @@ def test_a_runner_that_is_paused_or_takes_other_jobs() -> None:
 # ---- its managers ---------------------------------------------------------------------------------------------------
 
 
-def managed(*managers: Manager) -> Managers:
-    return Managers(target="runner #7", evidence=Evidence(where="here", command="curl"), managers=managers)
+def managed(*managers: Manager) -> RegisteredManagers:
+    return RegisteredManagers(target="runner #7", evidence=Evidence(where="here", command="curl"), managers=managers)
 
 
 def online(number: int, version: str = "18.3.0", address: str = "192.168.1.101") -> Manager:

@@ -16,10 +16,10 @@ from typing import Any
 import yaml
 
 from lab.lab import Lab
-from preflight.connect import Routes
+from preflight.clients.connect import Routes
+from preflight.clients.kube_api import Api
 from preflight.inventory import load
 from preflight.jobshape import MANAGED_BY, OURS, RUN, JobShape, probe_job
-from preflight.probes.kubernetes import Api
 
 PROJECT = Path(__file__).parents[2]
 NAMESPACE = "gitlab"

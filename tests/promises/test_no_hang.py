@@ -39,8 +39,8 @@ class Server:
 
 
 GITLAB, CLUSTER, PODS = "test_gitlab_is_gitlab", "test_node_is_ready", "test_a_job_pod_starts_on_each_worker"
-NODES, HERE = "test_each_worker_can_be_logged_in_to", "test_each_resolver_answers_from_here"
-REGISTRY, DOCKER = "test_registry_answers", "test_docker_daemon_gets_ready"
+NODES, HERE = "test_ssh_login_works_on_each_worker", "test_each_resolver_answers_from_here"
+REGISTRY, DOCKER = "test_registry_answers", "test_docker_daemon_becomes_ready"
 PULLS, RELEASE = "test_job_pods_on_each_worker_pull_the_image", "test_rollout_is_complete"
 SERVERS = [
     Server("gitlab", "test_gitlab_port_answers", "192.168.1.50:80", (CLUSTER, NODES, HERE, PULLS, RELEASE, DOCKER)),
@@ -50,7 +50,7 @@ SERVERS = [
         for host in ("registry.example.com", "private-registry.example.com")
     ),
     Server(
-        "token auth.example.com", "test_registry_lets_us_in", "auth.example.com:443", (GITLAB, CLUSTER, NODES, HERE)
+        "token auth.example.com", "test_registry_authenticates", "auth.example.com:443", (GITLAB, CLUSTER, NODES, HERE)
     ),
     Server(
         "charts",
@@ -71,7 +71,7 @@ SERVERS = [
     *(
         Server(
             f"ssh k8s-worker-{number}",
-            "test_each_worker_can_be_logged_in_to",
+            "test_ssh_login_works_on_each_worker",
             f"k8s-worker-{number} (192.168.1.10{number}:22)",
             (GITLAB, CLUSTER, HERE, REGISTRY, PODS, PULLS, RELEASE, DOCKER),
             verdict="unknown",
@@ -93,7 +93,7 @@ def run(tmp_path: Path, server: str, mode: Any, *arguments: str, **edits: object
     """A run while a server misbehaves; with the seconds that it may take by its own inventory."""
 
     def change(world: Any) -> None:
-        world.mischief[server] = mode
+        world.misbehaviour[server] = mode
         world.inventory_edits.update({key.replace("__", "."): value for key, value in edits.items()})
 
     with Lab(change=change, patience=PATIENCE) as lab:
@@ -202,14 +202,14 @@ def test_an_api_server_that_falls_silent_in_the_middle_ends_nothing_but_what_nee
     """With pods under way: the run ends, says what it could not remove, and that the cluster does it."""
 
     def change(world: Any) -> None:
-        world.mischief["kubernetes"] = ""
+        world.misbehaviour["kubernetes"] = ""
         world.inventory_edits["deadlines.run"] = 40
         world.inventory_edits["deadlines.clean"] = 5
 
     with Lab(faults=["dind-slow"], change=change) as lab:
         suite = Suite(lab.inventory, tmp_path)
         suite.until(lambda: any("-dind-" in one["name"] for one in made(lab, resources=("pods",))))
-        lab.change(lambda world: world.mischief.update(kubernetes="silent"))
+        lab.change(lambda world: world.misbehaviour.update(kubernetes="silent"))
         ended = suite.end(within=40 + 5 + OVERHEAD)
         left = {one["name"] for one in made(lab, resources=("jobs",))}
     is_whole(ended)

@@ -27,8 +27,8 @@ from lab.kubernetes.managers import RELEASE
 from lab.lab import Lab
 from lab.world import MIRROR, PRIVATE, CiVariable, World
 from preflight import values
+from preflight.clients.kube_api import KubeconfigError, check_kubeconfig
 from preflight.inventory import InventoryError, load
-from preflight.probes.kubernetes import KubeconfigError, check_kubeconfig
 from tests.promises.operator_run import PATIENCE, run
 
 MIDDLE = "/+&<w\"x\\y'>%41="
@@ -134,9 +134,9 @@ def change(world: World, planted: Planted, *, shaped: bool) -> None:
         token = planted.put("runner_token", middle="0123456789", before="glrt-t1_")
     else:
         token = planted.put("runner_token", before="glrt-t1_")
-    if world.given_token == world.gitlab.runners[0].token or "\n" in world.given_token:
+    if world.configured_token == world.gitlab.runners[0].token or "\n" in world.configured_token:
         world.gitlab.runners[0].token = token
-    world.given_token = token + ("\n" if "\n" in world.given_token else "")
+    world.configured_token = token + ("\n" if "\n" in world.configured_token else "")
     world.gitlab.tokens = {planted.texts["api_token"]}
     world.kubeconfig_token = planted.put("bearer")
     if world.cluster.tokens:

@@ -71,7 +71,7 @@ def test_under_restricted_admission_all_but_docker_is_judged(tmp_path: Path) -> 
         "test_job_pods_on_each_worker_reach_gitlab",
         "test_each_resolver_answers_job_pods_on_each_worker",
         "test_job_pods_on_each_worker_pull_the_image",
-        "test_commands_run_in_pods_on_each_worker",
+        "test_exec_works_on_each_worker",
     } <= judged
     assert len(jobs) == len(pods_of(jobs, "pod", "exec")) == 6, "two pods a worker, and none for Docker"
 

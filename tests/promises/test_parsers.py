@@ -26,24 +26,24 @@ from hypothesis import strategies as st
 from lab.inventory import build
 from lab.kubernetes.managers import deploy_managers
 from preflight import values as helm
+from preflight.clients.kube_api import KubeconfigError, check_kubeconfig, decode
+from preflight.clients.kube_api import _is_object as is_object
 from preflight.evidence import Evidence, Fact, Unmeasured, clean
 from preflight.inventory import Inventory, InventoryError, load
 from preflight.jobshape import JobShape, job_pod_requests
 from preflight.probes import (
-    charts,
+    chart_repository,
     cluster,
-    drift,
     headroom,
     lint,
     managers,
     monitoring,
-    releases,
+    pod_messages,
+    release,
     shell,
-    upgrades,
-    words,
+    upgrade,
+    values_drift,
 )
-from preflight.probes.kubernetes import KubeconfigError, check_kubeconfig, decode
-from preflight.probes.kubernetes import _is_object as is_object
 from preflight.probes.registry import parse_docker_config, parse_reference
 from preflight.quantities import exactly, quantity, spell
 
@@ -253,7 +253,7 @@ def test_values_are_read_linted_and_shaped_or_refused(inventory_file: Path, text
     )
     found = lint.lint(values, expected)
     assert isinstance(found, Fact)
-    assert isinstance(drift.read_drift(values.tree, {}, release="r", namespace="ns"), Fact)
+    assert isinstance(values_drift.read_drift(values.tree, {}, release="r", namespace="ns"), Fact)
     if values.problem is None:
         try:
             assert isinstance(helm.job_shape(values), JobShape)
@@ -369,16 +369,16 @@ def test_words_are_classified(message: str, more: str, status: int) -> None:
         f"Failed to pull image {message}: {more}",
     ):
         for fault, cause in (
-            words.classify_admission(status, said),
-            words.classify_scheduling(said),
-            words.classify_pull(said),
+            pod_messages.classify_admission(status, said),
+            pod_messages.classify_scheduling(said),
+            pod_messages.classify_pull(said),
         ):
             assert fault
             assert isinstance(cause, str)
-        words.classify_daemon(said, exit_status=status, privileged=True, port=2375, client_log=more)
+        pod_messages.classify_daemon(said, exit_status=status, privileged=True, port=2375, client_log=more)
     log = f"2025-09-14T08:12:44.1Z {message}\n{message} Checking for jobs... failed {more}\n2025-99-99T99:99:99Z x"
     assert managers.read_log(log, pod="p", now=0.0).pod == "p"
-    charts.read_index(log, "0.80.0", repository="r")
+    chart_repository.read_index(log, "0.80.0", repository="r")
 
 
 # ---- what the API answers
@@ -414,9 +414,9 @@ def test_nodes_and_pods_become_facts(world: dict[str, Any], data: st.DataObject)
     known = cluster.Nodes(target="x", nodes=nodes, evidence=evidence)
     assert isinstance(headroom.pack(known, used, job=job_pod_requests(SHAPE, 1), shape=SHAPE), Fact)
     for pod in sent(data, world["pods"]):
-        words.classify_end(pod, container="gitlab-runner")
+        pod_messages.classify_end(pod, container="gitlab-runner")
     monitoring.read_manager_pods(sent(data, world["pods"]))
-    upgrades.read_jobs(sent(data, world["pods"]), own_job="1", now=NOW.timestamp())
+    upgrade.read_jobs(sent(data, world["pods"]), own_job="1", now=NOW.timestamp())
 
 
 @bounded
@@ -430,9 +430,9 @@ def test_a_release_becomes_facts(world: dict[str, Any], data: st.DataObject) -> 
     assert isinstance(managers.read_rollout(found), Fact)
     assert isinstance(managers.read_managers(found, now=NOW.timestamp(), restart_age=60.0), Fact)
     assert isinstance(managers.read_logs((), found), Fact)
-    records = releases.read_records(sent(data, [one for one in world["secrets"] if "helm" in one["metadata"]["name"]]))
-    history = releases.History(name="r", namespace="ns", records=tuple(records))
-    assert not records or isinstance(releases.read_release(history, now=NOW.timestamp()), Fact)
+    records = release.read_records(sent(data, [one for one in world["secrets"] if "helm" in one["metadata"]["name"]]))
+    history = release.History(name="r", namespace="ns", records=tuple(records))
+    assert not records or isinstance(release.read_release(history, now=NOW.timestamp()), Fact)
 
 
 @bounded
@@ -442,10 +442,10 @@ def test_a_helm_record_becomes_a_fact(world: dict[str, Any], data: st.DataObject
     body = json.loads(gzip.decompress(base64.b64decode(base64.b64decode(secret["data"]["release"]))))
     text = json.dumps(data.draw(altered(body))).encode()
     packed = base64.b64encode(base64.b64encode(gzip.compress(text))).decode()
-    records = releases.read_records([{**secret, "data": {"release": packed}}])
-    history = releases.History(name="r", namespace="ns", records=tuple(records))
-    assert isinstance(releases.read_release(history, now=NOW.timestamp()), Fact)
-    assert isinstance(drift.read_drift(records[0].values, {}, release="r", namespace="ns"), Fact)
+    records = release.read_records([{**secret, "data": {"release": packed}}])
+    history = release.History(name="r", namespace="ns", records=tuple(records))
+    assert isinstance(release.read_release(history, now=NOW.timestamp()), Fact)
+    assert isinstance(values_drift.read_drift(records[0].values, {}, release="r", namespace="ns"), Fact)
     assert history.shown or not records
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lab.kubernetes import moments
+from lab.kubernetes import timestamps
 from lab.lab import Lab
 from preflight.jobshape import JobShape, probe_job
 from tests.promises.suite import ALPINE, NAMESPACE, PROJECT, client, made, others, plant
@@ -50,7 +50,7 @@ def leave(lab: Lab, run: str = DEAD, *, aged: float, node: str = "k8s-worker-2")
         for resource in ("jobs", "pods"):
             for item in world.cluster.each(resource):
                 if item["metadata"].get("labels", {}).get("preflight.gitlab-runner/run") == run:
-                    item["metadata"]["creationTimestamp"] = moments.ago(seconds=aged)
+                    item["metadata"]["creationTimestamp"] = timestamps.ago(seconds=aged)
 
     lab.change(age)
 
@@ -90,7 +90,7 @@ def test_one_young_object_keeps_its_whole_run(lab: Lab) -> None:
     def young(world: Any) -> None:
         (job,) = [one for one in world.cluster.each("jobs") if DEAD in one["metadata"]["name"]]
         twin = {**job, "metadata": {**job["metadata"], "name": "preflight-younger", "uid": "made-up"}, "kind": "Job"}
-        twin["metadata"]["creationTimestamp"] = moments.now()
+        twin["metadata"]["creationTimestamp"] = timestamps.now()
         twin["spec"] = {**twin["spec"], "suspend": True}
         world.cluster.add(twin)
 

@@ -16,7 +16,7 @@ import dns.message
 import dns.query
 import pytest
 
-from preflight.connect import Routes
+from preflight.clients.connect import Routes
 from preflight.faults import DnsFault
 from preflight.probes import shell
 from preflight.probes.dns import Lookups, lookups

@@ -22,15 +22,15 @@ import yaml
 
 from preflight.evidence import Evidence
 from preflight.facts.dind import _dind_steps
-from preflight.facts.sampling import script_report
+from preflight.facts.probe_plan import script_report
 from preflight.faults import DindFault, DnsFault
 from preflight.inventory import Dind, Inventory
 from preflight.jobshape import BUILD, JobShape, dind_job
 from preflight.probes import shell, transcript
+from preflight.probes.pod_messages import classify_daemon
 from preflight.probes.pods import DindPod
 from preflight.probes.shell import Section, Step
 from preflight.probes.transcript import PodTranscript
-from preflight.probes.words import classify_daemon
 from tests.conftest import PROJECT
 
 NODE = "k8s-worker-1"

@@ -14,7 +14,7 @@ from preflight.conclusions import Explanation, Facts, Finding
 from preflight.inventory import Inventory
 from preflight.pages import top
 from preflight.verdicts import Verdict
-from tests.core.test_pages import HOSTILE, conclusion, look, outcome, packed, reply
+from tests.core.test_pages import HOSTILE, conclusion, observation, outcome, packed, reply
 from tests.system.chromium import Page, browser
 
 PROJECT = Path(__file__).parents[2]
@@ -62,8 +62,10 @@ def hostile_page(inventory: Inventory, tmp_path: Path) -> Path:
     worker = inventory.workers["k8s-worker-1"]
     cluster = inventory.cluster.model_copy(update={"nodes": dict.fromkeys(names, worker)})
     large = inventory.model_copy(update={"cluster": cluster})
-    looks = [look("node_gitlab", reply(), worker=name) for name in names]
-    body = "".join(top(judged, told, Facts(large, [*looks, *packed(large, count=200)]), status=1, effect="probe"))
+    observations = [observation("node_gitlab", reply(), worker=name) for name in names]
+    body = "".join(
+        top(judged, told, Facts(large, [*observations, *packed(large, count=200)]), status=1, effect="probe")
+    )
     file = tmp_path / "page.html"
     file.write_text(f"<!DOCTYPE html><html lang=en><meta charset=utf-8><title>t</title><body>{body}</body></html>")
     return file

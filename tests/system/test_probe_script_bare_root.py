@@ -79,7 +79,7 @@ def _clock_is_right(section: Section) -> object:
 
 
 @pytest.fixture(scope="module")
-def looks() -> Iterator[dict[str, Look]]:
+def observations() -> Iterator[dict[str, Look]]:
     with servers.dns_server(_names) as names, servers.web_server(_page) as web:
         closed = servers.closed_port()
         resolver = f"{LOOPBACK}:{names}"

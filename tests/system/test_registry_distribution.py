@@ -24,10 +24,10 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
-from preflight.connect import Routes
+from preflight.clients.connect import Routes
 from preflight.faults import PathFault, RegistryFault
 from preflight.probes.push import PushPermission, push_permission, remove_image
-from preflight.probes.registry import Credentials, look, manifest
+from preflight.probes.registry import Credentials, manifest, ping
 from tests.probes.servers import Asked, Said, closed_port, web_server
 
 HOST = "registry.example.com"
@@ -110,7 +110,7 @@ def test_an_open_registry_and_its_images(tmp_path: Path) -> None:
             )
             return told.fault, told.platforms, told.cause
 
-        reply = look(HOST, scheme="http", credentials=None, ca_file=None, routes=routes, deadline=5)
+        reply = ping(HOST, scheme="http", credentials=None, ca_file=None, routes=routes, deadline=5)
         image = f"{HOST}/library/alpine"
         assert reply.fault is None
         assert described(f"{image}:latest") == (None, ("linux/amd64", "linux/arm64"), "")
@@ -136,7 +136,7 @@ def test_a_registry_with_a_login(tmp_path: Path) -> None:
         routes = Routes({f"{HOST}:80": f"127.0.0.1:{port}"}, only_mapped=True)
         faults = []
         for credentials in (ROBOT, Credentials("robot", "another-made-up-password"), None):
-            reply = look(HOST, scheme="http", credentials=credentials, ca_file=None, routes=routes, deadline=5)
+            reply = ping(HOST, scheme="http", credentials=credentials, ca_file=None, routes=routes, deadline=5)
             told = manifest(
                 f"{HOST}/library/alpine:latest",
                 scheme="http",
@@ -158,10 +158,10 @@ def test_a_registry_with_tls(tmp_path: Path) -> None:
     tls = f"tls: {{certificate: {tmp_path}/server.pem, key: {tmp_path}/server.pem}}"
     with distribution(tmp_path, f"http: {{addr: '127.0.0.1:PORT', {tls}}}") as port:
         routes = Routes({f"{HOST}:443": f"127.0.0.1:{port}"})
-        trusted = look(HOST, credentials=None, ca_file=tmp_path / "ca.pem", routes=routes, deadline=5)
-        distrusted = look(HOST, credentials=None, ca_file=None, routes=routes, deadline=5)
+        trusted = ping(HOST, credentials=None, ca_file=tmp_path / "ca.pem", routes=routes, deadline=5)
+        distrusted = ping(HOST, credentials=None, ca_file=None, routes=routes, deadline=5)
         plain = Routes({f"{HOST}:80": f"127.0.0.1:{port}"})
-        unencrypted = look(HOST, scheme="http", credentials=None, ca_file=None, routes=plain, deadline=5)
+        unencrypted = ping(HOST, scheme="http", credentials=None, ca_file=None, routes=plain, deadline=5)
     assert trusted.fault is None
     assert distrusted.fault is PathFault.TLS_UNTRUSTED
     assert unencrypted.fault is RegistryFault.NOT_A_REGISTRY
@@ -244,7 +244,7 @@ def test_a_registry_with_a_token_server(tmp_path: Path) -> None:
     wrong = Credentials("robot", "another-made-up-password")
     with token_registry(tmp_path) as routes:
         replies = [
-            look(HOST, scheme="http", credentials=one, ca_file=None, routes=routes, deadline=5)
+            ping(HOST, scheme="http", credentials=one, ca_file=None, routes=routes, deadline=5)
             for one in (ROBOT, READER, None, wrong)
         ]
         assert {reply.challenge for reply in replies} == {"bearer"}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from preflight.probes.runtime import crictl_script
+from preflight.probes.node_pulls import crictl_script
 
 IMAGE = "registry.example.com/library/alpine:latest"
 SCRIPT = crictl_script(IMAGE, runtime="containerd", limit=5)

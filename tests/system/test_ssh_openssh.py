@@ -20,12 +20,12 @@ import dns.message
 import dns.rrset
 import pytest
 
-from preflight.connect import Routes
+from preflight.clients.connect import Routes
+from preflight.clients.ssh import AuthGate, Login, Session, open_session
 from preflight.evidence import Unmeasured
 from preflight.faults import PathFault, SshFault
 from preflight.probes import shell
-from preflight.probes.runtime import pull_on_node
-from preflight.probes.ssh import AuthGate, Login, Session, open_session
+from preflight.probes.node_pulls import pull_on_node
 from tests.probes import servers
 from tests.probes.servers import closed_port
 

@@ -26,7 +26,7 @@ from typing import Any
 import trustme
 import yaml
 
-from lab import charts, gitlab, inventory, kubernetes, registry, shell
+from lab import chart_repository, gitlab, inventory, kubernetes, registry, shell
 from lab.loopback import Loopback
 from lab.world import API_ADDRESS, API_PORT, PRIVATE, RESOLVERS, Vantage, World
 from tests.system.namespaces import PATH, Machine, Network, program
@@ -137,7 +137,7 @@ class Topology:
         (home / "inventory.yaml").write_bytes((PROJECT / "inventory.yaml").read_bytes())
         values = (PROJECT / "gitlab-runner-values.yaml").read_text()
         assert "YOUR_RUNNER_TOKEN_HERE" in values
-        values = values.replace("YOUR_RUNNER_TOKEN_HERE", self.world.given_token)
+        values = values.replace("YOUR_RUNNER_TOKEN_HERE", self.world.configured_token)
         (home / "gitlab-runner-values.yaml").write_text(values)
         kubernetes.deploy_managers(self.world.cluster, self.world, values)
         (home / ".kube" / "config").write_text(yaml.safe_dump(self._kubeconfig()))
@@ -240,7 +240,9 @@ class Topology:
                     issuer = registry.token_application(world, {shop.host: shop}, tokens)
                     await serve("registries", f"token {shop.realm_host}", address, 443, issuer, shop.realm_host)
             shelf = world.charts
-            await serve("registries", "charts", shelf.address, shelf.port, charts.application(world), shelf.host)
+            await serve(
+                "registries", "charts", shelf.address, shelf.port, chart_repository.application(world), shelf.host
+            )
             yield
 
     def _tls(self, *names: str) -> ssl.SSLContext:

@@ -1,0 +1,212 @@
+"""Servers that take a connection and then misbehave: on the wire of any of them, and in the answers of the API.
+
+A relay stands between the address that the world knows and the server. It reads `World.misbehaviour` at every turn, so
+that a server may begin to misbehave, or stop, while somebody talks to it.
+
+- silent   takes connections and datagrams, and never says a word
+- drip     sends one byte a second
+- cut      closes in the middle of an answer
+- brief    cuts every connection after one second
+
+The API server's own, as `answers` has it: 429, 500, 503, 410 (on a watch), truncated.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from typing import TYPE_CHECKING, Literal
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+if TYPE_CHECKING:
+    from lab.loopback import Loopback, Place
+    from lab.world import World
+
+Misbehaviour = Literal["", "silent", "drip", "cut", "brief", "429", "500", "503", "410", "truncated"]
+"""What a server does; empty is nothing, and lets the relay be there for what is to come."""
+
+_PAUSE = 1.0  # seconds between two bytes, and that a brief connection lasts
+_RETRY_AFTER = 2  # seconds that the busy API server asks for
+_PART = 2**16
+
+
+async def relayed(
+    world: World, loopback: Loopback, server: str, place: Place, *, turn: int, udp: bool = False
+) -> Place:
+    """Where a server is reached through a relay; its own place if the world knows no misbehaviour of it.
+
+    Args:
+        world: the world.
+        loopback: its sockets.
+        server: the server's name, as in `World.misbehaviour`.
+        place: where the server itself listens.
+        turn: the answer in whose middle `cut` closes, counted from 1: with TLS and SSH the first is the handshake's.
+        udp: whether it is reached by datagrams too.
+    """
+    if server not in world.misbehaviour:
+        return place
+    relay = _Relay(world, server, place, turn)
+    tcp, datagrams = loopback.pair()
+    await loopback.streams(relay.serve, tcp)
+    if udp:
+        await loopback.datagrams(lambda: _Datagrams(world, server, place), datagrams)
+    host, port = tcp.getsockname()[:2]
+    return host, port
+
+
+class _Relay:
+    """Copies a connection's bytes both ways, badly."""
+
+    def __init__(self, world: World, server: str, place: Place, turn: int) -> None:
+        self._world, self._server, self._place, self._turn = world, server, place, turn
+
+    @property
+    def _mode(self) -> str:
+        return self._world.misbehaviour.get(self._server, "")
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, to its end."""
+        self._world.record(f"relay {self._server}", "connect", self._mode)
+        with contextlib.suppress(OSError, TimeoutError):
+            try:
+                if self._mode == "silent":
+                    while await reader.read(_PART):
+                        pass
+                    return
+                async with asyncio.timeout(_PAUSE if self._mode == "brief" else None):
+                    await self._join(reader, writer)
+            finally:
+                writer.transport.abort()
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner, outer = await asyncio.open_connection(*self._place)
+        asked = asyncio.Event()
+        forth = asyncio.ensure_future(self._forth(reader, outer, asked))
+        back = asyncio.ensure_future(self._back(inner, writer, asked))
+        try:
+            await asyncio.wait((forth, back), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (forth, back):
+                task.cancel()
+            await asyncio.gather(forth, back, return_exceptions=True)
+            outer.transport.abort()
+
+    async def _forth(self, reader: asyncio.StreamReader, outer: asyncio.StreamWriter, asked: asyncio.Event) -> None:
+        while part := await reader.read(_PART):
+            asked.set()
+            outer.write(part)
+            await outer.drain()
+
+    async def _back(self, inner: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: asyncio.Event) -> None:
+        turns = 0
+        while part := await inner.read(_PART):
+            turns += asked.is_set()
+            asked.clear()
+            if self._mode == "silent":
+                continue
+            if self._mode == "drip":
+                for number in range(len(part)):
+                    writer.write(part[number : number + 1])
+                    await asyncio.sleep(_PAUSE)
+                continue
+            if self._mode == "cut" and turns >= self._turn:
+                writer.write(part[: max(1, len(part) // 2)])
+                with contextlib.suppress(OSError):
+                    await writer.drain()
+                    writer.write_eof()
+                return
+            writer.write(part)
+            await writer.drain()
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    """Passes questions on, and answers badly: a byte a second, or half of the answer."""
+
+    def __init__(self, world: World, server: str, place: Place) -> None:
+        self._world, self._server, self._place = world, server, place
+        self._transport: asyncio.DatagramTransport | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # asyncio gives a DatagramTransport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        for task in self._tasks:
+            task.cancel()
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        if self._world.misbehaviour.get(self._server) == "silent":
+            return
+        task = asyncio.get_running_loop().create_task(self._ask(data, addr))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _ask(self, question: bytes, addr: tuple[str, int]) -> None:
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[bytes] = loop.create_future()
+        transport, _ = await loop.create_datagram_endpoint(lambda: _Once(answered), remote_addr=self._place)
+        try:
+            transport.sendto(question)
+            async with asyncio.timeout(_PAUSE):
+                answer = await answered
+        except (OSError, TimeoutError):
+            return
+        finally:
+            transport.close()
+        mode = self._world.misbehaviour.get(self._server, "")
+        parts = [answer]
+        if mode == "drip":
+            parts = [answer[number : number + 1] for number in range(len(answer))]
+        elif mode == "cut":
+            parts = [answer[: len(answer) // 2]]
+        for number, part in enumerate(parts):
+            if number:
+                await asyncio.sleep(_PAUSE)
+            if self._transport is None or self._transport.is_closing():
+                return
+            self._transport.sendto(part, addr)
+
+
+class _Once(asyncio.DatagramProtocol):
+    """The first datagram that comes."""
+
+    def __init__(self, answered: asyncio.Future[bytes]) -> None:
+        self._answered = answered
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        del addr
+        if not self._answered.done():
+            self._answered.set_result(data)
+
+
+def answers(world: World, server: str) -> Middleware:
+    """An aiohttp middleware: the API server's answers in trouble, in its own words (reference: client-go, etcd)."""
+
+    @web.middleware
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+        mode = world.misbehaviour.get(server, "")
+        if mode in _REFUSALS and not (mode == "410" and "watch" not in request.query):
+            code, reason, message = _REFUSALS[mode]
+            world.record(server, request.method, request.path_qs, body=(await request.read()).decode(errors="replace"))
+            status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
+            told = json.dumps({**status, "message": message, "reason": reason, "code": code})
+            headers = {"Retry-After": str(_RETRY_AFTER)} if mode == "429" else {}
+            return web.Response(status=code, text=told, content_type="application/json", headers=headers)
+        answer = await handler(request)
+        if mode == "truncated" and isinstance(answer, web.Response) and isinstance(answer.body, bytes):
+            answer.body = answer.body[: len(answer.body) // 2]
+        return answer
+
+    return middleware
+
+
+_REFUSALS = {
+    "429": (429, "TooManyRequests", "Too many requests, please try again later."),
+    "500": (500, "InternalError", "Internal error occurred: etcdserver: request timed out"),
+    "503": (503, "ServiceUnavailable", "apiserver is shutting down"),
+    "410": (410, "Expired", "too old resource version: 1 (4711)"),
+}

@@ -1,0 +1,441 @@
+"""Where a connection really goes, how long it may take, and what its end means.
+
+`Routes` is the inventory's ``connect:``, as curl's ``--connect-to``: only the destination changes. The name that is
+asked for, the Host header, SNI and the check of the certificate stay those of the original address.
+Client libraries are imported inside the functions, because collecting tests must not pay for them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from preflight.evidence import Unmeasured
+from preflight.faults import PathFault
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import requests
+    from urllib3 import HTTPConnectionPool
+
+_LAST_PORT = 65_535
+_DEEPEST = 12  # nested exceptions looked at: requests wraps urllib3 wraps ssl wraps socket
+
+
+def is_address(text: str) -> bool:
+    """Whether it is an IP address, and no name."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def join_address(host: str, port: int) -> str:
+    """``host:port`` as an operator writes it, IPv6 in brackets."""
+    host = host.strip("[]").lower()
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def split_address(address: str, default_port: int | None = None) -> tuple[str, int]:
+    """Host and port of ``host:port``, ``[::1]:port`` or, where a default port is given, a bare host.
+
+    Raises:
+        ValueError: when it is none of these.
+    """
+    text = address.strip()
+    host, _, port = text.rpartition(":")
+    if text.startswith("["):
+        host, bracket, rest = text[1:].partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            raise ValueError(f"{address!r} is no [IPv6 address]:port")
+        port = rest[1:]
+    elif text.count(":") > 1 or ":" not in text:  # a bare IPv6 address or a bare host
+        host, port = text, ""
+    if not port and default_port is not None:
+        port = str(default_port)
+    if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) <= _LAST_PORT:
+        raise ValueError(f"{address!r} is no host:port")
+    return host.lower(), int(port)
+
+
+class NotMapped(OSError):
+    """The inventory's ``connect:`` refuses every address that it does not map, and it does not map this one."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host, self.port = host, port
+        super().__init__(errno.EACCES, f"connect: has no entry for {join_address(host, port)} and refuses all others")
+
+    def unmeasured(self) -> Unmeasured:
+        """The same, said as a look that could not be taken."""
+        place = join_address(self.host, self.port)
+        return Unmeasured(
+            f"the inventory's connect: refuses addresses that it does not map, such as {place}",
+            needs=f'an entry for "{place}" under connect: in the inventory',
+            fault=PathFault.NOT_MAPPED,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """The inventory's ``connect:``: from the address asked for to the address dialled, both ``host:port``.
+
+    Attributes:
+        mapping: only what differs needs an entry.
+        only_mapped: refuse whatever has no entry (``"*": refuse``).
+    """
+
+    mapping: Mapping[str, str] = field(default_factory=dict)
+    only_mapped: bool = field(default=False, kw_only=True)
+
+    def __post_init__(self) -> None:
+        ways = {join_address(*split_address(a)): join_address(*split_address(b)) for a, b in self.mapping.items()}
+        object.__setattr__(self, "mapping", ways)
+
+    def resolve(self, host: str, port: int) -> tuple[str, int]:
+        """The address to dial for `host` and `port`.
+
+        Raises:
+            NotMapped: when it has no entry and only mapped addresses are allowed.
+        """
+        way = self.mapping.get(join_address(host, port))
+        if way is not None:
+            return split_address(way)
+        if self.only_mapped:
+            raise NotMapped(host, port)
+        return host.strip("[]"), port
+
+
+def dial(host: str, port: int, *, routes: Routes, deadline: float) -> socket.socket:
+    """A TCP connection to where `routes` leads, in at most `deadline` seconds, name look-up included.
+
+    Raises:
+        OSError: `NotMapped`, `socket.gaierror`, `TimeoutError`, or what connecting to the last address ended with.
+    """
+    until = time.monotonic() + deadline
+    host, port = routes.resolve(host, port)
+    places = _addresses(host, port, within=deadline)
+    failure: OSError = socket.gaierror(socket.EAI_NONAME, f"{host} has no address")
+    for number, (family, kind, protocol, _, place) in enumerate(places):
+        share = (until - time.monotonic()) / (len(places) - number)
+        if share <= 0:
+            raise TimeoutError(errno.ETIMEDOUT, f"no time was left for {place[0]}")
+        connection = socket.socket(family, kind, protocol)
+        try:
+            connection.settimeout(share)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.connect(place)
+        except OSError as error:
+            connection.close()
+            failure = error
+        else:
+            return connection
+    raise failure
+
+
+_Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
+
+
+def _addresses(host: str, port: int, *, within: float) -> Sequence[_Address]:
+    """What the system's resolver says, in bounded time: getaddrinfo itself knows no deadline."""
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(host.partition("%")[0])
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    outcome: list[Sequence[_Address] | OSError] = []
+
+    def ask() -> None:
+        try:
+            outcome.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except OSError as error:
+            outcome.append(error)
+        except UnicodeError:  # a label that is empty or longer than 63 characters
+            outcome.append(socket.gaierror(socket.EAI_NONAME, f"{host!r} is no host name"))
+
+    asking = threading.Thread(target=ask, name=f"resolve {host}", daemon=True)
+    asking.start()
+    asking.join(within)
+    if not outcome:
+        raise socket.gaierror(socket.EAI_AGAIN, f"{host} was not resolved within {within:g} s")
+    if isinstance(outcome[0], OSError):
+        raise outcome[0]
+    return outcome[0]
+
+
+class Cutoff:
+    """A deadline over a whole exchange: cuts the guarded connections when it passes, however slowly bytes drip in.
+
+    Socket timeouts bound one read each; a server that sends a byte a second would hold a probe for ever.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._until = time.monotonic() + seconds
+        self._guarded: list[socket.socket] = []
+        self._lock = threading.Lock()
+        self._timer = threading.Timer(seconds, self._cut)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+
+    @property
+    def left(self) -> float:
+        """Seconds until the cut, never negative."""
+        return max(0.0, self._until - time.monotonic())
+
+    @property
+    def connected(self) -> bool:
+        """Whether any connection was made."""
+        return bool(self._guarded)
+
+    def guard(self, connection: socket.socket) -> None:
+        """Cut this connection, too, when time is up."""
+        with self._lock:
+            self._guarded.append(connection)
+        if not self.left:
+            self._cut()
+
+    def _cut(self) -> None:
+        with self._lock:
+            for connection in self._guarded:
+                with contextlib.suppress(OSError):
+                    # SSLSocket.shutdown would drop its TLS state under the reader's feet.
+                    socket.socket.shutdown(connection, socket.SHUT_RDWR)
+
+
+def pool_classes(routes: Routes, *, cutoff: Cutoff | None = None) -> dict[str, type[HTTPConnectionPool]]:
+    """urllib3's connection pools by scheme, dialling where `routes` leads; for ``pool_classes_by_scheme``."""
+    from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+    from urllib3.connection import HTTPConnection, HTTPSConnection
+    from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+
+    class RoutedConnection(HTTPConnection):
+        """Dials the mapped address and keeps the name; urllib3.contrib.socks does it at the same place."""
+
+        def _new_conn(self) -> socket.socket:
+            patience = self.timeout if isinstance(self.timeout, int | float) else _FALLBACK
+            if cutoff is not None:
+                patience = min(patience, cutoff.left)
+            try:
+                return dial(self.host, self.port or self.default_port, routes=routes, deadline=patience)
+            except socket.gaierror as error:
+                raise NameResolutionError(self.host, self, error) from error
+            except TimeoutError as error:
+                raise ConnectTimeoutError(self, f"{self.host} did not answer within {patience:g} s") from error
+            except OSError as error:
+                raise NewConnectionError(self, f"no connection to {self.host}: {error}") from error
+
+        def connect(self) -> None:
+            super().connect()
+            if cutoff is not None and self.sock is not None:
+                cutoff.guard(self.sock)
+
+    class RoutedTlsConnection(RoutedConnection, HTTPSConnection):
+        """The same over TLS; SNI and the certificate's check stay urllib3's own."""
+
+    class RoutedPool(HTTPConnectionPool):
+        ConnectionCls = RoutedConnection
+
+    class RoutedTlsPool(HTTPSConnectionPool):
+        ConnectionCls = RoutedTlsConnection
+
+    return {"http": RoutedPool, "https": RoutedTlsPool}
+
+
+_FALLBACK = 10.0  # seconds to connect where a client sets no timeout of its own
+
+
+def trust(ca_file: Path | None) -> ssl.SSLContext:
+    """What certificates are checked against: the system's authorities and those in `ca_file`.
+
+    As curl and Go judge them: Python 3.13 also demands RFC 5280's letter, which many private authorities miss.
+
+    Raises:
+        Unmeasured: when `ca_file` can't be read or holds no certificate.
+    """
+    try:
+        found = ca_file.stat() if ca_file else None
+        return _trust(ca_file, (found.st_ino, found.st_mtime_ns, found.st_size) if found else None)
+    except OSError as error:
+        raise Unmeasured(
+            f"the certificate authorities in {ca_file} can't be read: {error.strerror or error}",
+            needs=f"{ca_file} as a readable file of PEM certificates",
+        ) from error
+
+
+@functools.lru_cache(maxsize=16)
+def _trust(ca_file: Path | None, _state: object) -> ssl.SSLContext:
+    """The context for a file in that state. One serves all: to read the system's authorities takes 25 ms each time."""
+    context = ssl.create_default_context()
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    if ca_file is not None:
+        context.load_verify_locations(cafile=str(ca_file))
+    return context
+
+
+@contextlib.contextmanager
+def session(routes: Routes, *, ca_file: Path | None, cutoff: Cutoff) -> Iterator[requests.Session]:
+    """A requests session over `routes` that ignores proxies, netrc and redirects of the environment, never retries."""
+    import requests
+    from requests.adapters import HTTPAdapter
+
+    context = trust(ca_file)
+    pools = pool_classes(routes, cutoff=cutoff)
+
+    class RoutedAdapter(HTTPAdapter):
+        """requests' own adapter over the routed pools."""
+
+        def init_poolmanager(self, *arguments: Any, **pool: Any) -> None:
+            super().init_poolmanager(*arguments, ssl_context=context, **pool)
+            self.poolmanager.pool_classes_by_scheme = pools
+
+    with requests.Session() as opened:
+        opened.trust_env = False
+        opened.verify = str(ca_file) if ca_file else True
+        opened.headers["User-Agent"] = "gitlab-runner-preflight"
+        opened.headers["Accept-Encoding"] = "identity"  # so that bytes read are bytes sent
+        for scheme in ("http://", "https://"):
+            opened.mount(scheme, RoutedAdapter(max_retries=0))
+        yield opened
+
+
+# OpenSSL's X509_V_ERR_*: what is the matter with a certificate
+_CERTIFICATE_FAULTS = {
+    9: PathFault.TLS_EXPIRED,  # not yet valid
+    10: PathFault.TLS_EXPIRED,
+    62: PathFault.TLS_WRONG_NAME,  # host name
+    64: PathFault.TLS_WRONG_NAME,  # IP address
+}
+
+_ERRNO_FAULTS = {
+    errno.ECONNREFUSED: PathFault.REFUSED,
+    errno.ETIMEDOUT: PathFault.TIMEOUT,
+    errno.EHOSTUNREACH: PathFault.UNREACHABLE,
+    errno.ENETUNREACH: PathFault.UNREACHABLE,
+    errno.EHOSTDOWN: PathFault.UNREACHABLE,
+    errno.ENETDOWN: PathFault.UNREACHABLE,
+    errno.EADDRNOTAVAIL: PathFault.UNREACHABLE,
+    errno.EAFNOSUPPORT: PathFault.UNREACHABLE,
+    errno.EPERM: PathFault.UNREACHABLE,  # a firewall on this machine rejects it
+    errno.EACCES: PathFault.UNREACHABLE,
+    errno.ECONNRESET: PathFault.RESET,
+    errno.ECONNABORTED: PathFault.RESET,
+    errno.EPIPE: PathFault.RESET,
+    errno.ENOTCONN: PathFault.RESET,
+    errno.ESHUTDOWN: PathFault.RESET,
+}
+
+
+@functools.cache
+def _type_faults() -> tuple[tuple[type[BaseException], PathFault], ...]:
+    """Exception types and their faults, the most telling first; a request's error nests several of them."""
+    import http.client
+
+    import requests
+    import urllib3.exceptions as urllib3
+    from urllib3.util.ssl_match_hostname import CertificateError
+
+    return (
+        (NotMapped, PathFault.NOT_MAPPED),
+        (CertificateError, PathFault.TLS_WRONG_NAME),
+        (socket.gaierror, PathFault.UNRESOLVED),
+        (urllib3.NameResolutionError, PathFault.UNRESOLVED),
+        (urllib3.LocationParseError, PathFault.UNRESOLVED),
+        (requests.exceptions.InvalidURL, PathFault.UNRESOLVED),
+        (urllib3.ConnectTimeoutError, PathFault.TIMEOUT),
+        (urllib3.ReadTimeoutError, PathFault.SILENT),
+        (requests.exceptions.ReadTimeout, PathFault.SILENT),
+        (http.client.RemoteDisconnected, PathFault.RESET),
+        (http.client.IncompleteRead, PathFault.RESET),
+        (http.client.HTTPException, PathFault.NOT_HTTP),
+        (urllib3.HTTPError, PathFault.NOT_HTTP),
+        (requests.exceptions.InvalidHeader, PathFault.NOT_HTTP),
+        (requests.exceptions.ContentDecodingError, PathFault.NOT_HTTP),
+        (TimeoutError, PathFault.TIMEOUT),
+    )
+
+
+def _nested(error: BaseException) -> list[BaseException]:
+    """The error and all that it wraps, by cause, context, reason or argument."""
+    found: list[BaseException] = []
+    waiting: list[object] = [error]
+    while waiting and len(found) < _DEEPEST:
+        one = waiting.pop(0)
+        if isinstance(one, BaseException) and one not in found:
+            found.append(one)
+            waiting += [*one.args, getattr(one, "reason", None), one.__cause__, one.__context__]
+    return found
+
+
+def fault_of(error: BaseException) -> PathFault:
+    """The fault that an exception of socket, ssl, http.client, urllib3 or requests stands for.
+
+    Raises:
+        BaseException: `error` itself, when it says nothing about the network: then the mistake is ours.
+    """
+    errors = _nested(error)
+    for one in errors:
+        if isinstance(one, NotMapped):
+            return PathFault.NOT_MAPPED
+        if isinstance(one, ssl.SSLCertVerificationError):
+            return _CERTIFICATE_FAULTS.get(getattr(one, "verify_code", 0), PathFault.TLS_UNTRUSTED)
+    for one in errors:
+        if isinstance(one, OSError) and not isinstance(one, ssl.SSLError | socket.gaierror):
+            by_number = _ERRNO_FAULTS.get(one.errno or 0)
+            if by_number is not None:
+                return by_number
+    if any(isinstance(one, ssl.SSLError) for one in errors):
+        return PathFault.TLS_HANDSHAKE
+    for kind, fault in _type_faults():
+        if any(isinstance(one, kind) for one in errors):
+            return fault
+    raise error
+
+
+_SENTENCES = {
+    PathFault.UNRESOLVED: "the name of {place} has no address here",
+    PathFault.REFUSED: "{place} refused the connection: nothing listens on that port, or a firewall rejects it",
+    PathFault.TIMEOUT: "{place} did not accept a connection within {deadline:g} s",
+    PathFault.UNREACHABLE: "there is no way to {place}",
+    PathFault.RESET: "{place} cut the connection",
+    PathFault.SILENT: "{place} accepted the connection and then sent no complete answer within {deadline:g} s",
+    PathFault.NOT_HTTP: "{place} answered, but not in HTTP",
+    PathFault.TLS_UNTRUSTED: "the certificate of {place} is signed by no authority that is trusted here",
+    PathFault.TLS_EXPIRED: "the certificate of {place} is outside of its period of validity",
+    PathFault.TLS_WRONG_NAME: "the certificate of {place} is for another name",
+    PathFault.TLS_HANDSHAKE: "no TLS session could be agreed on with {place}",
+    PathFault.NOT_MAPPED: "connect: has no entry for {place}",
+}
+
+
+def sentence(fault: PathFault, host: str, port: int, *, deadline: float, detail: str = "") -> str:
+    """The cause in words: who did what, within which time; `detail` follows after a colon."""
+    within = round(deadline, 1) or deadline  # what is left of a deadline differs from run to run
+    words = _SENTENCES[fault].format(place=join_address(host, port), deadline=within)
+    return f"{words}: {detail}" if detail else words
+
+
+def detail_of(error: BaseException) -> str:
+    """The innermost plain words of a certificate's, a resolver's or a socket's error; empty if there are none."""
+    for one in reversed(_nested(error)):
+        if isinstance(one, ssl.SSLCertVerificationError):
+            return str(getattr(one, "verify_message", "") or one.strerror or one)
+        if isinstance(one, OSError) and one.strerror:
+            return str(one.strerror)
+    return ""

@@ -1,0 +1,146 @@
+"""GitLab's REST API with a token: one exchange a call, no redirect followed, so that the token goes nowhere else."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from preflight.clients.connect import Routes
+from preflight.clients.http import NoReply, exchange
+from preflight.evidence import Evidence, Unmeasured
+from preflight.faults import GitLabFault, PathFault
+from preflight.probes.gitlab import judge_reply
+from preflight.redaction import remember
+
+PAGE = 100  # items of a list a request; GitLab's own maximum
+_LONGEST = 4 * 1024 * 1024  # bytes of a job's log that are read; GitLab's own limit for logs is of that size
+_MOST_PAGES = 20
+_OK, _UNAUTHORIZED, _FORBIDDEN = range(200, 300), 401, 403
+
+
+class GitLabError(Exception):
+    """The API did not do what it was asked; caught by the probes, never by their callers.
+
+    Attributes:
+        fault: what it means.
+        status: of HTTP; None when no answer came.
+        said: GitLab's own words.
+        command: what a person can paste to see the same.
+    """
+
+    def __init__(self, fault: GitLabFault | PathFault, *, status: int | None, said: str, command: str) -> None:
+        self.fault, self.status, self.said, self.command = fault, status, said, command
+        answered = f"GitLab answered {status}: {said}" if status is not None else said
+        super().__init__(answered)
+
+    def evidence(self) -> Evidence:
+        """What was asked, and what came back."""
+        return Evidence(where="here", command=self.command, observed=str(self))
+
+    def unmeasured(self, needs: str) -> Unmeasured:
+        """The same, said as a look that could not be taken."""
+        return Unmeasured(str(self), needs=needs, fault=self.fault, evidence=self.evidence())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GitLabApi:
+    """The API of one GitLab, as one user sees it.
+
+    Attributes:
+        url: GitLab's address.
+        token: of the user; in no repr.
+        deadline: seconds that one request may take.
+    """
+
+    url: str
+    token: str = field(repr=False)
+    routes: Routes
+    ca_file: Path | None
+    deadline: float
+
+    def __post_init__(self) -> None:
+        remember(self.token)
+
+    def ask(self, path: str, *, method: str = "GET", **query: str) -> Any:
+        """The JSON of the answer; None where there is none.
+
+        Raises:
+            GitLabError: no answer came, or one that is not a success.
+        """
+        text = self.text(path, method=method, **query)
+        try:
+            return json.loads(text) if text.strip() else None
+        except (ValueError, RecursionError):
+            raise GitLabError(
+                GitLabFault.NOT_GITLAB, status=200, said="something else than JSON", command=self.command(path, method)
+            ) from None
+
+    def text(self, path: str, *, method: str = "GET", **query: str) -> str:
+        """The answer as text, such as a job's log.
+
+        Raises:
+            GitLabError: no answer came, or one that is not a success.
+        """
+        url = f"{self.url.rstrip('/')}/api/v4{path}" + (f"?{urlencode(query)}" if query else "")
+        command = self.command(path, method, query)
+        try:
+            reply = exchange(
+                url,
+                routes=self.routes,
+                ca_file=self.ca_file,
+                deadline=self.deadline,
+                headers={"Authorization": f"Bearer {self.token}"},
+                longest=_LONGEST,
+                method=method,
+            )
+        except NoReply as no:
+            raise GitLabError(no.fault, status=None, said=no.cause, command=command) from no
+        if reply.status in _OK:
+            return reply.text
+        told = reply.json()
+        said = _words(told) if isinstance(told, Mapping) else reply.reason
+        if reply.status == _UNAUTHORIZED:
+            fault = GitLabFault.TOKEN_REFUSED
+        else:
+            judged, _ = judge_reply(reply.status, reply.headers, reply.body, reply.url)
+            fault = judged or GitLabFault.HTTP_STATUS
+        raise GitLabError(fault, status=reply.status, said=said, command=command)
+
+    def items(self, path: str, **query: str) -> list[Mapping[str, Any]]:
+        """Every item of a list, page by page.
+
+        Raises:
+            GitLabError: as `ask`.
+        """
+        found: list[Mapping[str, Any]] = []
+        for page in range(1, _MOST_PAGES + 1):
+            answer = self.ask(path, **query, per_page=str(PAGE), page=str(page))
+            listed = [one for one in answer if isinstance(one, Mapping)] if isinstance(answer, list) else []
+            found += listed
+            if len(listed) < PAGE:
+                break
+        return found
+
+    def command(self, path: str, method: str = "GET", query: Mapping[str, str] | None = None) -> str:
+        """What a person can paste to ask the same; the token stays in the environment."""
+        verb = "" if method == "GET" else f" -X {method}"
+        asked = f"{self.url.rstrip('/')}/api/v4{path}" + (f"?{urlencode(query)}" if query else "")
+        return f"curl -sS{verb} --max-time {self.deadline:g} --oauth2-bearer \"$GITLAB_API_TOKEN\" '{asked}'"
+
+
+def segment(name: str) -> str:
+    """A name as one segment of a path: a project's slashes are escaped."""
+    return quote(name, safe="")
+
+
+def _words(told: Mapping[str, Any]) -> str:
+    """GitLab's own words for a refusal: a text, or texts by attribute."""
+    said = told.get("message") or told.get("error_description") or told.get("error") or ""
+    if isinstance(said, Mapping):
+        pieces = (one for value in said.values() for one in (value if isinstance(value, list) else [value]))
+        return "; ".join(str(one) for one in pieces)
+    return "; ".join(map(str, said)) if isinstance(said, list) else str(said)

@@ -1,0 +1,183 @@
+"""One HTTP exchange, bounded in time and size, as the web probes need it: no retry, no redirect, no proxy."""
+
+from __future__ import annotations
+
+import email.utils
+import errno
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from preflight.clients.connect import Cutoff, NotMapped, Routes, detail_of, fault_of, sentence, session
+from preflight.faults import PathFault
+
+if TYPE_CHECKING:
+    import requests
+
+ENOUGH = 65_536  # bytes of a body that are read: what tells who answers stands at its beginning
+_PORTS = {"http": 80, "https": 443}
+_TELLING = ("location", "content-type", "server", "retry-after", "x-request-id", "x-gitlab-meta", "www-authenticate")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What a server answered.
+
+    Attributes:
+        headers: names in lower case; of a repeated one, the values joined by a comma.
+        body: at most as many bytes as were asked for.
+        at: our clock, seconds since 1970, halfway between the question and the answer's head.
+        took: seconds until the body was read.
+    """
+
+    url: str
+    status: int
+    reason: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = field(default=b"", repr=False)
+    at: float = 0.0
+    took: float = 0.0
+
+    @property
+    def text(self) -> str:
+        """The body as text, whatever its bytes are."""
+        return self.body.decode("utf-8", "replace")
+
+    def json(self) -> object:
+        """The body read as JSON; None when it is not."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+
+    @property
+    def shown(self) -> str:
+        """As ``curl -i`` prints it, with the headers that tell who answers."""
+        lines = [f"HTTP {self.status} {self.reason}".rstrip()]
+        lines += [f"{name}: {self.headers[name]}" for name in _TELLING if name in self.headers]
+        body = " ".join(self.text[:600].split())
+        return "\n".join([*lines, "", body]) if body else "\n".join(lines)
+
+    @property
+    def clock_offset(self) -> float | None:
+        """Seconds by which the server's clock is ahead of ours, good to about one second; None without a Date."""
+        try:
+            stamp = email.utils.parsedate_to_datetime(self.headers["date"]).timestamp()
+        except (KeyError, ValueError, TypeError, OverflowError):
+            return None
+        return round(stamp + 0.5 - self.at, 1)  # Date is cut to whole seconds
+
+
+class NoReply(Exception):
+    """No answer came: the fault, a sentence, and the seconds it took. Caught by the probes, never by their callers."""
+
+    def __init__(self, fault: PathFault, cause: str, took: float) -> None:
+        self.fault, self.cause, self.took = fault, cause, took
+        super().__init__(cause)
+
+
+def place_of(url: str) -> tuple[str, int]:
+    """Host and port that a URL leads to."""
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or _PORTS.get(parts.scheme, 80)
+
+
+def origin_of(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port: what has to be the same for credentials to be sent along."""
+    return (urlsplit(url).scheme.lower(), *place_of(url))
+
+
+def exchange(
+    url: str,
+    *,
+    routes: Routes,
+    ca_file: Path | None,
+    deadline: float,
+    headers: Mapping[str, str] | None = None,
+    longest: int = ENOUGH,
+    method: str = "GET",
+    content: object = None,
+) -> Reply:
+    """Ask `url` and read at most `longest` bytes in at most `deadline` seconds, following nothing.
+
+    Args:
+        url: what is asked.
+        routes: where to connect instead.
+        ca_file: PEM of a further CA to trust.
+        deadline: seconds for the whole exchange.
+        headers: sent with the request.
+        longest: bytes of the body that are read at most.
+        method: ``GET`` unless the caller says otherwise.
+        content: sent as JSON, if it is not None.
+
+    Raises:
+        NoReply: for every way in which no HTTP answer came.
+        Unmeasured: when ``connect:`` refuses the address, or the CA file can't be read.
+    """
+    import urllib3
+
+    host, port = place_of(url)
+    try:
+        routes.resolve(host, port)
+    except NotMapped as error:
+        raise error.unmeasured() from error
+    began, clock = time.monotonic(), time.time()
+    with Cutoff(deadline) as cutoff, session(routes, ca_file=ca_file, cutoff=cutoff) as opened:
+        try:
+            with opened.request(
+                method,
+                url,
+                headers=dict(headers or {}),
+                json=content,
+                allow_redirects=False,
+                stream=True,
+                timeout=urllib3.Timeout(total=deadline),  # type: ignore[arg-type]
+            ) as response:
+                at = clock + (time.monotonic() - began) / 2
+                body = bytearray()
+                while piece := response.raw.read1(longest - len(body), decode_content=True):
+                    body += piece
+                    if len(body) >= longest:
+                        break
+                if not cutoff.left:
+                    raise TimeoutError
+                if not body and _head_is_cut(response, method):
+                    raise ConnectionResetError(errno.ECONNRESET, "the answer's head has no end")
+                return Reply(
+                    url=url,
+                    status=response.status_code,
+                    reason=response.reason or "",
+                    headers={name.lower(): value for name, value in response.headers.items()},
+                    body=bytes(body),
+                    at=at,
+                    took=time.monotonic() - began,
+                )
+        except (OSError, urllib3.exceptions.HTTPError) as error:
+            # Once the cutoff has struck, the exception only shows how: as a reset, a half line, an empty body.
+            late = cutoff.connected and not cutoff.left
+            fault = PathFault.SILENT if late else fault_of(error)
+            detail = detail_of(error) if fault in _IN_NEED_OF_WORDS else ""
+            cause = sentence(fault, host, port, deadline=deadline, detail=detail)
+            raise NoReply(fault, cause, time.monotonic() - began) from error
+
+
+def _head_is_cut(response: requests.Response, method: str) -> bool:
+    """Whether the head of an answer without body may have ended in its middle, which http.client passes over.
+
+    A server that keeps the connection says where the body ends; one that does not, says that it closes (RFC 9112 §6.3).
+    """
+    says = {"content-length", "transfer-encoding"} & {name.lower() for name in response.headers}
+    closes = response.raw.version < _HTTP_1_1 or response.headers.get("Connection", "").lower() == "close"
+    return not (says or closes or method == "HEAD" or response.status_code in _WITHOUT_BODY)
+
+
+_HTTP_1_1 = 11  # as http.client numbers versions
+_WITHOUT_BODY = {204, 304}
+_IN_NEED_OF_WORDS = frozenset(
+    {PathFault.UNRESOLVED, PathFault.TLS_UNTRUSTED, PathFault.TLS_EXPIRED, PathFault.TLS_WRONG_NAME}
+    | {PathFault.TLS_HANDSHAKE, PathFault.NOT_HTTP}
+)

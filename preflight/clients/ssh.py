@@ -1,0 +1,752 @@
+"""One SSH connection to a node: host key verified, one key, one attempt, everything bounded in time.
+
+Whatever stands in the way of a login is raised as `Unmeasured`: it says nothing about the node's health, only that we
+could not look. A command's failure is a result (`Ran`), for the caller to read.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import errno
+import hmac
+import io
+import logging
+import os
+import re
+import secrets
+import selectors
+import shlex
+import socket
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, Self
+
+from preflight.clients.connect import NotMapped, Routes, dial, fault_of, join_address, split_address
+from preflight.evidence import Evidence, Unmeasured
+from preflight.faults import PathFault, SshFault
+from preflight.redaction import remember
+
+if TYPE_CHECKING:
+    import paramiko
+
+_PORT = 22
+_LONGEST = 1_048_576  # bytes of each of a command's outputs that are kept
+_KEEPALIVE = 15  # seconds; firewalls forget quiet connections
+_GRACE = 1.0  # seconds: after a command's end a child may hold its output open, after a channel's sshd its place
+_AGENT_KEYS = 3  # of an agent; sshd hangs up after six
+_SOON = 0.05  # seconds: the least that anything is given
+_MOST_CHANNELS = 2  # at once; sshd's MaxSessions is ten, hardened ones have fewer
+_KNOWN_HOSTS = (Path("~/.ssh/known_hosts"), Path("/etc/ssh/ssh_known_hosts"))
+
+_log = logging.getLogger("preflight.wire.ssh")  # paramiko logs tracebacks; what they say is in our exceptions
+_log.addHandler(logging.NullHandler())
+_log.propagate = False
+
+_FAULTS = {
+    PathFault.REFUSED: SshFault.REFUSED,
+    PathFault.TIMEOUT: SshFault.TIMEOUT,
+    PathFault.UNREACHABLE: SshFault.UNREACHABLE,
+    PathFault.UNRESOLVED: SshFault.UNRESOLVED,
+    PathFault.NOT_MAPPED: SshFault.NOT_MAPPED,
+}
+
+_NEEDS = {
+    SshFault.REFUSED: "sshd running on the node, or the port that it listens on as access.ssh.port",
+    SshFault.TIMEOUT: "a route and a firewall that let SSH through from here, or access.ssh.jump",
+    SshFault.UNREACHABLE: "a route from here to the node, or access.ssh.jump",
+    SshFault.UNRESOLVED: "the node's address under cluster.nodes in the inventory",
+    SshFault.SILENT: "an sshd that answers: look at its load, and at what else may listen on that port",
+    SshFault.PROTOCOL: "an SSH server there that shares an algorithm with this client, with connections to spare",
+    SshFault.NO_SHELL: "a login that runs commands (no nologin, no sftp only) as access.ssh.user",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Login:
+    """How to log in to nodes, as the inventory's ``access.ssh`` says.
+
+    Attributes:
+        key: the private key's file; a certificate beside it (``-cert.pub``) is shown, too.
+        known_hosts: where host keys are looked up; by default the user's and the system's.
+        agent: also use the keys of the SSH agent.
+        jump: a bastion, ``user@host:port``; user and port may be left out.
+    """
+
+    user: str
+    port: int = _PORT
+    key: Path | None = None
+    passphrase: str | None = field(repr=False, default=None)
+    known_hosts: Path | None = None
+    agent: bool = False
+    jump: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.passphrase:
+            remember(self.passphrase)
+        if self.key:
+            with contextlib.suppress(OSError, ValueError):  # that it can't be used is told when it is needed
+                text = self.key.expanduser().read_text(encoding="utf-8")
+                remember(text if "PRIVATE KEY" in text else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandResult:
+    """What a command did; shaped as `subprocess.CompletedProcess`.
+
+    Attributes:
+        exit: its status; None when it was cut off by the deadline or killed by a signal.
+        took: seconds.
+    """
+
+    exit: int | None
+    stdout: str
+    stderr: str
+    took: float
+
+
+class ChannelExhausted(Exception):
+    """No place at the gate was free in time."""
+
+
+class AuthGate:
+    """Keeps a wrong key from locking accounts and many nodes from storming a bastion; shared by all logins of a run.
+
+    Args:
+        failures: after so many refused logins no further node is tried; logins wait for each other to keep to it.
+        per_jump: sessions at once through one jump host.
+    """
+
+    def __init__(self, *, failures: int = 2, per_jump: int = 5) -> None:
+        self._allowed, self._per_jump = failures, per_jump
+        self._refused: list[str] = []
+        self._trying = 0
+        self._jumps: dict[str, int] = {}
+        self._changed = threading.Condition()
+
+    def check(self, node: str) -> None:
+        """Raise `Unmeasured` when too many nodes refused the login."""
+        if len(self._refused) >= self._allowed:
+            raise Unmeasured(
+                f"{node} was not tried: {' and '.join(self._refused)} refused the same login",
+                needs="a user and key under access.ssh that the nodes accept",
+                fault=SshFault.NOT_TRIED,
+            )
+
+    @contextlib.contextmanager
+    def attempt(self, node: str, *, patience: float) -> Iterator[None]:
+        """One login; at most as many at once as may still fail."""
+        with self._changed:
+            free = self._changed.wait_for(
+                lambda: len(self._refused) >= self._allowed or self._trying < self._allowed - len(self._refused),
+                timeout=patience,
+            )
+            self.check(node)
+            if not free:
+                raise ChannelExhausted
+            self._trying += 1
+        try:
+            yield
+        except Unmeasured as error:
+            if error.fault is SshFault.AUTHENTICATION:
+                self._refused.append(node)
+            raise
+        finally:
+            with self._changed:
+                self._trying -= 1
+                self._changed.notify_all()
+
+    @contextlib.contextmanager
+    def jump(self, host: str, *, patience: float) -> Iterator[None]:
+        """A place among the sessions through one jump host, held as long as the session."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._jumps.get(host, 0) < self._per_jump, timeout=patience):
+                raise ChannelExhausted
+            self._jumps[host] = self._jumps.get(host, 0) + 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._jumps[host] -= 1
+                self._changed.notify_all()
+
+
+class Session:
+    """An open SSH connection to one node. Threads may share it; at most two commands run on it at once."""
+
+    def __init__(self, node: str, address: str, login: Login, transport: paramiko.Transport) -> None:
+        self.node, self.address, self.login = node, address, login
+        self.transport = transport
+        self.closing = contextlib.ExitStack()  # what else ends with it
+        self._changed = threading.Condition()
+        self._opening = threading.Lock()
+        self._running = 0
+        self._most = _MOST_CHANNELS
+        self._freed = 0.0  # when a channel was closed last
+
+    @property
+    def where(self) -> str:
+        """The vantage in an operator's words."""
+        return f"node {self.node}"
+
+    def command(self, command: str) -> str:
+        """`command` as a person runs it on the node from here."""
+        return f"{_ssh(self.address, self.login)} {shlex.quote(command)}"
+
+    def run(self, command: str, *, stdin: str = "", deadline: float) -> CommandResult:
+        """Run `command` with `stdin` fed to it, at most `deadline` seconds; send scripts to ``sh -s`` this way.
+
+        Raises:
+            Unmeasured: when the connection broke, or the node runs no commands for this login.
+        """
+        import paramiko
+
+        began = time.monotonic()
+        try:
+            with self.channel(deadline=deadline) as channel:
+                channel.exec_command(command)
+                with contextlib.suppress(OSError):  # a command may end without having read all
+                    channel.sendall(stdin.encode())
+                    channel.shutdown_write()
+                status, stdout, stderr = _collect(channel, until=began + deadline)
+        except paramiko.ChannelException as error:
+            self._fail(SshFault.NO_SHELL, f"{self.node} opens no session: {error.text}", error)
+        except TimeoutError:
+            status, stdout, stderr = None, b"", b""
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            if self.transport.is_active():
+                self._fail(SshFault.NO_SHELL, f"{self.node} does not run commands for {self.login.user}", error)
+            self._fail(SshFault.PROTOCOL, f"the SSH connection to {self.node} was cut", error)
+        if status is None and not self.transport.is_active():
+            self._fail(SshFault.PROTOCOL, f"the SSH connection to {self.node} was cut", None)
+        return CommandResult(
+            exit=status,
+            stdout=stdout.decode("utf-8", "replace"),
+            stderr=stderr.decode("utf-8", "replace"),
+            took=time.monotonic() - began,
+        )
+
+    @contextlib.contextmanager
+    def channel(self, *, deadline: float) -> Iterator[paramiko.Channel]:
+        """A channel of one's own, closed at the end; waits while as many as we allow are open.
+
+        Raises:
+            TimeoutError: when none was free in time.
+            paramiko.SSHException: when the connection is broken, or sshd allows none.
+        """
+        until = time.monotonic() + deadline
+        first = time.monotonic()
+        while True:
+            with self._turn(until):
+                waited = time.monotonic() - max(first, self._freed)
+                channel = self._open_channel(until, insist=self._running == 1 and waited > _GRACE)
+                if channel is not None:
+                    try:
+                        with contextlib.closing(channel):
+                            channel.settimeout(max(_SOON, until - time.monotonic()))
+                            yield channel
+                        return
+                    finally:
+                        self._freed = time.monotonic()
+            time.sleep(_SOON)
+
+    @contextlib.contextmanager
+    def _turn(self, until: float) -> Iterator[None]:
+        """A place among those who may hold a channel."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: self._running < self._most, until - time.monotonic()):
+                raise TimeoutError(errno.ETIMEDOUT, f"other looks at {self.node} took all the time")
+            self._running += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._running -= 1
+                self._changed.notify_all()
+
+    def _open_channel(self, until: float, *, insist: bool) -> paramiko.Channel | None:
+        """A new channel; None where sshd has no place for it now, unless we `insist` on the reason."""
+        import paramiko
+
+        with self._opening:  # paramiko keeps one reason of refusal for all who ask at once
+            try:
+                return self.transport.open_session(timeout=max(_SOON, until - time.monotonic()))
+            except paramiko.ChannelException:
+                if insist or time.monotonic() >= until:
+                    raise
+                self._most = 1  # MaxSessions may be one: take turns; and sshd frees a closed channel a little late
+                return None
+
+    def _fail(self, fault: SshFault, reason: str, error: BaseException | None) -> NoReturn:
+        raise Unmeasured(reason, needs=_NEEDS.get(fault, ""), fault=fault) from error
+
+    def close(self) -> None:
+        """End the connection, and the one to the jump host."""
+        self.closing.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _collect(channel: paramiko.Channel, *, until: float) -> tuple[int | None, bytes, bytes]:
+    """Exit status and both outputs of the command on a channel; no status when time is up or a signal ended it."""
+    outputs = (bytearray(), bytearray())
+    ended: float | None = None
+    with selectors.DefaultSelector() as waiting:
+        waiting.register(channel.fileno(), selectors.EVENT_READ)
+        while (now := time.monotonic()) < until:
+            # Asked before the draining: what arrives between draining and asking would be lost.
+            over = channel.exit_status_ready() and (channel.closed or channel.eof_received)
+            heard = False
+            for output, ready, receive in (
+                (outputs[0], channel.recv_ready, channel.recv),
+                (outputs[1], channel.recv_stderr_ready, channel.recv_stderr),
+            ):
+                while ready() and time.monotonic() < until:
+                    piece = receive(65_536)
+                    heard = heard or bool(piece)
+                    output.extend(piece[: max(0, _LONGEST - len(output))])
+                    if not piece:
+                        break
+            if heard:
+                continue
+            if channel.exit_status_ready():
+                ended = ended or now
+                if over or now - ended > _GRACE:
+                    status = channel.recv_exit_status() if channel.status_event.is_set() else -1
+                    return status if status >= 0 else None, bytes(outputs[0]), bytes(outputs[1])
+            waiting.select(min(until - now, 0.05 if ended or channel.eof_received else 0.5))
+    return None, bytes(outputs[0]), bytes(outputs[1])
+
+
+def _ssh(address: str, login: Login) -> str:
+    """The ``ssh`` command of a person who logs in as we do."""
+    words = ["ssh", "-o BatchMode=yes", "-o StrictHostKeyChecking=yes"]
+    words += [f"-p {login.port}"] if login.port != _PORT else []
+    words += [f"-o UserKnownHostsFile={shlex.quote(str(login.known_hosts))}"] if login.known_hosts else []
+    words += [f"-i {shlex.quote(str(login.key))}"] if login.key else []
+    words += [f"-J {login.jump}"] if login.jump else []
+    return " ".join([*words, f"{login.user}@{address}"])
+
+
+def open_session(node: str, address: str, login: Login, *, routes: Routes, deadline: float, gate: AuthGate) -> Session:
+    """Log in to a node: one connection, the host's key verified, one key, one attempt.
+
+    The session through a jump host holds one of the gate's places there until it is closed.
+
+    Raises:
+        Unmeasured: with an `SshFault`, and with what would allow the login.
+    """
+    attempt = _Attempt(node, address, login, routes=routes, deadline=deadline, gate=gate)
+    try:
+        return attempt.open()
+    except ChannelExhausted:
+        raise Unmeasured(
+            f"{node} was not tried: other logins took all of {deadline:g} s",
+            needs="fewer nodes at once, or a longer deadline",
+            fault=SshFault.NOT_TRIED,
+        ) from None
+    except Unmeasured as error:
+        evidence = Evidence(
+            where="here",
+            command=f"{_ssh(address, login)} true",
+            observed=error.reason,
+            took=time.monotonic() - attempt.began,
+        )
+        raise Unmeasured(error.reason, needs=error.needs, fault=error.fault, evidence=evidence) from error
+
+
+class _Attempt:
+    """One try to log in to one node, through a jump host if there is one."""
+
+    def __init__(
+        self, node: str, address: str, login: Login, *, routes: Routes, deadline: float, gate: AuthGate
+    ) -> None:
+        self.node, self.address, self.login = node, address, login
+        self.routes, self.deadline, self.gate = routes, deadline, gate
+        self.began = time.monotonic()
+
+    @property
+    def left(self) -> float:
+        return max(_SOON, self.began + self.deadline - time.monotonic())
+
+    def open(self) -> Session:
+        self.gate.check(self.node)
+        with _identities(self.login) as identities, contextlib.ExitStack() as opened:
+            if self.login.jump is None:
+                transport = self._log_in(self._dial(self.node, self.address, self.login.port), self.node, identities)
+            else:
+                opened.enter_context(self.gate.jump(self.login.jump, patience=self.left))
+                through = self._jump(opened, identities)
+                transport = self._log_in(through, self.node, identities)
+            opened.callback(transport.close)
+            transport.set_keepalive(_KEEPALIVE)
+            session = Session(self.node, self.address, self.login, transport)
+            self._greet(session)
+            session.closing.push(opened.pop_all())
+        return session
+
+    def _jump(self, opened: contextlib.ExitStack, identities: Sequence[paramiko.PKey]) -> socket.socket:
+        """A connection to the node through the jump host, logged in there in the same way."""
+        import paramiko
+
+        user, _, place = (self.login.jump or "").rpartition("@")
+        host, port = split_address(place, _PORT)
+        bastion = _Attempt(
+            f"the jump host {host}",
+            host,
+            replace(self.login, user=user or self.login.user, port=port, jump=None),
+            routes=self.routes,
+            deadline=self.left,
+            gate=self.gate,
+        )
+        transport = bastion._log_in(bastion._dial(bastion.node, host, port), bastion.node, identities)
+        opened.callback(transport.close)
+        transport.set_keepalive(_KEEPALIVE)
+        try:
+            target = self.routes.resolve(self.address, self.login.port)
+            # A channel is socket enough for paramiko, and its documentation says so.
+            return transport.open_channel("direct-tcpip", target, ("127.0.0.1", 0), timeout=self.left)  # type: ignore[return-value]
+        except NotMapped as error:
+            raise error.unmeasured() from error
+        except paramiko.ChannelException as error:
+            place = join_address(self.address, self.login.port)
+            self._fail(  # why, the jump host tells in words that paramiko does not hand on
+                SshFault.UNREACHABLE,
+                f"{bastion.node} gives no connection to {self.node} ({place}): {error.text}",
+                error,
+                needs=f"AllowTcpForwarding and a route to {self.address} on {bastion.node}",
+            )
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            self._fail(SshFault.TIMEOUT, f"{bastion.node} got no connection to {self.node} within the deadline", error)
+
+    def _dial(self, name: str, address: str, port: int) -> socket.socket:
+        place = join_address(address, port)
+        try:
+            return dial(address, port, routes=self.routes, deadline=self.left)
+        except NotMapped as error:
+            refusal = error.unmeasured()
+            raise Unmeasured(refusal.reason, needs=refusal.needs, fault=SshFault.NOT_MAPPED) from error
+        except OSError as error:
+            fault = _FAULTS.get(fault_of(error), SshFault.PROTOCOL)
+            words = {
+                SshFault.REFUSED: f"{place} refused the connection",
+                SshFault.TIMEOUT: f"{place} did not accept a connection within {self.deadline:g} s",
+                SshFault.UNRESOLVED: f"the name {address} has no address here",
+            }.get(fault, f"there is no way to {place}: {error.strerror or error}")
+            self._fail(fault, f"{name}: {words}", error)
+
+    def _log_in(self, connection: socket.socket, name: str, identities: Sequence[paramiko.PKey]) -> paramiko.Transport:
+        """Greet, verify the host's key, then show ours."""
+        import paramiko
+
+        transport = paramiko.Transport(connection)
+        try:
+            transport.set_log_channel(_log.name)
+            trusted = self._trusted(name)
+            _prefer(transport, [kind for kind, _ in trusted.keys])
+            self._negotiate(transport, name)
+            self._verify(transport, name, trusted)
+            with self.gate.attempt(name, patience=self.left):
+                self._authenticate(transport, name, identities)
+        except BaseException:
+            transport.close()
+            raise
+        return transport
+
+    def _negotiate(self, transport: paramiko.Transport, name: str) -> None:
+        import paramiko
+        from paramiko.ssh_exception import IncompatiblePeer
+
+        given = self.left
+        transport.banner_timeout = transport.handshake_timeout = given
+        failure: BaseException | None = None
+        try:
+            transport.start_client(timeout=given)
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            failure = error
+        if failure is None and transport.initial_kex_done:
+            return
+        place = f"{name} ({join_address(self.address, self.login.port)})"
+        late = self.left <= _SOON
+        if late and not transport.remote_version:
+            self._fail(
+                SshFault.SILENT, f"{place} accepted the connection and sent no SSH greeting in {given:.3g} s", failure
+            )
+        if late:
+            self._fail(SshFault.SILENT, f"{place} greeted and then fell silent for {given:.3g} s", failure)
+        if isinstance(failure, IncompatiblePeer):
+            self._fail(SshFault.PROTOCOL, f"{place} shares no algorithm or version with us: {failure}", failure)
+        if not transport.remote_version:
+            words = "closed the connection or spoke something else before an SSH greeting"
+            self._fail(SshFault.PROTOCOL, f"{place} {words} (MaxStartups, hosts.deny, another service?)", failure)
+        said = str(failure or "") or "it cut the connection in the middle of the handshake"
+        self._fail(SshFault.PROTOCOL, f"{place} did not agree on a session: {said}", failure)
+
+    def _trusted(self, name: str) -> Trusted:
+        names = {host_name(self.address, self.login.port)}
+        if name == self.node:
+            names.add(host_name(name, self.login.port))  # as `ssh k8s-worker-1` records it
+        files = [self.login.known_hosts] if self.login.known_hosts else [path.expanduser() for path in _KNOWN_HOSTS]
+        text = ""
+        for path in files:
+            try:
+                text += path.read_text("utf-8", "replace") + "\n"
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                self._fail(
+                    SshFault.HOST_KEY_UNKNOWN,
+                    f"the known hosts in {path} can't be read: {error.strerror}",
+                    error,
+                    needs=f"{path} to be readable",
+                )
+        return trusted_keys(text, names)
+
+    def _verify(self, transport: paramiko.Transport, name: str, trusted: Trusted) -> None:
+        shown = transport.get_remote_server_key()
+        kind, blob = shown.get_name(), shown.asbytes()
+        at = host_name(self.address, self.login.port)
+        known = str(self.login.known_hosts or _KNOWN_HOSTS[0])
+        described = f"{kind} {shown.fingerprint}"
+        if blob in trusted.revoked:
+            self._fail(
+                SshFault.HOST_KEY_CHANGED,
+                f"{name} ({at}) shows a host key that {known} revokes: {described}",
+                None,
+                needs=f"a new host key on {name}",
+            )
+        if (kind, blob) in trusted.keys:
+            return
+        scan = f"ssh-keyscan{f' -p {self.login.port}' if self.login.port != _PORT else ''} {self.address}"
+        if any(one == kind for one, _ in trusted.keys):
+            of_kind = next(key for one, key in trusted.keys if one == kind)
+            self._fail(
+                SshFault.HOST_KEY_CHANGED,
+                f"{name} ({at}) shows the host key {described}, but {known} has {fingerprint(of_kind)}",
+                None,
+                needs=f"someone who knows why (a new installation, or another machine at that address), "
+                f"then: ssh-keygen -R '{at}' -f {known}; {scan} >> {known}",
+            )
+        besides = "; a @cert-authority line for it is not used here" if trusted.authority else ""
+        self._fail(
+            SshFault.HOST_KEY_UNKNOWN,
+            f"{name} ({at}) shows the host key {described}, of which {known} has none{besides}",
+            None,
+            needs=f"the key, once compared with the node's own: {scan} >> {known}",
+        )
+
+    def _authenticate(self, transport: paramiko.Transport, name: str, identities: Sequence[paramiko.PKey]) -> None:
+        import paramiko
+
+        user = self.login.user
+        needs = f"the public key in ~{user}/.ssh/authorized_keys on {name}, or other access.ssh.user and key"
+        failure: paramiko.SSHException | None = None
+        for identity in identities:
+            transport.auth_timeout = self.left
+            try:
+                further = transport.auth_publickey(user, identity)
+            except paramiko.BadAuthenticationType as error:
+                allowed = ", ".join(error.allowed_types)
+                self._fail(
+                    SshFault.AUTHENTICATION, f"{name} takes no keys from {user}, only {allowed}", error, needs=needs
+                )
+            except paramiko.AuthenticationException as error:
+                failure = error
+                if self.left <= _SOON:
+                    self._fail(SshFault.SILENT, f"{name} did not answer the login of {user} in time", error)
+                if not transport.is_active():
+                    break
+            except (paramiko.SSHException, EOFError, OSError) as error:
+                self._fail(SshFault.PROTOCOL, f"{name} cut the connection during the login of {user}: {error}", error)
+            else:
+                if not further:
+                    return
+                asks = ", ".join(further)
+                self._fail(
+                    SshFault.AUTHENTICATION,
+                    f"{name} accepts the key of {user} and asks for more: {asks}",
+                    None,
+                    needs=f"an access.ssh.user for whom a key is enough on {name}",
+                )
+        kinds = ", ".join(f"{identity.get_name()} {identity.fingerprint}" for identity in identities)
+        self._fail(SshFault.AUTHENTICATION, f"{name} refused {user} with the key {kinds}", failure, needs=needs)
+
+    def _greet(self, session: Session) -> None:
+        """See whether commands run at all: nologin, sftp-only and menu shells accept keys, too."""
+        token = f"preflight-{secrets.token_hex(6)}"
+        ran = session.run("sh -s", stdin=f"echo {token}\n", deadline=self.left)
+        if token not in ran.stdout:
+            said = (ran.stderr or ran.stdout).strip()[:200] or "nothing"
+            if ran.exit is None and self.left <= _SOON:
+                self._fail(
+                    SshFault.SILENT,
+                    f"{self.node} lets {self.login.user} in, and its shell did not answer in time; it said: {said}",
+                    None,
+                    needs=f"a larger `deadlines.ssh`, or a quicker login on {self.node}: look at its load and profile",
+                )
+            self._fail(
+                SshFault.NO_SHELL,
+                f"{self.node} lets {self.login.user} in but runs no POSIX shell; `sh -s` said: {said}",
+                None,
+            )
+
+    def _fail(self, fault: SshFault, reason: str, error: BaseException | None, *, needs: str = "") -> NoReturn:
+        raise Unmeasured(reason, needs=needs or _NEEDS.get(fault, ""), fault=fault) from error
+
+
+@contextlib.contextmanager
+def _identities(login: Login) -> Iterator[list[paramiko.PKey]]:
+    """The keys to show, usable within the context: the agent signs for those that it has."""
+    import paramiko
+
+    with contextlib.ExitStack() as opened:
+        agents: list[paramiko.PKey] = []
+        if login.agent and _agent_listens():
+            agent = paramiko.Agent()
+            opened.callback(agent.close)
+            agents += agent.get_keys()
+        yield _choose(login, agents)
+
+
+def _choose(login: Login, agents: list[paramiko.PKey]) -> list[paramiko.PKey]:
+    """The file's key, or an agent's where that is allowed and has it, or where no file is named."""
+    import paramiko
+
+    if login.key is None:
+        if agents:
+            return agents[:_AGENT_KEYS]
+        reason = "the SSH agent holds no key" if login.agent else "the inventory names no SSH key, and no agent is used"
+        raise Unmeasured(reason, needs="access.ssh.key, or access.ssh.agent: true", fault=SshFault.KEY_UNREADABLE)
+    path = login.key.expanduser()
+    for agents_key in agents:
+        if _same_key(agents_key, Path(f"{path}.pub")):
+            return [agents_key]
+    try:
+        return [_load(path, login.passphrase)]
+    except OSError as error:
+        reason, needs = f"the SSH key {path} can't be read: {error.strerror}", f"{path} to be readable"
+    except (paramiko.PasswordRequiredException, TypeError):
+        reason = f"the SSH key {path} is encrypted and no passphrase is given"
+        needs = "access.ssh.passphrase, or the key in an agent and access.ssh.agent: true"
+    except Exception as error:  # noqa: BLE001 - cryptography raises its own types, ValueError and more
+        reason = f"{path} is no SSH private key that can be used with what is given: {error}"
+        needs = "an OpenSSH or PEM private key (Ed25519, ECDSA or RSA), and its passphrase"
+    raise Unmeasured(reason, needs=needs, fault=SshFault.KEY_UNREADABLE)
+
+
+def _load(path: Path, passphrase: str | None) -> paramiko.PKey:
+    """A private key; paramiko itself fails on half of the ECDSA keys without a comment, and is helped over that."""
+    import paramiko
+    from cryptography.hazmat.primitives import serialization
+
+    secret = passphrase.encode() if passphrase else None
+    try:
+        return paramiko.PKey.from_path(path, secret)  # type: ignore[arg-type] # it wants bytes and says str
+    except paramiko.PasswordRequiredException:
+        raise
+    except paramiko.SSHException:
+        loaded = serialization.load_ssh_private_key(path.read_bytes(), secret)
+        form = serialization.PrivateFormat.TraditionalOpenSSL
+        pem = loaded.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
+        return paramiko.ECDSAKey.from_private_key(io.StringIO(pem.decode()))
+
+
+def _agent_listens() -> bool:
+    """Whether there is an agent; paramiko leaks a socket where there is none any more."""
+    place = os.environ.get("SSH_AUTH_SOCK", "")
+    with socket.socket(socket.AF_UNIX) as agent, contextlib.suppress(OSError):
+        agent.connect(place)
+        return True
+    return False
+
+
+def _same_key(key: paramiko.PKey, public: Path) -> bool:
+    try:
+        return base64.b64decode(public.read_text().split()[1]) == key.asbytes()
+    except (OSError, IndexError, ValueError):
+        return False
+
+
+def _prefer(transport: paramiko.Transport, kinds: Sequence[str]) -> None:
+    """Ask for a host key of a kind that we know, so that a host with several shows one that can be compared."""
+    options = transport.get_security_options()
+    wanted = [name for kind in kinds for name in (("rsa-sha2-512", "rsa-sha2-256") if kind == "ssh-rsa" else (kind,))]
+    known = [name for name in dict.fromkeys(wanted) if name in options.key_types]
+    options.key_types = (*known, *(name for name in options.key_types if name not in known))
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """What known_hosts says of a host: its keys by kind, keys revoked, whether an authority vouches for it."""
+
+    keys: tuple[tuple[str, bytes], ...] = ()
+    revoked: frozenset[bytes] = frozenset()
+    authority: bool = False
+
+
+def host_name(address: str, port: int) -> str:
+    """A host as known_hosts writes it: the bare address at port 22, else ``[address]:port``."""
+    bare = address.strip("[]").lower()
+    return bare if port == _PORT else f"[{bare}]:{port}"
+
+
+def trusted_keys(text: str, names: set[str]) -> Trusted:
+    """What the text of a known_hosts file says of a host that has these names (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
+
+    Lines that can't be read are passed over, as OpenSSH does.
+    """
+    keys: list[tuple[str, bytes]] = []
+    revoked: set[bytes] = set()
+    authority = False
+    for line in text.splitlines():
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        marker = words.pop(0) if words[0].startswith("@") else ""
+        try:
+            patterns, kind, encoded = words[:3]
+            blob = base64.b64decode(encoded, validate=True)
+        except ValueError:  # binascii.Error is one
+            continue
+        if not any(_matches(patterns, name) for name in names):
+            continue
+        if marker == "@revoked":
+            revoked.add(blob)
+        elif marker == "@cert-authority":
+            authority = True
+        elif not marker:
+            keys.append((kind, blob))
+    return Trusted(tuple(keys), frozenset(revoked), authority)
+
+
+def _matches(patterns: str, name: str) -> bool:
+    """Whether a line's first field means this host: hashed, or patterns with ``*``, ``?`` and ``!``."""
+    if patterns.startswith("|1|"):
+        try:
+            salt, digest = (base64.b64decode(part, validate=True) for part in patterns[3:].split("|"))
+        except ValueError:  # binascii.Error is one
+            return False
+        return hmac.compare_digest(hmac.digest(salt, name.encode(), "sha1"), digest)
+    found = False
+    for pattern in patterns.lower().split(","):
+        body = pattern.removeprefix("!")
+        expression = re.escape(body).replace(r"\*", ".*").replace(r"\?", ".")
+        if re.fullmatch(expression, name):
+            if body != pattern:
+                return False
+            found = True
+    return found
+
+
+def fingerprint(blob: bytes) -> str:
+    """A public key's fingerprint as ``ssh-keygen -l`` prints it."""
+    import hashlib
+
+    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")

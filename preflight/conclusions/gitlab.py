@@ -1,0 +1,177 @@
+"""1, 2.1 What GitLab itself, and the networks around it, show by themselves; clocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from preflight.conclusions.model import Conclusion, Proof, cause, keys, rule
+from preflight.conclusions.observations import Facts
+from preflight.conclusions.single_fact import single
+from preflight.conclusions.vantages import VantageGroup, joined, proofs, targets_of
+from preflight.faults import GitLabFault, PathFault
+from preflight.probes.transcript import Clock
+
+single(
+    cause("gitlab-name-unresolved", "2.1", "failures 1"),
+    "gitlab_connection",
+    faults=(PathFault.UNRESOLVED,),
+    likely="the same name, asked from the workers and from pods",
+    remedy=(
+        "`dig {gitlab_host}` here, and `dig @RESOLVER {gitlab_host}` at {resolvers}",
+        "add {gitlab_host} to the internal zone, or give `gitlab.url` by address",
+    ),
+)
+single(
+    cause("gitlab-unmapped", "2.1", "docs: connect"),
+    "gitlab_connection",
+    faults=(PathFault.NOT_MAPPED,),
+    remedy=("add {gitlab} to `connect:` in the inventory, or take the `'*': refuse` away",),
+)
+single(
+    cause("gitlab-backend-down", "2.1", "reference 4.1", specialises="gitlab-answers-differ"),
+    "gitlab_service",
+    faults=(GitLabFault.BAD_GATEWAY,),
+    remedy=(
+        "on {gitlab_host}: `gitlab-ctl status puma`, `gitlab-ctl tail puma`",
+        "`gitlab-ctl restart puma`, and wait until `curl -sI {gitlab}users/sign_in` says 200",
+        "if it dies again: `free -h` and `df -h` on {gitlab_host}",
+    ),
+)
+single(
+    cause("gitlab-unavailable", "2.1", "reference 4.1", specialises="gitlab-answers-differ"),
+    "gitlab_service",
+    remedy=(
+        "on {gitlab_host}: `gitlab-ctl status`; maintenance mode, an upgrade or overload answers like this",
+        "`gitlab-ctl tail nginx` and `gitlab-ctl tail puma` say which",
+    ),
+)
+single(
+    cause("gitlab-redirects", "2.1", "reference 5.2", specialises="gitlab-answers-differ"),
+    "gitlab_location",
+    remedy=(
+        "write the URL that it redirects to into `gitlab.url` and into `gitlabUrl` in {values}",
+        "or correct `external_url` in /etc/gitlab/gitlab.rb on {gitlab_host}, then `gitlab-ctl reconfigure`",
+        "`{upgrade}`",
+    ),
+)
+single(
+    cause("not-gitlab", "2.1", "reference 4.1", specialises="gitlab-answers-differ"),
+    "gitlab_identity",
+    remedy=(
+        "`curl -sI {gitlab}` shows which server answers",
+        "correct address and port of `gitlab.url`, or the virtual host of the web server in front of GitLab",
+    ),
+)
+single(
+    cause("gitlab-api-token-refused", "2.1", "reference 4.2"),
+    "gitlab_version",
+    "ci_project",
+    faults=(GitLabFault.TOKEN_REFUSED,),
+    remedy=("make a new API token in GitLab (scope `read_api`), and give it where `gitlab.api_token` points to",),
+)
+single(
+    cause("gitlab-wrong-version", "2.1", "failures 44"),
+    "gitlab_version",
+    faults=(GitLabFault.WRONG_VERSION,),
+    remedy=(
+        "meant to be another one: write it into `gitlab.version`, and check 9.1 for the runner that fits",
+        "otherwise upgrade GitLab to {gitlab_version} on {gitlab_host}",
+    ),
+)
+
+_NTP = "`timedatectl` shows whether the clock is synchronised; `systemctl enable --now chronyd` (or systemd-timesyncd)"
+
+CLOCKS = cause("clock-skew", "2.1", "guide 2.1")
+GITLAB_CLOCK = cause("gitlab-clock-skew", "2.1", "guide 2.1", specialises="clock-skew")
+NODE_CLOCK = cause("node-clock-skew", "2.3", "guide 2.1", specialises="clock-skew")
+
+
+@rule
+def clocks(facts: Facts) -> Iterator[Conclusion]:
+    """Whose clock is wrong: where all workers differ from GitLab alike it is GitLab's, else the odd ones' own."""
+    group = VantageGroup.of(facts.observations("node_clock"), lambda observation: observation.faulty)
+    if not group.failed:
+        return
+    offsets = [one.measured.offset for one in group.failed if isinstance(one.measured, Clock)]
+    alike = bool(offsets) and max(offsets) - min(offsets) <= facts.inventory.limits.clock_skew
+    bad = targets_of(group.failed, "worker")
+    host = facts.inventory.gitlab.url
+    apart = ", ".join(f"{name} {-offset:+.0f} s" for name, offset in zip(bad, offsets, strict=False))
+    if group.reached:
+        kind, whose = (
+            NODE_CLOCK,
+            f"the clock of {joined(bad)} is off, against GitLab ({apart}) and the other workers",
+        )
+        steps = tuple(f"on {name}: {_NTP}" for name in bad[:2])
+    elif alike and group.all_failed and len(bad) > 1:
+        kind, whose = GITLAB_CLOCK, f"GitLab's clock is {abs(offsets[0]):.0f} s off: every worker differs from it alike"
+        steps = (f"on the host of {host}: {_NTP}",)
+    else:
+        kind, whose = CLOCKS, f"the clocks of GitLab and {joined(bad)} differ ({apart})"
+        steps = (f"on the host of {host} and on {joined(bad)}: {_NTP}",)
+    certain = kind is not CLOCKS
+    yield Conclusion(
+        cause=kind,
+        about=bad if kind is not GITLAB_CLOCK else (),
+        sentence=whose,
+        certain=certain,
+        settled_by="" if certain else "a third clock: a look from every worker",
+        explains=keys(group.failed),
+        proofs=proofs(
+            *(Proof.of(one.measured) for one in group.failed[:2] if one.measured),
+            VantageGroup(reached=group.reached).proof("worker", "the same time as GitLab"),
+        ),
+        remedy=steps,
+    )
+
+
+single(
+    cause("networks-overlap", "1.2", "guide 1.2"),
+    "networks",
+    remedy=(
+        "give the networks in `cluster.pod_cidr`, `service_cidr` and `vpc_cidr` as the cluster has them",
+        "if they do overlap: choose another pod network before anything is installed; it can't be changed later",
+    ),
+)
+single(
+    cause("machine-in-cluster-network", "1.2", "guide 1.2"),
+    "machine_addresses",
+    remedy=("correct the address or the network in the inventory; a real clash needs another pod or service network",),
+)
+single(
+    cause("pod-network-differs", "1.2", "guide 1.2"),
+    "pod_network",
+    remedy=(
+        "write what `kubectl get nodes -o jsonpath='{{.items[*].spec.podCIDR}}'` shows into `cluster.pod_cidr`",
+        "allow that network, and not the old one, in GitLab's security group",
+    ),
+)
+single(
+    cause("service-network-differs", "1.2", "guide 1.2"),
+    "service_network",
+    remedy=("write the network of `kubectl get svc kubernetes` into `cluster.service_cidr`",),
+)
+single(
+    cause("api-address-of-no-control-plane", "1.2", "guide 1.2"),
+    "control_plane_address",
+    remedy=("correct `cluster.api_server`, or the addresses under `cluster.nodes`",),
+)
+single(
+    cause("outside-vpc", "1.2", "guide 1.2"),
+    "vpc",
+    remedy=("write the VPC's real CIDR (or its secondary one) into `cluster.vpc_cidr`, or leave it out",),
+)
+single(
+    cause("proxy-intercepts-jobs", "1.2", "failures 48"),
+    "values_proxies",
+    remedy=(
+        "add the hosts and ports that it names to `no_proxy` and `NO_PROXY` in {values} (names and addresses: networks "
+        "are not understood by all)",
+        "`{upgrade}`",
+    ),
+)
+single(
+    cause("proxy-intercepts-tools", "1.2", "failures 48"),
+    "here_proxies",
+    remedy=("add what it names to NO_PROXY of this machine or CI job before `helm` and `kubectl` are run",),
+)

@@ -1,0 +1,115 @@
+"""6.5, 7 Room for jobs: which resource runs out where, what fills it, how many jobs fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from preflight.conclusions.model import Conclusion, Proof, cause, keys, rule
+from preflight.conclusions.observations import Facts, Observation
+from preflight.conclusions.single_fact import names_of, single
+from preflight.conclusions.vantages import has_fault, joined, proofs, targets_of
+from preflight.faults import PodFault
+from preflight.probes.headroom import Headroom
+
+TOO_FEW_FIT = cause("too-few-jobs-fit", "6.5", "failures 33, 35")
+QUOTA_EXHAUSTED = cause("quota-exhausted", "3.2", "failures 34", specialises="quota-too-small-for-jobs")
+QUOTA_SHORT = cause("quota-too-small-for-jobs", "6.5", "failures 34")
+
+single(
+    cause("scenario-does-not-fit", "7.2", "guide 7"),
+    "scenario_headroom",
+    "option_headroom",
+    remedy=("lower `concurrent`, `replicas` or the requests of that scenario in {values}, or add nodes",),
+)
+single(
+    cause("cache-unreachable", "7.4", "guide 7.4"),
+    "pod_cache",
+    remedy=(
+        "`[runners.cache.s3] ServerAddress` in {values}: correct it, or start that server",
+        "allow the pod network {pod_cidr} to it",
+    ),
+)
+
+
+def _stopped_by_quota(facts: Facts, *, seen: bool) -> tuple[Observation, ...]:
+    """Pods that the quota refused, or those that were not made because little of it is left."""
+    faults_of = has_fault(PodFault.QUOTA)
+    names = ("pod_admission", "dind_admission", "pod_start", "dind_daemon")
+    return tuple(
+        observation
+        for observation in facts.observations(*names)
+        if faults_of(observation) and observation.faulty is seen
+    )
+
+
+@rule
+def quota(facts: Facts) -> Iterator[Conclusion]:
+    """A quota that is used up: admission refuses every job's pod, and so there is no room for any."""
+    refused = _stopped_by_quota(facts, seen=True)
+    if not refused:
+        return
+    names, whole = names_of(facts, refused), facts.one("headroom")
+    bounded = isinstance(whole.measured, Headroom) and whole.measured.quota_limit is not None
+    short = (
+        facts.failing("headroom", "worker_headroom", where=lambda observation: observation.faulty) if bounded else ()
+    )
+    said = next(one.measured.cause for one in refused if one.measured is not None)
+    yield Conclusion(
+        cause=QUOTA_EXHAUSTED,
+        about=targets_of(refused, "worker"),
+        sentence=said,
+        certain=True,
+        explains=keys((*refused, *short)),
+        proofs=proofs(*(Proof.of(one.measured) for one in (*refused[:1], *short[:1]) if one.measured)),
+        remedy=(
+            f"`kubectl describe quota -n {names['job_namespace']}`",
+            f"remove what fills it (`kubectl get pods -n {names['job_namespace']}`: old job pods?), or raise the quota",
+        ),
+    )
+
+
+@rule
+def room_for_jobs(facts: Facts) -> Iterator[Conclusion]:
+    """Why the jobs that replicas and concurrency allow do not fit all at once."""
+    red = facts.failing("headroom", "worker_headroom", where=lambda observation: observation.faulty)
+    if not red:
+        return
+    whole = facts.one("headroom").measured
+    room = whole if isinstance(whole, Headroom) else None
+    by_quota = room is not None and room.quota_limit is not None and room.quota_limit <= room.fits
+    if by_quota and _stopped_by_quota(facts, seen=True):
+        return  # the quota is used up already, which explains both
+    # A probe takes nothing of a quota's last tenth, so the quota also keeps the suite from looking.
+    unmeasured = _stopped_by_quota(facts, seen=False) if by_quota else ()
+    names = names_of(facts, red)
+    about = targets_of(red, "worker")
+    told = (
+        room.cause
+        if room is not None and room.fault
+        else "; ".join(dict.fromkeys(one.measured.cause for one in red if one.measured is not None))
+    )
+    lack = room.runs_out if room is not None else ""
+    steps = (
+        ("`kubectl describe quota -n {job_namespace}`: raise it, or lower `concurrent` or requests in {values}",)
+        if by_quota
+        else (
+            f"free {lack}: " + "`kubectl describe nodes | grep -A8 'Allocated resources'` shows what is requested"
+            if lack
+            else "`kubectl describe nodes | grep -A8 'Allocated resources'` shows what is requested",
+            "lower `concurrent`, `replicas` or the jobs' requests in {values} (`{upgrade}`), or add a node",
+        )
+    )
+    if room is not None and not by_quota and room.fillers:
+        most = room.fillers[0]
+        namespace, _, owner = most.owner.partition("/")
+        observation = f"kubectl get {owner.lower()} -n {namespace} -o yaml | grep -A 6 resources"
+        steps = (f"does {most.owner} need that much? `{observation}`", *steps)
+    yield Conclusion(
+        cause=QUOTA_SHORT if by_quota else TOO_FEW_FIT,
+        about=about,
+        sentence=told or f"no room for a job on {joined(about)}",
+        certain=True,
+        explains=keys((*red, *unmeasured)),
+        proofs=proofs(*(Proof.of(one.measured) for one in red[:2] if one.measured)),
+        remedy=tuple(step.format_map(names) for step in steps),
+    )

@@ -1,0 +1,124 @@
+"""Causes, conclusions and rules: what they are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from preflight.conclusions.observations import Facts, Observation
+from preflight.evidence import Fact, Key, clean
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """One kind of root cause.
+
+    Attributes:
+        name: its stable id, such as ``node-path-blocked``.
+        section: the guide's section that it belongs to.
+        reference: where it is known from: a row of the failures' reference, the guide, or the documentation.
+        specialises: the names of causes that say the same with less precision.
+    """
+
+    name: str
+    section: str
+    reference: str
+    specialises: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """A decisive observation: what it says, and the command that shows it.
+
+    Attributes:
+        statement: one sentence with names and numbers.
+        where: the vantage.
+        command: a command that a person can paste.
+        observed: what it printed.
+    """
+
+    statement: str
+    where: str = ""
+    command: str = ""
+    observed: str = ""
+
+    @classmethod
+    def of(cls, fact: Fact, statement: str = "") -> Proof:
+        """What a fact's evidence shows; in its own words, unless a statement is given."""
+        shown = fact.evidence
+        said = statement or fact.cause or f"{fact.target}: nothing is wrong"
+        return cls(statement=clean(said), where=shown.where, command=shown.command, observed=shown.observed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conclusion:
+    """One root cause in this environment.
+
+    Attributes:
+        cause: its kind.
+        about: the targets that it speaks of, in the inventory's words: workers, resolvers, images, … or nothing.
+        sentence: what is broken and where, in one sentence with names and numbers.
+        certain: whether the facts leave no other cause; otherwise it is likely.
+        settled_by: what would settle it; empty where it is certain.
+        explains: the looks that are as they are because of it.
+        proofs: the decisive observations, side by side.
+        remedy: what to do, a step each, with this environment's own names.
+    """
+
+    cause: Cause
+    sentence: str
+    certain: bool
+    explains: tuple[Key, ...]
+    about: tuple[str, ...] = ()
+    settled_by: str = ""
+    proofs: tuple[Proof, ...] = ()
+    remedy: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sentence", clean(self.sentence, longest=1200))
+        object.__setattr__(self, "remedy", tuple(clean(step) for step in self.remedy))
+
+    @property
+    def name(self) -> str:
+        """Its cause's id."""
+        return self.cause.name
+
+    @property
+    def confidence(self) -> str:
+        """``certain`` or ``likely``."""
+        return "certain" if self.certain else "likely"
+
+
+CAUSES: dict[str, Cause] = {}
+"""Every kind of root cause by name."""
+
+Rule = Callable[[Facts], Iterable[Conclusion]]
+RULES: list[Rule] = []
+"""Every rule, in the order in which they speak: what one has explained, a later one leaves alone."""
+
+
+def cause(name: str, section: str, reference: str, *, specialises: str | tuple[str, ...] = ()) -> Cause:
+    """Declare a kind of root cause."""
+    general = (specialises,) if isinstance(specialises, str) else specialises
+    if name in CAUSES:
+        raise ValueError(f"two causes are called {name}")
+    found = CAUSES[name] = Cause(name, section, reference, general)
+    return found
+
+
+def rule(function: Rule) -> Rule:
+    """Make a function a rule."""
+    RULES.append(function)
+    return function
+
+
+def lineage(name: str) -> Iterator[str]:
+    """A cause's name, and those of the causes that say the same with less precision."""
+    yield name
+    for general in CAUSES[name].specialises if name in CAUSES else ():
+        yield from lineage(general)
+
+
+def keys(observations: Iterable[Observation]) -> tuple[Key, ...]:
+    """What identifies these looks."""
+    return tuple(observation.key for observation in observations)

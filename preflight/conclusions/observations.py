@@ -1,0 +1,154 @@
+"""All measurements of a run as the rules see them: read-only, and never telling *unknown* for *healthy*."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from preflight.evidence import Blocked, Fact, Key, NotApplicable, PreflightError, Unmeasured, key_of
+from preflight.faults import Fault
+from preflight.inventory import Inventory
+from preflight.survey import Measurement, Survey
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One measurement: what came of it, or why nothing did.
+
+    Attributes:
+        name: the fact's name.
+        targets: its targets by kind.
+        value: the fact, as its check judges it.
+        error: why there is none.
+    """
+
+    name: str
+    targets: Mapping[str, str] = field(default_factory=dict)
+    value: Fact | None = None
+    error: PreflightError | None = None
+
+    @property
+    def key(self) -> Key:
+        """What identifies it."""
+        return key_of(self.name, self.targets)
+
+    @property
+    def measured(self) -> Fact | None:
+        """What was measured, also where the check is blocked because something else met the same."""
+        if self.value is None and isinstance(self.error, Blocked):
+            return self.error.measured
+        return self.value
+
+    @property
+    def fault(self) -> Fault | None:
+        """What is wrong with what was seen, or with the way to it; None is no sign of health: see `sound`."""
+        if self.measured is not None:
+            return self.measured.fault
+        return self.error.fault if isinstance(self.error, Unmeasured) else None
+
+    @property
+    def healthy(self) -> bool:
+        """Whether it was seen, and nothing is wrong with it."""
+        return self.measured is not None and self.measured.fault is None
+
+    @property
+    def faulty(self) -> bool:
+        """Whether it was seen, and something is wrong with it."""
+        return self.measured is not None and self.measured.fault is not None
+
+    @property
+    def unknown(self) -> bool:
+        """Whether it should have been seen and was not."""
+        return self.measured is None and not isinstance(self.error, NotApplicable)
+
+    @property
+    def failing(self) -> bool:
+        """Whether a check of its own is red by it: judged wrong, or not to be looked at."""
+        return (self.value is not None and self.value.fault is not None) or isinstance(self.error, Unmeasured)
+
+    @property
+    def target(self) -> str:
+        """Its targets in one word, as pytest writes them."""
+        return "-".join(self.targets.values())
+
+
+class Facts:
+    """Every look of a run, by name and targets.
+
+    Attributes:
+        inventory: the environment.
+    """
+
+    def __init__(self, inventory: Inventory, observations: Iterable[Observation]) -> None:
+        self.inventory = inventory
+        self._observations: dict[str, dict[Key, Observation]] = {}
+        for observation in observations:
+            self._observations.setdefault(observation.name, {})[observation.key] = observation
+
+    def __iter__(self) -> Iterator[Observation]:
+        return (observation for family in self._observations.values() for observation in family.values())
+
+    def observations(self, *names: str, **targets: str) -> tuple[Observation, ...]:
+        """The looks of these names whose targets include these."""
+        return tuple(
+            observation
+            for name in names
+            for observation in self._observations.get(name, {}).values()
+            if targets.items() <= dict(observation.targets).items()
+        )
+
+    def get(self, name: str, **targets: str) -> Observation | None:
+        """The look of this name and exactly these targets; None if it was never planned."""
+        return self._observations.get(name, {}).get(key_of(name, targets))
+
+    def one(self, name: str, **targets: str) -> Observation:
+        """The look of this name and exactly these targets; one that saw nothing, if it was never planned."""
+        found = self.get(name, **targets)
+        return found or Observation(name, targets, error=Unmeasured(f"{name} was not looked at in this run"))
+
+    def first_observed(self, *names: str, **targets: str) -> tuple[Observation, ...]:
+        """For each set of targets, the first of these looks that saw something; the very first, if none did."""
+        found: dict[Key, Observation] = {}
+        for name in names:
+            for observation in self.observations(name, **targets):
+                key = ("", observation.key[1])
+                if key not in found or (found[key].measured is None and observation.measured is not None):
+                    found[key] = observation
+        return tuple(found.values())
+
+    def failing(
+        self, *names: str, where: Callable[[Observation], bool] = lambda _: True, **targets: str
+    ) -> tuple[Observation, ...]:
+        """Those of the looks that turn a check red."""
+        return tuple(
+            observation
+            for observation in self.observations(*names, **targets)
+            if observation.failing and where(observation)
+        )
+
+    def without(self, keys: Iterable[Key]) -> Facts:
+        """The same run, as if these looks had not been possible."""
+        hidden = set(keys)
+        gone = Unmeasured("hidden")
+        return Facts(
+            self.inventory,
+            (Observation(one.name, one.targets, error=gone) if one.key in hidden else one for one in self),
+        )
+
+
+def observation_of(measured: Measurement) -> Observation:
+    """What came of a measurement that has come to its end; a value that is no fact can't be judged, and is left out."""
+    value = measured.value if isinstance(measured.value, Fact) else None
+    return Observation(measured.spec.name, measured.targets, value, measured.error)
+
+
+def facts_of(survey: Survey) -> Facts:
+    """What a survey has measured so far; a look that has not come to an end is unknown."""
+    observations = []
+    for measured in survey.measurements.values():
+        if not measured.done.is_set():
+            gone = Unmeasured(f"{measured.spec.title}: the run ended before its measurement")
+            observations.append(Observation(measured.spec.name, measured.targets, error=gone))
+        elif measured.error is not None or isinstance(measured.value, Fact):
+            observations.append(observation_of(measured))
+    return Facts(survey.run.inventory, observations)

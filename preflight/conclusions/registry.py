@@ -1,0 +1,356 @@
+"""2.4 Locate a pull: the registry, its certificate, its account, the tag; a node's way or trust; the job's pull secret.
+
+From here a registry is asked for its API and for every image's manifest; each node pulls with its own runtime, and a
+job's pod on each node pulls every image with the job's own secrets (reference failures 16 to 22).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from preflight.conclusions.model import Cause, Conclusion, cause, keys, rule
+from preflight.conclusions.observations import Facts, Observation
+from preflight.conclusions.single_fact import names_of, proof_of, single
+from preflight.conclusions.vantages import VantageGroup, faults_of, has_fault, joined, proofs, targets_of
+from preflight.faults import ApiFault, PathFault, PodFault, RegistryFault, ValuesFault
+from preflight.inventory import Login, Secret
+from preflight.probes.pull_logins import PullLogin
+
+_ROW = "failures 20, 21"
+
+UNREACHABLE = cause("registry-unreachable", "2.4", _ROW, specialises="pulls-fail")
+DOWN = cause("registry-down", "2.4", _ROW, specialises="registry-unreachable")
+FROM_HERE = cause("registry-unreachable-from-here", "2.4", _ROW, specialises="registry-unreachable")
+CERTIFICATE = cause("registry-certificate", "2.4", "failures 16, 17", specialises="pulls-fail")
+NAME = cause("registry-name-unresolved", "2.4", _ROW, specialises="pulls-fail")
+PULLS = cause("pulls-fail", "2.4", _ROW)
+NODE_CUT_OFF = cause("node-registry-blocked", "2.4", _ROW, specialises="pulls-fail")
+NODES_CUT_OFF = cause("nodes-registry-blocked", "2.4", _ROW, specialises="pulls-fail")
+NODE_TRUST = cause("node-distrusts-registry", "2.4", "failures 16", specialises="pulls-fail")
+PULL_SECRET = cause("pull-secret-not-in-job", "2.4", "failures 19, 20", specialises="pulls-fail")
+PULL_SECRET_MISSING = cause(
+    "pull-secret-missing", "2.4", "failures 19", specialises=("pulls-fail", "inventory-secret-missing")
+)
+PULL_ACCOUNT = cause("node-pull-unauthorized", "2.4", _ROW, specialises="pulls-fail")
+
+_WAYS = frozenset({PodFault.PULL_REFUSED, PodFault.PULL_TIMEOUT, PodFault.PULL_UNREACHABLE, PodFault.PULL_UNRESOLVED})
+_TLS = has_fault(PathFault.TLS_UNTRUSTED, PathFault.TLS_EXPIRED, PathFault.TLS_WRONG_NAME, PathFault.TLS_HANDSHAKE)
+
+
+@rule
+def registries_from_here(facts: Facts) -> Iterator[Conclusion]:
+    """A registry that is not reached from here: does the cluster reach it?"""
+    for registry, one in facts.inventory.registries.items():
+        reply = facts.one("registry_reply", registry=registry)
+        if not isinstance(reply.fault, PathFault) or reply.measured is None:
+            continue
+        pulls = VantageGroup.of(_pulls_from(facts, one.host), lambda observation: observation.faulty)
+        judged = facts.failing("registry_connection", registry=registry)
+        names = {**names_of(facts, [reply]), "host": one.host}
+        kind, sentence, likely, steps = _outside(reply, pulls, one.host)
+        inside = pulls.failed if kind in {DOWN, UNREACHABLE, CERTIFICATE, NAME} else ()
+        yield Conclusion(
+            cause=kind,
+            about=(registry,),
+            sentence=sentence,
+            certain=not likely,
+            settled_by=likely,
+            explains=(*keys(judged), *keys(inside)),
+            proofs=proofs(VantageGroup(failed=(reply,)).proof("here"), pulls.proof("pull", "succeed")),
+            remedy=tuple(step.format_map(names) for step in steps),
+        )
+
+
+def _outside(reply: Observation, pulls: VantageGroup, host: str) -> tuple[Cause, str, str, tuple[str, ...]]:
+    what = faults_of([reply])
+    cause_of = reply.measured.cause if reply.measured is not None else what
+    if pulls.reached and not pulls.failed:
+        said = f"only this machine does not reach {host} ({what}); the nodes pull from it"
+        return FROM_HERE, said, "", ("allow this machine to {host}, or map it with `connect:` in the inventory",)
+    if _TLS(reply):
+        observation = "`openssl s_client -connect {host} -showcerts </dev/null`"
+        steps = (
+            f"see what is served: {observation}",
+            "renew it, or give its CA: `ca_file` here, `/etc/containerd/certs.d/{host}` on the nodes",
+        )
+        return CERTIFICATE, f"the certificate of {host} is not accepted: {cause_of}", "", steps
+    if has_fault(PathFault.UNRESOLVED)(reply):
+        return (
+            NAME,
+            f"{host} has no address here: {cause_of}",
+            "the same name at every resolver",
+            ("`dig {host}` here; add it to the internal zone",),
+        )
+    steps = (
+        "`curl -v https://{host}/v2/` shows how far it gets",
+        "start the registry on {host}, or open its port to this machine and to the nodes",
+    )
+    if pulls.failed and not pulls.reached:
+        return DOWN, f"{host} is down: {cause_of}, and no node can pull from it", "", steps
+    return UNREACHABLE, f"{host} is not reached: {cause_of}", "a pull from it by a node or a pod", steps
+
+
+def _pulls_from(facts: Facts, host: str) -> tuple[Observation, ...]:
+    """What nodes and pods tell of their pulls from a registry."""
+    return tuple(
+        observation
+        for observation in facts.observations("node_pull", "pod_pull")
+        if observation.measured is not None and str(getattr(observation.measured, "image", "")).startswith(f"{host}/")
+    )
+
+
+@rule
+def pulls(facts: Facts) -> Iterator[Conclusion]:
+    """Pulls that fail on nodes or in pods, while the registry is well from here."""
+    for registry, one in facts.inventory.registries.items():
+        reply = facts.one("registry_reply", registry=registry)
+        failed = [observation for observation in _pulls_from(facts, one.host) if observation.failing]
+        if not failed or reply.faulty:
+            continue
+        for group, kind in (
+            ([observation for observation in failed if observation.fault in _WAYS], None),
+            ([observation for observation in failed if observation.fault is PodFault.PULL_TLS], NODE_TRUST),
+            ([observation for observation in failed if observation.fault is PodFault.PULL_UNAUTHORIZED], PULL_SECRET),
+        ):
+            if group:
+                yield _pull_conclusion(facts, one.host, registry, group, kind, known=reply.healthy)
+
+
+def _pull_conclusion(
+    facts: Facts, host: str, registry: str, failed: Sequence[Observation], kind: Cause | None, *, known: bool
+) -> Conclusion:
+    bad = targets_of(failed, "worker")
+    all_pulls = VantageGroup.of(_pulls_from(facts, host), lambda observation: observation.failing)
+    sound_on = [one for one in all_pulls.reached if one.targets["worker"] not in bad]
+    shown = proofs(
+        VantageGroup(failed=tuple(failed)).proof("pull"),
+        VantageGroup(reached=tuple(sound_on)).proof("other workers' pull", "succeed") if sound_on else None,
+        VantageGroup(reached=(facts.one("registry_reply", registry=registry),)).proof("here", "the registry answers")
+        if known
+        else None,
+    )
+    names = {**names_of(facts, failed), "host": host}
+    kind, sentence, likely, steps = _inside(
+        kind, failed, host, others_can=bool(sound_on), size=len(facts.inventory.workers), known=known
+    )
+    return Conclusion(
+        cause=kind,
+        about=(registry,) if kind is PULLS else (registry, *bad),
+        sentence=sentence,
+        certain=not likely,
+        settled_by=likely,
+        explains=keys(failed),
+        proofs=shown,
+        remedy=tuple(step.format_map(names) for step in steps),
+    )
+
+
+def _inside(
+    kind: Cause | None, failed: Sequence[Observation], host: str, *, others_can: bool, size: int, known: bool
+) -> tuple[Cause, str, str, tuple[str, ...]]:
+    """Cause, sentence, what would settle it (empty: certain), and remedy."""
+    bad = targets_of(failed, "worker")
+    said = failed[0].measured.cause if failed[0].measured is not None else faults_of(failed)
+    if kind is NODE_TRUST and known:
+        told = f"the runtime of {joined(bad)} does not trust the certificate of {host}, this machine does: {said}"
+        trust = "put the CA into /etc/containerd/certs.d/{host}/ (hosts.toml: `ca = …`) on {nodes}"
+        return kind, told, "", (trust, "restart containerd there")
+    if kind is PULL_SECRET and known:
+        own = any(one.name == "node_pull" for one in failed)
+        giver = "the nodes' runtime" if own else "a job's pod"
+        told = f"{host} takes the account of the inventory, but not what {giver} gives it on {joined(bad)}: {said}"
+        steps = (
+            "`kubectl get secret -n {job_namespace} -o name | grep -i regi`: is there one for {host}?",
+            '`image_pull_secrets = ["NAME"]` below `[runners.kubernetes]` in {values}: an account\'s own secrets '
+            "count only if the runner names none",
+            "`{upgrade}`",
+        )
+        return (PULL_ACCOUNT if own else PULL_SECRET), told, "", steps
+    everyone = len(bad) == size
+    chosen = NODE_CUT_OFF if not everyone and others_can else NODES_CUT_OFF if everyone and known else PULLS
+    beside = ", other workers can" if chosen is NODE_CUT_OFF else ", this machine reaches it" if known else ""
+    told = f"{joined(bad)} can't pull from {host} ({faults_of(failed)}){beside}: {said}"
+    way = (
+        "on {node}: `curl -v https://{host}/v2/`, `crictl pull {image}`",
+        "open the way from {nodes} to {host}: firewall, route, the runtime's proxy, `hosts.toml`",
+    )
+    return chosen, told, "" if chosen is not PULLS else "the registry's answer from here, and every worker's", way
+
+
+@rule
+def missing_pull_secrets(facts: Facts) -> Iterator[Conclusion]:
+    """A pull secret that jobs name and nobody has made; often it is where the inventory has the account from, too."""
+    wanting = [
+        observation
+        for observation in facts.observations("pull_login")
+        if has_fault(ValuesFault.SECRET_MISSING)(observation)
+    ]
+    named = (
+        name
+        for observation in wanting
+        if isinstance(observation.measured, PullLogin)
+        for name in observation.measured.missing
+    )
+    for secret in dict.fromkeys(named):
+        observations = [
+            observation
+            for observation in wanting
+            if isinstance(observation.measured, PullLogin) and secret in observation.measured.missing
+        ]
+        names = {
+            **names_of(facts, observations),
+            "secret": secret,
+            "host": observations[0].measured.target if observations[0].measured else "",
+        }
+        namespace = names["job_namespace"]
+        read = [
+            observation
+            for observation in facts.failing("registry_connection", where=has_fault(ApiFault.NOT_FOUND))
+            if _cluster_key(facts.inventory.registries[observation.targets["registry"]].credentials)
+            == (namespace, secret)
+        ]
+        yield Conclusion(
+            cause=PULL_SECRET_MISSING,
+            about=(secret, *targets_of(observations, "registry")),
+            sentence=f"namespace {namespace} has no Secret {secret}, with which a job's pod is to pull from "
+            + joined([observation.measured.target for observation in observations if observation.measured]),
+            certain=True,
+            explains=(*keys(observations), *keys(read)),
+            proofs=tuple(proof_of(one) for one in (*observations[:1], *read[:1])),
+            remedy=tuple(step.format_map(names) for step in _SECRET),
+        )
+
+
+_SECRET = (
+    "`kubectl get secrets -n {job_namespace}`: is it there under another name?",
+    "`kubectl create secret docker-registry {secret} -n {job_namespace} --docker-server={host} "
+    "--docker-username=USER --docker-password=$PASSWORD`",
+)
+
+
+def _cluster_key(given: Login | Secret | None) -> tuple[str, str] | None:
+    """Namespace and name of the Secret that the inventory reads an account from."""
+    secret = given.password if isinstance(given, Login) else given
+    return secret.cluster_key[:2] if secret is not None and secret.cluster_key else None
+
+
+single(
+    cause("inventory-secret-missing", "2.4", "docs: inventory.md"),
+    "registry_connection",
+    faults=(ApiFault.NOT_FOUND,),
+    remedy=("correct the reference under `registries:` in the inventory, or make that Secret with that key",),
+)
+single(
+    cause("registry-credentials-rejected", "2.4", "failures 20", specialises="pulls-fail"),
+    "registry_access",
+    faults=(RegistryFault.UNAUTHORIZED, RegistryFault.DENIED),
+    remedy=(
+        "`docker login {host}` with the account of the inventory must succeed",
+        "renew the pull secret from that login: `kubectl create secret generic NAME -n {job_namespace} "
+        "--type=kubernetes.io/dockerconfigjson --from-file=.dockerconfigjson=$HOME/.docker/config.json`",
+    ),
+)
+single(
+    cause("registry-token-server-unreachable", "2.4", "failures 21", specialises="pulls-fail"),
+    "registry_access",
+    faults=(RegistryFault.TOKEN_REALM,),
+    remedy=(
+        "`curl -sI https://{host}/v2/ | grep -i www-authenticate` names the token server (realm)",
+        "start it, or open the way to it from here and from the nodes",
+    ),
+)
+single(
+    cause("registry-rate-limited", "2.4", "failures 21"),
+    "registry_access",
+    "manifest",
+    "pod_pull",
+    "node_pull",
+    "helper_image",
+    "helper_pull",
+    faults=(RegistryFault.RATE_LIMITED, PodFault.PULL_RATE_LIMITED),
+    remedy=("wait, log in with an account, or pull through a mirror: name the images there in {values}",),
+)
+single(
+    cause("registry-blob-host-unreachable", "2.4", "failures 21", specialises="pulls-fail"),
+    "manifest",
+    faults=(RegistryFault.BLOB_HOST,),
+    remedy=(
+        "{host} sends layers from another host (the evidence names it): start that one, or open "
+        "the way to it from here "
+        "and from the nodes",
+        "with `distribution`, `storage.redirect.disable: true` lets {host} send them itself",
+    ),
+)
+single(
+    PULL_SECRET,
+    "pull_login",
+    remedy=(
+        '`image_pull_secrets = ["NAME"]` below `[runners.kubernetes]` in {values}: an account\'s '
+        "own secrets count only "
+        "if the runner names none",
+        "`kubectl get secret -n {job_namespace}` lists what there is",
+        "`{upgrade}`",
+    ),
+)
+single(
+    cause("helper-image-unreachable", "3.3", "failures 21"),
+    "helper_pull",
+    remedy=(
+        "mirror the helper image where the nodes reach it, and set `helper_image` below "
+        "`[runners.kubernetes]` in {values}",
+        "or open the way of {nodes} to its registry; on {node}: `crictl pull` of the image above",
+        "`{upgrade}`",
+    ),
+)
+single(
+    cause("not-a-registry", "2.4", "reference 6.1"),
+    "registry_access",
+    remedy=("`curl -sI https://{host}/v2/` must answer 200 or 401; correct host and port in the inventory",),
+)
+single(
+    cause("image-missing", "2.4", "guide 2.4"),
+    "manifest",
+    "pod_pull",
+    "node_pull",
+    faults=(RegistryFault.NOT_FOUND, PodFault.PULL_NOT_FOUND, PodFault.PULL_BAD_NAME),
+    remedy=(
+        "push or mirror it: `docker pull SOURCE && docker tag SOURCE {image} && docker push {image}`",
+        "or correct the reference in {values} and in the inventory",
+    ),
+)
+single(
+    cause("image-denied", "2.4", "failures 20"),
+    "manifest",
+    faults=(RegistryFault.DENIED, RegistryFault.UNAUTHORIZED),
+    remedy=("give the account of {host} the right to pull {image}",),
+)
+single(
+    cause("image-of-another-platform", "2.4", "reference 6.1"),
+    "manifest",
+    "pod_pull",
+    "node_pull",
+    "helper_image",
+    faults=(RegistryFault.WRONG_PLATFORM, PodFault.PULL_PLATFORM),
+    remedy=("`docker buildx imagetools inspect {image}` shows what is there; mirror all platforms, or the nodes' one",),
+)
+single(
+    cause("helper-image-unavailable", "3.3", "failures 21"),
+    "helper_image",
+    remedy=(
+        "mirror it where the nodes reach it, and set `helper_image` below `[runners.kubernetes]` in {values}",
+        "`{upgrade}`",
+    ),
+)
+single(
+    cause("image-unusable", "2.4", _ROW),
+    "manifest",
+    likely="a pull by hand: `crictl pull` on a node",
+    remedy=("`docker manifest inspect {image}` shows what the registry says",),
+)
+single(
+    PULLS,
+    "node_pull",
+    "pod_pull",
+    likely="a pull by hand: `crictl pull` on the node",
+    remedy=("on {node}: `crictl pull {image}`", "`journalctl -u containerd -n 50` on {node}"),
+)

@@ -1,0 +1,177 @@
+"""Causes that one measurement shows by itself: a row each, with its remedy in this environment's names.
+
+A row speaks where a fact that a check judges has one of its faults, and no rule of several vantages has explained it.
+Looks of one row become one conclusion, told together, unless the row is `apart`.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from preflight.conclusions.model import Cause, Conclusion, Proof, keys
+from preflight.conclusions.observations import Facts, Observation
+from preflight.conclusions.vantages import joined
+from preflight.evidence import Unmeasured
+from preflight.faults import Fault
+from preflight.inventory import Inventory
+
+_SHOWN = 2  # looks that are shown as evidence
+_TOLD = 3  # looks whose own sentence is told
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One cause that one fact shows.
+
+    Attributes:
+        cause: the cause.
+        facts: the names of the facts that show it.
+        faults: the faults that are it; none means every fault that was seen and that no other row of that fact names.
+        remedy: the steps; ``{names}`` in braces are those of `names_of`.
+        certain: whether the fact leaves no other cause.
+        settled_by: what would settle it.
+        apart: whether each target has a conclusion of its own.
+    """
+
+    cause: Cause
+    facts: tuple[str, ...]
+    faults: tuple[Fault, ...]
+    remedy: tuple[str, ...]
+    certain: bool = True
+    settled_by: str = ""
+    apart: bool = False
+
+
+ROWS: list[Row] = []
+"""Every row, in the guide's order."""
+
+
+def single(
+    cause: Cause,
+    *facts: str,
+    faults: Iterable[Fault] = (),
+    remedy: Iterable[str],
+    likely: str = "",
+    apart: bool = False,
+) -> None:
+    """Add a row; `likely` says what would settle it, where the fact alone does not."""
+    ROWS.append(Row(cause, facts, tuple(faults), tuple(remedy), not likely, likely, apart))
+
+
+def conclusions(facts: Facts, explained: frozenset[object]) -> Iterator[Conclusion]:
+    """What the rows say of the red looks that nothing has explained yet."""
+    named = {(name, _identity(fault)) for row in ROWS for name in row.facts for fault in row.faults}
+    for row in ROWS:
+        red = [
+            observation
+            for observation in facts.failing(*row.facts)
+            if observation.key not in explained and observation.fault is not None and _is(observation, row, named)
+        ]
+        groups = [[one] for one in red] if row.apart else [red] if red else []
+        for group in groups:
+            yield _conclusion(facts, row, group)
+
+
+def _identity(fault: Fault) -> tuple[str, str]:
+    return type(fault).__name__, str(fault)
+
+
+def _is(observation: Observation, row: Row, named: set[tuple[str, tuple[str, str]]]) -> bool:
+    assert observation.fault is not None  # noqa: S101 - the caller has looked
+    identity = _identity(observation.fault)
+    if row.faults:
+        return any(identity == _identity(fault) for fault in row.faults)
+    # What could not be looked at has the fault of the way to it, and that is none of the row's own.
+    return observation.measured is not None and (observation.name, identity) not in named
+
+
+def _conclusion(facts: Facts, row: Row, observations: list[Observation]) -> Conclusion:
+    names = names_of(facts, observations)
+    told = dict.fromkeys(_said(observation) for observation in observations)
+    more = f"; and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
+    return Conclusion(
+        cause=row.cause,
+        about=tuple(dict.fromkeys(observation.target for observation in observations if observation.target)),
+        sentence="; ".join(list(told)[:_TOLD]) + more,
+        certain=row.certain,
+        settled_by=row.settled_by,
+        explains=keys(observations),
+        proofs=tuple(proof_of(observation) for observation in observations[:_SHOWN]),
+        remedy=tuple(step.format_map(names) for step in row.remedy),
+    )
+
+
+def _said(observation: Observation) -> str:
+    if observation.measured is not None:
+        return observation.measured.cause or f"{observation.measured.target}: {observation.fault}"
+    return observation.error.reason if isinstance(observation.error, Unmeasured) else str(observation.error)
+
+
+def proof_of(observation: Observation) -> Proof:
+    """What a look saw, or what stood in its way."""
+    if observation.measured is not None:
+        return Proof.of(observation.measured)
+    shown = observation.error.evidence if isinstance(observation.error, Unmeasured) else None
+    if shown is None:
+        return Proof(statement=_said(observation))
+    return Proof(statement=_said(observation), where=shown.where, command=shown.command, observed=shown.observed)
+
+
+def names_of(facts: Facts, observations: Iterable[Observation] = ()) -> dict[str, str]:
+    """What a remedy may name, in this environment's words."""
+    inventory, every = facts.inventory, list(observations)
+    targets: dict[str, list[str]] = {}
+    for observation in every:
+        for kind, target in observation.targets.items():
+            targets.setdefault(kind, []).append(target)
+    first = {kind: found[0] for kind, found in targets.items()}
+    parts = urlsplit(inventory.gitlab.url)
+    image = first.get("image") or (every[0].measured.target if every and every[0].measured else "")
+    registry = first.get("registry", "")
+    host = inventory.registries[registry].host if registry in inventory.registries else image.partition("/")[0]
+    node = first.get("worker") or first.get("node") or "NODE"
+    job_namespace = next(
+        (observation.measured.target for observation in facts.observations("namespace_state") if observation.measured),
+        None,
+    )
+    return {
+        "namespace": inventory.runner.namespace,
+        "job_namespace": job_namespace or inventory.runner.namespace,
+        "release": inventory.runner.release,
+        "chart": inventory.runner.chart,
+        "values": inventory.runner.values[0].name,
+        "upgrade": upgrade_command(inventory),
+        "gitlab": inventory.gitlab.url,
+        "gitlab_host": parts.hostname or "",
+        "gitlab_version": inventory.gitlab.version,
+        "api": inventory.cluster.api_server,
+        "kubernetes": inventory.cluster.version,
+        "pod_cidr": str(inventory.cluster.pod_cidr or "the pod network"),
+        "resolvers": joined(inventory.dns.resolvers),
+        "node": node,
+        "nodes": joined(targets.get("worker", targets.get("node", []))) or "the nodes",
+        "node_list": " ".join(dict.fromkeys(targets.get("worker", targets.get("node", [])))) or "NODE",
+        "address": str(inventory.workers[node].address) if node in inventory.workers else node,
+        "resolver": first.get("resolver", ""),
+        "image": image or "IMAGE",
+        "host": host or "the registry",
+        "repository": first.get("repository", image),
+        "variable": first.get("variable", ""),
+        "variables": joined(targets.get("variable", [])),
+        "pool": first.get("pool", ""),
+        "project": "" if inventory.pipeline == "none" else inventory.pipeline.project,
+        "ssh": "" if inventory.access.ssh == "none" else inventory.access.ssh.user,
+    }
+
+
+def upgrade_command(inventory: Inventory) -> str:
+    """The command that brings the values into the cluster."""
+    runner = inventory.runner
+    words = ["helm", "upgrade", runner.release, "gitlab/gitlab-runner", "-n", runner.namespace]
+    words += ["--version", runner.chart, *(word for one in runner.values for word in ("-f", one.name))]
+    # What is set on the command line may be a token: its name is enough to know it by.
+    words += [word for one in runner.set for word in ("--set", f"{one.partition('=')[0]}=…")]
+    return " ".join(word if word.endswith("=…") else shlex.quote(word) for word in words)

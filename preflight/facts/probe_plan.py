@@ -1,0 +1,141 @@
+"""Which workers get a probe pod, and what runs in it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import replace
+
+from preflight import values as helm
+from preflight.clients.http import origin_of
+from preflight.evidence import Blocked, NotApplicable, Unmeasured
+from preflight.inventory import Inventory
+from preflight.jobshape import JobShape
+from preflight.probes import cluster, placement, shell
+from preflight.probes import headroom as packing
+from preflight.probes.cluster import Nodes
+from preflight.probes.transcript import (
+    PodTranscript,
+    Report,
+)
+from preflight.survey import Run
+
+TTL = 120
+"""Seconds after its end at which the cluster itself removes a Job of ours (DESIGN §9.1)."""
+
+FEW_NODES, SAMPLE = 10, 5  # `probe.nodes: auto` (DESIGN §3)
+
+
+def require_probed(
+    worker: str, cluster_nodes: Nodes, job_shape: JobShape, inventory: Inventory, run: Run, most: int | None
+) -> None:
+    """Raise `NotApplicable` for a worker that this run leaves out: large clusters are sampled (DESIGN §3)."""
+    eligible = [
+        node
+        for name in inventory.workers
+        if (node := cluster_nodes.named(name)) is not None and not packing.why_not(node, job_shape)
+    ]
+    wanted = inventory.probe.nodes
+    if run.all_nodes or wanted == "all":
+        count = len(eligible)
+    elif wanted.startswith("sample"):
+        count = int(wanted.partition(":")[2])
+    else:
+        count = len(eligible) if len(eligible) <= FEW_NODES else SAMPLE
+    count = count if most is None else min(count, most)
+    if worker not in {node.name for node in _sample(eligible, count)}:
+        reason = f"{count} of {len(eligible)} eligible workers get a pod, and {worker} is not among them (--all-nodes)"
+        raise NotApplicable(reason)
+
+
+def _sample(eligible: list[cluster.Node], count: int) -> list[cluster.Node]:
+    """One node of each kind first (OS, kernel, runtime, architecture), then the others in order."""
+    kinds: dict[tuple[str, ...], cluster.Node] = {}
+    for node in eligible:
+        kinds.setdefault((node.os, node.kernel, node.runtime, node.arch), node)
+    first = list(kinds.values())
+    return [*first, *(node for node in eligible if node not in first)][:count]
+
+
+def with_pull_secrets(shape: JobShape, inventory: Inventory) -> JobShape:
+    """The shape with the pull secrets that the inventory chooses for probe pods, if it does."""
+    chosen = inventory.probe.pull_secrets
+    return shape if chosen is None else replace(shape, pull_secrets=tuple(chosen))
+
+
+def page_of(inventory: Inventory) -> str:
+    """GitLab's sign-in page: what everybody may see and is longer than a packet."""
+    return f"{inventory.gitlab.url.rstrip('/')}/users/sign_in"
+
+
+def script_steps(
+    inventory: Inventory, run: Run, *, reply: str, page: str, lookups: str, conf: str = ""
+) -> tuple[shell.Step, ...]:
+    """What is looked at on each worker and in each probe pod: only what the named facts of this run need."""
+    steps = [shell.fetch(inventory.gitlab.url)] if run.plans(reply) else []
+    steps += [shell.fetch(page_of(inventory))] if run.plans(page) else []
+    steps += [shell.resolv_conf()] if run.plans(conf) else []
+    asked = [resolver for resolver in inventory.dns.resolvers if run.plans(lookups, resolver=resolver)]
+    steps += [shell.lookup(name, resolver) for resolver in asked for name in inventory.dns.names]
+    if run.plans("pod_names") and conf:
+        steps += [shell.resolve(name) for name in inventory.dns.names]
+    if run.plans("pod_cache") and conf:
+        with contextlib.suppress(ValueError):  # what can't be read is told by the fact itself
+            cache = cache_of(inventory)
+            steps += [shell.tcp(cache.host, cache.port)] if cache else []
+    if run.plans("pod_clone") and conf and (clone := clone_url_of(inventory)) is not None:
+        steps.append(shell.fetch(clone))
+    return tuple(steps)
+
+
+def _values(inventory: Inventory) -> helm.Values:
+    runner = inventory.runner
+    return helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
+
+
+def cache_of(inventory: Inventory) -> placement.Endpoint | None:
+    """Where the values keep the jobs' cache; None without one."""
+    return placement.cache_endpoint(_values(inventory).config)
+
+
+def clone_url_of(inventory: Inventory) -> str | None:
+    """Where jobs clone from, if that is another server than `gitlabUrl` (reference §2.4).
+
+    The runner's ``clone_url`` wins over what GitLab calls itself.
+    """
+    runners = _values(inventory).config.get("runners") or [{}]
+    url = str(runners[0].get("clone_url") or inventory.gitlab.external_url or inventory.gitlab.url)
+    return None if origin_of(url) == origin_of(inventory.gitlab.url) else url
+
+
+def expected_names(inventory: Inventory) -> Mapping[str, frozenset[str]]:
+    """The names to resolve, each with the addresses it must have."""
+    return {name: frozenset(addresses) for name, addresses in inventory.dns.names.items()}
+
+
+def named_node(name: str, nodes: Nodes) -> cluster.Node:
+    """A node whose presence another fact has made sure of."""
+    found = nodes.named(name)
+    if found is None:
+        raise Blocked("node_presence", {"node": name}, f"the cluster has no node {name}", failed=True)
+    return found
+
+
+def require_readable_log(found: PodTranscript) -> None:
+    """Raise `Blocked` if a pod's log could not be read because the API server does not reach the node's kubelet."""
+    if found.pod.log_fault is not None:
+        said = f"{found.pod.log_fault}: {found.pod.log_problem}"
+        raise Blocked("pod_logs", {"worker": found.pod.node}, said, failed=True)
+
+
+def script_report(where: str, found: PodTranscript) -> Report:
+    """What the script in a pod of ours showed."""
+    sections = shell.parse(found.pod.log, found.nonce)
+    if not sections:
+        require_readable_log(found)
+        raise Unmeasured(
+            found.pod.log_problem or f"the script in the {where} printed nothing of its own",
+            needs="the right to read pods/log, and an image with a POSIX shell as `probe.image`",
+            evidence=found.pod.evidence,
+        )
+    return Report(where=where, sections=sections)

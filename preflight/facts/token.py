@@ -1,0 +1,236 @@
+"""2.2 The runner's token: what stands in the values, and what GitLab says to it and knows of its runner."""
+
+from __future__ import annotations
+
+from preflight import values as helm
+from preflight.clients import kube_api as api_client
+from preflight.evidence import Blocked, NotApplicable
+from preflight.faults import GitLabFault, TokenFault
+from preflight.inventory import Inventory, InventoryError, Secret, read_yaml
+from preflight.probes import runners, token
+from preflight.probes.cluster import ApiServer
+from preflight.probes.credentials import read_secret
+from preflight.probes.gitlab import GitLabReply, GitLabVersion
+from preflight.probes.runners import OwnRunner, Reader, RegisteredManagers, RunnerRecord
+from preflight.probes.token import ConfiguredToken, RunnerToken, TokenReply
+from preflight.survey import Run, fact
+
+_NOBODY_KNOWS = (
+    "no gitlab.api_token in the inventory: without one nothing tells which runner has the token, nor a manager of that "
+    "runner, and GitLab would keep a manager of any other name that the token is verified with"
+)
+
+
+@fact(deadline="api", optional=("api_answer",), secret=True)
+def configured_token(api_answer: ApiServer | None, kubernetes: api_client.Api, inventory: Inventory) -> ConfiguredToken:
+    """The runner's token, where it is given."""
+    runner = inventory.runner
+    if runner.token:
+        return ConfiguredToken(
+            source="runner.token of the inventory",
+            command=f"reference {runner.token.reference}",
+            text=_text(runner.token, api_answer, kubernetes),
+        )
+    values = helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
+    for key, registration in (("runnerToken", False), ("runnerRegistrationToken", True)):
+        text = str(values.get(key, ""))
+        if text.strip():
+            place, command = _place(inventory, key)
+            return ConfiguredToken(source=f"{key} in {place}", command=command, text=text, registration=registration)
+    name = str(values.get("runners.secret", ""))
+    if name:
+        _require(api_answer)
+        return token.from_secret(kubernetes, str(values.get("namespace", runner.namespace)), name)
+    place, command = _place(inventory, "runnerToken")
+    absent = f"neither runnerToken nor runners.secret is set in {place}, and no `runner.token` in the inventory"
+    return ConfiguredToken(source=f"runnerToken in {place}", command=command, absent=absent)
+
+
+def _text(secret: Secret, api_answer: ApiServer | None, kubernetes: api_client.Api) -> str:
+    if secret.text is not None:
+        return secret.text
+    _require(api_answer)
+    namespace, name, key = secret.cluster_key or ("", "", "")
+    return read_secret(kubernetes, namespace, name, key)
+
+
+def _require(api_answer: ApiServer | None) -> None:
+    """Raise `Blocked` unless the API server, which holds the Secret, could be asked."""
+    if api_answer is None or api_answer.fault:
+        raise Blocked.by("api_answer", api_answer, otherwise="the API server could not be asked")
+
+
+def _place(inventory: Inventory, key: str) -> tuple[str, str]:
+    """The last values file that has the key, with its line, and how to look there; ``--set`` pairs win over files."""
+    if any(pair.partition("=")[0].strip() == key for one in inventory.runner.set for pair in one.split(",")):
+        return "runner.set of the inventory", f"grep -n {key} inventory.yaml"
+    for file in reversed(inventory.runner.values):
+        try:
+            document, marks = read_yaml(file)
+        except InventoryError:
+            continue
+        if isinstance(document, dict) and key in document:
+            return f"{file.name}:{marks.line((key,))}", f"grep -n {key} {file.name}"
+    name = inventory.runner.values[-1].name
+    return name, f"grep -n {key} {name}"
+
+
+@fact(speaks_for=("configured_token",))
+def token_presence(configured_token: ConfiguredToken) -> RunnerToken:
+    """Whether a token is given."""
+    return token.presence(configured_token)
+
+
+@fact()
+def token_whitespace(token_presence: RunnerToken, configured_token: ConfiguredToken) -> RunnerToken:
+    """What surrounds the runner's token."""
+    del token_presence
+    return token.whitespace(configured_token)
+
+
+@fact()
+def token_kind(token_presence: RunnerToken, configured_token: ConfiguredToken) -> RunnerToken:
+    """The kind of the runner's token."""
+    del token_presence
+    return token.kind(configured_token)
+
+
+@fact()
+def token_form(
+    token_kind: RunnerToken, token_whitespace: RunnerToken, configured_token: ConfiguredToken
+) -> RunnerToken:
+    """The form of the runner's token."""
+    del token_kind, token_whitespace
+    return token.form(configured_token)
+
+
+@fact()
+def runner_api(gitlab_identity: GitLabReply, inventory: Inventory, run: Run) -> TokenReply:
+    """GitLab's runner API, asked with a token of nobody's."""
+    del gitlab_identity
+    return token.runner_api(
+        inventory.gitlab.url, routes=run.routes, ca_file=inventory.gitlab.ca_file, deadline=inventory.deadlines.http
+    )
+
+
+@fact()
+def gitlab_api_token(gitlab_identity: GitLabReply, inventory: Inventory) -> Secret:
+    """The API token for GitLab."""
+    del gitlab_identity
+    if not inventory.gitlab.api_token or not inventory.gitlab.api_token.text:
+        raise NotApplicable(_NOBODY_KNOWS)
+    return inventory.gitlab.api_token
+
+
+def reading(token: Secret, inventory: Inventory, run: Run) -> Reader:
+    """A reader of GitLab's API within one fact's deadline."""
+    return Reader(
+        inventory.gitlab.url,
+        token.text or "",
+        routes=run.routes,
+        ca_file=inventory.gitlab.ca_file,
+        deadline=inventory.deadlines.http,
+    )
+
+
+@fact(optional=("gitlab_version",), speaks_for=("gitlab_api_token",))
+def own_runner(
+    gitlab_api_token: Secret,
+    gitlab_version: GitLabVersion | None,
+    token_kind: RunnerToken,
+    configured_token: ConfiguredToken,
+    inventory: Inventory,
+    run: Run,
+) -> OwnRunner:
+    """The runner in GitLab that has the token."""
+    del token_kind
+    if gitlab_version is not None and gitlab_version.fault is GitLabFault.TOKEN_REFUSED:
+        raise Blocked.by("gitlab_version", gitlab_version)
+    return runners.own_runner(reading(gitlab_api_token, inventory, run), configured_token, inventory.runner.id)
+
+
+@fact()
+def token_expiry(own_runner: OwnRunner, token_presence: RunnerToken, inventory: Inventory) -> RunnerToken:
+    """How long the runner's token is valid."""
+    return token.expiry(
+        token_presence,
+        own_runner.expires,
+        days_left=inventory.limits.token_days_left,
+        evidence=own_runner.evidence,
+    )
+
+
+@fact(tolerates=("token_expiry",))
+def valid_runner(own_runner: OwnRunner, token_expiry: RunnerToken) -> OwnRunner:
+    """The runner in GitLab, unless its token has expired."""
+    if token_expiry.fault is TokenFault.EXPIRED:
+        raise Blocked.by("token_expiry", token_expiry)
+    return own_runner
+
+
+@fact()
+def manager_list(
+    valid_runner: OwnRunner, gitlab_api_token: Secret, inventory: Inventory, run: Run
+) -> RegisteredManagers:
+    """The runner's managers, as GitLab lists them."""
+    return runners.managers(reading(gitlab_api_token, inventory, run), valid_runner.id or 0)
+
+
+@fact(effect="probe")
+def token_acceptance(
+    valid_runner: OwnRunner,
+    runner_api: TokenReply,
+    token_whitespace: RunnerToken,
+    manager_list: RegisteredManagers,
+    configured_token: ConfiguredToken,
+    inventory: Inventory,
+    run: Run,
+) -> TokenReply:
+    """GitLab's answer to the runner's token."""
+    del runner_api, token_whitespace
+    # One that polls every few seconds: whatever the question changes in its record, its next poll sets right.
+    manager = next((one for one in manager_list.online if one.system_id), None)
+    if manager is None:
+        reason = (
+            f"runner #{valid_runner.id} has the token, and no manager online to verify it with: GitLab would keep a "
+            "manager of any other name"
+        )
+        raise NotApplicable(reason)
+    return token.acceptance(
+        inventory.gitlab.url,
+        configured_token,
+        manager.system_id,
+        routes=run.routes,
+        ca_file=inventory.gitlab.ca_file,
+        deadline=inventory.deadlines.http,
+    )
+
+
+@fact()
+def runner_record(own_runner: OwnRunner, gitlab_api_token: Secret, inventory: Inventory, run: Run) -> RunnerRecord:
+    """The runner's settings in GitLab."""
+    return runners.record(reading(gitlab_api_token, inventory, run), own_runner.id or 0)
+
+
+@fact(speaks_for=("runner_record",))
+def runner_activity(runner_record: RunnerRecord) -> RunnerRecord:
+    """Whether the runner gets jobs."""
+    return runners.activity(runner_record)
+
+
+@fact()
+def runner_tags(runner_record: RunnerRecord, inventory: Inventory) -> RunnerRecord:
+    """The runner's tags."""
+    if inventory.runner.tags is None:
+        reason = "no runner.tags in the inventory"
+        raise NotApplicable(reason)
+    return runners.tags(runner_record, inventory.runner.tags)
+
+
+@fact()
+def runner_untagged(runner_record: RunnerRecord, inventory: Inventory) -> RunnerRecord:
+    """Whether the runner takes jobs without tags."""
+    if inventory.runner.run_untagged is None:
+        reason = "no runner.run_untagged in the inventory"
+        raise NotApplicable(reason)
+    return runners.untagged(runner_record, expected=inventory.runner.run_untagged)

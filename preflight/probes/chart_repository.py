@@ -1,0 +1,144 @@
+"""The chart repository: whether it has a version of a chart, and which runner that chart installs.
+
+A repository is an ``index.yaml`` over HTTP that lists every version of every chart; nothing else of it is fetched.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from preflight.clients.connect import Routes
+from preflight.clients.http import NoReply, exchange
+from preflight.evidence import Evidence, Fact
+from preflight.faults import ReleaseFault
+from preflight.yamltext import load_yaml
+
+CHART = "gitlab-runner"
+LARGEST_INDEX = 64 * 2**20  # bytes; charts.gitlab.io, with all of GitLab's charts, has a few million
+_OK = 200
+_VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChartVersion(Fact):
+    """One version of the chart as its repository lists it.
+
+    Attributes:
+        version: the chart's.
+        app_version: the runner's version that it installs unless the values say otherwise, such as ``18.3.0``.
+        newest: the newest version in the repository, which ``helm upgrade`` without ``--version`` takes.
+    """
+
+    version: str
+    app_version: str = ""
+    newest: str = ""
+
+
+def chart_version(
+    repository: str, version: str, *, routes: Routes, ca_file: Path | None, deadline: float
+) -> ChartVersion:
+    """Fetch the repository's index and find `version` of the runner's chart in it.
+
+    Raises:
+        Unmeasured: ``connect:`` refuses the address, or the CA file can't be read.
+    """
+    url = f"{repository.rstrip('/')}/index.yaml"
+    command = f"curl -sS {url} | grep -A 3 'name: {CHART}$'"
+    try:
+        reply = exchange(url, routes=routes, ca_file=ca_file, deadline=deadline, longest=LARGEST_INDEX)
+    except NoReply as error:
+        evidence = Evidence(where="here", command=command, observed=error.cause, took=error.took)
+        return ChartVersion(target=repository, version=version, fault=error.fault, cause=error.cause, evidence=evidence)
+    if reply.status != _OK:
+        return ChartVersion(
+            target=repository,
+            version=version,
+            fault=ReleaseFault.HTTP_STATUS,
+            cause=f"{url} answered {reply.status} {reply.reason}".rstrip(),
+            evidence=Evidence(where="here", command=command, observed=reply.shown, took=reply.took),
+        )
+    return read_index(reply.text, version, repository=repository, command=command, took=reply.took)
+
+
+def read_index(text: str, version: str, *, repository: str, command: str = "", took: float = 0.0) -> ChartVersion:
+    """The fact from the text of an ``index.yaml``."""
+    entries = _entries(text)
+    if entries is None:
+        return ChartVersion(
+            target=repository,
+            version=version,
+            fault=ReleaseFault.NOT_A_REPOSITORY,
+            cause=f"{repository} answers, but with no index of charts",
+            evidence=Evidence(where="here", command=command, observed=text[:600], took=took),
+        )
+    known = sorted(entries, key=numbers, reverse=True)
+    stable = next((one for one in known if "-" not in one), "")
+    evidence = Evidence(
+        where="here",
+        command=command,
+        observed="\n".join(f"{one}  runner {entries[one]}" for one in known[:10]) or f"no chart {CHART}",
+        took=took,
+    )
+    if version.lstrip("v") not in {one.lstrip("v") for one in entries}:
+        has = f"the newest of its {len(known)} versions is {known[0]}" if known else f"it has no chart {CHART} at all"
+        return ChartVersion(
+            target=repository,
+            version=version,
+            newest=stable,
+            fault=ReleaseFault.CHART_MISSING,
+            cause=f"{repository} does not have {CHART} {version}: {has}",
+            evidence=evidence,
+        )
+    chosen = next(one for one in entries if one.lstrip("v") == version.lstrip("v"))
+    return ChartVersion(
+        target=repository, version=version, app_version=entries[chosen], newest=stable, evidence=evidence
+    )
+
+
+def _entries(text: str) -> dict[str, str] | None:
+    """App version by version of the runner's chart; None if the text is no index."""
+    import yaml
+
+    try:
+        document = load_yaml(text)
+    except yaml.YAMLError:
+        return None
+    listed = document.get("entries") if isinstance(document, Mapping) else None
+    if not isinstance(listed, Mapping):
+        return None
+    charts = listed.get(CHART)
+    return {
+        str(one["version"]): str(one.get("appVersion", ""))
+        for one in (charts if isinstance(charts, list) else ())
+        if isinstance(one, Mapping) and "version" in one
+    }
+
+
+def numbers(version: str) -> tuple[int, int, int]:
+    """Major, minor and patch of the first version in a text, zeros where there is none, so that versions compare."""
+    found = _VERSION.search(version)
+    return (int(found[1]), int(found[2]), int(found[3] or 0)) if found else (0, 0, 0)
+
+
+def runner_of(tag: str) -> str:
+    """The runner's version in an image tag such as ``alpine-v18.3.0``, or "" where it has none."""
+    found = re.search(r"(?:^|-|v)(\d+\.\d+\.\d+)", tag)
+    return found[1] if found else ""
+
+
+def with_image(chart: ChartVersion, tag: str) -> ChartVersion:
+    """The chart beside the image tag of the values; faulty if they are of different runner versions.
+
+    The chart's scripts and probes are written for the runner that it names (reference §1.1).
+    """
+    image = runner_of(tag)
+    if chart.fault is not None or not image or not chart.app_version or image == runner_of(chart.app_version):
+        return chart
+    return replace(
+        chart,
+        fault=ReleaseFault.APP_VERSION,
+        cause=f"chart {chart.version} installs runner {chart.app_version}, the values' image.tag is {tag}",
+    )

@@ -1,0 +1,79 @@
+"""The Secrets that the values name: are they there, with the keys that the chart mounts. Contents are not kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from preflight.clients.kube_api import Api, ApiError, path_segment, unmeasured
+from preflight.evidence import Evidence, Fact
+from preflight.faults import ApiFault, ValuesFault
+
+TOKEN_KEYS = ("runner-registration-token", "runner-token")  # both are items of the projected volume (reference §1.5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretKeys(Fact):
+    """A Secret by the names of its keys.
+
+    Attributes:
+        name: of the Secret; empty if the values name none.
+        keys: those that it has.
+    """
+
+    name: str = ""
+    keys: tuple[str, ...] = ()
+
+
+def unnamed(setting: str, said: str) -> SecretKeys:
+    """What there is to know where the values name no Secret."""
+    return SecretKeys(target=setting, evidence=Evidence(where="here", command="helm get values", observed=said))
+
+
+def look(
+    api: Api, namespace: str, name: str, *, setting: str, needed: Iterable[str], otherwise: ValuesFault
+) -> SecretKeys:
+    """The keys of a Secret beside those that are needed.
+
+    Args:
+        api: the Kubernetes API.
+        namespace: of the Secret.
+        name: of the Secret.
+        setting: the values' key that names it.
+        needed: keys that it must have.
+        otherwise: the fault where one is missing.
+
+    Raises:
+        Unmeasured: the API could not be asked, or we may not read the Secret.
+    """
+    began = time.monotonic()
+    command = f"kubectl -n {namespace} describe secret {name}"
+    try:
+        found = tuple(
+            sorted(
+                api.get(f"/api/v1/namespaces/{path_segment(namespace)}/secrets/{path_segment(name)}").get("data") or {}
+            )
+        )
+    except ApiError as error:
+        if error.fault is not ApiFault.NOT_FOUND:
+            raise unmeasured(error) from error
+        return SecretKeys(
+            target=setting,
+            name=name,
+            fault=ValuesFault.SECRET_MISSING,
+            cause=f"{setting} names the Secret {name}, which is not in namespace {namespace}",
+            evidence=Evidence(where="here", command=command, observed=error.message, took=time.monotonic() - began),
+        )
+    missing = [key for key in needed if key not in found]
+    held = ", ".join(found) or "no key"
+    return SecretKeys(
+        target=setting,
+        name=name,
+        keys=found,
+        fault=otherwise if missing else None,
+        cause=f"the Secret {name} that {setting} names has no key {' and no key '.join(missing)}; it has {held}"
+        if missing
+        else "",
+        evidence=Evidence(where="here", command=command, observed=f"keys: {held}", took=time.monotonic() - began),
+    )

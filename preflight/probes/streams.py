@@ -1,0 +1,139 @@
+"""The way of every job on one node: exec, attach and logs of a pod there, each measured for itself.
+
+The runner makes a pod, attaches to its build container to hand over the script, runs commands in its helper, and reads
+logs; all three go from the API server to the kubelet of that node, and the first two over a WebSocket (or SPDY).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from preflight.clients.exec import CommandResult, attach_to_pod, exec_in_pod
+from preflight.clients.kube_api import Api, ApiError, classify_kubelet_path, kubectl, path_segment, unmeasured
+from preflight.evidence import Evidence, Fact, PreflightError, Unmeasured
+from preflight.faults import StreamFault
+from preflight.jobshape import BUILD
+
+_LOG_WITHIN = 3.0  # seconds in which a kubelet's log shows what a container printed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamCheck(Fact):
+    """Whether one of the ways into a pod on a node brings back what was sent in.
+
+    Attributes:
+        node: where the pod runs.
+        way: ``exec``, ``attach`` or ``logs``.
+    """
+
+    node: str
+    way: str
+
+
+Outcome = StreamCheck | PreflightError
+"""A look at one way, or why it could not be taken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamChecks:
+    """All three ways into one pod."""
+
+    exec: Outcome = field(repr=False)
+    attach: Outcome = field(repr=False)
+    logs: Outcome = field(repr=False)
+
+
+def passages(api: Api, namespace: str, pod: str, *, node: str, greeting: str, deadline: float) -> StreamChecks:
+    """Try all three ways into a pod of `preflight.jobshape.waiting_job` that runs; afterwards it has ended.
+
+    Args:
+        api: the cluster's API.
+        namespace: the pod's.
+        pod: its name.
+        node: where it runs.
+        greeting: what it printed at its start.
+        deadline: seconds for each way.
+    """
+
+    def run_in() -> CommandResult:
+        return exec_in_pod(api, namespace, pod, BUILD, ["echo", f"{greeting}-exec"], deadline=deadline)
+
+    def attached() -> CommandResult:
+        # A runtime may drop what a container prints in the moment of its end.
+        text = f"echo {greeting}-attach; sleep 1; exit\n"
+        return attach_to_pod(api, namespace, pod, BUILD, text=text, deadline=deadline)
+
+    log = _log(api, namespace, pod, node, greeting, deadline)
+    if isinstance(log, StreamCheck) and log.fault is StreamFault.KUBELET_UNREACHABLE:
+        # The other two would wait as long for the same kubelet.
+        return StreamChecks(exec=replace(log, way="exec"), attach=replace(log, way="attach"), logs=log)
+    ran = _streamed(api, "exec", run_in, f"{greeting}-exec", pod, node)
+    spoken = _streamed(api, "attach", attached, f"{greeting}-attach", pod, node)
+    return StreamChecks(exec=ran, attach=spoken, logs=log)
+
+
+def _streamed(api: Api, way: str, take: Callable[[], CommandResult], expected: str, pod: str, node: str) -> Outcome:
+    try:
+        ran = take()
+    except ApiError as error:
+        return _refused(way, classify_kubelet_path(api, error), node)
+    if expected in ran.stdout:
+        return StreamCheck(target=node, node=node, way=way, evidence=ran.evidence)
+    cause = f"{way} into pod {pod} on {node} brought back {ran.stdout[:80]!r}, not {expected!r}"
+    return StreamCheck(
+        target=node, node=node, way=way, fault=StreamFault.WRONG_OUTPUT, cause=cause, evidence=ran.evidence
+    )
+
+
+def _refused(way: str, error: ApiError, node: str) -> Outcome:
+    if not isinstance(error.fault, StreamFault):
+        return unmeasured(error)
+    cause = (
+        f"{'logs of' if way == 'logs' else f'{way} into'} a pod on {node}: {_SENTENCES[error.fault]}: {error.message}"
+    )
+    return StreamCheck(target=node, node=node, way=way, fault=error.fault, cause=cause, evidence=error.evidence)
+
+
+_SENTENCES = {
+    StreamFault.NO_UPGRADE: "the way to the API server lets no WebSocket through",
+    StreamFault.KUBELET_UNREACHABLE: "the API server has no way to the node's kubelet",
+    StreamFault.NOT_STARTED: "the node's runtime could not start the command",
+    StreamFault.CUT: "the connection was cut before the end",
+    StreamFault.SLOW: "nothing came in time",
+    StreamFault.WRONG_OUTPUT: "something else came back",
+}
+
+
+def _log(api: Api, namespace: str, pod: str, node: str, expected: str, deadline: float) -> Outcome:
+    path, query = f"/api/v1/namespaces/{path_segment(namespace)}/pods/{path_segment(pod)}/log", {"container": BUILD}
+    began = time.monotonic()
+    text = ""
+    while True:
+        try:
+            text = api.text(path, deadline=deadline, **query)
+        except ApiError as error:
+            return _refused("logs", classify_kubelet_path(api, error), node)
+        took = time.monotonic() - began
+        if expected in text or took > _LOG_WITHIN:
+            break
+        time.sleep(0.2)
+    evidence = Evidence(where="here", command=kubectl("GET", path, query), observed=text, took=took)
+    if expected in text:
+        return StreamCheck(target=node, node=node, way="logs", evidence=evidence)
+    cause = f"the log of pod {pod} on {node} lacks what the pod printed: {text[:80]!r}"
+    return StreamCheck(
+        target=node, node=node, way="logs", fault=StreamFault.WRONG_OUTPUT, cause=cause, evidence=evidence
+    )
+
+
+def unwrap(outcome: Outcome) -> StreamCheck:
+    """The look itself, or the reason why there was none, raised.
+
+    Raises:
+        Unmeasured: the look could not be taken.
+    """
+    if isinstance(outcome, StreamCheck):
+        return outcome
+    raise outcome if isinstance(outcome, Unmeasured) else Unmeasured(str(outcome))

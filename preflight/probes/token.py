@@ -1,0 +1,348 @@
+"""The runner's token: what stands in the values, of which kind it is, and what GitLab says to it.
+
+The token itself is in no fact: `ConfiguredToken` carries it from where it was read to where it is sent. A valid one is
+sent to GitLab only together with the system id of a manager that GitLab knows already, because any other system id
+makes GitLab keep a manager that does not exist (reference §4.3). ``POST /jobs/request`` and ``DELETE /runners`` are
+never called: one takes a job away, the other deletes the runner.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+import secrets
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from preflight.clients.connect import Routes
+from preflight.clients.http import NoReply, Reply, exchange
+from preflight.clients.kube_api import Api, ApiError, path_segment, unmeasured
+from preflight.evidence import Evidence, Fact
+from preflight.faults import ApiFault, Fault, GitLabFault, TokenFault
+from preflight.probes.gitlab import judge_reply
+from preflight.redaction import redact, remember
+
+TOKEN_KEY, REGISTRATION_KEY = "runner-token", "runner-registration-token"  # of the chart's Secret (reference §1.5)
+_OK, _FORBIDDEN, _UNPROCESSABLE, _TOO_MANY = 200, 403, 422, 429
+
+_PREFIX = "glrt-"
+_FORM = re.compile(r"glrt-(t[123]_)?[0-9A-Za-z_-]{20,300}(\.[0-9a-z]{2})?(\.[0-9a-z]{9})?")  # reference §4.6
+_ROUTABLE = re.compile(
+    r"(?P<head>glrt-(?:t[123]_)?(?P<payload>[0-9A-Za-z_-]{27,300})\.[0-9a-z]{2}\.(?P<length>[0-9a-z]{2}))(?P<crc>[0-9a-z]{7})"
+)
+_CUSTOM_PREFIX = re.compile(r"[0-9A-Za-z_.]+-glrt-")
+_KINDS: tuple[tuple[str, TokenFault, str], ...] = (
+    ("GR1348941", TokenFault.REGISTRATION, "a registration token, which GitLab has deprecated and refuses by default"),
+    ("glpat-", TokenFault.PERSONAL, "a user's personal, group or project access token"),
+    ("glcbt-", TokenFault.JOB, "the token of one CI job, which ends with it"),
+    ("glrtr-", TokenFault.UNRECOGNISED, "the token of a runner that was made with a registration token"),
+    ("gldt-", TokenFault.OTHER_KIND, "a deploy token"),
+    ("glptt-", TokenFault.OTHER_KIND, "a pipeline trigger's token"),
+    ("glft-", TokenFault.OTHER_KIND, "a feed token"),
+    ("glimt-", TokenFault.OTHER_KIND, "an incoming mail's token"),
+    ("glagent-", TokenFault.OTHER_KIND, "the token of GitLab's agent for Kubernetes"),
+    ("gloas-", TokenFault.OTHER_KIND, "an OAuth application's secret"),
+    ("glsoat-", TokenFault.OTHER_KIND, "a SCIM token"),
+    ("glffct-", TokenFault.OTHER_KIND, "a feature flags client's token"),
+)
+"""GitLab's other tokens by their prefix (reference §4.6)."""
+
+_PLACEHOLDERS = re.compile(
+    r"YOUR[_-]|REPLACE|CHANGE[_-]?ME|TOKEN[_-]?HERE|EXAMPLE|PLACEHOLDER|x{6,}|\.{3}|…|<[^>]*>|\$[{(]|\{\{|\*{3,}|^TODO$",
+    re.IGNORECASE,
+)
+"""What stands where a token should; each is too long to be met in a random token."""
+
+_PRINTED = frozenset({"e94f375bd70b9d1f39d9564ddac118a0ecdfd52a9a8aaff524952a333ab03e26"})
+"""SHA-256 of tokens that manuals print as examples."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfiguredToken:
+    """The token that a runner of these values would be given.
+
+    Attributes:
+        source: where it stands, such as ``runnerToken in values.yaml:15``.
+        command: how to look there.
+        text: the token as it stands there, or "".
+        registration: whether it stands in the place of a registration token.
+        absent: why there is none, where that is known better than "it is empty".
+    """
+
+    source: str
+    command: str
+    text: str = field(repr=False, default="")
+    registration: bool = False
+    absent: str = ""
+
+    @property
+    def token(self) -> str:
+        """The token without what surrounds it."""
+        return self.text.strip()
+
+    @property
+    def outline(self) -> str:
+        """The token in words that give nothing away."""
+        if not self.token:
+            return "empty"
+        known = next(
+            (prefix for prefix in (_PREFIX, *(kind[0] for kind in _KINDS)) if self.token.startswith(prefix)), ""
+        )
+        begins = f", beginning with {known}" if known else ""
+        return f"{len(self.text)} characters{begins}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnerToken(Fact):
+    """The runner's token, looked at without asking anybody.
+
+    Attributes:
+        source: where it stands.
+    """
+
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenReply(Fact):
+    """What GitLab's runner API says to a token.
+
+    Attributes:
+        status: of the answer; None when none came.
+        runner: the number of the runner that has the token, where GitLab accepts it.
+    """
+
+    status: int | None = None
+    runner: int | None = None
+
+
+# ---- where it stands ------------------------------------------------------------------------------------------------
+
+
+def from_secret(api: Api, namespace: str, name: str) -> ConfiguredToken:
+    """The token in the Secret that ``runners.secret`` names; one that is not there is a token that is missing.
+
+    Raises:
+        Unmeasured: the Secret may not be read, or the API server can't be asked.
+    """
+    source = f"Secret {name} in namespace {namespace}"
+    command = f"kubectl -n {namespace} get secret {name} -o jsonpath='{{.data.{TOKEN_KEY}}}' | base64 -d"
+    try:
+        data = api.get(f"/api/v1/namespaces/{path_segment(namespace)}/secrets/{path_segment(name)}").get("data") or {}
+    except ApiError as error:
+        if error.fault is ApiFault.NOT_FOUND:
+            absent = f"runners.secret names the {source}, and there is none"
+            return ConfiguredToken(source=source, command=command, absent=absent)
+        raise unmeasured(error) from error
+    texts = {key: _decoded(str(data.get(key) or "")) for key in (TOKEN_KEY, REGISTRATION_KEY)}
+    key = TOKEN_KEY if texts[TOKEN_KEY].strip() or not texts[REGISTRATION_KEY].strip() else REGISTRATION_KEY
+    absent = "" if texts[key].strip() else f"the {source} has nothing under {TOKEN_KEY}"
+    return ConfiguredToken(
+        source=f"{key} of the {source}",
+        command=command.replace(TOKEN_KEY, key),
+        text=texts[key],
+        registration=key == REGISTRATION_KEY,
+        absent=absent,
+    )
+
+
+def _decoded(data: str) -> str:
+    try:
+        text = base64.b64decode(data, validate=True).decode("utf-8", "replace")
+    except binascii.Error:
+        return ""
+    return remember(text) if text.strip() else text
+
+
+# ---- what it is -----------------------------------------------------------------------------------------------------
+
+
+def presence(given: ConfiguredToken) -> RunnerToken:
+    """Whether there is a token, and not what an example says (guide 2.2, 3.3)."""
+    if not given.token:
+        return _token(given, TokenFault.MISSING, given.absent or f"{given.source} is empty")
+    if hashlib.sha256(given.token.encode()).hexdigest() in _PRINTED:
+        return _token(given, TokenFault.PLACEHOLDER, f"{given.source} is a token that is printed as an example")
+    if _PLACEHOLDERS.search(given.token):
+        return _token(given, TokenFault.PLACEHOLDER, f"{given.source} still holds a placeholder")
+    return _token(given)
+
+
+def whitespace(given: ConfiguredToken) -> RunnerToken:
+    """Whether blanks or ends of lines are in the token: they go into an HTTP header as they are (reference §1.5)."""
+    found = re.search(r"\s", given.text)
+    if found is None:
+        return _token(given)
+    names = {"\n": "an end of line", "\r": "a carriage return", "\t": "a tab", " ": "a blank"}
+    what = names.get(found[0], "a blank")
+    ends = len(given.text) - len(given.text.rstrip())
+    place = "before" if found.start() == 0 else "behind" if found.start() >= len(given.text) - ends else "inside"
+    return _token(given, TokenFault.WHITESPACE, f"{given.source} has {what} {place} the token")
+
+
+def kind(given: ConfiguredToken) -> RunnerToken:
+    """Whether it is a runner's own authentication token, in its place (reference §4.6)."""
+    token = given.token
+    if token.startswith(_PREFIX):
+        if given.registration:
+            cause = f"{given.source} holds a runner's own token, which takes the deprecated way of registration there"
+            return _token(given, TokenFault.MISPLACED, cause)
+        return _token(given)
+    for prefix, fault, words in _KINDS:
+        if token.startswith(prefix):
+            return _token(given, fault, f"{given.source} is {words}, not a runner's authentication token (glrt-)")
+    if given.registration:
+        cause = f"{given.source} is a registration token, which GitLab has deprecated and refuses by default"
+        return _token(given, TokenFault.REGISTRATION, cause)
+    if _CUSTOM_PREFIX.match(token):
+        cause = f"{given.source} has a prefix of your GitLab's own: the runner knows a created runner by glrt- alone"
+        return _token(given, TokenFault.UNRECOGNISED, cause)
+    cause = f"{given.source} does not begin with glrt-, as a runner's authentication token does"
+    return _token(given, TokenFault.UNRECOGNISED, cause)
+
+
+def form(given: ConfiguredToken) -> RunnerToken:
+    """Whether GitLab is known to make tokens of this form; of a routable one, whether length and checksum are right.
+
+    Its end holds the length of its payload (2 characters, base 36) and the CRC-32 of all that precedes (7 characters).
+    """
+    token = given.token
+    if routable := _ROUTABLE.fullmatch(token):
+        length, checksum = int(routable["length"], 36), int(routable["crc"], 36)
+        if length != len(routable["payload"]) or checksum != zlib.crc32(routable["head"].encode()):
+            cause = f"{given.source} does not match its own checksum: it was cut or mistyped"
+            return _token(given, TokenFault.CHECKSUM, cause)
+        return _token(given)
+    if _FORM.fullmatch(token):
+        return _token(given)
+    cause = f"{given.source} begins as a runner's token and goes on as none that GitLab 18 is known to make"
+    return _token(given, TokenFault.FORM, f"{cause} ({given.outline})")
+
+
+def _token(given: ConfiguredToken, fault: TokenFault | None = None, cause: str = "") -> RunnerToken:
+    evidence = Evidence(where="here", command=given.command, observed=given.absent or given.outline)
+    return RunnerToken(target=given.source, fault=fault, cause=cause, evidence=evidence, source=given.source)
+
+
+def short_forms(given: ConfiguredToken) -> tuple[str, ...]:
+    """What GitLab's short form of this token may begin with: the token behind its prefix, with and without its type."""
+    body = given.token.removeprefix(_PREFIX)
+    return tuple(dict.fromkeys([re.sub(r"^t[123]_", "", body), body]))
+
+
+# ---- what GitLab says to it -----------------------------------------------------------------------------------------
+
+
+def verify_url(url: str) -> str:
+    """Where runners have their token verified; a relative URL root is kept."""
+    return f"{url.rstrip('/')}/api/v4/runners/verify"
+
+
+def runner_api(url: str, *, routes: Routes, ca_file: Path | None, deadline: float) -> TokenReply:
+    """Whether the runner API of the GitLab at `url` is there: a token of nobody's is refused with 403 (reference §4.3).
+
+    The token is made up anew each time, so GitLab keeps nothing.
+    """
+    nobodys = _PREFIX + secrets.token_urlsafe(15)
+    command = _command(url, "glrt-of-nobody", "r_preflight000", deadline)
+    try:
+        reply = _verify(url, nobodys, "r_preflight000", routes=routes, ca_file=ca_file, deadline=deadline)
+    except NoReply as no:
+        evidence = Evidence(where="here", command=command, observed=no.cause, took=no.took)
+        return TokenReply(target=url, fault=no.fault, cause=no.cause, evidence=evidence)
+    fault, cause = (None, "") if _refused(reply) else _odd(reply)
+    evidence = Evidence(where="here", command=command, observed=reply.shown, took=reply.took)
+    return TokenReply(target=url, fault=fault, cause=cause, evidence=evidence, status=reply.status)
+
+
+def acceptance(
+    url: str, given: ConfiguredToken, system_id: str, *, routes: Routes, ca_file: Path | None, deadline: float
+) -> TokenReply:
+    """Whether GitLab accepts the token, asked in the name of a manager that it knows already.
+
+    Args:
+        url: of the GitLab.
+        given: the token.
+        system_id: of a manager of this very token's runner; any other would leave a manager behind.
+        routes: where to connect instead.
+        ca_file: PEM of a further CA to trust.
+        deadline: seconds.
+    """
+    command = _command(url, "$RUNNER_TOKEN", system_id, deadline)
+    try:
+        reply = _verify(url, remember(given.token), system_id, routes=routes, ca_file=ca_file, deadline=deadline)
+    except NoReply as no:
+        evidence = Evidence(where="here", command=command, observed=no.cause, took=no.took)
+        return TokenReply(target=given.source, fault=no.fault, cause=no.cause, evidence=evidence)
+    told = reply.json()
+    words = told if isinstance(told, dict) else {}
+    fault: Fault | None
+    if reply.status == _OK and isinstance(words.get("id"), int):
+        fault, cause = None, ""
+    elif _refused(reply):
+        fault, cause = TokenFault.REVOKED, f"GitLab refuses the token ({given.source}): {words.get('message')}"
+    elif reply.status == _UNPROCESSABLE and words:
+        fault, cause = TokenFault.REVOKED, f"GitLab can't use the runner of this token: {words.get('message')}"
+    else:
+        fault, cause = _odd(reply)
+    # The answer repeats the token: it is known by now, and redacted.
+    evidence = Evidence(where="here", command=command, observed=redact(reply.shown), took=reply.took)
+    identifier = words.get("id") if fault is None else None
+    return TokenReply(
+        target=given.source, fault=fault, cause=cause, evidence=evidence, status=reply.status, runner=identifier
+    )
+
+
+def _verify(url: str, token: str, system_id: str, *, routes: Routes, ca_file: Path | None, deadline: float) -> Reply:
+    asked: Mapping[str, str] = {"token": token, "system_id": system_id}
+    return exchange(verify_url(url), routes=routes, ca_file=ca_file, deadline=deadline, method="POST", content=asked)
+
+
+def _command(url: str, token: str, system_id: str, deadline: float) -> str:
+    fields = f'--data-urlencode "token={token}" --data-urlencode "system_id={system_id}"'
+    return f"curl -sS -i --max-time {deadline:g} {fields} {verify_url(url)}"
+
+
+def _refused(reply: Reply) -> bool:
+    """Whether GitLab itself says that the token is nobody's."""
+    told = reply.json()
+    return reply.status == _FORBIDDEN and isinstance(told, dict) and str(told.get("message", "")).startswith("403")
+
+
+def _odd(reply: Reply) -> tuple[Fault, str]:
+    if reply.status == _TOO_MANY:
+        after = f", and to come back after {reply.headers['retry-after']} s" if "retry-after" in reply.headers else ""
+        return TokenFault.RATE_LIMITED, f"{reply.url} answered 429: too many requests{after}"
+    if reply.status == _FORBIDDEN:
+        cause = f"{reply.url} answered 403, but not in GitLab's words: something in between refuses the POST"
+        return GitLabFault.HTTP_STATUS, cause
+    fault, cause = judge_reply(reply.status, reply.headers, reply.body, reply.url)
+    if fault in (None, GitLabFault.NOT_GITLAB, GitLabFault.HTTP_STATUS):
+        return (
+            GitLabFault.HTTP_STATUS,
+            f"{reply.url} answered {reply.status}, where GitLab's runner API says 403 or 200",
+        )
+    return fault, cause
+
+
+# ---- how long it is valid -------------------------------------------------------------------------------------------
+
+
+def expiry(
+    token: RunnerToken, ends: datetime | None, *, days_left: int, evidence: Evidence, now: datetime | None = None
+) -> RunnerToken:
+    """Whether the token is valid, and will be for some days: the chart registers each new pod with this same token."""
+    moment = now or datetime.now(tz=UTC)
+    found = replace(token, fault=None, cause="", evidence=evidence)
+    if ends is None or ends > moment + timedelta(days=days_left):
+        return found
+    stamp = f"{ends.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    if ends <= moment:
+        return replace(found, fault=TokenFault.EXPIRED, cause=f"the token ({token.source}) expired at {stamp}")
+    cause = f"the token ({token.source}) expires at {stamp}, in less than {days_left} days"
+    return replace(found, fault=TokenFault.EXPIRING, cause=cause)
