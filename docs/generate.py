@@ -18,8 +18,8 @@ from lab import faults
 from preflight import facts, guide, symptoms
 from preflight.conclusions.model import CAUSES, RULES
 from preflight.conclusions.rules import draw
+from preflight.fact import CATALOGUE, Effect
 from preflight.inventory import Inventory, Secret
-from preflight.survey import CATALOGUE, Effect
 
 DOCS = Path(__file__).parent
 CHECKS = DOCS.parent / "checks"

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from typing import Self
 
 from preflight.faults import Fault
@@ -150,8 +151,16 @@ class Unmeasured(PreflightError):
         super().__init__(self.reason)
 
 
+class FactName(StrEnum):
+    """Base of enums whose members are names of facts: what an exception or a plan refers to.
+
+    ``NODE_PULL = auto()`` is the name ``node_pull``. `preflight.fact.check_references` refuses a member that names no
+    fact, as soon as all facts are declared.
+    """
+
+
 class Blocked(PreflightError):
-    """Something that this fact needs is faulty or unmeasured.
+    """Something that this fact needs is faulty or unmeasured. Facts raise it through `Blocked.by`.
 
     Args:
         fact: the name of the fact that stands in the way.
@@ -179,26 +188,29 @@ class Blocked(PreflightError):
     @classmethod
     def by(
         cls,
-        fact: str,
+        fact: FactName,
         found: Fact | None,
         targets: dict[str, str] | None = None,
         *,
+        because: str = "",
         measured: Fact | None = None,
         witness: str = "",
         otherwise: str = "",
     ) -> Self:
-        """By a fact that was measured and found faulty.
+        """By a fact that was measured and found faulty, or that could not be measured.
 
         Args:
             fact: its name.
             found: what was measured; None where it could not be.
             targets: its targets by kind.
+            because: the reason in words of one's own, where what stands in the way was found, though not in its fault.
             measured: what was measured nevertheless.
             witness: that vantage, where no fact tells it.
             otherwise: the reason where it could not be measured.
         """
-        reason = otherwise if found is None else f"{found.fault}: {found.cause}"
-        return cls(fact, targets or {}, reason, failed=found is not None, measured=measured, witness=witness)
+        reason = because or (otherwise if found is None else f"{found.fault}: {found.cause}")
+        failed = bool(because) or found is not None
+        return cls(str(fact), targets or {}, reason, failed=failed, measured=measured, witness=witness)
 
     @property
     def key(self) -> Key:

@@ -24,11 +24,13 @@ from preflight.clients.connect import Routes
 from preflight.conclusions import Explanation, draw, explain
 from preflight.conclusions.observations import Facts, Observation, facts_of, observation_of
 from preflight.evidence import Blocked, Fact, NotApplicable, Unmeasured, clean, key_of, one_line
+from preflight.fact import CATALOGUE, TARGETS, Effect, reporters_of
 from preflight.inventory import Inventory, InventoryError, load
 from preflight.redaction import remember_within
 from preflight.replay import Replay
+from preflight.run import Run, Stage
 from preflight.shutdown import SignalHandlers
-from preflight.survey import CATALOGUE, SURVEY, TARGETS, Effect, Run, Stage, Survey, fixtures, reporters_of
+from preflight.survey import SURVEY, Survey, fixtures
 from preflight.verdicts import Outcome, Verdict
 
 INVENTORY = pytest.StashKey[Inventory]()

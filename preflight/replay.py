@@ -8,7 +8,9 @@ from typing import Any
 
 from preflight import saved
 from preflight.evidence import Unmeasured, key_of
-from preflight.survey import CATALOGUE, Measurement, Run, Survey, Targets
+from preflight.fact import CATALOGUE, Targets
+from preflight.run import Run
+from preflight.survey import Measurement, Survey
 
 
 class Replay(Survey):

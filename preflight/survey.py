@@ -1,15 +1,12 @@
 """Measure every needed fact once, early and in the background; hand each result to whoever asks.
 
-A fact is a function decorated with `fact` (preflight/facts/). Its parameters say what it needs: other facts, targets
-of the inventory (`TARGETS`), the `inventory` or the `run`. A check takes it by a pytest fixture of its name, which only
-joins. The `Survey` starts a measurement when everything it depends on is there, so no worker thread ever waits for
+What a fact is stands in preflight/fact.py. A check takes it by a pytest fixture of its name, which only joins. The
+`Survey` starts a measurement when everything it depends on is there, so no worker thread ever waits for
 another and one thread is enough to come to an end.
 """
 
 from __future__ import annotations
 
-import enum
-import functools
 import inspect
 import queue
 import threading
@@ -18,210 +15,19 @@ import traceback
 import types
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 
-from preflight.clients.connect import Routes
 from preflight.evidence import Blocked, Fact, Key, NotApplicable, PreflightError, Unmeasured, clean, key_of
-from preflight.inventory import Inventory
-from preflight.shutdown import POLL, Shutdown
-from preflight.sizes import OPTIONS, SCENARIOS
+from preflight.fact import CATALOGUE, TARGETS, Effect, FactSpec, Targets
+from preflight.run import Run
+from preflight.shutdown import POLL
 
 GRACE = 2.0  # seconds beyond its own deadline after which a measurement is given up
 EXPEDITED = 4.0  # seconds that cleaning may still take once it is hurried
 _POLL = 0.1
 _LEFT_TO_THE_CLUSTER = "the cluster itself removes what is left, when its time to live is over"
-
-
-class Effect(enum.StrEnum):
-    """What measuring does to the world, from least to most (DESIGN §3)."""
-
-    STATIC = "static"  # reads files
-    READ = "read"  # reads APIs, names, pages
-    PROBE = "probe"  # makes pods, pulls images on nodes
-    PRIVILEGED = "privileged"  # makes privileged pods
-    WRITE = "write"  # starts a pipeline, pushes an image
-
-    @property
-    def rank(self) -> int:
-        """Place in the order above."""
-        return list(Effect).index(self)
-
-
-class Stage(enum.StrEnum):
-    """Where in the release's life a run stands; it decides what is expected to be installed."""
-
-    AUTO = "auto"  # whatever is there is judged
-    INSTALL = "install"  # before `helm install`: nothing is there yet
-    UPGRADE = "upgrade"  # before `helm upgrade`: a release is there, and may differ from what is to come
-    UNINSTALLED = "uninstalled"  # after `helm uninstall`: nothing is left
-
-
-TARGETS: dict[str, Callable[[Inventory], list[str]]] = {
-    "node": lambda inventory: list(inventory.cluster.nodes),
-    "pool": lambda inventory: list(inventory.cluster.pools),
-    "worker": lambda inventory: list(inventory.workers),
-    "resolver": lambda inventory: list(inventory.dns.resolvers),
-    "registry": lambda inventory: list(inventory.registries),
-    "image": lambda inventory: list(inventory.images),
-    "repository": lambda inventory: list(inventory.repositories),
-    "option": lambda _: list(OPTIONS),
-    "scenario": lambda _: list(SCENARIOS),
-    "variable": lambda inventory: [] if inventory.pipeline == "none" else list(inventory.pipeline.variables),
-}
-"""Kinds of targets by parameter name, and which targets of that kind an inventory has."""
-
-Measure = TypeVar("Measure", bound=Callable[..., Any])
-Targets = Mapping[str, str]
-TargetSelector = Callable[[Inventory, Targets], str | None]
-"""Which one target of a kind a fact needs another fact of, from its own targets; None if it needs none."""
-
-
-@dataclass
-class Run:
-    """What all measurements of one run share.
-
-    Attributes:
-        inventory: the environment.
-        routes: where to connect instead of the inventory's addresses.
-        id: label of everything that this run makes in the cluster.
-        all_nodes: probe every eligible node, however many there are.
-        planned: every measurement that the selected checks need, directly or not; what else a script or a pod could
-            look at is left alone.
-        stage: where in the release's life the run stands.
-        own_job: GitLab's id of the CI job that this run is a part of, or "".
-        backup: folder that the release's backup is to be written to, if one was asked for.
-        shutdown: set when the run is over or ends early; long waits look at it, and whoever makes something asks it.
-    """
-
-    inventory: Inventory
-    routes: Routes
-    id: str
-    all_nodes: bool = False
-    stage: Stage = Stage.AUTO
-    own_job: str = ""
-    backup: Path | None = None
-    planned: set[Key] = field(default_factory=set)
-    shutdown: Shutdown = field(default_factory=Shutdown)
-    status: dict[str, str] = field(default_factory=dict)
-
-    def plans(self, name: str, **targets: str) -> bool:
-        """Whether some measurement of this fact, for these targets, is planned."""
-        return any(fact == name and targets.items() <= dict(chosen).items() for fact, chosen in self.planned)
-
-    def say(self, who: str, text: str) -> None:
-        """Note what a measurement is waiting for, for the live line and for its own deadline's message."""
-        self.status[who] = clean(text, longest=200)
-
-
-@dataclass(frozen=True)
-class Spec:
-    """How a fact is measured; made by `fact`. What it inherits from what it needs is worked out at the first use."""
-
-    name: str
-    function: Callable[..., Any]
-    fan_in: Mapping[str, str]
-    for_target: Mapping[str, tuple[str, TargetSelector]]
-    tolerates: frozenset[str]
-    optional: frozenset[str]
-    speaks_for: frozenset[str]
-    own_effect: Effect
-    deadline: str
-    group: str | None
-    secret: bool = False
-
-    @property
-    def title(self) -> str:
-        """The first sentence of the fact's docstring."""
-        return (self.function.__doc__ or self.name).strip().split("\n", 1)[0].rstrip(".")
-
-    def limit(self, inventory: Inventory) -> float:
-        """Seconds that measuring it may take."""
-        return sum(float(getattr(inventory.deadlines, key)) for key in self.deadline.split("+"))
-
-    @functools.cached_property
-    def parameters(self) -> tuple[str, ...]:
-        """The names of what it takes."""
-        return tuple(inspect.signature(self.function).parameters)
-
-    @functools.cached_property
-    def needs(self) -> tuple[str, ...]:
-        """The facts among them; a TypeError names a parameter that is nothing."""
-        found = tuple(one for one in self.parameters if one not in TARGETS and one not in {"inventory", "run"})
-        if unknown := [one for one in found if one not in CATALOGUE]:
-            msg = f"fact {self.name}: {', '.join(unknown)} is neither a fact nor a kind of target"
-            raise TypeError(msg)
-        return found
-
-    @functools.cached_property
-    def targets(self) -> tuple[str, ...]:
-        """Kinds of its targets, its own and those of what it needs."""
-        chosen = {**self.fan_in, **{need: kind for need, (kind, _) in self.for_target.items()}}
-        own = [one for one in self.parameters if one in TARGETS]
-        inherited = [kind for need in self.needs for kind in CATALOGUE[need].targets if kind != chosen.get(need)]
-        return tuple(dict.fromkeys([*own, *inherited]))
-
-    @functools.cached_property
-    def effect(self) -> Effect:
-        """The most that it and what it needs do to the world."""
-        every = [self.own_effect, *(CATALOGUE[need].effect for need in self.needs)]
-        return max(every, key=lambda one: one.rank)
-
-
-CATALOGUE: dict[str, Spec] = {}
-"""Every fact by name."""
-
-
-def fact(
-    *,
-    effect: str = Effect.READ,
-    deadline: str = "http",
-    tolerates: tuple[str, ...] = (),
-    optional: tuple[str, ...] = (),
-    speaks_for: tuple[str, ...] = (),
-    fan_in: Mapping[str, str] | None = None,
-    for_target: Mapping[str, tuple[str, TargetSelector]] | None = None,
-    group: str | None = None,
-    secret: bool = False,
-) -> Callable[[Measure], Measure]:
-    """Make a function a fact; a check that has an argument of its name takes its result.
-
-    Args:
-        effect: what measuring it does to the world.
-        deadline: the key under `deadlines:` that bounds it; several, with a plus, where steps follow each other.
-        tolerates: needed facts that it can use although they are faulty.
-        optional: needed facts without which it can be measured: it takes None where there is nothing, and the fact,
-            faulty or not, where there is.
-        speaks_for: needed facts that no check takes: where they could not be measured, neither was this one, and
-            what needs them is blocked by this one's check.
-        fan_in: needed facts of which it takes all, as a tuple: name of the fact → kind of target.
-        for_target: needed facts of one target that follows from its own: name of the fact → kind of target, and which
-            one. Where there is none, it takes None.
-        group: measurements of one group are bounded in number (`Survey`'s `at_once`).
-        secret: whether it reads secrets: no result is handed to a check before they are known, to be redacted there.
-    """
-
-    def decorate(function: Measure) -> Measure:
-        name = function.__name__
-        CATALOGUE[name] = Spec(
-            name=name,
-            function=function,
-            fan_in=dict(fan_in or {}),
-            for_target=dict(for_target or {}),
-            tolerates=frozenset(tolerates),
-            optional=frozenset(optional),
-            speaks_for=frozenset(speaks_for),
-            own_effect=Effect(effect),
-            deadline=deadline,
-            group=group,
-            secret=secret,
-        )
-        return function
-
-    return decorate
 
 
 def fixtures() -> types.ModuleType:
@@ -232,7 +38,7 @@ def fixtures() -> types.ModuleType:
     return plugin
 
 
-def _fixture(spec: Spec) -> Any:
+def _fixture(spec: FactSpec[Any]) -> Any:
     def join(request: pytest.FixtureRequest, **chosen: str) -> Any:
         return request.config.stash[SURVEY].join(spec.name, chosen)
 
@@ -241,17 +47,6 @@ def _fixture(spec: Spec) -> Any:
     join.__signature__ = inspect.Signature(kinds)  # type: ignore[attr-defined]
     join.__name__, join.__doc__ = spec.name, spec.function.__doc__
     return pytest.fixture(join)
-
-
-def reporters_of(name: str) -> frozenset[str]:
-    """The fact itself, and every fact whose check tells when it could not be measured."""
-    found, pending = {name}, [name]
-    while pending:
-        spoken = pending.pop()
-        speakers = {spec.name for spec in CATALOGUE.values() if spoken in spec.speaks_for} - found
-        found |= speakers
-        pending.extend(speakers)
-    return frozenset(found)
 
 
 class Measurement:
@@ -272,7 +67,7 @@ class Measurement:
         "waiting",
     )
 
-    def __init__(self, spec: Spec, targets: Targets) -> None:
+    def __init__(self, spec: FactSpec[Any], targets: Targets) -> None:
         self.spec, self.targets = spec, dict(targets)
         self.needs: dict[str, Measurement | tuple[Measurement, ...] | None] = {}
         self.followers: list[Measurement] = []
@@ -571,13 +366,13 @@ def _obstacle_in(planned: Measurement, name: str, need: Measurement) -> Prefligh
     if isinstance(need.error, NotApplicable):
         return need.error
     if isinstance(need.error, Unmeasured):
-        if name in planned.spec.speaks_for:
+        if planned.spec.name in need.spec.reported_by:
             return need.error
         return Blocked(name, need.targets, need.error.reason, failed=False)
     if need.error is not None:
         return Blocked(name, need.targets, str(need.error), failed=False)
     if need.faulty and name not in planned.spec.tolerates | planned.spec.optional:
-        return Blocked.by(name, need.value, need.targets)
+        return Blocked(name, need.targets, f"{need.value.fault}: {need.value.cause}", failed=True)
     return None
 
 

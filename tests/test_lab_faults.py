@@ -22,7 +22,7 @@ from preflight import saved
 from preflight.clients.connect import Routes
 from preflight.conclusions.observations import facts_of
 from preflight.replay import Replay
-from preflight.survey import Run
+from preflight.run import Run
 from tests.conclusions.hidden import unfounded
 
 PROJECT = Path(__file__).parents[1]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from preflight.conclusions.model import Conclusion
 from preflight.evidence import Key
-from preflight.survey import reporters_of
+from preflight.fact import reporters_of
 from preflight.verdicts import Outcome, Verdict
 
 _FAILING = frozenset({Verdict.FAIL, Verdict.UNKNOWN})

@@ -3,10 +3,12 @@
 The first sentence of a fact's docstring names it where it blocks others. Facts that only look at a part of another
 one (`Fact.only`) let each check judge one thing, and the earlier one block the later.
 
-Importing this package registers every fact; the plugin makes pytest fixtures of them. The types of facts stand here
+Importing this package declares every fact, and ends with an error where one refers to a fact that is none; the plugin
+makes pytest fixtures of them. The types of facts stand here
 too, for the checks' annotations.
 """
 
+from preflight.fact import check_references
 from preflight.facts import (
     build,
     cluster,
@@ -160,3 +162,5 @@ __all__ = [
     "upgrade",
     "values",
 ]
+
+check_references()

@@ -7,6 +7,7 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from preflight.evidence import Blocked, Fact
+from preflight.facts.references import Ref
 from preflight.facts.target_selectors import registry_of
 from preflight.faults import DnsFault, Fault, GitLabFault, PathFault, PodFault, RegistryFault
 from preflight.inventory import Inventory
@@ -20,13 +21,13 @@ from preflight.probes.registry import Manifest, RegistryReply
 from preflight.probes.transcript import FoundNames, ResolvConf
 
 
-def gitlab_fact(reply: GitLabReply | None) -> str:
+def gitlab_fact(reply: GitLabReply | None) -> Ref:
     """The fact that reports what is the matter with GitLab from here."""
     fault = reply.fault if reply is not None else None
     if isinstance(fault, PathFault):
-        return "gitlab_connection"
-    return {GitLabFault.REDIRECTED: "gitlab_location", GitLabFault.NOT_GITLAB: "gitlab_identity"}.get(
-        cast("GitLabFault", fault), "gitlab_service"
+        return Ref.GITLAB_CONNECTION
+    return {GitLabFault.REDIRECTED: Ref.GITLAB_LOCATION, GitLabFault.NOT_GITLAB: Ref.GITLAB_IDENTITY}.get(
+        cast("GitLabFault", fault), Ref.GITLAB_SERVICE
     )
 
 
@@ -69,14 +70,14 @@ def block_if_failing_from_here(
         return
     registry = registry_of(inventory, {"image": pull.image})
     for outer, name, targets in (
-        (reply, "registry_connection", {"registry": registry or ""}),
-        (manifest, "manifest", {"image": like or pull.image}),
+        (reply, Ref.REGISTRY_CONNECTION, {"registry": registry or ""}),
+        (manifest, Ref.MANIFEST, {"image": like or pull.image}),
     ):
         if outer is None or outer.fault is None:
             continue
         expected = PULL_FAULTS.get(outer.fault)
         if expected in {pull.fault, ""}:
-            blocker = "registry_access" if outer is reply and isinstance(outer.fault, RegistryFault) else name
+            blocker = Ref.REGISTRY_ACCESS if outer is reply and isinstance(outer.fault, RegistryFault) else name
             raise Blocked.by(blocker, outer, targets, measured=pull)
 
 
@@ -98,18 +99,18 @@ def block_if_first_pull_failed(pull: ImagePull, pod: JobPod, own: Pull | None, i
         return
     one = inventory.registry_of(pull.image)
     if own is not None and own.fault is pull.fault and inventory.registry_of(own.image).host == one.host:
-        raise Blocked.by("node_pull", own, {"worker": pull.node}, measured=pull)
+        raise Blocked.by(Ref.NODE_PULL, own, {"worker": pull.node}, measured=pull)
     met = {other.image: other for other in pod.pulls if other.fault is pull.fault}
     first = next((met[name] for image in one.images if (name := f"{one.host}/{image}") in met), pull)
     if first.image != pull.image:
-        raise Blocked.by("pod_pull", first, {"worker": pull.node, "image": first.image}, measured=pull)
+        raise Blocked.by(Ref.POD_PULL, first, {"worker": pull.node, "image": first.image}, measured=pull)
 
 
 def block_if_another_pull_hangs(pod: JobPod, inventory: Inventory) -> None:
     """Raise `Blocked` if another image hung: a kubelet pulls one after the other, and behind that one none begins."""
     for image in inventory.images:
         if hanging := next((one for one in pod.pulls if one.image == image and one.fault in _WAYS), None):
-            raise Blocked.by("pod_pull", hanging, {"worker": pod.node, "image": image})
+            raise Blocked.by(Ref.POD_PULL, hanging, {"worker": pod.node, "image": image})
 
 
 def block_if_no_resolver_answers(
@@ -119,7 +120,7 @@ def block_if_no_resolver_answers(
     if pull.fault is not PodFault.PULL_UNRESOLVED:
         return
     host = registries.parse_reference(pull.image).host
-    for asked, name, targets in ((here, "here_lookups", {}), (node, "node_lookups", {"worker": worker})):
+    for asked, name, targets in ((here, Ref.HERE_LOOKUPS, {}), (node, Ref.NODE_LOOKUPS, {"worker": worker})):
         silent = [one for one in asked if any(answer.name == host for answer in one.failed)]
         if silent and len(silent) == len(asked):
             raise Blocked.by(name, silent[0], {**targets, "resolver": silent[0].resolver}, measured=pull)
@@ -131,7 +132,7 @@ def _alike(one: Fault, other: Fault | None) -> bool:
     return one == other or {one, other} == quiet
 
 
-def block_if_same_fault(inner: Fact, outer: Fact | None, name: str, targets: dict[str, str]) -> None:
+def block_if_same_fault(inner: Fact, outer: Fact | None, name: Ref, targets: dict[str, str]) -> None:
     """Raise `Blocked` if the outer look met the same fault: what lies behind it cannot be told apart."""
     if inner.fault is not None and outer is not None and _alike(inner.fault, outer.fault):
         raise Blocked.by(name, outer, targets, measured=inner)
@@ -140,7 +141,7 @@ def block_if_same_fault(inner: Fact, outer: Fact | None, name: str, targets: dic
 def block_if_all_resolvers_fail(inner: Lookups, here: tuple[Lookups, ...]) -> None:
     """Raise `Blocked` if every resolver, asked from here, fails in the same way."""
     if here and all(one.fault == inner.fault for one in here):
-        block_if_same_fault(inner, here[0], "here_lookups", {"resolver": here[0].resolver})
+        block_if_same_fault(inner, here[0], Ref.HERE_LOOKUPS, {"resolver": here[0].resolver})
 
 
 def block_if_no_resolver_knows(found: Fact, host: str, here: tuple[Lookups, ...]) -> None:
@@ -153,7 +154,7 @@ def block_if_no_resolver_knows(found: Fact, host: str, here: tuple[Lookups, ...]
     """
     name = urlsplit(f"//{host}").hostname or host
     if found.fault is PathFault.UNRESOLVED and here and not any(_may_know(one, name) for one in here):
-        raise Blocked.by("here_lookups", here[0], {"resolver": here[0].resolver}, measured=found)
+        raise Blocked.by(Ref.HERE_LOOKUPS, here[0], {"resolver": here[0].resolver}, measured=found)
 
 
 _OF_THAT_NAME = {DnsFault.NXDOMAIN, DnsFault.NO_ANSWER, DnsFault.WRONG_ANSWER}
@@ -172,10 +173,10 @@ def _may_know(resolver: Lookups, name: str) -> bool:
 def block_if_policy_misspelt(conf: ResolvConf, policy: Lint | None) -> None:
     """Raise `Blocked` if a pod has other resolvers than the values ask for and dns_policy is one that nobody knows."""
     if conf.fault is not None and policy is not None and policy.fault is not None:
-        raise Blocked.by("values_dns_policy", policy, measured=conf)
+        raise Blocked.by(Ref.VALUES_DNS_POLICY, policy, measured=conf)
 
 
 def block_if_search_list_misleads(found: Fact, names: FoundNames | None) -> None:
     """Raise `Blocked` if something failed in a pod whose search list leads names elsewhere."""
     if found.fault is not None and names is not None and names.fault is not None:
-        raise Blocked.by("pod_names", names, {"worker": names.node}, measured=found)
+        raise Blocked.by(Ref.POD_NAMES, names, {"worker": names.node}, measured=found)

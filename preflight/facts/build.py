@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from preflight.clients.gitlab_api import GitLabApi
 from preflight.evidence import Blocked, NotApplicable
+from preflight.fact import fact
+from preflight.facts.references import Ref
 from preflight.facts.target_selectors import build_repository, registry_of_repository
 from preflight.inventory import Inventory
 from preflight.inventory import Pipeline as Settings
@@ -18,7 +20,7 @@ from preflight.probes.credentials import Account
 from preflight.probes.pipeline import Configuration, Job, OwnPipelines, Pipeline, Project
 from preflight.probes.push import PushPermission
 from preflight.probes.registry import Credentials, Manifest, RegistryReply
-from preflight.survey import Run, fact
+from preflight.run import Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,14 +36,14 @@ class PushAccount:
     origin: str
 
 
-@fact(deadline="http+http+http", secret=True)
+@fact(deadline="http+http+http", secret=True, reported_by=("variable_presence",))
 def ci_variables(pipeline_settings: Settings, gitlab_project_api: GitLabApi, ci_project: Project) -> Variables:
     """The project's CI/CD variables."""
     asked = {key for key, one in pipeline_settings.variables.items() if one.masked} | {pipeline_settings.password}
     return ci.read(gitlab_project_api, ci_project.path, secret=asked)
 
 
-@fact(speaks_for=("ci_variables",))
+@fact()
 def variable_presence(variable: str, ci_variables: Variables) -> VariableState:
     """A CI/CD variable of the project."""
     return ci.presence(ci_variables, variable)
@@ -141,7 +143,7 @@ def build_job(
         raise NotApplicable(reason)
     for absent in variable_presence:
         if absent.fault is not None:
-            raise Blocked.by("variable_presence", absent, {"variable": absent.key})
+            raise Blocked.by(Ref.VARIABLE_PRESENCE, absent, {"variable": absent.key})
     one, account = inventory.registry_of(repository), push_account.credentials
     image = f"{repository}:{pipelines.TAG.format(pipeline=ci_pipeline.id)}"
     own_pipelines.owe(

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from preflight import values as helm
 from preflight.clients import kube_api as api_client
+from preflight.fact import fact
 from preflight.facts.probe_plan import named_node
 from preflight.facts.target_selectors import as_node
 from preflight.faults import ClusterFault
@@ -15,13 +16,12 @@ from preflight.jobshape import JobShape
 from preflight.probes import cluster, transcript
 from preflight.probes import nodes as node_states
 from preflight.probes.cluster import ApiServer, Metrics, Nodes, ServiceEndpoints
-from preflight.probes.lint import Lint
 from preflight.probes.nodes import NodeState, PoolState
-from preflight.survey import Run, fact
+from preflight.run import Run
 from preflight.values import Values
 
 
-@fact(deadline="api")
+@fact(deadline="api", reported_by=("api_answer",))
 def kubernetes(inventory: Inventory, run: Run) -> Iterator[api_client.Api]:
     """The client of the Kubernetes API."""
     api = api_client.Api(
@@ -31,26 +31,25 @@ def kubernetes(inventory: Inventory, run: Run) -> Iterator[api_client.Api]:
     api.close()
 
 
-@fact(deadline="api")
+@fact(deadline="api", reported_by=("api_answer",))
 def api_server(kubernetes: api_client.Api, inventory: Inventory) -> ApiServer:
     """The API server's answer."""
     return cluster.api_server(kubernetes, expected_url=inventory.cluster.api_server)
 
 
-@fact(tolerates=("api_server",), speaks_for=("kubernetes", "api_server"))
+@fact(tolerates=("api_server",))
 def api_answer(api_server: ApiServer) -> ApiServer:
     """Whether the API server answers and is healthy."""
     return replace(api_server, fault=None, cause="") if api_server.fault is ClusterFault.WRONG_ADDRESS else api_server
 
 
-@fact(tolerates=("api_server",))
-def api_address(api_answer: ApiServer, api_server: ApiServer) -> ApiServer:
+@fact(after=("api_answer",), tolerates=("api_server",))
+def api_address(api_server: ApiServer) -> ApiServer:
     """The API server's address in the kubeconfig."""
-    del api_answer
     return api_server.only(ClusterFault.WRONG_ADDRESS)
 
 
-@fact(tolerates=("api_server",))
+@fact()
 def api_version(api_answer: ApiServer, inventory: Inventory) -> ApiServer:
     """The control plane's version."""
     if transcript.matches(api_answer.version, inventory.cluster.version):
@@ -59,10 +58,9 @@ def api_version(api_answer: ApiServer, inventory: Inventory) -> ApiServer:
     return replace(api_answer, fault=ClusterFault.WRONG_VERSION, cause=cause)
 
 
-@fact(deadline="api+api+api")
-def cluster_nodes(api_answer: ApiServer, kubernetes: api_client.Api) -> Nodes:
+@fact(after=("api_answer",), deadline="api+api+api")
+def cluster_nodes(kubernetes: api_client.Api) -> Nodes:
     """The cluster's nodes, as its API lists them."""
-    del api_answer
     return cluster.nodes(kubernetes)
 
 
@@ -72,62 +70,52 @@ def node_presence(node: str, cluster_nodes: Nodes, inventory: Inventory) -> Node
     return node_states.presence(node, inventory.cluster.nodes[node].address, cluster_nodes)
 
 
-@fact()
-def node_readiness(node: str, node_presence: NodeState, cluster_nodes: Nodes) -> NodeState:
+@fact(after=("node_presence",))
+def node_readiness(node: str, cluster_nodes: Nodes) -> NodeState:
     """Whether a node is Ready."""
-    del node_presence
     return node_states.readiness(named_node(node, cluster_nodes), cluster_nodes)
 
 
-@fact()
-def node_pressure(node: str, node_readiness: NodeState, cluster_nodes: Nodes) -> NodeState:
+@fact(after=("node_readiness",))
+def node_pressure(node: str, cluster_nodes: Nodes) -> NodeState:
     """Whether a node is short of something."""
-    del node_readiness
     return node_states.pressure(named_node(node, cluster_nodes), cluster_nodes)
 
 
-@fact()
-def node_role(node: str, node_presence: NodeState, cluster_nodes: Nodes, inventory: Inventory) -> NodeState:
+@fact(after=("node_presence",))
+def node_role(node: str, cluster_nodes: Nodes, inventory: Inventory) -> NodeState:
     """A node's role."""
-    del node_presence
     return node_states.role(named_node(node, cluster_nodes), inventory.cluster.nodes[node].role, cluster_nodes)
 
 
-@fact()
-def node_version(
-    node: str, node_presence: NodeState, api_answer: ApiServer, cluster_nodes: Nodes, inventory: Inventory
-) -> NodeState:
+@fact(after=("node_presence",))
+def node_version(node: str, api_answer: ApiServer, cluster_nodes: Nodes, inventory: Inventory) -> NodeState:
     """A node's kubelet beside the API server."""
-    del node_presence
     allowed = inventory.limits.version_skew
     return node_states.version_skew(named_node(node, cluster_nodes), api_answer.version, allowed, cluster_nodes)
 
 
-@fact(effect="static")
-def job_shape(values_toml: Lint, helm_values: Values) -> JobShape:
+@fact(after=("values_toml",), effect="static")
+def job_shape(helm_values: Values) -> JobShape:
     """The shape of a job's pod, from the values file."""
-    del values_toml
     return helm.job_shape(helm_values)
 
 
-@fact(for_target={"node_pressure": ("node", as_node)})
-def worker_placement(worker: str, node_pressure: NodeState, cluster_nodes: Nodes, job_shape: JobShape) -> NodeState:
+@fact(after=("node_pressure",), for_target={"node_pressure": ("node", as_node)})
+def worker_placement(worker: str, cluster_nodes: Nodes, job_shape: JobShape) -> NodeState:
     """Whether jobs may be scheduled on a worker."""
-    del node_pressure
     return node_states.placement(named_node(worker, cluster_nodes), job_shape, cluster_nodes)
 
 
-@fact(deadline="api")
-def kube_dns(api_answer: ApiServer, kubernetes: api_client.Api) -> ServiceEndpoints:
+@fact(after=("api_answer",), deadline="api")
+def kube_dns(kubernetes: api_client.Api) -> ServiceEndpoints:
     """The cluster's DNS service."""
-    del api_answer
     return cluster.service_endpoints(kubernetes)
 
 
-@fact(deadline="api")
-def metrics_api(api_answer: ApiServer, kubernetes: api_client.Api) -> Metrics:
+@fact(after=("api_answer",), deadline="api")
+def metrics_api(kubernetes: api_client.Api) -> Metrics:
     """The cluster's metrics API."""
-    del api_answer
     return cluster.metrics(kubernetes)
 
 
@@ -138,10 +126,9 @@ def pool_presence(pool: str, cluster_nodes: Nodes, inventory: Inventory) -> Pool
     return node_states.pool_presence(pool, one.selector, one.at_least, cluster_nodes)
 
 
-@fact()
-def pool_health(pool: str, pool_presence: PoolState, cluster_nodes: Nodes, inventory: Inventory) -> PoolState:
+@fact(after=("pool_presence",))
+def pool_health(pool: str, cluster_nodes: Nodes, inventory: Inventory) -> PoolState:
     """Whether the nodes of a pool are Ready and short of nothing."""
-    del pool_presence
 
     def judge(node: cluster.Node) -> NodeState:
         ready = node_states.readiness(node, cluster_nodes)
@@ -151,12 +138,9 @@ def pool_health(pool: str, pool_presence: PoolState, cluster_nodes: Nodes, inven
     return node_states.pool_property(pool, one.selector, cluster_nodes, judge, named=inventory.cluster.nodes)
 
 
-@fact()
-def pool_versions(
-    pool: str, pool_presence: PoolState, api_answer: ApiServer, cluster_nodes: Nodes, inventory: Inventory
-) -> PoolState:
+@fact(after=("pool_presence",))
+def pool_versions(pool: str, api_answer: ApiServer, cluster_nodes: Nodes, inventory: Inventory) -> PoolState:
     """The kubelets of a pool beside the API server."""
-    del pool_presence
     allowed, one = inventory.limits.version_skew, inventory.cluster.pools[pool]
 
     def judge(node: cluster.Node) -> NodeState:
@@ -165,12 +149,9 @@ def pool_versions(
     return node_states.pool_property(pool, one.selector, cluster_nodes, judge, named=inventory.cluster.nodes)
 
 
-@fact()
-def pool_placement(
-    pool: str, pool_health: PoolState, cluster_nodes: Nodes, job_shape: JobShape, inventory: Inventory
-) -> PoolState:
+@fact(after=("pool_health",))
+def pool_placement(pool: str, cluster_nodes: Nodes, job_shape: JobShape, inventory: Inventory) -> PoolState:
     """Whether jobs may be scheduled on the nodes of a pool."""
-    del pool_health
     one = inventory.cluster.pools[pool]
 
     def judge(node: cluster.Node) -> NodeState:

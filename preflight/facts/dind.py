@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, NotApplicable
+from preflight.fact import fact
 from preflight.facts.blocking import (
     block_if_all_resolvers_fail,
     block_if_policy_misspelt,
@@ -19,6 +20,7 @@ from preflight.facts.probe_plan import (
     script_report,
     with_pull_secrets,
 )
+from preflight.facts.references import Ref
 from preflight.facts.target_selectors import client_image, daemon_image
 from preflight.faults import DindFault, DnsFault, PathFault
 from preflight.inventory import Dind, Inventory
@@ -29,7 +31,6 @@ from preflight.probes.cleanup import OwnObjects
 from preflight.probes.cluster import NamespaceState, Nodes
 from preflight.probes.dns import Lookups
 from preflight.probes.lint import Lint
-from preflight.probes.nodes import NodeState
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
 from preflight.probes.registry import RegistryReply
@@ -43,7 +44,7 @@ from preflight.probes.transcript import (
     Report,
     ResolvConf,
 )
-from preflight.survey import Run, fact
+from preflight.run import Run
 
 
 @fact(effect="static")
@@ -55,16 +56,13 @@ def dind_settings(inventory: Inventory) -> Dind:
     return inventory.dind
 
 
-@fact(effect="privileged", deadline="api")
+@fact(after=("pod_admission", "values_privilege"), effect="privileged", deadline="api")
 def dind_admission(
-    pod_admission: PodAdmission,
-    values_privilege: Lint,
     kubernetes: api_client.Api,
     job_shape: JobShape,
     dind_settings: Dind,
 ) -> PodAdmission:
     """The API server's admission of a job's pod with Docker-in-Docker."""
-    del pod_admission, values_privilege
     return pods.dry_run(
         kubernetes, job_pod_manifest(job_shape, services=(dind_settings.daemon_image,), name="preflight-dry-run")
     )
@@ -101,13 +99,15 @@ def dind_service(pod_pull: ImagePull | None) -> ImagePull | None:
     return pod_pull
 
 
-@fact(effect="privileged", deadline="dind+clean", group="pods")
+@fact(
+    after=("dind_client", "dind_service", "dind_admission", "worker_placement"),
+    effect="privileged",
+    deadline="dind+clean",
+    group="pods",
+    reported_by=("dind_daemon",),
+)
 def dind_pod(
     worker: str,
-    dind_client: ImagePull | None,
-    dind_service: ImagePull | None,
-    dind_admission: PodAdmission,
-    worker_placement: NodeState,
     cluster_nodes: Nodes,
     namespace_state: NamespaceState,
     job_shape: JobShape,
@@ -117,7 +117,6 @@ def dind_pod(
     run: Run,
 ) -> PodTranscript:
     """A job's pod with Docker-in-Docker on a worker, after its images are there: nothing is pulled twice at once."""
-    del dind_admission, worker_placement, dind_client, dind_service
     dind = dind_settings
     require_probed(worker, cluster_nodes, job_shape, inventory, run, dind.nodes)
     nonce = shell.new_nonce()
@@ -149,17 +148,16 @@ def dind_pod(
     return PodTranscript(pod=pod, nonce=nonce)
 
 
-@fact(speaks_for=("dind_pod",))
+@fact()
 def dind_daemon(worker: str, dind_pod: PodTranscript) -> Daemon:
     """The Docker daemon in a pod on a worker."""
     require_readable_log(dind_pod)
     return transcript.daemon(worker, dind_pod)
 
 
-@fact()
-def dind_report(worker: str, dind_daemon: Daemon, dind_pod: PodTranscript) -> Report:
+@fact(after=("dind_daemon",))
+def dind_report(worker: str, dind_pod: PodTranscript) -> Report:
     """What the probe script showed beside Docker on a worker."""
-    del dind_daemon
     return script_report(f"dind on {worker}", dind_pod)
 
 
@@ -169,12 +167,9 @@ def dind_storage(dind_daemon: Daemon) -> Daemon:
     return transcript.storage(dind_daemon)
 
 
-@fact(optional=("pod_names",))
-def dind_pull(
-    worker: str, dind_daemon: Daemon, dind_report: Report, pod_names: FoundNames | None, dind_settings: Dind
-) -> DindRun:
+@fact(after=("dind_daemon",), optional=("pod_names",))
+def dind_pull(worker: str, dind_report: Report, pod_names: FoundNames | None, dind_settings: Dind) -> DindRun:
     """An image, pulled by the Docker daemon in a pod on a worker."""
-    del dind_daemon
     found = transcript.inner_pull(dind_report, worker, dind_settings.pull)
     block_if_search_list_misleads(found, pod_names)
     return found
@@ -193,6 +188,7 @@ def dind_packets(worker: str, dind_run: DindRun, dind_report: Report) -> PacketS
 
 
 @fact(
+    after=("dind_daemon",),
     tolerates=("dind_answers",),
     optional=("dind_pull", "registry_reply", "pod_names", "here_lookups"),
     fan_in={"here_lookups": "resolver"},
@@ -200,7 +196,6 @@ def dind_packets(worker: str, dind_run: DindRun, dind_report: Report) -> PacketS
 def dind_registry(
     worker: str,
     registry: str,
-    dind_daemon: Daemon,
     dind_report: Report,
     dind_answers: Lookups,
     dind_pull: DindRun | None,
@@ -211,24 +206,23 @@ def dind_registry(
     inventory: Inventory,
 ) -> InnerRegistry:
     """A registry, as the Docker daemon in a pod on a worker meets it."""
-    del dind_daemon
     host = inventory.registries[registry].host
     if host == inventory.registry_of(dind_settings.pull).host:
         if dind_pull is None or dind_pull.fault is not None:
             raise Blocked.by(
-                "dind_pull", dind_pull, {"worker": worker}, otherwise=f"{dind_settings.pull} was not pulled"
+                Ref.DIND_PULL, dind_pull, {"worker": worker}, otherwise=f"{dind_settings.pull} was not pulled"
             )
         return InnerRegistry(target=f"{host} on {worker}", node=worker, host=host, evidence=dind_pull.evidence)
     found = transcript.inner_registry(dind_report, worker, host, _absent(host))
     block_if_search_list_misleads(found, pod_names)
     if found.fault is not None and registry_reply is not None and registry_reply.fault is not None:
-        blocker = "registry_connection" if isinstance(registry_reply.fault, PathFault) else "registry_access"
+        blocker = Ref.REGISTRY_CONNECTION if isinstance(registry_reply.fault, PathFault) else Ref.REGISTRY_ACCESS
         raise Blocked.by(blocker, registry_reply, {"registry": registry}, measured=found)
     if found.fault is DindFault.REGISTRY_UNREACHABLE and any(one.name == host for one in dind_answers.failed):
-        raise Blocked.by("dind_lookups", dind_answers, {"worker": worker}, measured=found)
+        raise Blocked.by(Ref.DIND_LOOKUPS, dind_answers, {"worker": worker}, measured=found)
     quiet = [one for one in here_lookups if one.fault in {DnsFault.TIMEOUT, DnsFault.UNREACHABLE}]
     if found.fault is DindFault.REGISTRY_UNREACHABLE and quiet:
-        raise Blocked.by("here_lookups", quiet[0], {"resolver": quiet[0].resolver}, measured=found)
+        raise Blocked.by(Ref.HERE_LOOKUPS, quiet[0], {"resolver": quiet[0].resolver}, measured=found)
     return found
 
 
@@ -243,22 +237,17 @@ def dind_resolv_conf(
     """The resolv.conf of a pod with Docker-in-Docker on a worker."""
     found = transcript.resolv_conf(dind_report, job_shape, worker)
     block_if_policy_misspelt(found, values_dns_policy)
-    block_if_same_fault(found, pod_resolv_conf, "pod_resolv_conf", {"worker": worker})
+    block_if_same_fault(found, pod_resolv_conf, Ref.POD_RESOLV_CONF, {"worker": worker})
     return found
 
 
-@fact()
+@fact(reported_by=("dind_lookups",))
 def dind_answers(dind_report: Report, inventory: Inventory) -> Lookups:
     """The names in a pod with Docker-in-Docker on a worker, whatever comes of them."""
     return transcript.own_lookups(dind_report, expected_names(inventory), deadline=inventory.deadlines.step)
 
 
-@fact(
-    tolerates=("dind_answers",),
-    optional=("here_lookups",),
-    speaks_for=("dind_answers",),
-    fan_in={"here_lookups": "resolver"},
-)
+@fact(tolerates=("dind_answers",), optional=("here_lookups",), fan_in={"here_lookups": "resolver"})
 def dind_lookups(dind_answers: Lookups, here_lookups: tuple[Lookups, ...]) -> Lookups:
     """The names, resolved in a pod with Docker-in-Docker on a worker."""
     block_if_all_resolvers_fail(dind_answers, here_lookups)
@@ -279,5 +268,5 @@ def dind_inner_lookups(
         dind_report, dind_run.image, expected_names(inventory), deadline=inventory.deadlines.step
     )
     block_if_all_resolvers_fail(found, here_lookups)
-    block_if_same_fault(found, dind_answers, "dind_lookups", {"worker": worker})
+    block_if_same_fault(found, dind_answers, Ref.DIND_LOOKUPS, {"worker": worker})
     return found

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from preflight.fact import fact
 from preflight.facts.blocking import block_if_same_fault
 from preflight.facts.probe_plan import expected_names
+from preflight.facts.references import Ref
 from preflight.inventory import Inventory
 from preflight.probes import dns, transcript
 from preflight.probes.dns import Lookups
@@ -11,7 +13,7 @@ from preflight.probes.transcript import (
     Agreement,
     Report,
 )
-from preflight.survey import Run, fact
+from preflight.run import Run
 
 
 @fact(deadline="dns")
@@ -20,16 +22,16 @@ def here_lookups(resolver: str, inventory: Inventory, run: Run) -> Lookups:
     return dns.lookups(resolver, expected_names(inventory), routes=run.routes, deadline=inventory.deadlines.dns)
 
 
-@fact()
+@fact(reported_by=("node_lookups",))
 def node_answers(resolver: str, node_report: Report, inventory: Inventory) -> Lookups:
     """A resolver's answers to a worker, whatever they are."""
     return transcript.lookups(node_report, resolver, expected_names(inventory), deadline=inventory.deadlines.step)
 
 
-@fact(tolerates=("node_answers",), optional=("here_lookups",), speaks_for=("node_answers",))
+@fact(tolerates=("node_answers",), optional=("here_lookups",))
 def node_lookups(resolver: str, node_answers: Lookups, here_lookups: Lookups | None) -> Lookups:
     """A resolver's answers, asked from a worker."""
-    block_if_same_fault(node_answers, here_lookups, "here_lookups", {"resolver": resolver})
+    block_if_same_fault(node_answers, here_lookups, Ref.HERE_LOOKUPS, {"resolver": resolver})
     return node_answers
 
 

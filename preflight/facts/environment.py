@@ -7,12 +7,11 @@ import os
 
 from preflight.clients import kube_api as api_client
 from preflight.evidence import NotApplicable
+from preflight.fact import fact
 from preflight.inventory import Inventory
 from preflight.probes import cluster, environment
-from preflight.probes.cluster import ApiServer, Nodes, PodRequests, ServiceEndpoints
+from preflight.probes.cluster import Nodes, PodRequests, ServiceEndpoints
 from preflight.probes.environment import NetworkAgreement, Proxies
-from preflight.probes.lint import Lint
-from preflight.survey import fact
 from preflight.values import Values
 
 
@@ -22,41 +21,34 @@ def networks(inventory: Inventory) -> NetworkAgreement:
     return environment.disjoint(environment.networks(inventory))
 
 
-@fact(effect="static")
-def machine_addresses(networks: NetworkAgreement, inventory: Inventory) -> NetworkAgreement:
+@fact(after=("networks",), effect="static")
+def machine_addresses(inventory: Inventory) -> NetworkAgreement:
     """The addresses of machines beside the cluster's own networks."""
-    del networks
     return environment.machines_outside(environment.networks(inventory), environment.machines(inventory))
 
 
-@fact(optional=("running_pods",))
-def pod_network(
-    machine_addresses: NetworkAgreement, cluster_nodes: Nodes, running_pods: PodRequests | None, inventory: Inventory
-) -> NetworkAgreement:
+@fact(after=("machine_addresses",), optional=("running_pods",))
+def pod_network(cluster_nodes: Nodes, running_pods: PodRequests | None, inventory: Inventory) -> NetworkAgreement:
     """The network that pods have their addresses from."""
-    del machine_addresses
     if inventory.cluster.pod_cidr is None:
         reason = "no cluster.pod_cidr in the inventory"
         raise NotApplicable(reason)
     return environment.pod_network(ipaddress.ip_network(inventory.cluster.pod_cidr), cluster_nodes, running_pods)
 
 
-@fact(deadline="api")
-def kubernetes_service(api_answer: ApiServer, kubernetes: api_client.Api) -> ServiceEndpoints:
+@fact(after=("api_answer",), deadline="api", reported_by=("service_network",))
+def kubernetes_service(kubernetes: api_client.Api) -> ServiceEndpoints:
     """The API server's own Service."""
-    del api_answer
     return cluster.service_endpoints(kubernetes, namespace="default", name="kubernetes")
 
 
-@fact(tolerates=("kubernetes_service",), optional=("kube_dns",), speaks_for=("kubernetes_service",))
+@fact(after=("machine_addresses",), tolerates=("kubernetes_service",), optional=("kube_dns",))
 def service_network(
-    machine_addresses: NetworkAgreement,
     kubernetes_service: ServiceEndpoints,
     kube_dns: ServiceEndpoints | None,
     inventory: Inventory,
 ) -> NetworkAgreement:
     """The network that Services have their addresses from."""
-    del machine_addresses
     if inventory.cluster.service_cidr is None:
         reason = "no cluster.service_cidr in the inventory"
         raise NotApplicable(reason)
@@ -64,10 +56,9 @@ def service_network(
     return environment.service_network(ipaddress.ip_network(inventory.cluster.service_cidr), both)
 
 
-@fact()
-def control_plane_address(api_address: ApiServer, cluster_nodes: Nodes, inventory: Inventory) -> NetworkAgreement:
+@fact(after=("api_address",))
+def control_plane_address(cluster_nodes: Nodes, inventory: Inventory) -> NetworkAgreement:
     """The API server's address beside the control plane's nodes."""
-    del api_address
     url = inventory.cluster.api_server
     address = environment.address_of(url)
     if address is None:
@@ -76,10 +67,9 @@ def control_plane_address(api_address: ApiServer, cluster_nodes: Nodes, inventor
     return environment.control_plane_address(url, address, cluster_nodes)
 
 
-@fact(effect="static")
-def vpc(networks: NetworkAgreement, inventory: Inventory) -> NetworkAgreement:
+@fact(after=("networks",), effect="static")
+def vpc(inventory: Inventory) -> NetworkAgreement:
     """The VPC that nodes and GitLab are said to be in."""
-    del networks
     known = environment.networks(inventory)
     if "VPC" not in known:
         reason = "no cluster.vpc_cidr in the inventory"
@@ -87,10 +77,9 @@ def vpc(networks: NetworkAgreement, inventory: Inventory) -> NetworkAgreement:
     return environment.inside_vpc(known["VPC"], environment.machines(inventory))
 
 
-@fact(effect="static")
-def values_proxies(values_toml: Lint, helm_values: Values, inventory: Inventory) -> Proxies:
+@fact(after=("values_toml",), effect="static")
+def values_proxies(helm_values: Values, inventory: Inventory) -> Proxies:
     """The proxies that the values give to managers and jobs."""
-    del values_toml
     return environment.proxies_of_values(inventory, helm_values)
 
 

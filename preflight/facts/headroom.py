@@ -7,38 +7,37 @@ from dataclasses import dataclass
 
 from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked
+from preflight.fact import fact
+from preflight.facts.references import Ref
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape, job_pod_limits, job_pod_requests
 from preflight.probes import cluster, transcript
 from preflight.probes import headroom as packing
-from preflight.probes.cluster import ApiServer, NamespaceState, Nodes, PodRequests
+from preflight.probes.cluster import NamespaceState, Nodes, PodRequests
 from preflight.probes.headroom import Headroom
 from preflight.probes.nodes import NodeState
 from preflight.probes.transcript import (
     WorkerRoom,
 )
-from preflight.survey import fact
 
 
-@fact(deadline="api+api+api")
-def namespace_state(api_answer: ApiServer, kubernetes: api_client.Api, job_shape: JobShape) -> NamespaceState:
+@fact(after=("api_answer",), deadline="api+api+api", reported_by=("namespace_presence",))
+def namespace_state(kubernetes: api_client.Api, job_shape: JobShape) -> NamespaceState:
     """The jobs' namespace: whether it is there, its quotas and limits."""
-    del api_answer
     return cluster.namespace_state(kubernetes, job_shape.namespace)
 
 
-@fact(deadline="api+api+api")
-def running_pods(api_answer: ApiServer, kubernetes: api_client.Api, job_shape: JobShape) -> PodRequests:
+@fact(after=("api_answer",), deadline="api+api+api", reported_by=("headroom",))
+def running_pods(kubernetes: api_client.Api, job_shape: JobShape) -> PodRequests:
     """What the pods on each node ask for."""
-    del api_answer
     return cluster.pod_requests(kubernetes, namespace=job_shape.namespace)
 
 
 NODES = {
-    "node_presence": "node",
-    "node_readiness": "node",
-    "node_pressure": "node",
-    "worker_placement": "worker",
+    Ref.NODE_PRESENCE: "node",
+    Ref.NODE_READINESS: "node",
+    Ref.NODE_PRESSURE: "node",
+    Ref.WORKER_PLACEMENT: "worker",
 }
 """What keeps jobs off a node, by fact and kind of target; a check of each reports it."""
 
@@ -47,12 +46,12 @@ NODES = {
 class Unfit:
     """A worker that takes no jobs: what is the matter with it, and the fact that tells."""
 
-    fact: str
+    fact: Ref
     kind: str
     state: NodeState
 
 
-@fact(optional=tuple(NODES), fan_in=NODES)
+@fact(optional=tuple(NODES), fan_in={str(name): kind for name, kind in NODES.items()})
 def unfit_workers(
     node_presence: tuple[NodeState, ...],
     node_readiness: tuple[NodeState, ...],
@@ -70,7 +69,7 @@ def unfit_workers(
     }
 
 
-@fact(optional=("worker_placement",), speaks_for=("running_pods",), fan_in={"worker_placement": "worker"})
+@fact(optional=("worker_placement",), fan_in={"worker_placement": "worker"})
 def headroom(
     worker_placement: tuple[NodeState, ...],
     unfit_workers: Mapping[str, Unfit],
@@ -83,7 +82,7 @@ def headroom(
     """The room for jobs on the cluster."""
     refusing = [one for one in worker_placement if one.fault is not None]
     if refusing and len(refusing) == len(worker_placement):
-        raise Blocked.by("worker_placement", refusing[0], {"worker": refusing[0].node})
+        raise Blocked.by(Ref.WORKER_PLACEMENT, refusing[0], {"worker": refusing[0].node})
     found = packed(cluster_nodes, running_pods, namespace_state, job_shape, inventory)
     block_if_nodes_are_unavailable(found, unfit_workers)
     return found
@@ -118,10 +117,9 @@ def block_if_nodes_are_unavailable(found: Headroom, unfit: Mapping[str, Unfit]) 
         raise Blocked.by(first.fact, first.state, {first.kind: first.state.node}, measured=found)
 
 
-@fact(tolerates=("headroom",))
-def worker_headroom(worker: str, worker_placement: NodeState, headroom: Headroom) -> WorkerRoom:
+@fact(after=("worker_placement",), tolerates=("headroom",))
+def worker_headroom(worker: str, headroom: Headroom) -> WorkerRoom:
     """The room for jobs on a worker."""
-    del worker_placement
     if headroom.fits == 0:
-        raise Blocked.by("headroom", headroom)
+        raise Blocked.by(Ref.HEADROOM, headroom)
     return transcript.worker_room(worker, headroom)

@@ -7,19 +7,17 @@ from collections.abc import Mapping
 from preflight import values as helm
 from preflight.clients import kube_api as api_client
 from preflight.evidence import NotApplicable
+from preflight.fact import fact
 from preflight.inventory import Inventory
 from preflight.probes import monitoring
-from preflight.probes.cluster import ApiServer
 from preflight.probes.monitoring import ManagerMetrics, Warnings
-from preflight.survey import fact
 
 _LATELY = 3600.0  # seconds: as long as the API server keeps events
 
 
-@fact(deadline="api")
-def manager_metrics(api_answer: ApiServer, kubernetes: api_client.Api, inventory: Inventory) -> ManagerMetrics:
+@fact(after=("api_answer",), deadline="api")
+def manager_metrics(kubernetes: api_client.Api, inventory: Inventory) -> ManagerMetrics:
     """The metrics of the runner's managers."""
-    del api_answer
     runner = inventory.runner
     values = helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
     settings = values.tree.get("metrics")
@@ -47,9 +45,8 @@ def manager_polls(manager_metrics: ManagerMetrics) -> ManagerMetrics:
     return monitoring.judge_polls(manager_metrics)
 
 
-@fact(deadline="api")
-def manager_warnings(api_answer: ApiServer, kubernetes: api_client.Api, inventory: Inventory) -> Warnings:
+@fact(after=("api_answer",), deadline="api")
+def manager_warnings(kubernetes: api_client.Api, inventory: Inventory) -> Warnings:
     """The cluster's warnings about the managers."""
-    del api_answer
     runner = inventory.runner
     return monitoring.warnings(kubernetes, runner.namespace, runner.release, within=_LATELY)

@@ -7,25 +7,25 @@ from dataclasses import replace
 from preflight import values as helm
 from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, Evidence, NotApplicable, Unmeasured
+from preflight.fact import fact
 from preflight.facts.probe_plan import TTL, with_pull_secrets
+from preflight.facts.references import Ref
 from preflight.facts.target_selectors import probe_image
 from preflight.faults import RightsFault, StreamFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape, waiting_job
 from preflight.probes import pods, rights, shell, streams, webhooks
 from preflight.probes.cleanup import OwnObjects
-from preflight.probes.cluster import ApiServer, NamespaceState
-from preflight.probes.pods import ImagePull
+from preflight.probes.cluster import NamespaceState
 from preflight.probes.rights import Account, Rights
 from preflight.probes.streams import StreamCheck, StreamChecks
-from preflight.probes.transcript import PodStart
 from preflight.probes.webhooks import Webhooks
-from preflight.survey import Run, fact
+from preflight.run import Run
 
 _ANNOUNCING = ("warn", "audit")  # modes of Pod Security that refuse nothing
 
 
-@fact(tolerates=("namespace_state",), speaks_for=("namespace_state",))
+@fact(tolerates=("namespace_state",))
 def namespace_presence(namespace_state: NamespaceState) -> NamespaceState:
     """The jobs' namespace."""
     _require_readable(namespace_state, '"namespaces"', f"whether the namespace {namespace_state.target} exists")
@@ -69,10 +69,9 @@ def namespace_levels(namespace_state: NamespaceState, job_shape: JobShape) -> Na
     )
 
 
-@fact(deadline="api")
-def manager_account(api_answer: ApiServer, kubernetes: api_client.Api, inventory: Inventory) -> Account:
+@fact(after=("api_answer",), deadline="api", reported_by=("runner_rights",))
+def manager_account(kubernetes: api_client.Api, inventory: Inventory) -> Account:
     """The service account of the runner's managers."""
-    del api_answer
     runner = inventory.runner
     values = helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
     found = rights.account(kubernetes, runner.namespace, runner.release, values.tree)
@@ -82,12 +81,9 @@ def manager_account(api_answer: ApiServer, kubernetes: api_client.Api, inventory
     return found
 
 
-@fact(tolerates=("manager_account",), speaks_for=("manager_account",), deadline="api")
-def runner_rights(
-    manager_account: Account, namespace_state: NamespaceState, kubernetes: api_client.Api, job_shape: JobShape
-) -> Rights:
+@fact(after=("namespace_state",), tolerates=("manager_account",), deadline="api")
+def runner_rights(manager_account: Account, kubernetes: api_client.Api, job_shape: JobShape) -> Rights:
     """What the runner may do in the jobs' namespace, of what no job can run without."""
-    del namespace_state
     if manager_account.fault is not None:
         return Rights(
             target=manager_account.target,
@@ -100,35 +96,34 @@ def runner_rights(
     return rights.review(kubernetes, manager_account, job_shape.namespace, rights.HARD, fault=RightsFault.MISSING)
 
 
-@fact(deadline="api")
+@fact(after=("namespace_state", "runner_rights"), deadline="api")
 def runner_optional_rights(
     manager_account: Account,
-    namespace_state: NamespaceState,
-    runner_rights: Rights,
     kubernetes: api_client.Api,
     job_shape: JobShape,
 ) -> Rights:
     """What the runner may do in the jobs' namespace, of what it can do without."""
-    del namespace_state, runner_rights
     return rights.review(kubernetes, manager_account, job_shape.namespace, rights.SOFT, fault=RightsFault.WANTING)
 
 
-@fact(deadline="api")
-def job_webhooks(
-    api_answer: ApiServer, namespace_state: NamespaceState, kubernetes: api_client.Api, job_shape: JobShape
-) -> Webhooks:
+@fact(after=("api_answer",), deadline="api")
+def job_webhooks(namespace_state: NamespaceState, kubernetes: api_client.Api, job_shape: JobShape) -> Webhooks:
     """The admission webhooks that see a job's pod."""
-    del api_answer
     return webhooks.webhooks(
         kubernetes, namespace=job_shape.namespace, namespace_labels=namespace_state.labels, labels=job_shape.labels
     )
 
 
-@fact(effect="probe", deadline="pod", group="pods", for_target={"pod_pull": ("image", probe_image)})
+@fact(
+    after=("pod_start", "pod_pull"),
+    effect="probe",
+    deadline="pod",
+    group="pods",
+    for_target={"pod_pull": ("image", probe_image)},
+    reported_by=("pod_exec",),
+)
 def pod_streams(
     worker: str,
-    pod_start: PodStart,
-    pod_pull: ImagePull,
     namespace_state: NamespaceState,
     job_shape: JobShape,
     own_objects: OwnObjects,
@@ -136,7 +131,6 @@ def pod_streams(
     run: Run,
 ) -> StreamChecks:
     """A pod on a worker that waits for commands, as a job's does."""
-    del pod_start, pod_pull
     greeting = shell.new_nonce()
     manifest = waiting_job(
         with_pull_secrets(job_shape, inventory),
@@ -176,19 +170,18 @@ def pod_streams(
     return found
 
 
-@fact(speaks_for=("pod_streams",), optional=("pod_logs",))
+@fact(optional=("pod_logs",))
 def pod_exec(worker: str, pod_streams: StreamChecks, pod_logs: StreamCheck | None) -> StreamCheck:
     """Commands in a pod on a worker, by exec."""
     found = streams.unwrap(pod_streams.exec)
     if found.fault is StreamFault.KUBELET_UNREACHABLE and pod_logs is not None and pod_logs.fault is found.fault:
-        raise Blocked.by("pod_logs", pod_logs, {"worker": worker}, measured=found)
+        raise Blocked.by(Ref.POD_LOGS, pod_logs, {"worker": worker}, measured=found)
     return found
 
 
-@fact()
-def pod_attach(worker: str, pod_streams: StreamChecks, pod_exec: StreamCheck) -> StreamCheck:
+@fact(after=("pod_exec",))
+def pod_attach(worker: str, pod_streams: StreamChecks) -> StreamCheck:
     """Standard input of a pod on a worker, by attach."""
-    del pod_exec
     return streams.unwrap(pod_streams.attach)
 
 

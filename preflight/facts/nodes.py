@@ -7,8 +7,10 @@ from collections.abc import Iterator
 
 from preflight.clients import ssh
 from preflight.evidence import Evidence, NotApplicable, Unmeasured
+from preflight.fact import fact
 from preflight.facts.blocking import block_if_same_fault, gitlab_fact
 from preflight.facts.probe_plan import page_of, script_steps
+from preflight.facts.references import Ref
 from preflight.faults import SshFault
 from preflight.inventory import Inventory
 from preflight.probes import shell, transcript
@@ -18,7 +20,7 @@ from preflight.probes.transcript import (
     NodeLogin,
     Report,
 )
-from preflight.survey import Run, fact
+from preflight.run import Run
 
 
 @fact(effect="static")
@@ -53,11 +55,11 @@ def node_login(worker: str, ssh_gate: ssh.AuthGate, inventory: Inventory, run: R
     session.close()
 
 
-@fact(deadline="script")
+@fact(deadline="script", reported_by=("node_reply",))
 def node_report(worker: str, node_login: NodeLogin, inventory: Inventory, run: Run) -> Report:
     """What the probe script showed on a worker."""
     nonce = shell.new_nonce()
-    steps = script_steps(inventory, run, reply="node_reply", page="node_page", lookups="node_answers")
+    steps = script_steps(inventory, run, reply=Ref.NODE_REPLY, page=Ref.NODE_PAGE, lookups=Ref.NODE_ANSWERS)
     script = shell.render(steps, limit=inventory.deadlines.step, nonce=nonce)
     session = node_login.session
     ran = session.run("sh -s", stdin=script, deadline=inventory.deadlines.script)
@@ -74,23 +76,22 @@ def node_report(worker: str, node_login: NodeLogin, inventory: Inventory, run: R
     return Report(where=f"node {worker}", sections=sections)
 
 
-@fact(speaks_for=("node_report",))
+@fact(reported_by=("node_gitlab",))
 def node_reply(node_report: Report, inventory: Inventory) -> GitLabReply:
     """GitLab's answer to a worker, whatever it is."""
     return transcript.gitlab_reply(node_report, inventory.gitlab.url)
 
 
-@fact(tolerates=("node_reply",), optional=("gitlab_reply",), speaks_for=("node_reply",))
+@fact(tolerates=("node_reply",), optional=("gitlab_reply",))
 def node_gitlab(node_reply: GitLabReply, gitlab_reply: GitLabReply | None) -> GitLabReply:
     """GitLab's answer to a worker."""
     block_if_same_fault(node_reply, gitlab_reply, gitlab_fact(gitlab_reply), {})
     return node_reply
 
 
-@fact()
-def node_page(node_report: Report, node_gitlab: GitLabReply, inventory: Inventory) -> GitLabReply:
+@fact(after=("node_gitlab",))
+def node_page(node_report: Report, inventory: Inventory) -> GitLabReply:
     """A whole page of GitLab's, as it comes to a worker."""
-    del node_gitlab
     return transcript.whole_page(node_report, page_of(inventory))
 
 

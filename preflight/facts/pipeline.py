@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from preflight import values as helm
 from preflight.clients.gitlab_api import GitLabApi
 from preflight.evidence import Blocked, NotApplicable, Unmeasured
+from preflight.fact import fact
+from preflight.facts.references import Ref
 from preflight.faults import DnsFault, GitLabFault
 from preflight.inventory import Inventory
 from preflight.inventory import Pipeline as Settings
 from preflight.jobshape import JobShape
 from preflight.probes import pipeline as pipelines
 from preflight.probes import shell, transcript
-from preflight.probes.gitlab import GitLabReply, GitLabVersion
+from preflight.probes.gitlab import GitLabVersion
 from preflight.probes.pipeline import Configuration, Job, JobRunner, OwnPipelines, Pipeline, Project
 from preflight.probes.transcript import Report, ResolvConf
-from preflight.survey import Run, fact
+from preflight.run import Run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,22 +38,20 @@ def pipeline_settings(inventory: Inventory) -> Settings:
     return inventory.pipeline
 
 
-@fact(optional=("gitlab_version",))
+@fact(after=("gitlab_identity",), optional=("gitlab_version",))
 def gitlab_project_api(
     pipeline_settings: Settings,
-    gitlab_identity: GitLabReply,
     gitlab_version: GitLabVersion | None,
     inventory: Inventory,
     run: Run,
 ) -> GitLabApi:
     """GitLab's API, as the user of the pipelines' token."""
-    del gitlab_identity
     token = pipeline_settings.token or inventory.gitlab.api_token
     if not token or not token.text:
         reason = "neither pipeline.token nor gitlab.api_token is in the inventory"
         raise NotApplicable(reason)
     if not pipeline_settings.token and gitlab_version and gitlab_version.fault is GitLabFault.TOKEN_REFUSED:
-        raise Blocked.by("gitlab_version", gitlab_version)
+        raise Blocked.by(Ref.GITLAB_VERSION, gitlab_version)
     return GitLabApi(
         url=inventory.gitlab.url,
         token=token.text,
@@ -74,7 +74,7 @@ def ci_configuration(pipeline_settings: Settings, gitlab_project_api: GitLabApi,
     return pipelines.configuration(gitlab_project_api, ci_project, settings.ref, repository=settings.image)
 
 
-@fact(effect="write", deadline="clean")
+@fact(effect="write", deadline="clean", reported_by=("smoke_job",))
 def own_pipelines(
     gitlab_project_api: GitLabApi, ci_project: Project, inventory: Inventory, run: Run
 ) -> Iterator[OwnPipelines]:
@@ -84,19 +84,13 @@ def own_pipelines(
     ours.sweep()
 
 
-@fact(effect="write", deadline="http+http+http+http")
-def ci_pipeline(pipeline_settings: Settings, ci_configuration: Configuration, own_pipelines: OwnPipelines) -> Pipeline:
+@fact(after=("ci_configuration",), effect="write", deadline="http+http+http+http", reported_by=("smoke_job",))
+def ci_pipeline(pipeline_settings: Settings, own_pipelines: OwnPipelines) -> Pipeline:
     """The start of the suite's pipeline."""
-    del ci_configuration
     return own_pipelines.start(pipeline_settings.ref)
 
 
-@fact(
-    effect="write",
-    deadline="pipeline+http+http",
-    speaks_for=("ci_pipeline", "own_pipelines"),
-    tolerates=("ci_pipeline",),
-)
+@fact(effect="write", deadline="pipeline+http+http", tolerates=("ci_pipeline",))
 def smoke_job(ci_pipeline: Pipeline, own_pipelines: OwnPipelines, inventory: Inventory, run: Run) -> Pipeline | Job:
     """The smoke job in the suite's pipeline."""
     if ci_pipeline.fault is not None:
@@ -142,5 +136,5 @@ def smoke_resolv_conf(
     found = transcript.resolv_conf(Report(where=where, sections=(section,)), job_shape, smoke_runner.pod or where)
     same = [one for one in pod_resolv_conf if one.fault is DnsFault.NOT_APPLIED]
     if found.fault is not None and same and len(same) == len(pod_resolv_conf):
-        raise Blocked.by("pod_resolv_conf", same[0], {"worker": same[0].target.rpartition(" ")[2]}, witness=where)
+        raise Blocked.by(Ref.POD_RESOLV_CONF, same[0], {"worker": same[0].target.rpartition(" ")[2]}, witness=where)
     return found

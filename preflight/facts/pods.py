@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, NotApplicable, Unmeasured
+from preflight.fact import fact
 from preflight.facts.blocking import (
     block_if_another_pull_hangs,
     block_if_failing_from_here,
@@ -26,6 +27,7 @@ from preflight.facts.probe_plan import (
     script_steps,
     with_pull_secrets,
 )
+from preflight.facts.references import Ref
 from preflight.facts.target_selectors import probe_image, registry_of
 from preflight.faults import DnsFault, PathFault, PodFault
 from preflight.inventory import Inventory
@@ -33,13 +35,12 @@ from preflight.jobshape import JobShape, probe_job
 from preflight.jobshape import job_pod as job_pod_manifest
 from preflight.probes import pods, shell, transcript
 from preflight.probes.cleanup import OwnObjects
-from preflight.probes.cluster import ApiServer, NamespaceState, Nodes
+from preflight.probes.cluster import NamespaceState, Nodes
 from preflight.probes.dns import Lookups
 from preflight.probes.gitlab import GitLabReply
 from preflight.probes.headroom import Headroom
 from preflight.probes.lint import Lint
 from preflight.probes.node_pulls import Pull
-from preflight.probes.nodes import NodeState
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
 from preflight.probes.pull_logins import PullLogin
@@ -52,27 +53,26 @@ from preflight.probes.transcript import (
     ResolvConf,
     WorkerRoom,
 )
-from preflight.survey import Run, fact
+from preflight.run import Run
 
 
-@fact(effect="probe", deadline="api", optional=("values_resolvers", "headroom"))
+@fact(
+    after=("api_answer", "namespace_state"), effect="probe", deadline="api", optional=("values_resolvers", "headroom")
+)
 def pod_admission(
-    api_answer: ApiServer,
-    namespace_state: NamespaceState,
     kubernetes: api_client.Api,
     job_shape: JobShape,
     values_resolvers: Lint | None,
     headroom: Headroom | None,
 ) -> PodAdmission:
     """The API server's admission of a job's pod."""
-    del api_answer, namespace_state
     restricted = replace(job_shape, privileged=False)
     found = pods.dry_run(kubernetes, job_pod_manifest(restricted, services=(), name="preflight-dry-run"))
     if found.fault is PodFault.REFUSED_BY_API and values_resolvers is not None and values_resolvers.fault:
-        raise Blocked.by("values_resolvers", values_resolvers)
+        raise Blocked.by(Ref.VALUES_RESOLVERS, values_resolvers)
     # A quota that lets no pod in is seen in reads alone: room for no job.
     if found.fault is PodFault.QUOTA and headroom is not None and headroom.quota_limit == 0:
-        raise Blocked.by("headroom", headroom, measured=found)
+        raise Blocked.by(Ref.HEADROOM, headroom, measured=found)
     return found
 
 
@@ -86,11 +86,17 @@ def own_objects(
     ours.sweep()
 
 
-@fact(effect="probe", tolerates=("pod_admission",), deadline="pod+clean", group="pods")
+@fact(
+    after=("worker_placement",),
+    effect="probe",
+    tolerates=("pod_admission",),
+    deadline="pod+clean",
+    group="pods",
+    reported_by=("pod_start",),
+)
 def job_pod(
     worker: str,
     pod_admission: PodAdmission,
-    worker_placement: NodeState,
     cluster_nodes: Nodes,
     namespace_state: NamespaceState,
     job_shape: JobShape,
@@ -99,15 +105,14 @@ def job_pod(
     run: Run,
 ) -> PodTranscript:
     """A job's pod on a worker."""
-    del worker_placement
     _unless_ours_is_refused_too(pod_admission)
     require_probed(worker, cluster_nodes, job_shape, inventory, run, None)
     nonce = shell.new_nonce()
     steps = script_steps(
-        inventory, run, reply="pod_gitlab", page="pod_page", lookups="pod_lookups", conf="pod_resolv_conf"
+        inventory, run, reply=Ref.POD_GITLAB, page=Ref.POD_PAGE, lookups=Ref.POD_LOOKUPS, conf=Ref.POD_RESOLV_CONF
     )
-    others = [one for one in inventory.images if run.plans("pod_image", worker=worker, image=one)]
-    if run.plans("helper_pull", worker=worker) and "$" not in job_shape.helper_image:
+    others = [one for one in inventory.images if run.plans(Ref.POD_IMAGE, worker=worker, image=one)]
+    if run.plans(Ref.HELPER_PULL, worker=worker) and "$" not in job_shape.helper_image:
         others.append(job_shape.helper_image)
     manifest = probe_job(
         with_pull_secrets(job_shape, inventory),
@@ -140,10 +145,10 @@ def _unless_ours_is_refused_too(admission: PodAdmission) -> None:
     if admission.fault is PodFault.QUOTA and "must specify" in admission.cause:
         of_a_job.add(PodFault.QUOTA)
     if admission.fault is not None and admission.fault not in of_a_job:
-        raise Blocked.by("pod_admission", admission)
+        raise Blocked.by(Ref.POD_ADMISSION, admission)
 
 
-@fact(speaks_for=("job_pod",), optional=("headroom", "worker_headroom"))
+@fact(optional=("headroom", "worker_headroom"))
 def pod_start(
     worker: str, job_pod: PodTranscript, headroom: Headroom | None, worker_headroom: WorkerRoom | None
 ) -> PodStart:
@@ -154,13 +159,18 @@ def pod_start(
     cause = pod.cause if judged else ""
     found = PodStart(target=worker, node=worker, fault=judged, cause=cause, evidence=pod.evidence)
     if found.fault is PodFault.UNSCHEDULABLE_RESOURCE and headroom is not None and headroom.fits == 0:
-        raise Blocked.by("headroom", headroom, measured=found)
+        raise Blocked.by(Ref.HEADROOM, headroom, measured=found)
     if found.fault is PodFault.UNSCHEDULABLE_RESOURCE and worker_headroom is not None and worker_headroom.fault:
-        raise Blocked.by("worker_headroom", worker_headroom, {"worker": worker}, measured=found)
+        raise Blocked.by(Ref.WORKER_HEADROOM, worker_headroom, {"worker": worker}, measured=found)
     return found
 
 
-@fact(tolerates=("pod_start",), optional=("registry_reply",), for_target={"registry_reply": ("registry", registry_of)})
+@fact(
+    tolerates=("pod_start",),
+    optional=("registry_reply",),
+    for_target={"registry_reply": ("registry", registry_of)},
+    reported_by=("pod_pull",),
+)
 def pod_image(
     worker: str,
     image: str,
@@ -174,11 +184,11 @@ def pod_image(
     if found is not None:
         return found
     if pod_start.fault is not None:
-        raise Blocked.by("pod_start", pod_start, {"worker": worker})
+        raise Blocked.by(Ref.POD_START, pod_start, {"worker": worker})
     if registry_reply is not None and isinstance(registry_reply.fault, PathFault):
         # A kubelet pulls one image after the other: behind one that hangs, none begins.
         registry = next(name for name, one in inventory.registries.items() if one.host == registry_reply.host)
-        raise Blocked.by("registry_connection", registry_reply, {"registry": registry})
+        raise Blocked.by(Ref.REGISTRY_CONNECTION, registry_reply, {"registry": registry})
     block_if_another_pull_hangs(job_pod.pod, inventory)
     raise Unmeasured(
         f"the pull of {image} on {worker} had not begun when the pod came to its end",
@@ -190,7 +200,6 @@ def pod_image(
 @fact(
     tolerates=("pod_image",),
     optional=("registry_reply", "manifest", "here_lookups", "node_answers", "node_pull", "pull_login"),
-    speaks_for=("pod_image",),
     fan_in={"here_lookups": "resolver", "node_answers": "resolver"},
     for_target={"registry_reply": ("registry", registry_of), "pull_login": ("registry", registry_of)},
 )
@@ -213,18 +222,18 @@ def pod_pull(
     lacking = pull_login is not None and pull_login.fault is not None and inventory.probe.pull_secrets is None
     if pod_image.fault is PodFault.PULL_UNAUTHORIZED and lacking:
         registry = registry_of(inventory, {"image": pod_image.image})
-        raise Blocked.by("pull_login", pull_login, {"registry": registry or ""}, measured=pod_image)
+        raise Blocked.by(Ref.PULL_LOGIN, pull_login, {"registry": registry or ""}, measured=pod_image)
     return pod_image
 
 
 @fact(
+    after=("pod_start",),
     optional=("helper_image", "registry_reply", "manifest", "node_pull", "pod_pull", "here_lookups", "node_answers"),
     fan_in={"registry_reply": "registry", "here_lookups": "resolver", "node_answers": "resolver"},
     for_target={"manifest": ("image", probe_image), "pod_pull": ("image", probe_image)},
 )
 def helper_pull(
     worker: str,
-    pod_start: PodStart,
     job_pod: PodTranscript,
     helper_image: Manifest | None,
     registry_reply: tuple[RegistryReply, ...],
@@ -237,7 +246,6 @@ def helper_pull(
     inventory: Inventory,
 ) -> ImagePull:
     """The runner's helper image, pulled for a job's pod on a worker."""
-    del pod_start
     image = job_shape.helper_image
     if "$" in image:
         reason = f"helper_image {image} holds variables that the runner fills in when a job starts"
@@ -251,7 +259,7 @@ def helper_pull(
             evidence=job_pod.pod.evidence,
         )
     if found.fault is not None and helper_image is not None and helper_image.fault is not None:
-        raise Blocked.by("helper_image", helper_image, measured=found)
+        raise Blocked.by(Ref.HELPER_IMAGE, helper_image, measured=found)
     host = inventory.registry_of(image).host
     same = manifest is not None and inventory.registry_of(manifest.image).host == host
     reply = next((one for one in registry_reply if one.host == host), None)
@@ -259,18 +267,17 @@ def helper_pull(
     block_if_no_resolver_answers(found, worker, here_lookups, node_answers)
     block_if_first_pull_failed(found, job_pod.pod, node_pull, inventory)
     if pod_pull is not None and inventory.registry_of(pod_pull.image).host == host:
-        block_if_same_fault(found, pod_pull, "pod_pull", {"worker": worker, "image": pod_pull.image})
+        block_if_same_fault(found, pod_pull, Ref.POD_PULL, {"worker": worker, "image": pod_pull.image})
     return found
 
 
-@fact(for_target={"pod_pull": ("image", probe_image)})
-def pod_report(worker: str, pod_start: PodStart, job_pod: PodTranscript, pod_pull: ImagePull) -> Report:
+@fact(after=("pod_start", "pod_pull"), for_target={"pod_pull": ("image", probe_image)}, reported_by=("pod_gitlab",))
+def pod_report(worker: str, job_pod: PodTranscript) -> Report:
     """What the probe script showed in a job's pod on a worker."""
-    del pod_start, pod_pull
     return script_report(f"pod on {worker}", job_pod)
 
 
-@fact(optional=("gitlab_reply", "node_reply"), speaks_for=("pod_report",))
+@fact(optional=("gitlab_reply", "node_reply"))
 def pod_gitlab(
     worker: str,
     pod_report: Report,
@@ -281,18 +288,15 @@ def pod_gitlab(
     """GitLab's answer to a job's pod on a worker."""
     found = transcript.gitlab_reply(pod_report, inventory.gitlab.url)
     block_if_same_fault(found, gitlab_reply, gitlab_fact(gitlab_reply), {})
-    block_if_same_fault(found, node_reply, "node_gitlab", {"worker": worker})
+    block_if_same_fault(found, node_reply, Ref.NODE_GITLAB, {"worker": worker})
     return found
 
 
-@fact(optional=("node_page",))
-def pod_page(
-    worker: str, pod_report: Report, pod_gitlab: GitLabReply, node_page: GitLabReply | None, inventory: Inventory
-) -> GitLabReply:
+@fact(after=("pod_gitlab",), optional=("node_page",))
+def pod_page(worker: str, pod_report: Report, node_page: GitLabReply | None, inventory: Inventory) -> GitLabReply:
     """A whole page of GitLab's, as it comes to a job's pod on a worker."""
-    del pod_gitlab
     found = transcript.whole_page(pod_report, page_of(inventory))
-    block_if_same_fault(found, node_page, "node_page", {"worker": worker})
+    block_if_same_fault(found, node_page, Ref.NODE_PAGE, {"worker": worker})
     return found
 
 
@@ -307,8 +311,8 @@ def pod_lookups(
 ) -> Lookups:
     """A resolver's answers, asked from a job's pod on a worker."""
     found = transcript.lookups(pod_report, resolver, expected_names(inventory), deadline=inventory.deadlines.step)
-    block_if_same_fault(found, here_lookups, "here_lookups", {"resolver": resolver})
-    block_if_same_fault(found, node_answers, "node_lookups", {"worker": worker, "resolver": resolver})
+    block_if_same_fault(found, here_lookups, Ref.HERE_LOOKUPS, {"resolver": resolver})
+    block_if_same_fault(found, node_answers, Ref.NODE_LOOKUPS, {"worker": worker, "resolver": resolver})
     return found
 
 
@@ -330,7 +334,7 @@ def pod_names(
 ) -> FoundNames:
     """The names, as programs in a job's pod on a worker find them."""
     if pod_resolv_conf is not None and pod_resolv_conf.fault is not None:
-        raise Blocked.by("pod_resolv_conf", pod_resolv_conf, {"worker": worker})
+        raise Blocked.by(Ref.POD_RESOLV_CONF, pod_resolv_conf, {"worker": worker})
     given: dict[str, set[str]] = {}
     for one in pod_lookups:
         for answer in one.answers:
@@ -339,7 +343,7 @@ def pod_names(
     if not given and inventory.dns.names:
         resolver = next(iter(inventory.dns.resolvers), "")
         said = "no resolver gave an address of any name"
-        raise Blocked("pod_lookups", {"worker": worker, "resolver": resolver}, said, failed=True)
+        raise Blocked.by(Ref.POD_LOOKUPS, None, {"worker": worker, "resolver": resolver}, because=said)
     if any(one.kind == "resolve" and one.lacks for one in pod_report.sections):
         reason = f"{inventory.probe.image} has no getent, by which a program's way to an address is told"
         raise NotApplicable(reason)
@@ -349,5 +353,5 @@ def pod_names(
     unwell = next((one for one in inventory.dns.resolvers if one not in well), None)
     if found.fault is DnsFault.NO_ANSWER and unwell is not None:
         said = f"{unwell} does not answer every name"
-        raise Blocked("pod_lookups", {"worker": worker, "resolver": unwell}, said, failed=True, measured=found)
+        raise Blocked.by(Ref.POD_LOOKUPS, None, {"worker": worker, "resolver": unwell}, because=said, measured=found)
     return found

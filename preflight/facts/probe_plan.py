@@ -9,6 +9,7 @@ from dataclasses import replace
 from preflight import values as helm
 from preflight.clients.http import origin_of
 from preflight.evidence import Blocked, NotApplicable, Unmeasured
+from preflight.facts.references import Ref
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape
 from preflight.probes import cluster, placement, shell
@@ -18,7 +19,7 @@ from preflight.probes.transcript import (
     PodTranscript,
     Report,
 )
-from preflight.survey import Run
+from preflight.run import Run
 
 TTL = 120
 """Seconds after its end at which the cluster itself removes a Job of ours (DESIGN §9.1)."""
@@ -69,21 +70,21 @@ def page_of(inventory: Inventory) -> str:
 
 
 def script_steps(
-    inventory: Inventory, run: Run, *, reply: str, page: str, lookups: str, conf: str = ""
+    inventory: Inventory, run: Run, *, reply: Ref, page: Ref, lookups: Ref, conf: Ref | None = None
 ) -> tuple[shell.Step, ...]:
     """What is looked at on each worker and in each probe pod: only what the named facts of this run need."""
     steps = [shell.fetch(inventory.gitlab.url)] if run.plans(reply) else []
     steps += [shell.fetch(page_of(inventory))] if run.plans(page) else []
-    steps += [shell.resolv_conf()] if run.plans(conf) else []
+    steps += [shell.resolv_conf()] if conf is not None and run.plans(conf) else []
     asked = [resolver for resolver in inventory.dns.resolvers if run.plans(lookups, resolver=resolver)]
     steps += [shell.lookup(name, resolver) for resolver in asked for name in inventory.dns.names]
-    if run.plans("pod_names") and conf:
+    if run.plans(Ref.POD_NAMES) and conf:
         steps += [shell.resolve(name) for name in inventory.dns.names]
-    if run.plans("pod_cache") and conf:
+    if run.plans(Ref.POD_CACHE) and conf:
         with contextlib.suppress(ValueError):  # what can't be read is told by the fact itself
             cache = cache_of(inventory)
             steps += [shell.tcp(cache.host, cache.port)] if cache else []
-    if run.plans("pod_clone") and conf and (clone := clone_url_of(inventory)) is not None:
+    if run.plans(Ref.POD_CLONE) and conf and (clone := clone_url_of(inventory)) is not None:
         steps.append(shell.fetch(clone))
     return tuple(steps)
 
@@ -117,7 +118,7 @@ def named_node(name: str, nodes: Nodes) -> cluster.Node:
     """A node whose presence another fact has made sure of."""
     found = nodes.named(name)
     if found is None:
-        raise Blocked("node_presence", {"node": name}, f"the cluster has no node {name}", failed=True)
+        raise Blocked.by(Ref.NODE_PRESENCE, None, {"node": name}, because=f"the cluster has no node {name}")
     return found
 
 
@@ -125,7 +126,7 @@ def require_readable_log(found: PodTranscript) -> None:
     """Raise `Blocked` if a pod's log could not be read because the API server does not reach the node's kubelet."""
     if found.pod.log_fault is not None:
         said = f"{found.pod.log_fault}: {found.pod.log_problem}"
-        raise Blocked("pod_logs", {"worker": found.pod.node}, said, failed=True)
+        raise Blocked.by(Ref.POD_LOGS, None, {"worker": found.pod.node}, because=said)
 
 
 def script_report(where: str, found: PodTranscript) -> Report:

@@ -6,11 +6,13 @@ from typing import cast
 
 from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, Evidence, NotApplicable, Unmeasured
+from preflight.fact import fact
 from preflight.facts.blocking import (
     block_if_failing_from_here,
     block_if_no_resolver_answers,
     block_if_no_resolver_knows,
 )
+from preflight.facts.references import Ref
 from preflight.facts.target_selectors import probe_image, registry_of, registry_of_probe
 from preflight.faults import PathFault, RegistryFault
 from preflight.inventory import Inventory, Login, Secret
@@ -26,10 +28,10 @@ from preflight.probes.registry import Credentials, Manifest, RegistryReply
 from preflight.probes.transcript import (
     NodeLogin,
 )
-from preflight.survey import Run, fact
+from preflight.run import Run
 
 
-@fact(deadline="api", optional=("api_answer", "namespace_state"), secret=True)
+@fact(deadline="api", optional=("api_answer", "namespace_state"), secret=True, reported_by=("registry_reply",))
 def registry_account(
     registry: str,
     api_answer: ApiServer | None,
@@ -43,10 +45,10 @@ def registry_account(
         return Account(registry=registry, host=host)
     secret = given.password if isinstance(given, Login) else given
     if secret.cluster_key and (api_answer is None or api_answer.fault):
-        raise Blocked.by("api_answer", api_answer, otherwise="the API server could not be asked")
+        raise Blocked.by(Ref.API_ANSWER, api_answer, otherwise="the API server could not be asked")
     gone = namespace_state if namespace_state is not None and namespace_state.fault else None
     if secret.cluster_key and gone is not None and secret.cluster_key[0] == gone.target:
-        raise Blocked.by("namespace_state", gone)
+        raise Blocked.by(Ref.NAMESPACE_STATE, gone)
     if isinstance(given, Login):
         return Account(
             registry=registry, host=host, credentials=Credentials(given.username, _read(given.password, kubernetes))
@@ -68,7 +70,7 @@ def _read(secret: Secret, kubernetes: api_client.Api) -> str:
     return read_secret(kubernetes, namespace, name, key)
 
 
-@fact(speaks_for=("registry_account",))
+@fact(reported_by=("registry_connection",))
 def registry_reply(registry: str, registry_account: Account, inventory: Inventory, run: Run) -> RegistryReply:
     """A registry's answer, from here."""
     one = inventory.registries[registry]
@@ -82,12 +84,7 @@ def registry_reply(registry: str, registry_account: Account, inventory: Inventor
     )
 
 
-@fact(
-    tolerates=("registry_reply",),
-    optional=("here_lookups",),
-    speaks_for=("registry_reply",),
-    fan_in={"here_lookups": "resolver"},
-)
+@fact(tolerates=("registry_reply",), optional=("here_lookups",), fan_in={"here_lookups": "resolver"})
 def registry_connection(
     registry: str, registry_reply: RegistryReply, here_lookups: tuple[Lookups, ...], inventory: Inventory
 ) -> RegistryReply:
@@ -97,19 +94,18 @@ def registry_connection(
     return found
 
 
-@fact(tolerates=("registry_reply",))
-def registry_access(registry_connection: RegistryReply, registry_reply: RegistryReply) -> RegistryReply:
+@fact(after=("registry_connection",), tolerates=("registry_reply",))
+def registry_access(registry_reply: RegistryReply) -> RegistryReply:
     """A registry's login."""
-    del registry_connection
     return registry_reply.only(RegistryFault)
 
 
-@fact(for_target={"registry_access": ("registry", registry_of), "registry_account": ("registry", registry_of)})
-def manifest(
-    image: str, registry_access: RegistryReply | None, registry_account: Account | None, inventory: Inventory, run: Run
-) -> Manifest:
+@fact(
+    after=("registry_access",),
+    for_target={"registry_access": ("registry", registry_of), "registry_account": ("registry", registry_of)},
+)
+def manifest(image: str, registry_account: Account | None, inventory: Inventory, run: Run) -> Manifest:
     """An image's manifest in its registry."""
-    del registry_access
     one = inventory.registry_of(image)
     return registries.manifest(
         image,
@@ -122,7 +118,12 @@ def manifest(
     )
 
 
-@fact(effect="probe", deadline="pull", for_target={"registry_account": ("registry", registry_of_probe)})
+@fact(
+    effect="probe",
+    deadline="pull",
+    for_target={"registry_account": ("registry", registry_of_probe)},
+    reported_by=("node_pull",),
+)
 def node_image(
     worker: str,
     node_login: NodeLogin,
@@ -148,7 +149,6 @@ def node_image(
 @fact(
     tolerates=("node_image",),
     optional=("registry_reply", "manifest", "here_lookups", "node_answers"),
-    speaks_for=("node_image",),
     fan_in={"here_lookups": "resolver", "node_answers": "resolver"},
     for_target={"registry_reply": ("registry", registry_of_probe), "manifest": ("image", probe_image)},
 )
@@ -167,17 +167,14 @@ def node_pull(
     return node_image
 
 
-@fact(deadline="api+api+api")
+@fact(after=("api_answer", "namespace_state"), deadline="api+api+api")
 def pull_login(
     registry: str,
-    api_answer: ApiServer,
-    namespace_state: NamespaceState,
     kubernetes: api_client.Api,
     job_shape: JobShape,
     inventory: Inventory,
 ) -> PullLogin:
     """The account for a registry among the pull secrets of a job's pod."""
-    del api_answer, namespace_state
     one = inventory.registries[registry]
     if not one.images or one.credentials is None:
         said = "jobs pull no image of it" if not one.images else "the inventory gives no account for it"

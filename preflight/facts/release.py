@@ -9,7 +9,9 @@ from urllib.parse import urlsplit
 from preflight import values as helm
 from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, NotApplicable
+from preflight.fact import fact
 from preflight.facts.blocking import block_if_no_resolver_knows
+from preflight.facts.references import Ref
 from preflight.faults import ManagerFault, ReleaseFault, StreamFault
 from preflight.inventory import Inventory
 from preflight.probes import chart_repository, config_toml, managers, release, values_drift
@@ -25,7 +27,7 @@ from preflight.probes.release import History, Release
 from preflight.probes.streams import StreamCheck
 from preflight.probes.token import RunnerToken
 from preflight.probes.values_drift import Drift
-from preflight.survey import Run, Stage, fact
+from preflight.run import Run, Stage
 
 
 @fact(effect="static")
@@ -64,13 +66,13 @@ def chart_image(chart_version: ChartVersion, desired_values: helm.Values) -> Cha
 # ---- Helm's records -------------------------------------------------------------------------------------------------
 
 
-@fact(deadline="api", secret=True)
+@fact(deadline="api", secret=True, reported_by=("release_record", "leftover_records"))
 def release_history(api_answer: ApiServer, kubernetes: api_client.Api, inventory: Inventory) -> History:
     """Helm's records of the release."""
     return release.history(kubernetes, inventory.runner.release, inventory.runner.namespace)
 
 
-@fact(deadline="api")
+@fact(deadline="api", reported_by=("manager_rollout",))
 def release_objects(api_answer: ApiServer, kubernetes: api_client.Api, inventory: Inventory) -> Objects:
     """The release's Deployment and its pods."""
     return managers.objects(kubernetes, inventory.runner.release, inventory.runner.namespace)
@@ -90,7 +92,7 @@ def release_absence(release_history: History, release_objects: Objects | None) -
     return replace(found, fault=None, cause="")
 
 
-@fact(optional=("release_objects",), speaks_for=("release_history",))
+@fact(optional=("release_objects",))
 def release_record(
     release_history: History, release_objects: Objects | None, inventory: Inventory, run: Run
 ) -> Release:
@@ -141,14 +143,14 @@ def release_drift(
 # ---- the managers ---------------------------------------------------------------------------------------------------
 
 
-@fact(optional=("release_record",), speaks_for=("release_objects",))
+@fact(optional=("release_record",))
 def manager_rollout(release_objects: Objects, release_record: Release | None, run: Run) -> Rollout:
     """The rollout of the managers."""
     if run.stage is Stage.INSTALL:
         raise NotApplicable("--stage install: nothing is expected to be installed yet")
     if release_objects.deployment is None:
         if release_record is not None and release_record.fault is not None:
-            raise Blocked.by("release_record", release_record)
+            raise Blocked.by(Ref.RELEASE_RECORD, release_record)
         if release_record is None and run.stage is not Stage.UPGRADE:
             raise NotApplicable(f"nothing is installed yet: {managers.read_rollout(release_objects).cause}")
     return managers.read_rollout(release_objects)
@@ -160,12 +162,12 @@ def manager_logs(
 ) -> ManagerLogs:
     """What the managers log."""
     if manager_rollout.fault is ManagerFault.DEPLOYMENT_MISSING:
-        raise Blocked.by("manager_rollout", manager_rollout)
+        raise Blocked.by(Ref.MANAGER_ROLLOUT, manager_rollout)
     if not release_objects.pods:
-        raise Blocked("manager_readiness", {}, f"{release_objects.name} has no pods", failed=True)
+        raise Blocked.by(Ref.MANAGER_READINESS, None, because=f"{release_objects.name} has no pods")
     found = managers.logs(kubernetes, release_objects, now=time.time())
     if found.fault is ManagerFault.GITLAB_UNREACHABLE and gitlab_reply is not None and gitlab_reply.fault is not None:
-        raise Blocked.by("gitlab_reply", gitlab_reply, witness="the managers' logs")
+        raise Blocked.by(Ref.GITLAB_REPLY, gitlab_reply, witness="the managers' logs")
     return found
 
 
@@ -189,12 +191,12 @@ def manager_readiness(
     if found.fault is None:
         return found
     if manager_logs is not None and manager_logs.fault is not None:
-        raise Blocked.by("manager_logs", manager_logs)
+        raise Blocked.by(Ref.MANAGER_LOGS, manager_logs)
     down = {one.node: one for one in node_readiness if one.fault is not None}
     unready = [one for one in found.pods if not one.ready]
     if found.fault is ManagerFault.NOT_READY and all(one.node in down for one in unready):
         node = down[unready[0].node]
-        raise Blocked.by("node_readiness", node, {"node": node.node})
+        raise Blocked.by(Ref.NODE_READINESS, node, {"node": node.node})
     return found
 
 
@@ -218,17 +220,17 @@ def manager_config(
     inventory: Inventory,
 ) -> ManagerConfig:
     """The configuration that the managers run with."""
-    for name, written in (("values_toml", values_toml), ("token_whitespace", token_whitespace)):
+    for name, written in ((Ref.VALUES_TOML, values_toml), (Ref.TOKEN_WHITESPACE, token_whitespace)):
         if written is not None and written.fault is not None:
             raise Blocked.by(name, written)
     if release_record is not None and release_record.fault is not None:
-        raise Blocked.by("release_record", release_record)
+        raise Blocked.by(Ref.RELEASE_RECORD, release_record)
     for way in pod_exec:
         if way.fault is not None:
-            raise Blocked.by("pod_exec", way, {"worker": way.node})
+            raise Blocked.by(Ref.POD_EXEC, way, {"worker": way.node})
     for way in pod_logs:
         if way.fault is StreamFault.KUBELET_UNREACHABLE:
-            raise Blocked.by("pod_logs", way, {"worker": way.node})
+            raise Blocked.by(Ref.POD_LOGS, way, {"worker": way.node})
     # What is installed counts here; that it is not what the files say is told by the drift.
     template = desired_values.config
     if release_record is not None and release_history.newest is not None:

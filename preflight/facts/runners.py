@@ -6,16 +6,17 @@ import re
 
 from preflight import values as helm
 from preflight.evidence import Blocked, NotApplicable
+from preflight.fact import fact
+from preflight.facts.references import Ref
 from preflight.faults import ManagerFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape
 from preflight.probes import runners
 from preflight.probes.managers import ManagerPods
 from preflight.probes.runners import RegisteredManagers, RunnerRecord
-from preflight.survey import fact
 
 
-@fact(speaks_for=("manager_list", "valid_runner"), optional=("manager_readiness",))
+@fact(optional=("manager_readiness",))
 def runner_online(
     runner_record: RunnerRecord, manager_list: RegisteredManagers, manager_readiness: ManagerPods | None
 ) -> RegisteredManagers:
@@ -37,7 +38,7 @@ def manager_count(
 def _unless_down(found: RegisteredManagers, pods: ManagerPods | None) -> RegisteredManagers:
     """What GitLab sees, unless it misses managers that the cluster itself does not have."""
     if found.fault is not None and pods is not None and pods.fault not in {None, ManagerFault.RESTARTED}:
-        raise Blocked.by("manager_readiness", pods, measured=found)
+        raise Blocked.by(Ref.MANAGER_READINESS, pods, measured=found)
     return found
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from preflight.fact import Targets
 from preflight.inventory import Inventory
-from preflight.survey import Targets
 
 
 def as_node(inventory: Inventory, targets: Targets) -> str:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from preflight import values as helm
 from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, NotApplicable
+from preflight.fact import fact
+from preflight.facts.references import Ref
 from preflight.faults import GitLabFault, TokenFault
 from preflight.inventory import Inventory, InventoryError, Secret, read_yaml
 from preflight.probes import runners, token
 from preflight.probes.cluster import ApiServer
 from preflight.probes.credentials import read_secret
-from preflight.probes.gitlab import GitLabReply, GitLabVersion
+from preflight.probes.gitlab import GitLabVersion
 from preflight.probes.runners import OwnRunner, Reader, RegisteredManagers, RunnerRecord
 from preflight.probes.token import ConfiguredToken, RunnerToken, TokenReply
-from preflight.survey import Run, fact
+from preflight.run import Run
 
 _NOBODY_KNOWS = (
     "no gitlab.api_token in the inventory: without one nothing tells which runner has the token, nor a manager of that "
@@ -21,7 +23,7 @@ _NOBODY_KNOWS = (
 )
 
 
-@fact(deadline="api", optional=("api_answer",), secret=True)
+@fact(deadline="api", optional=("api_answer",), secret=True, reported_by=("token_presence",))
 def configured_token(api_answer: ApiServer | None, kubernetes: api_client.Api, inventory: Inventory) -> ConfiguredToken:
     """The runner's token, where it is given."""
     runner = inventory.runner
@@ -57,7 +59,7 @@ def _text(secret: Secret, api_answer: ApiServer | None, kubernetes: api_client.A
 def _require(api_answer: ApiServer | None) -> None:
     """Raise `Blocked` unless the API server, which holds the Secret, could be asked."""
     if api_answer is None or api_answer.fault:
-        raise Blocked.by("api_answer", api_answer, otherwise="the API server could not be asked")
+        raise Blocked.by(Ref.API_ANSWER, api_answer, otherwise="the API server could not be asked")
 
 
 def _place(inventory: Inventory, key: str) -> tuple[str, str]:
@@ -75,48 +77,41 @@ def _place(inventory: Inventory, key: str) -> tuple[str, str]:
     return name, f"grep -n {key} {name}"
 
 
-@fact(speaks_for=("configured_token",))
+@fact()
 def token_presence(configured_token: ConfiguredToken) -> RunnerToken:
     """Whether a token is given."""
     return token.presence(configured_token)
 
 
-@fact()
-def token_whitespace(token_presence: RunnerToken, configured_token: ConfiguredToken) -> RunnerToken:
+@fact(after=("token_presence",))
+def token_whitespace(configured_token: ConfiguredToken) -> RunnerToken:
     """What surrounds the runner's token."""
-    del token_presence
     return token.whitespace(configured_token)
 
 
-@fact()
-def token_kind(token_presence: RunnerToken, configured_token: ConfiguredToken) -> RunnerToken:
+@fact(after=("token_presence",))
+def token_kind(configured_token: ConfiguredToken) -> RunnerToken:
     """The kind of the runner's token."""
-    del token_presence
     return token.kind(configured_token)
 
 
-@fact()
-def token_form(
-    token_kind: RunnerToken, token_whitespace: RunnerToken, configured_token: ConfiguredToken
-) -> RunnerToken:
+@fact(after=("token_kind", "token_whitespace"))
+def token_form(configured_token: ConfiguredToken) -> RunnerToken:
     """The form of the runner's token."""
-    del token_kind, token_whitespace
     return token.form(configured_token)
 
 
-@fact()
-def runner_api(gitlab_identity: GitLabReply, inventory: Inventory, run: Run) -> TokenReply:
+@fact(after=("gitlab_identity",))
+def runner_api(inventory: Inventory, run: Run) -> TokenReply:
     """GitLab's runner API, asked with a token of nobody's."""
-    del gitlab_identity
     return token.runner_api(
         inventory.gitlab.url, routes=run.routes, ca_file=inventory.gitlab.ca_file, deadline=inventory.deadlines.http
     )
 
 
-@fact()
-def gitlab_api_token(gitlab_identity: GitLabReply, inventory: Inventory) -> Secret:
+@fact(after=("gitlab_identity",), reported_by=("own_runner",))
+def gitlab_api_token(inventory: Inventory) -> Secret:
     """The API token for GitLab."""
-    del gitlab_identity
     if not inventory.gitlab.api_token or not inventory.gitlab.api_token.text:
         raise NotApplicable(_NOBODY_KNOWS)
     return inventory.gitlab.api_token
@@ -133,19 +128,17 @@ def reading(token: Secret, inventory: Inventory, run: Run) -> Reader:
     )
 
 
-@fact(optional=("gitlab_version",), speaks_for=("gitlab_api_token",))
+@fact(after=("token_kind",), optional=("gitlab_version",))
 def own_runner(
     gitlab_api_token: Secret,
     gitlab_version: GitLabVersion | None,
-    token_kind: RunnerToken,
     configured_token: ConfiguredToken,
     inventory: Inventory,
     run: Run,
 ) -> OwnRunner:
     """The runner in GitLab that has the token."""
-    del token_kind
     if gitlab_version is not None and gitlab_version.fault is GitLabFault.TOKEN_REFUSED:
-        raise Blocked.by("gitlab_version", gitlab_version)
+        raise Blocked.by(Ref.GITLAB_VERSION, gitlab_version)
     return runners.own_runner(reading(gitlab_api_token, inventory, run), configured_token, inventory.runner.id)
 
 
@@ -160,15 +153,15 @@ def token_expiry(own_runner: OwnRunner, token_presence: RunnerToken, inventory: 
     )
 
 
-@fact(tolerates=("token_expiry",))
+@fact(tolerates=("token_expiry",), reported_by=("runner_online",))
 def valid_runner(own_runner: OwnRunner, token_expiry: RunnerToken) -> OwnRunner:
     """The runner in GitLab, unless its token has expired."""
     if token_expiry.fault is TokenFault.EXPIRED:
-        raise Blocked.by("token_expiry", token_expiry)
+        raise Blocked.by(Ref.TOKEN_EXPIRY, token_expiry)
     return own_runner
 
 
-@fact()
+@fact(reported_by=("runner_online",))
 def manager_list(
     valid_runner: OwnRunner, gitlab_api_token: Secret, inventory: Inventory, run: Run
 ) -> RegisteredManagers:
@@ -176,18 +169,15 @@ def manager_list(
     return runners.managers(reading(gitlab_api_token, inventory, run), valid_runner.id or 0)
 
 
-@fact(effect="probe")
+@fact(after=("runner_api", "token_whitespace"), effect="probe")
 def token_acceptance(
     valid_runner: OwnRunner,
-    runner_api: TokenReply,
-    token_whitespace: RunnerToken,
     manager_list: RegisteredManagers,
     configured_token: ConfiguredToken,
     inventory: Inventory,
     run: Run,
 ) -> TokenReply:
     """GitLab's answer to the runner's token."""
-    del runner_api, token_whitespace
     # One that polls every few seconds: whatever the question changes in its record, its next poll sets right.
     manager = next((one for one in manager_list.online if one.system_id), None)
     if manager is None:
@@ -206,13 +196,13 @@ def token_acceptance(
     )
 
 
-@fact()
+@fact(reported_by=("runner_activity",))
 def runner_record(own_runner: OwnRunner, gitlab_api_token: Secret, inventory: Inventory, run: Run) -> RunnerRecord:
     """The runner's settings in GitLab."""
     return runners.record(reading(gitlab_api_token, inventory, run), own_runner.id or 0)
 
 
-@fact(speaks_for=("runner_record",))
+@fact()
 def runner_activity(runner_record: RunnerRecord) -> RunnerRecord:
     """Whether the runner gets jobs."""
     return runners.activity(runner_record)

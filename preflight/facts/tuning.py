@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from preflight import values as helm
 from preflight.evidence import Blocked, NotApplicable, Unmeasured
+from preflight.fact import fact
 from preflight.facts.blocking import (
     block_if_no_resolver_knows,
     block_if_same_fault,
@@ -15,6 +16,7 @@ from preflight.facts.blocking import (
 )
 from preflight.facts.headroom import Unfit, block_if_nodes_are_unavailable, packed
 from preflight.facts.probe_plan import cache_of, clone_url_of
+from preflight.facts.references import Ref
 from preflight.faults import PodFault, TuningFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape
@@ -28,7 +30,6 @@ from preflight.probes.placement import Endpoint, Placement
 from preflight.probes.shell import Connection
 from preflight.probes.transcript import FoundNames, Report
 from preflight.sizes import OPTIONS, resized
-from preflight.survey import fact
 
 
 @fact()
@@ -65,7 +66,7 @@ def scenario_headroom(
     found = packed(cluster_nodes, running_pods, namespace_state, shape, inventory, wanted=headroom.wanted)
     block_if_nodes_are_unavailable(found, unfit_workers)
     if found.fault is not None and headroom.fault is not None:
-        raise Blocked.by("headroom", headroom)
+        raise Blocked.by(Ref.HEADROOM, headroom)
     return found
 
 
@@ -85,7 +86,7 @@ def job_placement(cluster_nodes: Nodes, worker_placement: tuple[NodeState, ...],
     if found.fault is TuningFault.NO_NODE_MATCHES:
         for one in worker_placement:
             if one.fault is PodFault.UNSCHEDULABLE_SELECTOR:
-                raise Blocked.by("worker_placement", one, {"worker": one.node})
+                raise Blocked.by(Ref.WORKER_PLACEMENT, one, {"worker": one.node})
     return found
 
 
@@ -148,8 +149,8 @@ def pod_clone(
         raise NotApplicable(reason)
     found = transcript.gitlab_reply(pod_report, url)
     block_if_same_fault(found, gitlab_reply, gitlab_fact(gitlab_reply), {})
-    block_if_same_fault(found, node_reply, "node_gitlab", {"worker": worker})
-    block_if_same_fault(found, pod_gitlab, "pod_gitlab", {"worker": worker})
+    block_if_same_fault(found, node_reply, Ref.NODE_GITLAB, {"worker": worker})
+    block_if_same_fault(found, pod_gitlab, Ref.POD_GITLAB, {"worker": worker})
     block_if_no_resolver_knows(found, urlsplit(url).netloc, here_lookups)
     block_if_search_list_misleads(found, pod_names)
     return found

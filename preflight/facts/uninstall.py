@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from preflight.clients import kube_api as api_client
+from preflight.fact import fact
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape
 from preflight.probes import leftovers
@@ -10,10 +11,9 @@ from preflight.probes.cluster import ApiServer
 from preflight.probes.leftovers import Leftovers
 from preflight.probes.release import History
 from preflight.probes.runners import OwnRunner
-from preflight.survey import fact
 
 
-@fact(speaks_for=("release_history",))
+@fact()
 def leftover_records(release_history: History) -> Leftovers:
     """Helm's records of the release that are left."""
     found = [one.kept_in for one in release_history.records]

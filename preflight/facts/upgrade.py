@@ -8,6 +8,8 @@ import time
 from preflight import values as helm
 from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, NotApplicable
+from preflight.fact import fact
+from preflight.facts.references import Ref
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape
 from preflight.probes import upgrade
@@ -16,7 +18,7 @@ from preflight.probes.cluster import ApiServer
 from preflight.probes.gitlab import GitLabVersion
 from preflight.probes.release import History, Release
 from preflight.probes.upgrade import Backup, RunningJobs, TargetVersion
-from preflight.survey import Run, Stage, fact
+from preflight.run import Run, Stage
 
 
 @fact(optional=("chart_version",))
@@ -36,7 +38,7 @@ def upgrade_direction(release_record: Release, inventory: Inventory, run: Run) -
     """The chart to come, beside the one that is installed."""
     found = upgrade.with_target(release_record, inventory.runner.chart)
     if found.fault is not None and run.stage is not Stage.UPGRADE:
-        raise Blocked.by("release_chart", found)
+        raise Blocked.by(Ref.RELEASE_CHART, found)
     return found
 
 

@@ -8,20 +8,21 @@ from urllib.parse import urlsplit
 from preflight import values as helm
 from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, NotApplicable
+from preflight.fact import fact
 from preflight.facts.blocking import block_if_no_resolver_knows
+from preflight.facts.references import Ref
 from preflight.facts.target_selectors import probe_image
 from preflight.faults import PathFault, ValuesFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape
 from preflight.probes import lint, registry, secret_keys
-from preflight.probes.cluster import ApiServer
 from preflight.probes.credentials import Account
 from preflight.probes.dns import Lookups
 from preflight.probes.lint import Lint, Patience
 from preflight.probes.pods import ImagePull
 from preflight.probes.registry import Manifest, RegistryReply
 from preflight.probes.secret_keys import SecretKeys
-from preflight.survey import Run, fact
+from preflight.run import Run
 from preflight.values import Values
 
 
@@ -62,10 +63,9 @@ def values_moved_keys(values_lint: Lint) -> Lint:
     return values_lint.about(ValuesFault.MOVED_KEY, reader="chart")
 
 
-@fact(effect="static")
-def values_runner_keys(values_toml: Lint, values_lint: Lint) -> Lint:
+@fact(after=("values_toml",), effect="static")
+def values_runner_keys(values_lint: Lint) -> Lint:
     """The keys that the runner reads."""
-    del values_toml
     kinds = (ValuesFault.UNKNOWN_KEY, ValuesFault.WRONG_FORM, ValuesFault.WRONG_TABLE, ValuesFault.MOVED_KEY)
     return values_lint.about(*kinds, reader="runner")
 
@@ -100,17 +100,15 @@ def values_image(values_lint: Lint) -> Lint:
     return values_lint.about(ValuesFault.IMAGE_FLAVOUR)
 
 
-@fact(effect="static")
-def values_dns_policy(values_toml: Lint, values_lint: Lint) -> Lint:
+@fact(after=("values_toml",), effect="static")
+def values_dns_policy(values_lint: Lint) -> Lint:
     """The spelling of dns_policy."""
-    del values_toml
     return values_lint.about(ValuesFault.DNS_POLICY)
 
 
-@fact(effect="static")
-def values_resolvers(values_toml: Lint, values_lint: Lint) -> Lint:
+@fact(after=("values_toml",), effect="static")
+def values_resolvers(values_lint: Lint) -> Lint:
     """The resolvers that the values give to jobs."""
-    del values_toml
     return values_lint.about(
         ValuesFault.FLAT_NAMESERVERS,
         ValuesFault.TOO_MANY_NAMESERVERS,
@@ -119,17 +117,15 @@ def values_resolvers(values_toml: Lint, values_lint: Lint) -> Lint:
     )
 
 
-@fact(effect="static")
-def values_privilege(values_toml: Lint, values_lint: Lint) -> Lint:
+@fact(after=("values_toml",), effect="static")
+def values_privilege(values_lint: Lint) -> Lint:
     """The privilege that the values give to jobs."""
-    del values_toml
     return values_lint.about(ValuesFault.NOT_PRIVILEGED)
 
 
-@fact(effect="static")
-def values_concurrency(values_toml: Lint, values_lint: Lint) -> Lint:
+@fact(after=("values_toml",), effect="static")
+def values_concurrency(values_lint: Lint) -> Lint:
     """The number of jobs that a manager runs."""
-    del values_toml
     return values_lint.about(ValuesFault.CONCURRENT)
 
 
@@ -139,10 +135,9 @@ def values_metrics(values_lint: Lint) -> Lint:
     return values_lint.about(ValuesFault.METRICS_OFF)
 
 
-@fact(effect="static")
-def values_placement(values_toml: Lint, values_lint: Lint) -> Lint:
+@fact(after=("values_toml",), effect="static")
+def values_placement(values_lint: Lint) -> Lint:
     """Settings of the managers' pods that are easily taken for the jobs'."""
-    del values_toml
     return values_lint.about(ValuesFault.MANAGERS_ONLY)
 
 
@@ -181,7 +176,7 @@ def helper_image(
                 block_if_no_resolver_knows(reply, host, here_lookups)
             except Blocked as blocked:
                 raise blocked.propagated() from None
-        blocker = "registry_access" if reply and not isinstance(reply.fault, PathFault) else "registry_connection"
+        blocker = Ref.REGISTRY_ACCESS if reply and not isinstance(reply.fault, PathFault) else Ref.REGISTRY_CONNECTION
         raise Blocked.by(blocker, reply, {"registry": name}, otherwise=f"{host} could not be asked")
     account = next((one for one in registry_account if one.host == host), None)
     one = inventory.registry_of(image)
@@ -197,7 +192,7 @@ def helper_image(
     if found.fault is None:
         return found
     if manifest is not None and manifest.fault == found.fault and inventory.registry_of(manifest.image) == one:
-        raise Blocked.by("manifest", manifest, {"image": manifest.image})
+        raise Blocked.by(Ref.MANIFEST, manifest, {"image": manifest.image})
     unset = "" if helm_values.kubernetes.get("helper_image") else "helper_image is not set, and the runner takes "
     return replace(found, fault=ValuesFault.HELPER_IMAGE, cause=f"{unset}{image}: {found.fault}: {found.cause}")
 
@@ -209,12 +204,9 @@ def pull_patience(image: str, pod_pull: tuple[ImagePull, ...], job_shape: JobSha
     return lint.patience(image, pod_pull, allowed=job_shape.poll_timeout, place=place)
 
 
-@fact(deadline="api")
-def runner_secret(
-    api_answer: ApiServer, kubernetes: api_client.Api, helm_values: Values, inventory: Inventory
-) -> SecretKeys:
+@fact(after=("api_answer",), deadline="api")
+def runner_secret(kubernetes: api_client.Api, helm_values: Values, inventory: Inventory) -> SecretKeys:
     """The Secret with the runner's token."""
-    del api_answer
     name = helm_values.get("runners.secret")
     if not name:
         return secret_keys.unnamed(
@@ -230,12 +222,9 @@ def runner_secret(
     )
 
 
-@fact(deadline="api")
-def runner_ca(
-    api_answer: ApiServer, kubernetes: api_client.Api, helm_values: Values, inventory: Inventory
-) -> SecretKeys:
+@fact(after=("api_answer",), deadline="api")
+def runner_ca(kubernetes: api_client.Api, helm_values: Values, inventory: Inventory) -> SecretKeys:
     """The Secret with the CA of GitLab's certificate."""
-    del api_answer
     setting, url = "certsSecretName", urlsplit(str(helm_values.get("gitlabUrl") or inventory.gitlab.url))
     name = helm_values.get(setting)
     if not name:

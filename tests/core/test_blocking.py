@@ -6,6 +6,7 @@ import pytest
 
 from preflight.evidence import Blocked, Evidence
 from preflight.facts.blocking import block_if_no_resolver_knows
+from preflight.facts.references import Ref
 from preflight.faults import DnsFault, Fault, PathFault
 from preflight.probes.dns import Answer, Lookups
 from preflight.probes.registry import RegistryReply
@@ -46,7 +47,7 @@ def test_a_name_without_address_is_the_resolvers_fault_where_none_gives_one(
     here = tuple(resolver(f"10.0.0.{number}", **one) for number, one in enumerate(said, 2))
     with pytest.raises(Blocked) as met:
         block_if_no_resolver_knows(reply(PathFault.UNRESOLVED), host, here)
-    assert (met.value.fact, met.value.targets) == ("here_lookups", {"resolver": "10.0.0.2"})
+    assert (met.value.fact, met.value.targets) == (Ref.HERE_LOOKUPS, {"resolver": "10.0.0.2"})
     assert met.value.failed
     assert met.value.measured is not None
 
@@ -73,7 +74,7 @@ def test_what_a_resolver_may_know_is_judged_by_itself(
 
 def test_what_blocks_gives_the_reason_where_it_was_measured() -> None:
     ill = resolver("10.0.0.2", mirror=DnsFault.TIMEOUT)
-    found = Blocked.by("here_lookups", ill, {"resolver": "10.0.0.2"}, otherwise="nobody asked", witness="pod")
+    found = Blocked.by(Ref.HERE_LOOKUPS, ill, {"resolver": "10.0.0.2"}, otherwise="nobody asked", witness="pod")
     assert (found.reason, found.failed, found.witness) == ("timeout: 10.0.0.2 is ill", True, "pod")
-    unasked = Blocked.by("here_lookups", None, otherwise="nobody asked")
+    unasked = Blocked.by(Ref.HERE_LOOKUPS, None, otherwise="nobody asked")
     assert (unasked.reason, unasked.failed, unasked.targets) == ("nobody asked", False, {})

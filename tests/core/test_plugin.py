@@ -20,7 +20,7 @@ FACTS = '''
 import threading, time
 from preflight.evidence import Blocked, Evidence, Fact, NotApplicable, Unmeasured
 from preflight.faults import PathFault, SshFault
-from preflight.survey import fact
+from preflight.fact import fact
 
 
 def seen(target="x", fault=None, where="here"):

@@ -13,6 +13,7 @@ import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyte
 import pytest
@@ -20,9 +21,11 @@ import pytest
 from preflight import progress_line
 from preflight.clients.connect import Routes
 from preflight.evidence import Evidence, Fact
+from preflight.fact import CATALOGUE, Effect, FactSpec
 from preflight.inventory import Inventory
 from preflight.progress_line import ProgressLine, cut, sentence, wanted
-from preflight.survey import Effect, Measurement, Run, Spec, Survey
+from preflight.run import Run
+from preflight.survey import Measurement, Survey
 
 PROJECT = Path(__file__).parents[2]
 COLUMNS, LINES = 80, 12
@@ -30,7 +33,7 @@ COLUMNS, LINES = 80, 12
 FACTS = '''
 import threading, time
 from preflight.evidence import Evidence, Fact
-from preflight.survey import fact
+from preflight.fact import fact
 
 
 def seen():
@@ -173,11 +176,22 @@ def test_a_file_of_errors_sees_nothing_of_it(guide: Path, tmp_path: Path) -> Non
 
 
 def measuring(name: str, since: float, **targets: str) -> Measurement:
-    def function() -> None: ...
-
-    function.__doc__ = f"The {name} fact."
     nothing: frozenset[str] = frozenset()
-    spec = Spec(name, function, {}, {}, nothing, nothing, nothing, Effect.READ, "http", None)
+    spec: FactSpec[Any] = FactSpec(
+        name=name,
+        function=lambda: None,
+        title=f"The {name} fact",
+        parameters=(),
+        after=(),
+        fan_in={},
+        for_target={},
+        tolerates=nothing,
+        optional=nothing,
+        reported_by=nothing,
+        own_effect=Effect.READ,
+        deadline="http",
+        group=None,
+    )
     found = Measurement(spec, targets)
     found.started = since
     return found
@@ -243,7 +257,6 @@ def test_it_appears_only_when_waiting_takes_a_while(line: tuple[ProgressLine, Ca
 
 
 def test_a_survey_tells_that_it_waits_and_that_it_waits_no_more(inventory: Inventory) -> None:
-    from preflight import survey as engine
 
     survey = Survey(Run(inventory=inventory, routes=Routes(), id="r"))
     told: list[str] = []
@@ -256,11 +269,11 @@ def test_a_survey_tells_that_it_waits_and_that_it_waits_no_more(inventory: Inven
         measured.done.set()
 
     survey.on_wait, survey.on_waited = waits, lambda: told.append("waited")
-    before = engine.CATALOGUE.copy()
-    engine.CATALOGUE["slow"] = measured.spec
+    before = CATALOGUE.copy()
+    CATALOGUE["slow"] = measured.spec
     try:
         survey.join("slow", {})
     finally:
-        engine.CATALOGUE.clear()
-        engine.CATALOGUE.update(before)
+        CATALOGUE.clear()
+        CATALOGUE.update(before)
     assert told == ["waits", "waited"]

@@ -11,9 +11,11 @@ import pytest
 from preflight import survey as engine
 from preflight.clients.connect import Routes
 from preflight.evidence import Blocked, Evidence, Fact, NotApplicable, Unmeasured
+from preflight.fact import CATALOGUE, fact
 from preflight.faults import PathFault
 from preflight.inventory import Inventory
-from preflight.survey import Run, Survey, fact
+from preflight.run import Run
+from preflight.survey import Survey
 
 HERE = Evidence(where="here", command="true")
 
@@ -23,9 +25,13 @@ def a_fact(target: str = "x", fault: PathFault | None = None) -> Fact:
 
 
 @pytest.fixture(autouse=True)
-def catalogue(monkeypatch: pytest.MonkeyPatch) -> None:
+def catalogue() -> Iterator[None]:
     """Each test defines facts of its own."""
-    monkeypatch.setattr(engine, "CATALOGUE", {})
+    before = CATALOGUE.copy()
+    CATALOGUE.clear()
+    yield
+    CATALOGUE.clear()
+    CATALOGUE.update(before)
 
 
 @pytest.fixture
@@ -355,6 +361,6 @@ def test_a_fact_has_the_strongest_effect_and_all_targets_of_what_it_needs() -> N
         """Three."""
         return two
 
-    assert engine.CATALOGUE["three"].needs == ("two",)
-    assert engine.CATALOGUE["three"].effect == "privileged"
-    assert engine.CATALOGUE["three"].targets == ("worker",)
+    assert CATALOGUE["three"].needs == ("two",)
+    assert CATALOGUE["three"].effect == "privileged"
+    assert CATALOGUE["three"].targets == ("worker",)

@@ -1,0 +1,58 @@
+"""What all measurements of one run share: the environment, where to connect, what the run is allowed to do."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from preflight.clients.connect import Routes
+from preflight.evidence import FactName, Key, clean
+from preflight.inventory import Inventory
+from preflight.shutdown import Shutdown
+
+
+class Stage(enum.StrEnum):
+    """Where in the release's life a run stands; it decides what is expected to be installed."""
+
+    AUTO = "auto"  # whatever is there is judged
+    INSTALL = "install"  # before `helm install`: nothing is there yet
+    UPGRADE = "upgrade"  # before `helm upgrade`: a release is there, and may differ from what is to come
+    UNINSTALLED = "uninstalled"  # after `helm uninstall`: nothing is left
+
+
+@dataclass
+class Run:
+    """What all measurements of one run share.
+
+    Attributes:
+        inventory: the environment.
+        routes: where to connect instead of the inventory's addresses.
+        id: label of everything that this run makes in the cluster.
+        all_nodes: probe every eligible node, however many there are.
+        planned: every measurement that the selected checks need, directly or not; what else a script or a pod could
+            look at is left alone.
+        stage: where in the release's life the run stands.
+        own_job: GitLab's id of the CI job that this run is a part of, or "".
+        backup: folder that the release's backup is to be written to, if one was asked for.
+        shutdown: set when the run is over or ends early; long waits look at it, and whoever makes something asks it.
+    """
+
+    inventory: Inventory
+    routes: Routes
+    id: str
+    all_nodes: bool = False
+    stage: Stage = Stage.AUTO
+    own_job: str = ""
+    backup: Path | None = None
+    planned: set[Key] = field(default_factory=set)
+    shutdown: Shutdown = field(default_factory=Shutdown)
+    status: dict[str, str] = field(default_factory=dict)
+
+    def plans(self, name: FactName, **targets: str) -> bool:
+        """Whether some measurement of this fact, for these targets, is planned."""
+        return any(fact == name and targets.items() <= dict(chosen).items() for fact, chosen in self.planned)
+
+    def say(self, who: str, text: str) -> None:
+        """Note what a measurement is waiting for, for the live line and for its own deadline's message."""
+        self.status[who] = clean(text, longest=200)
