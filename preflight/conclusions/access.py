@@ -9,6 +9,8 @@ from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.single_fact import names_of, proof_of, single
 from preflight.conclusions.vantages import faults_of, has_fault, joined, tally, targets_of
 from preflight.evidence import Unmeasured
+from preflight.facts.cluster import api_answer, node_readiness
+from preflight.facts.nodes import node_login, node_report
 from preflight.faults import ApiFault, ClusterFault, PathFault, SshFault
 
 API_UNREACHABLE = cause("api-unreachable", "2.3", "failures 40a")
@@ -26,7 +28,7 @@ _SSH_WAY = (SshFault.REFUSED, SshFault.TIMEOUT, SshFault.UNREACHABLE, SshFault.U
 
 single(
     API_CREDENTIALS,
-    "api_answer",
+    api_answer,
     faults=(ApiFault.UNAUTHORIZED,),
     remedy=(
         "see which account the kubeconfig gives: `kubectl config view --minify`",
@@ -35,7 +37,7 @@ single(
 )
 single(
     API_CERTIFICATE,
-    "api_answer",
+    api_answer,
     faults=(PathFault.TLS_UNTRUSTED, PathFault.TLS_WRONG_NAME, PathFault.TLS_EXPIRED, PathFault.TLS_HANDSHAKE),
     remedy=(
         "compare `certificate-authority-data` and `server` of the kubeconfig with {api}",
@@ -44,7 +46,7 @@ single(
 )
 single(
     API_UNHEALTHY,
-    "api_answer",
+    api_answer,
     faults=(ClusterFault.API_UNHEALTHY, ApiFault.UNAVAILABLE, ApiFault.SERVER_ERROR, ApiFault.TOO_MANY_REQUESTS),
     remedy=(
         "`kubectl get --raw='/readyz?verbose'` names what is not ready",
@@ -53,7 +55,7 @@ single(
 )
 single(
     API_UNREACHABLE,
-    "api_answer",
+    api_answer,
     remedy=(
         "`curl -vk {api}/version` shows how far it gets",
         "on the control plane: `crictl ps -a | grep apiserver`, `journalctl -u kubelet -n 100`",
@@ -88,11 +90,9 @@ def missing_rights(facts: Facts) -> Iterator[Conclusion]:
 @rule
 def ssh_to_workers(facts: Facts) -> Iterator[Conclusion]:
     """Why workers can't be logged in to; a worker that Kubernetes misses too is down, and not its sshd alone."""
-    logins = [one for one in facts.observations("node_login") if isinstance(one.fault, SshFault)]
+    logins = [one for one in facts.observations(node_login) if isinstance(one.fault, SshFault)]
     gone = {
-        one.targets["node"]
-        for one in facts.observations("node_readiness")
-        if has_fault(ClusterFault.NODE_NOT_READY)(one)
+        one.targets["node"] for one in facts.observations(node_readiness) if has_fault(ClusterFault.NODE_NOT_READY)(one)
     }
     down = [one for one in logins if has_fault(*_SSH_WAY)(one) and one.targets["worker"] in gone]
     if down:
@@ -106,7 +106,7 @@ def ssh_to_workers(facts: Facts) -> Iterator[Conclusion]:
     ):
         failed = [one for one in left if has_fault(*faults)(one)]
         if failed:
-            names, size = names_of(facts, failed), len(facts.observations("node_login"))
+            names, size = names_of(facts, failed), len(facts.observations(node_login))
             bad = targets_of(failed, "worker")
             yield Conclusion(
                 cause=kind,
@@ -114,7 +114,7 @@ def ssh_to_workers(facts: Facts) -> Iterator[Conclusion]:
                 sentence=f"{tally(len(failed), size, 'worker')} can't be logged in to, {joined(bad)}: "
                 f"{faults_of(failed)}; " + "; ".join(list(dict.fromkeys(str(one.error) for one in failed))[:2]),
                 certain=True,
-                explains=(*keys(failed), *keys(facts.failing("node_report", where=has_fault(*faults)))),
+                explains=(*keys(failed), *keys(facts.failing(node_report, where=has_fault(*faults)))),
                 proofs=tuple(proof_of(one) for one in failed[:2]),
                 remedy=tuple(step.format_map(names) for step in remedy),
             )
@@ -122,7 +122,7 @@ def ssh_to_workers(facts: Facts) -> Iterator[Conclusion]:
 
 def _worker_down(facts: Facts, down: list[Observation]) -> Conclusion:
     bad = targets_of(down, "worker")
-    ready = [one for one in facts.observations("node_readiness") if one.targets["node"] in bad]
+    ready = [one for one in facts.observations(node_readiness) if one.targets["node"] in bad]
     return Conclusion(
         cause=WORKER_DOWN,
         about=bad,

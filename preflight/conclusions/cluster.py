@@ -4,27 +4,57 @@ from __future__ import annotations
 
 from preflight.conclusions.model import cause
 from preflight.conclusions.single_fact import single
+from preflight.facts.cluster import (
+    api_address,
+    api_version,
+    cluster_nodes,
+    kube_dns,
+    metrics_api,
+    node_presence,
+    node_pressure,
+    node_readiness,
+    node_role,
+    node_version,
+    pool_health,
+    pool_placement,
+    pool_presence,
+    pool_versions,
+    worker_placement,
+)
+from preflight.facts.namespace import (
+    job_webhooks,
+    namespace_levels,
+    namespace_limits,
+    namespace_presence,
+    pod_attach,
+    pod_exec,
+    pod_logs,
+    runner_optional_rights,
+    runner_rights,
+)
+from preflight.facts.pods import pod_admission
+from preflight.facts.tuning import job_placement, manager_placement, preferred_placement
 from preflight.faults import ClusterFault, PodFault, RightsFault, StreamFault
 
 single(
     cause("api-wrong-address", "2.3", "guide 2.3"),
-    "api_address",
+    api_address,
     remedy=("the kubeconfig leads to another server than {api}: choose its context in `cluster.context`",),
 )
 single(
     cause("kubernetes-wrong-version", "2.3", "guide 2.3"),
-    "api_version",
+    api_version,
     remedy=("write the version that runs into `cluster.version`; chart and runner are to fit it",),
 )
 single(
     cause("nodes-not-listed", "2.3", "guide 2.3"),
-    "cluster_nodes",
+    cluster_nodes,
     likely="`kubectl get nodes` with the same kubeconfig",
     remedy=("`kubectl get nodes`",),
 )
 single(
     cause("node-missing", "2.3", "guide 2.3"),
-    "node_presence",
+    node_presence,
     remedy=(
         "`kubectl get nodes`: under another name? correct `cluster.nodes`",
         "otherwise join it: `kubeadm token create --print-join-command` on the control plane, run on {nodes}",
@@ -33,8 +63,8 @@ single(
 NODE_NOT_READY = cause("node-not-ready", "2.3", "failures 40a")
 single(
     NODE_NOT_READY,
-    "node_readiness",
-    "pool_health",
+    node_readiness,
+    pool_health,
     faults=(ClusterFault.NODE_NOT_READY,),
     remedy=(
         "on {nodes}: `systemctl status kubelet containerd`, `journalctl -u kubelet -n 100`",
@@ -43,8 +73,8 @@ single(
 )
 single(
     cause("node-pressure", "2.3", "failures 36"),
-    "node_pressure",
-    "pool_health",
+    node_pressure,
+    pool_health,
     faults=(ClusterFault.NODE_PRESSURE,),
     remedy=(
         "on {nodes}: `df -h / /var/lib/containerd`, `crictl rmi --prune`, `free -h`",
@@ -53,16 +83,16 @@ single(
 )
 single(
     cause("node-wrong-role", "2.3", "guide 2.3"),
-    "node_role",
+    node_role,
     remedy=("`kubectl label node {node} node-role.kubernetes.io/worker=`, or correct `role` in the inventory",),
 )
 single(
     cause("node-version-skew", "2.3", "guide 2.3"),
-    "node_version",
-    "pool_versions",
+    node_version,
+    pool_versions,
     remedy=("upgrade the kubelet of {nodes} to {kubernetes}: `kubeadm upgrade node`, then kubelet and kubectl",),
 )
-_PLACES = ("worker_placement", "pool_placement")
+_PLACES = (worker_placement, pool_placement)
 single(
     cause("node-cordoned", "2.3", "guide 2.3"),
     *_PLACES,
@@ -81,8 +111,8 @@ single(
 single(
     cause("node-not-selected", "2.3", "guide 7"),
     *_PLACES,
-    "job_placement",
-    "manager_placement",
+    job_placement,
+    manager_placement,
     remedy=(
         "label the nodes: `kubectl label nodes {node_list} KEY=VALUE` as the selector or affinity of {values} asks",
         "or correct `node_selector` / `affinity` in {values}, `{upgrade}`",
@@ -90,23 +120,23 @@ single(
 )
 single(
     cause("preference-unmet", "7.3", "guide 7"),
-    "preferred_placement",
+    preferred_placement,
     remedy=("label the nodes that are preferred, or take the preference out of {values}",),
 )
 single(
     cause("pool-missing", "2.3", "guide 2.3"),
-    "pool_presence",
+    pool_presence,
     remedy=("`kubectl get nodes -l SELECTOR` with the labels of `cluster.pools.{pool}`; scale the pool up",),
 )
 single(
     cause("cluster-dns-missing", "2.3", "guide 2.3"),
-    "kube_dns",
+    kube_dns,
     faults=(ClusterFault.SERVICE_MISSING,),
     remedy=("install CoreDNS with its Service kube-dns: `kubeadm init phase addon coredns`",),
 )
 single(
     cause("cluster-dns-down", "2.3", "guide 2.3"),
-    "kube_dns",
+    kube_dns,
     faults=(ClusterFault.NO_ENDPOINTS,),
     remedy=(
         "`kubectl get pods -n kube-system -l k8s-app=kube-dns -o wide`, then `kubectl logs` of one",
@@ -115,13 +145,13 @@ single(
 )
 single(
     cause("metrics-missing", "2.3", "guide 2.3"),
-    "metrics_api",
+    metrics_api,
     faults=(ClusterFault.METRICS_MISSING,),
     remedy=("install metrics-server; `kubectl top nodes` must answer",),
 )
 single(
     cause("metrics-unavailable", "2.3", "guide 2.3"),
-    "metrics_api",
+    metrics_api,
     remedy=(
         "`kubectl get apiservice v1beta1.metrics.k8s.io`, then `kubectl logs -n kube-system deploy/metrics-server`",
     ),
@@ -129,8 +159,8 @@ single(
 NAMESPACE_MISSING = cause("namespace-missing", "3.2", "guide 3.2")
 single(
     NAMESPACE_MISSING,
-    "namespace_presence",
-    "pod_admission",
+    namespace_presence,
+    pod_admission,
     faults=(PodFault.NAMESPACE_MISSING,),
     remedy=(
         "`kubectl create namespace {job_namespace}`",
@@ -139,7 +169,7 @@ single(
 )
 single(
     cause("namespace-limits-refuse-jobs", "3.2", "failures 34"),
-    "namespace_limits",
+    namespace_limits,
     remedy=(
         "`kubectl describe limitrange,quota -n {job_namespace}` beside requests and limits in {values}",
         "raise the limits, or lower what the jobs ask for",
@@ -147,18 +177,18 @@ single(
 )
 single(
     cause("stricter-pod-security-announced", "3.2", "failures 11"),
-    "namespace_levels",
+    namespace_levels,
     remedy=("decide before it is enforced: `kubectl get ns {job_namespace} --show-labels`",),
 )
 single(
     cause("runner-service-account-missing", "3.2", "failures 23"),
-    "runner_rights",
+    runner_rights,
     faults=(RightsFault.ACCOUNT_MISSING,),
     remedy=("`serviceAccount.create: true` in {values} (or create the one it names), `{upgrade}`",),
 )
 single(
     cause("runner-rights-missing", "3.2", "failures 23, 24"),
-    "runner_rights",
+    runner_rights,
     remedy=(
         "`rbac.create: true` in {values}, `{upgrade}`; in a job namespace of its own add Role and RoleBinding by hand",
         "`kubectl auth can-i --list -n {job_namespace} --as system:serviceaccount:{namespace}:{release}`",
@@ -166,15 +196,15 @@ single(
 )
 single(
     cause("runner-optional-rights-missing", "3.2", "failures 25"),
-    "runner_optional_rights",
+    runner_optional_rights,
     remedy=("add the verbs that it names under `rbac.rules` in {values}, `{upgrade}`",),
 )
 single(
     cause("webhook-fails-closed", "3.2", "failures 39"),
-    "job_webhooks",
+    job_webhooks,
     remedy=("exempt {job_namespace} by the webhook's namespaceSelector, or see to its server's replicas",),
 )
-_STREAMS = ("pod_exec", "pod_attach", "pod_logs")
+_STREAMS = (pod_exec, pod_attach, pod_logs)
 single(
     cause("api-proxy-without-upgrade", "3.2", "failures 38"),
     *_STREAMS,

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from preflight.conclusions.model import cause
 from preflight.conclusions.single_fact import single
+from preflight.facts.dind import (
+    dind_daemon,
+    dind_inner_lookups,
+    dind_lookups,
+    dind_packets,
+    dind_pull,
+    dind_registry,
+    dind_run,
+    dind_storage,
+)
 from preflight.faults import DindFault
 
 single(
     cause("dind-not-privileged", "5", "failures 10"),
-    "dind_daemon",
+    dind_daemon,
     faults=(DindFault.NOT_PRIVILEGED,),
     remedy=(
         "`privileged = true` below `[runners.kubernetes]` in {values}, `{upgrade}`",
@@ -17,7 +27,7 @@ single(
 )
 single(
     cause("dind-tls-mismatch", "5", "failures 7, 8"),
-    "dind_daemon",
+    dind_daemon,
     faults=(DindFault.TLS_MISMATCH,),
     remedy=(
         "with TLS: `DOCKER_HOST=tcp://docker:2376`, `DOCKER_TLS_CERTDIR=/certs` and an emptyDir at /certs/client",
@@ -26,7 +36,7 @@ single(
 )
 single(
     cause("dind-daemon-exits", "5", "failures 12, 13"),
-    "dind_daemon",
+    dind_daemon,
     faults=(DindFault.DAEMON_EXITED,),
     remedy=(
         "the daemon's last words are above: iptables or nft → `DOCKER_IPTABLES_LEGACY=1`; cgroup → a newer docker:dind",
@@ -35,7 +45,7 @@ single(
 )
 single(
     cause("dind-daemon-slow", "5", "failures 8"),
-    "dind_daemon",
+    dind_daemon,
     faults=(DindFault.DAEMON_SLOW,),
     remedy=(
         "let jobs wait: `until docker info; do sleep 1; done`; give the service more CPU in {values}",
@@ -44,7 +54,7 @@ single(
 )
 single(
     cause("dind-unreachable", "5", "failures 7, 9"),
-    "dind_daemon",
+    dind_daemon,
     remedy=(
         "let DOCKER_HOST name the service's alias (`docker`) and its port: 2375 without TLS, 2376 with it",
         "`kubectl logs` of the service container says where it listens",
@@ -52,7 +62,7 @@ single(
 )
 single(
     cause("dind-storage-driver", "5", "failures 14"),
-    "dind_storage",
+    dind_storage,
     remedy=(
         "mount a volume at /var/lib/docker: `[[runners.kubernetes.volumes.empty_dir]]` with `mount_path = "
         '"/var/lib/docker"` in {values}, `{upgrade}`',
@@ -60,7 +70,7 @@ single(
 )
 single(
     cause("dind-pull-fails", "5", "failures 15, 18"),
-    "dind_pull",
+    dind_pull,
     likely="the same pull by the node's own runtime (2.4.15), and the MTU inside",
     remedy=(
         "x509: mount the CA at /etc/docker/certs.d/HOST/ca.crt of the service; HTTP only: `--insecure-registry=HOST`",
@@ -70,12 +80,12 @@ single(
 )
 single(
     cause("dind-run-fails", "5", "failures 12"),
-    "dind_run",
+    dind_run,
     remedy=("the daemon's words are above; `docker run --rm IMAGE echo hello` in a job repeats them",),
 )
 single(
     cause("dind-mtu", "5", "failures 15"),
-    "dind_packets",
+    dind_packets,
     remedy=(
         "start dockerd with `--mtu` no larger than eth0's in the pod: `dind.daemon_args`, and the "
         "service's `command` in "
@@ -85,7 +95,7 @@ single(
 )
 single(
     cause("dind-insecure-registry", "5", "failures 18"),
-    "dind_registry",
+    dind_registry,
     faults=(DindFault.INSECURE_REGISTRY,),
     remedy=(
         "the registry speaks plain HTTP: start dockerd with `--insecure-registry=HOST` (`dind.daemon_args`, and the "
@@ -95,7 +105,7 @@ single(
 )
 single(
     cause("dind-distrusts-registry", "5", "failures 18"),
-    "dind_registry",
+    dind_registry,
     faults=(DindFault.REGISTRY_UNTRUSTED,),
     remedy=(
         "mount the CA at /etc/docker/certs.d/HOST/ca.crt of the Docker service: "
@@ -104,13 +114,13 @@ single(
 )
 single(
     cause("dind-registry-unreachable", "5", "failures 15"),
-    "dind_registry",
+    dind_registry,
     remedy=("`docker pull` in a job shows the daemon's words; open the way of the pod network {pod_cidr} to it",),
 )
 single(
     cause("dind-names", "5.3", "failures 6"),
-    "dind_lookups",
-    "dind_inner_lookups",
+    dind_lookups,
+    dind_inner_lookups,
     remedy=(
         "give the daemon the resolvers: `--dns` for dockerd in the service's command, or `dns` in its daemon.json",
         "{resolvers} must answer from the pod network",

@@ -20,6 +20,9 @@ from preflight.conclusions.vantages import (
     tally,
     targets_of,
 )
+from preflight.facts.dind import dind_resolv_conf
+from preflight.facts.dns import here_lookups, node_answers, node_lookups, resolver_agreement
+from preflight.facts.pods import pod_lookups, pod_names, pod_resolv_conf
 from preflight.faults import DnsFault
 from preflight.probes.dns import Lookups
 
@@ -42,12 +45,12 @@ DISAGREE = cause("resolvers-disagree", "2.4", _ROW)
 
 single(
     DISAGREE,
-    "resolver_agreement",
+    resolver_agreement,
     remedy=("make one zone of it: compare serials with `dig SOA` at {resolvers}; which answer is right?",),
 )
 
 _QUIET = has_fault(DnsFault.TIMEOUT, DnsFault.UNREACHABLE)
-_RINGS = ("here_lookups", "node_answers", "pod_lookups")
+_RINGS = (here_lookups, node_answers, pod_lookups)
 
 
 @rule
@@ -128,13 +131,11 @@ def _resolver_conclusion(facts: Facts, name: str, bad: tuple[str, ...], concerne
     here, nodes, pods = _observations(facts, first)
     size = len(facts.inventory.dns.resolvers)
     others = [one for one in facts.inventory.dns.resolvers if one not in concerned]
-    healthy = [one for one in facts.observations("here_lookups") if one.targets["resolver"] in others and one.healthy]
+    healthy = [one for one in facts.observations(here_lookups) if one.targets["resolver"] in others and one.healthy]
     failed = [
         observation
         for one in concerned
-        for observation in facts.observations(
-            "here_lookups", "node_answers", "node_lookups", "pod_lookups", resolver=one
-        )
+        for observation in facts.observations(here_lookups, node_answers, node_lookups, pod_lookups, resolver=one)
         if observation.faulty
     ]
     quiet = [one for one in failed if _QUIET(one)]
@@ -144,7 +145,7 @@ def _resolver_conclusion(facts: Facts, name: str, bad: tuple[str, ...], concerne
     if name == UDP_BLOCKED.name or name not in {REFUSES.name, BROKEN.name}:
         failed = quiet or failed
     if name == FROM_HERE.name:
-        failed = [one for one in failed if one.name == "here_lookups"]
+        failed = [one for one in failed if one.is_of(here_lookups)]
     elif bad:
         failed = [one for one in failed if one.targets.get("worker") in bad]
     return Conclusion(
@@ -256,8 +257,8 @@ _ALL = (
 @rule
 def missing_names(facts: Facts) -> Iterator[Conclusion]:
     """Names that resolvers do not know, or know otherwise than the inventory says."""
-    lookups = [one for one in facts.observations(*_RINGS, "node_lookups") if isinstance(one.measured, Lookups)]
-    here = [one for one in facts.observations("here_lookups") if isinstance(one.measured, Lookups)]
+    lookups = [one for one in facts.observations(*_RINGS, node_lookups) if isinstance(one.measured, Lookups)]
+    here = [one for one in facts.observations(here_lookups) if isinstance(one.measured, Lookups)]
     asked = here or lookups
     for name in facts.inventory.dns.names:
         lacking = [one for one in asked if _lacks(one, name)]
@@ -285,7 +286,7 @@ def _answer(observation: Observation, name: str) -> DnsFault | None:
 
 
 def _lacking(facts: Facts, name: str, lacking: Sequence[Observation], lookups: Sequence[Observation]) -> Conclusion:
-    every = facts.observations("here_lookups") or lookups
+    every = facts.observations(here_lookups) or lookups
     who, size = targets_of(lacking, "resolver"), len(facts.inventory.dns.resolvers)
     knowing = [
         one
@@ -294,7 +295,7 @@ def _lacking(facts: Facts, name: str, lacking: Sequence[Observation], lookups: S
     ]
     everywhere = len(who) == size and not knowing
     # A name that some know and some do not makes two answers of one question.
-    parted = facts.failing("resolver_agreement") if knowing else ()
+    parted = facts.failing(resolver_agreement) if knowing else ()
     return Conclusion(
         cause=NAME_MISSING if everywhere else NAME_GAP,
         about=(name, *who) if knowing else (name,),
@@ -320,7 +321,7 @@ def _lacking(facts: Facts, name: str, lacking: Sequence[Observation], lookups: S
 
 single(
     cause("search-list-misleads", "2.4", "failures 1"),
-    "pod_names",
+    pod_names,
     faults=(DnsFault.SEARCH_LIST,),
     remedy=(
         "take the search domain that answers for everything out of `searches` of `dns_config` in {values}, or its "
@@ -331,14 +332,14 @@ single(
 )
 single(
     cause("job-names-unresolved", "2.4", "failures 1"),
-    "pod_names",
+    pod_names,
     likely="the same names, asked at each resolver from that pod (2.4.9)",
     remedy=("compare /etc/resolv.conf of a job's pod with `dns_config` in {values}; {resolvers} must answer there",),
 )
 single(
     cause("job-dns-settings-not-applied", "2.4", "failures 2, 3"),
-    "pod_resolv_conf",
-    "dind_resolv_conf",
+    pod_resolv_conf,
+    dind_resolv_conf,
     likely="the pod as the API server has it (`kubectl get pod -o yaml`): a webhook may rewrite its dnsPolicy",
     remedy=(
         '`dns_policy = "none"` and `nameservers` below `[runners.kubernetes.dns_config]` in {values}: {resolvers}',

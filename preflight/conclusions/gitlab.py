@@ -8,12 +8,25 @@ from preflight.conclusions.model import Conclusion, Proof, cause, keys, rule
 from preflight.conclusions.observations import Facts
 from preflight.conclusions.single_fact import single
 from preflight.conclusions.vantages import VantageGroup, joined, proofs, targets_of
+from preflight.facts.environment import (
+    control_plane_address,
+    here_proxies,
+    machine_addresses,
+    networks,
+    pod_network,
+    service_network,
+    values_proxies,
+    vpc,
+)
+from preflight.facts.gitlab import gitlab_connection, gitlab_identity, gitlab_location, gitlab_service, gitlab_version
+from preflight.facts.nodes import node_clock
+from preflight.facts.pipeline import ci_project
 from preflight.faults import GitLabFault, PathFault
 from preflight.probes.transcript import Clock
 
 single(
     cause("gitlab-name-unresolved", "2.1", "failures 1"),
-    "gitlab_connection",
+    gitlab_connection,
     faults=(PathFault.UNRESOLVED,),
     likely="the same name, asked from the workers and from pods",
     remedy=(
@@ -23,13 +36,13 @@ single(
 )
 single(
     cause("gitlab-unmapped", "2.1", "docs: connect"),
-    "gitlab_connection",
+    gitlab_connection,
     faults=(PathFault.NOT_MAPPED,),
     remedy=("add {gitlab} to `connect:` in the inventory, or take the `'*': refuse` away",),
 )
 single(
     cause("gitlab-backend-down", "2.1", "reference 4.1", specialises="gitlab-answers-differ"),
-    "gitlab_service",
+    gitlab_service,
     faults=(GitLabFault.BAD_GATEWAY,),
     remedy=(
         "on {gitlab_host}: `gitlab-ctl status puma`, `gitlab-ctl tail puma`",
@@ -39,7 +52,7 @@ single(
 )
 single(
     cause("gitlab-unavailable", "2.1", "reference 4.1", specialises="gitlab-answers-differ"),
-    "gitlab_service",
+    gitlab_service,
     remedy=(
         "on {gitlab_host}: `gitlab-ctl status`; maintenance mode, an upgrade or overload answers like this",
         "`gitlab-ctl tail nginx` and `gitlab-ctl tail puma` say which",
@@ -47,7 +60,7 @@ single(
 )
 single(
     cause("gitlab-redirects", "2.1", "reference 5.2", specialises="gitlab-answers-differ"),
-    "gitlab_location",
+    gitlab_location,
     remedy=(
         "write the URL that it redirects to into `gitlab.url` and into `gitlabUrl` in {values}",
         "or correct `external_url` in /etc/gitlab/gitlab.rb on {gitlab_host}, then `gitlab-ctl reconfigure`",
@@ -56,7 +69,7 @@ single(
 )
 single(
     cause("not-gitlab", "2.1", "reference 4.1", specialises="gitlab-answers-differ"),
-    "gitlab_identity",
+    gitlab_identity,
     remedy=(
         "`curl -sI {gitlab}` shows which server answers",
         "correct address and port of `gitlab.url`, or the virtual host of the web server in front of GitLab",
@@ -64,14 +77,14 @@ single(
 )
 single(
     cause("gitlab-api-token-refused", "2.1", "reference 4.2"),
-    "gitlab_version",
-    "ci_project",
+    gitlab_version,
+    ci_project,
     faults=(GitLabFault.TOKEN_REFUSED,),
     remedy=("make a new API token in GitLab (scope `read_api`), and give it where `gitlab.api_token` points to",),
 )
 single(
     cause("gitlab-wrong-version", "2.1", "failures 44"),
-    "gitlab_version",
+    gitlab_version,
     faults=(GitLabFault.WRONG_VERSION,),
     remedy=(
         "meant to be another one: write it into `gitlab.version`, and check 9.1 for the runner that fits",
@@ -89,7 +102,7 @@ NODE_CLOCK = cause("node-clock-skew", "2.3", "guide 2.1", specialises="clock-ske
 @rule
 def clocks(facts: Facts) -> Iterator[Conclusion]:
     """Whose clock is wrong: where all workers differ from GitLab alike it is GitLab's, else the odd ones' own."""
-    group = VantageGroup.of(facts.observations("node_clock"), lambda observation: observation.faulty)
+    group = VantageGroup.of(facts.observations(node_clock), lambda observation: observation.faulty)
     if not group.failed:
         return
     offsets = [one.measured.offset for one in group.failed if isinstance(one.measured, Clock)]
@@ -127,7 +140,7 @@ def clocks(facts: Facts) -> Iterator[Conclusion]:
 
 single(
     cause("networks-overlap", "1.2", "guide 1.2"),
-    "networks",
+    networks,
     remedy=(
         "give the networks in `cluster.pod_cidr`, `service_cidr` and `vpc_cidr` as the cluster has them",
         "if they do overlap: choose another pod network before anything is installed; it can't be changed later",
@@ -135,12 +148,12 @@ single(
 )
 single(
     cause("machine-in-cluster-network", "1.2", "guide 1.2"),
-    "machine_addresses",
+    machine_addresses,
     remedy=("correct the address or the network in the inventory; a real clash needs another pod or service network",),
 )
 single(
     cause("pod-network-differs", "1.2", "guide 1.2"),
-    "pod_network",
+    pod_network,
     remedy=(
         "write what `kubectl get nodes -o jsonpath='{{.items[*].spec.podCIDR}}'` shows into `cluster.pod_cidr`",
         "allow that network, and not the old one, in GitLab's security group",
@@ -148,22 +161,22 @@ single(
 )
 single(
     cause("service-network-differs", "1.2", "guide 1.2"),
-    "service_network",
+    service_network,
     remedy=("write the network of `kubectl get svc kubernetes` into `cluster.service_cidr`",),
 )
 single(
     cause("api-address-of-no-control-plane", "1.2", "guide 1.2"),
-    "control_plane_address",
+    control_plane_address,
     remedy=("correct `cluster.api_server`, or the addresses under `cluster.nodes`",),
 )
 single(
     cause("outside-vpc", "1.2", "guide 1.2"),
-    "vpc",
+    vpc,
     remedy=("write the VPC's real CIDR (or its secondary one) into `cluster.vpc_cidr`, or leave it out",),
 )
 single(
     cause("proxy-intercepts-jobs", "1.2", "failures 48"),
-    "values_proxies",
+    values_proxies,
     remedy=(
         "add the hosts and ports that it names to `no_proxy` and `NO_PROXY` in {values} (names and addresses: networks "
         "are not understood by all)",
@@ -172,6 +185,6 @@ single(
 )
 single(
     cause("proxy-intercepts-tools", "1.2", "failures 48"),
-    "here_proxies",
+    here_proxies,
     remedy=("add what it names to NO_PROXY of this machine or CI job before `helm` and `kubectl` are run",),
 )

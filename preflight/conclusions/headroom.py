@@ -8,6 +8,10 @@ from preflight.conclusions.model import Conclusion, Proof, cause, keys, rule
 from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.single_fact import names_of, single
 from preflight.conclusions.vantages import has_fault, joined, proofs, targets_of
+from preflight.facts.dind import dind_admission, dind_daemon
+from preflight.facts.headroom import headroom, worker_headroom
+from preflight.facts.pods import pod_admission, pod_start
+from preflight.facts.tuning import option_headroom, pod_cache, scenario_headroom
 from preflight.faults import PodFault
 from preflight.probes.headroom import Headroom
 
@@ -17,13 +21,13 @@ QUOTA_SHORT = cause("quota-too-small-for-jobs", "6.5", "failures 34")
 
 single(
     cause("scenario-does-not-fit", "7.2", "guide 7"),
-    "scenario_headroom",
-    "option_headroom",
+    scenario_headroom,
+    option_headroom,
     remedy=("lower `concurrent`, `replicas` or the requests of that scenario in {values}, or add nodes",),
 )
 single(
     cause("cache-unreachable", "7.4", "guide 7.4"),
-    "pod_cache",
+    pod_cache,
     remedy=(
         "`[runners.cache.s3] ServerAddress` in {values}: correct it, or start that server",
         "allow the pod network {pod_cidr} to it",
@@ -34,7 +38,7 @@ single(
 def _stopped_by_quota(facts: Facts, *, seen: bool) -> tuple[Observation, ...]:
     """Pods that the quota refused, or those that were not made because little of it is left."""
     faults_of = has_fault(PodFault.QUOTA)
-    names = ("pod_admission", "dind_admission", "pod_start", "dind_daemon")
+    names = (pod_admission, dind_admission, pod_start, dind_daemon)
     return tuple(
         observation
         for observation in facts.observations(*names)
@@ -48,11 +52,9 @@ def quota(facts: Facts) -> Iterator[Conclusion]:
     refused = _stopped_by_quota(facts, seen=True)
     if not refused:
         return
-    names, whole = names_of(facts, refused), facts.one("headroom")
+    names, whole = names_of(facts, refused), facts.one(headroom)
     bounded = isinstance(whole.measured, Headroom) and whole.measured.quota_limit is not None
-    short = (
-        facts.failing("headroom", "worker_headroom", where=lambda observation: observation.faulty) if bounded else ()
-    )
+    short = facts.failing(headroom, worker_headroom, where=lambda observation: observation.faulty) if bounded else ()
     said = next(one.measured.cause for one in refused if one.measured is not None)
     yield Conclusion(
         cause=QUOTA_EXHAUSTED,
@@ -71,10 +73,10 @@ def quota(facts: Facts) -> Iterator[Conclusion]:
 @rule
 def room_for_jobs(facts: Facts) -> Iterator[Conclusion]:
     """Why the jobs that replicas and concurrency allow do not fit all at once."""
-    red = facts.failing("headroom", "worker_headroom", where=lambda observation: observation.faulty)
+    red = facts.failing(headroom, worker_headroom, where=lambda observation: observation.faulty)
     if not red:
         return
-    whole = facts.one("headroom").measured
+    whole = facts.one(headroom).measured
     room = whole if isinstance(whole, Headroom) else None
     by_quota = room is not None and room.quota_limit is not None and room.quota_limit <= room.fits
     if by_quota and _stopped_by_quota(facts, seen=True):

@@ -112,6 +112,18 @@ def rule(function: Rule) -> Rule:
     return function
 
 
+def check_lineages() -> None:
+    """Check that every cause that another one specialises is declared; to be called when all of them are.
+
+    Raises:
+        ValueError: a name that is no cause.
+    """
+    for declared in CAUSES.values():
+        for general in declared.specialises:
+            if general not in CAUSES:
+                raise ValueError(f"cause {declared.name} specialises {general}, which is no cause")
+
+
 def lineage(name: str) -> Iterator[str]:
     """A cause's name, and those of the causes that say the same with less precision."""
     yield name

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from preflight.evidence import Blocked, Fact, Key, NotApplicable, PreflightError, Unmeasured, key_of
+from preflight.fact import FactSpec
 from preflight.faults import Fault
 from preflight.inventory import Inventory
 from preflight.survey import Measurement, Survey
@@ -31,6 +33,10 @@ class Observation:
     def key(self) -> Key:
         """What identifies it."""
         return key_of(self.name, self.targets)
+
+    def is_of(self, spec: FactSpec[Any]) -> bool:
+        """Whether it is of this fact."""
+        return self.name == spec.name
 
     @property
     def measured(self) -> Fact | None:
@@ -88,51 +94,56 @@ class Facts:
     def __iter__(self) -> Iterator[Observation]:
         return (observation for family in self._observations.values() for observation in family.values())
 
-    def observations(self, *names: str, **targets: str) -> tuple[Observation, ...]:
-        """The looks of these names whose targets include these."""
+    def observations(self, *specs: FactSpec[Any], **targets: str) -> tuple[Observation, ...]:
+        """The observations of these facts whose targets include these."""
         return tuple(
             observation
-            for name in names
-            for observation in self._observations.get(name, {}).values()
+            for spec in specs
+            for observation in self._observations.get(spec.name, {}).values()
             if targets.items() <= dict(observation.targets).items()
         )
 
-    def get(self, name: str, **targets: str) -> Observation | None:
-        """The look of this name and exactly these targets; None if it was never planned."""
-        return self._observations.get(name, {}).get(key_of(name, targets))
+    def get(self, spec: FactSpec[Any], **targets: str) -> Observation | None:
+        """The observation of this fact and exactly these targets; None if it was never planned."""
+        return self._observations.get(spec.name, {}).get(key_of(spec.name, targets))
 
-    def one(self, name: str, **targets: str) -> Observation:
-        """The look of this name and exactly these targets; one that saw nothing, if it was never planned."""
-        found = self.get(name, **targets)
-        return found or Observation(name, targets, error=Unmeasured(f"{name} was not looked at in this run"))
+    def one(self, spec: FactSpec[Any], **targets: str) -> Observation:
+        """The observation of this fact and exactly these targets; one that was not made, if it was never planned."""
+        unplanned = Unmeasured(f"{spec.name} was not measured in this run")
+        return self.get(spec, **targets) or Observation(spec.name, targets, error=unplanned)
 
-    def first_observed(self, *names: str, **targets: str) -> tuple[Observation, ...]:
-        """For each set of targets, the first of these looks that saw something; the very first, if none did."""
-        found: dict[Key, Observation] = {}
-        for name in names:
-            for observation in self.observations(name, **targets):
+    def first_observed(self, *specs: FactSpec[Any], **targets: str) -> tuple[Observation, ...]:
+        """For each set of targets, the first of these facts that was measured; the very first, if none was."""
+        first: dict[Key, Observation] = {}
+        for spec in specs:
+            for observation in self.observations(spec, **targets):
                 key = ("", observation.key[1])
-                if key not in found or (found[key].measured is None and observation.measured is not None):
-                    found[key] = observation
-        return tuple(found.values())
+                if key not in first or (first[key].measured is None and observation.measured is not None):
+                    first[key] = observation
+        return tuple(first.values())
 
     def failing(
-        self, *names: str, where: Callable[[Observation], bool] = lambda _: True, **targets: str
+        self, *specs: FactSpec[Any], where: Callable[[Observation], bool] = lambda _: True, **targets: str
     ) -> tuple[Observation, ...]:
-        """Those of the looks that turn a check red."""
+        """Those of the observations that make a check of their own fail."""
         return tuple(
             observation
-            for observation in self.observations(*names, **targets)
+            for observation in self.observations(*specs, **targets)
             if observation.failing and where(observation)
         )
 
     def without(self, keys: Iterable[Key]) -> Facts:
-        """The same run, as if these looks had not been possible."""
+        """The same run, as if these could not have been measured."""
         hidden = set(keys)
         gone = Unmeasured("hidden")
         return Facts(
             self.inventory,
-            (Observation(one.name, one.targets, error=gone) if one.key in hidden else one for one in self),
+            (
+                Observation(observation.name, observation.targets, error=gone)
+                if observation.key in hidden
+                else observation
+                for observation in self
+            ),
         )
 
 

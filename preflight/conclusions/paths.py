@@ -7,6 +7,7 @@ cut (DESIGN §5, reference failures 40b). What is certain of all vantages needs 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 from preflight.conclusions.model import Cause, Conclusion, Proof, cause, keys, rule
@@ -21,6 +22,10 @@ from preflight.conclusions.vantages import (
     targets_of,
 )
 from preflight.evidence import Fact
+from preflight.fact import FactSpec
+from preflight.facts.gitlab import gitlab_connection, gitlab_reply
+from preflight.facts.nodes import node_gitlab, node_page, node_reply
+from preflight.facts.pods import pod_gitlab, pod_page
 from preflight.faults import GitLabFault, PathFault
 from preflight.inventory import Inventory
 from preflight.probes.gitlab import GitLabReply
@@ -62,9 +67,9 @@ def _cut(observation: Observation) -> bool:
 @rule
 def path_to_gitlab(facts: Facts) -> Iterator[Conclusion]:
     """Where the way to GitLab is cut."""
-    here = VantageGroup.of(facts.first_observed("gitlab_reply", "gitlab_connection"), _cut)
-    nodes = VantageGroup.of(facts.first_observed("node_reply", "node_gitlab"), _cut)
-    pods = VantageGroup.of(facts.observations("pod_gitlab"), _cut)
+    here = VantageGroup.of(facts.first_observed(gitlab_reply, gitlab_connection), _cut)
+    nodes = VantageGroup.of(facts.first_observed(node_reply, node_gitlab), _cut)
+    pods = VantageGroup.of(facts.observations(pod_gitlab), _cut)
     from_cluster = [*nodes.reached, *pods.reached]
     if (here.failed and not from_cluster) or (not here.reached and not from_cluster and (nodes.failed or pods.failed)):
         yield _everywhere(facts, here, nodes, pods)
@@ -76,7 +81,7 @@ def path_to_gitlab(facts: Facts) -> Iterator[Conclusion]:
     # Pods behind a node that has no way itself say nothing of the pod network.
     cut_off = set(targets_of(nodes.failed, "worker"))
     behind = [
-        observation for observation in facts.observations("pod_gitlab") if observation.targets["worker"] not in cut_off
+        observation for observation in facts.observations(pod_gitlab) if observation.targets["worker"] not in cut_off
     ]
     if VantageGroup.of(behind, _cut).failed:
         yield _from_pods(facts, here, nodes, VantageGroup.of(behind, _cut))
@@ -88,11 +93,10 @@ def _endpoint(inventory: Inventory) -> str:
 
 
 def _explained(
-    facts: Facts, failed: tuple[Observation, ...], *names: str
+    facts: Facts, failed: tuple[Observation, ...], *judged: FactSpec[Any]
 ) -> tuple[tuple[str, tuple[tuple[str, str], ...]], ...]:
-    """The judged looks beside these raw ones: of the same vantages, faulty in the same layer."""
-    judged = [observation for name in names for observation in facts.observations(name) if _cut(observation)]
-    return (*keys(failed), *keys(judged))
+    """What a conclusion explains: these raw observations, and the judged ones that are faulty in the same layer."""
+    return (*keys(failed), *keys(filter(_cut, facts.observations(*judged))))
 
 
 def _everywhere(facts: Facts, here: VantageGroup, nodes: VantageGroup, pods: VantageGroup) -> Conclusion:
@@ -122,7 +126,7 @@ def _everywhere(facts: Facts, here: VantageGroup, nodes: VantageGroup, pods: Van
         settled_by=""
         if kind is not UNREACHABLE
         else "a look from every worker (SSH), which tells a server that is down from a way that is cut for some",
-        explains=_explained(facts, failed, "gitlab_connection", "node_gitlab", "pod_gitlab"),
+        explains=_explained(facts, failed, gitlab_connection, node_gitlab, pod_gitlab),
         proofs=proofs(here.proof("here"), nodes.proof("worker"), pods.proof("pod")),
         remedy=remedy,
     )
@@ -160,7 +164,7 @@ def _from_here(facts: Facts, here: VantageGroup, nodes: VantageGroup, pods: Vant
         sentence=f"only this machine does not reach {endpoint} ({faults_of(here.failed)}); the cluster does, so jobs "
         "are not concerned",
         certain=True,
-        explains=_explained(facts, here.failed, "gitlab_connection"),
+        explains=_explained(facts, here.failed, gitlab_connection),
         proofs=proofs(here.proof("here"), nodes.proof("worker"), pods.proof("pod")),
         remedy=(
             f"allow this machine to {endpoint}, or run the suite from where GitLab is reached",
@@ -173,9 +177,9 @@ def _from_nodes(facts: Facts, here: VantageGroup, nodes: VantageGroup) -> Conclu
     endpoint = _endpoint(facts.inventory)
     bad = targets_of(nodes.failed, "worker")
     addresses = joined(str(facts.inventory.workers[one].address) for one in bad if one in facts.inventory.workers)
-    some_pods = VantageGroup.of((one for one in facts.observations("pod_gitlab") if one.targets["worker"] in bad), _cut)
+    some_pods = VantageGroup.of((one for one in facts.observations(pod_gitlab) if one.targets["worker"] in bad), _cut)
     shown = proofs(here.proof("here"), nodes.proof("worker"), _others(nodes), some_pods.proof("pod"))
-    explains = _explained(facts, nodes.failed, "node_gitlab") + keys(some_pods.failed)
+    explains = _explained(facts, nodes.failed, node_gitlab) + keys(some_pods.failed)
     way = f"a firewall, security group or route between {addresses} and {endpoint}"
     check = f"on {bad[0]}: `curl -v -m 5 {facts.inventory.gitlab.url}`, `ip route get {endpoint.rpartition(':')[0]}`"
     if nodes.reached:
@@ -265,8 +269,8 @@ def large_packets(facts: Facts) -> Iterator[Conclusion]:
     """Where short answers come and long ones do not: packets of full size are lost on the way (failures 15)."""
     lost = has_fault(PathFault.SILENT)
     nodes, pods = (
-        VantageGroup.of(facts.observations("node_page"), lost),
-        VantageGroup.of(facts.observations("pod_page"), lost),
+        VantageGroup.of(facts.observations(node_page), lost),
+        VantageGroup.of(facts.observations(pod_page), lost),
     )
     failed = nodes.failed or pods.failed
     if not failed:
@@ -300,9 +304,9 @@ def large_packets(facts: Facts) -> Iterator[Conclusion]:
 def another_server(facts: Facts) -> Iterator[Conclusion]:
     """A proxy or portal that answers some vantages in GitLab's place."""
     strange = has_fault(GitLabFault.NOT_GITLAB, GitLabFault.REDIRECTED, GitLabFault.HTTP_STATUS)
-    inside = facts.observations("node_reply", "pod_gitlab")
+    inside = facts.observations(node_reply, pod_gitlab)
     healthy, wrong = (
-        [one for one in facts.observations("gitlab_reply") if one.healthy],
+        [one for one in facts.observations(gitlab_reply) if one.healthy],
         [one for one in inside if strange(one)],
     )
     if not healthy or not wrong:
@@ -314,7 +318,7 @@ def another_server(facts: Facts) -> Iterator[Conclusion]:
         sentence=f"something else answers in GitLab's place on {joined(bad)} ({faults_of(wrong)}), while this machine "
         "is answered by GitLab: a proxy or portal is in the way",
         certain=True,
-        explains=(*keys(wrong), *keys(facts.failing("node_gitlab", where=strange))),
+        explains=(*keys(wrong), *keys(facts.failing(node_gitlab, where=strange))),
         proofs=proofs(
             *(Proof.of(one.measured) for one in wrong[:2] if one.measured),
             VantageGroup(reached=tuple(healthy)).proof("here"),

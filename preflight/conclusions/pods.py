@@ -5,9 +5,13 @@ from __future__ import annotations
 from preflight.conclusions.model import cause
 from preflight.conclusions.paths import OTHERWISE
 from preflight.conclusions.single_fact import single
+from preflight.facts.dind import dind_admission
+from preflight.facts.nodes import node_gitlab
+from preflight.facts.pods import pod_admission, pod_gitlab, pod_start
+from preflight.facts.tuning import pod_clone
 from preflight.faults import PathFault, PodFault
 
-_ADMISSION = ("pod_admission", "dind_admission", "pod_start")
+_ADMISSION = (pod_admission, dind_admission, pod_start)
 _DRY_RUN = "`kubectl describe quota,limitrange -n {job_namespace}`"
 
 single(
@@ -46,13 +50,13 @@ single(
 )
 single(
     cause("admission-refuses-jobs", "3.2", "failures 55"),
-    "pod_admission",
-    "dind_admission",
+    pod_admission,
+    dind_admission,
     remedy=("the API server's own words are above; `kubectl apply --dry-run=server` with a job's pod repeats them",),
 )
 single(
     cause("pod-unschedulable", "2.4", "failures 33"),
-    "pod_start",
+    pod_start,
     faults=(
         PodFault.UNSCHEDULABLE,
         PodFault.UNSCHEDULABLE_RESOURCE,
@@ -65,13 +69,13 @@ single(
 )
 single(
     cause("pod-evicted", "2.4", "failures 36"),
-    "pod_start",
+    pod_start,
     faults=(PodFault.EVICTED,),
     remedy=("`kubectl describe node {node}`: which resource ran short; set requests for it in {values}",),
 )
 single(
     cause("pod-does-not-start", "2.4", "failures 33"),
-    "pod_start",
+    pod_start,
     likely="the events of a job's pod on that node",
     remedy=(
         "`kubectl get events -n {job_namespace} --sort-by=.lastTimestamp | tail`",
@@ -80,7 +84,7 @@ single(
 )
 single(
     cause("clone-host-unusable", "2.4", "guide 2.4"),
-    "pod_clone",
+    pod_clone,
     faults=(PathFault.UNRESOLVED,),
     remedy=(
         "let {resolvers} know the host of GitLab's `external_url`",
@@ -89,7 +93,7 @@ single(
 )
 single(
     cause("clone-host-unreachable", "2.4", "guide 2.4"),
-    "pod_clone",
+    pod_clone,
     remedy=(
         "allow the pod network {pod_cidr} to that host's port",
         'or set `clone_url = "{gitlab}"` in `runners.config` of {values}, `{upgrade}`',
@@ -97,15 +101,15 @@ single(
 )
 single(
     cause("gitlab-name-unknown-in-pods", "2.4", "failures 1"),
-    "pod_gitlab",
-    "node_gitlab",
+    pod_gitlab,
+    node_gitlab,
     faults=(PathFault.UNRESOLVED,),
     remedy=("let {resolvers} know {gitlab_host}", "`kubectl exec` into a job's pod: `nslookup {gitlab_host}`"),
 )
 single(
     OTHERWISE,
-    "pod_gitlab",
-    "node_gitlab",
+    pod_gitlab,
+    node_gitlab,
     likely="the same request from here and from every worker",
     remedy=("on {node}: `curl -v {gitlab}`",),
 )

@@ -12,6 +12,16 @@ from preflight.conclusions.model import Cause, Conclusion, cause, keys, rule
 from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.single_fact import names_of, proof_of, single
 from preflight.conclusions.vantages import VantageGroup, faults_of, has_fault, joined, proofs, targets_of
+from preflight.facts.pods import helper_pull, pod_pull
+from preflight.facts.registry import (
+    manifest,
+    node_pull,
+    pull_login,
+    registry_access,
+    registry_connection,
+    registry_reply,
+)
+from preflight.facts.values import helper_image
 from preflight.faults import ApiFault, PathFault, PodFault, RegistryFault, ValuesFault
 from preflight.inventory import Login, Secret
 from preflight.probes.pull_logins import PullLogin
@@ -41,11 +51,11 @@ _TLS = has_fault(PathFault.TLS_UNTRUSTED, PathFault.TLS_EXPIRED, PathFault.TLS_W
 def registries_from_here(facts: Facts) -> Iterator[Conclusion]:
     """A registry that is not reached from here: does the cluster reach it?"""
     for registry, one in facts.inventory.registries.items():
-        reply = facts.one("registry_reply", registry=registry)
+        reply = facts.one(registry_reply, registry=registry)
         if not isinstance(reply.fault, PathFault) or reply.measured is None:
             continue
         pulls = VantageGroup.of(_pulls_from(facts, one.host), lambda observation: observation.faulty)
-        judged = facts.failing("registry_connection", registry=registry)
+        judged = facts.failing(registry_connection, registry=registry)
         names = {**names_of(facts, [reply]), "host": one.host}
         kind, sentence, likely, steps = _outside(reply, pulls, one.host)
         inside = pulls.failed if kind in {DOWN, UNREACHABLE, CERTIFICATE, NAME} else ()
@@ -94,7 +104,7 @@ def _pulls_from(facts: Facts, host: str) -> tuple[Observation, ...]:
     """What nodes and pods tell of their pulls from a registry."""
     return tuple(
         observation
-        for observation in facts.observations("node_pull", "pod_pull")
+        for observation in facts.observations(node_pull, pod_pull)
         if observation.measured is not None and str(getattr(observation.measured, "image", "")).startswith(f"{host}/")
     )
 
@@ -103,7 +113,7 @@ def _pulls_from(facts: Facts, host: str) -> tuple[Observation, ...]:
 def pulls(facts: Facts) -> Iterator[Conclusion]:
     """Pulls that fail on nodes or in pods, while the registry is well from here."""
     for registry, one in facts.inventory.registries.items():
-        reply = facts.one("registry_reply", registry=registry)
+        reply = facts.one(registry_reply, registry=registry)
         failed = [observation for observation in _pulls_from(facts, one.host) if observation.failing]
         if not failed or reply.faulty:
             continue
@@ -125,7 +135,7 @@ def _pull_conclusion(
     shown = proofs(
         VantageGroup(failed=tuple(failed)).proof("pull"),
         VantageGroup(reached=tuple(sound_on)).proof("other workers' pull", "succeed") if sound_on else None,
-        VantageGroup(reached=(facts.one("registry_reply", registry=registry),)).proof("here", "the registry answers")
+        VantageGroup(reached=(facts.one(registry_reply, registry=registry),)).proof("here", "the registry answers")
         if known
         else None,
     )
@@ -156,7 +166,7 @@ def _inside(
         trust = "put the CA into /etc/containerd/certs.d/{host}/ (hosts.toml: `ca = …`) on {nodes}"
         return kind, told, "", (trust, "restart containerd there")
     if kind is PULL_SECRET and known:
-        own = any(one.name == "node_pull" for one in failed)
+        own = any(one.is_of(node_pull) for one in failed)
         giver = "the nodes' runtime" if own else "a job's pod"
         told = f"{host} takes the account of the inventory, but not what {giver} gives it on {joined(bad)}: {said}"
         steps = (
@@ -182,7 +192,7 @@ def missing_pull_secrets(facts: Facts) -> Iterator[Conclusion]:
     """A pull secret that jobs name and nobody has made; often it is where the inventory has the account from, too."""
     wanting = [
         observation
-        for observation in facts.observations("pull_login")
+        for observation in facts.observations(pull_login)
         if has_fault(ValuesFault.SECRET_MISSING)(observation)
     ]
     named = (
@@ -205,7 +215,7 @@ def missing_pull_secrets(facts: Facts) -> Iterator[Conclusion]:
         namespace = names["job_namespace"]
         read = [
             observation
-            for observation in facts.failing("registry_connection", where=has_fault(ApiFault.NOT_FOUND))
+            for observation in facts.failing(registry_connection, where=has_fault(ApiFault.NOT_FOUND))
             if _cluster_key(facts.inventory.registries[observation.targets["registry"]].credentials)
             == (namespace, secret)
         ]
@@ -236,13 +246,13 @@ def _cluster_key(given: Login | Secret | None) -> tuple[str, str] | None:
 
 single(
     cause("inventory-secret-missing", "2.4", "docs: inventory.md"),
-    "registry_connection",
+    registry_connection,
     faults=(ApiFault.NOT_FOUND,),
     remedy=("correct the reference under `registries:` in the inventory, or make that Secret with that key",),
 )
 single(
     cause("registry-credentials-rejected", "2.4", "failures 20", specialises="pulls-fail"),
-    "registry_access",
+    registry_access,
     faults=(RegistryFault.UNAUTHORIZED, RegistryFault.DENIED),
     remedy=(
         "`docker login {host}` with the account of the inventory must succeed",
@@ -252,7 +262,7 @@ single(
 )
 single(
     cause("registry-token-server-unreachable", "2.4", "failures 21", specialises="pulls-fail"),
-    "registry_access",
+    registry_access,
     faults=(RegistryFault.TOKEN_REALM,),
     remedy=(
         "`curl -sI https://{host}/v2/ | grep -i www-authenticate` names the token server (realm)",
@@ -261,18 +271,18 @@ single(
 )
 single(
     cause("registry-rate-limited", "2.4", "failures 21"),
-    "registry_access",
-    "manifest",
-    "pod_pull",
-    "node_pull",
-    "helper_image",
-    "helper_pull",
+    registry_access,
+    manifest,
+    pod_pull,
+    node_pull,
+    helper_image,
+    helper_pull,
     faults=(RegistryFault.RATE_LIMITED, PodFault.PULL_RATE_LIMITED),
     remedy=("wait, log in with an account, or pull through a mirror: name the images there in {values}",),
 )
 single(
     cause("registry-blob-host-unreachable", "2.4", "failures 21", specialises="pulls-fail"),
-    "manifest",
+    manifest,
     faults=(RegistryFault.BLOB_HOST,),
     remedy=(
         "{host} sends layers from another host (the evidence names it): start that one, or open "
@@ -283,7 +293,7 @@ single(
 )
 single(
     PULL_SECRET,
-    "pull_login",
+    pull_login,
     remedy=(
         '`image_pull_secrets = ["NAME"]` below `[runners.kubernetes]` in {values}: an account\'s '
         "own secrets count only "
@@ -294,7 +304,7 @@ single(
 )
 single(
     cause("helper-image-unreachable", "3.3", "failures 21"),
-    "helper_pull",
+    helper_pull,
     remedy=(
         "mirror the helper image where the nodes reach it, and set `helper_image` below "
         "`[runners.kubernetes]` in {values}",
@@ -304,14 +314,14 @@ single(
 )
 single(
     cause("not-a-registry", "2.4", "reference 6.1"),
-    "registry_access",
+    registry_access,
     remedy=("`curl -sI https://{host}/v2/` must answer 200 or 401; correct host and port in the inventory",),
 )
 single(
     cause("image-missing", "2.4", "guide 2.4"),
-    "manifest",
-    "pod_pull",
-    "node_pull",
+    manifest,
+    pod_pull,
+    node_pull,
     faults=(RegistryFault.NOT_FOUND, PodFault.PULL_NOT_FOUND, PodFault.PULL_BAD_NAME),
     remedy=(
         "push or mirror it: `docker pull SOURCE && docker tag SOURCE {image} && docker push {image}`",
@@ -320,22 +330,22 @@ single(
 )
 single(
     cause("image-denied", "2.4", "failures 20"),
-    "manifest",
+    manifest,
     faults=(RegistryFault.DENIED, RegistryFault.UNAUTHORIZED),
     remedy=("give the account of {host} the right to pull {image}",),
 )
 single(
     cause("image-of-another-platform", "2.4", "reference 6.1"),
-    "manifest",
-    "pod_pull",
-    "node_pull",
-    "helper_image",
+    manifest,
+    pod_pull,
+    node_pull,
+    helper_image,
     faults=(RegistryFault.WRONG_PLATFORM, PodFault.PULL_PLATFORM),
     remedy=("`docker buildx imagetools inspect {image}` shows what is there; mirror all platforms, or the nodes' one",),
 )
 single(
     cause("helper-image-unavailable", "3.3", "failures 21"),
-    "helper_image",
+    helper_image,
     remedy=(
         "mirror it where the nodes reach it, and set `helper_image` below `[runners.kubernetes]` in {values}",
         "`{upgrade}`",
@@ -343,14 +353,14 @@ single(
 )
 single(
     cause("image-unusable", "2.4", _ROW),
-    "manifest",
+    manifest,
     likely="a pull by hand: `crictl pull` on a node",
     remedy=("`docker manifest inspect {image}` shows what the registry says",),
 )
 single(
     PULLS,
-    "node_pull",
-    "pod_pull",
+    node_pull,
+    pod_pull,
     likely="a pull by hand: `crictl pull` on the node",
     remedy=("on {node}: `crictl pull {image}`", "`journalctl -u containerd -n 50` on {node}"),
 )

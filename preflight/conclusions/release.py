@@ -4,6 +4,32 @@ from __future__ import annotations
 
 from preflight.conclusions.model import cause
 from preflight.conclusions.single_fact import single
+from preflight.facts.build import (
+    build_job,
+    push_account,
+    push_permission,
+    pushed_image,
+    ref_protection,
+    variable_masking,
+    variable_presence,
+    variable_protection,
+)
+from preflight.facts.monitoring import manager_metrics, manager_polls, manager_version, manager_warnings
+from preflight.facts.pipeline import ci_configuration, ci_project, smoke_job, smoke_resolv_conf, smoke_runner
+from preflight.facts.release import (
+    chart_image,
+    chart_version,
+    manager_config,
+    manager_logs,
+    manager_readiness,
+    manager_rollout,
+    release_absence,
+    release_chart,
+    release_drift,
+    release_record,
+)
+from preflight.facts.uninstall import leftover_jobs, leftover_objects, leftover_records, leftover_runner
+from preflight.facts.upgrade import release_backup, running_jobs, target_version, upgrade_direction
 from preflight.faults import ManagerFault, MetricsFault, PathFault, PipelineFault, RegistryFault, ReleaseFault
 
 _WAY = (
@@ -20,7 +46,7 @@ _UPGRADE = "`{upgrade}`"
 
 single(
     cause("chart-missing", "3.4", "guide 3.4"),
-    "chart_version",
+    chart_version,
     faults=(ReleaseFault.CHART_MISSING,),
     remedy=(
         "`helm repo update && helm search repo gitlab/gitlab-runner --versions | head`",
@@ -29,7 +55,7 @@ single(
 )
 single(
     cause("chart-repository-unreachable", "3.4", "guide 3.4"),
-    "chart_version",
+    chart_version,
     faults=_WAY,
     remedy=(
         "open the way of this machine to the chart repository, or give a mirror in `runner.repository`",
@@ -38,22 +64,22 @@ single(
 )
 single(
     cause("chart-repository-unusable", "3.4", "guide 3.4"),
-    "chart_version",
+    chart_version,
     remedy=("correct `runner.repository`: `curl -sS URL/index.yaml | head` must show an index of charts",),
 )
 single(
     cause("chart-and-image-differ", "3.4", "failures 44"),
-    "chart_image",
+    chart_image,
     remedy=("let `image.tag` in {values} be the chart's own version, or choose the chart of that runner",),
 )
 single(
     cause("release-already-installed", "3.4", "guide 3.4"),
-    "release_absence",
+    release_absence,
     remedy=("use `helm upgrade` and `--stage upgrade`, or `helm uninstall {release} -n {namespace}` first",),
 )
 single(
     cause("release-pending", "3.4", "failures 46"),
-    "release_record",
+    release_record,
     faults=(ReleaseFault.PENDING,),
     remedy=(
         "see that nobody is at it, then `helm history {release} -n {namespace}`",
@@ -63,7 +89,7 @@ single(
 )
 single(
     cause("release-failed", "3.4", "failures 46"),
-    "release_record",
+    release_record,
     faults=(ReleaseFault.FAILED,),
     remedy=(
         "`helm history {release} -n {namespace}` says why",
@@ -72,7 +98,7 @@ single(
 )
 single(
     cause("release-missing", "3.4", "guide 3.4"),
-    "release_record",
+    release_record,
     remedy=(
         "`helm list -A`: under another name or namespace? correct `runner.release` and `runner.namespace`",
         _UPGRADE,
@@ -80,12 +106,12 @@ single(
 )
 single(
     cause("release-chart-differs", "3.4", "guide 3.4"),
-    "release_chart",
+    release_chart,
     remedy=(_UPGRADE + ", or write the version that runs into `runner.chart`",),
 )
 single(
     cause("release-drift", "3.4", "guide 9"),
-    "release_drift",
+    release_drift,
     remedy=(
         "`helm get values {release} -n {namespace}` beside {values}: keep what is meant in the file",
         _UPGRADE,
@@ -93,13 +119,13 @@ single(
 )
 single(
     cause("managers-not-deployed", "3.5", "guide 3.5"),
-    "manager_rollout",
+    manager_rollout,
     faults=(ManagerFault.DEPLOYMENT_MISSING,),
     remedy=("`helm get manifest {release} -n {namespace} | grep -A2 'kind: Deployment'`", _UPGRADE),
 )
 single(
     cause("rollout-stuck", "3.5", "guide 3.5"),
-    "manager_rollout",
+    manager_rollout,
     remedy=(
         "`kubectl describe pods -n {namespace} -l release={release}`: the last events say what it waits for",
         "`helm rollback {release} -n {namespace}`, if jobs wait",
@@ -107,25 +133,25 @@ single(
 )
 single(
     cause("manager-crashes", "4.1", "failures 50, 47"),
-    "manager_readiness",
+    manager_readiness,
     faults=(ManagerFault.CRASH_LOOP, ManagerFault.RESTARTED),
     remedy=("`kubectl logs -n {namespace} deployment/{release} --previous --tail=50` holds its last words", _UPGRADE),
 )
 single(
     cause("managers-scaled-down", "4.1", "guide 4.1"),
-    "manager_readiness",
+    manager_readiness,
     faults=(ManagerFault.SCALED_DOWN,),
     remedy=("`{upgrade}` brings back what the values say; or write the smaller number into {values}",),
 )
 single(
     cause("managers-not-ready", "4.1", "failures 31"),
-    "manager_readiness",
+    manager_readiness,
     remedy=("`kubectl describe pods -n {namespace} -l release={release}`", _LOGS),
 )
 single(
     cause("manager-token-rejected", "4.1", "failures 28"),
-    "manager_logs",
-    "manager_polls",
+    manager_logs,
+    manager_polls,
     faults=(ManagerFault.TOKEN_REJECTED, MetricsFault.POLLS_REJECTED),
     remedy=(
         "in GitLab: does the runner still exist, and was its token reset?",
@@ -135,139 +161,139 @@ single(
 )
 single(
     cause("manager-cut-off-from-gitlab", "4.1", "failures 40b"),
-    "manager_logs",
-    "manager_polls",
+    manager_logs,
+    manager_polls,
     faults=(ManagerFault.GITLAB_UNREACHABLE, MetricsFault.POLLS_FAILED),
     remedy=(_LOGS, "`kubectl exec -n {namespace} deployment/{release} -- curl -sv {gitlab}`"),
 )
 single(
     cause("manager-config-refused", "4.1", "failures 50"),
-    "manager_logs",
+    manager_logs,
     faults=(ManagerFault.CONFIG_REFUSED,),
     remedy=(_LOGS, "mend `runners.config` in {values} where the log says", _UPGRADE),
 )
 single(
     cause("manager-image-user", "4.1", "failures 47"),
-    "manager_logs",
+    manager_logs,
     remedy=("let image flavour and `podSecurityContext` (alpine 100, ubuntu 999) agree in {values}", _UPGRADE),
 )
 single(
     cause("config-not-restarted", "4.1", "failures 32", specialises="manager-runs-old-config"),
-    "manager_config",
+    manager_config,
     faults=(ManagerFault.NOT_RESTARTED,),
     remedy=(_RESTART, "managers read their configuration at their start only"),
 )
 single(
     cause("manager-runs-old-config", "4.1", "failures 32"),
-    "manager_config",
+    manager_config,
     remedy=(_RESTART, "managers read their configuration at their start only"),
 )
 single(
     cause("manager-warning-events", "8.1", "guide 8.1"),
-    "manager_warnings",
+    manager_warnings,
     remedy=("`kubectl get events -n {namespace} --field-selector type=Warning`",),
 )
 single(
     cause("manager-metrics-silent", "8.4", "guide 8.4"),
-    "manager_metrics",
+    manager_metrics,
     remedy=("`metrics.enabled: true` in {values}, `{upgrade}`",),
 )
 single(
     cause("manager-version-differs", "8.4", "failures 44"),
-    "manager_version",
+    manager_version,
     remedy=("`kubectl rollout status -n {namespace} deployment/{release}`; set `image.tag` in {values}", _UPGRADE),
 )
 single(
     cause("upgrade-skew", "9.1", "failures 44"),
-    "target_version",
+    target_version,
     remedy=("upgrade GitLab first, or choose a chart whose runner is no newer than GitLab {gitlab_version}",),
 )
 single(
     cause("downgrade", "9.1", "guide 9"),
-    "upgrade_direction",
+    upgrade_direction,
     remedy=("meant as one: `helm rollback {release} -n {namespace}`; otherwise correct `runner.chart`",),
 )
 single(
     cause("jobs-running", "9.1", "failures 45"),
-    "running_jobs",
+    running_jobs,
     remedy=("pause the runner in GitLab and wait for the jobs that it names, then upgrade",),
 )
 single(
     cause("backup-not-written", "9.3", "guide 9.3"),
-    "release_backup",
+    release_backup,
     remedy=("`helm get values {release} -n {namespace} -o yaml` into a file that its owner alone reads",),
 )
 single(
     cause("uninstall-leftovers", "10.1", "guide 10"),
-    "leftover_records",
-    "leftover_objects",
-    "leftover_jobs",
-    "leftover_runner",
+    leftover_records,
+    leftover_objects,
+    leftover_jobs,
+    leftover_runner,
     remedy=("delete what it names: the commands stand in the evidence",),
 )
 single(
     cause("pipeline-project", "4.3", "docs: pipelines"),
-    "ci_project",
-    "ci_configuration",
+    ci_project,
+    ci_configuration,
     remedy=("set {project} up as docs/pipelines.md says, with the suite's own `.gitlab-ci.yml` and no other jobs",),
 )
 single(
     cause("no-runner-takes-jobs", "4.3", "failures 42, 54"),
-    "smoke_job",
-    "build_job",
+    smoke_job,
+    build_job,
     faults=(PipelineFault.STUCK,),
     likely="the runner's tags, whether it is paused (2.2), and the managers' logs (4.1)",
     remedy=("compare the job's tags with the runner's; resume it; " + _LOGS,),
 )
 single(
     cause("pipeline-job-failed", "4.3", "guide 4.3"),
-    "smoke_job",
-    "build_job",
+    smoke_job,
+    build_job,
     likely="the job's log in GitLab, given to `--symptom`",
     remedy=("open the job's log, and give it to `pytest checks/ --inventory … --symptom -`",),
 )
 single(
     cause("another-runner-took-the-job", "4.3", "guide 4.3"),
-    "smoke_runner",
+    smoke_runner,
     remedy=("give this runner a tag of its own, and the smoke job the same one",),
 )
 single(
     cause("job-resolvers-differ", "4.3", "failures 2, 32"),
-    "smoke_resolv_conf",
+    smoke_resolv_conf,
     likely="`dns_policy` in the managers' config.toml: `kubectl exec` (4.1.3)",
     remedy=("the managers run with an older configuration than the values: " + _RESTART,),
 )
 single(
     cause("ci-variable-missing", "11.4", "guide 11"),
-    "variable_presence",
+    variable_presence,
     remedy=("in GitLab: {project} → Settings → CI/CD → Variables: add {variables}",),
 )
 single(
     cause("ci-variable-exposed", "11.4", "guide 11"),
-    "variable_masking",
-    "variable_protection",
+    variable_masking,
+    variable_protection,
     remedy=("in GitLab: {project} → Settings → CI/CD → Variables: mask and protect {variables}",),
 )
 single(
     cause("ci-ref-unprotected", "11.4", "guide 11"),
-    "ref_protection",
+    ref_protection,
     remedy=("protect the branch: {project} → Settings → Repository → Protected branches",),
 )
 single(
     cause("push-denied", "11.4", "guide 11"),
-    "push_permission",
-    "push_account",
+    push_permission,
+    push_account,
     faults=(RegistryFault.DENIED, RegistryFault.UNAUTHORIZED),
     remedy=("give the account of {host} the right to push to {repository}",),
 )
 single(
     cause("push-target-unusable", "11.4", "guide 11"),
-    "push_permission",
-    "push_account",
+    push_permission,
+    push_account,
     remedy=("make the repository {repository} in {host}, and let its account push to it",),
 )
 single(
     cause("pushed-image-wrong", "11.5", "guide 11"),
-    "pushed_image",
+    pushed_image,
     remedy=("open the build job's log: what it pushed is not what the nodes can run",),
 )

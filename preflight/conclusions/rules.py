@@ -6,7 +6,7 @@ import importlib
 from collections.abc import Iterable
 
 from preflight.conclusions import single_fact
-from preflight.conclusions.model import RULES, Conclusion, Rule
+from preflight.conclusions.model import RULES, Conclusion, Rule, check_lineages
 from preflight.conclusions.observations import Facts
 from preflight.evidence import Key, clean
 
@@ -26,6 +26,7 @@ for _area in (
     "values",
 ):
     importlib.import_module(f"preflight.conclusions.{_area}")
+check_lineages()
 
 
 def draw(facts: Facts) -> tuple[tuple[Conclusion, ...], tuple[str, ...]]:

@@ -9,12 +9,15 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from preflight.conclusions.model import Cause, Conclusion, Proof, keys
 from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.vantages import joined
 from preflight.evidence import Unmeasured
+from preflight.fact import FactSpec
+from preflight.facts.headroom import namespace_state
 from preflight.faults import Fault
 from preflight.inventory import Inventory
 
@@ -28,7 +31,7 @@ class Row:
 
     Attributes:
         cause: the cause.
-        facts: the names of the facts that show it.
+        facts: the facts that show it.
         faults: the faults that are it; none means every fault that was seen and that no other row of that fact names.
         remedy: the steps; ``{names}`` in braces are those of `names_of`.
         certain: whether the fact leaves no other cause.
@@ -37,7 +40,7 @@ class Row:
     """
 
     cause: Cause
-    facts: tuple[str, ...]
+    facts: tuple[FactSpec[Any], ...]
     faults: tuple[Fault, ...]
     remedy: tuple[str, ...]
     certain: bool = True
@@ -51,7 +54,7 @@ ROWS: list[Row] = []
 
 def single(
     cause: Cause,
-    *facts: str,
+    *facts: FactSpec[Any],
     faults: Iterable[Fault] = (),
     remedy: Iterable[str],
     likely: str = "",
@@ -63,7 +66,7 @@ def single(
 
 def conclusions(facts: Facts, explained: frozenset[object]) -> Iterator[Conclusion]:
     """What the rows say of the red looks that nothing has explained yet."""
-    named = {(name, _identity(fault)) for row in ROWS for name in row.facts for fault in row.faults}
+    named = {(fact.name, _identity(fault)) for row in ROWS for fact in row.facts for fault in row.faults}
     for row in ROWS:
         red = [
             observation
@@ -134,7 +137,7 @@ def names_of(facts: Facts, observations: Iterable[Observation] = ()) -> dict[str
     host = inventory.registries[registry].host if registry in inventory.registries else image.partition("/")[0]
     node = first.get("worker") or first.get("node") or "NODE"
     job_namespace = next(
-        (observation.measured.target for observation in facts.observations("namespace_state") if observation.measured),
+        (observation.measured.target for observation in facts.observations(namespace_state) if observation.measured),
         None,
     )
     return {

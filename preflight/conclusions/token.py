@@ -8,6 +8,23 @@ from preflight.conclusions.model import Conclusion, Proof, cause, keys, rule
 from preflight.conclusions.observations import Facts
 from preflight.conclusions.single_fact import names_of, single
 from preflight.conclusions.vantages import has_fault, proofs
+from preflight.facts.monitoring import manager_polls
+from preflight.facts.release import manager_logs
+from preflight.facts.runners import manager_addresses, manager_count, manager_versions, runner_online
+from preflight.facts.token import (
+    own_runner,
+    runner_activity,
+    runner_api,
+    runner_tags,
+    runner_untagged,
+    token_acceptance,
+    token_expiry,
+    token_form,
+    token_kind,
+    token_presence,
+    token_whitespace,
+    valid_runner,
+)
 from preflight.faults import GitLabFault, ManagerFault, MetricsFault, RunnerFault, TokenFault
 
 _NEW = "in GitLab: Admin → CI/CD → Runners → New instance runner (GitLab shows the token once, it begins with glrt-)"
@@ -19,18 +36,18 @@ _ROLL = "`{upgrade}`, then `kubectl rollout restart deployment -n {namespace}`: 
 
 single(
     cause("token-missing", "2.2", "guide 2.2"),
-    "token_presence",
+    token_presence,
     faults=(TokenFault.MISSING, TokenFault.PLACEHOLDER),
     remedy=(_NEW, _KEEP, _ROLL),
 )
 single(
     cause("token-whitespace", "2.2", "failures 27"),
-    "token_whitespace",
+    token_whitespace,
     remedy=("write it again without an end of line: `printf %s TOKEN`, never `echo TOKEN`", _KEEP, _ROLL),
 )
 single(
     cause("token-wrong-kind", "2.2", "failures 28"),
-    "token_kind",
+    token_kind,
     remedy=(
         _NEW,
         "give it as `runnerToken`, or in the Secret of `runners.secret`; a registration token is of no use",
@@ -39,13 +56,13 @@ single(
 )
 single(
     cause("token-mistyped", "2.2", "failures 28"),
-    "token_form",
+    token_form,
     remedy=("copy the token again from where it was kept: it was cut or mistyped", _ROLL),
 )
 single(
     cause("gitlab-rate-limits-runners", "2.2", "failures 43"),
-    "runner_api",
-    "token_acceptance",
+    runner_api,
+    token_acceptance,
     faults=(TokenFault.RATE_LIMITED,),
     remedy=(
         "wait for what Retry-After says, then look again",
@@ -54,7 +71,7 @@ single(
 )
 single(
     cause("runner-api-broken", "2.2", "reference 4.3"),
-    "runner_api",
+    runner_api,
     remedy=("on {gitlab_host}: `gitlab-ctl status`; `gitlab-ctl tail gitlab-rails` while it is asked again",),
 )
 _REVOKED = has_fault(TokenFault.REVOKED)
@@ -65,10 +82,10 @@ REVOKED = cause("token-revoked", "2.2", "failures 28")
 @rule
 def revoked_token(facts: Facts) -> Iterator[Conclusion]:
     """A token that GitLab does not know: the managers that run with it are rejected for the same reason."""
-    red = facts.failing("own_runner", "token_acceptance", "valid_runner", where=_REVOKED)
+    red = facts.failing(own_runner, token_acceptance, valid_runner, where=_REVOKED)
     if not red:
         return
-    managers = facts.failing("manager_logs", "manager_polls", where=_REJECTED)
+    managers = facts.failing(manager_logs, manager_polls, where=_REJECTED)
     names = names_of(facts, red)
     steps = ("in GitLab: Admin → CI/CD → Runners: was the runner deleted, or its token reset?", _NEW, _KEEP, _ROLL)
     said = red[0].measured.cause if red[0].measured is not None else str(red[0].error)
@@ -84,16 +101,16 @@ def revoked_token(facts: Facts) -> Iterator[Conclusion]:
 
 single(
     cause("token-of-another-runner", "2.2", "guide 2.2"),
-    "own_runner",
+    own_runner,
     faults=(TokenFault.OTHER_RUNNER,),
     remedy=("correct `runner.id` in the inventory, or give the token of that runner", _ROLL),
 )
 single(
     cause("token-expired", "2.2", "guide 2.2"),
-    "token_expiry",
-    "own_runner",
-    "valid_runner",
-    "token_acceptance",
+    token_expiry,
+    own_runner,
+    valid_runner,
+    token_acceptance,
     faults=(TokenFault.EXPIRED, TokenFault.EXPIRING),
     remedy=(
         "reset the runner's token in GitLab, or clear the expiry: Admin → Settings → CI/CD → Runners expiration",
@@ -103,29 +120,29 @@ single(
 )
 single(
     cause("token-not-verified", "2.2", "reference 4.3"),
-    "token_acceptance",
+    token_acceptance,
     likely="GitLab's own log of the request: `gitlab-ctl tail gitlab-rails`",
     remedy=("ask GitLab as the runner does: the command below the evidence", _NEW),
 )
 single(
     cause("runner-paused", "2.2", "guide 4.2"),
-    "runner_activity",
+    runner_activity,
     faults=(RunnerFault.PAUSED,),
     remedy=("in GitLab: Admin → CI/CD → Runners → the runner → resume",),
 )
 single(
     cause("runner-wrong-tags", "2.2", "guide 2.2"),
-    "runner_tags",
+    runner_tags,
     remedy=("in GitLab: edit the runner's tags, or correct `runner.tags` in the inventory; values cannot set them",),
 )
 single(
     cause("runner-untagged-jobs", "2.2", "guide 2.2"),
-    "runner_untagged",
+    runner_untagged,
     remedy=("in GitLab: edit the runner, “Run untagged jobs”",),
 )
 single(
     cause("runner-offline", "4.2", "failures 31"),
-    "runner_online",
+    runner_online,
     likely="the managers' own logs (4.1.2) and readiness",
     remedy=(
         "`kubectl logs -n {namespace} deployment/{release} --tail=100` says what they meet",
@@ -134,7 +151,7 @@ single(
 )
 single(
     cause("managers-missing-in-gitlab", "4.2", "failures 31"),
-    "manager_count",
+    manager_count,
     likely="each manager's own log",
     remedy=(
         "`kubectl get pods -n {namespace} -o wide`: are all replicas ready?",
@@ -143,17 +160,17 @@ single(
 )
 single(
     cause("manager-old-version", "4.2", "failures 44"),
-    "manager_versions",
+    manager_versions,
     remedy=("`kubectl rollout status -n {namespace} deployment/{release}`: an old manager still runs", "`{upgrade}`"),
 )
 single(
     cause("manager-from-elsewhere", "4.2", "failures 30"),
-    "manager_addresses",
+    manager_addresses,
     remedy=("find who else has the token: a manager reports from an address that is no node's; reset the token",),
 )
 single(
     cause("runner-api-unavailable", "2.2", "reference 4.1"),
-    "token_acceptance",
+    token_acceptance,
     faults=(GitLabFault.BAD_GATEWAY, GitLabFault.UNAVAILABLE),
     remedy=("on {gitlab_host}: `gitlab-ctl status`",),
 )

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from preflight.conclusions.observations import Facts, Observation
+from preflight.fact import FactSpec
+from preflight.facts.dind import dind_inner_lookups, dind_lookups
+from preflight.facts.dns import here_lookups, node_lookups
+from preflight.facts.pods import pod_lookups
 from preflight.pages.cells import Cell, State, duration, of_look, seen
 from preflight.pages.matrix import Head, Matrix
 from preflight.probes.dns import Lookups
 
-_ASKED = {"": "here_lookups", "node": "node_lookups", "pod": "pod_lookups"}
-_OWN = {"in Docker-in-Docker": "dind_lookups", "in a container inside of it": "dind_inner_lookups"}
+_ASKED = {"": here_lookups, "node": node_lookups, "pod": pod_lookups}
+_OWN = {"in Docker-in-Docker": dind_lookups, "in a container inside of it": dind_inner_lookups}
 
 
 def matrix(facts: Facts) -> Matrix:
@@ -48,7 +52,7 @@ def inner(facts: Facts) -> Matrix:
     )
 
 
-def _columns(facts: Mapping[str, str], workers: Sequence[str] | Mapping[str, object]) -> list[Head]:
+def _columns(facts: Mapping[str, FactSpec[Lookups]], workers: Sequence[str] | Mapping[str, object]) -> list[Head]:
     here = [Head("here")] if "" in facts else []
     return here + [Head(worker, group=kind) for kind in facts if kind for worker in workers]
 

@@ -9,6 +9,8 @@ from decimal import Decimal
 
 from preflight.conclusions.observations import Facts
 from preflight.evidence import NotApplicable
+from preflight.facts.cluster import cluster_nodes
+from preflight.facts.headroom import headroom
 from preflight.pages.cells import Cell, State, of_look, seen
 from preflight.pages.matrix import MOST, mark
 from preflight.probes.cluster import Node, Nodes
@@ -42,14 +44,14 @@ class Bar:
 
 def section(facts: Facts) -> str:
     """The bars as HTML; "" where headroom is no matter of this run."""
-    observation = facts.get("headroom")
+    observation = facts.get(headroom)
     if observation is None or isinstance(observation.error, NotApplicable):
         return ""
     found = seen(observation, Headroom)
     if found is None:
         cell = of_look(observation)
         return f"<p>{mark(cell)} {html.escape(cell.detail)}</p>"
-    return summary(found) + _rooms(found, seen(facts.get("cluster_nodes"), Nodes))
+    return summary(found) + _rooms(found, seen(facts.get(cluster_nodes), Nodes))
 
 
 def summary(found: Headroom) -> str:

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from preflight.conclusions.observations import Facts, Observation
 from preflight.evidence import NotApplicable
+from preflight.fact import FactSpec
+from preflight.facts.cluster import api_answer
+from preflight.facts.dind import dind_pull
+from preflight.facts.gitlab import gitlab_reply
+from preflight.facts.nodes import node_gitlab
+from preflight.facts.pods import pod_gitlab, pod_pull
+from preflight.facts.registry import node_pull, registry_reply
+from preflight.facts.tuning import pod_cache, pod_clone
 from preflight.faults import PodFault
 from preflight.pages.cells import Cell, State, duration, of_look, seen, worst
 from preflight.pages.matrix import Head, Matrix
@@ -52,23 +61,23 @@ def _told(cell: Cell) -> bool:
 def _columns(facts: Facts) -> Iterable[tuple[Head, Ask]]:
     inventory = facts.inventory
     yield Head("GitLab", _address(inventory.gitlab.url)), _gitlab
-    if (clone := _elsewhere(facts, "pod_clone")) is not None:
-        yield Head("clone host", _address(clone)), _in_pods("pod_clone")
+    if (clone := _elsewhere(facts, pod_clone)) is not None:
+        yield Head("clone host", _address(clone)), _in_pods(pod_clone)
     yield Head("Kubernetes API", _address(inventory.cluster.api_server)), _api
     for name, one in inventory.registries.items():
         yield Head(f"registry {name}", one.host), _registry(name)
-    if (cache := _elsewhere(facts, "pod_cache")) is not None:
-        yield Head("cache", _address(cache)), _in_pods("pod_cache")
+    if (cache := _elsewhere(facts, pod_cache)) is not None:
+        yield Head("cache", _address(cache)), _in_pods(pod_cache)
 
 
 def _address(url: str) -> str:
     return url.partition("://")[2].rstrip("/") or url
 
 
-def _elsewhere(facts: Facts, name: str) -> str | None:
+def _elsewhere(facts: Facts, spec: FactSpec[Any]) -> str | None:
     """The target of a fact that concerns only some environments; None where it does not concern this one."""
     observations = [
-        observation for observation in facts.observations(name) if not isinstance(observation.error, NotApplicable)
+        observation for observation in facts.observations(spec) if not isinstance(observation.error, NotApplicable)
     ]
     if not observations:
         return None
@@ -83,7 +92,7 @@ def _elsewhere(facts: Facts, name: str) -> str | None:
 
 
 def _gitlab(facts: Facts, kind: str, worker: str) -> Cell:
-    names = {"here": "gitlab_reply", "node": "node_gitlab", "pod on": "pod_gitlab"}
+    names = {"here": gitlab_reply, "node": node_gitlab, "pod on": pod_gitlab}
     if kind not in names:
         return Cell()
     return _timed(facts.get(names[kind], **({"worker": worker} if worker else {})))
@@ -91,12 +100,12 @@ def _gitlab(facts: Facts, kind: str, worker: str) -> Cell:
 
 def _api(facts: Facts, kind: str, worker: str) -> Cell:
     del worker
-    return _timed(facts.get("api_answer")) if kind == "here" else Cell()
+    return _timed(facts.get(api_answer)) if kind == "here" else Cell()
 
 
-def _in_pods(name: str) -> Ask:
+def _in_pods(spec: FactSpec[Any]) -> Ask:
     def ask(facts: Facts, kind: str, worker: str) -> Cell:
-        return _timed(facts.get(name, worker=worker)) if kind == "pod on" else Cell()
+        return _timed(facts.get(spec, worker=worker)) if kind == "pod on" else Cell()
 
     return ask
 
@@ -104,17 +113,17 @@ def _in_pods(name: str) -> Ask:
 def _registry(name: str) -> Ask:
     def ask(facts: Facts, kind: str, worker: str) -> Cell:
         if kind == "here":
-            return _timed(facts.get("registry_reply", registry=name))
+            return _timed(facts.get(registry_reply, registry=name))
         host = facts.inventory.registries[name].host
         if kind == "dind on":
             inner = facts.inventory.dind
             mine = inner != "none" and inner.pull.split("/", 1)[0] == host
-            return of_look(facts.get("dind_pull", worker=worker)) if mine else Cell()
+            return of_look(facts.get(dind_pull, worker=worker)) if mine else Cell()
         if kind == "node":
             mine = facts.inventory.probe.image.split("/", 1)[0] == host
-            return _pulled([facts.get("node_pull", worker=worker)] if mine else [])
+            return _pulled([facts.get(node_pull, worker=worker)] if mine else [])
         images = [image for image in facts.inventory.images if image.split("/", 1)[0] == host]
-        return _pulled([facts.get("pod_pull", worker=worker, image=image) for image in images])
+        return _pulled([facts.get(pod_pull, worker=worker, image=image) for image in images])
 
     return ask
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from preflight.conclusions.observations import Facts, Observation
+from preflight.facts.dind import dind_pull
+from preflight.facts.pods import pod_pull
+from preflight.facts.registry import manifest, node_pull
 from preflight.pages.cells import Cell, duration, of_look, seen
 from preflight.pages.matrix import Head, Matrix
 from preflight.probes.node_pulls import Pull
@@ -32,12 +35,12 @@ def matrix(facts: Facts) -> Matrix:
 
 def _rows(facts: Facts, workers: list[str]) -> Iterable[tuple[Head, tuple[Cell, ...]]]:
     for image in facts.inventory.images:
-        pulls = [of_pull(facts.get("pod_pull", worker=one, image=image)) for one in workers]
-        yield _head(image, "for a job's pod"), (_of_manifest(facts.get("manifest", image=image)), *pulls)
-    pulls = [of_pull(facts.get("node_pull", worker=one)) for one in workers]
+        pulls = [of_pull(facts.get(pod_pull, worker=one, image=image)) for one in workers]
+        yield _head(image, "for a job's pod"), (_of_manifest(facts.get(manifest, image=image)), *pulls)
+    pulls = [of_pull(facts.get(node_pull, worker=one)) for one in workers]
     yield _head(facts.inventory.probe.image, "by the node's own runtime, over SSH"), (Cell(), *pulls)
     if facts.inventory.dind != "none":
-        pulls = [_inner(facts.get("dind_pull", worker=one)) for one in workers]
+        pulls = [_inner(facts.get(dind_pull, worker=one)) for one in workers]
         yield _head(facts.inventory.dind.pull, "inside Docker-in-Docker"), (Cell(), *pulls)
 
 

@@ -10,6 +10,9 @@ import pytest
 from preflight.conclusions import CAUSES, Conclusion, Facts, Observation, draw
 from preflight.conclusions.model import lineage
 from preflight.evidence import PreflightError
+from preflight.facts.gitlab import gitlab_connection
+from preflight.facts.nodes import node_gitlab
+from preflight.facts.pods import pod_gitlab
 from preflight.faults import DnsFault, Fault, GitLabFault, PathFault, PodFault, RegistryFault, SshFault
 from preflight.inventory import Inventory
 from preflight.probes.registry import RegistryReply
@@ -72,7 +75,7 @@ def test_every_red_look_at_gitlab_is_explained_and_nothing_healthy_is(inventory:
     ):
         facts = made.facts(inventory, *paths(here, nodes, pods))
         explained = {key for one in concluded(facts) for key in one.explains}
-        for one in facts.observations("gitlab_connection", "node_gitlab", "pod_gitlab"):
+        for one in facts.observations(gitlab_connection, node_gitlab, pod_gitlab):
             if one.value is not None:
                 assert (one.key in explained) == (one.fault is not None), (here, nodes, pods, one)
             elif one.unknown:

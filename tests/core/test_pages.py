@@ -10,6 +10,7 @@ import pytest
 from preflight.conclusions import Cause, Conclusion, Explanation, Facts, Finding, Observation, Proof
 from preflight.diagnosis import Diagnosis
 from preflight.evidence import Blocked, Evidence, Fact, NotApplicable, PreflightError, Unmeasured
+from preflight.facts.headroom import headroom as headroom_fact
 from preflight.faults import ClusterFault, DnsFault, PathFault, PodFault
 from preflight.inventory import Inventory
 from preflight.pages import cards, dns, headroom, matrix, paths, registry, top
@@ -374,7 +375,7 @@ def test_the_banner_says_the_verdict_in_words(inventory: Inventory, status: int,
 
 def test_a_picture_that_stumbles_costs_nothing_else(inventory: Inventory) -> None:
     broken = Observation("cluster_nodes", {}, Nodes(target="n", evidence=evidence(), nodes=None))  # type: ignore[arg-type]
-    head = next(iter(packed(inventory).observations("headroom")))
+    head = next(iter(packed(inventory).observations(headroom_fact)))
     shown = "".join(
         top(
             [],
