@@ -224,6 +224,7 @@ def view(
     def function(**taken: S) -> V:
         return judge(taken[source.name])
 
+    function.__name__, function.__doc__ = name, summary
     return _declare(
         FactSpec(
             name=name,

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from preflight import values as helm
 from preflight.clients import kube_api as api_client
-from preflight.fact import fact
+from preflight.fact import fact, view
 from preflight.facts.probe_plan import named_node
 from preflight.facts.target_selectors import as_node
 from preflight.faults import ClusterFault
@@ -43,10 +43,13 @@ def api_answer(api_server: ApiServer) -> ApiServer:
     return replace(api_server, fault=None, cause="") if api_server.fault is ClusterFault.WRONG_ADDRESS else api_server
 
 
-@fact(after=("api_answer",), tolerates=("api_server",))
-def api_address(api_server: ApiServer) -> ApiServer:
-    """The API server's address in the kubeconfig."""
-    return api_server.only(ClusterFault.WRONG_ADDRESS)
+api_address = view(
+    "api_address",
+    api_server,
+    lambda server: server.only(ClusterFault.WRONG_ADDRESS),
+    "The API server's address in the kubeconfig.",
+    after=("api_answer",),
+)
 
 
 @fact()

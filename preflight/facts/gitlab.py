@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from preflight.evidence import NotApplicable
-from preflight.fact import fact
+from preflight.fact import fact, view
 from preflight.faults import GitLabFault, PathFault
 from preflight.inventory import Inventory
 from preflight.probes import gitlab, transcript
@@ -21,28 +21,30 @@ def gitlab_reply(inventory: Inventory, run: Run) -> GitLabReply:
     )
 
 
-@fact(tolerates=("gitlab_reply",))
-def gitlab_connection(gitlab_reply: GitLabReply) -> GitLabReply:
-    """GitLab's port, from here."""
-    return gitlab_reply.only(PathFault)
-
-
-@fact(after=("gitlab_connection",), tolerates=("gitlab_reply",))
-def gitlab_service(gitlab_reply: GitLabReply) -> GitLabReply:
-    """GitLab behind its web server."""
-    return gitlab_reply.only(GitLabFault.BAD_GATEWAY, GitLabFault.UNAVAILABLE, GitLabFault.HTTP_STATUS)
-
-
-@fact(after=("gitlab_service",), tolerates=("gitlab_reply",))
-def gitlab_location(gitlab_reply: GitLabReply) -> GitLabReply:
-    """GitLab's own idea of its URL."""
-    return gitlab_reply.only(GitLabFault.REDIRECTED)
-
-
-@fact(after=("gitlab_location",), tolerates=("gitlab_reply",))
-def gitlab_identity(gitlab_reply: GitLabReply) -> GitLabReply:
-    """Whether what answers is GitLab."""
-    return gitlab_reply.only(GitLabFault.NOT_GITLAB)
+gitlab_connection = view(
+    "gitlab_connection", gitlab_reply, lambda reply: reply.only(PathFault), "GitLab's port, from here."
+)
+gitlab_service = view(
+    "gitlab_service",
+    gitlab_reply,
+    lambda reply: reply.only(GitLabFault.BAD_GATEWAY, GitLabFault.UNAVAILABLE, GitLabFault.HTTP_STATUS),
+    "GitLab behind its web server.",
+    after=("gitlab_connection",),
+)
+gitlab_location = view(
+    "gitlab_location",
+    gitlab_reply,
+    lambda reply: reply.only(GitLabFault.REDIRECTED),
+    "GitLab's own idea of its URL.",
+    after=("gitlab_service",),
+)
+gitlab_identity = view(
+    "gitlab_identity",
+    gitlab_reply,
+    lambda reply: reply.only(GitLabFault.NOT_GITLAB),
+    "Whether what answers is GitLab.",
+    after=("gitlab_location",),
+)
 
 
 @fact(after=("gitlab_identity",))

@@ -6,7 +6,7 @@ from typing import cast
 
 from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, Evidence, NotApplicable, Unmeasured
-from preflight.fact import fact
+from preflight.fact import fact, view
 from preflight.facts.blocking import (
     block_if_failing_from_here,
     block_if_no_resolver_answers,
@@ -94,10 +94,13 @@ def registry_connection(
     return found
 
 
-@fact(after=("registry_connection",), tolerates=("registry_reply",))
-def registry_access(registry_reply: RegistryReply) -> RegistryReply:
-    """A registry's login."""
-    return registry_reply.only(RegistryFault)
+registry_access = view(
+    "registry_access",
+    registry_reply,
+    lambda reply: reply.only(RegistryFault),
+    "A registry's login.",
+    after=("registry_connection",),
+)
 
 
 @fact(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from preflight import values as helm
 from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, NotApplicable
-from preflight.fact import fact
+from preflight.fact import fact, view
 from preflight.facts.references import Ref
 from preflight.faults import GitLabFault, TokenFault
 from preflight.inventory import Inventory, InventoryError, Secret, read_yaml
@@ -77,28 +77,24 @@ def _place(inventory: Inventory, key: str) -> tuple[str, str]:
     return name, f"grep -n {key} {name}"
 
 
-@fact()
-def token_presence(configured_token: ConfiguredToken) -> RunnerToken:
-    """Whether a token is given."""
-    return token.presence(configured_token)
-
-
-@fact(after=("token_presence",))
-def token_whitespace(configured_token: ConfiguredToken) -> RunnerToken:
-    """What surrounds the runner's token."""
-    return token.whitespace(configured_token)
-
-
-@fact(after=("token_presence",))
-def token_kind(configured_token: ConfiguredToken) -> RunnerToken:
-    """The kind of the runner's token."""
-    return token.kind(configured_token)
-
-
-@fact(after=("token_kind", "token_whitespace"))
-def token_form(configured_token: ConfiguredToken) -> RunnerToken:
-    """The form of the runner's token."""
-    return token.form(configured_token)
+token_presence = view("token_presence", configured_token, token.presence, "Whether a token is given.")
+token_whitespace = view(
+    "token_whitespace",
+    configured_token,
+    token.whitespace,
+    "What surrounds the runner's token.",
+    after=("token_presence",),
+)
+token_kind = view(
+    "token_kind", configured_token, token.kind, "The kind of the runner's token.", after=("token_presence",)
+)
+token_form = view(
+    "token_form",
+    configured_token,
+    token.form,
+    "The form of the runner's token.",
+    after=("token_kind", "token_whitespace"),
+)
 
 
 @fact(after=("gitlab_identity",))

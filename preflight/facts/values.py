@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from urllib.parse import urlsplit
 
 from preflight import values as helm
 from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, NotApplicable
-from preflight.fact import fact
+from preflight.fact import fact, view
 from preflight.facts.blocking import block_if_no_resolver_knows
 from preflight.facts.references import Ref
 from preflight.facts.target_selectors import probe_image
@@ -45,106 +46,88 @@ def values_lint(helm_values: Values, inventory: Inventory) -> Lint:
     return lint.lint(helm_values, expected)
 
 
-@fact(effect="static")
-def values_toml(values_lint: Lint) -> Lint:
-    """The TOML of runners.config."""
-    return values_lint.about(ValuesFault.NOT_TOML)
+def _about(*faults: ValuesFault, reader: lint.Reader | None = None) -> Callable[[Lint], Lint]:
+    return lambda found: found.about(*faults, reader=reader)
 
 
-@fact(effect="static")
-def values_chart_keys(values_lint: Lint) -> Lint:
-    """The keys that the chart reads."""
-    return values_lint.about(ValuesFault.UNKNOWN_KEY, ValuesFault.WRONG_FORM, reader="chart")
-
-
-@fact(effect="static")
-def values_moved_keys(values_lint: Lint) -> Lint:
-    """The keys that the chart read in an older version."""
-    return values_lint.about(ValuesFault.MOVED_KEY, reader="chart")
-
-
-@fact(after=("values_toml",), effect="static")
-def values_runner_keys(values_lint: Lint) -> Lint:
-    """The keys that the runner reads."""
-    kinds = (ValuesFault.UNKNOWN_KEY, ValuesFault.WRONG_FORM, ValuesFault.WRONG_TABLE, ValuesFault.MOVED_KEY)
-    return values_lint.about(*kinds, reader="runner")
-
-
-@fact(effect="static")
-def values_consistency(values_lint: Lint) -> Lint:
-    """Settings that stand twice, or against each other."""
-    return values_lint.about(ValuesFault.TWICE, ValuesFault.CONTRADICTION, ValuesFault.TOKEN_IN_FILE)
-
-
-@fact(effect="static")
-def values_templates(values_lint: Lint) -> Lint:
-    """Template expressions in runners.config."""
-    return values_lint.about(ValuesFault.TEMPLATE)
-
-
-@fact(effect="static")
-def values_gitlab(values_lint: Lint) -> Lint:
-    """The GitLab of the values."""
-    return values_lint.about(ValuesFault.GITLAB_URL)
-
-
-@fact(effect="static")
-def values_rights(values_lint: Lint) -> Lint:
-    """The managers' rights."""
-    return values_lint.about(ValuesFault.RBAC_OFF)
-
-
-@fact(effect="static")
-def values_image(values_lint: Lint) -> Lint:
-    """The managers' image and user."""
-    return values_lint.about(ValuesFault.IMAGE_FLAVOUR)
-
-
-@fact(after=("values_toml",), effect="static")
-def values_dns_policy(values_lint: Lint) -> Lint:
-    """The spelling of dns_policy."""
-    return values_lint.about(ValuesFault.DNS_POLICY)
-
-
-@fact(after=("values_toml",), effect="static")
-def values_resolvers(values_lint: Lint) -> Lint:
-    """The resolvers that the values give to jobs."""
-    return values_lint.about(
+values_toml = view("values_toml", values_lint, _about(ValuesFault.NOT_TOML), "The TOML of runners.config.")
+values_chart_keys = view(
+    "values_chart_keys",
+    values_lint,
+    _about(ValuesFault.UNKNOWN_KEY, ValuesFault.WRONG_FORM, reader="chart"),
+    "The keys that the chart reads.",
+)
+values_moved_keys = view(
+    "values_moved_keys",
+    values_lint,
+    _about(ValuesFault.MOVED_KEY, reader="chart"),
+    "The keys that the chart read in an older version.",
+)
+values_runner_keys = view(
+    "values_runner_keys",
+    values_lint,
+    _about(
+        ValuesFault.UNKNOWN_KEY, ValuesFault.WRONG_FORM, ValuesFault.WRONG_TABLE, ValuesFault.MOVED_KEY, reader="runner"
+    ),
+    "The keys that the runner reads.",
+    after=("values_toml",),
+)
+values_consistency = view(
+    "values_consistency",
+    values_lint,
+    _about(ValuesFault.TWICE, ValuesFault.CONTRADICTION, ValuesFault.TOKEN_IN_FILE),
+    "Settings that stand twice, or against each other.",
+)
+values_templates = view(
+    "values_templates", values_lint, _about(ValuesFault.TEMPLATE), "Template expressions in runners.config."
+)
+values_gitlab = view("values_gitlab", values_lint, _about(ValuesFault.GITLAB_URL), "The GitLab of the values.")
+values_rights = view("values_rights", values_lint, _about(ValuesFault.RBAC_OFF), "The managers' rights.")
+values_image = view("values_image", values_lint, _about(ValuesFault.IMAGE_FLAVOUR), "The managers' image and user.")
+values_dns_policy = view(
+    "values_dns_policy",
+    values_lint,
+    _about(ValuesFault.DNS_POLICY),
+    "The spelling of dns_policy.",
+    after=("values_toml",),
+)
+values_resolvers = view(
+    "values_resolvers",
+    values_lint,
+    _about(
         ValuesFault.FLAT_NAMESERVERS,
         ValuesFault.TOO_MANY_NAMESERVERS,
         ValuesFault.NO_NAMESERVERS,
         ValuesFault.OTHER_NAMESERVERS,
-    )
-
-
-@fact(after=("values_toml",), effect="static")
-def values_privilege(values_lint: Lint) -> Lint:
-    """The privilege that the values give to jobs."""
-    return values_lint.about(ValuesFault.NOT_PRIVILEGED)
-
-
-@fact(after=("values_toml",), effect="static")
-def values_concurrency(values_lint: Lint) -> Lint:
-    """The number of jobs that a manager runs."""
-    return values_lint.about(ValuesFault.CONCURRENT)
-
-
-@fact(effect="static")
-def values_metrics(values_lint: Lint) -> Lint:
-    """The managers' metrics."""
-    return values_lint.about(ValuesFault.METRICS_OFF)
-
-
-@fact(after=("values_toml",), effect="static")
-def values_placement(values_lint: Lint) -> Lint:
-    """Settings of the managers' pods that are easily taken for the jobs'."""
-    return values_lint.about(ValuesFault.MANAGERS_ONLY)
-
-
-@fact(effect="static")
-def values_unregister(values_lint: Lint) -> Lint:
-    """What a manager that stops leaves in GitLab."""
-    return values_lint.about(ValuesFault.UNREGISTER)
+    ),
+    "The resolvers that the values give to jobs.",
+    after=("values_toml",),
+)
+values_privilege = view(
+    "values_privilege",
+    values_lint,
+    _about(ValuesFault.NOT_PRIVILEGED),
+    "The privilege that the values give to jobs.",
+    after=("values_toml",),
+)
+values_concurrency = view(
+    "values_concurrency",
+    values_lint,
+    _about(ValuesFault.CONCURRENT),
+    "The number of jobs that a manager runs.",
+    after=("values_toml",),
+)
+values_metrics = view("values_metrics", values_lint, _about(ValuesFault.METRICS_OFF), "The managers' metrics.")
+values_placement = view(
+    "values_placement",
+    values_lint,
+    _about(ValuesFault.MANAGERS_ONLY),
+    "Settings of the managers' pods that are easily taken for the jobs'.",
+    after=("values_toml",),
+)
+values_unregister = view(
+    "values_unregister", values_lint, _about(ValuesFault.UNREGISTER), "What a manager that stops leaves in GitLab."
+)
 
 
 @fact(
