@@ -21,6 +21,7 @@ from preflight.facts.cluster import (
     pool_versions,
     worker_placement,
 )
+from preflight.facts.headroom import job_placement, manager_placement, preferred_placement
 from preflight.facts.namespace import (
     job_webhooks,
     namespace_levels,
@@ -33,7 +34,6 @@ from preflight.facts.namespace import (
     runner_rights,
 )
 from preflight.facts.pods import pod_admission
-from preflight.facts.tuning import job_placement, manager_placement, preferred_placement
 from preflight.faults import ClusterFault, PodFault, RightsFault, StreamFault
 
 single(

@@ -21,8 +21,15 @@ from preflight.conclusions.vantages import (
     targets_of,
 )
 from preflight.facts.dind import dind_resolv_conf
-from preflight.facts.dns import here_lookups, node_answers, node_lookups, resolver_agreement
-from preflight.facts.pods import pod_lookups, pod_names, pod_resolv_conf
+from preflight.facts.dns import (
+    here_lookups,
+    node_answers,
+    node_lookups,
+    pod_lookups,
+    pod_names,
+    pod_resolv_conf,
+    resolver_agreement,
+)
 from preflight.faults import DnsFault
 from preflight.probes.dns import Lookups
 

@@ -18,8 +18,14 @@ from preflight.facts.environment import (
     values_proxies,
     vpc,
 )
-from preflight.facts.gitlab import gitlab_connection, gitlab_identity, gitlab_location, gitlab_service, gitlab_version
-from preflight.facts.nodes import node_clock
+from preflight.facts.gitlab import (
+    gitlab_connection,
+    gitlab_identity,
+    gitlab_location,
+    gitlab_service,
+    gitlab_version,
+    node_clock,
+)
 from preflight.facts.pipeline import ci_project
 from preflight.faults import GitLabFault, PathFault
 from preflight.probes.transcript import Clock

@@ -9,9 +9,8 @@ from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.single_fact import names_of, single
 from preflight.conclusions.vantages import has_fault, joined, proofs, targets_of
 from preflight.facts.dind import dind_admission, dind_daemon
-from preflight.facts.headroom import headroom, worker_headroom
+from preflight.facts.headroom import headroom, option_headroom, pod_cache, scenario_headroom, worker_headroom
 from preflight.facts.pods import pod_admission, pod_start
-from preflight.facts.tuning import option_headroom, pod_cache, scenario_headroom
 from preflight.faults import PodFault
 from preflight.probes.headroom import Headroom
 

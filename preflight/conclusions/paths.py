@@ -24,8 +24,8 @@ from preflight.conclusions.vantages import (
 from preflight.evidence import Fact
 from preflight.fact import FactSpec
 from preflight.facts.gitlab import gitlab_connection, gitlab_reply
-from preflight.facts.nodes import node_gitlab, node_page, node_reply
-from preflight.facts.pods import pod_gitlab, pod_page
+from preflight.facts.packets import node_page, pod_page
+from preflight.facts.paths import node_gitlab, node_reply, pod_gitlab
 from preflight.faults import GitLabFault, PathFault
 from preflight.inventory import Inventory
 from preflight.probes.gitlab import GitLabReply

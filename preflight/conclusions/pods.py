@@ -6,9 +6,8 @@ from preflight.conclusions.model import cause
 from preflight.conclusions.paths import OTHERWISE
 from preflight.conclusions.single_fact import single
 from preflight.facts.dind import dind_admission
-from preflight.facts.nodes import node_gitlab
-from preflight.facts.pods import pod_admission, pod_gitlab, pod_start
-from preflight.facts.tuning import pod_clone
+from preflight.facts.paths import node_gitlab, pod_clone, pod_gitlab
+from preflight.facts.pods import pod_admission, pod_start
 from preflight.faults import PathFault, PodFault
 
 _ADMISSION = (pod_admission, dind_admission, pod_start)

@@ -12,10 +12,11 @@ from preflight.conclusions.model import Cause, Conclusion, cause, keys, rule
 from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.single_fact import names_of, proof_of, single
 from preflight.conclusions.vantages import VantageGroup, faults_of, has_fault, joined, proofs, targets_of
-from preflight.facts.pods import helper_pull, pod_pull
 from preflight.facts.registry import (
+    helper_pull,
     manifest,
     node_pull,
+    pod_pull,
     pull_login,
     registry_access,
     registry_connection,

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from preflight.evidence import Blocked, NotApplicable
 from preflight.fact import fact
-from preflight.facts.blocking import block_if_same_fault
+from preflight.facts.blocking import (
+    block_if_policy_misspelt,
+    block_if_same_fault,
+)
 from preflight.facts.probe_plan import expected_names
 from preflight.facts.references import Ref
+from preflight.faults import DnsFault
 from preflight.inventory import Inventory
-from preflight.probes import dns, transcript
+from preflight.jobshape import JobShape
+from preflight.probes import dns, shell, transcript
 from preflight.probes.dns import Lookups
+from preflight.probes.lint import Lint
 from preflight.probes.transcript import (
     Agreement,
+    FoundNames,
     Report,
+    ResolvConf,
 )
 from preflight.run import Run
 
@@ -39,3 +48,60 @@ def node_lookups(resolver: str, node_answers: Lookups, here_lookups: Lookups | N
 def resolver_agreement(here_lookups: tuple[Lookups, ...]) -> Agreement:
     """What all resolvers say, side by side."""
     return transcript.agreement(here_lookups)
+
+
+@fact(optional=("here_lookups", "node_answers"))
+def pod_lookups(
+    worker: str,
+    resolver: str,
+    pod_report: Report,
+    here_lookups: Lookups | None,
+    node_answers: Lookups | None,
+    inventory: Inventory,
+) -> Lookups:
+    """A resolver's answers, asked from a job's pod on a worker."""
+    found = transcript.lookups(pod_report, resolver, expected_names(inventory), deadline=inventory.deadlines.step)
+    block_if_same_fault(found, here_lookups, Ref.HERE_LOOKUPS, {"resolver": resolver})
+    block_if_same_fault(found, node_answers, Ref.NODE_LOOKUPS, {"worker": worker, "resolver": resolver})
+    return found
+
+
+@fact(optional=("values_dns_policy",))
+def pod_resolv_conf(worker: str, pod_report: Report, job_shape: JobShape, values_dns_policy: Lint | None) -> ResolvConf:
+    """The resolv.conf of a job's pod on a worker."""
+    found = transcript.resolv_conf(pod_report, job_shape, worker)
+    block_if_policy_misspelt(found, values_dns_policy)
+    return found
+
+
+@fact(optional=("pod_lookups", "pod_resolv_conf"), fan_in={"pod_lookups": "resolver"})
+def pod_names(
+    worker: str,
+    pod_report: Report,
+    pod_lookups: tuple[Lookups, ...],
+    pod_resolv_conf: ResolvConf | None,
+    inventory: Inventory,
+) -> FoundNames:
+    """The names, as programs in a job's pod on a worker find them."""
+    if pod_resolv_conf is not None and pod_resolv_conf.fault is not None:
+        raise Blocked.by(Ref.POD_RESOLV_CONF, pod_resolv_conf, {"worker": worker})
+    given: dict[str, set[str]] = {}
+    for one in pod_lookups:
+        for answer in one.answers:
+            if answer.addresses:
+                given.setdefault(answer.name, set()).update(answer.addresses)
+    if not given and inventory.dns.names:
+        resolver = next(iter(inventory.dns.resolvers), "")
+        said = "no resolver gave an address of any name"
+        raise Blocked.by(Ref.POD_LOOKUPS, None, {"worker": worker, "resolver": resolver}, because=said)
+    if any(one.kind == "resolve" and one.lacks for one in pod_report.sections):
+        reason = f"{inventory.probe.image} has no getent, by which a program's way to an address is told"
+        raise NotApplicable(reason)
+    section = shell.find(pod_report.sections, shell.resolv_conf(), where=pod_report.where)
+    found = transcript.found_names(pod_report, worker, given, shell.read_resolv_conf(section))
+    well = {one.resolver for one in pod_lookups if one.fault is None}
+    unwell = next((one for one in inventory.dns.resolvers if one not in well), None)
+    if found.fault is DnsFault.NO_ANSWER and unwell is not None:
+        said = f"{unwell} does not answer every name"
+        raise Blocked.by(Ref.POD_LOOKUPS, None, {"worker": worker, "resolver": unwell}, because=said, measured=found)
+    return found

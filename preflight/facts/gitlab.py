@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
-from preflight.evidence import NotApplicable
+from preflight.evidence import NotApplicable, Unmeasured
 from preflight.fact import fact, view
-from preflight.faults import GitLabFault, PathFault
+from preflight.faults import GitLabFault, PathFault, SshFault
 from preflight.inventory import Inventory
-from preflight.probes import gitlab, transcript
+from preflight.probes import gitlab, shell, transcript
 from preflight.probes.gitlab import GitLabReply, GitLabVersion
+from preflight.probes.transcript import (
+    Clock,
+    NodeLogin,
+)
 from preflight.run import Run
 
 
@@ -65,3 +70,24 @@ def gitlab_version(inventory: Inventory, run: Run) -> GitLabVersion:
         cause = f"GitLab is {found.version}, the inventory says {inventory.gitlab.version}"
         return replace(found, fault=GitLabFault.WRONG_VERSION, cause=cause)
     return found
+
+
+@fact(deadline="script+step")
+def node_clock(worker: str, node_login: NodeLogin, gitlab_connection: GitLabReply, inventory: Inventory) -> Clock:
+    """A worker's clock beside GitLab's."""
+    if gitlab_connection.clock_offset is None:
+        reason = "GitLab's answer carries no Date"
+        raise Unmeasured(reason, needs="a web server in front of GitLab that sends a Date header")
+    began = time.time()
+    ran = node_login.session.run("date +%s", deadline=inventory.deadlines.step)
+    middle = (began + time.time()) / 2
+    where = f"node {worker}"
+    if ran.exit is None:
+        raise Unmeasured(
+            f"`date` on {worker} came to no end within {inventory.deadlines.step:g} s",
+            needs="a worker that answers commands at once, or a larger `deadlines.step`",
+            fault=SshFault.SILENT,
+        )
+    section = shell.Section(kind="clock", exit=ran.exit, took=ran.took, output=ran.stdout)
+    allowed = inventory.limits.clock_skew
+    return transcript.clock(worker, section, middle=middle, reply=gitlab_connection, allowed=allowed, where=where)

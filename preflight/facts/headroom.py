@@ -5,20 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from preflight import values as helm
 from preflight.clients import kube_api as api_client
-from preflight.evidence import Blocked
+from preflight.evidence import Blocked, NotApplicable, Unmeasured
 from preflight.fact import fact
+from preflight.facts.blocking import (
+    block_if_no_resolver_knows,
+    block_if_search_list_misleads,
+)
+from preflight.facts.probe_plan import cache_of
 from preflight.facts.references import Ref
+from preflight.faults import PodFault, TuningFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape, job_pod_limits, job_pod_requests
-from preflight.probes import cluster, transcript
+from preflight.probes import cluster, placement, shell, transcript
 from preflight.probes import headroom as packing
 from preflight.probes.cluster import NamespaceState, Nodes, PodRequests
+from preflight.probes.dns import Lookups
 from preflight.probes.headroom import Headroom
 from preflight.probes.nodes import NodeState
+from preflight.probes.placement import Endpoint, Placement
+from preflight.probes.shell import Connection
 from preflight.probes.transcript import (
+    FoundNames,
+    Report,
     WorkerRoom,
 )
+from preflight.sizes import OPTIONS, resized
 
 
 @fact(after=("api_answer",), deadline="api+api+api", reported_by=("namespace_presence",))
@@ -123,3 +136,99 @@ def worker_headroom(worker: str, headroom: Headroom) -> WorkerRoom:
     if headroom.fits == 0:
         raise Blocked.by(Ref.HEADROOM, headroom)
     return transcript.worker_room(worker, headroom)
+
+
+@fact()
+def option_headroom(
+    option: str,
+    headroom: Headroom,
+    unfit_workers: Mapping[str, Unfit],
+    cluster_nodes: Nodes,
+    running_pods: PodRequests,
+    namespace_state: NamespaceState,
+    job_shape: JobShape,
+    inventory: Inventory,
+) -> Headroom:
+    """The room for one of the guide's ways to more jobs at once."""
+    managers, jobs = OPTIONS[option]
+    found = packed(cluster_nodes, running_pods, namespace_state, job_shape, inventory, wanted=managers * jobs)
+    block_if_nodes_are_unavailable(found, unfit_workers)
+    return found
+
+
+@fact(tolerates=("headroom",))
+def scenario_headroom(
+    scenario: str,
+    headroom: Headroom,
+    unfit_workers: Mapping[str, Unfit],
+    cluster_nodes: Nodes,
+    running_pods: PodRequests,
+    namespace_state: NamespaceState,
+    job_shape: JobShape,
+    inventory: Inventory,
+) -> Headroom:
+    """The room for as many jobs of another size."""
+    shape = resized(job_shape, scenario)
+    found = packed(cluster_nodes, running_pods, namespace_state, shape, inventory, wanted=headroom.wanted)
+    block_if_nodes_are_unavailable(found, unfit_workers)
+    if found.fault is not None and headroom.fault is not None:
+        raise Blocked.by(Ref.HEADROOM, headroom)
+    return found
+
+
+@fact()
+def manager_placement(cluster_nodes: Nodes, inventory: Inventory) -> Placement:
+    """The nodes that the values select for the managers."""
+    runner = inventory.runner
+    values = helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
+    selector = {str(key): str(value) for key, value in (values.get("nodeSelector") or {}).items()}
+    return placement.placement("managers", selector, values.get("affinity"), cluster_nodes)
+
+
+@fact(optional=("worker_placement",), fan_in={"worker_placement": "worker"})
+def job_placement(cluster_nodes: Nodes, worker_placement: tuple[NodeState, ...], job_shape: JobShape) -> Placement:
+    """The nodes that the values select for jobs."""
+    found = placement.placement("jobs", job_shape.node_selector, job_shape.affinity, cluster_nodes)
+    if found.fault is TuningFault.NO_NODE_MATCHES:
+        for one in worker_placement:
+            if one.fault is PodFault.UNSCHEDULABLE_SELECTOR:
+                raise Blocked.by(Ref.WORKER_PLACEMENT, one, {"worker": one.node})
+    return found
+
+
+@fact()
+def preferred_placement(manager_placement: Placement, job_placement: Placement) -> Placement:
+    """The nodes that the values prefer."""
+    return placement.preferences((manager_placement, job_placement))
+
+
+@fact(effect="static")
+def cache_settings(inventory: Inventory) -> Endpoint:
+    """Where the values keep the jobs' cache."""
+    try:
+        found = cache_of(inventory)
+    except ValueError as error:
+        raise Unmeasured(
+            f"the address of the cache in runners.config can't be read: {error}", needs="host:port as `ServerAddress`"
+        ) from None
+    if found is None:
+        reason = "no [runners.cache] with a Type in runners.config: jobs keep no cache"
+        raise NotApplicable(reason)
+    return found
+
+
+@fact(optional=("here_lookups", "pod_names"), fan_in={"here_lookups": "resolver"})
+def pod_cache(
+    worker: str,
+    cache_settings: Endpoint,
+    pod_report: Report,
+    here_lookups: tuple[Lookups, ...],
+    pod_names: FoundNames | None,
+) -> Connection:
+    """The way from a job's pod on a worker to the cache."""
+    step = shell.tcp(cache_settings.host, cache_settings.port)
+    where = pod_report.where
+    found = shell.read_tcp(shell.find(pod_report.sections, step, where=where), where=where)
+    block_if_no_resolver_knows(found, cache_settings.host, here_lookups)
+    block_if_search_list_misleads(found, pod_names)
+    return found

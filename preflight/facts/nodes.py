@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 from preflight.clients import ssh
 from preflight.evidence import Evidence, NotApplicable, Unmeasured
 from preflight.fact import fact
-from preflight.facts.blocking import block_if_same_fault, gitlab_fact
-from preflight.facts.probe_plan import page_of, script_steps
+from preflight.facts.probe_plan import script_steps
 from preflight.facts.references import Ref
 from preflight.faults import SshFault
 from preflight.inventory import Inventory
-from preflight.probes import shell, transcript
-from preflight.probes.gitlab import GitLabReply
+from preflight.probes import shell
 from preflight.probes.transcript import (
-    Clock,
     NodeLogin,
     Report,
 )
@@ -74,43 +70,3 @@ def node_report(worker: str, node_login: NodeLogin, inventory: Inventory, run: R
             ),
         )
     return Report(where=f"node {worker}", sections=sections)
-
-
-@fact(reported_by=("node_gitlab",))
-def node_reply(node_report: Report, inventory: Inventory) -> GitLabReply:
-    """GitLab's answer to a worker, whatever it is."""
-    return transcript.gitlab_reply(node_report, inventory.gitlab.url)
-
-
-@fact(tolerates=("node_reply",), optional=("gitlab_reply",))
-def node_gitlab(node_reply: GitLabReply, gitlab_reply: GitLabReply | None) -> GitLabReply:
-    """GitLab's answer to a worker."""
-    block_if_same_fault(node_reply, gitlab_reply, gitlab_fact(gitlab_reply), {})
-    return node_reply
-
-
-@fact(after=("node_gitlab",))
-def node_page(node_report: Report, inventory: Inventory) -> GitLabReply:
-    """A whole page of GitLab's, as it comes to a worker."""
-    return transcript.whole_page(node_report, page_of(inventory))
-
-
-@fact(deadline="script+step")
-def node_clock(worker: str, node_login: NodeLogin, gitlab_connection: GitLabReply, inventory: Inventory) -> Clock:
-    """A worker's clock beside GitLab's."""
-    if gitlab_connection.clock_offset is None:
-        reason = "GitLab's answer carries no Date"
-        raise Unmeasured(reason, needs="a web server in front of GitLab that sends a Date header")
-    began = time.time()
-    ran = node_login.session.run("date +%s", deadline=inventory.deadlines.step)
-    middle = (began + time.time()) / 2
-    where = f"node {worker}"
-    if ran.exit is None:
-        raise Unmeasured(
-            f"`date` on {worker} came to no end within {inventory.deadlines.step:g} s",
-            needs="a worker that answers commands at once, or a larger `deadlines.step`",
-            fault=SshFault.SILENT,
-        )
-    section = shell.Section(kind="clock", exit=ran.exit, took=ran.took, output=ran.stdout)
-    allowed = inventory.limits.clock_skew
-    return transcript.clock(worker, section, middle=middle, reply=gitlab_connection, allowed=allowed, where=where)

@@ -8,13 +8,16 @@ from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, Evidence, NotApplicable, Unmeasured
 from preflight.fact import fact, view
 from preflight.facts.blocking import (
+    block_if_another_pull_hangs,
     block_if_failing_from_here,
+    block_if_first_pull_failed,
     block_if_no_resolver_answers,
     block_if_no_resolver_knows,
+    block_if_same_fault,
 )
 from preflight.facts.references import Ref
 from preflight.facts.target_selectors import probe_image, registry_of, registry_of_probe
-from preflight.faults import PathFault, RegistryFault
+from preflight.faults import PathFault, PodFault, RegistryFault
 from preflight.inventory import Inventory, Login, Secret
 from preflight.jobshape import JobShape
 from preflight.probes import node_pulls, pull_logins
@@ -23,10 +26,13 @@ from preflight.probes.cluster import ApiServer, NamespaceState, Nodes
 from preflight.probes.credentials import Account, read_secret
 from preflight.probes.dns import Lookups
 from preflight.probes.node_pulls import Pull
+from preflight.probes.pods import ImagePull
 from preflight.probes.pull_logins import PullLogin
 from preflight.probes.registry import Credentials, Manifest, RegistryReply
 from preflight.probes.transcript import (
     NodeLogin,
+    PodStart,
+    PodTranscript,
 )
 from preflight.run import Run
 
@@ -184,3 +190,109 @@ def pull_login(
         evidence = Evidence(where="here", command="helm get values", observed=f"{one.host}: {said}")
         return PullLogin(target=one.host, host=one.host, evidence=evidence)
     return pull_logins.look(kubernetes, job_shape, one.host, known=one.credentials)
+
+
+@fact(
+    tolerates=("pod_start",),
+    optional=("registry_reply",),
+    for_target={"registry_reply": ("registry", registry_of)},
+    reported_by=("pod_pull",),
+)
+def pod_image(
+    worker: str,
+    image: str,
+    job_pod: PodTranscript,
+    pod_start: PodStart,
+    registry_reply: RegistryReply | None,
+    inventory: Inventory,
+) -> ImagePull:
+    """The pull of an image for a job's pod on a worker, whatever came of it."""
+    found = next((pull for pull in job_pod.pod.pulls if pull.image == image), None)
+    if found is not None:
+        return found
+    if pod_start.fault is not None:
+        raise Blocked.by(Ref.POD_START, pod_start, {"worker": worker})
+    if registry_reply is not None and isinstance(registry_reply.fault, PathFault):
+        # A kubelet pulls one image after the other: behind one that hangs, none begins.
+        registry = next(name for name, one in inventory.registries.items() if one.host == registry_reply.host)
+        raise Blocked.by(Ref.REGISTRY_CONNECTION, registry_reply, {"registry": registry})
+    block_if_another_pull_hangs(job_pod.pod, inventory)
+    raise Unmeasured(
+        f"the pull of {image} on {worker} had not begun when the pod came to its end",
+        needs="a larger `deadlines.pod` in the inventory",
+        evidence=job_pod.pod.evidence,
+    )
+
+
+@fact(
+    tolerates=("pod_image",),
+    optional=("registry_reply", "manifest", "here_lookups", "node_answers", "node_pull", "pull_login"),
+    fan_in={"here_lookups": "resolver", "node_answers": "resolver"},
+    for_target={"registry_reply": ("registry", registry_of), "pull_login": ("registry", registry_of)},
+)
+def pod_pull(
+    worker: str,
+    pod_image: ImagePull,
+    job_pod: PodTranscript,
+    node_pull: Pull | None,
+    pull_login: PullLogin | None,
+    registry_reply: RegistryReply | None,
+    manifest: Manifest | None,
+    here_lookups: tuple[Lookups, ...],
+    node_answers: tuple[Lookups, ...],
+    inventory: Inventory,
+) -> ImagePull:
+    """An image, pulled for a job's pod on a worker."""
+    block_if_no_resolver_answers(pod_image, worker, here_lookups, node_answers)
+    block_if_failing_from_here(pod_image, inventory, registry_reply, manifest)
+    block_if_first_pull_failed(pod_image, job_pod.pod, node_pull, inventory)
+    lacking = pull_login is not None and pull_login.fault is not None and inventory.probe.pull_secrets is None
+    if pod_image.fault is PodFault.PULL_UNAUTHORIZED and lacking:
+        registry = registry_of(inventory, {"image": pod_image.image})
+        raise Blocked.by(Ref.PULL_LOGIN, pull_login, {"registry": registry or ""}, measured=pod_image)
+    return pod_image
+
+
+@fact(
+    after=("pod_start",),
+    optional=("helper_image", "registry_reply", "manifest", "node_pull", "pod_pull", "here_lookups", "node_answers"),
+    fan_in={"registry_reply": "registry", "here_lookups": "resolver", "node_answers": "resolver"},
+    for_target={"manifest": ("image", probe_image), "pod_pull": ("image", probe_image)},
+)
+def helper_pull(
+    worker: str,
+    job_pod: PodTranscript,
+    helper_image: Manifest | None,
+    registry_reply: tuple[RegistryReply, ...],
+    manifest: Manifest | None,
+    node_pull: Pull | None,
+    pod_pull: ImagePull | None,
+    here_lookups: tuple[Lookups, ...],
+    node_answers: tuple[Lookups, ...],
+    job_shape: JobShape,
+    inventory: Inventory,
+) -> ImagePull:
+    """The runner's helper image, pulled for a job's pod on a worker."""
+    image = job_shape.helper_image
+    if "$" in image:
+        reason = f"helper_image {image} holds variables that the runner fills in when a job starts"
+        raise NotApplicable(reason)
+    found = next((pull for pull in job_pod.pod.pulls if pull.image == image), None)
+    if found is None:
+        block_if_another_pull_hangs(job_pod.pod, inventory)
+        raise Unmeasured(
+            f"the pull of {image} on {worker} had not begun when the pod came to its end",
+            needs="a larger `deadlines.pod` in the inventory",
+            evidence=job_pod.pod.evidence,
+        )
+    if found.fault is not None and helper_image is not None and helper_image.fault is not None:
+        raise Blocked.by(Ref.HELPER_IMAGE, helper_image, measured=found)
+    host = inventory.registry_of(image).host
+    same = manifest is not None and inventory.registry_of(manifest.image).host == host
+    reply = next((one for one in registry_reply if one.host == host), None)
+    block_if_failing_from_here(found, inventory, reply, manifest if same else None, like=inventory.probe.image)
+    block_if_no_resolver_answers(found, worker, here_lookups, node_answers)
+    block_if_first_pull_failed(found, job_pod.pod, node_pull, inventory)
+    if pod_pull is not None and inventory.registry_of(pod_pull.image).host == host:
+        block_if_same_fault(found, pod_pull, Ref.POD_PULL, {"worker": worker, "image": pod_pull.image})
+    return found

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from preflight.conclusions.observations import Facts, Observation
 from preflight.fact import FactSpec
 from preflight.facts.dind import dind_inner_lookups, dind_lookups
-from preflight.facts.dns import here_lookups, node_lookups
-from preflight.facts.pods import pod_lookups
+from preflight.facts.dns import here_lookups, node_lookups, pod_lookups
 from preflight.pages.cells import Cell, State, duration, of_look, seen
 from preflight.pages.matrix import Head, Matrix
 from preflight.probes.dns import Lookups

@@ -11,10 +11,9 @@ from preflight.fact import FactSpec
 from preflight.facts.cluster import api_answer
 from preflight.facts.dind import dind_pull
 from preflight.facts.gitlab import gitlab_reply
-from preflight.facts.nodes import node_gitlab
-from preflight.facts.pods import pod_gitlab, pod_pull
-from preflight.facts.registry import node_pull, registry_reply
-from preflight.facts.tuning import pod_cache, pod_clone
+from preflight.facts.headroom import pod_cache
+from preflight.facts.paths import node_gitlab, pod_clone, pod_gitlab
+from preflight.facts.registry import node_pull, pod_pull, registry_reply
 from preflight.faults import PodFault
 from preflight.pages.cells import Cell, State, duration, of_look, seen, worst
 from preflight.pages.matrix import Head, Matrix

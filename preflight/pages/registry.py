@@ -6,8 +6,7 @@ from collections.abc import Iterable
 
 from preflight.conclusions.observations import Facts, Observation
 from preflight.facts.dind import dind_pull
-from preflight.facts.pods import pod_pull
-from preflight.facts.registry import manifest, node_pull
+from preflight.facts.registry import manifest, node_pull, pod_pull
 from preflight.pages.cells import Cell, duration, of_look, seen
 from preflight.pages.matrix import Head, Matrix
 from preflight.probes.node_pulls import Pull

@@ -11,8 +11,7 @@ from preflight.conclusions import CAUSES, Conclusion, Facts, Observation, draw
 from preflight.conclusions.model import lineage
 from preflight.evidence import PreflightError
 from preflight.facts.gitlab import gitlab_connection
-from preflight.facts.nodes import node_gitlab
-from preflight.facts.pods import pod_gitlab
+from preflight.facts.paths import node_gitlab, pod_gitlab
 from preflight.faults import DnsFault, Fault, GitLabFault, PathFault, PodFault, RegistryFault, SshFault
 from preflight.inventory import Inventory
 from preflight.probes.registry import RegistryReply

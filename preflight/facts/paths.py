@@ -1,0 +1,82 @@
+"""2.4 Who reaches GitLab: each worker, and a job's pod on each; and the host that jobs clone from."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from preflight.evidence import NotApplicable
+from preflight.fact import fact
+from preflight.facts.blocking import (
+    block_if_no_resolver_knows,
+    block_if_same_fault,
+    block_if_search_list_misleads,
+    gitlab_fact,
+)
+from preflight.facts.probe_plan import (
+    clone_url_of,
+)
+from preflight.facts.references import Ref
+from preflight.inventory import Inventory
+from preflight.probes import transcript
+from preflight.probes.dns import Lookups
+from preflight.probes.gitlab import GitLabReply
+from preflight.probes.transcript import (
+    FoundNames,
+    Report,
+)
+
+
+@fact(
+    optional=("gitlab_reply", "node_reply", "pod_gitlab", "here_lookups", "pod_names"),
+    fan_in={"here_lookups": "resolver"},
+)
+def pod_clone(
+    worker: str,
+    pod_report: Report,
+    gitlab_reply: GitLabReply | None,
+    node_reply: GitLabReply | None,
+    pod_gitlab: GitLabReply | None,
+    here_lookups: tuple[Lookups, ...],
+    pod_names: FoundNames | None,
+    inventory: Inventory,
+) -> GitLabReply:
+    """GitLab's clone host, from a job's pod on a worker."""
+    url = clone_url_of(inventory)
+    if url is None:
+        reason = "jobs clone from gitlabUrl itself: neither external_url nor clone_url names another host"
+        raise NotApplicable(reason)
+    found = transcript.gitlab_reply(pod_report, url)
+    block_if_same_fault(found, gitlab_reply, gitlab_fact(gitlab_reply), {})
+    block_if_same_fault(found, node_reply, Ref.NODE_GITLAB, {"worker": worker})
+    block_if_same_fault(found, pod_gitlab, Ref.POD_GITLAB, {"worker": worker})
+    block_if_no_resolver_knows(found, urlsplit(url).netloc, here_lookups)
+    block_if_search_list_misleads(found, pod_names)
+    return found
+
+
+@fact(optional=("gitlab_reply", "node_reply"))
+def pod_gitlab(
+    worker: str,
+    pod_report: Report,
+    gitlab_reply: GitLabReply | None,
+    node_reply: GitLabReply | None,
+    inventory: Inventory,
+) -> GitLabReply:
+    """GitLab's answer to a job's pod on a worker."""
+    found = transcript.gitlab_reply(pod_report, inventory.gitlab.url)
+    block_if_same_fault(found, gitlab_reply, gitlab_fact(gitlab_reply), {})
+    block_if_same_fault(found, node_reply, Ref.NODE_GITLAB, {"worker": worker})
+    return found
+
+
+@fact(reported_by=("node_gitlab",))
+def node_reply(node_report: Report, inventory: Inventory) -> GitLabReply:
+    """GitLab's answer to a worker, whatever it is."""
+    return transcript.gitlab_reply(node_report, inventory.gitlab.url)
+
+
+@fact(tolerates=("node_reply",), optional=("gitlab_reply",))
+def node_gitlab(node_reply: GitLabReply, gitlab_reply: GitLabReply | None) -> GitLabReply:
+    """GitLab's answer to a worker."""
+    block_if_same_fault(node_reply, gitlab_reply, gitlab_fact(gitlab_reply), {})
+    return node_reply
