@@ -298,7 +298,7 @@ def _mismatch(kind: Kind, value: Any, path: Steps) -> str:
     name = next((step for step in reversed(path) if isinstance(step, str)), "")
     header = ".".join(step for step in path if isinstance(step, str))
     if kind.shape == "tables" and isinstance(value, Mapping):
-        return f"the runner reads a list of tables here: write [[{header}]] for [{header}]"
+        return f"the runner reads a list of tables here: write [[{header}]] for [{header}], and above [{header}.…]"
     if kind.shape == "table" and found(value) == "a list of tables":
         return f"the runner reads one table here: write [{header}] for [[{header}]]"
     if kind.shape in {"integer", "number"} and isinstance(value, str) and _numeric(value):

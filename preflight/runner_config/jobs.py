@@ -133,6 +133,8 @@ def _services(runner: Runner) -> Iterator[Broken]:
     internal = {runner.get("image")}
     for number, service in enumerate(runner.get("services") or ()):
         place, name = ("services", number), service.get("name", "")
+        if not name and not any(service.values()):
+            continue  # registering writes such an entry by itself
         if not name:
             yield runner.here(*place), "it is passed over: it has no name", Outcome.NO_EFFECT
             continue

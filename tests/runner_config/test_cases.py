@@ -341,6 +341,7 @@ FURTHER: dict[str, tuple[str, Found]] = {
         several("services", 'name = "postgres:16"', 'alias = "data_base"'),
         [(ALL, "services", f"{K}.services.alias")],
     ),
+    "the empty service that registering writes": (several("services", 'name = ""'), []),
     "a service without a name": (several("services", 'alias = "db"'), [(NOTHING, "services", f"{K}.services")]),
     "a service that is not allowed": (
         kubernetes(
