@@ -1,0 +1,1 @@
+"""Tools of the repository: they write what the package ships, and are not shipped themselves."""
