@@ -4,8 +4,8 @@ A command finds on its PATH the machine's own plain tools (`sh`, `head`, `sed`, 
 one, …) and, in place of every tool that looks at a network or a machine, a stand-in (`lab.tools`) that asks the world
 what the real one would have met there. Nothing else is on the PATH, so that no command reaches the real network.
 
-Each run has a Unix socket of its own on which its stand-ins ask, and a process group of its own, which is killed when
-the run ends, however it ends.
+Each run has a folder of its own where its stand-ins ask (`lab.tools.exchange`), and a process group of its own, which
+is killed when the run ends, however it ends.
 """
 
 from __future__ import annotations
@@ -15,10 +15,8 @@ import atexit
 import contextlib
 import functools
 import os
-import shlex
 import shutil
 import signal
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,14 +24,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab import tools
+from lab.tools import exchange
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
+    from lab.tools.exchange import Question, Reply
     from lab.world import Vantage, World
 
-_CLIENT = Path(__file__).with_name("tools") / "ask.py"
-_LONGEST_REQUEST = 4 * 1024 * 1024  # arguments and environment of one stand-in, bytes
 _STDOUT, _STDERR = 1, 2
 _Listener = Callable[[bytes], None]
 _LAST_WORDS = 2.0  # seconds for what is still in the pipes
@@ -89,11 +87,15 @@ async def run(
     program = shutil.which(argv[0], path=path)
     if program is None:
         raise FileNotFoundError(argv[0])
-    async with _answering(world, vantage) as address:
+
+    async def answer(question: Question, reply: Reply) -> int:
+        return await tools.answer(tools.Call(world, vantage, question, reply))
+
+    async with exchange.exchange(answer) as folder:
         return await execute(
             argv,
             program=program,
-            env=_environment(vantage, env) | {"PATH": path, tools.SOCKET: address},
+            env=_environment(vantage, env) | {"PATH": path, exchange.FOLDER: folder},
             stdin=stdin,
             on_start=on_start,
             on_output=on_output,
@@ -214,68 +216,7 @@ def _machine_path() -> str:
 
 
 def _stand_in(name: str) -> str:
-    """The executable of a stand-in: an interpreter without site-packages, which starts in about 10 ms, and `ask.py`."""
-    ask = shlex.join([sys.executable, "-ISs", str(_CLIENT), name])
+    """The executable of a stand-in; cat's asks for the files that describe the machine alone."""
     if name != "cat":
-        return f'#!/bin/sh\nexec {ask} "$@"\n'
-    own = shlex.quote(shutil.which("cat", path=_machine_path()) or "/bin/cat")
-    asked = "|".join(tools.FILES)
-    return f'#!/bin/sh\nfor file; do case $file in {asked}) exec {ask} "$@" ;; esac; done\nexec {own} "$@"\n'
-
-
-# ---- the stand-ins' questions ----------------------------------------------------------------------------------------
-
-
-@contextlib.asynccontextmanager
-async def _answering(world: World, vantage: Vantage) -> AsyncIterator[str]:
-    """A Unix socket on which the stand-ins of one run ask; its address."""
-    directory = tempfile.mkdtemp(prefix="ask-")
-    address = os.path.join(directory, "s")  # noqa: PTH118 - short: a socket's path may have about 100 characters
-    asking: set[asyncio.Task[None]] = set()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - we are in one
-        asking.add(task)
-        task.add_done_callback(asking.discard)
-        try:
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-                await _serve(world, vantage, reader, writer)
-        finally:
-            writer.close()
-            with contextlib.suppress(ConnectionError, asyncio.CancelledError):
-                await writer.wait_closed()
-
-    server = await asyncio.start_unix_server(serve, address)
-    try:
-        yield address
-    finally:
-        server.close()
-        await asyncio.sleep(0)  # who was just let in gets a task of its own, to be ended with the others
-        for task in tuple(asking):
-            task.cancel()
-        await asyncio.gather(*asking, return_exceptions=True)
-        shutil.rmtree(directory, ignore_errors=True)
-
-
-async def _serve(world: World, vantage: Vantage, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """One stand-in's question. When the stand-in is killed, as by `timeout`, its answer is given up."""
-    length = int.from_bytes(await reader.readexactly(4), "big")
-    if length > _LONGEST_REQUEST:
-        return
-    words = (await reader.readexactly(length)).decode(errors="surrogateescape").split("\0")
-    count = int(words[0])
-    argv, variables = words[1 : count + 1], words[count + 1 :]
-    env = dict(variable.split("=", 1) for variable in variables if "=" in variable)
-    call = tools.Call(world, vantage, argv, env, writer)
-    answer = asyncio.ensure_future(tools.answer(call))
-    gone = asyncio.ensure_future(reader.read(1))
-    try:
-        await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
-        if answer.done():
-            call.end(answer.result())
-            await writer.drain()
-    finally:
-        answer.cancel()
-        gone.cancel()
-        await asyncio.gather(answer, gone, return_exceptions=True)
+        return exchange.stand_in(name)
+    return exchange.stand_in(name, unless=tools.FILES, program=shutil.which("cat", path=_machine_path()) or "/bin/cat")

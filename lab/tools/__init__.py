@@ -15,12 +15,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping
 
+    from lab.tools.exchange import Question, Reply
     from lab.world import Vantage, World
 
-SOCKET = "ASK_SOCKET"  # the environment variable that tells a stand-in where to ask
 FILES = (  # which a stand-in for cat answers; the last three are a runner manager's
     "/etc/resolv.conf",
     "/etc/hosts",
@@ -33,7 +32,6 @@ FILES = (  # which a stand-in for cat answers; the last three are a runner manag
 
 _EVERYWHERE = frozenset({"cat", "date", "getent", "hostname", "ip", "nc", "nslookup", "wget"})
 _ON_NODES = frozenset({"curl", "dig", "sudo"})
-_STDOUT, _STDERR, _EXIT, _BECOME = 1, 2, 0, 3
 
 
 class Call:
@@ -44,45 +42,18 @@ class Call:
         vantage: where it was started.
         tool: its name.
         args: its arguments.
-        env: its environment.
+        env: those variables of its environment that tools look at, if they are set.
     """
 
-    def __init__(
-        self,
-        world: World,
-        vantage: Vantage,
-        argv: Sequence[str],
-        env: Mapping[str, str],
-        writer: asyncio.StreamWriter,
-    ) -> None:
-        self.world, self.vantage, self.env = world, vantage, env
-        self.tool, *self.args = argv
-        self._writer = writer
+    def __init__(self, world: World, vantage: Vantage, question: Question, reply: Reply) -> None:
+        self.world, self.vantage = world, vantage
+        self.tool, self.args, self.env = question.tool, question.args, question.env
+        self.out, self.err, self.become = reply.out, reply.err, reply.become
 
     @property
     def on_node(self) -> bool:
         """Whether it was started on a node itself, not in a pod."""
         return self.vantage.kind == "node"
-
-    def out(self, text: str | bytes) -> None:
-        """Write to standard output."""
-        self._send(_STDOUT, text)
-
-    def err(self, text: str | bytes) -> None:
-        """Write to standard error."""
-        self._send(_STDERR, text)
-
-    def become(self, argv: Sequence[str]) -> None:
-        """Replace the stand-in by another program, as sudo does; nothing may follow."""
-        self._send(_BECOME, "\0".join(argv))
-
-    def end(self, status: int) -> None:
-        """Exit."""
-        self._send(_EXIT, str(status))
-
-    def _send(self, kind: int, text: str | bytes) -> None:
-        content = text if isinstance(text, bytes) else text.encode(errors="surrogateescape")
-        self._writer.write(bytes([kind]) + len(content).to_bytes(4, "big") + content)
 
 
 def names(world: World, vantage: Vantage, env: Mapping[str, str]) -> frozenset[str]:

@@ -416,13 +416,14 @@ def test_a_background_child_does_not_keep_a_command_from_ending() -> None:
     assert time.monotonic() - began < 10
 
 
-def test_its_socket_is_gone_after_it() -> None:
+def test_where_its_tools_asked_is_gone_after_it() -> None:
     folder = Path(tempfile.gettempdir())
     before = set(folder.glob("ask-*"))
-    ran = shown(guide_world(), pod(), ["sh", "-c", "echo $ASK_SOCKET; hostname"])
-    socket, name = ran.output.decode().split()
+    ran = shown(guide_world(), pod(), ["sh", "-c", "echo $ASK_FOLDER; hostname"])
+    asked, name = ran.output.decode().split()
     assert name == "probe"
-    assert not Path(socket).parent.exists()
+    assert Path(asked).name.startswith("ask-")
+    assert not Path(asked).exists()
     assert set(folder.glob("ask-*")) <= before
 
 

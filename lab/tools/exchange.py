@@ -1,0 +1,236 @@
+"""How a stand-in asks the lab, and how the lab answers: files and FIFOs, which a POSIX shell needs no program for.
+
+A run has a folder with a FIFO `bell` and a number of slots. A stand-in (ask.sh) takes a slot by writing its question
+there, where no file was, and rings the bell with the slot's number. Its answer comes as shell text, a file for each
+part, whose names it reads from the slot's own FIFO; the last part makes it exit, or become another program. So output
+keeps its bytes, its stream and its order, and comes when it is said. Who is killed closes the FIFO, and the lab gives
+its answer up; a lab that is gone closes it, too, and the stand-in exits.
+
+The question is, each followed by NUL, the tool, the number of arguments, the arguments and the variables that tools
+look at.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import shlex
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+
+FOLDER = "ASK_FOLDER"
+"""The environment variable that tells a stand-in where to ask."""
+_VARIABLES = ("CRICTL_AUTH", "DOCKER_HOST", "DOCKER_TLS_VERIFY")
+_SCRIPT = Path(__file__).with_name("ask.sh")
+_LONGEST_QUESTION = 4 * 1024 * 1024  # bytes
+_SPARE = 6  # free slots; a script of the suite starts as many stand-ins at once, and further ones try again
+
+
+@dataclass(frozen=True)
+class Question:
+    """How a stand-in was started.
+
+    Attributes:
+        tool: its name.
+        args: its arguments.
+        env: those variables of its environment that a tool looks at, if they are set.
+    """
+
+    tool: str
+    args: list[str]
+    env: Mapping[str, str]
+
+
+class Reply:
+    """What a stand-in is to do, in order."""
+
+    def __init__(self, show: Callable[[bytes], None]) -> None:
+        self._show = show
+        self._said: list[str] = []
+        self._loop = asyncio.get_running_loop()
+
+    def out(self, text: str | bytes) -> None:
+        """Write to standard output."""
+        self._say(_printed(text))
+
+    def err(self, text: str | bytes) -> None:
+        """Write to standard error."""
+        self._say(f"{_printed(text)} >&2")
+
+    def become(self, argv: Sequence[str]) -> None:
+        """Become another program; nothing may follow."""
+        self._say(f"""exec 9<&-; exec /bin/sh -c 'exec "$0" "$@"' {shlex.join(argv)}""")
+
+    def exit(self, status: int) -> None:
+        """Exit."""
+        self._say(f"exit {status}")
+        self._flush()
+
+    def _say(self, command: str) -> None:
+        if not self._said:
+            self._loop.call_soon(self._flush)  # with whatever else is said before anybody waits
+        self._said.append(command)
+
+    def _flush(self) -> None:
+        if self._said:
+            self._show("\n".join([*self._said, ""]).encode(errors="surrogateescape"))
+            self._said = []
+
+
+def _printed(text: str | bytes) -> str:
+    """The command that prints these bytes; each that may mean something to a shell or to printf is written in octal."""
+    content = text if isinstance(text, bytes) else text.encode(errors="surrogateescape")
+    plain = re.sub(rb"[^\w ./:;,=+*()\[\]{}<>|&!?#@~^$\"-]|^-", lambda found: b"\\%03o" % found[0][0], content)
+    return f"printf '{plain.decode('ascii')}'"
+
+
+def stand_in(tool: str, *, unless: Collection[str] = (), program: str = "") -> str:
+    """The executable of a stand-in.
+
+    Args:
+        tool: its name.
+        unless: patterns of arguments; without one that matches any of them, it becomes `program`.
+        program: the machine's own tool.
+    """
+    variables = " ".join(f'${{{name}+"{name}=${name}"}}' for name in _VARIABLES)
+    lines = [
+        "#!/bin/sh",
+        f"ask_tool={tool} ask_lab={os.getpid()}",
+    ]
+    if unless:
+        patterns = "|".join(unless)
+        lines.append(
+            f"ask_asked() {{ for ask_word; do case $ask_word in {patterns}) return ;; esac; done; return 1; }}"
+        )
+        lines.append(f'ask_asked "$@" || exec {shlex.quote(program)} "$@"')
+    return "\n".join(lines) + "\n" + _SCRIPT.read_text().replace("$ask_variables", variables)
+
+
+@contextlib.asynccontextmanager
+async def exchange(answer: Callable[[Question, Reply], Awaitable[int]]) -> AsyncIterator[str]:
+    """A folder where the stand-ins of one run ask; when it is left, those that still wait for an answer exit.
+
+    Args:
+        answer: does what the tool does and returns the exit status; it is cancelled when the stand-in is killed.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="ask-"))
+    os.mkfifo(folder / "bell")
+    bell = os.open(folder / "bell", os.O_RDONLY | os.O_NONBLOCK)
+    held = _open_to_write(folder / "bell")  # so that it has no end when nobody rings
+    loop = asyncio.get_running_loop()
+    serving: set[asyncio.Task[None]] = set()
+    slots = 0
+
+    def provide(wanted: int) -> None:
+        nonlocal slots
+        for slot in range(slots, wanted):
+            os.mkfifo(folder / f"answer-{slot}")
+        slots = max(slots, wanted)
+
+    def rung() -> None:
+        for slot in map(int, os.read(bell, 4096).split()):
+            provide(slot + _SPARE)
+            task = loop.create_task(_serve(folder, slot, answer))
+            serving.add(task)
+            task.add_done_callback(serving.discard)
+
+    provide(_SPARE)
+    loop.add_reader(bell, rung)
+    try:
+        yield str(folder)
+    finally:
+        loop.remove_reader(bell)
+        _close(folder, slots)
+        for task in tuple(serving):
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
+        os.close(held)
+        os.close(bell)
+
+
+def _close(folder: Path, slots: int) -> None:
+    """Take the folder away, and let those who have opened it and will not be answered go on, to find nothing."""
+    over = folder.rename(f"{folder}-over")  # who did not open it before this moment, does not find it any more
+    for slot in range(slots):
+        if (over / f"question-{slot}").exists():
+            with contextlib.suppress(OSError):  # nobody has it open
+                line = _open_to_write(over / f"answer-{slot}")
+                os.write(line, b"\n\n")
+                os.close(line)
+    shutil.rmtree(over, ignore_errors=True)
+
+
+def _open_to_write(fifo: Path) -> int:
+    """Open a FIFO; an OSError if nobody reads it."""
+    return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+
+
+class _Line(asyncio.BaseProtocol):
+    """The FIFO to a stand-in; `gone` once nobody reads it."""
+
+    def __init__(self) -> None:
+        self.gone = asyncio.Event()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        del exc
+        self.gone.set()
+
+
+async def _serve(folder: Path, slot: int, answer: Callable[[Question, Reply], Awaitable[int]]) -> None:
+    """Answer one question, and make its slot free again. When the stand-in is killed, the answer is given up."""
+    question, parts = folder / f"question-{slot}", 0
+    try:
+        asked = _read(question)
+        line = os.fdopen(_open_to_write(folder / f"answer-{slot}"), "wb", buffering=0)
+    except OSError:  # it is dead already
+        question.unlink(missing_ok=True)
+        return
+    protocol = _Line()
+    transport, _ = await asyncio.get_running_loop().connect_write_pipe(lambda: protocol, line)
+    transport.write(b"\n")
+
+    def show(text: bytes) -> None:
+        nonlocal parts
+        if transport.is_closing():
+            return
+        name = f"part-{slot}-{parts}"
+        with contextlib.suppress(FileNotFoundError):  # the run is over
+            (folder / name).write_bytes(text)
+        parts += 1
+        transport.write(f"{name}\n".encode())
+
+    reply = Reply(show)
+    answering = asyncio.ensure_future(answer(asked, reply)) if asked else None
+    gone = asyncio.ensure_future(protocol.gone.wait())
+    try:
+        if answering is not None:
+            await asyncio.wait((answering, gone), return_when=asyncio.FIRST_COMPLETED)
+            if answering.done():
+                reply.exit(answering.result())
+                await gone
+    finally:
+        for task in (answering, gone):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        transport.close()
+        for part in range(parts):
+            (folder / f"part-{slot}-{part}").unlink(missing_ok=True)
+        question.unlink(missing_ok=True)  # last: now another may take the slot
+
+
+def _read(file: Path) -> Question | None:
+    """What was asked; nothing if that is too long."""
+    if file.stat().st_size > _LONGEST_QUESTION:
+        return None
+    tool, count, *words = file.read_bytes().decode(errors="surrogateescape").split("\0")[:-1]
+    variables = words[int(count) :]
+    return Question(tool, words[: int(count)], dict(variable.split("=", 1) for variable in variables))
