@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests import processes
+
 PROJECT = Path(__file__).parents[1]
 DEPLOY = PROJECT / "deploy"
 PAGE = PROJECT / "docs" / "deploy.md"
@@ -24,9 +26,8 @@ TO_COME: set[str] = set()
 @cache
 def options() -> set[str]:
     """Every option that pytest has in this project."""
-    told = subprocess.run(
-        [sys.executable, "-m", "pytest", "checks/", "--help"], cwd=PROJECT, capture_output=True, text=True, check=True
-    )
+    told = processes.run_checks("--help")
+    assert told.returncode == 0
     return set(re.findall(r"^\s+(?:-\w, )?(--[a-z][a-z-]+)", told.stdout, re.MULTILINE))
 
 
@@ -132,9 +133,8 @@ def test_the_page_explains_each_file_and_names_commands_that_there_are() -> None
     for job in ("preflight", "upgrade", "verify"):
         assert f"`{job}`" in page
         assert job in template()
-    told = subprocess.run(
-        [sys.executable, "-m", "preflight", "init", "--help"], cwd=PROJECT, capture_output=True, text=True, check=True
-    )
+    told = processes.run("preflight", "init", "--help")
+    assert told.returncode == 0
     for option in ("--kubeconfig", "--namespace", "--release", "--connect", "--force"):
         assert option in told.stdout
     for variable in re.findall(r"`(PREFLIGHT_[A-Z]+)`", page):

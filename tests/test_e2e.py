@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import yaml
 
 from lab.lab import Lab
 from preflight import values as helm
+from tests import processes
 
 PROJECT = Path(__file__).parents[1]
 PAGE = PROJECT / "docs" / "e2e.md"
@@ -19,15 +19,7 @@ PAGE = PROJECT / "docs" / "e2e.md"
 
 def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("PREFLIGHT", "KUBECONFIG"))}
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
-        cwd=PROJECT,
-        env=clean | environment,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    return processes.run("pytest", "-q", *processes.WITHOUT_PLUGINS, *arguments, env=clean | environment, timeout=240)
 
 
 def test_it_is_not_collected_unless_asked_for() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from lab.lab import Lab
 from lab.world import RUNNER_TOKEN, World
 from preflight.init import full, without_secrets
 from preflight.inventory import load
+from tests import processes
 
 PROJECT = Path(__file__).parents[1]
 API = "192.168.1.100:6443"
@@ -32,28 +32,11 @@ def init(lab: Lab, output: Path, *arguments: str) -> subprocess.CompletedProcess
 
 
 def preflight(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "preflight", *arguments],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return processes.run("preflight", *arguments, timeout=60)
 
 
 def checks(inventory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [
-            *(sys.executable, "-m", "pytest", "checks/", "-p", "no:cacheprovider", "--inventory", str(inventory)),
-            *("--report-dir", str(inventory.parent / "reports"), *arguments),
-        ],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
+    return processes.run_checks("--inventory", inventory, "--report-dir", inventory.parent / "reports", *arguments)
 
 
 def fenced(lab: Lab, inventory: Path, **more: Any) -> Path:

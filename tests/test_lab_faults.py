@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -23,6 +21,7 @@ from preflight.clients.connect import Routes
 from preflight.conclusions.observations import facts_of
 from preflight.replay import Replay
 from preflight.run import Run
+from tests import processes
 from tests.conclusions.hidden import unfounded
 
 PROJECT = Path(__file__).parents[1]
@@ -37,33 +36,9 @@ def run(
     folder: Path, *arguments: str, check: str = "checks/"
 ) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
     """Run the suite as an operator does; returns what it printed and its JSON report."""
-    ended = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            check,
-            "-p",
-            "no:cacheprovider",
-            "--report-dir",
-            str(folder),
-            *PATIENT,
-            *arguments,
-        ],
-        cwd=PROJECT,
-        env={**_without_proxies(), "COLUMNS": "200", "NO_COLOR": "1"},
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
+    ended = processes.run_checks("--report-dir", folder, *PATIENT, *arguments, target=check)
     report = folder / "preflight.json"
     return ended, json.loads(report.read_text()) if report.exists() else {}
-
-
-def _without_proxies() -> dict[str, str]:
-    """The environment of an operator without proxies, whatever this machine has: they are a finding of their own."""
-    return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
 
 
 def named(report: dict[str, Any], verdict: str) -> set[str]:

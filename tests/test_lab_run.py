@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,33 +13,25 @@ from typing import Any
 import pytest
 
 from lab.lab import Lab
+from tests import processes
 
 PROJECT = Path(__file__).parents[1]
 OURS = "app.kubernetes.io/managed-by=gitlab-runner-preflight"
 
 
-def command(lab: Lab, folder: Path, *arguments: str) -> list[str]:
-    return [
-        *(sys.executable, "-m", "pytest", "checks/", "-p", "no:cacheprovider"),
-        *("--inventory", str(lab.inventory), "--report-dir", str(folder), *arguments),
-    ]
-
-
-def heed_interrupts() -> None:
-    """Undo what a shell does to a process in the background: it would never see Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 def run(lab: Lab, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command(lab, folder, *arguments),
-        cwd=PROJECT,
-        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
+    return processes.run_checks("--inventory", lab.inventory, "--report-dir", folder, *arguments)
+
+
+def interpreter(lab: Lab, folder: Path, output: Path) -> processes.Process:
+    """A run that an interpreter of its own has started, as an operator's shell does, while it goes on."""
+    with output.open("w") as file:
+        return processes.start(
+            *("pytest", "checks/", "--inventory", lab.inventory, "--report-dir", folder, "-p", "no:cacheprovider"),
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            interpreter=True,
+        )
 
 
 def ours(lab: Lab) -> list[str]:
@@ -157,32 +147,24 @@ def test_job_pods_are_bounded_labelled_and_restricted(tmp_path: Path) -> None:
 def test_an_interrupted_run_leaves_nothing(tmp_path: Path, how: signal.Signals) -> None:
     with Lab(faults=["dind-slow"], patience=3) as lab:
         before = others(lab)
-        process = subprocess.Popen(
-            command(lab, tmp_path),
-            cwd=PROJECT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            preexec_fn=heed_interrupts,  # noqa: PLW1509 - nothing else can undo an inherited "ignore"
-        )
+        process = interpreter(lab, tmp_path / "reports", tmp_path / "output")
         end = time.monotonic() + 40
         while not any("dind" in name for name in ours(lab)) and time.monotonic() < end:
             time.sleep(0.05)
         assert any("dind" in name for name in ours(lab)), "the run never came to make a pod"
         process.send_signal(how)
-        output, _ = process.communicate(timeout=60)
-        assert process.returncode == 2, output
+        assert process.wait(60) == 2, (tmp_path / "output").read_text()
         assert ours(lab) == []
         assert others(lab) == before
-    report = json.loads((tmp_path / "preflight.json").read_text())
+    report = json.loads((tmp_path / "reports" / "preflight.json").read_text())
     assert report["exit"] == 2
-    assert (tmp_path / "preflight.html").exists()
-    assert (tmp_path / "preflight.xml").exists()
+    assert (tmp_path / "reports" / "preflight.html").exists()
+    assert (tmp_path / "reports" / "preflight.xml").exists()
 
 
 def test_the_cluster_cleans_itself_after_a_kill(tmp_path: Path) -> None:
     with Lab(faults=["dind-slow"], patience=3) as lab:
-        process = subprocess.Popen(command(lab, tmp_path), cwd=PROJECT, stdout=subprocess.DEVNULL)
+        process = interpreter(lab, tmp_path / "reports", tmp_path / "output")
         end = time.monotonic() + 40
         while not any("dind" in name for name in ours(lab)) and time.monotonic() < end:
             time.sleep(0.05)
@@ -203,14 +185,7 @@ def test_the_cluster_cleans_itself_after_a_kill(tmp_path: Path) -> None:
 
 
 def test_an_unknown_fault_is_a_usage_error(tmp_path: Path) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "checks/", "--lab", "--lab-fault", "dns-one-silnt", "--report-dir", tmp_path],
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    ended = processes.run_checks("--lab", "--lab-fault", "dns-one-silnt", "--report-dir", tmp_path, timeout=60)
     assert ended.returncode == 4
     assert "dns-one-silent" in ended.stderr
     assert list(tmp_path.iterdir()) == []

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,13 @@ from xml.etree import ElementTree
 
 import pytest
 
+from tests import processes
+
 PROJECT = Path(__file__).parents[2]
 
 FACTS = '''
 import threading, time
+from tests import processes
 from preflight.evidence import Blocked, Evidence, Fact, NotApplicable, Unmeasured
 from preflight.faults import PathFault, SshFault
 from preflight.fact import fact
@@ -128,25 +130,21 @@ def check(project: Path, *facts: str, module: str = "test_02_1_gitlab", extra: s
     (project / "checks" / f"{module}.py").write_text("import pytest\n" + body + extra)
 
 
-def heed_interrupts() -> None:
-    """Undo what a shell does to a process in the background: it would never see Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
 def run(
     project: Path, *arguments: str, inventory: str | None = "inventory.yaml", feed: str | None = None
 ) -> subprocess.CompletedProcess[str]:
     named = ["--inventory", inventory] if inventory else []
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "checks", *named, *arguments],
+    return processes.run(
+        *("pytest", "checks", *processes.WITHOUT_PLUGINS, *named, *arguments),
         cwd=project,
-        env={**os.environ, "PYTHONPATH": f"{PROJECT}{os.pathsep}{project}", "COLUMNS": "160", "NO_COLOR": "1"},
+        env=environment(project),
         input=feed,
-        capture_output=True,
-        text=True,
         timeout=60,
-        check=False,
     )
+
+
+def environment(project: Path) -> dict[str, str]:
+    return processes.environment(PYTHONPATH=f"{processes.PROJECT}{os.pathsep}{project}", COLUMNS="160")
 
 
 def verdicts(project: Path) -> dict[str, dict[str, Any]]:
@@ -411,28 +409,28 @@ def test_an_inventory_beside_its_own_pytest_ini_moves_no_reports(guide: Path, tm
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_writes_reports_first_and_then_cleans_up(guide: Path, how: signal.Signals) -> None:
     check(guide, "well", "thing", "slow")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pytest", "checks", "--inventory", "inventory.yaml"],
-        cwd=guide,
-        env={**os.environ, "PYTHONPATH": f"{PROJECT}{os.pathsep}{guide}", "NO_COLOR": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        preexec_fn=heed_interrupts,  # noqa: PLW1509 - nothing else can undo an inherited "ignore"
-    )
+    with (guide / "output").open("w") as output:
+        process = processes.start(
+            *("pytest", "checks", "--inventory", "inventory.yaml"),
+            cwd=guide,
+            env=environment(guide),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
     end = time.monotonic() + 30
     while not (guide / "began").exists() and time.monotonic() < end:
         time.sleep(0.05)
     time.sleep(0.3)
     process.send_signal(how)
-    output, _ = process.communicate(timeout=30)
-    assert process.returncode == 2, output
+    status = process.wait(30)
+    printed = (guide / "output").read_text()
+    assert status == 2, printed
     assert (guide / "cleaned").read_text() == "reports: True"
     document = json.loads((guide / "reports" / "preflight.json").read_text())
     assert [one["verdict"] for one in document["checks"]] == ["pass", "pass"]
     for name in ("preflight.html", "preflight.xml"):
         assert (guide / "reports" / name).exists()
-    assert "INTERRUPTED: 2 passed" in output
+    assert "INTERRUPTED: 2 passed" in printed
 
 
 # ---- --symptom and --baseline
@@ -593,24 +591,13 @@ def test_an_interrupt_that_struck_where_there_is_no_line_can_be_told_of() -> Non
 def with_plugin(text: str, inventory_file: Path, tmp_path: Path) -> subprocess.CompletedProcess[str]:
     """Run the checks that read files only, beside a plugin that makes misbehaviour."""
     (tmp_path / "misbehaviour.py").write_text(text)
-    arguments = ["checks", "--inventory", str(inventory_file), "--effect", "static", "-p", "misbehaviour"]
-    return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            *arguments,
-            "-p",
-            "no:cacheprovider",
-            "--report-dir",
-            str(tmp_path / "reports"),
-        ],
-        cwd=PROJECT,
-        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{PROJECT}"},
-        capture_output=True,
-        text=True,
+    arguments = ["--inventory", str(inventory_file), "--effect", "static", "-p", "misbehaviour"]
+    return processes.run_checks(
+        *arguments,
+        "--report-dir",
+        tmp_path / "reports",
+        env=processes.environment(PYTHONPATH=f"{tmp_path}:{processes.PROJECT}"),
         timeout=120,
-        check=False,
     )
 
 

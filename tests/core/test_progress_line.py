@@ -7,8 +7,6 @@ import os
 import pty
 import select
 import struct
-import subprocess
-import sys
 import termios
 import time
 from collections.abc import Callable
@@ -26,6 +24,7 @@ from preflight.inventory import Inventory
 from preflight.progress_line import ProgressLine, cut, sentence, wanted
 from preflight.run import Run
 from preflight.survey import Measurement, Survey
+from tests import processes
 
 PROJECT = Path(__file__).parents[2]
 COLUMNS, LINES = 80, 12
@@ -89,12 +88,12 @@ def guide(tmp_path: Path, inventory_file: Path) -> Path:
     return project
 
 
-COMMAND = [sys.executable, "-m", "pytest", "checks", "--inventory", "inventory.yaml"]
+COMMAND = ("pytest", "checks", *processes.WITHOUT_PLUGINS, "--inventory", "inventory.yaml")
 
 
 def environment(guide: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in {"CI", "NO_COLOR", "COLUMNS"}}
-    return {**kept, "TERM": "xterm-256color", "PYTHONPATH": f"{PROJECT}{os.pathsep}{guide}"}
+    return {**kept, "TERM": "xterm-256color", "PYTHONPATH": f"{processes.PROJECT}{os.pathsep}{guide}"}
 
 
 def on_a_terminal(
@@ -104,8 +103,8 @@ def on_a_terminal(
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
     elsewhere = errors.open("wb") if errors else None
-    process = subprocess.Popen(
-        [*COMMAND, *arguments],
+    process = processes.start(
+        *(*COMMAND, *arguments),
         cwd=guide,
         env=environment(guide) | (variables or {}),
         stdin=theirs,
@@ -151,11 +150,14 @@ def test_a_terminal_sees_what_is_waited_for_and_keeps_nothing_of_it(guide: Path)
 
 
 def test_a_pipe_sees_nothing_of_it(guide: Path) -> None:
-    ended = subprocess.run(COMMAND, cwd=guide, env=environment(guide), capture_output=True, timeout=60, check=False)
-    assert ended.returncode == 0, ended.stdout
-    assert b"Pulling" not in ended.stdout + ended.stderr
-    assert b"\r" not in ended.stdout + ended.stderr
-    assert b"\x1b" not in ended.stdout + ended.stderr
+    ours, theirs = os.pipe()
+    process = processes.start(*COMMAND, cwd=guide, env=environment(guide), stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    with os.fdopen(ours, "rb") as pipe:
+        written = pipe.read()
+    assert process.wait(60) == 0, written
+    for shown in (b"Pulling", b"\r", b"\x1b"):
+        assert shown not in written
 
 
 @pytest.mark.parametrize(

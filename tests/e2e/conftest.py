@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,6 +18,7 @@ from preflight.clients.connect import Routes
 from preflight.clients.kube_api import Api, ApiError, KubeconfigError
 from preflight.inventory import Inventory, InventoryError, load
 from preflight.jobshape import MANAGED_BY, OURS
+from tests import processes
 
 PROJECT = Path(__file__).parents[2]
 _NEEDED = ("KUBECONFIG", "PREFLIGHT_INVENTORY")
@@ -71,26 +70,26 @@ class Environment:
         jobs = self.api.items("/apis/batch/v1/jobs", labelSelector=f"{MANAGED_BY}={OURS}")
         return [(one["spec"]["activeDeadlineSeconds"], one["spec"]["ttlSecondsAfterFinished"]) for one in jobs]
 
-    def begin(self, name: str, *arguments: str) -> tuple[subprocess.Popen[str], Path]:
+    def begin(self, name: str, *arguments: str) -> tuple[processes.Process, Path]:
         """Start the suite; its output goes to a file, and its reports into a folder of their own."""
         folder = self.folder / name
         folder.mkdir()
-        command = [sys.executable, "-m", "pytest", "checks/", "-p", "no:cacheprovider", "-vv", "--showlocals"]
-        command += ["--inventory", str(self.file), "--report-dir", str(folder / "reports"), *arguments]
         with (folder / "output").open("w") as output:
-            process = subprocess.Popen(
-                command,
-                cwd=PROJECT,
+            process = processes.start(
+                *("pytest", "checks/", *processes.WITHOUT_PLUGINS, "-vv", "--showlocals"),
+                "--inventory",
+                self.file,
+                "--report-dir",
+                folder / "reports",
+                *arguments,
+                env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                text=True,
-                env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
-                # a shell's background process would never see Ctrl-C
-                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+                interpreter=True,
             )
         return process, folder
 
-    def end(self, process: subprocess.Popen[str], folder: Path, *, watching: bool = False) -> Ended:
+    def end(self, process: processes.Process, folder: Path, *, watching: bool = False) -> Ended:
         """Wait for the end, within the run's own deadline."""
         seen: set[str] = set()
         until = time.monotonic() + self.inventory.deadlines.run + self.inventory.deadlines.clean + 60
@@ -98,14 +97,15 @@ class Environment:
             if watching:
                 seen |= self.ours()
             time.sleep(0.3)
-        if process.poll() is None:
+        status = process.poll()
+        if status is None:
             process.kill()
             pytest.fail(f"the run did not end within its own deadline\n{(folder / 'output').read_text()}")
         written = folder / "reports"
         reports = {file.name: file.read_text() for file in written.iterdir()} if written.is_dir() else {}
-        return Ended(process.returncode, (folder / "output").read_text(), reports, frozenset(seen))
+        return Ended(status, (folder / "output").read_text(), reports, frozenset(seen))
 
-    def wait_for_pods(self, process: subprocess.Popen[str], folder: Path) -> None:
+    def wait_for_pods(self, process: processes.Process, folder: Path) -> None:
         """Until a run has made a pod."""
         until = time.monotonic() + 120
         while not any(name.startswith("pod ") for name in self.ours()):

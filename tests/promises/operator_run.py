@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-PROJECT = Path(__file__).parents[2]
+from tests import processes
+
 REPORTS = ("preflight.html", "preflight.xml", "preflight.json")
 PATIENCE = 3.0
 """Many labs run side by side in the tests, on few cores."""
@@ -37,18 +35,16 @@ def run(inventory: Path, folder: Path, *arguments: str, environment: Mapping[str
         inventory: the inventory's file.
         folder: where the reports go.
         arguments: further ones of the command line.
-        environment: variables beside this process's own, whose proxies are left out.
+        environment: variables beside `processes.environment`.
     """
-    inherited = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-    command = [sys.executable, "-m", "pytest", "checks/", "-p", "no:cacheprovider", "--inventory", str(inventory)]
-    ended = subprocess.run(
-        [*command, "--report-dir", str(folder), *arguments],
-        cwd=PROJECT,
-        env={**inherited, "COLUMNS": "200", "NO_COLOR": "1", **(environment or {})},
-        capture_output=True,
+    ended = processes.run_checks(
+        "--inventory",
+        inventory,
+        "--report-dir",
+        folder,
+        *arguments,
+        env=processes.environment(**(environment or {})),
         timeout=240,
-        check=False,
     )
     written = {name: (folder / name).read_text("utf-8") for name in REPORTS if (folder / name).exists()}
-    printed = (ended.stdout + ended.stderr).decode("utf-8")
-    return Run(status=ended.returncode, printed=printed, reports=written)
+    return Run(status=ended.returncode, printed=ended.stdout + ended.stderr, reports=written)

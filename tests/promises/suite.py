@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,8 +18,8 @@ from preflight.clients.connect import Routes
 from preflight.clients.kube_api import Api
 from preflight.inventory import load
 from preflight.jobshape import MANAGED_BY, OURS, RUN, JobShape, probe_job
+from tests import processes
 
-PROJECT = Path(__file__).parents[2]
 NAMESPACE = "gitlab"
 OTHER_RUN = "feed1234"
 ALPINE = "registry.example.com/library/alpine:latest"
@@ -54,28 +52,32 @@ class Suite:
         folder: an empty directory, for its reports, its output and its temporary files.
         arguments: further options of pytest.
         plugins: modules in `folder` that pytest is to load.
+        interpreter: start an interpreter of its own, as an operator's shell does.
     """
 
-    def __init__(self, inventory: Path, folder: Path, *arguments: str, plugins: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        inventory: Path,
+        folder: Path,
+        *arguments: str,
+        plugins: tuple[str, ...] = (),
+        interpreter: bool = False,
+    ) -> None:
         self.folder = folder
         self.temporary = folder / "tmp"
         self.temporary.mkdir(parents=True)
-        without = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-        paths = os.pathsep.join([str(PROJECT), str(folder)])
+        paths = os.pathsep.join([str(processes.PROJECT), str(folder)])
         self.began = time.monotonic()
         with (folder / "output").open("w") as output:
-            self.process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "pytest", "checks/", "-p", "no:cacheprovider"),
-                    *("--inventory", str(inventory), "--report-dir", str(folder / "reports")),
-                    *(word for name in plugins for word in ("-p", name)),
-                    *arguments,
-                ],
-                cwd=PROJECT,
-                env={**without, "COLUMNS": "200", "NO_COLOR": "1", "TMPDIR": str(self.temporary), "PYTHONPATH": paths},
+            self.process = processes.start(
+                *("pytest", "checks/", *processes.WITHOUT_PLUGINS),
+                *("--inventory", inventory, "--report-dir", folder / "reports"),
+                *(word for name in plugins for word in ("-p", name)),
+                *arguments,
+                env=processes.environment(TMPDIR=str(self.temporary), PYTHONPATH=paths),
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                preexec_fn=heed_interrupts,  # noqa: PLW1509 - nothing else can undo an inherited "ignore"
+                interpreter=interpreter,
             )
 
     def until(self, comes: Callable[[], object], *, within: float = 40.0) -> None:
@@ -93,7 +95,7 @@ class Suite:
     def end(self, *, within: float = 120.0) -> Ended:
         """Wait for its end; a run that does not end is killed, and an error."""
         try:
-            self.process.wait(max(0.1, self.began + within - time.monotonic()))
+            status = self.process.wait(max(0.1, self.began + within - time.monotonic()))
         finally:
             if self.process.poll() is None:
                 self.process.kill()
@@ -101,13 +103,7 @@ class Suite:
         took = time.monotonic() - self.began
         written = self.folder / "reports" / "preflight.json"
         report = json.loads(written.read_text()) if written.exists() else {}
-        return Ended(self.process.returncode, self.output(), report, took, self.folder / "reports")
-
-
-def heed_interrupts() -> None:
-    """Undo what a shell does to a process in the background, and nohup to any: it would never see them."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        return Ended(status, self.output(), report, took, self.folder / "reports")
 
 
 def made(lab: Lab, *, resources: tuple[str, ...] = ("jobs", "pods")) -> list[dict[str, str]]:

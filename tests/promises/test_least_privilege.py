@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ import pytest
 from lab.kubernetes.guide import add_namespace, pull_secret
 from lab.lab import Lab
 from lab.world import World
+from tests import processes
 from tests.promises.cluster_roles import (
     LEVELS,
     NAMESPACE,
@@ -76,17 +74,8 @@ def run(
         use(world, level, objects)
 
     with Lab(faults, patience=3, change=changed) as lab:
-        ended = subprocess.run(
-            [
-                *(sys.executable, "-m", "pytest", "checks/", "-p", "no:cacheprovider"),
-                *("--inventory", str(lab.inventory), "--report-dir", str(folder), "--effect", level, *arguments),
-            ],
-            cwd=PROJECT,
-            env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1"},
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
+        ended = processes.run_checks(
+            "--inventory", lab.inventory, "--report-dir", folder, "--effect", level, *arguments
         )
         rights = asked(lab, level)
     assert "stumbled" not in ended.stdout, ended.stdout

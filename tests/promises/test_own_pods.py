@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ from lab.kubernetes.managers import job_pod
 from lab.kubernetes.podsecurity import violations
 from lab.lab import Lab
 from lab.world import World
+from tests import processes
 
 PROJECT = Path(__file__).parents[2]
 DNS = "        [runners.kubernetes.dns_config]\n"
@@ -36,17 +35,13 @@ def run(
 ) -> tuple[subprocess.CompletedProcess[str], list[dict[str, Any]], list[dict[str, Any]]]:
     """The suite in a lab that was changed: its end, its checks, and the Jobs that it made."""
     with Lab(patience=3, change=change) as lab:
-        ended = subprocess.run(
-            [
-                *(sys.executable, "-m", "pytest", "checks/", "-p", "no:cacheprovider"),
-                *("--inventory", str(lab.inventory), "--report-dir", str(folder), *arguments),
-            ],
-            cwd=PROJECT,
-            env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1", **environment},
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
+        ended = processes.run_checks(
+            "--inventory",
+            lab.inventory,
+            "--report-dir",
+            folder,
+            *arguments,
+            env=processes.environment(**environment),
         )
         posted = [one for one in lab.requests if one.method == "POST" and one.path.endswith("/jobs")]
     checks = json.loads((folder / "preflight.json").read_text())["checks"]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,8 @@ import pytest
 from lab.kubernetes import timestamps
 from lab.lab import Lab
 from preflight.jobshape import JobShape, probe_job
-from tests.promises.suite import ALPINE, NAMESPACE, PROJECT, client, made, others, plant
+from tests import processes
+from tests.promises.suite import ALPINE, NAMESPACE, client, made, others, plant
 
 DEAD, BOUND = "dead0001", 60 + 15 + 120  # seconds: the Job's deadline, its slack and its time to live
 
@@ -27,15 +26,7 @@ def lab() -> Iterator[Lab]:
 
 
 def sweep(inventory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "preflight", "sweep", "--inventory", str(inventory), *arguments],
-        cwd=PROJECT,
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return processes.run("preflight", "sweep", "--inventory", inventory, *arguments, timeout=60)
 
 
 def leave(lab: Lab, run: str = DEAD, *, aged: float, node: str = "k8s-worker-2") -> None:

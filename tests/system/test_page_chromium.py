@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +11,7 @@ from preflight.conclusions import Explanation, Facts, Finding
 from preflight.inventory import Inventory
 from preflight.pages import top
 from preflight.verdicts import Verdict
+from tests import processes
 from tests.core.test_pages import HOSTILE, conclusion, observation, outcome, packed, reply
 from tests.system.chromium import Page, browser
 
@@ -32,19 +30,8 @@ def lab_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a run against a broken lab."""
     folder = tmp_path_factory.mktemp("reports")
     faults = ("dns-one-silent", "registry-tag-missing", "headroom-short")
-    ended = subprocess.run(
-        [
-            *(sys.executable, "-m", "pytest", "checks/", "--lab", "-p", "no:cacheprovider", "-q"),
-            *(part for fault in faults for part in ("--lab-fault", fault)),
-            *("--report-dir", str(folder)),
-        ],
-        cwd=PROJECT,
-        env={**os.environ, "PYTHONPATH": str(PROJECT)},
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
+    broken = (part for fault in faults for part in ("--lab-fault", fault))
+    ended = processes.run_checks("--lab", "-q", *broken, "--report-dir", folder)
     assert ended.returncode == 1, ended.stdout
     return folder / "preflight.html"
 
