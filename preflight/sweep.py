@@ -9,7 +9,9 @@ from pathlib import Path
 
 from preflight import values as helm
 from preflight.clients.connect import Routes
-from preflight.clients.kube_api import Api, ApiError, KubeconfigError
+from preflight.clients.kube_api import Api
+from preflight.clients.kube_errors import ApiError
+from preflight.clients.kubeconfig import KubeconfigError
 from preflight.evidence import clean
 from preflight.inventory import Inventory, InventoryError, load
 from preflight.probes import cleanup

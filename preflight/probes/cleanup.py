@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from preflight.clients.kube_api import Api, ApiError, path_segment
+from preflight.clients.kube_api import Api, path_segment
+from preflight.clients.kube_errors import ApiError
 from preflight.evidence import PreflightError
 from preflight.jobshape import MANAGED_BY, OURS, RUN
 from preflight.probes import pods

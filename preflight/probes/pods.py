@@ -15,7 +15,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from preflight.clients.kube_api import Api, ApiError, classify_kubelet_path, kubectl, path_segment, unmeasured
+from preflight.clients.kube_api import Api, classify_kubelet_path, path_segment
+from preflight.clients.kube_errors import ApiError, unmeasured
+from preflight.clients.kubectl import kubectl
 from preflight.evidence import Evidence, Fact, Unmeasured
 from preflight.faults import ApiFault, Fault, PodFault, StreamFault
 from preflight.jobshape import BUILD, MANAGED_BY, OURS, RUN, VANTAGE
