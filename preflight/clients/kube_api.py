@@ -1,8 +1,9 @@
 """The Kubernetes API, asked in raw JSON: bounded, retried where that is safe, and with errors that name their remedy.
 
-The official client's models cost seconds and hundreds of megabytes at 10,000 pods, so only its configuration
-(kubeconfig, certificates, exec plugins) is used. Whatever goes wrong on the way is an `ApiError`; whether that is a
-finding (the API server itself is measured) or a hindrance (`unmeasured`) is for the caller to say.
+The official client carries the requests: its configuration, credentials, connection pool and ApiClient. Its models are
+left out, because they cost seconds and hundreds of megabytes at 10,000 pods. Whatever goes wrong on the way is an
+`ApiError`; whether that is a finding (the API server itself is measured) or a hindrance (`unmeasured`) is for the
+caller to say.
 """
 
 from __future__ import annotations
@@ -37,9 +38,10 @@ from preflight.redaction import remember
 if TYPE_CHECKING:
     import urllib3
     import websocket
-    from kubernetes.client import Configuration
+    from kubernetes.client import ApiClient
 
 Json = dict[str, Any]
+_Serialized = tuple[str, str, dict[str, str], Any, Any]
 
 PAGE = 500  # objects that a list request asks for at once, as kubectl does
 TRIES = 3  # times that a request is sent when the server is busy or the connection is cut
@@ -106,9 +108,10 @@ class _Response:
 
 @dataclass(frozen=True, slots=True)
 class _Connection:
-    configuration: Configuration
+    """The official client, made ready for one cluster, and the TLS that it shares with WebSockets."""
+
+    client: ApiClient
     tls: ssl.SSLContext
-    pool: urllib3.PoolManager
 
 
 class Api:
@@ -141,7 +144,7 @@ class Api:
         with self._lock:
             opened, self._opened = self._opened, None
         if opened:
-            opened.pool.clear()
+            opened.client.close()  # type: ignore[no-untyped-call]
 
     def get(self, path: str, *, deadline: float | None = None, **query: str | int | None) -> Json:
         """The object, or one page of the list, at `path`.
@@ -278,7 +281,7 @@ class Api:
         began = time.monotonic()
         request = _Request("GET", path, query)
         opened = self._open()
-        headers = self._authorized(opened)
+        _, _, headers, _, _ = self._serialize(opened, _Request("GET", path, {}))
         server = urlsplit(self.server)
         address = (
             f"{'ws' if server.scheme == 'http' else 'wss'}://{server.netloc}{server.path}{path}{query_string(query)}"
@@ -381,33 +384,34 @@ class Api:
 
     def _call(self, request: _Request, *, connect: float, read: float) -> urllib3.BaseHTTPResponse:
         """The response's head, whatever its status; the body is still to be read."""
-        import urllib3
+        from kubernetes.client import ApiException
 
         opened = self._open()
-        headers = {"Accept": "application/json, */*", **self._authorized(opened)}
-        payload = None
-        if request.body is not None:
-            payload, headers["Content-Type"] = json.dumps(request.body).encode(), "application/json"
-        return opened.pool.request(
-            request.method,
-            f"{self.server}{request.path}{query_string(request.query)}",
-            body=payload,
-            headers=headers,
-            timeout=urllib3.Timeout(connect=connect, read=read),
-            preload_content=False,
-            retries=False,
-            redirect=False,
-        )
+        serialized = self._serialize(opened, request)
+        try:
+            response: urllib3.BaseHTTPResponse
+            response = opened.client.call_api(*serialized, _request_timeout=(connect, read)).response
+        except ApiException as error:  # the client raises it in place of urllib3's error of TLS
+            raise error.__context__ or error from None
+        return response
 
-    def _authorized(self, opened: _Connection) -> dict[str, str]:
-        """The headers that say who asks."""
+    def _serialize(self, opened: _Connection, request: _Request) -> _Serialized:
+        """Method, URL, headers, body and form fields, as the official client sends them."""
+        headers = {"Accept": "application/json, */*"}
+        if request.body is not None:
+            headers["Content-Type"] = "application/json"
         with self._lock:  # a credential program may be run here
-            auth = opened.configuration.auth_settings().get("BearerToken")
-        headers = {"User-Agent": "gitlab-runner-preflight"}
-        if auth and auth["value"]:
-            remember(str(auth["value"]).partition(" ")[2] or str(auth["value"]))
-            headers["Authorization"] = str(auth["value"])
-        return headers
+            serialized = opened.client.param_serialize(
+                request.method,
+                request.path,
+                query_params=[(name, value) for name, value in request.query.items() if value is not None],
+                header_params=headers,
+                body=request.body,
+                auth_settings=["BearerToken"],
+            )
+        authorization = str(serialized[2].get("Authorization") or "")
+        remember(authorization.partition(" ")[2] or authorization)
+        return serialized
 
     def _open(self) -> _Connection:
         with self._lock:  # a credential program may be run here
@@ -415,8 +419,8 @@ class Api:
             return self._opened
 
     def _connection(self) -> _Connection:
-        """The client's configuration, and connections that go where `routes` leads."""
-        import urllib3
+        """The official client with connections that go where `routes` leads, and without retries of its own."""
+        from kubernetes.client import ApiClient
 
         try:
             configuration = client_configuration(self.config, deadline=self.deadline)
@@ -424,16 +428,19 @@ class Api:
         except KubeconfigError as error:
             command = _Request("GET", "/version", {}).command(self._context)
             raise ApiError(ApiFault.CONTEXT, status=None, reason="", message=str(error), command=command) from error
-        kept: Json = {"ssl_context": tls, "maxsize": CONNECTIONS}
-        if configuration.tls_server_name:
-            kept["server_hostname"] = configuration.tls_server_name
-        pool = urllib3.ProxyManager(configuration.proxy, **kept) if configuration.proxy else urllib3.PoolManager(**kept)
-        pool.pool_classes_by_scheme = pool_classes(self._routes)
-        return _Connection(configuration, tls, pool)
+        # The context has the certificates already; given twice, they would be read again for each connection.
+        configuration.ssl_ca_cert = configuration.cert_file = configuration.key_file = None
+        configuration.retries = False  # nor does it follow redirects then
+        configuration.connection_pool_maxsize = CONNECTIONS
+        client = ApiClient(configuration)
+        client.user_agent = "gitlab-runner-preflight"
+        client.rest_client.pool_manager.pool_classes_by_scheme = pool_classes(self._routes)
+        client.rest_client.pool_manager.connection_pool_kw["ssl_context"] = tls
+        return _Connection(client, tls)
 
     def _connect(self, opened: _Connection, deadline: float) -> Any:
         """A connected socket to the API server, with TLS where it has that, through the kubeconfig's own proxy."""
-        configuration = opened.configuration
+        configuration = opened.client.configuration
         server = urlsplit(self.server)
         connection_class = pool_classes(self._routes)[server.scheme].ConnectionCls
         secure: Json = {}

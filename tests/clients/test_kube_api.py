@@ -110,6 +110,14 @@ def test_deleting_asks_for_background_propagation_and_what_is_gone_is_as_good(op
     assert server.asked[0].body["propagationPolicy"] == "Background"
 
 
+def test_a_redirect_is_not_followed_so_that_the_token_goes_nowhere_else(opened: Opened) -> None:
+    with Scripted(in_turn(Reply({"ok": 1}))) as elsewhere:
+        api, _ = opened(in_turn(Reply("moved", 302, {"Location": f"{elsewhere.url}/version"})))
+        with pytest.raises(ApiError, match="not a JSON object"):
+            api.get("/version")
+        assert elsewhere.asked == []
+
+
 def test_threads_share_one_api(opened: Opened) -> None:
     api, _ = opened(lambda asked: Reply({"path": asked.path}, delay=0.05))
     said: dict[str, str] = {}
