@@ -63,6 +63,16 @@ def path_segment(name: str) -> str:
     return quote(name, safe="")
 
 
+def pods_path(namespace: str, name: str = "") -> str:
+    """Where the API has the pods of a namespace, or one of them."""
+    return f"/api/v1/namespaces/{path_segment(namespace)}/pods{f'/{path_segment(name)}' if name else ''}"
+
+
+def jobs_path(namespace: str, name: str = "") -> str:
+    """Where the API has the Jobs of a namespace, or one of them."""
+    return f"/apis/batch/v1/namespaces/{path_segment(namespace)}/jobs{f'/{path_segment(name)}' if name else ''}"
+
+
 def decode(body: bytes | str) -> Any:
     """A response's JSON, where a null is left out, as Go's clients read it.
 
