@@ -21,7 +21,9 @@ import yaml
 
 from preflight import values as helm
 from preflight.clients.connect import Routes, is_address
-from preflight.clients.kube_api import Api, ApiError, KubeconfigError
+from preflight.clients.kube_api import Api
+from preflight.clients.kube_errors import ApiError
+from preflight.clients.kubeconfig import KubeconfigError
 from preflight.evidence import Unmeasured
 from preflight.inventory import InventoryError, load
 from preflight.jobshape import JobShape

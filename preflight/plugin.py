@@ -130,7 +130,7 @@ def read_inventory(config: pytest.Config) -> None:
         return
     if not named:
         return
-    from preflight.clients import kube_api  # noqa: PLC0415 - only a run with an inventory needs it
+    from preflight.clients import kubeconfig  # noqa: PLC0415 - only a run with an inventory needs it
     from preflight.values import load as load_values  # noqa: PLC0415
 
     # What this process was given may come back in any program's words.
@@ -143,8 +143,8 @@ def read_inventory(config: pytest.Config) -> None:
             release=inventory.runner.release,
             namespace=inventory.runner.namespace,
         )
-        kube_api.check_kubeconfig(inventory.cluster.kubeconfig, inventory.cluster.context)
-    except (InventoryError, kube_api.KubeconfigError) as error:
+        kubeconfig.check_kubeconfig(inventory.cluster.kubeconfig, inventory.cluster.context)
+    except (InventoryError, kubeconfig.KubeconfigError) as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[INVENTORY] = inventory
     backup = _backup_folder(config)

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from preflight import values as helm
 from preflight.clients.connect import Routes
-from preflight.clients.kube_api import Api, ApiError, KubeconfigError
+from preflight.clients.kube_api import Api
+from preflight.clients.kube_errors import ApiError
+from preflight.clients.kubeconfig import KubeconfigError
 from preflight.evidence import clean
 from preflight.inventory import Inventory, InventoryError, load
 from preflight.probes import cleanup
@@ -64,11 +66,11 @@ def run(chosen: argparse.Namespace) -> int:
 
 
 def _sweep(api: Api, namespace: str, chosen: argparse.Namespace, *, deadline: float) -> int:
-    found, now = cleanup.owned_objects(api, namespace), api.clock()
-    gone = cleanup.dead(found, now=now, older_than=chosen.older_than * 60)
-    if not found:
+    owned, now = cleanup.owned_objects(api, namespace), api.clock()
+    gone = cleanup.of_dead_runs(owned, now=now, older_than=chosen.older_than * 60)
+    if not owned:
         _say(f"namespace {namespace} holds nothing of any run")
-    for one in found:
+    for one in owned:
         if one not in gone:
             why = "its run may be alive" if one.run else "it has no run's label"
             _say(f"keeping {_spelled(one, now)}: {why}")
@@ -76,7 +78,7 @@ def _sweep(api: Api, namespace: str, chosen: argparse.Namespace, *, deadline: fl
         for one in gone:
             _say(f"would remove {_spelled(one, now)}")
         return DONE
-    left = cleanup.remove(api, gone, deadline=deadline)
+    left = cleanup.remove_objects(api, gone, deadline=deadline)
     for one in gone:
         _say(f"{'NOT removed' if one in left else 'removed'} {_spelled(one, now)}")
     for one, why in left.items():

@@ -17,7 +17,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from preflight.clients.kube_api import Api, ApiError, kubectl, path_segment
+from preflight.clients.kube_api import Api, path_segment
+from preflight.clients.kube_errors import ApiError
+from preflight.clients.kubectl import kubectl
 from preflight.evidence import Evidence
 from preflight.faults import PathFault, StreamFault
 

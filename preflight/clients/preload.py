@@ -16,14 +16,15 @@ _MODULES = (
     "dns.message",
     "dns.query",
     "dns.rcode",
-    "kubernetes.client",
+    "kubernetes.client.api_client",
+    "kubernetes.client.exceptions",
     "kubernetes.config",
     "paramiko",
 )
 
 
 def load() -> None:
-    """Import all of them; a library that is broken is told by the probe that needs it."""
+    """Import all of them; a broken library is reported by the probe that needs it."""
     for name in _MODULES:
         try:
             importlib.import_module(name)

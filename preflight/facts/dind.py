@@ -144,7 +144,7 @@ def dind_pod(
         images=named_node(worker, cluster_nodes).images,
         shutdown=run.shutdown,
     )
-    pods.remove(own_objects.api, job_shape.namespace, pod.job, deadline=inventory.deadlines.clean)
+    own_objects.remove(pod.job)
     return PodTranscript(pod=pod, nonce=nonce)
 
 

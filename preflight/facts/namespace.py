@@ -152,7 +152,7 @@ def pod_streams(
         shutdown=run.shutdown,
     )
     if pod.fault is not None:
-        pods.remove(own_objects.api, job_shape.namespace, pod.job, deadline=inventory.deadlines.clean)
+        own_objects.remove(pod.job)
         raise Unmeasured(
             f"the pod on {worker} that waits for commands did not come to run: {pod.fault}: {pod.cause}",
             needs="a second run: the pod before it had started",
@@ -166,7 +166,7 @@ def pod_streams(
         greeting=greeting,
         deadline=inventory.deadlines.api,
     )
-    pods.remove(own_objects.api, job_shape.namespace, pod.job, deadline=inventory.deadlines.clean)
+    own_objects.remove(pod.job)
     return found
 
 

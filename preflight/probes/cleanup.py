@@ -1,22 +1,39 @@
-"""What a run makes in the cluster, and its removal: always by the labels that runs give, and no other objects."""
+"""Removal of what runs make in the cluster: of a run's own Jobs and pods, and of what dead runs have left.
+
+Always by the labels that runs give, and no other objects.
+"""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from preflight.clients.kube_api import Api, ApiError, path_segment
+from preflight.clients.kube_api import Api, jobs_path, pods_path
+from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.evidence import PreflightError
 from preflight.jobshape import MANAGED_BY, OURS, RUN
-from preflight.probes import pods
 from preflight.shutdown import Shutdown
+
+Json = dict[str, Any]
+
+COLLECTED_WITHIN = 10.0  # seconds in which the garbage collector follows a Job's deletion, with room for the pods' end
+POD_MADE_WITHIN = 1.0  # seconds after which a Job that was deleted gets no pod any more
+FORCED_WITHIN = 2.0  # seconds in which a pod that is given no time to end is gone
+FIRST_PAUSE = 0.1  # seconds before the first further list; each pause is longer, up to a second
+POLL = 0.3  # seconds between two requests for the same object
+_NOT_FOUND = 404
 
 
 class CleanupError(PreflightError):
     """Something of ours could not be removed in time; the cluster does it when its time to live is over."""
+
+
+# --- of one run -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -37,27 +54,119 @@ class OwnObjects:
     deadline: float
     shutdown: Shutdown
 
+    def remove(self, job: str) -> tuple[str, ...]:
+        """Remove one Job with its pods; the pods that are still there are returned.
+
+        Raises:
+            Unmeasured: the API could not be asked.
+        """
+        return remove_job(self.api, self.namespace, job, deadline=self.deadline)
+
     def sweep(self) -> None:
         """Remove all of them.
 
         Raises:
-            LeftBehind: some are still there.
+            CleanupError: some are still there.
+            Unmeasured: the API could not be asked.
         """
         if not self.shutdown.made:
             return
         settled = self.shutdown.settled(within=self.deadline / 2)
-        expedite = self.shutdown.expedite
-        left = pods.sweep(self.api, self.namespace, self.run_id, deadline=self.deadline, expedite=expedite)
+        left = self._remove_all()
         if not settled and self.shutdown.settled(within=0.0):  # what was being made came in between
-            left = pods.sweep(self.api, self.namespace, self.run_id, deadline=self.deadline, expedite=expedite)
+            left = self._remove_all()
         if left:
             message = (
                 f"still in namespace {self.namespace}: {', '.join(left)}; kubectl -n {self.namespace} get jobs,pods"
             )
             raise CleanupError(message)
 
+    def _remove_all(self) -> tuple[str, ...]:
+        expedite = self.shutdown.expedite
+        return remove_run(self.api, self.namespace, self.run_id, deadline=self.deadline, expedite=expedite)
 
-# ---- what dead runs have left ---------------------------------------------------------------------------------------
+
+def remove_job(api: Api, namespace: str, job: str, *, deadline: float = 30.0) -> tuple[str, ...]:
+    """Remove one Job with its pods, and wait until they are gone; those left after `deadline` seconds are returned.
+
+    Raises:
+        Unmeasured: the API could not be asked.
+    """
+    if not job:
+        return ()
+    try:
+        api.delete(jobs_path(namespace, job))
+        return _wait_until_gone(api, namespace, f"job-name={job}", deadline)
+    except ApiError as error:
+        raise unmeasured(error) from error
+
+
+def remove_run(
+    api: Api, namespace: str, run_id: str, *, deadline: float = 30.0, expedite: threading.Event | None = None
+) -> tuple[str, ...]:
+    """Remove every Job and pod of one run, and nothing else; pods left after `deadline` seconds are returned.
+
+    Args:
+        api: the cluster's API.
+        namespace: where they are.
+        run_id: their label.
+        deadline: seconds for all of it.
+        expedite: once it is set, pods are not given the time to end gracefully, and are hardly waited for.
+
+    Raises:
+        Unmeasured: the API could not be asked.
+    """
+    expedite = expedite or threading.Event()
+    end = time.monotonic() + deadline
+    selector = f"{MANAGED_BY}={OURS},{RUN}={run_id}"
+    try:
+        jobs = list(api.items(jobs_path(namespace), deadline=_time_left(end, expedite), labelSelector=selector))
+        for job in jobs:
+            api.delete(jobs_path(namespace, job["metadata"]["name"]), deadline=_time_left(end, expedite))
+        if any(_has_no_pod_yet(job) for job in jobs):
+            expedite.wait(POD_MADE_WITHIN)  # the Job controller may just be about to make it
+        left = _wait_until_gone(api, namespace, selector, min(deadline / 2, COLLECTED_WITHIN), expedite=expedite)
+        # A Job that somebody deleted without its pods leaves them behind, and so does a node whose kubelet is gone.
+        for pod in left:
+            with suppress(ApiError):
+                api.delete(pods_path(namespace, pod), grace=0, deadline=_time_left(end, expedite))
+        if not left:
+            return ()
+        rest = min(FORCED_WITHIN, deadline) if expedite.is_set() else max(end - time.monotonic(), 0.0)
+        return _wait_until_gone(api, namespace, selector, rest)
+    except ApiError as error:
+        if error.status == _NOT_FOUND:
+            return ()
+        raise unmeasured(error) from error
+
+
+def _time_left(end: float, expedite: threading.Event) -> float:
+    """Seconds that one request of a removal may take."""
+    left = max(end - time.monotonic(), FIRST_PAUSE)
+    return min(left, FORCED_WITHIN) if expedite.is_set() else left
+
+
+def _has_no_pod_yet(job: Json) -> bool:
+    status = job.get("status") or {}
+    return not any(status.get(key) for key in ("active", "succeeded", "failed", "conditions"))
+
+
+def _wait_until_gone(
+    api: Api, namespace: str, selector: str, deadline: float, *, expedite: threading.Event | None = None
+) -> tuple[str, ...]:
+    """Wait until no pod has these labels; pods left after `deadline` seconds, or once expedited, are returned."""
+    expedite = expedite or threading.Event()
+    end = time.monotonic() + deadline
+    pause = FIRST_PAUSE
+    while True:
+        pods = api.items(pods_path(namespace), deadline=_time_left(end, expedite), labelSelector=selector)
+        left = tuple(str(pod["metadata"]["name"]) for pod in pods)
+        if not left or time.monotonic() + pause > end or expedite.wait(pause):
+            return left
+        pause = min(pause * 1.5, 1.0)
+
+
+# --- of dead runs ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,8 +190,7 @@ class OwnedObject:
     @property
     def path(self) -> str:
         """Where the API has it."""
-        root = "/apis/batch/v1" if self.kind == "Job" else "/api/v1"
-        return f"{root}/namespaces/{path_segment(self.namespace)}/{self.kind.lower()}s/{path_segment(self.name)}"
+        return (jobs_path if self.kind == "Job" else pods_path)(self.namespace, self.name)
 
 
 def owned_objects(api: Api, namespace: str) -> tuple[OwnedObject, ...]:
@@ -91,80 +199,79 @@ def owned_objects(api: Api, namespace: str) -> tuple[OwnedObject, ...]:
     Raises:
         ApiError: the API could not be asked.
     """
-    ours = f"{MANAGED_BY}={OURS}"
-    jobs = list(api.items(f"/apis/batch/v1/namespaces/{path_segment(namespace)}/jobs", labelSelector=ours))
-    pods_ = list(api.items(f"/api/v1/namespaces/{path_segment(namespace)}/pods", labelSelector=ours))
-    known = {job["metadata"]["uid"] for job in jobs}
-    orphans = [pod for pod in pods_ if not known & {one["uid"] for one in pod["metadata"].get("ownerReferences") or ()}]
-    found = [*(_owned_object("Job", job) for job in jobs), *(_owned_object("Pod", pod) for pod in orphans)]
-    return tuple(sorted(found, key=lambda one: (one.made, one.name)))
+    selector = f"{MANAGED_BY}={OURS}"
+    jobs = list(api.items(jobs_path(namespace), labelSelector=selector))
+    pods = list(api.items(pods_path(namespace), labelSelector=selector))
+    job_uids = {job["metadata"]["uid"] for job in jobs}
+    orphans = [pod for pod in pods if not job_uids & _owner_uids(pod)]
+    owned = [*(_owned_object("Job", job) for job in jobs), *(_owned_object("Pod", pod) for pod in orphans)]
+    return tuple(sorted(owned, key=lambda item: (item.made, item.name)))
+
+
+def _owner_uids(pod: Json) -> set[str]:
+    return {owner["uid"] for owner in pod["metadata"].get("ownerReferences") or ()}
 
 
 def _owned_object(kind: str, item: Mapping[str, Any]) -> OwnedObject:
     metadata, spec = item["metadata"], item.get("spec") or {}
     made = datetime.fromisoformat(str(metadata["creationTimestamp"])).timestamp()
-    deadline, stays = spec.get("activeDeadlineSeconds"), spec.get("ttlSecondsAfterFinished", _STAYS)
+    deadline, time_to_live = spec.get("activeDeadlineSeconds"), spec.get("ttlSecondsAfterFinished", _POD_TTL)
     return OwnedObject(
         kind=kind,
         name=str(metadata["name"]),
         namespace=str(metadata.get("namespace", "")),
         run=str((metadata.get("labels") or {}).get(RUN, "")),
         made=made,
-        needed_until=made + (_UNBOUNDED if deadline is None else int(deadline) + int(stays)),
+        needed_until=made + (_WITHOUT_DEADLINE if deadline is None else int(deadline) + int(time_to_live)),
     )
 
 
-_STAYS = 300  # seconds for a pod, which has no time to live of its own: more than its Job's
-_UNBOUNDED = 86400.0  # seconds for what has no deadline, as nothing has that this version makes
+_POD_TTL = 300  # seconds for a pod, which has no time to live of its own: more than its Job's
+_WITHOUT_DEADLINE = 86400.0  # seconds for what has no deadline, as nothing has that this version makes
 
 
-def dead(found: Sequence[OwnedObject], *, now: float, older_than: float = 0.0) -> tuple[OwnedObject, ...]:
+def of_dead_runs(owned: Sequence[OwnedObject], *, now: float, older_than: float = 0.0) -> tuple[OwnedObject, ...]:
     """Those of runs that can't be alive any more.
 
     A run counts as alive until the last of its objects has outlived its deadline and its time to live. Whatever has no
     run's label was not made by the suite, and is left alone.
 
     Args:
-        found: of `owned_objects`.
+        owned: of `owned_objects`.
         now: the API server's time, in seconds since 1970.
         older_than: seconds that a run's last object must be old, beside that.
     """
     ends: dict[str, float] = {}
-    for one in found:
-        ends[one.run] = max(ends.get(one.run, 0.0), one.needed_until, one.made + older_than)
-    return tuple(one for one in found if one.run and now > ends[one.run])
+    for item in owned:
+        ends[item.run] = max(ends.get(item.run, 0.0), item.needed_until, item.made + older_than)
+    return tuple(item for item in owned if item.run and now > ends[item.run])
 
 
-def remove(api: Api, gone: Sequence[OwnedObject], *, deadline: float) -> dict[OwnedObject, str]:
+def remove_objects(api: Api, owned: Sequence[OwnedObject], *, deadline: float) -> dict[OwnedObject, str]:
     """Delete them, with their pods, and wait until they are gone; returns what is still there, each with the reason."""
     end = time.monotonic() + deadline
     left: dict[OwnedObject, str] = {}
-    for one in gone:
+    for item in owned:
         try:
-            api.delete(one.path, grace=0 if one.kind == "Pod" else None)
+            api.delete(item.path, grace=0 if item.kind == "Pod" else None)
         except ApiError as error:
-            left[one] = f"{error.message}\n{error.rule}" if error.rule else error.message
-    waiting = [one for one in gone if one not in left]
+            left[item] = f"{error.message}\n{error.rule}" if error.rule else error.message
+    waiting = [item for item in owned if item not in left]
     while waiting:
-        waiting = [one for one in waiting if _is_there(api, one)]
+        waiting = [item for item in waiting if _exists(api, item)]
         if waiting and time.monotonic() > end:
             return left | dict.fromkeys(waiting, f"it was deleted, and is still there after {deadline:g} s")
-        time.sleep(_LOOK if waiting else 0)
+        time.sleep(POLL if waiting else 0)
     return left
 
 
-_LOOK = 0.3  # seconds between two looks
-
-
-def _is_there(api: Api, one: OwnedObject) -> bool:
-    pods_ = f"/api/v1/namespaces/{path_segment(one.namespace)}/pods"
+def _exists(api: Api, item: OwnedObject) -> bool:
     try:
-        if one.kind == "Job" and api.get(pods_, labelSelector=f"job-name={one.name}").get("items"):
+        if item.kind == "Job" and api.get(pods_path(item.namespace), labelSelector=f"job-name={item.name}").get(
+            "items"
+        ):
             return True
-        api.get(one.path)
+        api.get(item.path)
     except ApiError as error:
         return error.status != _NOT_FOUND
     return True
-
-
-_NOT_FOUND = 404

@@ -16,7 +16,9 @@ from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
-from preflight.clients.kube_api import Api, ApiError, kubectl, path_segment, unmeasured
+from preflight.clients.kube_api import Api, path_segment
+from preflight.clients.kube_errors import ApiError, unmeasured
+from preflight.clients.kubectl import kubectl
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ApiFault, ClusterFault, PodFault
 from preflight.jobshape import MANAGED_BY, OURS

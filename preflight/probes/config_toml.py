@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from preflight.clients.exec import exec_in_pod
-from preflight.clients.kube_api import Api, ApiError, classify_kubelet_path, unmeasured
+from preflight.clients.kube_api import Api, classify_kubelet_path
+from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.evidence import Evidence, Fact, Unmeasured
 from preflight.faults import ManagerFault
 from preflight.probes.managers import Objects

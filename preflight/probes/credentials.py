@@ -6,7 +6,8 @@ import base64
 import binascii
 from dataclasses import dataclass
 
-from preflight.clients.kube_api import Api, ApiError, path_segment, unmeasured
+from preflight.clients.kube_api import Api, path_segment
+from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.evidence import Unmeasured
 from preflight.faults import ApiFault
 from preflight.probes.registry import Credentials

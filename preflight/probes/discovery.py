@@ -19,7 +19,8 @@ from typing import Any
 import yaml
 
 from preflight.clients.connect import is_address
-from preflight.clients.kube_api import Api, ApiError, path_segment
+from preflight.clients.kube_api import Api, path_segment
+from preflight.clients.kube_errors import ApiError
 from preflight.probes.release import Record, read_records
 from preflight.yamltext import load_yaml
 

@@ -10,7 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from preflight.clients.kube_api import Api, ApiError, path_segment, unmeasured
+from preflight.clients.kube_api import Api, path_segment
+from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ReleaseFault
 from preflight.probes.cluster import JOB_POD

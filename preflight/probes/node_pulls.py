@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from preflight.clients.ssh import Session
 from preflight.evidence import Evidence, Fact, NotApplicable, Unmeasured
 from preflight.faults import PodFault
-from preflight.probes.pods import classify_pull
+from preflight.probes.pod_messages import classify_pull
 from preflight.probes.registry import Credentials, parse_reference
 
 if TYPE_CHECKING:

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from preflight.clients.kube_api import Api, ApiError, classify_kubelet_path, kubectl, path_segment, unmeasured
+from preflight.clients.kube_api import Api, classify_kubelet_path, path_segment
+from preflight.clients.kube_errors import ApiError, unmeasured
+from preflight.clients.kubectl import kubectl
 from preflight.evidence import Evidence, Fact, Unmeasured
 from preflight.faults import ApiFault, Fault, PodFault, StreamFault
-from preflight.jobshape import BUILD, MANAGED_BY, OURS, RUN, VANTAGE
+from preflight.jobshape import BUILD, VANTAGE
 from preflight.probes.pod_messages import (
     PULL_REASONS,
     START_ENDS,
@@ -34,23 +35,6 @@ from preflight.probes.pod_messages import (
 )
 from preflight.probes.quota import Needs, needs_of, quota_room
 from preflight.shutdown import Shutdown
-
-__all__ = [
-    "Admission",
-    "DindPod",
-    "ImagePull",
-    "JobPod",
-    "Needs",
-    "classify_pull",
-    "dry_run",
-    "hold",
-    "launch",
-    "launch_dind",
-    "needs_of",
-    "paste",
-    "remove",
-    "sweep",
-]
 
 Json = dict[str, Any]
 Line = Callable[[str], None]
@@ -830,96 +814,3 @@ def _fresh(image: str, images: Collection[str]) -> bool | None:
     if {image, full} & set(images):
         return False
     return None if len(images) >= _LISTED_AT_MOST else True
-
-
-# --- cleaning -------------------------------------------------------------------------------------------------------
-
-
-def remove(api: Api, namespace: str, job: str, *, deadline: float = 30.0) -> tuple[str, ...]:
-    """Remove one Job with its pods, and wait until they are gone; what is left after `deadline` seconds is returned.
-
-    Raises:
-        Unmeasured: the API could not be asked.
-    """
-    if not job:
-        return ()
-    try:
-        api.delete(f"/apis/batch/v1/namespaces/{path_segment(namespace)}/jobs/{path_segment(job)}")
-        return _wait_until_gone(api, namespace, f"job-name={job}", deadline)
-    except ApiError as error:
-        raise unmeasured(error) from error
-
-
-def sweep(
-    api: Api, namespace: str, run_id: str, *, deadline: float = 30.0, expedite: threading.Event | None = None
-) -> tuple[str, ...]:
-    """Remove every Job and pod of one run, and nothing else; what is left after `deadline` seconds is returned.
-
-    Args:
-        api: the cluster's API.
-        namespace: where they are.
-        run_id: their label.
-        deadline: seconds for all of it.
-        expedite: once it is set, pods are not given the time to end in good order, and are hardly waited for.
-
-    Raises:
-        Unmeasured: the API could not be asked.
-    """
-    expedite = expedite or threading.Event()
-    end = time.monotonic() + deadline
-    ours = f"{MANAGED_BY}={OURS},{RUN}={run_id}"
-    jobs = f"/apis/batch/v1/namespaces/{path_segment(namespace)}/jobs"
-    try:
-        found = list(api.items(jobs, deadline=_share(end, expedite), labelSelector=ours))
-        for job in found:
-            api.delete(f"{jobs}/{path_segment(job['metadata']['name'])}", deadline=_share(end, expedite))
-        if any(_has_no_pod_yet(job) for job in found):
-            expedite.wait(_LATE)  # the Job controller may just be about to make it
-        patient = min(deadline / 2, _COLLECTED_WITHIN)
-        left = _wait_until_gone(api, namespace, ours, patient, expedite=expedite)
-        # A Job that somebody deleted without its pods leaves them behind, and so does a node whose kubelet is gone.
-        for name in left:
-            with suppress(ApiError):
-                api.delete(f"{_pods(namespace)}/{path_segment(name)}", grace=0, deadline=_share(end, expedite))
-        if not left:
-            return ()
-        rest = min(_AT_ONCE, deadline) if expedite.is_set() else max(end - time.monotonic(), 0.0)
-        return _wait_until_gone(api, namespace, ours, rest)
-    except ApiError as error:
-        if error.status == _NOT_FOUND:
-            return ()
-        raise unmeasured(error) from error
-
-
-_COLLECTED_WITHIN = 10.0  # seconds in which the garbage collector follows a Job's deletion, with room for the pods' end
-_LATE = 1.0  # seconds after which a Job that was deleted gets no pod any more
-_AT_ONCE = 2.0  # seconds in which a pod that is given no time to end is gone
-
-
-def _share(end: float, expedite: threading.Event) -> float:
-    """Seconds that one request of a removal may take."""
-    left = max(end - time.monotonic(), _FIRST_LOOK)
-    return min(left, _AT_ONCE) if expedite.is_set() else left
-
-
-def _has_no_pod_yet(job: Json) -> bool:
-    status = job.get("status") or {}
-    return not any(status.get(key) for key in ("active", "succeeded", "failed", "conditions"))
-
-
-def _wait_until_gone(
-    api: Api, namespace: str, selector: str, deadline: float, *, expedite: threading.Event | None = None
-) -> tuple[str, ...]:
-    """Wait until no pod has these labels; what is left after `deadline` seconds, or when it hurries, is returned."""
-    expedite = expedite or threading.Event()
-    end = time.monotonic() + deadline
-    pause = _FIRST_LOOK
-    while True:
-        listed = api.items(_pods(namespace), deadline=_share(end, expedite), labelSelector=selector)
-        left = tuple(str(pod["metadata"]["name"]) for pod in listed)
-        if not left or time.monotonic() + pause > end or expedite.wait(pause):
-            return left
-        pause = min(pause * 1.5, 1.0)
-
-
-_FIRST_LOOK = 0.1  # seconds

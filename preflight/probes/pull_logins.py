@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from preflight.clients.kube_api import Api, ApiError, path_segment, unmeasured
+from preflight.clients.kube_api import Api, path_segment
+from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ApiFault, ValuesFault
 from preflight.inventory import Login, Secret

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from preflight.clients.kube_api import Api, ApiError, path_segment, unmeasured
+from preflight.clients.kube_api import Api, path_segment
+from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ReleaseFault
 from preflight.probes.values_drift import remember_secrets

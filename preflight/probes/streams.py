@@ -11,7 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from preflight.clients.exec import CommandResult, attach_to_pod, exec_in_pod
-from preflight.clients.kube_api import Api, ApiError, classify_kubelet_path, kubectl, path_segment, unmeasured
+from preflight.clients.kube_api import Api, classify_kubelet_path, path_segment
+from preflight.clients.kube_errors import ApiError, unmeasured
+from preflight.clients.kubectl import kubectl
 from preflight.evidence import Evidence, Fact, PreflightError, Unmeasured
 from preflight.faults import StreamFault
 from preflight.jobshape import BUILD

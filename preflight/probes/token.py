@@ -21,7 +21,8 @@ from pathlib import Path
 
 from preflight.clients.connect import Routes
 from preflight.clients.http import NoReply, Reply, exchange
-from preflight.clients.kube_api import Api, ApiError, path_segment, unmeasured
+from preflight.clients.kube_api import Api, path_segment
+from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ApiFault, Fault, GitLabFault, TokenFault
 from preflight.probes.gitlab import judge_reply

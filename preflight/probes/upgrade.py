@@ -15,7 +15,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from preflight.clients.kube_api import Api, ApiError, kubectl, path_segment, unmeasured
+from preflight.clients.kube_api import Api, path_segment
+from preflight.clients.kube_errors import ApiError, unmeasured
+from preflight.clients.kubectl import kubectl
 from preflight.evidence import Evidence, Fact, Unmeasured
 from preflight.faults import ReleaseFault
 from preflight.probes.chart_repository import numbers, runner_of

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -16,7 +14,8 @@ import trustme
 
 from preflight.clients import kube_api
 from preflight.clients.connect import Routes
-from preflight.clients.kube_api import Api, ApiError, KubeconfigError, check_kubeconfig, kubectl, unmeasured
+from preflight.clients.kube_api import Api
+from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.faults import ApiFault, Fault, PathFault
 from tests.probes.apiserver import Answer, Asked, Reply, Scripted, kubeconfig, recorded, status
 
@@ -109,6 +108,14 @@ def test_deleting_asks_for_background_propagation_and_what_is_gone_is_as_good(op
     api, server = opened(in_turn(Reply(status(404, "NotFound", "jobs.batch not found"), 404)))
     api.delete("/apis/batch/v1/namespaces/gitlab/jobs/x")
     assert server.asked[0].body["propagationPolicy"] == "Background"
+
+
+def test_a_redirect_is_not_followed_so_that_the_token_goes_nowhere_else(opened: Opened) -> None:
+    with Scripted(in_turn(Reply({"ok": 1}))) as elsewhere:
+        api, _ = opened(in_turn(Reply("moved", 302, {"Location": f"{elsewhere.url}/version"})))
+        with pytest.raises(ApiError, match="not a JSON object"):
+            api.get("/version")
+        assert elsewhere.asked == []
 
 
 def test_threads_share_one_api(opened: Opened) -> None:
@@ -268,45 +275,11 @@ def test_a_missing_right_comes_with_the_rule_that_gives_it(opened: Opened) -> No
     assert why.evidence.command == "kubectl get nodes"
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "query", "words"),
-    [
-        ("GET", "/api/v1/namespaces/gitlab/pods/x/log", {}, ('"pods/log"', '"get"', "Role in namespace gitlab")),
-        ("GET", "/api/v1/namespaces/gitlab/pods", {"watch": 1}, ('"pods"', '"watch"')),
-        ("POST", "/apis/batch/v1/namespaces/gitlab/jobs", {}, ('"jobs"', '"create"', '["batch"]')),
-        ("DELETE", "/apis/batch/v1/namespaces/gitlab/jobs/x", {}, ('"jobs"', '"delete"')),
-        ("GET", "/api/v1/namespaces/gitlab", {}, ('"namespaces"', '"get"', "ClusterRole")),
-        ("GET", "/readyz", {}, ('nonResourceURLs: ["/readyz"]', "ClusterRole")),
-    ],
-)
-def test_the_rule_is_exact(method: str, path: str, query: Json, words: tuple[str, ...]) -> None:
-    rule = kube_api.missing_rule(method, path, query)
-    assert all(word in rule for word in words), rule
-
-
 def test_admission_that_refuses_is_no_missing_right(opened: Opened) -> None:
     api, _ = opened(in_turn(Reply(recorded("admission_psa_baseline")[0]["response"], 403)))
     with pytest.raises(ApiError) as caught:
         api.create("/api/v1/namespaces/gitlab/pods", {"metadata": {"name": "dind"}})
     assert caught.value.rule == ""
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "query", "command"),
-    [
-        ("GET", NODES, {"limit": 500}, "kubectl get nodes"),
-        ("GET", "/api/v1/pods", {"fieldSelector": "a!=b"}, "kubectl get pods -A '--field-selector=a!=b'"),
-        ("GET", "/apis/metrics.k8s.io/v1beta1/nodes", {}, "kubectl get nodes.metrics.k8s.io"),
-        ("GET", "/api/v1/namespaces/gitlab/pods", {"labelSelector": "a=b"}, "kubectl -n gitlab get pods -l a=b"),
-        ("GET", "/api/v1/namespaces/gitlab", {}, "kubectl get namespaces gitlab"),
-        ("GET", "/api/v1/namespaces/g/pods/x/log", {"container": "build"}, "kubectl -n g logs x -c build"),
-        ("GET", "/readyz", {"verbose": ""}, "kubectl get --raw '/readyz?verbose='"),
-        ("DELETE", "/apis/batch/v1/namespaces/g/jobs/x", {}, "kubectl -n g delete jobs.batch x"),
-        ("POST", "/api/v1/namespaces/g/pods", {"dryRun": "All"}, "kubectl create --dry-run=server -n g -f -"),
-    ],
-)
-def test_the_evidence_is_a_command_that_a_person_can_paste(method: str, path: str, query: Json, command: str) -> None:
-    assert kubectl(method, path, query) == command
 
 
 # --- watching -------------------------------------------------------------------------------------------------------
@@ -387,117 +360,6 @@ def test_the_environments_proxy_is_not_used(opened: Opened, monkeypatch: pytest.
     monkeypatch.delenv("NO_PROXY", raising=False)
     api, _ = opened(in_turn(Reply({"ok": 1})))
     assert api.get("/version") == {"ok": 1}
-
-
-# --- kubeconfig -----------------------------------------------------------------------------------------------------
-
-
-def written(folder: Path, text: str | bytes) -> Path:
-    file = folder / "config"
-    file.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return file
-
-
-GOOD: Json = {
-    "current-context": "prod",
-    "contexts": [
-        {"name": "prod", "context": {"cluster": "k", "user": "u"}},
-        {"name": "test", "context": {"cluster": "k2", "user": "u"}},
-    ],
-    "clusters": [
-        {"name": "k", "cluster": {"server": "https://192.168.1.100:6443/"}},
-        {"name": "k2", "cluster": {"server": "https://10.0.0.9:6443", "insecure-skip-tls-verify": True}},
-    ],
-    "users": [{"name": "u", "user": {"token": "made-up"}}],
-}
-
-
-def test_a_good_kubeconfig_is_read_without_the_client(tmp_path: Path) -> None:
-    found = check_kubeconfig(written(tmp_path, json.dumps(GOOD)), None)
-    assert (found.context, found.cluster, found.server, found.verified) == (
-        "prod",
-        "k",
-        "https://192.168.1.100:6443",
-        True,
-    )
-    other = check_kubeconfig(tmp_path / "config", "test")
-    assert (other.server, other.verified) == ("https://10.0.0.9:6443", False)
-
-
-def changed(**parts: object) -> str:
-    return json.dumps({**GOOD, **parts})
-
-
-@pytest.mark.parametrize(
-    ("text", "context", "problem"),
-    [
-        (changed(), "prdo", r"has no context 'prdo'; it knows prod, test; did you mean 'prod'\?"),
-        (changed(**{"current-context": ""}), None, "names no context and has no current one; it knows prod, test"),
-        (changed(clusters=[]), None, "has no cluster 'k'; it knows no clusters"),
-        (changed(users=None), None, "has no user 'u'"),
-        (changed(clusters=[{"name": "k", "cluster": {}}]), None, "cluster 'k' has no server URL"),
-        (changed(clusters={"k": 1}), None, "clusters is not a list"),
-        (
-            changed(clusters=[{"name": "k", "cluster": {"server": "https://x", "certificate-authority": "ca.crt"}}]),
-            None,
-            r"certificate-authority names .*ca\.crt: No such file",
-        ),
-        (
-            changed(clusters=[{"name": "k", "cluster": {"server": "https://x", "certificate-authority-data": "é"}}]),
-            None,
-            "certificate-authority-data is not base64",
-        ),
-        (
-            changed(users=[{"name": "u", "user": {"exec": {"command": "no-such-credential-program"}}}]),
-            None,
-            "'no-such-credential-program', which is not installed",
-        ),
-        ("contexts: [", None, r"is not YAML: .*line \d"),
-        ("just text", None, "is not a kubeconfig"),
-        ("", None, "is not a kubeconfig"),
-        (b"\xff\xfe", None, "is not UTF-8 text"),
-    ],
-)
-def test_a_kubeconfig_that_can_not_be_used_says_why(
-    tmp_path: Path, text: str | bytes, context: str | None, problem: str
-) -> None:
-    with pytest.raises(KubeconfigError, match=problem) as caught:
-        check_kubeconfig(written(tmp_path, text), context)
-    assert caught.value.path == str(tmp_path / "config")
-
-
-def test_an_absent_kubeconfig_says_so(tmp_path: Path) -> None:
-    with pytest.raises(KubeconfigError, match="No such file"):
-        check_kubeconfig(tmp_path / "nosuch", None)
-    with pytest.raises(KubeconfigError, match="Is a directory"):
-        check_kubeconfig(tmp_path, None)
-
-
-def test_several_files_are_merged_as_kubectl_merges_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first, second = tmp_path / "first", tmp_path / "second"
-    first.write_text(json.dumps({"contexts": GOOD["contexts"], "current-context": "prod"}))
-    second.write_text(json.dumps({**GOOD, "current-context": "test"}))
-    monkeypatch.setenv("KUBECONFIG", os.pathsep.join([str(first), str(second), str(tmp_path / "nosuch")]))
-    assert check_kubeconfig(None, None).server == "https://192.168.1.100:6443"
-
-
-def test_a_credential_program_that_waits_for_ever_is_left(tmp_path: Path) -> None:
-    program = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "sleep", "args": ["3"]}}
-    file = written(tmp_path, changed(users=[{"name": "u", "user": program}]))
-    api = Api(file, None, routes=Routes(only_mapped=True), deadline=0.3)
-    with pytest.raises(ApiError, match="gave nothing within") as caught:
-        api.get("/version")
-    assert caught.value.fault is ApiFault.CONTEXT
-
-
-def test_certificates_that_are_none_are_named(tmp_path: Path) -> None:
-    data = base64.b64encode(b"no certificate").decode()
-    cluster = {"server": "https://192.168.1.100:6443", "certificate-authority-data": data}
-    file = written(tmp_path, changed(clusters=[{"name": "k", "cluster": cluster}]))
-    api = Api(file, None, routes=Routes(only_mapped=True), deadline=2)
-    with pytest.raises(ApiError, match="certificates can't be used") as caught:
-        api.get("/version")
-    assert caught.value.fault is ApiFault.CONTEXT
 
 
 def test_no_token_is_in_any_message(opened: Opened) -> None:

@@ -15,7 +15,9 @@ import pytest
 import yaml
 
 from preflight.clients.connect import Routes
-from preflight.clients.kube_api import Api, ApiError, KubeconfigError
+from preflight.clients.kube_api import Api
+from preflight.clients.kube_errors import ApiError
+from preflight.clients.kubeconfig import KubeconfigError
 from preflight.inventory import Inventory, InventoryError, load
 from preflight.jobshape import MANAGED_BY, OURS
 from tests import processes

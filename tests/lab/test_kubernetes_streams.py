@@ -12,7 +12,8 @@ from lab.lab import Lab
 from preflight import inventory as inventories
 from preflight.clients.connect import Routes
 from preflight.clients.exec import attach_to_pod, exec_in_pod
-from preflight.clients.kube_api import Api, ApiError, unmeasured
+from preflight.clients.kube_api import Api
+from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.evidence import Unmeasured
 from preflight.faults import ApiFault, PathFault, StreamFault
 from preflight.probes.streams import StreamCheck, StreamChecks, passages

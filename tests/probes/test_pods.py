@@ -4,93 +4,46 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from preflight.clients.connect import Routes
-from preflight.clients.kube_api import Api
 from preflight.evidence import Unmeasured
 from preflight.faults import DindFault, PodFault
-from preflight.jobshape import JobShape, dind_job, job_pod, probe_job
+from preflight.jobshape import dind_job, job_pod
 from preflight.probes import pods
+from preflight.probes.quota import needs_of
 from preflight.shutdown import Shutdown
 from tests.probes.apiserver import (
     RECORDINGS,
-    Cluster,
     Reply,
-    Scripted,
     daemon_log,
-    kubeconfig,
     pull_words,
     quota,
     recorded,
     status,
 )
+from tests.probes.job_pods import (
+    ALPINE,
+    CREATING,
+    DIND,
+    DOCKER,
+    DONE,
+    NODE,
+    PENDING,
+    RUNS,
+    SHAPE,
+    Start,
+    containers,
+    job,
+    pulled,
+)
 
 Json = dict[str, Any]
-ALPINE = "registry.example.com/library/alpine:latest"
-DOCKER = "registry.example.com/library/docker:latest"
-DIND = "registry.example.com/library/docker:dind"
-NODE = "k8s-worker-1"
-
-
 # --- a Job and its pod ----------------------------------------------------------------------------------------------
-
-SHAPE = JobShape(namespace="gitlab", image=ALPINE, helper_image=ALPINE)
-PENDING: Json = {"phase": "Pending"}
-DONE: Json = {"terminated": {"exitCode": 0, "reason": "Completed"}}
-RUNS: Json = {"running": {"startedAt": "2026-01-01T00:00:00Z"}}
-CREATING: Json = {"waiting": {"reason": "ContainerCreating"}}
-
-Start = Callable[..., tuple[Api, Cluster, Scripted]]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """A cluster that plays as told."""
-    running: list[tuple[Api, Scripted]] = []
-
-    def begin(deadline: float = 2.0, **play: Any) -> tuple[Api, Cluster, Scripted]:
-        cluster = Cluster(**play)
-        server = Scripted(cluster).__enter__()
-        api = Api(kubeconfig(tmp_path, server.url), None, routes=Routes(), deadline=deadline)
-        running.append((api, server))
-        return api, cluster, server
-
-    yield begin
-    for api, server in running:
-        api.close()
-        server.__exit__()
-
-
-def job(*others: str, shape: JobShape = SHAPE) -> Json:
-    return probe_job(
-        shape,
-        node=NODE,
-        run_id="ab12",
-        image=ALPINE,
-        other_images=others,
-        script="echo hi; cat /etc/resolv.conf",
-        deadline=60,
-        ttl=30,
-    )
-
-
-def containers(phase: str, *, reason: str = "", **states: Json) -> Json:
-    names = {name.replace("_", "-"): state for name, state in states.items()}
-    found: Json = {"phase": phase, "containerStatuses": [{"name": n, "state": s} for n, s in names.items()]}
-    return {**found, "reason": reason} if reason else found
-
-
-def pulled(image: str, container: str, took: str = "1.5s") -> list[tuple[str, str, str]]:
-    return [
-        ("Pulling", f'Pulling image "{image}"', container),
-        ("Pulled", f'Successfully pulled image "{image}" in {took} ({took} including waiting)', container),
-    ]
 
 
 def test_a_pod_that_runs_to_its_end_is_right(start: Start) -> None:
@@ -467,7 +420,7 @@ def test_a_kubelets_excuse_is_not_taken_for_the_log(start: Start) -> None:
 
 
 def test_a_full_quota_is_a_finding_and_a_nearly_full_one_is_none(start: Start) -> None:
-    needs = pods.needs_of(job_pod(SHAPE))
+    needs = needs_of(job_pod(SHAPE))
     api, cluster, _ = start(quotas=[quota({"pods": "10"}, {"pods": "10"})])
     pod = pods.launch(api, job(), node=NODE, deadline=5, job=needs)
     assert pod.fault is PodFault.QUOTA
@@ -625,69 +578,6 @@ def test_a_dry_run_tells_whether_a_jobs_pod_would_be_admitted(start: Start) -> N
     api, *_ = start(forbidden=[("POST", "/pods")])
     with pytest.raises(Unmeasured):
         pods.dry_run(api, job_pod(SHAPE))
-
-
-# --- cleaning -------------------------------------------------------------------------------------------------------
-
-
-def test_removing_waits_until_the_pod_is_gone(start: Start) -> None:
-    api, cluster, _ = start(states=[containers("Succeeded", build=DONE)], logs={"build": ""})
-    pod = pods.launch(api, job(), node=NODE, deadline=5)
-    cluster.linger = 2
-    assert pods.remove(api, "gitlab", pod.job) == ()
-    assert (cluster.job, cluster.pods) == (None, {})
-
-
-def test_removing_comes_to_an_end_and_names_what_is_left(start: Start) -> None:
-    api, cluster, _ = start(states=[containers("Succeeded", build=DONE)], logs={"build": ""})
-    pod = pods.launch(api, job(), node=NODE, deadline=5)
-    cluster.linger = 1000
-    began = time.monotonic()
-    assert pods.remove(api, "gitlab", pod.job, deadline=0.6) == (pod.name,)
-    assert time.monotonic() - began < 2
-
-
-def test_nothing_is_removed_where_nothing_was_made(start: Start) -> None:
-    api, _, server = start()
-    assert pods.remove(api, "gitlab", "") == ()
-    assert server.asked == []
-
-
-def test_a_sweep_takes_this_run_and_nothing_else(start: Start) -> None:
-    api, cluster, server = start(states=[containers("Succeeded", build=DONE)], logs={"build": ""})
-    pods.launch(api, job(), node=NODE, deadline=5)
-    assert pods.sweep(api, "gitlab", "ab12", deadline=5) == ()
-    assert cluster.job is None
-    asked = {
-        each.query["labelSelector"] for each in server.asked if "managed-by" in each.query.get("labelSelector", "")
-    }
-    assert asked == {"app.kubernetes.io/managed-by=gitlab-runner-preflight,preflight.gitlab-runner/run=ab12"}
-
-
-def test_a_sweep_takes_pods_whose_job_is_gone(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pods, "_COLLECTED_WITHIN", 0.3)
-    api, cluster, server = start(states=[containers("Succeeded", build=DONE)], logs={"build": ""})
-    pod = pods.launch(api, job(), node=NODE, deadline=5)
-    cluster.job = None
-    other = {"metadata": {"name": "other", "labels": {"app": "other"}}, "spec": {}, "status": {}}
-    cluster.pods["other"] = other
-    assert pods.sweep(api, "gitlab", "ab12", deadline=5) == ()
-    assert list(cluster.pods) == ["other"]
-    assert server.count("DELETE", f"/api/v1/namespaces/gitlab/pods/{pod.name}") == 1
-
-
-def test_a_hurried_sweep_gives_pods_no_time_and_hardly_waits(start: Start) -> None:
-    api, cluster, server = start(states=[containers("Running", build=RUNS)])
-    assert pods.launch(api, job(), node=NODE, deadline=1).job, "it is left, for the sweep"
-    cluster.linger = 1000
-    expedite = threading.Event()
-    expedite.set()
-    began = time.monotonic()
-    pods.sweep(api, "gitlab", "ab12", deadline=60, expedite=expedite)
-    assert time.monotonic() - began < 10
-    assert cluster.job is None
-    (forced,) = [each for each in server.asked if each.method == "DELETE" and "/pods/" in each.path]
-    assert forced.body["gracePeriodSeconds"] == 0
 
 
 def test_every_recording_is_used_here_or_next_door() -> None:

@@ -27,7 +27,7 @@ from lab.kubernetes.managers import RELEASE
 from lab.lab import Lab
 from lab.world import MIRROR, PRIVATE, CiVariable, World
 from preflight import values
-from preflight.clients.kube_api import KubeconfigError, check_kubeconfig
+from preflight.clients.kubeconfig import KubeconfigError, check_kubeconfig
 from preflight.inventory import InventoryError, load
 from tests.promises.operator_run import PATIENCE, run
 

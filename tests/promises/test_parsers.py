@@ -26,8 +26,8 @@ from hypothesis import strategies as st
 from lab.inventory import build
 from lab.kubernetes.managers import deploy_managers
 from preflight import values as helm
-from preflight.clients.kube_api import KubeconfigError, check_kubeconfig, decode
-from preflight.clients.kube_api import _is_object as is_object
+from preflight.clients.kube_api import decode, is_api_object
+from preflight.clients.kubeconfig import KubeconfigError, check_kubeconfig
 from preflight.evidence import Evidence, Fact, Unmeasured, clean
 from preflight.inventory import Inventory, InventoryError, load
 from preflight.jobshape import JobShape, job_pod_requests
@@ -399,7 +399,7 @@ def world() -> dict[str, Any]:
 def sent(data: st.DataObject, document: Any) -> Any:
     """What the API sends instead, as its client reads it; what is no object is refused before it is read."""
     found = decode(json.dumps(data.draw(altered(document))))
-    return [one for one in found if is_object(one)] if isinstance(found, list) else found
+    return [one for one in found if is_api_object(one)] if isinstance(found, list) else found
 
 
 @bounded

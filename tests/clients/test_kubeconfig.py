@@ -1,0 +1,127 @@
+"""A kubeconfig is read as kubectl reads it, and one that can not be used says why."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from preflight.clients.connect import Routes
+from preflight.clients.kube_api import Api
+from preflight.clients.kube_errors import ApiError
+from preflight.clients.kubeconfig import KubeconfigError, check_kubeconfig
+from preflight.faults import ApiFault
+
+Json = dict[str, Any]
+
+
+def written(folder: Path, text: str | bytes) -> Path:
+    file = folder / "config"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return file
+
+
+GOOD: Json = {
+    "current-context": "prod",
+    "contexts": [
+        {"name": "prod", "context": {"cluster": "k", "user": "u"}},
+        {"name": "test", "context": {"cluster": "k2", "user": "u"}},
+    ],
+    "clusters": [
+        {"name": "k", "cluster": {"server": "https://192.168.1.100:6443/"}},
+        {"name": "k2", "cluster": {"server": "https://10.0.0.9:6443", "insecure-skip-tls-verify": True}},
+    ],
+    "users": [{"name": "u", "user": {"token": "made-up"}}],
+}
+
+
+def test_a_good_kubeconfig_is_read_without_the_client(tmp_path: Path) -> None:
+    found = check_kubeconfig(written(tmp_path, json.dumps(GOOD)), None)
+    assert (found.context, found.cluster, found.server, found.verified) == (
+        "prod",
+        "k",
+        "https://192.168.1.100:6443",
+        True,
+    )
+    other = check_kubeconfig(tmp_path / "config", "test")
+    assert (other.server, other.verified) == ("https://10.0.0.9:6443", False)
+
+
+def changed(**parts: object) -> str:
+    return json.dumps({**GOOD, **parts})
+
+
+@pytest.mark.parametrize(
+    ("text", "context", "problem"),
+    [
+        (changed(), "prdo", r"has no context 'prdo'; it knows prod, test; did you mean 'prod'\?"),
+        (changed(**{"current-context": ""}), None, "names no context and has no current one; it knows prod, test"),
+        (changed(clusters=[]), None, "has no cluster 'k'; it knows no clusters"),
+        (changed(users=None), None, "has no user 'u'"),
+        (changed(clusters=[{"name": "k", "cluster": {}}]), None, "cluster 'k' has no server URL"),
+        (changed(clusters={"k": 1}), None, "clusters is not a list"),
+        (
+            changed(clusters=[{"name": "k", "cluster": {"server": "https://x", "certificate-authority": "ca.crt"}}]),
+            None,
+            r"certificate-authority names .*ca\.crt: No such file",
+        ),
+        (
+            changed(clusters=[{"name": "k", "cluster": {"server": "https://x", "certificate-authority-data": "é"}}]),
+            None,
+            "certificate-authority-data is not base64",
+        ),
+        (
+            changed(users=[{"name": "u", "user": {"exec": {"command": "no-such-credential-program"}}}]),
+            None,
+            "'no-such-credential-program', which is not installed",
+        ),
+        ("contexts: [", None, r"is not YAML: .*line \d"),
+        ("just text", None, "is not a kubeconfig"),
+        ("", None, "is not a kubeconfig"),
+        (b"\xff\xfe", None, "is not UTF-8 text"),
+    ],
+)
+def test_a_kubeconfig_that_can_not_be_used_says_why(
+    tmp_path: Path, text: str | bytes, context: str | None, problem: str
+) -> None:
+    with pytest.raises(KubeconfigError, match=problem) as caught:
+        check_kubeconfig(written(tmp_path, text), context)
+    assert caught.value.path == str(tmp_path / "config")
+
+
+def test_an_absent_kubeconfig_says_so(tmp_path: Path) -> None:
+    with pytest.raises(KubeconfigError, match="No such file"):
+        check_kubeconfig(tmp_path / "nosuch", None)
+    with pytest.raises(KubeconfigError, match="Is a directory"):
+        check_kubeconfig(tmp_path, None)
+
+
+def test_several_files_are_merged_as_kubectl_merges_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_text(json.dumps({"contexts": GOOD["contexts"], "current-context": "prod"}))
+    second.write_text(json.dumps({**GOOD, "current-context": "test"}))
+    monkeypatch.setenv("KUBECONFIG", os.pathsep.join([str(first), str(second), str(tmp_path / "nosuch")]))
+    assert check_kubeconfig(None, None).server == "https://192.168.1.100:6443"
+
+
+def test_a_credential_program_that_waits_for_ever_is_left(tmp_path: Path) -> None:
+    program = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "sleep", "args": ["3"]}}
+    file = written(tmp_path, changed(users=[{"name": "u", "user": program}]))
+    api = Api(file, None, routes=Routes(only_mapped=True), deadline=0.3)
+    with pytest.raises(ApiError, match="gave nothing within") as caught:
+        api.get("/version")
+    assert caught.value.fault is ApiFault.CONTEXT
+
+
+def test_certificates_that_are_none_are_named(tmp_path: Path) -> None:
+    data = base64.b64encode(b"no certificate").decode()
+    cluster = {"server": "https://192.168.1.100:6443", "certificate-authority-data": data}
+    file = written(tmp_path, changed(clusters=[{"name": "k", "cluster": cluster}]))
+    api = Api(file, None, routes=Routes(only_mapped=True), deadline=2)
+    with pytest.raises(ApiError, match="certificates can't be used") as caught:
+        api.get("/version")
+    assert caught.value.fault is ApiFault.CONTEXT
