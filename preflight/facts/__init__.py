@@ -33,6 +33,7 @@ from preflight.probes.chart_repository import ChartVersion
 from preflight.probes.ci_variables import RefProtection, VariableState
 from preflight.probes.cluster import ApiServer, Metrics, NamespaceState, Nodes, ServiceEndpoints
 from preflight.probes.config_toml import ManagerConfig
+from preflight.probes.dind import Daemon, DindRun, InnerRegistry, PacketSizes
 from preflight.probes.dns import Lookups
 from preflight.probes.environment import NetworkAgreement, Proxies
 from preflight.probes.gitlab import GitLabReply, GitLabVersion
@@ -54,22 +55,10 @@ from preflight.probes.release import Release
 from preflight.probes.rights import Rights
 from preflight.probes.runners import OwnRunner, RegisteredManagers, RunnerRecord
 from preflight.probes.secret_keys import SecretKeys
-from preflight.probes.shell import Connection
+from preflight.probes.shell_readers import Connection
 from preflight.probes.streams import StreamCheck
 from preflight.probes.token import RunnerToken, TokenReply
-from preflight.probes.transcript import (
-    Agreement,
-    Clock,
-    Daemon,
-    DindRun,
-    FoundNames,
-    InnerRegistry,
-    NodeLogin,
-    PacketSizes,
-    PodStart,
-    ResolvConf,
-    WorkerRoom,
-)
+from preflight.probes.transcript import Agreement, Clock, FoundNames, NodeLogin, PodStart, ResolvConf, WorkerRoom
 from preflight.probes.upgrade import Backup, RunningJobs, TargetVersion
 from preflight.probes.values_drift import Drift
 from preflight.probes.webhooks import Webhooks

@@ -24,25 +24,17 @@ from preflight.faults import DindFault, DnsFault, PathFault
 from preflight.inventory import Dind, Inventory
 from preflight.jobshape import JobShape, dind_job
 from preflight.jobshape import job_pod as job_pod_manifest
-from preflight.probes import pods, shell, transcript
+from preflight.probes import dind, pods, shell, transcript
 from preflight.probes.cleanup import OwnObjects
 from preflight.probes.cluster import NamespaceState, Nodes
+from preflight.probes.dind import MTU, Daemon, DindRun, InnerRegistry, PacketSizes
 from preflight.probes.dns import Lookups
 from preflight.probes.lint import Lint
 from preflight.probes.nodes import NodeState
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
 from preflight.probes.registry import RegistryReply
-from preflight.probes.transcript import (
-    Daemon,
-    DindRun,
-    FoundNames,
-    InnerRegistry,
-    PacketSizes,
-    PodTranscript,
-    Report,
-    ResolvConf,
-)
+from preflight.probes.transcript import FoundNames, PodTranscript, Report, ResolvConf
 from preflight.survey import Run, fact
 
 
@@ -76,7 +68,7 @@ def _dind_steps(inventory: Inventory, dind: Dind) -> tuple[shell.Step, ...]:
     pull = inventory.deadlines.pull
     steps += [shell.docker_pull(dind.pull, limit=pull), shell.docker_run(dind.pull, ("echo", "hello"))]
     steps += [shell.docker_lookup(dind.pull, name, limit=inventory.deadlines.step + 5) for name in inventory.dns.names]
-    steps += [shell.interface(), shell.docker_run(dind.pull, transcript.MTU)]
+    steps += [shell.interface(), shell.docker_run(dind.pull, MTU)]
     own = inventory.registry_of(dind.pull).host
     others = [one.host for one in inventory.registries.values() if one.host != own]
     # A daemon waits for a dead resolver before it asks the next one, and asks for every name several times.
@@ -153,7 +145,7 @@ def dind_pod(
 def dind_daemon(worker: str, dind_pod: PodTranscript) -> Daemon:
     """The Docker daemon in a pod on a worker."""
     require_readable_log(dind_pod)
-    return transcript.daemon(worker, dind_pod)
+    return dind.daemon(worker, dind_pod)
 
 
 @fact()
@@ -166,7 +158,7 @@ def dind_report(worker: str, dind_daemon: Daemon, dind_pod: PodTranscript) -> Re
 @fact()
 def dind_storage(dind_daemon: Daemon) -> Daemon:
     """The Docker daemon's storage driver."""
-    return transcript.storage(dind_daemon)
+    return dind.storage(dind_daemon)
 
 
 @fact(optional=("pod_names",))
@@ -175,7 +167,7 @@ def dind_pull(
 ) -> DindRun:
     """An image, pulled by the Docker daemon in a pod on a worker."""
     del dind_daemon
-    found = transcript.inner_pull(dind_report, worker, dind_settings.pull)
+    found = dind.inner_pull(dind_report, worker, dind_settings.pull)
     block_if_search_list_misleads(found, pod_names)
     return found
 
@@ -183,13 +175,13 @@ def dind_pull(
 @fact()
 def dind_run(worker: str, dind_pull: DindRun, dind_report: Report) -> DindRun:
     """A container, run by the Docker daemon in a pod on a worker."""
-    return transcript.inner_run(dind_report, worker, dind_pull.image, ("echo", "hello"))
+    return dind.inner_run(dind_report, worker, dind_pull.image, ("echo", "hello"))
 
 
 @fact()
 def dind_packets(worker: str, dind_run: DindRun, dind_report: Report) -> PacketSizes:
     """The largest packets of containers inside of Docker-in-Docker on a worker, beside their pod's."""
-    return transcript.packet_sizes(dind_report, worker, dind_run.image)
+    return dind.packet_sizes(dind_report, worker, dind_run.image)
 
 
 @fact(
@@ -219,7 +211,7 @@ def dind_registry(
                 "dind_pull", dind_pull, {"worker": worker}, otherwise=f"{dind_settings.pull} was not pulled"
             )
         return InnerRegistry(target=f"{host} on {worker}", node=worker, host=host, evidence=dind_pull.evidence)
-    found = transcript.inner_registry(dind_report, worker, host, _absent(host))
+    found = dind.inner_registry(dind_report, worker, host, _absent(host))
     block_if_search_list_misleads(found, pod_names)
     if found.fault is not None and registry_reply is not None and registry_reply.fault is not None:
         blocker = "registry_connection" if isinstance(registry_reply.fault, PathFault) else "registry_access"

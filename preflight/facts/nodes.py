@@ -11,13 +11,9 @@ from preflight.facts.blocking import block_if_same_fault, gitlab_fact
 from preflight.facts.probe_plan import page_of, script_steps
 from preflight.faults import SshFault
 from preflight.inventory import Inventory
-from preflight.probes import shell, transcript
+from preflight.probes import shell, shell_sections, transcript
 from preflight.probes.gitlab import GitLabReply
-from preflight.probes.transcript import (
-    Clock,
-    NodeLogin,
-    Report,
-)
+from preflight.probes.transcript import Clock, NodeLogin, Report
 from preflight.survey import Run, fact
 
 
@@ -61,7 +57,7 @@ def node_report(worker: str, node_login: NodeLogin, inventory: Inventory, run: R
     script = shell.render(steps, limit=inventory.deadlines.step, nonce=nonce)
     session = node_login.session
     ran = session.run("sh -s", stdin=script, deadline=inventory.deadlines.script)
-    sections = shell.parse(ran.stdout, nonce)
+    sections = shell_sections.parse(ran.stdout, nonce)
     if not sections:
         raise Unmeasured(
             f"{worker} gives {session.login.user} no POSIX shell: the probe script printed nothing of its own",
@@ -110,6 +106,6 @@ def node_clock(worker: str, node_login: NodeLogin, gitlab_connection: GitLabRepl
             needs="a worker that answers commands at once, or a larger `deadlines.step`",
             fault=SshFault.SILENT,
         )
-    section = shell.Section(kind="clock", exit=ran.exit, took=ran.took, output=ran.stdout)
+    section = shell_sections.Section(kind="clock", exit=ran.exit, took=ran.took, output=ran.stdout)
     allowed = inventory.limits.clock_skew
     return transcript.clock(worker, section, middle=middle, reply=gitlab_connection, allowed=allowed, where=where)

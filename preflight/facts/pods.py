@@ -31,7 +31,7 @@ from preflight.faults import DnsFault, PathFault, PodFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape, probe_job
 from preflight.jobshape import job_pod as job_pod_manifest
-from preflight.probes import pods, shell, transcript
+from preflight.probes import pods, shell, shell_readers, transcript
 from preflight.probes.cleanup import OwnObjects
 from preflight.probes.cluster import ApiServer, NamespaceState, Nodes
 from preflight.probes.dns import Lookups
@@ -44,14 +44,7 @@ from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
 from preflight.probes.pull_logins import PullLogin
 from preflight.probes.registry import Manifest, RegistryReply
-from preflight.probes.transcript import (
-    FoundNames,
-    PodStart,
-    PodTranscript,
-    Report,
-    ResolvConf,
-    WorkerRoom,
-)
+from preflight.probes.transcript import FoundNames, PodStart, PodTranscript, Report, ResolvConf, WorkerRoom
 from preflight.survey import Run, fact
 
 
@@ -343,8 +336,8 @@ def pod_names(
     if any(one.kind == "resolve" and one.lacks for one in pod_report.sections):
         reason = f"{inventory.probe.image} has no getent, by which a program's way to an address is told"
         raise NotApplicable(reason)
-    section = shell.find(pod_report.sections, shell.resolv_conf(), where=pod_report.where)
-    found = transcript.found_names(pod_report, worker, given, shell.read_resolv_conf(section))
+    section = pod_report.section(shell.resolv_conf())
+    found = transcript.found_names(pod_report, worker, given, shell_readers.read_resolv_conf(section))
     well = {one.resolver for one in pod_lookups if one.fault is None}
     unwell = next((one for one in inventory.dns.resolvers if one not in well), None)
     if found.fault is DnsFault.NO_ANSWER and unwell is not None:

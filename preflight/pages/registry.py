@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from preflight.conclusions.observations import Facts, Observation
 from preflight.pages.cells import Cell, duration, of_look, seen
 from preflight.pages.matrix import Head, Matrix
+from preflight.probes.dind import DindRun
 from preflight.probes.node_pulls import Pull
 from preflight.probes.pods import ImagePull
 from preflight.probes.registry import Manifest
-from preflight.probes.transcript import DindRun
 
 _MEBI = 2**20
 _FEW = 10  # below so many MiB a digit more tells something
