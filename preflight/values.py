@@ -14,9 +14,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from preflight.inventory import InventoryError, KeyPath, format_path, read_yaml
+from preflight.inventory import InventoryError
 from preflight.jobshape import JobShape, Resources
 from preflight.redaction import remember_within
+from preflight.yamlfile import KeyPath, YamlFileError, format_path, read_yaml
 
 CHART_CONCURRENT = 10  # chart default (reference §1.2)
 POLL_TIMEOUT = 180  # runner default, seconds (reference §2.2)
@@ -132,13 +133,18 @@ def load(files: Sequence[Path], pairs: Sequence[str] = (), *, release: str, name
     origins: dict[KeyPath, Origin] = {}
     twice: list[tuple[str, Origin]] = []
     for file in files:
-        document, marks = read_yaml(file, twice=True)
+        try:
+            document, positions = read_yaml(file, allow_duplicates=True)
+        except YamlFileError as error:
+            raise InventoryError(error.file, error.problems) from None
         if document is None:
             continue
         if not isinstance(document, Mapping):
             raise InventoryError(file, [f"{file}:1: found {type(document).__name__}, expected keys with values"])
-        twice += [(format_path(path), Origin(file, line)) for path, line in marks.duplicates]
-        origins |= {path: Origin(file, marks.line(path), block=path in marks.blocks) for path in _paths(document)}
+        twice += [(format_path(path), Origin(file, line)) for path, line in positions.duplicates]
+        origins |= {
+            path: Origin(file, positions.line(path), block=path in positions.blocks) for path in _paths(document)
+        }
         tree = merge(tree, document)
     for number, pair in enumerate(pairs):
         try:

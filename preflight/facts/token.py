@@ -6,7 +6,7 @@ from preflight import values as helm
 from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, NotApplicable
 from preflight.faults import GitLabFault, TokenFault
-from preflight.inventory import Inventory, InventoryError, Secret, read_yaml
+from preflight.inventory import Inventory, Secret
 from preflight.probes import runners, token
 from preflight.probes.cluster import ApiServer
 from preflight.probes.credentials import read_secret
@@ -14,6 +14,7 @@ from preflight.probes.gitlab import GitLabReply, GitLabVersion
 from preflight.probes.runners import OwnRunner, Reader, RegisteredManagers, RunnerRecord
 from preflight.probes.token import ConfiguredToken, RunnerToken, TokenReply
 from preflight.survey import Run, fact
+from preflight.yamlfile import YamlFileError, read_yaml
 
 _NOBODY_KNOWS = (
     "no gitlab.api_token in the inventory: without one nothing tells which runner has the token, nor a manager of that "
@@ -67,7 +68,7 @@ def _place(inventory: Inventory, key: str) -> tuple[str, str]:
     for file in reversed(inventory.runner.values):
         try:
             document, marks = read_yaml(file)
-        except InventoryError:
+        except YamlFileError:
             continue
         if isinstance(document, dict) and key in document:
             return f"{file.name}:{marks.line((key,))}", f"grep -n {key} {file.name}"

@@ -20,9 +20,9 @@ from preflight import charts
 from preflight.charts import Keys, Tree
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ValuesFault
-from preflight.inventory import format_path
 from preflight.probes.pods import ImagePull
 from preflight.values import CHART_CONCURRENT, DNS_POLICIES, TEMPLATE, Origin, Values
+from preflight.yamlfile import format_path
 
 Reader = Literal["chart", "runner"]
 Names = tuple[str, ...]
