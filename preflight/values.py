@@ -68,7 +68,7 @@ class Problem:
     """Why ``runners.config`` can't be used: the place, and a sentence."""
 
     origin: Origin
-    said: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ class Values:
             that are known.
         problem: why the TOML can't be used, or None.
         origins: where each key of the tree is written.
-        twice: keys that stand twice in one file, with the later place; there, the last one counts.
+        duplicates: keys that stand twice in one file, with the later place; there, the last one counts.
         release: release name; `namespace`: the release's namespace.
     """
 
@@ -94,7 +94,7 @@ class Values:
     rendered: str = field(repr=False)
     problem: Problem | None = None
     origins: Mapping[KeyPath, Origin] = field(repr=False)
-    twice: tuple[tuple[str, Origin], ...] = ()
+    duplicates: tuple[tuple[str, Origin], ...] = ()
     release: str
     namespace: str
 
@@ -131,7 +131,7 @@ def load(files: Sequence[Path], pairs: Sequence[str] = (), *, release: str, name
     """
     tree: dict[str, Any] = {}
     origins: dict[KeyPath, Origin] = {}
-    twice: list[tuple[str, Origin]] = []
+    duplicates: list[tuple[str, Origin]] = []
     for file in files:
         try:
             document, positions = read_yaml(file, allow_duplicates=True)
@@ -141,7 +141,7 @@ def load(files: Sequence[Path], pairs: Sequence[str] = (), *, release: str, name
             continue
         if not isinstance(document, Mapping):
             raise InventoryError(file, [f"{file}:1: found {type(document).__name__}, expected keys with values"])
-        twice += [(format_path(path), Origin(file, line)) for path, line in positions.duplicates]
+        duplicates += [(format_path(path), Origin(file, line)) for path, line in positions.duplicates]
         origins |= {
             path: Origin(file, positions.line(path), block=path in positions.blocks) for path in _paths(document)
         }
@@ -165,7 +165,7 @@ def load(files: Sequence[Path], pairs: Sequence[str] = (), *, release: str, name
         text=text,
         rendered=rendered,
         origins={path: origin for path, origin in origins.items() if _stands(tree, path)},
-        twice=tuple(twice),
+        duplicates=tuple(duplicates),
         release=release,
         namespace=namespace,
     )
@@ -339,7 +339,7 @@ def job_shape(values: Values) -> JobShape:
         ValueError: the TOML of ``runners.config`` can't be used.
     """
     if values.problem is not None:
-        msg = f"{values.problem.origin}: runners.config: {values.problem.said}"
+        msg = f"{values.problem.origin}: runners.config: {values.problem.message}"
         raise ValueError(msg)
     table = values.kubernetes
     runner = values.config["runners"][0]

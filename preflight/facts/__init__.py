@@ -39,7 +39,7 @@ from preflight.probes.environment import NetworkAgreement, Proxies
 from preflight.probes.gitlab import GitLabReply, GitLabVersion
 from preflight.probes.headroom import Headroom
 from preflight.probes.leftovers import Leftovers
-from preflight.probes.lint import Lint, Patience
+from preflight.probes.lint import Lint
 from preflight.probes.managers import ManagerLogs, ManagerPods, Rollout
 from preflight.probes.monitoring import ManagerMetrics, Warnings
 from preflight.probes.node_pulls import Pull
@@ -48,6 +48,7 @@ from preflight.probes.pipeline import Configuration, Job, JobRunner, Pipeline, P
 from preflight.probes.placement import Placement
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
+from preflight.probes.poll_timeout import PollTimeout
 from preflight.probes.pull_logins import PullLogin
 from preflight.probes.push import PushPermission
 from preflight.probes.registry import Manifest, RegistryReply
@@ -98,11 +99,11 @@ __all__ = [
     "Nodes",
     "OwnRunner",
     "PacketSizes",
-    "Patience",
     "Pipeline",
     "Placement",
     "PodAdmission",
     "PodStart",
+    "PollTimeout",
     "PoolState",
     "Project",
     "Proxies",

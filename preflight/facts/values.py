@@ -13,12 +13,13 @@ from preflight.facts.target_selectors import probe_image
 from preflight.faults import PathFault, ValuesFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape
-from preflight.probes import lint, registry, secret_keys
+from preflight.probes import lint, poll_timeout, registry, secret_keys
 from preflight.probes.cluster import ApiServer
 from preflight.probes.credentials import Account
 from preflight.probes.dns import Lookups
-from preflight.probes.lint import Lint, Patience
+from preflight.probes.lint import Lint
 from preflight.probes.pods import ImagePull
+from preflight.probes.poll_timeout import PollTimeout
 from preflight.probes.registry import Manifest, RegistryReply
 from preflight.probes.secret_keys import SecretKeys
 from preflight.survey import Run, fact
@@ -203,10 +204,10 @@ def helper_image(
 
 
 @fact(effect="probe", deadline="pod", fan_in={"pod_pull": "worker"})
-def pull_patience(image: str, pod_pull: tuple[ImagePull, ...], job_shape: JobShape, helm_values: Values) -> Patience:
+def pull_patience(image: str, pod_pull: tuple[ImagePull, ...], job_shape: JobShape, helm_values: Values) -> PollTimeout:
     """How long the runner waits for a pod that pulls an image."""
     place = "poll_timeout" if "poll_timeout" in helm_values.kubernetes else "the default of poll_timeout"
-    return lint.patience(image, pod_pull, allowed=job_shape.poll_timeout, place=place)
+    return poll_timeout.judge(image, pod_pull, allowed=job_shape.poll_timeout, place=place)
 
 
 @fact(deadline="api")
