@@ -2,7 +2,7 @@
 
 import pytest
 
-from preflight.facts import Lint, Manifest, Patience, SecretKeys
+from preflight.facts import Lint, Manifest, PollTimeout, SecretKeys
 
 
 def test_runners_config_is_toml(values_toml: Lint) -> None:
@@ -144,7 +144,7 @@ def test_the_helper_image_is_available(helper_image: Manifest) -> None:
     assert not helper_image.fault
 
 
-def test_poll_timeout_exceeds_the_pull_times(pull_patience: Patience) -> None:
+def test_poll_timeout_exceeds_the_pull_times(pull_patience: PollTimeout) -> None:
     """3.3.15 The runner waits longer for a job's pod than its images take to be pulled.
 
     Why: after `poll_timeout` (180 s unless set), the job ends with "timed out waiting for pod to start".

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -32,7 +31,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from preflight.evidence import one_line
 from preflight.redaction import redact, remember
-from preflight.yamltext import compose_yaml, line_and_words, load_yaml
+from preflight.yamlfile import KeyPath, YamlFileError, YamlPositions, format_path, read_yaml
 
 
 class InventoryError(Exception):
@@ -508,77 +507,6 @@ class Inventory(Section):
 
 # ---- reading --------------------------------------------------------------------------------------------------------
 
-KeyPath = tuple[str | int, ...]
-
-
-class YamlPositions:
-    """Line numbers of every key and item of a YAML document, by key path; and its duplicate keys."""
-
-    def __init__(self, root: yaml.Node | None) -> None:
-        self.lines: dict[KeyPath, int] = {}
-        self.duplicates: list[tuple[KeyPath, int]] = []
-        self.blocks: set[KeyPath] = set()  # texts of several lines, which begin below their key
-        if root is not None:
-            self._walk(root, (), 0)
-
-    def _walk(self, node: yaml.Node, path: KeyPath, depth: int) -> None:
-        self.lines.setdefault(path, node.start_mark.line + 1)
-        if depth > 50:  # noqa: PLR2004 - no inventory is that deep; an alias loop is
-            return
-        if isinstance(node, yaml.MappingNode):
-            seen: set[str] = set()
-            for key, value in node.value:
-                inner = (*path, str(key.value))
-                if str(key.value) in seen:
-                    self.duplicates.append((inner, key.start_mark.line + 1))
-                seen.add(str(key.value))
-                self.lines[inner] = key.start_mark.line + 1
-                self._walk(value, inner, depth + 1)
-        elif isinstance(node, yaml.SequenceNode):
-            for index, value in enumerate(node.value):
-                self._walk(value, (*path, index), depth + 1)
-        elif isinstance(node, yaml.ScalarNode) and node.style in {"|", ">"}:
-            self.blocks.add(path)
-
-    def line(self, path: KeyPath) -> int:
-        """The line of a key, or of the nearest one around it."""
-        while path and path not in self.lines:
-            path = path[:-1]
-        return self.lines.get(path, 1)
-
-
-def format_path(path: KeyPath) -> str:
-    """A key path as people write it: ``a.b[0].c``."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".") or "the file"
-
-
-def read_yaml(file: Path, *, twice: bool = False) -> tuple[Any, YamlPositions]:
-    """The YAML document of a file with its line numbers; `InventoryError` says what is wrong with the file.
-
-    Args:
-        file: the file.
-        twice: let a key stand twice; the last one counts, and the marks tell of them.
-    """
-    try:
-        text = file.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise InventoryError(file, [f"{file}: can't be read: {error.strerror}"]) from None
-    except UnicodeDecodeError as error:
-        place = file.read_bytes()[: error.start].count(b"\n") + 1
-        raise InventoryError(file, [f"{file}:{place}: found a byte that is not UTF-8, expected UTF-8 text"]) from None
-    try:
-        marks = YamlPositions(compose_yaml(text))
-        document = load_yaml(text)
-    except yaml.YAMLError as error:
-        line, words = line_and_words(error)
-        raise InventoryError(file, [f"{file}:{line or 1}: not YAML: {words}"]) from None
-    if marks.duplicates and not twice:
-        problems = [
-            f"{file}:{line}: {format_path(path)}: found twice, expected once" for path, line in marks.duplicates
-        ]
-        raise InventoryError(file, problems)
-    return document, marks
-
 
 def _known_keys(path: KeyPath) -> list[str]:
     """The keys that the model knows at a path, for the nearest one to a misspelt key."""
@@ -620,18 +548,18 @@ _EXPECTED = {
 }
 
 
-def _problems(file: Path, error: ValidationError, marks: YamlPositions) -> list[str]:
+def _problems(file: Path, error: ValidationError, positions: YamlPositions) -> list[str]:
     problems: dict[str, None] = {}
     for detail in error.errors(include_url=False):
         # Members of a union add their own names to the path; only what stands in the file is told to the operator.
         path: KeyPath = ()
         for index, part in enumerate(detail["loc"], start=1):
             absent = detail["type"] in {"missing", "extra_forbidden"} and index == len(detail["loc"])
-            if absent or (*path, part) in marks.lines:
+            if absent or (*path, part) in positions.lines:
                 path = (*path, part)
         if detail["type"] == "literal_error" and isinstance(detail["input"], dict):
             continue  # the other member of "section or none" has its own, more telling errors
-        where = f"{file}:{marks.line(path)}: {format_path(path)}"
+        where = f"{file}:{positions.line(path)}: {format_path(path)}"
         if detail["type"] == "extra_forbidden":
             key = str(path[-1])
             known_keys = _known_keys(path[:-1])
@@ -659,10 +587,13 @@ def _shown(value: object) -> str:
 
 def load(file: Path) -> Inventory:
     """Read and validate an inventory; `InventoryError` holds every problem found."""
-    document, marks = read_yaml(file)
+    try:
+        document, positions = read_yaml(file)
+    except YamlFileError as error:
+        raise InventoryError(error.file, error.problems) from None
     if not isinstance(document, Mapping):
         raise InventoryError(file, [f"{file}:1: found {_shown(document)}, expected keys with values"])
     try:
         return Inventory.model_validate(document, context={"folder": file.resolve().parent})
     except ValidationError as error:
-        raise InventoryError(file, _problems(file, error, marks)) from None
+        raise InventoryError(file, _problems(file, error, positions)) from None

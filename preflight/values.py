@@ -14,9 +14,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from preflight.inventory import InventoryError, KeyPath, format_path, read_yaml
+from preflight.inventory import InventoryError
 from preflight.jobshape import JobShape, Resources
 from preflight.redaction import remember_within
+from preflight.yamlfile import KeyPath, YamlFileError, format_path, read_yaml
 
 CHART_CONCURRENT = 10  # chart default (reference §1.2)
 POLL_TIMEOUT = 180  # runner default, seconds (reference §2.2)
@@ -67,7 +68,7 @@ class Problem:
     """Why ``runners.config`` can't be used: the place, and a sentence."""
 
     origin: Origin
-    said: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +83,7 @@ class Values:
             that are known.
         problem: why the TOML can't be used, or None.
         origins: where each key of the tree is written.
-        twice: keys that stand twice in one file, with the later place; there, the last one counts.
+        duplicates: keys that stand twice in one file, with the later place; there, the last one counts.
         release: release name; `namespace`: the release's namespace.
     """
 
@@ -93,7 +94,7 @@ class Values:
     rendered: str = field(repr=False)
     problem: Problem | None = None
     origins: Mapping[KeyPath, Origin] = field(repr=False)
-    twice: tuple[tuple[str, Origin], ...] = ()
+    duplicates: tuple[tuple[str, Origin], ...] = ()
     release: str
     namespace: str
 
@@ -130,15 +131,20 @@ def load(files: Sequence[Path], pairs: Sequence[str] = (), *, release: str, name
     """
     tree: dict[str, Any] = {}
     origins: dict[KeyPath, Origin] = {}
-    twice: list[tuple[str, Origin]] = []
+    duplicates: list[tuple[str, Origin]] = []
     for file in files:
-        document, marks = read_yaml(file, twice=True)
+        try:
+            document, positions = read_yaml(file, allow_duplicates=True)
+        except YamlFileError as error:
+            raise InventoryError(error.file, error.problems) from None
         if document is None:
             continue
         if not isinstance(document, Mapping):
             raise InventoryError(file, [f"{file}:1: found {type(document).__name__}, expected keys with values"])
-        twice += [(format_path(path), Origin(file, line)) for path, line in marks.duplicates]
-        origins |= {path: Origin(file, marks.line(path), block=path in marks.blocks) for path in _paths(document)}
+        duplicates += [(format_path(path), Origin(file, line)) for path, line in positions.duplicates]
+        origins |= {
+            path: Origin(file, positions.line(path), block=path in positions.blocks) for path in _paths(document)
+        }
         tree = merge(tree, document)
     for number, pair in enumerate(pairs):
         try:
@@ -159,7 +165,7 @@ def load(files: Sequence[Path], pairs: Sequence[str] = (), *, release: str, name
         text=text,
         rendered=rendered,
         origins={path: origin for path, origin in origins.items() if _stands(tree, path)},
-        twice=tuple(twice),
+        duplicates=tuple(duplicates),
         release=release,
         namespace=namespace,
     )
@@ -333,7 +339,7 @@ def job_shape(values: Values) -> JobShape:
         ValueError: the TOML of ``runners.config`` can't be used.
     """
     if values.problem is not None:
-        msg = f"{values.problem.origin}: runners.config: {values.problem.said}"
+        msg = f"{values.problem.origin}: runners.config: {values.problem.message}"
         raise ValueError(msg)
     table = values.kubernetes
     runner = values.config["runners"][0]

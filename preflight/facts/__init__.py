@@ -36,12 +36,13 @@ from preflight.probes.chart_repository import ChartVersion
 from preflight.probes.ci_variables import RefProtection, VariableState
 from preflight.probes.cluster import ApiServer, Metrics, NamespaceState, Nodes, ServiceEndpoints
 from preflight.probes.config_toml import ManagerConfig
+from preflight.probes.dind import Daemon, DindRun, InnerRegistry, PacketSizes
 from preflight.probes.dns import Lookups
 from preflight.probes.environment import NetworkAgreement, Proxies
 from preflight.probes.gitlab import GitLabReply, GitLabVersion
 from preflight.probes.headroom import Headroom
 from preflight.probes.leftovers import Leftovers
-from preflight.probes.lint import Lint, Patience
+from preflight.probes.lint import Lint
 from preflight.probes.managers import ManagerLogs, ManagerPods, Rollout
 from preflight.probes.monitoring import ManagerMetrics, Warnings
 from preflight.probes.node_pulls import Pull
@@ -50,6 +51,7 @@ from preflight.probes.pipeline import Configuration, Job, JobRunner, Pipeline, P
 from preflight.probes.placement import Placement
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
+from preflight.probes.poll_timeout import PollTimeout
 from preflight.probes.pull_logins import PullLogin
 from preflight.probes.push import PushPermission
 from preflight.probes.registry import Manifest, RegistryReply
@@ -57,22 +59,10 @@ from preflight.probes.release import Release
 from preflight.probes.rights import Rights
 from preflight.probes.runners import OwnRunner, RegisteredManagers, RunnerRecord
 from preflight.probes.secret_keys import SecretKeys
-from preflight.probes.shell import Connection
+from preflight.probes.shell_readers import Connection
 from preflight.probes.streams import StreamCheck
 from preflight.probes.token import RunnerToken, TokenReply
-from preflight.probes.transcript import (
-    Agreement,
-    Clock,
-    Daemon,
-    DindRun,
-    FoundNames,
-    InnerRegistry,
-    NodeLogin,
-    PacketSizes,
-    PodStart,
-    ResolvConf,
-    WorkerRoom,
-)
+from preflight.probes.transcript import Agreement, Clock, FoundNames, NodeLogin, PodStart, ResolvConf, WorkerRoom
 from preflight.probes.upgrade import Backup, RunningJobs, TargetVersion
 from preflight.probes.values_drift import Drift
 from preflight.probes.webhooks import Webhooks
@@ -112,11 +102,11 @@ __all__ = [
     "Nodes",
     "OwnRunner",
     "PacketSizes",
-    "Patience",
     "Pipeline",
     "Placement",
     "PodAdmission",
     "PodStart",
+    "PollTimeout",
     "PoolState",
     "Project",
     "Proxies",

@@ -26,24 +26,16 @@ from preflight.faults import DindFault, DnsFault, PathFault
 from preflight.inventory import Dind, Inventory
 from preflight.jobshape import JobShape, dind_job
 from preflight.jobshape import job_pod as job_pod_manifest
-from preflight.probes import pods, shell, transcript
+from preflight.probes import dind, pods, shell, transcript
 from preflight.probes.cleanup import OwnObjects
 from preflight.probes.cluster import NamespaceState, Nodes
+from preflight.probes.dind import MTU, Daemon, DindRun, InnerRegistry, PacketSizes
 from preflight.probes.dns import Lookups
 from preflight.probes.lint import Lint
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
 from preflight.probes.registry import RegistryReply
-from preflight.probes.transcript import (
-    Daemon,
-    DindRun,
-    FoundNames,
-    InnerRegistry,
-    PacketSizes,
-    PodTranscript,
-    Report,
-    ResolvConf,
-)
+from preflight.probes.transcript import FoundNames, PodTranscript, Report, ResolvConf
 from preflight.run import Run
 
 
@@ -74,7 +66,7 @@ def _dind_steps(inventory: Inventory, dind: Dind) -> tuple[shell.Step, ...]:
     pull = inventory.deadlines.pull
     steps += [shell.docker_pull(dind.pull, limit=pull), shell.docker_run(dind.pull, ("echo", "hello"))]
     steps += [shell.docker_lookup(dind.pull, name, limit=inventory.deadlines.step + 5) for name in inventory.dns.names]
-    steps += [shell.interface(), shell.docker_run(dind.pull, transcript.MTU)]
+    steps += [shell.interface(), shell.docker_run(dind.pull, MTU)]
     own = inventory.registry_of(dind.pull).host
     others = [one.host for one in inventory.registries.values() if one.host != own]
     # A daemon waits for a dead resolver before it asks the next one, and asks for every name several times.
@@ -152,7 +144,7 @@ def dind_pod(
 def dind_daemon(worker: str, dind_pod: PodTranscript) -> Daemon:
     """The Docker daemon in a pod on a worker."""
     require_readable_log(dind_pod)
-    return transcript.daemon(worker, dind_pod)
+    return dind.daemon(worker, dind_pod)
 
 
 @fact(after=("dind_daemon",))
@@ -164,13 +156,13 @@ def dind_report(worker: str, dind_pod: PodTranscript) -> Report:
 @fact()
 def dind_storage(dind_daemon: Daemon) -> Daemon:
     """The Docker daemon's storage driver."""
-    return transcript.storage(dind_daemon)
+    return dind.storage(dind_daemon)
 
 
 @fact(after=("dind_daemon",), optional=("pod_names",))
 def dind_pull(worker: str, dind_report: Report, pod_names: FoundNames | None, dind_settings: Dind) -> DindRun:
     """An image, pulled by the Docker daemon in a pod on a worker."""
-    found = transcript.inner_pull(dind_report, worker, dind_settings.pull)
+    found = dind.inner_pull(dind_report, worker, dind_settings.pull)
     block_if_search_list_misleads(found, pod_names)
     return found
 
@@ -178,13 +170,13 @@ def dind_pull(worker: str, dind_report: Report, pod_names: FoundNames | None, di
 @fact()
 def dind_run(worker: str, dind_pull: DindRun, dind_report: Report) -> DindRun:
     """A container, run by the Docker daemon in a pod on a worker."""
-    return transcript.inner_run(dind_report, worker, dind_pull.image, ("echo", "hello"))
+    return dind.inner_run(dind_report, worker, dind_pull.image, ("echo", "hello"))
 
 
 @fact()
 def dind_packets(worker: str, dind_run: DindRun, dind_report: Report) -> PacketSizes:
     """The largest packets of containers inside of Docker-in-Docker on a worker, beside their pod's."""
-    return transcript.packet_sizes(dind_report, worker, dind_run.image)
+    return dind.packet_sizes(dind_report, worker, dind_run.image)
 
 
 @fact(
@@ -213,7 +205,7 @@ def dind_registry(
                 Ref.DIND_PULL, dind_pull, {"worker": worker}, otherwise=f"{dind_settings.pull} was not pulled"
             )
         return InnerRegistry(target=f"{host} on {worker}", node=worker, host=host, evidence=dind_pull.evidence)
-    found = transcript.inner_registry(dind_report, worker, host, _absent(host))
+    found = dind.inner_registry(dind_report, worker, host, _absent(host))
     block_if_search_list_misleads(found, pod_names)
     if found.fault is not None and registry_reply is not None and registry_reply.fault is not None:
         blocker = Ref.REGISTRY_CONNECTION if isinstance(registry_reply.fault, PathFault) else Ref.REGISTRY_ACCESS

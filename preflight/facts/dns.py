@@ -13,15 +13,10 @@ from preflight.facts.references import Ref
 from preflight.faults import DnsFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape
-from preflight.probes import dns, shell, transcript
+from preflight.probes import dns, shell, shell_readers, transcript
 from preflight.probes.dns import Lookups
 from preflight.probes.lint import Lint
-from preflight.probes.transcript import (
-    Agreement,
-    FoundNames,
-    Report,
-    ResolvConf,
-)
+from preflight.probes.transcript import Agreement, FoundNames, Report, ResolvConf
 from preflight.run import Run
 
 
@@ -97,8 +92,8 @@ def pod_names(
     if any(one.kind == "resolve" and one.lacks for one in pod_report.sections):
         reason = f"{inventory.probe.image} has no getent, by which a program's way to an address is told"
         raise NotApplicable(reason)
-    section = shell.find(pod_report.sections, shell.resolv_conf(), where=pod_report.where)
-    found = transcript.found_names(pod_report, worker, given, shell.read_resolv_conf(section))
+    section = pod_report.section(shell.resolv_conf())
+    found = transcript.found_names(pod_report, worker, given, shell_readers.read_resolv_conf(section))
     well = {one.resolver for one in pod_lookups if one.fault is None}
     unwell = next((one for one in inventory.dns.resolvers if one not in well), None)
     if found.fault is DnsFault.NO_ANSWER and unwell is not None:

@@ -9,12 +9,9 @@ from preflight.evidence import NotApplicable, Unmeasured
 from preflight.fact import fact, view
 from preflight.faults import GitLabFault, PathFault, SshFault
 from preflight.inventory import Inventory
-from preflight.probes import gitlab, shell, transcript
+from preflight.probes import gitlab, shell_sections, transcript
 from preflight.probes.gitlab import GitLabReply, GitLabVersion
-from preflight.probes.transcript import (
-    Clock,
-    NodeLogin,
-)
+from preflight.probes.transcript import Clock, NodeLogin
 from preflight.run import Run
 
 
@@ -88,6 +85,6 @@ def node_clock(worker: str, node_login: NodeLogin, gitlab_connection: GitLabRepl
             needs="a worker that answers commands at once, or a larger `deadlines.step`",
             fault=SshFault.SILENT,
         )
-    section = shell.Section(kind="clock", exit=ran.exit, took=ran.took, output=ran.stdout)
+    section = shell_sections.Section(kind="clock", exit=ran.exit, took=ran.took, output=ran.stdout)
     allowed = inventory.limits.clock_skew
     return transcript.clock(worker, section, middle=middle, reply=gitlab_connection, allowed=allowed, where=where)

@@ -18,19 +18,15 @@ from preflight.facts.references import Ref
 from preflight.faults import PodFault, TuningFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape, job_pod_limits, job_pod_requests
-from preflight.probes import cluster, placement, shell, transcript
+from preflight.probes import cluster, placement, shell, shell_readers, transcript
 from preflight.probes import headroom as packing
 from preflight.probes.cluster import NamespaceState, Nodes, PodRequests
 from preflight.probes.dns import Lookups
 from preflight.probes.headroom import Headroom
 from preflight.probes.nodes import NodeState
 from preflight.probes.placement import Endpoint, Placement
-from preflight.probes.shell import Connection
-from preflight.probes.transcript import (
-    FoundNames,
-    Report,
-    WorkerRoom,
-)
+from preflight.probes.shell_readers import Connection
+from preflight.probes.transcript import FoundNames, Report, WorkerRoom
 from preflight.sizes import OPTIONS, resized
 
 
@@ -228,7 +224,7 @@ def pod_cache(
     """The way from a job's pod on a worker to the cache."""
     step = shell.tcp(cache_settings.host, cache_settings.port)
     where = pod_report.where
-    found = shell.read_tcp(shell.find(pod_report.sections, step, where=where), where=where)
+    found = shell_readers.read_tcp(pod_report.section(step), where=where)
     block_if_no_resolver_knows(found, cache_settings.host, here_lookups)
     block_if_search_list_misleads(found, pod_names)
     return found

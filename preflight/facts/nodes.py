@@ -11,11 +11,8 @@ from preflight.facts.probe_plan import script_steps
 from preflight.facts.references import Ref
 from preflight.faults import SshFault
 from preflight.inventory import Inventory
-from preflight.probes import shell
-from preflight.probes.transcript import (
-    NodeLogin,
-    Report,
-)
+from preflight.probes import shell, shell_sections
+from preflight.probes.transcript import NodeLogin, Report
 from preflight.run import Run
 
 
@@ -59,7 +56,7 @@ def node_report(worker: str, node_login: NodeLogin, inventory: Inventory, run: R
     script = shell.render(steps, limit=inventory.deadlines.step, nonce=nonce)
     session = node_login.session
     ran = session.run("sh -s", stdin=script, deadline=inventory.deadlines.script)
-    sections = shell.parse(ran.stdout, nonce)
+    sections = shell_sections.parse(ran.stdout, nonce)
     if not sections:
         raise Unmeasured(
             f"{worker} gives {session.login.user} no POSIX shell: the probe script printed nothing of its own",

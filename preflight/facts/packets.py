@@ -13,9 +13,7 @@ from preflight.facts.references import Ref
 from preflight.inventory import Inventory
 from preflight.probes import transcript
 from preflight.probes.gitlab import GitLabReply
-from preflight.probes.transcript import (
-    Report,
-)
+from preflight.probes.transcript import Report
 
 
 @fact(after=("pod_gitlab",), optional=("node_page",))

@@ -20,10 +20,7 @@ from preflight.inventory import Inventory
 from preflight.probes import transcript
 from preflight.probes.dns import Lookups
 from preflight.probes.gitlab import GitLabReply
-from preflight.probes.transcript import (
-    FoundNames,
-    Report,
-)
+from preflight.probes.transcript import FoundNames, Report
 
 
 @fact(

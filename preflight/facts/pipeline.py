@@ -15,7 +15,7 @@ from preflight.inventory import Inventory
 from preflight.inventory import Pipeline as Settings
 from preflight.jobshape import JobShape
 from preflight.probes import pipeline as pipelines
-from preflight.probes import shell, transcript
+from preflight.probes import shell_sections, transcript
 from preflight.probes.gitlab import GitLabVersion
 from preflight.probes.pipeline import Configuration, Job, JobRunner, OwnPipelines, Pipeline, Project
 from preflight.probes.transcript import Report, ResolvConf
@@ -132,7 +132,7 @@ def smoke_resolv_conf(
             needs="the whole log of that job: a larger `output_limit` in `runners.config`",
             evidence=smoke_job.evidence,
         )
-    section = shell.Section(kind="resolv_conf", exit=0, output=text, took=smoke_job.seconds or 0.0)
+    section = shell_sections.Section(kind="resolv_conf", exit=0, output=text, took=smoke_job.seconds or 0.0)
     found = transcript.resolv_conf(Report(where=where, sections=(section,)), job_shape, smoke_runner.pod or where)
     same = [one for one in pod_resolv_conf if one.fault is DnsFault.NOT_APPLIED]
     if found.fault is not None and same and len(same) == len(pod_resolv_conf):

@@ -28,12 +28,7 @@ from preflight.probes.cluster import NamespaceState, Nodes
 from preflight.probes.headroom import Headroom
 from preflight.probes.lint import Lint
 from preflight.probes.pods import Admission as PodAdmission
-from preflight.probes.transcript import (
-    PodStart,
-    PodTranscript,
-    Report,
-    WorkerRoom,
-)
+from preflight.probes.transcript import PodStart, PodTranscript, Report, WorkerRoom
 from preflight.run import Run
 
 

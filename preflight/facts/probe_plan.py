@@ -12,13 +12,10 @@ from preflight.evidence import Blocked, NotApplicable, Unmeasured
 from preflight.facts.references import Ref
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape
-from preflight.probes import cluster, placement, shell
+from preflight.probes import cluster, placement, shell, shell_sections
 from preflight.probes import headroom as packing
 from preflight.probes.cluster import Nodes
-from preflight.probes.transcript import (
-    PodTranscript,
-    Report,
-)
+from preflight.probes.transcript import PodTranscript, Report
 from preflight.run import Run
 
 TTL = 120
@@ -131,7 +128,7 @@ def require_readable_log(found: PodTranscript) -> None:
 
 def script_report(where: str, found: PodTranscript) -> Report:
     """What the script in a pod of ours showed."""
-    sections = shell.parse(found.pod.log, found.nonce)
+    sections = shell_sections.parse(found.pod.log, found.nonce)
     if not sections:
         require_readable_log(found)
         raise Unmeasured(

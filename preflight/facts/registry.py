@@ -29,11 +29,7 @@ from preflight.probes.node_pulls import Pull
 from preflight.probes.pods import ImagePull
 from preflight.probes.pull_logins import PullLogin
 from preflight.probes.registry import Credentials, Manifest, RegistryReply
-from preflight.probes.transcript import (
-    NodeLogin,
-    PodStart,
-    PodTranscript,
-)
+from preflight.probes.transcript import NodeLogin, PodStart, PodTranscript
 from preflight.run import Run
 
 

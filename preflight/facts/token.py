@@ -8,7 +8,7 @@ from preflight.evidence import Blocked, NotApplicable
 from preflight.fact import fact, view
 from preflight.facts.references import Ref
 from preflight.faults import GitLabFault, TokenFault
-from preflight.inventory import Inventory, InventoryError, Secret, read_yaml
+from preflight.inventory import Inventory, Secret
 from preflight.probes import runners, token
 from preflight.probes.cluster import ApiServer
 from preflight.probes.credentials import read_secret
@@ -16,6 +16,7 @@ from preflight.probes.gitlab import GitLabVersion
 from preflight.probes.runners import OwnRunner, Reader, RegisteredManagers, RunnerRecord
 from preflight.probes.token import ConfiguredToken, RunnerToken, TokenReply
 from preflight.run import Run
+from preflight.yamlfile import YamlFileError, read_yaml
 
 _NOBODY_KNOWS = (
     "no gitlab.api_token in the inventory: without one nothing tells which runner has the token, nor a manager of that "
@@ -69,7 +70,7 @@ def _place(inventory: Inventory, key: str) -> tuple[str, str]:
     for file in reversed(inventory.runner.values):
         try:
             document, marks = read_yaml(file)
-        except InventoryError:
+        except YamlFileError:
             continue
         if isinstance(document, dict) and key in document:
             return f"{file.name}:{marks.line((key,))}", f"grep -n {key} {file.name}"

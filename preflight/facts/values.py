@@ -16,11 +16,13 @@ from preflight.facts.target_selectors import probe_image
 from preflight.faults import PathFault, ValuesFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape
-from preflight.probes import lint, registry, secret_keys
+from preflight.probes import lint, poll_timeout, registry, secret_keys
 from preflight.probes.credentials import Account
 from preflight.probes.dns import Lookups
-from preflight.probes.lint import Lint, Patience
+from preflight.probes.lint import Lint
+from preflight.probes.lint.findings import Reader
 from preflight.probes.pods import ImagePull
+from preflight.probes.poll_timeout import PollTimeout
 from preflight.probes.registry import Manifest, RegistryReply
 from preflight.probes.secret_keys import SecretKeys
 from preflight.run import Run
@@ -46,7 +48,7 @@ def values_lint(helm_values: Values, inventory: Inventory) -> Lint:
     return lint.lint(helm_values, expected)
 
 
-def _about(*faults: ValuesFault, reader: lint.Reader | None = None) -> Callable[[Lint], Lint]:
+def _about(*faults: ValuesFault, reader: Reader | None = None) -> Callable[[Lint], Lint]:
     return lambda found: found.about(*faults, reader=reader)
 
 
@@ -181,10 +183,10 @@ def helper_image(
 
 
 @fact(effect="probe", deadline="pod", fan_in={"pod_pull": "worker"})
-def pull_patience(image: str, pod_pull: tuple[ImagePull, ...], job_shape: JobShape, helm_values: Values) -> Patience:
+def pull_patience(image: str, pod_pull: tuple[ImagePull, ...], job_shape: JobShape, helm_values: Values) -> PollTimeout:
     """How long the runner waits for a pod that pulls an image."""
     place = "poll_timeout" if "poll_timeout" in helm_values.kubernetes else "the default of poll_timeout"
-    return lint.patience(image, pod_pull, allowed=job_shape.poll_timeout, place=place)
+    return poll_timeout.judge(image, pod_pull, allowed=job_shape.poll_timeout, place=place)
 
 
 @fact(after=("api_answer",), deadline="api")

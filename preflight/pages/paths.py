@@ -20,7 +20,7 @@ from preflight.pages.matrix import Head, Matrix
 from preflight.probes.gitlab import GitLabReply
 from preflight.probes.node_pulls import Pull
 from preflight.probes.pods import ImagePull
-from preflight.probes.shell import Connection
+from preflight.probes.shell_readers import Connection
 
 _ANSWERED = {
     PodFault.PULL_NOT_FOUND,

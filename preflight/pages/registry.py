@@ -9,10 +9,10 @@ from preflight.facts.dind import dind_pull
 from preflight.facts.registry import manifest, node_pull, pod_pull
 from preflight.pages.cells import Cell, duration, of_look, seen
 from preflight.pages.matrix import Head, Matrix
+from preflight.probes.dind import DindRun
 from preflight.probes.node_pulls import Pull
 from preflight.probes.pods import ImagePull
 from preflight.probes.registry import Manifest
-from preflight.probes.transcript import DindRun
 
 _MEBI = 2**20
 _FEW = 10  # below so many MiB a digit more tells something

@@ -1,5 +1,6 @@
 #!/bin/sh
-# The look from a node or a pod: functions only; a plan of the steps to take is appended (shell.py), and read back there.
+# What is measured on a node or in a pod: functions only; shell.py appends a plan of the steps to take, and
+# shell_sections.py reads back what they printed.
 #
 # It runs under dash, bash and busybox ash, needs no tool beyond what alpine and a plain Linux node have, writes no file
 # (a pod's root file system may be read-only), and reads nothing from standard input, which may be the script itself.

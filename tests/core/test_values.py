@@ -152,5 +152,5 @@ def test_each_value_knows_the_line_that_it_comes_from(tmp_path: Path) -> None:
     assert str(values.origin("concurrent")) == "--set"
     assert str(values.origin("runners.config")) == "the chart's default"
     assert ("rbac", "rules", 0, "verbs") not in values.origins, "null removed it"
-    assert [(path, str(origin)) for path, origin in values.twice] == [("replicas", "a.yaml:6")]
+    assert [(path, str(origin)) for path, origin in values.duplicates] == [("replicas", "a.yaml:6")]
     assert values.get("replicas") == 2, "the last one counts"

@@ -18,8 +18,9 @@ from lab import gitlab, tools
 from lab.shell import Ran, run, toolbox
 from lab.world import Dockerd, GitLabMode, ResolverMode, Rule, Vantage, World, guide_world
 from preflight.faults import DindFault, DnsFault, Fault, GitLabFault, PathFault
-from preflight.probes import shell
-from preflight.probes.shell import Section, Step
+from preflight.probes import dind, shell, shell_readers, shell_sections
+from preflight.probes.shell import Step
+from preflight.probes.shell_sections import Section
 
 OUTPUTS = Path(__file__).parents[1] / "probes" / "outputs"
 NODE, POD = "node k8s-worker-1", "pod on k8s-worker-1"
@@ -60,7 +61,9 @@ def shown(world: World, where: Vantage, argv: Sequence[str], *, limit: float = 2
 def look(world: World, where: Vantage, steps: Sequence[Step], *, limit: float = 1, **env: str) -> tuple[Section, ...]:
     nonce = shell.new_nonce()
     argv = ["sh", "-c", shell.render(steps, limit=limit, nonce=nonce)]
-    return shell.parse(shown(world, where, argv, limit=shell.bound(steps, limit=limit), **env).output.decode(), nonce)
+    return shell_sections.parse(
+        shown(world, where, argv, limit=shell.bound(steps, limit=limit), **env).output.decode(), nonce
+    )
 
 
 # ---- the script, by the world ----------------------------------------------------------------------------------------
@@ -82,18 +85,18 @@ def test_everything_is_well_in_a_good_world(words: str) -> None:
     ]
     sections = look(world, vantage(world, words), steps, limit=3)
     conf, named, unnamed, front, api, port, clock, interface = sections
-    assert shell.read_resolv_conf(conf).nameservers[0] == RESOLVER
+    assert shell_readers.read_resolv_conf(conf).nameservers[0] == RESOLVER
     for section in (named, unnamed):
-        answer = shell.read_lookup(section, frozenset({"192.168.1.60"}))
+        answer = shell_readers.read_lookup(section, frozenset({"192.168.1.60"}))
         assert answer.fault is None
         assert answer.addresses == {"192.168.1.60"}
-    reply = shell.read_fetch(front, GITLAB, where=words)
+    reply = shell_readers.read_fetch(front, GITLAB, where=words)
     assert (reply.fault, reply.status, reply.is_gitlab) == (None, 302, True)
     assert reply.clock_offset == pytest.approx(-90, abs=2)
-    assert shell.read_fetch(api, api.args[0], where=words).status == 401
-    assert shell.read_tcp(port, where=words).fault is None
-    assert shell.read_clock(clock) == pytest.approx(time.time() + 90, abs=3)
-    assert shell.read_interface(interface).mtu == 1500
+    assert shell_readers.read_fetch(api, api.args[0], where=words).status == 401
+    assert shell_readers.read_tcp(port, where=words).fault is None
+    assert shell_readers.read_clock(clock) == pytest.approx(time.time() + 90, abs=3)
+    assert shell_readers.read_interface(interface).mtu == 1500
 
 
 @pytest.mark.parametrize("words", [NODE, POD])
@@ -111,7 +114,7 @@ def test_a_sick_resolver_is_told_from_its_neighbours(words: str, mode: ResolverM
     world = guide_world()
     world.resolvers["10.1.0.251"].mode = mode
     steps = [shell.lookup(REGISTRY, address) for address in world.resolvers]
-    answers = [shell.read_lookup(one, frozenset()) for one in look(world, vantage(world, words), steps)]
+    answers = [shell_readers.read_lookup(one, frozenset()) for one in look(world, vantage(world, words), steps)]
     assert [answer.fault for answer in answers] == [None, fault, None]
 
 
@@ -120,7 +123,7 @@ def test_a_name_without_an_address_and_one_that_is_not() -> None:
     world.zones["empty.example.com"] = ()
     steps = [shell.lookup("empty.example.com", RESOLVER), shell.lookup("nope.example.com", RESOLVER)]
     for words in (NODE, POD):
-        answers = [shell.read_lookup(one, frozenset()) for one in look(world, vantage(world, words), steps)]
+        answers = [shell_readers.read_lookup(one, frozenset()) for one in look(world, vantage(world, words), steps)]
         assert [answer.fault for answer in answers] == [DnsFault.NO_ANSWER, DnsFault.NXDOMAIN]
 
 
@@ -140,7 +143,7 @@ def test_gitlab_in_trouble(words: str, mode: GitLabMode, fault: Fault) -> None:
     world = guide_world()
     world.gitlab.mode = mode
     (section,) = look(world, vantage(world, words), [shell.fetch(GITLAB)])
-    assert shell.read_fetch(section, GITLAB, where=words).fault is fault
+    assert shell_readers.read_fetch(section, GITLAB, where=words).fault is fault
 
 
 @pytest.mark.parametrize(
@@ -157,7 +160,7 @@ def test_a_firewall_before_pods_leaves_their_node_alone(action: str, fault: Path
     world.firewall.append(Rule("pod on k8s-worker-1", "192.168.1.50", 80, action))  # type: ignore[arg-type]
     for words, expected in ((NODE, None), (POD, fault)):
         (section,) = look(world, vantage(world, words), [shell.fetch(GITLAB)])
-        assert shell.read_fetch(section, GITLAB, where=words).fault is expected, words
+        assert shell_readers.read_fetch(section, GITLAB, where=words).fault is expected, words
 
 
 # ---- what the stand-ins print ----------------------------------------------------------------------------------------
@@ -187,8 +190,8 @@ def test_nslookup_prints_what_the_real_one_printed(words: str, machine: str, com
     place = {"servfail.example.com": "127.0.0.53", "silence": "127.0.0.54", "nobody": "127.0.0.55"}
     server = place.get(question, "127.0.0.61")
     name = question if "." in question else "registry.example.com"
-    recorded = shell.parse((OUTPUTS / f"{machine}.txt").read_text(), "p0123456789abcdef")
-    real = shell.find(recorded, shell.lookup(name, server), where="")
+    recorded = shell_sections.parse((OUTPUTS / f"{machine}.txt").read_text(), "p0123456789abcdef")
+    real = shell_sections.find(recorded, shell.lookup(name, server), where="")
     ran = shown(world, vantage(world, words), ["sh", "-c", f"{command} {name} {_SERVERS[server]}"])
     said = re.sub(r"nslookup: write to '\S+':", "nslookup: read:", ran.output.decode().rstrip("\n"))
     said = said.replace("Non-authoritative answer:\n", "")  # the recorded dnsmasq has authority, the world's has not
@@ -198,8 +201,8 @@ def test_nslookup_prints_what_the_real_one_printed(words: str, machine: str, com
 
 def test_wget_prints_what_the_real_one_printed() -> None:
     world = guide_world()
-    recorded = shell.parse((OUTPUTS / "pod-busybox-1.36.1.txt").read_text(), "p0123456789abcdef")
-    real = shell.find(recorded, shell.fetch("http://127.0.0.1:8811/"), where="").said.splitlines()
+    recorded = shell_sections.parse((OUTPUTS / "pod-busybox-1.36.1.txt").read_text(), "p0123456789abcdef")
+    real = shell_sections.find(recorded, shell.fetch("http://127.0.0.1:8811/"), where="").said.splitlines()
     ran = shown(world, pod(), ["sh", "-c", f"wget -q -S -O /dev/null {GITLAB} 2>&1"])
 
     def frame(lines: Sequence[str]) -> list[str]:
@@ -211,9 +214,9 @@ def test_wget_prints_what_the_real_one_printed() -> None:
 def test_docker_prints_what_the_real_one_printed() -> None:
     world = guide_world()
     world.daemon.ready_after = 0
-    recorded = shell.parse((OUTPUTS / "dind-docker-20.10.24-ready.txt").read_text(), "p0123456789abcdef")
+    recorded = shell_sections.parse((OUTPUTS / "dind-docker-20.10.24-ready.txt").read_text(), "p0123456789abcdef")
     image = "127.0.0.1:5000/library/alpine:latest"
-    real = shell.find(recorded, shell.docker_pull(image), where="").output.replace(image, IMAGE)
+    real = shell_sections.find(recorded, shell.docker_pull(image), where="").output.replace(image, IMAGE)
     ran = shown(world, beside_daemon(world), ["docker", "pull", IMAGE], DOCKER_HOST="tcp://docker:2375")
 
     def frame(text: str) -> str:
@@ -247,14 +250,16 @@ def test_docker_in_a_good_world() -> None:
     world = guide_world()
     sections = look(world, beside_daemon(world), PLAN, limit=5, DOCKER_HOST="tcp://docker:2375")
     ready, version, info, pull, greeting, conf, inner, own_conf, own = sections
-    assert shell.read_docker_ready(ready, where=POD).fault is None
-    told = shell.read_docker_info(version, info, where=POD)
+    assert dind.read_docker_ready(ready, where=POD).fault is None
+    told = dind.read_docker_info(version, info, where=POD)
     assert (told.fault, told.version, told.storage_driver) == (None, world.daemon.version, "overlay2")
-    pulled = shell.read_docker_pull(pull, where=POD)
+    pulled = dind.read_docker_pull(pull, where=POD)
     assert (pulled.fault, pulled.fresh) == (None, True)
-    assert shell.read_docker_run(greeting, where=POD).output == "hello from dind"
-    assert shell.read_resolv_conf(conf) == shell.read_resolv_conf(own_conf)
-    assert shell.read_lookup(inner, frozenset()).addresses == shell.read_lookup(own, frozenset()).addresses
+    assert dind.read_docker_run(greeting, where=POD).output == "hello from dind"
+    assert shell_readers.read_resolv_conf(conf) == shell_readers.read_resolv_conf(own_conf)
+    assert (
+        shell_readers.read_lookup(inner, frozenset()).addresses == shell_readers.read_lookup(own, frozenset()).addresses
+    )
 
 
 def _slow(world: World) -> None:
@@ -278,7 +283,7 @@ def test_a_daemon_that_does_not_come(change: Callable[[World], None], exited: bo
     change(world)
     steps = [shell.docker_ready(1), shell.docker_pull(IMAGE), shell.resolv_conf()]
     ready, pull, conf = look(world, beside_daemon(world, exited=exited), steps, DOCKER_HOST="tcp://docker:2375")
-    assert shell.read_docker_ready(ready, where=POD).fault is fault
+    assert dind.read_docker_ready(ready, where=POD).fault is fault
     assert pull.skipped
     assert conf.exit == 0
 
@@ -288,7 +293,7 @@ def test_names_inside_may_fail_where_names_outside_do_not() -> None:
     world.daemon.inner_nameservers = ("10.9.9.9",)
     steps = [PLAN[0], shell.docker_lookup(IMAGE, REGISTRY, limit=1), shell.lookup(REGISTRY)]
     sections = look(world, beside_daemon(world), steps, DOCKER_HOST="tcp://docker:2375")
-    inner, own = (shell.read_lookup(section, frozenset()) for section in sections[1:])
+    inner, own = (shell_readers.read_lookup(section, frozenset()) for section in sections[1:])
     assert (inner.fault, own.fault) == (DnsFault.TIMEOUT, None)
 
 
@@ -296,7 +301,7 @@ def test_an_image_that_is_not_there_is_not_pulled_inside_either() -> None:
     world = guide_world()
     steps = [shell.docker_ready(2), shell.docker_pull(f"{REGISTRY}/library/alpine:absent")]
     _, pull = look(world, beside_daemon(world), steps, DOCKER_HOST="tcp://docker:2375")
-    fact = shell.read_docker_pull(pull, where=POD)
+    fact = dind.read_docker_pull(pull, where=POD)
     assert fact.fault is DindFault.PULL_FAILED
     assert "manifest unknown" in fact.cause
 

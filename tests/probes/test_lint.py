@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from preflight import charts
-from preflight.evidence import Evidence
 from preflight.faults import ValuesFault
-from preflight.probes.lint import Expected, Lint, lint, patience, toml_lines
-from preflight.probes.pods import ImagePull
+from preflight.probes.lint import Expected, Lint, lint
+from preflight.probes.lint.toml_text import toml_lines
 from preflight.values import load
 
 PROJECT = Path(__file__).parents[2]
@@ -165,7 +164,7 @@ def test_a_snippet_pasted_twice_is_named(tmp_path: Path) -> None:
 def test_a_key_of_the_chart_is_judged(tmp_path: Path, top: str, fault: str, line: int, words: str) -> None:
     found = [one for one in judged(tmp_path, values_with(top=HEAD + top)).findings if one.fault == fault]
     assert len(found) == 1, found
-    assert words in found[0].said
+    assert words in found[0].message
     if fault != "image-flavour":
         assert found[0].place == f"values.yaml:{line}"
 
@@ -206,7 +205,7 @@ def test_a_key_of_the_runner_is_judged(tmp_path: Path, old: str, new: str, fault
     found = judged(tmp_path, values_with(TOML.replace(old, new, 1)))
     assert [one.fault for one in found.findings] == [fault]
     assert found.findings[0].place == f"values.yaml:{line}"
-    assert words in found.findings[0].said
+    assert words in found.findings[0].message
 
 
 @pytest.mark.parametrize(
@@ -230,7 +229,7 @@ def test_broken_toml_is_one_finding_and_the_chart_is_judged_all_the_same(tmp_pat
         ("unknown-key", "values.yaml:4", "replica"),
         ("not-toml", "values.yaml:10", "runners.config"),
     ]
-    assert "not TOML at its line 4" in found.findings[1].said
+    assert "not TOML at its line 4" in found.findings[1].message
 
 
 def test_a_later_file_and_a_pair_are_named_as_the_place(tmp_path: Path) -> None:
@@ -346,17 +345,3 @@ def test_lines_of_toml_are_those_of_an_editor() -> None:
         ("runners", "kubernetes", "node_tolerations"): 11,
         ("runners", "kubernetes", "node_tolerations", "a.b/c=d"): 12,
     }
-
-
-def pull(node: str, seconds: float | None, *, fresh: bool | None = True) -> ImagePull:
-    evidence = Evidence(where=f"pod on {node}", command="kubectl get events")
-    return ImagePull(target="i", image="i", node=node, seconds=seconds, fresh=fresh, evidence=evidence)
-
-
-def test_the_slowest_fresh_pull_decides_on_poll_timeout() -> None:
-    pulls = [pull("a", 30), pull("b", 200), pull("c", 900, fresh=False), pull("d", None)]
-    slow = patience("i", pulls, allowed=180, place="poll_timeout")
-    assert slow.fault is ValuesFault.POLL_TIMEOUT
-    assert "on b took 200 s" in slow.cause
-    assert patience("i", pulls, allowed=600, place="poll_timeout").fault is None
-    assert patience("i", [], allowed=1, place="poll_timeout").seconds is None

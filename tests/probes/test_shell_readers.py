@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from preflight.evidence import Unmeasured
 from preflight.faults import DindFault, DnsFault, Fault, GitLabFault, PathFault
-from preflight.probes import shell
-from preflight.probes.shell import Section, Step
+from preflight.probes import dind, shell, shell_readers, shell_sections
+from preflight.probes.shell import Step
+from preflight.probes.shell_sections import Section
 
 NONCE = "p0123456789abcdef"
 OUTPUTS = Path(__file__).parent / "outputs"
@@ -22,11 +23,11 @@ IMAGE = "127.0.0.1:5000/library/alpine:latest"
 
 
 def recorded(name: str) -> tuple[Section, ...]:
-    return shell.parse((OUTPUTS / f"{name}.txt").read_text(), NONCE)
+    return shell_sections.parse((OUTPUTS / f"{name}.txt").read_text(), NONCE)
 
 
 def of(name: str, step: Step) -> Section:
-    return shell.find(recorded(name), step, where=HERE)
+    return shell_sections.find(recorded(name), step, where=HERE)
 
 
 def test_every_recording_is_read_whole() -> None:
@@ -64,17 +65,17 @@ def test_names_on_every_machine(machine: str, question: tuple[str, str]) -> None
     fault, addresses = NAMES[question]
     if machine == "pod-busybox-1.28.4":
         fault, addresses = OLD.get(question, (fault, addresses))
-    answer = shell.read_lookup(of(machine, shell.lookup(*question)), frozenset())
+    answer = shell_readers.read_lookup(of(machine, shell.lookup(*question)), frozenset())
     assert (answer.name, answer.fault, set(answer.addresses)) == (question[0], fault, addresses)
     assert answer.said
 
 
 def test_an_address_that_is_not_expected_is_wrong_and_named() -> None:
     section = of("node-debian12", shell.lookup("registry.example.com", "127.0.0.61"))
-    answer = shell.read_lookup(section, frozenset({"192.168.1.61"}))
+    answer = shell_readers.read_lookup(section, frozenset({"192.168.1.61"}))
     assert answer.fault is DnsFault.WRONG_ANSWER
     assert "192.168.1.60" in answer.said
-    assert shell.read_lookup(section, frozenset({"192.168.1.60", "192.168.1.61"})).fault is None
+    assert shell_readers.read_lookup(section, frozenset({"192.168.1.60", "192.168.1.61"})).fault is None
 
 
 def _told(output: str, *, tool: str = "busybox", exit: int | None = 0) -> Section:  # noqa: A002
@@ -87,9 +88,9 @@ def test_a_failure_of_aaaa_alone_is_none(failure: str) -> None:
         "Server:\t\t10.0.0.2\nAddress:\t10.0.0.2:53\n\nNon-authoritative answer:\nName:\ta.example.com\n"
         f"Address: 192.168.1.60\n\n** server can't find a.example.com: {failure}\n"
     )
-    assert shell.read_lookup(_told(both, exit=1), frozenset()).fault is None
+    assert shell_readers.read_lookup(_told(both, exit=1), frozenset()).fault is None
     silent = both.replace(f"** server can't find a.example.com: {failure}", "*** Can't find a.example.com: No answer")
-    assert shell.read_lookup(_told(silent), frozenset()).fault is None
+    assert shell_readers.read_lookup(_told(silent), frozenset()).fault is None
 
 
 @pytest.mark.parametrize(
@@ -111,19 +112,19 @@ def test_a_failure_of_aaaa_alone_is_none(failure: str) -> None:
     ],
 )
 def test_the_words_of_old_busybox(output: str, fault: DnsFault | None) -> None:
-    answer = shell.read_lookup(_told(output, tool="old", exit=0 if fault is None else 1), frozenset())
+    answer = shell_readers.read_lookup(_told(output, tool="old", exit=0 if fault is None else 1), frozenset())
     assert answer.fault is fault
     assert answer.addresses == (frozenset() if fault else {"10.1.2.3"})
 
 
 def test_what_was_cut_off_is_a_timeout() -> None:
     for status in (124, 137, 143, None):
-        assert shell.read_lookup(_told("", exit=status), frozenset()).fault is DnsFault.TIMEOUT
+        assert shell_readers.read_lookup(_told("", exit=status), frozenset()).fault is DnsFault.TIMEOUT
 
 
 def test_the_resolvers_own_address_is_no_answer() -> None:
     section = _told("Server:\t\t10.0.0.2\nAddress:\t10.0.0.2:53\n\nNon-authoritative answer:\n")
-    assert shell.read_lookup(section, frozenset()).addresses == frozenset()
+    assert shell_readers.read_lookup(section, frozenset()).addresses == frozenset()
 
 
 # ---- the web ---------------------------------------------------------------------------------------------------------
@@ -151,7 +152,7 @@ def test_pages_on_every_machine(machine: str, url: str) -> None:
     status, fault = PAGES[url]
     if fault is PathFault.SILENT and machine.startswith("pod-busybox"):
         fault = PathFault.TIMEOUT  # busybox's wget does not tell how far it got
-    reply = shell.read_fetch(of(machine, shell.fetch(url)), url, where=HERE)
+    reply = shell_readers.read_fetch(of(machine, shell.fetch(url)), url, where=HERE)
     assert (reply.status, reply.fault) == (status, fault)
     assert bool(reply.cause) == (fault is not None)
     if url == "http://127.0.0.1:8811/":
@@ -162,7 +163,7 @@ def test_pages_on_every_machine(machine: str, url: str) -> None:
 
 def test_what_curl_printed_is_shown_without_its_bytes_on_the_wire() -> None:
     step = shell.fetch("http://127.0.0.1:8899/")
-    shown = shell.read_fetch(of("node-debian12", step), step.args[0], where=HERE).evidence
+    shown = shell_readers.read_fetch(of("node-debian12", step), step.args[0], where=HERE).evidence
     assert shown.command == "curl -sS -i http://127.0.0.1:8899/"
     assert shown.observed.startswith("curl: (7) Failed to connect to 127.0.0.1 port 8899")
 
@@ -195,7 +196,7 @@ def test_what_curl_printed_is_shown_without_its_bytes_on_the_wire() -> None:
 )
 def test_the_ways_curl_ends(status: int | None, said: str, fault: PathFault) -> None:
     section = Section(kind="fetch", args=("https://a/",), tool="curl", exit=status or None, said=said)
-    reply = shell.read_fetch(section, "https://a/", where=HERE)
+    reply = shell_readers.read_fetch(section, "https://a/", where=HERE)
     assert reply.fault is fault
     assert "a:443" in reply.cause
 
@@ -206,7 +207,7 @@ def test_a_redirect_that_busybox_followed_is_judged_on_its_whole_way() -> None:
         "  HTTP/1.1 502 Bad Gateway\nwget: server returned error: HTTP/1.1 502 Bad Gateway\n"
     )
     section = Section(kind="fetch", args=("http://a/",), tool="wget", exit=1, said=said)
-    reply = shell.read_fetch(section, "http://a/", where=HERE)
+    reply = shell_readers.read_fetch(section, "http://a/", where=HERE)
     assert (reply.status, reply.fault) == (302, GitLabFault.BAD_GATEWAY)
     assert "http://a/users/sign_in answered 502" in reply.cause
 
@@ -217,7 +218,7 @@ TCP = {8811: None, 8899: PathFault.REFUSED, 8805: PathFault.TIMEOUT}
 @pytest.mark.parametrize("port", TCP)
 @pytest.mark.parametrize("machine", MACHINES)
 def test_ports_on_every_machine(machine: str, port: int) -> None:
-    connection = shell.read_tcp(of(machine, shell.tcp("127.0.0.1", port)), where=HERE)
+    connection = shell_readers.read_tcp(of(machine, shell.tcp("127.0.0.1", port)), where=HERE)
     assert (connection.fault, connection.port) == (TCP[port], port)
 
 
@@ -226,9 +227,9 @@ def test_ports_on_every_machine(machine: str, port: int) -> None:
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_the_machine_tells_itself(machine: str) -> None:
-    assert shell.read_resolv_conf(of(machine, shell.resolv_conf())).nameservers == ("10.0.0.2",)
-    assert 1_795_000_000 < shell.read_clock(of(machine, shell.clock())) < 1_796_000_000
-    assert shell.read_interface(of(machine, shell.interface())).mtu > 1000
+    assert shell_readers.read_resolv_conf(of(machine, shell.resolv_conf())).nameservers == ("10.0.0.2",)
+    assert 1_795_000_000 < shell_readers.read_clock(of(machine, shell.clock())) < 1_796_000_000
+    assert shell_readers.read_interface(of(machine, shell.interface())).mtu > 1000
 
 
 def test_resolv_conf_is_read_as_the_resolver_library_does() -> None:
@@ -237,7 +238,7 @@ def test_resolv_conf_is_read_as_the_resolver_library_does() -> None:
         "; none\noptions ndots:5 timeout:2\noptions rotate\n"
         "search gitlab.svc.cluster.local cluster.local.\nsortlist 10.0.0.0\n"
     )
-    assert shell.read_resolv_conf(Section(kind="resolv_conf", exit=0, output=text)) == shell.ResolvConf(
+    assert shell_readers.read_resolv_conf(Section(kind="resolv_conf", exit=0, output=text)) == shell_readers.ResolvConf(
         nameservers=("10.0.0.2", "10.1.0.251"),
         searches=("gitlab.svc.cluster.local", "cluster.local"),
         options=("ndots:5", "timeout:2", "rotate"),
@@ -245,15 +246,15 @@ def test_resolv_conf_is_read_as_the_resolver_library_does() -> None:
 
 
 def test_a_clock_without_fractions_is_read_at_the_middle_of_its_second() -> None:
-    assert shell.read_clock(Section(kind="clock", output="1795365258.%N\n1795365258")) == 1795365258.5
-    assert shell.read_clock(Section(kind="clock", output="1795365258.250000000\n1795365258")) == 1795365258.25
+    assert shell_readers.read_clock(Section(kind="clock", output="1795365258.%N\n1795365258")) == 1795365258.5
+    assert shell_readers.read_clock(Section(kind="clock", output="1795365258.250000000\n1795365258")) == 1795365258.25
     with pytest.raises(Unmeasured, match="printed no time"):
-        shell.read_clock(Section(kind="clock", output="date: not found"))
+        shell_readers.read_clock(Section(kind="clock", output="date: not found"))
 
 
 def test_no_default_route_is_unmeasured() -> None:
     with pytest.raises(Unmeasured, match="no default route"):
-        shell.read_interface(Section(kind="interface", exit=1, output="no default route"))
+        shell_readers.read_interface(Section(kind="interface", exit=1, output="no default route"))
 
 
 # ---- Docker in Docker ------------------------------------------------------------------------------------------------
@@ -262,42 +263,42 @@ def test_no_default_route_is_unmeasured() -> None:
 @pytest.mark.parametrize("version", DOCKERS)
 def test_docker_in_health(version: str) -> None:
     name = f"dind-docker-{version}-ready"
-    ready = shell.read_docker_ready(of(name, shell.docker_ready(3)), where="dind on k8s-worker-1")
+    ready = dind.read_docker_ready(of(name, shell.docker_ready(3)), where="dind on k8s-worker-1")
     assert ready.fault is None
     assert ready.seconds == pytest.approx(0.08)
-    info = shell.read_docker_info(of(name, shell.docker_version()), of(name, shell.docker_info()), where=HERE)
+    info = dind.read_docker_info(of(name, shell.docker_version()), of(name, shell.docker_info()), where=HERE)
     assert (info.fault, info.version, info.storage_driver) == (None, "20.10.24+dfsg1", "vfs")
     assert info.client.startswith(version)
     assert info.insecure_registries == ("127.0.0.0/8", "private.test")
-    pull = shell.read_docker_pull(of(name, shell.docker_pull(IMAGE)), where=HERE)
+    pull = dind.read_docker_pull(of(name, shell.docker_pull(IMAGE)), where=HERE)
     assert (pull.fault, pull.image) == (None, IMAGE)
     assert pull.seconds is not None
-    greeting = shell.read_docker_run(of(name, shell.docker_run(IMAGE, ("echo", "hello-from-dind"))), where=HERE)
+    greeting = dind.read_docker_run(of(name, shell.docker_run(IMAGE, ("echo", "hello-from-dind"))), where=HERE)
     assert greeting.fault is None
     assert greeting.output.endswith("hello-from-dind")
     inner = of(name, shell.docker_run(IMAGE, ("cat", "/etc/resolv.conf")))
-    assert shell.read_resolv_conf(inner).nameservers == ("10.0.0.2",)
+    assert shell_readers.read_resolv_conf(inner).nameservers == ("10.0.0.2",)
 
 
 def test_a_pull_is_fresh_when_layers_came() -> None:
-    fresh = shell.read_docker_pull(of("dind-docker-20.10.24-ready", shell.docker_pull(IMAGE)), where=HERE)
-    known = shell.read_docker_pull(of("dind-docker-28.2.2-ready", shell.docker_pull(IMAGE)), where=HERE)
+    fresh = dind.read_docker_pull(of("dind-docker-20.10.24-ready", shell.docker_pull(IMAGE)), where=HERE)
+    known = dind.read_docker_pull(of("dind-docker-28.2.2-ready", shell.docker_pull(IMAGE)), where=HERE)
     assert (fresh.fresh, known.fresh) == (True, False)
 
 
 @pytest.mark.parametrize("version", DOCKERS)
 def test_docker_says_why_it_failed(version: str) -> None:
     name = f"dind-docker-{version}-ready"
-    absent = shell.read_docker_pull(of(name, shell.docker_pull("127.0.0.1:5000/library/alpine:absent")), where=HERE)
+    absent = dind.read_docker_pull(of(name, shell.docker_pull("127.0.0.1:5000/library/alpine:absent")), where=HERE)
     assert absent.fault is DindFault.PULL_FAILED
     assert "manifest unknown" in absent.cause
-    refused = shell.read_docker_pull(of(name, shell.docker_pull("127.0.0.1:5001/library/alpine:latest")), where=HERE)
+    refused = dind.read_docker_pull(of(name, shell.docker_pull("127.0.0.1:5001/library/alpine:latest")), where=HERE)
     assert refused.fault is DindFault.PULL_FAILED
     assert "connection refused" in refused.cause
-    nosuch = shell.read_docker_run(of(name, shell.docker_run(IMAGE, ("nosuch",))), where=HERE)
+    nosuch = dind.read_docker_run(of(name, shell.docker_run(IMAGE, ("nosuch",))), where=HERE)
     assert (nosuch.fault, nosuch.exit) == (DindFault.RUN_FAILED, 127)
     assert "executable file not found" in nosuch.cause
-    unpulled = shell.read_docker_run(of(name, shell.docker_run("127.0.0.1:5001/a:b", ("true",))), where=HERE)
+    unpulled = dind.read_docker_run(of(name, shell.docker_run("127.0.0.1:5001/a:b", ("true",))), where=HERE)
     assert (unpulled.fault, unpulled.exit) == (DindFault.RUN_FAILED, 125)
     assert "connection refused" in unpulled.cause
 
@@ -312,7 +313,7 @@ def test_docker_says_why_it_failed(version: str) -> None:
 )
 def test_a_registrys_tls_is_not_the_daemons(words: str) -> None:
     section = Section(kind="docker_pull", args=(IMAGE,), exit=1, output=f"Error response from daemon: {words}")
-    pull = shell.read_docker_pull(section, where=HERE)
+    pull = dind.read_docker_pull(section, where=HERE)
     assert pull.fault is DindFault.PULL_FAILED
     assert words in pull.cause
 
@@ -321,7 +322,7 @@ def test_a_registrys_tls_is_not_the_daemons(words: str) -> None:
 @pytest.mark.parametrize(("how", "fault"), [("unreachable", DindFault.DAEMON_SLOW), ("tls", DindFault.TLS_MISMATCH)])
 def test_a_daemon_that_is_not_ready(version: str, how: str, fault: DindFault) -> None:
     name = f"dind-docker-{version}-{how}"
-    ready = shell.read_docker_ready(of(name, shell.docker_ready(3)), where="dind on k8s-worker-1")
+    ready = dind.read_docker_ready(of(name, shell.docker_ready(3)), where="dind on k8s-worker-1")
     assert (ready.fault, ready.seconds) == (fault, None)
     with pytest.raises(Unmeasured, match="was not ready"):
         of(name, shell.docker_pull(IMAGE))
@@ -330,7 +331,7 @@ def test_a_daemon_that_is_not_ready(version: str, how: str, fault: DindFault) ->
 
 @pytest.mark.parametrize("output", ["", "Terminated", "Client: Docker Engine - Community\n Version: 28.2.2\n\nServer:"])
 def test_a_daemon_that_hangs_is_told_to_be_silent(output: str) -> None:
-    ready = shell.read_docker_ready(Section(kind="docker_ready", exit=1, took=60, output=output), where=HERE)
+    ready = dind.read_docker_ready(Section(kind="docker_ready", exit=1, took=60, output=output), where=HERE)
     assert ready.fault is DindFault.DAEMON_SLOW
     assert ready.cause == "after 60 s the Docker daemon was not ready: it gave `docker info` no answer"
 
@@ -339,7 +340,7 @@ def test_a_lookup_in_a_container_inside_is_read_as_any_other() -> None:
     step = shell.docker_lookup(IMAGE, "a.example.com")
     output = "WARNING: IPv4 forwarding is disabled.\nServer:\t\t10.0.0.2\nAddress:\t10.0.0.2:53\n\n"
     output += "** server can't find a.example.com: NXDOMAIN\n"
-    answer = shell.read_lookup(Section(kind=step.kind, args=step.args, exit=1, output=output), frozenset())
+    answer = shell_readers.read_lookup(Section(kind=step.kind, args=step.args, exit=1, output=output), frozenset())
     assert (answer.name, answer.fault) == ("a.example.com", DnsFault.NXDOMAIN)
 
 
@@ -348,7 +349,7 @@ def test_docker_before_26_tells_its_errors_in_json_and_exits_0() -> None:
         '{"ServerErrors":["Cannot connect to the Docker daemon at tcp://docker:2375. Is the docker daemon running?"]}'
     )
     version = Section(kind="docker_version", exit=1, output='{"Client":{"Version":"20.10.24"},"Server":null}')
-    info = shell.read_docker_info(version, Section(kind="docker_info", exit=0, output=told), where=HERE)
+    info = dind.read_docker_info(version, Section(kind="docker_info", exit=0, output=told), where=HERE)
     assert info.fault is DindFault.UNREACHABLE
     assert info.client == "20.10.24"
 
@@ -359,7 +360,7 @@ def test_docker_before_26_tells_its_errors_in_json_and_exits_0() -> None:
 def test_noise_around_and_between_changes_nothing() -> None:
     whole = (OUTPUTS / "node-debian12.txt").read_text()
     noisy = "Welcome!\nLast login: today\n" + whole.replace("\n", "\r\n") + "logout\n"
-    assert [(one.kind, one.args, one.exit) for one in shell.parse(noisy, NONCE)] == [
+    assert [(one.kind, one.args, one.exit) for one in shell_sections.parse(noisy, NONCE)] == [
         (one.kind, one.args, one.exit) for one in recorded("node-debian12")
     ]
 
@@ -367,16 +368,16 @@ def test_noise_around_and_between_changes_nothing() -> None:
 def test_a_look_that_was_cut_off_keeps_what_it_has() -> None:
     whole = (OUTPUTS / "pod-busybox-1.36.1.txt").read_text()
     cut = whole[: whole.index("Name:\t")]
-    *first, last = shell.parse(cut, NONCE)
+    *first, last = shell_sections.parse(cut, NONCE)
     assert [one.kind for one in first] == ["resolv_conf"]
     assert (last.kind, last.exit) == ("lookup", None)
     missing = shell.lookup("nope.example.com", "127.0.0.61")
     with pytest.raises(Unmeasured, match=r"ended before it came to `nslookup nope\.example\.com"):
-        shell.find((*first, last), missing, where=HERE)
+        shell_sections.find((*first, last), missing, where=HERE)
 
 
 def test_the_wrong_nonce_opens_nothing() -> None:
-    assert shell.parse((OUTPUTS / "node-debian12.txt").read_text(), "pfedcba9876543210") == ()
+    assert shell_sections.parse((OUTPUTS / "node-debian12.txt").read_text(), "pfedcba9876543210") == ()
 
 
 @given(
@@ -385,21 +386,21 @@ def test_the_wrong_nonce_opens_nothing() -> None:
     )
 )
 def test_no_output_breaks_the_reader(words: list[str]) -> None:
-    for section in shell.parse(" ".join(words).replace("\n ", "\n"), NONCE):
+    for section in shell_sections.parse(" ".join(words).replace("\n ", "\n"), NONCE):
         assert isinstance(section.exit, int | None)
 
 
 @given(st.text(), st.text(), st.sampled_from(["curl", "wget", "busybox", "bind", "dig", "getent", ""]))
 def test_no_words_of_a_tool_break_a_reader(output: str, said: str, tool: str) -> None:
     one = Section(kind="lookup", args=("a", "1"), exit=1, output=output, said=said, tool=tool)
-    shell.read_lookup(one, frozenset())
-    shell.read_fetch(one, "http://a/", where=HERE)
-    shell.read_tcp(one, where=HERE)
-    shell.read_resolv_conf(one)
-    shell.read_docker_ready(one, where=HERE)
-    shell.read_docker_info(one, one, where=HERE)
-    shell.read_docker_pull(one, where=HERE)
-    shell.read_docker_run(one, where=HERE)
+    shell_readers.read_lookup(one, frozenset())
+    shell_readers.read_fetch(one, "http://a/", where=HERE)
+    shell_readers.read_tcp(one, where=HERE)
+    shell_readers.read_resolv_conf(one)
+    dind.read_docker_ready(one, where=HERE)
+    dind.read_docker_info(one, one, where=HERE)
+    dind.read_docker_pull(one, where=HERE)
+    dind.read_docker_run(one, where=HERE)
 
 
 # ---- the plan --------------------------------------------------------------------------------------------------------
@@ -439,11 +440,8 @@ def test_steps_run_six_at_a_time_and_dockers_one_by_one() -> None:
 
 
 def test_commands_can_be_pasted() -> None:
-    assert shell.command_of(shell.lookup("a", "10.0.0.2:5353")) == "nslookup -port=5353 a 10.0.0.2"
-    assert (
-        shell.command_of(shell.docker_run("r/a:b", ("echo", "hello world")))
-        == "docker run --rm r/a:b echo 'hello world'"
-    )
+    assert shell.lookup("a", "10.0.0.2:5353").command == "nslookup -port=5353 a 10.0.0.2"
+    assert shell.docker_run("r/a:b", ("echo", "hello world")).command == "docker run --rm r/a:b echo 'hello world'"
     assert (
         of("node-dig-gnuwget", shell.lookup("alias.example.com", "127.0.0.53")).command
         == "dig @127.0.0.53 alias.example.com"

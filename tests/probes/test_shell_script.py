@@ -19,8 +19,9 @@ import pytest
 
 from preflight.evidence import Unmeasured
 from preflight.faults import DindFault, DnsFault, GitLabFault, PathFault
-from preflight.probes import shell
-from preflight.probes.shell import Section, Step
+from preflight.probes import dind, shell, shell_readers, shell_sections
+from preflight.probes.shell import Step
+from preflight.probes.shell_sections import Section
 from tests.probes import servers
 from tests.probes.servers import Asked, Question, Said
 
@@ -145,7 +146,7 @@ def run(
         timeout=shell.bound(steps, limit=limit),
         check=True,
     )
-    return shell.parse(done.stdout.decode(errors="replace"), nonce)
+    return shell_sections.parse(done.stdout.decode(errors="replace"), nonce)
 
 
 ADDRESS = "127.0.0.1"
@@ -204,7 +205,8 @@ def test_every_shell_and_tool_set_tells_every_fault(
     sections = run(steps, sh=SHELLS[sh], path=tools[tool_set])
 
     answers = {
-        name: shell.read_lookup(shell.find(sections, step, where=HERE), frozenset()) for name, step in names.items()
+        name: shell_readers.read_lookup(shell_sections.find(sections, step, where=HERE), frozenset())
+        for name, step in names.items()
     }
     assert {name: answer.fault for name, answer in answers.items()} == {
         name: fault for name, (_, fault) in NAMES.items()
@@ -212,7 +214,7 @@ def test_every_shell_and_tool_set_tells_every_fault(
     assert answers["registry.example.com"].addresses == {"192.168.1.60"}
 
     replies = {
-        what: shell.read_fetch(shell.find(sections, step, where=HERE), step.args[0], where=HERE)
+        what: shell_readers.read_fetch(shell_sections.find(sections, step, where=HERE), step.args[0], where=HERE)
         for what, step in pages.items()
     }
     assert {what: reply.fault for what, reply in replies.items()} == {
@@ -222,9 +224,9 @@ def test_every_shell_and_tool_set_tells_every_fault(
     assert (replies["GitLab"].status, replies["GitLab"].location) == (302, "/users/sign_in")
     assert replies["GitLab"].clock_offset == pytest.approx(0, abs=2)
 
-    assert [shell.read_tcp(shell.find(sections, step, where=HERE), where=HERE).fault for step in ports] == [
-        *ports.values()
-    ]
+    assert [
+        shell_readers.read_tcp(shell_sections.find(sections, step, where=HERE), where=HERE).fault for step in ports
+    ] == [*ports.values()]
 
 
 @pytest.mark.parametrize("sh", SHELLS)
@@ -232,7 +234,7 @@ def test_a_login_shell_gets_the_script_by_its_input_and_no_step_eats_it(sh: str,
     steps = [shell.resolv_conf(), shell.lookup("nope.example.com", f"{ADDRESS}:{places.names}"), shell.clock()]
     sections = run(steps, sh=SHELLS[sh], by_stdin=True)
     assert [section.kind for section in sections] == ["resolv_conf", "lookup", "clock"]
-    assert shell.read_clock(sections[-1]) == pytest.approx(time.time(), abs=5)
+    assert shell_readers.read_clock(sections[-1]) == pytest.approx(time.time(), abs=5)
 
 
 def test_a_dead_resolver_times_many_names_does_not_add_up(places: Places) -> None:
@@ -262,7 +264,7 @@ def test_garbage_is_never_taken_for_an_answer(kind: str, tools: Mapping[str, str
         step = shell.lookup("a.example.com", f"{ADDRESS}:{port}")
         for tool_set in tools:
             (section,) = run([step], path=tools[tool_set])
-            fault = shell.read_lookup(section, frozenset()).fault
+            fault = shell_readers.read_lookup(section, frozenset()).fault
             if (tool_set, kind) == ("busybox", "the question"):
                 assert fault is DnsFault.NO_ANSWER  # it does not look at the bit that tells them apart
             else:
@@ -283,7 +285,7 @@ def test_a_tool_that_hangs_and_ignores_its_end_is_killed(
     assert time.monotonic() - began < 5
     assert sections[0].exit not in (0, None)
     assert sections[0].output.startswith("begun")
-    assert shell.read_clock(sections[1]) > 0
+    assert shell_readers.read_clock(sections[1]) > 0
 
 
 def test_an_endless_body_is_cut_and_still_read(tools: Mapping[str, str], places: Places) -> None:
@@ -291,7 +293,7 @@ def test_an_endless_body_is_cut_and_still_read(tools: Mapping[str, str], places:
     for tool_set in tools:
         (section,) = run([step], path=tools[tool_set])
         assert 50_000 < len(section.output) <= 65_536, tool_set
-        assert shell.read_fetch(section, step.args[0], where=HERE).status == 200, tool_set
+        assert shell_readers.read_fetch(section, step.args[0], where=HERE).status == 200, tool_set
 
 
 def test_a_page_cannot_forge_a_section(tools: Mapping[str, str], places: Places) -> None:
@@ -310,7 +312,7 @@ def test_the_environments_proxy_is_ignored(tools: Mapping[str, str], places: Pla
         (section,) = run(
             [step], path=tools[tool_set], env={"http_proxy": proxy, "HTTP_PROXY": proxy, "ALL_PROXY": proxy}
         )
-        assert shell.read_fetch(section, step.args[0], where=HERE).fault is None, tool_set
+        assert shell_readers.read_fetch(section, step.args[0], where=HERE).fault is None, tool_set
 
 
 def test_an_argument_is_never_run(tmp_path: Path, places: Places) -> None:
@@ -331,9 +333,9 @@ def test_a_missing_tool_is_named_and_hides_no_other_step(tmp_path: Path) -> None
     sections = run([*steps, shell.clock()], path=path)
     for step, tool in zip(steps, ("nslookup, dig", "curl, wget", "bash, nc", "docker"), strict=True):
         with pytest.raises(Unmeasured, match="there is no") as missing:
-            shell.find(sections, step, where=HERE)
+            shell_sections.find(sections, step, where=HERE)
         assert tool in missing.value.needs
-    assert shell.read_clock(shell.find(sections, shell.clock(), where=HERE)) > 0
+    assert shell_readers.read_clock(shell_sections.find(sections, shell.clock(), where=HERE)) > 0
 
 
 @pytest.mark.parametrize("sh", SHELLS)
@@ -341,10 +343,10 @@ def test_without_date_no_clock_is_told_and_no_skew_concluded(sh: str, tmp_path: 
     path = _links(tmp_path / "bare", [*(tool for tool in _CORE if tool != "date"), "curl", "timeout"])
     page = shell.fetch(f"http://{ADDRESS}:{places.web}/")
     sections = run([page, shell.clock()], sh=SHELLS[sh], path=path)
-    reply = shell.read_fetch(shell.find(sections, page, where=HERE), page.args[0], where=HERE)
+    reply = shell_readers.read_fetch(shell_sections.find(sections, page, where=HERE), page.args[0], where=HERE)
     assert (reply.fault, reply.clock_offset) == (None, None)
     with pytest.raises(Unmeasured, match="there is no date"):
-        shell.find(sections, shell.clock(), where=HERE)
+        shell_sections.find(sections, shell.clock(), where=HERE)
 
 
 @pytest.mark.parametrize("sh", SHELLS)
@@ -355,7 +357,7 @@ def test_the_default_routes_device_is_told_with_nothing_but_ip(sh: str, tmp_path
     ip.write_text(f"#!/bin/sh\nprintf '%s\\n' '{routes}'\n")
     ip.chmod(0o755)
     (section,) = run([shell.interface()], sh=SHELLS[sh], path=path)
-    assert shell.read_interface(section).name == "lo"
+    assert shell_readers.read_interface(section).name == "lo"
 
 
 @pytest.mark.parametrize("sh", SHELLS)
@@ -367,7 +369,7 @@ def test_without_what_every_step_needs_nothing_is_concluded(missing: tuple[str, 
     sections = run([*steps, shell.docker_info(), shell.clock()], sh=SHELLS[sh], path=path)
     for step in (*steps, shell.docker_info(), shell.clock()):
         with pytest.raises(Unmeasured, match="there is no") as unmeasured:
-            shell.find(sections, step, where=HERE)
+            shell_sections.find(sections, step, where=HERE)
         assert ", ".join(missing) in unmeasured.value.needs
 
 
@@ -377,9 +379,11 @@ def test_getent_serves_where_only_resolv_conf_is_asked(tmp_path: Path) -> None:
     path = _links(tmp_path / "plain", [*_CORE, "getent"])
     own, other = shell.lookup("localhost"), shell.lookup("localhost", ADDRESS)
     sections = run([own, other], path=path)
-    assert shell.read_lookup(shell.find(sections, own, where=HERE), frozenset()).addresses == {"127.0.0.1"}
+    assert shell_readers.read_lookup(shell_sections.find(sections, own, where=HERE), frozenset()).addresses == {
+        "127.0.0.1"
+    }
     with pytest.raises(Unmeasured, match="none of nslookup, dig"):
-        shell.find(sections, other, where=HERE)
+        shell_sections.find(sections, other, where=HERE)
 
 
 def test_without_a_daemon_no_further_docker_step_is_tried(tmp_path: Path) -> None:
@@ -389,11 +393,11 @@ def test_without_a_daemon_no_further_docker_step_is_tried(tmp_path: Path) -> Non
     docker.chmod(0o755)
     pull = shell.docker_pull("registry.example.com/library/alpine:latest")
     sections = run([shell.docker_ready(1), pull, shell.resolv_conf()], path=f"{tmp_path}:{os.environ['PATH']}")
-    ready = shell.read_docker_ready(sections[0], where="dind on k8s-worker-1")
+    ready = dind.read_docker_ready(sections[0], where="dind on k8s-worker-1")
     assert (ready.fault, ready.seconds) == (DindFault.DAEMON_SLOW, None)
     assert words in ready.cause
     with pytest.raises(Unmeasured, match="daemon was not ready"):
-        shell.find(sections, pull, where=HERE)
+        shell_sections.find(sections, pull, where=HERE)
     assert sections[2].exit == 0
 
 
@@ -426,9 +430,9 @@ def test_nothing_is_written_and_no_user_is_needed(places: Places) -> None:
     )
     if not done.stdout or "can write" in done.stdout:
         pytest.skip(f"no read-only root is to be had here: {done.stderr[:200]}")
-    sections = shell.parse(done.stdout, nonce)
+    sections = shell_sections.parse(done.stdout, nonce)
     assert [section.kind for section in sections] == ["lookup", "resolv_conf", "interface"]
-    assert shell.read_lookup(sections[0], frozenset({"192.168.1.60"})).fault is None
+    assert shell_readers.read_lookup(sections[0], frozenset({"192.168.1.60"})).fault is None
 
 
 @pytest.mark.parametrize("dialect", ["sh", "dash", "bash"])

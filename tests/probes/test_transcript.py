@@ -9,12 +9,12 @@ import pytest
 from preflight.evidence import Evidence, Unmeasured
 from preflight.faults import ClusterFault, DindFault, DnsFault, Fault, GitLabFault, PathFault, PodFault
 from preflight.jobshape import JobShape
-from preflight.probes import shell, transcript
+from preflight.probes import dind, shell_readers, transcript
 from preflight.probes.dns import Answer, Lookups
 from preflight.probes.gitlab import GitLabReply
 from preflight.probes.headroom import Headroom, NodeRoom
 from preflight.probes.pods import DindPod
-from preflight.probes.shell import Section
+from preflight.probes.shell_sections import Section
 
 NONCE = "p0123456789abcdef"
 NODE = "k8s-worker-1"
@@ -57,34 +57,34 @@ WAITED = script(
 
 @pytest.mark.parametrize("daemon_log", ["", 'level=info msg="Loading containers: start."'])
 def test_a_daemon_that_answers_its_client_is_well_whatever_its_log_says(daemon_log: str) -> None:
-    daemon = transcript.daemon(NODE, dind_pod(WELL, daemon_log=daemon_log))
+    daemon = dind.daemon(NODE, dind_pod(WELL, daemon_log=daemon_log))
     assert daemon.fault is None
     assert (daemon.version, daemon.storage_driver, daemon.seconds) == ("20.10.24", "overlay2", 2.0)
 
 
 def test_a_daemon_on_another_port_is_a_mismatch() -> None:
-    daemon = transcript.daemon(NODE, dind_pod(WAITED, daemon_log=LISTENING))
+    daemon = dind.daemon(NODE, dind_pod(WAITED, daemon_log=LISTENING))
     assert daemon.fault is DindFault.TLS_MISMATCH
     assert "2376" in daemon.cause
     assert NODE in daemon.cause
 
 
 def test_a_daemon_that_does_not_listen_in_time_is_slow() -> None:
-    daemon = transcript.daemon(NODE, dind_pod(WAITED, daemon_log='level=info msg="Starting up"'))
+    daemon = dind.daemon(NODE, dind_pod(WAITED, daemon_log='level=info msg="Starting up"'))
     assert daemon.fault is DindFault.DAEMON_SLOW
     assert "Starting up" in daemon.cause
-    assert transcript.daemon(NODE, dind_pod(WAITED)).fault is DindFault.DAEMON_SLOW
+    assert dind.daemon(NODE, dind_pod(WAITED)).fault is DindFault.DAEMON_SLOW
 
 
 def test_a_pod_that_ran_out_of_time_may_still_have_told_of_its_daemon() -> None:
-    assert transcript.daemon(NODE, dind_pod(WELL, fault=PodFault.DEADLINE)).fault is None
-    assert transcript.daemon(NODE, dind_pod("", fault=PodFault.DEADLINE)).fault is PodFault.DEADLINE
-    assert transcript.daemon(NODE, dind_pod(WELL, fault=DindFault.DAEMON_EXITED)).fault is DindFault.DAEMON_EXITED
+    assert dind.daemon(NODE, dind_pod(WELL, fault=PodFault.DEADLINE)).fault is None
+    assert dind.daemon(NODE, dind_pod("", fault=PodFault.DEADLINE)).fault is PodFault.DEADLINE
+    assert dind.daemon(NODE, dind_pod(WELL, fault=DindFault.DAEMON_EXITED)).fault is DindFault.DAEMON_EXITED
 
 
 def test_a_script_that_never_came_to_docker_is_unmeasured() -> None:
     with pytest.raises(Unmeasured, match="ended before it came to `docker info`"):
-        transcript.daemon(NODE, dind_pod(script(("resolv_conf", "", 0))))
+        dind.daemon(NODE, dind_pod(script(("resolv_conf", "", 0))))
 
 
 def answers(resolver: str, **addresses: str) -> Lookups:
@@ -178,7 +178,7 @@ def report(*sections: Section) -> transcript.Report:
 
 
 NAME, OWN = "registry.example.com", "192.168.1.60"
-CONF = shell.ResolvConf(searches=("svc.cluster.local", "apps.example.com"), options=("ndots:5",))
+CONF = shell_readers.ResolvConf(searches=("svc.cluster.local", "apps.example.com"), options=("ndots:5",))
 
 
 @pytest.mark.parametrize(
@@ -206,17 +206,17 @@ def test_a_search_domain_is_told_by_the_full_name(output: str, status: int, faul
 def test_containers_must_not_send_more_than_their_pod_carries(pod: int, inside: int, fault: DindFault | None) -> None:
     told = report(
         section("interface", (), f"eth0\n{pod}\n"),
-        section("docker_run", ("alpine", *transcript.MTU), f"Unable to find image locally\n{inside}\n"),
+        section("docker_run", ("alpine", *dind.MTU), f"Unable to find image locally\n{inside}\n"),
     )
-    found = transcript.packet_sizes(told, NODE, "alpine")
+    found = dind.packet_sizes(told, NODE, "alpine")
     assert (found.fault, found.pod, found.inside) == (fault, pod, inside)
     assert (f"--mtu={pod}" in found.cause) is (fault is not None)
 
 
 def test_a_container_that_tells_no_mtu_is_no_finding() -> None:
-    failed = section("docker_run", ("alpine", *transcript.MTU), "cat: can't open", 1)
+    failed = section("docker_run", ("alpine", *dind.MTU), "cat: can't open", 1)
     with pytest.raises(Unmeasured):
-        transcript.packet_sizes(report(section("interface", (), "eth0\n1450\n"), failed), NODE, "alpine")
+        dind.packet_sizes(report(section("interface", (), "eth0\n1450\n"), failed), NODE, "alpine")
 
 
 HTTP = 'Get "https://b.example.com:5000/v2/": http: server gave HTTP response to HTTPS client'
@@ -242,7 +242,7 @@ X509 = 'Get "https://b.example.com:5000/v2/": tls: failed to verify certificate:
 def test_how_the_daemon_gets_on_with_a_registry(words: str, fault: DindFault | None) -> None:
     image = "b.example.com:5000/preflight/absent:none"
     told = report(section("docker_pull", (image,), f"Error response from daemon: {words}\n", 1))
-    found = transcript.inner_registry(told, NODE, "b.example.com:5000", image)
+    found = dind.inner_registry(told, NODE, "b.example.com:5000", image)
     assert found.fault is fault
     assert bool(found.cause) is (fault is not None)
 

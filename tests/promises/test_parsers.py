@@ -34,13 +34,15 @@ from preflight.jobshape import JobShape, job_pod_requests
 from preflight.probes import (
     chart_repository,
     cluster,
+    dind,
     headroom,
     lint,
     managers,
     monitoring,
     pod_messages,
     release,
-    shell,
+    shell_readers,
+    shell_sections,
     upgrade,
     values_drift,
 )
@@ -331,18 +333,18 @@ OUTPUTS = PROJECT / "tests" / "probes" / "outputs"
 NONCE = "p0123456789abcdef"
 NODE_OUTPUT = (OUTPUTS / "node-debian12.txt").read_text()
 DIND_OUTPUT = (OUTPUTS / "dind-docker-28.2.2-ready.txt").read_text()
-READERS: dict[str, Callable[[shell.Section], object]] = {
-    "lookup": lambda one: shell.read_lookup(one, frozenset()),
-    "fetch": lambda one: shell.read_fetch(one, "http://192.168.1.50/", where="here"),
-    "tcp": lambda one: shell.read_tcp(one, where="here"),
-    "resolv_conf": shell.read_resolv_conf,
-    "clock": shell.read_clock,
-    "interface": shell.read_interface,
-    "docker_ready": lambda one: shell.read_docker_ready(one, where="here"),
-    "docker_version": lambda one: shell.read_docker_info(one, one, where="here"),
-    "docker_info": lambda one: shell.read_docker_info(one, one, where="here"),
-    "docker_pull": lambda one: shell.read_docker_pull(one, where="here"),
-    "docker_run": lambda one: shell.read_docker_run(one, where="here"),
+READERS: dict[str, Callable[[shell_sections.Section], object]] = {
+    "lookup": lambda one: shell_readers.read_lookup(one, frozenset()),
+    "fetch": lambda one: shell_readers.read_fetch(one, "http://192.168.1.50/", where="here"),
+    "tcp": lambda one: shell_readers.read_tcp(one, where="here"),
+    "resolv_conf": shell_readers.read_resolv_conf,
+    "clock": shell_readers.read_clock,
+    "interface": shell_readers.read_interface,
+    "docker_ready": lambda one: dind.read_docker_ready(one, where="here"),
+    "docker_version": lambda one: dind.read_docker_info(one, one, where="here"),
+    "docker_info": lambda one: dind.read_docker_info(one, one, where="here"),
+    "docker_pull": lambda one: dind.read_docker_pull(one, where="here"),
+    "docker_run": lambda one: dind.read_docker_run(one, where="here"),
 }
 
 
@@ -350,7 +352,7 @@ READERS: dict[str, Callable[[shell.Section], object]] = {
 @bounded
 @given(st.data())
 def test_probe_output_is_read_or_unmeasured(recorded: str, data: st.DataObject) -> None:
-    for section in shell.parse(data.draw(edits(recorded)), NONCE):
+    for section in shell_sections.parse(data.draw(edits(recorded)), NONCE):
         if section.kind in READERS:
             try:
                 READERS[section.kind](section)

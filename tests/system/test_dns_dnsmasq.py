@@ -18,7 +18,7 @@ import pytest
 
 from preflight.clients.connect import Routes
 from preflight.faults import DnsFault
-from preflight.probes import shell
+from preflight.probes import shell, shell_readers, shell_sections
 from preflight.probes.dns import Lookups, lookups
 from tests.probes.servers import closed_port, dns_server
 
@@ -152,8 +152,8 @@ def test_the_scripts_tools_read_it_as_we_do(tmp_path: Path) -> None:
             tools = _only(tmp_path / tool, tool)
             ran = subprocess.run(["sh", "-c", script], env={"PATH": tools}, capture_output=True, text=True, check=True)
             for answer in ours.answers:
-                section = shell.find(shell.parse(ran.stdout, nonce), steps[answer.name], where="pod")
-                read = shell.read_lookup(section, ANY)
+                section = shell_sections.find(shell_sections.parse(ran.stdout, nonce), steps[answer.name], where="pod")
+                read = shell_readers.read_lookup(section, ANY)
                 assert read.fault is answer.fault, (tool, answer.name)
                 some = tool == "busybox" and answer.name == names["many"]  # it does not ask again over TCP
                 assert read.addresses == answer.addresses or (some and read.addresses < answer.addresses), tool

@@ -26,10 +26,11 @@ from preflight.facts.probe_plan import script_report
 from preflight.faults import DindFault, DnsFault
 from preflight.inventory import Dind, Inventory
 from preflight.jobshape import BUILD, JobShape, dind_job
-from preflight.probes import shell, transcript
+from preflight.probes import dind, shell, shell_readers, shell_sections, transcript
 from preflight.probes.pod_messages import classify_daemon
 from preflight.probes.pods import DindPod
-from preflight.probes.shell import Section, Step
+from preflight.probes.shell import Step
+from preflight.probes.shell_sections import Section
 from preflight.probes.transcript import PodTranscript
 from tests.conftest import PROJECT
 
@@ -227,7 +228,7 @@ def look(pod: Pod, settings: Dind, steps: Sequence[Step], **env: str) -> PodTran
 
 
 def section(found: PodTranscript, step: Step) -> Section:
-    return shell.find(shell.parse(found.pod.log, found.nonce), step, where="dind")
+    return shell_sections.find(shell_sections.parse(found.pod.log, found.nonce), step, where="dind")
 
 
 # ---- a healthy pod ---------------------------------------------------------------------------------------------------
@@ -278,19 +279,19 @@ def _push_busybox(pod: Pod, image: str) -> None:
 def test_a_job_finds_docker_beside_it(healthy: Pod, settings: Dind, inventory: Inventory) -> None:
     steps = _dind_steps(inventory, settings)
     found = look(healthy, settings, [*steps, shell.docker_pull(settings.pull.replace(NAMES[0], NAMES[1]))])
-    daemon = transcript.daemon(NODE, found)
+    daemon = dind.daemon(NODE, found)
     assert (daemon.fault, daemon.storage_driver) == (None, "overlay2")
     assert daemon.seconds is not None
     assert daemon.version == healthy.docker("version", "--format={{.Server.Version}}").strip()
-    assert transcript.storage(daemon).fault is None
+    assert dind.storage(daemon).fault is None
     report = script_report(f"dind on {NODE}", found)
     assert transcript.resolv_conf(report, SHAPE, NODE).fault is None
-    pulled = shell.read_docker_pull(section(found, shell.docker_pull(settings.pull)), where="dind")
+    pulled = dind.read_docker_pull(section(found, shell.docker_pull(settings.pull)), where="dind")
     assert (pulled.fault, pulled.fresh) == (None, True)
-    assert transcript.inner_pull(report, NODE, settings.pull).fault is None
+    assert dind.inner_pull(report, NODE, settings.pull).fault is None
     insecure = settings.pull.replace(NAMES[0], NAMES[1])  # its certificate is another's; the daemon was told to bear it
-    assert shell.read_docker_pull(section(found, shell.docker_pull(insecure)), where="dind").fault is None
-    assert transcript.inner_run(report, NODE, settings.pull, ("echo", "hello")).fault is None
+    assert dind.read_docker_pull(section(found, shell.docker_pull(insecure)), where="dind").fault is None
+    assert dind.inner_run(report, NODE, settings.pull, ("echo", "hello")).fault is None
     addresses = dict.fromkeys(inventory.dns.names, frozenset({MIRROR}))
     for lookups in (
         transcript.own_lookups(report, addresses, deadline=5),
@@ -314,7 +315,7 @@ def test_a_pull_that_fails_is_the_registrys_and_not_the_daemons(
     image: str, words: str, healthy: Pod, settings: Dind
 ) -> None:
     found = look(healthy, settings, [shell.docker_pull(image)])
-    pulled = transcript.inner_pull(script_report("dind", found), NODE, image)
+    pulled = dind.inner_pull(script_report("dind", found), NODE, image)
     assert pulled.fault is DindFault.PULL_FAILED
     assert words in pulled.cause
 
@@ -327,13 +328,13 @@ def test_a_container_that_fails_is_told(healthy: Pod, settings: Dind) -> None:
         shell.docker_run(settings.pull, ("sh", "-c", "while :; do :; done"), limit=2),
     ]
     found = look(healthy, settings, [shell.docker_pull(settings.pull), *failing, absent])
-    ran = [shell.read_docker_run(section(found, step), where="dind") for step in failing]
+    ran = [dind.read_docker_run(section(found, step), where="dind") for step in failing]
     assert [one.fault for one in ran] == [DindFault.RUN_FAILED] * 3
     assert [one.exit for one in ran[:2]] == [3, 127]
     assert "made-up reason" in ran[0].cause
     assert "no-such-program" in ran[1].cause
     assert "no end within" in ran[2].cause
-    answer = shell.read_lookup(section(found, absent), frozenset())
+    answer = shell_readers.read_lookup(section(found, absent), frozenset())
     assert answer.fault in {DnsFault.REFUSED, DnsFault.NXDOMAIN}
 
 
@@ -358,18 +359,18 @@ def test_tls_is_right_on_both_sides_or_told(pod: Pod, settings: Dind) -> None:
     certificates(pod, trustme.CA(), "server", "client")
     start_daemon(pod, secure)
     _await("API listen on", pod.folder / "dockerd.log")
-    assert transcript.daemon(NODE, look(pod, secure, READY)).fault is None
+    assert dind.daemon(NODE, look(pod, secure, READY)).fault is None
 
-    plain_port = transcript.daemon(NODE, look(pod, settings, READY))
+    plain_port = dind.daemon(NODE, look(pod, settings, READY))
     assert plain_port.fault is DindFault.TLS_MISMATCH
     assert "the daemon listens on 2376, the client asks 2375" in plain_port.cause
 
-    no_tls = transcript.daemon(NODE, look(pod, secure, READY, DOCKER_TLS_VERIFY=""))
+    no_tls = dind.daemon(NODE, look(pod, secure, READY, DOCKER_TLS_VERIFY=""))
     assert no_tls.fault is DindFault.TLS_MISMATCH
     assert "HTTP request to an HTTPS server" in no_tls.evidence.observed
 
     certificates(pod, trustme.CA(), "client")
-    stranger = transcript.daemon(NODE, look(pod, secure, READY))
+    stranger = dind.daemon(NODE, look(pod, secure, READY))
     assert stranger.fault is DindFault.TLS_MISMATCH
     assert "x509: " in stranger.evidence.observed
 
@@ -379,7 +380,7 @@ def test_a_client_with_tls_at_a_daemon_without_is_told_at_once(pod: Pod, setting
     start_daemon(pod, settings)
     _await("API listen on", pod.folder / "dockerd.log")
     tls = {"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": f"{pod.folder}/certs/client"}
-    found = transcript.daemon(NODE, look(pod, settings, [shell.docker_ready(60), *READY[1:]], **tls))
+    found = dind.daemon(NODE, look(pod, settings, [shell.docker_ready(60), *READY[1:]], **tls))
     assert found.fault is DindFault.TLS_MISMATCH
     assert "HTTP response to HTTPS client" in found.evidence.observed
     assert found.evidence.took < 30
@@ -390,21 +391,21 @@ def test_a_client_with_tls_at_a_daemon_without_is_told_at_once(pod: Pod, setting
 
 def test_nobody_there_is_told(pod: Pod, settings: Dind) -> None:
     found = look(pod, settings, [*READY, shell.docker_pull(settings.pull)])
-    daemon = transcript.daemon(NODE, found)
+    daemon = dind.daemon(NODE, found)
     assert daemon.fault is DindFault.DAEMON_SLOW
     assert "Cannot connect to the Docker daemon at tcp://docker:2375" in daemon.cause
     # A daemon that dies after it was ready:
     later = look(pod, settings, [*READY[1:], shell.docker_pull(settings.pull)])
-    info = shell.read_docker_info(section(later, READY[1]), section(later, READY[2]), where="dind")
+    info = dind.read_docker_info(section(later, READY[1]), section(later, READY[2]), where="dind")
     assert info.fault is DindFault.UNREACHABLE
-    pulled = transcript.inner_pull(script_report("dind", later), NODE, settings.pull)
+    pulled = dind.inner_pull(script_report("dind", later), NODE, settings.pull)
     assert pulled.fault is DindFault.PULL_FAILED
     assert "Cannot connect" in pulled.cause
 
 
 def test_a_daemon_that_comes_late_is_waited_for(pod: Pod, settings: Dind) -> None:
     start_daemon(pod, settings)
-    daemon = transcript.daemon(NODE, look(pod, settings, [shell.docker_ready(30), *READY[1:]]))
+    daemon = dind.daemon(NODE, look(pod, settings, [shell.docker_ready(30), *READY[1:]]))
     assert daemon.fault is None
     assert daemon.seconds is not None
 
@@ -413,7 +414,7 @@ def test_a_daemon_that_hangs_is_told(pod: Pod, settings: Dind) -> None:
     start_daemon(pod, settings)
     _await("API listen on", pod.folder / "dockerd.log")
     pod.run("sh", "-c", "kill -STOP $(cat /run/docker.pid)")
-    daemon = transcript.daemon(NODE, look(pod, settings, READY))
+    daemon = dind.daemon(NODE, look(pod, settings, READY))
     assert daemon.fault is DindFault.DAEMON_SLOW
     assert daemon.cause.endswith("it gave `docker info` no answer")
 
@@ -430,6 +431,6 @@ def test_a_daemon_without_privilege_tells_why_it_ended(pod: Pod, settings: Dind)
 
 def test_a_slow_storage_driver_is_told(pod: Pod, settings: Dind) -> None:
     start_daemon(pod, settings, "--storage-driver=vfs")
-    daemon = transcript.daemon(NODE, look(pod, settings, [shell.docker_ready(30), *READY[1:]]))
+    daemon = dind.daemon(NODE, look(pod, settings, [shell.docker_ready(30), *READY[1:]]))
     assert (daemon.fault, daemon.storage_driver) == (None, "vfs")
-    assert transcript.storage(daemon).fault is DindFault.STORAGE_DRIVER
+    assert dind.storage(daemon).fault is DindFault.STORAGE_DRIVER

@@ -22,8 +22,9 @@ import pytest
 
 from preflight.evidence import Unmeasured
 from preflight.faults import DnsFault, GitLabFault, PathFault
-from preflight.probes import shell
-from preflight.probes.shell import Section, Step
+from preflight.probes import shell, shell_readers, shell_sections
+from preflight.probes.shell import Step
+from preflight.probes.shell_sections import Section
 from tests.probes import servers
 from tests.probes.servers import Asked, Question, Said
 
@@ -62,20 +63,20 @@ class Look:
 
 
 def _lookup(section: Section) -> object:
-    answer = shell.read_lookup(section, frozenset())
+    answer = shell_readers.read_lookup(section, frozenset())
     return answer.fault or answer.addresses
 
 
 def _fetch(section: Section) -> object:
-    return shell.read_fetch(section, section.args[0], where=WHERE).fault
+    return shell_readers.read_fetch(section, section.args[0], where=WHERE).fault
 
 
 def _tcp(section: Section) -> object:
-    return shell.read_tcp(section, where=WHERE).fault
+    return shell_readers.read_tcp(section, where=WHERE).fault
 
 
 def _clock_is_right(section: Section) -> object:
-    return abs(shell.read_clock(section) - time.time()) < 60
+    return abs(shell_readers.read_clock(section) - time.time()) < 60
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +94,9 @@ def observations() -> Iterator[dict[str, Look]]:
             "open": Look(shell.tcp(LOOPBACK, web.port), _tcp, None, "bash, nc"),
             "closed": Look(shell.tcp(LOOPBACK, closed), _tcp, PathFault.REFUSED, "bash, nc"),
             "resolv.conf": Look(
-                shell.resolv_conf(), lambda section: shell.read_resolv_conf(section).nameservers, ("192.0.2.53",)
+                shell.resolv_conf(),
+                lambda section: shell_readers.read_resolv_conf(section).nameservers,
+                ("192.0.2.53",),
             ),
             "clock": Look(shell.clock(), _clock_is_right, True, "date"),
             "docker": Look(shell.docker_ready(1), lambda section: section, "never", "docker"),
@@ -143,12 +146,12 @@ def _run(looks: dict[str, Look], root: Path) -> tuple[Section, ...]:
         check=False,
     )
     assert done.returncode == 0, done.stderr.decode()
-    return shell.parse(done.stdout.decode(errors="replace"), nonce)
+    return shell_sections.parse(done.stdout.decode(errors="replace"), nonce)
 
 
 def _read(look: Look, sections: tuple[Section, ...]) -> object:
     try:
-        return look.read(shell.find(sections, look.step, where=WHERE))
+        return look.read(shell_sections.find(sections, look.step, where=WHERE))
     except Unmeasured as error:
         return error
 
@@ -211,10 +214,10 @@ def test_the_default_routes_device_is_found(missing: str, root: Path) -> None:
     with _without(missing, root):
         sections = _run({}, root)
     device = _default_device()
-    section = shell.find(sections, shell.interface(), where=WHERE)
+    section = shell_sections.find(sections, shell.interface(), where=WHERE)
     if device is None:
         with pytest.raises(Unmeasured, match="no default route"):
-            shell.read_interface(section)
+            shell_readers.read_interface(section)
     else:
         mtu = int(Path(f"/sys/class/net/{device}/mtu").read_text())
-        assert shell.read_interface(section) == shell.Interface(name=device, mtu=mtu)
+        assert shell_readers.read_interface(section) == shell_readers.Interface(name=device, mtu=mtu)

@@ -24,7 +24,7 @@ from preflight.clients.connect import Routes
 from preflight.clients.ssh import AuthGate, Login, Session, open_session
 from preflight.evidence import Unmeasured
 from preflight.faults import PathFault, SshFault
-from preflight.probes import shell
+from preflight.probes import shell, shell_readers, shell_sections
 from preflight.probes.node_pulls import pull_on_node
 from tests.probes import servers
 from tests.probes.servers import closed_port
@@ -368,13 +368,19 @@ def test_the_probe_script_runs_under_every_login_shell_whatever_its_profile_prin
             ran = session.run("sh -s", stdin=shell.render(steps, limit=2, nonce=nonce), deadline=20)
             asked = session.run("date +%s", deadline=5)
     assert (NOISE in ran.stdout) is bool(lines)
-    sections = [shell.find(shell.parse(ran.stdout, nonce), step, where="node") for step in steps]
-    assert shell.read_fetch(sections[0], web.url, where="node").fault is None
-    assert shell.read_lookup(sections[1], frozenset()).addresses == {"192.0.2.10"}
-    assert shell.read_tcp(sections[2], where="node").fault is PathFault.REFUSED
+    sections = [shell_sections.find(shell_sections.parse(ran.stdout, nonce), step, where="node") for step in steps]
+    assert shell_readers.read_fetch(sections[0], web.url, where="node").fault is None
+    assert shell_readers.read_lookup(sections[1], frozenset()).addresses == {"192.0.2.10"}
+    assert shell_readers.read_tcp(sections[2], where="node").fault is PathFault.REFUSED
     assert sections[3].output == Path("/etc/resolv.conf").read_text().rstrip("\n")
-    assert abs(shell.read_clock(sections[4]) - time.time()) < 60
-    assert abs(shell.read_clock(shell.Section(kind="clock", exit=asked.exit, output=asked.stdout)) - time.time()) < 60
+    assert abs(shell_readers.read_clock(sections[4]) - time.time()) < 60
+    assert (
+        abs(
+            shell_readers.read_clock(shell_sections.Section(kind="clock", exit=asked.exit, output=asked.stdout))
+            - time.time()
+        )
+        < 60
+    )
 
 
 def _page(_: servers.Asked) -> servers.Said:

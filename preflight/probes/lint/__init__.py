@@ -1,0 +1,52 @@
+"""Read the values as the chart and the runner will, and find what they would ignore, refuse or take for something else.
+
+Neither has a schema: a key that is misspelt, moved or below the wrong header is dropped silently, and the first sign of
+it is a job that behaves otherwise. `lint` is pure; the keys are `preflight.charts`.
+"""
+
+from __future__ import annotations
+
+from preflight import charts
+from preflight.evidence import Evidence
+from preflight.faults import ValuesFault
+from preflight.probes.lint.chart_settings import check_chart_settings
+from preflight.probes.lint.findings import Expected, Finding, Lint, position
+from preflight.probes.lint.keys import check_chart_keys, check_runner_keys
+from preflight.probes.lint.runner_settings import check_runner_settings
+from preflight.probes.lint.templates import check_templates
+from preflight.probes.lint.toml_text import TomlText, toml_lines
+from preflight.values import Values
+
+__all__ = ["Expected", "Finding", "Lint", "lint"]
+
+
+def lint(values: Values, expected: Expected) -> Lint:
+    """Everything in the values that the chart and the runner of that version would not do as it reads."""
+    chart = charts.keys("gitlab-runner", expected.chart)
+    runner = charts.keys("runner", chart.runner)
+    findings = [*check_chart_keys(values, chart), *check_chart_settings(values, expected)]
+    if values.problem is not None:
+        findings.append(
+            Finding(
+                fault=ValuesFault.NOT_TOML,
+                reader="runner",
+                path="runners.config",
+                place=str(values.problem.origin),
+                message=values.problem.message,
+            )
+        )
+    else:
+        text = TomlText(values, toml_lines(values.rendered))
+        findings += [*check_runner_keys(text, runner), *check_templates(values), *check_runner_settings(text, expected)]
+    files = ", ".join(file.name for file in values.files)
+    known = "" if chart.covered else f" (no table of keys for {expected.chart}: the nearest one is taken)"
+    return Lint(
+        target=files,
+        findings=tuple(sorted(findings, key=position)),
+        chart=chart.version,
+        evidence=Evidence(
+            where="here",
+            command=f"helm show values gitlab/gitlab-runner --version {expected.chart}",
+            observed=f"{files} beside the keys of chart {chart.version} and runner {chart.runner}{known}",
+        ),
+    )

@@ -1,0 +1,157 @@
+"""What the probe script printed, cut into one section a step.
+
+Reading is pure, and never trusts what a step printed: only lines that begin with the run's nonce are the script's own.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from preflight.evidence import Unmeasured
+from preflight.probes.shell import KINDS, Step, command_line
+
+CUT = (124, 137, 143)  # exit statuses of a command that was ended: timeout's own, and 128 + KILL, TERM
+_NOT_STARTED = (126, 127)
+_MOST_SHOWN = 4000  # characters of an output that go into the evidence, which shows fewer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """What one step showed.
+
+    Attributes:
+        kind: as in `Step`.
+        args: as in `Step`.
+        exit: its exit status; None when it was cut off before its end.
+        took: seconds.
+        output: what it printed, at most 64 KB.
+        said: what the tool said beside its output (`fetch` alone).
+        tool: which tool was used, where there is a choice.
+        lacks: the tools of which it needs one; empty when it has one, and everything else that any step needs.
+        skipped: whether it was not tried, because Docker's daemon was not ready.
+        clock: the machine's clock at its end, seconds since 1970 (`fetch` alone).
+    """
+
+    kind: str
+    args: tuple[str, ...] = ()
+    exit: int | None = None
+    took: float = 0.0
+    output: str = field(default="", repr=False)
+    said: str = field(default="", repr=False)
+    tool: str = ""
+    lacks: str = ""
+    skipped: bool = False
+    clock: float | None = None
+
+    @property
+    def command(self) -> str:
+        """What a person can type to see the same."""
+        return command_line(self.kind, self.args, tool=self.tool)
+
+
+def parse(output: str, nonce: str) -> tuple[Section, ...]:
+    """The sections in what the script printed, whatever is around and in them; a cut-off one has no exit status."""
+    sections = (_section(chunk) for chunk in _own_chunks(output, nonce))
+    return tuple(one for one in sections if _takes(one.kind, one.args))
+
+
+_ARGUMENTS = {"docker_pull": (1, 1), "docker_run": (1, 1000), "fetch": (1, 1), "lookup": (1, 3), "tcp": (2, 2)}
+"""How many arguments a kind of step takes, at least and at most; any other takes those that it was given."""
+
+
+def _takes(kind: str, args: Sequence[str]) -> bool:
+    """Whether a step can have been this one: what was lost or bent on the way is no section."""
+    least, most = _ARGUMENTS.get(kind, (0, 1000))
+    return kind in KINDS and least <= len(args) <= most and (kind != "tcp" or bool(re.fullmatch("[0-9]{1,9}", args[1])))
+
+
+_Line = tuple[str, str]  # ours: the word after the nonce and the rest; else: "" and the line
+
+
+def _own_chunks(output: str, nonce: str) -> Iterable[list[_Line]]:
+    chunk: list[_Line] | None = None
+    for line in output.split("\n"):
+        word, _, rest = line.removeprefix(f"{nonce} ").rstrip("\r").partition(" ")
+        if not line.startswith(f"{nonce} "):
+            if chunk is not None:
+                chunk.append(("", line))
+        elif word == "begin":
+            if chunk is not None:
+                yield chunk  # the one before was cut off
+            chunk = [(word, rest)]
+        elif chunk is not None:
+            chunk.append((word, rest))
+            if word in ("end", "skipped"):
+                yield chunk
+                chunk = None
+    if chunk is not None:
+        yield chunk
+
+
+def _section(chunk: Sequence[_Line]) -> Section:
+    told: dict[str, str] = {}
+    for word, rest in chunk:
+        told.setdefault(word, rest)
+    streams: dict[str, list[str]] = {"output": [], "said": []}
+    into: list[str] = []
+    for word, rest in chunk:
+        if word in streams:
+            into = streams[word]
+        elif not word:
+            into.append(rest)
+    began, _, ended = told.get("end", "").partition(" ")
+    status = told.get("exit", "")
+    cut_at_most = "end" in told and not status  # its output was longer than is taken, of which it died
+    return Section(
+        kind=told["begin"].partition(" ")[2],
+        args=tuple(rest for word, rest in chunk if word == "arg"),
+        exit=int(status) if re.fullmatch("[0-9]{1,9}", status) else 141 if cut_at_most else None,
+        took=max(0.0, _number(ended) - _number(began)) if "end" in told else 0.0,
+        output="\n".join(streams["output"]).rstrip("\n"),
+        said="\n".join(streams["said"]).strip("\n"),
+        tool=told.get("tool", ""),
+        lacks=told.get("lacks", ""),
+        skipped="skipped" in told,
+        clock=_number(told.get("clock", "")) or None,
+    )
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        return 0.0
+    return number if math.isfinite(number) else 0.0
+
+
+def find(sections: Iterable[Section], step: Step, *, where: str) -> Section:
+    """The section of a step.
+
+    Raises:
+        Unmeasured: the script ended before it, or its tool is missing there, or Docker's daemon was not ready.
+    """
+    found = next((one for one in sections if (one.kind, one.args) == (step.kind, step.args)), None)
+    if found is None:
+        reason = f"The look from {where} ended before it came to `{step.command}`."
+        raise Unmeasured(reason, needs=f"a POSIX shell at {where} that runs the probe script to its end")
+    if found.lacks:
+        several = "," in found.lacks
+        missing = f"none of {found.lacks}" if several else f"no {found.lacks}"
+        reason = f"At {where} there is {missing}, so `{step.command}` could not be tried."
+        raise Unmeasured(reason, needs=f"{'one of ' if several else ''}{found.lacks} at {where}")
+    if found.exit in _NOT_STARTED and found.kind != "docker_run":
+        reason = f"At {where} `{found.command}` could not be started: {found.said or found.output}"
+        raise Unmeasured(reason, needs=f"a working {found.tool or 'command'} at {where}")
+    if found.skipped:
+        reason = f"`{step.command}` was not tried at {where}: the Docker daemon was not ready."
+        raise Unmeasured(reason, needs="a Docker daemon that becomes ready")
+    return found
+
+
+def shown(text: str) -> str:
+    """What is kept of an output as evidence: its beginning and its end, for it may be 64 KB."""
+    text = text.strip()
+    return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN // 2]}\n…\n{text[-_MOST_SHOWN // 2 :]}"
