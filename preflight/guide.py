@@ -15,7 +15,7 @@ reason; a remedy in brackets is for that fault (several may be named, with comma
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -51,6 +51,14 @@ _PART = re.compile(r"^(?P<key>Why|Remedy(?:\s*\((?P<faults>[^)]*)\))?):\s*", re.
 def marker(module: str) -> str:
     """The marker of a module's checks, such as ``dns`` for ``test_02_4_dns``."""
     return module.rsplit("_", 1)[-1]
+
+
+def markers() -> Iterator[str]:
+    """The lines that register the suite's markers with pytest: one for each module, and those of single checks."""
+    for module, title in MODULES.items():
+        yield f"{marker(module)}: guide {title}"
+    yield "advice(unless=OPTION): a failure is reported, but blocks no rollout; with that option, it does"
+    yield "stage(NAME): runs with --stage NAME only"
 
 
 @dataclass(frozen=True, slots=True)

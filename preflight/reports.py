@@ -12,7 +12,7 @@ import html
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -20,15 +20,17 @@ from xml.etree import ElementTree
 import pytest
 from _pytest.junitxml import bin_xml_escape, xml_key
 
-from preflight import pages, saved, verdicts
-from preflight.conclusions import Explanation, Facts, Finding, text
+from preflight import pages, saved
+from preflight.conclusions import Explanation, Finding, text
 from preflight.evidence import clean
 from preflight.inventory import Inventory
+from preflight.results import Results
+from preflight.saved import SCHEMA
 from preflight.survey import SURVEY, Measurement
 from preflight.verdicts import Outcome, Verdict
 
-SCHEMA = 2
-"""Version of preflight.json's form; docs/reports.md describes it."""
+TITLE = "Preflight of GitLab Runner on Kubernetes"
+"""Of the HTML page."""
 
 _CAPTURED = 20_000  # characters of what was printed or logged beside one check
 
@@ -52,8 +54,18 @@ def switch_on(config: pytest.Config, folder: Path) -> None:
 # ---- one test's report ----------------------------------------------------------------------------------------------
 
 
-def attach(report: pytest.TestReport, outcome: Outcome) -> None:
-    """Put the diagnosis where terminal, JUnit and HTML all show it."""
+_OUTCOME = "outcome_of_check"
+
+
+def outcome_of(report: pytest.TestReport) -> Outcome | None:
+    """The outcome that was attached to a report."""
+    return getattr(report, _OUTCOME, None)
+
+
+def attach(report: pytest.TestReport, item: pytest.Item, outcome: Outcome) -> None:
+    """Put outcome and diagnosis where terminal, JUnit and HTML show them."""
+    setattr(report, _OUTCOME, outcome)
+    report.user_properties = item.user_properties = [*item.user_properties, *properties(outcome)]
     if outcome.diagnosis is None:
         return
     found: Any = report.longrepr
@@ -105,8 +117,28 @@ def properties(outcome: Outcome) -> list[tuple[str, object]]:
 # ---- the terminal ---------------------------------------------------------------------------------------------------
 
 
-def summarise(terminal: Any, judged: Sequence[Outcome], *, notes: Sequence[str]) -> None:
-    """Print what pytest's own summary leaves out: advice, waived findings, and notes."""
+def print_results(terminal: Any, results: Results, *, effect: str) -> None:
+    """Print what pytest's own summary leaves out: advice, waivers, notes, root causes, answers, and the verdict."""
+    _print_outcomes(terminal, results.outcomes, notes=results.notes)
+    _print_conclusions(terminal, results.explanation)
+    if results.symptom_answer is not None:
+        _print_section(terminal, "symptom", results.symptom_answer.lines())
+    if results.comparison is not None:
+        _print_section(terminal, results.comparison.title, results.comparison.lines())
+    status = results.status
+    terminal.write_sep("=", "verdict", bold=True)
+    terminal.write_line(
+        results.sentence(effect=effect), bold=True, green=status == 0, red=status == 1, yellow=status not in {0, 1}
+    )
+
+
+def _print_section(terminal: Any, title: str, lines: Iterable[str]) -> None:
+    terminal.write_sep("=", title, bold=True)
+    for line in lines:
+        terminal.write_line(line)
+
+
+def _print_outcomes(terminal: Any, judged: Sequence[Outcome], *, notes: Sequence[str]) -> None:
     for verdict in (Verdict.ADVICE, Verdict.WAIVED):
         told = [one for one in judged if one.verdict is verdict]
         if told:
@@ -132,8 +164,7 @@ def summarise(terminal: Any, judged: Sequence[Outcome], *, notes: Sequence[str])
         terminal.write_line(f"note: {note}", yellow=True)
 
 
-def conclude(terminal: Any, explanation: Explanation) -> None:
-    """Print the root causes, what concerns advice only, and the red checks that nothing explains."""
+def _print_conclusions(terminal: Any, explanation: Explanation) -> None:
     if explanation.root_causes:
         terminal.write_sep("=", "root causes", bold=True)
     for place, finding in enumerate(explanation.root_causes, start=1):
@@ -174,11 +205,12 @@ def add_test_case(config: pytest.Config, explanation: Explanation) -> None:
 # ---- HTML -----------------------------------------------------------------------------------------------------------
 
 
-def summary(
-    judged: Sequence[Outcome], explanation: Explanation, facts: Facts | None, *, status: int, effect: str
-) -> list[str]:
-    """Verdict, root causes and pictures: what stands above the table of results."""
-    return pages.top(judged, explanation, facts, status=status, effect=effect)
+def page_top(results: Results, *, status: int, effect: str) -> list[str]:
+    """What stands above the table of results: verdict, root causes, pictures, and the answers that were asked for."""
+    parts = pages.top(results.outcomes, results.explanation, results.facts, status=status, effect=effect)
+    for answer in (results.symptom_answer, results.comparison):
+        parts += answer.page() if answer is not None else []
+    return parts
 
 
 def environment(inventory: Inventory, config: pytest.Config) -> dict[str, str]:
@@ -217,25 +249,10 @@ def row(cells: list[str], outcome: Outcome | None) -> None:
 # ---- JSON -----------------------------------------------------------------------------------------------------------
 
 
-def write_json(
-    config: pytest.Config,
-    folder: Path,
-    judged: Sequence[Outcome],
-    explanation: Explanation,
-    status: int,
-    asked: Mapping[str, Any],
-) -> None:
-    """Write facts, verdicts and the exit status, as one file that appears whole or not at all.
-
-    Args:
-        config: of the run.
-        folder: where the file goes.
-        judged: the outcomes.
-        explanation: the conclusions.
-        status: the exit status.
-        asked: further keys: the answers to what the command line asked for.
-    """
+def write_json(config: pytest.Config, folder: Path, results: Results) -> None:
+    """Write facts, verdicts and the exit status, as one file that appears whole or not at all."""
     survey = config.stash[SURVEY]
+    explanation = results.explanation
     document = {
         "schema": SCHEMA,
         "run": survey.run.id,
@@ -245,15 +262,14 @@ def write_json(
         "effect": config.getoption("effect"),
         "stage": config.getoption("stage"),
         "require_idle": config.getoption("require_idle"),
-        "exit": status,
-        "verdict": verdicts.sentence(
-            judged, status=status, effect=config.getoption("effect"), causes=len(explanation.root_causes)
-        ),
+        "exit": results.status,
+        "verdict": results.sentence(effect=config.getoption("effect")),
         "facts": [_fact(one) for one in survey.measurements.values() if one.done.is_set()],
-        "checks": [_check(one) for one in judged],
+        "checks": [_check(one) for one in results.outcomes],
         "conclusions": [_conclusion(one) for one in explanation.findings],
         "unexplained": [one.name for one in explanation.unexplained],
-        **asked,
+        "symptom": results.symptom_answer.plain() if results.symptom_answer is not None else None,
+        "baseline": results.comparison.plain() if results.comparison is not None else None,
     }
     descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".preflight-")
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -23,6 +23,9 @@ from preflight import faults
 from preflight.evidence import Blocked, Evidence, Fact, NotApplicable, PreflightError, Unmeasured, clean
 from preflight.inventory import Inventory
 
+SCHEMA = 2
+"""Version of preflight.json's form; docs/reports.md describes it."""
+
 _LONGEST = 20_000  # characters of one text
 
 
@@ -199,7 +202,7 @@ def _member(options: tuple[Any, ...], value: Any) -> Any:
 # ---- files ----------------------------------------------------------------------------------------------------------
 
 
-def read(file: Path, schema: int) -> dict[str, Any]:
+def read(file: Path, schema: int = SCHEMA) -> dict[str, Any]:
     """A run's JSON report; a SavedError names the file and what is wrong with it."""
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
