@@ -115,6 +115,6 @@ def _read_baseline(config: pytest.Config) -> None:
     if chosen is None:
         return
     try:
-        config.stash[EARLIER_RUN] = saved.read(Path(chosen))
+        config.stash[EARLIER_RUN] = saved.read_comparable(Path(chosen))
     except saved.SavedError as error:
         raise pytest.UsageError(f"--baseline: {error}") from None

@@ -280,7 +280,7 @@ def write_json(config: pytest.Config, folder: Path, results: Results) -> None:
 
 def _fact(measured: Measurement) -> dict[str, Any]:
     told = {"name": measured.spec.name, "targets": measured.targets, "took": round(measured.took, 3)}
-    return {**told, **saved.of_look(measured.value, measured.error)}
+    return {**told, **saved.plain_measurement(measured.value, measured.error)}
 
 
 def _conclusion(finding: Finding) -> dict[str, Any]:

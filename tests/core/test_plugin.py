@@ -547,7 +547,7 @@ def test_a_baseline_tells_new_fixed_and_unchanged_and_leaves_alone_what_was_not_
         (None, "can't be read"),
         ("no json", "found no JSON"),
         ("[]", "expected a preflight.json"),
-        ('{"schema": 1, "checks": []}', "found schema 1, expected 2"),
+        ('{"schema": 1, "checks": []}', "found schema 1, expected 2 or 3: run the checks again"),
     ],
 )
 def test_what_is_no_baseline_is_a_usage_error(guide: Path, text: str | None, told: str) -> None:
