@@ -278,6 +278,28 @@ def test_a_waiver_holds_until_its_date(guide: Path) -> None:
     assert "known to ops" in ended.stdout
 
 
+def test_a_waiver_of_an_old_id_holds_for_the_new_one_and_is_reported(guide: Path) -> None:
+    ask(guide, registry_authenticates="ill")
+    waive(guide, "test_registry_lets_us_in", "2999-01-01")
+    ended = run(guide)
+    assert ended.returncode == 0, ended.stdout
+    assert verdicts(guide)["test_registry_authenticates"]["verdict"] == "waived"
+    assert (
+        "note: waiver for test_registry_lets_us_in: this check is now called test_registry_authenticates; "
+        "change it in inventory.yaml"
+    ) in ended.stdout
+    assert "no selected check has this id" not in ended.stdout
+
+
+def test_a_waiver_of_an_id_that_never_was_is_reported(guide: Path) -> None:
+    check(guide, "well")
+    waive(guide, "test_made_up", "2999-01-01")
+    ended = run(guide)
+    assert ended.returncode == 0, ended.stdout
+    assert "note: waiver for 'test_made_up': no selected check has this id" in ended.stdout
+    assert "now called" not in ended.stdout
+
+
 def test_a_waiver_past_its_date_is_a_failure(guide: Path) -> None:
     check(guide, "ill")
     waive(guide, "test_ill_is_right", "2020-01-01")
@@ -529,12 +551,12 @@ def test_a_baseline_tells_new_fixed_and_unchanged_and_leaves_alone_what_was_not_
     ended = run(guide, "-k", "not four", "--baseline", "reports/preflight.json")
     assert ended.returncode == 1
     told = report(guide)["baseline"]
-    names = {kind: [one["name"] for one in told[kind]] for kind in ("new", "fixed", "unchanged", "not_looked_at")}
+    names = {kind: [one["name"] for one in told[kind]] for kind in ("new", "fixed", "unchanged", "not_judged")}
     assert names == {
         "new": ["test_three"],
         "fixed": ["test_two"],
         "unchanged": ["test_one"],
-        "not_looked_at": ["test_four"],
+        "not_judged": ["test_four"],
     }
     assert "since reports/preflight.json" in ended.stdout
     assert "test_three: fail, refused (before: pass)" in ended.stdout
