@@ -70,7 +70,7 @@ def _observations(item: pytest.Item) -> list[Observation]:
 
 
 def _blocked(item: pytest.Item, report: pytest.TestReport, outcome: Outcome, error: Blocked) -> Outcome:
-    """Name the selected checks that report what stands in the way, or the fact itself if none does."""
+    """Name the selected checks that report what blocks this one, or the fact itself if none does."""
     reporters = reporters_of(error.fact)
     reporting = [
         other
@@ -86,8 +86,8 @@ def _blocked(item: pytest.Item, report: pytest.TestReport, outcome: Outcome, err
     )
     target = "".join(f" [{value}]" for value in error.targets.values())
     reason = one_line(f"blocked by {blocker}{target}: {error.reason}")
-    witness = f"; {error.witness} meets the same" if error.witness else ""
-    reports.as_skipped(report, item, reason + witness)
+    also = f"; also seen from {error.witness}" if error.witness else ""
+    reports.as_skipped(report, item, reason + also)
     return replace(
         outcome,
         verdict=Verdict.BLOCKED,

@@ -218,7 +218,7 @@ def test_blocked_by_what_nobody_selected_is_not_go(guide: Path) -> None:
     ended = run(guide, "-k", "after_ill")
     assert ended.returncode == 6
     assert "no selected check reports it" in verdicts(guide)["test_after_ill_is_right"]["reason"]
-    assert "NOT KNOWN: 1 blocked" in ended.stdout
+    assert "INCONCLUSIVE: 1 blocked" in ended.stdout
 
 
 def test_an_unknown_is_an_error_with_exit_six_and_says_what_would_allow_it(guide: Path) -> None:
@@ -231,7 +231,7 @@ def test_an_unknown_is_an_error_with_exit_six_and_says_what_would_allow_it(guide
     assert (unknown["verdict"], unknown["fault"]) == ("unknown", "authentication")
     assert found["test_after_unseen_is_right[k8s-worker-2]"]["blocked_by"] == ["test_unseen_is_right[k8s-worker-2]"]
     assert "the public key in authorized_keys" in ended.stdout
-    assert "NOT KNOWN: 1 unknown, 1 blocked, 4 passed" in ended.stdout
+    assert "INCONCLUSIVE: 1 unknown, 1 blocked, 4 passed" in ended.stdout
 
 
 def test_a_failure_outranks_an_unknown(guide: Path) -> None:
