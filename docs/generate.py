@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from lab import faults
-from preflight import facts, guide, symptoms
+from preflight import facts, guide, renamed, symptoms
 from preflight.conclusions.model import CAUSES, RULES
 from preflight.conclusions.rules import draw
 from preflight.fact import CATALOGUE, Effect
@@ -270,6 +270,23 @@ def symptoms_page() -> str:
     return "\n".join(lines)
 
 
+def renamed_page() -> str:
+    """Ids that were renamed, from old to new."""
+    lines = [
+        "# Renamed ids",
+        "",
+        "Generated from `preflight/renamed.py` by `python docs/generate.py`.",
+        "",
+        "A waiver of an inventory that names a check by its old id applies to the check under its new id, and a note",
+        "at the end of the run says what to change. A report of an older run is compared (`--baseline`) under the new",
+        "ids, and each line gives the old one. Old ids are accepted nowhere else: `pytest -k` does not know them.",
+    ]
+    for title, table in (("Checks", renamed.CHECKS), ("Root causes", renamed.CAUSES)):
+        lines += ["", f"## {title}", "", "| before | now |", "|---|---|"]
+        lines += [f"| `{before}` | `{now}` |" for before, now in sorted(table.items())]
+    return "\n".join(lines)
+
+
 PAGES = {
     "conclusions.md": conclusions_page,
     "inventory.md": inventory_page,
@@ -277,6 +294,7 @@ PAGES = {
     "faults.md": faults_page,
     "coverage.md": coverage_page,
     "symptoms.md": symptoms_page,
+    "renamed.md": renamed_page,
 }
 SCHEMA = DOCS.parent / "preflight" / "inventory.schema.json"
 

@@ -1,7 +1,8 @@
 """What has changed since an earlier run (`--baseline old.json`): new, fixed and unchanged failures and conclusions.
 
-Pure functions over the earlier run's JSON report and what this run judged. A check is known by its id and target. What
-this run, or the earlier one, has not judged is never called fixed, and says so where it is called new.
+Pure functions over the earlier run's JSON report and what this run judged. A check is known by its id and target; an id
+that has been renamed since is compared under the new one. What this run, or the earlier one, has not judged is never
+called fixed, and is reported as not judged where it is called new.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from preflight.conclusions import Explanation
+from preflight import renamed
+from preflight.conclusions import Conclusion, Explanation
 from preflight.evidence import clean
 from preflight.verdicts import Outcome, Verdict
 
@@ -28,11 +30,23 @@ class Change:
         name: the check's id with its target, or the conclusion's name with what it is about.
         before: what it was: the fault of a failure, a verdict, ``not judged``, or a conclusion's sentence.
         now: what it is, in the same words.
+        formerly: the name that the earlier report has for it; "" if it is the same.
     """
 
     name: str
     before: str
     now: str
+    formerly: str = ""
+
+    def plain(self) -> dict[str, str]:
+        """The change as JSON."""
+        return {"name": self.name, "before": self.before, "now": self.now, "formerly": self.formerly}
+
+    def sentence(self, kind: str) -> str:
+        """What it is now, and what it was where that is something else."""
+        same = kind == "unchanged" or self.before == self.now
+        words = self.now if same else f"{self.now} (before: {self.before})"
+        return f"{words}; that run calls it {self.formerly}" if self.formerly else words
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,32 +58,31 @@ class Comparison:
         fixed: wrong before, right now.
         changed: wrong in both, in another way.
         unchanged: wrong in both in the same way.
-        not_looked_at: wrong before; this run has not judged it.
+        not_judged: wrong before; this run has not judged it.
     """
 
     new: tuple[Change, ...] = ()
     fixed: tuple[Change, ...] = ()
     changed: tuple[Change, ...] = ()
     unchanged: tuple[Change, ...] = ()
-    not_looked_at: tuple[Change, ...] = ()
+    not_judged: tuple[Change, ...] = ()
 
     def rows(self) -> Iterator[tuple[str, tuple[Change, ...]]]:
         """Each kind with its changes."""
-        kinds = ("new", "fixed", "changed", "unchanged", "not looked at")
-        every = (self.new, self.fixed, self.changed, self.unchanged, self.not_looked_at)
-        yield from zip(kinds, every, strict=True)
+        yield "new", self.new
+        yield "fixed", self.fixed
+        yield "changed", self.changed
+        yield "unchanged", self.unchanged
+        yield NOT_JUDGED, self.not_judged
 
     def plain(self) -> dict[str, list[dict[str, str]]]:
         """The comparison as JSON."""
-        return {
-            kind.replace(" ", "_"): [{"name": one.name, "before": one.before, "now": one.now} for one in changes]
-            for kind, changes in self.rows()
-        }
+        return {kind.replace(" ", "_"): [change.plain() for change in changes] for kind, changes in self.rows()}
 
 
 @dataclass(frozen=True, slots=True)
 class Baseline:
-    """This run held against an earlier one.
+    """This run compared with an earlier one.
 
     Attributes:
         file: the earlier run's report, as it was named.
@@ -90,32 +103,40 @@ class Baseline:
         """What is compared with what."""
         return f"since {self.file} ({self.written})" if self.written else f"since {self.file}"
 
+    def _rows(self) -> Iterator[tuple[str, tuple[Change, ...]]]:
+        """Each kind of change, of failures and of root causes."""
+        yield from self.failures.rows()
+        for kind, changes in self.conclusions.rows():
+            yield f"root cause {kind}", changes
+
     def lines(self) -> Iterator[str]:
         """The comparison for a terminal."""
         if self.environment:
             yield f"note: that run was of another environment: {self.environment}"
-        for subject, comparison in (("", self.failures), ("root cause ", self.conclusions)):
-            for kind, changes in comparison.rows():
-                for one in changes[:_SHOWN]:
-                    yield f"{subject + kind:<26}{one.name}: {_told(kind, one)}"
-                if len(changes) > _SHOWN:
-                    yield f"{subject + kind:<26}and {len(changes) - _SHOWN} more"
-        if not any(changes for one in (self.failures, self.conclusions) for _, changes in one.rows()):
+        for label, changes in self._rows():
+            for change in changes[:_SHOWN]:
+                yield f"{label:<26}{change.name}: {change.sentence(label.removeprefix('root cause '))}"
+            if len(changes) > _SHOWN:
+                yield f"{label:<26}and {len(changes) - _SHOWN} more"
+        if not any(changes for _, changes in self._rows()):
             yield "no failure in either run"
 
     def plain(self) -> dict[str, Any]:
         """The comparison as JSON."""
-        told: dict[str, Any] = {"file": self.file, "written": self.written, "other_environment": self.environment}
-        return {**told, **self.failures.plain(), "conclusions": self.conclusions.plain()}
+        earlier: dict[str, Any] = {
+            "file": self.file,
+            "written": self.written,
+            "other_environment": self.environment,
+        }
+        return {**earlier, **self.failures.plain(), "conclusions": self.conclusions.plain()}
 
     def page(self) -> list[str]:
         """The comparison as HTML, in parts."""
         rows = "".join(
-            f"<tr><td>{html.escape(subject + kind)}</td><td>{html.escape(one.name)}</td>"
-            f"<td>{html.escape(_told(kind, one))}</td></tr>"
-            for subject, comparison in (("", self.failures), ("root cause ", self.conclusions))
-            for kind, changes in comparison.rows()
-            for one in changes
+            f"<tr><td>{html.escape(label)}</td><td>{html.escape(change.name)}</td>"
+            f"<td>{html.escape(change.sentence(label.removeprefix('root cause ')))}</td></tr>"
+            for label, changes in self._rows()
+            for change in changes
         )
         title = f"<h2>Changed {html.escape(self.title)}</h2>"
         if self.environment:
@@ -123,12 +144,6 @@ class Baseline:
         return [
             f'{title}<table class="baseline">{rows}</table>' if rows else f"{title}<p>No failure in either run.</p>"
         ]
-
-
-def _told(kind: str, change: Change) -> str:
-    if kind == "unchanged" or change.before == change.now:
-        return change.now
-    return f"{change.now} (before: {change.before})"
 
 
 def compare(
@@ -139,22 +154,23 @@ def compare(
     file: str,
     environment: str = "",
 ) -> Baseline:
-    """Hold what was judged against an earlier run's report.
+    """Compare what was judged with an earlier run's report.
 
     Args:
         document: the earlier report.
         judged: this run's outcomes.
         explanation: this run's conclusions.
         file: the earlier report's name.
-        environment: this run's environment in words, as `environment_of` says them.
+        environment: this run's environment, as `environment_of` describes it; "" leaves environments alone.
     """
-    other = environment_of(document.get("environment", {}))
+    earlier_environment = environment_of(document.get("environment", {}))
+    before, now = _earlier_checks(document), _present_checks(judged)
     return Baseline(
         file=file,
         written=clean(str(document.get("written", ""))),
-        environment=other if environment and other != environment else "",
-        failures=_failures(document, judged),
-        conclusions=_conclusions(document, judged, explanation),
+        environment=earlier_environment if environment and earlier_environment != environment else "",
+        failures=_failures(before, now),
+        conclusions=_conclusions(document, before, now, explanation),
     )
 
 
@@ -166,10 +182,11 @@ def environment_of(inventory: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """A check's verdict and fault, in either run."""
+    """A check's verdict and fault in one of the runs, and the name that its report has for the check."""
 
     verdict: str
-    fault: str
+    fault: str = ""
+    reported_as: str = field(default="", compare=False)
 
     @property
     def wrong(self) -> bool:
@@ -184,79 +201,98 @@ class _Judged:
         return f"{self.verdict}, {self.fault}" if self.wrong and self.fault else self.verdict
 
 
-_ABSENT = _Judged(NOT_JUDGED, "")
+_ABSENT = _Judged(NOT_JUDGED)
 
 
-def _then(document: Mapping[str, Any]) -> dict[str, _Judged]:
-    found = {}
-    for one in document.get("checks", ()):
-        target = str(one.get("target", ""))
-        name = f"{one.get('id', '')}[{target}]" if target else str(one.get("id", ""))
-        found[clean(name)] = _Judged(clean(str(one.get("verdict", ""))), clean(str(one.get("fault", ""))))
-    return found
+def _earlier_checks(document: Mapping[str, Any]) -> dict[str, _Judged]:
+    """The checks of the earlier report by their present names."""
+    checks = {}
+    for entry in document.get("checks", ()):
+        target = str(entry.get("target", ""))
+        name = clean(f"{entry.get('id', '')}[{target}]" if target else str(entry.get("id", "")))
+        checks[renamed.check(name)] = _Judged(
+            clean(str(entry.get("verdict", ""))), clean(str(entry.get("fault", ""))), reported_as=name
+        )
+    return checks
 
 
-def _now(judged: Sequence[Outcome]) -> dict[str, _Judged]:
+def _present_checks(judged: Sequence[Outcome]) -> dict[str, _Judged]:
     return {
-        one.name: _Judged(str(one.verdict), one.diagnosis.fault if one.diagnosis is not None else "") for one in judged
+        outcome.name: _Judged(str(outcome.verdict), outcome.diagnosis.fault if outcome.diagnosis is not None else "")
+        for outcome in judged
     }
 
 
-def _failures(document: Mapping[str, Any], judged: Sequence[Outcome]) -> Comparison:
-    then, now = _then(document), _now(judged)
-    kinds: dict[str, list[Change]] = {}
-    for name in dict.fromkeys([*now, *then]):
-        before, after = then.get(name, _ABSENT), now.get(name, _ABSENT)
-        kind = _kind(before, after)
+def _failures(before: Mapping[str, _Judged], now: Mapping[str, _Judged]) -> Comparison:
+    changes: dict[str, list[Change]] = {}
+    for name in dict.fromkeys([*now, *before]):
+        earlier, present = before.get(name, _ABSENT), now.get(name, _ABSENT)
+        kind = _kind(earlier, present)
         if kind:
-            kinds.setdefault(kind, []).append(Change(name, before.words, after.words))
-    return _comparison(kinds)
+            formerly = earlier.reported_as if earlier.reported_as != name else ""
+            changes.setdefault(kind, []).append(Change(name, earlier.words, present.words, formerly))
+    return _comparison(changes)
 
 
-def _kind(before: _Judged, after: _Judged) -> str:
+def _kind(before: _Judged, now: _Judged) -> str:
     """What became of a failure; "" if it is one in neither run (advice and waived findings count where one is)."""
-    if Verdict.FAIL not in {before.verdict, after.verdict}:
+    if Verdict.FAIL not in {before.verdict, now.verdict}:
         return ""
-    if before.wrong and after.wrong:
-        return "unchanged" if before == after else "changed"
-    if after.wrong:
+    if before.wrong and now.wrong:
+        return "unchanged" if before == now else "changed"
+    if now.wrong:
         return "new"
-    return "fixed" if after.right else "not_looked_at"
+    return "fixed" if now.right else "not_judged"
 
 
-def _comparison(kinds: Mapping[str, Sequence[Change]]) -> Comparison:
-    return Comparison(**{kind: tuple(changes) for kind, changes in kinds.items()})
+def _comparison(changes: Mapping[str, Sequence[Change]]) -> Comparison:
+    return Comparison(**{kind: tuple(changes_of_kind) for kind, changes_of_kind in changes.items()})
 
 
-def _conclusions(document: Mapping[str, Any], judged: Sequence[Outcome], explanation: Explanation) -> Comparison:
-    then = {_title(one["name"], one.get("about", ())): one for one in document.get("conclusions", ())}
-    now = {_title(one.conclusion.name, one.conclusion.about): one.conclusion for one in explanation.findings}
-    earlier, verdicts = _then(document), _now(judged)
-    kinds: dict[str, list[Change]] = {}
-    for name, conclusion in now.items():
-        if name in then:
-            kinds.setdefault("unchanged", []).append(
-                Change(name, clean(str(then[name].get("cause", ""))), conclusion.sentence)
-            )
+def _conclusions(
+    document: Mapping[str, Any],
+    checks_before: Mapping[str, _Judged],
+    checks_now: Mapping[str, _Judged],
+    explanation: Explanation,
+) -> Comparison:
+    before = {
+        _title(renamed.cause(str(entry["name"])), entry.get("about", ())): entry
+        for entry in document.get("conclusions", ())
+    }
+    now = {_title(finding.conclusion.name, finding.conclusion.about): finding for finding in explanation.findings}
+    changes: dict[str, list[Change]] = {}
+    for name, finding in now.items():
+        conclusion: Conclusion = finding.conclusion
+        if name in before:
+            cause = clean(str(before[name].get("cause", "")))
+            change = Change(name, cause, conclusion.sentence, _formerly(name, before[name]))
+            changes.setdefault("unchanged", []).append(change)
             continue
-        explained = next(one.checks for one in explanation.findings if one.conclusion is conclusion)
-        looked = any(earlier.get(one.name, _ABSENT).right or earlier.get(one.name, _ABSENT).wrong for one in explained)
-        kinds.setdefault("new", []).append(Change(name, "absent" if looked else NOT_JUDGED, conclusion.sentence))
-    for name, one in then.items():
+        earlier = [checks_before.get(outcome.name, _ABSENT) for outcome in finding.checks]
+        was_judged = any(check.right or check.wrong for check in earlier)
+        change = Change(name, "absent" if was_judged else NOT_JUDGED, conclusion.sentence)
+        changes.setdefault("new", []).append(change)
+    for name, entry in before.items():
         if name not in now:
-            kind, words = _gone(one, verdicts)
-            kinds.setdefault(kind, []).append(Change(name, clean(str(one.get("cause", ""))), words))
-    return _comparison(kinds)
+            kind, words = _gone(entry, checks_now)
+            change = Change(name, clean(str(entry.get("cause", ""))), words, _formerly(name, entry))
+            changes.setdefault(kind, []).append(change)
+    return _comparison(changes)
+
+
+def _formerly(name: str, entry: Mapping[str, Any]) -> str:
+    title = _title(str(entry["name"]), entry.get("about", ()))
+    return title if title != name else ""
 
 
 def _gone(conclusion: Mapping[str, Any], now: Mapping[str, _Judged]) -> tuple[str, str]:
-    """What became of a conclusion that this run does not draw: its checks tell."""
-    explained = [now.get(clean(str(name)), _ABSENT) for name in conclusion.get("explains", ())]
-    if any(one.wrong for one in explained):
+    """What became of a conclusion that this run does not draw, by the checks that it explained."""
+    explained = [now.get(renamed.check(clean(str(name))), _ABSENT) for name in conclusion.get("explains", ())]
+    if any(check.wrong for check in explained):
         return "changed", "its checks still fail, for another cause"
-    if explained and all(one.right or one.verdict == Verdict.NOT_APPLICABLE for one in explained):
+    if explained and all(check.right or check.verdict == Verdict.NOT_APPLICABLE for check in explained):
         return "fixed", "its checks pass"
-    return "not_looked_at", "not all of its checks were judged in this run"
+    return "not_judged", "not all of its checks were judged in this run"
 
 
 def _title(name: str, about: Sequence[str]) -> str:

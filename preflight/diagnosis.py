@@ -1,4 +1,4 @@
-"""What a failed check tells: cause, where, evidence, remedy, section; the same text in terminal, JUnit and HTML."""
+"""The diagnosis of a failed check: cause, where, evidence, remedy, section; the same in terminal, JUnit and HTML."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _SHOWN = 12  # lines of evidence
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
-    """Everything an operator needs about one red check.
+    """Everything an operator needs to know of one failing check.
 
     Attributes:
         check: number and title.
         fault: the fault's name, or "".
         cause: one sentence.
         where: the vantage.
-        evidence: the look behind it, if there was one.
-        remedy: what mends it.
-        section: the guide's section and where it is explained.
+        evidence: the measurement behind it, if there was one.
+        remedy: how to fix it.
+        section: the guide's section, and the page that explains it.
     """
 
     check: str
@@ -34,7 +34,7 @@ class Diagnosis:
     section: str
 
     def __post_init__(self) -> None:
-        # A secret may have been read since the evidence was made.
+        # A secret may have become known since the evidence was made.
         object.__setattr__(self, "cause", one_line(self.cause, longest=1000))
         if self.evidence is not None:
             object.__setattr__(self, "evidence", replace(self.evidence))
@@ -57,7 +57,7 @@ class Diagnosis:
 
 
 def of_failure(paragraph: Paragraph, facts: Sequence[Fact], assertion: str) -> Diagnosis:
-    """Diagnose a failed assert: the first faulty fact speaks, else the assertion's own message.
+    """Diagnose a failed assert by the first faulty fact, else by the assertion's own message.
 
     Args:
         paragraph: what the check's docstring says.
@@ -65,21 +65,21 @@ def of_failure(paragraph: Paragraph, facts: Sequence[Fact], assertion: str) -> D
         assertion: the assertion's message; used when no fact is faulty.
     """
     faulty = next((fact for fact in facts if fact.fault is not None), None)
-    speaker = faulty or (facts[0] if facts else None)
+    source = faulty or (facts[0] if facts else None)
     fault = faulty.fault if faulty is not None else None
     return Diagnosis(
         check=f"{paragraph.number} {paragraph.title}",
         fault=str(fault or ""),
         cause=faulty.cause if faulty is not None and faulty.cause else _first_line(assertion),
-        where=speaker.where if speaker else "here",
-        evidence=speaker.evidence if speaker else None,
+        where=source.where if source else "here",
+        evidence=source.evidence if source else None,
         remedy=paragraph.remedy(fault),
         section=f"guide {paragraph.section} ({paragraph.link})",
     )
 
 
 def of_unknown(paragraph: Paragraph, error: Unmeasured) -> Diagnosis:
-    """Diagnose a check whose fact could not be measured: what stood in the way, and what would allow it."""
+    """Diagnose a check whose fact could not be measured: what prevented it, and what would allow it."""
     return Diagnosis(
         check=f"{paragraph.number} {paragraph.title}",
         fault=str(error.fault or ""),

@@ -103,6 +103,7 @@ class Fact:
     evidence: Evidence = field(repr=False)
 
     def __init_subclass__(cls) -> None:
+        _register(cls)
         # pytest prints reprs of facts in assertion messages: kept short, and without what the diagnosis tells better.
         cls.__repr__ = Fact.__repr__  # type: ignore[method-assign]
 
@@ -125,6 +126,22 @@ class Fact:
         ):
             return self
         return replace(self, fault=None, cause="")
+
+
+KINDS: dict[str, type[Fact]] = {"Fact": Fact}
+"""Every class of facts by its name; a saved run names the class of a fact by that alone."""
+
+
+def _register(kind: type[Fact]) -> None:
+    """Keep a class of facts; a TypeError refuses a second one of the same name."""
+    known = KINDS.get(kind.__name__)
+    # A dataclass with slots makes its class anew, in the same module: the last one counts.
+    if known is not None and known.__module__ != kind.__module__:
+        raise TypeError(
+            f"two classes of facts are called {kind.__name__}, in {known.__module__} and {kind.__module__}: "
+            "a saved run tells them apart by their names alone"
+        )
+    KINDS[kind.__name__] = kind
 
 
 class PreflightError(Exception):

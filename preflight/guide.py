@@ -1,21 +1,21 @@
-"""The guide's order and words: what a check's docstring says, and which module stands for which section.
+"""The guide's sections in their order, and what a check's docstring says.
 
 A check's docstring is its data::
 
-    2.1.2 GitLab answers as GitLab.
+    2.1.4 The service at GitLab's URL is GitLab.
 
     Why: …
     Remedy (not-gitlab): …
     Remedy: …
 
 The first line is the number (the guide's section, then an ordinal) and a title that is true when healthy; `Why` is the
-reason; a remedy in brackets is for that fault (several may be named, with commas), the bare one for everything else.
+reason; a remedy in brackets is for that fault (several may be named, with commas), the one without for everything else.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -30,7 +30,7 @@ MODULES: Mapping[str, str] = {
     "test_02_4_dns": "2.4 Name resolution",
     "test_02_4_registry": "2.4 Registries and image pulls",
     "test_02_4_packets": "2.4 Packets of full size",
-    "test_03_namespace": "3.2 Namespace, rights and the job's way",
+    "test_03_namespace": "3.2 Namespace and rights",
     "test_03_values": "3 Values file",
     "test_03_release": "3 Helm release",
     "test_04_runners": "4 Runners in GitLab",
@@ -42,7 +42,7 @@ MODULES: Mapping[str, str] = {
     "test_10_uninstall": "10 Uninstall",
     "test_11_build": "11 Build and push",
 }
-"""The modules of checks in the guide's order (DESIGN §7)."""
+"""The modules of checks in the guide's order, and the title of each."""
 
 _FIRST = re.compile(r"(?P<number>\d+(?:\.\d+)*)\s+(?P<title>.+?)\.?$", re.DOTALL)
 _PART = re.compile(r"^(?P<key>Why|Remedy(?:\s*\((?P<faults>[^)]*)\))?):\s*", re.MULTILINE)
@@ -53,6 +53,14 @@ def marker(module: str) -> str:
     return module.rsplit("_", 1)[-1]
 
 
+def markers() -> Iterator[str]:
+    """The lines that register the suite's markers with pytest: one for each module, and those of single checks."""
+    for module, title in MODULES.items():
+        yield f"{marker(module)}: guide {title}"
+    yield "advice(unless=OPTION): a failure is reported, but blocks no rollout; with that option, it does"
+    yield "stage(NAME): runs with --stage NAME only"
+
+
 @dataclass(frozen=True, slots=True)
 class Paragraph:
     """What a check's docstring says.
@@ -61,7 +69,7 @@ class Paragraph:
         number: the guide's section and an ordinal, such as ``2.4.3``.
         title: affirmative sentence, true when healthy.
         why: why it matters.
-        remedies: what mends it, by fault; under None for everything else.
+        remedies: how to fix it, by fault; under None for everything else.
     """
 
     number: str
@@ -85,7 +93,7 @@ class Paragraph:
         return f"docs/checks.md#section-{self.section.replace('.', '-')}"
 
     def remedy(self, fault: str | None) -> str:
-        """What mends this fault, or anything without a remedy of its own."""
+        """How to fix this fault: its own remedy, or the one for everything else."""
         return self.remedies.get(fault) or self.remedies.get(None, "")
 
 
@@ -114,7 +122,7 @@ def paragraph(docstring: str) -> Paragraph:
 
 
 def known_faults() -> frozenset[str]:
-    """Every word that may stand in a remedy's brackets."""
+    """Every fault that a remedy may name in brackets."""
     return frozenset(
         fault.value
         for kind in vars(faults).values()

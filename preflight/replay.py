@@ -1,4 +1,4 @@
-"""A survey that touches nothing: it hands out the facts of a saved run (`--replay`)."""
+"""A survey that contacts nothing: it hands out the facts of a saved run (`--replay`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Replay(Survey):
     """Takes the place of a `Survey`; what the saved run did not measure is unknown.
 
     Args:
-        run: as a survey takes it; nothing of it is used to look anywhere.
+        run: as a survey takes it; nothing is measured for it.
         document: the saved run's JSON report.
         file: where it was read from, for messages.
 
@@ -28,27 +28,27 @@ class Replay(Survey):
     def __init__(self, run: Run, document: Mapping[str, Any], file: Path) -> None:
         super().__init__(run)
         self._file = file
-        for found in document.get("facts", []):
-            name, targets = found.get("name"), found.get("targets", {})
+        for entry in document.get("facts", []):
+            name, targets = entry.get("name"), entry.get("targets", {})
             if name in CATALOGUE:
-                planned = self._planned(name, targets)
-                planned.value, planned.error = saved.look_from(found)
-                planned.took = float(found.get("took", 0.0))
-                planned.done.set()
+                measurement = self._measurement(name, targets)
+                measurement.value, measurement.error = saved.measurement_from(entry)
+                measurement.took = float(entry.get("took", 0.0))
+                measurement.done.set()
 
     def begin(self, name: str, targets: Targets) -> Measurement:
         """The saved measurement, or one that says that there is none."""
-        planned = self._planned(name, {kind: targets[kind] for kind in CATALOGUE[name].targets})
-        if not planned.done.is_set():
-            planned.error = Unmeasured(
-                f"{planned} was not measured in the run that {self._file} tells of",
+        measurement = self._measurement(name, {kind: targets[kind] for kind in CATALOGUE[name].targets})
+        if not measurement.done.is_set():
+            measurement.error = Unmeasured(
+                f"{measurement} was not measured in the run that {self._file} reports",
                 needs="a run that selects this check",
             )
-            planned.done.set()
-        return planned
+            measurement.done.set()
+        return measurement
 
     def start(self) -> None:
         """Nothing is measured."""
 
-    def _planned(self, name: str, targets: Targets) -> Measurement:
+    def _measurement(self, name: str, targets: Targets) -> Measurement:
         return self.measurements.setdefault(key_of(name, targets), Measurement(CATALOGUE[name], targets))

@@ -1,7 +1,7 @@
-"""What a run leaves behind: ``preflight.html`` (pytest-html), ``.xml`` (JUnit) and ``.json`` (facts and verdicts).
+"""The reports of a run: ``preflight.html`` (pytest-html), ``.xml`` (JUnit) and ``.json`` (facts and verdicts).
 
-pytest and pytest-html write the first two; this module gives them their texts. Every text from outside was cleaned
-when its evidence was made; what goes into HTML is escaped here, since pytest-html does not escape table cells.
+pytest and pytest-html write the first two; this module supplies their texts. Every text from outside was cleaned when
+its evidence was made; what goes into HTML is escaped here, since pytest-html does not escape table cells.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import html
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -20,15 +20,17 @@ from xml.etree import ElementTree
 import pytest
 from _pytest.junitxml import bin_xml_escape, xml_key
 
-from preflight import pages, saved, verdicts
-from preflight.conclusions import Explanation, Facts, Finding, text
+from preflight import pages, saved
+from preflight.conclusions import Explanation, Finding, text
 from preflight.evidence import clean
 from preflight.inventory import Inventory
+from preflight.results import Results
+from preflight.saved import SCHEMA
 from preflight.survey import SURVEY, Measurement
 from preflight.verdicts import Outcome, Verdict
 
-SCHEMA = 2
-"""Version of preflight.json's form; docs/reports.md describes it."""
+TITLE = "Preflight of GitLab Runner on Kubernetes"
+"""Of the HTML page."""
 
 _CAPTURED = 20_000  # characters of what was printed or logged beside one check
 
@@ -52,35 +54,45 @@ def switch_on(config: pytest.Config, folder: Path) -> None:
 # ---- one test's report ----------------------------------------------------------------------------------------------
 
 
-def attach(report: pytest.TestReport, outcome: Outcome) -> None:
-    """Put the diagnosis where terminal, JUnit and HTML all show it."""
+_OUTCOME = "outcome_of_check"
+
+
+def outcome_of(report: pytest.TestReport) -> Outcome | None:
+    """The outcome that was attached to a report."""
+    return getattr(report, _OUTCOME, None)
+
+
+def attach(report: pytest.TestReport, item: pytest.Item, outcome: Outcome) -> None:
+    """Put outcome and diagnosis where terminal, JUnit and HTML show them."""
+    setattr(report, _OUTCOME, outcome)
+    report.user_properties = item.user_properties = [*item.user_properties, *properties(outcome)]
     if outcome.diagnosis is None:
         return
-    found: Any = report.longrepr
-    if outcome.verdict is Verdict.UNKNOWN or not hasattr(found, "addsection"):
+    failure: Any = report.longrepr
+    if outcome.verdict is Verdict.UNKNOWN or not hasattr(failure, "addsection"):
         report.longrepr = outcome.diagnosis.text()
         return
-    found.addsection("diagnosis", outcome.diagnosis.text())
-    if getattr(found, "reprcrash", None) is not None:
-        found.reprcrash.message = outcome.diagnosis.headline
+    failure.addsection("diagnosis", outcome.diagnosis.text())
+    if getattr(failure, "reprcrash", None) is not None:
+        failure.reprcrash.message = outcome.diagnosis.headline
 
 
 def scrub(report: pytest.TestReport) -> None:
-    """Clean what pytest itself tells of a check: source and locals of its traceback, and what was captured meanwhile.
+    """Redact what pytest itself reports of a check: source and locals of its traceback, and captured output.
 
-    Evidence is clean since it was made; this is for the reprs of everything else, and for what libraries log.
+    Evidence was redacted when it was made; this is for the reprs of everything else, and for what libraries log.
     """
-    found: Any = report.longrepr
-    for traceback, *_ in getattr(found, "chain", None) or [(getattr(found, "reprtraceback", None),)]:
+    failure: Any = report.longrepr
+    for traceback, *_ in getattr(failure, "chain", None) or [(getattr(failure, "reprtraceback", None),)]:
         for entry in getattr(traceback, "reprentries", ()):
-            entry.lines = [clean(one) for one in entry.lines]
+            entry.lines = [clean(line) for line in entry.lines]
             if getattr(entry, "reprlocals", None) is not None:
-                entry.reprlocals.lines = [clean(one) for one in entry.reprlocals.lines]
+                entry.reprlocals.lines = [clean(line) for line in entry.reprlocals.lines]
     report.sections = [(title, clean(text, longest=_CAPTURED)) for title, text in report.sections]
 
 
 def as_skipped(report: pytest.TestReport, item: pytest.Item, reason: str) -> None:
-    """Turn the report into a skip that tells the reason."""
+    """Turn the report into that of a skipped test, with the reason."""
     report.outcome = "skipped"
     path, line, _ = item.location
     report.longrepr = (path, (line or 0) + 1, clean(reason))
@@ -88,7 +100,7 @@ def as_skipped(report: pytest.TestReport, item: pytest.Item, reason: str) -> Non
 
 def properties(outcome: Outcome) -> list[tuple[str, object]]:
     """The outcome as JUnit properties."""
-    found = [
+    named = [
         ("check", outcome.check),
         ("section", outcome.number),
         ("title", outcome.title),
@@ -97,43 +109,63 @@ def properties(outcome: Outcome) -> list[tuple[str, object]]:
         ("reason", outcome.reason),
     ]
     if outcome.diagnosis is not None:
-        told = outcome.diagnosis
-        found += [("fault", told.fault), ("cause", told.cause), ("where", told.where), ("remedy", told.remedy)]
-    return [(name, value) for name, value in found if value]
+        failure = outcome.diagnosis
+        named += [("fault", failure.fault), ("cause", failure.cause), ("where", failure.where)]
+        named += [("remedy", failure.remedy)]
+    return [(name, value) for name, value in named if value]
 
 
 # ---- the terminal ---------------------------------------------------------------------------------------------------
 
 
-def summarise(terminal: Any, judged: Sequence[Outcome], *, notes: Sequence[str]) -> None:
-    """Print what pytest's own summary leaves out: advice, waived findings, and notes."""
+def print_results(terminal: Any, results: Results, *, effect: str) -> None:
+    """Print what pytest's own summary leaves out: advice, waivers, notes, root causes, answers, and the verdict."""
+    _print_outcomes(terminal, results.outcomes, notes=results.notes)
+    _print_conclusions(terminal, results.explanation)
+    if results.symptom_answer is not None:
+        _print_section(terminal, "symptom", results.symptom_answer.lines())
+    if results.comparison is not None:
+        _print_section(terminal, results.comparison.title, results.comparison.lines())
+    status = results.status
+    terminal.write_sep("=", "verdict", bold=True)
+    terminal.write_line(
+        results.sentence(effect=effect), bold=True, green=status == 0, red=status == 1, yellow=status not in {0, 1}
+    )
+
+
+def _print_section(terminal: Any, title: str, lines: Iterable[str]) -> None:
+    terminal.write_sep("=", title, bold=True)
+    for line in lines:
+        terminal.write_line(line)
+
+
+def _print_outcomes(terminal: Any, judged: Sequence[Outcome], *, notes: Sequence[str]) -> None:
     for verdict in (Verdict.ADVICE, Verdict.WAIVED):
-        told = [one for one in judged if one.verdict is verdict]
-        if told:
+        accepted = [outcome for outcome in judged if outcome.verdict is verdict]
+        if accepted:
             terminal.write_sep("-", str(verdict))
-        for one in told:
-            target = f" [{one.target}]" if one.target else ""
-            terminal.write_line(f"{one.number} {one.title}{target}: {one.reason}")
-            if one.diagnosis is not None and verdict is Verdict.ADVICE:
-                terminal.write_line(f"    remedy: {one.diagnosis.remedy}")
+        for outcome in accepted:
+            target = f" [{outcome.target}]" if outcome.target else ""
+            terminal.write_line(f"{outcome.number} {outcome.title}{target}: {outcome.reason}")
+            if outcome.diagnosis is not None and verdict is Verdict.ADVICE:
+                terminal.write_line(f"    remedy: {outcome.diagnosis.remedy}")
     for verdict in (Verdict.BLOCKED, Verdict.NOT_APPLICABLE):
         reasons: dict[str, list[Outcome]] = {}
-        for one in judged:
-            if one.verdict is verdict:
-                reasons.setdefault(one.reason, []).append(one)
+        for outcome in judged:
+            if outcome.verdict is verdict:
+                reasons.setdefault(outcome.reason, []).append(outcome)
         if reasons:
             terminal.write_sep("-", str(verdict))
         for reason, concerned in reasons.items():
             count = f"{len(concerned)} {'check' if len(concerned) == 1 else 'checks'}"
-            witnesses = ", ".join(dict.fromkeys(one.witness for one in concerned if one.witness))
-            met = f"; {witnesses} {'meet' if ',' in witnesses else 'meets'} the same" if witnesses else ""
-            terminal.write_line(f"{count} {reason}{met}" if verdict is Verdict.BLOCKED else f"{count}: {reason}")
+            witnesses = ", ".join(dict.fromkeys(outcome.witness for outcome in concerned if outcome.witness))
+            also = f"; also seen from {witnesses}" if witnesses else ""
+            terminal.write_line(f"{count} {reason}{also}" if verdict is Verdict.BLOCKED else f"{count}: {reason}")
     for note in notes:
         terminal.write_line(f"note: {note}", yellow=True)
 
 
-def conclude(terminal: Any, explanation: Explanation) -> None:
-    """Print the root causes, what concerns advice only, and the red checks that nothing explains."""
+def _print_conclusions(terminal: Any, explanation: Explanation) -> None:
     if explanation.root_causes:
         terminal.write_sep("=", "root causes", bold=True)
     for place, finding in enumerate(explanation.root_causes, start=1):
@@ -143,9 +175,9 @@ def conclude(terminal: Any, explanation: Explanation) -> None:
             terminal.write_line(line)
     if explanation.unexplained:
         terminal.write_sep("-", "not explained by a root cause")
-        for one in explanation.unexplained:
-            headline = one.diagnosis.headline if one.diagnosis is not None else one.reason
-            terminal.write_line(f"{one.number} {one.name}: {headline}")
+        for outcome in explanation.unexplained:
+            headline = outcome.diagnosis.headline if outcome.diagnosis is not None else outcome.reason
+            terminal.write_line(f"{outcome.number} {outcome.name}: {headline}")
 
 
 def add_test_case(config: pytest.Config, explanation: Explanation) -> None:
@@ -153,36 +185,37 @@ def add_test_case(config: pytest.Config, explanation: Explanation) -> None:
     xml = config.stash.get(xml_key, None)
     if xml is None:
         return
-    # An interrupt may have struck while pytest put one away: what is half gone can't be written.
-    whole = [one for one in xml.node_reporters_ordered if {"attrs", "to_xml"} & vars(one).keys()]
-    xml.node_reporters_ordered[:] = whole
+    # An interrupt may have struck while pytest finalized a test case: one that lost its attributes can't be written.
+    complete = [case for case in xml.node_reporters_ordered if {"attrs", "to_xml"} & vars(case).keys()]
+    xml.node_reporters_ordered[:] = complete
     reporter = xml.node_reporter("preflight::conclusions")
     reporter.add_attribute("classname", "preflight")
     reporter.add_attribute("name", "conclusions")
     reporter.add_attribute("time", "0")
     for finding in explanation.findings:
         reporter.add_property(finding.conclusion.name, finding.conclusion.sentence)
-    told: list[str] = []
+    lines: list[str] = []
     for place, finding in enumerate(explanation.findings, start=1):
-        told += [*text.lines(finding, place), ""]
-    told += [f"not explained: {one.name}" for one in explanation.unexplained]
+        lines += [*text.lines(finding, place), ""]
+    lines += [f"not explained: {outcome.name}" for outcome in explanation.unexplained]
     output = ElementTree.Element("system-out")
-    output.text = bin_xml_escape("\n".join(told))
+    output.text = bin_xml_escape("\n".join(lines))
     reporter.append(output)
 
 
 # ---- HTML -----------------------------------------------------------------------------------------------------------
 
 
-def summary(
-    judged: Sequence[Outcome], explanation: Explanation, facts: Facts | None, *, status: int, effect: str
-) -> list[str]:
-    """Verdict, root causes and pictures: what stands above the table of results."""
-    return pages.top(judged, explanation, facts, status=status, effect=effect)
+def page_top(results: Results, *, status: int, effect: str) -> list[str]:
+    """What stands above the table of results: verdict, root causes, pictures, and the answers that were asked for."""
+    parts = pages.top(results.outcomes, results.explanation, results.facts, status=status, effect=effect)
+    for answer in (results.symptom_answer, results.comparison):
+        parts += answer.page() if answer is not None else []
+    return parts
 
 
 def environment(inventory: Inventory, config: pytest.Config) -> dict[str, str]:
-    """What the page and the JUnit file say of the environment."""
+    """The environment, as the page and the JUnit file show it."""
     return {
         "Inventory": str(config.getoption("inventory")),
         "GitLab": f"{inventory.gitlab.url} (expected {inventory.gitlab.version})",
@@ -207,7 +240,7 @@ def header(cells: list[str]) -> None:
 
 
 def row(cells: list[str], outcome: Outcome | None) -> None:
-    """Cells of one result."""
+    """Cells of one result in these columns."""
     where = outcome.diagnosis.where if outcome is not None and outcome.diagnosis is not None else ""
     texts = (outcome.number, str(outcome.verdict), where) if outcome is not None else ("", "", "")
     for position, cell in enumerate(texts, start=1):
@@ -217,25 +250,10 @@ def row(cells: list[str], outcome: Outcome | None) -> None:
 # ---- JSON -----------------------------------------------------------------------------------------------------------
 
 
-def write_json(
-    config: pytest.Config,
-    folder: Path,
-    judged: Sequence[Outcome],
-    explanation: Explanation,
-    status: int,
-    asked: Mapping[str, Any],
-) -> None:
-    """Write facts, verdicts and the exit status, as one file that appears whole or not at all.
-
-    Args:
-        config: of the run.
-        folder: where the file goes.
-        judged: the outcomes.
-        explanation: the conclusions.
-        status: the exit status.
-        asked: further keys: the answers to what the command line asked for.
-    """
+def write_json(config: pytest.Config, folder: Path, results: Results) -> None:
+    """Write facts, verdicts and the exit status, as one file that appears whole or not at all."""
     survey = config.stash[SURVEY]
+    explanation = results.explanation
     document = {
         "schema": SCHEMA,
         "run": survey.run.id,
@@ -245,15 +263,14 @@ def write_json(
         "effect": config.getoption("effect"),
         "stage": config.getoption("stage"),
         "require_idle": config.getoption("require_idle"),
-        "exit": status,
-        "verdict": verdicts.sentence(
-            judged, status=status, effect=config.getoption("effect"), causes=len(explanation.root_causes)
-        ),
-        "facts": [_fact(one) for one in survey.measurements.values() if one.done.is_set()],
-        "checks": [_check(one) for one in judged],
-        "conclusions": [_conclusion(one) for one in explanation.findings],
-        "unexplained": [one.name for one in explanation.unexplained],
-        **asked,
+        "exit": results.status,
+        "verdict": results.sentence(effect=config.getoption("effect")),
+        "facts": [_fact(measurement) for measurement in survey.measurements.values() if measurement.done.is_set()],
+        "checks": [_check(outcome) for outcome in results.outcomes],
+        "conclusions": [_conclusion(finding) for finding in explanation.findings],
+        "unexplained": [outcome.name for outcome in explanation.unexplained],
+        "symptom": results.symptom_answer.plain() if results.symptom_answer is not None else None,
+        "baseline": results.comparison.plain() if results.comparison is not None else None,
     }
     descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".preflight-")
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -262,30 +279,34 @@ def write_json(
     Path(temporary).replace(folder / "preflight.json")
 
 
-def _fact(measured: Measurement) -> dict[str, Any]:
-    told = {"name": measured.spec.name, "targets": measured.targets, "took": round(measured.took, 3)}
-    return {**told, **saved.of_look(measured.value, measured.error)}
+def _fact(measurement: Measurement) -> dict[str, Any]:
+    identity = {
+        "name": measurement.spec.name,
+        "targets": measurement.targets,
+        "took": round(measurement.took, 3),
+    }
+    return {**identity, **saved.plain_measurement(measurement.value, measurement.error)}
 
 
 def _conclusion(finding: Finding) -> dict[str, Any]:
-    found = finding.conclusion
+    conclusion = finding.conclusion
     return {
-        "name": found.name,
-        "section": found.cause.section,
-        "reference": found.cause.reference,
-        "about": list(found.about),
-        "cause": found.sentence,
-        "confidence": found.confidence,
-        "settled_by": found.settled_by,
+        "name": conclusion.name,
+        "section": conclusion.cause.section,
+        "reference": conclusion.cause.reference,
+        "about": list(conclusion.about),
+        "cause": conclusion.sentence,
+        "confidence": conclusion.confidence,
+        "settled_by": conclusion.settled_by,
         "root_cause": finding.is_root_cause,
-        "explains": [one.name for one in finding.checks],
-        "proofs": [dataclasses.asdict(one) for one in found.proofs],
-        "remedy": list(found.remedy),
+        "explains": [outcome.name for outcome in finding.checks],
+        "proofs": [dataclasses.asdict(proof) for proof in conclusion.proofs],
+        "remedy": list(conclusion.remedy),
     }
 
 
 def _check(outcome: Outcome) -> dict[str, Any]:
-    told = outcome.diagnosis
+    failure = outcome.diagnosis
     return {
         "id": outcome.check,
         "section": outcome.number,
@@ -293,10 +314,10 @@ def _check(outcome: Outcome) -> dict[str, Any]:
         "target": outcome.target,
         "verdict": str(outcome.verdict),
         "reason": outcome.reason,
-        "fault": told.fault if told else "",
-        "cause": told.cause if told else "",
-        "where": told.where if told else "",
-        "remedy": told.remedy if told else "",
+        "fault": failure.fault if failure else "",
+        "cause": failure.cause if failure else "",
+        "where": failure.where if failure else "",
+        "remedy": failure.remedy if failure else "",
         "blocked_by": list(outcome.blocked_by),
         "witness": outcome.witness,
         "facts": list(outcome.facts),

@@ -1,8 +1,8 @@
 """Facts as JSON and back, so that a run can be judged again later (`--replay`).
 
-What is written is plain: fields by name, sets sorted, every text cleaned of secrets once more. Where a field may hold
-faults of several enums, a field beside it (``fault_kind``) says of which. Fields marked ``live`` (clients, sessions)
-are left out, and None when read back.
+What is written is plain: fields by name, sets sorted, every text cleaned of secrets once more. A fact names its class
+(``kind``), an exception the reason why there is no fact. Where a field may hold faults of several enums, a field beside
+it (``fault_kind``) says of which. Fields marked ``live`` (clients, sessions) are left out, and None when read back.
 """
 
 from __future__ import annotations
@@ -20,8 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from preflight import faults
-from preflight.evidence import Blocked, Evidence, Fact, NotApplicable, PreflightError, Unmeasured, clean
+from preflight.evidence import KINDS, Blocked, Evidence, Fact, NotApplicable, PreflightError, Unmeasured, clean
 from preflight.inventory import Inventory
+
+SCHEMA = 3
+"""Version of preflight.json's form; docs/reports.md describes it."""
+
+COMPARABLE = frozenset({2, SCHEMA})
+"""Versions whose checks and conclusions have the same form, whatever became of the facts: fit for `--baseline`."""
 
 _LONGEST = 20_000  # characters of one text
 
@@ -30,26 +36,29 @@ class SavedError(Exception):
     """A file that is not what `--replay` or `--baseline` takes; says what was found and what is expected."""
 
 
+# ---- to JSON --------------------------------------------------------------------------------------------------------
+
+
 def plain(value: Any) -> Any:
     """A fact, or what it is made of, as JSON."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        found: dict[str, Any] = {}
+        document: dict[str, Any] = {}
         for field in dataclasses.fields(value):
             if field.metadata.get("live"):
                 continue
-            one = getattr(value, field.name)
-            found[field.name] = plain(one)
-            if isinstance(one, faults.Fault):
-                found[f"{field.name}_kind"] = type(one).__name__
-        return found
+            content = getattr(value, field.name)
+            document[field.name] = plain(content)
+            if isinstance(content, faults.Fault):
+                document[f"{field.name}_kind"] = type(content).__name__
+        return document
     if isinstance(value, enum.Enum | str):
         return clean(str(value), longest=_LONGEST)
     if isinstance(value, Mapping):
-        return {clean(str(key)): plain(one) for key, one in value.items()}
+        return {clean(str(key)): plain(item) for key, item in value.items()}
     if isinstance(value, frozenset | set):
-        return sorted((plain(one) for one in value), key=str)
+        return sorted((plain(item) for item in value), key=str)
     if isinstance(value, tuple | list):
-        return [plain(one) for one in value]
+        return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None  # JSON has no word for it
     if value is None or isinstance(value, bool | int | float):
@@ -57,16 +66,27 @@ def plain(value: Any) -> Any:
     return clean(str(value), longest=_LONGEST)
 
 
-def of_look(value: Any, error: PreflightError | None) -> dict[str, Any]:
+def plain_measurement(value: Any, error: PreflightError | None) -> dict[str, Any]:
     """What came of a measurement, as JSON."""
     if isinstance(error, Blocked):
-        told = {"fact": error.fact, "fact_targets": error.targets, "failed": error.failed, "witness": error.witness}
-        seen = {"seen": _with_kind(error.measured)} if error.measured is not None else {}
-        return {"error": "Blocked", "reason": error.reason, **told, **seen}
+        return {
+            "error": "Blocked",
+            "reason": error.reason,
+            "fact": error.fact,
+            "fact_targets": error.targets,
+            "failed": error.failed,
+            "witness": error.witness,
+            **({"measured": _with_kind(error.measured)} if error.measured is not None else {}),
+        }
     if isinstance(error, Unmeasured):
-        told = {"needs": error.needs, "evidence": plain(error.evidence), "fault": plain(error.fault)}
-        kind = {"fault_kind": type(error.fault).__name__} if error.fault else {}
-        return {"error": "Unmeasured", "reason": error.reason, **told, **kind}
+        return {
+            "error": "Unmeasured",
+            "reason": error.reason,
+            "needs": error.needs,
+            "evidence": plain(error.evidence),
+            "fault": plain(error.fault),
+            **({"fault_kind": type(error.fault).__name__} if error.fault else {}),
+        }
     if error is not None:
         return {"error": type(error).__name__, "reason": clean(str(error))}
     if not isinstance(value, Fact):
@@ -76,57 +96,62 @@ def of_look(value: Any, error: PreflightError | None) -> dict[str, Any]:
 
 
 def _with_kind(fact: Fact) -> dict[str, Any]:
-    return {"kind": type(fact).__name__, "of": type(fact).__module__.rpartition(".")[2], **plain(fact)}
+    return {"kind": type(fact).__name__, **plain(fact)}
 
 
-def look_from(found: Mapping[str, Any]) -> tuple[Fact | None, PreflightError | None]:
+# ---- from JSON ------------------------------------------------------------------------------------------------------
+
+
+def measurement_from(document: Mapping[str, Any]) -> tuple[Fact | None, PreflightError | None]:
     """What came of a measurement, from JSON; a SavedError says what can't be read."""
     try:
-        match found.get("error"):
+        match document.get("error"):
             case "Blocked":
-                seen = _fact(found["seen"]) if found.get("seen") else None
-                told = found["fact"], dict(found["fact_targets"]), found["reason"]
-                return None, Blocked(*told, failed=found["failed"], measured=seen, witness=found.get("witness", ""))
+                return None, _blocked(document)
             case "Unmeasured":
-                fault = _fault(found.get("fault"), found.get("fault_kind"))
-                evidence = decoded(Evidence, found["evidence"]) if found.get("evidence") else None
-                return None, Unmeasured(found["reason"], needs=found["needs"], fault=fault, evidence=evidence)
+                return None, _unmeasured(document)
             case "NotApplicable":
-                return None, NotApplicable(found["reason"])
+                return None, NotApplicable(document["reason"])
             case None:
-                return (_fact(found["value"]) if "value" in found else None), None
+                return (_fact(document["value"]) if "value" in document else None), None
             case other:
                 raise SavedError(f"found the error {other!r}, expected Blocked, Unmeasured or NotApplicable")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        name = clean(str(found.get("name", "?")))
+        name = clean(str(document.get("name", "?")))
         raise SavedError(f"fact {name}: {type(error).__name__}: {clean(str(error))}") from None
 
 
+def _blocked(document: Mapping[str, Any]) -> Blocked:
+    return Blocked(
+        document["fact"],
+        dict(document["fact_targets"]),
+        document["reason"],
+        failed=document["failed"],
+        measured=_fact(document["measured"]) if document.get("measured") else None,
+        witness=document.get("witness", ""),
+    )
+
+
+def _unmeasured(document: Mapping[str, Any]) -> Unmeasured:
+    return Unmeasured(
+        document["reason"],
+        needs=document["needs"],
+        fault=_fault(document.get("fault"), document.get("fault_kind")),
+        evidence=decoded(Evidence, document["evidence"]) if document.get("evidence") else None,
+    )
+
+
 def _fact(document: Mapping[str, Any]) -> Fact:
-    kind = _kinds().get((document.get("of", ""), document["kind"]))
+    kind = KINDS.get(document["kind"])
     if kind is None:
         raise ValueError(f"this version knows no fact of the kind {document['kind']!r}")
     return typing.cast("Fact", decoded(kind, document))
 
 
-@functools.cache
-def _kinds() -> Mapping[tuple[str, str], type[Fact]]:
-    """Every kind of fact by module and name."""
-    found: dict[tuple[str, str], type[Fact]] = {}
-    pending: list[type[Fact]] = [Fact]
-    while pending:
-        kind = pending.pop()
-        # A dataclass with slots leaves a second class of its name behind: the one in the module counts.
-        pending.extend(kind.__subclasses__())
-        module = sys.modules.get(kind.__module__)
-        found[kind.__module__.rpartition(".")[2], kind.__name__] = getattr(module, kind.__name__, kind)
-    return found
-
-
 def _fault(text: str | None, kind: str | None) -> faults.Fault | None:
     if not text:
         return None
-    enums = {one.__name__: one for one in faults.Fault.__subclasses__()}
+    enums = {fault_kind.__name__: fault_kind for fault_kind in faults.Fault.__subclasses__()}
     if kind not in enums:
         raise ValueError(f"found the fault {text!r} of {kind!r}, expected one of {', '.join(sorted(enums))}")
     return enums[kind](text)
@@ -143,11 +168,11 @@ def decoded(kind: type[Any], document: Mapping[str, Any]) -> Any:
             arguments[field.name] = _fault(document[field.name], document[f"{field.name}_kind"])
         elif field.name in document:
             arguments[field.name] = _typed(hints[field.name], document[field.name])
-    later = {field.name: arguments.pop(field.name) for field in dataclasses.fields(kind) if not field.init}
-    found = kind(**arguments)
-    for name, value in later.items():
-        object.__setattr__(found, name, value)
-    return found
+    computed = {field.name: arguments.pop(field.name) for field in dataclasses.fields(kind) if not field.init}
+    value = kind(**arguments)
+    for name, content in computed.items():
+        object.__setattr__(value, name, content)
+    return value
 
 
 @functools.cache
@@ -163,7 +188,7 @@ def _typed(hint: Any, value: Any) -> Any:
         return _member(arguments, value)
     if origin in {tuple, list, frozenset, set} or origin is getattr(typing, "Sequence", None):
         if origin is tuple and arguments and arguments[-1] is not Ellipsis:
-            return tuple(_typed(one, item) for one, item in zip(arguments, value, strict=True))
+            return tuple(_typed(inner, item) for inner, item in zip(arguments, value, strict=True))
         inner = arguments[0] if arguments else Any
         return (tuple if origin not in {list, set, frozenset} else origin)(_typed(inner, item) for item in value)
     if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
@@ -199,8 +224,18 @@ def _member(options: tuple[Any, ...], value: Any) -> Any:
 # ---- files ----------------------------------------------------------------------------------------------------------
 
 
-def read(file: Path, schema: int) -> dict[str, Any]:
-    """A run's JSON report; a SavedError names the file and what is wrong with it."""
+def read(file: Path) -> dict[str, Any]:
+    """The JSON report of a run that is to be judged again; a SavedError names the file and what is wrong with it."""
+    remedy = "run the checks again with this version, or replay the file with the version that wrote it"
+    return _read(file, frozenset({SCHEMA}), remedy)
+
+
+def read_comparable(file: Path) -> dict[str, Any]:
+    """The JSON report of a run to compare with, also of an older version; a SavedError as for `read`."""
+    return _read(file, COMPARABLE, "run the checks again with this version and compare with that report")
+
+
+def _read(file: Path, schemas: frozenset[int], remedy: str) -> dict[str, Any]:
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -209,8 +244,10 @@ def read(file: Path, schema: int) -> dict[str, Any]:
         raise SavedError(f"{file}: expected a preflight.json, found no JSON: {error}") from None
     if not isinstance(document, dict) or not isinstance(document.get("checks"), list):
         raise SavedError(f"{file}: expected a preflight.json with `facts` and `checks`")
-    if document.get("schema") != schema:
-        raise SavedError(f"{file}: found schema {document.get('schema')!r}, expected {schema}: made by another version")
+    schema = document.get("schema")
+    if not isinstance(schema, int) or schema not in schemas:
+        expected = " or ".join(map(str, sorted(schemas)))
+        raise SavedError(f"{file}: found schema {clean(repr(schema))}, expected {expected}: {remedy}")
     return document
 
 
@@ -222,5 +259,5 @@ def inventory_from(document: Mapping[str, Any], file: Path) -> Inventory:
         return Inventory.model_validate(document.get("environment"), context={"folder": Path(), "saved": True})
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise SavedError(f"{file}: environment.{where}: {first['msg']}") from None
+        key = ".".join(str(part) for part in first["loc"])
+        raise SavedError(f"{file}: environment.{key}: {first['msg']}") from None

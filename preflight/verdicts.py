@@ -1,4 +1,4 @@
-"""The seven verdicts, and the exit status that follows from them (DESIGN §4).
+"""The seven verdicts, and the exit status that follows from them.
 
 A verdict is set once, on a test's report, and everything that is written later reads it from there.
 """
@@ -13,12 +13,16 @@ from dataclasses import dataclass, field
 from preflight.diagnosis import Diagnosis
 from preflight.evidence import Key
 
-GO, NO_GO, UNKNOWN = 0, 1, 6
+GO, NO_GO, INCONCLUSIVE = 0, 1, 6
 """Exit statuses of a run whose checks were judged; pytest's own are never overridden."""
 
 
+_INTERRUPTED = 2  # pytest's own
+_HEADS = {GO: "GO", NO_GO: "NO GO", INCONCLUSIVE: "INCONCLUSIVE", _INTERRUPTED: "INTERRUPTED"}
+
+
 class Verdict(enum.StrEnum):
-    """What a check came to."""
+    """What became of a check."""
 
     PASS = "pass"  # noqa: S105 - a word, no secret
     FAIL = "fail"
@@ -31,7 +35,7 @@ class Verdict(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """One check's verdict and what stands behind it.
+    """One check's verdict and the reasons for it.
 
     Attributes:
         check: the check's id, its function's name.
@@ -42,11 +46,11 @@ class Outcome:
         reason: for everything but a pass or a failure: why.
         diagnosis: for a failure, advice or an unknown: cause, where, evidence, remedy.
         blocked_by: ids of the checks that report what blocks this one.
-        witness: the vantage that met the same as what blocks it, if it was looked at.
+        witness: the vantage from which the fault that blocks it was also seen, if it was measured from there.
         took: seconds of the slowest measurement behind it.
         facts: the names of the facts that it takes.
-        keys: those of them, with their targets, that are not as they should be.
-        blocker: the fact that stands in its way, and that one's targets.
+        keys: the measurements among them that are faulty or missing.
+        blocker: the measurement that blocks it.
     """
 
     check: str
@@ -70,27 +74,27 @@ class Outcome:
 
 
 def exit_status(outcomes: Iterable[Outcome]) -> int:
-    """Zero is go; 1 a failure; 6 none, but something could not be judged and nobody else reports it."""
+    """0 is go; 1 is a failure; 6 is no failure, but something could not be judged and no other check reports why."""
     judged = list(outcomes)
-    if any(one.verdict is Verdict.FAIL for one in judged):
+    if any(outcome.verdict is Verdict.FAIL for outcome in judged):
         return NO_GO
     if any(
-        one.verdict is Verdict.UNKNOWN or (one.verdict is Verdict.BLOCKED and not _excused(one, judged))
-        for one in judged
+        outcome.verdict is Verdict.UNKNOWN or (outcome.verdict is Verdict.BLOCKED and not _excused(outcome, judged))
+        for outcome in judged
     ):
-        return UNKNOWN
+        return INCONCLUSIVE
     return GO
 
 
 def _excused(blocked: Outcome, judged: list[Outcome]) -> bool:
     """Whether what blocks a check is an accepted finding (advice, waived) of a check that was selected."""
-    blockers = [one for one in judged if one.name in blocked.blocked_by]
-    return bool(blockers) and all(one.verdict in {Verdict.ADVICE, Verdict.WAIVED} for one in blockers)
+    blockers = [outcome for outcome in judged if outcome.name in blocked.blocked_by]
+    return bool(blockers) and all(blocker.verdict in {Verdict.ADVICE, Verdict.WAIVED} for blocker in blockers)
 
 
 def sentence(outcomes: Iterable[Outcome], *, status: int, effect: str, causes: int = 0) -> str:
     """The verdict in one line: ``NO GO: 1 root cause, 2 failed, 1 blocked, 81 passed (effects up to probe)``."""
-    count = Counter(one.verdict for one in outcomes)
+    count = Counter(outcome.verdict for outcome in outcomes)
     words = [
         (Verdict.FAIL, "failed"),
         (Verdict.UNKNOWN, "unknown"),
@@ -100,8 +104,8 @@ def sentence(outcomes: Iterable[Outcome], *, status: int, effect: str, causes: i
         (Verdict.NOT_APPLICABLE, "not applicable"),
         (Verdict.PASS, "passed"),
     ]
-    told = [f"{causes} root cause{'s' if causes > 1 else ''}"] if causes else []
-    told += [f"{count[verdict]} {word}" for verdict, word in words if count[verdict]]
-    counts = ", ".join(told) or "nothing was judged"
-    head = {GO: "GO", NO_GO: "NO GO", UNKNOWN: "NOT KNOWN"}.get(status, "INTERRUPTED" if status == 2 else "NO VERDICT")  # noqa: PLR2004 - pytest's own
+    parts = [f"{causes} root cause{'s' if causes > 1 else ''}"] if causes else []
+    parts += [f"{count[verdict]} {word}" for verdict, word in words if count[verdict]]
+    counts = ", ".join(parts) or "nothing was judged"
+    head = _HEADS.get(status, "NO VERDICT")
     return f"{head}: {counts} (effects up to {effect})"

@@ -22,37 +22,39 @@ def code(text: str) -> str:
 
 def card(finding: Finding, place: int) -> str:
     """One root cause: sentence, confidence, evidence side by side, remedy, and what it explains."""
-    found = finding.conclusion
+    conclusion = finding.conclusion
     return (
         f'<article class="pf-card" aria-labelledby="pf-cause-{place}">'
-        f'<h3 id="pf-cause-{place}"><span class="pf-place">{place}</span> {code(found.sentence)}</h3>'
-        f"{_confidence(found)}{_evidence(found.proofs)}{_remedy(found.remedy)}{_explained(finding)}</article>"
+        f'<h3 id="pf-cause-{place}"><span class="pf-place">{place}</span> {code(conclusion.sentence)}</h3>'
+        f"{_confidence(conclusion)}{_evidence(conclusion.proofs)}{_remedy(conclusion.remedy)}{_explained(finding)}"
+        "</article>"
     )
 
 
-def _confidence(found: Conclusion) -> str:
-    settled = f": to be certain, {code(found.settled_by)}" if found.settled_by and not found.certain else ""
+def _confidence(conclusion: Conclusion) -> str:
+    to_be_certain = code(conclusion.settled_by) if conclusion.settled_by and not conclusion.certain else ""
+    settled = f": to be certain, {to_be_certain}" if to_be_certain else ""
     return (
-        f'<p class="pf-meta"><b class="pf-{found.confidence}">{found.confidence}</b>{settled} · '
-        f"<code>{html.escape(found.name)}</code> · guide {html.escape(found.cause.section)}</p>"
+        f'<p class="pf-meta"><b class="pf-{conclusion.confidence}">{conclusion.confidence}</b>{settled} · '
+        f"<code>{html.escape(conclusion.name)}</code> · guide {html.escape(conclusion.cause.section)}</p>"
     )
 
 
 def _evidence(proofs: Sequence[Proof]) -> str:
     if not proofs:
         return ""
-    return "<h4>Evidence</h4>" + '<div class="pf-proofs">' + "".join(_proof(one) for one in proofs) + "</div>"
+    return "<h4>Evidence</h4>" + '<div class="pf-proofs">' + "".join(_proof(proof) for proof in proofs) + "</div>"
 
 
 def _proof(proof: Proof) -> str:
     where = f'<p class="pf-where">{html.escape(proof.where)}</p>' if proof.where else ""
-    shown = []
+    printed = []
     if proof.command:
-        shown.append(f"<code>$ {html.escape(proof.command)}</code>")
+        printed.append(f"<code>$ {html.escape(proof.command)}</code>")
     if proof.observed:
-        shown.append(f"<samp>{html.escape(proof.observed)}</samp>")
-    printed = '<pre tabindex="0">' + "\n".join(shown) + "</pre>" if shown else ""
-    return f'<section class="pf-proof">{where}<p>{code(proof.statement)}</p>{printed}</section>'
+        printed.append(f"<samp>{html.escape(proof.observed)}</samp>")
+    output = '<pre tabindex="0">' + "\n".join(printed) + "</pre>" if printed else ""
+    return f'<section class="pf-proof">{where}<p>{code(proof.statement)}</p>{output}</section>'
 
 
 def _remedy(steps: Sequence[str]) -> str:
@@ -62,12 +64,12 @@ def _remedy(steps: Sequence[str]) -> str:
 
 
 def _explained(finding: Finding) -> str:
-    """The checks that it explains, a line each: the red ones first, and a check's targets together."""
+    """The checks that it explains, a line each: the failing ones first, and a check's targets together."""
     counts = text.explained(finding).partition(":")[0]
     lines: dict[tuple[Verdict, str], list[str]] = {}
-    for one in sorted(finding.checks, key=lambda one: one.verdict is Verdict.BLOCKED):
-        targets = lines.setdefault((one.verdict, f"{one.number} {one.title}"), [])
-        targets += [one.target] if one.target else []
+    for outcome in sorted(finding.checks, key=lambda outcome: outcome.verdict is Verdict.BLOCKED):
+        targets = lines.setdefault((outcome.verdict, f"{outcome.number} {outcome.title}"), [])
+        targets += [outcome.target] if outcome.target else []
     listed = "".join(
         f"<li><b>{html.escape(str(verdict))}</b> {html.escape(check + _targets(targets))}</li>"
         for (verdict, check), targets in list(lines.items())[:_LISTED]
@@ -83,19 +85,21 @@ def _targets(targets: Sequence[str]) -> str:
     return f" [{', '.join(targets[:_TARGETS])}{more}]"
 
 
-def _named(one: Outcome) -> str:
-    return f"{one.number} {one.title}" + (f" [{one.target}]" if one.target else "")
+def _title(outcome: Outcome) -> str:
+    return f"{outcome.number} {outcome.title}" + (f" [{outcome.target}]" if outcome.target else "")
 
 
 def findings(outcomes: Sequence[Outcome], *, caption: str) -> str:
-    """Checks that are not right as a table: verdict, check, cause, where, remedy; "" if there are none."""
+    """Checks that did not pass as a table: verdict, check, cause, where, remedy; "" if there are none."""
     rows = "".join(
         "<tr>"
-        f'<td><span class="pf-v-{str(one.verdict).split()[0]}">{html.escape(str(one.verdict))}</span></td>'
-        f'<th scope="row">{html.escape(_named(one))}</th>'
-        + "".join(f'<td data-head="{head}">{cell}</td>' for head, cell in zip(_HEADS[2:], _told(one), strict=True))
+        f'<td><span class="pf-v-{str(outcome.verdict).split()[0]}">{html.escape(str(outcome.verdict))}</span></td>'
+        f'<th scope="row">{html.escape(_title(outcome))}</th>'
+        + "".join(
+            f'<td data-head="{head}">{cell}</td>' for head, cell in zip(_HEADS[2:], _details(outcome), strict=True)
+        )
         + "</tr>"
-        for one in outcomes
+        for outcome in outcomes
     )
     if not rows:
         return ""
@@ -107,9 +111,10 @@ def findings(outcomes: Sequence[Outcome], *, caption: str) -> str:
     )
 
 
-def _told(one: Outcome) -> tuple[str, str, str]:
-    told = one.diagnosis
-    if told is None:
-        return code(one.reason), "", ""
-    reason = f" ({html.escape(one.reason)})" if one.verdict is Verdict.WAIVED and one.reason else ""
-    return code(told.headline) + reason, html.escape(told.where), code(told.remedy)
+def _details(outcome: Outcome) -> tuple[str, str, str]:
+    """Cause, where and remedy."""
+    failure = outcome.diagnosis
+    if failure is None:
+        return code(outcome.reason), "", ""
+    reason = f" ({html.escape(outcome.reason)})" if outcome.verdict is Verdict.WAIVED and outcome.reason else ""
+    return code(failure.headline) + reason, html.escape(failure.where), code(failure.remedy)

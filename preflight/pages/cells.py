@@ -1,4 +1,4 @@
-"""How one measurement looks in a picture; what was not seen never looks like what is right."""
+"""How one measurement appears in a chart; what was not measured never looks healthy."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ F = TypeVar("F", bound=Fact)
 
 
 class State(enum.Enum):
-    """What a cell says, from nothing to the worst: its CSS class, its sign, and its word."""
+    """The state that a cell shows, from nothing to the worst: its CSS class, its sign, and its word."""
 
-    NOT_LOOKED_AT = ("none", "–", "not looked at")  # noqa: RUF001 - a dash is meant
+    NOT_MEASURED = ("none", "–", "not measured")  # noqa: RUF001 - a dash is meant
     OK = ("ok", "✓", "ok")
     BLOCKED = ("blocked", "⊘", "blocked")
     UNKNOWN = ("unknown", "?", "unknown")
@@ -46,16 +46,16 @@ class State(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell of a picture.
+    """One cell of a chart.
 
     Attributes:
-        state: what it says.
-        word: the fault's word, or another that is more precise than the state's; "" for the state's own.
+        state: the state that it shows.
+        word: the fault's name, or another that is more precise than the state's; "" for the state's own.
         note: a number beside it, such as ``12 ms``.
-        detail: a sentence, shown where a pointer rests.
+        detail: a sentence, shown as a tooltip.
     """
 
-    state: State = State.NOT_LOOKED_AT
+    state: State = State.NOT_MEASURED
     word: str = ""
     note: str = ""
     detail: str = ""
@@ -70,24 +70,24 @@ def duration(seconds: float | None) -> str:
     return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"  # noqa: PLR2004 - one digit is enough
 
 
-def seen(observation: Observation | None, *kinds: type[F]) -> F | None:
-    """What a look saw, as the kind that its fact measures."""
-    found = observation.measured if observation is not None else None
-    return found if isinstance(found, kinds) else None
+def value_of(observation: Observation | None, *kinds: type[F]) -> F | None:
+    """What was measured, if it is of one of these kinds."""
+    value = observation.measured if observation is not None else None
+    return value if isinstance(value, kinds) else None
 
 
-def of_look(observation: Observation | None, *, note: str = "") -> Cell:
+def cell_of(observation: Observation | None, *, note: str = "") -> Cell:
     """A measurement as a cell; None is one that was not planned.
 
     Args:
         observation: the measurement.
-        note: stands beside the word if something was seen.
+        note: stands beside the word if something was measured.
     """
     if observation is None:
         return Cell()
     error = observation.error
     if observation.measured is not None:
-        return of_fact(observation.measured, note)
+        return cell_of_fact(observation.measured, note)
     if isinstance(error, NotApplicable):
         return Cell(detail=str(error))
     if isinstance(error, Blocked):
@@ -97,8 +97,8 @@ def of_look(observation: Observation | None, *, note: str = "") -> Cell:
     return Cell(State.UNKNOWN, detail=str(error or ""))
 
 
-def of_fact(fact: Fact, note: str = "") -> Cell:
-    """What was seen, as a cell."""
+def cell_of_fact(fact: Fact, note: str = "") -> Cell:
+    """A fact as a cell."""
     if fact.fault is None:
         return Cell(State.OK, note=note)
     return Cell(State.FAULT, str(fact.fault), note, fact.cause)
@@ -113,8 +113,10 @@ def together(cells: Sequence[Cell]) -> Cell:
     """Many cells as one: how many there are of each state, under the sign of the worst."""
     count = Counter(cell.state for cell in cells)
     ordered = sorted(count.items(), key=lambda item: -item[0].rank)
-    if set(count) == {State.NOT_LOOKED_AT}:
+    if set(count) == {State.NOT_MEASURED}:
         return Cell()
-    told = ", ".join(f"{number} {state.word}" for state, number in ordered)
+    counts = ", ".join(f"{number} {state.word}" for state, number in ordered)
     words = Counter(cell.word for cell in cells if cell.word)
-    return Cell(worst(cells).state, told, detail=", ".join(f"{number} {word}" for word, number in words.most_common()))
+    return Cell(
+        worst(cells).state, counts, detail=", ".join(f"{number} {word}" for word, number in words.most_common())
+    )

@@ -1,4 +1,4 @@
-"""The matrices of resolver, name and vantage: who answers what to whom."""
+"""The matrices of resolver, name and vantage: what each resolver answers to whom."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from preflight.conclusions.observations import Facts, Observation
 from preflight.fact import FactSpec
 from preflight.facts.dind import dind_inner_lookups, dind_lookups
 from preflight.facts.dns import here_lookups, node_lookups, pod_lookups
-from preflight.pages.cells import Cell, State, duration, of_look, seen
+from preflight.pages.cells import Cell, State, cell_of, duration, value_of
 from preflight.pages.matrix import Head, Matrix
 from preflight.probes.dns import Lookups
 
-_ASKED = {"": here_lookups, "node": node_lookups, "pod": pod_lookups}
-_OWN = {"in Docker-in-Docker": dind_lookups, "in a container inside of it": dind_inner_lookups}
+_QUERIED = {"": here_lookups, "node": node_lookups, "pod": pod_lookups}
+_RESOLV_CONF = {"in Docker-in-Docker": dind_lookups, "in a container inside of it": dind_inner_lookups}
 
 
 def matrix(facts: Facts) -> Matrix:
-    """Resolvers and names as rows, the vantages that asked them as columns."""
+    """Resolvers and names as rows, the vantages that queried them as columns."""
     names, resolvers = facts.inventory.dns.names, facts.inventory.dns.resolvers
     columns = [
-        one
-        for one in _columns(_ASKED, facts.inventory.workers)
-        if any(_observation(facts, one, resolver=resolver) for resolver in resolvers)
+        column
+        for column in _columns(_QUERIED, facts.inventory.workers)
+        if any(_observation(facts, column, resolver=resolver) for resolver in resolvers)
     ]
     rows = [(resolver, name) for resolver in resolvers for name in names]
     return Matrix(
@@ -31,7 +31,7 @@ def matrix(facts: Facts) -> Matrix:
         rows=tuple(Head(name, group=f"resolver {resolver}") for resolver, name in rows),
         columns=tuple(columns),
         cells=tuple(
-            tuple(of_answer(_observation(facts, one, resolver=resolver), name) for one in columns)
+            tuple(of_answer(_observation(facts, column, resolver=resolver), name) for column in columns)
             for resolver, name in rows
         ),
         bands=True,
@@ -41,13 +41,14 @@ def matrix(facts: Facts) -> Matrix:
 def inner(facts: Facts) -> Matrix:
     """Names as rows; as columns the vantages that use their own resolv.conf."""
     names = tuple(facts.inventory.dns.names)
-    columns = [one for one in _columns(_OWN, facts.inventory.workers) if _observation(facts, one) is not None]
+    vantages = _columns(_RESOLV_CONF, facts.inventory.workers)
+    columns = [column for column in vantages if _observation(facts, column) is not None]
     return Matrix(
-        caption="What the resolv.conf inside of Docker-in-Docker leads to",
+        caption="What names resolve to inside Docker-in-Docker, with its own resolv.conf",
         corner="name",
         rows=tuple(Head(name) for name in names),
         columns=tuple(columns),
-        cells=tuple(tuple(of_answer(_observation(facts, one), name) for one in columns) for name in names),
+        cells=tuple(tuple(of_answer(_observation(facts, column), name) for column in columns) for name in names),
     )
 
 
@@ -57,18 +58,18 @@ def _columns(facts: Mapping[str, FactSpec[Lookups]], workers: Sequence[str] | Ma
 
 
 def _observation(facts: Facts, column: Head, **targets: str) -> Observation | None:
-    fact = {**_ASKED, **_OWN}[column.group]
+    fact = {**_QUERIED, **_RESOLV_CONF}[column.group]
     return facts.get(fact, **targets, **({"worker": column.text} if column.group else {}))
 
 
 def of_answer(observation: Observation | None, name: str) -> Cell:
-    """One name's answer in a look that asked for several; a name that it holds no answer to is unknown."""
-    found = seen(observation, Lookups)
-    if found is None:
-        return of_look(observation)
-    answer = next((one for one in found.answers if one.name == name), None)
+    """One name's answer in a measurement of several; a name without an answer there is unknown."""
+    lookups = value_of(observation, Lookups)
+    if lookups is None:
+        return cell_of(observation)
+    answer = next((answer for answer in lookups.answers if answer.name == name), None)
     if answer is None:
-        return Cell(State.UNKNOWN, detail=f"{found.evidence.where} tells nothing of {name}")
+        return Cell(State.UNKNOWN, detail=f"{lookups.evidence.where}: no answer for {name}")
     if answer.fault is None:
         return Cell(State.OK, note=duration(answer.took), detail=answer.said)
     return Cell(State.FAULT, str(answer.fault), "TCP answers" if answer.over_tcp else "", answer.said)

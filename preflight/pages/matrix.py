@@ -61,13 +61,13 @@ def folded(matrix: Matrix, most: int = MOST) -> Matrix:
     cells: list[tuple[Cell, ...]] = []
     lines = list(zip(matrix.rows, matrix.cells, strict=True))
     for group, members in groupby(lines, key=lambda line: line[0].group):
-        every = list(members)
-        if len(every) > most + _SLACK:
-            every.sort(key=lambda line: _badness(line[1]), reverse=True)
-            shown = [line for line in every[:most] if _badness(line[1])[0]]  # what nobody looked at need not be listed
-            every = [*shown, _summary(group, every[len(shown) :])]
-        heads += [head for head, _ in every]
-        cells += [line for _, line in every]
+        kept = list(members)
+        if len(kept) > most + _SLACK:
+            kept.sort(key=lambda line: _badness(line[1]), reverse=True)
+            shown = [line for line in kept[:most] if _badness(line[1])[0]]  # what was not measured need not be listed
+            kept = [*shown, _summary(group, kept[len(shown) :])]
+        heads += [head for head, _ in kept]
+        cells += [line for _, line in kept]
     return replace(matrix, rows=tuple(heads), cells=tuple(cells))
 
 
@@ -78,12 +78,11 @@ def _badness(line: Sequence[Cell]) -> tuple[int, int]:
 
 def _summary(group: str, lines: Sequence[tuple[Head, tuple[Cell, ...]]]) -> tuple[Head, tuple[Cell, ...]]:
     right = all(
-        {cell.state for cell in line} <= {State.OK, State.NOT_LOOKED_AT}
-        and any(cell.state is State.OK for cell in line)
+        {cell.state for cell in line} <= {State.OK, State.NOT_MEASURED} and any(cell.state is State.OK for cell in line)
         for _, line in lines
     )
-    unseen = all(cell.state is State.NOT_LOOKED_AT for _, line in lines for cell in line)
-    more = "all right" if right else "not looked at" if unseen else ""
+    unmeasured = all(cell.state is State.NOT_MEASURED for _, line in lines for cell in line)
+    more = "all right" if right else "not measured" if unmeasured else ""
     head = Head(f"and {len(lines)} more", more, group)
     return head, tuple(together(column) for column in zip(*(line for _, line in lines), strict=True))
 
@@ -104,11 +103,12 @@ def table(matrix: Matrix, *, most: int = MOST) -> str:
 
 
 def _column_heads(matrix: Matrix) -> str:
-    groups = [(group, len(list(members))) for group, members in groupby(matrix.columns, key=lambda one: one.group)]
+    groups = [(group, len(list(members))) for group, members in groupby(matrix.columns, key=lambda head: head.group)]
     named = any(group for group, _ in groups)
     corner = f'<th scope="col"{" rowspan=2" if named else ""}>{html.escape(matrix.corner)}</th>'
     lower = "".join(
-        f'<th scope="col"{_first(matrix.columns, place)}>{_head(one)}</th>' for place, one in enumerate(matrix.columns)
+        f'<th scope="col"{_first(matrix.columns, place)}>{_head(head)}</th>'
+        for place, head in enumerate(matrix.columns)
     )
     if not named:
         return f"<tr>{corner}{lower}</tr>"
@@ -119,7 +119,7 @@ def _column_heads(matrix: Matrix) -> str:
 
 
 def _bodies(matrix: Matrix) -> str:
-    told = []
+    bodies = []
     lines = list(zip(matrix.rows, matrix.cells, strict=True))
     for group, members in groupby(lines, key=lambda line: line[0].group):
         band = ""
@@ -135,8 +135,8 @@ def _bodies(matrix: Matrix) -> str:
             + "</tr>"
             for head, cells in members
         )
-        told.append(f"<tbody>{band}{rows}</tbody>")
-    return "".join(told)
+        bodies.append(f"<tbody>{band}{rows}</tbody>")
+    return "".join(bodies)
 
 
 def _first(columns: Sequence[Head], place: int) -> str:
@@ -158,7 +158,7 @@ def mark(cell: Cell) -> str:
     """A cell's sign, word and note."""
     state = cell.state
     word = html.escape(cell.word or state.word)
-    if state is State.NOT_LOOKED_AT and not cell.word:
+    if state is State.NOT_MEASURED and not cell.word:
         return (
             f'<span class="pf-none"><i aria-hidden="true">{state.sign}</i><span class="pf-heard">{word}</span></span>'
         )
@@ -168,16 +168,16 @@ def mark(cell: Cell) -> str:
 
 def legend() -> str:
     """What the signs mean."""
-    told = {
-        State.OK: "seen, and right",
-        State.FAULT: "seen, and wrong: the word says how",
-        State.UNKNOWN: "could not be looked at",
-        State.BLOCKED: "not to be judged because of an earlier fault",
-        State.NOT_LOOKED_AT: "not looked at in this run, or not applicable",
+    meanings = {
+        State.OK: "measured, and healthy",
+        State.FAULT: "measured, and faulty: the word names the fault",
+        State.UNKNOWN: "could not be measured",
+        State.BLOCKED: "can't be judged because of an earlier fault",
+        State.NOT_MEASURED: "not measured in this run, or not applicable",
     }
     shown = "".join(
         f'<span><span class="pf-{state.style}"><i aria-hidden="true">{state.sign}</i> '
-        f"{'' if state is State.NOT_LOOKED_AT else state.word}</span> {meaning}</span>"
-        for state, meaning in told.items()
+        f"{'' if state is State.NOT_MEASURED else state.word}</span> {meaning}</span>"
+        for state, meaning in meanings.items()
     )
     return f'<p class="pf-legend">{shown}</p>'

@@ -1,4 +1,4 @@
-"""The top of the page, in the order in which it is read: verdict, root causes, the rest, pictures."""
+"""The top of the page, in the order in which it is read: verdict, root causes, the rest, charts."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from preflight.evidence import clean
 from preflight.pages import cards, dns, headroom, matrix, paths, registry
 from preflight.verdicts import Outcome, Verdict
 
-# pytest-html's page has none, and phones then lay it out as wide as a desk; browsers heed it in the body too.
+# pytest-html's page has none, and phones then lay it out as wide as a desktop; browsers accept it in the body too.
 _VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1">'
-_SIGNS = {0: ("go", "✓"), 1: ("nogo", "✗"), 6: ("notknown", "?"), 2: ("stopped", "■")}
+_SIGNS = {0: ("go", "✓"), 1: ("nogo", "✗"), 6: ("inconclusive", "?"), 2: ("stopped", "■")}
 
-_PICTURES: tuple[tuple[str, Callable[[Facts], str]], ...] = (
+_CHARTS: tuple[tuple[str, Callable[[Facts], str]], ...] = (
     ("Paths", lambda facts: matrix.table(paths.matrix(facts))),
     ("Names", lambda facts: matrix.table(dns.matrix(facts)) + matrix.table(dns.inner(facts))),
     ("Images", lambda facts: matrix.table(registry.matrix(facts))),
@@ -32,7 +32,7 @@ def top(
     parts = [_VIEWPORT + f"<style>{style}</style>", banner(judged, explanation, status=status, effect=effect)]
     parts += _causes(judged, explanation)
     if facts is not None:
-        parts += pictures(facts)
+        parts += charts(facts)
     return [parts[0], f'<div class="preflight">{"".join(parts[1:])}</div>']
 
 
@@ -57,21 +57,21 @@ def _causes(judged: Sequence[Outcome], explanation: Explanation) -> list[str]:
         caption = "Failed and unknown checks that no root cause explains" if explanation.findings else ""
         parts.append("<h2>Not explained by a root cause</h2>")
         parts.append(cards.findings(unexplained, caption=caption or "Failed and unknown checks"))
-    # What blocks no rollout takes a line a check, with the check's own remedy: a card would shout.
-    advice = [one for one in judged if one.verdict in {Verdict.ADVICE, Verdict.WAIVED}]
+    # What blocks no rollout takes one line a check, with the check's own remedy: a card would give it too much weight.
+    advice = [outcome for outcome in judged if outcome.verdict in {Verdict.ADVICE, Verdict.WAIVED}]
     if advice:
-        parts += ["<h2>Advice and waived</h2>", cards.findings(advice, caption="Wrong, but blocks no rollout")]
+        parts += ["<h2>Advice and waived</h2>", cards.findings(advice, caption="Faults that block no rollout")]
     return parts
 
 
-def pictures(facts: Facts) -> list[str]:
-    """The pictures of what was measured; one that can't be drawn says so, and costs nothing else."""
+def charts(facts: Facts) -> list[str]:
+    """The charts of what was measured; one that can't be drawn says so, and the others are still there."""
     parts = []
-    for title, draw in _PICTURES:
+    for title, draw in _CHARTS:
         try:
             drawn = draw(facts)
-        except Exception as error:  # noqa: BLE001 - a picture of ours must not cost the page
-            drawn = f"<p>This picture could not be drawn: {html.escape(clean(f'{type(error).__name__}: {error}'))}</p>"
+        except Exception as error:  # noqa: BLE001 - an internal error in a chart must not cost the page
+            drawn = f"<p>This chart could not be drawn: {html.escape(clean(f'{type(error).__name__}: {error}'))}</p>"
         if drawn:
             parts.append(f'<section class="pf-picture"><h2>{title}</h2>{drawn}</section>')
     return [*parts, matrix.legend()] if parts else []

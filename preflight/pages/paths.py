@@ -1,4 +1,4 @@
-"""The path matrix: from which vantage which service is reached, and how fast."""
+"""The path matrix: which service is reached from which vantage, and how fast."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from preflight.facts.headroom import pod_cache
 from preflight.facts.paths import node_gitlab, pod_clone, pod_gitlab
 from preflight.facts.registry import node_pull, pod_pull, registry_reply
 from preflight.faults import PodFault
-from preflight.pages.cells import Cell, State, duration, of_look, seen, worst
+from preflight.pages.cells import Cell, State, cell_of, duration, value_of, worst
 from preflight.pages.matrix import Head, Matrix
 from preflight.probes.gitlab import GitLabReply
 from preflight.probes.node_pulls import Pull
@@ -28,7 +28,7 @@ _ANSWERED = {
     PodFault.PULL_RATE_LIMITED,
     PodFault.PULL_PLATFORM,
 }
-"""Ends of a pull that are the registry's own words: the way to it is open."""
+"""Faults of a pull that the registry itself reported: the path to it is open."""
 
 Ask = Callable[[Facts, str, str], Cell]
 """A cell from the kind of vantage and the worker's name."""
@@ -37,13 +37,13 @@ _KINDS = ("node", "pod on", "dind on")
 
 
 def matrix(facts: Facts) -> Matrix:
-    """Vantages as rows, services as columns; a service that nothing looked at has no column."""
+    """Vantages as rows, services as columns; a service that was not measured has no column."""
     columns = list(_columns(facts))
     vantages = [("here", ""), *((kind, worker) for kind in _KINDS for worker in facts.inventory.workers)]
     rows = [Head(f"{kind} {worker}".strip(), group=kind) for kind, worker in vantages]
     cells = [tuple(ask(facts, kind, worker) for _, ask in columns) for kind, worker in vantages]
-    used = [any(_told(line[place]) for line in cells) for place in range(len(columns))]
-    kept = [(head, line) for head, line in zip(rows, cells, strict=True) if any(_told(cell) for cell in line)]
+    used = [any(_is_shown(line[place]) for line in cells) for place in range(len(columns))]
+    kept = [(head, line) for head, line in zip(rows, cells, strict=True) if any(_is_shown(cell) for cell in line)]
     return Matrix(
         caption="Which service is reached from where",
         corner="from",
@@ -53,7 +53,7 @@ def matrix(facts: Facts) -> Matrix:
     )
 
 
-def _told(cell: Cell) -> bool:
+def _is_shown(cell: Cell) -> bool:
     return cell != Cell()
 
 
@@ -63,8 +63,8 @@ def _columns(facts: Facts) -> Iterable[tuple[Head, Ask]]:
     if (clone := _elsewhere(facts, pod_clone)) is not None:
         yield Head("clone host", _address(clone)), _in_pods(pod_clone)
     yield Head("Kubernetes API", _address(inventory.cluster.api_server)), _api
-    for name, one in inventory.registries.items():
-        yield Head(f"registry {name}", one.host), _registry(name)
+    for name, registry in inventory.registries.items():
+        yield Head(f"registry {name}", registry.host), _registry(name)
     if (cache := _elsewhere(facts, pod_cache)) is not None:
         yield Head("cache", _address(cache)), _in_pods(pod_cache)
 
@@ -82,9 +82,9 @@ def _elsewhere(facts: Facts, spec: FactSpec[Any]) -> str | None:
         return None
     return next(
         (
-            found.target
+            measured.target
             for observation in observations
-            if (found := seen(observation, GitLabReply, Connection)) is not None
+            if (measured := value_of(observation, GitLabReply, Connection)) is not None
         ),
         "",
     )
@@ -117,7 +117,7 @@ def _registry(name: str) -> Ask:
         if kind == "dind on":
             inner = facts.inventory.dind
             mine = inner != "none" and inner.pull.split("/", 1)[0] == host
-            return of_look(facts.get(dind_pull, worker=worker)) if mine else Cell()
+            return cell_of(facts.get(dind_pull, worker=worker)) if mine else Cell()
         if kind == "node":
             mine = facts.inventory.probe.image.split("/", 1)[0] == host
             return _pulled([facts.get(node_pull, worker=worker)] if mine else [])
@@ -128,19 +128,19 @@ def _registry(name: str) -> Ask:
 
 
 def _pulled(observations: Iterable[Observation | None]) -> Cell:
-    """The way to a registry, from the pulls that took it."""
+    """The path to a registry, from the pulls that used it."""
     cells = []
     for observation in observations:
-        cell, found = of_look(observation), seen(observation, ImagePull, Pull)
-        if found is not None and found.fault in _ANSWERED:
-            cell = Cell(State.OK, "answers", detail=found.cause)
+        cell, pull = cell_of(observation), value_of(observation, ImagePull, Pull)
+        if pull is not None and pull.fault in _ANSWERED:
+            cell = Cell(State.OK, "answers", detail=pull.cause)
         cells.append(cell)
     reached = [cell for cell in cells if cell.state is State.OK]
-    # What one pull shows of the way, another that could not be looked at does not take back; a fault does.
+    # One pull proves the path; another that could not be measured does not disprove it, a faulty one does.
     return worst(reached) if reached and worst(cells).state is not State.FAULT else worst(cells)
 
 
 def _timed(observation: Observation | None) -> Cell:
-    found = observation.measured if observation is not None else None
-    took = found.took if isinstance(found, GitLabReply) else found.evidence.took if found is not None else 0.0
-    return of_look(observation, note=duration(took))
+    fact = observation.measured if observation is not None else None
+    took = fact.took if isinstance(fact, GitLabReply) else fact.evidence.took if fact is not None else 0.0
+    return cell_of(observation, note=duration(took))

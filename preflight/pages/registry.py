@@ -1,4 +1,4 @@
-"""The matrix of image and node: what is in the registry, and how long its pull takes where."""
+"""The matrix of image and node: what is in the registry, and how long its pull takes on each node."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from preflight.conclusions.observations import Facts, Observation
 from preflight.facts.dind import dind_pull
 from preflight.facts.registry import manifest, node_pull, pod_pull
-from preflight.pages.cells import Cell, duration, of_look, seen
+from preflight.pages.cells import Cell, cell_of, duration, value_of
 from preflight.pages.matrix import Head, Matrix
 from preflight.probes.dind import DindRun
 from preflight.probes.node_pulls import Pull
@@ -15,15 +15,15 @@ from preflight.probes.pods import ImagePull
 from preflight.probes.registry import Manifest
 
 _MEBI = 2**20
-_FEW = 10  # below so many MiB a digit more tells something
+_FEW = 10  # below so many MiB one more digit is shown
 
 
 def matrix(facts: Facts) -> Matrix:
-    """Images as rows, in the ways in which they are pulled; the registry's word and the workers as columns."""
+    """Images as rows, once for each way in which they are pulled; manifest and workers as columns."""
     workers = list(facts.inventory.workers)
     rows = [(head, cells) for head, cells in _rows(facts, workers) if any(cell != Cell() for cell in cells)]
     return Matrix(
-        caption="What is in the registry, and what its pull takes on each node",
+        caption="What is in the registry, and how long its pull takes on each node",
         corner="image",
         rows=tuple(head for head, _ in rows),
         columns=(Head("manifest", "from here"), *(Head(worker, group="pulled on") for worker in workers)),
@@ -34,12 +34,12 @@ def matrix(facts: Facts) -> Matrix:
 
 def _rows(facts: Facts, workers: list[str]) -> Iterable[tuple[Head, tuple[Cell, ...]]]:
     for image in facts.inventory.images:
-        pulls = [of_pull(facts.get(pod_pull, worker=one, image=image)) for one in workers]
+        pulls = [of_pull(facts.get(pod_pull, worker=worker, image=image)) for worker in workers]
         yield _head(image, "for a job's pod"), (_of_manifest(facts.get(manifest, image=image)), *pulls)
-    pulls = [of_pull(facts.get(node_pull, worker=one)) for one in workers]
+    pulls = [of_pull(facts.get(node_pull, worker=worker)) for worker in workers]
     yield _head(facts.inventory.probe.image, "by the node's own runtime, over SSH"), (Cell(), *pulls)
     if facts.inventory.dind != "none":
-        pulls = [_inner(facts.get(dind_pull, worker=one)) for one in workers]
+        pulls = [_inner(facts.get(dind_pull, worker=worker)) for worker in workers]
         yield _head(facts.inventory.dind.pull, "inside Docker-in-Docker"), (Cell(), *pulls)
 
 
@@ -49,8 +49,8 @@ def _head(image: str, way: str) -> Head:
 
 
 def _of_manifest(observation: Observation | None) -> Cell:
-    found = seen(observation, Manifest)
-    return of_look(observation, note=_size(found.size) if found is not None and found.size else "")
+    described = value_of(observation, Manifest)
+    return cell_of(observation, note=_size(described.size) if described is not None and described.size else "")
 
 
 def _size(count: int) -> str:
@@ -58,12 +58,12 @@ def _size(count: int) -> str:
 
 
 def of_pull(observation: Observation | None) -> Cell:
-    """A pull, with its time, and whether the node had the image before (then the time tells nothing)."""
-    found: ImagePull | Pull | None = seen(observation, ImagePull) or seen(observation, Pull)
-    told = [] if found is None else [duration(found.seconds), "had it" if found.fresh is False else ""]
-    return of_look(observation, note=", ".join(part for part in told if part))
+    """A pull, with its time, and whether the node had the image before (then the time means nothing)."""
+    pull: ImagePull | Pull | None = value_of(observation, ImagePull) or value_of(observation, Pull)
+    notes = [] if pull is None else [duration(pull.seconds), "cached" if pull.fresh is False else ""]
+    return cell_of(observation, note=", ".join(note for note in notes if note))
 
 
 def _inner(observation: Observation | None) -> Cell:
-    found = seen(observation, DindRun)
-    return of_look(observation, note=duration(found.evidence.took) if found is not None else "")
+    pull = value_of(observation, DindRun)
+    return cell_of(observation, note=duration(pull.evidence.took) if pull is not None else "")

@@ -40,9 +40,9 @@ def compared(*, then: list[dict[str, Any]], now: list[Outcome], **further: Any) 
         (("pass", ""), ("fail", "timeout"), "new"),
         (("unknown", ""), ("fail", "timeout"), "new"),
         (("blocked", ""), ("fail", "timeout"), "new"),
-        (("fail", "timeout"), ("unknown", ""), "not looked at"),
-        (("fail", "timeout"), ("blocked", ""), "not looked at"),
-        (("fail", "timeout"), ("not applicable", ""), "not looked at"),
+        (("fail", "timeout"), ("unknown", ""), "not judged"),
+        (("fail", "timeout"), ("blocked", ""), "not judged"),
+        (("fail", "timeout"), ("not applicable", ""), "not judged"),
         (("fail", "timeout"), ("waived", "timeout"), "changed"),
         (("waived", "timeout"), ("fail", "timeout"), "changed"),
         (("advice", "vfs"), ("fail", "vfs"), "changed"),
@@ -67,7 +67,7 @@ def test_targets_are_told_apart() -> None:
 
 def test_what_was_not_selected_is_neither_fixed_nor_new() -> None:
     told = compared(then=[check("test_x", "fail", "timeout"), check("test_y", "pass")], now=[])
-    assert kinds(told.failures) == {"not looked at": ["test_x"]}
+    assert kinds(told.failures) == {"not judged": ["test_x"]}
 
 
 def test_what_the_earlier_run_did_not_select_is_new_and_says_so() -> None:
@@ -113,15 +113,56 @@ def test_a_conclusion_whose_checks_were_not_judged_is_not_fixed() -> None:
         "checks": [check("test_x", "fail", "timeout"), check("test_y", "fail", "timeout")],
         "conclusions": [earlier("path", "test_x", "test_y")],
     }
-    assert drawn(then, []) == {"not looked at": ["path"]}
-    assert drawn(then, [outcome("test_x", "pass")]) == {"not looked at": ["path"]}
-    assert drawn(then, [outcome("test_x", "pass"), outcome("test_y", "unknown")]) == {"not looked at": ["path"]}
+    assert drawn(then, []) == {"not judged": ["path"]}
+    assert drawn(then, [outcome("test_x", "pass")]) == {"not judged": ["path"]}
+    assert drawn(then, [outcome("test_x", "pass"), outcome("test_y", "unknown")]) == {"not judged": ["path"]}
     assert drawn(then, [outcome("test_x", "pass"), outcome("test_y", "pass")]) == {"fixed": ["path"]}
 
 
 def test_a_conclusion_whose_checks_still_fail_is_changed() -> None:
     then = {"checks": [check("test_x", "fail", "timeout")], "conclusions": [earlier("path", "test_x")]}
     assert drawn(then, [outcome("test_x", "fail", "refused")]) == {"changed": ["path"]}
+
+
+def test_a_check_that_was_renamed_is_compared_under_its_new_id_and_the_line_says_so() -> None:
+    old, new = "test_registry_lets_us_in", "test_registry_authenticates"
+    result = compared(
+        then=[check(old, "fail", "denied", "acr"), check(old, "fail", "denied", "hub")],
+        now=[outcome(new, "fail", "denied", "acr"), outcome(new, "pass", target="hub")],
+    )
+    assert kinds(result.failures) == {"unchanged": [f"{new}[acr]"], "fixed": [f"{new}[hub]"]}
+    assert list(result.lines()) == [
+        f"fixed                     {new}[hub]: pass (before: fail, denied); that run calls it {old}[hub]",
+        f"unchanged                 {new}[acr]: fail, denied; that run calls it {old}[acr]",
+    ]
+    assert result.plain()["fixed"][0]["formerly"] == f"{old}[hub]"
+    assert f"that run calls it {old}[acr]" in "".join(result.page())
+
+
+def test_a_check_that_has_its_name_still_is_called_by_it_alone() -> None:
+    result = compared(then=[check("test_x", "fail", "timeout")], now=[])
+    assert list(result.lines()) == ["not judged                test_x: not judged (before: fail, timeout)"]
+    assert result.plain()["not_judged"][0]["formerly"] == ""
+
+
+def test_a_conclusion_that_was_renamed_is_compared_under_its_new_name_and_so_are_its_checks() -> None:
+    old, new = "test_registry_lets_us_in", "test_registry_authenticates"
+    then = {
+        "checks": [check(old, "fail", "denied", "acr")],
+        "conclusions": [
+            earlier("other-nameservers", f"{old}[acr]", about=("acr",)),
+            earlier("backup-unwritten", f"{old}[acr]"),
+        ],
+    }
+    now = outcome(new, "pass", target="acr")
+    failing = outcome("test_y", "fail", "timeout")
+    finding = conclusion("nameservers-differ", failing, about=("acr",))
+    result = compare(then, [now, failing], Explanation((finding,)), file="old.json")
+    assert kinds(result.conclusions) == {"unchanged": ["nameservers-differ (acr)"], "fixed": ["backup-not-written"]}
+    assert {change.name: change.formerly for _, changes in result.conclusions.rows() for change in changes} == {
+        "nameservers-differ (acr)": "other-nameservers (acr)",
+        "backup-not-written": "backup-unwritten",
+    }
 
 
 def test_another_environment_is_told() -> None:
@@ -144,8 +185,8 @@ def test_json_and_html_carry_all_of_it() -> None:
     plain = told.plain()
     assert [one["name"] for one in plain["fixed"]] == ["test_x"]
     assert [one["name"] for one in plain["new"]] == ["test_y"]
-    assert plain["unchanged"] == plain["changed"] == plain["not_looked_at"] == []
-    assert set(plain["conclusions"]) == {"new", "fixed", "changed", "unchanged", "not_looked_at"}
+    assert plain["unchanged"] == plain["changed"] == plain["not_judged"] == []
+    assert set(plain["conclusions"]) == {"new", "fixed", "changed", "unchanged", "not_judged"}
     page = "".join(told.page())
     assert "test_x" in page
     assert "&lt;b&gt;" in page

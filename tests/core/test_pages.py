@@ -14,7 +14,7 @@ from preflight.facts.headroom import headroom as headroom_fact
 from preflight.faults import ClusterFault, DnsFault, PathFault, PodFault
 from preflight.inventory import Inventory
 from preflight.pages import cards, dns, headroom, matrix, paths, registry, top
-from preflight.pages.cells import Cell, State, duration, of_look, together
+from preflight.pages.cells import Cell, State, cell_of, duration, together
 from preflight.pages.matrix import Head, Matrix, folded, table
 from preflight.probes.cluster import Node, Nodes
 from preflight.probes.dns import Answer, Lookups
@@ -70,7 +70,7 @@ def cell(found: Matrix, row: str, column: str) -> Cell:
 @pytest.mark.parametrize(
     ("given", "state"),
     [
-        (None, State.NOT_LOOKED_AT),
+        (None, State.NOT_MEASURED),
         (observation("x", reply()), State.OK),
         (observation("x", reply(PathFault.REFUSED)), State.FAULT),
         (observation("x", error=Unmeasured("no SSH")), State.UNKNOWN),
@@ -80,11 +80,11 @@ def cell(found: Matrix, row: str, column: str) -> Cell:
             observation("x", error=Blocked("y", {}, "broken", failed=True, measured=reply(PathFault.TIMEOUT))),
             State.FAULT,
         ),
-        (observation("x", error=NotApplicable("none")), State.NOT_LOOKED_AT),
+        (observation("x", error=NotApplicable("none")), State.NOT_MEASURED),
     ],
 )
 def test_a_look_has_the_state_of_what_came_of_it(given: Observation | None, state: State) -> None:
-    assert of_look(given).state is state
+    assert cell_of(given).state is state
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_the_path_matrix_tells_vantages_apart(inventory: Inventory) -> None:
     assert cell(found, "node k8s-worker-1", "GitLab") == Cell(State.FAULT, "timeout", "16 s")
     assert cell(found, "node k8s-worker-2", "GitLab").state is State.UNKNOWN
     assert cell(found, "pod on k8s-worker-1", "GitLab").state is State.BLOCKED
-    assert [one.text for one in found.columns] == ["GitLab"], "nothing else was looked at"
+    assert [one.text for one in found.columns] == ["GitLab"], "nothing else was measured"
     assert "node k8s-worker-3" not in {one.text for one in found.rows}
 
 
@@ -161,7 +161,7 @@ def test_the_name_matrix_tells_names_of_one_resolver_apart(inventory: Inventory)
     assert cell(found, f"{resolver}/private-registry.example.com", "here").word == "nxdomain"
     missing = cell(found, f"{resolver}/private-registry.example.com", "node/k8s-worker-1")
     assert missing.state is State.UNKNOWN, "a name without an answer is not healthy"
-    assert cell(found, "resolver 10.1.0.251/registry.example.com", "here").state is State.NOT_LOOKED_AT
+    assert cell(found, "resolver 10.1.0.251/registry.example.com", "here").state is State.NOT_MEASURED
 
 
 def test_the_image_matrix_shows_times_and_what_they_are_worth(inventory: Inventory) -> None:
@@ -176,7 +176,7 @@ def test_the_image_matrix_shows_times_and_what_they_are_worth(inventory: Invento
     (line,) = registry.matrix(facts).cells
     assert [(one.state, one.word, one.note) for one in line[1:]] == [
         (State.OK, "", "1.2 s"),
-        (State.OK, "", "1.2 s, had it"),
+        (State.OK, "", "1.2 s, cached"),
         (State.FAULT, "pull-tls", ""),
     ]
 
@@ -212,7 +212,7 @@ def test_lines_that_nobody_looked_at_are_not_listed_among_many() -> None:
     cells = ((Cell(State.OK),), *(((Cell(),),) * 40))
     heads = tuple(Head(f"node-{number}") for number in range(41))
     cut = folded(Matrix(caption="c", corner="f", rows=heads, columns=(Head("GitLab"),), cells=cells))
-    assert [(one.text, one.beside) for one in cut.rows] == [("node-0", ""), ("and 40 more", "not looked at")]
+    assert [(one.text, one.beside) for one in cut.rows] == [("node-0", ""), ("and 40 more", "not measured")]
 
 
 def test_a_table_of_200_nodes_stays_small_both_ways() -> None:
@@ -272,8 +272,8 @@ def packed(inventory: Inventory, fits: int = 3, wanted: int = 6, count: int = 1)
 
 def test_headroom_says_what_is_asked_for_what_fits_and_what_runs_out(inventory: Inventory) -> None:
     shown = headroom.section(packed(inventory))
-    assert "3 of 6 wanted jobs fit at once" in shown
-    assert "cpu: 4 of 8 asked for, 3 more of 1100m fit <b>runs out first</b>" in shown
+    assert "3 of 6 concurrent jobs fit" in shown
+    assert "cpu: 4 of 8 requested, 3 more of 1100m fit <b>runs out first</b>" in shown
     assert "taint &lt;x&gt; is not tolerated" in shown
     assert shown.count('class="pf-bar-job"') == 3 * 2 + 1  # two resources, and the key
 
@@ -366,7 +366,12 @@ def test_a_card_names_each_check_once_and_the_red_ones_first() -> None:
 
 @pytest.mark.parametrize(
     ("status", "words", "style"),
-    [(0, "GO", "pf-go"), (1, "NO GO", "pf-nogo"), (6, "NOT KNOWN", "pf-notknown"), (2, "INTERRUPTED", "pf-stopped")],
+    [
+        (0, "GO", "pf-go"),
+        (1, "NO GO", "pf-nogo"),
+        (6, "INCONCLUSIVE", "pf-inconclusive"),
+        (2, "INTERRUPTED", "pf-stopped"),
+    ],
 )
 def test_the_banner_says_the_verdict_in_words(inventory: Inventory, status: int, words: str, style: str) -> None:
     shown = page(inventory, status=status)

@@ -216,7 +216,7 @@ def test_blocked_by_what_nobody_selected_is_not_go(guide: Path) -> None:
     ended = run(guide, "-k", "after_ill")
     assert ended.returncode == 6
     assert "no selected check reports it" in verdicts(guide)["test_after_ill_is_right"]["reason"]
-    assert "NOT KNOWN: 1 blocked" in ended.stdout
+    assert "INCONCLUSIVE: 1 blocked" in ended.stdout
 
 
 def test_an_unknown_is_an_error_with_exit_six_and_says_what_would_allow_it(guide: Path) -> None:
@@ -229,7 +229,7 @@ def test_an_unknown_is_an_error_with_exit_six_and_says_what_would_allow_it(guide
     assert (unknown["verdict"], unknown["fault"]) == ("unknown", "authentication")
     assert found["test_after_unseen_is_right[k8s-worker-2]"]["blocked_by"] == ["test_unseen_is_right[k8s-worker-2]"]
     assert "the public key in authorized_keys" in ended.stdout
-    assert "NOT KNOWN: 1 unknown, 1 blocked, 4 passed" in ended.stdout
+    assert "INCONCLUSIVE: 1 unknown, 1 blocked, 4 passed" in ended.stdout
 
 
 def test_a_failure_outranks_an_unknown(guide: Path) -> None:
@@ -274,6 +274,28 @@ def test_a_waiver_holds_until_its_date(guide: Path) -> None:
     assert ended.returncode == 0, ended.stdout
     assert verdicts(guide)["test_ill_is_right"]["verdict"] == "waived"
     assert "known to ops" in ended.stdout
+
+
+def test_a_waiver_of_an_old_id_holds_for_the_new_one_and_is_reported(guide: Path) -> None:
+    ask(guide, registry_authenticates="ill")
+    waive(guide, "test_registry_lets_us_in", "2999-01-01")
+    ended = run(guide)
+    assert ended.returncode == 0, ended.stdout
+    assert verdicts(guide)["test_registry_authenticates"]["verdict"] == "waived"
+    assert (
+        "note: waiver for test_registry_lets_us_in: this check is now called test_registry_authenticates; "
+        "change it in inventory.yaml"
+    ) in ended.stdout
+    assert "no selected check has this id" not in ended.stdout
+
+
+def test_a_waiver_of_an_id_that_never_was_is_reported(guide: Path) -> None:
+    check(guide, "well")
+    waive(guide, "test_made_up", "2999-01-01")
+    ended = run(guide)
+    assert ended.returncode == 0, ended.stdout
+    assert "note: waiver for 'test_made_up': no selected check has this id" in ended.stdout
+    assert "now called" not in ended.stdout
 
 
 def test_a_waiver_past_its_date_is_a_failure(guide: Path) -> None:
@@ -527,12 +549,12 @@ def test_a_baseline_tells_new_fixed_and_unchanged_and_leaves_alone_what_was_not_
     ended = run(guide, "-k", "not four", "--baseline", "reports/preflight.json")
     assert ended.returncode == 1
     told = report(guide)["baseline"]
-    names = {kind: [one["name"] for one in told[kind]] for kind in ("new", "fixed", "unchanged", "not_looked_at")}
+    names = {kind: [one["name"] for one in told[kind]] for kind in ("new", "fixed", "unchanged", "not_judged")}
     assert names == {
         "new": ["test_three"],
         "fixed": ["test_two"],
         "unchanged": ["test_one"],
-        "not_looked_at": ["test_four"],
+        "not_judged": ["test_four"],
     }
     assert "since reports/preflight.json" in ended.stdout
     assert "test_three: fail, refused (before: pass)" in ended.stdout
@@ -545,7 +567,7 @@ def test_a_baseline_tells_new_fixed_and_unchanged_and_leaves_alone_what_was_not_
         (None, "can't be read"),
         ("no json", "found no JSON"),
         ("[]", "expected a preflight.json"),
-        ('{"schema": 1, "checks": []}', "found schema 1, expected 2"),
+        ('{"schema": 1, "checks": []}', "found schema 1, expected 2 or 3: run the checks again"),
     ],
 )
 def test_what_is_no_baseline_is_a_usage_error(guide: Path, text: str | None, told: str) -> None:

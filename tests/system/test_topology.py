@@ -43,7 +43,7 @@ CASES = {
     "path-one-node-blocked": Case(
         rules=(("gitlab", "-s 192.168.1.102 -p tcp --dport 80 -j DROP"),),
         fail=("test_each_worker_reaches_gitlab[k8s-worker-2]",),
-        says=("timeout: 192.168.1.50:80", "pod on k8s-worker-2 meets the same", "firewall"),
+        says=("timeout: 192.168.1.50:80", "also seen from pod on k8s-worker-2", "firewall"),
         cause="node-path-blocked",
         about=("k8s-worker-2",),
     ),

@@ -1,0 +1,120 @@
+"""What a run reads before tests are collected: inventory or saved run, symptom, baseline; nothing is contacted.
+
+Whatever can't be used ends the run as a `pytest.UsageError` (exit status 4) that names the option or the file.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from preflight import options, saved, symptoms
+from preflight.inventory import Inventory, InventoryError, load
+from preflight.redaction import remember_within
+
+INVENTORY = pytest.StashKey[Inventory]()
+"""The environment of the run, from `--inventory` or from the run that `--replay` names."""
+SAVED_RUN = pytest.StashKey[Mapping[str, Any]]()
+"""The JSON report of the run that `--replay` names."""
+EARLIER_RUN = pytest.StashKey[Mapping[str, Any]]()
+"""The JSON report of the run that `--baseline` names."""
+SYMPTOMS = pytest.StashKey[tuple[symptoms.Found, ...]]()
+"""The known symptoms in the text of `--symptom`."""
+
+_LONG_ENOUGH = 8  # characters of a variable's value that is taken for a secret; fewer may be any word
+
+
+def read(config: pytest.Config) -> None:
+    """Read everything that the command line names."""
+    _read_symptom(config)
+    _read_baseline(config)
+    if config.getoption("replay"):
+        _read_saved_run(config)
+    elif config.getoption("inventory"):
+        _read_inventory(config)
+
+
+def _read_inventory(config: pytest.Config) -> None:
+    """Load inventory and values; the error lists every problem."""
+    from preflight.clients import kubeconfig  # noqa: PLC0415 - only a run with an inventory needs it
+    from preflight.values import load as load_values  # noqa: PLC0415
+
+    # Any program may print the variables of this process.
+    remember_within({name: value for name, value in os.environ.items() if len(value) >= _LONG_ENOUGH})
+    try:
+        inventory = load(Path(config.getoption("inventory")))
+        load_values(
+            inventory.runner.values,
+            inventory.runner.set,
+            release=inventory.runner.release,
+            namespace=inventory.runner.namespace,
+        )
+        kubeconfig.check_kubeconfig(inventory.cluster.kubeconfig, inventory.cluster.context)
+    except (InventoryError, kubeconfig.KubeconfigError) as error:
+        raise pytest.UsageError(str(error)) from None
+    config.stash[INVENTORY] = inventory
+    backup = options.backup_folder(config)
+    if backup is not None and options.report_folder(config) in {backup, *backup.parents}:
+        raise pytest.UsageError(
+            f"--backup {backup}: lies in the reports' folder; a backup holds secrets, reports do not"
+        )
+
+
+def _read_saved_run(config: pytest.Config) -> None:
+    """Take environment, stage and effects from a saved run instead of an inventory."""
+    if config.getoption("inventory"):
+        raise pytest.UsageError("--replay judges a saved run, which holds its inventory; leave --inventory (--lab) out")
+    file = Path(config.getoption("replay"))
+    try:
+        document = saved.read(file)
+        inventory = saved.inventory_from(document, file)
+    except saved.SavedError as error:
+        raise pytest.UsageError(f"--replay: {error}") from None
+    config.stash[INVENTORY], config.stash[SAVED_RUN] = inventory, document
+    config.option.inventory = document["inventory"]
+    config.option.effect, config.option.stage = document["effect"], document["stage"]
+    config.option.require_idle = document["require_idle"]
+
+
+def _read_symptom(config: pytest.Config) -> None:
+    """Find the known symptoms in the text of `--symptom`."""
+    text = config.getoption("symptom")
+    if text is None:
+        return
+    if text == "-":
+        text = _standard_input(config)
+    if not text.strip():
+        raise pytest.UsageError("--symptom: expected an error of a job's log, found no text")
+    config.stash[SYMPTOMS] = symptoms.find(text[-symptoms.LARGEST :])
+
+
+def _standard_input(config: pytest.Config) -> str:
+    capture = config.pluginmanager.getplugin("capturemanager")
+    if capture is not None:
+        capture.suspend_global_capture(in_=True)  # pytest keeps standard input from tests
+    try:
+        if sys.stdin is None or sys.stdin.closed:
+            raise pytest.UsageError("--symptom -: expected a job's log on standard input, found it closed")
+        return symptoms.from_stream(sys.stdin.buffer)
+    except (OSError, ValueError) as error:
+        raise pytest.UsageError(f"--symptom -: {error}") from None
+    finally:
+        if capture is not None:
+            capture.resume_global_capture()
+            capture.suspend_global_capture()
+
+
+def _read_baseline(config: pytest.Config) -> None:
+    """Read the report of `--baseline` before this run's replaces it."""
+    chosen = config.getoption("baseline")
+    if chosen is None:
+        return
+    try:
+        config.stash[EARLIER_RUN] = saved.read_comparable(Path(chosen))
+    except saved.SavedError as error:
+        raise pytest.UsageError(f"--baseline: {error}") from None

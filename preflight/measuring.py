@@ -1,0 +1,101 @@
+"""Measuring during a pytest run: begun after collection, ended after the reports are written."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from preflight import check_items, options, progress_line, saved
+from preflight.clients.connect import Routes
+from preflight.inputs import INVENTORY, SAVED_RUN
+from preflight.inventory import Inventory
+from preflight.replay import Replay
+from preflight.run import Run, Stage
+from preflight.shutdown import SignalHandlers
+from preflight.survey import SURVEY, Survey
+
+_SIGNALS = pytest.StashKey[SignalHandlers]()
+_PATIENCE = 10.0  # seconds that a measurement gets to take back what it wrote, when a run did not end well
+
+
+def begin(config: pytest.Config, checks: Iterable[pytest.Item]) -> None:
+    """Begin to measure what these checks need, and nothing else; in a replay, take it from the saved run."""
+    survey = _make_survey(config, _make_run(config))
+    config.stash[SURVEY] = survey
+    for check in checks:
+        if check_items.effect_above_ceiling(check) is None:
+            for name, targets in check_items.measurements(check):
+                survey.begin(name, dict(targets))
+    signals = config.stash[_SIGNALS] = SignalHandlers(survey.run.shutdown)
+    config.add_cleanup(signals.restore)
+    signals.install()
+    if SAVED_RUN in config.stash:
+        return
+    from preflight.clients import preload  # noqa: PLC0415 - only a run that measures needs them
+
+    preload.load()
+    _show_progress(config, survey)
+    survey.start()
+
+
+def _make_run(config: pytest.Config) -> Run:
+    inventory = config.stash[INVENTORY]
+    return Run(
+        inventory=inventory,
+        routes=_routes(inventory),
+        id=secrets.token_hex(4),
+        all_nodes=config.getoption("all_nodes"),
+        stage=Stage(config.getoption("stage")),
+        own_job=os.environ.get("CI_JOB_ID", ""),
+        backup=options.backup_folder(config),
+    )
+
+
+def _routes(inventory: Inventory) -> Routes:
+    mapping = {source: target for source, target in inventory.connect.items() if source != "*"}
+    return Routes(mapping, only_mapped="*" in inventory.connect)
+
+
+def _make_survey(config: pytest.Config, run: Run) -> Survey:
+    if SAVED_RUN not in config.stash:
+        at_once = {"pods": run.inventory.limits.probe_pods_at_once}
+        return Survey(run, workers=max(1, config.getoption("workers")), at_once=at_once)
+    file = Path(config.getoption("replay"))
+    try:
+        return Replay(run, config.stash[SAVED_RUN], file)
+    except saved.SavedError as error:
+        raise pytest.UsageError(f"--replay: {file}: {error}") from None
+
+
+def _show_progress(config: pytest.Config, survey: Survey) -> None:
+    """On a terminal, a progress line says what a check waits for; anywhere else nothing is written."""
+    if config.get_verbosity() < 0 or not progress_line.wanted(os.environ):
+        return
+    terminal = progress_line.terminal()  # before pytest captures: later the descriptor is a file of pytest's
+    if terminal is not None:
+        line = progress_line.ProgressLine(survey, terminal)
+        survey.on_wait, survey.on_waited = line.show, line.erase
+        config.add_cleanup(line.close)
+
+
+def interrupted(config: pytest.Config) -> bool:
+    """Whether a signal has asked for the run's end; its exception may have been lost in a finalizer."""
+    signals = config.stash.get(_SIGNALS, None)
+    return signals is not None and signals.received
+
+
+def stop(config: pytest.Config) -> None:
+    """Begin nothing any more; from now on, a signal only makes the run's end faster."""
+    config.stash[_SIGNALS].ending = True
+    config.stash[SURVEY].run.shutdown.set()
+
+
+def close(config: pytest.Config, exit_status: int) -> Iterator[str]:
+    """Clean up; yields what went wrong, a sentence each."""
+    survey = config.stash[SURVEY]
+    patience = 0.0 if exit_status == 0 else min(_PATIENCE, survey.run.inventory.deadlines.clean)
+    yield from survey.close(patience=patience)

@@ -1,0 +1,85 @@
+"""The command line's options, and the folders that some of them name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from preflight.fact import Effect
+from preflight.run import Stage
+
+_PROJECT = pytest.StashKey[Path]()
+
+
+def add(parser: pytest.Parser) -> None:
+    """Add the options of a run."""
+    group = parser.getgroup("preflight", "preflight of GitLab Runner on Kubernetes")
+    group.addoption("--inventory", metavar="FILE", help="the environment to check (see inventory.yaml)")
+    group.addoption("--report-dir", metavar="DIR", help="where the reports go (default: reports/ beside conftest.py)")
+    group.addoption(
+        "--effect",
+        choices=[str(effect) for effect in Effect],
+        default=str(Effect.PRIVILEGED),
+        help="the most that a check may do to the environment (default: %(default)s)",
+    )
+    group.addoption("--all-nodes", action="store_true", help="probe every eligible node, however many there are")
+    group.addoption(
+        "--stage",
+        choices=[str(stage) for stage in Stage],
+        default=str(Stage.AUTO),
+        help="stage of the release's life: before `install` or `upgrade`, or after it was `uninstalled` "
+        "(default: %(default)s, which judges whatever is installed)",
+    )
+    group.addoption(
+        "--require-idle", action="store_true", help="running jobs are a failure instead of advice (before an upgrade)"
+    )
+    group.addoption(
+        "--backup",
+        metavar="DIR",
+        help="write the release's values and its whole record into DIR, readable by its owner alone: they hold the "
+        "token",
+    )
+    group.addoption(
+        "--replay",
+        metavar="FILE",
+        help="judge the facts of an earlier run's preflight.json again; nothing is contacted",
+    )
+    group.addoption(
+        "--symptom",
+        metavar="TEXT",
+        help="an error from a job's log, or - for a whole log on standard input: run only the checks that explain it",
+    )
+    group.addoption(
+        "--baseline",
+        metavar="FILE",
+        help="an earlier run's preflight.json: report what is new, fixed and unchanged since",
+    )
+    group.addoption(
+        "--workers", type=int, default=16, metavar="N", help="measurements at the same time (default: %(default)s)"
+    )
+
+
+def project_folder(config: pytest.Config) -> Path:
+    """The folder of the conftest that loads the plugin: rootdir moves with a pytest.ini beside the inventory."""
+    if _PROJECT in config.stash:  # looked up for each item, and there are dozens of plugins
+        return config.stash[_PROJECT]
+    for plugin in config.pluginmanager.get_plugins():
+        file = getattr(plugin, "__file__", None)
+        if file and Path(file).name == "conftest.py" and "preflight.plugin" in getattr(plugin, "pytest_plugins", ()):
+            return config.stash.setdefault(_PROJECT, Path(file).resolve().parent)
+    return config.rootpath
+
+
+def report_folder(config: pytest.Config) -> Path:
+    """Where the reports go: `--report-dir`, else ``reports/`` of the project."""
+    chosen = config.getoption("report_dir")
+    default = project_folder(config) / "reports"
+    # A replay must not overwrite the measurements that it judges.
+    return Path(chosen).resolve() if chosen else default / "replay" if config.getoption("replay") else default
+
+
+def backup_folder(config: pytest.Config) -> Path | None:
+    """Where `--backup` writes to; None without that option."""
+    chosen = config.getoption("backup")
+    return Path(chosen).expanduser().resolve() if chosen else None

@@ -1,0 +1,81 @@
+"""What a run comes to: outcomes, exit status, conclusions, and the answers to `--symptom` and `--baseline`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from preflight import baseline, symptoms, verdicts
+from preflight.conclusions import Explanation, Facts, draw, explain
+from preflight.conclusions.observations import facts_of
+from preflight.survey import Survey
+from preflight.verdicts import Outcome
+
+RESULTS = pytest.StashKey["Results"]()
+
+
+@dataclass
+class Results:
+    """What is known of a run, as far as it has come; complete after `settle` and `conclude`.
+
+    Attributes:
+        outcomes: what the checks came to, in the order in which they ran.
+        notes: what else the operator should know, a sentence each.
+        status: the exit status; None before the run's end.
+        facts: every measurement; None before the conclusions are drawn.
+        explanation: the conclusions, and the failing checks that none explains.
+        symptom_answer: the answer to `--symptom`.
+        comparison: this run against that of `--baseline`.
+    """
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    status: int | None = None
+    facts: Facts | None = None
+    explanation: Explanation = field(default_factory=Explanation)
+    symptom_answer: symptoms.Answer | None = None
+    comparison: baseline.Baseline | None = None
+
+    def settle(self, pytests_status: int) -> int:
+        """The exit status: that of the verdicts, where pytest came to its own end; kept as `status`."""
+        judged = self.outcomes and pytests_status in {0, 1}
+        self.status = verdicts.exit_status(self.outcomes) if judged else int(pytests_status)
+        return self.status
+
+    def conclude(self, survey: Survey) -> None:
+        """Draw the conclusions; a rule that crashes costs its conclusions, and neither a report nor the exit status."""
+        self.facts = facts_of(survey)
+        conclusions, problems = draw(self.facts)
+        self.notes.extend(problems)
+        self.explanation = explain(conclusions, self.outcomes)
+
+    def answer_symptom(self, found: Sequence[symptoms.Found] | None, selected: Sequence[str]) -> None:
+        """Say which meanings of the symptoms are confirmed, ruled out or open.
+
+        Args:
+            found: the symptoms; None without `--symptom`.
+            selected: ids of the checks that were selected for them.
+        """
+        if found is not None:
+            self.symptom_answer = symptoms.answer(tuple(found), self.outcomes, self.explanation, tuple(selected))
+
+    def compare(self, earlier_run: Mapping[str, Any] | None, *, file: str, environment: str) -> None:
+        """Compare with an earlier run.
+
+        Args:
+            earlier_run: its JSON report; None without `--baseline`.
+            file: that report's name.
+            environment: this run's environment, as `baseline.environment_of` describes it.
+        """
+        if earlier_run is not None:
+            self.comparison = baseline.compare(
+                earlier_run, self.outcomes, self.explanation, file=file, environment=environment
+            )
+
+    def sentence(self, *, effect: str) -> str:
+        """The verdict in one line."""
+        causes = len(self.explanation.root_causes)
+        return verdicts.sentence(self.outcomes, status=self.status or 0, effect=effect, causes=causes)

@@ -1,0 +1,126 @@
+"""Facts as JSON: named by their classes alone, of which no two have the same name."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from preflight import facts, saved
+from preflight.evidence import KINDS, Blocked, Evidence, Fact, NotApplicable, PreflightError, Unmeasured
+from preflight.faults import DnsFault, PathFault, SshFault
+from preflight.probes.dns import Answer, Lookups
+from preflight.probes.gitlab import GitLabReply
+from preflight.saved import SavedError, measurement_from, plain_measurement, read, read_comparable
+
+HERE = Evidence(where="here", command="true", observed="nothing", took=0.5)
+
+
+@pytest.fixture(autouse=True)
+def kinds() -> Iterator[None]:
+    """Take back the classes that a test makes."""
+    before = KINDS.copy()
+    yield
+    KINDS.clear()
+    KINDS.update(before)
+
+
+def through_json(value: Fact | None, error: PreflightError | None) -> tuple[Fact | None, PreflightError | None]:
+    return measurement_from(json.loads(json.dumps({"name": "x", **plain_measurement(value, error)})))
+
+
+def test_a_second_class_of_the_same_name_is_refused_where_it_is_made() -> None:
+    with pytest.raises(TypeError, match=r"GitLabReply, in preflight\.probes\.gitlab and .*test_saved"):
+        exec("class GitLabReply(Fact): ...", {"Fact": Fact, "__name__": __name__})
+    assert KINDS["GitLabReply"] is GitLabReply
+
+
+def test_a_class_that_dataclass_makes_anew_counts_once() -> None:
+    @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+    class MadeAnew(Fact):
+        extra: int = 0
+
+    assert KINDS["MadeAnew"] is MadeAnew
+
+
+def test_every_class_of_facts_that_checks_take_is_known() -> None:
+    classes = {
+        kind.__name__: kind for kind in vars(facts).values() if isinstance(kind, type) and issubclass(kind, Fact)
+    }
+    assert len(classes) > 50
+    assert {name: KINDS.get(name) for name in classes} == classes
+
+
+def test_a_fact_is_named_by_its_class_alone_and_read_back() -> None:
+    lookups = Lookups(
+        target="10.0.0.2",
+        resolver="10.0.0.2",
+        evidence=HERE,
+        fault=DnsFault.TIMEOUT,
+        cause="10.0.0.2 does not answer",
+        answers=(Answer(name="gitlab.example", fault=DnsFault.TIMEOUT),),
+    )
+    document = plain_measurement(lookups, None)
+    assert document["value"]["kind"] == "Lookups"
+    assert "of" not in document["value"], "a module may be renamed without a loss"
+    assert through_json(lookups, None) == (lookups, None)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        NotApplicable("ssh is none"),
+        Unmeasured("refused our key", needs="a key", fault=SshFault.AUTHENTICATION, evidence=HERE),
+        Blocked("node_login", {"worker": "w1"}, "timeout", failed=True, witness="node w1"),
+        Blocked(
+            "gitlab_reply",
+            {},
+            "refused",
+            failed=True,
+            measured=Fact(target="x", fault=PathFault.REFUSED, evidence=HERE),
+        ),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_why_there_is_no_fact_is_read_back(error: PreflightError) -> None:
+    value, again = through_json(None, error)
+    assert value is None
+    assert type(again) is type(error)
+    assert vars(again) == vars(error)
+
+
+def test_a_class_that_this_version_does_not_know_is_named() -> None:
+    with pytest.raises(SavedError, match="fact x: ValueError: this version knows no fact of the kind 'Gone'"):
+        measurement_from({"name": "x", "value": {"kind": "Gone"}})
+
+
+def written(folder: Path, schema: object) -> Path:
+    file = folder / "preflight.json"
+    file.write_text(json.dumps({"schema": schema, "checks": []}))
+    return file
+
+
+@pytest.mark.parametrize("schema", [1, 2, 4, None, "3", [3]])
+def test_a_run_of_another_schema_is_not_judged_again_and_the_error_says_what_to_do(
+    schema: object, tmp_path: Path
+) -> None:
+    with pytest.raises(SavedError) as refused:
+        read(written(tmp_path, schema))
+    message = str(refused.value)
+    assert message.startswith(f"{tmp_path / 'preflight.json'}: found schema {schema!r}, expected {saved.SCHEMA}: ")
+    assert message.endswith("run the checks again with this version, or replay the file with the version that wrote it")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("schema", [2, 3])
+def test_a_run_of_an_older_schema_can_be_compared_with(schema: int, tmp_path: Path) -> None:
+    assert read_comparable(written(tmp_path, schema))["checks"] == []
+
+
+@pytest.mark.parametrize("schema", [1, 4])
+def test_a_run_of_a_schema_without_comparable_checks_is_refused(schema: int, tmp_path: Path) -> None:
+    with pytest.raises(SavedError, match=f"found schema {schema}, expected 2 or 3"):
+        read_comparable(written(tmp_path, schema))
