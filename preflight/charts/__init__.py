@@ -32,6 +32,8 @@ class Keys:
         tree: what is read, by name; a leaf is one of the words that gitlab-runner-0.77.yaml explains.
         moved: dotted keys that are no longer read, each with the version since when, and the words for what to write.
         retired: the same for keys that are read, and should not be written any more.
+        templates: dotted keys whose text Helm evaluates as a template itself, such as ``runners.config``; ``*`` stands
+            for any name or item.
         covered: whether the version asked for is not older or newer than all tables.
     """
 
@@ -40,6 +42,7 @@ class Keys:
     tree: Tree
     moved: Mapping[str, Mapping[str, str]]
     retired: Mapping[str, Mapping[str, str]]
+    templates: tuple[str, ...] = ()
     covered: bool = True
 
 
@@ -66,6 +69,7 @@ def keys(product: Product, version: str) -> Keys:
         tree=table["keys"],
         moved=table.get("moved") or table.get("elsewhere") or {},
         retired=table.get("retired", {}),
+        templates=tuple(table.get("templates", ())),
         covered=_order(known[0]) <= wanted <= _order(known[-1]),
     )
 

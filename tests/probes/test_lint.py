@@ -290,9 +290,10 @@ def test_a_cause_names_three_findings_and_the_evidence_all(tmp_path: Path) -> No
 
 
 def test_charts_of_several_versions_stand_side_by_side(tmp_path: Path) -> None:
-    text = values_with(top=HEAD + "extraEnvFromRefs: []\npodMonitor: {}\n")
-    assert [one[2] for one in told(judged(tmp_path, text))] == ["extraEnvFromRefs", "podMonitor"]
-    assert [one[2] for one in told(judged(tmp_path, text, chart="0.84.1"))] == ["podMonitor"]
+    head = HEAD.replace("metrics: {enabled: true}", "metrics: {enabled: true, podMonitor: {enabled: true}}")
+    text = values_with(top=head + "extraEnvFromRefs: []\n")
+    assert [one[2] for one in told(judged(tmp_path, text))] == ["metrics.podMonitor", "extraEnvFromRefs"]
+    assert [one[2] for one in told(judged(tmp_path, text, chart="0.84.1"))] == ["metrics.podMonitor"]
     assert told(judged(tmp_path, text, chart="0.86.0")) == []
 
 
@@ -302,7 +303,7 @@ def test_a_chart_without_a_table_takes_the_nearest_and_says_so() -> None:
         "0.77",
         "0.77",
         "0.80",
-        "0.85",
+        "0.86",
     ]
     assert [charts.keys("gitlab-runner", one).covered for one in ("0.60.0", "0.80.3", "1.2.0")] == [False, True, False]
     assert charts.keys("gitlab-runner", "0.80.0").runner == "18.3"
