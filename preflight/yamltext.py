@@ -29,6 +29,19 @@ def compose_yaml(text: str) -> yaml.Node | None:
     return node
 
 
+def compose_documents(text: str) -> list[yaml.Node]:
+    """The nodes of every document in a text, but for those that are empty. Errors as in `load_yaml`."""
+
+    def composed(loader: Any) -> list[yaml.Node]:
+        nodes: list[yaml.Node] = []
+        while loader.check_node():
+            nodes.append(loader.get_node())
+        return nodes
+
+    found: list[yaml.Node] = _read(text, composed)
+    return [node for node in found if node.tag != "tag:yaml.org,2002:null"]
+
+
 def line_and_words(error: yaml.YAMLError) -> tuple[int | None, str]:
     """Where a text is no YAML, if that is known, and why: without an alias or a tag, which may be a secret's text."""
     if not isinstance(error, yaml.MarkedYAMLError):
