@@ -29,6 +29,7 @@ _OF_RUNNERS = frozenset(
 )
 _SWITCHES = frozenset({"enabled", "install"})
 """By which an umbrella chart switches the runner's chart, which does not read them itself."""
+_SOPS = "sops"  # the table in which SOPS keeps what it needs to decrypt the file
 _DEEPEST = 5  # levels that an umbrella may put around the values
 _OTHERS_TEMPLATE = re.compile(r"\{\{")
 
@@ -77,7 +78,7 @@ class ValuesSource:
         parts: in the order in which they are merged.
         set: what is set besides, as ``helm --set`` takes it; `set_string`: the same for ``--set-string``.
         unresolved: what gives values, too, and can't be read from here: each a name that a person can look for.
-        dropped: keys beside the values that switch the chart and belong to the umbrella.
+        dropped: keys beside the values that are not for the chart: an umbrella's switch, or SOPS' table.
         release: the release's name that the wrapper gives, or ""; so are `namespace`, `chart`, `version`, `repository`.
     """
 
@@ -507,7 +508,11 @@ def _taken(place: _Place, whole: str) -> ValuesSource:
             parts.append(_part(path, text, compose_yaml(text) if _is_yaml(path, text) else None))
     parts += [_table(place, node, node, name)[0] for name, node in place.above]
     dropped: tuple[str, ...] = ()
-    if place.wrapper is Wrapper.PLAIN:
+    if place.wrapper is Wrapper.PLAIN and _get(place.node, _SOPS, "mac") is not None:
+        node, dropped = _without(place.node, {_SOPS})
+        parts.append(_part(place.file, _written(node), node))
+        unresolved.append(f"values that SOPS keeps encrypted: decrypt them with sops -d {place.file.name}")
+    elif place.wrapper is Wrapper.PLAIN:
         parts.append(_part(place.file, whole, place.node))
     elif place.node is not None:
         part, dropped = _table(place, place.node, _inner(place.node), place.name)
@@ -614,7 +619,12 @@ def _shifted(marks: YamlPositions, first: int, *, block: bool) -> YamlPositions:
 
 def _without_switches(node: yaml.Node | None) -> tuple[yaml.Node | None, tuple[str, ...]]:
     """A table without the switches of the chart around it."""
-    dropped = tuple(name for name, value in _pairs(node) if name in _SWITCHES and value.tag == "tag:yaml.org,2002:bool")
+    return _without(node, {name for name, value in _pairs(node) if name in _SWITCHES and value.tag.endswith(":bool")})
+
+
+def _without(node: yaml.Node | None, names: set[str]) -> tuple[yaml.Node | None, tuple[str, ...]]:
+    """A table without some of its keys, and those of them that it had."""
+    dropped = tuple(name for name, _ in _pairs(node) if name in names)
     if not dropped or not isinstance(node, yaml.MappingNode):
         return node, ()
     kept = [(key, value) for key, value in node.value if str(key.value) not in dropped]

@@ -126,6 +126,7 @@ def find(given: str = "", *, deadline: float = DEADLINE) -> Helm | None:
         if not given:
             return None
         raise Unmeasured(f"there is no program {given}", needs="the path of helm, or none to go without it")
+    path = str(Path(path).absolute())  # it is run in another folder
     with _own_folder() as folder:
         ended = _run([path, "version", "--short"], folder, deadline=deadline)
     found = _VERSION.search(ended.output)

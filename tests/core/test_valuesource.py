@@ -267,6 +267,13 @@ spec:
     agrees(tmp_path, source(tmp_path, inline))
 
 
+def test_values_that_sops_encrypted_are_told_and_its_own_table_is_none_of_the_charts(tmp_path: Path) -> None:
+    found = source(tmp_path, "gitlabUrl: x\nrunnerToken: ENC[data]\nsops:\n  mac: ENC[x]\n")
+    assert found.dropped == ("sops",)
+    assert "sops" not in found.parts[0].document
+    assert found.unresolved == ("values that SOPS keeps encrypted: decrypt them with sops -d file.yaml",)
+
+
 def test_scalars_keep_their_writing(tmp_path: Path) -> None:
     text = """\
     gitlab-runner:

@@ -29,6 +29,8 @@ def test_helm_is_looked_for_on_the_path(tmp_path: Path, monkeypatch: pytest.Monk
     program(tmp_path, "echo v3.99.1+gabcdef")
     assert find() == Helm(str(tmp_path / "helm"), "3.99.1")
     assert find("none") is None
+    monkeypatch.chdir(tmp_path.parent)
+    assert find(f"{tmp_path.name}/helm") == Helm(str(tmp_path / "helm"), "3.99.1")
 
 
 def test_a_helm_that_is_given_and_not_there_is_a_mistake(tmp_path: Path) -> None:

@@ -1,0 +1,431 @@
+"""``python -m preflight lint VALUES…``: read values files as chart and runner will, without an inventory or a cluster.
+
+For a pre-commit hook, and for a merge request of a repository of values. With helm and the chart's package, Helm
+renders and the result is judged; without them, what can be read without them is. Exit status: 0, 1 with errors, 6 with
+unknowns alone, 4 for what can't be read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+import re
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from preflight import charts, valuesource
+from preflight import values as reader
+from preflight.chartpackage import ChartPackage, NotAChartError, chart_keys, keys_of, own_reads
+from preflight.clients import helm
+from preflight.evidence import Unmeasured, one_line
+from preflight.faults import ValuesFault
+from preflight.inventory import InventoryError, KeyPath, format_path
+from preflight.probes import lint
+from preflight.probes.lint import Expected, Finding
+from preflight.rendering import Rendering
+from preflight.values import Origin, Problem, Values
+from preflight.valuesource import ValuesSource
+
+NAME = "lint"
+HELP = "judge values files by what Helm, the chart and the runner make of them"
+Level = Literal["error", "advice", "unknown"]
+
+OK, ERRORS, BAD_INPUT, UNKNOWN = 0, 1, 4, 6
+CHART = "0.80.0"  # the inventory's default
+_ENVIRONMENTS = frozenset(
+    {ValuesFault.GITLAB_URL, ValuesFault.OTHER_NAMESERVERS, ValuesFault.NOT_PRIVILEGED, ValuesFault.METRICS_OFF}
+)
+"""What can only be judged beside an inventory, which there is none of here."""
+_ADVICE = frozenset({ValuesFault.MANAGERS_ONLY, ValuesFault.UNREGISTER, ValuesFault.IMAGE_FLAVOUR})
+_REMEDIES: Mapping[ValuesFault, str] = {
+    ValuesFault.NOT_TOML: "correct the line of runners.config",
+    ValuesFault.UNKNOWN_KEY: "take the spelling that is named, or remove the key",
+    ValuesFault.MOVED_KEY: "write it where it is read now, and remove the old key",
+    ValuesFault.WRONG_FORM: "write the value in the form that is named",
+    ValuesFault.WRONG_TABLE: "move the key below the header of its own table",
+    ValuesFault.TWICE: "keep one of the two lines",
+    ValuesFault.CONTRADICTION: "remove the setting that is void, or the one that makes it so",
+    ValuesFault.TOKEN_IN_FILE: "remove runnerToken: the token is in the Secret that runners.secret names",
+    ValuesFault.DNS_POLICY: "take the runner's own spelling",
+    ValuesFault.FLAT_NAMESERVERS: "write nameservers below [runners.kubernetes.dns_config]",
+    ValuesFault.TOO_MANY_NAMESERVERS: "keep three of them",
+    ValuesFault.NO_NAMESERVERS: "write nameservers below [runners.kubernetes.dns_config], or take another dns_policy",
+    ValuesFault.TEMPLATE: 'correct the expression, or write {{ "{{" }} for braces that are meant for somebody else',
+    ValuesFault.RBAC_OFF: "rbac.create: true",
+    ValuesFault.IMAGE_FLAVOUR: "let image.tag and podSecurityContext agree: alpine 100, ubuntu 999",
+    ValuesFault.MANAGERS_ONLY: "set it in runners.config, if it is meant for jobs",
+    ValuesFault.CONCURRENT: "raise limit, or lower concurrent",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """One thing that was found, as it is printed.
+
+    Attributes:
+        file: the values file; empty where it is no file's.
+        line: in it; 0 where it has none.
+        path: the key.
+        level: ``error``; ``advice``, which changes no exit status; ``unknown``, which could not be judged.
+        fault: its kind.
+        message: a sentence.
+        remedy: how to fix it.
+    """
+
+    file: str
+    line: int
+    path: str
+    level: Level
+    fault: str
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file or "values"
+        return f"{place}: {self.level}: {self.path}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linted:
+    """What came of it.
+
+    Attributes:
+        rendered_by: ``helm 3.x``, or ``reader``.
+        config: the rendered ``runners.config``; None where it can't be had.
+        text: the same as text.
+        judgements: in the order of the files.
+    """
+
+    rendered_by: str
+    config: Mapping[str, Any] | None
+    text: str
+    judgements: tuple[Judgement, ...]
+
+    @property
+    def status(self) -> int:
+        """The exit status."""
+        levels = {one.level for one in self.judgements}
+        return ERRORS if "error" in levels else UNKNOWN if "unknown" in levels else OK
+
+
+# ---- the command ----------------------------------------------------------------------------------------------------
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's options."""
+    parser.add_argument("values", nargs="+", type=Path, metavar="VALUES", help="values files, merged in this order")
+    for option in ("set", "set-string", "set-json", "set-file"):
+        parser.add_argument(f"--{option}", action="append", default=[], metavar="KEY=VALUE", help="as helm's option")
+    parser.add_argument("--chart", default=CHART, metavar="VERSION|PACKAGE", help=f"default: {CHART}")
+    parser.add_argument("--runner", default="", metavar="VERSION", help="default: the one that the chart is made for")
+    parser.add_argument("--release", default="", metavar="NAME", help="default: the wrapper's, else gitlab-runner")
+    parser.add_argument("--namespace", default="", metavar="NAME", help="default: the wrapper's, else gitlab")
+    parser.add_argument("--at", default="", metavar="PLACE", help="where in the file the values stand")
+    parser.add_argument("--helm", default="", metavar="PATH|none", help="default: the helm on the PATH")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--rendered", action="store_true", help="print the rendered runners.config as well")
+
+
+def run(chosen: argparse.Namespace) -> int:
+    """Judge the files; returns the exit status."""
+    settings = helm.Settings(
+        set=tuple(chosen.set),
+        set_string=tuple(chosen.set_string),
+        set_json=tuple(chosen.set_json),
+        set_file=tuple(chosen.set_file),
+    )
+    try:
+        linted = judge(
+            [valuesource.read(file, chosen.at) for file in chosen.values],
+            settings,
+            chart=chosen.chart,
+            runner=chosen.runner,
+            release=chosen.release,
+            namespace=chosen.namespace,
+            program=chosen.helm,
+        )
+    except InventoryError as error:
+        sys.stderr.write("\n".join(error.problems) + "\n")
+        return BAD_INPUT
+    except (NotAChartError, Unmeasured) as error:
+        sys.stderr.write(f"{error}\n")
+        return BAD_INPUT
+    sys.stdout.write(as_json(linted) if chosen.json else as_text(linted, rendered=chosen.rendered))
+    return linted.status
+
+
+def as_json(linted: Linted) -> str:
+    """What was found, for programs."""
+    found = {
+        "rendered_by": linted.rendered_by,
+        "config": linted.config,
+        "findings": [
+            {name: getattr(one, name) for name in ("file", "line", "path", "level", "fault", "message", "remedy")}
+            for one in linted.judgements
+        ],
+    }
+    return json.dumps(found, indent=1, ensure_ascii=False, default=str) + "\n"
+
+
+def as_text(linted: Linted, *, rendered: bool) -> str:
+    """What was found, for people."""
+    lines = [linted.text.rstrip("\n"), ""] if rendered and linted.text else []
+    for one in linted.judgements:
+        lines += [str(one), *([f"    fix: {one.remedy}"] if one.remedy else [])]
+    count = len(linted.judgements)
+    lines.append(f"{count} finding{'' if count == 1 else 's'}, rendered by {linted.rendered_by}")
+    return "\n".join(lines) + "\n"
+
+
+# ---- judging --------------------------------------------------------------------------------------------------------
+
+
+def judge(
+    sources: Sequence[ValuesSource],
+    settings: helm.Settings,
+    *,
+    chart: str = CHART,
+    runner: str = "",
+    release: str = "",
+    namespace: str = "",
+    program: str = "",
+) -> Linted:
+    """Everything in the values that Helm, chart and runner would not do as it reads.
+
+    Raises:
+        InventoryError: a file or a pair can't be read.
+        NotAChartError: the chart's package is none.
+        Unmeasured: the program that is given is no helm, or did not end.
+    """
+    del runner  # the tables of runner versions take it
+    package = ChartPackage.open(Path(chart)) if _is_path(chart) else None
+    release = release or next((one.release for one in sources if one.release), "gitlab-runner")
+    namespace = namespace or next((one.namespace for one in sources if one.namespace), "gitlab")
+    values = read_values(sources, settings, release=release, namespace=namespace)
+    judgements = [_unresolved(one, name) for one in sources for name in one.unresolved]
+    rendered: Rendering | None = None
+    executable = helm.find(program) if package is not None else None
+    if executable is not None and package is not None:
+        try:
+            rendered = _rendered(executable, package, sources, settings, values)
+        except helm.RenderError as error:
+            judgements.append(_refused(error, values))
+    version = package.version if package is not None else chart
+    judged = with_rendering(values, rendered) if rendered is not None else values
+    lines = source_lines(values.text, judged.rendered)
+    expected = Expected(chart=version, gitlab_url=str(values.get("gitlabUrl", "")), resolvers=(), privileged=False)
+    for finding in lint.lint(judged, expected).findings:
+        if finding.fault in _ENVIRONMENTS or _is_read(finding, values, package, rendered, version):
+            continue
+        judgements.append(_judgement(finding, values, lines))
+    if rendered is None:
+        judgements += _unrendered(values, judgements)
+    return Linted(
+        rendered_by=rendered.rendered_by if rendered is not None else "reader",
+        config=judged.config if judged.problem is None and judged.config else None,
+        text=judged.rendered,
+        judgements=tuple(sorted(judgements, key=lambda one: (one.file, one.line))),
+    )
+
+
+def _is_path(chart: str) -> bool:
+    return not re.fullmatch(r"v?\d+\.\d+(\.\d+)?\S*", chart) or chart.endswith(".tgz")
+
+
+def _rendered(
+    executable: helm.Helm,
+    package: ChartPackage,
+    sources: Sequence[ValuesSource],
+    settings: helm.Settings,
+    values: Values,
+) -> Rendering:
+    files = [helm.ValuesFile(part.file.name, part.text) for one in sources for part in one.parts]
+    return helm.template(
+        executable,
+        package,
+        release=values.release,
+        namespace=values.namespace,
+        values=files,
+        settings=with_wrappers(sources, settings),
+    )
+
+
+def with_wrappers(sources: Sequence[ValuesSource], settings: helm.Settings) -> helm.Settings:
+    """The settings, with those that the wrappers give, which come first."""
+    return replace(
+        settings,
+        set=(*(pair for one in sources for pair in one.set), *settings.set),
+        set_string=(*(pair for one in sources for pair in one.set_string), *settings.set_string),
+    )
+
+
+def _is_read(
+    finding: Finding, values: Values, package: ChartPackage | None, rendered: Rendering | None, version: str
+) -> bool:
+    """Whether a key is read after all: by the package at hand, or by the operator's own templates."""
+    if finding.fault is ValuesFault.TEMPLATE:
+        return rendered is not None and "it fails with" in finding.said
+    if finding.reader != "chart" or finding.fault is not ValuesFault.UNKNOWN_KEY:
+        return False
+    keys = keys_of(package) if package is not None else charts.keys("gitlab-runner", version)
+    templates = chart_keys(package).templates if package is not None else keys.templates
+    steps = tuple(re.findall(r"[^.\[\]]+", finding.path))
+    read = own_reads(values.tree, templates)
+    return _knows(keys.tree, steps) or any(path[: len(steps)] == steps or steps[: len(path)] == path for path in read)
+
+
+def _knows(tree: charts.Tree, steps: tuple[str, ...]) -> bool:
+    node: Any = tree
+    for step in steps:
+        if not isinstance(node, Mapping):
+            return node in {"any", "map", "list"}
+        node = node.get(step)
+    return node is not None
+
+
+def _judgement(finding: Finding, values: Values, lines: Sequence[int]) -> Judgement:
+    file, _, line = finding.place.rpartition(":")
+    number = int(line) if line.isdigit() else 0
+    if number and finding.reader == "runner" and finding.path != "runners.config":
+        # The line is one of the rendered text; what is told is the one that it was rendered from.
+        first = values.origin("runners.config").line
+        within = number - first
+        number = first + lines[within - 1] if 0 < within <= len(lines) else number
+    return Judgement(
+        file=file if number else "",
+        line=number,
+        path=finding.path,
+        level="advice" if finding.fault in _ADVICE else "error",
+        fault=str(finding.fault),
+        message=one_line(finding.said),
+        remedy=_REMEDIES.get(finding.fault, ""),
+    )
+
+
+def _unresolved(source: ValuesSource, name: str) -> Judgement:
+    return Judgement(
+        file=source.file.name,
+        line=1,
+        path=source.at or "values",
+        level="unknown",
+        fault="values-elsewhere",
+        message=f"{name} gives values, too, and was not read",
+        remedy="give it as a values file of its own",
+    )
+
+
+def _refused(error: helm.RenderError, values: Values) -> Judgement:
+    origin = values.origin(error.values_path) if error.values_path else Origin()
+    if error.text_line:
+        origin = origin.inside(error.text_line)
+    return Judgement(
+        file=error.values_file or (origin.file.name if origin.file else ""),
+        line=error.line if error.values_file else origin.line,
+        path=error.values_path or error.template,
+        level="error",
+        fault="not-rendered",
+        message=f"Helm refuses it: {error}",
+        remedy="correct what Helm names: no upgrade begins before",
+    )
+
+
+def _unrendered(values: Values, judgements: Sequence[Judgement]) -> Iterator[Judgement]:
+    """The expressions of ``runners.config`` that only Helm can tell."""
+    judged = {one.line for one in judgements}
+    origin = values.origin("runners.config")
+    for number, line in enumerate(values.rendered.splitlines(), start=1):
+        place = origin.inside(number)
+        if "{{" in line and place.line not in judged:
+            yield Judgement(
+                file=place.file.name if place.file else "",
+                line=place.line,
+                path="runners.config",
+                level="unknown",
+                fault="not-rendered",
+                message="only Helm can tell what this expression becomes",
+                remedy="install helm, and give the chart's package with --chart",
+            )
+            return
+
+
+# ---- values from their sources --------------------------------------------------------------------------------------
+
+
+def read_values(sources: Sequence[ValuesSource], settings: helm.Settings, *, release: str, namespace: str) -> Values:
+    """The values of several sources, merged by the suite's own reader, with the lines of the files they come from.
+
+    Raises:
+        InventoryError: a pair of ``--set`` is none.
+    """
+    parts = [part for one in sources for part in one.parts]
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / f"values-{number}.yaml" for number in range(max(1, len(parts)))]
+        for number, file in enumerate(files):
+            file.write_text(parts[number].text if parts else "", encoding="utf-8")
+        pairs = with_wrappers(sources, settings)
+        try:
+            values = reader.load(files, [*pairs.set, *pairs.set_string], release=release, namespace=namespace)
+        except InventoryError as error:
+            named = [re.sub(rf"{re.escape(folder)}\S*?: ?", "", problem) for problem in error.problems]
+            raise InventoryError(sources[0].file, named) from None
+    by_file = dict(zip(files, parts, strict=False))
+
+    def origin(path: KeyPath, written: Origin) -> Origin:
+        part = by_file.get(written.file) if written.file is not None else None
+        if part is None:
+            return written
+        return Origin(part.file, part.marks.line(path), block=path in part.marks.blocks)
+
+    moved = replace(
+        values,
+        files=tuple(part.file for part in parts),
+        origins={path: origin(path, written) for path, written in values.origins.items()},
+        twice=tuple(
+            (format_path(path), Origin(part.file, line)) for part in parts for path, line in part.marks.duplicates
+        ),
+    )
+    if values.problem is None:
+        return moved
+    line = values.problem.origin.line - values.origin("runners.config").line
+    return replace(moved, problem=Problem(moved.origin("runners.config").inside(line), values.problem.said))
+
+
+def with_rendering(values: Values, rendered: Rendering) -> Values:
+    """The values with ``runners.config`` as Helm rendered it; the operator's own keys stay as they are written."""
+    text = rendered.template or ""
+    problem: Problem | None = None
+    config: Mapping[str, Any] = {}
+    try:
+        config = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
+        line = int(found[1]) if found else text.count("\n") + 1
+        lines = source_lines(values.text, text)
+        written = lines[line - 1] if line <= len(lines) else line
+        words = str(error).split(" (at ")[0]
+        problem = Problem(values.origin("runners.config").inside(written), f"not TOML at its line {line}: {words}")
+    runners = config.get("runners")
+    if problem is None and (not isinstance(runners, list) or len(runners) != 1):
+        count = f"{len(runners)} of them" if isinstance(runners, list) else "none"
+        said = f"found {count}, expected exactly one [[runners]] entry"
+        problem = Problem(values.origin("runners.config").inside(1), said)
+    return replace(values, rendered=text, config={} if problem else config, problem=problem)
+
+
+def source_lines(text: str, rendered: str) -> list[int]:
+    """For each line of a rendered text, the line of the template that it comes from, both from 1."""
+    before, after = text.splitlines(), rendered.splitlines()
+    lines = list(range(1, len(after) + 1))
+    if len(before) == len(after) and "{{-" not in text and "-}}" not in text:
+        return lines
+    matcher = difflib.SequenceMatcher(a=[line.strip() for line in before], b=[line.strip() for line in after])
+    for _, first, last, start, stop in matcher.get_opcodes():
+        for number in range(start, stop):
+            lines[number] = min(first + 1 + (number - start), max(last, 1))
+    return lines
