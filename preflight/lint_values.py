@@ -25,12 +25,13 @@ from preflight.chartpackage import ChartPackage, NotAChartError, chart_keys, key
 from preflight.clients import helm
 from preflight.evidence import Unmeasured, one_line
 from preflight.faults import ValuesFault
-from preflight.inventory import InventoryError, KeyPath, format_path
+from preflight.inventory import InventoryError
 from preflight.probes import lint
 from preflight.probes.lint import Expected, Finding
 from preflight.rendering import Rendering
 from preflight.values import Origin, Problem, Values
 from preflight.valuesource import ValuesSource
+from preflight.yamlfile import KeyPath, format_path
 
 NAME = "lint"
 HELP = "judge values files by what Helm, the chart and the runner make of them"
@@ -270,7 +271,7 @@ def _is_read(
 ) -> bool:
     """Whether a key is read after all: by the package at hand, or by the operator's own templates."""
     if finding.fault is ValuesFault.TEMPLATE:
-        return rendered is not None and "it fails with" in finding.said
+        return rendered is not None and "it fails with" in finding.message
     if finding.reader != "chart" or finding.fault is not ValuesFault.UNKNOWN_KEY:
         return False
     keys = keys_of(package) if package is not None else charts.keys("gitlab-runner", version)
@@ -303,7 +304,7 @@ def _judgement(finding: Finding, values: Values, lines: Sequence[int]) -> Judgem
         path=finding.path,
         level="advice" if finding.fault in _ADVICE else "error",
         fault=str(finding.fault),
-        message=one_line(finding.said),
+        message=one_line(finding.message),
         remedy=_REMEDIES.get(finding.fault, ""),
     )
 
@@ -386,14 +387,14 @@ def read_values(sources: Sequence[ValuesSource], settings: helm.Settings, *, rel
         values,
         files=tuple(part.file for part in parts),
         origins={path: origin(path, written) for path, written in values.origins.items()},
-        twice=tuple(
+        duplicates=tuple(
             (format_path(path), Origin(part.file, line)) for part in parts for path, line in part.marks.duplicates
         ),
     )
     if values.problem is None:
         return moved
     line = values.problem.origin.line - values.origin("runners.config").line
-    return replace(moved, problem=Problem(moved.origin("runners.config").inside(line), values.problem.said))
+    return replace(moved, problem=Problem(moved.origin("runners.config").inside(line), values.problem.message))
 
 
 def with_rendering(values: Values, rendered: Rendering) -> Values:

@@ -16,7 +16,8 @@ from typing import Any
 
 import yaml
 
-from preflight.inventory import InventoryError, YamlPositions
+from preflight.inventory import InventoryError
+from preflight.yamlfile import YamlPositions
 from preflight.yamltext import compose_documents, compose_yaml, line_and_words, load_yaml
 
 CHART = "gitlab-runner"

@@ -216,7 +216,7 @@ def differing(read: reader.Values, rendered: Rendering) -> Iterator[str]:
             yield f"runners.config: Helm renders what is no TOML ({error}), the suite reads it"
     else:
         if read.problem is not None and template:
-            yield f"runners.config: the suite says {read.problem.said}, Helm renders TOML"
+            yield f"runners.config: the suite says {read.problem.message}, Helm renders TOML"
         elif read.problem is None and (template or read.get("runners.config")):
             yield from _tree(template, read.config, "runners.config")
     if rendered.values is not None:
@@ -282,7 +282,7 @@ def contradiction(finding: Finding, read: reader.Values, rendered: Rendering, pa
         except tomllib.TOMLDecodeError:
             return ""
         return "Helm renders TOML"
-    if finding.fault is ValuesFault.TEMPLATE and "it fails with" in finding.said:
+    if finding.fault is ValuesFault.TEMPLATE and "it fails with" in finding.message:
         return "Helm renders it"
     if finding.fault is ValuesFault.OTHER_NAMESERVERS:
         runners = rendered.template_tables().get("runners", [{}])

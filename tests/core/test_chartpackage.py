@@ -137,6 +137,7 @@ def test_a_template_of_the_operators_that_is_none_reads_nothing() -> None:
         (tinychart.archive(top="../../etc"), "outside of its folder"),
         (tinychart.archive(top="/etc"), "outside of its folder"),
     ],
+    ids=["page", "cut", "gzip", "no-chart-yaml", "broken-yaml", "no-name", "parent", "absolute"],
 )
 def test_what_is_no_chart_is_refused_with_the_reason(archive: bytes, words: str) -> None:
     with pytest.raises(NotAChartError, match=words):
