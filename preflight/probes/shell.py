@@ -28,10 +28,11 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from preflight.clients.connect import is_address, sentence
+from preflight.clients.gitlab_reply import judge_reply, shows_gitlab
 from preflight.evidence import Evidence, Fact, Unmeasured
 from preflight.faults import DindFault, DnsFault, Fault, PathFault
 from preflight.probes.dns import Answer, judge_answer
-from preflight.probes.gitlab import GitLabReply, judge_reply, shows_gitlab
+from preflight.probes.gitlab import GitLabReply
 
 AT_ONCE = 6  # steps side by side; a small node can bear it, and a dead resolver times many names does not add up
 _SLACK = 2.0  # seconds a step may take beyond its limit until it is killed for good
