@@ -10,10 +10,10 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from preflight.clients.connect import Routes
+from preflight.clients.gitlab_reply import judge_reply
 from preflight.clients.http import NoReply, exchange
 from preflight.evidence import Evidence, Unmeasured
 from preflight.faults import GitLabFault, PathFault
-from preflight.probes.gitlab import judge_reply
 from preflight.redaction import remember
 
 PAGE = 100  # items of a list a request; GitLab's own maximum

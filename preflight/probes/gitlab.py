@@ -7,28 +7,17 @@ guide's operator looks at it; where the two differ, the API decides.
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
 
 from preflight.clients.connect import Routes
-from preflight.clients.http import NoReply, Reply, exchange, origin_of
+from preflight.clients.gitlab_reply import judge_reply, shows_gitlab
+from preflight.clients.http import NoReply, Reply, exchange
 from preflight.evidence import Evidence, Fact
 from preflight.faults import GitLabFault, PathFault
 from preflight.redaction import remember
 
-_MARKS = re.compile(
-    rb"""<title>[^<]*GitLab|window\.gon\b|\bgon\.(?:api_version|gitlab_url)|content=["']GitLab["']|gitlab-logo"""
-    rb"""|/assets/webpack/|data-page=["']sessions:""",
-    re.IGNORECASE,
-)
-_OWN_PAGES = re.compile(r"/(?:users/sign_in|explore|dashboard|-/)")
-_MOVED = range(300, 400)
-_BAD_GATEWAY, _UNAVAILABLE, _SERVER_ERROR = 502, 503, 500
-_OTHERS_SAY, _OK, _UNAUTHORIZED, _FORBIDDEN = frozenset({200, 204, 301, 302, 303, 307, 308, 401, 404}), 200, 401, 403
+_OK, _UNAUTHORIZED, _FORBIDDEN = 200, 401, 403
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,66 +51,6 @@ class GitLabVersion(Fact):
 def api_url(url: str) -> str:
     """Where the API of the GitLab at `url` says its version; a relative URL root is kept."""
     return f"{url.rstrip('/')}/api/v4/version"
-
-
-def judge_reply(status: int, headers: Mapping[str, str], body: bytes | str, url: str) -> tuple[GitLabFault | None, str]:
-    """What one reply to ``GET url``, the front page or the API, says about GitLab: a fault and its cause, or nothing.
-
-    Redirects must not have been followed; where a tool did (busybox wget does), the last page is judged.
-    """
-    told = {name.lower(): value for name, value in headers.items()}
-    body = body.encode() if isinstance(body, str) else body
-    if status == _BAD_GATEWAY:
-        return GitLabFault.BAD_GATEWAY, f"{url} answered 502: the web server is up, the application behind it is not"
-    if status == _UNAVAILABLE:
-        after = f", and to come back after {told['retry-after']} s" if told.get("retry-after") else ""
-        return GitLabFault.UNAVAILABLE, f"{url} answered 503: GitLab is overloaded, starting or in maintenance{after}"
-    if status in _MOVED and told.get("location"):
-        target = urljoin(url, told["location"])
-        if origin_of(target) != origin_of(url):
-            return GitLabFault.REDIRECTED, f"{url} sends to {target}: another {_difference(url, target)}"
-    known = shows_gitlab(status, told, body, url)
-    if known and (status in {_OK, _UNAUTHORIZED} or ("/api/v4/" not in url and status < _UNAUTHORIZED)):
-        return None, ""
-    if not known and status in _OTHERS_SAY:
-        server = f" by {told['server']}" if told.get("server") else ""
-        seen = _title(body)
-        return GitLabFault.NOT_GITLAB, f"{url} answered {status}{server}, and nothing in it is GitLab's{seen}"
-    return _odd(status, told, url)
-
-
-def _odd(status: int, told: Mapping[str, str], url: str) -> tuple[GitLabFault, str]:
-    after = f" (Retry-After: {told['retry-after']})" if told.get("retry-after") else ""
-    return GitLabFault.HTTP_STATUS, f"{url} answered {status}{after}, where GitLab has another answer"
-
-
-def _title(body: bytes) -> str:
-    found = re.search(rb"<title>\s*([^<]{1,100})", body, re.IGNORECASE)
-    return f'; its title is "{found[1].decode("utf-8", "replace").strip()}"' if found else ""
-
-
-def _difference(url: str, target: str) -> str:
-    ours, theirs = origin_of(url), origin_of(target)
-    names = [word for word, one, other in zip(("scheme", "host", "port"), ours, theirs, strict=True) if one != other]
-    if names[0] == "scheme" and names[-1] == "port":
-        names.pop()  # follows from the scheme
-    return " and another ".join(names)
-
-
-def shows_gitlab(status: int, headers: Mapping[str, str], body: bytes, url: str) -> bool:
-    """Whether a reply bears a mark that GitLab sets and other web servers do not; `headers` in lower case."""
-    if "x-gitlab-meta" in headers or "_gitlab_session=" in headers.get("set-cookie", ""):
-        return True
-    location = headers.get("location", "")
-    if status in _MOVED and location:
-        return origin_of(urljoin(url, location)) == origin_of(url) and bool(_OWN_PAGES.search(urlsplit(location).path))
-    if "/api/v4/" in url:
-        try:
-            told = json.loads(body)
-        except (ValueError, RecursionError):
-            return False
-        return isinstance(told, dict) and ("version" in told or told.get("message") == "401 Unauthorized")
-    return bool(_MARKS.search(body))
 
 
 def request_sign_in_page(url: str, *, routes: Routes, ca_file: Path | None, deadline: float) -> GitLabReply:

@@ -15,10 +15,11 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from preflight.clients.connect import is_address, sentence
+from preflight.clients.gitlab_reply import judge_reply, shows_gitlab
 from preflight.evidence import Evidence, Fact, Unmeasured
 from preflight.faults import DnsFault, Fault, PathFault
 from preflight.probes.dns import Answer, judge_answer
-from preflight.probes.gitlab import GitLabReply, judge_reply, shows_gitlab
+from preflight.probes.gitlab import GitLabReply
 from preflight.probes.shell_sections import CUT, Section, shown
 
 # ---- names -----------------------------------------------------------------------------------------------------------

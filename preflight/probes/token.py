@@ -20,12 +20,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from preflight.clients.connect import Routes
+from preflight.clients.gitlab_reply import judge_reply
 from preflight.clients.http import NoReply, Reply, exchange
 from preflight.clients.kube_api import Api, path_segment
 from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ApiFault, Fault, GitLabFault, TokenFault
-from preflight.probes.gitlab import judge_reply
 from preflight.redaction import redact, remember
 
 TOKEN_KEY, REGISTRATION_KEY = "runner-token", "runner-registration-token"  # of the chart's Secret (reference §1.5)

@@ -12,9 +12,10 @@ import pytest
 import trustme
 
 from preflight.clients.connect import Routes
+from preflight.clients.gitlab_reply import judge_reply
 from preflight.evidence import Unmeasured
 from preflight.faults import GitLabFault, PathFault
-from preflight.probes.gitlab import GitLabReply, GitLabVersion, api_url, judge_reply, request_sign_in_page, version
+from preflight.probes.gitlab import GitLabReply, GitLabVersion, api_url, request_sign_in_page, version
 from tests.probes import servers
 from tests.probes.servers import Asked, Said, Web, web_server
 
@@ -153,12 +154,12 @@ def test_a_timeout_is_not_a_refusal() -> None:
 def test_a_redirect_to_another_host_names_both() -> None:
     reply, _ = seen(_moved("http://code.example"))
     assert reply.fault is GitLabFault.REDIRECTED
-    assert reply.cause == "http://gitlab.example/ sends to http://code.example/: another host"
+    assert reply.cause == "http://gitlab.example/ redirects to http://code.example/: another host"
 
 
 def test_a_redirect_to_tls_names_the_scheme() -> None:
     reply, _ = seen(_moved("https://gitlab.example"))
-    assert reply.cause == "http://gitlab.example/ sends to https://gitlab.example/: another scheme"
+    assert reply.cause == "http://gitlab.example/ redirects to https://gitlab.example/: another scheme"
 
 
 def test_a_front_page_of_its_own_is_no_fault_where_the_api_answers() -> None:

@@ -14,7 +14,7 @@ import pytest
 from preflight.evidence import Unmeasured
 from preflight.faults import DindFault, PodFault
 from preflight.jobshape import dind_job, job_pod
-from preflight.probes import pods
+from preflight.probes import pod_runs, pods
 from preflight.probes.quota import needs_of
 from preflight.shutdown import Shutdown
 from tests.probes.apiserver import (
@@ -131,7 +131,7 @@ def test_an_image_of_the_script_that_can_not_be_pulled_is_the_pods_fault(
 
 
 def test_a_node_that_stops_reporting_ends_the_wait_for_its_pod(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pods, "NODE_ASKED_AFTER", 0.2)
+    monkeypatch.setattr(pod_runs, "NODE_ASKED_AFTER", 0.2)
     condition = {"type": "Ready", "status": "Unknown", "message": "Kubelet stopped posting node status."}
     nodes = {NODE: {"status": {"conditions": [condition]}}}
     api, *_ = start(states=[containers("Pending", build=CREATING)], nodes=nodes)
@@ -293,7 +293,7 @@ def test_what_a_script_printed_before_the_deadline_is_kept(start: Start) -> None
 def test_a_container_that_can_not_be_created_is_believed_after_a_while(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pods, "NOT_STARTING_FOR", 0.3)
+    monkeypatch.setattr(pod_runs, "NOT_STARTING_FOR", 0.3)
     waiting = {"waiting": {"reason": "CreateContainerConfigError", "message": 'secret "x" not found'}}
     api, *_ = start(states=[containers("Pending", build=waiting)], events=pulled(ALPINE, "build"))
     pod = pods.launch(api, job(), node=NODE, deadline=20)

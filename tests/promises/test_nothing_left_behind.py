@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -132,7 +133,7 @@ def died_with_a_privileged_pod(world: Any) -> bool:
 def asked_for_pods(lab: Lab) -> int:
     """How often the run looked whether its pods are gone."""
     return sum(
-        one.method == "GET" and "/pods?" in one.path and "preflight.gitlab-runner%2Frun" in one.path
+        one.method == "GET" and "/pods?" in one.path and "preflight.gitlab-runner/run" in unquote(one.path)
         for one in lab.requests
     )
 
