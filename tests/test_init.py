@@ -132,7 +132,7 @@ def test_no_file_is_overwritten_unless_that_is_asked_for(tmp_path: Path) -> None
         (tmp_path / "prod-values.yaml").write_text("mine: true\n")
         ended = init(lab, output)
         assert (ended.returncode, output.exists()) == (1, False)
-        assert "prod-values.yaml: is there already; --force overwrites" in ended.stderr
+        assert "prod-values.yaml: exists already; --force overwrites" in ended.stderr
         assert (tmp_path / "prod-values.yaml").read_text() == "mine: true\n"
         assert init(lab, output, "--force").returncode == 0
     assert "gitlabUrl" in (tmp_path / "prod-values.yaml").read_text()

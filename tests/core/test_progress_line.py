@@ -232,7 +232,7 @@ def test_it_appears_only_when_waiting_takes_a_while(line: tuple[ProgressLine, Ca
     made, at = line
     assert at(100.0) == b""
     assert at(100.4) == b""
-    assert b"waiting for the first measurement" in at(100.0 + progress_line.PATIENCE)
+    assert b"waiting for the first measurement" in at(100.0 + progress_line.DELAY)
     assert at(100.6) == b"", "not more often than it is read"
     assert at(101.0) != b""
     made.erase()
