@@ -143,7 +143,7 @@ def test_no_file_is_overwritten_without_force(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--kubeconfig", "/nonexistent/config"), "/nonexistent/config: can't be read"),
         (("--context", "prdo"), "has no context 'prdo'; it knows ops@kubernetes"),

@@ -43,7 +43,7 @@ def test_a_replay_of_some_checks_leaves_the_rest_alone(broken: Path, tmp_path: P
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("no json at all", "found no JSON"),
         ("[]", "expected a preflight.json"),

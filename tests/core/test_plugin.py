@@ -357,7 +357,7 @@ def test_two_environments_are_one_too_many(guide: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         ("user: root", "usr: root", "did you mean 'user'?"),
         ("kubeconfig: kubeconfig", "kubeconfig: kubeconfig\n  context: nosuch", "nosuch"),
@@ -566,7 +566,7 @@ def test_a_baseline_reports_new_fixed_and_unchanged_and_what_was_not_judged(guid
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (None, "can't be read"),
         ("no json", "found no JSON"),
