@@ -1,4 +1,4 @@
-"""2.3 Kubernetes cluster: the API answers, the nodes are there and well, and its own services work."""
+"""2.3 Kubernetes cluster: the API answers, the nodes are present and healthy, and its own services work."""
 
 from preflight.facts import ApiServer, Metrics, Nodes, NodeState, PoolState, ServiceEndpoints
 
@@ -6,15 +6,15 @@ from preflight.facts import ApiServer, Metrics, Nodes, NodeState, PoolState, Ser
 def test_api_server_answers(api_answer: ApiServer) -> None:
     """2.3.1 The API server answers and is healthy.
 
-    Why: the runner makes every job's pod through it.
-    Remedy (refused): start kube-apiserver on the control plane (`crictl ps -a --name kube-apiserver` shows its end), or
-        correct the server's address in the kubeconfig.
-    Remedy (timeout, unreachable): open port 6443 of the control plane for this machine, and check that its host is up.
-    Remedy (unauthorized): renew the credentials of this kubeconfig context; the API server does not know them.
-    Remedy (tls-untrusted, tls-wrong-name): take a kubeconfig whose certificate-authority-data and server belong
+    Why: the runner creates every job's pod through it.
+    Remedy (refused): start kube-apiserver on the control plane (`crictl ps -a --name kube-apiserver` shows whether it
+        exited), or correct the server's address in the kubeconfig.
+    Remedy (timeout, unreachable): open port 6443 of the control plane to this machine, and check that its host is up.
+    Remedy (unauthorized): renew the credentials of this kubeconfig context; the API server does not accept them.
+    Remedy (tls-untrusted, tls-wrong-name): use a kubeconfig whose certificate-authority-data and server belong
         together.
     Remedy (tls-expired): renew the API server's certificate: `kubeadm certs renew apiserver`.
-    Remedy (api-unhealthy): read which of `kubectl get --raw '/readyz?verbose'` fails; etcd is the usual one.
+    Remedy (api-unhealthy): see which check of `kubectl get --raw '/readyz?verbose'` fails; usually it is etcd.
     Remedy: make `kubectl cluster-info` work with the inventory's kubeconfig and context.
     """
     assert not api_answer.fault
@@ -23,7 +23,7 @@ def test_api_server_answers(api_answer: ApiServer) -> None:
 def test_api_server_has_the_expected_address(api_address: ApiServer) -> None:
     """2.3.2 The kubeconfig points to the cluster that the inventory describes.
 
-    Why: with another context, everything below would be said of the wrong cluster.
+    Why: with another context, every later check would judge the wrong cluster.
     Remedy: choose the right `cluster.context`, or correct `cluster.api_server`.
     """
     assert not api_address.fault
@@ -32,7 +32,7 @@ def test_api_server_has_the_expected_address(api_address: ApiServer) -> None:
 def test_api_server_has_the_expected_version(api_version: ApiServer) -> None:
     """2.3.3 The control plane has the expected version.
 
-    Why: the chart, the runner's client and the guide were chosen for it.
+    Why: chart, runner and guide were chosen for this version.
     Remedy: correct `cluster.version` in the inventory, or upgrade the control plane.
     """
     assert not api_version.fault
@@ -41,7 +41,7 @@ def test_api_server_has_the_expected_version(api_version: ApiServer) -> None:
 def test_nodes_can_be_listed(cluster_nodes: Nodes) -> None:
     """2.3.4 The nodes can be listed.
 
-    Why: everything about nodes, and which of them may run jobs, comes from this list.
+    Why: all checks of nodes, and which of them may run jobs, depend on this list.
     Remedy: give this kubeconfig's user the right to list nodes.
     """
     assert cluster_nodes.nodes
@@ -50,8 +50,8 @@ def test_nodes_can_be_listed(cluster_nodes: Nodes) -> None:
 def test_node_is_present(node_presence: NodeState) -> None:
     """2.3.5 Each node of the inventory is in the cluster.
 
-    Why: a missing worker takes its share of the job capacity with it.
-    Remedy: join the node (`kubeadm token create --print-join-command`), or take it out of `cluster.nodes`.
+    Why: without this worker, its share of the job capacity is missing.
+    Remedy: join the node (`kubeadm token create --print-join-command`), or remove it from `cluster.nodes`.
     """
     assert not node_presence.fault
 
@@ -59,7 +59,7 @@ def test_node_is_present(node_presence: NodeState) -> None:
 def test_node_is_ready(node_readiness: NodeState) -> None:
     """2.3.6 Each node is Ready.
 
-    Why: no pod starts on a node whose kubelet does not report.
+    Why: no pod starts on a node whose kubelet does not report its status.
     Remedy: on the node: `systemctl status kubelet containerd` and `journalctl -u kubelet -n 50`; then the node's
         network and disk.
     """
@@ -67,10 +67,11 @@ def test_node_is_ready(node_readiness: NodeState) -> None:
 
 
 def test_node_has_no_pressure(node_pressure: NodeState) -> None:
-    """2.3.7 No node is short of disk, memory or process ids.
+    """2.3.7 No node is under disk, memory or PID pressure.
 
-    Why: under pressure the kubelet evicts running jobs and takes no new ones.
-    Remedy: free what the condition names: `crictl rmi --prune`, old logs, or the pods that eat the memory.
+    Why: under pressure the kubelet evicts running jobs and accepts no new ones.
+    Remedy: free the resource that the condition names: `crictl rmi --prune`, old logs, or the pods that use most
+        memory.
     """
     assert not node_pressure.fault
 
@@ -78,16 +79,17 @@ def test_node_has_no_pressure(node_pressure: NodeState) -> None:
 def test_node_has_the_expected_role(node_role: NodeState) -> None:
     """2.3.8 Each node has the role that the inventory gives it.
 
-    Why: a control-plane node among the workers takes no jobs, a worker among the masters takes them all.
+    Why: a control-plane node that is listed as a worker runs no jobs, and a worker listed as control plane is never
+        checked.
     Remedy: correct `role` in the inventory, or the node's label `node-role.kubernetes.io/control-plane`.
     """
     assert not node_role.fault
 
 
 def test_node_version_is_within_the_skew(node_version: NodeState) -> None:
-    """2.3.9 Each node's kubelet is no newer than the API server and not too far behind it.
+    """2.3.9 Each node's kubelet is within the supported version skew of the API server.
 
-    Why: outside of the supported skew, pods fail in ways that no message explains.
+    Why: outside the supported skew (not newer, and not too far behind), pods fail in ways that no message explains.
     Remedy: upgrade the node's kubelet, after the control plane and never before it.
     """
     assert not node_version.fault
@@ -96,13 +98,13 @@ def test_node_version_is_within_the_skew(node_version: NodeState) -> None:
 def test_jobs_may_be_scheduled_on_each_worker(worker_placement: NodeState) -> None:
     """2.3.10 Jobs may be scheduled on each worker.
 
-    Why: a cordon, a taint or a selector that does not match keeps every job away from a node that looks healthy.
-    Remedy (unschedulable-cordoned): `kubectl uncordon` the node when its maintenance is over.
+    Why: a cordon, a taint or a selector that does not match keeps all jobs away from a node that looks healthy.
+    Remedy (unschedulable-cordoned): run `kubectl uncordon` for the node when its maintenance is over.
     Remedy (unschedulable-taint): remove the taint, or let jobs tolerate it: `[runners.kubernetes.node_tolerations]` in
         `runners.config`.
-    Remedy (unschedulable-selector): label the node as `[runners.kubernetes.node_selector]` asks, or correct the
-        selector; a selector at the top level of the values moves only the managers.
-    Remedy: let the scheduler place a job's pod on this node.
+    Remedy (unschedulable-selector): label the node as `[runners.kubernetes.node_selector]` requires, or correct the
+        selector; a selector at the top level of the values places only the managers.
+    Remedy: make the node schedulable for a job's pod.
     """
     assert not worker_placement.fault
 
@@ -112,9 +114,9 @@ def test_kube_dns_has_ready_endpoints(kube_dns: ServiceEndpoints) -> None:
 
     Why: the managers resolve GitLab through it, and so do jobs unless `dns_policy` says otherwise.
     Remedy (service-missing): restore the Service kube-dns in kube-system (`kubeadm init phase addon coredns`).
-    Remedy (no-endpoints): look at the CoreDNS pods: `kubectl -n kube-system get pods -l k8s-app=kube-dns`, their
-        logs and events.
-    Remedy: let `kubectl -n kube-system get endpoints kube-dns` list an address.
+    Remedy (no-endpoints): check the CoreDNS pods: `kubectl -n kube-system get pods -l k8s-app=kube-dns`, their logs and
+        events.
+    Remedy: make `kubectl -n kube-system get endpoints kube-dns` list an address.
     """
     assert not kube_dns.fault
 
@@ -122,40 +124,40 @@ def test_kube_dns_has_ready_endpoints(kube_dns: ServiceEndpoints) -> None:
 def test_metrics_api_answers(metrics_api: Metrics) -> None:
     """2.3.12 The metrics API answers.
 
-    Why: `kubectl top` shows who eats a node's memory when jobs are killed, and autoscaling needs it.
+    Why: `kubectl top` shows what uses a node's memory when jobs are killed, and autoscaling needs it.
     Remedy (metrics-missing): install metrics-server.
-    Remedy (metrics-unavailable): look at metrics-server: `kubectl -n kube-system logs deploy/metrics-server`; with
+    Remedy (metrics-unavailable): check metrics-server: `kubectl -n kube-system logs deploy/metrics-server`; with
         self-signed kubelet certificates it needs `--kubelet-insecure-tls` or signed ones.
-    Remedy: let `kubectl top nodes` answer.
+    Remedy: make `kubectl top nodes` answer.
     """
     assert not metrics_api.fault
 
 
 def test_each_pool_has_its_nodes(pool_presence: PoolState) -> None:
-    """2.3.13 Each pool has as many nodes as the inventory asks for.
+    """2.3.13 Each pool has as many nodes as the inventory expects.
 
-    Why: where autoscaling changes the names, the labels are what can be relied on.
-    Remedy: let the autoscaler add nodes, label those that there are, or correct `cluster.pools`.
+    Why: where autoscaling changes the nodes' names, only their labels can be relied on.
+    Remedy: have the autoscaler add nodes, label the existing ones, or correct `cluster.pools`.
     """
     assert not pool_presence.fault
 
 
 def test_the_nodes_of_each_pool_are_healthy(pool_health: PoolState) -> None:
-    """2.3.14 The nodes of each pool are Ready and short of nothing.
+    """2.3.14 The nodes of each pool are Ready and under no pressure.
 
     Why: no pod starts on a node whose kubelet does not report, and one under pressure evicts running jobs.
-    Remedy (node-not-ready): on the node: `systemctl status kubelet containerd`; or let the autoscaler replace it.
-    Remedy (node-pressure): free what the condition names, or let the autoscaler replace the node.
-    Remedy: let `kubectl get nodes` list every node of the pool as Ready.
+    Remedy (node-not-ready): on the node: `systemctl status kubelet containerd`; or have the autoscaler replace it.
+    Remedy (node-pressure): free the resource that the condition names, or have the autoscaler replace the node.
+    Remedy: make `kubectl get nodes` list every node of the pool as Ready.
     """
     assert not pool_health.fault
 
 
 def test_the_nodes_of_each_pool_are_within_the_skew(pool_versions: PoolState) -> None:
-    """2.3.15 The kubelets of each pool are no newer than the API server and not too far behind it.
+    """2.3.15 The kubelets of each pool are within the supported version skew of the API server.
 
-    Why: an old machine image brings an old kubelet with every node that is added.
-    Remedy: give the pool a machine image of the control plane's version.
+    Why: with an old machine image, every node that is added has an old kubelet.
+    Remedy: use a machine image with the control plane's version for the pool.
     """
     assert not pool_versions.fault
 
@@ -163,11 +165,12 @@ def test_the_nodes_of_each_pool_are_within_the_skew(pool_versions: PoolState) ->
 def test_jobs_may_be_scheduled_on_the_nodes_of_each_pool(pool_placement: PoolState) -> None:
     """2.3.16 Jobs may be scheduled on the nodes of each pool.
 
-    Why: a taint or label that the pool's template gives keeps every job away from every node of it.
-    Remedy (unschedulable-cordoned): `kubectl uncordon` the nodes when their maintenance is over.
-    Remedy (unschedulable-taint): take the taint out of the pool's template, or let jobs tolerate it:
+    Why: a taint in the pool's template, or a label that is missing there, keeps all jobs away from all its nodes.
+    Remedy (unschedulable-cordoned): run `kubectl uncordon` for the nodes when their maintenance is over.
+    Remedy (unschedulable-taint): remove the taint from the pool's template, or let jobs tolerate it:
         `[runners.kubernetes.node_tolerations]`.
-    Remedy (unschedulable-selector): give the pool's template the label that `[runners.kubernetes.node_selector]` asks.
-    Remedy: let the scheduler place a job's pod on these nodes.
+    Remedy (unschedulable-selector): add the label that `[runners.kubernetes.node_selector]` requires to the pool's
+        template.
+    Remedy: make the nodes schedulable for a job's pod.
     """
     assert not pool_placement.fault

@@ -1,4 +1,4 @@
-"""3.2 Namespace: it exists, the runner may work in it, and exec, attach and logs get through to every worker."""
+"""3.2 Namespace: it exists, the runner has its rights in it, and exec, attach and logs work on every worker."""
 
 import pytest
 
@@ -8,10 +8,10 @@ from preflight.facts import NamespaceState, Rights, StreamCheck, Webhooks
 def test_the_jobs_namespace_exists(namespace_presence: NamespaceState) -> None:
     """3.2.1 The namespace that jobs run in exists.
 
-    Why: the runner makes no namespace; without it no job's pod is admitted.
-    Remedy (namespace-missing): `kubectl create namespace` the one that `namespace` in `runners.config` names; one that
-        is being deleted must first be gone.
-    Remedy: let `kubectl get namespace NAMESPACE` show it as Active.
+    Why: the runner does not create it; without it no job's pod is admitted.
+    Remedy (namespace-missing): create the namespace that `namespace` in `runners.config` names (`kubectl create
+        namespace`); one that is being deleted must be gone first.
+    Remedy: make `kubectl get namespace NAMESPACE` show it as Active.
     """
     assert not namespace_presence.fault
 
@@ -19,7 +19,7 @@ def test_the_jobs_namespace_exists(namespace_presence: NamespaceState) -> None:
 def test_namespace_limits_are_readable(namespace_limits: NamespaceState) -> None:
     """3.2.2 The quotas and limits of the jobs' namespace can be read.
 
-    Why: probe pods are fitted into them, and the room for jobs is counted with them; unseen, both are guesses.
+    Why: probe pods are sized by them, and the headroom for jobs is computed with them; without them, both are guesses.
     Remedy: allow the operator to read resourcequotas and limitranges in the namespace.
     """
     assert not namespace_limits.fault
@@ -27,74 +27,76 @@ def test_namespace_limits_are_readable(namespace_limits: NamespaceState) -> None
 
 @pytest.mark.advice
 def test_no_stricter_security_level_is_announced(namespace_levels: NamespaceState) -> None:
-    """3.2.3 The jobs' namespace announces no level of Pod Security that would refuse jobs.
+    """3.2.3 The Pod Security levels that the jobs' namespace announces (warn, audit) would admit jobs.
 
-    Why: what is warned of today is refused when `enforce` follows; a job's admission itself is proven in 2.4.3 and 5.1.
-    Remedy (stricter-announced): agree with whoever labels namespaces that this one stays privileged, and label it so:
-        `kubectl label ns NAMESPACE pod-security.kubernetes.io/warn=privileged --overwrite`.
+    Why: what causes a warning today is rejected once `enforce` follows; admission itself is checked in 2.4.3 and 5.1.
+    Remedy (stricter-announced): agree with whoever labels namespaces that this one stays privileged, and label it
+        accordingly: `kubectl label ns NAMESPACE pod-security.kubernetes.io/warn=privileged --overwrite`.
     Remedy: compare the labels `pod-security.kubernetes.io/*` of the namespace with `privileged` in `runners.config`.
     """
     assert not namespace_levels.fault
 
 
 def test_the_runner_may_create_job_pods(runner_rights: Rights) -> None:
-    """3.2.4 The runner's service account may do in the jobs' namespace what every job needs.
+    """3.2.4 The runner's service account has the rights in the jobs' namespace that every job needs.
 
-    Why: jobs fail at «setting up build pod» or «setting up credentials» without. Chart 0.80 makes its Role in the
-        release's namespace only, also when `namespace` in `runners.config` is another one (mended in 0.84).
+    Why: without them, jobs fail with "setting up build pod" or "setting up credentials". Chart 0.80 creates its Role in
+        the release's namespace only, even if `namespace` in `runners.config` is another one (fixed in 0.84).
     Remedy (account-missing): `helm upgrade` the release, or correct `serviceAccount.name` in the values.
     Remedy (rights-missing): set `rbac.create: true` (the default is false), or give the account a Role in the jobs'
-        namespace with the rules that the evidence ends with.
-    Remedy: `kubectl auth can-i --list -n NAMESPACE --as system:serviceaccount:NAMESPACE:ACCOUNT` shows what it may.
+        namespace with the rules at the end of the evidence.
+    Remedy: `kubectl auth can-i --list -n NAMESPACE --as system:serviceaccount:NAMESPACE:ACCOUNT` shows its rights.
     """
     assert not runner_rights.fault
 
 
 @pytest.mark.advice
 def test_the_runner_has_its_optional_rights(runner_optional_rights: Rights) -> None:
-    """3.2.5 The runner's service account may watch pods and read events and logs in the jobs' namespace.
+    """3.2.5 The runner's service account can watch pods and read events and logs in the jobs' namespace.
 
-    Why: without, the runner polls («won't use informers»), tells no warning events, and starts no services with ports.
-    Remedy (rights-wanting): add the rules that the evidence ends with to the account's Role (`rbac.rules`).
-    Remedy: `kubectl auth can-i --list -n NAMESPACE --as system:serviceaccount:NAMESPACE:ACCOUNT` shows what it may.
+    Why: without these rights, the runner polls ("won't use informers"), shows no warning events, and starts no services
+        with ports.
+    Remedy (rights-wanting): add the rules at the end of the evidence to the account's Role (`rbac.rules`).
+    Remedy: `kubectl auth can-i --list -n NAMESPACE --as system:serviceaccount:NAMESPACE:ACCOUNT` shows its rights.
     """
     assert not runner_optional_rights.fault
 
 
 @pytest.mark.advice
 def test_no_webhook_can_block_job_pods(job_webhooks: Webhooks) -> None:
-    """3.2.6 No admission webhook that fails closed sees a job's pod.
+    """3.2.6 No admission webhook that fails closed applies to a job's pod.
 
     Why: while such a webhook's server is down or slow, every job fails at once, and nothing in GitLab says why.
-    Remedy (webhook-fails-closed): exempt the jobs' namespace (`namespaceSelector`), or set `failurePolicy: Ignore`
-        where the webhook may be missed; else run its server on more than one node.
+    Remedy (webhook-fails-closed): exempt the jobs' namespace (`namespaceSelector`), or set `failurePolicy: Ignore` if
+        the webhook is dispensable; otherwise run its server on more than one node.
     Remedy: `kubectl get mutatingwebhookconfigurations,validatingwebhookconfigurations` lists them.
     """
     assert not job_webhooks.fault
 
 
 def test_exec_works_on_each_worker(pod_exec: StreamCheck) -> None:
-    """3.2.7 A command can be run in a pod on each worker.
+    """3.2.7 Commands run by exec in a pod on each worker.
 
-    Why: the runner runs commands in every job's pod by exec: through the API server to that node's port 10250.
-    Remedy (no-upgrade): let the balancer or proxy before the API server pass upgrades on (TCP mode, or the headers
-        Upgrade and Connection).
+    Why: the runner runs commands in every job's pod by exec, which goes through the API server to that node's port
+        10250.
+    Remedy (no-upgrade): configure the load balancer or proxy before the API server to pass upgrades (TCP mode, or the
+        headers Upgrade and Connection).
     Remedy (kubelet-unreachable): open TCP 10250 from the control plane to this node.
-    Remedy (not-started, wrong-output): look at this node's runtime: `journalctl -u containerd`.
-    Remedy (stream-cut, stream-slow): look for idle time limits between here, the API server and this node.
-    Remedy: let `kubectl exec` into a pod on this worker succeed.
+    Remedy (not-started, wrong-output): check this node's runtime: `journalctl -u containerd`.
+    Remedy (stream-cut, stream-slow): look for idle timeouts between here, the API server and this node.
+    Remedy: make `kubectl exec` into a pod on this worker succeed.
     """
     assert not pod_exec.fault
 
 
 def test_attach_works_on_each_worker(pod_attach: StreamCheck) -> None:
-    """3.2.8 A pod on each worker takes its script over standard input.
+    """3.2.8 Attach works on each worker: a pod receives its script on standard input.
 
-    Why: by default the runner attaches to the build container to hand over the job's script.
+    Why: by default the runner attaches to the build container to send the job's script.
     Remedy (kubelet-unreachable): open TCP 10250 from the control plane to this node.
-    Remedy (stream-cut, stream-slow): look for idle time limits between here, the API server and this node.
-    Remedy: let `kubectl attach -i` to a pod on this worker succeed; `FF_USE_LEGACY_KUBERNETES_EXECUTION_STRATEGY` goes
-        without attaching.
+    Remedy (stream-cut, stream-slow): look for idle timeouts between here, the API server and this node.
+    Remedy: make `kubectl attach -i` to a pod on this worker succeed; with `FF_USE_LEGACY_KUBERNETES_EXECUTION_STRATEGY`
+        the runner does not attach.
     """
     assert not pod_attach.fault
 
@@ -102,9 +104,9 @@ def test_attach_works_on_each_worker(pod_attach: StreamCheck) -> None:
 def test_logs_are_readable_on_each_worker(pod_logs: StreamCheck) -> None:
     """3.2.9 The log of a pod on each worker can be read.
 
-    Why: it is how anyone looks at a failed job, and the runner reads its services' logs so.
+    Why: failed jobs are examined by their pod's log, and the runner reads its services' logs this way.
     Remedy (kubelet-unreachable): open TCP 10250 from the control plane to this node.
-    Remedy (wrong-output): look at this node's disk and runtime: `journalctl -u kubelet`.
-    Remedy: let `kubectl logs` of a pod on this worker succeed.
+    Remedy (wrong-output): check this node's disk and runtime: `journalctl -u kubelet`.
+    Remedy: make `kubectl logs` of a pod on this worker succeed.
     """
     assert not pod_logs.fault

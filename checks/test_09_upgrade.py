@@ -1,4 +1,4 @@
-"""9 Upgrade: what is to come fits GitLab and what is installed, nothing is in its way, and there is a way back."""
+"""9 Upgrade: the new version fits GitLab and the installed release, nothing prevents it, and there is a way back."""
 
 import pytest
 
@@ -6,18 +6,18 @@ from preflight.facts import Backup, Release, RunningJobs, TargetVersion
 
 
 def test_runner_is_not_newer_than_gitlab(target_version: TargetVersion) -> None:
-    """9.1.1 The runner of chart and values is not newer than GitLab, and of its major version.
+    """9.1.1 The runner version of chart and values is not newer than GitLab's, and has its major version.
 
-    Why: a runner may be somewhat older than GitLab; of a newer one nobody promises that GitLab understands it.
-    Remedy: upgrade GitLab first, or take the chart and `image.tag` of GitLab's own major and minor version.
+    Why: a runner may be somewhat older than GitLab; that a newer one works with it is not supported.
+    Remedy: upgrade GitLab first, or use the chart and `image.tag` for GitLab's own major and minor version.
     """
     assert not target_version.fault
 
 
 def test_upgrade_goes_forward(upgrade_direction: Release) -> None:
-    """9.1.2 The chart to come is not older than the one that is installed.
+    """9.1.2 The chart to be installed is not older than the installed one.
 
-    Why: a chart that is older than what it replaces reads the values differently than they were meant.
+    Why: an older chart may interpret the values in another way than intended.
     Remedy: correct `runner.chart`; to go back on purpose, use `helm rollback RELEASE REVISION`.
     """
     assert not upgrade_direction.fault
@@ -27,7 +27,8 @@ def test_upgrade_goes_forward(upgrade_direction: Release) -> None:
 def test_no_jobs_are_running(running_jobs: RunningJobs) -> None:
     """9.1.3 No jobs are running.
 
-    Why: an upgrade replaces every manager; the jobs of one that does not end in time fail as a runner system failure.
+    Why: an upgrade replaces every manager; jobs that are still running after its grace period fail as a runner system
+        failure.
     Remedy: pause the runner in GitLab and wait for its jobs, or set `shutdown_timeout` so that managers wait for them.
     """
     assert not running_jobs.fault
@@ -36,7 +37,7 @@ def test_no_jobs_are_running(running_jobs: RunningJobs) -> None:
 def test_release_is_backed_up(release_backup: Backup) -> None:
     """9.3.1 The release's values and its whole record are written to the folder of `--backup`.
 
-    Why: the way back from an upgrade that went wrong is what was deployed before, token and all.
-    Remedy: name a folder of yours with `--backup DIR`, outside of reports/: what is written holds secrets.
+    Why: rolling back a failed upgrade needs what was deployed before, including the token.
+    Remedy: name a folder with `--backup DIR`, outside reports/: the backup contains secrets.
     """
     assert release_backup.files

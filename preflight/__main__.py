@@ -8,12 +8,12 @@ import sys
 from preflight import init, lint_values, schema, sweep
 
 COMMANDS = (init, lint_values, schema, sweep)
-"""A module each, with NAME, HELP, `add_arguments(parser)` and `run(chosen)`, which returns the exit status."""
-USAGE = 4  # as pytest's exit status for a bad option, and not argparse's 2, which means «interrupted» here
+"""One module each, with NAME, HELP, `add_arguments(parser)` and `run(options)`, which returns the exit status."""
+USAGE = 4  # as pytest's exit status for a bad option, and not argparse's 2, which means interrupted here
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse's own, with the exit status of the suite."""
+    """argparse's own parser, with the suite's exit status for bad usage."""
 
     def exit(self, status: int = 0, message: str | None = None) -> None:  # type: ignore[override]
         super().exit(USAGE if status else 0, message)
@@ -27,8 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
         inner = commands.add_parser(module.NAME, help=module.HELP, description=module.__doc__)
         module.add_arguments(inner)
         inner.set_defaults(run=module.run)
-    chosen = parser.parse_args(arguments)
-    status: int = chosen.run(chosen)
+    options = parser.parse_args(arguments)
+    status: int = options.run(options)
     return status
 
 

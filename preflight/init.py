@@ -1,8 +1,8 @@
 """``python -m preflight init``: a first inventory from a live cluster, its runner's release and its values.
 
-What the cluster tells is written down; what it does not tell is marked with ``# could not be found: …, fill in``, and
-stands there as the likeliest guess or commented out, so that pytest takes the file as it is. No secret is written: the
-runner's token becomes a reference, and whatever else in the values looks like a secret is taken out.
+What the cluster shows is written down; what it does not show is marked with ``# could not be found: …, fill in``, and
+is written as the likeliest guess or commented out, so that pytest accepts the file as it is. No secret is written: the
+runner's token becomes a reference, and whatever else in the values looks like a secret is removed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _HUB_HOST = "registry-1.docker.io"
 _GITLAB = "https://charts.gitlab.io"
 _TOKENS = ("runnerToken", "runnerRegistrationToken")
 _NAMED_LIKE_A_SECRET = re.compile(r"(?i)token|passw|secret|key|credential|auth|dsn")
-_LONG_ENOUGH = 8  # characters from which on a value can be a secret, and no word such as "true"
+_LONG_ENOUGH = 8  # characters of the shortest value that is taken for a secret, and not for a word such as "true"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,47 +54,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--kubeconfig", type=Path, metavar="FILE", help="default: $KUBECONFIG, else ~/.kube/config")
     parser.add_argument("--context", metavar="NAME", help="context in it (default: its current one)")
+    parser.add_argument("--namespace", metavar="NAME", help="namespace of the release (default: all are searched)")
     parser.add_argument(
-        "--namespace", metavar="NAME", help="namespace of the release (default: it is looked for in all)"
-    )
-    parser.add_argument(
-        "--release", metavar="NAME", help="name of the release (default: the one of the chart gitlab-runner)"
+        "--release", metavar="NAME", help="name of the release (default: that of the chart gitlab-runner)"
     )
     parser.add_argument(
         "--connect",
         action="append",
         default=[],
         metavar="HOST:PORT=HOST:PORT",
-        help="dial another address, as curl's --connect-to; is written into the inventory (repeatable)",
+        help="connect to another address, as curl's --connect-to; is written into the inventory (repeatable)",
     )
-    parser.add_argument("--force", action="store_true", help="overwrite the files if they are there")
+    parser.add_argument("--force", action="store_true", help="overwrite the files if they exist")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Look at the cluster and write the inventory and the values beside it; returns the exit status."""
+    """Read the cluster, and write the inventory and the values beside it; returns the exit status."""
     output: Path = options.output
     beside = output.with_name(f"{output.stem}-values.yaml")
-    there = [file for file in (output, beside) if file.exists() and not options.force]
-    if there:
-        return _complain(f"{', '.join(map(str, there))}: is there already; --force overwrites, -o names another file")
+    existing = [file for file in (output, beside) if file.exists() and not options.force]
+    if existing:
+        return _complain(f"{', '.join(map(str, existing))}: exists already; --force overwrites, -o names another file")
     try:
-        found = discover(options)
+        discovered = discover(options)
     except (KubeconfigError, DiscoveryError, ValueError) as error:
         return _complain(str(error))
     except Unmeasured as error:
         return _complain(f"{error.reason}" + (f"; needed:\n{error.needs}" if error.needs else ""))
     except ApiError as error:
         rule = f"; needed:\n{error.rule}" if error.rule else ""
-        return _complain(f"the API server could not be asked: {error.message}{rule}")
-    draft = Draft(found, beside.name)
+        return _complain(f"the request to the API server failed: {error.message}{rule}")
+    draft = Draft(discovered, beside.name)
     try:
-        beside.write_text(found.values_text, encoding="utf-8")
+        beside.write_text(discovered.values_text, encoding="utf-8")
         output.write_text(draft.text(), encoding="utf-8")
         load(output)
     except OSError as error:
         return _complain(f"{error.filename}: can't be written: {error.strerror}")
     except InventoryError as error:
-        return _complain(f"{output} was written and needs your hand:\n{error}")
+        return _complain(f"{output} was written and needs to be completed by hand:\n{error}")
     sys.stdout.write(f"written: {output}, {beside}\n")
     for gap in draft.gaps:
         sys.stdout.write(f"  could not be found: {gap}\n")
@@ -107,7 +105,7 @@ def _complain(message: str) -> int:
     return 1
 
 
-# ---- looking --------------------------------------------------------------------------------------------------------
+# ---- discovery ------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,12 +135,12 @@ class Discovery:
 
 
 def discover(options: argparse.Namespace) -> Discovery:
-    """Ask the cluster.
+    """Read the cluster.
 
     Raises:
         KubeconfigError: the kubeconfig can't be used.
         DiscoveryError: the cluster holds too little for an inventory.
-        ApiError: the API could not be asked.
+        ApiError: a request to the API failed.
         ValueError: `--connect` is malformed.
     """
     connect = dict(_pair(text) for text in options.connect)
@@ -152,8 +150,8 @@ def discover(options: argparse.Namespace) -> Discovery:
         release = discovery.release(api, options.release, options.namespace)
         cluster = discovery.cluster(api)
         tree, text = without_secrets(release.values)
-        named = any(str(release.values.get(key) or "").strip() for key in _TOKENS)
-        token = discovery.key_of_token(api, release.namespace, _full_name(release)) if named else None
+        has_token = any(str(release.values.get(key) or "").strip() for key in _TOKENS)
+        token = discovery.key_of_token(api, release.namespace, _full_name(release)) if has_token else None
         values = _read(tree, release)
         shape = None if values.problem else helm.job_shape(values)
         secrets = dict(_pull_secrets(api, shape)) if shape else {}
@@ -190,20 +188,20 @@ def _pair(text: str) -> tuple[str, str]:
     return source, target
 
 
-def _kubeconfig(given: Path | None) -> Path:
-    """The one kubeconfig file; the inventory can name one only."""
-    if given is not None:
-        return given.expanduser().resolve()
-    listed = [part for part in os.environ.get("KUBECONFIG", "").split(os.pathsep) if part]
-    if len(listed) > 1:
-        raise KubeconfigError(os.pathsep.join(listed), "KUBECONFIG names several files; choose one with --kubeconfig")
-    return Path(listed[0] if listed else "~/.kube/config").expanduser().resolve()
+def _kubeconfig(option: Path | None) -> Path:
+    """The kubeconfig file; an inventory can name only one."""
+    if option is not None:
+        return option.expanduser().resolve()
+    files = [part for part in os.environ.get("KUBECONFIG", "").split(os.pathsep) if part]
+    if len(files) > 1:
+        raise KubeconfigError(os.pathsep.join(files), "KUBECONFIG names several files; choose one with --kubeconfig")
+    return Path(files[0] if files else "~/.kube/config").expanduser().resolve()
 
 
 def _full_name(release: Release) -> str:
     """The name of the chart's objects (its template ``gitlab-runner.fullname``)."""
-    given = str(release.values.get("fullnameOverride") or "")
-    return given or (release.name if release.name.startswith("gitlab-runner") else f"{release.name}-gitlab-runner")
+    override = str(release.values.get("fullnameOverride") or "")
+    return override or (release.name if release.name.startswith("gitlab-runner") else f"{release.name}-gitlab-runner")
 
 
 def _read(tree: Mapping[str, Any], release: Release) -> helm.Values:
@@ -232,29 +230,29 @@ _Dumper.add_representer(str, _block)
 
 
 def without_secrets(values: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """A release's values without the runner's token, and as YAML in which nothing that looks like a secret stands."""
+    """A release's values without the runner's token, and as YAML in which whatever looks like a secret is masked."""
     for secret in _secrets(values):
         remember(secret)
     kept = {key: value for key, value in values.items() if key not in _TOKENS}
     text = yaml.dump(kept, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=1000)
-    shown = redact(text)
+    redacted = redact(text)
     try:
-        tree = load_yaml(shown) or {}
-    except yaml.YAMLError:  # a secret across lines has taken some of YAML's own signs with it
-        tree, shown = {}, "".join(f"# {line}\n" for line in shown.splitlines())
-    return tree, shown
+        tree = load_yaml(redacted) or {}
+    except yaml.YAMLError:  # a secret of several lines took some of YAML's own characters with it
+        tree, redacted = {}, "".join(f"# {line}\n" for line in redacted.splitlines())
+    return tree, redacted
 
 
 def _secrets(node: Any, name: str = "") -> Iterator[str]:
-    """Values that stand under a name of a secret, be it a key, ``{name: …, value: …}`` or ``NAME=value``."""
+    """Values whose name is that of a secret: of a key, of ``{name: …, value: …}``, or of ``NAME=value``."""
     if isinstance(node, Mapping):
         if isinstance(node.get("name"), str) and isinstance(node.get("value"), str):
             yield from _secrets(node["value"], node["name"])
         for key, value in node.items():
             yield from _secrets(value, str(key))
     elif isinstance(node, list):
-        for one in node:
-            yield from _secrets(one, name)
+        for item in node:
+            yield from _secrets(item, name)
     elif isinstance(node, str):
         if "\n" in node:  # TOML, or a script: each assignment in it
             for line in node.splitlines():
@@ -269,9 +267,9 @@ _ASSIGNMENT = re.compile(r"""([A-Za-z0-9_.-]+)\s*=\s*["']?([^"',\s\]]+)""")
 
 
 def _assigned(line: str) -> Iterator[str]:
-    for found in _ASSIGNMENT.finditer(line):
-        if _NAMED_LIKE_A_SECRET.search(found[1]) and len(found[2]) >= _LONG_ENOUGH:
-            yield found[2]
+    for assignment in _ASSIGNMENT.finditer(line):
+        if _NAMED_LIKE_A_SECRET.search(assignment[1]) and len(assignment[2]) >= _LONG_ENOUGH:
+            yield assignment[2]
 
 
 # ---- writing --------------------------------------------------------------------------------------------------------
@@ -296,11 +294,11 @@ class Draft:
     """The text of an inventory.
 
     Attributes:
-        gaps: what could not be found, a phrase each; known once `text` was called.
+        gaps: what could not be found, a phrase each; complete after `text`.
     """
 
-    def __init__(self, found: Discovery, values_file: str) -> None:
-        self.found, self.values_file = found, values_file
+    def __init__(self, discovered: Discovery, values_file: str) -> None:
+        self.discovered, self.values_file = discovered, values_file
         self.gaps: list[str] = []
         self.images = tuple(dict.fromkeys(full(image) for image in self._used() if image and "{{" not in image))
 
@@ -320,7 +318,7 @@ class Draft:
         )
         head = (
             "# Written by `python -m preflight init`; every key is explained in docs/inventory.md.\n"
-            "# Lines that say `could not be found` want your hand.\n"
+            "# Lines that say `could not be found` need to be completed by hand.\n"
         )
         return head + "".join("\n" + "\n".join(part) + "\n" for part in parts if part)
 
@@ -331,7 +329,7 @@ class Draft:
     # -- sections --
 
     def _gitlab(self) -> list[str]:
-        url = str(self.found.tree.get("gitlabUrl") or "")
+        url = str(self.discovered.tree.get("gitlabUrl") or "")
         lines = ["gitlab:"]
         if urlsplit(url).scheme in {"http", "https"} and urlsplit(url).hostname:
             lines.append(f"  url: {flow(url)}")
@@ -339,18 +337,22 @@ class Draft:
             lines.append(
                 f"  url: https://gitlab.com/ {self._gap('gitlabUrl in the values; this is the default of the chart')}"
             )
-        version = ".".join(self.found.release.app.split(".")[:2]) or "18.3"
+        version = ".".join(self.discovered.release.app.split(".")[:2]) or "18.3"
         lines.append(f"  version: {flow(version)} {self._gap('the version of GitLab; this is that of the runner')}")
         lines.append(f"  # api_token: ${{GITLAB_API_TOKEN}} {self._gap('an API token with scope read_api')}")
         return lines
 
     def _cluster(self) -> list[str]:
-        found, cluster = self.found, self.found.cluster
-        lines = ["cluster:", f"  kubeconfig: {flow(str(found.kubeconfig))}", f"  context: {flow(found.context)}"]
-        lines += [f"  api_server: {flow(found.server)}", f"  version: {flow(str(cluster.version))}", "  nodes:"]
+        discovered, cluster = self.discovered, self.discovered.cluster
+        lines = [
+            "cluster:",
+            f"  kubeconfig: {flow(str(discovered.kubeconfig))}",
+            f"  context: {flow(discovered.context)}",
+        ]
+        lines += [f"  api_server: {flow(discovered.server)}", f"  version: {flow(str(cluster.version))}", "  nodes:"]
         for name, (address, role) in cluster.nodes.items():
-            shown = {"address": address} | ({"role": role} if role != "worker" else {})
-            lines.append(f"    {flow(name)}: {flow(shown)}")
+            node = {"address": address} | ({"role": role} if role != "worker" else {})
+            lines.append(f"    {flow(name)}: {flow(node)}")
         lines.append(f"  platform: {flow(cluster.platform)}")
         for key, network, what in (
             ("pod_cidr", cluster.pod_cidr, "the pod network"),
@@ -361,65 +363,69 @@ class Draft:
         return lines
 
     def _dns(self) -> list[str]:
-        table = self.found.table.get("dns_config")
-        servers = [str(one) for one in (table.get("nameservers") or ())] if isinstance(table, Mapping) else []
-        resolvers = [one for one in servers or self.found.cluster.resolvers if is_address(one)]
+        table = self.discovered.table.get("dns_config")
+        servers = [str(server) for server in (table.get("nameservers") or ())] if isinstance(table, Mapping) else []
+        resolvers = [server for server in servers or self.discovered.cluster.resolvers if is_address(server)]
         note = ""
         if not resolvers:
-            resolvers = [self.found.cluster.dns_address or "127.0.0.1"]
+            resolvers = [self.discovered.cluster.dns_address or "127.0.0.1"]
             note = " " + self._gap("resolvers in the values or in CoreDNS's configuration; this is the cluster's own")
         lines = ["dns:", f"  resolvers: {flow(resolvers)}{note}", "  names: # `[]` accepts any address"]
         return lines + [f"    {flow(name)}: []" for name in self._names()]
 
     def _names(self) -> list[str]:
-        urls = [str(self.found.tree.get("gitlabUrl") or ""), self._clone_url()]
+        urls = [str(self.discovered.tree.get("gitlabUrl") or ""), self._clone_url()]
         hosts = [urlsplit(url).hostname or "" for url in urls]
         hosts += [_HUB_HOST if host == HUB else host.partition(":")[0] for host in self._hosts()]
         return [host for host in dict.fromkeys(hosts) if host and not is_address(host)] or [_HUB_HOST]
 
     def _clone_url(self) -> str:
-        runners = self.found.tree.get("runners")
+        runners = self.discovered.tree.get("runners")
         config = str(runners.get("config") or "") if isinstance(runners, Mapping) else ""
-        found = re.search(r'^\s*clone_url\s*=\s*"([^"]+)"', config, re.MULTILINE)
-        return found[1] if found else ""
+        setting = re.search(r'^\s*clone_url\s*=\s*"([^"]+)"', config, re.MULTILINE)
+        return setting[1] if setting else ""
 
     def _registries(self) -> list[str]:
         lines = ["registries: # by a name of your choice; images are pulled for real"]
         for host in self._hosts():
-            listed = [image.partition("/")[2] for image in self.images if image.partition("/")[0] == host]
-            lines += [f"  {_key(host)}:", f"    host: {flow(host)}", f"    images: {flow(listed)}"]
-            if host in self.found.pull_secrets:
-                lines.append(f"    credentials: secret:{self.found.pull_secrets[host]}/.dockerconfigjson")
+            images = [image.partition("/")[2] for image in self.images if image.partition("/")[0] == host]
+            lines += [f"  {_key(host)}:", f"    host: {flow(host)}", f"    images: {flow(images)}"]
+            if host in self.discovered.pull_secrets:
+                lines.append(f"    credentials: secret:{self.discovered.pull_secrets[host]}/.dockerconfigjson")
         return lines if len(lines) > 1 else [f"registries: {{}} {self._gap('a registry that the values name')}"]
 
     def _runner(self) -> list[str]:
-        release = self.found.release
+        release = self.discovered.release
         lines = ["runner:", f"  release: {flow(release.name)}", f"  namespace: {flow(release.namespace)}"]
         if release.chart:
             lines.append(f"  chart: {flow(release.chart)}")
-        lines.append(f"  repository: {_GITLAB} {self._gap('where the chart came from; this is the one of GitLab')}")
+        lines.append(
+            f"  repository: {_GITLAB} {self._gap('where the chart came from; this is the repository of GitLab')}"
+        )
         hidden = ""
-        if self.found.hidden:
-            at = ", ".join(map(str, self.found.hidden))
-            hidden = " " + self._gap(f"a place for the secrets that stood in the values, now {MASK} in lines {at}")
+        if self.discovered.hidden:
+            masked = ", ".join(map(str, self.discovered.hidden))
+            hidden = " " + self._gap(f"a place for the secrets of the values, which are {MASK} now, in lines {masked}")
         lines.append(f"  values: [{flow(self.values_file)}]{hidden}")
-        runners = self.found.tree.get("runners")
-        if self.found.token:
-            lines.append(f"  token: {self.found.token} # as the chart keeps it; the values file has it no more")
+        runners = self.discovered.tree.get("runners")
+        if self.discovered.token:
+            lines.append(
+                f"  token: {self.discovered.token} # from the chart's Secret; the values file has it no longer"
+            )
         elif not (isinstance(runners, Mapping) and runners.get("secret")):
             lines.append(f"  # token: ${{RUNNER_TOKEN}} {self._gap('the token of the runner')}")
         lines.append(f"  # tags: [kubernetes] {self._gap('the tags that the runner has in GitLab')}")
         return lines
 
     def _probe(self) -> list[str]:
-        image = full(self.found.shape.image) if self.found.shape and self.found.shape.image else ""
+        image = full(self.discovered.shape.image) if self.discovered.shape and self.discovered.shape.image else ""
         if image and "{{" not in image:
             return ["probe:", f"  image: {flow(image)} # the image that jobs get by default"]
         guess = self.images[0] if self.images else f"{HUB}/library/alpine:latest"
         return ["probe:", f"  image: {flow(guess)} {self._gap('the default image of jobs in runners.config')}"]
 
     def _dind(self) -> list[str]:
-        shape = self.found.shape
+        shape = self.discovered.shape
         if shape is None or not shape.privileged:
             why = "runners.config can't be read" if shape is None else "jobs are not privileged"
             return [f"dind: none # {why}"]
@@ -438,22 +444,22 @@ class Draft:
         for service in self._services():
             arguments = service.get("command")
             if full(str(service.get("name"))) == daemon and isinstance(arguments, list):
-                lines.append(f"  daemon_args: {flow([str(one) for one in arguments])}")
+                lines.append(f"  daemon_args: {flow([str(argument) for argument in arguments])}")
         return [*lines, f"  pull: {flow(job)} # pulled and run inside"]
 
     def _access(self) -> list[str]:
         return ["access:", f"  ssh: none {self._gap('a way to log in to the workers, {user, key, known_hosts}')}"]
 
     def _connect(self) -> list[str]:
-        if not self.found.connect:
+        if not self.discovered.connect:
             return []
-        return ["connect:", *(f"  {flow(source)}: {flow(to)}" for source, to in self.found.connect.items())]
+        return ["connect:", *(f"  {flow(source)}: {flow(to)}" for source, to in self.discovered.connect.items())]
 
     # -- images --
 
     def _used(self) -> Iterator[str]:
-        """Images that a job's pod has: its own, the helper's, its services', Docker's."""
-        shape = self.found.shape
+        """Images of a job's pod: its own, the helper's, its services', Docker's."""
+        shape = self.discovered.shape
         if shape is not None:
             yield shape.image
             yield shape.helper_image
@@ -463,21 +469,21 @@ class Draft:
             yield from self._docker_images()
 
     def _services(self) -> list[Mapping[str, Any]]:
-        listed = self.found.table.get("services")
-        return [one for one in listed if isinstance(one, Mapping)] if isinstance(listed, list) else []
+        services = self.discovered.table.get("services")
+        return [service for service in services if isinstance(service, Mapping)] if isinstance(services, list) else []
 
     def _docker_images(self) -> tuple[str, str]:
-        """Docker's daemon and client: the services' and the job's own, else what the nodes hold already."""
-        shape = self.found.shape
-        named = [full(str(one.get("name") or "")) for one in self._services() if one.get("name")]
+        """Docker's daemon and client: the services' and the job's own, else what the nodes have already."""
+        shape = self.discovered.shape
+        named = [full(str(service.get("name") or "")) for service in self._services() if service.get("name")]
         own = [full(shape.image)] if shape and shape.image else []
-        known = [image for image in [*named, *own, *self.found.cluster.images] if _DOCKER.search(image)]
+        known = [image for image in [*named, *own, *self.discovered.cluster.images] if _DOCKER.search(image)]
         daemons = [image for image in known if "dind" in image.rpartition(":")[2]]
         clients = [image for image in known if "dind" not in image.rpartition(":")[2]]
         return (daemons[0] if daemons else ""), (clients[0] if clients else "")
 
     def _hosts(self) -> list[str]:
-        return list(dict.fromkeys([*(image.partition("/")[0] for image in self.images), *self.found.pull_secrets]))
+        return list(dict.fromkeys([*(image.partition("/")[0] for image in self.images), *self.discovered.pull_secrets]))
 
 
 _DOCKER = re.compile(r"/docker:[^/]*$")

@@ -111,7 +111,7 @@ def pytest_runtestloop() -> Generator[None, object, object]:
     try:
         return (yield)
     except KeyboardInterrupt as interrupt:
-        raise KeyboardInterrupt(*interrupt.args) from None
+        raise type(interrupt)(*interrupt.args) from None
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,7 +1,7 @@
-"""While a run waits: one line below pytest's own progress that says what for, and how long already.
+"""One line below pytest's own progress that says what a check waits for, and for how long.
 
-Only a terminal sees it. It is written only while a check waits for a measurement, in the thread that pytest prints
-from, and it is gone before anything else is printed; the cursor is left where pytest put it.
+It is written to a terminal only, while a check waits for a measurement, in the thread that pytest prints from; it is
+erased before anything else is printed, and the cursor stays where pytest put it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from collections.abc import Callable, Mapping
 from preflight.evidence import clean
 from preflight.survey import Measurement, Survey
 
-PATIENCE = 0.5  # seconds of waiting after which it appears: what is quick does not flicker
-EVERY = 0.25  # seconds between two states of it
-_NARROWEST = 20  # columns below which nothing could be said
+DELAY = 0.5  # seconds of waiting after which it appears: short waits must not flicker
+INTERVAL = 0.25  # seconds between two updates
+_NARROWEST = 20  # columns below which it would say nothing
 
 # IND makes sure that there is a line below, CUU goes back; DECSC and DECRC keep the cursor where pytest has it.
 _BELOW = "\x1bD\x1b[A\x1b7\x1b[B\r"
@@ -26,7 +26,7 @@ _GONE = "\x1b7\x1b[B\r\x1b[2K\x1b8"
 
 
 def wanted(environment: Mapping[str, str]) -> bool:
-    """Whether a person may be looking: not in CI, and not where the terminal says that it can't move its cursor."""
+    """Whether a person may be watching: not in CI, and not on a terminal that can't move its cursor."""
     return not environment.get("CI") and environment.get("TERM", "") not in {"", "dumb", "unknown"}
 
 
@@ -43,26 +43,26 @@ def terminal() -> int | None:
 
 
 def sentence(running: list[Measurement], status: Mapping[str, str], now: float) -> str:
-    """What the oldest measurement waits for, in its own words if it said any: one line, cleaned.
+    """What the oldest measurement waits for, by its own status if it has one: one line, cleaned.
 
     Args:
         running: what is being measured, the oldest first.
-        status: what measurements said of themselves.
+        status: what measurements reported of their own progress.
         now: seconds of the monotonic clock.
     """
     if not running:
         return "waiting for the first measurement"
-    told = [one for one in running if str(one) in status]
-    oldest = (told or running)[0]
-    where = ", ".join(oldest.targets.values())
-    words = status.get(str(oldest)) or (f"{oldest.spec.title}: {where}" if where else oldest.spec.title)
+    with_status = [measurement for measurement in running if str(measurement) in status]
+    oldest = (with_status or running)[0]
+    targets = ", ".join(oldest.targets.values())
+    text = status.get(str(oldest)) or (f"{oldest.spec.title}: {targets}" if targets else oldest.spec.title)
     more = f" (and {len(running) - 1} more)" if len(running) > 1 else ""
-    line = " ".join(clean(words, longest=300).split())
+    line = " ".join(clean(text, longest=300).split())
     return f"{line} … {max(0.0, now - (oldest.started or now)):.0f} s{more}"
 
 
 def cut(text: str, width: int) -> str:
-    """The text in no more than so many columns of a terminal; wide characters take two, and marks none."""
+    """The text, cut to so many columns of a terminal; wide characters take two, combining marks none."""
     kept: list[str] = []
     used = 0
     for character in text:
@@ -80,7 +80,7 @@ class ProgressLine:
     """The line on one terminal.
 
     Args:
-        survey: whose measurements it tells of.
+        survey: whose measurements it shows.
         descriptor: the terminal's; closed by `close`.
         clock: seconds, monotonic.
     """
@@ -92,27 +92,27 @@ class ProgressLine:
         self._visible = False
 
     def show(self) -> None:
-        """Bring the line up to date, if that is due."""
+        """Update the line, if that is due."""
         now = self._clock()
         if self._since is None:
             self._since = now
-        if now - self._since < PATIENCE or (self._visible and now - self._written < EVERY):
+        if now - self._since < DELAY or (self._visible and now - self._written < INTERVAL):
             return
         width = self._width()
         if width >= _NARROWEST:
-            told = cut(sentence(self._survey.running(), self._survey.run.status, now), width - 3)
-            self._write(f"{_BELOW}  {told}{_BACK}")
+            text = cut(sentence(self._survey.running(), self._survey.run.status, now), width - 3)
+            self._write(f"{_BELOW}  {text}{_BACK}")
             self._written, self._visible = now, True
 
     def erase(self) -> None:
-        """Remove the line; the next wait begins anew."""
+        """Erase the line; the next wait starts the delay again."""
         self._since = None
         if self._visible:
             self._visible = False
             self._write(_GONE)
 
     def close(self) -> None:
-        """Remove the line and let go of the terminal."""
+        """Erase the line and close the terminal's descriptor."""
         self.erase()
         if self._descriptor >= 0:
             with contextlib.suppress(OSError):
@@ -126,6 +126,6 @@ class ProgressLine:
             return 0
 
     def _write(self, text: str) -> None:
-        # A terminal that went away, or takes no more, costs the line and nothing else.
+        # A terminal that is gone, or accepts no more, costs the line and nothing else.
         with contextlib.suppress(OSError):
             os.write(self._descriptor, text.encode("utf-8", "replace"))

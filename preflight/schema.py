@@ -13,12 +13,12 @@ HELP = "print the inventory's JSON Schema, for editors"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """There is nothing to choose."""
+    """The command has no options."""
     del parser
 
 
-def run(chosen: argparse.Namespace) -> int:
-    """Print it; returns the exit status."""
-    del chosen
+def run(options: argparse.Namespace) -> int:
+    """Print the schema; returns the exit status."""
+    del options
     sys.stdout.write(json.dumps(Inventory.model_json_schema(), indent=1) + "\n")
     return 0

@@ -1,4 +1,4 @@
-"""How a run comes to an early end: signals, and what those who make or remove things in the world heed."""
+"""The end of a run, also an early one: signals, and the flags that whoever makes or removes something checks."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any
 
 from preflight.evidence import Unmeasured
 
-POLL = 0.05  # seconds between two looks at whether to hurry
+POLL = 0.05  # seconds between two checks of whether to hurry
 
 
 class Shutdown(threading.Event):
-    """Set when a run is over or ends early: from then on nothing is made any more.
+    """Set when a run is over or ends early: from then on nothing new is made.
 
     Attributes:
-        expedite: set when the end must come at once: what is left to remove is still removed, and nobody waits for
-            anything to end gracefully.
-        made: whether anything was ever asked to be made.
+        expedite: set when the run must end at once: what is left to remove is still removed, but nothing waits for a
+            graceful end.
+        made: whether a request to make something was ever sent.
     """
 
     def __init__(self) -> None:
@@ -33,13 +33,13 @@ class Shutdown(threading.Event):
 
     @contextmanager
     def making(self, what: str) -> Iterator[None]:
-        """Around a request that makes something, so that whoever removes it knows when no more can come.
+        """Around a request that makes something, so that whoever removes it knows when no more requests can follow.
 
         Args:
-            what: the thing, for the error's sentence.
+            what: what is made, for the error's message.
 
         Raises:
-            Unmeasured: the run stops; the request must not be sent.
+            Unmeasured: the run is ending; the request must not be sent.
         """
         with self._changed:
             if self.is_set():
@@ -54,7 +54,7 @@ class Shutdown(threading.Event):
                 self._changed.notify_all()
 
     def settled(self, *, within: float) -> bool:
-        """Wait until nothing is being made, at most for some seconds; whether it is so."""
+        """Wait at most so many seconds until nothing is being made; returns whether that is so."""
         end = time.monotonic() + within
         with self._changed:
             while self._making and time.monotonic() < end and not self.expedite.is_set():
@@ -63,10 +63,10 @@ class Shutdown(threading.Event):
 
 
 class SignalHandlers:
-    """SIGINT, SIGTERM and SIGHUP: the first ends the run as Ctrl-C does, every further one only hurries its end.
+    """SIGINT, SIGTERM and SIGHUP: the first ends the run as Ctrl-C does, each further one only makes it end sooner.
 
-    So no signal leaves a report half written or an object behind. A signal that is ignored when the run begins, as
-    ``nohup`` and a shell's background do it, stays ignored; SIGTERM does not.
+    So no signal leaves a report half written or an object behind. A signal that is ignored when the run begins, as with
+    ``nohup`` or for a shell's background job, stays ignored; SIGTERM does not.
 
     Args:
         shutdown: of the run.
@@ -76,27 +76,27 @@ class SignalHandlers:
         self._shutdown = shutdown
         self._before: dict[int, Any] = {}
         self.ending = False
-        """Whether the run is at its end, so that even the first signal only hurries it."""
+        """Whether the run is ending already, so that even the first signal only makes it end sooner."""
         self.received = False
-        """Whether a signal asked for the end; an exception that strikes in a finalizer is dropped, and this stays."""
+        """Whether a signal requested the end; an exception raised in a finalizer is dropped, this flag stays."""
 
     def install(self) -> None:
-        """Take the signals over; only the main thread may."""
+        """Install the handlers; a no-op outside of the main thread, which alone may."""
         if threading.current_thread() is not threading.main_thread():
             return
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             before = signal.getsignal(number)
             if before is not signal.SIG_IGN or number == signal.SIGTERM:
                 self._before[number] = before
-                signal.signal(number, self._take)
+                signal.signal(number, self._handle)
 
     def restore(self) -> None:
-        """Give the signals back."""
+        """Restore the previous handlers."""
         while self._before:
             number, before = self._before.popitem()
             signal.signal(number, signal.SIG_DFL if before is None else before)
 
-    def _take(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         if self.ending:
             self._shutdown.expedite.set()

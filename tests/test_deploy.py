@@ -26,9 +26,9 @@ TO_COME: set[str] = set()
 @cache
 def options() -> set[str]:
     """Every option that pytest has in this project."""
-    told = processes.run_checks("--help")
-    assert told.returncode == 0
-    return set(re.findall(r"^\s+(?:-\w, )?(--[a-z][a-z-]+)", told.stdout, re.MULTILINE))
+    help_text = processes.run_checks("--help")
+    assert help_text.returncode == 0
+    return set(re.findall(r"^\s+(?:-\w, )?(--[a-z][a-z-]+)", help_text.stdout, re.MULTILINE))
 
 
 def template() -> dict[str, Any]:
@@ -54,21 +54,21 @@ def test_the_gate_names_options_that_there_are() -> None:
 
 
 def test_the_gate_is_one() -> None:
-    found = template()
-    gate, upgrade = found["preflight"], found["upgrade"]
+    jobs = template()
+    gate, upgrade = jobs["preflight"], jobs["upgrade"]
     assert gate["allow_failure"] is False
     assert upgrade["needs"] == ["preflight"]
     assert upgrade["when"] == "on_success"
     assert any("helm upgrade" in line for line in upgrade["script"])
-    assert "|| true" not in str(found)
-    kept = found[".preflight"]["artifacts"]
+    assert "|| true" not in str(jobs)
+    kept = jobs[".preflight"]["artifacts"]
     assert kept["when"] == "always", "also when it fails"
     assert kept["reports"]["junit"] in kept["paths"]
     assert "reports/preflight.html" in kept["paths"]
     for name in ("preflight", "verify"):
-        assert found[name]["extends"] == ".preflight"
+        assert jobs[name]["extends"] == ".preflight"
     for variable in re.findall(r"\$(PREFLIGHT_\w+|HELM_\w+)", (DEPLOY / "preflight.gitlab-ci.yml").read_text()):
-        assert variable in found["variables"]
+        assert variable in jobs["variables"]
 
 
 @pytest.mark.parametrize(("fault", "status"), [("", 0), ("kube-dns-missing", 1)])
@@ -107,23 +107,23 @@ def test_the_gates_script_runs(tmp_path: Path, fault: str, status: int) -> None:
 
 
 def test_the_image_holds_what_it_needs_and_runs_as_nobody() -> None:
-    found = lines()
-    assert re.fullmatch(r"ARG BASE=\S+/python:3\.\d+\.\d+-\S+", found[0]), "pinned"
-    assert found[1] == "FROM ${BASE}"
+    dockerfile = lines()
+    assert re.fullmatch(r"ARG BASE=\S+/python:3\.\d+\.\d+-\S+", dockerfile[0]), "pinned"
+    assert dockerfile[1] == "FROM ${BASE}"
     lowest = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["requires-python"]
-    minor = re.search(r"python:3\.(\d+)", found[0])
+    minor = re.search(r"python:3\.(\d+)", dockerfile[0])
     assert minor is not None
     assert int(minor[1]) >= int(lowest.rpartition(".")[2])
-    sources = [word for line in found if line.startswith("COPY") for word in line.split()[1:-1]]
+    sources = [word for line in dockerfile if line.startswith("COPY") for word in line.split()[1:-1]]
     assert {"preflight", "lab", "checks", "conftest.py", "pyproject.toml", "inventory.yaml"} <= set(sources)
     for source in sources:
         assert (PROJECT / source).exists(), source
     allowed = (DEPLOY / "Dockerfile.dockerignore").read_text().split()
     assert {f"!{source}" for source in sources} == {line for line in allowed if line.startswith("!")}
-    users = [line.split()[1] for line in found if line.startswith("USER")]
+    users = [line.split()[1] for line in dockerfile if line.startswith("USER")]
     assert users
     assert users[-1].partition(":")[0] not in {"0", "root"}
-    assert not any(line.startswith("ENTRYPOINT") for line in found), "GitLab CI brings a shell script"
+    assert not any(line.startswith("ENTRYPOINT") for line in dockerfile), "GitLab CI brings a shell script"
 
 
 def test_the_page_explains_each_file_and_names_commands_that_there_are() -> None:
@@ -133,9 +133,9 @@ def test_the_page_explains_each_file_and_names_commands_that_there_are() -> None
     for job in ("preflight", "upgrade", "verify"):
         assert f"`{job}`" in page
         assert job in template()
-    told = processes.run("preflight", "init", "--help")
-    assert told.returncode == 0
+    help_text = processes.run("preflight", "init", "--help")
+    assert help_text.returncode == 0
     for option in ("--kubeconfig", "--namespace", "--release", "--connect", "--force"):
-        assert option in told.stdout
+        assert option in help_text.stdout
     for variable in re.findall(r"`(PREFLIGHT_[A-Z]+)`", page):
         assert variable in template()["variables"]

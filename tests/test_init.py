@@ -40,7 +40,7 @@ def checks(inventory: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 
 
 def fenced(lab: Lab, inventory: Path, **more: Any) -> Path:
-    """The same inventory with every way of the lab, which also keeps the guide's addresses inside of it."""
+    """The same inventory with every connection mapped into the lab, which keeps the guide's addresses inside it."""
     document = yaml.safe_load(inventory.read_text())
     own = yaml.safe_load(lab.inventory.read_text())
     document |= {"connect": own["connect"], "deadlines": own["deadlines"]}
@@ -57,7 +57,7 @@ def test_it_is_taken_as_it_is_and_right(tmp_path: Path) -> None:
     with Lab(patience=3) as lab:
         ended = init(lab, output)
         assert ended.returncode == 0, ended.stderr
-        found = load(output)
+        inventory = load(output)
         taken = checks(output, "--collect-only", "-q")
         cluster = checks(fenced(lab, output), "--effect", "read", "-m", "cluster")
         ca = str(lab.inventory.parent / "registry-ca.pem")
@@ -67,23 +67,27 @@ def test_it_is_taken_as_it_is_and_right(tmp_path: Path) -> None:
     assert taken.returncode == 0, taken.stderr
     assert cluster.returncode == 0, cluster.stdout
     assert everything.returncode == 0, everything.stdout
-    assert found.cluster.api_server == "https://192.168.1.100:6443"
-    assert list(found.workers) == ["k8s-worker-1", "k8s-worker-2", "k8s-worker-3"]
-    assert (found.cluster.pod_cidr, found.cluster.service_cidr) == ("172.24.0.0/16", "172.21.0.0/16")
-    assert found.dns.resolvers == ["10.0.0.2", "10.1.0.251", "10.1.0.252"]
-    assert (found.runner.release, found.runner.namespace, found.runner.chart) == ("gitlab-runner", "gitlab", "0.80.0")
+    assert inventory.cluster.api_server == "https://192.168.1.100:6443"
+    assert list(inventory.workers) == ["k8s-worker-1", "k8s-worker-2", "k8s-worker-3"]
+    assert (inventory.cluster.pod_cidr, inventory.cluster.service_cidr) == ("172.24.0.0/16", "172.21.0.0/16")
+    assert inventory.dns.resolvers == ["10.0.0.2", "10.1.0.251", "10.1.0.252"]
+    assert (inventory.runner.release, inventory.runner.namespace, inventory.runner.chart) == (
+        "gitlab-runner",
+        "gitlab",
+        "0.80.0",
+    )
 
 
-def test_it_says_what_it_could_not_find_and_writes_no_secret(tmp_path: Path) -> None:
+def test_gaps_are_marked_and_no_secret_is_written(tmp_path: Path) -> None:
     output = tmp_path / "prod.yaml"
     with Lab() as lab:
         ended = init(lab, output)
     text, values = output.read_text(), (tmp_path / "prod-values.yaml").read_text()
     marked = re.findall(r"# could not be found: (.+), fill in$", text, re.MULTILINE)
-    told = re.findall(r"^  could not be found: (.+)$", ended.stdout, re.MULTILINE)
-    assert marked == told
-    assert any("network of the VPC" in one for one in marked)
-    assert any("Docker in Docker" in one for one in marked)
+    printed = re.findall(r"^  could not be found: (.+)$", ended.stdout, re.MULTILINE)
+    assert marked == printed
+    assert any("network of the VPC" in gap for gap in marked)
+    assert any("Docker in Docker" in gap for gap in marked)
     assert "token: secret:gitlab/gitlab-runner/runner-token" in text
     assert "credentials: secret:gitlab/private-registry/.dockerconfigjson" in text
     assert "runnerToken" not in values
@@ -102,27 +106,27 @@ def test_docker_in_docker_is_found_in_the_services(tmp_path: Path) -> None:
     output = tmp_path / "prod.yaml"
     with Lab(change=with_service) as lab:
         assert init(lab, output).returncode == 0
-        found = load(output).dind
-    assert found != "none"
-    assert found.daemon_image == "registry.example.com/library/docker:dind"
-    assert found.client_image == "registry.example.com/library/docker:latest"
-    assert found.daemon_args == ["--tls=false", "--mtu=1400"]
+        dind = load(output).dind
+    assert dind != "none"
+    assert dind.daemon_image == "registry.example.com/library/docker:dind"
+    assert dind.client_image == "registry.example.com/library/docker:latest"
+    assert dind.daemon_args == ["--tls=false", "--mtu=1400"]
 
 
-def test_no_file_is_overwritten_unless_that_is_asked_for(tmp_path: Path) -> None:
+def test_no_file_is_overwritten_without_force(tmp_path: Path) -> None:
     output = tmp_path / "prod.yaml"
     with Lab() as lab:
         (tmp_path / "prod-values.yaml").write_text("mine: true\n")
         ended = init(lab, output)
         assert (ended.returncode, output.exists()) == (1, False)
-        assert "prod-values.yaml: is there already; --force overwrites" in ended.stderr
+        assert "prod-values.yaml: exists already; --force overwrites" in ended.stderr
         assert (tmp_path / "prod-values.yaml").read_text() == "mine: true\n"
         assert init(lab, output, "--force").returncode == 0
     assert "gitlabUrl" in (tmp_path / "prod-values.yaml").read_text()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--kubeconfig", "/nonexistent/config"), "/nonexistent/config: can't be read"),
         (("--context", "prdo"), "has no context 'prdo'; it knows ops@kubernetes"),
@@ -131,11 +135,11 @@ def test_no_file_is_overwritten_unless_that_is_asked_for(tmp_path: Path) -> None
         (("--connect", "here"), "--connect: found 'here', expected HOST:PORT=HOST:PORT"),
     ],
 )
-def test_what_is_wrong_is_said_in_a_sentence(tmp_path: Path, arguments: tuple[str, ...], said: str) -> None:
+def test_an_error_is_one_sentence(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
     with Lab() as lab:
         ended = init(lab, tmp_path / "prod.yaml", *arguments)
     assert ended.returncode == 1
-    assert said in ended.stderr
+    assert message in ended.stderr
     assert "Traceback" not in ended.stderr
     assert list(tmp_path.iterdir()) == []
 
@@ -172,7 +176,7 @@ def test_two_releases_are_named() -> None:
     assert choose(two, "b", "ci").name == "b"
 
 
-def test_whatever_looks_like_a_secret_is_taken_out_of_the_values() -> None:
+def test_whatever_looks_like_a_secret_is_removed_from_the_values() -> None:
     config = (
         '[[runners]]\n  environment = ["NPM_TOKEN=made-up-npm-token", "LANG=C.UTF-8"]\n'
         '  [runners.cache.s3]\n    SecretKey = "made-up-s3-key"\n    BucketName = "runner-cache"\n'

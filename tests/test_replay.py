@@ -13,7 +13,7 @@ from tests.test_lab_faults import run
 
 @pytest.fixture(scope="module")
 def broken(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The reports of a run with two faults and a vantage that can't be looked from."""
+    """The reports of a run with two faults and a vantage that can't be used."""
     folder = tmp_path_factory.mktemp("broken")
     faults = ("dns-one-silent", "registry-auth", "ssh-host-key")
     ended, _ = run(folder, "--lab", *(word for name in faults for word in ("--lab-fault", name)))
@@ -28,22 +28,22 @@ def test_a_replay_comes_to_the_same_verdicts_and_conclusions(broken: Path, tmp_p
     assert again["conclusions"] == first["conclusions"]
     assert len(again["conclusions"]) >= 3
     assert ended.returncode == first["exit"] == again["exit"] == 1
-    by_name = {json.dumps([one["name"], one["targets"]]): one for one in first["facts"]}
-    for one in again["facts"]:
-        assert one == by_name[json.dumps([one["name"], one["targets"]])]
+    by_name = {json.dumps([fact["name"], fact["targets"]]): fact for fact in first["facts"]}
+    for fact in again["facts"]:
+        assert fact == by_name[json.dumps([fact["name"], fact["targets"]])]
 
 
 def test_a_replay_of_some_checks_leaves_the_rest_alone(broken: Path, tmp_path: Path) -> None:
     _, again = run(tmp_path, "--replay", str(broken / "preflight.json"), "-m", "dns")
-    assert {one["section"].rpartition(".")[0] for one in again["checks"]} == {"2.4"}
-    found = {one["name"] for one in again["conclusions"] if one["root_cause"]}
-    assert found == {"resolver-unreachable", "ssh-host-key"}, (
-        "one node could not be asked, so it is no more than likely"
+    assert {entry["section"].rpartition(".")[0] for entry in again["checks"]} == {"2.4"}
+    causes = {entry["name"] for entry in again["conclusions"] if entry["root_cause"]}
+    assert causes == {"resolver-unreachable", "ssh-host-key"}, (
+        "one node could not be queried, so it is no more than likely"
     )
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("no json at all", "found no JSON"),
         ("[]", "expected a preflight.json"),
@@ -54,19 +54,19 @@ def test_a_replay_of_some_checks_leaves_the_rest_alone(broken: Path, tmp_path: P
         ('{"schema": 3, "checks": [], "environment": {"gitlab": 3}}', "environment."),
     ],
 )
-def test_a_file_that_can_not_be_judged_is_told_of(text: str, says: str, tmp_path: Path) -> None:
+def test_a_file_that_can_not_be_judged_is_refused(text: str, message: str, tmp_path: Path) -> None:
     file = tmp_path / "old.json"
     file.write_text(text)
     ended, report = run(tmp_path / "reports", "--replay", str(file))
     assert ended.returncode == 4
     assert not report
-    assert says in ended.stderr, ended.stderr
+    assert message in ended.stderr, ended.stderr
     assert str(file) in ended.stderr
 
 
 def test_a_fact_that_can_not_be_read_is_named(broken: Path, tmp_path: Path) -> None:
     document = json.loads((broken / "preflight.json").read_text())
-    fact = next(one for one in document["facts"] if one["name"] == "here_lookups" and one.get("fault"))
+    fact = next(entry for entry in document["facts"] if entry["name"] == "here_lookups" and entry.get("fault"))
     fact["value"]["fault_kind"] = "NoSuchFault"
     file = tmp_path / "preflight.json"
     file.write_text(json.dumps(document))
@@ -82,19 +82,19 @@ def test_nothing_is_replayed_beside_an_inventory(broken: Path, tmp_path: Path) -
     assert "leave --inventory" in ended.stderr
 
 
-def test_conclusions_stand_in_terminal_and_junit(broken: Path) -> None:
+def test_conclusions_are_in_terminal_and_junit(broken: Path) -> None:
     report = json.loads((broken / "preflight.json").read_text())
-    causes = [one for one in report["conclusions"] if one["root_cause"]]
+    causes = [cause for cause in report["conclusions"] if cause["root_cause"]]
     text = (broken / "terminal.txt").read_text()
     suite = ElementTree.parse(broken / "preflight.xml").getroot().find("testsuite")
     assert suite is not None
     cases = suite.findall("testcase")
     assert cases[-1].get("name") == "conclusions"
-    told = cases[-1].findtext("system-out") or ""
-    for one in causes:
-        for place in (text, told):
-            assert f"{one['name']}: " in place
-            assert one["remedy"][0].split("`")[0].strip() in place
+    output = cases[-1].findtext("system-out") or ""
+    for cause in causes:
+        for place in (text, output):
+            assert f"{cause['name']}: " in place
+            assert cause["remedy"][0].split("`")[0].strip() in place
     counted = int(suite.get("tests", "0"))
     assert counted == len(cases) - 1 == len(report["checks"]), "it is neither a pass nor a failure"
     assert f"{len(causes)} root causes" in text.splitlines()[-1] or f"{len(causes)} root causes" in report["verdict"]

@@ -15,9 +15,9 @@ MINE = "release or upgrade or uninstall"
 def test_an_emptied_lab_has_nothing_left(tmp_path: Path) -> None:
     ended, report = run(tmp_path, "--lab", "--lab-fault", GONE, "--stage", "uninstalled")
     assert ended.returncode == 0, ended.stdout
-    assert named(report, "advice") == {"test_the_runner_is_gone_from_gitlab"}, "Helm knows nothing of GitLab's record"
-    assert {one["verdict"] for one in report["checks"]} == {"pass", "advice"}
-    assert {one["section"].split(".")[0] for one in report["checks"]} == {"10"}, "nothing else is asked by then"
+    assert named(report, "advice") == {"test_the_runner_is_gone_from_gitlab"}, "Helm does not know GitLab's record"
+    assert {entry["verdict"] for entry in report["checks"]} == {"pass", "advice"}
+    assert {entry["section"].split(".")[0] for entry in report["checks"]} == {"10"}, "nothing else is checked by then"
 
 
 def test_an_installed_release_is_what_is_left(tmp_path: Path) -> None:
@@ -48,15 +48,15 @@ def test_without_a_stage_an_empty_namespace_is_no_failure(tmp_path: Path) -> Non
     assert "test_release_is_deployed" in named(report, "not applicable")
 
 
-def test_what_an_upgrade_will_change_is_told(tmp_path: Path) -> None:
+def test_what_an_upgrade_will_change_is_reported(tmp_path: Path) -> None:
     ended, report = run(tmp_path, "--lab", "--lab-fault", "upgrade-skew", "--stage", "upgrade", "-m", MINE)
     assert ended.returncode == 1
-    told = next(one for one in report["checks"] if one["id"] == "test_release_values_match_the_files")
-    assert told["verdict"] == "not applicable"
-    assert "will change 1 values: image.tag is alpine-v18.3.0, the values files say alpine-v18.4.0" in told["reason"]
+    check = next(entry for entry in report["checks"] if entry["id"] == "test_release_values_match_the_files")
+    assert check["verdict"] == "not applicable"
+    assert "will change 1 values: image.tag is alpine-v18.3.0, the values files say alpine-v18.4.0" in check["reason"]
 
 
-def test_running_jobs_are_told_but_stop_nobody_who_does_not_ask_for_idleness(tmp_path: Path) -> None:
+def test_running_jobs_are_advice_without_require_idle(tmp_path: Path) -> None:
     ended, report = run(tmp_path, "--lab", "--lab-fault", "jobs-running", "-m", "upgrade")
     assert ended.returncode == 0, ended.stdout
     assert named(report, "advice") == {"test_no_jobs_are_running"}
@@ -74,7 +74,7 @@ def test_a_backup_is_written_for_its_owner_and_its_secrets_are_in_no_report(tmp_
     assert token not in written + ended.stdout
 
 
-def test_a_backup_does_not_lie_among_the_reports(tmp_path: Path) -> None:
+def test_a_backup_is_not_written_among_the_reports(tmp_path: Path) -> None:
     ended, report = run(tmp_path, "--lab", "-m", MINE, "--backup", str(tmp_path / "backup"))
     assert (ended.returncode, report) == (4, {})
     assert "a backup holds secrets" in ended.stderr

@@ -17,14 +17,16 @@ def check(name: str, verdict: str, fault: str = "", target: str = "") -> dict[st
 
 
 def outcome(name: str, verdict: str, fault: str = "", target: str = "") -> Outcome:
-    told = None
+    diagnosis = None
     if fault:
-        told = Diagnosis(check=name, fault=fault, cause="so", where="here", evidence=None, remedy="mend it", section="")
-    return Outcome(check=name, number="1", title="t", target=target, verdict=Verdict(verdict), diagnosis=told)
+        diagnosis = Diagnosis(
+            check=name, fault=fault, cause="so", where="here", evidence=None, remedy="mend it", section=""
+        )
+    return Outcome(check=name, number="1", title="t", target=target, verdict=Verdict(verdict), diagnosis=diagnosis)
 
 
 def kinds(comparison: Comparison) -> dict[str, list[str]]:
-    return {kind: [one.name for one in changes] for kind, changes in comparison.rows() if changes}
+    return {kind: [change.name for change in changes] for kind, changes in comparison.rows() if changes}
 
 
 def compared(*, then: list[dict[str, Any]], now: list[Outcome], **further: Any) -> Baseline:
@@ -53,32 +55,32 @@ def compared(*, then: list[dict[str, Any]], now: list[Outcome], **further: Any) 
     ],
 )
 def test_what_became_of_a_check(before: tuple[str, str], after: tuple[str, str], kind: str | None) -> None:
-    told = compared(then=[check("test_x", *before)], now=[outcome("test_x", *after)])
-    assert kinds(told.failures) == ({kind: ["test_x"]} if kind else {})
+    result = compared(then=[check("test_x", *before)], now=[outcome("test_x", *after)])
+    assert kinds(result.failures) == ({kind: ["test_x"]} if kind else {})
 
 
-def test_targets_are_told_apart() -> None:
-    told = compared(
+def test_targets_are_distinguished() -> None:
+    result = compared(
         then=[check("test_x", "fail", "timeout", "w1"), check("test_x", "pass", target="w2")],
         now=[outcome("test_x", "pass", target="w1"), outcome("test_x", "fail", "timeout", "w2")],
     )
-    assert kinds(told.failures) == {"new": ["test_x[w2]"], "fixed": ["test_x[w1]"]}
+    assert kinds(result.failures) == {"new": ["test_x[w2]"], "fixed": ["test_x[w1]"]}
 
 
 def test_what_was_not_selected_is_neither_fixed_nor_new() -> None:
-    told = compared(then=[check("test_x", "fail", "timeout"), check("test_y", "pass")], now=[])
-    assert kinds(told.failures) == {"not judged": ["test_x"]}
+    result = compared(then=[check("test_x", "fail", "timeout"), check("test_y", "pass")], now=[])
+    assert kinds(result.failures) == {"not judged": ["test_x"]}
 
 
 def test_what_the_earlier_run_did_not_select_is_new_and_says_so() -> None:
-    told = compared(then=[], now=[outcome("test_x", "fail", "timeout")])
-    (new,) = told.failures.new
+    result = compared(then=[], now=[outcome("test_x", "fail", "timeout")])
+    (new,) = result.failures.new
     assert (new.name, new.before, new.now) == ("test_x", "not judged", "fail, timeout")
 
 
-def test_a_changed_fault_tells_both() -> None:
-    told = compared(then=[check("test_x", "fail", "timeout")], now=[outcome("test_x", "fail", "refused")])
-    assert any("test_x: fail, refused (before: fail, timeout)" in line for line in told.lines())
+def test_a_changed_fault_shows_both() -> None:
+    result = compared(then=[check("test_x", "fail", "timeout")], now=[outcome("test_x", "fail", "refused")])
+    assert any("test_x: fail, refused (before: fail, timeout)" in line for line in result.lines())
 
 
 def conclusion(name: str, *checks: Outcome, about: tuple[str, ...] = ()) -> Finding:
@@ -94,7 +96,7 @@ def drawn(then: dict[str, Any], now: list[Outcome], *findings: Finding) -> dict[
     return kinds(compare(then, now, Explanation(findings), file="old.json").conclusions)
 
 
-def test_a_conclusion_that_is_drawn_again_is_unchanged_and_about_tells_two_apart() -> None:
+def test_a_conclusion_that_is_drawn_again_is_unchanged_and_about_distinguishes_two() -> None:
     red = outcome("test_x", "fail", "timeout", "w1")
     then = {
         "checks": [check("test_x", "fail", "timeout", "w1")],
@@ -165,11 +167,11 @@ def test_a_conclusion_that_was_renamed_is_compared_under_its_new_name_and_so_are
     }
 
 
-def test_another_environment_is_told() -> None:
+def test_another_environment_is_reported() -> None:
     there = {"gitlab": {"url": "http://192.168.1.50/"}, "cluster": {"api_server": "https://192.168.1.100:6443"}}
     here = environment_of({**there, "gitlab": {"url": "http://192.168.1.51/"}})
-    told = compare({"checks": [], "environment": there}, [], Explanation(), file="old.json", environment=here)
-    assert "192.168.1.50" in next(iter(told.lines()))
+    result = compare({"checks": [], "environment": there}, [], Explanation(), file="old.json", environment=here)
+    assert "192.168.1.50" in next(iter(result.lines()))
     same = compare(
         {"checks": [], "environment": there}, [], Explanation(), file="old.json", environment=environment_of(there)
     )
@@ -177,29 +179,29 @@ def test_another_environment_is_told() -> None:
 
 
 def test_json_and_html_carry_all_of_it() -> None:
-    told = compared(
+    result = compared(
         then=[check("test_x", "fail", "timeout"), check("test_y", "pass")],
         now=[outcome("test_x", "pass"), outcome("test_y", "fail", "<b>")],
         written="2026-01-01T00:00:00+00:00",
     )
-    plain = told.plain()
-    assert [one["name"] for one in plain["fixed"]] == ["test_x"]
-    assert [one["name"] for one in plain["new"]] == ["test_y"]
+    plain = result.plain()
+    assert [change["name"] for change in plain["fixed"]] == ["test_x"]
+    assert [change["name"] for change in plain["new"]] == ["test_y"]
     assert plain["unchanged"] == plain["changed"] == plain["not_judged"] == []
     assert set(plain["conclusions"]) == {"new", "fixed", "changed", "unchanged", "not_judged"}
-    page = "".join(told.page())
+    page = "".join(result.page())
     assert "test_x" in page
     assert "&lt;b&gt;" in page
     assert "since old.json (2026-01-01T00:00:00+00:00)" in page
 
 
 def test_a_long_list_is_cut_on_the_terminal_alone() -> None:
-    told = compared(then=[], now=[outcome("test_x", "fail", "timeout", str(number)) for number in range(30)])
-    assert len(list(told.lines())) == 11
-    assert len(told.plain()["new"]) == 30
+    result = compared(then=[], now=[outcome("test_x", "fail", "timeout", str(number)) for number in range(30)])
+    assert len(list(result.lines())) == 11
+    assert len(result.plain()["new"]) == 30
 
 
 def test_secrets_of_an_old_file_are_not_printed() -> None:
     secret = "glpat-made-up-0123456789"
-    told = compared(then=[check("test_x", "fail", secret, secret)], now=[], written=secret)
-    assert secret not in "\n".join([*told.lines(), told.title, *told.page(), str(told.plain())])
+    result = compared(then=[check("test_x", "fail", secret, secret)], now=[], written=secret)
+    assert secret not in "\n".join([*result.lines(), result.title, *result.page(), str(result.plain())])

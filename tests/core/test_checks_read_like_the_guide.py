@@ -1,4 +1,4 @@
-"""Every check reads as STYLE §5.2 asks: a paragraph of the guide, facts, and plain asserts."""
+"""Every check reads like the guide: a paragraph of it, facts, and plain asserts."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def test_there_are_checks() -> None:
 
 @pytest.mark.parametrize(("path", "check"), CHECKS, ids=_id)
 def test_a_check_is_a_paragraph_of_the_guide(path: Path, check: ast.FunctionDef) -> None:
-    told = guide.paragraph(ast.get_docstring(check) or "")
-    keys = {key for key in told.remedies if key is not None}
+    paragraph = guide.paragraph(ast.get_docstring(check) or "")
+    keys = {key for key in paragraph.remedies if key is not None}
     assert keys <= guide.known_faults(), "every remedy is for a fault that exists"
     assert path.stem in guide.MODULES
 
@@ -52,7 +52,7 @@ def test_names_and_numbers_are_unique_and_numbers_ascend() -> None:
 
 
 @pytest.mark.parametrize("path", sorted({path for path, _ in CHECKS}), ids=_id)
-def test_a_module_of_checks_holds_checks_alone(path: Path) -> None:
+def test_a_module_of_checks_contains_only_checks(path: Path) -> None:
     for node in ast.parse(path.read_text()).body[1:]:
         assert isinstance(node, ast.Import | ast.ImportFrom) or (
             isinstance(node, ast.FunctionDef) and node.name.startswith("test_")

@@ -54,14 +54,14 @@ def observation(
     return Observation(name, targets, value, error)
 
 
-def cell(found: Matrix, row: str, column: str) -> Cell:
+def cell(shown: Matrix, row: str, column: str) -> Cell:
     """The one cell of a matrix whose row and column have these heads, written ``group/text`` where groups differ."""
 
     def place(heads: tuple[Head, ...], wanted: str) -> int:
-        (at,) = [n for n, one in enumerate(heads) if wanted in {one.text, f"{one.group}/{one.text}"}]
+        (at,) = [n for n, head in enumerate(heads) if wanted in {head.text, f"{head.group}/{head.text}"}]
         return at
 
-    return found.cells[place(found.rows, row)][place(found.columns, column)]
+    return shown.cells[place(shown.rows, row)][place(shown.columns, column)]
 
 
 # ---- cells ----------------------------------------------------------------------------------------------------------
@@ -95,8 +95,8 @@ def test_durations_read_well(seconds: float | None, text: str) -> None:
 
 
 def test_many_cells_together_show_the_worst_and_count_all() -> None:
-    told = together([Cell(State.OK)] * 3 + [Cell(State.UNKNOWN), Cell(State.FAULT, "timeout")])
-    assert (told.state, told.word) == (State.FAULT, "1 fault, 1 unknown, 3 ok")
+    combined = together([Cell(State.OK)] * 3 + [Cell(State.UNKNOWN), Cell(State.FAULT, "timeout")])
+    assert (combined.state, combined.word) == (State.FAULT, "1 fault, 1 unknown, 3 ok")
     assert together([Cell(), Cell()]) == Cell()
 
 
@@ -113,17 +113,17 @@ def test_the_path_matrix_tells_vantages_apart(inventory: Inventory) -> None:
             observation("pod_gitlab", error=Blocked("pod_start", {}, "no pod", failed=True), worker="k8s-worker-1"),
         ],
     )
-    found = paths.matrix(facts)
-    assert cell(found, "here", "GitLab") == Cell(State.OK, note="12 ms")
-    assert cell(found, "node k8s-worker-1", "GitLab") == Cell(State.FAULT, "timeout", "16 s")
-    assert cell(found, "node k8s-worker-2", "GitLab").state is State.UNKNOWN
-    assert cell(found, "pod on k8s-worker-1", "GitLab").state is State.BLOCKED
-    assert [one.text for one in found.columns] == ["GitLab"], "nothing else was measured"
-    assert "node k8s-worker-3" not in {one.text for one in found.rows}
+    drawn = paths.matrix(facts)
+    assert cell(drawn, "here", "GitLab") == Cell(State.OK, note="12 ms")
+    assert cell(drawn, "node k8s-worker-1", "GitLab") == Cell(State.FAULT, "timeout", "16 s")
+    assert cell(drawn, "node k8s-worker-2", "GitLab").state is State.UNKNOWN
+    assert cell(drawn, "pod on k8s-worker-1", "GitLab").state is State.BLOCKED
+    assert [head.text for head in drawn.columns] == ["GitLab"], "nothing else was measured"
+    assert "node k8s-worker-3" not in {head.text for head in drawn.rows}
 
 
 def test_a_registry_that_refuses_an_image_is_reached(inventory: Inventory) -> None:
-    other = next(one for one in inventory.images if one.startswith("registry.example.com/") and one != ALPINE)
+    other = next(image for image in inventory.images if image.startswith("registry.example.com/") and image != ALPINE)
 
     def registry(first: PodFault | None, second: PodFault | None) -> Cell:
         observations = [
@@ -137,15 +137,15 @@ def test_a_registry_that_refuses_an_image_is_reached(inventory: Inventory) -> No
 
 
 def lookups(**answers: DnsFault | None) -> Lookups:
-    told = tuple(
+    given = tuple(
         Answer(name=f"{name.replace('_', '-')}.example.com", fault=fault, took=0.002) for name, fault in answers.items()
     )
-    return Lookups(target="r", evidence=evidence(), resolver="10.0.0.2", answers=told)
+    return Lookups(target="r", evidence=evidence(), resolver="10.0.0.2", answers=given)
 
 
 def test_the_name_matrix_tells_names_of_one_resolver_apart(inventory: Inventory) -> None:
     seen = lookups(registry=None)
-    found = dns.matrix(
+    drawn = dns.matrix(
         Facts(
             inventory,
             [
@@ -157,11 +157,11 @@ def test_the_name_matrix_tells_names_of_one_resolver_apart(inventory: Inventory)
         )
     )
     resolver = "resolver 10.0.0.2"
-    assert cell(found, f"{resolver}/registry.example.com", "here") == Cell(State.OK, note="2 ms")
-    assert cell(found, f"{resolver}/private-registry.example.com", "here").word == "nxdomain"
-    missing = cell(found, f"{resolver}/private-registry.example.com", "node/k8s-worker-1")
+    assert cell(drawn, f"{resolver}/registry.example.com", "here") == Cell(State.OK, note="2 ms")
+    assert cell(drawn, f"{resolver}/private-registry.example.com", "here").word == "nxdomain"
+    missing = cell(drawn, f"{resolver}/private-registry.example.com", "node/k8s-worker-1")
     assert missing.state is State.UNKNOWN, "a name without an answer is not healthy"
-    assert cell(found, "resolver 10.1.0.251/registry.example.com", "here").state is State.NOT_MEASURED
+    assert cell(drawn, "resolver 10.1.0.251/registry.example.com", "here").state is State.NOT_MEASURED
 
 
 def test_the_image_matrix_shows_times_and_what_they_are_worth(inventory: Inventory) -> None:
@@ -174,7 +174,7 @@ def test_the_image_matrix_shows_times_and_what_they_are_worth(inventory: Invento
         ],
     )
     (line,) = registry.matrix(facts).cells
-    assert [(one.state, one.word, one.note) for one in line[1:]] == [
+    assert [(drawn.state, drawn.word, drawn.note) for drawn in line[1:]] == [
         (State.OK, "", "1.2 s"),
         (State.OK, "", "1.2 s, cached"),
         (State.FAULT, "pull-tls", ""),
@@ -195,7 +195,7 @@ def wide(count: int, faulty: int, unknown: int = 0) -> Matrix:
 def test_a_large_matrix_shows_the_worst_and_counts_the_rest() -> None:
     cut = folded(wide(200, faulty=5))
     assert len(cut.rows) == matrix.MOST + 1
-    assert {one.text for one in cut.rows[:5]} == {f"node-{number}" for number in range(5)}
+    assert {head.text for head in cut.rows[:5]} == {f"node-{number}" for number in range(5)}
     assert (cut.rows[-1].text, cut.rows[-1].beside) == ("and 188 more", "all right")
     assert cut.cells[-1][0].word == "188 ok"
     assert folded(wide(14, faulty=1)) == wide(14, faulty=1), "what fits stays in its order"
@@ -212,7 +212,7 @@ def test_lines_that_nobody_looked_at_are_not_listed_among_many() -> None:
     cells = ((Cell(State.OK),), *(((Cell(),),) * 40))
     heads = tuple(Head(f"node-{number}") for number in range(41))
     cut = folded(Matrix(caption="c", corner="f", rows=heads, columns=(Head("GitLab"),), cells=cells))
-    assert [(one.text, one.beside) for one in cut.rows] == [("node-0", ""), ("and 40 more", "not measured")]
+    assert [(head.text, head.beside) for head in cut.rows] == [("node-0", ""), ("and 40 more", "not measured")]
 
 
 def test_a_table_of_200_nodes_stays_small_both_ways() -> None:
@@ -249,7 +249,7 @@ def packed(inventory: Inventory, fits: int = 3, wanted: int = 6, count: int = 1)
     barred = NodeRoom(
         node="master", fits=0, free={}, limited_by="", eligible=False, why_not="taint <x> is not tolerated"
     )
-    found = Headroom(
+    measured = Headroom(
         target="jobs",
         fault=ClusterFault.TOO_FEW_FIT if fits < wanted else None,
         evidence=evidence(),
@@ -264,13 +264,13 @@ def packed(inventory: Inventory, fits: int = 3, wanted: int = 6, count: int = 1)
     return Facts(
         inventory,
         [
-            observation("headroom", found),
+            observation("headroom", measured),
             observation("cluster_nodes", Nodes(target="nodes", evidence=evidence(), nodes=nodes)),
         ],
     )
 
 
-def test_headroom_says_what_is_asked_for_what_fits_and_what_runs_out(inventory: Inventory) -> None:
+def test_headroom_shows_what_is_requested_what_fits_and_what_runs_out(inventory: Inventory) -> None:
     shown = headroom.section(packed(inventory))
     assert "3 of 6 concurrent jobs fit" in shown
     assert "cpu: 4 of 8 requested, 3 more of 1100m fit <b>runs out first</b>" in shown
@@ -294,11 +294,13 @@ def test_headroom_that_is_not_known_says_why(inventory: Inventory) -> None:
 
 
 def outcome(check: str, verdict: Verdict, *, target: str = "", text: str = "cause") -> Outcome:
-    told = None
+    diagnosis = None
     if verdict in {Verdict.FAIL, Verdict.UNKNOWN, Verdict.ADVICE}:
-        told = Diagnosis(check=check, fault="timeout", cause=text, where=text, evidence=None, remedy=text, section="")
+        diagnosis = Diagnosis(
+            check=check, fault="timeout", cause=text, where=text, evidence=None, remedy=text, section=""
+        )
     return Outcome(
-        check=check, number="2.4.2", title=check, target=target, verdict=verdict, reason=text, diagnosis=told
+        check=check, number="2.4.2", title=check, target=target, verdict=verdict, reason=text, diagnosis=diagnosis
     )
 
 
@@ -321,7 +323,7 @@ def page(inventory: Inventory, text: str = "words", status: int = 1) -> str:
         outcome("test_c", Verdict.FAIL, text=text, target=text),
         outcome("test_d", Verdict.ADVICE, text=text),
     ]
-    told = Explanation((Finding(conclusion(text), tuple(judged[:2])),), (judged[2],))
+    explanation = Explanation((Finding(conclusion(text), tuple(judged[:2])),), (judged[2],))
     facts = Facts(
         inventory,
         [
@@ -329,7 +331,7 @@ def page(inventory: Inventory, text: str = "words", status: int = 1) -> str:
             observation("node_gitlab", error=Unmeasured(text), worker="k8s-worker-1"),
         ],
     )
-    return "".join(top(judged, told, facts, status=status, effect="probe"))
+    return "".join(top(judged, explanation, facts, status=status, effect="probe"))
 
 
 def test_nothing_from_outside_becomes_html(inventory: Inventory) -> None:
@@ -378,7 +380,7 @@ def test_the_banner_says_the_verdict_in_words(inventory: Inventory, status: int,
     assert re.search(rf'{style}" role="status"><strong><i [^>]*>[^<]+</i> {words}</strong>', shown)
 
 
-def test_a_picture_that_stumbles_costs_nothing_else(inventory: Inventory) -> None:
+def test_a_chart_with_an_internal_error_costs_nothing_else(inventory: Inventory) -> None:
     broken = Observation("cluster_nodes", {}, Nodes(target="n", evidence=evidence(), nodes=None))  # type: ignore[arg-type]
     head = next(iter(packed(inventory).observations(headroom_fact)))
     shown = "".join(

@@ -149,7 +149,7 @@ def environment(project: Path) -> dict[str, str]:
 
 def verdicts(project: Path) -> dict[str, dict[str, Any]]:
     document = json.loads((project / "reports" / "preflight.json").read_text())
-    return {one["id"] + (f"[{one['target']}]" if one["target"] else ""): one for one in document["checks"]}
+    return {entry["id"] + (f"[{entry['target']}]" if entry["target"] else ""): entry for entry in document["checks"]}
 
 
 def test_a_pass_is_go(guide: Path) -> None:
@@ -159,11 +159,11 @@ def test_a_pass_is_go(guide: Path) -> None:
     assert "GO: 1 passed (effects up to privileged)" in ended.stdout
 
 
-def test_a_failure_tells_cause_where_evidence_remedy_and_section_everywhere(guide: Path) -> None:
+def test_a_failure_shows_cause_where_evidence_remedy_and_section_everywhere(guide: Path) -> None:
     check(guide, "ill")
     ended = run(guide)
     assert ended.returncode == 1
-    told = [
+    texts = [
         "2.1.1 The ill thing is right",
         "refused: 192.168.1.50:80 refused the connection",
         "$ curl -v http://192.168.1.50/",
@@ -176,12 +176,12 @@ def test_a_failure_tells_cause_where_evidence_remedy_and_section_everywhere(guid
     assert failure is not None
     assert failure.text is not None
     html = (guide / "reports" / "preflight.html").read_text()
-    for text in told:
+    for text in texts:
         assert text in ended.stdout
         assert text in failure.text
         assert text.replace("$", "$") in html or json.dumps(text)[1:-1] in html
     assert failure.get("message") == "refused: 192.168.1.50:80 refused the connection"
-    properties = {one.get("name"): one.get("value") for one in xml.iter("property")}
+    properties = {item.get("name"): item.get("value") for item in xml.iter("property")}
     assert properties["verdict"] == "fail"
     assert properties["fault"] == "refused"
     assert properties["remedy"] == "start it."
@@ -189,7 +189,7 @@ def test_a_failure_tells_cause_where_evidence_remedy_and_section_everywhere(guid
     assert "NO GO: 1 failed" in ended.stdout
 
 
-def test_what_a_fault_blocks_is_named_and_not_red(guide: Path) -> None:
+def test_what_a_fault_blocks_is_named_and_not_a_failure(guide: Path) -> None:
     check(guide, "ill", "after_ill")
     ended = run(guide)
     assert ended.returncode == 1
@@ -208,7 +208,7 @@ def test_without_a_target_nothing_is_measured_and_the_report_is_whole(guide: Pat
     assert left_out["verdict"] == "not applicable"
     assert left_out["reason"] == "the inventory names no pool"
     facts = json.loads((guide / "reports" / "preflight.json").read_text())["facts"]
-    assert [one["name"] for one in facts] == ["well"]
+    assert [entry["name"] for entry in facts] == ["well"]
 
 
 def test_blocked_by_what_nobody_selected_is_not_go(guide: Path) -> None:
@@ -223,11 +223,11 @@ def test_an_unknown_is_an_error_with_exit_six_and_says_what_would_allow_it(guide
     check(guide, "unseen", "after_unseen")
     ended = run(guide)
     assert ended.returncode == 6
-    found = verdicts(guide)
-    assert found["test_unseen_is_right[k8s-worker-1]"]["verdict"] == "pass"
-    unknown = found["test_unseen_is_right[k8s-worker-2]"]
+    judged = verdicts(guide)
+    assert judged["test_unseen_is_right[k8s-worker-1]"]["verdict"] == "pass"
+    unknown = judged["test_unseen_is_right[k8s-worker-2]"]
     assert (unknown["verdict"], unknown["fault"]) == ("unknown", "authentication")
-    assert found["test_after_unseen_is_right[k8s-worker-2]"]["blocked_by"] == ["test_unseen_is_right[k8s-worker-2]"]
+    assert judged["test_after_unseen_is_right[k8s-worker-2]"]["blocked_by"] == ["test_unseen_is_right[k8s-worker-2]"]
     assert "the public key in authorized_keys" in ended.stdout
     assert "INCONCLUSIVE: 1 unknown, 1 blocked, 4 passed" in ended.stdout
 
@@ -237,7 +237,7 @@ def test_a_failure_outranks_an_unknown(guide: Path) -> None:
     assert run(guide).returncode == 1
 
 
-def test_not_applicable_tells_the_reason_and_is_go(guide: Path) -> None:
+def test_not_applicable_has_a_reason_and_is_go(guide: Path) -> None:
     check(guide, "absent", "well")
     ended = run(guide)
     assert ended.returncode == 0
@@ -252,7 +252,7 @@ def test_what_would_do_too_much_is_not_measured(guide: Path) -> None:
     assert verdicts(guide)["test_written_is_right"]["verdict"] == "not applicable"
 
 
-def test_advice_is_told_and_blocks_nothing(guide: Path) -> None:
+def test_advice_is_reported_and_blocks_nothing(guide: Path) -> None:
     check(guide, "well")
     path = guide / "checks" / "test_05_dind.py"
     path.write_text("import pytest\n@pytest.mark.advice" + CHECK.format(name="ill_advice", fact="ill", number=9))
@@ -319,7 +319,7 @@ def test_a_waiver_never_hides_an_unknown(guide: Path) -> None:
     assert verdicts(guide)["test_unseen_is_right[k8s-worker-2]"]["verdict"] == "unknown"
 
 
-def test_a_stumbling_check_is_unknown(guide: Path) -> None:
+def test_an_internal_error_in_a_check_is_unknown(guide: Path) -> None:
     check(
         guide,
         "well",
@@ -355,19 +355,19 @@ def test_two_environments_are_one_too_many(guide: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         ("user: root", "usr: root", "did you mean 'user'?"),
         ("kubeconfig: kubeconfig", "kubeconfig: kubeconfig\n  context: nosuch", "nosuch"),
     ],
 )
-def test_a_bad_inventory_is_exit_four_and_leaves_no_report(guide: Path, old: str, new: str, told: str) -> None:
+def test_a_bad_inventory_is_exit_four_and_leaves_no_report(guide: Path, old: str, new: str, message: str) -> None:
     check(guide, "well")
     file = guide / "inventory.yaml"
     file.write_text(file.read_text().replace(old, new))
     ended = run(guide)
     assert ended.returncode == 4, ended.stdout
-    assert told in ended.stderr
+    assert message in ended.stderr
     assert not (guide / "reports").exists()
 
 
@@ -449,7 +449,7 @@ def test_an_interrupted_run_writes_reports_first_and_then_cleans_up(guide: Path,
     assert status == 2, printed
     assert (guide / "cleaned").read_text() == "reports: True"
     document = json.loads((guide / "reports" / "preflight.json").read_text())
-    assert [one["verdict"] for one in document["checks"]] == ["pass", "pass"]
+    assert [entry["verdict"] for entry in document["checks"]] == ["pass", "pass"]
     for name in ("preflight.html", "preflight.xml"):
         assert (guide / "reports" / name).exists()
     assert "INTERRUPTED: 2 passed" in printed
@@ -474,7 +474,7 @@ def report(project: Path) -> dict[str, Any]:
 SYMPTOM = "dial tcp 192.168.1.50:80: i/o timeout"
 
 
-def test_a_symptom_selects_what_tells_its_meanings_apart_and_answers(guide: Path) -> None:
+def test_a_symptom_selects_the_checks_that_tell_its_meanings_apart_and_is_answered(guide: Path) -> None:
     ask(guide, gitlab_port_answers="ill", gitlab_is_gitlab="well", runner_token_is_given="slow")
     ended = run(guide, "--symptom", SYMPTOM)
     assert ended.returncode == 1, ended.stdout
@@ -488,9 +488,9 @@ def test_a_symptom_selects_what_tells_its_meanings_apart_and_answers(guide: Path
     assert "test_gitlab_port_answers: refused: 192.168.1.50:80 refused the connection" in answer
     assert "ruled out  gitlabUrl is not GitLab's" in answer
     assert "open       the workers have no way to GitLab" in answer
-    told = report(guide)["symptom"]
-    assert told["selected"] == ["test_gitlab_port_answers", "test_gitlab_is_gitlab"]
-    assert {one["state"] for one in told["found"][0]["means"]} == {"confirmed", "ruled out", "open"}
+    answered = report(guide)["symptom"]
+    assert answered["selected"] == ["test_gitlab_port_answers", "test_gitlab_is_gitlab"]
+    assert {meaning["state"] for meaning in answered["found"][0]["means"]} == {"confirmed", "ruled out", "open"}
     assert "<h2>Symptom</h2>" in (guide / "reports" / "preflight.html").read_text()
 
 
@@ -520,8 +520,8 @@ def test_a_whole_log_is_read_from_standard_input(guide: Path, capture: str) -> N
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert "symptom: gitlab-not-reached (line 4)" in ended.stdout
     assert "1 deselected" in ended.stdout
-    every = ended.stdout + "".join(file.read_text() for file in (guide / "reports").iterdir())
-    assert token not in every
+    everything = ended.stdout + "".join(file.read_text() for file in (guide / "reports").iterdir())
+    assert token not in everything
 
 
 def test_no_text_is_a_usage_error(guide: Path) -> None:
@@ -532,7 +532,7 @@ def test_no_text_is_a_usage_error(guide: Path) -> None:
     assert not (guide / "reports").exists()
 
 
-def test_what_nobody_selected_and_stands_in_the_way_is_told(guide: Path) -> None:
+def test_a_blocker_that_was_not_selected_is_reported(guide: Path) -> None:
     ask(guide, gitlab_port_answers="after_ill", runner_token_is_given="ill")
     ended = run(guide, "--symptom", SYMPTOM)
     assert ended.returncode == 6, ended.stdout
@@ -540,7 +540,7 @@ def test_what_nobody_selected_and_stands_in_the_way_is_told(guide: Path) -> None
     assert "what is open is blocked by what was not selected: run without --symptom" in ended.stdout
 
 
-def test_a_baseline_tells_new_fixed_and_unchanged_and_leaves_alone_what_was_not_selected(guide: Path) -> None:
+def test_a_baseline_reports_new_fixed_and_unchanged_and_what_was_not_judged(guide: Path) -> None:
     ask(guide, one="ill", two="ill", three="well", four="ill")
     assert run(guide).returncode == 1
     assert report(guide)["baseline"] is None
@@ -548,8 +548,10 @@ def test_a_baseline_tells_new_fixed_and_unchanged_and_leaves_alone_what_was_not_
     # The report that is about to be replaced is a baseline too.
     ended = run(guide, "-k", "not four", "--baseline", "reports/preflight.json")
     assert ended.returncode == 1
-    told = report(guide)["baseline"]
-    names = {kind: [one["name"] for one in told[kind]] for kind in ("new", "fixed", "unchanged", "not_judged")}
+    compared = report(guide)["baseline"]
+    names = {
+        kind: [change["name"] for change in compared[kind]] for kind in ("new", "fixed", "unchanged", "not_judged")
+    }
     assert names == {
         "new": ["test_three"],
         "fixed": ["test_two"],
@@ -562,7 +564,7 @@ def test_a_baseline_tells_new_fixed_and_unchanged_and_leaves_alone_what_was_not_
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (None, "can't be read"),
         ("no json", "found no JSON"),
@@ -570,18 +572,18 @@ def test_a_baseline_tells_new_fixed_and_unchanged_and_leaves_alone_what_was_not_
         ('{"schema": 1, "checks": []}', "found schema 1, expected 2 or 3: run the checks again"),
     ],
 )
-def test_what_is_no_baseline_is_a_usage_error(guide: Path, text: str | None, told: str) -> None:
+def test_what_is_no_baseline_is_a_usage_error(guide: Path, text: str | None, message: str) -> None:
     check(guide, "well")
     if text is not None:
         (guide / "old.json").write_text(text)
     ended = run(guide, "--baseline", "old.json")
     assert ended.returncode == 4
     assert f"--baseline: old.json{':' if text else ''}" in ended.stderr
-    assert told in ended.stderr
+    assert message in ended.stderr
     assert not (guide / "reports").exists()
 
 
-def test_a_saved_run_is_asked_for_a_symptom_and_held_against_a_baseline(guide: Path) -> None:
+def test_a_saved_run_answers_a_symptom_and_is_compared_with_a_baseline(guide: Path) -> None:
     ask(guide, gitlab_port_answers="ill", gitlab_is_gitlab="well", runner_token_is_given="well")
     assert run(guide).returncode == 1
     saved = "reports/preflight.json"
@@ -591,7 +593,7 @@ def test_a_saved_run_is_asked_for_a_symptom_and_held_against_a_baseline(guide: P
     assert "unchanged                 test_gitlab_port_answers: fail, refused" in ended.stdout
 
 
-def test_an_interrupt_that_struck_where_there_is_no_line_can_be_told_of() -> None:
+def test_an_interrupt_where_there_is_no_line_can_be_reported() -> None:
     import traceback
 
     from preflight import plugin
@@ -604,10 +606,10 @@ def test_an_interrupt_that_struck_where_there_is_no_line_can_be_told_of() -> Non
     assert any(line is None for _, line in traceback.walk_tb(struck.__traceback__)), "this Python knows every line"
     loop = plugin.pytest_runtestloop()
     next(loop)
-    with pytest.raises(KeyboardInterrupt) as told:
+    with pytest.raises(KeyboardInterrupt) as raised:
         loop.throw(struck)
-    assert all(line is not None for _, line in traceback.walk_tb(told.value.__traceback__))
-    assert told.value.__suppress_context__
+    assert all(line is not None for _, line in traceback.walk_tb(raised.value.__traceback__))
+    assert raised.value.__suppress_context__
 
 
 def with_plugin(text: str, inventory_file: Path, tmp_path: Path) -> subprocess.CompletedProcess[str]:
@@ -623,7 +625,7 @@ def with_plugin(text: str, inventory_file: Path, tmp_path: Path) -> subprocess.C
     )
 
 
-def test_a_report_that_python_itself_stumbles_over_is_made_again(inventory_file: Path, tmp_path: Path) -> None:
+def test_a_report_that_fails_in_python_itself_is_made_again(inventory_file: Path, tmp_path: Path) -> None:
     ended = with_plugin(
         "import pytest\n"
         "struck = []\n"
@@ -637,7 +639,7 @@ def test_a_report_that_python_itself_stumbles_over_is_made_again(inventory_file:
     )
     assert "INTERNALERROR" not in ended.stdout
     report = json.loads((tmp_path / "reports" / "preflight.json").read_text())
-    assert {one["verdict"] for one in report["checks"]} >= {"pass", "not applicable"}, ended.stdout
+    assert {entry["verdict"] for entry in report["checks"]} >= {"pass", "not applicable"}, ended.stdout
 
 
 def test_an_interrupt_that_struck_in_a_finalizer_is_not_lost(inventory_file: Path, tmp_path: Path) -> None:

@@ -132,10 +132,10 @@ def on_a_terminal(
 
 def screen(written: bytes) -> list[str]:
     """All lines that a terminal has shown, scrolled out or not, after these bytes."""
-    shown = pyte.HistoryScreen(COLUMNS, LINES, history=1000)
-    pyte.ByteStream(shown).feed(written)
-    gone = ["".join(line[place].data for place in range(COLUMNS)) for line in shown.history.top]
-    return [line.rstrip() for line in [*gone, *shown.display]]
+    screen = pyte.HistoryScreen(COLUMNS, LINES, history=1000)
+    pyte.ByteStream(screen).feed(written)
+    gone = ["".join(line[place].data for place in range(COLUMNS)) for line in screen.history.top]
+    return [line.rstrip() for line in [*gone, *screen.display]]
 
 
 def test_a_terminal_sees_what_is_waited_for_and_keeps_nothing_of_it(guide: Path) -> None:
@@ -194,9 +194,9 @@ def measuring(name: str, since: float, **targets: str) -> Measurement:
         deadline="http",
         group=None,
     )
-    found = Measurement(spec, targets)
-    found.started = since
-    return found
+    measurement = Measurement(spec, targets)
+    measurement.started = since
+    return measurement
 
 
 def test_it_tells_of_the_oldest_that_said_something() -> None:
@@ -248,7 +248,7 @@ def test_it_appears_only_when_waiting_takes_a_while(line: tuple[ProgressLine, Ca
     made, at = line
     assert at(100.0) == b""
     assert at(100.4) == b""
-    assert b"waiting for the first measurement" in at(100.0 + progress_line.PATIENCE)
+    assert b"waiting for the first measurement" in at(100.0 + progress_line.DELAY)
     assert at(100.6) == b"", "not more often than it is read"
     assert at(101.0) != b""
     made.erase()
@@ -261,16 +261,16 @@ def test_it_appears_only_when_waiting_takes_a_while(line: tuple[ProgressLine, Ca
 def test_a_survey_tells_that_it_waits_and_that_it_waits_no_more(inventory: Inventory) -> None:
 
     survey = Survey(Run(inventory=inventory, routes=Routes(), id="r"))
-    told: list[str] = []
+    events: list[str] = []
     measured = measuring("slow", time.monotonic())
     survey.measurements[("slow", ())] = measured
 
     def waits() -> None:
-        told.append("waits")
+        events.append("waits")
         measured.value = Fact(target="x", evidence=Evidence(where="here", command="true"))
         measured.done.set()
 
-    survey.on_wait, survey.on_waited = waits, lambda: told.append("waited")
+    survey.on_wait, survey.on_waited = waits, lambda: events.append("waited")
     before = CATALOGUE.copy()
     CATALOGUE["slow"] = measured.spec
     try:
@@ -278,4 +278,4 @@ def test_a_survey_tells_that_it_waits_and_that_it_waits_no_more(inventory: Inven
     finally:
         CATALOGUE.clear()
         CATALOGUE.update(before)
-    assert told == ["waits", "waited"]
+    assert events == ["waits", "waited"]

@@ -55,19 +55,19 @@ def test_nothing_is_made_once_the_run_stops() -> None:
 
 def test_who_removes_waits_for_what_is_being_made() -> None:
     shutdown, begun = Shutdown(), threading.Event()
-    said: list[str] = []
+    events: list[str] = []
 
     def make() -> None:
         with shutdown.making("the Job x"):
             begun.set()
             time.sleep(0.3)
-            said.append("made")
+            events.append("made")
 
     threading.Thread(target=make, daemon=True).start()
     begun.wait(10)
     shutdown.set()
     assert shutdown.settled(within=20)
-    assert said == ["made"]
+    assert events == ["made"]
 
 
 def test_who_hurries_does_not_wait_for_it() -> None:
