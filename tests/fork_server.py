@@ -168,10 +168,9 @@ def become(request: dict[str, Any], base: list[str]) -> None:
 def _open_streams() -> None:
     """The standard streams as Python opens them: by lines on a terminal, errors always."""
     spoken = locale.setlocale(locale.LC_CTYPE)
-    encoding = (
-        "utf-8" if spoken in {"C", "POSIX"} else locale.getpreferredencoding(do_setlocale=False).lower()
-    )  # PEP 540
-    errors = "surrogateescape" if spoken in {"C", "POSIX", "C.UTF-8"} else "strict"
+    plain = spoken in {"C", "POSIX"}  # PEP 540
+    encoding = "utf-8" if plain else locale.getpreferredencoding(do_setlocale=False).lower()
+    errors = "surrogateescape" if plain or spoken == "C.UTF-8" else "strict"
     sys.stdin = sys.__stdin__ = open(0, encoding=encoding, errors=errors, closefd=False)  # type: ignore[misc]  # noqa: SIM115
     for name, number, strictness in (("stdout", 1, errors), ("stderr", 2, "backslashreplace")):
         by_lines = os.isatty(number) or number == 2
@@ -184,7 +183,6 @@ def _open_streams() -> None:
 def main() -> None:
     """Preload, serve; in a fork, run the module."""
     requests = socket.socket(fileno=int(sys.argv[1]))
-    del sys.path[0]  # this script's folder
     base = list(sys.path)
     os.chdir(PROJECT)
     sys.path.insert(0, str(PROJECT))
