@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-import shutil
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 
 from preflight import redaction
 from preflight.inventory import Inventory, load
+from tests import programs
 
 PROJECT = Path(__file__).parents[1]
 collect_ignore = [] if os.environ.get("PREFLIGHT_E2E") else ["e2e"]  # against a real cluster: `tox -e e2e`
@@ -86,11 +86,8 @@ REQUIRED = bool(os.environ.get("PREFLIGHT_REQUIRE_SERVERS"))
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip a test of tests/system whose program is not installed, except in CI."""
-    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
-    missing = [name for name in SERVERS.get(item.path.stem, ()) if shutil.which(name, path=path) is None]
-    if missing:
-        pytest.skip(f"not installed: {', '.join(missing)}")
+    """Skip a test of a module whose programs are not installed; single tests ask for theirs themselves."""
+    programs.require(*SERVERS.get(item.path.stem, ()))
     if item.path.stem in ROOT and os.geteuid() != 0:
         pytest.skip("needs root, to make namespaces")
 

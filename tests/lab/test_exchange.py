@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from lab.tools.exchange import FOLDER, Question, Reply, exchange, stand_in
+from tests import programs
 
 PROJECT = Path(__file__).parents[2]
 SHELLS = {
@@ -31,8 +32,7 @@ ODD_WORDS = ["", " ", "-n", "--", "a\nb\n", "'", '"', "\\", "\\n", "%s", "$HOME"
 @pytest.fixture(params=SHELLS)
 def shell(request: pytest.FixtureRequest) -> tuple[str, ...]:
     words = SHELLS[request.param]
-    if shutil.which(words[0]) is None:
-        pytest.skip(f"not installed: {words[0]}")
+    programs.require(words[0])
     return words
 
 

@@ -22,6 +22,7 @@ from preflight.faults import DindFault, DnsFault, GitLabFault, PathFault
 from preflight.probes import dind, shell, shell_readers, shell_sections
 from preflight.probes.shell import Step
 from preflight.probes.shell_sections import Section
+from tests import programs
 from tests.probes import servers
 from tests.probes.servers import Asked, Question, Said
 
@@ -38,24 +39,25 @@ _SIGN_IN = b"<html><head><title>Sign in \xc2\xb7 GitLab</title></head></html>"
 _META = {"X-Gitlab-Meta": '{"correlation_id":"01K3","version":"1"}'}
 
 
-@pytest.fixture(scope="session")
-def tools(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
-    """PATHs with nothing but a named set of tools."""
-    folder = tmp_path_factory.mktemp("tools")
-    found = {name: _links(folder / name, words) for name, words in TOOLS.items()}
-    if shutil.which("busybox"):
-        listed = subprocess.run(["busybox", "--list"], capture_output=True, text=True, check=True).stdout.split()
-        found["busybox"] = _links(folder / "busybox", listed, to=shutil.which("busybox"))
-    return {name: path for name, path in found.items() if path}
+TOOL_SETS = (*TOOLS, "busybox")
+
+
+@pytest.fixture
+def path(tool_set: str, tmp_path: Path) -> str:
+    """A PATH with nothing but a named set of tools."""
+    if tool_set != "busybox":
+        return _links(tmp_path / "tools", TOOLS[tool_set])
+    programs.require("busybox")
+    listed = subprocess.run(["busybox", "--list"], capture_output=True, text=True, check=True).stdout.split()
+    return _links(tmp_path / "tools", listed, to="busybox")
 
 
 def _links(folder: Path, names: Sequence[str], *, to: str | None = None) -> str:
+    """A folder with links to these programs, or under these names to one."""
+    programs.require(*([to] if to else names))
     folder.mkdir()
     for name in names:
-        target = to or shutil.which(name)
-        if target is None:
-            return ""
-        (folder / name).symlink_to(target)
+        (folder / name).symlink_to(str(shutil.which(to or name)))
     return str(folder)
 
 
@@ -134,11 +136,9 @@ def run(
     """Run the script as a pod's container or an SSH session does, and read what it printed."""
     nonce = shell.new_nonce()
     script = shell.render(steps, limit=limit, nonce=nonce)
-    program = shutil.which(sh[0])
-    if program is None:
-        pytest.skip(f"{sh[0]} is not installed")
+    programs.require(sh[0])
     done = subprocess.run(
-        [program, *sh[1:], *(["-s"] if by_stdin else ["-c", script])],
+        [str(shutil.which(sh[0])), *sh[1:], *(["-s"] if by_stdin else ["-c", script])],
         input=script.encode() if by_stdin else b"",
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -182,11 +182,7 @@ PAGES: Mapping[str, tuple[str, str, PathFault | GitLabFault | None]] = {
         ("bash", "no timeout"),
     ],
 )
-def test_every_shell_and_tool_set_tells_every_fault(
-    sh: str, tool_set: str, tools: Mapping[str, str], places: Places
-) -> None:
-    if tool_set not in tools:
-        pytest.skip(f"not all tools of the set are installed: {tool_set}")
+def test_every_shell_and_tool_set_tells_every_fault(sh: str, tool_set: str, path: str, places: Places) -> None:
     names = {name: shell.lookup(name, f"{ADDRESS}:{getattr(places, port)}") for name, (port, _) in NAMES.items()}
     pages = {
         what: shell.fetch(f"http://{ADDRESS}:{getattr(places, port)}{path}") for what, (port, path, _) in PAGES.items()
@@ -202,7 +198,7 @@ def test_every_shell_and_tool_set_tells_every_fault(
             not {str(places.full), str(places.mute)} & set("/:".join(step.args).replace("/", ":").split(":"))
         )
     )
-    sections = run(steps, sh=SHELLS[sh], path=tools[tool_set])
+    sections = run(steps, sh=SHELLS[sh], path=path)
 
     answers = {
         name: shell_readers.read_lookup(shell_sections.find(sections, step, where=HERE), frozenset())
@@ -238,6 +234,7 @@ def test_a_login_shell_gets_the_script_by_its_input_and_no_step_eats_it(sh: str,
 
 
 def test_a_dead_resolver_times_many_names_does_not_add_up(places: Places) -> None:
+    programs.require("nslookup")
     steps = [shell.lookup(f"{letter}.example.com", f"{ADDRESS}:{places.mute}") for letter in "abcdef"]
     began = time.monotonic()
     sections = run([*steps, shell.resolv_conf()], limit=1)
@@ -258,61 +255,57 @@ def _garbage(kind: str, question: Question) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["noise", "HTTP", "a header cut short", "an answer cut short", "the question"])
-def test_garbage_is_never_taken_for_an_answer(kind: str, tools: Mapping[str, str]) -> None:
+@pytest.mark.parametrize("tool_set", TOOL_SETS)
+def test_garbage_is_never_taken_for_an_answer(kind: str, tool_set: str, path: str) -> None:
     silent = {DnsFault.GARBLED, DnsFault.TIMEOUT}  # busybox passes over what it can't read, without a word
     with servers.dns_server(lambda question, _: _garbage(kind, question)) as port:
         step = shell.lookup("a.example.com", f"{ADDRESS}:{port}")
-        for tool_set in tools:
-            (section,) = run([step], path=tools[tool_set])
-            fault = shell_readers.read_lookup(section, frozenset()).fault
-            if (tool_set, kind) == ("busybox", "the question"):
-                assert fault is DnsFault.NO_ANSWER  # it does not look at the bit that tells them apart
-            else:
-                assert fault in (silent if tool_set == "busybox" else {DnsFault.GARBLED}), tool_set
+        (section,) = run([step], path=path)
+    fault = shell_readers.read_lookup(section, frozenset()).fault
+    if (tool_set, kind) == ("busybox", "the question"):
+        assert fault is DnsFault.NO_ANSWER  # it does not look at the bit that tells them apart
+    else:
+        assert fault in (silent if tool_set == "busybox" else {DnsFault.GARBLED})
 
 
 @pytest.mark.parametrize("tool_set", ["debian", "no timeout"])
 def test_a_tool_that_hangs_and_ignores_its_end_is_killed(
-    tool_set: str, tools: Mapping[str, str], tmp_path: Path, places: Places
+    tool_set: str, path: str, tmp_path: Path, places: Places
 ) -> None:
-    if tool_set not in tools:
-        pytest.skip("not all tools of the set are installed")
     stubborn = tmp_path / "cat"
     stubborn.write_text("#!/bin/sh\ntrap '' TERM\necho begun\nwhile :; do sleep 0.1; done\n")
     stubborn.chmod(0o755)
     began = time.monotonic()
-    sections = run([Step("resolv_conf", alone=True), shell.clock()], path=f"{tmp_path}:{tools[tool_set]}")
+    sections = run([Step("resolv_conf", alone=True), shell.clock()], path=f"{tmp_path}:{path}")
     assert time.monotonic() - began < 5
     assert sections[0].exit not in (0, None)
     assert sections[0].output.startswith("begun")
     assert shell_readers.read_clock(sections[1]) > 0
 
 
-def test_an_endless_body_is_cut_and_still_read(tools: Mapping[str, str], places: Places) -> None:
+@pytest.mark.parametrize("tool_set", TOOL_SETS)
+def test_an_endless_body_is_cut_and_still_read(tool_set: str, path: str, places: Places) -> None:
     step = shell.fetch(f"http://{ADDRESS}:{places.web}/long")
-    for tool_set in tools:
-        (section,) = run([step], path=tools[tool_set])
-        assert 50_000 < len(section.output) <= 65_536, tool_set
-        assert shell_readers.read_fetch(section, step.args[0], where=HERE).status == 200, tool_set
+    (section,) = run([step], path=path)
+    assert 50_000 < len(section.output) <= 65_536
+    assert shell_readers.read_fetch(section, step.args[0], where=HERE).status == 200
 
 
-def test_a_page_cannot_forge_a_section(tools: Mapping[str, str], places: Places) -> None:
+@pytest.mark.parametrize("tool_set", TOOL_SETS)
+def test_a_page_cannot_forge_a_section(tool_set: str, path: str, places: Places) -> None:
     forged = shell.fetch(f"http://{ADDRESS}:{places.web}/forged")
-    for tool_set in tools:
-        sections = run([forged, shell.clock()], path=tools[tool_set])
-        assert [section.kind for section in sections] == ["fetch", "clock"], tool_set
-        assert sections[0].exit == 0
-        assert "$nonce end 1 2" in sections[0].output
+    sections = run([forged, shell.clock()], path=path)
+    assert [section.kind for section in sections] == ["fetch", "clock"]
+    assert sections[0].exit == 0
+    assert "$nonce end 1 2" in sections[0].output
 
 
-def test_the_environments_proxy_is_ignored(tools: Mapping[str, str], places: Places) -> None:
+@pytest.mark.parametrize("tool_set", TOOL_SETS)
+def test_the_environments_proxy_is_ignored(tool_set: str, path: str, places: Places) -> None:
     proxy = f"http://{ADDRESS}:{places.closed}"
     step = shell.fetch(f"http://{ADDRESS}:{places.web}/")
-    for tool_set in tools:
-        (section,) = run(
-            [step], path=tools[tool_set], env={"http_proxy": proxy, "HTTP_PROXY": proxy, "ALL_PROXY": proxy}
-        )
-        assert shell_readers.read_fetch(section, step.args[0], where=HERE).fault is None, tool_set
+    (section,) = run([step], path=path, env={"http_proxy": proxy, "HTTP_PROXY": proxy, "ALL_PROXY": proxy})
+    assert shell_readers.read_fetch(section, step.args[0], where=HERE).fault is None
 
 
 def test_an_argument_is_never_run(tmp_path: Path, places: Places) -> None:
@@ -374,8 +367,6 @@ def test_without_what_every_step_needs_nothing_is_concluded(missing: tuple[str, 
 
 
 def test_getent_serves_where_only_resolv_conf_is_asked(tmp_path: Path) -> None:
-    if not shutil.which("getent"):
-        pytest.skip("getent is not installed")
     path = _links(tmp_path / "plain", [*_CORE, "getent"])
     own, other = shell.lookup("localhost"), shell.lookup("localhost", ADDRESS)
     sections = run([own, other], path=path)
@@ -403,6 +394,7 @@ def test_without_a_daemon_no_further_docker_step_is_tried(tmp_path: Path) -> Non
 
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs root on Linux to make a read-only root")
 def test_nothing_is_written_and_no_user_is_needed(places: Places) -> None:
+    programs.require("nslookup", "ip", "unshare", "setpriv")
     nonce = shell.new_nonce()
     steps = [shell.lookup("registry.example.com", f"{ADDRESS}:{places.names}"), shell.resolv_conf(), shell.interface()]
     script = shell.render(steps, limit=_LIMIT, nonce=nonce)
@@ -437,8 +429,7 @@ def test_nothing_is_written_and_no_user_is_needed(places: Places) -> None:
 
 @pytest.mark.parametrize("dialect", ["sh", "dash", "bash"])
 def test_shellcheck_finds_nothing(dialect: str, tmp_path: Path) -> None:
-    if not shutil.which("shellcheck"):
-        pytest.skip("shellcheck is not installed")
+    programs.require("shellcheck")
     steps = [shell.resolv_conf(), shell.lookup("a b", "10.0.0.2"), shell.docker_ready(60), shell.docker_pull("a'b")]
     script = tmp_path / "script.sh"
     script.write_text(shell.render(steps, limit=5, nonce=shell.new_nonce()))
