@@ -19,16 +19,19 @@ from lab import faults
 from preflight import saved
 from preflight.clients.connect import Routes
 from preflight.conclusions.observations import facts_of
+from preflight.fact import Effect
 from preflight.replay import Replay
 from preflight.run import Run
 from tests import processes
 from tests.conclusions.hidden import unfounded
+from tests.effects import sufficient
 
 PROJECT = Path(__file__).parents[1]
 assert preflight.facts  # its import makes the kinds of facts known
 PATIENT = ("--lab-patience", "3")
 """Many labs run side by side here, on few cores."""
 EXPECTED: dict[str, dict[str, Any]] = yaml.safe_load((PROJECT / "tests" / "lab_faults.yaml").read_text())
+EFFECTS = sufficient(EXPECTED)
 PAIRS: dict[str, dict[str, Any]] = yaml.safe_load((PROJECT / "tests" / "lab_pairs.yaml").read_text())
 
 
@@ -61,6 +64,22 @@ def test_every_fault_is_expected_to_do_something() -> None:
     names = [row for row in rows if row and not row.startswith(("#", " "))]
     assert len(names) == len(set(names)), "each fault has one row"
     assert set(EXPECTED) == set(faults.known())
+
+
+def test_faults_of_pods_and_one_of_each_kind_besides_are_proven_by_whole_runs() -> None:
+    assert {"dind-slow", "psa-baseline", "gitlab-refused", "values-toml-broken"} <= {
+        name for name, effect in EFFECTS.items() if effect is None
+    }
+    assert EFFECTS["gitlab-timeout"] is Effect.READ
+    assert Effect.STATIC in EFFECTS.values()
+    assert 40 < sum(effect is None for effect in EFFECTS.values()) < len(EFFECTS) / 2
+
+
+@pytest.mark.parametrize("effect", ["static", "read", "probe"])
+def test_a_healthy_lab_is_go_at_each_effect(effect: str, tmp_path: Path) -> None:
+    ended, report = run(tmp_path, "--lab", "--effect", effect)
+    assert ended.returncode == 0, ended.stdout
+    assert {one["verdict"] for one in report["checks"]} <= {"pass", "advice", "not applicable"}
 
 
 def test_a_healthy_lab_is_go(tmp_path: Path) -> None:
@@ -139,8 +158,9 @@ def hide_some(report: dict[str, Any], *, seed: str) -> None:
 def test_a_fault_turns_the_right_checks_red_and_nothing_else(
     name: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    expected = EXPECTED[name]
-    ended, report = run(tmp_path, "--lab", "--lab-fault", name, *expected.get("options", []))
+    expected, effect = EXPECTED[name], EFFECTS[name]
+    options = [*expected.get("options", []), *(["--effect", effect] if effect else [])]
+    ended, report = run(tmp_path, "--lab", "--lab-fault", name, *options)
     judge(expected, ended, report, record_property)
     hide_some(report, seed=name)
     assert ended.returncode == expected["exit"] == report["exit"]
