@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MINUTES",
         help="only runs that have made nothing for so long; what a living run may need is never touched",
     )
-    parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
+    parser.add_argument("--dry-run", action="store_true", help="only report what would be done")
 
 
 def _minutes(text: str) -> float:
@@ -48,16 +48,16 @@ def _minutes(text: str) -> float:
     return minutes
 
 
-def run(chosen: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Do it; returns the exit status."""
     try:
-        inventory = load(chosen.inventory)
+        inventory = load(arguments.inventory)
         namespace = _namespace(inventory)
         api = _client(inventory)
     except (InventoryError, KubeconfigError, ValueError) as error:
         return _fail(str(error), USAGE)
     try:
-        return _sweep(api, namespace, chosen, deadline=inventory.deadlines.clean)
+        return _sweep(api, namespace, arguments, deadline=inventory.deadlines.clean)
     except ApiError as error:
         needs = f"\nit takes this right:\n{error.rule}" if error.rule else ""
         return _fail(f"the API server could not be asked: {error.message}{needs}", UNKNOWN)
@@ -65,24 +65,24 @@ def run(chosen: argparse.Namespace) -> int:
         api.close()
 
 
-def _sweep(api: Api, namespace: str, chosen: argparse.Namespace, *, deadline: float) -> int:
+def _sweep(api: Api, namespace: str, arguments: argparse.Namespace, *, deadline: float) -> int:
     owned, now = cleanup.owned_objects(api, namespace), api.clock()
-    gone = cleanup.of_dead_runs(owned, now=now, older_than=chosen.older_than * 60)
+    of_dead = cleanup.of_dead_runs(owned, now=now, older_than=arguments.older_than * 60)
     if not owned:
-        _say(f"namespace {namespace} holds nothing of any run")
-    for one in owned:
-        if one not in gone:
-            why = "its run may be alive" if one.run else "it has no run's label"
-            _say(f"keeping {_spelled(one, now)}: {why}")
-    if chosen.dry_run:
-        for one in gone:
-            _say(f"would remove {_spelled(one, now)}")
+        _print(f"namespace {namespace} holds nothing of any run")
+    for item in owned:
+        if item not in of_dead:
+            reason = "its run may be alive" if item.run else "it has no run's label"
+            _print(f"keeping {_describe(item, now)}: {reason}")
+    if arguments.dry_run:
+        for item in of_dead:
+            _print(f"would remove {_describe(item, now)}")
         return DONE
-    left = cleanup.remove_objects(api, gone, deadline=deadline)
-    for one in gone:
-        _say(f"{'NOT removed' if one in left else 'removed'} {_spelled(one, now)}")
-    for one, why in left.items():
-        _fail(f"{one.kind} {one.name}: {why}", LEFT)
+    left = cleanup.remove_objects(api, of_dead, deadline=deadline)
+    for item in of_dead:
+        _print(f"{'NOT removed' if item in left else 'removed'} {_describe(item, now)}")
+    for item, reason in left.items():
+        _fail(f"{item.kind} {item.name}: {reason}", LEFT)
     return LEFT if left else DONE
 
 
@@ -99,10 +99,10 @@ def _client(inventory: Inventory) -> Api:
     return Api(inventory.cluster.kubeconfig, inventory.cluster.context, routes=routes, deadline=inventory.deadlines.api)
 
 
-def _spelled(one: OwnedObject, now: float) -> str:
-    at_last = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(one.needed_until))
-    age = f"made {max(now - one.made, 0.0) / 60:.0f} min ago, bounded until {at_last}"
-    return f"{one.kind} {one.namespace}/{one.name} of run {one.run or 'unknown'} ({age})"
+def _describe(item: OwnedObject, now: float) -> str:
+    end = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(item.needed_until))
+    age = f"made {max(now - item.made, 0.0) / 60:.0f} min ago, bounded until {end}"
+    return f"{item.kind} {item.namespace}/{item.name} of run {item.run or 'unknown'} ({age})"
 
 
 def _fail(reason: str, status: int) -> int:
@@ -110,5 +110,5 @@ def _fail(reason: str, status: int) -> int:
     return status
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(f"{clean(line)}\n")

@@ -78,7 +78,7 @@ class NotMapped(OSError):
         super().__init__(errno.EACCES, f"connect: has no entry for {join_address(host, port)} and refuses all others")
 
     def unmeasured(self) -> Unmeasured:
-        """The same, said as a look that could not be taken."""
+        """The same, as a measurement that could not be made."""
         place = join_address(self.host, self.port)
         return Unmeasured(
             f"the inventory's connect: refuses addresses that it does not map, such as {place}",
@@ -100,8 +100,8 @@ class Routes:
     only_mapped: bool = field(default=False, kw_only=True)
 
     def __post_init__(self) -> None:
-        ways = {join_address(*split_address(a)): join_address(*split_address(b)) for a, b in self.mapping.items()}
-        object.__setattr__(self, "mapping", ways)
+        mapped = {join_address(*split_address(a)): join_address(*split_address(b)) for a, b in self.mapping.items()}
+        object.__setattr__(self, "mapping", mapped)
 
     def resolve(self, host: str, port: int) -> tuple[str, int]:
         """The address to dial for `host` and `port`.
@@ -109,9 +109,9 @@ class Routes:
         Raises:
             NotMapped: when it has no entry and only mapped addresses are allowed.
         """
-        way = self.mapping.get(join_address(host, port))
-        if way is not None:
-            return split_address(way)
+        target = self.mapping.get(join_address(host, port))
+        if target is not None:
+            return split_address(target)
         if self.only_mapped:
             raise NotMapped(host, port)
         return host.strip("[]"), port
@@ -148,7 +148,7 @@ _Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
 
 
 def _addresses(host: str, port: int, *, within: float) -> Sequence[_Address]:
-    """What the system's resolver says, in bounded time: getaddrinfo itself knows no deadline."""
+    """What the system's resolver answers, in bounded time: getaddrinfo itself knows no deadline."""
     with contextlib.suppress(ValueError):
         ipaddress.ip_address(host.partition("%")[0])
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
@@ -270,8 +270,8 @@ def trust(ca_file: Path | None) -> ssl.SSLContext:
         Unmeasured: when `ca_file` can't be read or holds no certificate.
     """
     try:
-        found = ca_file.stat() if ca_file else None
-        return _trust(ca_file, (found.st_ino, found.st_mtime_ns, found.st_size) if found else None)
+        status = ca_file.stat() if ca_file else None
+        return _trust(ca_file, (status.st_ino, status.st_mtime_ns, status.st_size) if status else None)
     except OSError as error:
         raise Unmeasured(
             f"the certificate authorities in {ca_file} can't be read: {error.strerror or error}",
@@ -315,7 +315,7 @@ def session(routes: Routes, *, ca_file: Path | None, cutoff: Cutoff) -> Iterator
         yield opened
 
 
-# OpenSSL's X509_V_ERR_*: what is the matter with a certificate
+# OpenSSL's X509_V_ERR_*: what is wrong with a certificate
 _CERTIFICATE_FAULTS = {
     9: PathFault.TLS_EXPIRED,  # not yet valid
     10: PathFault.TLS_EXPIRED,
@@ -344,7 +344,7 @@ _ERRNO_FAULTS = {
 
 @functools.cache
 def _type_faults() -> tuple[tuple[type[BaseException], PathFault], ...]:
-    """Exception types and their faults, the most telling first; a request's error nests several of them."""
+    """Exception types and their faults, the most specific first; a request's error nests several of them."""
     import http.client
 
     import requests
@@ -373,37 +373,37 @@ def _type_faults() -> tuple[tuple[type[BaseException], PathFault], ...]:
 
 def _nested(error: BaseException) -> list[BaseException]:
     """The error and all that it wraps, by cause, context, reason or argument."""
-    found: list[BaseException] = []
+    errors: list[BaseException] = []
     waiting: list[object] = [error]
-    while waiting and len(found) < _DEEPEST:
-        one = waiting.pop(0)
-        if isinstance(one, BaseException) and one not in found:
-            found.append(one)
-            waiting += [*one.args, getattr(one, "reason", None), one.__cause__, one.__context__]
-    return found
+    while waiting and len(errors) < _DEEPEST:
+        item = waiting.pop(0)
+        if isinstance(item, BaseException) and item not in errors:
+            errors.append(item)
+            waiting += [*item.args, getattr(item, "reason", None), item.__cause__, item.__context__]
+    return errors
 
 
 def fault_of(error: BaseException) -> PathFault:
     """The fault that an exception of socket, ssl, http.client, urllib3 or requests stands for.
 
     Raises:
-        BaseException: `error` itself, when it says nothing about the network: then the mistake is ours.
+        BaseException: `error` itself, when it is not about the network: then the mistake is ours.
     """
     errors = _nested(error)
-    for one in errors:
-        if isinstance(one, NotMapped):
+    for item in errors:
+        if isinstance(item, NotMapped):
             return PathFault.NOT_MAPPED
-        if isinstance(one, ssl.SSLCertVerificationError):
-            return _CERTIFICATE_FAULTS.get(getattr(one, "verify_code", 0), PathFault.TLS_UNTRUSTED)
-    for one in errors:
-        if isinstance(one, OSError) and not isinstance(one, ssl.SSLError | socket.gaierror):
-            by_number = _ERRNO_FAULTS.get(one.errno or 0)
+        if isinstance(item, ssl.SSLCertVerificationError):
+            return _CERTIFICATE_FAULTS.get(getattr(item, "verify_code", 0), PathFault.TLS_UNTRUSTED)
+    for item in errors:
+        if isinstance(item, OSError) and not isinstance(item, ssl.SSLError | socket.gaierror):
+            by_number = _ERRNO_FAULTS.get(item.errno or 0)
             if by_number is not None:
                 return by_number
-    if any(isinstance(one, ssl.SSLError) for one in errors):
+    if any(isinstance(item, ssl.SSLError) for item in errors):
         return PathFault.TLS_HANDSHAKE
     for kind, fault in _type_faults():
-        if any(isinstance(one, kind) for one in errors):
+        if any(isinstance(item, kind) for item in errors):
             return fault
     raise error
 
@@ -425,17 +425,17 @@ _SENTENCES = {
 
 
 def sentence(fault: PathFault, host: str, port: int, *, deadline: float, detail: str = "") -> str:
-    """The cause in words: who did what, within which time; `detail` follows after a colon."""
+    """The cause as a sentence: who did what, within which time; `detail` follows after a colon."""
     within = round(deadline, 1) or deadline  # what is left of a deadline differs from run to run
-    words = _SENTENCES[fault].format(place=join_address(host, port), deadline=within)
-    return f"{words}: {detail}" if detail else words
+    cause = _SENTENCES[fault].format(place=join_address(host, port), deadline=within)
+    return f"{cause}: {detail}" if detail else cause
 
 
 def detail_of(error: BaseException) -> str:
-    """The innermost plain words of a certificate's, a resolver's or a socket's error; empty if there are none."""
-    for one in reversed(_nested(error)):
-        if isinstance(one, ssl.SSLCertVerificationError):
-            return str(getattr(one, "verify_message", "") or one.strerror or one)
-        if isinstance(one, OSError) and one.strerror:
-            return str(one.strerror)
+    """The innermost message of a certificate's, a resolver's or a socket's error; empty if there is none."""
+    for item in reversed(_nested(error)):
+        if isinstance(item, ssl.SSLCertVerificationError):
+            return str(getattr(item, "verify_message", "") or item.strerror or item)
+        if isinstance(item, OSError) and item.strerror:
+            return str(item.strerror)
     return ""

@@ -41,7 +41,7 @@ class CommandResult:
     Attributes:
         exit: its exit status, as a shell reports it.
         stdout: what it printed; bytes that are no UTF-8 are replaced.
-        stderr: what it complained about.
+        stderr: its error output.
         where: the vantage, such as ``pod gitlab/gitlab-runner-x``.
         command: the kubectl command that does the same.
         took: seconds, the connection included.
@@ -57,8 +57,8 @@ class CommandResult:
     @property
     def evidence(self) -> Evidence:
         """The command and what it printed."""
-        said = "\n".join(filter(None, (self.stdout, self.stderr, f"exit status {self.exit}" if self.exit else "")))
-        return Evidence(where=self.where, command=self.command, observed=said, took=self.took)
+        output = "\n".join(filter(None, (self.stdout, self.stderr, f"exit status {self.exit}" if self.exit else "")))
+        return Evidence(where=self.where, command=self.command, observed=output, took=self.took)
 
 
 def exec_in_pod(
@@ -75,28 +75,28 @@ def exec_in_pod(
         deadline: seconds for all of it. What runs in the container then is not ended: its time limit is the caller's.
 
     Raises:
-        ApiError: it could not be run, or its end was not heard of. The fault says how far it got.
+        ApiError: it could not be run, or its end was not received. The fault says how far it got.
     """
     path = f"/api/v1/namespaces/{path_segment(namespace)}/pods/{path_segment(pod)}/exec"
     query = {"container": container, "command": list(command), "stdout": "true", "stderr": "true"}
-    talk = _Channel(api, path, query, deadline)
-    status = talk.listen()
+    channel = _Channel(api, path, query, deadline)
+    status = channel.exchange()
     if status is None:
-        raise talk.broken(StreamFault.CUT, f"the connection to {pod} ended before the command in {container} had")
+        raise channel.broken(StreamFault.CUT, f"the connection to {pod} ended before the command in {container} had")
     return CommandResult(
-        exit=talk.exit_status(status),
-        stdout=talk.said(_STDOUT),
-        stderr=talk.said(_STDERR),
+        exit=channel.exit_status(status),
+        stdout=channel.text(_STDOUT),
+        stderr=channel.text(_STDERR),
         where=f"pod {namespace}/{pod}",
-        command=talk.command,
-        took=talk.took,
+        command=channel.command,
+        took=channel.took,
     )
 
 
 def attach_to_pod(api: Api, namespace: str, pod: str, container: str, *, text: str, deadline: float) -> CommandResult:
-    """Send text to a container's standard input and hear what it prints until it ends, as the runner starts a job.
+    """Send text to a container's standard input and read what it prints until it ends, as the runner starts a job.
 
-    An attached container's exit status is not told by this protocol: 0 stands for an end in good order.
+    An attached container's exit status is not sent by this protocol: 0 stands for a proper end.
 
     Args:
         api: the cluster's API.
@@ -107,19 +107,19 @@ def attach_to_pod(api: Api, namespace: str, pod: str, container: str, *, text: s
         deadline: seconds for all of it.
 
     Raises:
-        ApiError: the container could not be attached to, or its end was not heard of.
+        ApiError: the container could not be attached to, or its end was not received.
     """
     path = f"/api/v1/namespaces/{path_segment(namespace)}/pods/{path_segment(pod)}/attach"
     query = {"container": container, "stdin": "true", "stdout": "true", "stderr": "true"}
-    talk = _Channel(api, path, query, deadline)
-    status = talk.listen(text.encode())
+    channel = _Channel(api, path, query, deadline)
+    status = channel.exchange(text.encode())
     return CommandResult(
-        exit=talk.exit_status(status) if status is not None else 0,
-        stdout=talk.said(_STDOUT),
-        stderr=talk.said(_STDERR),
+        exit=channel.exit_status(status) if status is not None else 0,
+        stdout=channel.text(_STDOUT),
+        stderr=channel.text(_STDERR),
         where=f"pod {namespace}/{pod}",
-        command=f"printf %s … | {talk.command}",
-        took=talk.took,
+        command=f"printf %s … | {channel.command}",
+        took=channel.took,
     )
 
 
@@ -137,27 +137,27 @@ class _Channel:
     def left(self) -> float:
         return self.began + self.deadline - time.monotonic()
 
-    def listen(self, given: bytes = b"") -> Json | None:
-        """Say `given` and hear everything; the Status at the end, or None if the other side hung up without one."""
+    def exchange(self, stdin: bytes = b"") -> Json | None:
+        """Send `stdin` and receive everything; the Status at the end, or None if the other side hung up without one."""
         opened = self.api.websocket(self.path, protocols=(PROTOCOL,), deadline=self.deadline, **self.query)
         try:
-            if given:
-                opened.send_binary(bytes([_STDIN]) + given)
-            self._hear(opened)
+            if stdin:
+                opened.send_binary(bytes([_STDIN]) + stdin)
+            self._receive(opened)
         finally:
             self.took = time.monotonic() - self.began
-            with suppress(Exception):  # whatever was to be heard has been
+            with suppress(Exception):  # everything has been received
                 opened.close(timeout=0)
-        text = bytes(self.streams[_STATUS])
-        if not text:
+        content = bytes(self.streams[_STATUS])
+        if not content:
             return None
         try:
-            status = json.loads(text)
+            status = json.loads(content)
         except ValueError:
-            status = {"status": "Failure", "message": text.decode(errors="replace").strip()}
+            status = {"status": "Failure", "message": content.decode(errors="replace").strip()}
         return status if isinstance(status, dict) else {"status": "Failure", "message": str(status)}
 
-    def _hear(self, opened: websocket.WebSocket) -> None:
+    def _receive(self, opened: websocket.WebSocket) -> None:
         import websocket
 
         while True:
@@ -169,18 +169,18 @@ class _Channel:
             except websocket.WebSocketTimeoutException:
                 raise self._slow() from None
             except (websocket.WebSocketException, OSError):
-                return  # hung up; whether that is an end in good order, the Status tells
+                return  # hung up; whether that is a proper end, the Status says
             if kind == websocket.ABNF.OPCODE_CLOSE:
                 return
             if kind not in {websocket.ABNF.OPCODE_BINARY, websocket.ABNF.OPCODE_TEXT} or not message:
                 continue
-            heard = self.streams.get(message[0])
-            if heard is not None and len(heard) < LARGEST:
-                heard += message[1:]
+            stream = self.streams.get(message[0])
+            if stream is not None and len(stream) < LARGEST:
+                stream += message[1:]
             if message[0] == _STATUS and len(message) > 1:
-                return  # the last that is said; an empty message only opens a stream
+                return  # the last message; an empty one only opens a stream
 
-    def said(self, stream: int) -> str:
+    def text(self, stream: int) -> str:
         """What came over a stream."""
         return bytes(self.streams[stream]).decode(errors="replace")
 
@@ -196,12 +196,12 @@ class _Channel:
         raise self.broken(StreamFault.NOT_STARTED, message, reason=str(status.get("reason", "")))
 
     def _slow(self) -> ApiError:
-        said = self.said(_STDOUT)[-200:]
-        after = f"; it had printed {said!r}" if said else ""
+        printed = self.text(_STDOUT)[-200:]
+        after = f"; it had printed {printed!r}" if printed else ""
         return self.broken(StreamFault.SLOW, f"no end within {self.deadline:g} s{after}")
 
     def broken(self, fault: StreamFault | PathFault, message: str, *, reason: str = "") -> ApiError:
-        """What went wrong, with the command that meets the same."""
+        """What went wrong, with the command that shows the same."""
         return ApiError(
             fault, status=None, reason=reason, message=message, command=self.command, took=time.monotonic() - self.began
         )

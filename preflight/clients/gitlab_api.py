@@ -28,21 +28,21 @@ class GitLabError(Exception):
     Attributes:
         fault: what it means.
         status: of HTTP; None when no answer came.
-        said: GitLab's own words.
+        message: GitLab's own.
         command: what a person can paste to see the same.
     """
 
-    def __init__(self, fault: GitLabFault | PathFault, *, status: int | None, said: str, command: str) -> None:
-        self.fault, self.status, self.said, self.command = fault, status, said, command
-        answered = f"GitLab answered {status}: {said}" if status is not None else said
-        super().__init__(answered)
+    def __init__(self, fault: GitLabFault | PathFault, *, status: int | None, message: str, command: str) -> None:
+        self.fault, self.status, self.message, self.command = fault, status, message, command
+        text = f"GitLab answered {status}: {message}" if status is not None else message
+        super().__init__(text)
 
     def evidence(self) -> Evidence:
         """What was asked, and what came back."""
         return Evidence(where="here", command=self.command, observed=str(self))
 
     def unmeasured(self, needs: str) -> Unmeasured:
-        """The same, said as a look that could not be taken."""
+        """The same, as a measurement that could not be made."""
         return Unmeasured(str(self), needs=needs, fault=self.fault, evidence=self.evidence())
 
 
@@ -76,7 +76,10 @@ class GitLabApi:
             return json.loads(text) if text.strip() else None
         except (ValueError, RecursionError):
             raise GitLabError(
-                GitLabFault.NOT_GITLAB, status=200, said="something else than JSON", command=self.command(path, method)
+                GitLabFault.NOT_GITLAB,
+                status=200,
+                message="something else than JSON",
+                command=self.command(path, method),
             ) from None
 
     def text(self, path: str, *, method: str = "GET", **query: str) -> str:
@@ -98,17 +101,17 @@ class GitLabApi:
                 method=method,
             )
         except NoReply as no:
-            raise GitLabError(no.fault, status=None, said=no.cause, command=command) from no
+            raise GitLabError(no.fault, status=None, message=no.cause, command=command) from no
         if reply.status in _OK:
             return reply.text
-        told = reply.json()
-        said = _words(told) if isinstance(told, Mapping) else reply.reason
+        content = reply.json()
+        message = _message(content) if isinstance(content, Mapping) else reply.reason
         if reply.status == _UNAUTHORIZED:
             fault = GitLabFault.TOKEN_REFUSED
         else:
             judged, _ = judge_reply(reply.status, reply.headers, reply.body, reply.url)
             fault = judged or GitLabFault.HTTP_STATUS
-        raise GitLabError(fault, status=reply.status, said=said, command=command)
+        raise GitLabError(fault, status=reply.status, message=message, command=command)
 
     def items(self, path: str, **query: str) -> list[Mapping[str, Any]]:
         """Every item of a list, page by page.
@@ -116,20 +119,20 @@ class GitLabApi:
         Raises:
             GitLabError: as `ask`.
         """
-        found: list[Mapping[str, Any]] = []
+        collected: list[Mapping[str, Any]] = []
         for page in range(1, _MOST_PAGES + 1):
             answer = self.ask(path, **query, per_page=str(PAGE), page=str(page))
-            listed = [one for one in answer if isinstance(one, Mapping)] if isinstance(answer, list) else []
-            found += listed
+            listed = [item for item in answer if isinstance(item, Mapping)] if isinstance(answer, list) else []
+            collected += listed
             if len(listed) < PAGE:
                 break
-        return found
+        return collected
 
     def command(self, path: str, method: str = "GET", query: Mapping[str, str] | None = None) -> str:
         """What a person can paste to ask the same; the token stays in the environment."""
         verb = "" if method == "GET" else f" -X {method}"
-        asked = f"{self.url.rstrip('/')}/api/v4{path}" + (f"?{urlencode(query)}" if query else "")
-        return f"curl -sS{verb} --max-time {self.deadline:g} --oauth2-bearer \"$GITLAB_API_TOKEN\" '{asked}'"
+        address = f"{self.url.rstrip('/')}/api/v4{path}" + (f"?{urlencode(query)}" if query else "")
+        return f"curl -sS{verb} --max-time {self.deadline:g} --oauth2-bearer \"$GITLAB_API_TOKEN\" '{address}'"
 
 
 def segment(name: str) -> str:
@@ -137,10 +140,10 @@ def segment(name: str) -> str:
     return quote(name, safe="")
 
 
-def _words(told: Mapping[str, Any]) -> str:
-    """GitLab's own words for a refusal: a text, or texts by attribute."""
-    said = told.get("message") or told.get("error_description") or told.get("error") or ""
-    if isinstance(said, Mapping):
-        pieces = (one for value in said.values() for one in (value if isinstance(value, list) else [value]))
-        return "; ".join(str(one) for one in pieces)
-    return "; ".join(map(str, said)) if isinstance(said, list) else str(said)
+def _message(content: Mapping[str, Any]) -> str:
+    """GitLab's own message for a refusal: a text, or texts by attribute."""
+    message = content.get("message") or content.get("error_description") or content.get("error") or ""
+    if isinstance(message, Mapping):
+        pieces = (item for value in message.values() for item in (value if isinstance(value, list) else [value]))
+        return "; ".join(str(item) for item in pieces)
+    return "; ".join(map(str, message)) if isinstance(message, list) else str(message)

@@ -18,9 +18,17 @@ from preflight.faults import PathFault
 if TYPE_CHECKING:
     import requests
 
-ENOUGH = 65_536  # bytes of a body that are read: what tells who answers stands at its beginning
+ENOUGH = 65_536  # bytes of a body that are read: what shows who answers stands at its beginning
 _PORTS = {"http": 80, "https": 443}
-_TELLING = ("location", "content-type", "server", "retry-after", "x-request-id", "x-gitlab-meta", "www-authenticate")
+_SHOWN_HEADERS = (
+    "location",
+    "content-type",
+    "server",
+    "retry-after",
+    "x-request-id",
+    "x-gitlab-meta",
+    "www-authenticate",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +64,9 @@ class Reply:
 
     @property
     def shown(self) -> str:
-        """As ``curl -i`` prints it, with the headers that tell who answers."""
+        """As ``curl -i`` prints it, with the headers that show who answers."""
         lines = [f"HTTP {self.status} {self.reason}".rstrip()]
-        lines += [f"{name}: {self.headers[name]}" for name in _TELLING if name in self.headers]
+        lines += [f"{name}: {self.headers[name]}" for name in _SHOWN_HEADERS if name in self.headers]
         body = " ".join(self.text[:600].split())
         return "\n".join([*lines, "", body]) if body else "\n".join(lines)
 
@@ -160,7 +168,7 @@ def exchange(
             # Once the cutoff has struck, the exception only shows how: as a reset, a half line, an empty body.
             late = cutoff.connected and not cutoff.left
             fault = PathFault.SILENT if late else fault_of(error)
-            detail = detail_of(error) if fault in _IN_NEED_OF_WORDS else ""
+            detail = detail_of(error) if fault in _WITH_DETAIL else ""
             cause = sentence(fault, host, port, deadline=deadline, detail=detail)
             raise NoReply(fault, cause, time.monotonic() - began) from error
 
@@ -170,14 +178,14 @@ def _head_is_cut(response: requests.Response, method: str) -> bool:
 
     A server that keeps the connection says where the body ends; one that does not, says that it closes (RFC 9112 §6.3).
     """
-    says = {"content-length", "transfer-encoding"} & {name.lower() for name in response.headers}
+    framing = {"content-length", "transfer-encoding"} & {name.lower() for name in response.headers}
     closes = response.raw.version < _HTTP_1_1 or response.headers.get("Connection", "").lower() == "close"
-    return not (says or closes or method == "HEAD" or response.status_code in _WITHOUT_BODY)
+    return not (framing or closes or method == "HEAD" or response.status_code in _WITHOUT_BODY)
 
 
 _HTTP_1_1 = 11  # as http.client numbers versions
 _WITHOUT_BODY = {204, 304}
-_IN_NEED_OF_WORDS = frozenset(
+_WITH_DETAIL = frozenset(
     {PathFault.UNRESOLVED, PathFault.TLS_UNTRUSTED, PathFault.TLS_EXPIRED, PathFault.TLS_WRONG_NAME}
     | {PathFault.TLS_HANDSHAKE, PathFault.NOT_HTTP}
 )

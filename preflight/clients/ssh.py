@@ -1,7 +1,7 @@
 """One SSH connection to a node: host key verified, one key, one attempt, everything bounded in time.
 
-Whatever stands in the way of a login is raised as `Unmeasured`: it says nothing about the node's health, only that we
-could not look. A command's failure is a result (`Ran`), for the caller to read.
+Whatever stands in the way of a login is raised as `Unmeasured`: it says nothing about the node's health, only that it
+could not be measured. A command's failure is a `CommandResult`, for the caller to read.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _SOON = 0.05  # seconds: the least that anything is given
 _MOST_CHANNELS = 2  # at once; sshd's MaxSessions is ten, hardened ones have fewer
 _KNOWN_HOSTS = (Path("~/.ssh/known_hosts"), Path("/etc/ssh/ssh_known_hosts"))
 
-_log = logging.getLogger("preflight.wire.ssh")  # paramiko logs tracebacks; what they say is in our exceptions
+_log = logging.getLogger("preflight.wire.ssh")  # paramiko logs tracebacks; our exceptions have what they report
 _log.addHandler(logging.NullHandler())
 _log.propagate = False
 
@@ -59,7 +59,7 @@ _NEEDS = {
     SshFault.TIMEOUT: "a route and a firewall that let SSH through from here, or access.ssh.jump",
     SshFault.UNREACHABLE: "a route from here to the node, or access.ssh.jump",
     SshFault.UNRESOLVED: "the node's address under cluster.nodes in the inventory",
-    SshFault.SILENT: "an sshd that answers: look at its load, and at what else may listen on that port",
+    SshFault.SILENT: "an sshd that answers: check its load, and what else may listen on that port",
     SshFault.PROTOCOL: "an SSH server there that shares an algorithm with this client, with connections to spare",
     SshFault.NO_SHELL: "a login that runs commands (no nologin, no sftp only) as access.ssh.user",
 }
@@ -70,7 +70,7 @@ class Login:
     """How to log in to nodes, as the inventory's ``access.ssh`` says.
 
     Attributes:
-        key: the private key's file; a certificate beside it (``-cert.pub``) is shown, too.
+        key: the private key's file; a certificate beside it (``-cert.pub``) is presented, too.
         known_hosts: where host keys are looked up; by default the user's and the system's.
         agent: also use the keys of the SSH agent.
         jump: a bastion, ``user@host:port``; user and port may be left out.
@@ -88,7 +88,7 @@ class Login:
         if self.passphrase:
             remember(self.passphrase)
         if self.key:
-            with contextlib.suppress(OSError, ValueError):  # that it can't be used is told when it is needed
+            with contextlib.suppress(OSError, ValueError):  # that it can't be used is reported when it is needed
                 text = self.key.expanduser().read_text(encoding="utf-8")
                 remember(text if "PRIVATE KEY" in text else "")
 
@@ -258,7 +258,7 @@ class Session:
         """A place among those who may hold a channel."""
         with self._changed:
             if not self._changed.wait_for(lambda: self._running < self._most, until - time.monotonic()):
-                raise TimeoutError(errno.ETIMEDOUT, f"other looks at {self.node} took all the time")
+                raise TimeoutError(errno.ETIMEDOUT, f"other commands on {self.node} took all the time")
             self._running += 1
         try:
             yield
@@ -303,18 +303,18 @@ def _collect(channel: paramiko.Channel, *, until: float) -> tuple[int | None, by
         while (now := time.monotonic()) < until:
             # Asked before the draining: what arrives between draining and asking would be lost.
             over = channel.exit_status_ready() and (channel.closed or channel.eof_received)
-            heard = False
+            received = False
             for output, ready, receive in (
                 (outputs[0], channel.recv_ready, channel.recv),
                 (outputs[1], channel.recv_stderr_ready, channel.recv_stderr),
             ):
                 while ready() and time.monotonic() < until:
                     piece = receive(65_536)
-                    heard = heard or bool(piece)
+                    received = received or bool(piece)
                     output.extend(piece[: max(0, _LONGEST - len(output))])
                     if not piece:
                         break
-            if heard:
+            if received:
                 continue
             if channel.exit_status_ready():
                 ended = ended or now
@@ -327,12 +327,12 @@ def _collect(channel: paramiko.Channel, *, until: float) -> tuple[int | None, by
 
 def _ssh(address: str, login: Login) -> str:
     """The ``ssh`` command of a person who logs in as we do."""
-    words = ["ssh", "-o BatchMode=yes", "-o StrictHostKeyChecking=yes"]
-    words += [f"-p {login.port}"] if login.port != _PORT else []
-    words += [f"-o UserKnownHostsFile={shlex.quote(str(login.known_hosts))}"] if login.known_hosts else []
-    words += [f"-i {shlex.quote(str(login.key))}"] if login.key else []
-    words += [f"-J {login.jump}"] if login.jump else []
-    return " ".join([*words, f"{login.user}@{address}"])
+    command = ["ssh", "-o BatchMode=yes", "-o StrictHostKeyChecking=yes"]
+    command += [f"-p {login.port}"] if login.port != _PORT else []
+    command += [f"-o UserKnownHostsFile={shlex.quote(str(login.known_hosts))}"] if login.known_hosts else []
+    command += [f"-i {shlex.quote(str(login.key))}"] if login.key else []
+    command += [f"-J {login.jump}"] if login.jump else []
+    return " ".join([*command, f"{login.user}@{address}"])
 
 
 def open_session(node: str, address: str, login: Login, *, routes: Routes, deadline: float, gate: AuthGate) -> Session:
@@ -343,7 +343,7 @@ def open_session(node: str, address: str, login: Login, *, routes: Routes, deadl
     Raises:
         Unmeasured: with an `SshFault`, and with what would allow the login.
     """
-    attempt = _Attempt(node, address, login, routes=routes, deadline=deadline, gate=gate)
+    attempt = _LoginAttempt(node, address, login, routes=routes, deadline=deadline, gate=gate)
     try:
         return attempt.open()
     except ChannelExhausted:
@@ -362,7 +362,7 @@ def open_session(node: str, address: str, login: Login, *, routes: Routes, deadl
         raise Unmeasured(error.reason, needs=error.needs, fault=error.fault, evidence=evidence) from error
 
 
-class _Attempt:
+class _LoginAttempt:
     """One try to log in to one node, through a jump host if there is one."""
 
     def __init__(
@@ -398,7 +398,7 @@ class _Attempt:
 
         user, _, place = (self.login.jump or "").rpartition("@")
         host, port = split_address(place, _PORT)
-        bastion = _Attempt(
+        bastion = _LoginAttempt(
             f"the jump host {host}",
             host,
             replace(self.login, user=user or self.login.user, port=port, jump=None),
@@ -417,7 +417,7 @@ class _Attempt:
             raise error.unmeasured() from error
         except paramiko.ChannelException as error:
             place = join_address(self.address, self.login.port)
-            self._fail(  # why, the jump host tells in words that paramiko does not hand on
+            self._fail(  # why, the jump host reports in a message that paramiko drops
                 SshFault.UNREACHABLE,
                 f"{bastion.node} gives no connection to {self.node} ({place}): {error.text}",
                 error,
@@ -435,15 +435,15 @@ class _Attempt:
             raise Unmeasured(refusal.reason, needs=refusal.needs, fault=SshFault.NOT_MAPPED) from error
         except OSError as error:
             fault = _FAULTS.get(fault_of(error), SshFault.PROTOCOL)
-            words = {
+            reason = {
                 SshFault.REFUSED: f"{place} refused the connection",
                 SshFault.TIMEOUT: f"{place} did not accept a connection within {self.deadline:g} s",
                 SshFault.UNRESOLVED: f"the name {address} has no address here",
             }.get(fault, f"there is no way to {place}: {error.strerror or error}")
-            self._fail(fault, f"{name}: {words}", error)
+            self._fail(fault, f"{name}: {reason}", error)
 
     def _log_in(self, connection: socket.socket, name: str, identities: Sequence[paramiko.PKey]) -> paramiko.Transport:
-        """Greet, verify the host's key, then show ours."""
+        """Exchange greetings, verify the host's key, then present ours."""
         import paramiko
 
         transport = paramiko.Transport(connection)
@@ -464,11 +464,11 @@ class _Attempt:
         import paramiko
         from paramiko.ssh_exception import IncompatiblePeer
 
-        given = self.left
-        transport.banner_timeout = transport.handshake_timeout = given
+        patience = self.left
+        transport.banner_timeout = transport.handshake_timeout = patience
         failure: BaseException | None = None
         try:
-            transport.start_client(timeout=given)
+            transport.start_client(timeout=patience)
         except (paramiko.SSHException, EOFError, OSError) as error:
             failure = error
         if failure is None and transport.initial_kex_done:
@@ -477,17 +477,19 @@ class _Attempt:
         late = self.left <= _SOON
         if late and not transport.remote_version:
             self._fail(
-                SshFault.SILENT, f"{place} accepted the connection and sent no SSH greeting in {given:.3g} s", failure
+                SshFault.SILENT,
+                f"{place} accepted the connection and sent no SSH greeting in {patience:.3g} s",
+                failure,
             )
         if late:
-            self._fail(SshFault.SILENT, f"{place} greeted and then fell silent for {given:.3g} s", failure)
+            self._fail(SshFault.SILENT, f"{place} greeted and then fell silent for {patience:.3g} s", failure)
         if isinstance(failure, IncompatiblePeer):
             self._fail(SshFault.PROTOCOL, f"{place} shares no algorithm or version with us: {failure}", failure)
         if not transport.remote_version:
-            words = "closed the connection or spoke something else before an SSH greeting"
-            self._fail(SshFault.PROTOCOL, f"{place} {words} (MaxStartups, hosts.deny, another service?)", failure)
-        said = str(failure or "") or "it cut the connection in the middle of the handshake"
-        self._fail(SshFault.PROTOCOL, f"{place} did not agree on a session: {said}", failure)
+            behaviour = "closed the connection or spoke something else before an SSH greeting"
+            self._fail(SshFault.PROTOCOL, f"{place} {behaviour} (MaxStartups, hosts.deny, another service?)", failure)
+        reason = str(failure or "") or "it cut the connection in the middle of the handshake"
+        self._fail(SshFault.PROTOCOL, f"{place} did not agree on a session: {reason}", failure)
 
     def _trusted(self, name: str) -> Trusted:
         names = {host_name(self.address, self.login.port)}
@@ -510,34 +512,34 @@ class _Attempt:
         return trusted_keys(text, names)
 
     def _verify(self, transport: paramiko.Transport, name: str, trusted: Trusted) -> None:
-        shown = transport.get_remote_server_key()
-        kind, blob = shown.get_name(), shown.asbytes()
-        at = host_name(self.address, self.login.port)
+        host_key = transport.get_remote_server_key()
+        kind, blob = host_key.get_name(), host_key.asbytes()
+        host = host_name(self.address, self.login.port)
         known = str(self.login.known_hosts or _KNOWN_HOSTS[0])
-        described = f"{kind} {shown.fingerprint}"
+        description = f"{kind} {host_key.fingerprint}"
         if blob in trusted.revoked:
             self._fail(
                 SshFault.HOST_KEY_CHANGED,
-                f"{name} ({at}) shows a host key that {known} revokes: {described}",
+                f"{name} ({host}) shows a host key that {known} revokes: {description}",
                 None,
                 needs=f"a new host key on {name}",
             )
         if (kind, blob) in trusted.keys:
             return
         scan = f"ssh-keyscan{f' -p {self.login.port}' if self.login.port != _PORT else ''} {self.address}"
-        if any(one == kind for one, _ in trusted.keys):
-            of_kind = next(key for one, key in trusted.keys if one == kind)
+        if any(known_kind == kind for known_kind, _ in trusted.keys):
+            of_kind = next(key for known_kind, key in trusted.keys if known_kind == kind)
             self._fail(
                 SshFault.HOST_KEY_CHANGED,
-                f"{name} ({at}) shows the host key {described}, but {known} has {fingerprint(of_kind)}",
+                f"{name} ({host}) shows the host key {description}, but {known} has {fingerprint(of_kind)}",
                 None,
                 needs=f"someone who knows why (a new installation, or another machine at that address), "
-                f"then: ssh-keygen -R '{at}' -f {known}; {scan} >> {known}",
+                f"then: ssh-keygen -R '{host}' -f {known}; {scan} >> {known}",
             )
         besides = "; a @cert-authority line for it is not used here" if trusted.authority else ""
         self._fail(
             SshFault.HOST_KEY_UNKNOWN,
-            f"{name} ({at}) shows the host key {described}, of which {known} has none{besides}",
+            f"{name} ({host}) shows the host key {description}, of which {known} has none{besides}",
             None,
             needs=f"the key, once compared with the node's own: {scan} >> {known}",
         )
@@ -581,19 +583,19 @@ class _Attempt:
     def _greet(self, session: Session) -> None:
         """See whether commands run at all: nologin, sftp-only and menu shells accept keys, too."""
         token = f"preflight-{secrets.token_hex(6)}"
-        ran = session.run("sh -s", stdin=f"echo {token}\n", deadline=self.left)
-        if token not in ran.stdout:
-            said = (ran.stderr or ran.stdout).strip()[:200] or "nothing"
-            if ran.exit is None and self.left <= _SOON:
+        result = session.run("sh -s", stdin=f"echo {token}\n", deadline=self.left)
+        if token not in result.stdout:
+            output = (result.stderr or result.stdout).strip()[:200] or "nothing"
+            if result.exit is None and self.left <= _SOON:
                 self._fail(
                     SshFault.SILENT,
-                    f"{self.node} lets {self.login.user} in, and its shell did not answer in time; it said: {said}",
+                    f"{self.node} lets {self.login.user} in, and its shell did not answer in time; it said: {output}",
                     None,
-                    needs=f"a larger `deadlines.ssh`, or a quicker login on {self.node}: look at its load and profile",
+                    needs=f"a larger `deadlines.ssh`, or a quicker login on {self.node}: check its load and profile",
                 )
             self._fail(
                 SshFault.NO_SHELL,
-                f"{self.node} lets {self.login.user} in but runs no POSIX shell; `sh -s` said: {said}",
+                f"{self.node} lets {self.login.user} in but runs no POSIX shell; `sh -s` said: {output}",
                 None,
             )
 
@@ -603,7 +605,7 @@ class _Attempt:
 
 @contextlib.contextmanager
 def _identities(login: Login) -> Iterator[list[paramiko.PKey]]:
-    """The keys to show, usable within the context: the agent signs for those that it has."""
+    """The keys to present, usable within the context: the agent signs for those that it has."""
     import paramiko
 
     with contextlib.ExitStack() as opened:
@@ -675,7 +677,7 @@ def _same_key(key: paramiko.PKey, public: Path) -> bool:
 
 
 def _prefer(transport: paramiko.Transport, kinds: Sequence[str]) -> None:
-    """Ask for a host key of a kind that we know, so that a host with several shows one that can be compared."""
+    """Ask for a host key of a kind that we know, so that a host with several presents one that can be compared."""
     options = transport.get_security_options()
     wanted = [name for kind in kinds for name in (("rsa-sha2-512", "rsa-sha2-256") if kind == "ssh-rsa" else (kind,))]
     known = [name for name in dict.fromkeys(wanted) if name in options.key_types]
@@ -684,7 +686,7 @@ def _prefer(transport: paramiko.Transport, kinds: Sequence[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Trusted:
-    """What known_hosts says of a host: its keys by kind, keys revoked, whether an authority vouches for it."""
+    """What known_hosts holds about a host: its keys by kind, keys revoked, whether an authority vouches for it."""
 
     keys: tuple[tuple[str, bytes], ...] = ()
     revoked: frozenset[bytes] = frozenset()
@@ -698,20 +700,20 @@ def host_name(address: str, port: int) -> str:
 
 
 def trusted_keys(text: str, names: set[str]) -> Trusted:
-    """What the text of a known_hosts file says of a host that has these names (sshd(8), SSH_KNOWN_HOSTS FILE FORMAT).
+    """What the text of a known_hosts file holds about a host that has these names.
 
-    Lines that can't be read are passed over, as OpenSSH does.
+    The format is sshd(8)'s, SSH_KNOWN_HOSTS FILE FORMAT. Lines that can't be read are skipped, as OpenSSH does.
     """
     keys: list[tuple[str, bytes]] = []
     revoked: set[bytes] = set()
     authority = False
     for line in text.splitlines():
-        words = line.split()
-        if not words or words[0].startswith("#"):
+        fields = line.split()
+        if not fields or fields[0].startswith("#"):
             continue
-        marker = words.pop(0) if words[0].startswith("@") else ""
+        marker = fields.pop(0) if fields[0].startswith("@") else ""
         try:
-            patterns, kind, encoded = words[:3]
+            patterns, kind, encoded = fields[:3]
             blob = base64.b64decode(encoded, validate=True)
         except ValueError:  # binascii.Error is one
             continue
@@ -734,15 +736,15 @@ def _matches(patterns: str, name: str) -> bool:
         except ValueError:  # binascii.Error is one
             return False
         return hmac.compare_digest(hmac.digest(salt, name.encode(), "sha1"), digest)
-    found = False
+    matches = False
     for pattern in patterns.lower().split(","):
         body = pattern.removeprefix("!")
         expression = re.escape(body).replace(r"\*", ".*").replace(r"\?", ".")
         if re.fullmatch(expression, name):
             if body != pattern:
                 return False
-            found = True
-    return found
+            matches = True
+    return matches
 
 
 def fingerprint(blob: bytes) -> str:

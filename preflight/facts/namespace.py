@@ -158,7 +158,7 @@ def pod_streams(
             needs="a second run: the pod before it had started",
             evidence=pod.evidence,
         )
-    found = streams.passages(
+    found = streams.check_streams(
         own_objects.api,
         job_shape.namespace,
         pod.name,

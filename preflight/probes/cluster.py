@@ -1,7 +1,7 @@
-"""What the Kubernetes API says about the cluster: one request for each kind of object, however many checks read it.
+"""What the Kubernetes API reports about the cluster: one request for each kind of object, however many checks read it.
 
-Each fact has a pure ``read_…`` from the API's raw JSON and a thin function that asks. Only `api_server` takes the API's
-failure for a finding; to all others it is a reason why they could not look (`Unmeasured`).
+Each fact has a pure ``read_…`` from the API's raw JSON and a thin function that sends the request. Only `api_server`
+takes the API's failure for a finding; for all others it is a reason why they could not measure (`Unmeasured`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ Json = dict[str, Any]
 _NOT_FOUND, _UNAVAILABLE = 404, 503
 _ROLE = "node-role.kubernetes.io/"
 _PRESSURES = ("MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable")
-JOB_POD = "job.runner.gitlab.com/pod"  # the label that the runner gives to every job's pod (reference §3)
+JOB_POD = (
+    "job.runner.gitlab.com/pod"  # the label that the runner gives to every job's pod: docs/sources.md#runner-labels
+)
 
 
 # --- the API server -------------------------------------------------------------------------------------------------
@@ -118,7 +120,7 @@ class Node:
 
     Attributes:
         address: its InternalIP.
-        ready_reason: the kubelet's (or the node controller's) words if it is not ready.
+        ready_reason: the kubelet's (or the node controller's) message if it is not ready.
         pressures: such as ``DiskPressure``.
         taints: in the API's form.
         version: the kubelet's.
@@ -168,16 +170,16 @@ def nodes(api: Api) -> Nodes:
     began = time.monotonic()
     path = "/api/v1/nodes"
     try:
-        found = read_nodes(api.items(path))
+        node_list = read_nodes(api.items(path))
     except ApiError as error:
         raise unmeasured(error) from error
-    return _nodes_fact(found, kubectl("GET", path, {}), time.monotonic() - began)
+    return _nodes_fact(node_list, kubectl("GET", path, {}), time.monotonic() - began)
 
 
-def _nodes_fact(found: tuple[Node, ...], command: str, took: float) -> Nodes:
-    lines = (f"{node.name}  {_condition(node)}  {','.join(sorted(node.roles))}  {node.version}" for node in found)
+def _nodes_fact(node_list: tuple[Node, ...], command: str, took: float) -> Nodes:
+    lines = (f"{node.name}  {_condition(node)}  {','.join(sorted(node.roles))}  {node.version}" for node in node_list)
     evidence = Evidence(where="here", command=f"{command} -o wide", observed="\n".join(lines), took=took)
-    return Nodes(target="cluster", nodes=found, evidence=evidence)
+    return Nodes(target="cluster", nodes=node_list, evidence=evidence)
 
 
 def _condition(node: Node) -> str:
@@ -208,7 +210,7 @@ def read_node(item: Json) -> Node:
         ready=ready.get("status") == "True",
         ready_reason=""
         if ready.get("status") == "True"
-        else str(ready.get("message") or ready.get("reason") or "no word"),
+        else str(ready.get("message") or ready.get("reason") or "no reason given"),
         pressures=tuple(name for name in _PRESSURES if conditions.get(name, {}).get("status") == "True"),
         cordoned=bool(spec.get("unschedulable")),
         taints=tuple(
@@ -254,10 +256,10 @@ def service_endpoints(api: Api, *, namespace: str = "kube-system", name: str = "
             if error.status != _NOT_FOUND:
                 raise
             service = None
-        behind = _endpoints(api, namespace, name) if service else []
+        backends = _endpoints(api, namespace, name) if service else []
     except ApiError as error:
         raise unmeasured(error) from error
-    return read_service_endpoints(service, behind, namespace=namespace, name=name, took=time.monotonic() - began)
+    return read_service_endpoints(service, backends, namespace=namespace, name=name, took=time.monotonic() - began)
 
 
 def _endpoints(api: Api, namespace: str, name: str) -> list[Json]:
@@ -271,10 +273,10 @@ def _endpoints(api: Api, namespace: str, name: str) -> list[Json]:
 
 
 def read_service_endpoints(
-    service: Json | None, behind: Sequence[Json], *, namespace: str, name: str, took: float = 0.0
+    service: Json | None, backends: Sequence[Json], *, namespace: str, name: str, took: float = 0.0
 ) -> ServiceEndpoints:
     """The fact from a Service (None if there is none) and its EndpointSlices or Endpoints."""
-    ready, not_ready = _addresses(behind)
+    ready, not_ready = _addresses(backends)
     not_ready -= ready
     ip = str((service or {}).get("spec", {}).get("clusterIP", ""))
     fault: ClusterFault | None = None
@@ -302,13 +304,13 @@ def read_service_endpoints(
     )
 
 
-def _addresses(behind: Sequence[Json]) -> tuple[set[str], set[str]]:
+def _addresses(backends: Sequence[Json]) -> tuple[set[str], set[str]]:
     """Ready and other addresses of EndpointSlices (``endpoints``) or Endpoints (``subsets``)."""
     ready: set[str] = set()
     other: set[str] = set()
-    for each in behind:
+    for each in backends:
         for endpoint in each.get("endpoints") or ():
-            # No word on readiness means ready (EndpointConditions).
+            # Readiness that is not given means ready (EndpointConditions).
             is_ready = (endpoint.get("conditions") or {}).get("ready") is not False
             (ready if is_ready else other).update(endpoint.get("addresses") or ())
         for subset in each.get("subsets") or ():
@@ -362,14 +364,14 @@ def _why_unavailable(api: Api) -> str:
 def read_metrics(listed: Json, *, took: float = 0.0) -> Metrics:
     """The fact from a NodeMetricsList."""
     named = ((item.get("metadata", {}).get("name"), item.get("usage", {})) for item in listed.get("items") or ())
-    found = {str(name): usage for name, usage in named if name}
-    lines = (f"{name}  {usage.get('cpu')}  {usage.get('memory')}" for name, usage in sorted(found.items()))
-    none = not found
+    usage_by_node = {str(name): usage for name, usage in named if name}
+    lines = (f"{name}  {usage.get('cpu')}  {usage.get('memory')}" for name, usage in sorted(usage_by_node.items()))
+    missing = not usage_by_node
     return Metrics(
         target="metrics.k8s.io",
-        nodes=tuple(sorted(found)),
-        fault=ClusterFault.METRICS_UNAVAILABLE if none else None,
-        cause="the metrics API answers, but has figures for no node" if none else "",
+        nodes=tuple(sorted(usage_by_node)),
+        fault=ClusterFault.METRICS_UNAVAILABLE if missing else None,
+        cause="the metrics API answers, but has figures for no node" if missing else "",
         evidence=Evidence(where="here", command="kubectl top nodes", observed="\n".join(lines), took=took),
     )
 
@@ -426,10 +428,11 @@ def pod_requests(api: Api, *, namespace: str) -> PodRequests:
     owners: Owners = {}
     items = _spanned(api.items(path, fieldSelector=selector), spans=spans)
     try:
-        found = read_pod_requests(attributed(items, namespace=namespace, owners=owners), namespace=namespace)
+        by_node, jobs, aside = read_pod_requests(
+            attributed(items, namespace=namespace, owners=owners), namespace=namespace
+        )
     except ApiError as error:
         raise unmeasured(error) from error
-    by_node, jobs, aside = found
     addresses = {name: (str(lowest), str(highest)) for name, (lowest, highest) in sorted(spans.items())}
     evidence = Evidence(
         where="here",
@@ -452,7 +455,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def _spanned(items: Iterable[Json], *, spans: dict[str, tuple[Address, Address]]) -> Iterator[Json]:
-    """Hand on the items of a PodList, and note the lowest and the highest pod address of each node on the way."""
+    """Pass on the items of a PodList, and note the lowest and the highest pod address of each node on the way."""
     for item in items:
         spec, status = item.get("spec", {}), item.get("status", {})
         node = spec.get("nodeName")
@@ -470,7 +473,7 @@ Owners = dict[str, dict[str, Amounts]]
 
 
 def attributed(items: Iterable[Json], *, namespace: str, owners: Owners) -> Iterator[Json]:
-    """Hand on the items of a PodList, and add up on the way whose pods ask for what on which node."""
+    """Pass on the items of a PodList, and add up on the way whose pods ask for what on which node."""
     for item in items:
         meta, spec = item.get("metadata", {}), item.get("spec", {})
         if (node := spec.get("nodeName")) and not any(_set_apart(meta, namespace)):
@@ -498,11 +501,11 @@ def fillers(owners: Owners) -> Iterator[Filler]:
     for node, by_owner in sorted(owners.items()):
         for resource in sorted({name for sums in by_owner.values() for name in sums}):
             asking = [(sums[resource], owner) for owner, sums in by_owner.items() if sums.get(resource)]
-            for amount, owner in sorted(asking, key=lambda one: (-one[0], one[1]))[:_FILLERS]:
+            for amount, owner in sorted(asking, key=lambda pair: (-pair[0], pair[1]))[:_FILLERS]:
                 yield Filler(node=node, resource=resource, owner=owner, amount=exactly(amount))
 
 
-_FILLERS = 3  # that are told of each resource of a node
+_FILLERS = 3  # that are reported for each resource of a node
 
 
 def _set_apart(meta: Json, namespace: str) -> tuple[bool, bool]:
@@ -546,12 +549,12 @@ def effective_requests(spec: Json, kind: str = "requests") -> Amounts:
     sidecars: Amounts = {}
     peaks: list[Amounts] = []
     for container in spec.get("initContainers") or ():
-        asked = amounts((container.get("resources") or {}).get(kind))
+        requested = amounts((container.get("resources") or {}).get(kind))
         if container.get("restartPolicy") == "Always":
-            sidecars = total([sidecars, asked])
+            sidecars = total([sidecars, requested])
             peaks.append(sidecars)
         else:
-            peaks.append(total([sidecars, asked]))
+            peaks.append(total([sidecars, requested]))
     own = [amounts((each.get("resources") or {}).get(kind)) for each in spec.get("containers") or ()]
     running = total([sidecars, *own])
     whole = largest([running, *peaks]) | amounts((spec.get("resources") or {}).get(kind))

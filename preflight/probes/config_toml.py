@@ -1,7 +1,7 @@
 """The configuration that a manager runs with: its ``config.toml``, read in the pod, beside the template of the release.
 
-At its start a manager merges ``runners.config`` into the file that it then runs with (reference §1.5, §2.1). The file
-holds the runner's token, so its text never becomes a fact.
+At its start a manager merges ``runners.config`` into the file that it then runs with
+(docs/sources.md#chart-config-template). The file holds the runner's token, so its text never becomes a fact.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from preflight.probes.managers import Objects
 from preflight.probes.values_drift import Difference, remember_secrets, toml_differences
 
 _HOME = "/home/gitlab-runner/.gitlab-runner/config.toml"
-_ROOTS = "/etc/gitlab-runner/config.toml"  # where podSecurityContext.runAsUser is 0
+_ROOT_HOME = "/etc/gitlab-runner/config.toml"  # where podSecurityContext.runAsUser is 0
 _MOUNTED = "/configmaps/config.toml"  # the chart's ConfigMap, which the kubelet keeps up to date
 _GLOBALS = ("concurrent", "check_interval", "shutdown_timeout", "log_level", "listen_address")
-_TOLD = 4
+_SHOWN = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,9 +31,9 @@ class ManagerConfig(Fact):
     """What the managers run with.
 
     Attributes:
-        pods: the managers that were looked into.
-        differences: by pod, what is not as the release's values say, or as the ConfigMap says by now.
-        started: by pod, when it was started, as the API tells times.
+        pods: the managers whose file was read.
+        differences: by pod, what differs from the release's values, or from the ConfigMap as it is now.
+        started: by pod, when it was started, in the API's format.
     """
 
     pods: tuple[str, ...] = ()
@@ -41,40 +41,40 @@ class ManagerConfig(Fact):
     started: dict[str, str] = field(default_factory=dict)
 
 
-def manager_config(api: Api, found: Objects, template: Mapping[str, Any], *, deadline: float) -> ManagerConfig:
+def manager_config(api: Api, objects: Objects, template: Mapping[str, Any], *, deadline: float) -> ManagerConfig:
     """Read the ``config.toml`` of every manager and compare it with the template.
 
     Args:
         api: the cluster's API.
-        found: the release's objects.
+        objects: the release's objects.
         template: the TOML of ``runners.config``, parsed.
         deadline: seconds for each manager.
 
     Raises:
         Unmeasured: commands may not be run in the pods, or cannot be.
     """
-    path = _ROOTS if _user(found) == 0 else _HOME
+    path = _ROOT_HOME if _user(objects) == 0 else _HOME
     texts: dict[str, str] = {}
     mounted: dict[str, str] = {}
-    for pod in found.pods:
+    for pod in objects.pods:
         name = pod["metadata"]["name"]
         try:
-            ran = exec_in_pod(api, found.namespace, name, found.container, ["cat", path], deadline=deadline)
-            now = exec_in_pod(api, found.namespace, name, found.container, ["cat", _MOUNTED], deadline=deadline)
+            running = exec_in_pod(api, objects.namespace, name, objects.container, ["cat", path], deadline=deadline)
+            current = exec_in_pod(api, objects.namespace, name, objects.container, ["cat", _MOUNTED], deadline=deadline)
         except ApiError as error:
             raise unmeasured(classify_kubelet_path(api, error)) from error
-        if not now.exit:
-            mounted[name] = now.stdout
-        if ran.exit:
-            # What stands on the streams is told without the file's content: it holds the token.
-            said = ran.stderr.strip().splitlines()[-1:] or ["no reason given"]
-            raise Unmeasured(f"{name}: {path} could not be read: {said[0]}", needs=f"`cat {path}` in the manager")
-        texts[name] = ran.stdout
-    return read_config(texts, template, found, path=path, mounted=mounted)
+        if not current.exit:
+            mounted[name] = current.stdout
+        if running.exit:
+            # The error alone is reported, not the file's content: it holds the token.
+            last_lines = running.stderr.strip().splitlines()[-1:] or ["no reason given"]
+            raise Unmeasured(f"{name}: {path} could not be read: {last_lines[0]}", needs=f"`cat {path}` in the manager")
+        texts[name] = running.stdout
+    return read_config(texts, template, objects, path=path, mounted=mounted)
 
 
-def _user(found: Objects) -> int | None:
-    spec = (found.deployment or {})["spec"]["template"]["spec"]
+def _user(objects: Objects) -> int | None:
+    spec = (objects.deployment or {})["spec"]["template"]["spec"]
     user = (spec.get("securityContext") or {}).get("runAsUser")
     return None if user is None else int(user)
 
@@ -82,14 +82,14 @@ def _user(found: Objects) -> int | None:
 def read_config(
     texts: Mapping[str, str],
     template: Mapping[str, Any],
-    found: Objects,
+    objects: Objects,
     *,
     path: str = _HOME,
     mounted: Mapping[str, str] | None = None,
 ) -> ManagerConfig:
     """The fact from the text of each manager's file, and of its mounted ConfigMap, by pod."""
-    wrong: dict[str, tuple[Difference, ...]] = {}
-    late: dict[str, tuple[Difference, ...]] = {}
+    differing: dict[str, tuple[Difference, ...]] = {}
+    outdated: dict[str, tuple[Difference, ...]] = {}
     for name, text in texts.items():
         try:
             config = tomllib.loads(text)
@@ -97,26 +97,28 @@ def read_config(
             raise Unmeasured(f"{name}: {path} is not TOML: {error}", needs="a manager that has registered") from error
         remember_secrets(config)
         if differences := toml_differences(_own(config), _own(template)):
-            wrong[name] = differences
+            differing[name] = differences
         if changed := _changed_since(config, (mounted or {}).get(name, "")):
-            late[name] = changed
-    started = {one["metadata"]["name"]: str(one.get("status", {}).get("startTime", "")) for one in found.pods}
-    if late and not wrong:
-        return _not_restarted(late, started, found, path=path)
-    first = next(iter(wrong), "")
-    told = "; ".join(_spoken(one) for one in wrong.get(first, ())[:_TOLD])
+            outdated[name] = changed
+    started = {item["metadata"]["name"]: str(item.get("status", {}).get("startTime", "")) for item in objects.pods}
+    if outdated and not differing:
+        return _not_restarted(outdated, started, objects, path=path)
+    first = next(iter(differing), "")
+    summary = "; ".join(_describe(item) for item in differing.get(first, ())[:_SHOWN])
     return ManagerConfig(
-        target=found.name,
+        target=objects.name,
         pods=tuple(texts),
-        differences=wrong,
+        differences=differing,
         started=started,
-        fault=ManagerFault.OLD_CONFIG if wrong else None,
-        cause=f"{len(wrong)} of {len(texts)} managers run with another configuration; {first}: {told}" if wrong else "",
+        fault=ManagerFault.OLD_CONFIG if differing else None,
+        cause=f"{len(differing)} of {len(texts)} managers run with another configuration; {first}: {summary}"
+        if differing
+        else "",
         evidence=Evidence(
             where=f"pod {first or next(iter(texts), '')}",
-            command=f"kubectl -n {found.namespace} exec deploy/{found.name} -c {found.container} -- "
+            command=f"kubectl -n {objects.namespace} exec deploy/{objects.name} -c {objects.container} -- "
             f"sh -c 'grep -v token {path}'",
-            observed="\n".join(f"{name}: {_spoken(one)}" for name, every in wrong.items() for one in every)
+            observed="\n".join(f"{name}: {_describe(item)}" for name, items in differing.items() for item in items)
             or _dns(next(iter(texts.values()), "")),
         ),
     )
@@ -127,7 +129,7 @@ def _changed_since(config: Mapping[str, Any], mounted: str) -> tuple[Difference,
     try:
         now = tomllib.loads(mounted)
     except tomllib.TOMLDecodeError:
-        return ()  # told of by the checks of the values
+        return ()  # reported by the checks of the values
     return tuple(
         Difference(key=key, deployed=str(config.get(key, "not set")), wanted=str(now[key]))
         for key in _GLOBALS
@@ -136,31 +138,36 @@ def _changed_since(config: Mapping[str, Any], mounted: str) -> tuple[Difference,
 
 
 def _not_restarted(
-    late: Mapping[str, tuple[Difference, ...]], started: Mapping[str, str], found: Objects, *, path: str
+    outdated: Mapping[str, tuple[Difference, ...]], started: Mapping[str, str], objects: Objects, *, path: str
 ) -> ManagerConfig:
-    first = next(iter(late))
-    told = "; ".join(f"{one.key} is {one.deployed}, the ConfigMap says {one.wanted}" for one in late[first][:_TOLD])
+    first = next(iter(outdated))
+    summary = "; ".join(
+        f"{item.key} is {item.deployed}, the ConfigMap says {item.wanted}" for item in outdated[first][:_SHOWN]
+    )
     since = f" since {started[first]}" if started.get(first) else ""
     return ManagerConfig(
-        target=found.name,
+        target=objects.name,
         pods=tuple(started),
-        differences=dict(late),
+        differences=dict(outdated),
         started=dict(started),
         fault=ManagerFault.NOT_RESTARTED,
-        cause=f"{len(late)} of {len(started)} managers run{since} with what their ConfigMap said then; {first}: {told}",
+        cause=f"{len(outdated)} of {len(started)} managers run{since} with what their ConfigMap said then; "
+        f"{first}: {summary}",
         evidence=Evidence(
             where=f"pod {first}",
-            command=f"kubectl -n {found.namespace} exec {first} -c {found.container} -- "
+            command=f"kubectl -n {objects.namespace} exec {first} -c {objects.container} -- "
             f"sh -c 'grep -v token {path} | diff - {_MOUNTED}'",
             observed="\n".join(
-                f"{name}: {one.key} {one.deployed} → {one.wanted}" for name, every in late.items() for one in every
+                f"{name}: {item.key} {item.deployed} → {item.wanted}"
+                for name, items in outdated.items()
+                for item in items
             ),
         ),
     )
 
 
-def _spoken(one: Difference) -> str:
-    return f"{one.key} is {one.deployed}, the release's values say {one.wanted}"
+def _describe(difference: Difference) -> str:
+    return f"{difference.key} is {difference.deployed}, the release's values say {difference.wanted}"
 
 
 def _own(config: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -172,7 +179,7 @@ def _own(config: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _dns(text: str) -> str:
-    """The lines on DNS, which are what a person looks for there."""
+    """The lines about DNS, for an operator who compares them."""
     return "\n".join(
         line.strip() for line in text.splitlines() if line.strip().startswith(("dns_", "nameservers", "searches"))
     )

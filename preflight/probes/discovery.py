@@ -1,6 +1,6 @@
-"""What a live cluster tells about itself and its runner's release: the material of a first inventory.
+"""What a live cluster shows of itself and its runner's release: the material of a first inventory.
 
-Asked with an operator's own kubeconfig, once. Whatever the cluster does not tell is None or empty; only without nodes
+Read with an operator's own kubeconfig, once. Whatever the cluster does not show is None or empty; only without nodes
 and without the release there is nothing to write.
 """
 
@@ -59,8 +59,8 @@ class Cluster:
         version: major and minor.
         nodes: address and role by name.
         platform: what most workers are, such as ``linux/amd64``.
-        pod_cidr, service_cidr: None where the cluster does not tell.
-        resolvers: where the cluster's DNS forwards to; empty where it does not tell.
+        pod_cidr, service_cidr: None where they are unknown.
+        resolvers: where the cluster's DNS forwards to; empty where that is unknown.
         dns_address: of the Service kube-dns.
         images: references that the nodes hold.
     """
@@ -91,20 +91,21 @@ def choose(releases: Iterable[Release], name: str | None, namespace: str | None)
     Raises:
         DiscoveryError: it is none or several.
     """
-    found = [one for one in releases if name in {None, one.name}]
+    matching = [candidate for candidate in releases if name in {None, candidate.name}]
     where = f"namespace {namespace}" if namespace else "the cluster"
-    if not found:
+    if not matching:
         called = f" called {name}" if name else ""
         raise DiscoveryError(
             f"{where} has no release of the chart {CHART}{called} that Helm keeps a record of; without one, copy "
             "inventory.yaml and gitlab-runner-values.yaml and fill them in"
         )
-    if len(found) > 1:
-        listed = ", ".join(f"{one.namespace}/{one.name}" for one in found)
+    if len(matching) > 1:
+        listed = ", ".join(f"{candidate.namespace}/{candidate.name}" for candidate in matching)
         raise DiscoveryError(
-            f"{where} has {len(found)} releases of the chart {CHART}: {listed}; choose with --namespace and --release"
+            f"{where} has {len(matching)} releases of the chart {CHART}: {listed}; "
+            "choose with --namespace and --release"
         )
-    return found[0]
+    return matching[0]
 
 
 def _releases(api: Api, namespace: str | None) -> list[Release]:
@@ -114,7 +115,7 @@ def _releases(api: Api, namespace: str | None) -> list[Release]:
     except ApiError as error:
         if error.status != _FORBIDDEN:
             raise
-        # Without the right to all Secrets, the managers' Deployments tell which namespaces to look into.
+        # Without the right to all Secrets, the managers' Deployments show which namespaces have releases.
         spaces_with_managers = [] if namespace else _namespaces_with_managers(api)
         if not spaces_with_managers:
             raise _unreadable(error, namespace) from error
@@ -150,20 +151,20 @@ def _records(api: Api, namespace: str | None) -> list[Json]:
 
 
 def _namespaces_with_managers(api: Api) -> list[str]:
-    found: dict[str, None] = {}
+    namespaces: dict[str, None] = {}
     with suppress(ApiError):
         for item in api.items("/apis/apps/v1/deployments"):
             labels = item["metadata"].get("labels") or {}
             chart = str(labels.get("chart") or labels.get("helm.sh/chart") or "")
             if re.fullmatch(rf"{CHART}-\d.*", chart):
-                found[str(item["metadata"]["namespace"])] = None
-    return list(found)
+                namespaces[str(item["metadata"]["namespace"])] = None
+    return list(namespaces)
 
 
 def _unreadable(error: ApiError, namespace: str | None) -> DiscoveryError:
     narrower = "" if namespace else "\nor name one namespace with --namespace, where a Role is enough"
-    said = f"Helm's records can't be read: {error.message}"
-    return DiscoveryError(f"{said}; needed:\n{error.rule}{narrower}" if error.rule else said)
+    message = f"Helm's records can't be read: {error.message}"
+    return DiscoveryError(f"{message}; needed:\n{error.rule}{narrower}" if error.rule else message)
 
 
 def cluster(api: Api) -> Cluster:
@@ -197,8 +198,10 @@ def cluster(api: Api) -> Cluster:
 
 
 def _node(item: Json) -> tuple[str, str] | None:
-    listed = item.get("status", {}).get("addresses") or ()
-    address = next((str(one["address"]) for one in listed if one.get("type") == "InternalIP"), None)
+    addresses = item.get("status", {}).get("addresses") or ()
+    address = next(
+        (str(item_address["address"]) for item_address in addresses if item_address.get("type") == "InternalIP"), None
+    )
     labels = item["metadata"].get("labels") or {}
     role = "control-plane" if any(label in labels for label in _CONTROL_PLANE) else "worker"
     return None if address is None else (address, role)
@@ -225,21 +228,21 @@ def _images(nodes: Iterable[Json]) -> Iterator[str]:
 
 
 def _networks(api: Api) -> tuple[str | None, str | None]:
-    """Pod and service network: as kubeadm wrote them down, as the control plane was started, as the API says."""
+    """Pod and service network: from kubeadm's configuration, the control plane's options, or the API."""
     pods: str | None = None
     services: str | None = None
     with suppress(ApiError, yaml.YAMLError, AttributeError):
-        kept = api.get("/api/v1/namespaces/kube-system/configmaps/kubeadm-config").get("data") or {}
-        networking = (load_yaml(str(kept.get("ClusterConfiguration", ""))) or {}).get("networking") or {}
+        stored = api.get("/api/v1/namespaces/kube-system/configmaps/kubeadm-config").get("data") or {}
+        networking = (load_yaml(str(stored.get("ClusterConfiguration", ""))) or {}).get("networking") or {}
         pods, services = _network(networking.get("podSubnet")), _network(networking.get("serviceSubnet"))
     for component, option in (("kube-controller-manager", "--cluster-cidr"), ("kube-apiserver", _SERVICES)):
         if (pods if option != _SERVICES else services) is None:
-            told = _started_with(api, component, option)
-            pods, services = (told, services) if option != _SERVICES else (pods, told)
+            network = _started_with(api, component, option)
+            pods, services = (network, services) if option != _SERVICES else (pods, network)
     if services is None:
         with suppress(ApiError, KeyError, IndexError):
-            kept = api.get("/apis/networking.k8s.io/v1/servicecidrs/kubernetes")
-            services = _network(kept["spec"]["cidrs"][0])
+            stored = api.get("/apis/networking.k8s.io/v1/servicecidrs/kubernetes")
+            services = _network(stored["spec"]["cidrs"][0])
     return pods, services
 
 
@@ -250,14 +253,14 @@ def _started_with(api: Api, component: str, option: str) -> str | None:
     with suppress(ApiError):
         for pod in api.items("/api/v1/namespaces/kube-system/pods", labelSelector=f"component={component}"):
             for container in pod["spec"]["containers"]:
-                for word in (*(container.get("command") or ()), *(container.get("args") or ())):
-                    if str(word).startswith(f"{option}="):
-                        return _network(str(word).partition("=")[2])
+                for argument in (*(container.get("command") or ()), *(container.get("args") or ())):
+                    if str(argument).startswith(f"{option}="):
+                        return _network(str(argument).partition("=")[2])
     return None
 
 
 def _network(text: Any) -> str | None:
-    """The first of a list of networks with commas between; None if it is none."""
+    """The first of a comma-separated list of networks; None if it is not one."""
     first = str(text or "").split(",")[0].strip()
     try:
         return str(ipaddress.ip_network(first))
@@ -272,10 +275,10 @@ def _forwarders(api: Api) -> tuple[str, ...]:
     """The addresses that CoreDNS forwards to, if its configuration names any."""
     corefile = ""
     with suppress(ApiError):
-        kept = api.get("/api/v1/namespaces/kube-system/configmaps/coredns").get("data") or {}
-        corefile = str(kept.get("Corefile", ""))
-    found = re.search(r"^\s*forward\s+\.\s+(.+?)\s*(?:\{|$)", corefile, re.MULTILINE)
-    return tuple(word for word in found[1].split() if is_address(word)) if found else ()
+        stored = api.get("/api/v1/namespaces/kube-system/configmaps/coredns").get("data") or {}
+        corefile = str(stored.get("Corefile", ""))
+    match = re.search(r"^\s*forward\s+\.\s+(.+?)\s*(?:\{|$)", corefile, re.MULTILINE)
+    return tuple(item for item in match[1].split() if is_address(item)) if match else ()
 
 
 def _dns_address(api: Api) -> str:
@@ -285,7 +288,7 @@ def _dns_address(api: Api) -> str:
 
 
 def key_of_token(api: Api, namespace: str, name: str) -> str | None:
-    """The ``secret:`` reference of the token that the chart keeps for its managers; None if it can't be told."""
+    """The ``secret:`` reference of the token that the chart keeps for its managers; None if it is unknown."""
     with suppress(ApiError):
         if "runner-token" in (
             api.get(f"/api/v1/namespaces/{path_segment(namespace)}/secrets/{path_segment(name)}").get("data") or {}

@@ -71,9 +71,9 @@ def matches_term(term: Json, node: Node) -> bool:
     )
 
 
-def _holds(demand: Json, labels: Mapping[str, str]) -> bool:
-    value, values = labels.get(demand.get("key", "")), demand.get("values") or []
-    match demand.get("operator"):
+def _holds(requirement: Json, labels: Mapping[str, str]) -> bool:
+    value, values = labels.get(requirement.get("key", "")), requirement.get("values") or []
+    match requirement.get("operator"):
         case "In":
             return value in values
         case "NotIn":
@@ -185,9 +185,9 @@ def pack(
         fault = ClusterFault.TOO_FEW_FIT
         cause = f"fits {fits} of {wanted}; {f'{runs_out} runs out first' if runs_out else 'no node may run a job'}"
         if fillers:
-            cause += f": {_spoken(fillers[0])}"
-    lines = [_words(room) for room in rooms]
-    lines += [f"{one.node}  {_spoken(one)}" for one in fillers if fault]
+            cause += f": {_describe_filler(fillers[0])}"
+    lines = [_describe_room(room) for room in rooms]
+    lines += [f"{filler.node}  {_describe_filler(filler)}" for filler in fillers if fault]
     if quota_limit is not None:
         lines.append(f"quota: {quota_limit} job pods ({quota_reason})")
     size = ", ".join(f"{name} {spell(name, amount)}" for name, amount in sorted(job.items()) if name != "pods")
@@ -215,22 +215,24 @@ def pack(
     )
 
 
-def would_suffice(found: Headroom, nodes: Collection[str]) -> bool:
+def would_suffice(headroom: Headroom, nodes: Collection[str]) -> bool:
     """Whether all wanted jobs would find room, if these nodes took jobs; one that is gone is taken for a usual one."""
-    rooms = {room.node: room for room in found.by_node}
-    usual = max((room.fits for room in found.by_node), default=0)
+    rooms = {room.node: room for room in headroom.by_node}
+    usual = max((room.fits for room in headroom.by_node), default=0)
     more = sum(rooms[node].could_fit if node in rooms else usual for node in nodes)
-    return found.quota_limit is None and found.fits + more >= found.wanted
+    return headroom.quota_limit is None and headroom.fits + more >= headroom.wanted
 
 
 def _fillers(requests: PodRequests, room: NodeRoom | None) -> tuple[Filler, ...]:
     """Who asks for the most of what runs out first on a node."""
     if room is None:
         return ()
-    return tuple(one for one in requests.fillers if (one.node, one.resource) == (room.node, room.limited_by))
+    return tuple(
+        filler for filler in requests.fillers if (filler.node, filler.resource) == (room.node, room.limited_by)
+    )
 
 
-def _spoken(filler: Filler) -> str:
+def _describe_filler(filler: Filler) -> str:
     return f"{filler.owner} asks for {filler.resource} {spell(filler.resource, quantity(filler.amount))}"
 
 
@@ -293,7 +295,7 @@ def _full_name(resource: str) -> str:
     return resource if resource.startswith(("requests.", "limits.")) else f"requests.{resource}"
 
 
-def _words(room: NodeRoom) -> str:
+def _describe_room(room: NodeRoom) -> str:
     if not room.eligible:
         return f"{room.node}  not eligible: {room.why_not}"
     free = ", ".join(

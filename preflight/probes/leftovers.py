@@ -1,7 +1,7 @@
 """What an uninstalled release has left in the cluster.
 
 ``helm uninstall`` removes what its manifest names; jobs' pods and their secrets, PersistentVolumeClaims, and whatever
-was made by hand stay (guide 10).
+was made by hand stay, and block or confuse the next installation.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ KINDS: Mapping[str, str] = {
     "rolebinding": f"{_RBAC}/namespaces/{{}}/rolebindings",
     "persistentvolumeclaim": "/api/v1/namespaces/{}/persistentvolumeclaims",
 }
-"""What the chart makes (reference §1.4), and volumes that were added to it."""
+"""What the chart makes (docs/sources.md#chart-objects), and volumes that were added to it."""
 
-_TOLD = 8
+_SHOWN = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +39,10 @@ class Leftovers(Fact):
     """Objects that are still there.
 
     Attributes:
-        found: as ``kind/name``.
+        objects: as ``kind/name``.
     """
 
-    found: tuple[str, ...] = ()
+    objects: tuple[str, ...] = ()
 
 
 def of_release(api: Api, release: str, namespace: str) -> Leftovers:
@@ -65,27 +65,31 @@ def of_jobs(api: Api, namespace: str) -> Leftovers:
 
 def _leftovers(api: Api, namespace: str, kinds: Mapping[str, str], selector: str, *, target: str) -> Leftovers:
     began = time.monotonic()
-    found: list[str] = []
+    objects: list[str] = []
     try:
         for kind, path in kinds.items():
             items = api.items(path.format(path_segment(namespace)), labelSelector=selector)
-            found += [f"{kind}/{item['metadata']['name']}" for item in items]
+            objects += [f"{kind}/{item['metadata']['name']}" for item in items]
     except ApiError as error:
         if not without_namespace(api, namespace, error):
             raise unmeasured(error) from error
     command = f"kubectl -n {namespace} get {','.join(kinds)} -l {selector}"
     return read_leftovers(
-        found, f"namespace {namespace}", target=target, command=command, took=time.monotonic() - began
+        objects, f"namespace {namespace}", target=target, command=command, took=time.monotonic() - began
     )
 
 
-def read_leftovers(found: Sequence[str], place: str, *, target: str, command: str = "", took: float = 0.0) -> Leftovers:
-    """The fact from the names of what was found, and where: ``namespace gitlab``, ``GitLab``."""
-    more = f" and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
+def read_leftovers(
+    objects: Sequence[str], place: str, *, target: str, command: str = "", took: float = 0.0
+) -> Leftovers:
+    """The fact from the names of the objects, and where they are: ``namespace gitlab``, ``GitLab``."""
+    more = f" and {len(objects) - _SHOWN} more" if len(objects) > _SHOWN else ""
     return Leftovers(
         target=target,
-        found=tuple(found),
-        fault=ReleaseFault.LEFTOVERS if found else None,
-        cause=f"{place} still has {', '.join(found[:_TOLD])}{more}" if found else "",
-        evidence=Evidence(where="here", command=command, observed="\n".join(found) or "No resources found", took=took),
+        objects=tuple(objects),
+        fault=ReleaseFault.LEFTOVERS if objects else None,
+        cause=f"{place} still has {', '.join(objects[:_SHOWN])}{more}" if objects else "",
+        evidence=Evidence(
+            where="here", command=command, observed="\n".join(objects) or "No resources found", took=took
+        ),
     )

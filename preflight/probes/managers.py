@@ -1,8 +1,8 @@
-"""The runner managers: the release's Deployment, its pods, and what they say in their logs.
+"""The runner managers: the release's Deployment, its pods, and what their logs show.
 
-The chart labels all its objects ``release: NAME`` (reference §1.4), whoever applied them. ``Ready`` does not mean
-registered: the readiness probe is a `pgrep` (reference §1.5), so the logs are judged too, by the runner's real strings
-(reference §5.2).
+The chart labels all its objects ``release: NAME``, whoever applied them (docs/sources.md#chart-labels). ``Ready`` does
+not mean registered: the readiness probe is a `pgrep` (docs/sources.md#chart-probes), so the logs are judged too, by the
+runner's own messages (docs/sources.md#runner-log-messages).
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.clients.kubectl import kubectl
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ManagerFault
-from preflight.probes.release import spoken, without_namespace
+from preflight.probes.release import describe_duration, without_namespace
 
 Json = dict[str, Any]
 
 LINES = 2000  # of each log, from its end
-_ENOUGH = 2**20  # bytes of one log
+_LONGEST_LOG = 2**20  # bytes of one log
 _BAD_REQUEST, _NOT_FOUND = 400, 404
-_TOLD = 3  # pods that a cause names
+_SHOWN = 3  # pods that a cause names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objects:
-    """What the cluster has of the release, as raw JSON; no fact, since it is only the ground of several.
+    """What the cluster has of the release, as raw JSON; no fact, since several facts are made of it.
 
     Attributes:
         deployment: the release's Deployment, or None.
@@ -66,7 +66,7 @@ class Objects:
     def container(self) -> str:
         """The manager's container: the one that the chart names like the Deployment, else the first."""
         template = (self.deployment or {}).get("spec", {}).get("template") or {}
-        names = [str(one.get("name", "")) for one in (template.get("spec") or {}).get("containers") or ()]
+        names = [str(item.get("name", "")) for item in (template.get("spec") or {}).get("containers") or ()]
         return self.name if self.name in names or not names else names[0]
 
 
@@ -79,23 +79,26 @@ def objects(api: Api, release: str, namespace: str) -> Objects:
     began = time.monotonic()
     path = f"/apis/apps/v1/namespaces/{path_segment(namespace)}/deployments"
     try:
-        found = list(api.items(path, labelSelector=f"release={release}"))
-        deployment = next((one for one in found if release in one["metadata"]["name"]), found[0] if found else None)
+        deployments = list(api.items(path, labelSelector=f"release={release}"))
+        deployment = next(
+            (item for item in deployments if release in item["metadata"]["name"]),
+            deployments[0] if deployments else None,
+        )
         if deployment is None:
             return Objects(release=release, namespace=namespace, took=time.monotonic() - began)
         chosen = Objects(release=release, namespace=namespace, deployment=deployment)
         pods = api.items(f"/api/v1/namespaces/{path_segment(namespace)}/pods", labelSelector=chosen.selector)
-        living = tuple(one for one in pods if _living(one))
+        live_pods = tuple(item for item in pods if _is_live(item))
     except ApiError as error:
         if without_namespace(api, namespace, error):
             return Objects(release=release, namespace=namespace, took=time.monotonic() - began)
         raise unmeasured(error) from error
     return Objects(
-        release=release, namespace=namespace, deployment=deployment, pods=living, took=time.monotonic() - began
+        release=release, namespace=namespace, deployment=deployment, pods=live_pods, took=time.monotonic() - began
     )
 
 
-def _living(pod: Json) -> bool:
+def _is_live(pod: Json) -> bool:
     ended = pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}  # an evicted pod stays listed for long
     return not ended and "deletionTimestamp" not in pod["metadata"]
 
@@ -116,46 +119,56 @@ class Rollout(Fact):
     total: int = 0
 
 
-def read_rollout(found: Objects) -> Rollout:
+def read_rollout(objects: Objects) -> Rollout:
     """The fact from the Deployment, judged as ``kubectl rollout status`` does; availability is the pods' own matter."""
-    deployment = found.deployment
+    deployment = objects.deployment
     if deployment is None:
-        command = f"kubectl -n {found.namespace} get deployments -l release={found.release}"
+        command = f"kubectl -n {objects.namespace} get deployments -l release={objects.release}"
         return Rollout(
-            target=found.release,
+            target=objects.release,
             fault=ManagerFault.DEPLOYMENT_MISSING,
-            cause=f"namespace {found.namespace} has no Deployment of release {found.release}",
-            evidence=Evidence(where="here", command=command, observed="No resources found", took=found.took),
+            cause=f"namespace {objects.namespace} has no Deployment of release {objects.release}",
+            evidence=Evidence(where="here", command=command, observed="No resources found", took=objects.took),
         )
     meta, status = deployment["metadata"], deployment.get("status", {})
     updated, total = int(status.get("updatedReplicas", 0)), int(status.get("replicas", 0))
-    said: Json = next((one for one in status.get("conditions") or () if one.get("type") == "Progressing"), {})
+    progressing: Json = next(
+        (condition for condition in status.get("conditions") or () if condition.get("type") == "Progressing"), {}
+    )
     fault, cause = None, ""
-    seen = int(status.get("observedGeneration", 0)) >= int(meta.get("generation", 0))
-    if not seen or updated < found.wanted or total > updated:
+    is_observed = int(status.get("observedGeneration", 0)) >= int(meta.get("generation", 0))
+    if not is_observed or updated < objects.wanted or total > updated:
         fault = ManagerFault.ROLLOUT_STUCK
-        parts = [f"{updated} of {found.wanted} replicas of {found.name} have the newest template"]
+        parts = [f"{updated} of {objects.wanted} replicas of {objects.name} have the newest template"]
         parts += [f"{total - updated} of an older one still run"] if total > updated else []
-        parts += ["its controller has not seen the last change yet"] if not seen else []
-        parts += [str(said["message"]).rstrip(".")] if said.get("reason") == "ProgressDeadlineExceeded" else []
-        parts += [f"{pod['metadata']['name']}: {trouble}" for pod in found.pods if (trouble := _waiting(pod))][:_TOLD]
+        parts += ["its controller has not seen the last change yet"] if not is_observed else []
+        parts += (
+            [str(progressing["message"]).rstrip(".")] if progressing.get("reason") == "ProgressDeadlineExceeded" else []
+        )
+        parts += [f"{pod['metadata']['name']}: {reason}" for pod in objects.pods if (reason := _waiting(pod))][:_SHOWN]
         cause = "; ".join(parts)
     observed = "\n".join(
-        [f"replicas {found.wanted} wanted, {updated} updated, {total} in all, {status.get('availableReplicas', 0)} up"]
-        + [f"{one.get('type')}={one.get('status')} {one.get('message', '')}" for one in status.get("conditions") or ()]
+        [
+            f"replicas {objects.wanted} wanted, {updated} updated, {total} in all, "
+            f"{status.get('availableReplicas', 0)} up"
+        ]
+        + [
+            f"{condition.get('type')}={condition.get('status')} {condition.get('message', '')}"
+            for condition in status.get("conditions") or ()
+        ]
     )
     return Rollout(
-        target=found.name,
-        wanted=found.wanted,
+        target=objects.name,
+        wanted=objects.wanted,
         updated=updated,
         total=total,
         fault=fault,
         cause=cause,
         evidence=Evidence(
             where="here",
-            command=f"kubectl -n {found.namespace} rollout status deployment/{found.name}",
+            command=f"kubectl -n {objects.namespace} rollout status deployment/{objects.name}",
             observed=observed,
-            took=found.took,
+            took=objects.took,
         ),
     )
 
@@ -192,66 +205,68 @@ class ManagerPods(Fact):
     pods: tuple[ManagerPod, ...] = ()
 
 
-def read_managers(found: Objects, *, now: float, restart_age: float, released: int | None = None) -> ManagerPods:
+def read_managers(objects: Objects, *, now: float, restart_age: float, released: int | None = None) -> ManagerPods:
     """The fact from the pods of the Deployment.
 
     Args:
-        found: the release's objects.
+        objects: the release's objects.
         now: seconds since 1970.
         restart_age: for how many seconds a restart is a finding.
         released: replicas that the release's values ask for; None if that is not known, or an autoscaler's matter.
     """
-    pods = tuple(sorted((_pod(one, now) for one in found.pods), key=lambda one: one.name))
-    fault, cause = _judged(pods, found, restart_age)
-    if fault is None and released is not None and found.wanted < released:
+    pods = tuple(sorted((_manager_pod(pod, now) for pod in objects.pods), key=lambda pod: pod.name))
+    fault, cause = _judge(pods, objects, restart_age)
+    if fault is None and released is not None and objects.wanted < released:
         fault = ManagerFault.SCALED_DOWN
-        cause = f"Deployment {found.name} was scaled to {found.wanted}; the release's values say {released} replicas"
-    shown = [
-        f"{one.name}  {'ready' if one.ready else one.trouble or 'not ready'}  {one.restarts} restarts"
-        + (f" (the last {spoken(one.ended)} ago: {one.end})" if one.ended is not None else "")
-        + f"  {one.node}"
-        for one in pods
+        cause = (
+            f"Deployment {objects.name} was scaled to {objects.wanted}; the release's values say {released} replicas"
+        )
+    lines = [
+        f"{pod.name}  {'ready' if pod.ready else pod.trouble or 'not ready'}  {pod.restarts} restarts"
+        + (f" (the last {describe_duration(pod.ended)} ago: {pod.end})" if pod.ended is not None else "")
+        + f"  {pod.node}"
+        for pod in pods
     ]
     return ManagerPods(
-        target=found.name,
-        wanted=found.wanted,
+        target=objects.name,
+        wanted=objects.wanted,
         pods=pods,
         fault=fault,
         cause=cause,
         evidence=Evidence(
             where="here",
-            command=f"kubectl -n {found.namespace} get pods -l {found.selector} -o wide",
-            observed="\n".join(shown) or "No resources found",
-            took=found.took,
+            command=f"kubectl -n {objects.namespace} get pods -l {objects.selector} -o wide",
+            observed="\n".join(lines) or "No resources found",
+            took=objects.took,
         ),
     )
 
 
-def _judged(pods: Sequence[ManagerPod], found: Objects, restart_age: float) -> tuple[ManagerFault | None, str]:
-    looping = [one for one in pods if one.trouble.startswith("CrashLoopBackOff")]
+def _judge(pods: Sequence[ManagerPod], objects: Objects, restart_age: float) -> tuple[ManagerFault | None, str]:
+    looping = [pod for pod in pods if pod.trouble.startswith("CrashLoopBackOff")]
     if looping:
-        told = _listed(f"{one.name} ended {one.restarts} times, the last with {one.end}" for one in looping)
-        return ManagerFault.CRASH_LOOP, f"{len(looping)} of {found.wanted} managers end again and again: {told}"
-    if len(pods) < found.wanted:
-        return ManagerFault.TOO_FEW, f"{len(pods)} of {found.wanted} managers of {found.name} exist"
-    waiting = [one for one in pods if not one.ready]
+        details = _listed(f"{pod.name} ended {pod.restarts} times, the last with {pod.end}" for pod in looping)
+        return ManagerFault.CRASH_LOOP, f"{len(looping)} of {objects.wanted} managers end again and again: {details}"
+    if len(pods) < objects.wanted:
+        return ManagerFault.TOO_FEW, f"{len(pods)} of {objects.wanted} managers of {objects.name} exist"
+    waiting = [pod for pod in pods if not pod.ready]
     if waiting:
-        told = _listed(f"{one.name}: {one.trouble or 'not ready'}" for one in waiting)
-        return ManagerFault.NOT_READY, f"{len(waiting)} of {found.wanted} managers are not ready: {told}"
-    fresh = [one for one in pods if one.ended is not None and one.ended < restart_age]
-    if fresh:
-        told = _listed(f"{one.name} {spoken(one.ended or 0)} ago: {one.end}" for one in fresh)
-        return ManagerFault.RESTARTED, f"{len(fresh)} of {found.wanted} managers were restarted: {told}"
+        details = _listed(f"{pod.name}: {pod.trouble or 'not ready'}" for pod in waiting)
+        return ManagerFault.NOT_READY, f"{len(waiting)} of {objects.wanted} managers are not ready: {details}"
+    restarted = [pod for pod in pods if pod.ended is not None and pod.ended < restart_age]
+    if restarted:
+        details = _listed(f"{pod.name} {describe_duration(pod.ended or 0)} ago: {pod.end}" for pod in restarted)
+        return ManagerFault.RESTARTED, f"{len(restarted)} of {objects.wanted} managers were restarted: {details}"
     return None, ""
 
 
-def _listed(words: Iterator[str] | Any) -> str:
-    every = list(words)
-    more = f" and {len(every) - _TOLD} more" if len(every) > _TOLD else ""
-    return "; ".join(every[:_TOLD]) + more
+def _listed(items: Iterator[str] | Any) -> str:
+    lines = list(items)
+    more = f" and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
+    return "; ".join(lines[:_SHOWN]) + more
 
 
-def _pod(pod: Json, now: float) -> ManagerPod:
+def _manager_pod(pod: Json, now: float) -> ManagerPod:
     status = pod.get("status", {})
     containers = status.get("containerStatuses") or ()
     ended, end = _last_end(containers, now)
@@ -259,8 +274,10 @@ def _pod(pod: Json, now: float) -> ManagerPod:
         name=pod["metadata"]["name"],
         node=pod.get("spec", {}).get("nodeName", ""),
         address=status.get("podIP", ""),
-        ready=any(one.get("type") == "Ready" and one.get("status") == "True" for one in status.get("conditions") or ()),
-        restarts=sum(int(one.get("restartCount", 0)) for one in containers),
+        ready=any(
+            item.get("type") == "Ready" and item.get("status") == "True" for item in status.get("conditions") or ()
+        ),
+        restarts=sum(int(item.get("restartCount", 0)) for item in containers),
         ended=ended,
         end=end,
         trouble=_waiting(pod),
@@ -271,27 +288,27 @@ def _last_end(containers: Sequence[Json], now: float) -> tuple[float | None, str
     """How long ago a container ended the last time, and how."""
     ends = [
         end
-        for one in containers
-        for end in ((one.get("state") or {}).get("terminated"), (one.get("lastState") or {}).get("terminated"))
+        for item in containers
+        for end in ((item.get("state") or {}).get("terminated"), (item.get("lastState") or {}).get("terminated"))
         if end
     ]
     if not ends:
         return None, ""
-    last = max(ends, key=lambda one: str(one.get("finishedAt", "")))
+    last = max(ends, key=lambda item: str(item.get("finishedAt", "")))
     try:
-        at_ = datetime.fromisoformat(str(last.get("finishedAt"))).timestamp()
+        finished = datetime.fromisoformat(str(last.get("finishedAt"))).timestamp()
     except ValueError:
-        at_ = now
-    return max(0.0, now - at_), f"{last.get('reason') or 'Error'}, exit {last.get('exitCode')}"
+        finished = now
+    return max(0.0, now - finished), f"{last.get('reason') or 'Error'}, exit {last.get('exitCode')}"
 
 
 def _waiting(pod: Json) -> str:
-    """Why a pod's containers do not run, in the API's own words; "" if they do."""
+    """Why a pod's containers do not run, as the API reports it; "" if they do."""
     status = pod.get("status", {})
-    for one in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
-        if waiting := (one.get("state") or {}).get("waiting"):
-            said = str(waiting.get("message", "")).strip()
-            return f"{waiting.get('reason', 'waiting')}{f': {said}' if said else ''}"
+    for item in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
+        if waiting := (item.get("state") or {}).get("waiting"):
+            message = str(waiting.get("message", "")).strip()
+            return f"{waiting.get('reason', 'waiting')}{f': {message}' if message else ''}"
     for condition in status.get("conditions") or ():
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             return f"{condition.get('reason', 'Unschedulable')}: {condition.get('message', '')}".rstrip(": ")
@@ -302,26 +319,27 @@ def _waiting(pod: Json) -> str:
 
 FOR_EVER = float("inf")
 _HOUR = 3900.0  # seconds: a runner that was refused is asked for a job again once an hour
-_POLLS = 600.0  # seconds: a polling runner repeats what is wrong every few seconds, and does not tell when it is over
+_POLLS = 600.0  # seconds: a polling runner repeats what is wrong every few seconds, and does not log when it is over
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
-    """One of the runner's sentences (reference §5.2), as it reads without colours and with single spaces.
+class LogPattern:
+    """One of the runner's log messages, as it reads without colours and with single spaces.
 
     Attributes:
-        fault: what is wrong where it is said; None where it says that all is well, whatever came before.
-        for_: seconds for which it holds when nothing follows.
+        pattern: what the message contains (docs/sources.md#runner-log-messages).
+        fault: what it stands for; None where it shows that all is well, whatever came before.
+        valid_for: seconds for which it holds when nothing follows.
     """
 
     pattern: re.Pattern[str]
     fault: ManagerFault | None
-    for_: float = FOR_EVER
+    valid_for: float = FOR_EVER
 
 
-WORDS: tuple[Words, ...] = tuple(
-    Words(re.compile(pattern), fault, for_)
-    for pattern, fault, for_ in (
+LOG_PATTERNS: tuple[LogPattern, ...] = tuple(
+    LogPattern(re.compile(pattern), fault, valid_for)
+    for pattern, fault, valid_for in (
         (r"Verifying runner\.\.\. is (valid|alive)\b", None, FOR_EVER),
         (r"Runner registered successfully\.", None, FOR_EVER),
         (r"Checking for jobs\.\.\. ?received\b", None, FOR_EVER),
@@ -357,7 +375,7 @@ class LogVerdict:
     """What one manager's log comes to.
 
     Attributes:
-        pod: the pod; `fault`: what it says is wrong; `line`: the sentence that says so.
+        pod: the pod; `fault`: what its log shows to be wrong; `line`: the message that shows it.
         accepted: whether GitLab accepted the runner, as far as the log goes back.
     """
 
@@ -369,76 +387,79 @@ class LogVerdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ManagerLogs(Fact):
-    """What the managers say."""
+    """What the managers' logs come to."""
 
     logs: tuple[LogVerdict, ...] = ()
 
 
-def logs(api: Api, found: Objects, *, now: float) -> ManagerLogs:
+def logs(api: Api, objects: Objects, *, now: float) -> ManagerLogs:
     """Read and judge the log of every manager that has one.
 
     Raises:
         Unmeasured: logs may not be read, or no pod's kubelet hands one out.
     """
     began = time.monotonic()
-    told: list[LogVerdict] = []
+    verdicts: list[LogVerdict] = []
     refused: ApiError | None = None
-    for pod in found.pods:
+    for pod in objects.pods:
         name = pod["metadata"]["name"]
-        path = f"/api/v1/namespaces/{path_segment(found.namespace)}/pods/{path_segment(name)}/log"
-        container = found.container
+        path = f"/api/v1/namespaces/{path_segment(objects.namespace)}/pods/{path_segment(name)}/log"
+        container = objects.container
         try:
-            text = api.text(path, container=container, tailLines=LINES, limitBytes=_ENOUGH, timestamps="true")
-            told.append(read_log(text, pod=name, now=now))
+            text = api.text(path, container=container, tailLines=LINES, limitBytes=_LONGEST_LOG, timestamps="true")
+            verdicts.append(read_log(text, pod=name, now=now))
         except ApiError as error:
             if error.rule:
                 raise unmeasured(error) from error
             if error.status not in {_BAD_REQUEST, _NOT_FOUND}:  # it has not started, or is gone by now
                 refused = error
-    if refused is not None and not told:
+    if refused is not None and not verdicts:
         raise unmeasured(refused) from refused
-    return read_logs(told, found, took=time.monotonic() - began)
+    return read_logs(verdicts, objects, took=time.monotonic() - began)
 
 
-def read_logs(told: Sequence[LogVerdict], found: Objects, *, took: float = 0.0) -> ManagerLogs:
+def read_logs(verdicts: Sequence[LogVerdict], objects: Objects, *, took: float = 0.0) -> ManagerLogs:
     """The fact from the verdicts of the single logs."""
     order = list(ManagerFault)
-    bad = sorted((one for one in told if one.fault), key=lambda one: order.index(one.fault or order[0]))
+    failing = sorted(
+        (verdict for verdict in verdicts if verdict.fault), key=lambda verdict: order.index(verdict.fault or order[0])
+    )
     cause = ""
-    if bad:
-        same = [one for one in bad if one.fault is bad[0].fault]
-        cause = f"{len(same)} of {found.wanted} managers say so; {same[0].pod}: {same[0].line}"
-    path = f"/api/v1/namespaces/{found.namespace}/pods/{(bad[0] if bad else told[0]).pod if told else ''}/log"
+    if failing:
+        alike = [verdict for verdict in failing if verdict.fault is failing[0].fault]
+        cause = f"{len(alike)} of {objects.wanted} managers say so; {alike[0].pod}: {alike[0].line}"
+    pod = (failing or list(verdicts))[0].pod if verdicts else ""
+    path = f"/api/v1/namespaces/{objects.namespace}/pods/{pod}/log"
     return ManagerLogs(
-        target=found.name,
-        logs=tuple(told),
-        fault=bad[0].fault if bad else None,
+        target=objects.name,
+        logs=tuple(verdicts),
+        fault=failing[0].fault if failing else None,
         cause=cause,
         evidence=Evidence(
             where="here",
-            command=kubectl("GET", path, {"container": found.container}),
-            observed="\n".join(f"{one.pod}: {one.line}" for one in bad or told),
+            command=kubectl("GET", path, {"container": objects.container}),
+            observed="\n".join(f"{verdict.pod}: {verdict.line}" for verdict in failing or verdicts),
             took=took,
         ),
     )
 
 
 def read_log(text: str, *, pod: str, now: float) -> LogVerdict:
-    """What one log comes to: the last sentence that decides, and of several complaints in a row the first.
+    """What one log comes to: the last message that decides, and of several errors in a row the first.
 
     The first is the cause, what follows it (`PANIC: Failed to verify the runner.`) only its consequence.
     """
     fault: ManagerFault | None = None
     line, accepted = "", False
     for raw in text.splitlines():
-        sentence, said_at = plain(raw)
-        said = next((one for one in WORDS if one.pattern.search(sentence)), None)
-        if said is None or (said_at is not None and now - said_at > said.for_):
+        sentence, written_at = plain(raw)
+        known = next((candidate for candidate in LOG_PATTERNS if candidate.pattern.search(sentence)), None)
+        if known is None or (written_at is not None and now - written_at > known.valid_for):
             continue
-        if said.fault is None:
+        if known.fault is None:
             fault, line, accepted = None, sentence, True
         elif fault is None:
-            fault, line, accepted = said.fault, sentence, False
+            fault, line, accepted = known.fault, sentence, False
     return LogVerdict(pod=pod, fault=fault, line=line[:300], accepted=accepted)
 
 

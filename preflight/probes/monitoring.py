@@ -1,8 +1,8 @@
-"""What the runner's managers say of themselves: their metrics, through the API server's proxy, and events about them.
+"""What the managers report of themselves: their metrics, through the API server's proxy, and events about them.
 
-Each manager pod has metrics of its own, so a port-forward to the Deployment would show one of several (reference §8.8).
-A poll for a job is counted by GitLab's answer: 204 (none) and 201 (one) are right, 403 means that GitLab refuses the
-token, -1 that it was not reached (reference §5.1). The counters begin at zero with each pod, and a label appears only
+Each manager pod has metrics of its own, so a port-forward to the Deployment would show one of several. A poll for a job
+is counted by GitLab's answer: 204 (none) and 201 (one) are right, 403 means that GitLab refuses the token, -1 that it
+was not reached (docs/sources.md#runner-metrics). The counters begin at zero with each pod, and a label appears only
 with its first event, so that what is absent is no failure.
 """
 
@@ -74,10 +74,10 @@ class Warnings(Fact):
     """What the cluster has warned of lately, about the managers.
 
     Attributes:
-        told: a line each.
+        lines: a warning each.
     """
 
-    told: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
 
 
 def manager_pods(api: Api, namespace: str, release: str) -> tuple[ManagerPod, ...]:
@@ -96,13 +96,13 @@ def manager_pods(api: Api, namespace: str, release: str) -> tuple[ManagerPod, ..
 
 def read_manager_pods(items: Iterable[Json]) -> tuple[ManagerPod, ...]:
     """The same from the items of a PodList."""
-    found = []
+    running = []
     for item in items:
         statuses = item.get("status", {}).get("containerStatuses") or ()
-        if statuses and all("running" in (one.get("state") or {}) for one in statuses):
+        if statuses and all("running" in (item_status.get("state") or {}) for item_status in statuses):
             containers: Sequence[Json] = item.get("spec", {}).get("containers") or ({},)
-            found.append(ManagerPod(name=str(item["metadata"]["name"]), image=str(containers[0].get("image", ""))))
-    return tuple(sorted(found, key=lambda pod: pod.name))
+            running.append(ManagerPod(name=str(item["metadata"]["name"]), image=str(containers[0].get("image", ""))))
+    return tuple(sorted(running, key=lambda pod: pod.name))
 
 
 def metrics(api: Api, namespace: str, managers: Sequence[ManagerPod], *, port: int = PORT) -> ManagerMetrics:
@@ -135,15 +135,15 @@ def metrics(api: Api, namespace: str, managers: Sequence[ManagerPod], *, port: i
         if not page.version:
             silent.append((manager.name, MetricsFault.GARBLED, "no gitlab_runner_version_info"))
         pages.append(page)
-        told = ", ".join(f"{status}: {count}" for status, count in page.polls.items()) or "none yet"
-        lines.append(f"{manager.name}: version {page.version or 'unknown'}, polls {told}")
+        polls = ", ".join(f"{status}: {count}" for status, count in page.polls.items()) or "none yet"
+        lines.append(f"{manager.name}: version {page.version or 'unknown'}, polls {polls}")
     first = managers[0].name if managers else "POD"
     worst: MetricsFault | None = None
     cause = ""
     if silent:
-        name, worst, said = silent[0]
+        name, worst, message = silent[0]
         others = f" (and {len(silent) - 1} more)" if len(silent) > 1 else ""
-        cause = f"manager {name}{others} gives no metrics on port {port}: {said}"
+        cause = f"manager {name}{others} gives no metrics on port {port}: {message}"
     return ManagerMetrics(
         target=namespace,
         pages=tuple(pages),
@@ -163,25 +163,27 @@ def read_page(text: str, manager: ManagerPod) -> Page:
     version = ""
     polls: dict[str, int] = {}
     for line in text.splitlines():
-        found = _SAMPLE.match(line)
-        if found is None:
+        sample = _SAMPLE.match(line)
+        if sample is None:
             continue
-        labels = dict(_LABEL.findall(found["labels"] or ""))
-        if found["name"] == "gitlab_runner_version_info":
+        labels = dict(_LABEL.findall(sample["labels"] or ""))
+        if sample["name"] == "gitlab_runner_version_info":
             version = labels.get("version", "")
-        if found["name"] == "gitlab_runner_api_request_statuses_total" and labels.get("endpoint") == "request_job":
+        if sample["name"] == "gitlab_runner_api_request_statuses_total" and labels.get("endpoint") == "request_job":
             status = labels.get("status", "")
-            polls[status] = polls.get(status, 0) + round(float(found["value"]))
+            polls[status] = polls.get(status, 0) + round(float(sample["value"]))
     return Page(pod=manager.name, image=manager.image, version=version, polls=polls)
 
 
-def judge_version(found: ManagerMetrics) -> ManagerMetrics:
+def judge_version(measured: ManagerMetrics) -> ManagerMetrics:
     """The same, faulty if a manager is of another version than its image's tag says."""
-    wrong = [page for page in found.pages if (tag := _version_in(page.image)) and tag != page.version.lstrip("v")]
-    if not wrong:
-        return found.only()
-    cause = f"manager {wrong[0].pod} runs {wrong[0].version}, and its image is {wrong[0].image}"
-    return _with(found, MetricsFault.WRONG_VERSION, cause)
+    mismatched = [
+        page for page in measured.pages if (tag := _version_in(page.image)) and tag != page.version.lstrip("v")
+    ]
+    if not mismatched:
+        return measured.only()
+    cause = f"manager {mismatched[0].pod} runs {mismatched[0].version}, and its image is {mismatched[0].image}"
+    return _with(measured, MetricsFault.WRONG_VERSION, cause)
 
 
 def _version_in(image: str) -> str:
@@ -189,22 +191,24 @@ def _version_in(image: str) -> str:
     return tag[1] if tag else ""
 
 
-def judge_polls(found: ManagerMetrics) -> ManagerMetrics:
+def judge_polls(measured: ManagerMetrics) -> ManagerMetrics:
     """The same, faulty if GitLab refuses the managers' polls, or more of them were lost than answered."""
-    for page in found.pages:
+    for page in measured.pages:
         answered = sum(page.polls.get(status, 0) for status in _ANSWERED)
         refused, lost = page.polls.get(_REFUSED, 0), page.polls.get(_FAILED, 0)
         if refused:
             cause = f"GitLab refused {refused} polls of manager {page.pod} (403), and answered {answered}"
-            return _with(found, MetricsFault.POLLS_REJECTED, cause)
+            return _with(measured, MetricsFault.POLLS_REJECTED, cause)
         if lost > answered:
             cause = f"{lost} polls of manager {page.pod} did not reach GitLab (-1), and {answered} were answered"
-            return _with(found, MetricsFault.POLLS_FAILED, cause)
-    return found.only()
+            return _with(measured, MetricsFault.POLLS_FAILED, cause)
+    return measured.only()
 
 
-def _with(found: ManagerMetrics, fault: MetricsFault, cause: str) -> ManagerMetrics:
-    return ManagerMetrics(target=found.target, pages=found.pages, fault=fault, cause=cause, evidence=found.evidence)
+def _with(measured: ManagerMetrics, fault: MetricsFault, cause: str) -> ManagerMetrics:
+    return ManagerMetrics(
+        target=measured.target, pages=measured.pages, fault=fault, cause=cause, evidence=measured.evidence
+    )
 
 
 def warnings(api: Api, namespace: str, release: str, *, within: float) -> Warnings:
@@ -217,21 +221,21 @@ def warnings(api: Api, namespace: str, release: str, *, within: float) -> Warnin
     path, query = f"/api/v1/namespaces/{path_segment(namespace)}/events", "type=Warning"
     try:
         deployments = f"/apis/apps/v1/namespaces/{path_segment(namespace)}/deployments"
-        names = [str(one["metadata"]["name"]) for one in api.items(deployments, labelSelector=f"release={release}")]
+        names = [str(item["metadata"]["name"]) for item in api.items(deployments, labelSelector=f"release={release}")]
         events = list(api.items(path, fieldSelector=query)) if names else []
     except ApiError as error:
         raise unmeasured(error) from error
     since = datetime.now(UTC) - timedelta(seconds=within)
-    told = read_warnings(events, names, since=since)
+    lines = read_warnings(events, names, since=since)
     return Warnings(
         target=namespace,
-        told=told,
-        fault=MetricsFault.WARNINGS if told else None,
-        cause=f"{len(told)} warnings about {', '.join(names)} lately, the last: {told[-1]}" if told else "",
+        lines=lines,
+        fault=MetricsFault.WARNINGS if lines else None,
+        cause=f"{len(lines)} warnings about {', '.join(names)} lately, the last: {lines[-1]}" if lines else "",
         evidence=Evidence(
             where="here",
             command=kubectl("GET", path, {"fieldSelector": query}),
-            observed="\n".join(told) or "none",
+            observed="\n".join(lines) or "none",
             took=time.monotonic() - began,
         ),
     )
@@ -239,23 +243,23 @@ def warnings(api: Api, namespace: str, release: str, *, within: float) -> Warnin
 
 def read_warnings(events: Iterable[Json], names: Sequence[str], *, since: datetime) -> tuple[str, ...]:
     """The warnings about objects of these names and what is derived from them, oldest first, a line each."""
-    found: list[tuple[datetime, str]] = []
+    lines: list[tuple[datetime, str]] = []
     for event in events:
-        about = event.get("involvedObject") or {}
-        name = str(about.get("name", ""))
+        subject = event.get("involvedObject") or {}
+        name = str(subject.get("name", ""))
         when = _moment(event)
-        if when < since or not any(name == one or name.startswith(f"{one}-") for one in names):
+        if when < since or not any(name == owner or name.startswith(f"{owner}-") for owner in names):
             continue
         times = f" ({event['count']} times)" if int(event.get("count") or 1) > 1 else ""
-        kind = str(about.get("kind", "")).lower()
-        found.append((when, f"{event.get('reason')}  {kind}/{name}  {event.get('message')}{times}"))
-    return tuple(line for _, line in sorted(found))
+        kind = str(subject.get("kind", "")).lower()
+        lines.append((when, f"{event.get('reason')}  {kind}/{name}  {event.get('message')}{times}"))
+    return tuple(line for _, line in sorted(lines))
 
 
 def _moment(event: Json) -> datetime:
     series = event.get("series") or {}
     for text in (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime")):
-        with suppress(ValueError):  # what is no moment says nothing
-            found = datetime.fromisoformat(str(text or ""))
-            return found if found.tzinfo else found.replace(tzinfo=UTC)
+        with suppress(ValueError):  # not a time
+            moment = datetime.fromisoformat(str(text or ""))
+            return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return datetime.min.replace(tzinfo=UTC)

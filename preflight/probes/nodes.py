@@ -24,24 +24,24 @@ class NodeState(Fact):
 
     Attributes:
         node: its name.
-        found: the property as the API tells it.
+        observed: the property as the API reports it.
     """
 
     node: str
-    found: str = ""
+    observed: str = ""
 
 
-def _state(name: str, found: str, nodes: Nodes, *, fault: Fault | None, cause: str, look: str = "") -> NodeState:
+def _state(name: str, observed: str, nodes: Nodes, *, fault: Fault | None, cause: str, command: str = "") -> NodeState:
     return NodeState(
         target=name,
         node=name,
-        found=found,
+        observed=observed,
         fault=fault,
         cause=cause if fault else "",
         evidence=Evidence(
             where=nodes.where,
-            command=look or f"kubectl get node {name} -o wide",
-            observed=found,
+            command=command or f"kubectl get node {name} -o wide",
+            observed=observed,
             took=nodes.evidence.took,
         ),
     )
@@ -51,15 +51,17 @@ def presence(name: str, address: str, nodes: Nodes) -> NodeState:
     """Whether the node is in the cluster, under its address."""
     node = nodes.named(name)
     if node is None:
-        others = ", ".join(one.name for one in nodes.nodes) or "none"
+        others = ", ".join(other.name for other in nodes.nodes) or "none"
         cause = f"the cluster has no node {name}; it has {others}"
-        return _state(name, "", nodes, fault=ClusterFault.NODE_MISSING, cause=cause, look="kubectl get nodes -o wide")
-    wrong = node.address not in {"", address}
+        return _state(
+            name, "", nodes, fault=ClusterFault.NODE_MISSING, cause=cause, command="kubectl get nodes -o wide"
+        )
+    differs = node.address not in {"", address}
     return _state(
         name,
         f"{node.name} {node.address} {node.version}",
         nodes,
-        fault=ClusterFault.WRONG_ADDRESS if wrong else None,
+        fault=ClusterFault.WRONG_ADDRESS if differs else None,
         cause=f"{name} has the address {node.address}, the inventory says {address}",
     )
 
@@ -72,7 +74,7 @@ def readiness(node: Node, nodes: Nodes) -> NodeState:
         nodes,
         fault=None if node.ready else ClusterFault.NODE_NOT_READY,
         cause=f"{node.name} is not Ready: {node.ready_reason}",
-        look=f"kubectl describe node {node.name}",
+        command=f"kubectl describe node {node.name}",
     )
 
 
@@ -85,20 +87,20 @@ def pressure(node: Node, nodes: Nodes) -> NodeState:
         nodes,
         fault=ClusterFault.NODE_PRESSURE if short else None,
         cause=f"{node.name} reports {short}",
-        look=f"kubectl describe node {node.name}",
+        command=f"kubectl describe node {node.name}",
     )
 
 
 def role(node: Node, expected: str, nodes: Nodes) -> NodeState:
     """Whether the node is a worker or of the control plane, as expected."""
     control = bool(node.roles & {"control-plane", "master"})
-    found = "control-plane" if control else "worker"
+    actual = "control-plane" if control else "worker"
     return _state(
         node.name,
-        found,
+        actual,
         nodes,
-        fault=None if found == expected else ClusterFault.NODE_WRONG_ROLE,
-        cause=f"{node.name} is a {found} node, the inventory says {expected}",
+        fault=None if actual == expected else ClusterFault.NODE_WRONG_ROLE,
+        cause=f"{node.name} is a {actual} node, the inventory says {expected}",
     )
 
 
@@ -106,13 +108,13 @@ def version_skew(node: Node, server: str, allowed: int, nodes: Nodes) -> NodeSta
     """Whether the kubelet is no newer than the API server and at most `allowed` minor versions behind."""
     kubelet, api = _MINOR.match(node.version), _MINOR.match(server)
     behind = int(api[2]) - int(kubelet[2]) if kubelet and api else 0
-    wrong = not 0 <= behind <= allowed
+    skewed = not 0 <= behind <= allowed
     relation = f"{behind} minor versions behind" if behind > 0 else f"{-behind} minor versions newer than"
     return _state(
         node.name,
         node.version,
         nodes,
-        fault=ClusterFault.VERSION_SKEW if wrong else None,
+        fault=ClusterFault.VERSION_SKEW if skewed else None,
         cause=f"{node.name} runs kubelet {node.version}, {relation} the API server's {server}",
     )
 
@@ -127,7 +129,7 @@ def placement(node: Node, shape: JobShape, nodes: Nodes) -> NodeState:
         nodes,
         fault=fault,
         cause=f"no job may run on {node.name}: {why_not}",
-        look=f"kubectl describe node {node.name}",
+        command=f"kubectl describe node {node.name}",
     )
 
 
@@ -141,12 +143,12 @@ class PoolState(Fact):
     Attributes:
         pool: its name in the inventory.
         nodes: the nodes that have its labels.
-        wrong: those of them for which the property does not hold.
+        failing: those of them for which the property does not hold.
     """
 
     pool: str
     nodes: tuple[str, ...] = ()
-    wrong: tuple[str, ...] = ()
+    failing: tuple[str, ...] = ()
 
 
 def members(selector: Mapping[str, str], nodes: Nodes) -> tuple[Node, ...]:
@@ -156,12 +158,12 @@ def members(selector: Mapping[str, str], nodes: Nodes) -> tuple[Node, ...]:
 
 def pool_presence(pool: str, selector: Mapping[str, str], at_least: int, nodes: Nodes) -> PoolState:
     """Whether the pool has enough nodes."""
-    found = members(selector, nodes)
+    pool_nodes = members(selector, nodes)
     labels = ",".join(f"{key}={value}" for key, value in selector.items())
-    short = len(found) < at_least
-    cause = f"pool {pool} has {len(found)} of at least {at_least} nodes with {labels}" if short else ""
+    short = len(pool_nodes) < at_least
+    cause = f"pool {pool} has {len(pool_nodes)} of at least {at_least} nodes with {labels}" if short else ""
     fault = ClusterFault.NODE_MISSING if short else None
-    return _pool_state(pool, selector, found, (), nodes, fault=fault, cause=cause)
+    return _pool_state(pool, selector, pool_nodes, (), nodes, fault=fault, cause=cause)
 
 
 def pool_property(
@@ -176,24 +178,24 @@ def pool_property(
         judge: the property of one node, such as `readiness`.
         named: nodes that are judged by name.
     """
-    found = members(selector, nodes)
-    judged = [judge(node) for node in found if node.name not in named]
-    wrong = [one for one in judged if one.fault is not None]
-    causes = "; ".join(one.cause for one in wrong[:_TOLD])
-    more = f"; and {len(wrong) - _TOLD} more" if len(wrong) > _TOLD else ""
-    cause = f"{len(wrong)} of {len(found)} nodes of pool {pool}: {causes}{more}" if wrong else ""
-    fault = wrong[0].fault if wrong else None
-    return _pool_state(pool, selector, found, wrong, nodes, fault=fault, cause=cause)
+    pool_nodes = members(selector, nodes)
+    judged = [judge(node) for node in pool_nodes if node.name not in named]
+    failing = [state for state in judged if state.fault is not None]
+    causes = "; ".join(state.cause for state in failing[:_SHOWN])
+    more = f"; and {len(failing) - _SHOWN} more" if len(failing) > _SHOWN else ""
+    cause = f"{len(failing)} of {len(pool_nodes)} nodes of pool {pool}: {causes}{more}" if failing else ""
+    fault = failing[0].fault if failing else None
+    return _pool_state(pool, selector, pool_nodes, failing, nodes, fault=fault, cause=cause)
 
 
-_TOLD = 5  # nodes in a sentence
+_SHOWN = 5  # nodes in a sentence
 
 
 def _pool_state(
     pool: str,
     selector: Mapping[str, str],
-    found: Sequence[Node],
-    wrong: Sequence[NodeState],
+    pool_nodes: Sequence[Node],
+    failing: Sequence[NodeState],
     nodes: Nodes,
     *,
     fault: Fault | None,
@@ -203,14 +205,14 @@ def _pool_state(
     return PoolState(
         target=pool,
         pool=pool,
-        nodes=tuple(node.name for node in found),
-        wrong=tuple(one.node for one in wrong),
+        nodes=tuple(node.name for node in pool_nodes),
+        failing=tuple(state.node for state in failing),
         fault=fault,
         cause=cause,
         evidence=Evidence(
             where=nodes.where,
             command=f"kubectl get nodes -l {labels} -o wide",
-            observed="\n".join(f"{one.node}  {one.found}" for one in wrong) or f"{len(found)} nodes",
+            observed="\n".join(f"{state.node}  {state.observed}" for state in failing) or f"{len(pool_nodes)} nodes",
             took=nodes.evidence.took,
         ),
     )

@@ -313,7 +313,7 @@ class OwnPipelines:
             except GitLabError as error:
                 if error.status not in {_BAD_REQUEST, _FORBIDDEN, _UNPROCESSABLE}:
                     raise error.unmeasured(f"GitLab's answer to `{error.command}`") from error
-                cause = f"GitLab starts no pipeline for {ref} of {self.project.path}: {error.said}"
+                cause = f"GitLab starts no pipeline for {ref} of {self.project.path}: {error.message}"
                 return Pipeline(
                     target=self.project.path, fault=PipelineFault.REFUSED, cause=cause, evidence=error.evidence()
                 )

@@ -1,4 +1,4 @@
-"""What tuned values ask of the cluster, beside what it has: labels that select nodes, and a cache (guide 7.3, 7.4)."""
+"""What the values require of the cluster, beside what it has: labels that select nodes, and a cache."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Placement(Fact):
     """The nodes that the values select by their labels.
 
     Attributes:
-        asked: what is asked for, a sentence each; empty if any node will do.
+        requirements: what a node must have, a phrase each; empty if any node will do.
         nodes: the nodes that have the labels, whatever else keeps pods off them.
         unmet: preferences that no node meets.
     """
 
-    asked: tuple[str, ...] = ()
+    requirements: tuple[str, ...] = ()
     nodes: tuple[str, ...] = ()
     unmet: tuple[str, ...] = ()
 
@@ -52,30 +52,30 @@ def placement(who: str, selector: Mapping[str, str], affinity: Json | None, node
     node_affinity = (affinity or {}).get("nodeAffinity") or {}
     required = node_affinity.get("requiredDuringSchedulingIgnoredDuringExecution") or {}
     terms = list(required.get("nodeSelectorTerms") or ())
-    preferred = [one.get("preference") or {} for one in _preferred(node_affinity)]
-    asked = [f"{key}={value}" for key, value in selector.items()]
-    asked += [" or ".join(_words(term) for term in terms)] if terms else []
+    preferred = [item.get("preference") or {} for item in _preferred(node_affinity)]
+    requirements = [f"{key}={value}" for key, value in selector.items()]
+    requirements += [" or ".join(_describe(term) for term in terms)] if terms else []
     fitting = [
         node.name
         for node in nodes.nodes
         if all(node.labels.get(key) == value for key, value in selector.items())
         and (not terms or any(matches_term(term, node) for term in terms))
     ]
-    unmet = [_words(term) for term in preferred if not any(matches_term(term, node) for node in nodes.nodes)]
+    unmet = [_describe(term) for term in preferred if not any(matches_term(term, node) for node in nodes.nodes)]
     fault: TuningFault | None = None
     cause = ""
     if not fitting:
         fault = TuningFault.NO_NODE_MATCHES
-        cause = f"the values put {who} on nodes with {' and '.join(asked)}, and no node has that"
+        cause = f"the values put {who} on nodes with {' and '.join(requirements)}, and no node has that"
     labels = sorted(set(selector) | {key for term in [*terms, *preferred] for key in _keys(term)})
     command = "kubectl get nodes" + (f" -L {','.join(labels)}" if labels else " --show-labels")
-    shown = {
+    labels_by_node = {
         node.name: " ".join(f"{key}={node.labels[key]}" for key in labels if key in node.labels) for node in nodes.nodes
     }
-    lines = [f"{name}  {words or 'none of them'}" for name, words in shown.items()]
+    lines = [f"{name}  {text or 'none of them'}" for name, text in labels_by_node.items()]
     return Placement(
         target=who,
-        asked=tuple(asked),
+        requirements=tuple(requirements),
         nodes=tuple(fitting),
         unmet=tuple(unmet),
         fault=fault,
@@ -89,17 +89,17 @@ def placement(who: str, selector: Mapping[str, str], affinity: Json | None, node
     )
 
 
-def preferences(every: Iterable[Placement]) -> Placement:
+def preferences(of_pods: Iterable[Placement]) -> Placement:
     """Whether some node meets each preference of these pods: the scheduler ignores one that none meets."""
-    placements = tuple(every)
-    unmet = tuple(f"{one.target} prefer {words}" for one in placements for words in one.unmet)
-    telling = next((one for one in placements if one.unmet), placements[0])
+    placements = tuple(of_pods)
+    unmet = tuple(f"{item.target} prefer {preference}" for item in placements for preference in item.unmet)
+    unmet_placement = next((item for item in placements if item.unmet), placements[0])
     return Placement(
-        target=", ".join(one.target for one in placements),
+        target=", ".join(item.target for item in placements),
         unmet=unmet,
         fault=TuningFault.PREFERENCE_UNMET if unmet else None,
         cause=f"{'; '.join(unmet)}; no node has that" if unmet else "",
-        evidence=telling.evidence,
+        evidence=unmet_placement.evidence,
     )
 
 
@@ -108,16 +108,20 @@ def _preferred(node_affinity: Mapping[str, Any]) -> list[Json]:
 
 
 def _keys(term: Json) -> list[str]:
-    return [str(one.get("key")) for one in term.get("matchExpressions") or ()]
+    return [str(expression.get("key")) for expression in term.get("matchExpressions") or ()]
 
 
-def _words(term: Json) -> str:
-    """A node selector term as an operator would say it: ``workload in (ci)``."""
+def _describe(term: Json) -> str:
+    """A node selector term as kubectl prints it: ``workload in (ci)``."""
     pieces = []
-    for one in [*(term.get("matchExpressions") or ()), *(term.get("matchFields") or ())]:
-        operator = {"In": "in", "NotIn": "not in", "Gt": ">", "Lt": "<"}.get(str(one.get("operator")))
-        values = ", ".join(map(str, one.get("values") or ()))
-        pieces.append(f"{one.get('key')} {operator} ({values})" if operator else f"{one.get('operator')} {one['key']}")
+    for expression in [*(term.get("matchExpressions") or ()), *(term.get("matchFields") or ())]:
+        operator = {"In": "in", "NotIn": "not in", "Gt": ">", "Lt": "<"}.get(str(expression.get("operator")))
+        values = ", ".join(map(str, expression.get("values") or ()))
+        pieces.append(
+            f"{expression.get('key')} {operator} ({values})"
+            if operator
+            else f"{expression.get('operator')} {expression['key']}"
+        )
     return " and ".join(pieces) or "nothing"
 
 
@@ -125,7 +129,7 @@ def cache_endpoint(config: Mapping[str, Any]) -> Endpoint | None:
     """Where ``[runners.cache]`` of a parsed ``runners.config`` keeps its archives; None without a cache.
 
     Raises:
-        ValueError: its address is none.
+        ValueError: its address is not one.
     """
     runners = config.get("runners")
     first = runners[0] if isinstance(runners, list) and runners else {}
@@ -134,8 +138,8 @@ def cache_endpoint(config: Mapping[str, Any]) -> Endpoint | None:
         return None
 
     def table(name: str) -> Mapping[str, Any]:
-        found = cache.get(name)
-        return found if isinstance(found, Mapping) else {}
+        section = cache.get(name)
+        return section if isinstance(section, Mapping) else {}
 
     match str(cache.get("Type", "")):
         case "s3":

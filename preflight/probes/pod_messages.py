@@ -1,7 +1,8 @@
-"""What Kubernetes, container runtimes and dockerd say when something goes wrong, as faults and causes.
+"""The messages of Kubernetes, container runtimes and dockerd when something goes wrong, as faults and causes.
 
-Pure. It holds to the words of recordings/ (v1.28, containerd 1.6) and to those of CRI-O and dockerd. Words decide only
-where the API has nothing better: its admission, its scheduler and the runtimes tell their reasons in sentences alone.
+Pure. The patterns match the messages of tests/recordings (v1.28, containerd 1.6) and those of CRI-O and dockerd. A
+message decides only where the API has nothing better: admission, the scheduler and the runtimes give their reasons in
+sentences alone.
 """
 
 from __future__ import annotations
@@ -32,18 +33,18 @@ _ADMISSION: tuple[tuple[str, PodFault], ...] = (
 
 def classify_admission(status: int, message: str) -> tuple[PodFault, str]:
     """The fault and the cause in an API server's refusal of a pod, or in the Job controller's account of one."""
-    said = re.sub(r"^Error creating: ", "", message.strip())
-    # Whose pod it is, the reader knows; «pods "x" is forbidden: [a, b]» only hides the rest.
-    cause = re.sub(r'^pods "[^"]*" is forbidden: ', "", said).strip("[]") or f"HTTP {status} without a word"
+    text = re.sub(r"^Error creating: ", "", message.strip())
+    # The reader knows the pod; «pods "x" is forbidden: [a, b]» only hides the rest.
+    cause = re.sub(r'^pods "[^"]*" is forbidden: ', "", text).strip("[]") or f"HTTP {status} without a message"
     for pattern, fault in _ADMISSION:
-        if re.search(pattern, said):
+        if re.search(pattern, text):
             return fault, cause
     return PodFault.REFUSED_BY_API, cause
 
 
 # --- scheduling -----------------------------------------------------------------------------------------------------
 
-_SCHEDULING: tuple[tuple[str, PodFault], ...] = (  # the most telling first
+_SCHEDULING: tuple[tuple[str, PodFault], ...] = (  # the most specific first
     (r"^Insufficient |^Too many pods|didn't have free ports", PodFault.UNSCHEDULABLE_RESOURCE),
     (r"were unschedulable|taint \{node\.kubernetes\.io/unschedulable", PodFault.UNSCHEDULABLE_CORDONED),
     (r"\btaints? \{", PodFault.UNSCHEDULABLE_TAINT),
@@ -54,24 +55,24 @@ _PINNED_AWAY = re.compile(r"didn't satisfy plugin(?:\(s\))? \[NodeAffinity\]|wer
 
 
 def classify_scheduling(message: str) -> tuple[PodFault, str]:
-    """The fault and the cause in the scheduler's words about a pod that is pinned to one node.
+    """The fault and the cause in the scheduler's message about a pod that is pinned to one node.
 
-    The nodes that the pin itself rules out say nothing and are left out, as is what preemption could not do.
+    The nodes that the pin itself rules out are left out, as is what preemption could not do.
     """
-    said = re.split(r"\.? preemption: ", message.strip())[0]
-    counted = re.sub(r"^\d+/\d+ nodes are available: ", "", said).rstrip(". ")
+    text = re.split(r"\.? preemption: ", message.strip())[0]
+    counted = re.sub(r"^\d+/\d+ nodes are available: ", "", text).rstrip(". ")
     reasons = [re.sub(r"^\d+ (?:node\(s\) )?", "", each) for each in re.split(r", (?=\d+ )", counted)]
-    telling = [reason for reason in reasons if reason and not _PINNED_AWAY.search(reason)]
+    relevant = [reason for reason in reasons if reason and not _PINNED_AWAY.search(reason)]
     for pattern, fault in _SCHEDULING:
-        if matching := [reason for reason in telling if re.search(pattern, reason)]:
+        if matching := [reason for reason in relevant if re.search(pattern, reason)]:
             return fault, ", ".join(matching)
     if reasons[0]:
         return PodFault.UNSCHEDULABLE_SELECTOR, "the values' node selector or affinity does not match the node"
-    return PodFault.UNSCHEDULABLE, f"the scheduler gives no reason ({said})"
+    return PodFault.UNSCHEDULABLE, f"the scheduler gives no reason ({text})"
 
 
 def names_a_reason(fault: PodFault) -> bool:
-    """Whether the scheduler's words are about the node that the pod is pinned to, so that there is such a node."""
+    """Whether the scheduler's message is about the node that the pod is pinned to, so that there is such a node."""
     return fault not in {PodFault.UNSCHEDULABLE, PodFault.UNSCHEDULABLE_SELECTOR}
 
 
@@ -102,13 +103,13 @@ _WRAPPINGS = re.compile(
 
 
 def classify_pull(message: str) -> tuple[PodFault, str]:
-    """The fault and the cause in a runtime's account of a failed pull: containerd's, CRI-O's or dockerd's words.
+    """The fault and the cause in a runtime's message about a failed pull: containerd's, CRI-O's or dockerd's.
 
     What stands in quotation marks is a name or an address and decides nothing: an image may well be called ``denied``.
     """
-    said = " ".join(message.split())
-    cause = _WRAPPINGS.sub("", said) or said or "the runtime gave no reason"
-    unquoted = re.sub(r'"[^"]*"', '""', said)
+    text = " ".join(message.split())
+    cause = _WRAPPINGS.sub("", text) or text or "the runtime gave no reason"
+    unquoted = re.sub(r'"[^"]*"', '""', text)
     for pattern, fault in _PULL:
         if re.search(pattern, unquoted):
             return fault, cause
@@ -157,7 +158,7 @@ def classify_end(pod: Json, *, container: str = BUILD) -> tuple[PodFault | None,
         limit = _limit(pod, container)
         return (
             PodFault.EXITED,
-            f"container {container} was killed for want of memory{f' (limit {limit})' if limit else ''}",
+            f"container {container} was killed for lack of memory{f' (limit {limit})' if limit else ''}",
         )
     if code := int(ended.get("exitCode") or 0):
         return PodFault.EXITED, f"container {container} ended with exit status {code}"
@@ -195,7 +196,7 @@ _LAST_WORDS = re.compile(r"failed to start daemon|level=fatal|^error|unable to|c
 def classify_daemon(
     daemon_log: str, *, exit_status: int | None, privileged: bool, port: int | None, client_log: str = ""
 ) -> tuple[DindFault | None, str]:
-    """What the Docker daemon's own words, or its silence, say about a DinD pod whose client has ended or waits in vain.
+    """The fault of a Docker daemon whose client has ended or waits in vain, by the daemon's log, or its silence.
 
     Args:
         daemon_log: what it printed, from the beginning.
@@ -206,11 +207,12 @@ def classify_daemon(
     """
     lines = [line.strip() for line in daemon_log.splitlines() if line.strip()]
     if exit_status is not None:
-        telling = [line for line in lines if _LAST_WORDS.search(line)] or lines
-        cause = f"the daemon ended with status {exit_status}: {_message(telling[-1]) if telling else 'it said nothing'}"
+        candidates = [line for line in lines if _LAST_WORDS.search(line)] or lines
+        reason = _message(candidates[-1]) if candidates else "it logged nothing"
+        cause = f"the daemon ended with status {exit_status}: {reason}"
         refused = not privileged and any(_NOT_PRIVILEGED.search(line) for line in lines)
         return DindFault.NOT_PRIVILEGED if refused else DindFault.DAEMON_EXITED, cause
-    ports = [int(found) for found in _LISTENING.findall(daemon_log)]
+    ports = [int(match) for match in _LISTENING.findall(daemon_log)]
     if ports and port and port not in ports:
         listens = " and ".join(map(str, ports))
         cause = f"the daemon listens on {listens}, the client asks {port}: one of them uses TLS, the other does not"
@@ -218,7 +220,7 @@ def classify_daemon(
     if _TLS_SEEN_BY_CLIENT.search(client_log):
         return DindFault.TLS_MISMATCH, f"the daemon and its client on port {port} do not agree on TLS"
     if not ports:
-        last = f"; its last words: {_message(lines[-1])}" if lines else ", and it has said nothing"
+        last = f"; its last line: {_message(lines[-1])}" if lines else ", and it has logged nothing"
         return DindFault.DAEMON_SLOW, f"the daemon runs, but does not listen yet{last}"
     return None, ""
 
@@ -240,8 +242,8 @@ _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-
 
 
 def pull_seconds(message: str) -> float | None:
-    """Seconds in ``Successfully pulled image "…" in 1m2.5s (… including waiting)``; None if it says none."""
-    found = re.search(r"\bin ((?:\d+(?:\.\d+)?(?:h|ms|m|s|µs|us|ns))+)", message)
-    if not found:
+    """Seconds in ``Successfully pulled image "…" in 1m2.5s (… including waiting)``; None if there is no duration."""
+    match = re.search(r"\bin ((?:\d+(?:\.\d+)?(?:h|ms|m|s|µs|us|ns))+)", message)
+    if not match:
         return None
-    return round(sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(found[1])), 3)
+    return round(sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(match[1])), 3)

@@ -24,7 +24,7 @@ class Needs:
     limits: Mapping[str, Decimal]
 
     def of(self, resource: str) -> Decimal:
-        """What it takes of one of a quota's resources, such as ``requests.cpu``, ``limits.memory`` or ``pods``."""
+        """The amount of one of a quota's resources, such as ``requests.cpu``, ``limits.memory`` or ``pods``."""
         if resource in {"pods", "count/pods"}:
             return Decimal(1)
         kind, _, name = resource.partition(".")

@@ -1,8 +1,8 @@
 """The release as Helm keeps it: its records are Secrets in the release's namespace, one a revision; no helm is needed.
 
-A record is base64 of gzip of JSON, inside of a Secret's own base64 (or plain in a ConfigMap, with ``HELM_DRIVER=
-configmap``): reference §1.6. It holds the values in clear, the runner's token among them, so records never become a
-fact; what is told of them is read from them by `read_release` and `preflight.probes.values_drift`.
+A record is base64 of gzip of JSON, inside of a Secret's own base64, or plain in a ConfigMap with
+``HELM_DRIVER=configmap`` (docs/sources.md#helm-records). It holds the values in clear, the runner's token among them,
+so records never become a fact; what is reported of them is read by `read_release` and `preflight.probes.values_drift`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _GZIP = b"\x1f\x8b\x08"
 
 
 class NotARecordError(ValueError):
-    """What stands in the Secret is nothing that Helm writes."""
+    """The object holds no record that Helm could have written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,14 +54,14 @@ class Record:
     @property
     def values(self) -> Mapping[str, Any]:
         """The values that the user gave, without the chart's defaults."""
-        found = self.body.get("config")
-        return found if isinstance(found, Mapping) else {}
+        config = self.body.get("config")
+        return config if isinstance(config, Mapping) else {}
 
     @property
     def chart(self) -> Mapping[str, Any]:
         """The chart's metadata."""
-        found = (self.body.get("chart") or {}).get("metadata")
-        return found if isinstance(found, Mapping) else {}
+        metadata = (self.body.get("chart") or {}).get("metadata")
+        return metadata if isinstance(metadata, Mapping) else {}
 
     @property
     def description(self) -> str:
@@ -95,20 +95,20 @@ class History:
     @property
     def deployed(self) -> Record | None:
         """The last revision that was deployed with success."""
-        return next((one for one in reversed(self.records) if one.status in {"deployed", "superseded"}), None)
+        return next((record for record in reversed(self.records) if record.status in {"deployed", "superseded"}), None)
 
     @property
     def command(self) -> str:
-        """What a person would ask."""
+        """The helm command that shows the same."""
         return f"helm history {self.name} -n {self.namespace}"
 
     @property
     def shown(self) -> str:
         """As ``helm history`` prints it."""
         return "\n".join(
-            f"{one.revision}  {one.status}  {one.chart.get('name', '?')}-{one.chart.get('version', '?')}  "
-            f"{one.broken or one.description}"
-            for one in self.records
+            f"{record.revision}  {record.status}  {record.chart.get('name', '?')}-{record.chart.get('version', '?')}  "
+            f"{record.broken or record.description}"
+            for record in self.records
         )
 
 
@@ -119,22 +119,22 @@ def history(api: Api, name: str, namespace: str) -> History:
         Unmeasured: the API could not be asked, or Secrets may not be listed.
     """
     began = time.monotonic()
-    found: list[Record] = []
+    records: list[Record] = []
     for resource in ("secrets", "configmaps"):
         path, selector = f"/api/v1/namespaces/{path_segment(namespace)}/{resource}", f"owner=helm,name={name}"
         try:
-            found = read_records(api.items(path, labelSelector=selector), resource)
+            records = read_records(api.items(path, labelSelector=selector), resource)
         except ApiError as error:
             if (resource == "configmaps" and error.rule) or without_namespace(api, namespace, error):
-                break  # the second place to look, which hardly anybody uses; or nothing can be there
+                break  # where hardly anybody keeps records; or the namespace is not there
             raise unmeasured(error) from error
-        if found:
+        if records:
             break
-    return History(name=name, namespace=namespace, records=tuple(found), took=time.monotonic() - began)
+    return History(name=name, namespace=namespace, records=tuple(records), took=time.monotonic() - began)
 
 
 def without_namespace(api: Api, namespace: str, refusal: ApiError) -> bool:
-    """Whether a look into a namespace was refused because it is not there: a Role is gone with its namespace."""
+    """Whether a request was refused because its namespace is not there: a Role is gone with its namespace."""
     if not refusal.rule:
         return False
     try:
@@ -146,7 +146,7 @@ def without_namespace(api: Api, namespace: str, refusal: ApiError) -> bool:
 
 def read_records(items: Iterable[Json], resource: str = "secrets") -> list[Record]:
     """The records in a list of Secrets (or ConfigMaps), the oldest first; their secrets are remembered."""
-    found: list[Record] = []
+    records: list[Record] = []
     for item in items:
         meta = item.get("metadata", {})
         labels = meta.get("labels") or {}
@@ -157,18 +157,18 @@ def read_records(items: Iterable[Json], resource: str = "secrets") -> list[Recor
         except NotARecordError as error:
             broken = str(error)
         record = Record(
-            revision=_whole(body.get("version", labels.get("version"))),
+            revision=_integer(body.get("version", labels.get("version"))),
             status=str((body.get("info") or {}).get("status") or labels.get("status", "")),
             body=body,
             broken=broken,
             kept_in=f"{resource.removesuffix('s')}/{meta.get('name', '')}",
         )
         remember_secrets(record.values)
-        found.append(record)
-    return sorted(found, key=lambda one: one.revision)
+        records.append(record)
+    return sorted(records, key=lambda item: item.revision)
 
 
-def _whole(value: Any) -> int:
+def _integer(value: Any) -> int:
     return int(value) if str(value).isdigit() else 0
 
 
@@ -197,7 +197,7 @@ def decode(text: str, *, wrapped: bool = True) -> Json:
     return body
 
 
-# ---- what the records say -------------------------------------------------------------------------------------------
+# ---- what the records hold ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,13 +219,13 @@ class Release(Fact):
     age: float | None = None
 
 
-def read_release(found: History, *, now: float) -> Release:
+def read_release(history: History, *, now: float) -> Release:
     """The fact from a release's records, of which there is at least one."""
-    newest = found.records[-1]
+    newest = history.records[-1]
     age = None if newest.changed is None else max(0.0, now - newest.changed)
-    fault, cause = _judged(found, newest, age)
+    fault, cause = _judge(history, newest, age)
     return Release(
-        target=found.name,
+        target=history.name,
         revision=newest.revision,
         status=newest.status,
         chart=str(newest.chart.get("version", "")),
@@ -233,14 +233,14 @@ def read_release(found: History, *, now: float) -> Release:
         age=age,
         fault=fault,
         cause=cause,
-        evidence=Evidence(where="here", command=found.command, observed=found.shown, took=found.took),
+        evidence=Evidence(where="here", command=history.command, observed=history.shown, took=history.took),
     )
 
 
-def _judged(found: History, newest: Record, age: float | None) -> tuple[ReleaseFault | None, str]:
-    since = f" since {spoken(age)}" if age is not None else ""
-    about = f"revision {newest.revision} of {found.name}"
-    before = next((one for one in reversed(found.records[:-1]) if one.status == "deployed"), None)
+def _judge(history: History, newest: Record, age: float | None) -> tuple[ReleaseFault | None, str]:
+    since = f" since {describe_duration(age)}" if age is not None else ""
+    about = f"revision {newest.revision} of {history.name}"
+    before = next((record for record in reversed(history.records[:-1]) if record.status == "deployed"), None)
     standing = f"; revision {before.revision} is the one deployed" if before else ""
     if newest.broken:
         return ReleaseFault.UNREADABLE, f"{newest.kept_in} can't be read: {newest.broken}"
@@ -248,11 +248,11 @@ def _judged(found: History, newest: Record, age: float | None) -> tuple[ReleaseF
         return None, ""
     if newest.status.startswith("pending") or newest.status == "uninstalling":
         return ReleaseFault.PENDING, f"{about} is {newest.status}{since}{standing}: Helm refuses any other operation"
-    said = f": {newest.description}" if newest.description else ""
-    return ReleaseFault.FAILED, f"{about} is {newest.status}{since}{standing}{said}"
+    description = f": {newest.description}" if newest.description else ""
+    return ReleaseFault.FAILED, f"{about} is {newest.status}{since}{standing}{description}"
 
 
-def spoken(seconds: float) -> str:
+def describe_duration(seconds: float) -> str:
     """A time span in the largest unit that fits: ``42 s``, ``14 min``, ``5 h``, ``3 days``."""
     for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
         if seconds >= 2 * size:
@@ -261,7 +261,7 @@ def spoken(seconds: float) -> str:
 
 
 def absent(name: str, namespace: str, *, took: float = 0.0) -> Release:
-    """A release of which Helm knows nothing, where one is expected."""
+    """A release that Helm has no record of, where one is expected."""
     return Release(
         target=name,
         fault=ReleaseFault.MISSING,
@@ -286,8 +286,8 @@ def with_chart(release: Release, chart: str) -> Release:
     )
 
 
-def documents(found: History) -> Sequence[tuple[str, Any]]:
+def documents(history: History) -> Sequence[tuple[str, Any]]:
     """What a backup holds, by file name: the values that were given, and the whole record (``helm get all``)."""
-    record = found.deployed or found.records[-1]
-    stem = f"{found.name}-r{record.revision}"
+    record = history.deployed or history.records[-1]
+    stem = f"{history.name}-r{record.revision}"
     return ((f"{stem}-values.yaml", dict(record.values)), (f"{stem}-release.json", dict(record.body)))

@@ -1,8 +1,8 @@
 """What the runner's own service account may do in the jobs' namespace, asked from the API server's authorizer.
 
-The table is the runner's own, generated from its code (reference §3.1): without the first part no job can run, without
-the second the runner warns and goes on. Where a Role may be asked about, a LocalSubjectAccessReview suffices: it needs
-a right in the namespace only.
+The table is the runner's own, generated from its code (docs/sources.md#runner-rights): without the first part no job
+can run, without the second the runner warns and goes on. Where a Role may be asked about, a LocalSubjectAccessReview
+suffices: it needs a right in the namespace only.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ SOFT: Mapping[str, tuple[str, ...]] = {
     "events": ("list",),  # print_pod_warning_events
     "services": ("create", "get"),  # of services with ports
 }
-"""Verbs by resource without which the runner sees or tells less."""
+"""Verbs by resource without which the runner sees or logs less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class Account(Fact):
     Attributes:
         namespace: its namespace, which is the release's.
         name: its name.
-        source: where that was found.
+        source: what names it: the values, a pod or the Deployment.
     """
 
     namespace: str
@@ -81,16 +81,16 @@ def account(api: Api, namespace: str, release: str, tree: Mapping[str, Any]) -> 
     deployments = f"/apis/apps/v1/namespaces/{path_segment(namespace)}/deployments"
     pods = f"/api/v1/namespaces/{path_segment(namespace)}/pods"
     try:
-        chosen, made = _named(tree, release)
+        chosen, made_by_chart = _account_of_values(tree, release)
         source = "the values"
         # Admission has written the account into each pod; a Deployment may leave it out and mean the default one.
         if running := next(iter(api.items(pods, labelSelector=f"release={release}")), None):
-            chosen, made = str(running["spec"].get("serviceAccountName") or "default"), False
+            chosen, made_by_chart = str(running["spec"].get("serviceAccountName") or "default"), False
             source = f"pod {running['metadata']['name']}"
-        elif found := list(api.items(deployments, labelSelector=f"release={release}")):
-            spec = found[0].get("spec", {}).get("template", {}).get("spec", {})
-            chosen, made = str(spec.get("serviceAccountName") or "default"), False
-            source = f"Deployment {found[0]['metadata']['name']}"
+        elif existing := list(api.items(deployments, labelSelector=f"release={release}")):
+            spec = existing[0].get("spec", {}).get("template", {}).get("spec", {})
+            chosen, made_by_chart = str(spec.get("serviceAccountName") or "default"), False
+            source = f"Deployment {existing[0]['metadata']['name']}"
         path = f"/api/v1/namespaces/{path_segment(namespace)}/serviceaccounts/{path_segment(chosen)}"
         began = time.monotonic()
         absent = ""
@@ -102,7 +102,7 @@ def account(api: Api, namespace: str, release: str, tree: Mapping[str, Any]) -> 
             absent = error.message
     except ApiError as error:
         raise unmeasured(error) from error
-    if absent and made:
+    if absent and made_by_chart:
         return None
     evidence = Evidence(
         where="here",
@@ -124,22 +124,27 @@ def account(api: Api, namespace: str, release: str, tree: Mapping[str, Any]) -> 
 _NOT_FOUND = 404
 
 
-def _named(tree: Mapping[str, Any], release: str) -> tuple[str, bool]:
-    """The account that the chart gives the managers, and whether it makes it (reference §1.4, §1.2)."""
+def _account_of_values(tree: Mapping[str, Any], release: str) -> tuple[str, bool]:
+    """The account that the chart gives the managers, and whether the chart makes it.
+
+    By its templates: docs/sources.md#chart-service-account.
+    """
     full = str(tree.get("fullnameOverride") or "") or (
         release if release.startswith("gitlab-runner") else f"{release}-gitlab-runner"
     )
     own, rbac = tree.get("serviceAccount") or {}, tree.get("rbac") or {}
     creates = own.get("create")
-    made = bool(creates) or (bool(rbac.get("create")) and creates is None)
+    made_by_chart = bool(creates) or (bool(rbac.get("create")) and creates is None)
     if creates or own.get("name"):
-        return str(own.get("name") or full), made
+        return str(own.get("name") or full), made_by_chart
     if rbac.get("create"):
-        return str(rbac.get("generatedServiceAccountName") or full), made
+        return str(rbac.get("generatedServiceAccountName") or full), made_by_chart
     return str(rbac.get("serviceAccountName") or "default"), False
 
 
-def review(api: Api, who: Account, namespace: str, table: Mapping[str, Sequence[str]], *, fault: RightsFault) -> Rights:
+def review(
+    api: Api, account: Account, namespace: str, table: Mapping[str, Sequence[str]], *, fault: RightsFault
+) -> Rights:
     """Ask the authorizer for every verb of a table.
 
     Raises:
@@ -151,22 +156,22 @@ def review(api: Api, who: Account, namespace: str, table: Mapping[str, Sequence[
     lines: list[str] = []
     try:
         for resource, verbs in table.items():
-            refused = [verb for verb in verbs if not _allowed(api, path, who, namespace, verb, resource)]
+            refused = [verb for verb in verbs if not _allowed(api, path, account, namespace, verb, resource)]
             lines += [f"{verb} {resource}: {'no' if verb in refused else 'yes'}" for verb in verbs]
             if refused:
                 missing[resource] = tuple(refused)
     except ApiError as error:
         raise unmeasured(error) from error
-    user = f"system:serviceaccount:{who.namespace}:{who.name}"
+    user = f"system:serviceaccount:{account.namespace}:{account.name}"
     first = next(((resource, verbs[0]) for resource, verbs in missing.items()), ("pods", "create"))
     cause = ""
     if missing:
         wanted = "; ".join(f"{', '.join(verbs)} {resource}" for resource, verbs in missing.items())
-        cause = f"{who.target} may not do in namespace {namespace}: {wanted}"
+        cause = f"{account.target} may not do in namespace {namespace}: {wanted}"
         lines += ["", rule(missing, namespace)]
     return Rights(
-        target=who.target,
-        account=who.target,
+        target=account.target,
+        account=account.target,
         missing=missing,
         fault=fault if missing else None,
         cause=cause,
@@ -179,20 +184,20 @@ def review(api: Api, who: Account, namespace: str, table: Mapping[str, Sequence[
     )
 
 
-def _allowed(api: Api, path: str, who: Account, namespace: str, verb: str, resource: str) -> bool:
-    name, _, sub = resource.partition("/")
+def _allowed(api: Api, path: str, account: Account, namespace: str, verb: str, resource: str) -> bool:
+    name, _, subresource = resource.partition("/")
     attributes = {"namespace": namespace, "verb": verb, "group": "", "resource": name}
-    if sub:
-        attributes["subresource"] = sub
+    if subresource:
+        attributes["subresource"] = subresource
     body = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "LocalSubjectAccessReview",
         "metadata": {"namespace": namespace},
         "spec": {
-            "user": f"system:serviceaccount:{who.namespace}:{who.name}",
+            "user": f"system:serviceaccount:{account.namespace}:{account.name}",
             "groups": [
                 "system:serviceaccounts",
-                f"system:serviceaccounts:{who.namespace}",
+                f"system:serviceaccounts:{account.namespace}",
                 "system:authenticated",
             ],
             "resourceAttributes": attributes,

@@ -1,4 +1,4 @@
-"""The way of every job on one node: exec, attach and logs of a pod there, each measured for itself.
+"""The streams that every job needs on one node: exec, attach and logs of a pod there, each measured for itself.
 
 The runner makes a pod, attaches to its build container to hand over the script, runs commands in its helper, and reads
 logs; all three go from the API server to the kubelet of that node, and the first two over a WebSocket (or SPDY).
@@ -23,7 +23,7 @@ _LOG_WITHIN = 3.0  # seconds in which a kubelet's log shows what a container pri
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamCheck(Fact):
-    """Whether one of the ways into a pod on a node brings back what was sent in.
+    """Whether one of the streams of a pod on a node brings back what was sent in.
 
     Attributes:
         node: where the pod runs.
@@ -35,20 +35,20 @@ class StreamCheck(Fact):
 
 
 Outcome = StreamCheck | PreflightError
-"""A look at one way, or why it could not be taken."""
+"""The measurement of one stream, or why it could not be made."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamChecks:
-    """All three ways into one pod."""
+    """All three streams of one pod."""
 
     exec: Outcome = field(repr=False)
     attach: Outcome = field(repr=False)
     logs: Outcome = field(repr=False)
 
 
-def passages(api: Api, namespace: str, pod: str, *, node: str, greeting: str, deadline: float) -> StreamChecks:
-    """Try all three ways into a pod of `preflight.jobshape.waiting_job` that runs; afterwards it has ended.
+def check_streams(api: Api, namespace: str, pod: str, *, node: str, greeting: str, deadline: float) -> StreamChecks:
+    """Try all three streams of a pod of `preflight.jobshape.waiting_job` that runs; afterwards it has ended.
 
     Args:
         api: the cluster's API.
@@ -56,13 +56,13 @@ def passages(api: Api, namespace: str, pod: str, *, node: str, greeting: str, de
         pod: its name.
         node: where it runs.
         greeting: what it printed at its start.
-        deadline: seconds for each way.
+        deadline: seconds for each stream.
     """
 
-    def run_in() -> CommandResult:
+    def execute() -> CommandResult:
         return exec_in_pod(api, namespace, pod, BUILD, ["echo", f"{greeting}-exec"], deadline=deadline)
 
-    def attached() -> CommandResult:
+    def attach() -> CommandResult:
         # A runtime may drop what a container prints in the moment of its end.
         text = f"echo {greeting}-attach; sleep 1; exit\n"
         return attach_to_pod(api, namespace, pod, BUILD, text=text, deadline=deadline)
@@ -71,21 +71,21 @@ def passages(api: Api, namespace: str, pod: str, *, node: str, greeting: str, de
     if isinstance(log, StreamCheck) and log.fault is StreamFault.KUBELET_UNREACHABLE:
         # The other two would wait as long for the same kubelet.
         return StreamChecks(exec=replace(log, way="exec"), attach=replace(log, way="attach"), logs=log)
-    ran = _streamed(api, "exec", run_in, f"{greeting}-exec", pod, node)
-    spoken = _streamed(api, "attach", attached, f"{greeting}-attach", pod, node)
-    return StreamChecks(exec=ran, attach=spoken, logs=log)
+    exec_check = _streamed(api, "exec", execute, f"{greeting}-exec", pod, node)
+    attach_check = _streamed(api, "attach", attach, f"{greeting}-attach", pod, node)
+    return StreamChecks(exec=exec_check, attach=attach_check, logs=log)
 
 
-def _streamed(api: Api, way: str, take: Callable[[], CommandResult], expected: str, pod: str, node: str) -> Outcome:
+def _streamed(api: Api, way: str, stream: Callable[[], CommandResult], expected: str, pod: str, node: str) -> Outcome:
     try:
-        ran = take()
+        result = stream()
     except ApiError as error:
         return _refused(way, classify_kubelet_path(api, error), node)
-    if expected in ran.stdout:
-        return StreamCheck(target=node, node=node, way=way, evidence=ran.evidence)
-    cause = f"{way} into pod {pod} on {node} brought back {ran.stdout[:80]!r}, not {expected!r}"
+    if expected in result.stdout:
+        return StreamCheck(target=node, node=node, way=way, evidence=result.evidence)
+    cause = f"{way} into pod {pod} on {node} brought back {result.stdout[:80]!r}, not {expected!r}"
     return StreamCheck(
-        target=node, node=node, way=way, fault=StreamFault.WRONG_OUTPUT, cause=cause, evidence=ran.evidence
+        target=node, node=node, way=way, fault=StreamFault.WRONG_OUTPUT, cause=cause, evidence=result.evidence
     )
 
 
@@ -108,7 +108,7 @@ _SENTENCES = {
 }
 
 
-def _log(api: Api, namespace: str, pod: str, node: str, expected: str, deadline: float) -> Outcome:
+def _log(api: Api, namespace: str, pod: str, node: str, greeting: str, deadline: float) -> Outcome:
     path, query = f"/api/v1/namespaces/{path_segment(namespace)}/pods/{path_segment(pod)}/log", {"container": BUILD}
     began = time.monotonic()
     text = ""
@@ -118,11 +118,11 @@ def _log(api: Api, namespace: str, pod: str, node: str, expected: str, deadline:
         except ApiError as error:
             return _refused("logs", classify_kubelet_path(api, error), node)
         took = time.monotonic() - began
-        if expected in text or took > _LOG_WITHIN:
+        if greeting in text or took > _LOG_WITHIN:
             break
         time.sleep(0.2)
     evidence = Evidence(where="here", command=kubectl("GET", path, query), observed=text, took=took)
-    if expected in text:
+    if greeting in text:
         return StreamCheck(target=node, node=node, way="logs", evidence=evidence)
     cause = f"the log of pod {pod} on {node} lacks what the pod printed: {text[:80]!r}"
     return StreamCheck(
@@ -131,10 +131,10 @@ def _log(api: Api, namespace: str, pod: str, node: str, expected: str, deadline:
 
 
 def unwrap(outcome: Outcome) -> StreamCheck:
-    """The look itself, or the reason why there was none, raised.
+    """The measurement; or the reason why there is none, raised.
 
     Raises:
-        Unmeasured: the look could not be taken.
+        Unmeasured: it could not be made.
     """
     if isinstance(outcome, StreamCheck):
         return outcome

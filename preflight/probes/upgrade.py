@@ -1,7 +1,7 @@
 """What stands in the way of an upgrade: versions that do not fit, jobs that run; and the backup to be made before.
 
 The runner's major and minor version should be GitLab's; an older runner works with a newer GitLab of its major version,
-the other way round nothing is promised (reference §4.6, version skew).
+the other way round nothing is promised (docs/sources.md#version-skew).
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from preflight.evidence import Evidence, Fact, Unmeasured
 from preflight.faults import ReleaseFault
 from preflight.probes.chart_repository import numbers, runner_of
 from preflight.probes.cluster import JOB_POD
-from preflight.probes.release import History, Release, documents, spoken
+from preflight.probes.release import History, Release, describe_duration, documents
 
 Json = dict[str, Any]
 
 _JOB_ID = "job.runner.gitlab.com/id"
-_TOLD = 3
-_FIRST_MAPPED = (0, 78)  # from chart 0.78.0 on, chart 0.N installs runner 18.(N-77) (reference §1.1)
+_SHOWN = 3
+_FIRST_MAPPED = (0, 78)  # from chart 0.78.0 on, chart 0.N installs runner 18.(N-77): docs/sources.md#chart-versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,18 +112,18 @@ def running_jobs(api: Api, namespace: str, *, own_job: str, now: float) -> Runni
 
 def read_jobs(items: Iterable[Json], *, own_job: str, now: float, command: str = "", took: float = 0.0) -> RunningJobs:
     """The fact from the items of a PodList; `own_job` is CI's id of the job that this run is a part of, or ""."""
-    found = sorted(
-        (one for one in items if _runs(one) and not (own_job and _job_id(one) == own_job)),
-        key=lambda one: str(one["metadata"].get("creationTimestamp", "")),
+    running = sorted(
+        (pod for pod in items if _runs(pod) and not (own_job and _job_id(pod) == own_job)),
+        key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")),
     )
-    told = [f"{one['metadata']['name']} since {spoken(_age(one, now))}" for one in found]
-    more = f" and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
+    lines = [f"{pod['metadata']['name']} since {describe_duration(_age(pod, now))}" for pod in running]
+    more = f" and {len(lines) - _SHOWN} more" if len(lines) > _SHOWN else ""
     return RunningJobs(
         target="jobs",
-        pods=tuple(one["metadata"]["name"] for one in found),
-        fault=ReleaseFault.JOBS_RUNNING if found else None,
-        cause=f"{len(found)} jobs run: {'; '.join(told[:_TOLD])}{more}" if found else "",
-        evidence=Evidence(where="here", command=command, observed="\n".join(told) or "no job pods", took=took),
+        pods=tuple(pod["metadata"]["name"] for pod in running),
+        fault=ReleaseFault.JOBS_RUNNING if running else None,
+        cause=f"{len(running)} jobs run: {'; '.join(lines[:_SHOWN])}{more}" if running else "",
+        evidence=Evidence(where="here", command=command, observed="\n".join(lines) or "no job pods", took=took),
     )
 
 
@@ -132,8 +132,8 @@ def _runs(pod: Json) -> bool:
 
 
 def _job_id(pod: Json) -> str | None:
-    found = (pod["metadata"].get("annotations") or {}).get(_JOB_ID)
-    return None if found is None else str(found)
+    job_id = (pod["metadata"].get("annotations") or {}).get(_JOB_ID)
+    return None if job_id is None else str(job_id)
 
 
 def _age(pod: Json, now: float) -> float:
@@ -157,11 +157,11 @@ class Backup(Fact):
     files: tuple[str, ...] = ()
 
 
-def backup(found: History, folder: Path, *, stamp: str) -> Backup:
+def backup(history: History, folder: Path, *, stamp: str) -> Backup:
     """Write the values and the whole record of the last good revision, each as a new file of mode 0600.
 
     Args:
-        found: the release's records.
+        history: the release's records.
         folder: made, for its owner alone, if it is not there.
         stamp: begins the files' names, so that no backup ever overwrites another.
 
@@ -174,7 +174,7 @@ def backup(found: History, folder: Path, *, stamp: str) -> Backup:
     written: list[Path] = []
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name, document in documents(found):
+        for name, document in documents(history):
             path = folder / f"{stamp}-{name}"
             text = (
                 yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
@@ -192,14 +192,14 @@ def backup(found: History, folder: Path, *, stamp: str) -> Backup:
             path.unlink(missing_ok=True)
         reason = f"the backup could not be written to {folder}: {error.strerror or error}"
         raise Unmeasured(reason, needs="a folder for --backup that can be written to") from error
-    chosen = f"{found.name} -n {found.namespace}"
+    release = f"{history.name} -n {history.namespace}"
     sizes = "\n".join(f"{path}  {path.stat().st_size} bytes" for path in written)
     return Backup(
-        target=found.name,
+        target=history.name,
         files=tuple(map(str, written)),
         evidence=Evidence(
             where="here",
-            command=f"helm get values {chosen}; helm get all {chosen}",
+            command=f"helm get values {release}; helm get all {release}",
             observed=sizes,
             took=time.monotonic() - began,
         ),

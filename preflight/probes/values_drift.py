@@ -1,4 +1,4 @@
-"""How two trees of Helm values differ, key by key, without a secret in what is told.
+"""How two trees of Helm values differ, key by key, without a secret in what is reported.
 
 ``runners.config`` is compared as the TOML that the runner reads, so that comments and blank lines are no difference.
 """
@@ -20,12 +20,12 @@ _CONFIG = "runners.config"
 _OPAQUE = ("envVars", "extraEnv", "environment", "secrets", "extraObjects")  # may carry secrets under any name
 _ABSENT = "nothing"
 _LONGEST = 60  # characters of a value that are shown
-_TOLD = 8  # differences that the cause names
+_SHOWN_AT_MOST = 8  # differences that the cause names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One key that differs; secrets are told as ``(hidden)``.
+    """One key that differs; secrets are shown as ``(hidden)``.
 
     Attributes:
         key: dotted; inside of the TOML, ``runners.config: [runners.kubernetes] privileged``.
@@ -53,18 +53,18 @@ def read_drift(
     deployed: Mapping[str, Any], wanted: Mapping[str, Any], *, release: str, namespace: str, took: float = 0.0
 ) -> Drift:
     """The fact from the values of a release and the merged values files."""
-    found = differences(deployed, wanted)
-    more = f" and {len(found) - _TOLD} more" if len(found) > _TOLD else ""
-    cause = "; ".join(map(str, found[:_TOLD])) + more
+    changes = differences(deployed, wanted)
+    more = f" and {len(changes) - _SHOWN_AT_MOST} more" if len(changes) > _SHOWN_AT_MOST else ""
+    cause = "; ".join(map(str, changes[:_SHOWN_AT_MOST])) + more
     return Drift(
         target=release,
-        differences=found,
-        fault=ReleaseFault.DRIFT if found else None,
+        differences=changes,
+        fault=ReleaseFault.DRIFT if changes else None,
         cause=cause,
         evidence=Evidence(
             where="here",
             command=f"helm get values {release} -n {namespace}",
-            observed="\n".join(f"{one.key}: {one.deployed} → {one.wanted}" for one in found),
+            observed="\n".join(f"{change.key}: {change.deployed} → {change.wanted}" for change in changes),
             took=took,
         ),
     )
@@ -81,13 +81,13 @@ def differences(deployed: Mapping[str, Any], wanted: Mapping[str, Any]) -> tuple
     )
 
 
-def toml_differences(at_work: Mapping[str, Any], wanted: Mapping[str, Any]) -> tuple[Difference, ...]:
-    """What a runner has at work otherwise than its template says, without what it adds or leaves out by itself.
+def toml_differences(running: Mapping[str, Any], wanted: Mapping[str, Any]) -> tuple[Difference, ...]:
+    """How a running configuration differs from its template, without what the runner adds or leaves out by itself.
 
     It drops keys that it does not know and values that are nothing (``false``, ``0``, ``""``), and adds defaults: so a
     key is judged where both have it; settings of DNS also where it is lost, since the cluster's own take their place.
     """
-    before, after = dict(_tables(at_work, ())), dict(_tables(wanted, ()))
+    before, after = dict(_tables(running, ())), dict(_tables(wanted, ()))
     return tuple(
         Difference(
             key=key.removeprefix(f"{_CONFIG}: "), deployed=_shown(key, before.get(key)), wanted=_shown(key, value)
@@ -129,16 +129,16 @@ def _tables(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[s
         inner = (*path, str(name))
         if isinstance(value, Mapping):
             yield from _tables(value, inner)
-        elif isinstance(value, list) and value and all(isinstance(one, Mapping) for one in value):
-            for number, one in enumerate(value):
-                yield from _tables(one, inner if len(value) == 1 else (*path, f"{name}[{number}]"))
+        elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+            for number, item in enumerate(value):
+                yield from _tables(item, inner if len(value) == 1 else (*path, f"{name}[{number}]"))
         else:
             section = f"[{'.'.join(path)}] " if path else ""
             yield f"{_CONFIG}: {section}{name}", value
 
 
-def _same(one: Any, other: Any) -> bool:
-    return (type(one) is type(other) and one == other) or (_number(one) and _number(other) and one == other)
+def _same(left: Any, right: Any) -> bool:
+    return (type(left) is type(right) and left == right) or (_number(left) and _number(right) and left == right)
 
 
 def _number(value: Any) -> bool:

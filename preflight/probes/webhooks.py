@@ -1,8 +1,8 @@
 """Which admission webhooks see a job's pod, and what becomes of it where their server does not answer.
 
 A webhook with ``failurePolicy: Fail`` (the default) that sees pods of the jobs' namespace refuses every job while its
-server is down or slow. ``matchConditions`` are expressions that only the API server evaluates: such a webhook is told
-with that word. https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/
+server is down or slow. ``matchConditions`` are expressions that only the API server evaluates: such a webhook is
+reported with a note. https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Webhooks(Fact):
 
 
 def webhooks(api: Api, *, namespace: str, namespace_labels: Mapping[str, str], labels: Mapping[str, str]) -> Webhooks:
-    """List all webhooks, and tell which of them see a pod with these labels in this namespace.
+    """List all webhooks, and find out which of them see a pod with these labels in this namespace.
 
     Raises:
         Unmeasured: they may not be listed, or the API could not be asked.
@@ -119,14 +119,14 @@ def selects(selector: Json, labels: Mapping[str, str]) -> bool:
     """Whether a label selector of the API selects these labels; an empty one selects all."""
     if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
         return False
-    for demand in selector.get("matchExpressions") or ():
-        key, values = demand.get("key", ""), demand.get("values") or ()
-        met = {
+    for requirement in selector.get("matchExpressions") or ():
+        key, values = requirement.get("key", ""), requirement.get("values") or ()
+        holds = {
             "In": labels.get(key) in values,
             "NotIn": labels.get(key) not in values,
             "Exists": key in labels,
             "DoesNotExist": key not in labels,
         }
-        if not met.get(demand.get("operator", ""), False):
+        if not holds.get(requirement.get("operator", ""), False):
             return False
     return True

@@ -16,7 +16,7 @@ from preflight.clients.kube_api import Api
 from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.evidence import Unmeasured
 from preflight.faults import ApiFault, PathFault, StreamFault
-from preflight.probes.streams import StreamCheck, StreamChecks, passages
+from preflight.probes.streams import StreamCheck, StreamChecks, check_streams
 
 ALPINE = "registry.example.com/library/alpine:latest"
 PODS = "/api/v1/namespaces/gitlab/pods"
@@ -161,7 +161,7 @@ def test_an_api_server_that_is_not_there_is_a_path_s_fault() -> None:
 
 def look(api: Api, name: str, script: str = "echo begun; exec sh") -> StreamChecks:
     start(api, name, command=["sh", "-c", script], stdin=True)
-    return passages(api, "gitlab", name, node="k8s-worker-1", greeting="begun", deadline=3)
+    return check_streams(api, "gitlab", name, node="k8s-worker-1", greeting="begun", deadline=3)
 
 
 def fault_of(outcome: object) -> object:

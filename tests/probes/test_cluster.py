@@ -164,7 +164,7 @@ def test_roles_come_from_the_labels() -> None:
 
 def test_a_node_that_the_api_knows_nothing_of_is_not_ready() -> None:
     node = read_node({"metadata": {"name": "new"}})
-    assert (node.ready, node.ready_reason) == (False, "no word")
+    assert (node.ready, node.ready_reason) == (False, "no reason given")
 
 
 def test_a_cordoned_node_is_ready_and_takes_no_pods() -> None:

@@ -41,6 +41,6 @@ def test_every_node_of_a_pool_is_judged_but_those_with_a_check_of_their_own() ->
 
     found = states.pool_property("ci", CI, nodes, ready, named=())
     assert found.fault is ClusterFault.NODE_NOT_READY
-    assert found.wrong == ("auto-1", "auto-2")
+    assert found.failing == ("auto-1", "auto-2")
     assert found.cause.startswith("2 of 3 nodes of pool ci: auto-1 is not Ready: Kubelet stopped; auto-2")
     assert states.pool_property("ci", CI, nodes, ready, named={"auto-1", "auto-2"}).fault is None

@@ -312,7 +312,7 @@ def ended_pod(name: str) -> Json:
     ("recording", "fault", "cause"),
     [
         ("end_exit_3", PodFault.EXITED, "container build ended with exit status 3"),
-        ("end_out_of_memory", PodFault.EXITED, r"killed for want of memory \(limit 16Mi\)"),
+        ("end_out_of_memory", PodFault.EXITED, r"killed for lack of memory \(limit 16Mi\)"),
         ("end_pod_deadline", PodFault.DEADLINE, "Pod was active on the node longer than the specified deadline"),
         ("end_start_error", PodFault.START_ERROR, 'exec: "nosuchprogram": executable file not found'),
     ],
@@ -396,8 +396,8 @@ def test_a_daemon_that_listens_where_the_client_asks_is_right() -> None:
             DindFault.TLS_MISMATCH,
             "its client on port 2375 do not agree on TLS",
         ),
-        ('level=info msg="Starting up"', None, "", DindFault.DAEMON_SLOW, "its last words: Starting up"),
-        ("", None, "", DindFault.DAEMON_SLOW, "it has said nothing"),
+        ('level=info msg="Starting up"', None, "", DindFault.DAEMON_SLOW, "its last line: Starting up"),
+        ("", None, "", DindFault.DAEMON_SLOW, "it has logged nothing"),
         (
             'level=info msg="Starting up"\nunable to configure the Docker daemon with file daemon.json: EOF',
             1,
@@ -405,7 +405,7 @@ def test_a_daemon_that_listens_where_the_client_asks_is_right() -> None:
             DindFault.DAEMON_EXITED,
             "status 1: unable to configure the Docker daemon",
         ),
-        ("", 137, "", DindFault.DAEMON_EXITED, "status 137: it said nothing"),
+        ("", 137, "", DindFault.DAEMON_EXITED, "status 137: it logged nothing"),
         (
             (
                 "mount: permission denied (are you root?)\nCould not mount /sys/kernel/security.\n"

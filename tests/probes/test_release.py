@@ -124,4 +124,4 @@ def test_another_chart_than_expected_is_named() -> None:
     ("seconds", "words"), [(0, "0 s"), (100, "100 s"), (150, "2 min"), (7200, "2 h"), (6 * 86400, "6 days")]
 )
 def test_a_time_span_is_told_in_its_largest_unit(seconds: float, words: str) -> None:
-    assert release.spoken(seconds) == words
+    assert release.describe_duration(seconds) == words
