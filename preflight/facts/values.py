@@ -221,7 +221,7 @@ def runner_secret(
         return secret_keys.unnamed(
             "runners.secret", "runners.secret is not set: the chart makes a Secret of runnerToken"
         )
-    return secret_keys.look(
+    return secret_keys.read(
         kubernetes,
         inventory.runner.namespace,
         str(name),
@@ -248,4 +248,4 @@ def runner_ca(
     needed = [f"{url.hostname}.crt"]
     fault = ValuesFault.CERTIFICATE_KEY
     namespace = inventory.runner.namespace
-    return secret_keys.look(kubernetes, namespace, str(name), setting=setting, needed=needed, otherwise=fault)
+    return secret_keys.read(kubernetes, namespace, str(name), setting=setting, needed=needed, otherwise=fault)

@@ -153,12 +153,12 @@ def test_a_timeout_is_not_a_refusal() -> None:
 def test_a_redirect_to_another_host_names_both() -> None:
     reply, _ = seen(_moved("http://code.example"))
     assert reply.fault is GitLabFault.REDIRECTED
-    assert reply.cause == "http://gitlab.example/ sends to http://code.example/: another host"
+    assert reply.cause == "http://gitlab.example/ redirects to http://code.example/: another host"
 
 
 def test_a_redirect_to_tls_names_the_scheme() -> None:
     reply, _ = seen(_moved("https://gitlab.example"))
-    assert reply.cause == "http://gitlab.example/ sends to https://gitlab.example/: another scheme"
+    assert reply.cause == "http://gitlab.example/ redirects to https://gitlab.example/: another scheme"
 
 
 def test_a_front_page_of_its_own_is_no_fault_where_the_api_answers() -> None:
