@@ -54,7 +54,7 @@ def variable_masking(
     variable: str, variable_presence: VariableState, ci_variables: Variables, pipeline_settings: Settings
 ) -> VariableState:
     """Whether job logs hide a CI/CD variable."""
-    return ci.masking(ci_variables, variable, asked=pipeline_settings.variables[variable].masked)
+    return ci.masking(ci_variables, variable, required=pipeline_settings.variables[variable].masked)
 
 
 @fact()
@@ -62,7 +62,7 @@ def variable_protection(
     variable: str, variable_presence: VariableState, ci_variables: Variables, pipeline_settings: Settings
 ) -> VariableState:
     """Whether a CI/CD variable is kept to protected branches."""
-    return ci.protection(ci_variables, variable, asked=pipeline_settings.variables[variable].protected)
+    return ci.protection(ci_variables, variable, required=pipeline_settings.variables[variable].protected)
 
 
 @fact()

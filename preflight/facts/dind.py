@@ -29,7 +29,7 @@ from preflight.jobshape import job_pod as job_pod_manifest
 from preflight.probes import dind, pods, shell, transcript
 from preflight.probes.cleanup import OwnObjects
 from preflight.probes.cluster import NamespaceState, Nodes
-from preflight.probes.dind import MTU, Daemon, DindRun, InnerRegistry, PacketSizes
+from preflight.probes.dind import MTU_COMMAND, Daemon, DindRun, InnerRegistry, PacketSizes
 from preflight.probes.dns import Lookups
 from preflight.probes.lint import Lint
 from preflight.probes.pods import Admission as PodAdmission
@@ -66,7 +66,7 @@ def _dind_steps(inventory: Inventory, dind: Dind) -> tuple[shell.Step, ...]:
     pull = inventory.deadlines.pull
     steps += [shell.docker_pull(dind.pull, limit=pull), shell.docker_run(dind.pull, ("echo", "hello"))]
     steps += [shell.docker_lookup(dind.pull, name, limit=inventory.deadlines.step + 5) for name in inventory.dns.names]
-    steps += [shell.interface(), shell.docker_run(dind.pull, MTU)]
+    steps += [shell.interface(), shell.docker_run(dind.pull, MTU_COMMAND)]
     own = inventory.registry_of(dind.pull).host
     others = [one.host for one in inventory.registries.values() if one.host != own]
     # A daemon waits for a dead resolver before it asks the next one, and asks for every name several times.

@@ -185,7 +185,7 @@ def pull_login(
         said = "jobs pull no image of it" if not one.images else "the inventory gives no account for it"
         evidence = Evidence(where="here", command="helm get values", observed=f"{one.host}: {said}")
         return PullLogin(target=one.host, host=one.host, evidence=evidence)
-    return pull_logins.look(kubernetes, job_shape, one.host, known=one.credentials)
+    return pull_logins.read(kubernetes, job_shape, one.host, known=one.credentials)
 
 
 @fact(

@@ -197,7 +197,7 @@ def runner_secret(kubernetes: api_client.Api, helm_values: Values, inventory: In
         return secret_keys.unnamed(
             "runners.secret", "runners.secret is not set: the chart makes a Secret of runnerToken"
         )
-    return secret_keys.look(
+    return secret_keys.read(
         kubernetes,
         inventory.runner.namespace,
         str(name),
@@ -221,4 +221,4 @@ def runner_ca(kubernetes: api_client.Api, helm_values: Values, inventory: Invent
     needed = [f"{url.hostname}.crt"]
     fault = ValuesFault.CERTIFICATE_KEY
     namespace = inventory.runner.namespace
-    return secret_keys.look(kubernetes, namespace, str(name), setting=setting, needed=needed, otherwise=fault)
+    return secret_keys.read(kubernetes, namespace, str(name), setting=setting, needed=needed, otherwise=fault)

@@ -71,5 +71,5 @@ def of_answer(observation: Observation | None, name: str) -> Cell:
     if answer is None:
         return Cell(State.UNKNOWN, detail=f"{lookups.evidence.where}: no answer for {name}")
     if answer.fault is None:
-        return Cell(State.OK, note=duration(answer.took), detail=answer.said)
-    return Cell(State.FAULT, str(answer.fault), "TCP answers" if answer.over_tcp else "", answer.said)
+        return Cell(State.OK, note=duration(answer.took), detail=answer.message)
+    return Cell(State.FAULT, str(answer.fault), "TCP answers" if answer.over_tcp else "", answer.message)

@@ -74,16 +74,21 @@ def read_index(text: str, version: str, *, repository: str, command: str = "", t
             cause=f"{repository} answers, but with no index of charts",
             evidence=Evidence(where="here", command=command, observed=text[:600], took=took),
         )
-    known = sorted(entries, key=numbers, reverse=True)
-    stable = next((one for one in known if "-" not in one), "")
+    versions = sorted(entries, key=numbers, reverse=True)
+    stable = next((listed for listed in versions if "-" not in listed), "")
     evidence = Evidence(
         where="here",
         command=command,
-        observed="\n".join(f"{one}  runner {entries[one]}" for one in known[:10]) or f"no chart {CHART}",
+        observed="\n".join(f"{listed}  runner {entries[listed]}" for listed in versions[:10]) or f"no chart {CHART}",
         took=took,
     )
-    if version.lstrip("v") not in {one.lstrip("v") for one in entries}:
-        has = f"the newest of its {len(known)} versions is {known[0]}" if known else f"it has no chart {CHART} at all"
+    chosen = next((listed for listed in entries if listed.lstrip("v") == version.lstrip("v")), None)
+    if chosen is None:
+        has = (
+            f"the newest of its {len(versions)} versions is {versions[0]}"
+            if versions
+            else f"it has no chart {CHART} at all"
+        )
         return ChartVersion(
             target=repository,
             version=version,
@@ -92,7 +97,6 @@ def read_index(text: str, version: str, *, repository: str, command: str = "", t
             cause=f"{repository} does not have {CHART} {version}: {has}",
             evidence=evidence,
         )
-    chosen = next(one for one in entries if one.lstrip("v") == version.lstrip("v"))
     return ChartVersion(
         target=repository, version=version, app_version=entries[chosen], newest=stable, evidence=evidence
     )
@@ -111,28 +115,28 @@ def _entries(text: str) -> dict[str, str] | None:
         return None
     charts = listed.get(CHART)
     return {
-        str(one["version"]): str(one.get("appVersion", ""))
-        for one in (charts if isinstance(charts, list) else ())
-        if isinstance(one, Mapping) and "version" in one
+        str(entry["version"]): str(entry.get("appVersion", ""))
+        for entry in (charts if isinstance(charts, list) else ())
+        if isinstance(entry, Mapping) and "version" in entry
     }
 
 
 def numbers(version: str) -> tuple[int, int, int]:
     """Major, minor and patch of the first version in a text, zeros where there is none, so that versions compare."""
-    found = _VERSION.search(version)
-    return (int(found[1]), int(found[2]), int(found[3] or 0)) if found else (0, 0, 0)
+    match = _VERSION.search(version)
+    return (int(match[1]), int(match[2]), int(match[3] or 0)) if match else (0, 0, 0)
 
 
 def runner_of(tag: str) -> str:
     """The runner's version in an image tag such as ``alpine-v18.3.0``, or "" where it has none."""
-    found = re.search(r"(?:^|-|v)(\d+\.\d+\.\d+)", tag)
-    return found[1] if found else ""
+    match = re.search(r"(?:^|-|v)(\d+\.\d+\.\d+)", tag)
+    return match[1] if match else ""
 
 
 def with_image(chart: ChartVersion, tag: str) -> ChartVersion:
     """The chart beside the image tag of the values; faulty if they are of different runner versions.
 
-    The chart's scripts and probes are written for the runner that it names (reference §1.1).
+    The chart's scripts and probes are written for the runner that it names (docs/sources.md#chart-versions).
     """
     image = runner_of(tag)
     if chart.fault is not None or not image or not chart.app_version or image == runner_of(chart.app_version):

@@ -22,7 +22,7 @@ from preflight.clients.http import NoReply, Reply, exchange, origin_of
 from preflight.evidence import Evidence, Fact
 from preflight.faults import Fault, RegistryFault, ReleaseFault
 from preflight.probes.chart_repository import CHART, LARGEST_INDEX, numbers
-from preflight.probes.registry import Conversation, Credentials, Refused, parse_reference, registrys_words
+from preflight.probes.registry import Conversation, Credentials, Refused, error_suffix, parse_reference
 from preflight.yamltext import load_yaml
 
 Kind = Literal["repository", "oci", "local"]
@@ -279,13 +279,13 @@ def _from_oci(source: Source, asking: _Asking, scheme: str) -> bytes:
         path = f"/v2/{reference.repository}/manifests/{reference.ref}"
         reply, _ = registry.answer(path, scope=scope, accept=_MANIFEST)
         if reply.status == _NOT_FOUND:
-            raise Refused(RegistryFault.NOT_FOUND, f"{reference.host} has no {source}{registrys_words(reply)}")
+            raise Refused(RegistryFault.NOT_FOUND, f"{reference.host} has no {source}{error_suffix(reply)}")
         registry.judge(reply)
         digest = _layer(reply, source)
         reply, _ = registry.answer(f"/v2/{reference.repository}/blobs/{digest}", scope=scope)
         registry.judge(reply)
     finally:
-        asking.noted += registry.said
+        asking.noted += registry.record
     _require_digest(reply.body, digest, source)
     return reply.body
 

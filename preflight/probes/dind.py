@@ -1,6 +1,6 @@
 """Docker-in-Docker: what Docker's client printed in a pod becomes facts.
 
-The client's words were recorded from docker 20.10 and 28.2 in the C locale.
+The client's messages were recorded from docker 20.10 and 28.2 in the C locale.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from preflight.probes import shell
 from preflight.probes.pod_messages import classify_daemon, classify_pull
 from preflight.probes.pods import DindPod, JobPod
 from preflight.probes.shell_readers import read_interface
-from preflight.probes.shell_sections import CUT, Section, find, parse, shown
+from preflight.probes.shell_sections import CUT, Section, excerpt, find, parse
 from preflight.probes.transcript import PodTranscript, Report
 
 
@@ -33,7 +33,7 @@ class DockerReady(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DockerInfo(Fact):
-    """What Docker says about itself.
+    """What Docker's client and daemon report about themselves.
 
     Attributes:
         client: the client's version.
@@ -55,7 +55,7 @@ class DockerPull(Fact):
 
     Attributes:
         seconds: how long it took; None when it failed.
-        fresh: whether layers were really moved; None when it failed.
+        fresh: whether layers were really transferred; None when it failed.
     """
 
     image: str
@@ -80,11 +80,11 @@ _DAEMON_FAULTS: tuple[tuple[re.Pattern[str], DindFault], ...] = (
     (re.compile(r"HTTP request to an HTTPS server|HTTP response to HTTPS client|x509:|tls: "), DindFault.TLS_MISMATCH),
     (re.compile(r"Cannot connect to the Docker daemon|error during connect|dial tcp"), DindFault.UNREACHABLE),
 )
-_DOCKER_WORDS = re.compile(
+_DOCKER_MESSAGES = re.compile(
     r"Cannot connect to the Docker daemon|error during connect|Error response from daemon|^ERROR:|^docker: |^Error",
     re.IGNORECASE,
 )
-_NO_WORDS = re.compile(r"(?:.*:|Terminated|Killed)?")  # a heading, the shell's own word, or nothing at all
+_NO_MESSAGE = re.compile(r"(?:.*:|Terminated|Killed)?")  # a heading, the shell's own, or nothing at all
 _DOCKER_FAILED = 125  # docker run's own exit status, when no container was run
 
 
@@ -94,39 +94,40 @@ def read_docker_ready(section: Section, *, where: str) -> DockerReady:
     fault: DindFault | None = None
     cause = ""
     if not ready:
-        words = _docker_words(section)
-        if _NO_WORDS.fullmatch(words):
-            words = "it gave `docker info` no answer"
-        fault = _daemon_fault(words)
-        if fault is None or "Is the docker daemon running?" in words:  # nobody listens: not yet, or no more
+        message = _docker_message(section)
+        if _NO_MESSAGE.fullmatch(message):
+            message = "it did not answer `docker info`"
+        fault = _daemon_fault(message)
+        if fault is None or "Is the docker daemon running?" in message:  # nothing listens: not yet, or no longer
             fault = DindFault.DAEMON_SLOW
-        cause = f"after {section.took:.0f} s the Docker daemon was not ready: {words}"
+        cause = f"after {section.took:.0f} s the Docker daemon was not ready: {message}"
         if fault is DindFault.TLS_MISMATCH:
-            cause = f"Docker's client and daemon do not agree on TLS: {words}"
+            cause = f"Docker's client and daemon do not agree on TLS: {message}"
     return DockerReady(
         target="docker daemon",
         fault=fault,
         cause=cause,
-        evidence=Evidence(where=where, command=section.command, observed=shown(section.output), took=section.took),
+        evidence=Evidence(where=where, command=section.command, observed=excerpt(section.output), took=section.took),
         seconds=section.took if ready else None,
     )
 
 
+_SUMMARY = ("ServerVersion", "Driver", "CgroupVersion", "OperatingSystem")
+
+
 def read_docker_info(version: Section, info: Section, *, where: str) -> DockerInfo:
-    """The versions and what the daemon says about itself; it is judged by whom it concerns."""
-    versions, told = _json(version.output), _json(info.output)
+    """The versions, and the daemon's own settings, which are judged where they matter."""
+    versions, settings = _json(version.output), _json(info.output)
     server = versions.get("Server")
     client = versions.get("Client")
-    registries = told.get("RegistryConfig")
+    registries = settings.get("RegistryConfig")
     fault: DindFault | None = None
     cause = ""
-    if not isinstance(server, dict) or not told.get("Driver"):
-        words = _docker_words(version) if not isinstance(server, dict) else _docker_words(info)
-        fault = _daemon_fault(words) or DindFault.UNREACHABLE
-        cause = f"the Docker daemon told nothing about itself: {words}"
-    summary = {
-        name: told.get(name) for name in ("ServerVersion", "Driver", "CgroupVersion", "OperatingSystem") if name in told
-    }
+    if not isinstance(server, dict) or not settings.get("Driver"):
+        message = _docker_message(version) if not isinstance(server, dict) else _docker_message(info)
+        fault = _daemon_fault(message) or DindFault.UNREACHABLE
+        cause = f"the Docker daemon did not answer `docker info`: {message}"
+    summary = {name: settings[name] for name in _SUMMARY if name in settings}
     return DockerInfo(
         target="docker daemon",
         fault=fault,
@@ -134,13 +135,13 @@ def read_docker_info(version: Section, info: Section, *, where: str) -> DockerIn
         evidence=Evidence(
             where=where,
             command=f"{version.command}; {info.command}",
-            observed=json.dumps(summary) if not fault else shown(f"{version.output}\n{info.output}"),
+            observed=json.dumps(summary) if not fault else excerpt(f"{version.output}\n{info.output}"),
             took=version.took + info.took,
         ),
         client=_text(client, "Version"),
-        version=_text(server, "Version") or _text(told, "ServerVersion"),
-        storage_driver=_text(told, "Driver"),
-        cgroup_version=_text(told, "CgroupVersion"),
+        version=_text(server, "Version") or _text(settings, "ServerVersion"),
+        storage_driver=_text(settings, "Driver"),
+        cgroup_version=_text(settings, "CgroupVersion"),
         insecure_registries=_insecure(registries),
     )
 
@@ -151,13 +152,13 @@ def read_docker_pull(section: Section, *, where: str) -> DockerPull:
     ok = section.exit == 0
     cause = ""
     if not ok:
-        words = _docker_words(section) or f"no end within {section.took:.0f} s"
-        cause = f"the Docker daemon could not pull {image}: {words}"
+        message = _docker_message(section) or f"no end within {section.took:.0f} s"
+        cause = f"the Docker daemon could not pull {image}: {message}"
     return DockerPull(
         target=image,
         fault=None if ok else DindFault.PULL_FAILED,
         cause=cause,
-        evidence=Evidence(where=where, command=section.command, observed=shown(section.output), took=section.took),
+        evidence=Evidence(where=where, command=section.command, observed=excerpt(section.output), took=section.took),
         image=image,
         seconds=section.took if ok else None,
         fresh=("Downloaded newer image" in section.output) if ok else None,
@@ -174,32 +175,32 @@ def read_docker_run(section: Section, *, where: str) -> DockerRun:
             if section.exit not in (*CUT, None)
             else f"had no end within {section.took:.0f} s"
         )
-        words = _docker_words(section) if section.exit == _DOCKER_FAILED else section.output.strip()[-300:]
-        cause = f"`{section.command}` {ended}: {words or 'it printed nothing'}"
+        message = _docker_message(section) if section.exit == _DOCKER_FAILED else section.output.strip()[-300:]
+        cause = f"`{section.command}` {ended}: {message or 'it printed nothing'}"
     return DockerRun(
         target=section.args[0],
         fault=None if ok else DindFault.RUN_FAILED,
         cause=cause,
-        evidence=Evidence(where=where, command=section.command, observed=shown(section.output), took=section.took),
+        evidence=Evidence(where=where, command=section.command, observed=excerpt(section.output), took=section.took),
         exit=section.exit,
         output=section.output,
     )
 
 
-def _docker_words(section: Section) -> str:
+def _docker_message(section: Section) -> str:
     """The lines in which Docker's client says what went wrong."""
     lines = [line.strip() for line in section.output.splitlines()]
-    told = _json(section.output).get("ServerErrors")  # docker before 26 ends `info --format` with 0 all the same
-    if isinstance(told, list):
-        lines += [str(one) for one in told]
-    telling = [
-        line.removeprefix("ERROR: ") for line in lines if _DOCKER_WORDS.search(line) and not line.startswith("{")
+    errors = _json(section.output).get("ServerErrors")  # before version 26, `docker info --format` ends with 0 even so
+    if isinstance(errors, list):
+        lines += map(str, errors)
+    messages = [
+        line.removeprefix("ERROR: ") for line in lines if _DOCKER_MESSAGES.search(line) and not line.startswith("{")
     ]
-    return "; ".join(dict.fromkeys(telling))[:500] or (lines[-1][:300] if lines else "")
+    return "; ".join(dict.fromkeys(messages))[:500] or (lines[-1][:300] if lines else "")
 
 
-def _daemon_fault(words: str) -> DindFault | None:
-    return next((fault for pattern, fault in _DAEMON_FAULTS if pattern.search(words)), None)
+def _daemon_fault(message: str) -> DindFault | None:
+    return next((fault for pattern, fault in _DAEMON_FAULTS if pattern.search(message)), None)
 
 
 def _json(text: str) -> dict[str, object]:
@@ -207,17 +208,17 @@ def _json(text: str) -> dict[str, object]:
     for line in text.splitlines():
         if line.startswith("{"):
             try:
-                told = json.loads(line)
+                document = json.loads(line)
             except ValueError:
                 continue
-            if isinstance(told, dict):
-                return told
+            if isinstance(document, dict):
+                return document
     return {}
 
 
 def _text(value: object, key: str) -> str:
-    found = value.get(key) if isinstance(value, dict) else None
-    return found if isinstance(found, str) else ""
+    text = value.get(key) if isinstance(value, dict) else None
+    return text if isinstance(text, str) else ""
 
 
 def _insecure(registries: object) -> tuple[str, ...]:
@@ -225,15 +226,15 @@ def _insecure(registries: object) -> tuple[str, ...]:
         return ()
     cidrs = registries.get("InsecureRegistryCIDRs")
     names = registries.get("IndexConfigs")
-    found = [str(cidr) for cidr in cidrs] if isinstance(cidrs, list) else []
+    insecure = [str(cidr) for cidr in cidrs] if isinstance(cidrs, list) else []
     if isinstance(names, dict):
-        found += [
+        insecure += [
             str(name) for name, entry in names.items() if isinstance(entry, dict) and entry.get("Secure") is False
         ]
-    return tuple(found)
+    return tuple(insecure)
 
 
-# ---- what a pod's transcript says of its daemon ----------------------------------------------------------------------
+# ---- the daemon of a pod, by the pod's transcript --------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -279,26 +280,26 @@ class PacketSizes(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InnerRegistry(Fact):
-    """How a Docker daemon in a pod gets on with a registry."""
+    """Whether a Docker daemon in a pod can use a registry."""
 
     node: str
     host: str
 
 
-def daemon(node: str, found: PodTranscript) -> Daemon:
-    """The daemon as its pod, its log and its client tell of it.
+def daemon(node: str, transcript: PodTranscript) -> Daemon:
+    """The daemon by what its pod, its log and its client show.
 
     Raises:
-        Unmeasured: the pod ended before the client came to ask.
+        Unmeasured: the pod ended before the client asked the daemon.
     """
-    pod, where = found.pod, f"dind on {node}"
-    sections = parse(pod.log, found.nonce)
-    waited = next((one for one in sections if one.kind == "docker_ready"), None)
-    # A pod that ran out of time may still have told how the daemon did.
+    pod, where = transcript.pod, f"dind on {node}"
+    sections = parse(pod.log, transcript.nonce)
+    waited = next((section for section in sections if section.kind == "docker_ready"), None)
+    # A pod that ran out of time may still have shown whether the daemon answered.
     if pod.fault is not None and (waited is None or pod.fault not in {PodFault.EXITED, PodFault.DEADLINE}):
         return Daemon(target=node, node=node, fault=pod.fault, cause=pod.cause, evidence=pod.evidence)
     if waited is None:
-        ended = f"the script beside Docker on {node} ended before it came to `docker info`"
+        ended = f"the script beside Docker on {node} ended before `docker info`"
         reason = f"{ended}: {pod.log_problem}" if pod.log_problem else ended
         raise Unmeasured(reason, needs="a larger `deadlines.dind` in the inventory", evidence=pod.evidence)
     ready = read_docker_ready(waited, where=where)
@@ -325,15 +326,15 @@ def _not_ready(node: str, pod: JobPod, ready: DockerReady) -> Daemon:
     """A daemon that did not answer its client in time; its own log may say more than the client saw."""
     fault, cause, evidence = ready.fault, ready.cause, ready.evidence
     if isinstance(pod, DindPod) and pod.daemon_log:
-        told, words = classify_daemon(
+        log_fault, log_cause = classify_daemon(
             pod.daemon_log,
             exit_status=None,
             privileged=pod.privileged,
             port=pod.port,
             client_log=ready.evidence.observed,
         )
-        if told is not None:
-            fault, cause = told, words
+        if log_fault is not None:
+            fault, cause = log_fault, log_cause
             command = f"kubectl logs {pod.name} -c docker"
             observed = f"{ready.evidence.observed}\n{pod.daemon_log[-1500:]}"
             evidence = Evidence(where=ready.where, command=command, observed=observed, took=ready.evidence.took)
@@ -342,8 +343,11 @@ def _not_ready(node: str, pod: JobPod, ready: DockerReady) -> Daemon:
 
 def inner_pull(report: Report, node: str, image: str) -> DindRun:
     """How the pull of an image by the daemon ended."""
-    section = next((one for one in report.sections if one.kind == "docker_pull"), None)
-    pulled = read_docker_pull(section or _never(report, "docker pull"), where=report.where)
+    section = next((section for section in report.sections if section.kind == "docker_pull"), None)
+    if section is None:
+        reason = f"the probe script at {report.where} ended before `docker pull`"
+        raise Unmeasured(reason, needs="a larger `deadlines.dind` in the inventory")
+    pulled = read_docker_pull(section, where=report.where)
     return DindRun(
         target=f"{image} on {node}",
         node=node,
@@ -354,31 +358,31 @@ def inner_pull(report: Report, node: str, image: str) -> DindRun:
     )
 
 
-def inner_run(report: Report, node: str, image: str, words: Sequence[str]) -> DindRun:
+def inner_run(report: Report, node: str, image: str, command: Sequence[str]) -> DindRun:
     """How a container of the daemon ended."""
-    section = report.section(shell.docker_run(image, words))
+    section = report.section(shell.docker_run(image, command))
     ran = read_docker_run(section, where=report.where)
     return DindRun(
         target=f"{image} on {node}", node=node, image=image, fault=ran.fault, cause=ran.cause, evidence=ran.evidence
     )
 
 
-MTU = ("cat", "/sys/class/net/eth0/mtu")  # of a container on Docker's bridge
+MTU_COMMAND = ("cat", "/sys/class/net/eth0/mtu")  # of a container on Docker's bridge
 
 
 def packet_sizes(report: Report, node: str, image: str) -> PacketSizes:
     """The MTU of the pod's interface, and that of a container's inside.
 
     Raises:
-        Unmeasured: one of them was not told.
+        Unmeasured: one of them was not printed.
     """
     own = read_interface(report.section(shell.interface()))
-    section = report.section(shell.docker_run(image, MTU))
-    told = [line.strip() for line in section.output.splitlines() if line.strip().isdigit()]
-    if section.exit != 0 or not told:
-        reason = f"`{section.command}` told no MTU: {section.output[:200] or 'it printed nothing'}"
+    section = report.section(shell.docker_run(image, MTU_COMMAND))
+    numbers = [line.strip() for line in section.output.splitlines() if line.strip().isdigit()]
+    if section.exit != 0 or not numbers:
+        reason = f"`{section.command}` printed no MTU: {section.output[:200] or 'it printed nothing'}"
         raise Unmeasured(reason, needs="an image as `dind.pull` in which `cat` shows /sys")
-    inside = int(told[-1])
+    inside = int(numbers[-1])
     larger = inside > own.mtu
     return PacketSizes(
         target=node,
@@ -401,20 +405,22 @@ def packet_sizes(report: Report, node: str, image: str) -> PacketSizes:
 
 
 def inner_registry(report: Report, node: str, host: str, image: str) -> InnerRegistry:
-    """How far the daemon got with a registry when it was asked for an image, which need not be there."""
+    """How far the daemon got with a registry when it pulled an image, which need not exist."""
     section = report.section(shell.docker_pull(image))
-    words = section.output.strip().splitlines()[-1:] or [f"no end within {section.took:.0f} s"]
-    told, cause = classify_pull(words[0])
+    (message,) = section.output.strip().splitlines()[-1:] or [f"no end within {section.took:.0f} s"]
+    pull_fault, cause = classify_pull(message)
     fault: DindFault | None = None
     if section.exit == 0:
         pass
-    elif "server gave HTTP response to HTTPS client" in words[0]:
+    elif "server gave HTTP response to HTTPS client" in message:
         fault = DindFault.INSECURE_REGISTRY
-        cause = f"{host} speaks plain HTTP, and the daemon was not told so (--insecure-registry={host}): {cause}"
-    elif told is PodFault.PULL_TLS:
+        cause = (
+            f"{host} speaks plain HTTP, and the daemon is not configured for it (--insecure-registry={host}): {cause}"
+        )
+    elif pull_fault is PodFault.PULL_TLS:
         fault, cause = DindFault.REGISTRY_UNTRUSTED, f"the daemon does not trust {host}: {cause}"
-    elif told in _OUT_OF_REACH or not section.output.strip():
-        fault, cause = DindFault.REGISTRY_UNREACHABLE, f"the daemon cannot speak with {host}: {cause}"
+    elif pull_fault in _OUT_OF_REACH or not section.output.strip():
+        fault, cause = DindFault.REGISTRY_UNREACHABLE, f"the daemon cannot reach {host}: {cause}"
     return InnerRegistry(
         target=f"{host} on {node}",
         node=node,
@@ -430,11 +436,6 @@ def inner_registry(report: Report, node: str, host: str, image: str) -> InnerReg
 _OUT_OF_REACH = frozenset(
     {PodFault.PULL_UNRESOLVED, PodFault.PULL_REFUSED, PodFault.PULL_UNREACHABLE, PodFault.PULL_TIMEOUT}
 )
-
-
-def _never(report: Report, command: str) -> Section:
-    reason = f"the look from {report.where} ended before it came to `{command}`"
-    raise Unmeasured(reason, needs="a larger `deadlines.dind` in the inventory")
 
 
 def storage(daemon: Daemon) -> Daemon:

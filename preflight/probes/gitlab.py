@@ -1,8 +1,8 @@
-"""Is the GitLab of the inventory there, is it GitLab, and which one: without a secret as far as that goes.
+"""Whether the inventory's GitLab answers, whether it is GitLab, and of which version; without a secret where possible.
 
 ``GET /api/v4/version`` without a token answers 401 in JSON with ``X-Gitlab-Meta``: that proves nginx, Workhorse and
-Rails at once, and it is the path on which runners talk (reference §4.1). The front page is asked, too, because the
-guide's operator looks at it; where the two differ, the API decides.
+Rails at once, and runners use the same path (docs/sources.md#gitlab-health). The front page is requested, too, because
+that is what an operator opens; where the two differ, the API decides.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class GitLabReply(Fact):
         status: of the front page; None when nothing in HTTP came back.
         location: where the front page sends a browser, if anywhere.
         is_gitlab: whether a page, a header or the API's JSON shows GitLab.
-        clock_offset: seconds by which the server's clock is ahead of the asking machine's.
+        clock_offset: seconds by which the server's clock is ahead of the clock at the vantage.
         took: seconds until the front page was read.
     """
 
@@ -42,14 +42,14 @@ class GitLabReply(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GitLabVersion(Fact):
-    """The version that GitLab's API tells those with a token, such as ``18.3.2-jh``."""
+    """The version that GitLab's API gives to a token's owner, such as ``18.3.2-jh``."""
 
     version: str = ""
     revision: str = ""
 
 
 def api_url(url: str) -> str:
-    """Where the API of the GitLab at `url` says its version; a relative URL root is kept."""
+    """The version endpoint of the GitLab at `url`; a relative URL root is kept."""
     return f"{url.rstrip('/')}/api/v4/version"
 
 
@@ -65,19 +65,19 @@ def request_sign_in_page(url: str, *, routes: Routes, ca_file: Path | None, dead
     command += f"; curl -sS -i --max-time {deadline:g} {api_url(url)}"
     fault: GitLabFault | PathFault | None
     fault, cause = judge_reply(front.status, front.headers, front.body, url)
-    known = shows_gitlab(front.status, front.headers, front.body, url)
-    shown, took = front.shown, front.took
+    is_gitlab = shows_gitlab(front.status, front.headers, front.body, url)
+    observed, took = front.shown, front.took
     try:
         api = exchange(api_url(url), routes=routes, ca_file=ca_file, deadline=max(deadline - front.took, deadline / 4))
     except NoReply as no:
-        shown, took = f"{shown}\n\n{no.cause}", took + no.took
+        observed, took = f"{observed}\n\n{no.cause}", took + no.took
         if fault is None:
             fault, cause = no.fault, no.cause
     else:
-        shown, took = f"{shown}\n\n{api.shown}", took + api.took
+        observed, took = f"{observed}\n\n{api.shown}", took + api.took
         api_fault, api_cause = judge_reply(api.status, api.headers, api.body, api.url)
         if api_fault is None:
-            known = True
+            is_gitlab = True
             if fault in (GitLabFault.REDIRECTED, GitLabFault.NOT_GITLAB):  # a front page of the company's own
                 fault, cause = None, ""
         elif fault is None:
@@ -87,10 +87,10 @@ def request_sign_in_page(url: str, *, routes: Routes, ca_file: Path | None, dead
         url=url,
         fault=fault,
         cause=cause,
-        evidence=Evidence(where="here", command=command, observed=shown, took=took),
+        evidence=Evidence(where="here", command=command, observed=observed, took=took),
         status=front.status,
         location=front.headers.get("location", ""),
-        is_gitlab=known,
+        is_gitlab=is_gitlab,
         clock_offset=front.clock_offset,
         took=front.took,
     )
@@ -101,34 +101,35 @@ def version(url: str, token: str, *, routes: Routes, ca_file: Path | None, deadl
 
     A redirect is never followed, so that the token goes nowhere else.
     """
-    asked = api_url(url)
-    command = f'curl -sS --max-time {deadline:g} --oauth2-bearer "$GITLAB_API_TOKEN" {asked}'
+    endpoint = api_url(url)
+    command = f'curl -sS --max-time {deadline:g} --oauth2-bearer "$GITLAB_API_TOKEN" {endpoint}'
     authorization = {"Authorization": f"Bearer {remember(token)}"}
     try:
-        reply = exchange(asked, routes=routes, ca_file=ca_file, deadline=deadline, headers=authorization)
+        reply = exchange(endpoint, routes=routes, ca_file=ca_file, deadline=deadline, headers=authorization)
     except NoReply as no:
         evidence = Evidence(where="here", command=command, observed=no.cause, took=no.took)
         return GitLabVersion(target=url, fault=no.fault, cause=no.cause, evidence=evidence)
     fault, cause = _judge_version(reply)
-    told = reply.json()
-    words = {name: str(value) for name, value in told.items()} if isinstance(told, dict) and fault is None else {}
+    document = reply.json()
+    if fault is not None or not isinstance(document, dict):
+        document = {}
     return GitLabVersion(
         target=url,
         fault=fault,
         cause=cause,
         evidence=Evidence(where="here", command=command, observed=reply.shown, took=reply.took),
-        version=words.get("version", ""),
-        revision=words.get("revision", ""),
+        version=str(document.get("version", "")),
+        revision=str(document.get("revision", "")),
     )
 
 
 def _judge_version(reply: Reply) -> tuple[GitLabFault | None, str]:
-    told = reply.json()
-    words = told if isinstance(told, dict) else {}
-    if reply.status == _OK and words.get("version"):
+    document = reply.json()
+    fields = document if isinstance(document, dict) else {}
+    if reply.status == _OK and fields.get("version"):
         return None, ""
-    if reply.status in {_UNAUTHORIZED, _FORBIDDEN} and words:
-        said = words.get("error_description") or words.get("message") or words.get("error") or "no reason"
-        return GitLabFault.TOKEN_REFUSED, f"{reply.url} answered {reply.status} to the API token: {said}"
+    if reply.status in {_UNAUTHORIZED, _FORBIDDEN} and fields:
+        reason = fields.get("error_description") or fields.get("message") or fields.get("error") or "no reason"
+        return GitLabFault.TOKEN_REFUSED, f"{reply.url} answered {reply.status} to the API token: {reason}"
     fault, cause = judge_reply(reply.status, reply.headers, reply.body, reply.url)
     return fault or GitLabFault.NOT_GITLAB, cause or f"{reply.url} answered {reply.status} without a version"

@@ -1,4 +1,4 @@
-"""The guide's ``docker pull`` on a worker's own runtime, over the SSH session that the node's other looks share.
+"""The guide's ``docker pull`` on a worker's own runtime, over the SSH session that the node's other measurements share.
 
 Where the kubelet runs Docker, the docker SDK talks to the daemon through ``docker system dial-stdio``, as the docker
 command does for ``ssh://`` hosts, but on our connection, whose host key was verified. Where it runs containerd or
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 Runtime = Literal["containerd", "docker", "cri-o"]
 
-_TO_ASK = 20.0  # seconds, at most, for finding out which tool may be used
+_TO_CHOOSE = 20.0  # seconds, at most, for finding out which tool may be used
 _KILLED = frozenset({124, 137})  # timeout(1)'s own exit, and a kill's
 
-# Exits: 96 no crictl, 97 no right to use it, 98 too old to be given a password in private.
+# Exit statuses: 96 no crictl, 97 no right to use it, 98 too old to be given a password in private.
 _CRICTL = """
 PATH="$PATH:/usr/local/bin:/usr/local/sbin:/usr/sbin:/sbin:/var/lib/rancher/rke2/bin"
 tool=$(command -v crictl) || exit 96
@@ -69,8 +69,8 @@ class Pull(Fact):
     """An image pulled by a node's own runtime.
 
     Attributes:
-        seconds: how long the pull took; None when it did not end well.
-        fresh: whether data was fetched; None when the runtime does not tell.
+        seconds: how long the pull took; None when it failed.
+        fresh: whether data was fetched; None when the runtime does not report it.
     """
 
     image: str
@@ -88,7 +88,7 @@ def pull_on_node(
     Credentials are never put on a command line.
 
     Raises:
-        NotApplicable: where this login may use neither Docker nor crictl there.
+        NotApplicable: where this login may use neither Docker nor crictl on the node.
         Unmeasured: when the SSH connection is lost.
     """
     if runtime == "docker":
@@ -138,28 +138,28 @@ def _by_crictl(session: Session, image: str, *, runtime: str, credentials: Crede
     if ran.exit in _NO_TOOL:
         raise NotApplicable(_NO_TOOL[ran.exit].format(node=session.node, user=session.login.user))
     before = re.search(r"^(present|absent)$", ran.stdout, re.MULTILINE)  # a noisy shell profile may stand before it
-    said = (ran.stdout[before.end() if before else 0 :] + ran.stderr).strip()
+    output = (ran.stdout[before.end() if before else 0 :] + ran.stderr).strip()
     failure: tuple[PodFault, str] | None = None
     if ran.exit is None or ran.exit in _KILLED:
         failure = _too_slow(deadline)
     elif ran.exit != 0:
-        failure = classify_pull(_reason(said) or f"crictl ended with {ran.exit}")
+        failure = classify_pull(_reason(output) or f"crictl ended with {ran.exit}")
     command = f"crictl pull {shlex.quote(reference)}"
     return _fact(
         session,
         image,
         runtime=runtime,
         command=command if session.login.user == "root" else f"sudo -n {command}",
-        observed=said,
+        observed=output,
         took=ran.took,
         failure=failure,
         fresh=before[1] == "absent" if before else None,
     )
 
 
-def _reason(said: str) -> str:
-    """The runtime's words in crictl's last line: ``level=fatal msg="pulling image: rpc error: …"``."""
-    lines = [line for line in said.splitlines() if line.strip()]
+def _reason(output: str) -> str:
+    """The runtime's message in crictl's last line: ``level=fatal msg="pulling image: rpc error: …"``."""
+    lines = [line for line in output.splitlines() if line.strip()]
     last = next((line for line in reversed(lines) if "level=fatal" in line or "FATA[" in line), (lines or [""])[-1])
     quoted = re.search(r'msg=("(?:[^"\\]|\\.)*")', last)
     if quoted is None:
@@ -174,10 +174,10 @@ def _by_docker(session: Session, image: str, *, credentials: Credentials | None,
     import urllib3
 
     began = time.monotonic()
-    version = _docker_version(session, deadline=min(_TO_ASK, deadline))
+    version = _docker_version(session, deadline=min(_TO_CHOOSE, deadline))
     reference = parse_reference(image)
     auth = {"username": credentials.username, "password": credentials.password} if credentials else {}
-    said: list[str] = []
+    lines: list[str] = []
     failure: tuple[PodFault, str] | None = None
     overdue = threading.Event()
     pulling = time.monotonic()
@@ -189,10 +189,10 @@ def _by_docker(session: Session, image: str, *, credentials: Credentials | None,
                 if line.get("error"):
                     failure = classify_pull(str(line["error"]))
                 if line.get("error") or "id" not in line:  # progress has an id, and there is much of it
-                    said.append(str(line.get("error") or line.get("status", "")))
+                    lines.append(str(line.get("error") or line.get("status", "")))
     except docker.errors.APIError as error:
-        said.append(str(error.explanation or error))
-        failure = classify_pull(said[-1])
+        lines.append(str(error.explanation or error))
+        failure = classify_pull(lines[-1])
     except (
         docker.errors.DockerException,
         docker.errors.StreamParseError,
@@ -206,7 +206,7 @@ def _by_docker(session: Session, image: str, *, credentials: Credentials | None,
             ) from error
     if overdue.is_set():
         failure = _too_slow(deadline)
-    status = "\n".join(said)
+    status = "\n".join(lines)
     return _fact(
         session,
         image,
@@ -220,14 +220,14 @@ def _by_docker(session: Session, image: str, *, credentials: Credentials | None,
 
 
 def _docker_version(session: Session, *, deadline: float) -> str:
-    """The daemon's API version, if this login may talk to it; the SDK itself would only see a closed stream."""
+    """The daemon's API version, if this login may use it; the SDK itself would only see a closed stream."""
     ran = session.run("docker version --format '{{.Server.APIVersion}}'", deadline=deadline)
     version = ran.stdout.strip().rpartition("\n")[2]  # a noisy shell profile may stand before it
     if ran.exit == 0 and re.fullmatch(r"\d+\.\d+", version):
         return version
-    words = (ran.stderr or ran.stdout).strip().splitlines()
-    said = words[-1] if words else f"`docker version` ended with {ran.exit}"
-    raise NotApplicable(f"{session.login.user} can't use Docker on {session.node}: {said}")
+    output = (ran.stderr or ran.stdout).strip().splitlines()
+    reason = output[-1] if output else f"`docker version` ended with {ran.exit}"
+    raise NotApplicable(f"{session.login.user} can't use Docker on {session.node}: {reason}")
 
 
 @contextlib.contextmanager

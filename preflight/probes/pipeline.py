@@ -1,8 +1,8 @@
-"""A pipeline of the suite's own in a project of its own: may it run, what became of its jobs, what did their logs show.
+"""A pipeline of the suite's own in a project of its own: whether it may run, how its jobs ended, what their logs show.
 
 A pipeline is started only where GitLab's own reading of the project's configuration on that branch, includes merged
 in, holds the suite's jobs alone, with the scripts that the suite ships (`pipeline.gitlab-ci.yml`). Everything that is
-made is removed at the end, and what could not be is said (guide 4.3, 11; reference §4.5).
+made is removed at the end, and what could not be removed is reported (guide 4.3, 11; docs/sources.md#gitlab-pipelines).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _GLOBAL = frozenset({"default", "include", "spec", "stages", "variables", "workf
     "cache",
 }
 _RUNS = ("before_script", "script", "after_script")  # what a job does
-_MORE = ("trigger", "environment", "release", "pages", "hooks", "run", "inherit")  # what it could do beside
+_FORBIDDEN_KEYS = ("trigger", "environment", "release", "pages", "hooks", "run", "inherit")  # what it must not do
 _ENDED = frozenset({"success", "failed", "canceled", "skipped"})
 _WAITING = frozenset({"created", "waiting_for_resource", "preparing", "pending", "scheduled", "manual"})
 _FORBIDDEN, _NOT_FOUND, _BAD_REQUEST, _UNPROCESSABLE = 403, 404, 400, 422
@@ -48,7 +48,7 @@ class Project(Fact):
     Attributes:
         id: its number.
         path: with its namespace.
-        web: its page.
+        web: the URL of its page.
     """
 
     id: int = 0
@@ -79,16 +79,16 @@ class Pipeline(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job(Fact):
-    """A job of a pipeline, at its end or at ours.
+    """A job of a pipeline, at its end or when the suite stopped waiting.
 
     Attributes:
         id: its number.
         name: its name.
-        status: GitLab's word.
-        reason: GitLab's word for why it failed.
+        status: as GitLab names it.
+        reason: GitLab's ``failure_reason``.
         queued: seconds until a runner took it; `seconds`: that it ran.
         runner: description of the runner that took it.
-        log: what it printed, without colours and section marks.
+        log: what it printed, without colours and section markers.
     """
 
     id: int
@@ -122,12 +122,12 @@ def project(api: GitLabApi, name: str) -> Project:
     """The project of that path or number, as the token's user sees it.
 
     Raises:
-        Unmeasured: GitLab did not say.
+        Unmeasured: GitLab did not answer.
     """
     path = f"/projects/{segment(name)}"
     command = api.command(path)
     try:
-        told = api.ask(path)
+        document = api.ask(path)
     except GitLabError as error:
         faults = {_NOT_FOUND: PipelineFault.PROJECT_MISSING, _FORBIDDEN: PipelineFault.PROJECT_MISSING}
         fault = GitLabFault.TOKEN_REFUSED if error.fault is GitLabFault.TOKEN_REFUSED else faults.get(error.status or 0)
@@ -136,56 +136,56 @@ def project(api: GitLabApi, name: str) -> Project:
         cause = f"there is no project {name} that the API token's user may see ({error})"
         cause = f"the API token of the pipelines is not accepted ({error})" if fault in GitLabFault else cause
         return Project(target=name, fault=fault, cause=cause, evidence=error.evidence())
-    told = told if isinstance(told, Mapping) else {}
-    full = str(told.get("path_with_namespace") or name)
+    fields = document if isinstance(document, Mapping) else {}
+    full = str(fields.get("path_with_namespace") or name)
     cause = ""
-    if told.get("archived"):
+    if fields.get("archived"):
         cause = f"{full} is archived: it runs no pipelines"
-    elif told.get("builds_access_level") == "disabled" or told.get("jobs_enabled") is False:
+    elif fields.get("builds_access_level") == "disabled" or fields.get("jobs_enabled") is False:
         cause = f"CI/CD is switched off in {full}"
     return Project(
         target=name,
         fault=PipelineFault.CI_DISABLED if cause else None,
         cause=cause,
-        evidence=Evidence(where="here", command=command, observed=f"{full}, project {told.get('id')}"),
-        id=int(told.get("id") or 0),
+        evidence=Evidence(where="here", command=command, observed=f"{full}, project {fields.get('id')}"),
+        id=int(fields.get("id") or 0),
         path=full,
-        web=str(told.get("web_url") or ""),
+        web=str(fields.get("web_url") or ""),
     )
 
 
-def configuration(api: GitLabApi, found: Project, ref: str, *, repository: str | None) -> Configuration:
-    """What GitLab would run for a branch, and whether that is the suite's alone. Nothing is started by asking.
+def configuration(api: GitLabApi, target: Project, ref: str, *, repository: str | None) -> Configuration:
+    """What GitLab would run for a branch, and whether that is only the suite's jobs. Nothing is started by this.
 
     Args:
-        api: as somebody who may see the project's pipelines.
-        found: the project.
+        api: with an account that may see the project's pipelines.
+        target: the project.
         ref: the branch.
-        repository: what the build job must push to; None if the suite won't start it.
+        repository: the repository that the build job must push to; None if the suite won't start it.
 
     Raises:
-        Unmeasured: GitLab did not say.
+        Unmeasured: GitLab did not answer.
     """
-    path = f"/projects/{found.id}/ci/lint"
+    path = f"/projects/{target.id}/ci/lint"
     query = {"content_ref": ref, "include_jobs": "true"}
     command = api.command(path, query=query)
-    target = f"{ref} of {found.path}"
+    label = f"{ref} of {target.path}"
     try:
-        told = api.ask(path, **query)
+        document = api.ask(path, **query)
     except GitLabError as error:
         if error.status == _NOT_FOUND:
-            cause = f"{target} has no CI/CD configuration ({error})"
+            cause = f"{label} has no CI/CD configuration ({error})"
             fault = PipelineFault.CONFIGURATION_INVALID
-            return Configuration(target=target, fault=fault, cause=cause, evidence=error.evidence())
-        raise error.unmeasured(f"an API token of a Developer of {found.path} or more, as `pipeline.token`") from error
-    told = told if isinstance(told, Mapping) else {}
-    judged, cause, names = judge_configuration(told, repository=repository)
-    merged = _merged(told)
+            return Configuration(target=label, fault=fault, cause=cause, evidence=error.evidence())
+        raise error.unmeasured(f"an API token of a Developer of {target.path} or more, as `pipeline.token`") from error
+    reply = document if isinstance(document, Mapping) else {}
+    judged, cause, names = judge_configuration(reply, repository=repository)
+    merged = _merged(reply)
     return Configuration(
-        target=target,
+        target=label,
         fault=judged,
-        cause=f"{target} {cause}" if cause else "",
-        evidence=Evidence(where="here", command=command, observed=str(told.get("merged_yaml") or told.get("errors"))),
+        cause=f"{label} {cause}" if cause else "",
+        evidence=Evidence(where="here", command=command, observed=str(reply.get("merged_yaml") or reply.get("errors"))),
         jobs=names,
         repository=_repository(merged),
     )
@@ -200,16 +200,16 @@ def shipped() -> Mapping[str, Any]:
 
 
 def judge_configuration(
-    told: Mapping[str, Any], *, repository: str | None
+    reply: Mapping[str, Any], *, repository: str | None
 ) -> tuple[PipelineFault | None, str, tuple[str, ...]]:
-    """What GitLab's linter says of a project: a fault, its cause, and the names of all jobs."""
-    merged = _merged(told)
-    listed = [str(one.get("name")) for one in told.get("jobs") or () if isinstance(one, Mapping)]
-    in_text = [name for name, one in merged.items() if _is_job(name, one)]
+    """What the reply of GitLab's linter means for a project: a fault, its cause, and the names of all jobs."""
+    merged = _merged(reply)
+    listed = [str(job.get("name")) for job in reply.get("jobs") or () if isinstance(job, Mapping)]
+    in_text = [name for name, value in merged.items() if _is_job(name, value)]
     names = tuple(dict.fromkeys([*in_text, *listed]))
-    if not told.get("valid"):
-        said = "; ".join(map(str, told.get("errors") or ())) or "no reason given"
-        return PipelineFault.CONFIGURATION_INVALID, f"is not accepted by GitLab: {said}", names
+    if not reply.get("valid"):
+        errors = "; ".join(map(str, reply.get("errors") or ())) or "no reason given"
+        return PipelineFault.CONFIGURATION_INVALID, f"is not accepted by GitLab: {errors}", names
     if others := [name for name in names if name not in {SMOKE, BUILD}]:
         shown = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")  # noqa: PLR2004
         return PipelineFault.OTHER_JOBS, f"holds other jobs than the suite's: {shown}; nothing is started there", names
@@ -218,29 +218,29 @@ def judge_configuration(
         return PipelineFault.CONFIGURATION_INVALID, f"lacks the suite's {' and '.join(missing)}", names
     for name in names:
         if different := _difference(name, merged):
-            return PipelineFault.OTHER_JOBS, f"has a {name} of its own: {different}; nothing is started there", names
+            return PipelineFault.OTHER_JOBS, f"has its own {name}: {different}; nothing is started there", names
     if _manual(merged.get(BUILD)) is False:
         return PipelineFault.OTHER_JOBS, f"starts {BUILD} by itself, not `when: manual`", names
     if repository is not None and _repository(merged) != repository:
-        found = _repository(merged) or "nowhere"
-        return PipelineFault.OTHER_JOBS, f"pushes to {found}; the inventory says {repository}", names
+        pushes_to = _repository(merged) or "nowhere"
+        return PipelineFault.OTHER_JOBS, f"pushes to {pushes_to}; the inventory says {repository}", names
     return None, "", names
 
 
-def _merged(told: Mapping[str, Any]) -> Mapping[str, Any]:
+def _merged(reply: Mapping[str, Any]) -> Mapping[str, Any]:
     """The merged configuration; some versions of GitLab write its keys as Ruby's symbols."""
     try:
-        document = load_yaml(str(told.get("merged_yaml") or ""))
+        document = load_yaml(str(reply.get("merged_yaml") or ""))
     except yaml.YAMLError:
         return {}
-    plain = _plain(document)
-    return plain if isinstance(plain, Mapping) else {}
+    merged = _without_symbols(document)
+    return merged if isinstance(merged, Mapping) else {}
 
 
-def _plain(node: Any) -> Any:
+def _without_symbols(node: Any) -> Any:
     if isinstance(node, Mapping):
-        return {str(key).removeprefix(":"): _plain(value) for key, value in node.items()}
-    return [_plain(one) for one in node] if isinstance(node, list) else node
+        return {str(key).removeprefix(":"): _without_symbols(value) for key, value in node.items()}
+    return [_without_symbols(item) for item in node] if isinstance(node, list) else node
 
 
 def _is_job(name: str, value: Any) -> bool:
@@ -256,12 +256,12 @@ def _difference(name: str, merged: Mapping[str, Any]) -> str:
     for key in _RUNS:
         if _lines(job.get(key)) != _lines(own.get(key)):
             return f"another {key}"
-    return next((f"it has a {key}" for key in _MORE if key in job), "")
+    return next((f"it has a {key}" for key in _FORBIDDEN_KEYS if key in job), "")
 
 
 def _lines(value: Any) -> list[str]:
     listed = value if isinstance(value, list) else [] if value is None else [value]
-    return [line for one in listed for line in (_lines(one) if isinstance(one, list) else [str(one).strip()])]
+    return [line for item in listed for line in (_lines(item) if isinstance(item, list) else [str(item).strip()])]
 
 
 def _manual(job: Any) -> bool | None:
@@ -284,24 +284,24 @@ class OwnPipelines:
     """The pipelines that this run starts, and the images that they push: removed at the end, whatever happened.
 
     Args:
-        api: as a Maintainer of the project.
-        found: the project.
+        api: with the account of a Maintainer of the project.
+        target: the project.
         deadline: seconds that the removal may take.
         shutdown: of the run; waiting ends with it.
     """
 
-    def __init__(self, api: GitLabApi, found: Project, *, deadline: float, shutdown: Shutdown) -> None:
-        self.api, self.project, self._deadline, self._shutdown = api, found, deadline, shutdown
+    def __init__(self, api: GitLabApi, target: Project, *, deadline: float, shutdown: Shutdown) -> None:
+        self.api, self.project, self._deadline, self._shutdown = api, target, deadline, shutdown
         self._started: list[int] = []
         self._images: dict[str, Callable[[], str]] = {}
         self._lock = threading.Lock()
-        self._root = f"/projects/{found.id}"
+        self._root = f"/projects/{target.id}"
 
     def start(self, ref: str) -> Pipeline:
         """Start a pipeline.
 
         Raises:
-            Unmeasured: GitLab did not answer; a pipeline may then run that we do not know.
+            Unmeasured: GitLab did not answer; a pipeline may then run that is not removed.
         """
         path = f"{self._root}/pipeline"
         command = self.api.command(path, "POST", {"ref": ref})
@@ -309,7 +309,7 @@ class OwnPipelines:
             if self._shutdown.is_set():
                 raise Unmeasured("the run is over", needs="a run that is not interrupted")
             try:
-                told = self.api.ask(path, method="POST", ref=ref)
+                started = self.api.ask(path, method="POST", ref=ref)
             except GitLabError as error:
                 if error.status not in {_BAD_REQUEST, _FORBIDDEN, _UNPROCESSABLE}:
                     raise error.unmeasured(f"GitLab's answer to `{error.command}`") from error
@@ -317,10 +317,10 @@ class OwnPipelines:
                 return Pipeline(
                     target=self.project.path, fault=PipelineFault.REFUSED, cause=cause, evidence=error.evidence()
                 )
-            number = int(told["id"])
+            number = int(started["id"])
             self._started.append(number)
-        web = str(told.get("web_url") or f"pipeline {number}")
-        others = self._foreign(number)
+        web = str(started.get("web_url") or f"pipeline {number}")
+        others = self._cancel_if_foreign(number)
         return Pipeline(
             target=self.project.path,
             id=number,
@@ -333,16 +333,16 @@ class OwnPipelines:
             evidence=Evidence(where="here", command=command, observed=web),
         )
 
-    def _foreign(self, number: int) -> list[str]:
+    def _cancel_if_foreign(self, number: int) -> list[str]:
         """Jobs in a pipeline that are not the suite's; where there are some, it is cancelled at once.
 
         Raises:
-            Unmeasured: GitLab did not say which jobs it holds.
+            Unmeasured: GitLab did not list its jobs.
         """
         path = f"{self._root}/pipelines/{number}"
         try:
             listed = [*self.api.items(f"{path}/jobs"), *self.api.items(f"{path}/bridges")]
-            others = sorted({str(one.get("name")) for one in listed} - {SMOKE, BUILD})
+            others = sorted({str(job.get("name")) for job in listed} - {SMOKE, BUILD})
             if others:
                 self.api.ask(f"{path}/cancel", method="POST")
         except GitLabError as error:
@@ -350,7 +350,7 @@ class OwnPipelines:
         return others
 
     def play(self, pipeline: int, name: str, *, deadline: float, on_event: Callable[[str], None]) -> None:
-        """Start a manual job of a pipeline, as soon as GitLab lets it be started.
+        """Start a manual job of a pipeline, as soon as GitLab allows it.
 
         Raises:
             Unmeasured: it could not be started.
@@ -379,40 +379,45 @@ class OwnPipelines:
         """Wait for a job's end, and read its log.
 
         Raises:
-            Unmeasured: GitLab did not say what became of it, or the run ended.
+            Unmeasured: GitLab did not answer, or the run ended.
         """
         began = time.monotonic()
         while True:
-            told = self._job(pipeline, name)
+            job = self._job(pipeline, name)
             passed = time.monotonic() - began
-            on_event(f"{name} is {told.get('status')}, {passed:.0f} s")
-            if told.get("status") in _ENDED or passed >= deadline:
+            on_event(f"{name} is {job.get('status')}, {passed:.0f} s")
+            if job.get("status") in _ENDED or passed >= deadline:
                 break
             if self._shutdown.wait(_pace(deadline)):
-                raise Unmeasured(f"the run ended while {name} was {told.get('status')}", needs="a whole run")
-        path = f"{self._root}/jobs/{told.get('id')}/trace"
+                raise Unmeasured(f"the run ended while {name} was {job.get('status')}", needs="a whole run")
+        path = f"{self._root}/jobs/{job.get('id')}/trace"
         try:
             log = plain(self.api.text(path))
         except GitLabError as error:
             log = "" if error.status == _NOT_FOUND else f"the log could not be read: {error}"
-        return read_job(told, log, waited=passed, command=self.api.command(path))
+        return read_job(job, log, waited=passed, command=self.api.command(path))
 
     def _job(self, pipeline: int, name: str) -> Mapping[str, Any]:
         path = f"{self._root}/pipelines/{pipeline}/jobs"
         try:
-            every = self.api.items(path)
+            jobs = self.api.items(path)
         except GitLabError as error:
             raise error.unmeasured(f"GitLab's answer to `{error.command}`") from error
-        found = [one for one in every if one.get("name") == name]
-        if not found:
+        attempts = [job for job in jobs if job.get("name") == name]
+        if not attempts:
             raise Unmeasured(
                 f"pipeline {pipeline} of {self.project.path} has no {name}",
                 needs=f"a configuration whose rules let {name} into pipelines that the API starts",
             )
-        return max(found, key=lambda one: int(one.get("id", 0)))
+        return max(attempts, key=lambda job: int(job.get("id", 0)))
 
     def owe(self, image: str, remove: Callable[[], str]) -> None:
-        """Remember an image that a job is about to push; `remove` returns why it is still there, or nothing."""
+        """Note an image that a job is about to push, to be removed by `sweep`.
+
+        Args:
+            image: the full reference.
+            remove: removes it; returns why it is still there, or "".
+        """
         with self._lock:
             self._images[image] = remove
 
@@ -420,26 +425,26 @@ class OwnPipelines:
         """Cancel and delete every pipeline, and remove every image.
 
         Raises:
-            LeftBehind: something is still there.
+            CleanupError: something is still there.
         """
         with self._lock:
-            left = [words for number in list(self._started) if (words := self._remove(number))]
+            left = [problem for number in list(self._started) if (problem := self._remove(number))]
             for image, remove in list(self._images.items()):
-                why = remove()
-                if why:
-                    left.append(f"image {image} is still there: {why}")
+                reason = remove()
+                if reason:
+                    left.append(f"image {image} is still there: {reason}")
                 else:
                     del self._images[image]
         if left:
             raise CleanupError("; ".join(left))
 
     def _remove(self, number: int) -> str:
-        """Remove a pipeline; returns what is left of it."""
+        """Remove a pipeline; returns why it is still there, or ""."""
         path = f"{self._root}/pipelines/{number}"
         until = time.monotonic() + self._deadline
         try:
-            told = self.api.ask(path)
-            if told.get("status") not in _ENDED:
+            pipeline = self.api.ask(path)
+            if pipeline.get("status") not in _ENDED:
                 self.api.ask(f"{path}/cancel", method="POST")
             # A job that is being cancelled still writes to its pipeline.
             while self._running(path) and time.monotonic() < until:
@@ -455,20 +460,21 @@ class OwnPipelines:
 
     def _running(self, path: str) -> bool:
         running = {"running", "canceling", "pending"}
-        return any(one.get("status") in running for one in self.api.items(f"{path}/jobs"))
+        return any(job.get("status") in running for job in self.api.items(f"{path}/jobs"))
 
 
 def _pace(deadline: float) -> float:
-    """Seconds between two looks: a hundredth of the time there is, and never more often than a person would."""
+    """Seconds between two requests: a hundredth of the deadline, within bounds that are polite to GitLab."""
     return min(max(deadline / 100, 0.2), 3.0)
 
 
-# ---- what a job shows ------------------------------------------------------------------------------------------------
+# ---- what a job's log shows ------------------------------------------------------------------------------------------
 
-_MARKS = re.compile(r"section_(?:start|end):\d+:[\w.-]+(?:\[[^\]]*\])?\r?|\x1b\[[0-9;?]*[A-Za-z]")
-_STAMP = re.compile(r"^\d{4}-\d\d-\d\dT[\d:.]+Z [0-9a-f]{2}[OE][+ ]?", re.MULTILINE)  # FF_TIMESTAMPS
+_MARKERS = re.compile(r"section_(?:start|end):\d+:[\w.-]+(?:\[[^\]]*\])?\r?|\x1b\[[0-9;?]*[A-Za-z]")
+_TIMESTAMP = re.compile(r"^\d{4}-\d\d-\d\dT[\d:.]+Z [0-9a-f]{2}[OE][+ ]?", re.MULTILINE)  # FF_TIMESTAMPS
 
-_TELLING = (  # how a job fails that never came to its script (reference §3.2), most telling first
+# Messages of jobs that failed before their script, the most specific first (docs/sources.md#job-failures).
+_FAILURES = (
     "image pull failed",
     "is forbidden: User",
     "timed out waiting for pod to start",
@@ -487,35 +493,35 @@ _TELLING = (  # how a job fails that never came to its script (reference §3.2),
 
 
 def plain(log: str) -> str:
-    """A job's log as a person reads it: no time stamps, section marks or colours, and what was overwritten is gone."""
-    text = _MARKS.sub("", _STAMP.sub("", log))
+    """A job's log as a person reads it: no timestamps, section markers or colours, and no overwritten text."""
+    text = _MARKERS.sub("", _TIMESTAMP.sub("", log))
     return "\n".join(line.rstrip("\r").rpartition("\r")[2] for line in text.split("\n"))
 
 
-def read_job(told: Mapping[str, Any], log: str, *, waited: float, command: str) -> Job:
-    """A job as GitLab tells of it: a fault unless it succeeded.
+def read_job(document: Mapping[str, Any], log: str, *, waited: float, command: str) -> Job:
+    """A job as GitLab describes it: with a fault unless it succeeded.
 
     Args:
-        told: GitLab's own words.
+        document: GitLab's own record.
         log: the plain log.
         waited: seconds that were waited for its end.
         command: that shows the log.
     """
-    status, name, number = str(told.get("status", "")), str(told.get("name", "")), int(told.get("id") or 0)
-    reason = str(told.get("failure_reason") or "")
+    status, name, number = str(document.get("status", "")), str(document.get("name", "")), int(document.get("id") or 0)
+    reason = str(document.get("failure_reason") or "")
     label = f"{name} (job {number})"
     fault: PipelineFault | None = None
     cause = ""
     if status in _WAITING:
-        tags = ", ".join(map(str, told.get("tag_list") or ())) or "no tags"
+        tags = ", ".join(map(str, document.get("tag_list") or ())) or "no tags"
         fault = PipelineFault.STUCK
         cause = f"no runner took {label} within {waited:.0f} s; it is {status} and wants {tags}"
     elif status not in _ENDED:
         fault, cause = PipelineFault.SLOW, f"{label} was still {status} after {waited:.0f} s"
     elif status != "success":
         fault = PipelineFault.FAILED
-        cause = f"{label} ended as {status}" + (f", {reason}" if reason else "") + _log_words(log)
-    runner = told.get("runner")
+        cause = f"{label} ended as {status}" + (f", {reason}" if reason else "") + _failure_in(log)
+    runner = document.get("runner")
     return Job(
         target=name,
         fault=fault,
@@ -525,34 +531,35 @@ def read_job(told: Mapping[str, Any], log: str, *, waited: float, command: str) 
         name=name,
         status=status,
         reason=reason,
-        queued=told.get("queued_duration"),
-        seconds=told.get("duration"),
+        queued=document.get("queued_duration"),
+        seconds=document.get("duration"),
         runner=str(runner.get("description") or "") if isinstance(runner, Mapping) else "",
         log=log,
     )
 
 
-def _log_words(log: str) -> str:
+def _failure_in(log: str) -> str:
+    """The line of a log that says best why the job failed, to end a sentence with; empty without one."""
     lines = [line.strip() for line in log.splitlines()]
-    for words in _TELLING:
-        if found := next((line for line in lines if words in line and not line.startswith("$ ")), None):
-            return f": {found[:300]}"
+    for message in _FAILURES:
+        if match := next((line for line in lines if message in line and not line.startswith("$ ")), None):
+            return f": {match[:300]}"
     return ""
 
 
 def job_runner(job: Job, *, namespace: str, managers: str) -> JobRunner:
-    """Whether a job ran on the release's managers, in the jobs' namespace, by its own log (reference §3).
+    """Whether a job ran on the release's managers, in the jobs' namespace, by its own log (docs/sources.md#job-pod).
 
     Args:
         job: one that ended.
-        namespace: where the values put jobs.
-        managers: how the names of the release's manager pods begin.
+        namespace: of jobs, by the values.
+        managers: prefix of the names of the release's manager pods.
     """
     version = re.search(r"^Running with gitlab-runner (\S+)", job.log, re.MULTILINE)
     where = re.search(r"^Using Kubernetes namespace: (\S+)", job.log, re.MULTILINE)
     ran = re.search(r"^Running on (\S+) via (\S+?)(?:\.\.\.)?$", job.log, re.MULTILINE)
     executor = re.search(r'^Preparing the "([^"]+)" executor', job.log, re.MULTILINE)
-    found = JobRunner(
+    runner = JobRunner(
         target=job.name,
         evidence=job.evidence,
         version=version[1] if version else "",
@@ -562,12 +569,12 @@ def job_runner(job: Job, *, namespace: str, managers: str) -> JobRunner:
     )
     cause = ""
     if executor is not None and executor[1] != "kubernetes":
-        cause = f"{job.name} ran on the {executor[1]} executor of {job.runner or found.manager}"
-    elif found.namespace != namespace:
-        cause = f"{job.name} ran in namespace {found.namespace or 'unknown'}; the values say {namespace}"
-    elif not found.manager.startswith(f"{managers}-"):
-        cause = f"{job.name} was run by {found.manager or 'an unknown manager'}, no pod of {managers}"
-    return replace(found, fault=PipelineFault.OTHER_RUNNER, cause=cause) if cause else found
+        cause = f"{job.name} ran on the {executor[1]} executor of {job.runner or runner.manager}"
+    elif runner.namespace != namespace:
+        cause = f"{job.name} ran in namespace {runner.namespace or 'unknown'}; the values say {namespace}"
+    elif not runner.manager.startswith(f"{managers}-"):
+        cause = f"{job.name} was run by {runner.manager or 'an unknown manager'}, no pod of {managers}"
+    return replace(runner, fault=PipelineFault.OTHER_RUNNER, cause=cause) if cause else runner
 
 
 def shown_between(log: str, begin: str, end: str) -> str | None:

@@ -7,7 +7,7 @@
 # Every step has a time limit. Steps that do not depend on each other run side by side as the stages of a pipeline: each
 # holds its own output back until those before it have shown theirs, so that sections never mix.
 #
-# Every line that is ours begins with $nonce, which nothing that we talk to can know. A step tells us about itself
+# Every line of the script's own begins with $nonce, which nothing that it talks to can know. A step reports about itself
 # through descriptor 3, and its output goes through descriptor 4.
 #
 # The plan before it sets nonce.
@@ -16,18 +16,18 @@ LC_ALL=C
 export LC_ALL
 unset http_proxy https_proxy all_proxy no_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY
 most=65536 # bytes of a step's output
-daemon=unknown
+daemon=untried
 
 have() {
   command -v "$1" >/dev/null 2>&1
 }
 
-tell() {
+note() {
   echo "$nonce $*" >&3
 }
 
-lacks() { # TOOLS: none of these is here
-  tell lacks "$*"
+lacks() { # TOOLS: none of these is installed
+  note lacks "$*"
   return 127
 }
 
@@ -39,7 +39,7 @@ read_time() { # seconds since some moment, in $moment; without a process where /
   fi
 }
 
-find_lacking() { # what every step needs: where that is missing nothing is tried, and so nothing is mistaken for a fault
+find_lacking() { # what every step needs: where that is missing nothing is tried, so that it is not mistaken for a fault
   lacking=
   for tool in tr head cat; do
     have "$tool" || lacking=$tool
@@ -89,43 +89,43 @@ guarded() { # what timeout(1) does, where there is none
   return "$status"
 }
 
-choose_asker() { # who asks a name server; nslookup comes in three kinds
-  asker=
+choose_lookup_tool() { # nslookup comes in three kinds
+  lookup_tool=
   if have nslookup; then
     case $(limited 2 nslookup --help </dev/null 2>&1) in
-      *BusyBox*-type*) asker=busybox ;;
-      *BusyBox*) asker=old ;; # before 1.30: no options at all
-      *) asker=bind ;;
+      *BusyBox*-type*) lookup_tool=busybox ;;
+      *BusyBox*) lookup_tool=old ;; # before 1.30: no options at all
+      *) lookup_tool=bind ;;
     esac
   elif have dig; then
-    asker=dig
+    lookup_tool=dig
   elif have getent; then
-    asker=getent
+    lookup_tool=getent
   fi
 }
 
 # ---- steps ---------------------------------------------------------------------------------------------------------------
 
 step_lookup() { # NAME [SERVER [PORT]]
-  patience=$limit
-  [ -n "${2-}" ] || patience=$((limit > 3 ? limit / 3 : 1)) # resolv.conf may name three servers
-  tell tool "$asker"
-  case $asker in
+  wait_seconds=$limit
+  [ -n "${2-}" ] || wait_seconds=$((limit > 3 ? limit / 3 : 1)) # resolv.conf may name three servers
+  note tool "$lookup_tool"
+  case $lookup_tool in
     busybox)
-      limited "$((limit + 1))" nslookup -type=a "-timeout=$patience" -retry=1 ${3:+"-port=$3"} "$1" ${2:+"$2"}
+      limited "$((limit + 1))" nslookup -type=a "-timeout=$wait_seconds" -retry=1 ${3:+"-port=$3"} "$1" ${2:+"$2"}
       ;;
     bind)
-      limited "$((limit + 1))" nslookup -type=a "-timeout=$patience" -retry=0 ${3:+"-port=$3"} "$1" ${2:+"$2"}
+      limited "$((limit + 1))" nslookup -type=a "-timeout=$wait_seconds" -retry=0 ${3:+"-port=$3"} "$1" ${2:+"$2"}
       ;;
     old)
       limited "$limit" nslookup "$1" ${2:+"$2"}
       ;;
     dig)
-      limited "$((limit + 1))" dig "+time=$patience" +tries=1 ${3:+-p "$3"} ${2:+"@$2"} "$1" A
+      limited "$((limit + 1))" dig "+time=$wait_seconds" +tries=1 ${3:+-p "$3"} ${2:+"@$2"} "$1" A
       ;;
     getent)
       if [ -n "${2-}" ]; then
-        lacks nslookup, dig # getent asks no particular server
+        lacks nslookup, dig # getent cannot query a particular server
       else
         limited "$limit" getent ahostsv4 "$1"
       fi
@@ -138,25 +138,25 @@ step_lookup() { # NAME [SERVER [PORT]]
 
 step_resolve() { # NAME: as a program finds it; musl's getent knows no ahostsv4
   if have getent; then
-    tell tool getent
+    note tool getent
     limited "$limit" getent ahostsv4 "$1" 2>/dev/null || limited "$limit" getent hosts "$1"
   else
     lacks getent
   fi
 }
 
-step_fetch() { # URL: header and beginning of the body, then what the tool said beside it
-  patience=$((limit + 1))
+step_fetch() { # URL: header and beginning of the body, then the tool's standard error
+  wait_seconds=$((limit + 1))
   if have curl; then
-    tell tool curl
+    note tool curl
     set -- curl -q -s -S -v -i -m "$limit" --noproxy '*' "$1"
   elif have wget; then
-    tell tool wget
+    note tool wget
     case $(wget --version 2>/dev/null) in
       *GNU*) set -- --no-config --no-proxy --tries=1 --max-redirect=0 --content-on-error "--timeout=$limit" "$1" ;;
       *) # busybox, which waits for ever; its own -T is missing or broken in places
         set -- -q "$1"
-        patience=$limit
+        wait_seconds=$limit
         ;;
     esac
     set -- wget -S -O - "$@"
@@ -165,26 +165,26 @@ step_fetch() { # URL: header and beginning of the body, then what the tool said 
     return
   fi
   {
-    words=$(
+    stderr=$(
       {
         {
-          limited "$patience" "$@" 2>&5
-          tell exit "$?" # the first that is told counts
+          limited "$wait_seconds" "$@" 2>&5
+          note exit "$?" # the first exit status counts
         } | head -c "$((most - 5536))" >&6
       } 5>&1
     )
   } 6>&1
-  ! have date || tell clock "$(date +%s)"
-  printf '\n%s said\n%s\n' "$nonce" "$words"
+  ! have date || note clock "$(date +%s)"
+  printf '\n%s stderr\n%s\n' "$nonce" "$stderr"
 }
 
 step_tcp() { # HOST PORT
   if have bash; then
-    tell tool bash
+    note tool bash
     # shellcheck disable=SC2016 # expanded by that bash
     limited "$limit" bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$1" "$2"
   elif have nc; then
-    tell tool nc
+    note tool nc
     case $(limited 2 nc -h 2>&1 </dev/null) in
       *BusyBox*) limited "$((limit + 1))" nc -w "$limit" "$1" "$2" ;; # -z is not in every build
       *) limited "$((limit + 1))" nc -z -v -w "$limit" "$1" "$2" ;;
@@ -244,15 +244,15 @@ step_docker_ready() { # SECONDS
   read_time
   ends=$((${moment%.*} + $1))
   while :; do
-    said=$(limited 5 docker info 2>&1) && return 0
+    reply=$(limited 5 docker info 2>&1) && return 0
     read_time
-    case $said in
-      *'HTTPS server'* | *'HTTP response to HTTPS client'*) break ;; # waiting mends no wrong protocol
+    case $reply in
+      *'HTTPS server'* | *'HTTP response to HTTPS client'*) break ;; # waiting fixes no wrong protocol
     esac
     [ "${moment%.*}" -lt "$ends" ] || break
     sleep 0.2 2>/dev/null || sleep 1
   done
-  printf '%s' "$said"
+  printf '%s' "$reply"
   return 1
 }
 
@@ -282,7 +282,7 @@ step_docker_run() { # IMAGE WORD…
 
 # ---- the row of steps ------------------------------------------------------------------------------------------------------
 
-measure() { # ID LIMIT KIND ARGUMENT…: take one step and show its section
+measure() { # ID LIMIT KIND ARGUMENT…: take one step and print its section
   id=$1 limit=$2 kind=$3
   shift 3
   printf '\n%s begin %s %s\n' "$nonce" "$id" "$kind"
@@ -290,7 +290,7 @@ measure() { # ID LIMIT KIND ARGUMENT…: take one step and show its section
     printf '%s arg %s\n' "$nonce" "$argument"
   done
   case $daemon$kind in
-    awaydocker_*)
+    unavailabledocker_*)
       printf '%s skipped\n' "$nonce"
       return
       ;;
@@ -307,7 +307,7 @@ measure() { # ID LIMIT KIND ARGUMENT…: take one step and show its section
       {
         {
           "step_$kind" "$@" 2>&1
-          tell exit "$?"
+          note exit "$?"
         } | head -c "$most" | tr -d '\000' >&4
       } 3>&1
     )
@@ -316,11 +316,11 @@ measure() { # ID LIMIT KIND ARGUMENT…: take one step and show its section
   printf '\n%s\n%s end %s %s\n' "$report" "$nonce" "$began" "$moment"
   case $kind$report in
     docker_ready*"exit 0"*) ;;
-    docker_ready*) daemon=away ;;
+    docker_ready*) daemon=unavailable ;;
   esac
 }
 
-behind() { # the same, as a later stage of a pipeline: what comes before goes first
+behind() { # the same, as a later stage of a pipeline: the earlier stages' output goes first
   held=$(measure "$@" </dev/null)
   if [ -z "$lacking" ]; then
     cat

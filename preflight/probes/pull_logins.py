@@ -1,4 +1,4 @@
-"""Whether a job's pod brings a login for a registry: the pull secrets of the values, and of the service account.
+"""Whether a job's pod has a pull secret for a registry: the values' own, and those of its service account.
 
 Admission adds the service account's ``imagePullSecrets`` only to a pod that has none of its own, so one secret named
 in the values shadows all of them. https://kubernetes.io/docs/tasks/configure-pod-container/configure-service-account/
@@ -32,7 +32,7 @@ class PullLogin(Fact):
         used: the pull secrets that a job's pod has in the end.
         secret: the one with an account for the registry; empty if there is none.
         shadowed: pull secrets of the service account that the pod does not get, because it has others.
-        missing: pull secrets that the pod has, and that are not there.
+        missing: pull secrets that the pod names and the namespace does not have.
         account: the service account.
     """
 
@@ -44,28 +44,28 @@ class PullLogin(Fact):
     account: str = ""
 
 
-def look(api: Api, shape: JobShape, host: str, *, known: Login | Secret | None = None) -> PullLogin:
+def read(api: Api, shape: JobShape, host: str, *, known: Login | Secret | None = None) -> PullLogin:
     """Which pull secret of a job's pod holds an account for the registry.
 
     Args:
         api: the Kubernetes API.
         shape: of a job's pod.
         host: the registry's.
-        known: where the inventory has the account from; a Secret of the cluster is named where jobs do not use it.
+        known: the inventory's account for it; a Secret of the cluster is named in the cause where jobs do not use it.
 
     Raises:
-        Unmeasured: the API could not be asked, or secrets may not be read.
+        Unmeasured: the API did not answer, or secrets may not be read.
     """
     began = time.monotonic()
     account = shape.service_account or "default"
-    own = _own(api, shape.namespace, account)
-    given = list(shape.pull_secrets)
-    used = given + (own if shape.use_service_account_pull_secrets or not given else [])
-    shadowed = [one for one in own if one not in used]
-    found = {name: _read(api, shape.namespace, name) for name in dict.fromkeys(used)}
-    said = {name: _said(one, host) for name, one in found.items()}
-    secret = next((name for name, words in said.items() if words == _HOLDS), "")
-    missing = () if secret else tuple(name for name, one in found.items() if one is None)
+    own = _pull_secrets_of(api, shape.namespace, account)
+    configured = list(shape.pull_secrets)
+    used = configured + (own if shape.use_service_account_pull_secrets or not configured else [])
+    shadowed = [name for name in own if name not in used]
+    documents = {name: _read_secret(api, shape.namespace, name) for name in dict.fromkeys(used)}
+    contents = {name: _describe(document, host) for name, document in documents.items()}
+    secret = next((name for name, content in contents.items() if content == _HOLDS), "")
+    missing = () if secret else tuple(name for name, document in documents.items() if document is None)
     fault, cause = None, ""
     if missing:
         fault = ValuesFault.SECRET_MISSING
@@ -75,7 +75,7 @@ def look(api: Api, shape: JobShape, host: str, *, known: Login | Secret | None =
     elif not secret:
         fault = ValuesFault.PULL_SECRET
         cause = _cause(host, used, shadowed, account, known)
-    lines = [f"{name}: {words}" for name, words in said.items()]
+    lines = [f"{name}: {content}" for name, content in contents.items()]
     return PullLogin(
         target=host,
         host=host,
@@ -100,30 +100,31 @@ _HOLDS = "holds an account for it"
 
 
 def _cause(host: str, used: Sequence[str], shadowed: Sequence[str], account: str, known: Login | Secret | None) -> str:
-    has = f"the pull secrets of a job's pod ({', '.join(used)}) hold" if used else "a job's pod has no pull secret with"
-    words = f"{has} no account for {host}" if used else f"{has} an account for {host}"
+    cause = f"a job's pod has no pull secret with an account for {host}"
+    if used:
+        cause = f"the pull secrets of a job's pod ({', '.join(used)}) hold no account for {host}"
     if shadowed:
         kept = "has others of its own" if used else "has none"
-        words += f"; the service account {account} names {', '.join(shadowed)}, which a pod that {kept} does not get"
+        cause += f"; the service account {account} names {', '.join(shadowed)}, which a pod that {kept} does not get"
     elif isinstance(known, Secret) and known.cluster_key is not None and known.cluster_key[1] not in used:
-        words += (
+        cause += (
             f"; Secret {known.cluster_key[1]} of namespace {known.cluster_key[0]} holds one, and jobs do not use it"
         )
-    return words
+    return cause
 
 
-def _own(api: Api, namespace: str, account: str) -> list[str]:
-    """The service account's pull secrets; of one that is missing, admission tells."""
+def _pull_secrets_of(api: Api, namespace: str, account: str) -> list[str]:
+    """The service account's pull secrets; a missing account is a finding of the admission check."""
     try:
-        found = api.get(f"/api/v1/namespaces/{path_segment(namespace)}/serviceaccounts/{path_segment(account)}")
+        document = api.get(f"/api/v1/namespaces/{path_segment(namespace)}/serviceaccounts/{path_segment(account)}")
     except ApiError as error:
         if error.fault is ApiFault.NOT_FOUND:
             return []
         raise unmeasured(error) from error
-    return [str(one.get("name", "")) for one in found.get("imagePullSecrets") or ()]
+    return [str(entry.get("name", "")) for entry in document.get("imagePullSecrets") or ()]
 
 
-def _read(api: Api, namespace: str, name: str) -> Json | None:
+def _read_secret(api: Api, namespace: str, name: str) -> Json | None:
     try:
         return api.get(f"/api/v1/namespaces/{path_segment(namespace)}/secrets/{path_segment(name)}")
     except ApiError as error:
@@ -132,7 +133,8 @@ def _read(api: Api, namespace: str, name: str) -> Json | None:
         raise unmeasured(error) from error
 
 
-def _said(secret: Json | None, host: str) -> str:
+def _describe(secret: Json | None, host: str) -> str:
+    """What a pull secret holds for the registry, without the account itself."""
     if secret is None:
         return "there is no such Secret"
     data = secret.get("data") or {}
@@ -140,7 +142,7 @@ def _said(secret: Json | None, host: str) -> str:
     if not text:
         return f"is of type {secret.get('type', 'Opaque')}, no registry's account"
     try:
-        found = parse_docker_config(base64.b64decode(text, validate=True).decode(), host)
+        credentials = parse_docker_config(base64.b64decode(text, validate=True).decode(), host)
     except (ValueError, binascii.Error) as error:
         return f"cannot be read: {error}"
-    return _HOLDS if found else "holds no account for it"
+    return _HOLDS if credentials else "holds no account for it"

@@ -1,9 +1,9 @@
-"""May jobs push to a repository, and is what they pushed removed again (reference §6.1).
+"""Whether jobs may push to a repository, and the removal of what the suite's own job pushed.
 
-Both change the world, though hardly: an upload is started and cancelled before a byte of it is sent, so that nothing
-can be pulled or listed that was not there before; some registries create the repository at that point, and distribution
-keeps some hundred bytes, the cancelled upload's empty checksum, in its own folder of uploads. An image is removed by
-its digest, which the suite's own jobs make unique.
+Both write to the registry, though hardly: an upload is started and cancelled before a byte of it is sent, so that
+nothing can be pulled or listed that was not there before; some registries create the repository at that point, and
+distribution keeps some hundred bytes, the cancelled upload's empty checksum, in its own folder of uploads. An image is
+removed by its digest, which the suite's own jobs make unique (docs/sources.md#registry-protocol).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from preflight.probes.registry import (
     Conversation,
     Credentials,
     Refused,
+    error_suffix,
     parse_reference,
-    registrys_words,
 )
 
 _ACCEPTED, _OK, _NO_CONTENT = 202, 200, 204
@@ -35,7 +35,7 @@ class PushPermission(Fact):
 
     Attributes:
         repository: with its host.
-        account: the user name; empty for nobody.
+        account: the user name; empty without credentials.
         cancelled: whether the registry confirmed that the upload is cancelled; where it did not, it expires there.
     """
 
@@ -53,7 +53,7 @@ def push_permission(
     routes: Routes,
     deadline: float,
 ) -> PushPermission:
-    """Start an upload to ``host/name`` and cancel it: a token alone would prove nothing (reference §6.1).
+    """Start an upload to ``host/name`` and cancel it: a token alone would prove nothing.
 
     Raises:
         ValueError: when `repository` is no reference.
@@ -90,26 +90,26 @@ def push_permission(
 
 
 def judge_upload(reply: Reply, repository: str, account: str) -> tuple[RegistryFault | None, str]:
-    """What the answer to the start of an upload says: a fault and its cause, or nothing where it was accepted."""
-    who, words = account or "nobody in particular", registrys_words(reply)
+    """What the answer to the start of an upload means: a fault and its cause, or nothing where it was accepted."""
+    user, error = account or "an anonymous client", error_suffix(reply)
     if reply.status == _ACCEPTED:
         return None, ""
     if reply.status in {_UNAUTHORIZED, _FORBIDDEN}:
         if not account:
-            return RegistryFault.UNAUTHORIZED, f"{repository} takes no upload without an account{words}"
-        return RegistryFault.DENIED, f"{account} may not push to {repository}{words}"
+            return RegistryFault.UNAUTHORIZED, f"{repository} takes no upload without an account{error}"
+        return RegistryFault.DENIED, f"{account} may not push to {repository}{error}"
     if reply.status == _NOT_FOUND:
-        return RegistryFault.NOT_FOUND, f"there is no {repository} to push to, or {who} may not create it{words}"
+        return RegistryFault.NOT_FOUND, f"there is no {repository} to push to, or {user} may not create it{error}"
     if reply.status == _NOT_ALLOWED:
-        return RegistryFault.DENIED, f"{repository} takes no uploads at all: a read-only registry or a cache{words}"
-    return RegistryFault.HTTP_STATUS, f"the upload to {repository} was answered with {reply.status}{words}"
+        return RegistryFault.DENIED, f"{repository} takes no uploads at all: a read-only registry or a cache{error}"
+    return RegistryFault.HTTP_STATUS, f"the upload to {repository} was answered with {reply.status}{error}"
 
 
 def _cancel(registry: Conversation, location: str, scope: str) -> bool:
-    """Cancel an upload; some registries know no such thing, or forbid it, and there it expires by itself.
+    """Cancel an upload; some registries do not support it, or forbid it, and there it expires by itself.
 
-    For a registry with a token server it is a deletion, for which the token to push is not enough. A host elsewhere
-    that the upload may have been sent to gets no login of ours.
+    For a registry with a token server it is a deletion, for which the token to push is not enough. Another host
+    to which the upload may have been redirected gets no login of ours.
     """
     if not location:
         return False
@@ -132,7 +132,7 @@ def remove_image(
     routes: Routes,
     deadline: float,
 ) -> str:
-    """Remove an image that the suite's own job pushed; returns why it is still there, or nothing if it is gone.
+    """Remove an image that the suite's own job pushed; returns why it is still there, or "" if it is gone.
 
     Deleting goes by digest, and takes every tag of that digest along: only for images of which we know that nobody
     else has the same.
@@ -143,21 +143,21 @@ def remove_image(
     )
     manifests = f"/v2/{reference.repository}/manifests/"
     try:
-        found, _ = registry.answer(
+        reply, _ = registry.answer(
             f"{manifests}{reference.ref}",
             scope=f"repository:{reference.repository}:pull,delete",
             accept=ACCEPT_MANIFESTS,
         )
-        if found.status == _NOT_FOUND:
+        if reply.status == _NOT_FOUND:
             return ""
-        digest = found.headers.get("docker-content-digest", "")
-        if found.status != _OK or not digest:
-            return f"its manifest was answered with {found.status}{registrys_words(found)}"
-        gone = registry.ask(f"{manifests}{digest}", method="DELETE")
+        digest = reply.headers.get("docker-content-digest", "")
+        if reply.status != _OK or not digest:
+            return f"its manifest was answered with {reply.status}{error_suffix(reply)}"
+        deletion = registry.ask(f"{manifests}{digest}", method="DELETE")
     except (NoReply, Refused) as problem:
         return problem.cause
-    if gone.status in {_OK, _ACCEPTED, _NO_CONTENT, _NOT_FOUND}:
+    if deletion.status in {_OK, _ACCEPTED, _NO_CONTENT, _NOT_FOUND}:
         return ""
-    if gone.status == _NOT_ALLOWED:
+    if deletion.status == _NOT_ALLOWED:
         return f"{reference.host} has deletion switched off (405)"
-    return f"its deletion was answered with {gone.status}{registrys_words(gone)}"
+    return f"its deletion was answered with {deletion.status}{error_suffix(deletion)}"

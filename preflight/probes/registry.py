@@ -1,7 +1,8 @@
-"""Is the image registry there, may we read from it, and is the image there for the platform (reference §6).
+"""Whether an image registry answers, whether the account may read from it, and whether it has an image for a platform.
 
-The registry's own way is followed as containerd follows it: ask, be told by a 401 where tokens are given, ask there,
-ask again. A token proves nothing by itself (it may grant less than was asked for), so the operation is always tried.
+A registry is asked as containerd asks it: a request, a 401 that names the token server, a token from there, the request
+again (docs/sources.md#registry-protocol). A token proves nothing by itself (it may grant less than was requested), so
+the operation is always tried.
 """
 
 from __future__ import annotations
@@ -59,8 +60,8 @@ class RegistryReply(Fact):
     """What answers at a registry's address.
 
     Attributes:
-        challenge: how it wants to be asked.
-        realm: where it gives tokens, which may be another host; empty unless the challenge is ``bearer``.
+        challenge: the authentication that it requires.
+        realm: its token server, which may be another host; empty unless the challenge is ``bearer``.
     """
 
     host: str
@@ -75,7 +76,7 @@ class Manifest(Fact):
     Attributes:
         image: the full reference.
         digest: of what the tag points to.
-        platforms: ``os/architecture`` or ``os/architecture/variant``, each that is offered.
+        platforms: all that are offered, as ``os/architecture`` or ``os/architecture/variant``.
         size: bytes to be pulled for the platform, compressed; 0 if unknown.
     """
 
@@ -165,15 +166,15 @@ def _matches(key: str, host: str) -> bool:
 
 
 class Refused(Exception):
-    """The way to an answer ended here: a fault and its cause. Never leaves the probes of registries."""
+    """The answer is no, with a fault and its cause. Never leaves the probes of registries."""
 
     def __init__(self, fault: RegistryFault | PathFault, cause: str) -> None:
         self.fault, self.cause = fault, cause
         super().__init__(cause)
 
 
-class _Challenged(NamedTuple):
-    """What a 401 asks for."""
+class _Challenge(NamedTuple):
+    """The login that a 401 requires."""
 
     kind: Challenge
     realm: str = ""
@@ -182,7 +183,7 @@ class _Challenged(NamedTuple):
 
 
 class Conversation:
-    """One conversation with a registry: one deadline, one login, and a record of what was said."""
+    """Requests to one registry under one deadline and one login, with a record of all answers."""
 
     def __init__(
         self,
@@ -198,7 +199,7 @@ class Conversation:
         self._ca_file, self._routes, self._deadline = ca_file, routes, deadline
         self._began = time.monotonic()
         self._authorization = ""
-        self.said: list[str] = []
+        self.record: list[str] = []
         self.root = f"{scheme}://{_HUB_API if host in _HUB_NAMES else host}"
 
     @property
@@ -207,7 +208,7 @@ class Conversation:
         return time.monotonic() - self._began
 
     def get(self, url: str, headers: Mapping[str, str] | None = None, *, method: str = "GET") -> Reply:
-        """Ask with what is left of the deadline; every answer is noted."""
+        """Send a request within what is left of the deadline, and record its answer."""
         left = max(0.05, self._deadline - self.took)
         try:
             reply = exchange(
@@ -220,13 +221,13 @@ class Conversation:
                 method=method,
             )
         except NoReply as no:
-            self.said.append(f"{method} {url.partition('?')[0]}\n{no.cause}")
+            self.record.append(f"{method} {url.partition('?')[0]}\n{no.cause}")
             raise
-        self.said.append(f"{method} {url.partition('?')[0]}\n{reply.shown}")
+        self.record.append(f"{method} {url.partition('?')[0]}\n{reply.shown}")
         return reply
 
     def ask(self, path: str, *, accept: str = "*/*", method: str = "GET") -> Reply:
-        """Ask for a path of the registry, logged in as far as we are, redirects followed; blobs may lie elsewhere.
+        """Request a path of the registry, with the login if there is one, redirects followed; blobs may lie elsewhere.
 
         Raises:
             NoReply: from the registry itself.
@@ -242,25 +243,25 @@ class Conversation:
             except NoReply as no:
                 if origin_of(url) == origin_of(self.root):
                     raise
-                said = f"{self.host} keeps this elsewhere, and there {no.cause} ({no.fault})"
-                raise Refused(RegistryFault.BLOB_HOST, said) from no
+                cause = f"{self.host} keeps this elsewhere, and there {no.cause} ({no.fault})"
+                raise Refused(RegistryFault.BLOB_HOST, cause) from no
             if method != "GET" or reply.status not in _MOVED or "location" not in reply.headers:
-                return reply  # only a GET is asked again elsewhere
+                return reply  # only a GET follows a redirect
             url = urljoin(url, reply.headers["location"])
         raise Refused(RegistryFault.HTTP_STATUS, f"{self.host} redirected more than {_MOST_REDIRECTS} times")
 
     def answer(
         self, path: str, *, scope: str = "", accept: str = "*/*", method: str = "GET"
-    ) -> tuple[Reply, _Challenged]:
-        """Ask for a path, logging in when told to; the last answer and the challenge that was met on the way."""
+    ) -> tuple[Reply, _Challenge]:
+        """Request a path, logging in when challenged; the last answer, and the challenge."""
         reply = self.ask(path, accept=accept, method=method)
         if reply.status != _UNAUTHORIZED:
-            return reply, _Challenged("none")
-        challenge = _challenge(reply.headers.get("www-authenticate", ""))
+            return reply, _Challenge("none")
+        challenge = _parse_challenge(reply.headers.get("www-authenticate", ""))
         return self.ask(path, accept=accept, method=method) if self.log_in(challenge, scope) else reply, challenge
 
-    def log_in(self, challenge: _Challenged, scope: str = "") -> bool:
-        """Do what the challenge asks for; whether there was something to do it with."""
+    def log_in(self, challenge: _Challenge, scope: str = "") -> bool:
+        """Log in as the challenge requires; False where there is nothing to log in with."""
         if challenge.kind == "bearer":
             self._authorization = f"Bearer {self._token(challenge, scope)}"
         elif challenge.kind == "basic" and self.credentials is not None:
@@ -269,13 +270,13 @@ class Conversation:
             return False
         return True
 
-    def _token(self, challenge: _Challenged, scope: str) -> str:
-        """A token from the realm that the registry names."""
+    def _token(self, challenge: _Challenge, scope: str) -> str:
+        """A token from the token server that the registry names."""
         realm = urljoin(self.root, challenge.realm)
         place = urlsplit(realm).netloc
         query = {"service": challenge.service} if challenge.service else {}
         if scope:
-            query["scope"] = scope  # our own: the challenge's may carry no actions (reference §6.3)
+            query["scope"] = scope  # our own: the challenge's may carry no actions (docs/sources.md#registry-swr)
         headers = {}
         if self.credentials is not None:
             if self.scheme == "https" and urlsplit(realm).scheme != "https":
@@ -291,67 +292,67 @@ class Conversation:
             raise Refused(
                 RegistryFault.TOKEN_REALM, f"{self.host} gives its tokens at {place}, and {no.cause} ({no.fault})"
             ) from no
-        told = reply.json()
-        if reply.status == _OK and isinstance(told, dict):
-            token = told.get("token") or told.get("access_token")
+        document = reply.json()
+        if reply.status == _OK and isinstance(document, dict):
+            token = document.get("token") or document.get("access_token")
             if isinstance(token, str) and token:
-                self.said[-1] = f"GET {realm}\nHTTP 200, with a token"
+                self.record[-1] = f"GET {realm}\nHTTP 200, with a token"
                 return remember(token)
         if reply.status in {_UNAUTHORIZED, _FORBIDDEN}:
             raise Refused(RegistryFault.UNAUTHORIZED, self._unauthorized(f"the token server {place}", reply))
         if reply.status == _TOO_MANY:
             raise Refused(RegistryFault.RATE_LIMITED, _rate_limited(place, reply))
-        what = f"answered {reply.status}" if reply.status != _OK else "answered without a token"
-        raise Refused(RegistryFault.TOKEN_REALM, f"{self.host} gives its tokens at {place}, which {what}")
+        answer = f"answered {reply.status}" if reply.status != _OK else "answered without a token"
+        raise Refused(RegistryFault.TOKEN_REALM, f"{self.host} gives its tokens at {place}, which {answer}")
 
     def _unauthorized(self, place: str, reply: Reply) -> str:
         if self.credentials is None:
-            return f"{place} asks for credentials, and the inventory names none{registrys_words(reply)}"
-        return f"{place} does not accept the credentials of {self.credentials.username}{registrys_words(reply)}"
+            return f"{place} asks for credentials, and the inventory names none{error_suffix(reply)}"
+        return f"{place} does not accept the credentials of {self.credentials.username}{error_suffix(reply)}"
 
     def judge(self, reply: Reply) -> None:
-        """Raise what an answer that is not the expected one means, whatever was asked."""
+        """Raise what an answer other than 200 means, whatever was requested."""
         if reply.status == _TOO_MANY:
             raise Refused(RegistryFault.RATE_LIMITED, _rate_limited(self.host, reply))
         if reply.status == _UNAUTHORIZED:
             raise Refused(RegistryFault.UNAUTHORIZED, self._unauthorized(self.host, reply))
         if reply.status == _FORBIDDEN:
-            raise Refused(RegistryFault.DENIED, f"{self.host} denies access{registrys_words(reply)}")
+            raise Refused(RegistryFault.DENIED, f"{self.host} denies access{error_suffix(reply)}")
         if reply.status != _OK:
-            raise Refused(RegistryFault.HTTP_STATUS, f"{self.host} answered {reply.status}{registrys_words(reply)}")
+            raise Refused(RegistryFault.HTTP_STATUS, f"{self.host} answered {reply.status}{error_suffix(reply)}")
 
     def evidence(self, command: str) -> Evidence:
-        """The conversation so far, to be read beside a command that does the same."""
-        return Evidence(where="here", command=command, observed="\n\n".join(self.said), took=self.took)
+        """The answers so far, beside a command that does the same."""
+        return Evidence(where="here", command=command, observed="\n\n".join(self.record), took=self.took)
 
 
 def _rate_limited(place: str, reply: Reply) -> str:
     after = reply.headers.get("retry-after")
     limit = reply.headers.get("ratelimit-limit")
-    words = f"{place} answers 429: too many requests from here"
-    words += f", at most {limit}" if limit else ""
-    words += f"; to be asked again after {after} s (Retry-After)" if after else ""
-    return words + registrys_words(reply)
+    cause = f"{place} answers 429: too many requests from here"
+    cause += f", at most {limit}" if limit else ""
+    cause += f"; retry after {after} s (Retry-After)" if after else ""
+    return cause + error_suffix(reply)
 
 
-def registrys_words(reply: Reply) -> str:
-    """The registry's own error, such as ``: DENIED Authenticate Error``."""
-    told = reply.json()
-    errors = told.get("errors") if isinstance(told, dict) else None
+def error_suffix(reply: Reply) -> str:
+    """The registry's own error, to end a sentence with, such as ``: DENIED Authenticate Error``; empty without one."""
+    document = reply.json()
+    errors = document.get("errors") if isinstance(document, dict) else None
     first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
-    words = " ".join(str(first[key]) for key in ("code", "message") if first.get(key))
-    if not words and isinstance(told, dict):  # token servers: {"details": …} or {"error": …}
-        words = next((str(told[key]) for key in ("details", "message", "error") if told.get(key)), "")
-    return f": {words[:300]}" if words else ""
+    message = " ".join(str(first[key]) for key in ("code", "message") if first.get(key))
+    if not message and isinstance(document, dict):  # token servers: {"details": …} or {"error": …}
+        message = next((str(document[key]) for key in ("details", "message", "error") if document.get(key)), "")
+    return f": {message[:300]}" if message else ""
 
 
-def _challenge(header: str) -> _Challenged:
-    """What a WWW-Authenticate header asks for; where it offers both, Bearer, as container runtimes choose."""
+def _parse_challenge(header: str) -> _Challenge:
+    """What a WWW-Authenticate header requires; where it offers both, Bearer, as container runtimes choose."""
     pairs = dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', header))
     lowered = {name.lower(): value for name, value in pairs.items()}
     if re.search(r"\bbearer\b", header, re.IGNORECASE) and lowered.get("realm"):
-        return _Challenged("bearer", lowered["realm"], lowered.get("service", ""), lowered.get("scope", ""))
-    return _Challenged("basic") if re.search(r"\bbasic\b", header, re.IGNORECASE) else _Challenged("none")
+        return _Challenge("bearer", lowered["realm"], lowered.get("service", ""), lowered.get("scope", ""))
+    return _Challenge("basic") if re.search(r"\bbasic\b", header, re.IGNORECASE) else _Challenge("none")
 
 
 def ping(
@@ -367,17 +368,17 @@ def ping(
     registry = Conversation(
         host, scheme=scheme, credentials=credentials, ca_file=ca_file, routes=routes, deadline=deadline
     )
-    challenge = _Challenged("none")
+    challenge = _Challenge("none")
     fault: RegistryFault | PathFault | None = None
     cause = ""
     try:
         first = registry.ask("/v2/")
         if first.status == _UNAUTHORIZED:
-            challenge = _challenge(first.headers.get("www-authenticate", ""))
+            challenge = _parse_challenge(first.headers.get("www-authenticate", ""))
         _require_registry(host, first, challenge)
         if first.status == _UNAUTHORIZED:
             last = registry.ask("/v2/") if registry.log_in(challenge) else first
-            # A token for nobody may open repositories and yet not /v2/ itself: that is judged where images are read.
+            # An anonymous token may open repositories and yet not /v2/ itself: that is judged where images are read.
             if credentials is not None or challenge.kind != "bearer":
                 registry.judge(last)
     except NoReply as no:
@@ -396,21 +397,21 @@ def ping(
     )
 
 
-def _require_registry(host: str, reply: Reply, challenge: _Challenged) -> None:
+def _require_registry(host: str, reply: Reply, challenge: _Challenge) -> None:
     """Raise unless ``/v2/`` was answered as the distribution spec says."""
     if reply.status == _TOO_MANY:
         raise Refused(RegistryFault.RATE_LIMITED, _rate_limited(host, reply))
     if reply.status >= _SERVER_ERROR:
-        raise Refused(RegistryFault.HTTP_STATUS, f"{host} answered {reply.status} to /v2/{registrys_words(reply)}")
-    says_so = "docker-distribution-api-version" in reply.headers
+        raise Refused(RegistryFault.HTTP_STATUS, f"{host} answered {reply.status} to /v2/{error_suffix(reply)}")
+    declares_itself = "docker-distribution-api-version" in reply.headers
     page = reply.body.lstrip()[:1] == b"<"
-    if reply.status == _OK and (says_so or (not page and (not reply.body.strip() or reply.json() is not None))):
+    if reply.status == _OK and (declares_itself or (not page and (not reply.body.strip() or reply.json() is not None))):
         return
-    asks = challenge.kind == "bearer" or (challenge.kind == "basic" and not page)
-    if reply.status == _UNAUTHORIZED and (says_so or asks):
+    challenges = challenge.kind == "bearer" or (challenge.kind == "basic" and not page)
+    if reply.status == _UNAUTHORIZED and (declares_itself or challenges):
         return
-    if reply.status == _FORBIDDEN and (says_so or reply.json() is not None):
-        raise Refused(RegistryFault.DENIED, f"{host} denies access to /v2/{registrys_words(reply)}")
+    if reply.status == _FORBIDDEN and (declares_itself or reply.json() is not None):
+        raise Refused(RegistryFault.DENIED, f"{host} denies access to /v2/{error_suffix(reply)}")
     server = f" by {reply.headers['server']}" if reply.headers.get("server") else ""
     raise Refused(
         RegistryFault.NOT_A_REGISTRY, f"{host} answered {reply.status}{server} to /v2/, as no image registry does"
@@ -427,9 +428,9 @@ def manifest(
     routes: Routes,
     deadline: float,
 ) -> Manifest:
-    """What `image` points to, for which platforms it is, and whether its data can be had, without pulling it.
+    """What `image` points to, for which platforms it is, and whether its data can be fetched, without pulling it.
 
-    The configuration blob of the platform is read, too: it proves that blobs can be had where they are kept.
+    The configuration blob of the platform is read, too: it proves that blobs can be fetched where they are kept.
 
     Raises:
         ValueError: when `image` is no reference.
@@ -482,19 +483,20 @@ class _Described(NamedTuple):
 def _manifest(registry: Conversation, reference: Reference, ref: str) -> _Described:
     path = f"/v2/{reference.repository}/manifests/{ref}"
     reply = _read(registry, reference, path, accept=ACCEPT_MANIFESTS, what=ref)
-    told = reply.json()
-    if not isinstance(told, dict):
+    document = reply.json()
+    if not isinstance(document, dict):
         raise Refused(
             RegistryFault.NOT_A_REGISTRY, f"{registry.host} answered the manifest of {reference} with something else"
         )
     try:
         offers = {
-            _platform_words(one["platform"]): str(one["digest"])
-            for one in told.get("manifests", ())
-            if one.get("platform", {}).get("os") not in (None, "unknown")  # attestations are "unknown/unknown"
+            _format_platform(entry["platform"]): str(entry["digest"])
+            for entry in document.get("manifests", ())
+            if entry.get("platform", {}).get("os") not in (None, "unknown")  # attestations are "unknown/unknown"
         }
-        config = str(told["config"]["digest"]) if "config" in told else ""
-        size = sum(int(one["size"]) for one in [*told.get("layers", ()), *([told["config"]] if config else [])])
+        config = str(document["config"]["digest"]) if "config" in document else ""
+        blobs = [*document.get("layers", ()), *([document["config"]] if config else [])]
+        size = sum(int(blob["size"]) for blob in blobs)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Refused(
             RegistryFault.HTTP_STATUS, f"the manifest of {reference} at {registry.host} is malformed: {error!r}"
@@ -508,13 +510,13 @@ def _read(registry: Conversation, reference: Reference, path: str, *, accept: st
     if reply.status == _NOT_FOUND:
         raise Refused(
             RegistryFault.NOT_FOUND,
-            f"{reference.host} has no {reference.repository}{_joined(what)}{registrys_words(reply)}",
+            f"{reference.host} has no {reference.repository}{_joined(what)}{error_suffix(reply)}",
         )
     if reply.status == _UNAUTHORIZED and challenge.kind == "bearer" and registry.credentials is not None:
         raise Refused(
-            RegistryFault.DENIED,  # the token server knows us, and yet its token does not open this repository
+            RegistryFault.DENIED,  # the token server accepts the account, but its token is not for this repository
             f"{registry.credentials.username} may not pull {reference.repository} from {reference.host}"
-            f"{registrys_words(reply)}",
+            f"{error_suffix(reply)}",
         )
     registry.judge(reply)
     return reply
@@ -528,11 +530,11 @@ def _platform_of_config(registry: Conversation, reference: Reference, described:
     if not described.config:
         return "unknown"
     path = f"/v2/{reference.repository}/blobs/{described.config}"
-    told = _read(registry, reference, path, accept="*/*", what=described.config).json()
-    return _platform_words(told) if isinstance(told, dict) and told.get("os") else "unknown"
+    document = _read(registry, reference, path, accept="*/*", what=described.config).json()
+    return _format_platform(document) if isinstance(document, dict) and document.get("os") else "unknown"
 
 
-def _platform_words(platform: Mapping[str, object]) -> str:
+def _format_platform(platform: Mapping[str, object]) -> str:
     parts = [platform.get("os"), platform.get("architecture"), platform.get("variant")]
     return "/".join(str(part) for part in parts if part)
 
@@ -543,7 +545,7 @@ def _choose(offered: tuple[str, ...], wanted: str) -> str:
         return wanted
     system, _, architecture = wanted.partition("/")
     architecture, _, variant = architecture.partition("/")
-    same = [one for one in offered if one.split("/")[:2] == [system, architecture]]
+    same = [platform for platform in offered if platform.split("/")[:2] == [system, architecture]]
     if not variant or architecture == "arm64":  # arm64 and arm64/v8 are the same
         return same[0] if same else ""
-    return next((one for one in same if one.count("/") == 1), "")
+    return next((platform for platform in same if platform.count("/") == 1), "")

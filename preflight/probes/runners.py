@@ -1,8 +1,8 @@
 """What GitLab knows of the runner: which one has the token, its settings, and its managers; read with an API token.
 
-``replicas: 3`` and one token make one runner with three managers, where the guide expects three runners (reference
-§8.1). Which runner has a token is told by the first characters of it that GitLab shows (``shortSha``, GraphQL alone has
-it; asked by GET, which GitLab serves as well as POST): nothing is sent that GitLab would keep.
+``replicas: 3`` and one token make one runner with three managers, where the guide expects three runners.
+GitLab shows the first characters of a runner's token (``shortSha``, in GraphQL only; queried by GET, which GitLab
+serves as well as POST), so which runner has the token is found without sending anything that GitLab would keep.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class OwnRunner(Fact):
     Attributes:
         id: its number in GitLab; None when no runner has the token.
         expires: when its token ends; None for never.
-        known: how many runners were looked at.
+        known: how many runners were compared.
     """
 
     id: int | None = None
@@ -52,7 +52,8 @@ class RunnerRecord(Fact):
     """A runner's settings, as GitLab has them.
 
     Attributes:
-        status: ``online``, ``offline``, ``stale`` or ``never_contacted``; up to two hours behind (reference §4.4).
+        status: ``online``, ``offline``, ``stale`` or ``never_contacted``; up to two hours behind
+            (docs/sources.md#runner-listing).
         paused: whether it gets no jobs.
         run_untagged: whether it gets jobs without tags.
         tags: its tags.
@@ -87,24 +88,24 @@ class RegisteredManagers(Fact):
 
     Attributes:
         managers: all of them.
-        asked: when GitLab listed them, by its own clock; None where it did not say.
+        listed_at: when GitLab listed them, by its own clock; None where its answer had no date.
     """
 
     managers: tuple[Manager, ...] = ()
-    asked: datetime | None = None
+    listed_at: datetime | None = None
 
     @property
     def online(self) -> tuple[Manager, ...]:
         """Those that GitLab has heard of within the hour.
 
         A manager polls every few seconds, and GitLab writes that down every 40 to 55 minutes at the latest; it calls a
-        manager online for two hours (reference §4.4).
+        manager online for two hours (docs/sources.md#runner-listing).
         """
-        return tuple(one for one in self.managers if one.status == "online" and self._fresh(one))
+        return tuple(manager for manager in self.managers if manager.status == "online" and self._fresh(manager))
 
     def _fresh(self, manager: Manager) -> bool:
-        seen = _moment(manager.contacted)
-        return self.asked is None or seen is None or self.asked - seen <= _FRESH
+        contacted = _timestamp(manager.contacted)
+        return self.listed_at is None or contacted is None or self.listed_at - contacted <= _FRESH
 
 
 class Reader:
@@ -122,32 +123,34 @@ class Reader:
         self.url, self._token = url.rstrip("/"), remember(token)
         self._routes, self._ca_file, self.deadline = routes, ca_file, deadline
         self._end = time.monotonic() + deadline
-        self.asked: datetime | None = None  # by GitLab's clock, when `get` was last answered
+        self.answered_at: datetime | None = None  # the time of the last answer to `get`, by GitLab's clock
 
     def get(self, path: str) -> Any:
         """The JSON behind ``/api/v4`` and this path."""
-        reply, told = self._read(f"{self.url}/api/v4{path}", self.command(path))
+        reply, document = self._read(f"{self.url}/api/v4{path}", self.command(path))
         offset = reply.clock_offset
-        self.asked = None if offset is None else datetime.fromtimestamp(reply.at + offset, tz=UTC)
-        return told
+        self.answered_at = None if offset is None else datetime.fromtimestamp(reply.at + offset, tz=UTC)
+        return document
 
     def command(self, path: str) -> str:
-        """How a person asks the same."""
+        """A command that reads the same."""
         return f'curl -sS --oauth2-bearer "$GITLAB_API_TOKEN" "{self.url}/api/v4{path}"'
 
     def query(self, text: str) -> dict[str, Any]:
         """The data that a GraphQL query gives."""
         command = self.query_command(text)
-        reply, told = self._read(f"{self.url}/api/graphql?{urlencode({'query': text})}", command)
-        if told.get("errors"):
-            said = "; ".join(str(one.get("message")) for one in told["errors"] if isinstance(one, dict))
+        reply, document = self._read(f"{self.url}/api/graphql?{urlencode({'query': text})}", command)
+        if document.get("errors"):
+            errors = "; ".join(str(error.get("message")) for error in document["errors"] if isinstance(error, dict))
             evidence = Evidence(where="here", command=command, observed=reply.shown, took=reply.took)
-            raise Unmeasured(f"GitLab does not let the API token list runners: {said}", needs=_NEEDS, evidence=evidence)
-        data = told.get("data")
+            raise Unmeasured(
+                f"GitLab does not let the API token list runners: {errors}", needs=_NEEDS, evidence=evidence
+            )
+        data = document.get("data")
         return data if isinstance(data, dict) else {}
 
     def query_command(self, text: str) -> str:
-        """How a person asks the same of GraphQL."""
+        """A command that sends the same query."""
         return f"curl -sSG --oauth2-bearer \"$GITLAB_API_TOKEN\" --data-urlencode 'query={text}' {self.url}/api/graphql"
 
     def _read(self, url: str, command: str) -> tuple[Reply, Any]:
@@ -169,55 +172,55 @@ class Reader:
         except NoReply as no:
             evidence = Evidence(where="here", command=command, observed=no.cause, took=no.took)
             raise Unmeasured(
-                f"GitLab's API could not be asked: {no.cause}",
+                f"GitLab's API did not answer: {no.cause}",
                 needs="a GitLab whose API answers from here within `deadlines.http`",
                 fault=no.fault,
                 evidence=evidence,
             ) from None
-        told = reply.json()
-        if reply.status == _OK and isinstance(told, dict | list):
-            return reply, told
+        document = reply.json()
+        if reply.status == _OK and isinstance(document, dict | list):
+            return reply, document
         evidence = Evidence(where="here", command=command, observed=reply.shown, took=reply.took)
-        words = told if isinstance(told, dict) else {}
-        said = words.get("error_description") or words.get("message") or words.get("error") or reply.reason
+        fields = document if isinstance(document, dict) else {}
+        reason = fields.get("error_description") or fields.get("message") or fields.get("error") or reply.reason
         place = url.partition("?")[0]
         needs = _NEEDS if reply.status in {_UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND} else "a GitLab whose API answers"
-        raise Unmeasured(f"{place} answered {reply.status}: {said}", needs=needs, evidence=evidence)
+        raise Unmeasured(f"{place} answered {reply.status}: {reason}", needs=needs, evidence=evidence)
 
 
 # ---- which runner it is ---------------------------------------------------------------------------------------------
 
 
-def own_runner(reader: Reader, given: ConfiguredToken, number: int | None) -> OwnRunner:
+def own_runner(reader: Reader, configured: ConfiguredToken, number: int | None) -> OwnRunner:
     """The runner that has this token: the one of that number, or the one among all whose short token agrees.
 
     The short token is made of the token's random part (48 bits and more), so it tells two tokens apart. Of all runners,
-    exactly one may agree; where none does, the token is nobody's.
+    exactly one may agree; where none does, no runner has the token.
 
     Raises:
         Unmeasured: the API token may not list the runners, or several agree.
     """
     if number is not None:
-        return _numbered(reader, given, number)
+        return _numbered(reader, configured, number)
     listed, cursor, query = list[dict[str, Any]](), "", ""
     for _ in range(_PAGES):
         after = f', after: "{cursor}"' if cursor else ""
         query = f"{{ runners(first: {_PAGE}{after}) {{ pageInfo {{ hasNextPage endCursor }} nodes {{ {_FIELDS} }} }} }}"
-        found = reader.query(query).get("runners")
-        if not isinstance(found, dict):
+        connection = reader.query(query).get("runners")
+        if not isinstance(connection, dict):
             raise Unmeasured(
-                "GitLab does not let the API token list all runners, so nothing tells which one has the runner's token",
+                "GitLab does not let the API token list all runners, so it is unknown which one has the runner's token",
                 needs=_NEEDS,
                 evidence=Evidence(where="here", command=reader.query_command(query), observed='{"runners": null}'),
             )
-        listed += [node for node in found.get("nodes") or () if isinstance(node, dict)]
-        page = found.get("pageInfo") or {}
+        listed += [node for node in connection.get("nodes") or () if isinstance(node, dict)]
+        page = connection.get("pageInfo") or {}
         cursor = str(page.get("endCursor") or "")
         if not page.get("hasNextPage") or not cursor:
             break
     else:
         raise Unmeasured(f"GitLab has more than {_PAGE * _PAGES} runners", needs="`runner.id` in the inventory")
-    matching = [node for node in listed if _agrees(given, node)]
+    matching = [node for node in listed if _agrees(configured, node)]
     evidence = Evidence(
         where="here",
         command=reader.query_command(query),
@@ -230,14 +233,14 @@ def own_runner(reader: Reader, given: ConfiguredToken, number: int | None) -> Ow
         )
     if not matching:
         count = "1 runner" if len(listed) == 1 else f"{len(listed)} runners"
-        cause = f"none of GitLab's {count} has the token ({given.source}): it was reset, or its runner deleted"
+        cause = f"none of GitLab's {count} has the token ({configured.source}): it was reset, or its runner deleted"
         return OwnRunner(
-            target=given.source, fault=TokenFault.REVOKED, cause=cause, evidence=evidence, known=len(listed)
+            target=configured.source, fault=TokenFault.REVOKED, cause=cause, evidence=evidence, known=len(listed)
         )
-    return _found(given, matching[0], evidence, known=len(listed))
+    return _own(configured, matching[0], evidence, known=len(listed))
 
 
-def _numbered(reader: Reader, given: ConfiguredToken, number: int) -> OwnRunner:
+def _numbered(reader: Reader, configured: ConfiguredToken, number: int) -> OwnRunner:
     query = f'{{ runner(id: "gid://gitlab/Ci::Runner/{number}") {{ {_FIELDS} }} }}'
     node = reader.query(query).get("runner")
     if not isinstance(node, dict):
@@ -246,23 +249,25 @@ def _numbered(reader: Reader, given: ConfiguredToken, number: int) -> OwnRunner:
             needs="the right `runner.id` in the inventory, and a gitlab.api_token that may see that runner",
             evidence=Evidence(where="here", command=reader.query_command(query), observed='{"runner": null}'),
         )
-    agrees = _agrees(given, node)
-    shown = _agreeing(node) if agrees else f"{node.get('id')}: shortSha is not how the given token begins"
-    evidence = Evidence(where="here", command=reader.query_command(query), observed=shown)
+    agrees = _agrees(configured, node)
+    observed = _agreeing(node) if agrees else f"{node.get('id')}: shortSha is not how the given token begins"
+    evidence = Evidence(where="here", command=reader.query_command(query), observed=observed)
     if not agrees:
-        cause = f"runner #{number} of the inventory does not have the token ({given.source})"
-        return OwnRunner(target=given.source, fault=TokenFault.OTHER_RUNNER, cause=cause, evidence=evidence, known=1)
-    return _found(given, node, evidence, known=1)
+        cause = f"runner #{number} of the inventory does not have the token ({configured.source})"
+        return OwnRunner(
+            target=configured.source, fault=TokenFault.OTHER_RUNNER, cause=cause, evidence=evidence, known=1
+        )
+    return _own(configured, node, evidence, known=1)
 
 
-def _found(given: ConfiguredToken, node: dict[str, Any], evidence: Evidence, *, known: int) -> OwnRunner:
-    expires = _moment(node.get("tokenExpiresAt"))
-    return OwnRunner(target=given.source, evidence=evidence, id=_number(node), expires=expires, known=known)
+def _own(configured: ConfiguredToken, node: dict[str, Any], evidence: Evidence, *, known: int) -> OwnRunner:
+    expires = _timestamp(node.get("tokenExpiresAt"))
+    return OwnRunner(target=configured.source, evidence=evidence, id=_number(node), expires=expires, known=known)
 
 
-def _agrees(given: ConfiguredToken, node: dict[str, Any]) -> bool:
+def _agrees(configured: ConfiguredToken, node: dict[str, Any]) -> bool:
     short = str(node.get("shortSha") or "")
-    return len(short) >= _SHORTEST and any(form.startswith(short) for form in short_forms(given))
+    return len(short) >= _SHORTEST and any(form.startswith(short) for form in short_forms(configured))
 
 
 def _agreeing(node: dict[str, Any]) -> str:
@@ -274,7 +279,7 @@ def _number(node: dict[str, Any]) -> int:
     return int(str(node.get("id", "")).rpartition("/")[2] or 0)
 
 
-def _moment(text: object) -> datetime | None:
+def _timestamp(text: object) -> datetime | None:
     try:
         return datetime.fromisoformat(str(text)) if text else None
     except ValueError:
@@ -290,9 +295,9 @@ def record(reader: Reader, number: int) -> RunnerRecord:
     Raises:
         Unmeasured: GitLab does not show them to this API token.
     """
-    told = reader.get(f"/runners/{number}")
-    words = told if isinstance(told, dict) else {}
-    shown = {key: words.get(key) for key in ("status", "paused", "run_untagged", "tag_list", "description")}
+    document = reader.get(f"/runners/{number}")
+    fields = document if isinstance(document, dict) else {}
+    shown = {key: fields.get(key) for key in ("status", "paused", "run_untagged", "tag_list", "description")}
     evidence = Evidence(
         where="here",
         command=reader.command(f"/runners/{number}"),
@@ -302,36 +307,36 @@ def record(reader: Reader, number: int) -> RunnerRecord:
         target=f"runner #{number}",
         evidence=evidence,
         id=number,
-        status=str(words.get("status") or ""),
-        paused=bool(words.get("paused")),
-        run_untagged=bool(words.get("run_untagged")),
-        tags=tuple(map(str, words.get("tag_list") or ())),
-        description=str(words.get("description") or ""),
+        status=str(fields.get("status") or ""),
+        paused=bool(fields.get("paused")),
+        run_untagged=bool(fields.get("run_untagged")),
+        tags=tuple(map(str, fields.get("tag_list") or ())),
+        description=str(fields.get("description") or ""),
     )
 
 
-def activity(found: RunnerRecord) -> RunnerRecord:
+def activity(runner: RunnerRecord) -> RunnerRecord:
     """Whether the runner gets jobs at all."""
-    return _judged(found, RunnerFault.PAUSED if found.paused else None, f"{found.target} is paused and gets no jobs")
+    return _judged(runner, RunnerFault.PAUSED if runner.paused else None, f"{runner.target} is paused and gets no jobs")
 
 
-def tags(found: RunnerRecord, expected: Sequence[str]) -> RunnerRecord:
-    """Whether the runner has every expected tag; more than these only bring it more jobs."""
-    missing = [one for one in expected if one not in found.tags]
-    has = ", ".join(found.tags) or "none"
-    cause = f"{found.target} has the tags {has}: {', '.join(missing)} missing"
-    return _judged(found, RunnerFault.WRONG_TAGS if missing else None, cause)
+def tags(runner: RunnerRecord, expected: Sequence[str]) -> RunnerRecord:
+    """Whether the runner has every expected tag; further tags only bring it more jobs."""
+    missing = [tag for tag in expected if tag not in runner.tags]
+    has = ", ".join(runner.tags) or "none"
+    cause = f"{runner.target} has the tags {has}: {', '.join(missing)} missing"
+    return _judged(runner, RunnerFault.WRONG_TAGS if missing else None, cause)
 
 
-def untagged(found: RunnerRecord, *, expected: bool) -> RunnerRecord:
+def untagged(runner: RunnerRecord, *, expected: bool) -> RunnerRecord:
     """Whether the runner takes jobs without tags, as expected."""
-    takes = "takes" if found.run_untagged else "does not take"
-    cause = f"{found.target} {takes} jobs without tags; expected is the contrary"
-    return _judged(found, RunnerFault.UNTAGGED if found.run_untagged is not expected else None, cause)
+    takes = "takes" if runner.run_untagged else "does not take"
+    cause = f"{runner.target} {takes} jobs without tags; the inventory expects the opposite"
+    return _judged(runner, RunnerFault.UNTAGGED if runner.run_untagged is not expected else None, cause)
 
 
-def _judged(found: RunnerRecord, fault: Fault | None, cause: str) -> RunnerRecord:
-    return replace(found, fault=fault, cause=cause if fault else "")
+def _judged(runner: RunnerRecord, fault: Fault | None, cause: str) -> RunnerRecord:
+    return replace(runner, fault=fault, cause=cause if fault else "")
 
 
 # ---- its managers ---------------------------------------------------------------------------------------------------
@@ -344,73 +349,79 @@ def managers(reader: Reader, number: int) -> RegisteredManagers:
         Unmeasured: GitLab does not show them to this API token.
     """
     path = f"/runners/{number}/managers?per_page={_PAGE}"
-    told = reader.get(path)
-    found = tuple(
+    document = reader.get(path)
+    listed = tuple(
         Manager(
-            system_id=str(one.get("system_id") or ""),
-            version=str(one.get("version") or ""),
-            address=str(one.get("ip_address") or ""),
-            status=str(one.get("status") or ""),
-            contacted=str(one.get("contacted_at") or ""),
+            system_id=str(entry.get("system_id") or ""),
+            version=str(entry.get("version") or ""),
+            address=str(entry.get("ip_address") or ""),
+            status=str(entry.get("status") or ""),
+            contacted=str(entry.get("contacted_at") or ""),
         )
-        for one in (told if isinstance(told, list) else ())
-        if isinstance(one, dict)
+        for entry in (document if isinstance(document, list) else ())
+        if isinstance(entry, dict)
     )
-    observed = "\n".join(map(str, found)) or "[]"
+    observed = "\n".join(map(str, listed)) or "[]"
     evidence = Evidence(where="here", command=reader.command(path), observed=observed)
-    return RegisteredManagers(target=f"runner #{number}", evidence=evidence, managers=found, asked=reader.asked)
+    return RegisteredManagers(
+        target=f"runner #{number}", evidence=evidence, managers=listed, listed_at=reader.answered_at
+    )
 
 
-def presence(found: RegisteredManagers) -> RegisteredManagers:
+def presence(registered: RegisteredManagers) -> RegisteredManagers:
     """Whether any manager is online."""
-    if found.online:
-        return found
-    last = max((one.contacted for one in found.managers), default="")
+    if registered.online:
+        return registered
+    last = max((manager.contacted for manager in registered.managers), default="")
     seen = f"the last was seen at {last}" if last else "none was ever seen"
-    cause = f"{found.target} has no manager that is online: {seen}"
-    return replace(found, fault=RunnerFault.OFFLINE, cause=cause)
+    cause = f"{registered.target} has no manager that is online: {seen}"
+    return replace(registered, fault=RunnerFault.OFFLINE, cause=cause)
 
 
-def number_of(found: RegisteredManagers, replicas: int) -> RegisteredManagers:
+def number_of(registered: RegisteredManagers, replicas: int) -> RegisteredManagers:
     """Whether there are as many managers online as the values ask for replicas.
 
     A manager whose pod is gone counts as online for a while, so more of them are right as well.
     """
-    if len(found.online) >= replicas:
-        return found
-    count = "1 manager" if len(found.online) == 1 else f"{len(found.online)} managers"
+    if len(registered.online) >= replicas:
+        return registered
+    count = "1 manager" if len(registered.online) == 1 else f"{len(registered.online)} managers"
     return replace(
-        found,
+        registered,
         fault=RunnerFault.TOO_FEW,
-        cause=f"{found.target} has {count} online, and the values ask for {replicas} replicas",
+        cause=f"{registered.target} has {count} online, and the values ask for {replicas} replicas",
     )
 
 
-def versions(found: RegisteredManagers, expected: str) -> RegisteredManagers:
+def versions(registered: RegisteredManagers, expected: str) -> RegisteredManagers:
     """Whether every manager online has the expected version, such as ``18.3.0``, or ``18.3`` for any of it."""
-    others = [one for one in found.online if not re.match(rf"v?{re.escape(expected)}(?![0-9])", one.version)]
+    others = [
+        manager for manager in registered.online if not re.match(rf"v?{re.escape(expected)}(?![0-9])", manager.version)
+    ]
     if not others:
-        return found
-    named = ", ".join(f"{one.system_id} is {one.version or 'unknown'}" for one in others)
+        return registered
+    named = ", ".join(f"{manager.system_id} is {manager.version or 'unknown'}" for manager in others)
     return replace(
-        found, fault=RunnerFault.MANAGER_VERSION, cause=f"of {found.target}, {named}; the values say {expected}"
+        registered,
+        fault=RunnerFault.MANAGER_VERSION,
+        cause=f"of {registered.target}, {named}; the values say {expected}",
     )
 
 
-def addresses(found: RegisteredManagers, nodes: Iterable[str], pod_network: str | None) -> RegisteredManagers:
+def addresses(registered: RegisteredManagers, nodes: Iterable[str], pod_network: str | None) -> RegisteredManagers:
     """Whether GitLab sees every manager online at a node's address, or at a pod's own where pods are routed."""
     known = {ip_address(node) for node in nodes}
-    others = [one for one in found.online if not _from_the_cluster(one.address, known, pod_network)]
+    others = [manager for manager in registered.online if not _from_the_cluster(manager.address, known, pod_network)]
     if not others:
-        return found
-    named = ", ".join(f"{one.system_id} from {one.address or 'nowhere'}" for one in others)
-    cause = f"GitLab sees {found.target}'s {named}: no node of the cluster has that address"
-    return replace(found, fault=RunnerFault.MANAGER_ADDRESS, cause=cause)
+        return registered
+    named = ", ".join(f"{manager.system_id} from {manager.address or 'an unknown address'}" for manager in others)
+    cause = f"GitLab sees {registered.target}'s {named}: no node of the cluster has that address"
+    return replace(registered, fault=RunnerFault.MANAGER_ADDRESS, cause=cause)
 
 
 def _from_the_cluster(address: str, known: set[Any], pod_network: str | None) -> bool:
     try:
-        one = ip_address(address)
+        parsed = ip_address(address)
     except ValueError:
         return False
-    return one in known or (pod_network is not None and one in ip_network(pod_network))
+    return parsed in known or (pod_network is not None and parsed in ip_network(pod_network))

@@ -1,4 +1,4 @@
-"""The Secrets that the values name: are they there, with the keys that the chart mounts. Contents are not kept."""
+"""Whether the Secrets that the values name exist, with the keys that the chart mounts. Contents are not kept."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ApiFault, ValuesFault
 
-TOKEN_KEYS = ("runner-registration-token", "runner-token")  # both are items of the projected volume (reference §1.5)
+TOKEN_KEYS = (
+    "runner-registration-token",
+    "runner-token",
+)  # the projected volume lists both (docs/sources.md#chart-secret)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,12 +30,12 @@ class SecretKeys(Fact):
     keys: tuple[str, ...] = ()
 
 
-def unnamed(setting: str, said: str) -> SecretKeys:
-    """What there is to know where the values name no Secret."""
-    return SecretKeys(target=setting, evidence=Evidence(where="here", command="helm get values", observed=said))
+def unnamed(setting: str, observed: str) -> SecretKeys:
+    """The fact where the values name no Secret."""
+    return SecretKeys(target=setting, evidence=Evidence(where="here", command="helm get values", observed=observed))
 
 
-def look(
+def read(
     api: Api, namespace: str, name: str, *, setting: str, needed: Iterable[str], otherwise: ValuesFault
 ) -> SecretKeys:
     """The keys of a Secret beside those that are needed.
@@ -46,16 +49,12 @@ def look(
         otherwise: the fault where one is missing.
 
     Raises:
-        Unmeasured: the API could not be asked, or we may not read the Secret.
+        Unmeasured: the API did not answer, or the Secret may not be read.
     """
     began = time.monotonic()
     command = f"kubectl -n {namespace} describe secret {name}"
     try:
-        found = tuple(
-            sorted(
-                api.get(f"/api/v1/namespaces/{path_segment(namespace)}/secrets/{path_segment(name)}").get("data") or {}
-            )
-        )
+        document = api.get(f"/api/v1/namespaces/{path_segment(namespace)}/secrets/{path_segment(name)}")
     except ApiError as error:
         if error.fault is not ApiFault.NOT_FOUND:
             raise unmeasured(error) from error
@@ -66,15 +65,16 @@ def look(
             cause=f"{setting} names the Secret {name}, which is not in namespace {namespace}",
             evidence=Evidence(where="here", command=command, observed=error.message, took=time.monotonic() - began),
         )
-    missing = [key for key in needed if key not in found]
-    held = ", ".join(found) or "no key"
+    keys = tuple(sorted(document.get("data") or {}))
+    missing = [key for key in needed if key not in keys]
+    listed = ", ".join(keys) or "no key"
     return SecretKeys(
         target=setting,
         name=name,
-        keys=found,
+        keys=keys,
         fault=otherwise if missing else None,
-        cause=f"the Secret {name} that {setting} names has no key {' and no key '.join(missing)}; it has {held}"
+        cause=f"the Secret {name} that {setting} names has no key {' and no key '.join(missing)}; it has {listed}"
         if missing
         else "",
-        evidence=Evidence(where="here", command=command, observed=f"keys: {held}", took=time.monotonic() - began),
+        evidence=Evidence(where="here", command=command, observed=f"keys: {listed}", took=time.monotonic() - began),
     )

@@ -26,7 +26,7 @@ _LONGEST_ARGUMENT = 2000
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing to look at.
+    """One thing to measure.
 
     Attributes:
         kind: the name of its function in probe.sh, without ``step_``.
@@ -98,22 +98,22 @@ def docker_version(limit: float | None = None) -> Step:
 
 
 def docker_info(limit: float | None = None) -> Step:
-    """What the Docker daemon says about itself."""
+    """The Docker daemon's own settings."""
     return Step("docker_info", limit=limit, alone=True)
 
 
 def docker_pull(image: str, limit: float = 120.0) -> Step:
-    """Pull an image inside."""
+    """Pull an image in Docker-in-Docker."""
     return Step("docker_pull", (image,), limit=limit, alone=True)
 
 
-def docker_run(image: str, words: Sequence[str], limit: float = 30.0) -> Step:
-    """Run a command in a container inside."""
-    return Step("docker_run", (image, *words), limit=limit, alone=True)
+def docker_run(image: str, command: Sequence[str], limit: float = 30.0) -> Step:
+    """Run a command in a container of Docker-in-Docker."""
+    return Step("docker_run", (image, *command), limit=limit, alone=True)
 
 
 def docker_lookup(image: str, name: str, limit: float = 15.0) -> Step:
-    """Resolve a name in a container inside; the image needs an nslookup."""
+    """Resolve a name in a container of Docker-in-Docker; the image needs an nslookup."""
     return docker_run(image, ("nslookup", name), limit)
 
 
@@ -129,8 +129,9 @@ def render(steps: Sequence[Step], *, limit: float, nonce: str) -> str:
         raise ValueError(msg)
     functions = resources.files(__package__).joinpath("probe.sh").read_text(encoding="utf-8")
     shebang, _, functions = functions.partition("\n")
-    asks = any(step.kind == "lookup" for step in steps)
-    rows = ["find_lacking", "choose_timer", *(["choose_asker"] if asks else []), f"printf '\\n%s hello\\n' {nonce}"]
+    rows = ["find_lacking", "choose_timer"]
+    rows += ["choose_lookup_tool"] if any(step.kind == "lookup" for step in steps) else []
+    rows.append(f"printf '\\n%s hello\\n' {nonce}")
     for row in _rows(steps):
         calls = [
             shlex.join(
@@ -145,7 +146,7 @@ def render(steps: Sequence[Step], *, limit: float, nonce: str) -> str:
 
 
 def bound(steps: Sequence[Step], *, limit: float) -> float:
-    """Seconds after which the script has ended, whatever it met."""
+    """Seconds after which the script has ended, whatever happens in it."""
     return _STARTUP + sum(max(_seconds(step, limit) + _SLACK for _, step in row) for row in _rows(steps))
 
 

@@ -1,8 +1,8 @@
 """What the tools of a probe script printed becomes facts: name lookups, web answers, connections, the machine.
 
-What tools say is judged by their exit status where that tells (curl), and by their words where nothing else does
-(busybox, nslookup); the words were recorded from busybox 1.35, bind 9.18, curl 7.88, GNU wget 1.21 and bash 5.2 in the
-C locale. What Docker's client prints is read by `dind`.
+A tool is judged by its exit status where that says why (curl), and by its messages where nothing else does (busybox,
+nslookup); the messages were recorded from busybox 1.35, bind 9.18, curl 7.88, GNU wget 1.21 and bash 5.2 in the C
+locale. What Docker's client prints is read by `dind`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from preflight.evidence import Evidence, Fact, Unmeasured
 from preflight.faults import DnsFault, Fault, PathFault
 from preflight.probes.dns import Answer, judge_answer
 from preflight.probes.gitlab import GitLabReply
-from preflight.probes.shell_sections import CUT, Section, shown
+from preflight.probes.shell_sections import CUT, Section, excerpt
 
 # ---- names -----------------------------------------------------------------------------------------------------------
 
@@ -35,12 +35,12 @@ _UNREACHABLE = re.compile(
     r"connection refused|network (?:is )?unreachable|no route to host|host (?:is )?unreachable", re.IGNORECASE
 )
 _SILENT = re.compile(r"timed out|no servers could be reached", re.IGNORECASE)
-# musl's and glibc's words for getaddrinfo's errors, from nslookup of busybox before 1.30
+# musl's and glibc's messages for getaddrinfo's errors, from nslookup of busybox before 1.30
 _UNKNOWN_NAME = re.compile(
     r"can't resolve '(?!\(null\)).*(?:does not resolve|Name or service not known|NXDOMAIN)", re.IGNORECASE
 )
 _TRY_AGAIN = re.compile(r"can't resolve '(?!\(null\))", re.IGNORECASE)  # "Try again", or (glibc) no reason at all
-# words of dig, nslookup and busybox for a packet that is no answer; one may have come after it all the same
+# messages of dig, nslookup and busybox for a packet that is no answer; one may have come after it all the same
 _GARBLED = re.compile(
     r"malformed message packet|query response not set|bad packet|short \(< header size\)|ID mismatch|: Parse error"
 )
@@ -48,20 +48,22 @@ _NO_DATA = re.compile(r"can't find \S+: No answer|No address associated with", r
 
 
 def read_lookup(section: Section, expected: frozenset[str]) -> Answer:
-    """What a resolver said to one name. A failure of AAAA alone is none."""
+    """What a resolver answered for one name. A failure of AAAA alone is none."""
     name = section.args[-1] if section.kind == "docker_run" else section.args[0]
-    found = _addresses(section)
-    fault = None if _has_ipv4(found) or (found and expected and found & expected) else _lookup_fault(section, found)
-    answer = Answer(name=name, fault=fault, addresses=found, said=_lookup_words(section, fault), took=section.took)
+    addresses = _addresses(section)
+    usable = _has_ipv4(addresses) or (expected and addresses & expected)
+    fault = None if usable else _lookup_fault(section, addresses)
+    message = _lookup_message(section, fault)
+    answer = Answer(name=name, fault=fault, addresses=addresses, message=message, took=section.took)
     return judge_answer(answer, expected)
 
 
 def read_resolve(section: Section) -> tuple[tuple[str, ...], str]:
-    """The IPv4 addresses that programs find, and the full name that was found in the place of the one asked for."""
+    """The IPv4 addresses that programs find, and the full name that was found instead of the one that was looked up."""
     rows = [line.split() for line in section.output.splitlines() if line.strip()]
-    told = [row for row in rows if is_address(row[0]) and ":" not in row[0]]
-    full = next((row[-1].rstrip(".") for row in told if len(row) > 1 and row[-1] not in _SOCKETS), "")
-    return tuple(dict.fromkeys(row[0] for row in told)), full
+    ipv4 = [row for row in rows if is_address(row[0]) and ":" not in row[0]]
+    full = next((row[-1].rstrip(".") for row in ipv4 if len(row) > 1 and row[-1] not in _SOCKETS), "")
+    return tuple(dict.fromkeys(row[0] for row in ipv4)), full
 
 
 _SOCKETS = frozenset({"STREAM", "DGRAM", "RAW"})
@@ -69,20 +71,20 @@ _SOCKETS = frozenset({"STREAM", "DGRAM", "RAW"})
 
 def _addresses(section: Section) -> frozenset[str]:
     if section.tool == "getent":
-        found = [match["address"] for match in _GETENT.finditer(section.output)]
+        addresses = [match["address"] for match in _GETENT.finditer(section.output)]
     elif section.tool == "dig":
-        found = [match["address"] for match in _DIG_RECORD.finditer(section.output)]
+        addresses = [match["address"] for match in _DIG_RECORD.finditer(section.output)]
     else:
         name = _NAME.search(section.output)  # before it stands the address of the resolver
-        found = [match["address"] for match in _ADDRESS.finditer(section.output, name.end())] if name else []
-    return frozenset(str(ip_address(address)) for address in found if is_address(address))
+        addresses = [match["address"] for match in _ADDRESS.finditer(section.output, name.end())] if name else []
+    return frozenset(str(ip_address(address)) for address in addresses if is_address(address))
 
 
 def _has_ipv4(addresses: frozenset[str]) -> bool:
     return any("." in address for address in addresses)
 
 
-def _lookup_fault(section: Section, found: frozenset[str]) -> DnsFault:
+def _lookup_fault(section: Section, addresses: frozenset[str]) -> DnsFault:
     """Why there is no IPv4 address."""
     text = section.output
     status = (_DIG_STATUS if section.tool == "dig" else _CANT_FIND).search(text)
@@ -97,32 +99,32 @@ def _lookup_fault(section: Section, found: frozenset[str]) -> DnsFault:
         (_UNKNOWN_NAME, DnsFault.NXDOMAIN),
         (_TRY_AGAIN, DnsFault.SERVFAIL),
     )
-    for words, fault in checks:
-        if words.search(text):
+    for pattern, fault in checks:
+        if pattern.search(text):
             return fault
     if _SILENT.search(text) or section.exit in (*CUT, None):
         return DnsFault.TIMEOUT
-    if found or re.search(r"^Server:", text, re.MULTILINE) or (status and status["status"] == "NOERROR"):
+    if addresses or re.search(r"^Server:", text, re.MULTILINE) or (status and status["status"] == "NOERROR"):
         return DnsFault.NO_ANSWER
     return DnsFault.GARBLED
 
 
-def _lookup_words(section: Section, fault: DnsFault | None) -> str:
-    """The tool's words that tell, without its chatter."""
+def _lookup_message(section: Section, fault: DnsFault | None) -> str:
+    """The lines in which the tool says what it found, or why it found nothing."""
     if fault is None:
         return ", ".join(sorted(_addresses(section)))
     status = _DIG_STATUS.search(section.output)
     if status:
         return f"status: {status['status']}"
-    telling = [
+    messages = [
         line.strip() for line in section.output.splitlines() if re.match(r"\*\*|;; |nslookup:|dig:", line.strip())
     ]
-    telling = [
-        line for line in telling if not re.match(r";; (flags|QUESTION|OPT|global|Got answer|Query|WHEN|MSG)", line)
+    messages = [
+        line for line in messages if not re.match(r";; (flags|QUESTION|OPT|global|Got answer|Query|WHEN|MSG)", line)
     ]
-    if not telling and section.exit in (*CUT, None):
+    if not messages and section.exit in (*CUT, None):
         return f"no answer within {max(1, round(section.took))} s"
-    return "; ".join(dict.fromkeys(telling))[:300] or DnsFault(fault).value
+    return "; ".join(dict.fromkeys(messages))[:300] or DnsFault(fault).value
 
 
 # ---- the web ---------------------------------------------------------------------------------------------------------
@@ -142,16 +144,17 @@ _CURL_FAULTS = {
     77: PathFault.TLS_UNTRUSTED,
 }
 _CURL_CONNECT, _CURL_TIMEOUT = 7, 28
-_CERTIFICATE_WORDS = (
+_WGET_NETWORK = 4  # GNU wget's exit status of a network failure, timeouts among them
+_CERTIFICATE_MESSAGES = (
     (re.compile(r"certificate has expired|not yet valid", re.IGNORECASE), PathFault.TLS_EXPIRED),
     (
         re.compile(r"no alternative certificate subject name|host ?name mismatch|doesn't match", re.IGNORECASE),
         PathFault.TLS_WRONG_NAME,
     ),
 )
-# Words of errno (C locale), and of the tools themselves. The first that is found decides.
-_AT_ONCE_REFUSED = 0.9  # seconds; a refusal does not take as long
-_PATH_WORDS: tuple[tuple[re.Pattern[str], PathFault], ...] = (
+_SLOWEST_REFUSAL = 0.9  # seconds; what takes longer is a timeout
+# Messages of errno (C locale), and of the tools themselves; the first that matches decides.
+_PATH_MESSAGES: tuple[tuple[re.Pattern[str], PathFault], ...] = (
     (
         re.compile(
             r"bad address|unable to resolve|could ?n(?:o|')t resolve|Name or service not known|Name does not resolve",
@@ -172,22 +175,22 @@ _PATH_WORDS: tuple[tuple[re.Pattern[str], PathFault], ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Block:
+class _Header:
     """The header of one answer."""
 
     status: int
-    headers: Mapping[str, str]
+    fields: Mapping[str, str]
 
 
 def read_fetch(section: Section, url: str, *, where: str) -> GitLabReply:
-    """What answers at GitLab's URL from a node or a pod, judged as `gitlab.look` judges it from here.
+    """What answers at GitLab's URL from a node or a pod, judged by the same rules as from here.
 
     `clock_offset` is the server's clock minus that of the node.
     """
-    blocks, body = _answers(section)
-    evidence = Evidence(where=where, command=section.command, observed=_fetch_shown(section), took=section.took)
+    headers, body = _answers(section)
+    evidence = Evidence(where=where, command=section.command, observed=_fetch_excerpt(section), took=section.took)
     fault: Fault | None
-    if not blocks:
+    if not headers:
         fault = _fetch_fault(section)
         return GitLabReply(
             target=url,
@@ -201,37 +204,37 @@ def read_fetch(section: Section, url: str, *, where: str) -> GitLabReply:
             clock_offset=None,
             took=section.took,
         )
-    fault, cause, known = None, "", False
-    asked = url
-    for number, block in enumerate(blocks):  # busybox's wget follows redirects: every answer on the way must be right
-        content = body if number == len(blocks) - 1 else ""
-        known = known or shows_gitlab(block.status, block.headers, content.encode(), asked)
-        if fault is None and not _told_too_little(section, block, asked):
-            fault, cause = judge_reply(block.status, block.headers, content, asked)
-        asked = block.headers.get("location", asked)
+    fault, cause, is_gitlab = None, "", False
+    address = url
+    for number, header in enumerate(headers):  # busybox's wget follows redirects: each answer on the way must be right
+        content = body if number == len(headers) - 1 else ""
+        is_gitlab = is_gitlab or shows_gitlab(header.status, header.fields, content.encode(), address)
+        if fault is None and not _hides_header(section, header, address):
+            fault, cause = judge_reply(header.status, header.fields, content, address)
+        address = header.fields.get("location", address)
     return GitLabReply(
         target=url,
         fault=fault,
         cause=cause,
         evidence=evidence,
         url=url,
-        status=blocks[0].status,
-        location=blocks[0].headers.get("location", ""),
-        is_gitlab=known,
-        clock_offset=_clock_offset(blocks, section.clock),
+        status=headers[0].status,
+        location=headers[0].fields.get("location", ""),
+        is_gitlab=is_gitlab,
+        clock_offset=_clock_offset(headers, section.clock),
         took=section.took,
     )
 
 
 def was_cut(section: Section) -> bool:
-    """Whether a fetch was ended before all had come, though a header may have."""
-    ends = {*CUT, 28} if section.tool == "curl" else {*CUT, 4}  # their own words for time that is over
-    return section.exit is None or section.exit in ends
+    """Whether a fetch was ended before the whole answer had come, though its header may have."""
+    timeouts = {*CUT, _CURL_TIMEOUT} if section.tool == "curl" else {*CUT, _WGET_NETWORK}
+    return section.exit is None or section.exit in timeouts
 
 
-def _told_too_little(section: Section, block: _Block, url: str) -> bool:
-    """Whether busybox's wget kept the mark of a healthy GitLab to itself: of a 401 it shows the status alone."""
-    return section.tool == "wget" and not block.headers and block.status == 401 and "/api/v4/" in url  # noqa: PLR2004
+def _hides_header(section: Section, header: _Header, url: str) -> bool:
+    """Whether busybox's wget hides the header that marks a healthy GitLab: of a 401 it prints the status alone."""
+    return section.tool == "wget" and not header.fields and header.status == 401 and "/api/v4/" in url  # noqa: PLR2004
 
 
 def _place(url: str) -> tuple[str, int]:
@@ -239,80 +242,80 @@ def _place(url: str) -> tuple[str, int]:
     return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
-def _answers(section: Section) -> tuple[list[_Block], str]:
+def _answers(section: Section) -> tuple[list[_Header], str]:
     """The headers of the answers, in order, and the last one's body."""
     if section.tool == "curl":
         head, _, body = section.output.replace("\r\n", "\n").partition("\n\n")
         while re.match(r"HTTP/\S+ 1\d\d", head):  # 100 Continue and its like stand before the answer
             head, _, body = body.partition("\n\n")
-        block = _block(head.split("\n"))
-        return ([block] if block else []), body
+        header = _header(head.split("\n"))
+        return ([header] if header else []), body
     groups: list[list[str]] = []
-    for line in section.said.replace("\r", "").split("\n"):
+    for line in section.stderr.replace("\r", "").split("\n"):
         if re.match(r"\s*HTTP/\S+ \d{3}", line):
             groups.append([line.strip()])
         elif groups and re.match(r"\s+\S+:", line):
             groups[-1].append(line.strip())
-    return [block for block in map(_block, groups) if block], section.output
+    return [header for header in map(_header, groups) if header], section.output
 
 
-def _block(lines: Sequence[str]) -> _Block | None:
+def _header(lines: Sequence[str]) -> _Header | None:
     status = re.match(r"HTTP/\S+ (\d{3})", lines[0]) if lines else None
     if status is None:
         return None
-    headers: dict[str, str] = {}
+    fields: dict[str, str] = {}
     for line in lines[1:]:
         name, _, value = line.partition(":")
         key = name.strip().lower()
-        headers[key] = f"{headers[key]}, {value.strip()}" if key in headers else value.strip()
-    return _Block(int(status[1]), headers)
+        fields[key] = f"{fields[key]}, {value.strip()}" if key in fields else value.strip()
+    return _Header(int(status[1]), fields)
 
 
 def _fetch_fault(section: Section) -> PathFault:
-    """Why no answer came."""
+    """Why there is no answer."""
     if section.tool == "curl" and section.exit is not None:
-        return _curl_fault(section.exit, section.said or section.output)
-    fault = PathFault.TIMEOUT if section.exit in (*CUT, None) else _path_words(section.said)
-    if fault is PathFault.TIMEOUT:  # GNU wget tells how far it got, busybox's does not
-        return PathFault.SILENT if re.search(r"\.\.\. connected\.", section.said) else fault
-    if fault is None or section.output.strip() or re.search(r"^ {2}\S", section.said, re.MULTILINE):
+        return _curl_fault(section.exit, section.stderr or section.output)
+    fault = PathFault.TIMEOUT if section.exit in (*CUT, None) else _path_fault(section.stderr)
+    if fault is PathFault.TIMEOUT:  # GNU wget prints how far it got, busybox's does not
+        return PathFault.SILENT if re.search(r"\.\.\. connected\.", section.stderr) else fault
+    if fault is None or section.output.strip() or re.search(r"^ {2}\S", section.stderr, re.MULTILINE):
         return PathFault.NOT_HTTP  # wget shows a first line that is no status
     return fault
 
 
-def _curl_fault(status: int, words: str) -> PathFault:
+def _curl_fault(status: int, stderr: str) -> PathFault:
     if status == _CURL_TIMEOUT or status in CUT:
-        if re.search(r"Could not resolve|Resolving timed out", words):
+        if re.search(r"Could not resolve|Resolving timed out", stderr):
             return PathFault.UNRESOLVED
-        return PathFault.SILENT if re.search(r"^\* Connected to ", words, re.MULTILINE) else PathFault.TIMEOUT
+        return PathFault.SILENT if re.search(r"^\* Connected to ", stderr, re.MULTILINE) else PathFault.TIMEOUT
     if status == _CURL_CONNECT:
-        return _path_words(words) or PathFault.REFUSED
-    fault = _CURL_FAULTS.get(status) or _path_words(words) or PathFault.NOT_HTTP
+        return _path_fault(stderr) or PathFault.REFUSED
+    fault = _CURL_FAULTS.get(status) or _path_fault(stderr) or PathFault.NOT_HTTP
     if fault in (PathFault.TLS_UNTRUSTED, PathFault.TLS_HANDSHAKE):
-        return next((sharper for pattern, sharper in _CERTIFICATE_WORDS if pattern.search(words)), fault)
+        return next((sharper for pattern, sharper in _CERTIFICATE_MESSAGES if pattern.search(stderr)), fault)
     return fault
 
 
-def _path_words(words: str) -> PathFault | None:
-    return next((fault for pattern, fault in _PATH_WORDS if pattern.search(words)), None)
+def _path_fault(output: str) -> PathFault | None:
+    return next((fault for pattern, fault in _PATH_MESSAGES if pattern.search(output)), None)
 
 
 def _path_cause(fault: PathFault | None, host: str, port: int, took: float) -> str:
     return sentence(fault, host, port, deadline=max(1, round(took))) if fault else ""
 
 
-def _fetch_shown(section: Section) -> str:
-    """What a person would see: curl's bytes on the wire left out, its words kept when nothing was answered."""
-    said = section.said.replace("\r", "")
+def _fetch_excerpt(section: Section) -> str:
+    """What a person would see: curl's trace of the connection left out, its message kept where there is no answer."""
+    stderr = section.stderr.replace("\r", "")
     body = section.output.replace("\r\n", "\n")
     if section.tool == "curl":
-        words = "\n".join(line for line in said.split("\n") if not re.match(r"[<>{}] ?|\* ", line))
-        return shown(body or words)
-    return shown("\n".join(part for part in (said, body) if part))
+        messages = "\n".join(line for line in stderr.split("\n") if not re.match(r"[<>{}] ?|\* ", line))
+        return excerpt(body or messages)
+    return excerpt("\n".join(part for part in (stderr, body) if part))
 
 
-def _clock_offset(blocks: Sequence[_Block], node_clock: float | None) -> float | None:
-    date = blocks[-1].headers.get("date") or blocks[0].headers.get("date")
+def _clock_offset(headers: Sequence[_Header], node_clock: float | None) -> float | None:
+    date = headers[-1].fields.get("date") or headers[0].fields.get("date")
     if not date or node_clock is None:
         return None
     try:
@@ -334,13 +337,13 @@ def read_tcp(section: Section, *, where: str) -> Connection:
     host, port = section.args[0], int(section.args[1])
     fault: PathFault | None = None
     if section.exit != 0:
-        ran_out = section.exit in (*CUT, None) or section.took > _AT_ONCE_REFUSED  # some nc say nothing
-        fault = _path_words(section.output) or (PathFault.TIMEOUT if ran_out else PathFault.REFUSED)
+        ran_out = section.exit in (*CUT, None) or section.took > _SLOWEST_REFUSAL  # some versions of nc print nothing
+        fault = _path_fault(section.output) or (PathFault.TIMEOUT if ran_out else PathFault.REFUSED)
     return Connection(
         target=f"{host}:{port}",
         fault=fault,
         cause=_path_cause(fault, host, port, section.took),
-        evidence=Evidence(where=where, command=section.command, observed=shown(section.output), took=section.took),
+        evidence=Evidence(where=where, command=section.command, observed=excerpt(section.output), took=section.took),
         host=host,
         port=port,
     )
@@ -351,7 +354,7 @@ def read_tcp(section: Section, *, where: str) -> Connection:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvConf:
-    """What a resolv.conf asks of the resolver library.
+    """The settings of a resolv.conf.
 
     Attributes:
         nameservers: in order; glibc and musl use the first three.
@@ -365,7 +368,7 @@ class ResolvConf:
 
 
 def read_resolv_conf(section: Section) -> ResolvConf:
-    """The resolv.conf, whoever printed it (`resolv_conf`, or ``docker_run`` with cat)."""
+    """The resolv.conf that a `resolv_conf` step, or a ``docker_run`` with cat, printed."""
     nameservers: list[str] = []
     searches: tuple[str, ...] = ()
     options: list[str] = []
@@ -376,18 +379,18 @@ def read_resolv_conf(section: Section) -> ResolvConf:
                 nameservers.append(address)
             case ["search" | "domain", *domains]:
                 searches = tuple(domain.rstrip(".") or "." for domain in domains)
-            case ["options", *some]:
-                options += some
+            case ["options", *added]:
+                options += added
             case _:
                 pass
     return ResolvConf(nameservers=tuple(nameservers), searches=searches, options=tuple(options))
 
 
 def read_clock(section: Section) -> float:
-    """The clock, seconds since 1970; half a second is added where the machine tells whole seconds only.
+    """The clock, seconds since 1970; half a second is added where the machine prints whole seconds only.
 
     Raises:
-        Unmeasured: it told no time.
+        Unmeasured: it printed no time.
     """
     lines = section.output.split()
     for line in lines:
@@ -412,7 +415,7 @@ def read_interface(section: Section) -> Interface:
     """The interface of the default route.
 
     Raises:
-        Unmeasured: there is no default route, or its interface tells no MTU.
+        Unmeasured: there is no default route, or its interface has no MTU.
     """
     lines = section.output.split("\n")
     if section.exit == 0 and len(lines) > 1 and lines[1].strip().isdigit():

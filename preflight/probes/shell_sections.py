@@ -20,7 +20,7 @@ _MOST_SHOWN = 4000  # characters of an output that go into the evidence, which s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """What one step showed.
+    """What one step printed, and how it ended.
 
     Attributes:
         kind: as in `Step`.
@@ -28,7 +28,7 @@ class Section:
         exit: its exit status; None when it was cut off before its end.
         took: seconds.
         output: what it printed, at most 64 KB.
-        said: what the tool said beside its output (`fetch` alone).
+        stderr: what the tool printed beside its output (`fetch` alone; elsewhere it is in the output).
         tool: which tool was used, where there is a choice.
         lacks: the tools of which it needs one; empty when it has one, and everything else that any step needs.
         skipped: whether it was not tried, because Docker's daemon was not ready.
@@ -40,7 +40,7 @@ class Section:
     exit: int | None = None
     took: float = 0.0
     output: str = field(default="", repr=False)
-    said: str = field(default="", repr=False)
+    stderr: str = field(default="", repr=False)
     tool: str = ""
     lacks: str = ""
     skipped: bool = False
@@ -55,7 +55,7 @@ class Section:
 def parse(output: str, nonce: str) -> tuple[Section, ...]:
     """The sections in what the script printed, whatever is around and in them; a cut-off one has no exit status."""
     sections = (_section(chunk) for chunk in _own_chunks(output, nonce))
-    return tuple(one for one in sections if _takes(one.kind, one.args))
+    return tuple(section for section in sections if _takes(section.kind, section.args))
 
 
 _ARGUMENTS = {"docker_pull": (1, 1), "docker_run": (1, 1000), "fetch": (1, 1), "lookup": (1, 3), "tcp": (2, 2)}
@@ -63,7 +63,7 @@ _ARGUMENTS = {"docker_pull": (1, 1), "docker_run": (1, 1000), "fetch": (1, 1), "
 
 
 def _takes(kind: str, args: Sequence[str]) -> bool:
-    """Whether a step can have been this one: what was lost or bent on the way is no section."""
+    """Whether a step can have been this one: what was lost or garbled on the way is no section."""
     least, most = _ARGUMENTS.get(kind, (0, 1000))
     return kind in KINDS and least <= len(args) <= most and (kind != "tcp" or bool(re.fullmatch("[0-9]{1,9}", args[1])))
 
@@ -72,6 +72,7 @@ _Line = tuple[str, str]  # ours: the word after the nonce and the rest; else: ""
 
 
 def _own_chunks(output: str, nonce: str) -> Iterable[list[_Line]]:
+    """The lines from the beginning of each step to its end, or to where they were cut off."""
     chunk: list[_Line] | None = None
     for line in output.split("\n"):
         word, _, rest = line.removeprefix(f"{nonce} ").rstrip("\r").partition(" ")
@@ -92,30 +93,30 @@ def _own_chunks(output: str, nonce: str) -> Iterable[list[_Line]]:
 
 
 def _section(chunk: Sequence[_Line]) -> Section:
-    told: dict[str, str] = {}
+    fields: dict[str, str] = {}
     for word, rest in chunk:
-        told.setdefault(word, rest)
-    streams: dict[str, list[str]] = {"output": [], "said": []}
-    into: list[str] = []
+        fields.setdefault(word, rest)  # the first one counts
+    streams: dict[str, list[str]] = {"output": [], "stderr": []}
+    stream: list[str] = []
     for word, rest in chunk:
         if word in streams:
-            into = streams[word]
+            stream = streams[word]
         elif not word:
-            into.append(rest)
-    began, _, ended = told.get("end", "").partition(" ")
-    status = told.get("exit", "")
-    cut_at_most = "end" in told and not status  # its output was longer than is taken, of which it died
+            stream.append(rest)
+    began, _, ended = fields.get("end", "").partition(" ")
+    status = fields.get("exit", "")
+    too_long = "end" in fields and not status  # it died of SIGPIPE: its output is longer than is kept
     return Section(
-        kind=told["begin"].partition(" ")[2],
+        kind=fields["begin"].partition(" ")[2],
         args=tuple(rest for word, rest in chunk if word == "arg"),
-        exit=int(status) if re.fullmatch("[0-9]{1,9}", status) else 141 if cut_at_most else None,
-        took=max(0.0, _number(ended) - _number(began)) if "end" in told else 0.0,
+        exit=int(status) if re.fullmatch("[0-9]{1,9}", status) else 141 if too_long else None,
+        took=max(0.0, _number(ended) - _number(began)) if "end" in fields else 0.0,
         output="\n".join(streams["output"]).rstrip("\n"),
-        said="\n".join(streams["said"]).strip("\n"),
-        tool=told.get("tool", ""),
-        lacks=told.get("lacks", ""),
-        skipped="skipped" in told,
-        clock=_number(told.get("clock", "")) or None,
+        stderr="\n".join(streams["stderr"]).strip("\n"),
+        tool=fields.get("tool", ""),
+        lacks=fields.get("lacks", ""),
+        skipped="skipped" in fields,
+        clock=_number(fields.get("clock", "")) or None,
     )
 
 
@@ -133,25 +134,25 @@ def find(sections: Iterable[Section], step: Step, *, where: str) -> Section:
     Raises:
         Unmeasured: the script ended before it, or its tool is missing there, or Docker's daemon was not ready.
     """
-    found = next((one for one in sections if (one.kind, one.args) == (step.kind, step.args)), None)
-    if found is None:
-        reason = f"The look from {where} ended before it came to `{step.command}`."
+    section = next((section for section in sections if (section.kind, section.args) == (step.kind, step.args)), None)
+    if section is None:
+        reason = f"The probe script at {where} ended before `{step.command}`."
         raise Unmeasured(reason, needs=f"a POSIX shell at {where} that runs the probe script to its end")
-    if found.lacks:
-        several = "," in found.lacks
-        missing = f"none of {found.lacks}" if several else f"no {found.lacks}"
+    if section.lacks:
+        several = "," in section.lacks
+        missing = f"none of {section.lacks}" if several else f"no {section.lacks}"
         reason = f"At {where} there is {missing}, so `{step.command}` could not be tried."
-        raise Unmeasured(reason, needs=f"{'one of ' if several else ''}{found.lacks} at {where}")
-    if found.exit in _NOT_STARTED and found.kind != "docker_run":
-        reason = f"At {where} `{found.command}` could not be started: {found.said or found.output}"
-        raise Unmeasured(reason, needs=f"a working {found.tool or 'command'} at {where}")
-    if found.skipped:
+        raise Unmeasured(reason, needs=f"{'one of ' if several else ''}{section.lacks} at {where}")
+    if section.exit in _NOT_STARTED and section.kind != "docker_run":
+        reason = f"At {where} `{section.command}` could not be started: {section.stderr or section.output}"
+        raise Unmeasured(reason, needs=f"a working {section.tool or 'command'} at {where}")
+    if section.skipped:
         reason = f"`{step.command}` was not tried at {where}: the Docker daemon was not ready."
         raise Unmeasured(reason, needs="a Docker daemon that becomes ready")
-    return found
+    return section
 
 
-def shown(text: str) -> str:
-    """What is kept of an output as evidence: its beginning and its end, for it may be 64 KB."""
+def excerpt(text: str) -> str:
+    """The beginning and the end of an output, which may be 64 KB, as evidence."""
     text = text.strip()
     return text if len(text) <= _MOST_SHOWN else f"{text[: _MOST_SHOWN // 2]}\n…\n{text[-_MOST_SHOWN // 2 :]}"

@@ -1,9 +1,9 @@
-"""The runner's token: what stands in the values, of which kind it is, and what GitLab says to it.
+"""The runner's token: where it is configured, of which kind it is, and whether GitLab accepts it.
 
 The token itself is in no fact: `ConfiguredToken` carries it from where it was read to where it is sent. A valid one is
 sent to GitLab only together with the system id of a manager that GitLab knows already, because any other system id
-makes GitLab keep a manager that does not exist (reference §4.3). ``POST /jobs/request`` and ``DELETE /runners`` are
-never called: one takes a job away, the other deletes the runner.
+makes GitLab keep a manager that does not exist (docs/sources.md#runner-verify). ``POST /jobs/request`` and
+``DELETE /runners`` are never called: one takes a job away, the other deletes the runner.
 """
 
 from __future__ import annotations
@@ -28,11 +28,16 @@ from preflight.evidence import Evidence, Fact
 from preflight.faults import ApiFault, Fault, GitLabFault, TokenFault
 from preflight.redaction import redact, remember
 
-TOKEN_KEY, REGISTRATION_KEY = "runner-token", "runner-registration-token"  # of the chart's Secret (reference §1.5)
+TOKEN_KEY, REGISTRATION_KEY = (
+    "runner-token",
+    "runner-registration-token",
+)  # of the chart's Secret (docs/sources.md#chart-secret)
 _OK, _FORBIDDEN, _UNPROCESSABLE, _TOO_MANY = 200, 403, 422, 429
 
 _PREFIX = "glrt-"
-_FORM = re.compile(r"glrt-(t[123]_)?[0-9A-Za-z_-]{20,300}(\.[0-9a-z]{2})?(\.[0-9a-z]{9})?")  # reference §4.6
+_FORM = re.compile(
+    r"glrt-(t[123]_)?[0-9A-Za-z_-]{20,300}(\.[0-9a-z]{2})?(\.[0-9a-z]{9})?"
+)  # docs/sources.md#token-forms
 _ROUTABLE = re.compile(
     r"(?P<head>glrt-(?:t[123]_)?(?P<payload>[0-9A-Za-z_-]{27,300})\.[0-9a-z]{2}\.(?P<length>[0-9a-z]{2}))(?P<crc>[0-9a-z]{7})"
 )
@@ -51,27 +56,27 @@ _KINDS: tuple[tuple[str, TokenFault, str], ...] = (
     ("glsoat-", TokenFault.OTHER_KIND, "a SCIM token"),
     ("glffct-", TokenFault.OTHER_KIND, "a feature flags client's token"),
 )
-"""GitLab's other tokens by their prefix (reference §4.6)."""
+"""GitLab's other tokens by their prefix (docs/sources.md#token-forms)."""
 
 _PLACEHOLDERS = re.compile(
     r"YOUR[_-]|REPLACE|CHANGE[_-]?ME|TOKEN[_-]?HERE|EXAMPLE|PLACEHOLDER|x{6,}|\.{3}|…|<[^>]*>|\$[{(]|\{\{|\*{3,}|^TODO$",
     re.IGNORECASE,
 )
-"""What stands where a token should; each is too long to be met in a random token."""
+"""What examples have in place of a token; each is too long to occur in a random one."""
 
-_PRINTED = frozenset({"e94f375bd70b9d1f39d9564ddac118a0ecdfd52a9a8aaff524952a333ab03e26"})
+_EXAMPLES = frozenset({"e94f375bd70b9d1f39d9564ddac118a0ecdfd52a9a8aaff524952a333ab03e26"})
 """SHA-256 of tokens that manuals print as examples."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfiguredToken:
-    """The token that a runner of these values would be given.
+    """The token that a runner of these values would be configured.
 
     Attributes:
-        source: where it stands, such as ``runnerToken in values.yaml:15``.
-        command: how to look there.
-        text: the token as it stands there, or "".
-        registration: whether it stands in the place of a registration token.
+        source: where it is configured, such as ``runnerToken in values.yaml:15``.
+        command: a command that shows it.
+        text: the token as it is written there, or "".
+        registration: whether it is configured as a registration token.
         absent: why there is none, where that is known better than "it is empty".
     """
 
@@ -83,12 +88,12 @@ class ConfiguredToken:
 
     @property
     def token(self) -> str:
-        """The token without what surrounds it."""
+        """The token without surrounding whitespace."""
         return self.text.strip()
 
     @property
     def outline(self) -> str:
-        """The token in words that give nothing away."""
+        """The token's length and prefix, which give nothing away."""
         if not self.token:
             return "empty"
         known = next(
@@ -100,10 +105,10 @@ class ConfiguredToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunnerToken(Fact):
-    """The runner's token, looked at without asking anybody.
+    """The runner's token, judged without sending it anywhere.
 
     Attributes:
-        source: where it stands.
+        source: where it is configured.
     """
 
     source: str = ""
@@ -111,10 +116,10 @@ class RunnerToken(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenReply(Fact):
-    """What GitLab's runner API says to a token.
+    """What GitLab's runner API answers to a token.
 
     Attributes:
-        status: of the answer; None when none came.
+        status: of the answer; None without one.
         runner: the number of the runner that has the token, where GitLab accepts it.
     """
 
@@ -122,14 +127,14 @@ class TokenReply(Fact):
     runner: int | None = None
 
 
-# ---- where it stands ------------------------------------------------------------------------------------------------
+# ---- where it is configured -----------------------------------------------------------------------------------------
 
 
 def from_secret(api: Api, namespace: str, name: str) -> ConfiguredToken:
     """The token in the Secret that ``runners.secret`` names; one that is not there is a token that is missing.
 
     Raises:
-        Unmeasured: the Secret may not be read, or the API server can't be asked.
+        Unmeasured: the Secret may not be read, or the API server does not answer.
     """
     source = f"Secret {name} in namespace {namespace}"
     command = f"kubectl -n {namespace} get secret {name} -o jsonpath='{{.data.{TOKEN_KEY}}}' | base64 -d"
@@ -163,112 +168,116 @@ def _decoded(data: str) -> str:
 # ---- what it is -----------------------------------------------------------------------------------------------------
 
 
-def presence(given: ConfiguredToken) -> RunnerToken:
-    """Whether there is a token, and not what an example says (guide 2.2, 3.3)."""
-    if not given.token:
-        return _token(given, TokenFault.MISSING, given.absent or f"{given.source} is empty")
-    if hashlib.sha256(given.token.encode()).hexdigest() in _PRINTED:
-        return _token(given, TokenFault.PLACEHOLDER, f"{given.source} is a token that is printed as an example")
-    if _PLACEHOLDERS.search(given.token):
-        return _token(given, TokenFault.PLACEHOLDER, f"{given.source} still holds a placeholder")
-    return _token(given)
+def presence(configured: ConfiguredToken) -> RunnerToken:
+    """Whether there is a token, and not an example's placeholder (guide 2.2, 3.3)."""
+    if not configured.token:
+        return _token(configured, TokenFault.MISSING, configured.absent or f"{configured.source} is empty")
+    if hashlib.sha256(configured.token.encode()).hexdigest() in _EXAMPLES:
+        return _token(
+            configured, TokenFault.PLACEHOLDER, f"{configured.source} is a token that is printed as an example"
+        )
+    if _PLACEHOLDERS.search(configured.token):
+        return _token(configured, TokenFault.PLACEHOLDER, f"{configured.source} still holds a placeholder")
+    return _token(configured)
 
 
-def whitespace(given: ConfiguredToken) -> RunnerToken:
-    """Whether blanks or ends of lines are in the token: they go into an HTTP header as they are (reference §1.5)."""
-    found = re.search(r"\s", given.text)
-    if found is None:
-        return _token(given)
+def whitespace(configured: ConfiguredToken) -> RunnerToken:
+    """Whether blanks or ends of lines are in the token: they are sent in an HTTP header as they are."""
+    match = re.search(r"\s", configured.text)
+    if match is None:
+        return _token(configured)
     names = {"\n": "an end of line", "\r": "a carriage return", "\t": "a tab", " ": "a blank"}
-    what = names.get(found[0], "a blank")
-    ends = len(given.text) - len(given.text.rstrip())
-    place = "before" if found.start() == 0 else "behind" if found.start() >= len(given.text) - ends else "inside"
-    return _token(given, TokenFault.WHITESPACE, f"{given.source} has {what} {place} the token")
+    what = names.get(match[0], "a blank")
+    ends = len(configured.text) - len(configured.text.rstrip())
+    place = "before" if match.start() == 0 else "behind" if match.start() >= len(configured.text) - ends else "inside"
+    return _token(configured, TokenFault.WHITESPACE, f"{configured.source} has {what} {place} the token")
 
 
-def kind(given: ConfiguredToken) -> RunnerToken:
-    """Whether it is a runner's own authentication token, in its place (reference §4.6)."""
-    token = given.token
+def kind(configured: ConfiguredToken) -> RunnerToken:
+    """Whether it is a runner's own authentication token, configured as one (docs/sources.md#token-forms)."""
+    token = configured.token
     if token.startswith(_PREFIX):
-        if given.registration:
-            cause = f"{given.source} holds a runner's own token, which takes the deprecated way of registration there"
-            return _token(given, TokenFault.MISPLACED, cause)
-        return _token(given)
-    for prefix, fault, words in _KINDS:
+        if configured.registration:
+            cause = f"{configured.source} holds a runner's own token, which is treated as a registration token there"
+            return _token(configured, TokenFault.MISPLACED, cause)
+        return _token(configured)
+    for prefix, fault, description in _KINDS:
         if token.startswith(prefix):
-            return _token(given, fault, f"{given.source} is {words}, not a runner's authentication token (glrt-)")
-    if given.registration:
-        cause = f"{given.source} is a registration token, which GitLab has deprecated and refuses by default"
-        return _token(given, TokenFault.REGISTRATION, cause)
+            return _token(
+                configured, fault, f"{configured.source} is {description}, not a runner's authentication token (glrt-)"
+            )
+    if configured.registration:
+        cause = f"{configured.source} is a registration token, which GitLab has deprecated and refuses by default"
+        return _token(configured, TokenFault.REGISTRATION, cause)
     if _CUSTOM_PREFIX.match(token):
-        cause = f"{given.source} has a prefix of your GitLab's own: the runner knows a created runner by glrt- alone"
-        return _token(given, TokenFault.UNRECOGNISED, cause)
-    cause = f"{given.source} does not begin with glrt-, as a runner's authentication token does"
-    return _token(given, TokenFault.UNRECOGNISED, cause)
+        cause = f"{configured.source} has your GitLab's own prefix: the runner recognises its tokens by glrt- alone"
+        return _token(configured, TokenFault.UNRECOGNISED, cause)
+    cause = f"{configured.source} does not begin with glrt-, as a runner's authentication token does"
+    return _token(configured, TokenFault.UNRECOGNISED, cause)
 
 
-def form(given: ConfiguredToken) -> RunnerToken:
+def form(configured: ConfiguredToken) -> RunnerToken:
     """Whether GitLab is known to make tokens of this form; of a routable one, whether length and checksum are right.
 
     Its end holds the length of its payload (2 characters, base 36) and the CRC-32 of all that precedes (7 characters).
     """
-    token = given.token
+    token = configured.token
     if routable := _ROUTABLE.fullmatch(token):
         length, checksum = int(routable["length"], 36), int(routable["crc"], 36)
         if length != len(routable["payload"]) or checksum != zlib.crc32(routable["head"].encode()):
-            cause = f"{given.source} does not match its own checksum: it was cut or mistyped"
-            return _token(given, TokenFault.CHECKSUM, cause)
-        return _token(given)
+            cause = f"{configured.source} does not match its own checksum: it was cut or mistyped"
+            return _token(configured, TokenFault.CHECKSUM, cause)
+        return _token(configured)
     if _FORM.fullmatch(token):
-        return _token(given)
-    cause = f"{given.source} begins as a runner's token and goes on as none that GitLab 18 is known to make"
-    return _token(given, TokenFault.FORM, f"{cause} ({given.outline})")
+        return _token(configured)
+    cause = f"{configured.source} begins as a runner's token, but has no form that GitLab 18 is known to make"
+    return _token(configured, TokenFault.FORM, f"{cause} ({configured.outline})")
 
 
-def _token(given: ConfiguredToken, fault: TokenFault | None = None, cause: str = "") -> RunnerToken:
-    evidence = Evidence(where="here", command=given.command, observed=given.absent or given.outline)
-    return RunnerToken(target=given.source, fault=fault, cause=cause, evidence=evidence, source=given.source)
+def _token(configured: ConfiguredToken, fault: TokenFault | None = None, cause: str = "") -> RunnerToken:
+    evidence = Evidence(where="here", command=configured.command, observed=configured.absent or configured.outline)
+    return RunnerToken(target=configured.source, fault=fault, cause=cause, evidence=evidence, source=configured.source)
 
 
-def short_forms(given: ConfiguredToken) -> tuple[str, ...]:
+def short_forms(configured: ConfiguredToken) -> tuple[str, ...]:
     """What GitLab's short form of this token may begin with: the token behind its prefix, with and without its type."""
-    body = given.token.removeprefix(_PREFIX)
+    body = configured.token.removeprefix(_PREFIX)
     return tuple(dict.fromkeys([re.sub(r"^t[123]_", "", body), body]))
 
 
-# ---- what GitLab says to it -----------------------------------------------------------------------------------------
+# ---- what GitLab answers --------------------------------------------------------------------------------------------
 
 
 def verify_url(url: str) -> str:
-    """Where runners have their token verified; a relative URL root is kept."""
+    """The endpoint with which runners verify their token; a relative URL root is kept."""
     return f"{url.rstrip('/')}/api/v4/runners/verify"
 
 
 def runner_api(url: str, *, routes: Routes, ca_file: Path | None, deadline: float) -> TokenReply:
-    """Whether the runner API of the GitLab at `url` is there: a token of nobody's is refused with 403 (reference §4.3).
+    """Whether the runner API of the GitLab at `url` answers: a token that no runner has is refused with 403.
 
-    The token is made up anew each time, so GitLab keeps nothing.
+    The token is random, so GitLab keeps nothing (docs/sources.md#runner-verify).
     """
-    nobodys = _PREFIX + secrets.token_urlsafe(15)
+    random_token = _PREFIX + secrets.token_urlsafe(15)
     command = _command(url, "glrt-of-nobody", "r_preflight000", deadline)
     try:
-        reply = _verify(url, nobodys, "r_preflight000", routes=routes, ca_file=ca_file, deadline=deadline)
+        reply = _verify(url, random_token, "r_preflight000", routes=routes, ca_file=ca_file, deadline=deadline)
     except NoReply as no:
         evidence = Evidence(where="here", command=command, observed=no.cause, took=no.took)
         return TokenReply(target=url, fault=no.fault, cause=no.cause, evidence=evidence)
-    fault, cause = (None, "") if _refused(reply) else _odd(reply)
+    fault, cause = (None, "") if _refused(reply) else _unexpected(reply)
     evidence = Evidence(where="here", command=command, observed=reply.shown, took=reply.took)
     return TokenReply(target=url, fault=fault, cause=cause, evidence=evidence, status=reply.status)
 
 
 def acceptance(
-    url: str, given: ConfiguredToken, system_id: str, *, routes: Routes, ca_file: Path | None, deadline: float
+    url: str, configured: ConfiguredToken, system_id: str, *, routes: Routes, ca_file: Path | None, deadline: float
 ) -> TokenReply:
-    """Whether GitLab accepts the token, asked in the name of a manager that it knows already.
+    """Whether GitLab accepts the token, sent in the name of a manager that it knows already.
 
     Args:
         url: of the GitLab.
-        given: the token.
+        configured: the token.
         system_id: of a manager of this very token's runner; any other would leave a manager behind.
         routes: where to connect instead.
         ca_file: PEM of a further CA to trust.
@@ -276,32 +285,32 @@ def acceptance(
     """
     command = _command(url, "$RUNNER_TOKEN", system_id, deadline)
     try:
-        reply = _verify(url, remember(given.token), system_id, routes=routes, ca_file=ca_file, deadline=deadline)
+        reply = _verify(url, remember(configured.token), system_id, routes=routes, ca_file=ca_file, deadline=deadline)
     except NoReply as no:
         evidence = Evidence(where="here", command=command, observed=no.cause, took=no.took)
-        return TokenReply(target=given.source, fault=no.fault, cause=no.cause, evidence=evidence)
-    told = reply.json()
-    words = told if isinstance(told, dict) else {}
+        return TokenReply(target=configured.source, fault=no.fault, cause=no.cause, evidence=evidence)
+    document = reply.json()
+    fields = document if isinstance(document, dict) else {}
     fault: Fault | None
-    if reply.status == _OK and isinstance(words.get("id"), int):
+    if reply.status == _OK and isinstance(fields.get("id"), int):
         fault, cause = None, ""
     elif _refused(reply):
-        fault, cause = TokenFault.REVOKED, f"GitLab refuses the token ({given.source}): {words.get('message')}"
-    elif reply.status == _UNPROCESSABLE and words:
-        fault, cause = TokenFault.REVOKED, f"GitLab can't use the runner of this token: {words.get('message')}"
+        fault, cause = TokenFault.REVOKED, f"GitLab refuses the token ({configured.source}): {fields.get('message')}"
+    elif reply.status == _UNPROCESSABLE and fields:
+        fault, cause = TokenFault.REVOKED, f"GitLab can't use the runner of this token: {fields.get('message')}"
     else:
-        fault, cause = _odd(reply)
-    # The answer repeats the token: it is known by now, and redacted.
+        fault, cause = _unexpected(reply)
+    # The answer repeats the token, which is redacted because it was remembered.
     evidence = Evidence(where="here", command=command, observed=redact(reply.shown), took=reply.took)
-    identifier = words.get("id") if fault is None else None
+    identifier = fields.get("id") if fault is None else None
     return TokenReply(
-        target=given.source, fault=fault, cause=cause, evidence=evidence, status=reply.status, runner=identifier
+        target=configured.source, fault=fault, cause=cause, evidence=evidence, status=reply.status, runner=identifier
     )
 
 
 def _verify(url: str, token: str, system_id: str, *, routes: Routes, ca_file: Path | None, deadline: float) -> Reply:
-    asked: Mapping[str, str] = {"token": token, "system_id": system_id}
-    return exchange(verify_url(url), routes=routes, ca_file=ca_file, deadline=deadline, method="POST", content=asked)
+    content: Mapping[str, str] = {"token": token, "system_id": system_id}
+    return exchange(verify_url(url), routes=routes, ca_file=ca_file, deadline=deadline, method="POST", content=content)
 
 
 def _command(url: str, token: str, system_id: str, deadline: float) -> str:
@@ -310,23 +319,26 @@ def _command(url: str, token: str, system_id: str, deadline: float) -> str:
 
 
 def _refused(reply: Reply) -> bool:
-    """Whether GitLab itself says that the token is nobody's."""
-    told = reply.json()
-    return reply.status == _FORBIDDEN and isinstance(told, dict) and str(told.get("message", "")).startswith("403")
+    """Whether GitLab itself says that no runner has the token."""
+    document = reply.json()
+    return (
+        reply.status == _FORBIDDEN and isinstance(document, dict) and str(document.get("message", "")).startswith("403")
+    )
 
 
-def _odd(reply: Reply) -> tuple[Fault, str]:
+def _unexpected(reply: Reply) -> tuple[Fault, str]:
+    """The fault and cause of an answer that GitLab's runner API does not give."""
     if reply.status == _TOO_MANY:
-        after = f", and to come back after {reply.headers['retry-after']} s" if "retry-after" in reply.headers else ""
+        after = f"; retry after {reply.headers['retry-after']} s" if "retry-after" in reply.headers else ""
         return TokenFault.RATE_LIMITED, f"{reply.url} answered 429: too many requests{after}"
     if reply.status == _FORBIDDEN:
-        cause = f"{reply.url} answered 403, but not in GitLab's words: something in between refuses the POST"
+        cause = f"{reply.url} answered 403, but not as GitLab does: something in between refuses the POST"
         return GitLabFault.HTTP_STATUS, cause
     fault, cause = judge_reply(reply.status, reply.headers, reply.body, reply.url)
     if fault in (None, GitLabFault.NOT_GITLAB, GitLabFault.HTTP_STATUS):
         return (
             GitLabFault.HTTP_STATUS,
-            f"{reply.url} answered {reply.status}, where GitLab's runner API says 403 or 200",
+            f"{reply.url} answered {reply.status}, where GitLab's runner API answers 403 or 200",
         )
     return fault, cause
 
@@ -338,12 +350,12 @@ def expiry(
     token: RunnerToken, ends: datetime | None, *, days_left: int, evidence: Evidence, now: datetime | None = None
 ) -> RunnerToken:
     """Whether the token is valid, and will be for some days: the chart registers each new pod with this same token."""
-    moment = now or datetime.now(tz=UTC)
-    found = replace(token, fault=None, cause="", evidence=evidence)
-    if ends is None or ends > moment + timedelta(days=days_left):
-        return found
+    now = now or datetime.now(tz=UTC)
+    judged = replace(token, fault=None, cause="", evidence=evidence)
+    if ends is None or ends > now + timedelta(days=days_left):
+        return judged
     stamp = f"{ends.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-    if ends <= moment:
-        return replace(found, fault=TokenFault.EXPIRED, cause=f"the token ({token.source}) expired at {stamp}")
+    if ends <= now:
+        return replace(judged, fault=TokenFault.EXPIRED, cause=f"the token ({token.source}) expired at {stamp}")
     cause = f"the token ({token.source}) expires at {stamp}, in less than {days_left} days"
-    return replace(found, fault=TokenFault.EXPIRING, cause=cause)
+    return replace(judged, fault=TokenFault.EXPIRING, cause=cause)

@@ -1,7 +1,7 @@
-"""What several looks say together: pure, on the sections of a probe script's transcript and on other facts.
+"""Facts from the transcript of a probe script: pure, on its sections and on other facts.
 
 A node's SSH connection and a probe pod each give one `Report`; the functions here read single facts out of it, so that
-one pod a node, and one connection, carry all measurements of that node.
+one pod and one connection per node carry all its measurements.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from preflight.probes.shell_sections import Section, find
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What a probe script showed at one vantage.
+    """What a probe script printed at one vantage.
 
     Attributes:
         where: the vantage.
@@ -102,7 +102,7 @@ class Clock(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement(Fact):
-    """What several resolvers say to the same names.
+    """What several resolvers answer for the same names.
 
     Attributes:
         addresses: by name, then by resolver.
@@ -113,7 +113,7 @@ class Agreement(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvConf(Fact):
-    """The resolv.conf of a pod beside what the values ask for."""
+    """The resolv.conf of a pod beside the one that the values configure."""
 
     nameservers: tuple[str, ...] = ()
     searches: tuple[str, ...] = ()
@@ -123,20 +123,20 @@ class ResolvConf(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoundNames(Fact):
-    """What the resolver library of a job's pod makes of names, beside what the resolvers say to them.
+    """What the resolver library of a job's pod finds for names, beside what the resolvers answer.
 
     Attributes:
         node: on which node.
-        found: addresses by name, as programs find them.
-        given: addresses by name, as the resolvers give them.
-        through: where a search domain answered, the name that was asked in the place of the one that was meant.
+        resolved: addresses by name, as programs find them.
+        answered: addresses by name, as the resolvers answer.
+        via_search: where a search domain answered, the name that was looked up instead of the one that was meant.
         searches: the pod's search list; `options` of its resolv.conf, such as ``ndots:5``.
     """
 
     node: str
-    found: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    given: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    through: Mapping[str, str] = field(default_factory=dict)
+    resolved: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    answered: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    via_search: Mapping[str, str] = field(default_factory=dict)
     searches: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
 
@@ -148,7 +148,7 @@ def lookups(report: Report, resolver: str, names: Mapping[str, frozenset[str]], 
 
 
 def own_lookups(report: Report, names: Mapping[str, frozenset[str]], *, deadline: float) -> Lookups:
-    """What the vantage's own resolv.conf leads to, for each name."""
+    """What the vantage's own resolv.conf finds for each name."""
     sections = [report.section(shell.lookup(name)) for name in names]
     return _lookups(report.where, "its resolv.conf", sections, names, deadline)
 
@@ -165,15 +165,15 @@ def _lookups(
     answers = [
         shell_readers.read_lookup(section, expected) for section, expected in zip(sections, names.values(), strict=True)
     ]
-    # The evidence is the first answer that is wrong, or the first at all.
-    shown = next((place for place, answer in enumerate(answers) if answer.fault), 0)
+    # The evidence is the first faulty answer, or the first of all.
+    telling = next((section for section, answer in zip(sections, answers, strict=True) if answer.fault), sections[0])
     return dns.summarise(
         resolver,
         answers,
         expected=names,
         where=where,
-        command=sections[shown].command,
-        observed=sections[shown].output,
+        command=telling.command,
+        observed=telling.output,
         took=max(section.took for section in sections),
         deadline=deadline,
     )
@@ -185,13 +185,13 @@ def gitlab_reply(report: Report, url: str) -> GitLabReply:
 
 
 def whole_page(report: Report, url: str) -> GitLabReply:
-    """Whether a page that needs packets of full size came, where a shorter answer of the same server has come."""
-    found = gitlab_reply(report, url)
-    begun = found.fault is None and shell_readers.was_cut(report.section(shell.fetch(url)))
-    if not begun and found.fault not in {PathFault.SILENT, PathFault.TIMEOUT}:  # busybox's wget can't tell them apart
-        return found.only(PathFault.SILENT)
-    cause = f"{urlsplit(url).netloc} gives a short answer, but {url} did not come whole within {found.took:.0f} s"
-    return replace(found, fault=PathFault.SILENT, cause=cause)
+    """Whether a page that needs packets of full size arrived, where a shorter answer of the same server has."""
+    reply = gitlab_reply(report, url)
+    begun = reply.fault is None and shell_readers.was_cut(report.section(shell.fetch(url)))
+    if not begun and reply.fault not in {PathFault.SILENT, PathFault.TIMEOUT}:  # busybox's wget can't tell them apart
+        return reply.only(PathFault.SILENT)
+    cause = f"{urlsplit(url).netloc} gives a short answer, but {url} did not arrive complete within {reply.took:.0f} s"
+    return replace(reply, fault=PathFault.SILENT, cause=cause)
 
 
 def clock(node: str, section: Section, *, middle: float, reply: GitLabReply, allowed: float, where: str) -> Clock:
@@ -199,21 +199,21 @@ def clock(node: str, section: Section, *, middle: float, reply: GitLabReply, all
 
     Args:
         node: whose clock.
-        section: what it told.
-        middle: our own clock at the middle of asking it, seconds since 1970.
+        section: the output of `shell.clock` there.
+        middle: our own clock at the middle of that measurement, seconds since 1970.
         reply: GitLab's answer, with its clock's offset from ours.
         allowed: seconds that they may differ.
         where: the vantage.
     """
     offset = shell_readers.read_clock(section) - middle - (reply.clock_offset or 0.0)
-    apart = abs(offset) > allowed
+    skewed = abs(offset) > allowed
     relation = "ahead of" if offset > 0 else "behind"
     return Clock(
         target=node,
         node=node,
         offset=round(offset, 1),
-        fault=GitLabFault.CLOCK_SKEW if apart else None,
-        cause=f"{node}'s clock is {abs(offset):.0f} s {relation} GitLab's; {allowed:g} s are allowed" if apart else "",
+        fault=GitLabFault.CLOCK_SKEW if skewed else None,
+        cause=f"{node}'s clock is {abs(offset):.0f} s {relation} GitLab's; {allowed:g} s are allowed" if skewed else "",
         evidence=Evidence(
             where=where,
             command=f"date -u; curl -sI {reply.url} | grep -i ^date",
@@ -223,34 +223,34 @@ def clock(node: str, section: Section, *, middle: float, reply: GitLabReply, all
     )
 
 
-def agreement(every: Iterable[Lookups]) -> Agreement:
+def agreement(by_resolver: Iterable[Lookups]) -> Agreement:
     """Whether all resolvers that answered a name gave the same addresses."""
     table: dict[str, dict[str, tuple[str, ...]]] = {}
     where, took = "here", 0.0
-    for one in every:
-        where, took = one.where, max(took, one.evidence.took)
-        for answer in one.answers:
+    for lookup in by_resolver:
+        where, took = lookup.where, max(took, lookup.evidence.took)
+        for answer in lookup.answers:
             if answer.addresses:
-                table.setdefault(answer.name, {})[one.resolver] = tuple(sorted(answer.addresses))
-    apart = {name: answers for name, answers in table.items() if len(set(answers.values())) > 1}
-    told = [
+                table.setdefault(answer.name, {})[lookup.resolver] = tuple(sorted(answer.addresses))
+    differing = {name: answers for name, answers in table.items() if len(set(answers.values())) > 1}
+    differences = [
         f"{name} is "
         + ", but ".join(f"{' '.join(addresses)} for {resolver}" for resolver, addresses in answers.items())
-        for name, answers in apart.items()
+        for name, answers in differing.items()
     ]
-    name = next(iter(apart or table), "NAME")
+    name = next(iter(differing or table), "NAME")
     resolvers = list(table.get(name, {}))
     return Agreement(
         target=", ".join(resolvers),
         addresses=table,
-        fault=DnsFault.DISAGREE if apart else None,
-        cause="; ".join(told),
+        fault=DnsFault.DISAGREE if differing else None,
+        cause="; ".join(differences),
         evidence=Evidence(
             where=where,
             command=f"for r in {' '.join(resolvers)}; do dig +short @$r {name}; done",
             observed="\n".join(
-                f"{one} {resolver}: {' '.join(addresses)}"
-                for one, answers in (apart or table).items()
+                f"{name} {resolver}: {' '.join(addresses)}"
+                for name, answers in (differing or table).items()
                 for resolver, addresses in answers.items()
             ),
             took=took,
@@ -262,42 +262,41 @@ def resolv_conf(report: Report, shape: JobShape, node: str) -> ResolvConf:
     """The pod's resolv.conf beside the `dns_policy` and `dns_config` of the values.
 
     Raises:
-        Unmeasured: it could not be read, which says nothing of what stands in it.
+        Unmeasured: it could not be read, which says nothing about its content.
     """
     section = report.section(shell.resolv_conf())
     if section.exit != 0:
-        reason = (
-            f"The resolv.conf of {report.where} could not be read: {section.output[:200] or 'the look was cut off'}"
-        )
+        problem = section.output[:200] or "the measurement was cut off"
+        reason = f"The resolv.conf of {report.where} could not be read: {problem}"
         raise Unmeasured(reason, needs=f"an /etc/resolv.conf at {report.where} that its user may read")
-    found = shell_readers.read_resolv_conf(section)
+    actual = shell_readers.read_resolv_conf(section)
     config: Mapping[str, Any] = shape.dns_config or {}
-    expected = tuple(str(one) for one in config.get("nameservers", ()))
-    searches = tuple(str(one) for one in config.get("searches", ()))
+    expected = tuple(map(str, config.get("nameservers", ())))
+    searches = tuple(map(str, config.get("searches", ())))
     options = tuple(
         f"{option['name']}:{option['value']}" if option.get("value") else str(option["name"])
         for option in config.get("options", ())
     )
     if shape.dns_policy == "None":
-        wrong = found.nameservers != expected
-        # With the policy None, search and options come from dns_config alone (reference §2.3).
-        missing = [one for one in searches if one not in found.searches] + [
-            one for one in options if one not in found.options
-        ]
+        differ = actual.nameservers != expected
+        # With the policy None, search and options come from dns_config alone (docs/sources.md#runner-dns).
+        missing = [domain for domain in searches if domain not in actual.searches]
+        missing += [option for option in options if option not in actual.options]
     else:
-        wrong = False
-        missing = [one for one in (*expected, *searches) if one not in (*found.nameservers, *found.searches)]
+        differ = False
+        missing = [address for address in expected if address not in actual.nameservers]
+        missing += [domain for domain in searches if domain not in actual.searches]
     cause = ""
-    if wrong:
-        asked = ", ".join(expected) or "no resolver"
-        cause = f"a job's pod on {node} asks {', '.join(found.nameservers) or 'nobody'}; the values say {asked}"
+    if differ:
+        configured = ", ".join(expected) or "no resolver"
+        cause = f"a job's pod on {node} asks {', '.join(actual.nameservers) or 'nobody'}; the values say {configured}"
     elif missing:
         cause = f"the resolv.conf of a job's pod on {node} lacks {', '.join(missing)}, which the values ask for"
     return ResolvConf(
         target=f"resolv.conf on {node}",
-        nameservers=found.nameservers,
-        searches=found.searches,
-        options=found.options,
+        nameservers=actual.nameservers,
+        searches=actual.searches,
+        options=actual.options,
         expected=expected,
         fault=DnsFault.NOT_APPLIED if cause else None,
         cause=cause,
@@ -308,77 +307,79 @@ def resolv_conf(report: Report, shape: JobShape, node: str) -> ResolvConf:
 
 
 def found_names(
-    report: Report, node: str, given: Mapping[str, Iterable[str]], resolv_conf: shell_readers.ResolvConf
+    report: Report, node: str, answered: Mapping[str, Iterable[str]], resolv_conf: shell_readers.ResolvConf
 ) -> FoundNames:
-    """What programs in the pod find for each name that the resolvers give addresses of.
+    """What programs in the pod find for each name for which the resolvers answer addresses.
 
-    A search domain has answered where the library tells another full name than the one that was asked for, and other
-    addresses: a record that merely changes between two questions is none of this.
+    A search domain has answered where the library returns another full name than the one that was looked up, and other
+    addresses: a record that merely changes between two queries does not count.
 
     Raises:
         Unmeasured: the pod cannot ask its resolver library.
     """
-    found: dict[str, tuple[str, ...]] = {}
-    through: dict[str, str] = {}
-    shown: Section | None = None
-    for name in given:
+    resolved: dict[str, tuple[str, ...]] = {}
+    via_search: dict[str, str] = {}
+    telling: Section | None = None
+    for name in answered:
         section = report.section(shell.resolve(name))
         addresses, full = shell_readers.read_resolve(section)
-        found[name] = addresses
-        searched = next((f"{name}.{one}" for one in resolv_conf.searches if full == f"{name}.{one}"), "")
-        if searched and set(addresses) - set(given[name]):
-            through[name] = searched
-            shown = shown or section
-    said = [
-        f"{name} at {', '.join(found[name])}, as {full}; the resolvers give {', '.join(sorted(given[name]))}"
-        for name, full in through.items()
+        resolved[name] = addresses
+        candidates = {f"{name}.{domain}" for domain in resolv_conf.searches}
+        if full in candidates and set(addresses) - set(answered[name]):
+            via_search[name] = full
+            telling = telling or section
+    differences = [
+        f"{name} at {', '.join(resolved[name])}, as {full}; the resolvers give {', '.join(sorted(answered[name]))}"
+        for name, full in via_search.items()
     ]
-    lost = [name for name, addresses in found.items() if not addresses]
-    fault = DnsFault.SEARCH_LIST if through else DnsFault.NO_ANSWER if lost else None
-    cause = f"finds {'; '.join(said)}" if through else f"finds no address of {', '.join(lost)}, and its resolvers do"
+    unresolved = [name for name, addresses in resolved.items() if not addresses]
+    fault = DnsFault.SEARCH_LIST if via_search else DnsFault.NO_ANSWER if unresolved else None
+    cause = f"finds no address of {', '.join(unresolved)}, and its resolvers do"
+    if via_search:
+        cause = f"finds {'; '.join(differences)}"
     conf = f"search {' '.join(resolv_conf.searches)}; options {' '.join(resolv_conf.options)}"
-    lines = [f"{name}: {', '.join(addresses) or 'none'}" for name, addresses in found.items()]
+    lines = [f"{name}: {', '.join(addresses) or 'none'}" for name, addresses in resolved.items()]
     return FoundNames(
         target=node,
         node=node,
-        found=found,
-        given={name: tuple(sorted(addresses)) for name, addresses in given.items()},
-        through=through,
+        resolved=resolved,
+        answered={name: tuple(sorted(addresses)) for name, addresses in answered.items()},
+        via_search=via_search,
         searches=resolv_conf.searches,
         options=resolv_conf.options,
         fault=fault,
         cause=f"a job's pod on {node} {cause} ({conf})" if fault else "",
         evidence=Evidence(
             where=report.where,
-            command=shown.command if shown else f"getent ahostsv4 {next(iter(given), 'NAME')}",
+            command=telling.command if telling else f"getent ahostsv4 {next(iter(answered), 'NAME')}",
             observed="\n".join([*lines, conf]),
-            took=shown.took if shown else 0.0,
+            took=telling.took if telling else 0.0,
         ),
     )
 
 
 def worker_room(node: str, headroom: Headroom) -> WorkerRoom:
     """Whether at least one job fits on a worker."""
-    room = next((one for one in headroom.by_node if one.node == node), None)
+    room = next((room for room in headroom.by_node if room.node == node), None)
     fits = room.fits if room else 0
     limited = room.limited_by if room else "everything"
-    asked = headroom.requests.get(limited, "")
+    request = headroom.requests.get(limited, "")
     free = room.free.get(limited, "0") if room else "0"
     return WorkerRoom(
         target=node,
         node=node,
         fits=fits,
         fault=None if fits else ClusterFault.TOO_FEW_FIT,
-        cause="" if fits else f"no job fits on {node}: a job asks for {asked} {limited}, and {free} is free",
+        cause="" if fits else f"no job fits on {node}: a job requests {request} {limited}, and {free} is free",
         evidence=Evidence(
             where=headroom.where,
             command=f"kubectl describe node {node}",
-            observed=f"{limited}: {free} free, {asked} for one job",
+            observed=f"{limited}: {free} free, {request} for one job",
             took=headroom.evidence.took,
         ),
     )
 
 
-def matches(found: str, expected: str) -> bool:
+def matches(version: str, expected: str) -> bool:
     """Whether two versions have the same major and minor number."""
-    return found.lstrip("v").split(".")[:2] == expected.lstrip("v").split(".")[:2]
+    return version.lstrip("v").split(".")[:2] == expected.lstrip("v").split(".")[:2]

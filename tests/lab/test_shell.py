@@ -202,7 +202,7 @@ def test_nslookup_prints_what_the_real_one_printed(words: str, machine: str, com
 def test_wget_prints_what_the_real_one_printed() -> None:
     world = guide_world()
     recorded = shell_sections.parse((OUTPUTS / "pod-busybox-1.36.1.txt").read_text(), "p0123456789abcdef")
-    real = shell_sections.find(recorded, shell.fetch("http://127.0.0.1:8811/"), where="").said.splitlines()
+    real = shell_sections.find(recorded, shell.fetch("http://127.0.0.1:8811/"), where="").stderr.splitlines()
     ran = shown(world, pod(), ["sh", "-c", f"wget -q -S -O /dev/null {GITLAB} 2>&1"])
 
     def frame(lines: Sequence[str]) -> list[str]:

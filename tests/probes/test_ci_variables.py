@@ -86,8 +86,8 @@ def test_a_variable_that_a_closed_group_may_define_is_not_said_to_be_missing() -
 def test_masking_and_protection_are_wrong_only_where_they_are_asked_for_and_missing(asked: bool, given: bool) -> None:
     found, _ = read({f"projects/{PROJECT}": [variable("KEY", masked=given, protected=given)]})
     wrong = asked and not given
-    assert ci.masking(found, "KEY", asked=asked).fault is (VariableFault.UNMASKED if wrong else None)
-    assert ci.protection(found, "KEY", asked=asked).fault is (VariableFault.UNPROTECTED if wrong else None)
+    assert ci.masking(found, "KEY", required=asked).fault is (VariableFault.UNMASKED if wrong else None)
+    assert ci.protection(found, "KEY", required=asked).fault is (VariableFault.UNPROTECTED if wrong else None)
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])

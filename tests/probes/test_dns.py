@@ -134,7 +134,7 @@ def test_a_closed_port_is_unreachable_and_says_so_at_once() -> None:
     began = time.monotonic()
     told = lookups(RESOLVER, {REGISTRY: ANY}, routes=routes, deadline=3)
     assert told.fault is DnsFault.UNREACHABLE
-    assert "nothing listens there" in told.answers[0].said
+    assert "nothing listens there" in told.answers[0].message
     assert time.monotonic() - began < 1
 
 
@@ -201,7 +201,7 @@ def test_an_answer_too_long_for_udp_without_tcp_is_no_answer() -> None:
     told = ask(answer, deadline=0.5)
     assert told.fault is DnsFault.TIMEOUT
     assert told.answers[0].over_tcp is False
-    assert "too long for UDP" in told.answers[0].said
+    assert "too long for UDP" in told.answers[0].message
 
 
 def test_one_lost_datagram_is_no_fault() -> None:
@@ -239,7 +239,7 @@ def test_aliases_are_followed() -> None:
 
     told = ask(answer)
     assert told.answers[0].addresses == {"192.0.2.30"}
-    assert told.answers[0].said.startswith("alias of cdn.example.net: 192.0.2.30")
+    assert told.answers[0].message.startswith("alias of cdn.example.net: 192.0.2.30")
 
 
 @pytest.mark.parametrize("rcode", [dns.rcode.SERVFAIL, dns.rcode.NXDOMAIN, None], ids=str)
@@ -252,7 +252,7 @@ def test_a_failing_aaaa_beside_a_good_a_is_healthy(rcode: int | None) -> None:
     told = ask(answer, deadline=0.6)
     assert told.fault is None
     assert told.answers[0].addresses == {"192.0.2.10"}
-    assert "AAAA: " in told.answers[0].said
+    assert "AAAA: " in told.answers[0].message
 
 
 def test_ipv6_addresses_count_where_they_are_expected() -> None:
@@ -353,7 +353,7 @@ def test_the_cause_counts_and_names() -> None:
 
 def test_the_cause_of_a_single_name_is_in_the_singular() -> None:
     assert summed(said("a.example.com", DnsFault.SERVFAIL)).cause == (
-        "10.0.0.2 could not find out 1 of 1 name (SERVFAIL): a.example.com"
+        "10.0.0.2 could not resolve 1 of 1 name (SERVFAIL): a.example.com"
     )
 
 

@@ -59,7 +59,7 @@ def test_keys_that_gitlab_writes_as_rubys_symbols_are_read_too() -> None:
         (lambda one: one.update({f"job-{n}": {"script": ["true"]} for n in range(8)}), "and 3 more"),
         (
             lambda one: one["preflight-smoke"]["script"].append("make deploy"),
-            "has a preflight-smoke of its own: another script",
+            "has its own preflight-smoke: another script",
         ),
         (lambda one: one["preflight-smoke"].update(after_script=["make deploy"]), "another after_script"),
         (lambda one: one.update(default={"before_script": ["make deploy"]}), "another before_script"),

@@ -84,7 +84,7 @@ def test_admissions_own_rule_decides_which_secrets_a_pod_gets(
     tmp_path: Path, names: list[str], account: list[str], both: bool, secret: str
 ) -> None:
     with api_with(tmp_path, KNOWN, account) as api:
-        found = pull_logins.look(api, shape(*names, both=both), HOST)
+        found = pull_logins.read(api, shape(*names, both=both), HOST)
     assert found.secret == secret
     missing = ValuesFault.SECRET_MISSING if names == ["gone"] else ValuesFault.PULL_SECRET
     assert found.fault is (None if secret else missing)
@@ -94,7 +94,7 @@ def test_admissions_own_rule_decides_which_secrets_a_pod_gets(
 
 def test_what_the_pods_own_list_shadows_is_named(tmp_path: Path) -> None:
     with api_with(tmp_path, KNOWN, ["mine"]) as api:
-        found = pull_logins.look(api, shape("other"), HOST)
+        found = pull_logins.read(api, shape("other"), HOST)
     assert found.shadowed == ("mine",)
     assert found.cause == (
         f"the pull secrets of a job's pod (other) hold no account for {HOST}; the service account default names mine, "
@@ -104,4 +104,4 @@ def test_what_the_pods_own_list_shadows_is_named(tmp_path: Path) -> None:
 
 def test_a_secret_that_may_not_be_read_is_no_finding(tmp_path: Path) -> None:
     with api_with(tmp_path, KNOWN) as api, pytest.raises(Unmeasured):
-        pull_logins.look(api, shape("closed"), HOST)
+        pull_logins.read(api, shape("closed"), HOST)

@@ -183,7 +183,7 @@ def test_managers_as_gitlab_lists_them() -> None:
     assert [one.system_id for one in answer.managers] == ["r_8KdWq2XzPm4V", "<legacy>"]
     assert [one.address for one in answer.online] == ["192.168.1.101"]
     assert web.asked[0].path == "/api/v4/runners/7/managers?per_page=100"
-    assert answer.asked is not None
+    assert answer.listed_at is not None
 
 
 def test_managers_of_pods_that_are_gone_count_for_nothing() -> None:
@@ -196,11 +196,11 @@ def test_managers_of_pods_that_are_gone_count_for_nothing() -> None:
 
 def test_a_manager_that_gitlab_still_calls_online_must_have_been_seen_within_the_hour() -> None:
     asked = datetime(2026, 3, 1, 13, 30, tzinfo=UTC)
-    late = replace(managed(online(1)), asked=asked)  # seen at 12:00
+    late = replace(managed(online(1)), listed_at=asked)  # seen at 12:00
     assert late.online == ()
     assert runners.presence(late).fault is RunnerFault.OFFLINE
-    assert len(replace(late, asked=datetime(2026, 3, 1, 12, 55, tzinfo=UTC)).online) == 1
-    assert len(replace(late, asked=datetime(2026, 3, 1, 11, 50, tzinfo=UTC)).online) == 1, "clocks differ"
+    assert len(replace(late, listed_at=datetime(2026, 3, 1, 12, 55, tzinfo=UTC)).online) == 1
+    assert len(replace(late, listed_at=datetime(2026, 3, 1, 11, 50, tzinfo=UTC)).online) == 1, "clocks differ"
 
 
 @pytest.mark.parametrize(("count", "fault"), [(2, RunnerFault.TOO_FEW), (3, None), (5, None)])

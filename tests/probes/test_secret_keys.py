@@ -32,9 +32,9 @@ def api_with(folder: Path, replies: Mapping[str, Reply]) -> Iterator[Api]:
             api.close()
 
 
-def look(api: Api) -> SecretKeys:
+def read_keys(api: Api) -> SecretKeys:
     needed = secret_keys.TOKEN_KEYS
-    return secret_keys.look(
+    return secret_keys.read(
         api, "gitlab", "runner-token", setting="runners.secret", needed=needed, otherwise=ValuesFault.SECRET_KEYS
     )
 
@@ -42,7 +42,7 @@ def look(api: Api) -> SecretKeys:
 def test_a_secret_with_both_keys_is_right_and_its_contents_are_not_kept(tmp_path: Path) -> None:
     data = {"runner-token": "Z2xydC1tYWRlLXVw", "runner-registration-token": ""}
     with api_with(tmp_path, {PATH: Reply({"kind": "Secret", "data": data})}) as api:
-        found = look(api)
+        found = read_keys(api)
     assert (found.fault, found.keys) == (None, secret_keys.TOKEN_KEYS)
     assert "Z2xydC1tYWRlLXVw" not in found.evidence.observed
 
@@ -50,14 +50,14 @@ def test_a_secret_with_both_keys_is_right_and_its_contents_are_not_kept(tmp_path
 @pytest.mark.parametrize("data", [{"runner-token": "eA=="}, {}, None])
 def test_a_missing_key_is_named(tmp_path: Path, data: dict[str, str] | None) -> None:
     with api_with(tmp_path, {PATH: Reply({"kind": "Secret", "data": data})}) as api:
-        found = look(api)
+        found = read_keys(api)
     assert found.fault is ValuesFault.SECRET_KEYS
     assert "has no key runner-registration-token" in found.cause
 
 
 def test_a_secret_that_is_not_there_is_named(tmp_path: Path) -> None:
     with api_with(tmp_path, {}) as api:
-        found = look(api)
+        found = read_keys(api)
     assert found.fault is ValuesFault.SECRET_MISSING
     assert found.cause == "runners.secret names the Secret runner-token, which is not in namespace gitlab"
 
@@ -69,5 +69,5 @@ def test_a_secret_that_we_may_not_read_is_unknown_with_the_rule(tmp_path: Path) 
         api_with(tmp_path, {PATH: Reply(status(403, "Forbidden", said), 403)}) as api,
         pytest.raises(Unmeasured) as got,
     ):
-        look(api)
+        read_keys(api)
     assert "secrets" in got.value.needs

@@ -67,14 +67,14 @@ def test_names_on_every_machine(machine: str, question: tuple[str, str]) -> None
         fault, addresses = OLD.get(question, (fault, addresses))
     answer = shell_readers.read_lookup(of(machine, shell.lookup(*question)), frozenset())
     assert (answer.name, answer.fault, set(answer.addresses)) == (question[0], fault, addresses)
-    assert answer.said
+    assert answer.message
 
 
 def test_an_address_that_is_not_expected_is_wrong_and_named() -> None:
     section = of("node-debian12", shell.lookup("registry.example.com", "127.0.0.61"))
     answer = shell_readers.read_lookup(section, frozenset({"192.168.1.61"}))
     assert answer.fault is DnsFault.WRONG_ANSWER
-    assert "192.168.1.60" in answer.said
+    assert "192.168.1.60" in answer.message
     assert shell_readers.read_lookup(section, frozenset({"192.168.1.60", "192.168.1.61"})).fault is None
 
 
@@ -169,7 +169,7 @@ def test_what_curl_printed_is_shown_without_its_bytes_on_the_wire() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "said", "fault"),
+    ("status", "stderr", "fault"),
     [
         (60, "curl: (60) SSL certificate problem: unable to get local issuer certificate", PathFault.TLS_UNTRUSTED),
         (60, "curl: (60) SSL certificate problem: certificate has expired", PathFault.TLS_EXPIRED),
@@ -194,19 +194,19 @@ def test_what_curl_printed_is_shown_without_its_bytes_on_the_wire() -> None:
         (None, "", PathFault.TIMEOUT),
     ],
 )
-def test_the_ways_curl_ends(status: int | None, said: str, fault: PathFault) -> None:
-    section = Section(kind="fetch", args=("https://a/",), tool="curl", exit=status or None, said=said)
+def test_the_ways_curl_ends(status: int | None, stderr: str, fault: PathFault) -> None:
+    section = Section(kind="fetch", args=("https://a/",), tool="curl", exit=status or None, stderr=stderr)
     reply = shell_readers.read_fetch(section, "https://a/", where=HERE)
     assert reply.fault is fault
     assert "a:443" in reply.cause
 
 
 def test_a_redirect_that_busybox_followed_is_judged_on_its_whole_way() -> None:
-    said = (
+    stderr = (
         "  HTTP/1.1 302 Found\n  Date: Mon, 21 Jul 2025 10:00:00 GMT\n  Location: http://a/users/sign_in\n"
         "  HTTP/1.1 502 Bad Gateway\nwget: server returned error: HTTP/1.1 502 Bad Gateway\n"
     )
-    section = Section(kind="fetch", args=("http://a/",), tool="wget", exit=1, said=said)
+    section = Section(kind="fetch", args=("http://a/",), tool="wget", exit=1, stderr=stderr)
     reply = shell_readers.read_fetch(section, "http://a/", where=HERE)
     assert (reply.status, reply.fault) == (302, GitLabFault.BAD_GATEWAY)
     assert "http://a/users/sign_in answered 502" in reply.cause
@@ -333,7 +333,7 @@ def test_a_daemon_that_is_not_ready(version: str, how: str, fault: DindFault) ->
 def test_a_daemon_that_hangs_is_told_to_be_silent(output: str) -> None:
     ready = dind.read_docker_ready(Section(kind="docker_ready", exit=1, took=60, output=output), where=HERE)
     assert ready.fault is DindFault.DAEMON_SLOW
-    assert ready.cause == "after 60 s the Docker daemon was not ready: it gave `docker info` no answer"
+    assert ready.cause == "after 60 s the Docker daemon was not ready: it did not answer `docker info`"
 
 
 def test_a_lookup_in_a_container_inside_is_read_as_any_other() -> None:
@@ -372,7 +372,7 @@ def test_a_look_that_was_cut_off_keeps_what_it_has() -> None:
     assert [one.kind for one in first] == ["resolv_conf"]
     assert (last.kind, last.exit) == ("lookup", None)
     missing = shell.lookup("nope.example.com", "127.0.0.61")
-    with pytest.raises(Unmeasured, match=r"ended before it came to `nslookup nope\.example\.com"):
+    with pytest.raises(Unmeasured, match=r"ended before `nslookup nope\.example\.com"):
         shell_sections.find((*first, last), missing, where=HERE)
 
 
@@ -382,7 +382,7 @@ def test_the_wrong_nonce_opens_nothing() -> None:
 
 @given(
     st.lists(
-        st.sampled_from([*"begin end exit arg output said clock tool lacks skipped".split(), "x", "7", "\n", NONCE])
+        st.sampled_from([*"begin end exit arg output stderr clock tool lacks skipped".split(), "x", "7", "\n", NONCE])
     )
 )
 def test_no_output_breaks_the_reader(words: list[str]) -> None:
@@ -391,8 +391,8 @@ def test_no_output_breaks_the_reader(words: list[str]) -> None:
 
 
 @given(st.text(), st.text(), st.sampled_from(["curl", "wget", "busybox", "bind", "dig", "getent", ""]))
-def test_no_words_of_a_tool_break_a_reader(output: str, said: str, tool: str) -> None:
-    one = Section(kind="lookup", args=("a", "1"), exit=1, output=output, said=said, tool=tool)
+def test_no_words_of_a_tool_break_a_reader(output: str, stderr: str, tool: str) -> None:
+    one = Section(kind="lookup", args=("a", "1"), exit=1, output=output, stderr=stderr, tool=tool)
     shell_readers.read_lookup(one, frozenset())
     shell_readers.read_fetch(one, "http://a/", where=HERE)
     shell_readers.read_tcp(one, where=HERE)

@@ -260,7 +260,7 @@ def test_the_runner_api_refuses_nobody_s_token() -> None:
 @pytest.mark.parametrize(
     ("answer", "fault", "says"),
     [
-        (said(429, {"message": "Too many"}, **{"Retry-After": "60"}), TokenFault.RATE_LIMITED, "come back after 60 s"),
+        (said(429, {"message": "Too many"}, **{"Retry-After": "60"}), TokenFault.RATE_LIMITED, "retry after 60 s"),
         (Said(403, {"Server": "WAF"}, b"<h1>Request blocked</h1>"), GitLabFault.HTTP_STATUS, "in between"),
         (said(404, {"error": "404 Not Found"}), GitLabFault.HTTP_STATUS, "404"),
         (Said(502, {}, b"<h1>502</h1>"), GitLabFault.BAD_GATEWAY, "502"),

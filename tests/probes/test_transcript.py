@@ -83,7 +83,7 @@ def test_a_pod_that_ran_out_of_time_may_still_have_told_of_its_daemon() -> None:
 
 
 def test_a_script_that_never_came_to_docker_is_unmeasured() -> None:
-    with pytest.raises(Unmeasured, match="ended before it came to `docker info`"):
+    with pytest.raises(Unmeasured, match="ended before `docker info`"):
         dind.daemon(NODE, dind_pod(script(("resolv_conf", "", 0))))
 
 
@@ -206,7 +206,7 @@ def test_a_search_domain_is_told_by_the_full_name(output: str, status: int, faul
 def test_containers_must_not_send_more_than_their_pod_carries(pod: int, inside: int, fault: DindFault | None) -> None:
     told = report(
         section("interface", (), f"eth0\n{pod}\n"),
-        section("docker_run", ("alpine", *dind.MTU), f"Unable to find image locally\n{inside}\n"),
+        section("docker_run", ("alpine", *dind.MTU_COMMAND), f"Unable to find image locally\n{inside}\n"),
     )
     found = dind.packet_sizes(told, NODE, "alpine")
     assert (found.fault, found.pod, found.inside) == (fault, pod, inside)
@@ -214,7 +214,7 @@ def test_containers_must_not_send_more_than_their_pod_carries(pod: int, inside: 
 
 
 def test_a_container_that_tells_no_mtu_is_no_finding() -> None:
-    failed = section("docker_run", ("alpine", *dind.MTU), "cat: can't open", 1)
+    failed = section("docker_run", ("alpine", *dind.MTU_COMMAND), "cat: can't open", 1)
     with pytest.raises(Unmeasured):
         dind.packet_sizes(report(section("interface", (), "eth0\n1450\n"), failed), NODE, "alpine")
 
@@ -266,8 +266,8 @@ BEGUN = "HTTP/1.1 200 OK\nContent-Length: 25422\nX-Gitlab-Meta: {}\n\n"
 def test_a_page_that_begins_and_does_not_end_needs_packets_that_are_lost(
     tool: str, exit_status: int, output: str, fault: PathFault | None
 ) -> None:
-    said = "curl: (7) Failed to connect" if exit_status == 7 else ""
-    section = Section(kind="fetch", args=(PAGE,), exit=exit_status, took=5.0, output=output, said=said, tool=tool)
+    stderr = "curl: (7) Failed to connect" if exit_status == 7 else ""
+    section = Section(kind="fetch", args=(PAGE,), exit=exit_status, took=5.0, output=output, stderr=stderr, tool=tool)
     found = transcript.whole_page(transcript.Report(where="node k8s-worker-1", sections=(section,)), PAGE)
     assert found.fault is fault
-    assert bool(fault) == ("did not come whole within 5 s" in found.cause)
+    assert bool(fault) == ("did not arrive complete within 5 s" in found.cause)

@@ -105,7 +105,7 @@ def test_aaaa_refused_beside_a_good_a_is_healthy(tmp_path: Path) -> None:
     assert "status: REFUSED" in asked.stdout
     assert told.fault is None
     assert told.answers[0].addresses == {"192.0.2.20"}
-    assert "dns-refused" in told.answers[0].said
+    assert "dns-refused" in told.answers[0].message
 
 
 def test_an_answer_that_udp_truncates_is_fetched_over_tcp(tmp_path: Path) -> None:

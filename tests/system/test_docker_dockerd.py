@@ -416,7 +416,7 @@ def test_a_daemon_that_hangs_is_told(pod: Pod, settings: Dind) -> None:
     pod.run("sh", "-c", "kill -STOP $(cat /run/docker.pid)")
     daemon = dind.daemon(NODE, look(pod, settings, READY))
     assert daemon.fault is DindFault.DAEMON_SLOW
-    assert daemon.cause.endswith("it gave `docker info` no answer")
+    assert daemon.cause.endswith("it did not answer `docker info`")
 
 
 def test_a_daemon_without_privilege_tells_why_it_ended(pod: Pod, settings: Dind) -> None:
