@@ -145,7 +145,7 @@ def test_the_helper_image_is_available(helper_image: Manifest) -> None:
 
 
 def test_poll_timeout_exceeds_the_pull_times(pull_patience: Patience) -> None:
-    """3.3.15 The runner waits longer for a job's pod than its images take to be pulled.
+    """3.3.15 The runner waits longer for a job's pod than its images take to pull.
 
     Why: after `poll_timeout` (180 s unless set), the job fails with "timed out waiting for pod to start".
     Remedy: raise `poll_timeout` under [runners.kubernetes] well above the pull time, or use a mirror that is closer.

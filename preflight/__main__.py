@@ -8,8 +8,8 @@ import sys
 from preflight import init, schema, sweep
 
 COMMANDS = (init, schema, sweep)
-"""A module each, with NAME, HELP, `add_arguments(parser)` and `run(chosen)`, which returns the exit status."""
-USAGE = 4  # as pytest's exit status for a bad option, and not argparse's 2, which means «interrupted» here
+"""One module each, with NAME, HELP, `add_arguments(parser)` and `run(options)`, which returns the exit status."""
+USAGE = 4  # as pytest's exit status for a bad option, and not argparse's 2, which means interrupted here
 
 
 class _Parser(argparse.ArgumentParser):

@@ -24,10 +24,10 @@ TO_COME: set[str] = set()
 @cache
 def options() -> set[str]:
     """Every option that pytest has in this project."""
-    told = subprocess.run(
+    help_text = subprocess.run(
         [sys.executable, "-m", "pytest", "checks/", "--help"], cwd=PROJECT, capture_output=True, text=True, check=True
     )
-    return set(re.findall(r"^\s+(?:-\w, )?(--[a-z][a-z-]+)", told.stdout, re.MULTILINE))
+    return set(re.findall(r"^\s+(?:-\w, )?(--[a-z][a-z-]+)", help_text.stdout, re.MULTILINE))
 
 
 def template() -> dict[str, Any]:
@@ -132,10 +132,10 @@ def test_the_page_explains_each_file_and_names_commands_that_there_are() -> None
     for job in ("preflight", "upgrade", "verify"):
         assert f"`{job}`" in page
         assert job in template()
-    told = subprocess.run(
+    help_text = subprocess.run(
         [sys.executable, "-m", "preflight", "init", "--help"], cwd=PROJECT, capture_output=True, text=True, check=True
     )
     for option in ("--kubeconfig", "--namespace", "--release", "--connect", "--force"):
-        assert option in told.stdout
+        assert option in help_text.stdout
     for variable in re.findall(r"`(PREFLIGHT_[A-Z]+)`", page):
         assert variable in template()["variables"]

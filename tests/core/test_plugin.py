@@ -128,7 +128,7 @@ def check(project: Path, *facts: str, module: str = "test_02_1_gitlab", extra: s
     (project / "checks" / f"{module}.py").write_text("import pytest\n" + body + extra)
 
 
-def heed_interrupts() -> None:
+def accept_interrupts() -> None:
     """Undo what a shell does to a process in the background: it would never see Ctrl-C."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -440,7 +440,7 @@ def test_an_interrupted_run_writes_reports_first_and_then_cleans_up(guide: Path,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        preexec_fn=heed_interrupts,  # noqa: PLW1509 - nothing else can undo an inherited "ignore"
+        preexec_fn=accept_interrupts,  # noqa: PLW1509 - nothing else can undo an inherited "ignore"
     )
     end = time.monotonic() + 30
     while not (guide / "began").exists() and time.monotonic() < end:

@@ -178,9 +178,9 @@ def measuring(name: str, since: float, **targets: str) -> Measurement:
     function.__doc__ = f"The {name} fact."
     nothing: frozenset[str] = frozenset()
     spec = Spec(name, function, {}, {}, nothing, nothing, nothing, Effect.READ, "http", None)
-    found = Measurement(spec, targets)
-    found.started = since
-    return found
+    measurement = Measurement(spec, targets)
+    measurement.started = since
+    return measurement
 
 
 def test_it_tells_of_the_oldest_that_said_something() -> None:
@@ -246,16 +246,16 @@ def test_a_survey_tells_that_it_waits_and_that_it_waits_no_more(inventory: Inven
     from preflight import survey as engine
 
     survey = Survey(Run(inventory=inventory, routes=Routes(), id="r"))
-    told: list[str] = []
+    events: list[str] = []
     measured = measuring("slow", time.monotonic())
     survey.measurements[("slow", ())] = measured
 
     def waits() -> None:
-        told.append("waits")
+        events.append("waits")
         measured.value = Fact(target="x", evidence=Evidence(where="here", command="true"))
         measured.done.set()
 
-    survey.on_wait, survey.on_waited = waits, lambda: told.append("waited")
+    survey.on_wait, survey.on_waited = waits, lambda: events.append("waited")
     before = engine.CATALOGUE.copy()
     engine.CATALOGUE["slow"] = measured.spec
     try:
@@ -263,4 +263,4 @@ def test_a_survey_tells_that_it_waits_and_that_it_waits_no_more(inventory: Inven
     finally:
         engine.CATALOGUE.clear()
         engine.CATALOGUE.update(before)
-    assert told == ["waits", "waited"]
+    assert events == ["waits", "waited"]
