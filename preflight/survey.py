@@ -348,16 +348,17 @@ def _flat(needs: Any) -> Iterator[Measurement]:
 
 
 def _obstacle(planned: Measurement) -> PreflightError | None:
-    """Why a measurement can't be made, from what it needs."""
+    """Why a measurement can't be made, from what it needs; where there is nothing to measure, nothing blocks it."""
+    obstacles: list[PreflightError] = []
     for name, need in planned.needs.items():
         if name in planned.spec.optional:
             continue
-        every = tuple(_flat([need]))
-        obstacles = [found for one in every if (found := _obstacle_in(planned, name, one)) is not None]
+        members = tuple(_flat([need]))
+        found = [error for member in members if (error := _obstacle_in(planned, name, member)) is not None]
         # Of a family, one usable member is enough.
-        if obstacles and len(obstacles) == len(every):
-            return obstacles[0]
-    return None
+        if found and len(found) == len(members):
+            obstacles.append(found[0])
+    return next((error for error in obstacles if isinstance(error, NotApplicable)), next(iter(obstacles), None))
 
 
 def _obstacle_in(planned: Measurement, name: str, need: Measurement) -> PreflightError | None:
