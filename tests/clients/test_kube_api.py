@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import trustme
+from urllib3.exceptions import InsecureRequestWarning
 
 from preflight.clients import kube_api
 from preflight.clients.connect import Routes
@@ -350,6 +351,15 @@ def test_tls_is_verified_for_the_original_address_whereever_it_is_dialled(
                 api.get("/version")
             assert caught.value.fault is fault
             assert "192.168.1.100:6443" in caught.value.message
+        api.close()
+
+
+def test_a_kubeconfig_that_switches_verification_off_is_followed(tmp_path: Path) -> None:
+    file = kubeconfig(tmp_path, "https://192.168.1.100:6443", **{"insecure-skip-tls-verify": True})
+    with Scripted(in_turn(Reply({"ok": 1})), trustme.CA().issue_cert("another.example")) as server:
+        api = Api(file, None, routes=Routes({"192.168.1.100:6443": f"127.0.0.1:{server.port}"}), deadline=3)
+        with pytest.warns(InsecureRequestWarning):
+            assert api.get("/version") == {"ok": 1}
         api.close()
 
 
