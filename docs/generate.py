@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import sys
 import types
 import typing
@@ -147,11 +148,6 @@ def check_numbers() -> dict[str, str]:
     return {node.name: guide.paragraph(ast.get_docstring(node) or "").number for _, node in _check_functions()}
 
 
-def check_markers() -> dict[str, str]:
-    """The marker of each check's section, by its id."""
-    return {node.name: guide.marker(module) for module, node in _check_functions()}
-
-
 def _check_functions() -> list[tuple[str, ast.FunctionDef]]:
     """Every check, with its module."""
     return [
@@ -245,27 +241,40 @@ def conclusions_page() -> str:
 
 
 def symptoms_page() -> str:
-    """Every symptom that `--symptom` knows, with what it can mean and the checks that tell."""
-    numbers, markers = check_numbers(), check_markers()
+    """Every symptom that `--symptom` knows, area by area, with what it can mean and the checks that tell."""
+    numbers = check_numbers()
+    every = symptoms.known()
     lines = [
         "# The symptoms",
         "",
-        "Generated from `preflight/symptoms/symptoms.yaml` by `python docs/generate.py`.",
-        "`pytest checks/ --inventory prod.yaml --symptom 'TEXT'` (or `--symptom -` with a whole job log on standard",
-        "input) finds these in the text, runs the checks named here and no other, and says which meaning is confirmed,",
-        "ruled out or open. Numbers in brackets are rows of the project's reference of failures.",
+        "Generated from `preflight/symptoms/*.yaml` by `python docs/generate.py`.",
+        "`python -m preflight symptom LOG` (or `-` for standard input; `--json`) finds these in a log of a",
+        "job or manager, and says what they can mean. `pytest checks/ --inventory prod.yaml --symptom 'TEXT'` (or",
+        "`--symptom -` with a whole log on standard input) then runs the checks named here and no other, and says",
+        "which meaning is confirmed, ruled out or open.",
+        "",
+        "Of a whole log the first symptom leads that names what has failed, in the stage that failed; later ones are",
+        "its echo. A stage that the log has gone beyond rules out what would have stopped it. *General* ones only tell",
+        "that something failed, *fallback* ones say least; *warnings* are told of jobs that succeed too; *harmless*",
+        "ones are no fault.",
         "",
     ]
-    for one in symptoms.known():
-        lines += [f"## {one.id}", "", f"[{', '.join(one.rows)}]", ""]
-        lines += [f"- `` {sample.line} `` ({sample.source})" for sample in one.samples]
-        lines += ["", "| it can mean that | told by | with the faults, or root causes |", "|---|---|---|"]
-        for candidate in one.candidates:
-            told = [f"{numbers[name]} `{name}` (`-m {markers[name]}`)" for name in candidate.checks]
-            marks = ", ".join(f"`{one}`" for one in (*candidate.faults, *candidate.causes))
-            lines.append(f"| {candidate.says} | {'<br>'.join(told) or 'nobody but you'} | {marks} |")
-        lines.append("")
-    lines += ["## What no text shows", ""]
+    lines += [f"- [{title}](#{_anchor(title)})" for title in symptoms.areas().values()]
+    for area, title in symptoms.areas().items():
+        lines += ["", f"## {title}"]
+        for one in (symptom for symptom in every if symptom.area == area):
+            lines += ["", f"### {one.id}", ""]
+            notes = [str(one.kind), *([f"stage {one.stage}"] if one.stage else []), f"[source]({one.url})"]
+            notes += [f"failures {', '.join(one.rows)}"] if one.rows else []
+            lines += [" · ".join(notes), ""]
+            lines += [f"- `` {sample.line} `` ({sample.source})" for sample in one.samples]
+            lines += ["", "| it can mean that | how to fix it | told by |", "|---|---|---|"]
+            for candidate in one.candidates:
+                told = [f"{numbers[name]} `{name}`" for name in candidate.checks]
+                told += [f"`{candidate.look}`"] if candidate.look else []
+                cells = (candidate.says, candidate.remedy, "<br>".join(told) or "the root causes of a run")
+                lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+    lines += ["", "## What no text shows", ""]
     lines += [f"- [{row}] {sentence}" for row, sentence in symptoms.without_text().items()]
     return "\n".join(lines)
 
@@ -285,6 +294,11 @@ def renamed_page() -> str:
         lines += ["", f"## {title}", "", "| before | now |", "|---|---|"]
         lines += [f"| `{before}` | `{now}` |" for before, now in sorted(table.items())]
     return "\n".join(lines)
+
+
+def _anchor(title: str) -> str:
+    """The anchor that a page of Markdown gives a heading."""
+    return re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-")
 
 
 PAGES = {

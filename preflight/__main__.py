@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
-from preflight import init, lint_values, schema, sweep
+from preflight import explain, init, lint_values, schema, sweep, symptom
 
-COMMANDS = (init, lint_values, schema, sweep)
+COMMANDS = (init, lint_values, symptom, explain, schema, sweep)
 """One module each, with NAME, HELP, `add_arguments(parser)` and `run(options)`, which returns the exit status."""
 USAGE = 4  # as pytest's exit status for a bad option, and not argparse's 2, which means interrupted here
 

@@ -69,7 +69,7 @@ class Answer:
         if not self.symptoms:
             yield "no known symptom was found in the text: see all results"
         for found, meanings in self.symptoms:
-            yield f"{found.symptom.id}: {found.line}"
+            yield f"{found.symptom.id}{' (an echo of the first)' if found.echo else ''}: {found.line}"
             for one, following in itertools.zip_longest(meanings, meanings[1:]):
                 reasons = _reasons(one)
                 inline = f" ({reasons[0]})" if one.state is State.RULED_OUT else ""
@@ -92,6 +92,8 @@ class Answer:
                     "place": found.place,
                     "line": found.line,
                     "count": found.count,
+                    "stage": None if found.stage is None else str(found.stage),
+                    "echo": found.echo,
                     "means": [_plain(one) for one in meanings],
                 }
                 for found, meanings in self.symptoms
@@ -121,8 +123,8 @@ def before(found: Sequence[Found]) -> Iterator[str]:
     for one in found:
         times = f", {one.count} times" if one.count > 1 else ""
         yield f"symptom: {one.symptom.id} (line {one.place}{times}): {one.line}"
-        yield from (f"    it can mean: {candidate.says}" for candidate in one.symptom.candidates)
-    if found and not any(one.symptom.checks for one in found):
+        yield from (f"    it can mean: {candidate.says}" for candidate in one.candidates)
+    if found and not any(one.checks for one in found):
         yield "    no check can tell; every check is run"
 
 
@@ -136,7 +138,7 @@ def answer(
             one,
             tuple(
                 sorted(
-                    (_meaning(candidate, judged, explanation) for candidate in one.symptom.candidates),
+                    (_meaning(candidate, judged, explanation) for candidate in one.candidates),
                     key=lambda meaning: order.index(meaning.state),
                 )
             ),
@@ -197,7 +199,7 @@ def _reasons(meaning: Meaning) -> list[str]:
         case State.RULED_OUT:
             return [f"{meaning.judged} {'check says' if meaning.judged == 1 else 'checks say'} otherwise"]
         case State.BY_HAND:
-            return []
+            return [f"look at: {meaning.candidate.look}"] if meaning.candidate.look else []
         case State.CONFIRMED:
             causes = [f"{one.conclusion.name}: {one.conclusion.sentence}" for one in meaning.findings]
             told = [f"{one.number} {one.name}: {_headline(one)}" for one in meaning.by]
@@ -220,6 +222,8 @@ def _headline(outcome: Outcome) -> str:
 def _plain(meaning: Meaning) -> Mapping[str, Any]:
     return {
         "says": meaning.candidate.says,
+        "remedy": meaning.candidate.remedy,
+        "look": meaning.candidate.look,
         "state": str(meaning.state),
         "checks": list(meaning.candidate.checks),
         "faults": list(meaning.candidate.faults),

@@ -1,16 +1,43 @@
-"""What is known of symptoms: symptoms.yaml as dataclasses."""
+"""What is known of symptoms: the YAML files of this folder, one an area, as dataclasses."""
 
 from __future__ import annotations
 
+import enum
 import functools
 import importlib.resources
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from re import _constants, _parser  # type: ignore[attr-defined]  # the form of a pattern; nothing public tells it
 from typing import Any
 
+from preflight.symptoms.stages import Stage
 from preflight.yamltext import load_yaml
+
+SYSTEMS: Mapping[str, re.Pattern[str]] = {
+    name: re.compile(text, re.IGNORECASE)
+    for name, text in {
+        "gitlab": r"/api/v4/|\.git\b|coordinator|(?:registering|verifying) runner|checking for jobs|gitlab\.",
+        "registry": r"/v2/|\bpull|manifest|resolve reference|registry|docker\.io|quay\.io|gcr\.io",
+        "kubernetes": r":6443\b|/api/v1/|/apis/|kubectl|connect to the server|kubernetes|\bx509:.{0,40}kube",
+        "docker": r"daemon|docker:237[56]|dockerd|buildkit|buildah|podman|kaniko",
+        "store": r"x-amz|amazonaws|minio|\bs3\b|blob\.core|storage\.googleapis|cache\.zip|context=cache",
+    }.items()
+}
+"""What a line is about, by what stands in it: the same words of TLS or TCP are said of each of them."""
+
+
+_MOST_RUNS = 64  # of one pattern
+
+
+class Kind(enum.StrEnum):
+    """What a symptom says of the job."""
+
+    FAILURE = "failure"  # it names what has failed
+    GENERAL = "general"  # it says that something has failed: whatever names it comes first
+    FALLBACK = "fallback"  # it says no more than that the job failed: left out where its line says anything else
+    WARNING = "warning"  # the job goes on: told in logs of jobs that succeeded too
+    HARMLESS = "harmless"  # nothing is wrong
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +49,28 @@ class Candidate:
         checks: ids of the checks that tell; none, if a person has to look.
         faults: with which of their faults they confirm it; any, if empty.
         causes: names of conclusions that confirm it.
+        remedy: how to fix it, in a sentence.
+        look: a command that tells, where no check can.
+        until: the meaning is ruled out where the log has gone beyond this stage.
+        about: the system that it is about, a key of `SYSTEMS`; empty for any.
+        only: what the line has to match.
     """
 
     says: str
     checks: tuple[str, ...]
     faults: tuple[str, ...] = ()
     causes: tuple[str, ...] = ()
+    remedy: str = ""
+    observation: str = ""
+    until: Stage | None = None
+    about: str = ""
+    only: re.Pattern[str] | None = None
+
+    def possible(self, line: str, stage: Stage | None) -> bool:
+        """Whether it can be meant by this line of this stage of a log."""
+        if self.only is not None and not self.only.search(line):
+            return False
+        return self.until is None or stage is None or stage.rank <= self.until.rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +83,10 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A regular expression, and the longest run of plain characters (lower case) that each match of it holds."""
+    """A regular expression, and runs of plain characters (lower case) of which each match of it holds one."""
 
     expression: re.Pattern[str]
-    plain: str
+    plain: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,68 +95,160 @@ class Symptom:
 
     Attributes:
         id: its stable name.
+        area: what it is about: the name of its file.
         rows: rows of the failures' reference that it covers.
         patterns: what it is known by.
         samples: real lines.
-        candidates: what it can mean.
+        candidates: what it can mean, the most frequent first.
+        kind: what it says of the job.
+        stage: the stage that it belongs to; None for any, and for a manager's log.
+        unless: lines that are about another system, although a pattern matches.
+        url: where the text is known from in public.
     """
 
     id: str
+    area: str
     rows: tuple[str, ...]
     patterns: tuple[Pattern, ...]
     samples: tuple[Sample, ...]
     candidates: tuple[Candidate, ...]
+    kind: Kind = Kind.FAILURE
+    stage: Stage | None = None
+    unless: tuple[re.Pattern[str], ...] = ()
+    url: str = ""
 
     @property
     def checks(self) -> frozenset[str]:
         """The checks that tell its candidates apart."""
-        return frozenset(name for one in self.candidates for name in one.checks)
+        return frozenset(name for candidate in self.candidates for name in candidate.checks)
+
+    def meant_by(self, line: str, stage: Stage | None) -> tuple[Candidate, ...]:
+        """What it can mean on this line of this stage of a log."""
+        possible = [candidate for candidate in self.candidates if candidate.possible(line, stage)]
+        named = {name for name in {one.about for one in possible} - {""} if SYSTEMS[name].search(line)}
+        return tuple(one for one in possible if not named or not one.about or one.about in named)
 
 
 @functools.cache
 def known() -> tuple[Symptom, ...]:
-    """Every symptom that is known."""
-    return tuple(_symptom(one) for one in _document()["symptoms"])
+    """Every symptom that is known, area by area."""
+    return tuple(
+        _symptom(entry, area) for area, document in _documents().items() for entry in document.get("symptoms", ())
+    )
+
+
+@functools.cache
+def areas() -> Mapping[str, str]:
+    """The areas: the name of each file, and its title."""
+    return {name: document["title"] for name, document in _documents().items() if "symptoms" in document}
 
 
 def without_text() -> Mapping[str, str]:
     """Rows of the failures' reference that no text shows, and what there is instead."""
-    return dict(_document()["without_text"])
+    return dict(_documents()["without_text"]["without_text"])
 
 
 @functools.cache
-def _document() -> dict[str, Any]:
-    text = importlib.resources.files(__package__).joinpath("symptoms.yaml").read_text(encoding="utf-8")
-    found: dict[str, Any] = load_yaml(text)
-    return found
+def _documents() -> Mapping[str, Mapping[str, Any]]:
+    """The files of this folder, by name without ending."""
+    folder = importlib.resources.files(__package__)
+    files = sorted((file for file in folder.iterdir() if file.name.endswith(".yaml")), key=lambda file: file.name)
+    return {file.name.removesuffix(".yaml"): load_yaml(file.read_text(encoding="utf-8")) for file in files}
 
 
-def _symptom(told: Mapping[str, Any]) -> Symptom:
+def _symptom(entry: Mapping[str, Any], area: str) -> Symptom:
     return Symptom(
-        id=told["id"],
-        rows=tuple(told["rows"]),
-        patterns=tuple(_pattern(one) for one in told["patterns"]),
-        samples=tuple(Sample(one["line"], one["from"]) for one in told["lines"]),
-        candidates=tuple(
-            Candidate(
-                says=one["says"],
-                checks=tuple(one["checks"]),
-                faults=tuple(one.get("faults", ())),
-                causes=tuple(one.get("causes", ())),
-            )
-            for one in told["means"]
-        ),
+        id=entry["id"],
+        area=area,
+        rows=tuple(entry.get("rows", ())),
+        patterns=tuple(_pattern(text) for text in entry["patterns"]),
+        samples=tuple(Sample(sample["line"], sample["from"]) for sample in entry["lines"]),
+        candidates=tuple(_candidate(meaning) for meaning in entry["means"]),
+        kind=Kind(entry.get("kind", Kind.FAILURE)),
+        stage=Stage(entry["stage"]) if "stage" in entry else None,
+        unless=tuple(re.compile(text, re.IGNORECASE) for text in entry.get("unless", ())),
+        url=entry["url"],
+    )
+
+
+def _candidate(meaning: Mapping[str, Any]) -> Candidate:
+    return Candidate(
+        says=meaning["says"],
+        checks=tuple(meaning.get("checks", ())),
+        faults=tuple(meaning.get("faults", ())),
+        causes=tuple(meaning.get("causes", ())),
+        remedy=meaning["remedy"],
+        observation=meaning.get("look", ""),
+        until=Stage(meaning["until"]) if "until" in meaning else None,
+        about=meaning.get("about", ""),
+        only=re.compile(meaning["only"], re.IGNORECASE) if "only" in meaning else None,
     )
 
 
 def _pattern(text: str) -> Pattern:
-    return Pattern(re.compile(text, re.IGNORECASE), plain_run(text))
+    return Pattern(re.compile(text, re.IGNORECASE), plain_runs(text))
 
 
-def plain_run(text: str) -> str:
-    """The longest run of plain characters outside of groups and repeats, in lower case; "" if there is none."""
-    longest = run = ""
-    for kind, value in _parser.parse(text):
-        run = run + chr(value) if kind is _constants.LITERAL else ""
-        longest = max(longest, run, key=len)
-    return longest.lower()
+def plain_runs(text: str) -> frozenset[str]:
+    """Runs of plain characters, in lower case, of which each match of a pattern holds at least one.
+
+    Of all such sets the one whose shortest run is the longest; {""} if there is none.
+    """
+    return _best(_parser.parse(text))
+
+
+def _best(parsed: Iterable[tuple[Any, Any]]) -> frozenset[str]:
+    """The best set of a sequence: of runs that stand in it exactly, or of one of its parts."""
+    sets: list[frozenset[str]] = []
+    run = frozenset({""})
+    for kind, value in parsed:
+        exact = _exact(kind, value)
+        if exact is not None and len(run) * len(exact) <= _MOST_RUNS:
+            run = frozenset(left + right for left in run for right in exact)
+            continue
+        sets += [run, _within(kind, value)]
+        run = exact if exact is not None else frozenset({""})
+    return max([*sets, run], key=lambda runs: min(map(len, runs)))
+
+
+def _exact(kind: Any, value: Any) -> frozenset[str] | None:
+    """All that a part of a pattern matches, if that is a few runs of plain characters."""
+    match kind:
+        case _constants.LITERAL:
+            return frozenset({chr(value).lower()})
+        case _constants.AT:
+            return frozenset({""})
+        case _constants.IN if all(one is _constants.LITERAL for one, _ in value):
+            return frozenset(chr(code).lower() for _, code in value)
+        case _constants.SUBPATTERN:
+            return _exact_sequence(value[-1])
+        case _constants.BRANCH:
+            branches = [_exact_sequence(branch) for branch in value[1]]
+            known_ones = [branch for branch in branches if branch is not None]
+            return frozenset().union(*known_ones) if len(known_ones) == len(branches) else None
+        case _constants.MAX_REPEAT if value[1] == 1:
+            inner = _exact_sequence(value[2])
+            return None if inner is None else inner | ({""} if value[0] == 0 else set())
+    return None
+
+
+def _exact_sequence(parsed: Iterable[tuple[Any, Any]]) -> frozenset[str] | None:
+    runs = frozenset({""})
+    for kind, value in parsed:
+        exact = _exact(kind, value)
+        if exact is None or len(runs) * len(exact) > _MOST_RUNS:
+            return None
+        runs = frozenset(left + right for left in runs for right in exact)
+    return runs
+
+
+def _within(kind: Any, value: Any) -> frozenset[str]:
+    """The best set of what a part of a pattern is made of."""
+    match kind:
+        case _constants.SUBPATTERN:
+            return _best(value[-1])
+        case _constants.BRANCH:
+            return frozenset().union(*(_best(branch) for branch in value[1]))
+        case _constants.MAX_REPEAT if value[0] > 0:
+            return _best(value[2])
+    return frozenset({""})

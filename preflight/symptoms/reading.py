@@ -1,19 +1,29 @@
-"""Find known symptoms in a text: a sentence, or a whole job log with colours, timestamps and section marks."""
+"""Find known symptoms in a text: a sentence, or a whole job log with colours, timestamps and section marks.
+
+A log is read in blocks of a megabyte. Each is stripped of what the runner, GitLab and terminals add, with operations on
+the whole block; one automaton then finds every run of plain characters of every pattern at once, and only lines that
+hold one are looked at. So 50 MB take about a second, whatever they say.
+"""
 
 from __future__ import annotations
 
+import bisect
+import functools
 import os
 import re
 import select
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from preflight.evidence import clean, without_controls
-from preflight.symptoms.catalogue import Symptom, known
+import ahocorasick_rs
 
-LARGEST = 5_000_000
-"""Bytes of a log that are read: its end, where the failure is told."""
+from preflight.evidence import clean, without_controls
+from preflight.symptoms.catalogue import Candidate, Kind, Pattern, Symptom, known
+from preflight.symptoms.stages import MARKS, Progress, Stage
+
+LARGEST = 100_000_000
+"""Bytes of a log that are kept where it has to be at hand as a whole: its end, where the failure is told."""
 
 MOST = 1_000_000_000
 """Bytes after which a stream is taken for one without an end."""
@@ -21,11 +31,18 @@ MOST = 1_000_000_000
 PATIENCE = 30.0
 """Seconds without a byte after which a stream is given up."""
 
+_BLOCK = 1 << 20  # bytes that are looked at together
+_LONGEST = 1 << 22  # bytes without a line's end that are waited for
 _SHOWN = 240  # characters of a line that are shown
 _FEW = 30  # lines up to which a text may be one message that a terminal has wrapped
-_STAMP = re.compile(r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d) ?(?:[0-9a-f]{2}[OE]([+ ]))?")
-_SECTION = re.compile(r"\Asection_(?:start|end):\d{1,20}:[\w.-]{1,200}(?:\[[^\]]{0,200}\])?")
-_BLANKS = re.compile(r"[ \t]+")
+_ENOUGH = 5_000  # lines of one stage with the same run of characters, after which further ones are not looked at
+_LONGEST_STAMP = 48  # bytes
+_STAMP = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)"
+_CUT = re.compile(rb"\n" + _STAMP + rb" ?[0-9a-f]{2}[OE]\+")  # the second part of a line that GitLab has cut in two
+_STAMPED = re.compile(rb"\n" + _STAMP + rb" ?(?:[0-9a-f]{2}[OE] ?)?")
+_ANSI = re.compile(rb"\x1b(?:\[[0-?]{0,64}[ -/]{0,16}[@-~]|\][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)|[@-_])")
+_CONTROLS = bytes(set(range(32)) - {9, 10, 13} | {127})
+_ESCAPED_END = re.compile(r"(?<!\\)\\n")  # a line's end as JSON has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,89 +54,311 @@ class Found:
         place: the number of the first line that shows it, from 1.
         line: that line, cleaned of control characters and secrets, cut around what was found.
         count: how many lines show it.
+        stage: the stage of the log that this line stands in; None where the text has no stages.
+        echo: whether another one leads, and this follows from it or says less.
+        candidates: what it can mean here, without what line and log rule out: a stage that was passed has worked.
     """
 
     symptom: Symptom
     place: int
     line: str
     count: int
+    stage: Stage | None = None
+    echo: bool = False
+    candidates: tuple[Candidate, ...] = ()
+
+    @property
+    def checks(self) -> frozenset[str]:
+        """The checks that tell these meanings apart."""
+        return frozenset(name for candidate in self.candidates for name in candidate.checks)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a text says.
+
+    Attributes:
+        stage: the stage that the job failed in; None where the text does not show it.
+        succeeded: whether the job has; None where the text does not show it.
+        symptoms: what was found, that which leads first.
+    """
+
+    stage: Stage | None
+    succeeded: bool | None
+    symptoms: tuple[Found, ...]
 
 
 def from_stream(stream: BinaryIO) -> str:
-    """The end of what a stream holds; a ValueError says why it can't be read.
+    """The end of what a stream holds; a ValueError says why it can't be read."""
+    kept, size = [], 0
+    for piece in pieces(stream):
+        kept.append(piece)
+        size += len(piece)
+        while size - len(kept[0]) >= LARGEST:
+            size -= len(kept.pop(0))
+    return b"".join(kept)[-LARGEST:].decode("utf-8", errors="replace")
+
+
+def pieces(stream: BinaryIO) -> Iterator[bytes]:
+    """What a stream holds, in pieces; a ValueError says why it can't be read.
 
     A terminal is refused, and so is a pipe that neither brings anything nor ends: a run must not hang.
     """
     if stream.isatty():
         raise ValueError("expected a job's log on standard input, found a terminal")
-    kept, read = b"", 0
-    while read < MOST:
+    size = 0
+    while size < MOST:
         if not select.select([stream], [], [], PATIENCE)[0]:
             raise ValueError(f"standard input brought nothing for {PATIENCE:g} s and did not end")
-        piece = os.read(stream.fileno(), 1 << 20)
+        piece = os.read(stream.fileno(), _BLOCK)
         if not piece:
-            return kept.decode("utf-8", errors="replace")
-        read += len(piece)
-        kept = (kept + piece)[-LARGEST:]
+            return
+        size += len(piece)
+        yield piece
     raise ValueError(f"standard input holds more than {MOST // 10**6} MB: give the end of the log, with `tail`")
 
 
 def find(text: str) -> tuple[Found, ...]:
-    """The known symptoms in a text, in the order in which they first show. Takes time linear in its length."""
-    every = list(lines(text))
-    found = _among(every)
-    if 1 < len(every) <= _FEW:
-        told = {one.symptom.id for one in found}
-        whole = [(every[0][0], " ".join(line for _, line in every))]
-        found += [one for one in _among(whole) if one.symptom.id not in told]
-    return tuple(sorted(found, key=lambda one: one.place))
+    """The known symptoms in a text, that which leads first. Takes time linear in its length."""
+    return read(text[at : at + _BLOCK].encode("utf-8", "replace") for at in range(0, len(text), _BLOCK)).symptoms
 
 
-def _among(every: list[tuple[int, str]]) -> list[Found]:
-    lower = "\n".join(line for _, line in every).lower()
-    return [one for symptom in known() if (one := _observation(symptom, every, lower)) is not None]
+def read(parts: Iterable[bytes]) -> Reading:
+    """Read a text that comes in parts."""
+    reader = _Reader()
+    for part in parts:
+        reader.feed(part)
+    return reader.close()
 
 
-def lines(text: str) -> Iterator[tuple[int, str]]:
-    """The text's lines with their numbers, without what a log adds to them; parts of one line are joined."""
-    place, parts = 0, [""]
-    for number, raw in enumerate(text.split("\n"), start=1):
-        for piece in raw.split("\r"):
-            line = without_controls(piece)
-            stamp = _STAMP.match(line)
-            line = _SECTION.sub("", line[stamp.end() :] if stamp else line)
-            if stamp and stamp.group(1) == "+":  # a line that GitLab has cut in two
-                parts.append(line)
+@dataclass(slots=True)
+class _Seen:
+    """The lines of one stage that show a symptom."""
+
+    symptom: Symptom
+    place: int
+    line: str
+    stage: Stage | None
+    candidates: tuple[Candidate, ...]
+    count: int = 1
+
+
+class _Reader:
+    """Reads a text block by block."""
+
+    def __init__(self) -> None:
+        self._progress = Progress()
+        self._seen: dict[tuple[str, Stage | None], _Seen] = {}
+        self._rest = b""
+        self._number = 1  # of the first line of what is not yet looked at
+        self._few: list[str] | None = []  # the whole text, as long as it is short
+        self._left = [_ENOUGH] * len(_meant())
+
+    def feed(self, part: bytes) -> None:
+        """Take the next part of the text."""
+        block = self._rest + part if self._rest else part
+        end = _whole_lines(block)
+        if not end and len(block) < _LONGEST:
+            self._rest = block
+            return
+        end = end or len(block)
+        self._rest = block[end:]
+        self._look(block[:end])
+
+    def close(self) -> Reading:
+        """The text is over: what it says."""
+        if self._rest:
+            self._look(self._rest)
+        if self._few:
+            self._look_at_the_whole(self._few)
+        progress = self._progress
+        found = _in_order(list(self._seen.values()), progress)
+        stage = progress.failed_in
+        if stage is None and found and progress.stage is None:
+            stage = found[0].symptom.stage
+        return Reading(stage, progress.succeeded, found)
+
+    def _observation(self, block: bytes) -> None:
+        text, joins = _stripped(block)
+        if self._few is not None:
+            self._few = [*self._few, *text.decode("utf-8", "replace").replace("\r", "\n").split("\n")]
+            self._few = None if len(self._few) > 2 * _FEW else self._few
+        lines, at, shown = 0, 0, -1
+        hits: list[int] = []
+        bounds = (0, 0)
+        left = self._left
+        for hit, start, _ in _automaton().find_matches_as_indexes(text.lower(), overlapping=True):
+            if not left[hit]:
                 continue
-            if whole := _joined(parts):
-                yield place, whole
-            place, parts = number, [line]
-    if whole := _joined(parts):
-        yield place, whole
+            left[hit] -= 1
+            if start < shown:  # on the same line as the one before
+                hits.append(hit)
+                continue
+            if hits:
+                self._look_at_line(text[bounds[0] : bounds[1]], self._number + _original(lines, joins), hits)
+            bounds = _line_around(text, start)
+            shown, hits = bounds[1], [hit]
+            lines += text.count(b"\n", at, bounds[0])
+            at = bounds[0]
+        if hits:
+            self._look_at_line(text[bounds[0] : bounds[1]], self._number + _original(lines, joins), hits)
+        self._number += block.count(b"\n")
+
+    def _look_at_line(self, raw: bytes, place: int, hits: list[int]) -> None:
+        line = without_controls(raw.decode("utf-8", "replace")).strip()
+        marks, asked = False, []
+        for hit in set(hits):
+            marks |= not _meant()[hit]
+            asked += _meant()[hit]
+        if marks:
+            before = self._progress.stage
+            if self._progress.see(line):
+                self._seen.clear()
+            if self._progress.stage is not before:
+                self._left[:] = [_ENOUGH] * len(self._left)
+        shown: set[str] = set()
+        for symptom, pattern in asked:
+            if symptom.id not in shown and _shows(symptom, pattern, line):
+                shown.add(symptom.id)
+                self._note(symptom, place, line)
+
+    def _note(self, symptom: Symptom, place: int, line: str) -> None:
+        key = symptom.id, self._progress.stage
+        if key in self._seen:
+            self._seen[key].count += 1
+        else:
+            stage = self._progress.stage
+            self._seen[key] = _Seen(symptom, place, _shown(symptom, line), stage, symptom.meant_by(line, stage))
+
+    def _look_at_the_whole(self, lines: list[str]) -> None:
+        """A short text may be one message that a terminal has wrapped, or one that JSON has put on one line."""
+        lines = [line.strip() for line in lines if line.strip()]
+        texts = [" ".join(lines)] if 1 < len(lines) <= _FEW else []
+        if len(lines) == 1:
+            texts = [part for part in _ESCAPED_END.split(lines[0]) if part.strip()]
+            if len(texts) == 1:
+                return
+            self._seen.clear()
+        told = {seen.symptom.id for seen in self._seen.values()}
+        for text in texts:
+            hits = {hit for hit, _, _ in _automaton().find_matches_as_indexes(text.lower().encode(), overlapping=True)}
+            for symptom, pattern in (pair for hit in sorted(hits) for pair in _meant()[hit]):
+                if symptom.id not in told and _shows(symptom, pattern, text.strip()):
+                    told.add(symptom.id)
+                    self._note(symptom, 1, text.strip())
 
 
-def _joined(parts: list[str]) -> str:
-    return _BLANKS.sub(" ", "".join(parts)).strip()
+def _in_order(every: list[_Seen], progress: Progress) -> tuple[Found, ...]:
+    """That which leads first: the first that names what has failed, in the stage that the job failed in."""
+    failed_in = progress.failed_in
+    if progress.succeeded:
+        every = [seen for seen in every if seen.symptom.kind in {Kind.WARNING, Kind.HARMLESS}]
+    # What names the failure on a line leaves nothing to say to what only tells that there is one.
+    kinds, catalogue = list(Kind), [symptom.id for symptom in known()]
+    named = {seen.place for seen in every if seen.symptom.kind is Kind.FAILURE}
+    told = {seen.place for seen in every if seen.symptom.kind is not Kind.FALLBACK}
+    every = [
+        seen
+        for seen in every
+        if not (seen.symptom.kind is Kind.GENERAL and seen.place in named)
+        and not (seen.symptom.kind is Kind.FALLBACK and seen.place in told)
+    ]
+
+    def order(seen: _Seen) -> tuple[bool, int, int, int]:
+        passed = failed_in is not None and seen.stage is not None and seen.stage.rank < failed_in.rank
+        return passed, kinds.index(seen.symptom.kind), seen.place, catalogue.index(seen.symptom.id)
+
+    found: dict[str, Found] = {}
+    for seen in sorted(every, key=order):
+        earlier = found.get(seen.symptom.id)
+        if earlier is not None:
+            found[seen.symptom.id] = replace(earlier, count=earlier.count + seen.count)
+            continue
+        if seen.candidates:
+            found[seen.symptom.id] = Found(
+                seen.symptom,
+                seen.place,
+                seen.line,
+                seen.count,
+                seen.stage,
+                echo=bool(found),
+                candidates=seen.candidates,
+            )
+    return tuple(found.values())
 
 
-def _observation(symptom: Symptom, every: list[tuple[int, str]], lower: str) -> Found | None:
-    asked = [one for one in symptom.patterns if one.plain in lower]
-    shows: dict[str, bool] = {}  # logs say the same many times over
-    for _, line in every if asked else ():
-        if line not in shows:
-            small = line.lower()
-            shows[line] = any(one.plain in small and one.expression.search(line) for one in asked)
-    seen = [(place, line) for place, line in every if shows.get(line)]
-    if not seen:
-        return None
-    place, line = seen[0]
-    return Found(symptom, place, _shown(symptom, line), len(seen))
+def _whole_lines(block: bytes) -> int:
+    """Where the lines end of which nothing can follow: GitLab may have cut the last one in two."""
+    end = block.rfind(b"\n") + 1
+    while end and (len(block) - end < _LONGEST_STAMP or _CUT.match(block, end - 1)):
+        end = block.rfind(b"\n", 0, end - 1) + 1
+    return end
+
+
+def _stripped(block: bytes) -> tuple[bytes, list[int]]:
+    """A block without what a log adds to its lines; and, for each line's end that was taken out, the line's index."""
+    text = b"\n" + block
+    if b"\x1b" in text:
+        text = _ANSI.sub(b"", text)
+    text = text.translate(None, _CONTROLS).replace(b"\r\n", b"\n")
+    joins: list[int] = []
+    if b"O+" in text or b"E+" in text:
+        at = line = 0
+        for cut in _CUT.finditer(text):
+            line += text.count(b"\n", at, cut.start())
+            at = cut.end()
+            joins.append(line - 1)
+        text = _CUT.sub(b"", text)
+    text = _STAMPED.sub(b"\n", text)[1:].replace(b"\t", b" ")
+    while b"  " in text:
+        text = text.replace(b"  ", b" ")
+    return text, joins
+
+
+def _original(line: int, joins: list[int]) -> int:
+    """The index in the block of a line whose index is counted without the line's ends that were taken out."""
+    return line + bisect.bisect_left(joins, line)
+
+
+def _line_around(text: bytes, at: int) -> tuple[int, int]:
+    """Where the line around a place begins and ends."""
+    start = text.rfind(b"\n", 0, at) + 1
+    start = max(start, text.rfind(b"\r", start, at) + 1)
+    end = text.find(b"\n", at)
+    end = len(text) if end < 0 else end
+    inner = text.find(b"\r", at, end)
+    return start, end if inner < 0 else inner
+
+
+def _shows(symptom: Symptom, pattern: Pattern, line: str) -> bool:
+    return bool(pattern.expression.search(line)) and not any(other.search(line) for other in symptom.unless)
+
+
+@functools.cache
+def _plain() -> dict[str, list[tuple[Symptom, Pattern]]]:
+    """What each run of plain characters may belong to: marks of stages to nothing."""
+    runs: dict[str, list[tuple[Symptom, Pattern]]] = {mark: [] for mark in MARKS}
+    for symptom in known():
+        for pattern in symptom.patterns:
+            for run in pattern.plain:
+                runs.setdefault(run, []).append((symptom, pattern))
+    return runs
+
+
+@functools.cache
+def _meant() -> list[list[tuple[Symptom, Pattern]]]:
+    return list(_plain().values())
+
+
+@functools.cache
+def _automaton() -> ahocorasick_rs.BytesAhoCorasick:
+    return ahocorasick_rs.BytesAhoCorasick([run.encode() for run in _plain()])
 
 
 def _shown(symptom: Symptom, line: str) -> str:
     """The line without secrets, as much of it as shows the symptom."""
     line = clean(line, longest=len(line) + 100)
-    matches = (one.expression.search(line) for one in symptom.patterns)
-    begin = next((max(0, one.start() - _SHOWN // 3) for one in matches if one is not None), 0)
+    matches = (pattern.expression.search(line) for pattern in symptom.patterns)
+    begin = next((max(0, match.start() - _SHOWN // 3) for match in matches if match is not None), 0)
     shown = line[begin : begin + _SHOWN]
     return f"{'…' if begin else ''}{shown}{'…' if begin + _SHOWN < len(line) else ''}"
