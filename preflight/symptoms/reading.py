@@ -250,31 +250,23 @@ class _Reader:
 
 def _in_order(every: list[_Seen], progress: Progress) -> tuple[Found, ...]:
     """That which leads first: the first that names what has failed, in the stage that the job failed in."""
-    failed_in = progress.failed_in
-    if progress.succeeded:
-        every = [seen for seen in every if seen.symptom.kind in {Kind.WARNING, Kind.HARMLESS}]
-    # What names the failure on a line leaves nothing to say to what only tells that there is one.
+    told = [seen for seen in every if seen.candidates and _counts(seen, every, progress)]
     kinds, catalogue = list(Kind), [symptom.id for symptom in known()]
-    named = {seen.place for seen in every if seen.symptom.kind is Kind.FAILURE}
-    told = {seen.place for seen in every if seen.symptom.kind is not Kind.FALLBACK}
-    every = [
-        seen
-        for seen in every
-        if not (seen.symptom.kind is Kind.GENERAL and seen.place in named)
-        and not (seen.symptom.kind is Kind.FALLBACK and seen.place in told)
-    ]
 
     def order(seen: _Seen) -> tuple[bool, int, int, int]:
-        passed = failed_in is not None and seen.stage is not None and seen.stage.rank < failed_in.rank
-        return passed, kinds.index(seen.symptom.kind), seen.place, catalogue.index(seen.symptom.id)
+        return (
+            _passed(seen, progress),
+            kinds.index(seen.symptom.kind),
+            seen.place,
+            catalogue.index(seen.symptom.id),
+        )
 
     found: dict[str, Found] = {}
-    for seen in sorted(every, key=order):
-        earlier = found.get(seen.symptom.id)
-        if earlier is not None:
+    for seen in sorted(told, key=order):
+        if seen.symptom.id in found:
+            earlier = found[seen.symptom.id]
             found[seen.symptom.id] = replace(earlier, count=earlier.count + seen.count)
-            continue
-        if seen.candidates:
+        else:
             found[seen.symptom.id] = Found(
                 seen.symptom,
                 seen.place,
@@ -285,6 +277,36 @@ def _in_order(every: list[_Seen], progress: Progress) -> tuple[Found, ...]:
                 candidates=seen.candidates,
             )
     return tuple(found.values())
+
+
+def _counts(seen: _Seen, every: list[_Seen], progress: Progress) -> bool:
+    """Whether what was seen says anything, beside all else that was."""
+    kind = seen.symptom.kind
+    if progress.succeeded:
+        return kind is Kind.WARNING
+    if kind in {Kind.FAILURE, Kind.WARNING}:
+        return True
+    if _passed(seen, progress):  # the job went on in spite of it
+        return False
+    others = {
+        other.symptom.kind
+        for other in every
+        if other.candidates
+        and not _passed(other, progress)
+        and not (other.symptom.kind is Kind.FALLBACK and other.place == seen.place)
+    }
+    if kind is Kind.GENERAL:  # what names the failure on its line leaves it nothing to say
+        return not any(other.place == seen.place and other.symptom.kind is Kind.FAILURE for other in every)
+    if kind is Kind.FALLBACK:
+        beside = {other.symptom.kind for other in every if other.place == seen.place} - {Kind.FALLBACK}
+        return not beside and not others & {Kind.FAILURE, Kind.GENERAL}
+    return others <= {Kind.HARMLESS}
+
+
+def _passed(seen: _Seen, progress: Progress) -> bool:
+    """Whether the job has gone beyond the stage that this was seen in."""
+    ended_in = progress.failed_in or progress.stage
+    return ended_in is not None and seen.stage is not None and seen.stage.rank < ended_in.rank
 
 
 def _whole_lines(block: bytes) -> int:
