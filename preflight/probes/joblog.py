@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 from preflight.clients.gitlab_api import GitLabApi, segment
 from preflight.clients.http import origin_of
 
-_JOB = re.compile(r"\A/(?P<project>[^?#]{3,1000}?)/(?:-/)?jobs/(?P<id>\d{1,18})(?:/(?:raw|trace)?)?\Z")
+_JOB = re.compile(r"\A/+(?P<project>[^/?#][^?#]{2,1000}?)/(?:-/)?jobs/(?P<id>\d{1,18})(?:/(?:raw|trace)?)?\Z")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,70 @@
+"""Texts of the field, of threads and of the runner's documentation: the right symptom leads, and says what it meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from preflight.symptoms import find, read
+
+HERE = Path(__file__).parent
+TEXTS: list[dict[str, Any]] = yaml.safe_load((HERE / "texts.yaml").read_text(encoding="utf-8"))
+HEALTHY = sorted((HERE / "healthy").glob("*.log"))
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=lambda text: text["leads"])
+def test_the_symptom_that_names_the_cause_leads(text: dict[str, Any]) -> None:
+    found = find(text["text"])
+    assert found, text["concluded"]
+    assert found[0].symptom.id == text["leads"], text["concluded"]
+    assert found[0].candidates
+
+
+def test_enough_texts_are_of_threads_that_concluded_something() -> None:
+    assert len([text for text in TEXTS if text["from"].startswith("https://") and text["concluded"]]) >= 60
+    assert len([text for text in TEXTS if text["from"] == "the field"]) == 46
+
+
+@pytest.mark.parametrize("log", HEALTHY, ids=lambda log: log.stem)
+def test_a_log_of_a_job_that_succeeded_shows_nothing(log: Path) -> None:
+    reading = read([log.read_bytes()])
+    assert reading.succeeded
+    assert reading.symptoms == ()
+    assert reading.stage is None
+
+
+def test_there_are_enough_healthy_logs() -> None:
+    assert len(HEALTHY) >= 20
+
+
+@pytest.mark.parametrize(
+    ("text", "never"),
+    [
+        ('Put "https://minio.example.com/c?X-Amz-Algorithm=A": context deadline exceeded', "control-plane-slow"),
+        ("failed with status code [manifests 1]: 503 Service Unavailable (/v2/x)", "gitlab-answers-with-an-error"),
+        ("curl: (28) Failed to connect to github.com port 443: Connection timed out", "gitlab-not-reached"),
+        ("unexpected status code https://registry-1.docker.io/v2/x: 429 Too Many Requests", "gitlab-limits-us"),
+        ('Get "https://auth.docker.io/token": dial tcp: lookup auth.docker.io: no such host', "docker-service-name"),
+        ("curl: (22) The requested URL returned error: 404", "git-not-found"),
+        ("google.api_core.exceptions.DeadlineExceeded: 504 Deadline Exceeded", "pod-deleted"),
+    ],
+)
+def test_no_other_system_is_named(text: str, never: str) -> None:
+    assert never not in [found.symptom.id for found in find(text)]
+
+
+@pytest.mark.parametrize(
+    ("line", "about"),
+    [
+        ('Failed to pull image "r/x:1": Head "https://r/v2/x/manifests/1": x509: certificate has expired', "registry"),
+        ("couldn't execute POST against https://g/api/v4/jobs/request: x509: certificate has expired", "gitlab"),
+        ("Unable to connect to the server: x509: certificate has expired", "kubernetes"),
+    ],
+)
+def test_the_same_words_are_said_of_the_system_that_the_line_names(line: str, about: str) -> None:
+    (found,) = [found for found in find(line) if found.symptom.id == "certificate-expired"]
+    assert {candidate.about for candidate in found.candidates} == {about, ""}
+    assert found.candidates[0].about == about
