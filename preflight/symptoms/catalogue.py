@@ -61,7 +61,7 @@ class Candidate:
     faults: tuple[str, ...] = ()
     causes: tuple[str, ...] = ()
     remedy: str = ""
-    observation: str = ""
+    look: str = ""
     until: Stage | None = None
     about: str = ""
     only: re.Pattern[str] | None = None
@@ -178,7 +178,7 @@ def _candidate(meaning: Mapping[str, Any]) -> Candidate:
         faults=tuple(meaning.get("faults", ())),
         causes=tuple(meaning.get("causes", ())),
         remedy=meaning["remedy"],
-        observation=meaning.get("look", ""),
+        look=meaning.get("look", ""),
         until=Stage(meaning["until"]) if "until" in meaning else None,
         about=meaning.get("about", ""),
         only=re.compile(meaning["only"], re.IGNORECASE) if "only" in meaning else None,

@@ -163,12 +163,12 @@ class _Reader:
             return
         end = end or len(block)
         self._rest = block[end:]
-        self._look(block[:end])
+        self._read_block(block[:end])
 
     def close(self) -> Reading:
         """The text is over: what it says."""
         if self._rest:
-            self._look(self._rest)
+            self._read_block(self._rest)
         if self._few:
             self._look_at_the_whole(self._few)
         progress = self._progress
@@ -178,7 +178,7 @@ class _Reader:
             stage = found[0].symptom.stage
         return Reading(stage, progress.succeeded, found)
 
-    def _observation(self, block: bytes) -> None:
+    def _read_block(self, block: bytes) -> None:
         text, joins = _stripped(block)
         if self._few is not None:
             self._few = [*self._few, *text.decode("utf-8", "replace").replace("\r", "\n").split("\n")]
