@@ -58,7 +58,8 @@ class Planted:
         """The places whose secret the text shows, whole or in part, plain or encoded."""
         # A line's end inside of a secret, as terminals and evidence make them, hides it from no reader.
         joined = re.sub(r"\s+", "", text)
-        found = {place for place in self.texts if self._mark(place) & self._words(joined)}
+        words = self._words(joined)
+        found = {place for place in self.texts if self._mark(place) & words}
         for place, whole in self.texts.items():
             if any(piece in joined for piece in encoded(whole)):
                 found.add(place)
