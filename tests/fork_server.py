@@ -21,7 +21,6 @@ import json
 import locale
 import os
 import pkgutil
-import random
 import runpy
 import selectors
 import signal
@@ -150,7 +149,6 @@ def become(request: dict[str, Any], base: list[str]) -> None:
     if locale.setlocale(locale.LC_CTYPE, "") in {"C", "POSIX"} and "LC_ALL" not in os.environ:
         os.environ["LC_CTYPE"] = "C.UTF-8"  # PEP 538
         locale.setlocale(locale.LC_CTYPE, "")
-    random.seed()
     tempfile.tempdir = None
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for number in (signal.SIGHUP, signal.SIGTERM):

@@ -206,6 +206,31 @@ def test_it_ends_with_the_run(shell: tuple[str, ...], tmp_path: Path) -> None:
     assert not places[0].exists()
 
 
+def test_it_ends_with_a_run_that_is_over_before_it_is_heard(shell: tuple[str, ...], tmp_path: Path) -> None:
+    file = tmp_path / "tool"
+    file.write_text(stand_in("tool"))
+
+    async def answer(question: Question, reply: Reply) -> int:
+        raise AssertionError("it was heard")
+
+    async def main() -> subprocess.Popen[bytes]:
+        async with exchange(answer) as place:
+            env = {"PATH": os.environ["PATH"], FOLDER: place}
+            return ask_unheard(place, env)
+
+    def ask_unheard(place: str, env: dict[str, str]) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen([*shell, file], env=env, stderr=subprocess.DEVNULL)
+        until = time.monotonic() + 10
+        while not (Path(place) / "question-0").exists():
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        time.sleep(0.2)  # the loop is held meanwhile, and hears no bell
+        return process
+
+    with asyncio.run(main()) as process:
+        assert process.wait(5) != 0
+
+
 LAB = """
     import asyncio, subprocess, sys
     from lab.tools.exchange import FOLDER, exchange, stand_in
