@@ -228,7 +228,10 @@ def test_it_ends_with_a_run_that_is_over_before_it_is_heard(shell: tuple[str, ..
         return process
 
     with asyncio.run(main()) as process:
-        assert process.wait(5) != 0
+        try:
+            assert process.wait(5) != 0
+        finally:
+            process.kill()
 
 
 LAB = """
