@@ -1,4 +1,6 @@
-"""What a run reads before tests are collected: inventory or saved run, symptom, baseline; nothing is contacted.
+"""What a run reads before tests are collected: inventory or saved run, symptom, baseline.
+
+Nothing is contacted, except GitLab for the log that `--job` names.
 
 Whatever can't be used ends the run as a `pytest.UsageError` (exit status 4) that names the option or the file.
 """
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 
 from preflight import options, saved, symptoms
+from preflight.evidence import Unmeasured, clean
 from preflight.inventory import Inventory, InventoryError, load
 from preflight.redaction import remember_within
 
@@ -37,6 +40,7 @@ def read(config: pytest.Config) -> None:
         _read_saved_run(config)
     elif config.getoption("inventory"):
         _read_inventory(config)
+    _read_job_log(config)
 
 
 def _read_inventory(config: pytest.Config) -> None:
@@ -91,6 +95,34 @@ def _read_symptom(config: pytest.Config) -> None:
     if not text.strip():
         raise pytest.UsageError("--symptom: expected an error of a job's log, found no text")
     config.stash[SYMPTOMS] = symptoms.find(text[-symptoms.LARGEST :])
+
+
+def _read_job_log(config: pytest.Config) -> None:
+    """Find the known symptoms in the log of the job that `--job` names."""
+    url = config.getoption("job")
+    if url is None or config.option.collectonly:
+        return
+    if config.getoption("symptom") is not None:
+        raise pytest.UsageError("--job: reads a log as --symptom does; give one of the two")
+    inventory = config.stash.get(INVENTORY, None)
+    if inventory is None or SAVED_RUN in config.stash:
+        raise pytest.UsageError("--job: needs an --inventory, which says how to reach GitLab")
+    token = inventory.gitlab.api_token
+    if token is None or not token.text:
+        raise pytest.UsageError("--job: needs gitlab.api_token in the inventory, as ${NAME} or file:path")
+    from preflight.clients.connect import Routes  # noqa: PLC0415 - only a run with --job contacts GitLab here
+    from preflight.clients.gitlab_api import GitLabApi, GitLabError  # noqa: PLC0415
+    from preflight.probes.joblog import job_log  # noqa: PLC0415
+
+    routes, ca_file = Routes.of(inventory.connect), inventory.gitlab.ca_file
+    api = GitLabApi(
+        url=inventory.gitlab.url, token=token.text, routes=routes, ca_file=ca_file, deadline=inventory.deadlines.http
+    )
+    try:
+        log = job_log(url, api)
+    except (ValueError, GitLabError, Unmeasured) as error:
+        raise pytest.UsageError(f"--job: {clean(str(error))}") from None
+    config.stash[SYMPTOMS] = symptoms.find(log)
 
 
 def _standard_input(config: pytest.Config) -> str:

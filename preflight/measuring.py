@@ -12,7 +12,6 @@ import pytest
 from preflight import check_items, options, progress_line, saved
 from preflight.clients.connect import Routes
 from preflight.inputs import INVENTORY, SAVED_RUN
-from preflight.inventory import Inventory
 from preflight.replay import Replay
 from preflight.run import Run, Stage
 from preflight.shutdown import SignalHandlers
@@ -46,18 +45,13 @@ def _make_run(config: pytest.Config) -> Run:
     inventory = config.stash[INVENTORY]
     return Run(
         inventory=inventory,
-        routes=_routes(inventory),
+        routes=Routes.of(inventory.connect),
         id=secrets.token_hex(4),
         all_nodes=config.getoption("all_nodes"),
         stage=Stage(config.getoption("stage")),
         own_job=os.environ.get("CI_JOB_ID", ""),
         backup=options.backup_folder(config),
     )
-
-
-def _routes(inventory: Inventory) -> Routes:
-    mapping = {source: target for source, target in inventory.connect.items() if source != "*"}
-    return Routes(mapping, only_mapped="*" in inventory.connect)
 
 
 def _make_survey(config: pytest.Config, run: Run) -> Survey:

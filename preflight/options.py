@@ -51,6 +51,11 @@ def add(parser: pytest.Parser) -> None:
         help="an error from a job's log, or - for a whole log on standard input: run only the checks that explain it",
     )
     group.addoption(
+        "--job",
+        metavar="URL",
+        help="as --symptom with the whole log of this GitLab job, read with the inventory's gitlab.api_token",
+    )
+    group.addoption(
         "--baseline",
         metavar="FILE",
         help="an earlier run's preflight.json: report what is new, fixed and unchanged since",

@@ -60,7 +60,7 @@ def keep_stage(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 def keep_symptoms(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Deselect the checks that explain none of the symptoms that were found; if no check does, all are run."""
-    ids = {name for found in config.stash.get(SYMPTOMS, ()) for name in found.symptom.checks}
+    ids = {name for found in config.stash.get(SYMPTOMS, ()) for name in found.checks}
     checks = [item for item in items if check_items.is_check(item)]
     explaining = [check for check in checks if check_items.check_id(check) in ids]
     if not explaining:

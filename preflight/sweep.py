@@ -94,8 +94,7 @@ def _namespace(inventory: Inventory) -> str:
 
 
 def _client(inventory: Inventory) -> Api:
-    mapping = {source: target for source, target in inventory.connect.items() if source != "*"}
-    routes = Routes(mapping, only_mapped="*" in inventory.connect)
+    routes = Routes.of(inventory.connect)
     return Api(inventory.cluster.kubeconfig, inventory.cluster.context, routes=routes, deadline=inventory.deadlines.api)
 
 

@@ -103,6 +103,12 @@ class Routes:
         mapped = {join_address(*split_address(a)): join_address(*split_address(b)) for a, b in self.mapping.items()}
         object.__setattr__(self, "mapping", mapped)
 
+    @classmethod
+    def of(cls, connect: Mapping[str, str]) -> Routes:
+        """The routes of an inventory's ``connect:``, where ``"*": refuse`` refuses whatever has no entry."""
+        mapping = {source: target for source, target in connect.items() if source != "*"}
+        return cls(mapping, only_mapped="*" in connect)
+
     def resolve(self, host: str, port: int) -> tuple[str, int]:
         """The address to dial for `host` and `port`.
 
