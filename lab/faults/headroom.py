@@ -10,7 +10,7 @@ from lab.kubernetes.guide import fill
 from lab.kubernetes.quantities import quantity
 
 if TYPE_CHECKING:
-    from lab.kubernetes.state import ClusterState
+    from lab.cluster.state import ClusterState
     from lab.world import World
 
 _MEBIBYTE = 1024 * 1024

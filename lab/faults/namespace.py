@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lab.cluster.resources import STORED
 from lab.faults import fault
 from lab.kubernetes.guide import NAMESPACE, limit_range, quota, webhook
 from lab.kubernetes.managers import job_pod
-from lab.kubernetes.resources import STORED
 
 if TYPE_CHECKING:
     from lab.world import World
