@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
@@ -24,9 +24,6 @@ from aiohttp.typedefs import Handler, Middleware
 if TYPE_CHECKING:
     from lab.loopback import Loopback, Place
     from lab.world import World
-
-Misbehaviour = Literal["", "silent", "drip", "cut", "brief", "429", "500", "503", "410", "truncated"]
-"""What a server does; empty is nothing, and lets the relay be there for what is to come."""
 
 _PAUSE = 1.0  # seconds between two bytes, and that a brief connection lasts
 _RETRY_AFTER = 2  # seconds that the busy API server asks for

@@ -8,12 +8,12 @@ request. Nothing here is ever sent as it stands. Times are seconds, sizes are by
     - gitlab       GitLabState
     - resolvers    Resolver by address; zones are shared, a resolver may differ
     - registries   Registry by host; its images, accounts and token server
-    - charts       the chart repository
-    - release      how the runner's Helm release went, and how its managers fare (lab.kubernetes.managers)
+    - charts       ChartRepository
+    - release      ReleaseState: how the runner's Helm release went, and how its managers are
     - firewall     Rules: which vantage cannot reach which address
     - daemon       how a Docker daemon in a pod behaves
-    - cluster      the Kubernetes API's objects (lab.kubernetes)
-    - metrics      what the runner's managers say of themselves (lab.kubernetes.exporters)
+    - cluster      ClusterState: the Kubernetes API's objects (lab.cluster)
+    - metrics      MetricsState: what the runner's managers report of themselves
     - listeners    where on loopback the server of an address really listens
     - requests     what the servers were asked
 """
@@ -31,10 +31,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from lab.kubernetes.exporters import MetricsState
-    from lab.kubernetes.managers import ReleaseState
-    from lab.kubernetes.state import ClusterState
-    from lab.misbehaviour import Misbehaviour
+    from lab.cluster.state import ClusterState
 
 Action = Literal["drop", "reject", "reset", "no-route"]
 GitLabMode = Literal["up", "down", "vanished", "bad-gateway", "unavailable", "nginx", "redirect"]
@@ -43,6 +40,9 @@ RegistryMode = Literal["up", "down", "vanished", "unavailable"]
 Certificate = Literal["valid", "self-signed", "expired", "other-name", "none"]
 SshMode = Literal["up", "down", "vanished", "mute"]
 Realm = Literal["up", "down", "vanished"]
+ManagerHealth = Literal["up", "out-of-memory", "refused", "half-rolled-out"]
+Misbehaviour = Literal["", "silent", "drip", "cut", "brief", "429", "500", "503", "410", "truncated"]
+"""What a server does; empty is nothing, and lets the relay be there for what is to come."""
 
 GITLAB_ADDRESS = "192.168.1.50"
 API_ADDRESS = "192.168.1.100"
@@ -58,6 +58,8 @@ TOKEN_SERVER_ADDRESS = "192.168.1.62"
 RUNNER_TOKEN = "glrt-t1_Zq7mUfX2cVnL8sRkWd4y"
 CHARTS = "charts.gitlab.io"
 CHARTS_ADDRESS = "192.168.1.63"
+CHART_VERSION = "0.80.0"
+RUNNER_VERSION = "18.3.0"
 STORAGE, STORAGE_ADDRESS = "storage.example.com", "192.168.1.65"
 CACHE = "minio.example.com"
 CACHE_ADDRESS, CACHE_PORT = "192.168.1.64", 9000
@@ -258,6 +260,54 @@ class ChartRepository:
     )
 
 
+@dataclass
+class ReleaseState:
+    """How the release went, and how its managers fare.
+
+    Attributes:
+        installed: whether there is one at all.
+        status: Helm's word for the last revision; `description` is what it noted.
+        age: seconds since the last revision began.
+        chart: version of the chart that was installed.
+        changed: dotted keys that were set by hand at the last upgrade.
+        unapplied: edits of the values file (`World.values_edits`) that came after the last upgrade.
+        health: how the manager pods fare.
+        old_config: the managers have not been restarted since the resolvers were changed.
+        before: dotted keys of the values that the managers, which were not restarted, started with.
+        scaled: replicas to which somebody has scaled the Deployment by hand.
+        leftovers: whether an uninstallation has left something.
+    """
+
+    installed: bool = True
+    status: str = "deployed"
+    description: str = "Upgrade complete"
+    age: float = 6 * 86_400.0
+    chart: str = CHART_VERSION
+    app_version: str = RUNNER_VERSION
+    changed: dict[str, Any] = field(default_factory=dict)
+    unapplied: set[str] = field(default_factory=set)
+    health: ManagerHealth = "up"
+    old_config: bool = False
+    before: dict[str, Any] = field(default_factory=dict)
+    scaled: int | None = None
+    leftovers: bool = False
+
+
+@dataclass
+class MetricsState:
+    """How the managers' metrics are.
+
+    Attributes:
+        on: whether the managers listen at all.
+        rejected: whether GitLab refuses the managers' polls since an hour ago.
+        since: when the counters began (seconds of the wall clock).
+    """
+
+    on: bool = True
+    rejected: bool = False
+    since: float = field(default_factory=lambda: time.time() - 6 * 86_400, repr=False)
+
+
 @dataclass(frozen=True)
 class Rule:
     """A firewall's rule: `source` matches a vantage's words (``node *``), `host` an address; None is every port."""
@@ -359,7 +409,7 @@ class World:
     resolvers: dict[str, Resolver] = field(default_factory=dict)
     registries: dict[str, Registry] = field(default_factory=dict)
     charts: ChartRepository = field(default_factory=ChartRepository)
-    release: ReleaseState = field(init=False)  # set by `lab.kubernetes.populate`, as the cluster is
+    release: ReleaseState = field(default_factory=ReleaseState)
     firewall: list[Rule] = field(default_factory=list)
     daemon: DaemonSettings = field(default_factory=DaemonSettings)
     pod_mtu: int = 1500  # of the network between pods: routed as it is, nothing is wrapped
@@ -377,8 +427,8 @@ class World:
     values_edits: dict[str, str] = field(default_factory=dict)  # a piece of the values file → what stands there instead
     sent: list[tuple[str, bytes]] | None = None  # a list here collects every byte the servers send (server, bytes)
     problems: list[str] = field(default_factory=list)  # exceptions inside the servers: a mistake of the lab's own
-    cluster: ClusterState = field(init=False, repr=False)
-    metrics: MetricsState = field(init=False)  # set by `lab.kubernetes.populate`, as the cluster is
+    cluster: ClusterState = field(init=False, repr=False)  # set by `lab.kubernetes.populate`
+    metrics: MetricsState = field(default_factory=MetricsState)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def record(self, server: str, method: str, path: str, *, user: str = "", body: str = "") -> None:

@@ -16,25 +16,27 @@ if TYPE_CHECKING:
 
     from lab.world import World
 
-_MODULES = (
+MODULES = (
+    "environment",
     "gitlab",
     "token",
-    "environment",
     "cluster",
-    "ssh",
-    "dns",
     "paths",
+    "dns",
     "registry",
-    "admission",
-    "headroom",
+    "packets",
+    "namespace",
+    "values",
+    "release",
     "runners",
     "dind",
-    "values",
-    "namespace",
+    "headroom",
     "monitoring",
-    "release",
+    "upgrade",
+    "uninstall",
     "build",
 )
+"""The guide's sections that have faults, in its order; each is a module here and a marker of the checks."""
 _known: dict[str, Injection] = {}
 
 
@@ -72,7 +74,7 @@ def fault(name: str, sentence: str) -> Callable[[Callable[[World], None]], Calla
 
 def known() -> dict[str, Injection]:
     """All faults by name, in the order of the guide's sections."""
-    for module in _MODULES:
+    for module in MODULES:
         importlib.import_module(f"lab.faults.{module}")
     return dict(_known)
 

@@ -31,12 +31,6 @@ def _(world: World) -> None:
     world.cluster.stop_kubelet("k8s-worker-2")
 
 
-@fault("kubelet-port-dropped", "A firewall drops what the API server sends to port 10250 of k8s-worker-2.")
-def _(world: World) -> None:
-    world.cluster.dropped_kubelets.add("k8s-worker-2")
-    world.inventory_edits["deadlines.api"] = 6  # each look at that node takes as long
-
-
 @fault("node-missing", "k8s-worker-3 has been removed from the cluster; its machine still runs.")
 def _(world: World) -> None:
     world.cluster.remove_node("k8s-worker-3")

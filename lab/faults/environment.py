@@ -41,8 +41,3 @@ def _(world: World) -> None:
     proxy = "  - name: HTTPS_PROXY\n    value: http://proxy.example.com:3128\n"
     exception = "  - name: NO_PROXY\n    value: .example.com,192.168.1.50\n"
     world.values_edits["runners:\n"] = f"envVars:\n{proxy}{exception}\nrunners:\n"
-
-
-@fault("clock-skew-node", "The clock of k8s-worker-3 is seven minutes behind: nothing there keeps it in time.")
-def _(world: World) -> None:
-    world.nodes["k8s-worker-3"].clock_offset = -420.0

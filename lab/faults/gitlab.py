@@ -1,4 +1,4 @@
-"""What can be wrong with GitLab's server (guide 2.1)."""
+"""What can be wrong with GitLab's server, and with clocks that should agree with its own (guide 2.1)."""
 
 from __future__ import annotations
 
@@ -43,3 +43,8 @@ def _(world: World) -> None:
 @fault("gitlab-clock-skew", "The clock of GitLab's machine is ten minutes behind.")
 def _(world: World) -> None:
     world.gitlab.clock_offset = -600.0
+
+
+@fault("clock-skew-node", "The clock of k8s-worker-3 is seven minutes behind: nothing there keeps it in time.")
+def _(world: World) -> None:
+    world.nodes["k8s-worker-3"].clock_offset = -420.0

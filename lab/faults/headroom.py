@@ -1,4 +1,4 @@
-"""Why the scheduler finds no node for a job's pod, or not for all of them (guide 6.5, 7)."""
+"""Why not all of the concurrent jobs fit: no node for a job's pod, or no cache (guide 6.5, 7)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lab.kubernetes.guide import fill
 from lab.kubernetes.quantities import quantity
 
 if TYPE_CHECKING:
-    from lab.kubernetes.state import ClusterState
+    from lab.cluster.state import ClusterState
     from lab.world import World
 
 _MEBIBYTE = 1024 * 1024
@@ -67,6 +67,11 @@ def _(world: World) -> None:
 def _(world: World) -> None:
     for node in _workers(world):
         share = (_free(world.cluster, node, "cpu") - 3) / 4
-        asked = {"cpu": f"{int(share * 1000)}m", "memory": "256Mi"}
+        requests = {"cpu": f"{int(share * 1000)}m", "memory": "256Mi"}
         for _ in range(4):
-            fill(world.cluster, node, asked, application="order-reports")
+            fill(world.cluster, node, requests, application="order-reports")
+
+
+@fault("cache-down", "Nothing listens on port 9000 of minio.example.com, where the values keep the jobs' cache.")
+def _(world: World) -> None:
+    world.cache_mode = "down"

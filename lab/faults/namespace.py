@@ -1,12 +1,13 @@
-"""What can be wrong with the jobs' namespace, the runner's rights in it, and the way into its pods (guide 3.2)."""
+"""What can be wrong with the jobs' namespace, the rights in it, and what it admits or streams (guide 3.2, 5)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lab.cluster.resources import STORED
 from lab.faults import fault
-from lab.kubernetes.guide import NAMESPACE, webhook
-from lab.kubernetes.resources import STORED
+from lab.kubernetes.guide import NAMESPACE, limit_range, quota, webhook
+from lab.kubernetes.managers import job_pod
 
 if TYPE_CHECKING:
     from lab.world import World
@@ -27,8 +28,10 @@ def _(world: World) -> None:
     role = world.cluster.get("roles", NAMESPACE, "gitlab-runner")
     if role is None:  # its namespace is gone
         return
-    taken = {"secrets", "pods/exec"}
-    rules = [{**rule, "resources": [one for one in rule["resources"] if one not in taken]} for rule in role["rules"]]
+    missing = {"secrets", "pods/exec"}
+    rules = [
+        {**rule, "resources": [name for name in rule["resources"] if name not in missing]} for rule in role["rules"]
+    ]
     role["rules"] = [rule for rule in rules if rule["resources"]]
     world.cluster.touch("roles", role)
 
@@ -47,3 +50,42 @@ def _(world: World) -> None:
 @fault("exec-no-upgrade", "The balancer in front of the API server does not pass WebSocket upgrades on.")
 def _(world: World) -> None:
     world.api_upgrades = False
+
+
+@fault("psa-baseline", "The namespace gitlab enforces the baseline Pod Security level: privileged pods are refused.")
+def _(world: World) -> None:
+    if world.cluster.get("namespaces", "", NAMESPACE):  # else there is nothing to enforce it in
+        world.cluster.enforce(NAMESPACE, "baseline")
+
+
+@fault("quota-exhausted", "The namespace gitlab has a quota of three pods, and the three managers use it up.")
+def _(world: World) -> None:
+    world.cluster.add(quota(NAMESPACE, "compute-resources", {"pods": "3"}))
+
+
+@fault("quota-pods", "A quota on objects counts the pods of old jobs, which nobody removed, and they use it up.")
+def _(world: World) -> None:
+    nodes = [node.name for node in world.workers]
+    for number in range(20):
+        pod = job_pod(nodes[number % len(nodes)], job=3200 + number, minutes=60.0 * (number + 2))
+        pod["status"]["phase"] = "Failed" if number % 3 else "Succeeded"
+        world.cluster.add(pod)
+    world.cluster.add(quota(NAMESPACE, "object-counts", {"count/pods": "23"}))
+
+
+@fault("limitrange", "A LimitRange allows containers in gitlab at most 1 CPU and 1 GiB; the values ask for twice that.")
+def _(world: World) -> None:
+    limit = {"type": "Container", "max": {"cpu": "1", "memory": "1Gi"}}
+    limit |= {"default": {"cpu": "1", "memory": "1Gi"}, "defaultRequest": {"cpu": "100m", "memory": "128Mi"}}
+    world.cluster.add(limit_range(NAMESPACE, "container-limits", limit))
+
+
+@fault("service-account-missing", "The values give jobs the service account ci-jobs, which does not exist.")
+def _(world: World) -> None:
+    world.values_edits['dns_policy = "none"'] = 'service_account = "ci-jobs"\n        dns_policy = "none"'
+
+
+@fault("kubelet-port-dropped", "A firewall drops what the API server sends to port 10250 of k8s-worker-2.")
+def _(world: World) -> None:
+    world.cluster.dropped_kubelets.add("k8s-worker-2")
+    world.inventory_edits["deadlines.api"] = 6  # each request to that node takes as long

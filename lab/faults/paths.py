@@ -1,4 +1,8 @@
-"""Firewalls between the cluster and GitLab (guide 2.4, 6.1); GitLab is up and answers the operator's own machine."""
+"""What can be in the way from the workers and pods to GitLab, registries and the clone host (guide 2.4, 6.1, 6.4).
+
+The servers are healthy and answer from the operator's machine. The workers are measured over SSH: where a login fails,
+the environment itself may be in order.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,27 @@ from lab.world import GITLAB_ADDRESS, MIRROR_ADDRESS, Rule
 
 if TYPE_CHECKING:
     from lab.world import World
+
+
+@fault("ssh-refused", "Nothing listens on port 22 of k8s-worker-1.")
+def _(world: World) -> None:
+    world.nodes["k8s-worker-1"].ssh.mode = "down"
+
+
+@fault("ssh-auth", "No worker accepts the operator's key.")
+def _(world: World) -> None:
+    for node in world.workers:
+        node.ssh.accepts_key = False
+
+
+@fault("ssh-host-key", "The host key of k8s-worker-1 is not the one in known_hosts.")
+def _(world: World) -> None:
+    world.nodes["k8s-worker-1"].ssh.key_replaced = True
+
+
+@fault("ssh-silent", "Port 22 of k8s-worker-1 takes connections, and sshd never says a word.")
+def _(world: World) -> None:
+    world.nodes["k8s-worker-1"].ssh.mode = "mute"
 
 
 @fault("path-one-node-blocked", "Nothing from k8s-worker-2 reaches GitLab, nor from its pods, which use its address.")
@@ -41,11 +66,6 @@ def _(world: World) -> None:
     world.firewall += [Rule(source, MIRROR_ADDRESS) for source in ("node k8s-worker-2", "pod on k8s-worker-2")]
 
 
-@fault("path-mtu-node", "Packets of full size do not come from GitLab to k8s-worker-1, nor to the pods there.")
+@fault("clone-host-unknown", "No resolver knows gitlab.example.com, from where GitLab lets jobs clone.")
 def _(world: World) -> None:
-    world.narrow |= {"node k8s-worker-1", "pod on k8s-worker-1"}
-
-
-@fault("path-mtu-pods", "The pod network's tunnel carries smaller packets than its pods believe.")
-def _(world: World) -> None:
-    world.narrow |= {f"pod on {name}" for name in world.nodes}
+    del world.zones["gitlab.example.com"]

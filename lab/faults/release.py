@@ -1,16 +1,13 @@
-"""What can be wrong with the chart, the Helm release and the managers (guide 3.1, 3.4, 3.5, 4.1, 9, 10)."""
+"""What can be wrong with the chart, the Helm release and the managers (guide 3.1, 3.4, 3.5, 4.1)."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from lab.faults import fault
-from lab.kubernetes.managers import job_pod
 
 if TYPE_CHECKING:
     from lab.world import World
-
-_TAG = "tag: alpine-v18.3.0"
 
 
 @fault("chart-missing", "The chart repository is a mirror that nobody has updated: its newest chart is 0.79.1.")
@@ -32,8 +29,8 @@ def _(world: World) -> None:
 @fault("release-failed", "The last `helm upgrade --wait` ran out of time: the release is failed.")
 def _(world: World) -> None:
     world.release.status = "failed"
-    said = 'Upgrade "gitlab-runner" failed: timed out waiting for the condition'
-    world.release.description, world.release.age = said, 5 * 3600
+    message = 'Upgrade "gitlab-runner" failed: timed out waiting for the condition'
+    world.release.description, world.release.age = message, 5 * 3600
 
 
 @fault("release-drift", "Somebody upgraded with `--set concurrent=20`; the values file still says 10.")
@@ -73,21 +70,3 @@ def _(world: World) -> None:
 )
 def _(world: World) -> None:
     world.release.before["concurrent"] = 5
-
-
-@fault("upgrade-skew", "Chart 0.81.0 and runner 18.4.0 are to be installed next; GitLab is 18.3.")
-def _(world: World) -> None:
-    world.inventory_edits["runner.chart"] = "0.81.0"
-    world.values_edits[_TAG] = "tag: alpine-v18.4.0"
-    world.release.unapplied.add(_TAG)
-
-
-@fault("jobs-running", "Two jobs are running.")
-def _(world: World) -> None:
-    for job, node in ((4711, "k8s-worker-1"), (4712, "k8s-worker-3")):
-        world.cluster.add(job_pod(node, job=job))
-
-
-@fault("leftovers", "The release was removed by hand: access, a volume claim and a job's pod are left.")
-def _(world: World) -> None:
-    world.release.installed, world.release.leftovers = False, True

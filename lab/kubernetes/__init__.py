@@ -1,17 +1,16 @@
 """The Kubernetes of the lab: an API server on loopback, with a scheduler, a Job controller and a kubelet a node.
 
-It answers as Kubernetes v1.28 does; real answers are held against it in tests. Objects are raw JSON, as on the wire.
+It answers as Kubernetes v1.28 does; real answers are held against it in tests. Objects are raw JSON, as on the wire
+(`lab.cluster`).
 
-- state          ClusterState: the objects, their history for watches, and the few knobs that no object can express
 - guide          the guide's cluster in good health
 - managers       the runner's release: Helm's records, the chart's objects, the managers and their logs
-- resources      which kinds there are, and how paths and messages name them
 - server         the HTTP API: get, list, watch, create, patch, delete, logs, reviews
 - authorization  who asks (bearer tokens) and what they may (RBAC objects)
 - defaults, validation, admission, podsecurity, quantities, selectors, refusals: what a request goes through
 - scheduling     where a pod fits, or why nowhere, in the scheduler's words (pure)
 - control        the loops: scheduler, Job controller, garbage collector
-- managers, exporters  the runner's managers, and what they say of themselves
+- exporters      the metrics of the runner's managers
 - streaming      exec and attach
 - kubelet        pulls, starts, logs and ends a pod's containers; `containers` and `daemon` say what one is given
 """
@@ -23,10 +22,9 @@ from typing import TYPE_CHECKING
 
 from lab import pulls, shell
 from lab.kubernetes.control import ControlPlane
-from lab.kubernetes.exporters import MetricsState
 from lab.kubernetes.guide import guide_cluster
 from lab.kubernetes.kubelet import Kubelets
-from lab.kubernetes.managers import ReleaseState, deploy_managers
+from lab.kubernetes.managers import deploy_managers
 from lab.kubernetes.server import ApiServer
 
 if TYPE_CHECKING:
@@ -43,8 +41,6 @@ __all__ = ["deploy_managers", "populate", "running"]
 def populate(world: World) -> None:
     """Give a world the guide's cluster in good health, on the world's nodes."""
     world.cluster = guide_cluster(world.nodes.values())
-    world.metrics = MetricsState()
-    world.release = ReleaseState()
 
 
 @contextlib.asynccontextmanager

@@ -11,19 +11,19 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from lab.cluster.resources import BY_PLURAL, NAMESPACES, PODS
 from lab.kubernetes.defaults import containers_of, quality
 from lab.kubernetes.podsecurity import level_words, violations
 from lab.kubernetes.quantities import Quantity, amounts, quantity, total
 from lab.kubernetes.refusals import forbidden, no_answer, not_found
-from lab.kubernetes.resources import BY_PLURAL, NAMESPACES, PODS
 from lab.kubernetes.selectors import matches_labels
 from lab.kubernetes.validation import validate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lab.kubernetes.resources import Resource
-    from lab.kubernetes.state import ClusterState, Raw
+    from lab.cluster.resources import Resource
+    from lab.cluster.state import ClusterState, Raw
 
 _TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 _PATIENCE = 300  # seconds that a pod stays on a node that is not ready (DefaultTolerationSeconds)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lab.cluster.state import ClusterState, Raw, User
 from lab.kubernetes.refusals import unauthorized
-from lab.kubernetes.state import ClusterState, Raw, User
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

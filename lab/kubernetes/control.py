@@ -10,20 +10,20 @@ import asyncio
 from functools import partial
 from typing import TYPE_CHECKING, Literal
 
-from lab.kubernetes import timestamps
+from lab.cluster import timestamps
+from lab.cluster.resources import BY_PLURAL, PODS
+from lab.cluster.state import UNSCHEDULABLE, copied
 from lab.kubernetes.admission import Admission, count_quotas
 from lab.kubernetes.defaults import fill_in
 from lab.kubernetes.kubelet import note_mistake
 from lab.kubernetes.refusals import Refusal
-from lab.kubernetes.resources import BY_PLURAL, PODS
 from lab.kubernetes.scheduling import SCHEDULER, place
-from lab.kubernetes.state import UNSCHEDULABLE, copied
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from lab.cluster.state import Change, ClusterState, Raw
     from lab.kubernetes.kubelet import Kubelets
-    from lab.kubernetes.state import Change, ClusterState, Raw
 
 Propagation = Literal["Background", "Foreground", "Orphan"]
 TRACKING = "batch.kubernetes.io/job-tracking"

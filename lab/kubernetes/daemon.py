@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from lab.kubernetes import timestamps
+from lab.cluster import timestamps
 from lab.world import Dockerd
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from lab.kubernetes.quantities import Quantity, amounts
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lab.kubernetes.state import Raw
+    from lab.cluster.state import Raw
 
 
 _NOT_KEPT_EMPTY = {

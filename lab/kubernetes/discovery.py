@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lab.kubernetes.resources import METRICS, METRICS_GROUP, METRICS_VERSION, REVIEWS, STORED
+from lab.cluster.resources import METRICS, METRICS_GROUP, METRICS_VERSION, REVIEWS, STORED
 
 if TYPE_CHECKING:
-    from lab.kubernetes.resources import Resource
-    from lab.kubernetes.state import ClusterState, Raw
+    from lab.cluster.resources import Resource
+    from lab.cluster.state import ClusterState, Raw
 
 _GROUPS = (
     ("apiregistration.k8s.io", "v1"),

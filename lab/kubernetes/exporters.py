@@ -4,30 +4,15 @@ from __future__ import annotations
 
 import re
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lab.kubernetes.state import Raw
+    from lab.cluster.state import Raw
+    from lab.world import MetricsState
 
 PORT = 9252
 _REVISION = "9ba718cd"
 _POLLS_EVERY = 3  # seconds (checkInterval)
-
-
-@dataclass
-class MetricsState:
-    """How the managers' metrics are.
-
-    Attributes:
-        on: whether the managers listen at all.
-        rejected: whether GitLab refuses the managers' polls since an hour ago.
-        since: when the counters began (seconds of the wall clock).
-    """
-
-    on: bool = True
-    rejected: bool = False
-    since: float = field(default_factory=lambda: time.time() - 6 * 86_400, repr=False)
 
 
 def page(state: MetricsState, pod: Raw, port: int) -> str | None:

@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from lab.kubernetes import timestamps
+from lab.cluster import timestamps
+from lab.cluster.state import ClusterState, Raw, User
 from lab.kubernetes.defaults import fill_in
-from lab.kubernetes.state import ClusterState, Raw, User
 
 if TYPE_CHECKING:
     from lab.world import Node

@@ -15,13 +15,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from lab.kubernetes import containers, daemon, timestamps
-from lab.kubernetes.podlogs import Log
+from lab.cluster import timestamps
+from lab.cluster.podlogs import Log
+from lab.kubernetes import containers, daemon
 from lab.kubernetes.refusals import Refusal, bad_request, internal
 from lab.world import Vantage
 
 if TYPE_CHECKING:
-    from lab.kubernetes.state import ClusterState, Raw
+    from lab.cluster.state import ClusterState, Raw
     from lab.world import Dockerd, Image, World
 
 _RUNS_AT_MOST = 24 * 3600.0  # seconds; a pod's own deadline is shorter

@@ -12,66 +12,29 @@ import copy
 import gzip
 import hashlib
 import json
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from lab.kubernetes import timestamps
+from lab.cluster import timestamps
+from lab.cluster.podlogs import Log
 from lab.kubernetes.guide import CONTROL_PLANE, NAMESPACE, pod
-from lab.kubernetes.podlogs import Log
+from lab.world import CHART_VERSION, RUNNER_VERSION, ReleaseState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from lab.kubernetes.state import ClusterState, Raw
+    from lab.cluster.state import ClusterState, Raw
     from lab.world import World
 
 RELEASE = "gitlab-runner"
-CHART = "0.80.0"
-APP_VERSION = "18.3.0"
 PORT = 9252
 _TEMPLATE, _NEXT_TEMPLATE = "6b8d5c7f9d", "7c5d9f64bb"  # hashes of the Deployment's two last pod templates
-_DAYS = 6.0  # since the last installation
-_LABELS = {"app": RELEASE, "chart": f"gitlab-runner-{CHART}", "heritage": "Helm", "release": RELEASE}
+_DAYS = ReleaseState.age / 86_400  # since the last installation
+_LABELS = {"app": RELEASE, "chart": f"gitlab-runner-{CHART_VERSION}", "heritage": "Helm", "release": RELEASE}
 _HOME = "/home/gitlab-runner/.gitlab-runner"
 _SELECTOR = {"app": RELEASE}
-
-Health = Literal["up", "out-of-memory", "refused", "half-rolled-out"]
-
-
-@dataclass
-class ReleaseState:
-    """How the release went, and how its managers fare.
-
-    Attributes:
-        installed: whether there is one at all.
-        status: Helm's word for the last revision; `description` is what it noted.
-        age: seconds since the last revision began.
-        chart: version of the chart that was installed.
-        changed: dotted keys that were set by hand at the last upgrade.
-        unapplied: edits of the values file (`World.values_edits`) that came after the last upgrade.
-        health: how the manager pods fare.
-        old_config: the managers have not been restarted since the resolvers were changed.
-        before: dotted keys of the values that the managers, which were not restarted, started with.
-        scaled: replicas to which somebody has scaled the Deployment by hand.
-        leftovers: whether an uninstallation has left something.
-    """
-
-    installed: bool = True
-    status: str = "deployed"
-    description: str = "Upgrade complete"
-    age: float = _DAYS * 86_400
-    chart: str = CHART
-    app_version: str = APP_VERSION
-    changed: dict[str, Any] = field(default_factory=dict)
-    unapplied: set[str] = field(default_factory=set)
-    health: Health = "up"
-    old_config: bool = False
-    before: dict[str, Any] = field(default_factory=dict)
-    scaled: int | None = None
-    leftovers: bool = False
 
 
 def deploy_managers(cluster: ClusterState, world: World, values: str = "") -> None:
@@ -443,7 +406,9 @@ def _config_toml(tree: Mapping[str, Any], number: int, *, old: bool) -> str:
 def _image(tree: Mapping[str, Any]) -> str:
     image = tree.get("image") or {}
     registry = image.get("registry", "registry.gitlab.com")
-    return f"{registry}/{image.get('image', 'gitlab-org/gitlab-runner')}:{image.get('tag', f'alpine-v{APP_VERSION}')}"
+    return (
+        f"{registry}/{image.get('image', 'gitlab-org/gitlab-runner')}:{image.get('tag', f'alpine-v{RUNNER_VERSION}')}"
+    )
 
 
 def _globals(tree: Mapping[str, Any]) -> str:

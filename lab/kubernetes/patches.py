@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from lab.cluster.state import copied
 from lab.kubernetes.refusals import bad_request
-from lab.kubernetes.state import copied
 
 if TYPE_CHECKING:
-    from lab.kubernetes.state import Raw
+    from lab.cluster.state import Raw
 
 
 def patched(item: Raw, body: bytes, content_type: str) -> Raw:

@@ -13,7 +13,7 @@ from lab.kubernetes.defaults import containers_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from lab.kubernetes.state import Raw
+    from lab.cluster.state import Raw
 
 Said = list[str]
 _DEFAULT_CAPABILITIES = {

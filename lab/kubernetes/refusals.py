@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lab.kubernetes.resources import Resource
+    from lab.cluster.resources import Resource
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lab.cluster.state import User
 from lab.kubernetes.authorization import Attempt, allows, rules_of
-from lab.kubernetes.state import User
 
 if TYPE_CHECKING:
-    from lab.kubernetes.resources import Resource
-    from lab.kubernetes.state import ClusterState, Raw
+    from lab.cluster.resources import Resource
+    from lab.cluster.state import ClusterState, Raw
 
 
 def review(cluster: ClusterState, user: User, resource: Resource, body: Raw) -> Raw:

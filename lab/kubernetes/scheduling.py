@@ -19,7 +19,7 @@ from lab.kubernetes.selectors import holds
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from lab.kubernetes.state import Raw
+    from lab.cluster.state import Raw
 
 SCHEDULER = "default-scheduler"
 _FINAL = ("Succeeded", "Failed")

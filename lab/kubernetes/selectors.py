@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from lab.kubernetes.refusals import bad_request
 
 if TYPE_CHECKING:
-    from lab.kubernetes.resources import Resource
+    from lab.cluster.resources import Resource
 
 Labels = Mapping[str, str]
 Matcher = Callable[[Mapping[str, Any]], bool]

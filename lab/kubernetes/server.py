@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from lab.kubernetes import discovery, exporters, refusals, reviews, streaming, timestamps, usage
+from lab.cluster import timestamps
+from lab.cluster.resources import (
+    BY_PATH,
+    METRICS,
+    NAMESPACES,
+    REVIEWS,
+    SERVICE_ACCOUNTS,
+    Resource,
+)
+from lab.kubernetes import discovery, exporters, refusals, reviews, streaming, usage
 from lab.kubernetes.admission import Admission
 from lab.kubernetes.authorization import (
     ANONYMOUS,
@@ -26,20 +35,12 @@ from lab.kubernetes.authorization import (
 from lab.kubernetes.defaults import fill_in, without_empty
 from lab.kubernetes.patches import patched
 from lab.kubernetes.refusals import Refusal
-from lab.kubernetes.resources import (
-    BY_PATH,
-    METRICS,
-    NAMESPACES,
-    REVIEWS,
-    SERVICE_ACCOUNTS,
-    Resource,
-)
 from lab.kubernetes.selectors import field_matcher, label_matcher
 from lab.kubernetes.validation import quantities, validate
 
 if TYPE_CHECKING:
+    from lab.cluster.state import Change, ClusterState, Raw, User
     from lab.kubernetes.control import ControlPlane, Propagation
-    from lab.kubernetes.state import Change, ClusterState, Raw, User
     from lab.world import World
 
 _WATCHES = 1800.0  # seconds that a watch without timeoutSeconds lasts

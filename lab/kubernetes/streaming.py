@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
     from typing import Any
 
+    from lab.cluster.state import Raw
     from lab.kubernetes.kubelet import Kubelets
-    from lab.kubernetes.state import Raw
 
 PROTOCOL = "v4.channel.k8s.io"
 _STDIN, _STDOUT, _STDERR, _STATUS = 0, 1, 2, 3

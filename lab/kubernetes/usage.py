@@ -6,13 +6,13 @@ import zlib
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from lab.kubernetes import timestamps
+from lab.cluster import timestamps
 from lab.kubernetes.admission import effective
 from lab.kubernetes.quantities import amounts, total
 
 if TYPE_CHECKING:
+    from lab.cluster.state import ClusterState, Raw
     from lab.kubernetes.quantities import Quantity
-    from lab.kubernetes.state import ClusterState, Raw
 
 _IDLE_CPU, _IDLE_MEMORY = 140_000_000, 1_100_000  # of a node by itself: billionths of a CPU, KiB
 _SHARE = Decimal("0.4")  # of what pods ask for that they use

@@ -13,8 +13,8 @@ from lab.kubernetes.refusals import Cause, bad_request, invalid
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from lab.kubernetes.resources import Resource
-    from lab.kubernetes.state import Raw
+    from lab.cluster.resources import Resource
+    from lab.cluster.state import Raw
 
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"

@@ -15,7 +15,7 @@ import paramiko
 import pytest
 
 from lab import faults, inventory
-from lab.kubernetes.resources import BY_PLURAL
+from lab.cluster.resources import BY_PLURAL
 from lab.lab import Lab
 from lab.world import RESOLVERS, World
 

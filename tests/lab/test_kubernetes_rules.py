@@ -10,6 +10,8 @@ import pytest
 from hypothesis import given, strategies
 
 from lab import kubernetes
+from lab.cluster.resources import PODS
+from lab.cluster.state import ClusterState
 from lab.kubernetes.admission import Admission, effective
 from lab.kubernetes.authorization import Attempt, allows
 from lab.kubernetes.defaults import fill_in, quality
@@ -18,9 +20,7 @@ from lab.kubernetes.guide import pod as running
 from lab.kubernetes.podsecurity import violations
 from lab.kubernetes.quantities import Quantity, quantity, total
 from lab.kubernetes.refusals import Refusal
-from lab.kubernetes.resources import PODS
 from lab.kubernetes.scheduling import place, tolerates
-from lab.kubernetes.state import ClusterState
 from lab.world import Node, guide_world
 from tests.lab.cluster_client import ALPINE, Json, pod
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lab.kubernetes import timestamps
+from lab.cluster import timestamps
 from lab.lab import Lab
 from preflight.jobshape import JobShape, probe_job
 from tests import processes

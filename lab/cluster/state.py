@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from lab.kubernetes import timestamps
-from lab.kubernetes.podlogs import Log
-from lab.kubernetes.resources import BY_KIND, BY_PLURAL
+from lab.cluster import timestamps
+from lab.cluster.podlogs import Log
+from lab.cluster.resources import BY_KIND, BY_PLURAL
 
 Raw = dict[str, Any]
 Key = tuple[str, str]  # namespace (empty where there is none), name

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from lab.kubernetes.timestamps import nanoseconds
+from lab.cluster.timestamps import nanoseconds
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
