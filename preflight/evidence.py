@@ -102,7 +102,7 @@ class Fact:
     evidence: Evidence = field(repr=False)
 
     def __init_subclass__(cls) -> None:
-        # pytest prints reprs of facts in assertion messages: kept short, and without what the diagnosis shows better.
+        # pytest prints reprs of facts in assertion messages: kept short, and without what the diagnosis tells better.
         cls.__repr__ = Fact.__repr__  # type: ignore[method-assign]
 
     def __repr__(self) -> str:

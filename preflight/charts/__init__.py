@@ -32,7 +32,7 @@ class Keys:
         tree: what is read, by name; a leaf is one of the forms that gitlab-runner-0.77.yaml explains.
         moved: dotted keys that are no longer read, each with the version that dropped it, and what to write instead.
         retired: the same for keys that are read, and should not be written any more.
-        covered: whether the requested version is neither older nor newer than all tables.
+        covered: whether the version asked for is not older or newer than all tables.
     """
 
     version: str
