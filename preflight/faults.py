@@ -44,7 +44,7 @@ class PathFault(Fault):
     RESET = "reset"  # the connection was cut
     SILENT = "silent"  # connected, and then no answer came
     NOT_HTTP = "not-http"  # what came back is not HTTP
-    TLS_UNTRUSTED = "tls-untrusted"  # the certificate is signed by nobody we trust
+    TLS_UNTRUSTED = "tls-untrusted"  # the certificate is not signed by a trusted authority
     TLS_EXPIRED = "tls-expired"  # the certificate's time is over, or has not begun
     TLS_WRONG_NAME = "tls-wrong-name"  # the certificate is another host's
     TLS_HANDSHAKE = "tls-handshake"  # no TLS session could be agreed on (plain HTTP behind the port, old protocol)
@@ -251,7 +251,7 @@ class ValuesFault(Fault):
     TEMPLATE = "template"  # {{ }} that Helm evaluates before TOML is read
     GITLAB_URL = "gitlab-url"  # not the inventory's GitLab
     NOT_PRIVILEGED = "not-privileged"  # and Docker-in-Docker needs it
-    RBAC_OFF = "rbac-off"  # nobody gives the managers the right to make pods
+    RBAC_OFF = "rbac-off"  # nothing grants the managers the right to make pods
     IMAGE_FLAVOUR = "image-flavour"  # an image whose user is not the one it is started as
     PULL_SECRET = "pull-secret"  # noqa: S105 - a word, no secret: none of the jobs' pull secrets is for a registry
     HELPER_IMAGE = "helper-image"  # the nodes can't pull it

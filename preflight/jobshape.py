@@ -314,7 +314,7 @@ def _as_values_say(shape: JobShape) -> Json:
 def _pod_spec(shape: JobShape, node: str | None, containers: list[Json], deadline: int) -> Json:
     spec: Json = {
         "restartPolicy": "Never",
-        # As in a job's pod; it also puts both under the same quotas, which tell Terminating pods by it.
+        # As in a job's pod; it also puts both under the same quotas, which recognise Terminating pods by it.
         "activeDeadlineSeconds": deadline,
         "terminationGracePeriodSeconds": _GRACE,
         "containers": containers,

@@ -116,7 +116,7 @@ def remember_within(tree: Any, name: str = "") -> None:
 
 
 def names_a_secret(name: str) -> bool:
-    """Whether a key or a variable of this name holds a secret, whatever it looks like."""
+    """Whether a key or a variable of this name holds a secret, whatever the secret's shape."""
     return bool(_NAMES.search(re.sub(r"[_\-]", "", name).lower()))
 
 

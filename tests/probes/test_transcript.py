@@ -59,7 +59,7 @@ def test_a_resolv_conf_that_was_not_read_is_no_empty_one(status: int | None) -> 
         (["nameserver 172.21.0.10", "search x", "options ndots:2"], "asks 172.21.0.10; the values say 10.0.0.2"),
         (["nameserver 10.0.0.2", "options ndots:2"], "lacks x"),
         (["nameserver 10.0.0.2", "search x"], "lacks ndots:2"),
-        ([], "asks nobody"),
+        ([], "asks no resolver"),
     ],
 )
 def test_a_resolv_conf_is_held_against_the_values(lines: list[str], wrong: str) -> None:
