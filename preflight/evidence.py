@@ -1,10 +1,10 @@
-"""What was measured, where, how, and what came back: the ground that a verdict stands on.
+"""What was measured, where, how, and with which result: the basis of a verdict.
 
-`Evidence` is redacted and cut when it is made, so nothing downstream needs to think of secrets or megabytes.
-`Fact` is the base of all measurements. Our exceptions never describe the environment's health:
+`Evidence` is redacted and shortened when it is made, so nothing downstream needs to think of secrets or megabytes.
+`Fact` is the base of all measurements. The exceptions never describe the environment's health:
 
 - PreflightError
-    - Unmeasured    we could not look (right, tool, vantage): the check is *unknown*
+    - Unmeasured    it could not be measured (right, tool, vantage): the check is *unknown*
     - Blocked       something that this fact needs is faulty or unmeasured: the check is *blocked* by it
     - NotApplicable the inventory, or the environment by design, has nothing to measure here
 """
@@ -21,8 +21,8 @@ from preflight.faults import Fault
 from preflight.redaction import redact
 
 LONGEST = 2000  # characters of what a command printed; the end matters more than the middle
-_MARK = 40  # characters at most that tell of a cut
-_FAR = 20 * LONGEST  # characters of a text that are looked at on each side of what is kept of it
+_MARK = 40  # characters at most of the note that says what was left out
+_FAR = 20 * LONGEST  # characters that are searched for secrets on each side of what is kept of a text
 _CONTROL = re.compile(
     r"\x1b(?:\[[0-?]{0,64}[ -/]{0,16}[@-~]|\][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)|[@-_])"  # ANSI
     r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
@@ -46,32 +46,32 @@ def without_controls(text: str) -> str:
 
 
 def clean(text: str, *, longest: int = LONGEST) -> str:
-    """Text from outside made fit to print: no ANSI or control characters, no secrets, not longer than `longest`."""
+    """A text from outside made safe to print: no ANSI or control characters, no secrets, not longer than `longest`."""
     dropped = 0
-    if len(text) > 2 * (longest + _FAR):  # megabytes: what is cut anyway need not be looked through
+    if len(text) > 2 * (longest + _FAR):  # megabytes: what is left out anyway need not be searched
         dropped = len(text) - 2 * (longest + _FAR)
         text = f"{text[: longest + _FAR]}{text[-longest - _FAR :]}"
     text = redact(_SURROGATES.sub("\ufffd", without_controls(text.replace("\r\n", "\n"))))
     if len(text) <= longest and not dropped:
         return text
-    kept = longest - _MARK  # what is cut once is short enough to stay as it is
+    kept = longest - _MARK  # so that a shortened text is short enough to stay as it is
     head, tail = kept * 2 // 3, kept // 3
     return f"{text[:head]}\n… {len(text) + dropped - head - tail} characters cut …\n{text[-tail:]}"
 
 
 def one_line(text: str, *, longest: int = LONGEST) -> str:
-    """The same as one line, so that no text from outside begins a line of ours."""
+    """The same as one line, so that no text from outside can begin a line of a report."""
     return re.sub(r"\s*\n\s*", " ", clean(text, longest=longest).strip())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """One look: from where, by which command (a person can paste it), what it printed, and how long it took.
+    """An observation: from where, by which command (a person can paste it), what it printed, and how long it took.
 
     Attributes:
         where: the vantage, in an operator's words: ``here``, ``node k8s-worker-1``, ``pod on k8s-worker-1``.
         command: a shell command that reproduces the observation.
-        observed: what it printed, redacted and cut.
+        observed: what it printed, redacted and shortened.
         took: seconds.
     """
 
@@ -145,17 +145,17 @@ def _register(kind: type[Fact]) -> None:
 
 
 class PreflightError(Exception):
-    """Base of our own exceptions; none of them describes the health of the environment."""
+    """Base of the suite's exceptions; none of them describes the health of the environment."""
 
 
 class Unmeasured(PreflightError):
-    """We could not look.
+    """It could not be measured.
 
     Args:
-        reason: one sentence: what stood in the way, with names.
-        needs: what would allow the look: a Role rule, a tool, an inventory key.
-        fault: the fault met on the way to the vantage (`SshFault`, `ApiFault`), if any.
-        evidence: the look that failed, if there was one.
+        reason: one sentence: what prevented it, with names.
+        needs: what would allow it: a Role rule, a tool, an inventory key.
+        fault: the fault on the way to the vantage (`SshFault`, `ApiFault`), if any.
+        evidence: the observation that failed, if there was one.
     """
 
     def __init__(

@@ -1,30 +1,30 @@
-"""Every way in which a measured thing can be wrong, one enum a protocol.
+"""All ways in which a measured thing can be wrong, one enum per protocol.
 
 A fault is data, never an exception: a probe that finds the port closed returns ``PathFault.REFUSED``. The values are
-words that an operator would use; they key the remedies in the checks' docstrings (``Remedy (timeout): …``).
+terms that an operator would use; they key the remedies in the checks' docstrings (``Remedy (timeout): …``).
 
 - Fault
     - PathFault      name → address → TCP → TLS → HTTP: how far a request got
     - GitLabFault    what answered is not the GitLab that the guide describes
-    - DnsFault       what one resolver said to one question
+    - DnsFault       what one resolver answered to one query
     - ApiFault       what the Kubernetes API server answered
-    - ClusterFault   what the cluster's own objects say about it
-    - SshFault       why a node could not be looked at (these make a check unknown, never red)
+    - ClusterFault   what the cluster's own objects show
+    - SshFault       why a node could not be reached (these make a check unknown, never failed)
     - RegistryFault  what an image registry answered
     - PodFault       how far a pod got: admission → scheduling → pull → start → end
     - DindFault      what the Docker daemon inside a pod did
-    - TokenFault     what is wrong with the runner's token, or what GitLab says to it
+    - TokenFault     what is wrong with the runner's token, or what GitLab answers to it
     - RunnerFault    what GitLab knows of the runner and its managers
-    - ValuesFault    what the values file says, and chart or runner will not do
+    - ValuesFault    settings of the values that chart or runner do not apply as written
     - NetworkFault   how the networks and addresses of inventory and cluster contradict each other
-    - ReleaseFault   what Helm's storage and the chart repository say about the runner's release
-    - ManagerFault   what the release's Deployment, its pods and their logs say
+    - ReleaseFault   what Helm's storage and the chart repository show of the runner's release
+    - ManagerFault   what the release's Deployment, its pods and their logs show
     - StreamFault    exec, attach and logs: how far a command in a container got
-    - RightsFault    what the runner's own account may not do, and who may refuse a job's pod
-    - MetricsFault   what the managers' metrics say, or that they say nothing
-    - PipelineFault  how far a pipeline of ours got: project → configuration → start → runner → end
-    - VariableFault  what is the matter with a project's CI/CD variable
-    - TuningFault    what the tuned values ask for and the cluster does not have
+    - RightsFault    what the runner's own account may not do, and what may refuse a job's pod
+    - MetricsFault   what the managers' metrics show, or that there are none
+    - PipelineFault  how far one of the suite's pipelines got: project → configuration → start → runner → end
+    - VariableFault  what is wrong with a project's CI/CD variable
+    - TuningFault    what the tuned values need and the cluster does not have
 """
 
 from enum import StrEnum
@@ -37,14 +37,14 @@ class Fault(StrEnum):
 class PathFault(Fault):
     """How a request to an address ended before the service could answer."""
 
-    UNRESOLVED = "unresolved"  # the name has no address where the question was asked
-    REFUSED = "refused"  # a host answered: nobody listens on that port
+    UNRESOLVED = "unresolved"  # the name has no address at that vantage
+    REFUSED = "refused"  # a host answered: nothing listens on that port
     TIMEOUT = "timeout"  # nothing came back in time
-    UNREACHABLE = "unreachable"  # a router or the host said that there is no way
+    UNREACHABLE = "unreachable"  # a router or the host answered that there is no route
     RESET = "reset"  # the connection was cut
     SILENT = "silent"  # connected, and then no answer came
     NOT_HTTP = "not-http"  # what came back is not HTTP
-    TLS_UNTRUSTED = "tls-untrusted"  # the certificate is signed by nobody we trust
+    TLS_UNTRUSTED = "tls-untrusted"  # the certificate is not signed by a trusted authority
     TLS_EXPIRED = "tls-expired"  # the certificate's time is over, or has not begun
     TLS_WRONG_NAME = "tls-wrong-name"  # the certificate is another host's
     TLS_HANDSHAKE = "tls-handshake"  # no TLS session could be agreed on (plain HTTP behind the port, old protocol)
@@ -54,37 +54,37 @@ class PathFault(Fault):
 class GitLabFault(Fault):
     """Something answered, but it is not the GitLab that the guide describes."""
 
-    BAD_GATEWAY = "bad-gateway"  # 502: nginx is up, Puma is not (reference §4.1)
+    BAD_GATEWAY = "bad-gateway"  # 502: nginx is up, Puma is not (docs/sources.md#gitlab-health)
     UNAVAILABLE = "unavailable"  # 503: maintenance or overload
     HTTP_STATUS = "http-status"  # another status than GitLab gives
     NOT_GITLAB = "not-gitlab"  # another web server
-    REDIRECTED = "redirected"  # another scheme or host: the runner's POST becomes a GET (reference §5.2)
+    REDIRECTED = "redirected"  # another scheme or host: the runner's POST becomes a GET (docs/sources.md#runner-log)
     TOKEN_REFUSED = "token-refused"  # noqa: S105 - a word, no secret: the API token was not accepted
     WRONG_VERSION = "wrong-version"
     CLOCK_SKEW = "clock-skew"
 
 
 class DnsFault(Fault):
-    """What one resolver said to one question."""
+    """What one resolver answered to one query."""
 
     NXDOMAIN = "nxdomain"  # it says that the name does not exist
-    SERVFAIL = "servfail"  # it could not find out
+    SERVFAIL = "servfail"  # it could not resolve it
     REFUSED = "dns-refused"  # it answers others, not us
-    TIMEOUT = "timeout"  # it said nothing
+    TIMEOUT = "timeout"  # it did not answer
     NO_ANSWER = "no-answer"  # the name exists, but has no address
     WRONG_ANSWER = "wrong-answer"  # other addresses than the inventory expects
-    UNREACHABLE = "unreachable"  # nothing listens there, or there is no way
-    GARBLED = "garbled"  # what came back is not a DNS answer to the question
+    UNREACHABLE = "unreachable"  # nothing listens there, or there is no route
+    GARBLED = "garbled"  # what came back is not a DNS answer to the query
     SEARCH_LIST = "search-list"  # a search domain answers in the place of the name itself
     DISAGREE = "disagree"  # the resolvers give different answers
-    NOT_APPLIED = "not-applied"  # a pod's resolv.conf is not what the values ask for
+    NOT_APPLIED = "not-applied"  # a pod's resolv.conf is not what the values configure
 
 
 class ApiFault(Fault):
     """What the Kubernetes API server answered, or did not; path faults stand beside these."""
 
-    UNAUTHORIZED = "unauthorized"  # 401: it does not know who asks
-    FORBIDDEN = "forbidden"  # 403: it knows, and a rule is missing
+    UNAUTHORIZED = "unauthorized"  # 401: it does not know the user
+    FORBIDDEN = "forbidden"  # 403: it knows the user, and a rule is missing
     NOT_FOUND = "not-found"
     CONFLICT = "conflict"
     INVALID = "invalid"  # 422
@@ -96,7 +96,7 @@ class ApiFault(Fault):
 
 
 class ClusterFault(Fault):
-    """What the cluster's own objects say about it."""
+    """What the cluster's own objects show."""
 
     API_UNHEALTHY = "api-unhealthy"
     WRONG_ADDRESS = "wrong-address"
@@ -114,7 +114,7 @@ class ClusterFault(Fault):
 
 
 class SshFault(Fault):
-    """Why a node could not be looked at over SSH."""
+    """Why a node could not be reached over SSH."""
 
     REFUSED = "refused"
     TIMEOUT = "timeout"
@@ -128,7 +128,7 @@ class SshFault(Fault):
     PROTOCOL = "protocol"  # what answers is not SSH, or no algorithm is shared
     NOT_MAPPED = "not-mapped"
     NO_SHELL = "no-shell"  # the login gives no POSIX shell
-    NOT_TRIED = "not-tried"  # two nodes refused our key: no further one is asked
+    NOT_TRIED = "not-tried"  # two nodes refused the key: no further one is tried
 
 
 class RegistryFault(Fault):
@@ -136,7 +136,7 @@ class RegistryFault(Fault):
 
     NOT_A_REGISTRY = "not-a-registry"
     UNAUTHORIZED = "unauthorized"  # the credentials are not accepted
-    DENIED = "denied"  # accepted, but this repository is not theirs
+    DENIED = "denied"  # accepted, but not for this repository
     NOT_FOUND = "not-found"  # no such repository or tag
     RATE_LIMITED = "rate-limited"
     WRONG_PLATFORM = "wrong-platform"
@@ -146,7 +146,7 @@ class RegistryFault(Fault):
 
 
 class PodFault(Fault):
-    """How far a pod of ours got; the API's own words decide (recordings/)."""
+    """How far one of the suite's pods got, by the API's own messages."""
 
     NAMESPACE_MISSING = "namespace-missing"
     POD_SECURITY = "pod-security"
@@ -154,7 +154,7 @@ class PodFault(Fault):
     LIMIT_RANGE = "limit-range"
     SERVICE_ACCOUNT_MISSING = "service-account-missing"
     WEBHOOK = "webhook"
-    REFUSED_BY_API = "refused-by-api"  # admission said no in words that we do not know
+    REFUSED_BY_API = "refused-by-api"  # admission refused it with a message that is not known
     NO_ELIGIBLE_NODE = "no-eligible-node"
     UNSCHEDULABLE_RESOURCE = "unschedulable-resource"
     UNSCHEDULABLE_TAINT = "unschedulable-taint"
@@ -191,38 +191,41 @@ class DindFault(Fault):
     PULL_FAILED = "pull-failed"
     RUN_FAILED = "run-failed"
     MTU = "mtu"  # containers inside send larger packets than their pod's network carries
-    INSECURE_REGISTRY = "insecure-registry"  # a registry speaks plain HTTP, and the daemon was not told so
+    INSECURE_REGISTRY = "insecure-registry"  # a registry speaks plain HTTP, and the daemon is not configured for it
     REGISTRY_UNTRUSTED = "registry-untrusted"  # the daemon does not trust a registry's certificate
-    REGISTRY_UNREACHABLE = "registry-unreachable"  # the daemon cannot speak with a registry at all
+    REGISTRY_UNREACHABLE = "registry-unreachable"  # the daemon cannot reach a registry at all
 
 
 class TokenFault(Fault):
-    """What is wrong with the runner's token, or what GitLab says to it (reference §4.3, §4.6)."""
+    """What is wrong with the runner's token, or what GitLab answers to it.
+
+    docs/sources.md#runner-verify, docs/sources.md#token-forms
+    """
 
     MISSING = "token-missing"  # neither the values nor the Secret that they name hold one
-    PLACEHOLDER = "token-placeholder"  # still what the example says
-    WHITESPACE = "token-whitespace"  # a blank or a line's end in it or around it
+    PLACEHOLDER = "token-placeholder"  # still an example's placeholder
+    WHITESPACE = "token-whitespace"  # a blank or an end of line in it or around it
     REGISTRATION = "token-registration"  # the deprecated registration token, not a runner's own
     JOB = "token-job"  # a CI job's token
     PERSONAL = "token-personal"  # a user's access token
     OTHER_KIND = "token-other-kind"  # another of GitLab's tokens
-    UNRECOGNISED = "token-unrecognised"  # the runner decides by the prefix glrt- alone, and this has another
-    MISPLACED = "token-misplaced"  # a runner's own token in the place of a registration token
-    FORM = "token-form"  # glrt-, and then nothing that GitLab is known to make
+    UNRECOGNISED = "token-unrecognised"  # the runner decides by the prefix glrt- alone, and this has another one
+    MISPLACED = "token-misplaced"  # a runner's own token, configured as a registration token
+    FORM = "token-form"  # begins with glrt-, but has no form that GitLab is known to make
     CHECKSUM = "token-checksum"  # its end is not the checksum of what precedes: cut or mistyped
     REVOKED = "token-revoked"  # no runner of this GitLab has it
     OTHER_RUNNER = "token-other-runner"  # it is not the token of the runner that the inventory names
     EXPIRED = "token-expired"
     EXPIRING = "token-expiring"
-    RATE_LIMITED = "rate-limited"  # 429: GitLab answers nobody's runners for now
+    RATE_LIMITED = "rate-limited"  # 429: GitLab answers no runner for now
 
 
 class RunnerFault(Fault):
-    """What GitLab knows of the runner and its managers (reference §4.4)."""
+    """What GitLab knows of the runner and its managers (docs/sources.md#runner-listing)."""
 
     PAUSED = "runner-paused"
     WRONG_TAGS = "runner-wrong-tags"
-    UNTAGGED = "runner-untagged"  # jobs without tags: taken or left, against what is expected
+    UNTAGGED = "runner-untagged"  # jobs without tags are taken or not, contrary to the inventory
     OFFLINE = "runner-offline"  # no manager was seen for an hour
     TOO_FEW = "runner-too-few"  # fewer managers than replicas
     MANAGER_VERSION = "manager-version"
@@ -230,7 +233,7 @@ class RunnerFault(Fault):
 
 
 class ValuesFault(Fault):
-    """What the values file says, and the chart or the runner will not do; most of it they ignore without a word."""
+    """Settings of the values that the chart or the runner does not apply as written; most are silently ignored."""
 
     NOT_TOML = "not-toml"  # runners.config can't be parsed: the manager ends at its start
     UNKNOWN_KEY = "unknown-key"  # neither reads it
@@ -248,10 +251,10 @@ class ValuesFault(Fault):
     TEMPLATE = "template"  # {{ }} that Helm evaluates before TOML is read
     GITLAB_URL = "gitlab-url"  # not the inventory's GitLab
     NOT_PRIVILEGED = "not-privileged"  # and Docker-in-Docker needs it
-    RBAC_OFF = "rbac-off"  # nobody gives the managers the right to make pods
+    RBAC_OFF = "rbac-off"  # nothing grants the managers the right to make pods
     IMAGE_FLAVOUR = "image-flavour"  # an image whose user is not the one it is started as
     PULL_SECRET = "pull-secret"  # noqa: S105 - a word, no secret: none of the jobs' pull secrets is for a registry
-    HELPER_IMAGE = "helper-image"  # the nodes can't have it
+    HELPER_IMAGE = "helper-image"  # the nodes can't pull it
     METRICS_OFF = "metrics-off"
     MANAGERS_ONLY = "managers-only"  # a setting of the managers' pods that is easily taken for the jobs'
     UNREGISTER = "unregister"  # managers that stop stay in GitLab, or take the runner with them
@@ -271,11 +274,11 @@ class NetworkFault(Fault):
     OTHER_SERVICE_NETWORK = "service-network-differs"  # the cluster's services are elsewhere
     NOT_CONTROL_PLANE = "not-control-plane"  # the API server's address is no control-plane node's
     OUTSIDE_VPC = "outside-vpc"
-    PROXY = "proxy"  # a proxy variable would swallow an internal address
+    PROXY = "proxy"  # a proxy variable sends internal requests to a proxy
 
 
 class ReleaseFault(Fault):
-    """What Helm's storage and the chart repository say about the runner's release."""
+    """What Helm's storage and the chart repository show of the runner's release."""
 
     NOT_A_REPOSITORY = "not-a-repository"  # what answers has no index of charts
     HTTP_STATUS = "http-status"
@@ -287,7 +290,7 @@ class ReleaseFault(Fault):
     PENDING = "release-pending"  # an operation began and did not end: Helm refuses the next one
     FAILED = "release-failed"
     WRONG_CHART = "wrong-chart"
-    DRIFT = "drift"  # what is deployed is not what the values files say
+    DRIFT = "drift"  # what is deployed is not what the values files configure
     DOWNGRADE = "downgrade"
     SKEW = "upgrade-skew"  # the runner would be newer than GitLab, or of an older major version
     JOBS_RUNNING = "jobs-running"
@@ -295,7 +298,7 @@ class ReleaseFault(Fault):
 
 
 class ManagerFault(Fault):
-    """What the release's Deployment, its pods and their logs say."""
+    """What the release's Deployment, its pods and their logs show."""
 
     DEPLOYMENT_MISSING = "deployment-missing"
     ROLLOUT_STUCK = "rollout-stuck"
@@ -305,18 +308,18 @@ class ManagerFault(Fault):
     CRASH_LOOP = "crash-loop"
     RESTARTED = "restarted"  # a short while ago
     TOKEN_REJECTED = "token-rejected"  # noqa: S105 - a word, no secret: GitLab does not accept the runner's token
-    GITLAB_UNREACHABLE = "gitlab-unreachable"  # in the managers' own words
+    GITLAB_UNREACHABLE = "gitlab-unreachable"  # by the managers' own logs
     CONFIG_REFUSED = "config-refused"  # the runner cannot use its configuration
     WRONG_USER = "wrong-user"  # the image's user is not the one that the pod runs as
     NOT_RESTARTED = "not-restarted"  # the ConfigMap was changed after the managers had copied it
-    OLD_CONFIG = "old-config"  # what a manager runs with is not what the values say
+    OLD_CONFIG = "old-config"  # what a manager runs with is not what the values configure
 
 
 class StreamFault(Fault):
-    """How far a command in a running container, or what it says, came through the API server (exec, attach, logs)."""
+    """How far a command in a running container, or its output, came through the API server (exec, attach, logs)."""
 
-    NO_UPGRADE = "no-upgrade"  # something on the way to the API server does not pass WebSockets on
-    KUBELET_UNREACHABLE = "kubelet-unreachable"  # the API server has no way to the node's port 10250
+    NO_UPGRADE = "no-upgrade"  # something on the way to the API server does not forward WebSockets
+    KUBELET_UNREACHABLE = "kubelet-unreachable"  # the API server cannot reach the node's port 10250
     NOT_STARTED = "not-started"  # the container's runtime could not start the command
     CUT = "stream-cut"  # the connection ended before the command had
     SLOW = "stream-slow"  # no end came in time
@@ -328,24 +331,24 @@ class RightsFault(Fault):
 
     ACCOUNT_MISSING = "account-missing"  # the service account of the managers does not exist
     MISSING = "rights-missing"  # no job can run without them
-    WANTING = "rights-wanting"  # jobs run, and the runner sees or tells less
+    WANTING = "rights-wanting"  # jobs run, and the runner sees or reports less
     WEBHOOK_FAILS_CLOSED = "webhook-fails-closed"  # where its server is down, no job's pod is made
     STRICTER_ANNOUNCED = "stricter-announced"  # a level of Pod Security that is only warned of would refuse jobs
 
 
 class MetricsFault(Fault):
-    """What the metrics of a runner's managers say, or that they say nothing."""
+    """What the metrics of a runner's managers show, or that there are none."""
 
     OFF = "metrics-off"  # nothing listens on the metrics port
     GARBLED = "metrics-garbled"  # what answers there is not a runner's metrics
     WRONG_VERSION = "wrong-version"
     POLLS_REJECTED = "polls-rejected"  # GitLab refuses the token of the managers: 403
-    POLLS_FAILED = "polls-failed"  # GitLab was not reached when asked for jobs: -1
-    WARNINGS = "warnings"  # the cluster has warned of the managers lately
+    POLLS_FAILED = "polls-failed"  # GitLab was not reached by a request for jobs: -1
+    WARNINGS = "warnings"  # the cluster has recorded recent warnings about the managers
 
 
 class PipelineFault(Fault):
-    """How far a pipeline of ours got in GitLab."""
+    """How far one of the suite's pipelines got in GitLab."""
 
     PROJECT_MISSING = "project-missing"  # there is none of that name, or the token's user does not see it
     CI_DISABLED = "ci-disabled"  # the project runs no pipelines: archived, or CI/CD is switched off
@@ -359,7 +362,7 @@ class PipelineFault(Fault):
 
 
 class VariableFault(Fault):
-    """What is the matter with a CI/CD variable of a project."""
+    """What is wrong with a CI/CD variable of a project."""
 
     MISSING = "variable-missing"
     UNMASKED = "variable-unmasked"  # a job's log may show its value
@@ -368,7 +371,7 @@ class VariableFault(Fault):
 
 
 class TuningFault(Fault):
-    """What the values ask for and the cluster does not have."""
+    """What the values need and the cluster does not have."""
 
     NO_NODE_MATCHES = "no-node-matches"  # no node has the labels that a selector or a required affinity wants
     PREFERENCE_UNMET = "preference-unmet"  # no node has the labels that are preferred: the preference does nothing

@@ -38,7 +38,7 @@ class InventoryError(Exception):
     """The inventory can't be used; the message lists every problem, a line each."""
 
     def __init__(self, file: Path, problems: list[str]) -> None:
-        self.file, self.problems = file, [one_line(one) for one in problems]
+        self.file, self.problems = file, [one_line(problem) for problem in problems]
         count = "1 error" if len(problems) == 1 else f"{len(problems)} errors"
         super().__init__("\n  ".join([f"inventory {file}: {count}; nothing was contacted", *self.problems]))
 
@@ -71,12 +71,12 @@ class Secret:
 
     @classmethod
     def read(cls, reference: object, folder: Path) -> Secret:
-        """Resolve the reference; a ValueError says what was expected and never repeats what was found."""
+        """Resolve the reference; a ValueError says what was expected and never quotes the value."""
         if not isinstance(reference, str):
             msg = "found no text, expected a reference: ${NAME}, ${NAME:-}, file:path or secret:namespace/name/key"
             raise ValueError(msg)  # noqa: TRY004 - pydantic turns ValueError into a problem of this key
-        if found := re.fullmatch(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:-)?\}", reference):
-            name, optional = found.groups()
+        if match := re.fullmatch(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:-)?\}", reference):
+            name, optional = match.groups()
             text = os.environ.get(name) or ("" if optional else None)
             if text is None:
                 msg = f"the environment variable {name} is not set; export it, or write ${{{name}:-}} to go without"
@@ -107,7 +107,7 @@ class Secret:
             return cls.read(value, context.get("folder", Path()))
 
         return core_schema.with_info_plain_validator_function(
-            validate, serialization=core_schema.plain_serializer_function_ser_schema(lambda one: one.reference)
+            validate, serialization=core_schema.plain_serializer_function_ser_schema(lambda secret: secret.reference)
         )
 
     @classmethod
@@ -142,7 +142,7 @@ def _url(text: str) -> str:
     try:
         parts = urlsplit(text)
         usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
-    except ValueError:  # brackets, or a port that is none; its words quote what may be a password
+    except ValueError:  # brackets, or an invalid port; the message quotes what may be a password
         raise ValueError(msg) from None
     if not usable:
         raise ValueError(msg)
@@ -215,7 +215,7 @@ class GitLab(Section):
     url: Url = Field(description="GitLab's address, as `gitlabUrl` in the values file.")
     external_url: Url | None = Field(
         default=None,
-        description="What GitLab calls itself (`external_url`), if that is another server than `url`: jobs clone from "
+        description="GitLab's own `external_url`, if that is another server than `url`: jobs clone from "
         "there, unless `clone_url` in `runners.config` says otherwise.",
     )
     version: Text = Field(description="Expected version; major and minor are compared.")
@@ -232,7 +232,7 @@ class ClusterNode(Section):
 
     address: Address = Field(description="The node's internal address.")
     role: Literal["worker", "control-plane"] = Field(
-        default="worker", description="`worker` nodes run jobs and are looked at over SSH and from pods."
+        default="worker", description="`worker` nodes run jobs; measurements are taken there over SSH and from pods."
     )
 
 
@@ -255,7 +255,7 @@ class Cluster(Section):
     )
     pools: dict[Name, NodePool] = Field(
         default={},
-        description="Nodes by label, where autoscaling changes their names; judged over whatever the API lists.",
+        description="Nodes by label, where autoscaling changes their names; judged over all that the API lists.",
     )
     platform: Text = Field(default="linux/amd64", description="Platform that the images must offer.")
     pod_cidr: Network | None = Field(default=None, description="Pod network.")
@@ -266,7 +266,7 @@ class Cluster(Section):
 class Dns(Section):
     """Resolvers, and the names that jobs need (guide 1.2, 2.4)."""
 
-    resolvers: list[Address] = Field(min_length=1, description="Every resolver that jobs are given.")
+    resolvers: list[Address] = Field(min_length=1, description="All resolvers that the values configure for jobs.")
     names: dict[Name, list[Address]] = Field(
         min_length=1, description="Names to resolve, each with the addresses it must have; `[]` accepts any."
     )
@@ -314,7 +314,7 @@ class Runner(Section):
     )
     managed_by: Literal["helm", "argocd", "flux"] = Field(
         default="helm",
-        description="Who installs the release; with `argocd` or `flux`, that Helm has no record of it is right.",
+        description="What installs the release; with `argocd` or `flux`, Helm is not expected to have a record of it.",
     )
     values: list[File] = Field(min_length=1, description="Values files, merged in this order as `helm -f` does.")
     set: list[Text] = Field(default=[], description="`key=value` pairs, as `helm --set` takes them.")
@@ -330,15 +330,15 @@ class Runner(Section):
         "takes the API token of an administrator or auditor.",
     )
     tags: list[Text] | None = Field(
-        default=None, description="Tags that the runner must have in GitLab (guide 2.2); default: not looked at."
+        default=None, description="Tags that the runner must have in GitLab (guide 2.2); default: not checked."
     )
     run_untagged: bool | None = Field(
-        default=None, description="Whether the runner takes jobs without tags (guide 2.2); default: not looked at."
+        default=None, description="Whether the runner takes jobs without tags (guide 2.2); default: not checked."
     )
 
 
 class Probe(Section):
-    """What the suite's own pods run, and where."""
+    """What the suite's own pods run, and on which nodes."""
 
     image: Text = Field(description="Image with a POSIX shell, from a registry that the nodes reach.")
     nodes: Annotated[str, Field(pattern=r"^(auto|all|sample: ?[1-9][0-9]*)$")] = Field(
@@ -367,7 +367,7 @@ class Dind(Section):
 
 
 class Ssh(Section):
-    """How the workers are logged in to (guide 2.4)."""
+    """SSH login to the workers (guide 2.4)."""
 
     user: Text = Field(description="Login name.")
     port: int = Field(default=22, gt=0, lt=65536, description="Port.")
@@ -383,7 +383,7 @@ class Ssh(Section):
 
 
 class Variable(Section):
-    """What a CI/CD variable must be (guide 6.4, 11.4)."""
+    """Requirements on a CI/CD variable (guide 6.4, 11.4)."""
 
     protected: bool = Field(default=True, description="Whether it must reach jobs of protected branches only.")
     masked: bool = Field(default=False, description="Whether it must be masked in job logs.")
@@ -420,11 +420,11 @@ class Access(Section):
 
 
 class Deadlines(Section):
-    """How long one step may take, in seconds."""
+    """Seconds that each kind of step may take."""
 
     connect: Seconds = Field(default=5, description="A TCP connection.")
     http: Seconds = Field(default=15, description="One HTTP exchange, as a whole.")
-    dns: Seconds = Field(default=3, description="One question to one resolver.")
+    dns: Seconds = Field(default=3, description="One query to one resolver.")
     api: Seconds = Field(default=20, description="One request to the Kubernetes API.")
     ssh: Seconds = Field(default=15, description="An SSH login.")
     step: Seconds = Field(default=5, description="One step of the probe script on a node or in a pod.")
@@ -438,7 +438,7 @@ class Deadlines(Section):
 
 
 class Limits(Section):
-    """What is still right."""
+    """Thresholds of what is still accepted."""
 
     clock_skew: Seconds = Field(default=5, description="Seconds between GitLab's clock and another.")
     version_skew: int = Field(default=3, ge=0, description="Minor versions a kubelet may be behind the API server.")
@@ -486,15 +486,15 @@ class Inventory(Section):
 
     @property
     def images(self) -> tuple[str, ...]:
-        """Every image that jobs need, as full references: the probe's, the registries', DinD's; each once."""
+        """All images that jobs need, as full references: the probe's, the registries', DinD's; each once."""
         listed = [f"{registry.host}/{image}" for registry in self.registries.values() for image in registry.images]
         dind = [] if self.dind == "none" else [self.dind.client_image, self.dind.daemon_image]
         return tuple(dict.fromkeys([self.probe.image, *listed, *dind]))
 
     @property
     def repositories(self) -> tuple[str, ...]:
-        """Every repository that jobs push to, with its host; each once."""
-        listed = [f"{registry.host}/{one}" for registry in self.registries.values() for one in registry.push]
+        """All repositories that jobs push to, with their hosts; each once."""
+        listed = [f"{registry.host}/{name}" for registry in self.registries.values() for name in registry.push]
         built = [] if self.pipeline == "none" or not self.pipeline.image else [self.pipeline.image]
         return tuple(dict.fromkeys([*listed, *built]))
 
@@ -551,14 +551,14 @@ _EXPECTED = {
 def _problems(file: Path, error: ValidationError, positions: YamlPositions) -> list[str]:
     problems: dict[str, None] = {}
     for detail in error.errors(include_url=False):
-        # Members of a union add their own names to the path; only what stands in the file is told to the operator.
+        # Members of a union add their own names to the path; only what stands in the file is reported.
         path: KeyPath = ()
         for index, part in enumerate(detail["loc"], start=1):
             absent = detail["type"] in {"missing", "extra_forbidden"} and index == len(detail["loc"])
             if absent or (*path, part) in positions.lines:
                 path = (*path, part)
         if detail["type"] == "literal_error" and isinstance(detail["input"], dict):
-            continue  # the other member of "section or none" has its own, more telling errors
+            continue  # the other member of "section or none" has its own, more specific errors
         where = f"{file}:{positions.line(path)}: {format_path(path)}"
         if detail["type"] == "extra_forbidden":
             key = str(path[-1])
@@ -569,13 +569,13 @@ def _problems(file: Path, error: ValidationError, positions: YamlPositions) -> l
             problems[f"{where}: unknown key{hint}"] = None
             continue
         expected = _EXPECTED.get(detail["type"], detail["msg"].removeprefix("Value error, "))
-        found = detail["input"]
-        shown = "" if detail["type"] == "missing" or "found" in expected else f"found {_shown(found)}, "
-        problems[f"{where}: {shown}{expected}"] = None
+        found = "" if detail["type"] == "missing" or "found" in expected else f"found {_excerpt(detail['input'])}, "
+        problems[f"{where}: {found}{expected}"] = None
     return list(problems)
 
 
-def _shown(value: object) -> str:
+def _excerpt(value: object) -> str:
+    """A value as an error quotes it: short, and without secrets."""
     if isinstance(value, dict):
         return "keys with values" if value else "{}"
     if isinstance(value, list):
@@ -586,13 +586,13 @@ def _shown(value: object) -> str:
 
 
 def load(file: Path) -> Inventory:
-    """Read and validate an inventory; `InventoryError` holds every problem found."""
+    """Read and validate an inventory; `InventoryError` lists all problems."""
     try:
         document, positions = read_yaml(file)
     except YamlFileError as error:
         raise InventoryError(error.file, error.problems) from None
     if not isinstance(document, Mapping):
-        raise InventoryError(file, [f"{file}:1: found {_shown(document)}, expected keys with values"])
+        raise InventoryError(file, [f"{file}:1: found {_excerpt(document)}, expected keys with values"])
     try:
         return Inventory.model_validate(document, context={"folder": file.resolve().parent})
     except ValidationError as error:

@@ -1,7 +1,7 @@
-"""The shape of a job's pod, and the manifests of our own that are built after it.
+"""The shape of a job's pod, and the suite's own manifests that are built after it.
 
 `JobShape` holds what the values file says about a job's pod, in the spelling of the Kubernetes API. The pods are built
-the way runner 18.3 builds a job's pod (reference §2.2, §3), so what a probe pod meets, a job's pod will meet.
+the way runner 18.3 builds a job's pod (docs/sources.md#job-pod), so what happens to a probe pod will happen to a job's.
 
 A probe pod differs from a job's in these ways only:
 
@@ -37,9 +37,9 @@ BUILD = "build"  # the container that runs the script, named as in a job's pod
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """What one container asks for and may take at most, in Kubernetes quantities by resource name.
+    """A container's requests and limits, in Kubernetes quantities by resource name.
 
-    The runner sets none by default (reference §3), so both are empty when the values are silent.
+    The runner sets none by default (docs/sources.md#job-pod), so both are empty where the values set none.
     """
 
     requests: dict[str, str] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class Resources:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobShape:
-    """What the values file says about every job's pod; see reference §2.2 for the keys it comes from.
+    """What the values configure for all pods of jobs; docs/sources.md#runner-toml lists the keys.
 
     Attributes:
         service_account: None means the namespace's ``default``.
@@ -88,7 +88,7 @@ class JobShape:
     replicas: int = 1
 
 
-# --- what our own containers ask for: enough to run a shell script, little enough for a full node -------------------
+# --- resources of the suite's own containers: enough for a shell script, little enough for a full node --------------
 
 _SCRIPT = Resources(requests={"cpu": "10m", "memory": "32Mi"}, limits={"cpu": "500m", "memory": "128Mi"})
 _PULLED = Resources(requests={"cpu": "5m", "memory": "8Mi"}, limits={"cpu": "100m", "memory": "64Mi"})
@@ -108,7 +108,7 @@ _RESTRICTED_CONTAINER: Json = {
     "capabilities": {"drop": ["ALL"]},
 }
 _SLACK = 15  # seconds that the Job outlives its pod's deadline: its own deadline deletes the pod, and the log with it
-_GRACE = 1  # seconds: a shell as process 1 ignores SIGTERM, and nothing of ours needs an orderly end
+_GRACE = 1  # seconds: a shell as process 1 ignores SIGTERM, and nothing of the suite's needs an orderly end
 
 
 def probe_job(
@@ -124,11 +124,11 @@ def probe_job(
     limit_ranges: Sequence[Json] = (),
     pod_selectors_to_avoid: Sequence[Mapping[str, str]] = (),
 ) -> Json:
-    """The Job whose one pod, on one node, runs a script and pulls every image with the job's own pull secrets.
+    """The Job whose one pod, on one node, runs a script and pulls all images with the job's own pull secrets.
 
     Args:
-        shape: what the values say about a job's pod.
-        node: where it is pinned to.
+        shape: of a job's pod, by the values.
+        node: the node that it is pinned to.
         run_id: of this run, in a label and in the name.
         image: runs the script, in the container ``build``.
         script: for ``sh -c``.
@@ -164,7 +164,7 @@ def waiting_job(
     limit_ranges: Sequence[Json] = (),
     pod_selectors_to_avoid: Sequence[Mapping[str, str]] = (),
 ) -> Json:
-    """The Job whose one pod, on one node, prints a greeting and then does what it is told over standard input.
+    """The Job whose one pod, on one node, prints a greeting and then runs what is written to its standard input.
 
     That is how the runner's build container waits for a job's script. The arguments are those of `probe_job`.
     """
@@ -225,7 +225,7 @@ def dind_job(  # noqa: PLR0913 - a manifest has that many parts
 
 
 def job_pod(shape: JobShape, *, services: Sequence[str] = (), name: str = "preflight-dry-run") -> Json:
-    """A job's pod in its real size and privilege, as the runner would ask for it: for a server-side dry run only."""
+    """A job's pod in its real size and privilege, as the runner would create it: for a server-side dry run only."""
     policy = {"imagePullPolicy": shape.pull_policy[0]} if shape.pull_policy else {}
     images = [(BUILD, shape.image, shape.build), ("helper", shape.helper_image, shape.helper)]
     images += [(f"svc-{number}", image, shape.service) for number, image in enumerate(services)]
@@ -254,17 +254,17 @@ def job_pod(shape: JobShape, *, services: Sequence[str] = (), name: str = "prefl
 
 
 def job_pod_requests(shape: JobShape, services: int, *, limit_ranges: Sequence[Json] = ()) -> Amounts:
-    """What one job's pod asks the scheduler for, in all: build, helper and services, and one pod.
+    """The sum of the requests of one job's pod: build, helper and services, and one pod.
 
-    A container that states a limit and no request asks for the limit, as Kubernetes has it; the namespace's LimitRange
-    gives defaults to one that states neither.
+    A container with a limit and no request requests its limit, as in Kubernetes; the namespace's LimitRange gives
+    defaults to one with neither.
     """
     containers = [shape.build, shape.helper, *[shape.service] * services]
     return total([*(effective(each, limit_ranges)[0] for each in containers), {"pods": Decimal(1)}])
 
 
 def job_pod_limits(shape: JobShape, services: int, *, limit_ranges: Sequence[Json] = ()) -> Amounts:
-    """What one job's pod may take at most, in all, as a quota on limits counts it."""
+    """The sum of the limits of one job's pod, as a quota on limits counts it."""
     containers = [shape.build, shape.helper, *[shape.service] * services]
     return total(effective(each, limit_ranges)[1] for each in containers)
 
@@ -314,7 +314,7 @@ def _as_values_say(shape: JobShape) -> Json:
 def _pod_spec(shape: JobShape, node: str | None, containers: list[Json], deadline: int) -> Json:
     spec: Json = {
         "restartPolicy": "Never",
-        # As in a job's pod; it also puts both under the same quotas, which tell Terminating pods by it.
+        # As in a job's pod; it also puts both under the same quotas, which recognise Terminating pods by it.
         "activeDeadlineSeconds": deadline,
         "terminationGracePeriodSeconds": _GRACE,
         "containers": containers,
@@ -335,20 +335,20 @@ def _pod_spec(shape: JobShape, node: str | None, containers: list[Json], deadlin
 
 
 def pinned(affinity: Json | None, node: str) -> Json:
-    """The affinity with one more demand: this node, as the DaemonSet controller states it.
+    """The affinity with one more requirement: this node, as the DaemonSet controller writes it.
 
-    Node selector terms are ORed, so the demand goes into every one. An empty term selects nothing, and would select the
-    node if the demand were added to it; so it is dropped, unless that would leave no term at all.
+    Node selector terms are ORed, so the requirement is added to each. An empty term selects nothing, and would select
+    the node if the requirement were added to it; so it is dropped, unless that would leave no term at all.
     """
     affinity = copy.deepcopy(affinity or {})
-    demand = {"key": "metadata.name", "operator": "In", "values": [node]}
+    requirement = {"key": "metadata.name", "operator": "In", "values": [node]}
     required = affinity.setdefault("nodeAffinity", {}).setdefault("requiredDuringSchedulingIgnoredDuringExecution", {})
     terms = required.get("nodeSelectorTerms") or []
-    telling = [term for term in terms if term.get("matchExpressions") or term.get("matchFields")]
-    if terms and not telling:
+    selecting = [term for term in terms if term.get("matchExpressions") or term.get("matchFields")]
+    if terms and not selecting:
         return affinity
     required["nodeSelectorTerms"] = [
-        {**term, "matchFields": [*(term.get("matchFields") or []), demand]} for term in telling or [{}]
+        {**term, "matchFields": [*(term.get("matchFields") or []), requirement]} for term in selecting or [{}]
     ]
     return affinity
 
@@ -439,14 +439,14 @@ def _fit_together(containers: Sequence[Json], most: Amounts, least: Amounts) -> 
 
 
 def _state(container: Json, requests: Amounts, limits: Amounts) -> None:
-    """Write the amounts into the container, each in the words it had if it has not changed."""
-    fine = {"cpu": Decimal("0.001")}
-    for kind, found in (("requests", requests), ("limits", limits)):
+    """Write the amounts into the container; one that has not changed keeps its spelling."""
+    resolution = {"cpu": Decimal("0.001")}
+    for kind, wanted in (("requests", requests), ("limits", limits)):
         before = container["resources"][kind]
         known = amounts(before)
         container["resources"][kind] = {
             name: before[name]
             if known.get(name) == amount
-            else exactly(amount.quantize(fine.get(name, Decimal(1)), ROUND_FLOOR))
-            for name, amount in found.items()
+            else exactly(amount.quantize(resolution.get(name, Decimal(1)), ROUND_FLOOR))
+            for name, amount in wanted.items()
         }

@@ -46,14 +46,14 @@ def quantity(text: str | float) -> Decimal:
 
 
 def amounts(quantities: Mapping[str, str | float] | None) -> Amounts:
-    """Every readable quantity of a requests, limits, allocatable or hard mapping; unreadable ones are left out."""
-    found: Amounts = {}
+    """All readable quantities of a requests, limits, allocatable or hard mapping; unreadable ones are left out."""
+    readable: Amounts = {}
     for name, text in (quantities or {}).items():
         try:
-            found[name] = quantity(text)
+            readable[name] = quantity(text)
         except ValueError:
             continue
-    return found
+    return readable
 
 
 def total(parts: Iterable[Mapping[str, Decimal]]) -> Amounts:

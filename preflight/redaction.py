@@ -1,7 +1,7 @@
 """Take secrets out of text: by value (every secret that was read) and by shape (tokens, passwords in URLs, …).
 
 Redaction happens once, when evidence is made, so that no report, log or assertion message can leak what it never held.
-The shapes follow the token prefixes of GitLab (reference/peers.md, gap 6).
+The shapes follow the token prefixes of GitLab (docs/sources.md#token-prefixes).
 """
 
 from __future__ import annotations
@@ -28,9 +28,7 @@ _ends: dict[str, list[str]] = {}
 _short: list[str] = []
 _lock = threading.Lock()
 
-_TOKEN_PREFIXES = (
-    "glpat glptt gldt glrt glrtr glcbt glft glimt glagent gloas glsoat glffct glwt gltok"  # reference/peers.md gap 6
-).split()
+_TOKEN_PREFIXES = "glpat glptt gldt glrt glrtr glcbt glft glimt glagent gloas glsoat glffct glwt gltok".split()
 
 _NAMES = re.compile(
     r"(token|passw(or)?d|passphrase|(secret|access|account|private|api)key|clientsecret|credentials|dsn|keydata"
@@ -78,7 +76,7 @@ def remember(secret: str) -> str:
     whole = secret.strip()
     forms = {secret, whole}
     for text in (whole, *(line.strip() for line in whole.splitlines() if len(line.strip()) >= _LONG)):
-        forms |= _written(text)
+        forms |= _encodings(text)
     with _lock:
         for form in forms - _known:
             if len(form) >= _SHORTEST:
@@ -110,26 +108,26 @@ def remember_within(tree: Any, name: str = "") -> None:
         if names_a_secret(name):
             remember(tree)
         whole = _VARIABLE.fullmatch(tree.strip())
-        for found in [whole] if whole else _ASSIGNED.finditer(tree):
-            if names_a_secret(found["name"]):
-                remember(found["value"])
-        for found in _USERINFO.finditer(tree):
-            remember(found["password"])
+        for assignment in [whole] if whole else _ASSIGNED.finditer(tree):
+            if names_a_secret(assignment["name"]):
+                remember(assignment["value"])
+        for userinfo in _USERINFO.finditer(tree):
+            remember(userinfo["password"])
 
 
 def names_a_secret(name: str) -> bool:
-    """Whether a key or a variable of this name holds a secret, whatever it looks like."""
+    """Whether a key or a variable of this name holds a secret, whatever the secret's shape."""
     return bool(_NAMES.search(re.sub(r"[_\-]", "", name).lower()))
 
 
-def _written(text: str) -> set[str]:
+def _encodings(text: str) -> set[str]:
     """A text as software writes it: plain, in JSON, URLs, HTML and code, in base64 and base16."""
     code = repr(text)[1:-1]
     forms = {text, code, code.replace('"', '\\"'), html.escape(text)}
     forms |= {json.dumps(text, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
     urls = {quote(text, safe=safe, errors="replace") for safe in ("", "/", "/:", "!'()*")}
     urls.add(quote_plus(text, errors="replace"))
-    forms |= urls | {re.sub(r"%[0-9A-F]{2}", lambda found: found[0].lower(), form) for form in urls}
+    forms |= urls | {re.sub(r"%[0-9A-F]{2}", lambda escape: escape[0].lower(), form) for form in urls}
     data = text.encode("utf-8", "surrogatepass")
     return forms | {data.hex(), data.hex().upper()} | _in_base64(data)
 
@@ -155,15 +153,16 @@ def redact(text: str) -> str:
     return _NAMED.sub(_masked, text)
 
 
-def _masked(found: re.Match[str]) -> str:
-    return f"{found['name']}{found['sign']}{MASK}" if names_a_secret(found["name"]) else found[0]
+def _masked(match: re.Match[str]) -> str:
+    return f"{match['name']}{match['sign']}{MASK}" if names_a_secret(match["name"]) else match[0]
 
 
 def _without_known(text: str) -> str:
     spans = [
         span
-        for at in range(len(text) - _GRAM + 1)
-        if ((gram := text[at : at + _GRAM]) in _beginnings or gram in _ends) and (span := _known_at(text, at))
+        for index in range(len(text) - _GRAM + 1)
+        if ((gram := text[index : index + _GRAM]) in _beginnings or gram in _ends)
+        and (span := _known_span(text, index))
     ]
     pieces, end = [], 0
     for start, stop in _joined(spans):
@@ -175,17 +174,17 @@ def _without_known(text: str) -> str:
     return text
 
 
-def _known_at(text: str, at: int) -> tuple[int, int] | None:
-    """Where a known secret stands that begins here, whole or cut; or whose end does, behind a cut."""
-    gram = text[at : at + _GRAM]
+def _known_span(text: str, index: int) -> tuple[int, int] | None:
+    """The span of a known secret that begins at an index, whole or cut; or of one whose end does, behind a cut."""
+    gram = text[index : index + _GRAM]
     longest = 0
     for form in tuple(_beginnings.get(gram, ())):
-        common = len(form) if text.startswith(form, at) else _common(form, text[at : at + len(form)])
+        common = len(form) if text.startswith(form, index) else _common(form, text[index : index + len(form)])
         if common == len(form) or common >= _PIECE:
             longest = max(longest, common)
     if longest:
-        return at, at + longest
-    stop = at + _GRAM
+        return index, index + longest
+    stop = index + _GRAM
     for form in tuple(_ends.get(gram, ())):
         common = _common(form[::-1], text[max(0, stop - len(form)) : stop][::-1])
         cut = text[: stop - common].rstrip()
@@ -193,17 +192,18 @@ def _known_at(text: str, at: int) -> tuple[int, int] | None:
     return (stop - longest, stop) if longest else None
 
 
-def _common(one: str, other: str) -> int:
-    """How many characters two texts begin with alike."""
-    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+def _common(first: str, second: str) -> int:
+    """The length of the longest common beginning of two texts."""
+    pairs = enumerate(zip(first, second, strict=False))
+    return next((index for index, (a, b) in pairs if a != b), min(len(first), len(second)))
 
 
 def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """The spans in order, those that touch made one."""
-    found: list[tuple[int, int]] = []
+    """The spans in order, those that touch merged."""
+    merged: list[tuple[int, int]] = []
     for start, stop in sorted(spans):
-        if found and start <= found[-1][1]:
-            found[-1] = (found[-1][0], max(found[-1][1], stop))
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], stop))
         else:
-            found.append((start, stop))
-    return found
+            merged.append((start, stop))
+    return merged

@@ -1,4 +1,4 @@
-"""The guide's own ways to more jobs at once, and to larger or smaller ones (guide 7.1, 7.2)."""
+"""The guide's alternatives for more jobs at once, and for larger or smaller ones (guide 7.1, 7.2)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LARGE = Resources(requests={"cpu": "1", "memory": "1Gi"}, limits={"cpu": "4", "
 _SMALL = Resources(requests={"cpu": "250m", "memory": "256Mi"}, limits={"cpu": "1", "memory": "1Gi"})
 
 SCENARIOS: Mapping[str, Resources] = {"large": _LARGE, "small": _SMALL}
-"""What a job's build container and its service ask for in each of the guide's two scenarios (guide 7.2)."""
+"""Resources of a job's build container and its service in each of the guide's two scenarios (guide 7.2)."""
 
 
 def resized(shape: JobShape, scenario: str) -> JobShape:

@@ -1,8 +1,8 @@
-"""The runner's Helm values: merged as Helm merges them, and read far enough to know the shape of a job's pod.
+"""The runner's Helm values: merged as Helm merges them, and read as far as the shape of a job's pod needs.
 
 `load` gives the `Values` of the inventory's files and ``--set`` pairs, with the parsed TOML of ``runners.config``.
-`job_shape` reads the pod's shape from them the way runner 18.3 does (reference §2.2, §3). Unknown or misplaced keys
-are not judged here: chart and runner ignore them, and so does the shape.
+`job_shape` reads the pod's shape from them the way runner 18.3 does (docs/sources.md#runner-toml). Unknown or
+misplaced keys are not judged here: chart and runner ignore them, and so does the shape.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from preflight.jobshape import JobShape, Resources
 from preflight.redaction import remember_within
 from preflight.yamlfile import KeyPath, YamlFileError, format_path, read_yaml
 
-CHART_CONCURRENT = 10  # chart default (reference §1.2)
-POLL_TIMEOUT = 180  # runner default, seconds (reference §2.2)
+CHART_CONCURRENT = 10  # the chart's default (docs/sources.md#chart-defaults)
+POLL_TIMEOUT = 180  # seconds, the runner's default (docs/sources.md#runner-toml)
 
 _DEFAULT_CONFIG = """\
 [[runners]]
   [runners.kubernetes]
     namespace = "{{ default .Release.Namespace .Values.runners.jobNamespace }}"
     image = "alpine"
-"""  # the chart's own (reference §1.2)
+"""  # the chart's default (docs/sources.md#chart-defaults)
 
-DNS_POLICIES = {  # the runner's spelling → the API's (reference §2.3)
+DNS_POLICIES = {  # the runner's spelling → the API's (docs/sources.md#runner-dns)
     "none": "None",
     "default": "Default",
     "cluster-first": "ClusterFirst",
@@ -65,7 +65,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why ``runners.config`` can't be used: the place, and a sentence."""
+    """Why ``runners.config`` can't be used: where, and a sentence."""
 
     origin: Origin
     message: str
@@ -148,13 +148,13 @@ def load(files: Sequence[Path], pairs: Sequence[str] = (), *, release: str, name
         tree = merge(tree, document)
     for number, pair in enumerate(pairs):
         try:
-            planted = parse_set(pair)
+            override = parse_set(pair)
         except ValueError as error:
             # What follows the sign may be a token; without one, all may be.
-            found = repr(pair.partition("=")[0]) if "=" in pair else "no ="
-            raise InventoryError(files[-1], [f"runner.set[{number}]: found {found}, {error}"]) from None
-        origins |= dict.fromkeys(_paths(planted), Origin(pair=True))
-        tree = merge(tree, planted)
+            key = repr(pair.partition("=")[0]) if "=" in pair else "no ="
+            raise InventoryError(files[-1], [f"runner.set[{number}]: found {key}, {error}"]) from None
+        origins |= dict.fromkeys(_paths(override), Origin(pair=True))
+        tree = merge(tree, override)
     remember_within(tree)
     text = str(_dig(tree, "runners.config") or _DEFAULT_CONFIG)
     rendered = render(text, tree, release=release, namespace=namespace)
@@ -164,20 +164,20 @@ def load(files: Sequence[Path], pairs: Sequence[str] = (), *, release: str, name
         config={},
         text=text,
         rendered=rendered,
-        origins={path: origin for path, origin in origins.items() if _stands(tree, path)},
+        origins={path: origin for path, origin in origins.items() if _survives(tree, path)},
         duplicates=tuple(duplicates),
         release=release,
         namespace=namespace,
     )
-    config, said, line = _toml(rendered)
-    if said:
-        return replace(values, problem=Problem(values.origin("runners.config").inside(line), said))
+    config, message, line = _toml(rendered)
+    if message:
+        return replace(values, problem=Problem(values.origin("runners.config").inside(line), message))
     remember_within(config)
     return replace(values, config=config)
 
 
 def _paths(node: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
-    """Every key and item of a tree."""
+    """All keys and items of a tree."""
     if path:
         yield path
     pairs = node.items() if isinstance(node, Mapping) else enumerate(node) if isinstance(node, list) else ()
@@ -185,7 +185,7 @@ def _paths(node: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
         yield from _paths(value, (*path, key if isinstance(node, list) else str(key)))
 
 
-def _stands(tree: Any, path: KeyPath) -> bool:
+def _survives(tree: Any, path: KeyPath) -> bool:
     """Whether a key is still there after the merge."""
     for step in path:
         if isinstance(tree, list):
@@ -226,12 +226,12 @@ def parse_set(text: str) -> dict[str, Any]:
         if not separator or not path.strip():
             msg = "expected key=value"
             raise ValueError(msg)
-        _plant(tree, _split(path.strip(), "."), _scalar(value))
+        _set_path(tree, _split(path.strip(), "."), _scalar(value))
     return tree
 
 
 def _split(text: str, separator: str, *, keep: bool = False) -> list[str]:
-    """Split outside of braces; a backslash guards the next character, and is kept itself for a later split."""
+    """Split outside of braces; a backslash escapes the next character, and is kept for a later split."""
     parts, current, depth, escaped = [""], 0, 0, False
     for character in text:
         if escaped:
@@ -258,7 +258,7 @@ def _scalar(text: str) -> Any:
     return int(text) if re.fullmatch(r"-?(0|[1-9]\d*)", text) else text
 
 
-def _plant(tree: dict[str, Any], path: list[str], value: Any) -> None:
+def _set_path(tree: dict[str, Any], path: list[str], value: Any) -> None:
     node: Any = tree
     steps: list[str | int] = []
     for part in path:
@@ -294,15 +294,15 @@ def render(text: str, tree: Mapping[str, Any], *, release: str, namespace: str) 
             return "" if value is None else str(value)
         return None
 
-    def replaced(found: re.Match[str]) -> str:
-        words = [word for word in found["body"].split() if word not in {"|", "quote"}]
+    def replaced(match: re.Match[str]) -> str:
+        words = [word for word in match["body"].split() if word not in {"|", "quote"}]
         if words[:1] == ["default"] and len(words) == 3:  # noqa: PLR2004 - default FALLBACK VALUE
             result = known(words[2]) or known(words[1]) or words[1].strip('"')
         elif len(words) == 1:
             result = known(words[0])
         else:
             result = None
-        return found[0] if result is None else result
+        return match[0] if result is None else result
 
     return TEMPLATE.sub(replaced, text)
 
@@ -319,8 +319,8 @@ def _toml(text: str) -> tuple[Mapping[str, Any], str, int]:
     try:
         config = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        found = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
-        line = int(found[1]) if found else text.count("\n") + 1
+        position = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
+        line = int(position[1]) if position else text.count("\n") + 1
         return {}, f"not TOML at its line {line}: {str(error).split(' (at ')[0]}", line
     runners = config.get("runners")
     if not isinstance(runners, list) or len(runners) != 1 or not isinstance(runners[0], Mapping):
@@ -354,7 +354,7 @@ def job_shape(values: Values) -> JobShape:
         node_selector=_strings(table.get("node_selector")),
         tolerations=tuple(_toleration(key, effect) for key, effect in _strings(table.get("node_tolerations")).items()),
         affinity=_camel(table["affinity"]) if isinstance(table.get("affinity"), Mapping) else None,
-        # A spelling that the runner does not know falls back to the cluster's own (reference §2.3).
+        # A spelling that the runner does not know falls back to the cluster's own (docs/sources.md#runner-dns).
         dns_policy=None if dns_policy in {None, ""} else DNS_POLICIES.get(str(dns_policy), "ClusterFirst"),
         dns_config=_dns_config(table.get("dns_config")),
         host_aliases=tuple(
@@ -378,17 +378,17 @@ def job_shape(values: Values) -> JobShape:
 
 
 def replicas_of(values: Mapping[str, Any]) -> int | None:
-    """How many managers a release's values ask for; None where they leave it to an autoscaler (``hpa``)."""
+    """The number of managers that a release's values configure; None where they leave it to an autoscaler (``hpa``)."""
     return None if values.get("hpa") else _whole(values.get("replicas"), 1)
 
 
 def _default_helper(values: Values, table: Mapping[str, Any]) -> str:
-    """The helper image that the runner takes when none is set (reference §2.4)."""
+    """The helper image that the runner takes when none is set (docs/sources.md#runner-toml)."""
     tag = re.search(r"v\d+\.\d+\.\d+", str(values.get("image.tag", "")))
     flavour = str(table.get("helper_image_flavor") or "alpine")
     arch = "arm64" if _strings(table.get("node_selector")).get("kubernetes.io/arch") == "arm64" else "x86_64"
     prefix = "" if flavour == "alpine" else f"{flavour}-"
-    version = tag[0] if tag else "v18.3.0"  # chart 0.80.0's own (reference §1.1)
+    version = tag[0] if tag else "v18.3.0"  # chart 0.80.0's own (docs/sources.md#chart-versions)
     return f"registry.gitlab.com/gitlab-org/gitlab-runner/gitlab-runner-helper:{prefix}{arch}-{version}"
 
 
@@ -406,7 +406,7 @@ def _camel(node: Any) -> Any:
     """The runner's snake_case tables in the API's camelCase; labels are data and keep their spelling."""
     if isinstance(node, Mapping):
         return {
-            re.sub(r"_([a-z])", lambda found: found[1].upper(), key): (
+            re.sub(r"_([a-z])", lambda letter: letter[1].upper(), key): (
                 dict(value) if key == "match_labels" else _camel(value)
             )
             for key, value in node.items()
@@ -431,15 +431,15 @@ def _dns_config(table: Any) -> dict[str, Any] | None:
 def _resources(table: Mapping[str, Any], prefix: str) -> Resources:
     def amounts(kind: str) -> dict[str, str]:
         names = {"cpu": "cpu", "memory": "memory", "ephemeral_storage": "ephemeral-storage"}
-        found = {name: table.get(f"{prefix}{key}_{kind}") for key, name in names.items()}
-        return {name: str(amount) for name, amount in found.items() if amount not in {None, ""}}
+        configured = {name: table.get(f"{prefix}{key}_{kind}") for key, name in names.items()}
+        return {name: str(amount) for name, amount in configured.items() if amount not in {None, ""}}
 
     return Resources(requests=amounts("request"), limits=amounts("limit"))
 
 
 def _pull_policy(value: Any) -> tuple[str, ...]:
     listed = value if isinstance(value, list) else [value] if value else []
-    return tuple(_PULL_POLICIES[str(one)] for one in listed if str(one) in _PULL_POLICIES)
+    return tuple(_PULL_POLICIES[str(policy)] for policy in listed if str(policy) in _PULL_POLICIES)
 
 
 def _whole(value: Any, default: int) -> int:

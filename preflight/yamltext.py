@@ -1,4 +1,4 @@
-"""Read YAML: with libyaml where it is there, which is many times as fast, and with one kind of error."""
+"""Read YAML: with libyaml where it is installed, which is many times as fast, and with one kind of error."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def load_yaml(text: str) -> Any:
     """The document in a text.
 
     Raises:
-        yaml.YAMLError: it is none, or more than one; also for what the library tells in other ways, such as a date
-            that does not exist, a value that its tag does not fit, and a text that nests too deep.
+        yaml.YAMLError: it is not YAML, or more than one document; also for what the library reports by other
+            exceptions, such as a date that does not exist, a value that its tag does not fit, or too deep nesting.
     """
     return _read(text, lambda loader: loader.get_single_data())
 
@@ -43,29 +43,29 @@ def compose_documents(text: str) -> list[yaml.Node]:
 
 
 def line_and_words(error: yaml.YAMLError) -> tuple[int | None, str]:
-    """Where a text is no YAML, if that is known, and why: without an alias or a tag, which may be a secret's text."""
+    """The line at which a text is not YAML, if known, and why: without an alias or a tag, which may be a secret."""
     if not isinstance(error, yaml.MarkedYAMLError):
         return None, str(error).splitlines()[0]
     mark = error.problem_mark or error.context_mark
-    words = re.sub(r"(alias|anchor|tag|tag handle) '.*'", r"\1", str(error.problem or error.context), flags=re.DOTALL)
-    return (mark.line + 1 if mark else None), words
+    reason = re.sub(r"(alias|anchor|tag|tag handle) '.*'", r"\1", str(error.problem or error.context), flags=re.DOTALL)
+    return (mark.line + 1 if mark else None), reason
 
 
-def _read(text: str, what: Callable[[Any], Any]) -> Any:
+def _read(text: str, take: Callable[[Any], Any]) -> Any:
     try:
         loader = _loader(text)(text)
         try:
-            return what(loader)
+            return take(loader)
         finally:
             loader.dispose()
     except yaml.YAMLError:
         raise
     except RecursionError:
         raise yaml.YAMLError("it nests too deep") from None
-    except _UNFIT as error:  # its words may quote a secret, such as "invalid literal for int: 'glrt-…'"
+    except _UNFIT as error:  # its message may quote a secret, such as "invalid literal for int: 'glrt-…'"
         quotes = "'" in str(error) or isinstance(error, LookupError)
-        said = "a value does not fit its tag" if quotes else str(error).splitlines()[0]
-        raise yaml.YAMLError(said) from None
+        message = "a value does not fit its tag" if quotes else str(error).splitlines()[0]
+        raise yaml.YAMLError(message) from None
 
 
 def _loader(text: str) -> Any:

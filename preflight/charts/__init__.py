@@ -16,7 +16,7 @@ from typing import Any, Literal
 from preflight.yamltext import load_yaml
 
 Product = Literal["gitlab-runner", "runner"]
-Tree = Mapping[str, Any]  # a name → a leaf's word, or a tree
+Tree = Mapping[str, Any]  # a name → a leaf's form, or a tree
 
 _FOLDER = Path(__file__).parent
 _FILE = re.compile(r"(?P<product>gitlab-runner|runner)-(?P<version>\d+\.\d+)\.yaml")
@@ -27,10 +27,10 @@ class Keys:
     """The keys of one version.
 
     Attributes:
-        version: of the table that was taken: the newest that is not newer than what was asked for.
+        version: of the table that was taken: the newest that is not newer than the requested one.
         runner: the version of the runner that belongs to it.
-        tree: what is read, by name; a leaf is one of the words that gitlab-runner-0.77.yaml explains.
-        moved: dotted keys that are no longer read, each with the version since when, and the words for what to write.
+        tree: what is read, by name; a leaf is one of the forms that gitlab-runner-0.77.yaml explains.
+        moved: dotted keys that are no longer read, each with the version that dropped it, and what to write instead.
         retired: the same for keys that are read, and should not be written any more.
         templates: dotted keys whose text Helm evaluates as a template itself, such as ``runners.config``; ``*`` stands
             for any name or item.
@@ -48,12 +48,12 @@ class Keys:
 
 def versions(product: Product) -> tuple[str, ...]:
     """Every version that has a table of its own, the oldest first."""
-    found = [
+    listed = [
         matched["version"]
         for path in _FOLDER.iterdir()
         if (matched := _FILE.fullmatch(path.name)) and matched["product"] == product
     ]
-    return tuple(sorted(found, key=_order))
+    return tuple(sorted(listed, key=_order))
 
 
 @cache
@@ -61,7 +61,7 @@ def keys(product: Product, version: str) -> Keys:
     """The keys of a version such as ``0.80.0``: those of the newest table not newer than it, or else the oldest."""
     wanted = _order(version)
     known = versions(product)
-    chosen = next((one for one in reversed(known) if _order(one) <= wanted), known[0])
+    chosen = next((candidate for candidate in reversed(known) if _order(candidate) <= wanted), known[0])
     table = _read(product, chosen)
     return Keys(
         version=chosen,
@@ -75,20 +75,20 @@ def keys(product: Product, version: str) -> Keys:
 
 
 def _order(version: str) -> tuple[int, int]:
-    found = re.match(r"v?(\d+)\.(\d+)", version)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
+    match = re.match(r"v?(\d+)\.(\d+)", version)
+    return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
 def _read(product: Product, version: str) -> dict[str, Any]:
     table: dict[str, Any] = load_yaml((_FOLDER / f"{product}-{version}.yaml").read_text(encoding="utf-8"))
     if "extends" not in table:
         return table
-    return _over(_read(product, str(table["extends"])), table)
+    return _merged(_read(product, str(table["extends"])), table)
 
 
-def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
     merged = dict(below)
     for key, value in above.items():
         inner = merged.get(key)
-        merged[key] = _over(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+        merged[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
     return merged

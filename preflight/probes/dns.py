@@ -272,7 +272,7 @@ def _over_udp(query: dns.message.Message, place: tuple[str, int], name: str, unt
     try:
         family, _, _, _, address = socket.getaddrinfo(*place, type=socket.SOCK_DGRAM)[0]
         with socket.socket(family, socket.SOCK_DGRAM) as udp:
-            udp.connect(address)  # only a connected socket is told that nobody listens there
+            udp.connect(address)  # only a connected socket learns that nothing listens there
             udp.settimeout(0)
             for expiration in ((time.time() + until) / 2, until):
                 dns.query.send_udp(udp, query, None, expiration)

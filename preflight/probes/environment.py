@@ -1,4 +1,4 @@
-"""Do the networks and addresses of inventory, values and cluster agree, and would a proxy swallow what is internal.
+"""Whether the networks and addresses of inventory, values and cluster agree, and no proxy takes internal requests.
 
 Pure: the cluster's own objects are measured by `preflight.probes.cluster`.
 """
@@ -28,31 +28,32 @@ _EXAMPLES = 3  # addresses that a cause names
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkAgreement(Fact):
-    """Whether two descriptions of the environment say the same.
+    """Whether two descriptions of the environment agree.
 
     Attributes:
-        found: what was compared, a line each.
+        compared: what was compared, a line each.
     """
 
-    found: tuple[str, ...] = ()
+    compared: tuple[str, ...] = ()
 
 
 def _agreement(
     target: str,
-    found: Iterable[str],
-    wrong: Sequence[str],
+    compared: Iterable[str],
+    contradictions: Sequence[str],
     fault: NetworkFault,
     *,
     command: str,
     where: str = "here",
 ) -> NetworkAgreement:
-    lines = tuple(found)
-    more = f"; and {len(wrong) - _EXAMPLES} more" if len(wrong) > _EXAMPLES else ""
+    lines = tuple(compared)
+    further = len(contradictions) - _EXAMPLES
+    more = f"; and {further} more" if further > 0 else ""
     return NetworkAgreement(
         target=target,
-        found=lines,
-        fault=fault if wrong else None,
-        cause="; ".join(wrong[:_EXAMPLES]) + more,
+        compared=lines,
+        fault=fault if contradictions else None,
+        cause="; ".join(contradictions[:_EXAMPLES]) + more,
         evidence=Evidence(where=where, command=command, observed="\n".join(lines)),
     )
 
@@ -66,7 +67,7 @@ def address_of(url: str) -> Address | None:
 
 
 def networks(inventory: Inventory) -> Mapping[str, Network]:
-    """The networks that the inventory names, by the words for them."""
+    """The networks that the inventory names, by what they are for."""
     cluster = inventory.cluster
     named = {"pod network": cluster.pod_cidr, "service network": cluster.service_cidr, "VPC": cluster.vpc_cidr}
     return {name: ipaddress.ip_network(cidr) for name, cidr in named.items() if cidr}
@@ -74,37 +75,37 @@ def networks(inventory: Inventory) -> Mapping[str, Network]:
 
 def disjoint(known: Mapping[str, Network]) -> NetworkAgreement:
     """Whether no two networks share an address."""
-    wrong = [
-        f"the {one} {known[one]} and the {other} {known[other]} share addresses"
-        for one, other in combinations(known, 2)
-        if known[one].overlaps(known[other])
+    overlaps = [
+        f"the {first} {known[first]} and the {second} {known[second]} share addresses"
+        for first, second in combinations(known, 2)
+        if known[first].overlaps(known[second])
     ]
-    found = [f"{name}: {network}" for name, network in known.items()]
-    return _agreement("networks", found, wrong, NetworkFault.OVERLAP, command="grep _cidr inventory.yaml")
+    lines = [f"{name}: {network}" for name, network in known.items()]
+    return _agreement("networks", lines, overlaps, NetworkFault.OVERLAP, command="grep _cidr inventory.yaml")
 
 
 def machines(inventory: Inventory) -> Mapping[str, Address]:
     """The machines that the inventory names by address: nodes, API server, GitLab."""
-    found: dict[str, Address] = {
+    addresses: dict[str, Address] = {
         f"node {name}": ipaddress.ip_address(node.address) for name, node in inventory.cluster.nodes.items()
     }
     for name, url in (("the API server", inventory.cluster.api_server), ("GitLab", inventory.gitlab.url)):
         if (address := address_of(url)) is not None:
-            found[name] = address
-    return found
+            addresses[name] = address
+    return addresses
 
 
-def machines_outside(known: Mapping[str, Network], found: Mapping[str, Address]) -> NetworkAgreement:
+def machines_outside(known: Mapping[str, Network], addresses: Mapping[str, Address]) -> NetworkAgreement:
     """Whether no machine's address lies in a network that exists inside the cluster alone."""
     inner = {name: known[name] for name in ("pod network", "service network") if name in known}
-    wrong = [
+    inside = [
         f"{machine} has {address}, which lies in the {name} {network}"
-        for machine, address in found.items()
+        for machine, address in addresses.items()
         for name, network in inner.items()
         if address in network
     ]
-    lines = [f"{machine}: {address}" for machine, address in found.items()]
-    return _agreement("machines", lines, wrong, NetworkFault.NODE_INSIDE, command="kubectl get nodes -o wide")
+    lines = [f"{machine}: {address}" for machine, address in addresses.items()]
+    return _agreement("machines", lines, inside, NetworkFault.NODE_INSIDE, command="kubectl get nodes -o wide")
 
 
 def pod_network(expected: Network, nodes: Nodes, pods: PodRequests | None) -> NetworkAgreement:
@@ -114,74 +115,74 @@ def pod_network(expected: Network, nodes: Nodes, pods: PodRequests | None) -> Ne
     not use; and both are judged in the expected network's family alone.
     """
     spans = pods.addresses if pods is not None else {}
-    found, wrong = [], []
+    lines, contradictions = [], []
     for node in nodes.nodes:
         if node.name in spans:
-            used = [ipaddress.ip_address(one) for one in dict.fromkeys(spans[node.name])]
-            outside = [one for one in used if one.version == expected.version and one not in expected]
-            said = f"pods on {node.name} have {' to '.join(map(str, used))}"
+            used = [ipaddress.ip_address(address) for address in dict.fromkeys(spans[node.name])]
+            outside = [address for address in used if address.version == expected.version and address not in expected]
+            line = f"pods on {node.name} have {' to '.join(map(str, used))}"
         else:
-            ranges = [ipaddress.ip_network(one) for one in node.pod_cidrs]
-            outside = [one.network_address for one in ranges if _strange(one, expected)]
-            said = f"{node.name} gives its pods {' and '.join(map(str, ranges))}"
+            ranges = [ipaddress.ip_network(cidr) for cidr in node.pod_cidrs]
+            outside = [network.network_address for network in ranges if _elsewhere(network, expected)]
+            line = f"{node.name} gives its pods {' and '.join(map(str, ranges))}"
             if not ranges:
                 continue
-        found.append(said)
+        lines.append(line)
         if outside:
-            wrong.append(f"{said}; the inventory says {expected}")
+            contradictions.append(f"{line}; the inventory says {expected}")
     command = "kubectl get pods -A -o wide; kubectl get nodes -o jsonpath='{.items[*].spec.podCIDRs}'"
-    return _agreement("pod network", found, wrong, NetworkFault.OTHER_POD_NETWORK, command=command)
+    return _agreement("pod network", lines, contradictions, NetworkFault.OTHER_POD_NETWORK, command=command)
 
 
-def _strange(one: Network, expected: Network) -> bool:
-    """Whether a range of the same family lies elsewhere."""
-    if isinstance(one, ipaddress.IPv4Network) and isinstance(expected, ipaddress.IPv4Network):
-        return not one.subnet_of(expected)
-    if isinstance(one, ipaddress.IPv6Network) and isinstance(expected, ipaddress.IPv6Network):
-        return not one.subnet_of(expected)
+def _elsewhere(network: Network, expected: Network) -> bool:
+    """Whether a network of the same family is not a part of the expected one."""
+    if isinstance(network, ipaddress.IPv4Network) and isinstance(expected, ipaddress.IPv4Network):
+        return not network.subnet_of(expected)
+    if isinstance(network, ipaddress.IPv6Network) and isinstance(expected, ipaddress.IPv6Network):
+        return not network.subnet_of(expected)
     return False
 
 
 def service_network(expected: Network, services: Iterable[ServiceEndpoints]) -> NetworkAgreement:
     """Whether the cluster's own Services have addresses of the expected network."""
-    found, wrong = [], []
+    lines, outside = [], []
     for service in services:
         try:
             address = ipaddress.ip_address(service.cluster_ip)
         except ValueError:  # there is none, or it is headless
             continue
-        found.append(f"Service {service.target}: {address}")
+        lines.append(f"Service {service.target}: {address}")
         if address.version == expected.version and address not in expected:
-            wrong.append(f"Service {service.target} has {address}; the inventory says {expected}")
+            outside.append(f"Service {service.target} has {address}; the inventory says {expected}")
     command = "kubectl -n default get service kubernetes; kubectl -n kube-system get service kube-dns"
-    return _agreement("service network", found, wrong, NetworkFault.OTHER_SERVICE_NETWORK, command=command)
+    return _agreement("service network", lines, outside, NetworkFault.OTHER_SERVICE_NETWORK, command=command)
 
 
 def control_plane_address(url: str, address: Address, nodes: Nodes) -> NetworkAgreement:
-    """Whether the API server's address is a control-plane node's; before several of them, a balancer may stand."""
+    """Whether the API server's address is a control-plane node's; several of them may be behind a load balancer."""
     leaders = [node for node in nodes.nodes if node.roles & _CONTROL_PLANE]
     holder = next((node for node in nodes.nodes if node.address == str(address)), None)
-    wrong = []
+    contradictions = []
     if holder is not None and holder not in leaders:
-        wrong.append(f"{url} is the address of {holder.name}, which is no control-plane node")
+        contradictions.append(f"{url} is the address of {holder.name}, which is no control-plane node")
     elif holder is None and len(leaders) == 1:
-        wrong.append(f"{url} is no node's address; the control plane is {_named(leaders[0])}")
-    found = [f"API server: {address}", *(f"control plane: {_named(node)}" for node in leaders)]
+        contradictions.append(f"{url} is no node's address; the control plane is {_named(leaders[0])}")
+    lines = [f"API server: {address}", *(f"control plane: {_named(node)}" for node in leaders)]
     command = "kubectl get nodes -l node-role.kubernetes.io/control-plane -o wide"
-    return _agreement("API server", found, wrong, NetworkFault.NOT_CONTROL_PLANE, command=command)
+    return _agreement("API server", lines, contradictions, NetworkFault.NOT_CONTROL_PLANE, command=command)
 
 
 def _named(node: Node) -> str:
     return f"{node.name} ({node.address})"
 
 
-def inside_vpc(vpc: Network, found: Mapping[str, Address]) -> NetworkAgreement:
-    """Whether the machines lie in the VPC that they are said to be in."""
-    wrong = [f"{machine} has {address}" for machine, address in found.items() if address not in vpc]
-    lines = [f"VPC: {vpc}", *(f"{machine}: {address}" for machine, address in found.items())]
-    said = [f"outside of the VPC {vpc}: {', '.join(wrong)}"] if wrong else []
+def inside_vpc(vpc: Network, addresses: Mapping[str, Address]) -> NetworkAgreement:
+    """Whether the machines lie in the VPC that the inventory names."""
+    outside = [f"{machine} has {address}" for machine, address in addresses.items() if address not in vpc]
+    lines = [f"VPC: {vpc}", *(f"{machine}: {address}" for machine, address in addresses.items())]
+    contradictions = [f"outside of the VPC {vpc}: {', '.join(outside)}"] if outside else []
     return _agreement(
-        "VPC", lines, said, NetworkFault.OUTSIDE_VPC, command="grep -n 'address\\|url\\|vpc' inventory.yaml"
+        "VPC", lines, contradictions, NetworkFault.OUTSIDE_VPC, command="grep -n 'address\\|url\\|vpc' inventory.yaml"
     )
 
 
@@ -190,18 +191,18 @@ def inside_vpc(vpc: Network, found: Mapping[str, Address]) -> NetworkAgreement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proxies(Fact):
-    """What the proxy variables of one place do to internal addresses.
+    """What the proxy variables of one place do to internal requests.
 
     Attributes:
-        swallowed: what they would lead to a proxy.
+        proxied: requests that they would send to a proxy.
     """
 
-    swallowed: tuple[str, ...] = ()
+    proxied: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ProxyTarget:
-    """Something internal that a program asks: the words for it, scheme, host and port."""
+    """Something internal that a program connects to: a name for the cause, scheme, host and port."""
 
     name: str
     scheme: str
@@ -210,66 +211,66 @@ class ProxyTarget:
 
     @classmethod
     def of(cls, name: str, url: str) -> ProxyTarget:
-        """The aim of a URL."""
+        """The target of a URL."""
         parts = urlsplit(url)
         scheme = "http" if parts.scheme == "tcp" else parts.scheme
         return cls(name, scheme, (parts.hostname or "").lower(), parts.port or _PORTS.get(parts.scheme, 80))
 
 
-def proxy_for(aim: ProxyTarget, variables: Mapping[str, str]) -> str:
-    """The variable that leads a request to a proxy, by the rules of Go's net/http and curl; empty if none does.
+def proxy_for(target: ProxyTarget, variables: Mapping[str, str]) -> str:
+    """The variable that sends a request to a proxy, by the rules of Go's net/http and curl; empty if none does.
 
-    ``NO_PROXY`` holds names (with their subdomains), addresses and networks, each with a port if it likes, or ``*``.
+    ``NO_PROXY`` holds names (with their subdomains), addresses and networks, each with an optional port, or ``*``.
     """
-    set_ = {name.lower(): (name, value) for name, value in variables.items() if value}
-    name, _ = set_.get(f"{aim.scheme}_proxy") or set_.get("all_proxy") or ("", "")
+    by_name = {name.lower(): (name, value) for name, value in variables.items() if value}
+    name, _ = by_name.get(f"{target.scheme}_proxy") or by_name.get("all_proxy") or ("", "")
     if not name:
         return ""
-    excepted = set_.get("no_proxy", ("", ""))[1].replace(" ", ",").split(",")
-    return "" if any(_excepts(entry.strip().lower(), aim) for entry in excepted if entry.strip()) else name
+    exceptions = by_name.get("no_proxy", ("", ""))[1].replace(" ", ",").split(",")
+    return "" if any(_excepts(entry.strip().lower(), target) for entry in exceptions if entry.strip()) else name
 
 
-def _excepts(entry: str, aim: ProxyTarget) -> bool:
+def _excepts(entry: str, target: ProxyTarget) -> bool:
     if entry == "*":
         return True
     if "/" in entry:
         try:
-            return ipaddress.ip_address(aim.host) in ipaddress.ip_network(entry, strict=False)
+            return ipaddress.ip_address(target.host) in ipaddress.ip_network(entry, strict=False)
         except ValueError:
             return False
     host, separator, port = entry.rpartition(":")
     if separator and port.isdigit() and host.count(":") == 0:
-        if int(port) != aim.port:
+        if int(port) != target.port:
             return False
         entry = host
     bare = entry.removeprefix("*").removeprefix(".")
-    return aim.host == bare or aim.host.endswith(f".{bare}")
+    return target.host == bare or target.host.endswith(f".{bare}")
 
 
-def _proxies(place: str, aims: Iterable[ProxyTarget], variables: Mapping[str, str], command: str) -> Proxies:
-    swallowed = tuple(
-        f"{found} in {place} leads {aim.name} ({aim.host}:{aim.port}) to a proxy"
-        for aim in aims
-        if (found := proxy_for(aim, variables))
+def _proxies(place: str, targets: Iterable[ProxyTarget], variables: Mapping[str, str], command: str) -> Proxies:
+    proxied = tuple(
+        f"{variable} in {place} sends requests for {target.name} ({target.host}:{target.port}) to a proxy"
+        for target in targets
+        if (variable := proxy_for(target, variables))
     )
     named = sorted(name for name in variables if name.lower().endswith("_proxy"))
     return Proxies(
         target=place,
-        swallowed=swallowed,
-        fault=NetworkFault.PROXY if swallowed else None,
-        cause="; ".join(swallowed),
-        # The values may hold a password: only the names are told.
+        proxied=proxied,
+        fault=NetworkFault.PROXY if proxied else None,
+        cause="; ".join(proxied),
+        # A value may hold a password: only the names are shown.
         evidence=Evidence(where="here", command=command, observed=", ".join(named) or "no proxy variable"),
     )
 
 
 def proxies_here(inventory: Inventory, variables: Mapping[str, str]) -> Proxies:
-    """What the proxy variables of this process do to kubectl, helm and curl, run beside it."""
-    aims = [
+    """What the proxy variables of this process do to kubectl, helm and curl in the same environment."""
+    targets = [
         ProxyTarget.of("the API server", inventory.cluster.api_server),
         ProxyTarget.of("GitLab", inventory.gitlab.url),
     ]
-    return _proxies("this environment", aims, variables, "env | grep -i _proxy | cut -d= -f1")
+    return _proxies("this environment", targets, variables, "env | grep -i _proxy | cut -d= -f1")
 
 
 def proxies_of_values(inventory: Inventory, values: Values) -> Proxies:
@@ -288,31 +289,33 @@ def proxies_of_values(inventory: Inventory, values: Values) -> Proxies:
     )
     runner = inventory.runner
     command = f"helm get values {runner.release} -n {runner.namespace} | grep -i -o '[a-z]*_proxy'"
-    found = [_proxies(place, aims, variables, command) for place, aims, variables in both]
-    swallowed = tuple(one for fact in found for one in fact.swallowed)
+    facts = [_proxies(place, targets, variables, command) for place, targets, variables in both]
+    proxied = tuple(request for fact in facts for request in fact.proxied)
     return Proxies(
         target="values",
-        swallowed=swallowed,
-        fault=NetworkFault.PROXY if swallowed else None,
-        cause="; ".join(swallowed),
+        proxied=proxied,
+        fault=NetworkFault.PROXY if proxied else None,
+        cause="; ".join(proxied),
         evidence=Evidence(
             where="here",
             command=command,
-            observed="\n".join(f"{fact.target}: {fact.evidence.observed}" for fact in found),
+            observed="\n".join(f"{fact.target}: {fact.evidence.observed}" for fact in facts),
         ),
     )
 
 
 def _of_managers(values: Values) -> dict[str, str]:
     listed = values.get("envVars", [])
-    given = listed if isinstance(listed, list) else []
-    found = {str(one.get("name")): str(one.get("value") or "") for one in given if isinstance(one, Mapping)}
+    entries = listed if isinstance(listed, list) else []
+    variables = {
+        str(entry.get("name")): str(entry.get("value") or "") for entry in entries if isinstance(entry, Mapping)
+    }
     extra: Any = values.get("extraEnv", {})
-    return found | ({str(name): str(value) for name, value in extra.items()} if isinstance(extra, Mapping) else {})
+    return variables | ({str(name): str(value) for name, value in extra.items()} if isinstance(extra, Mapping) else {})
 
 
 def _of_jobs(values: Values) -> dict[str, str]:
     runners = values.config.get("runners") or [{}]
     listed = runners[0].get("environment", [])
-    pairs = (str(one).partition("=") for one in listed) if isinstance(listed, list) else ()
+    pairs = (str(pair).partition("=") for pair in listed) if isinstance(listed, list) else ()
     return {name: value for name, _, value in pairs}

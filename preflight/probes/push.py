@@ -109,7 +109,7 @@ def _cancel(registry: Conversation, location: str, scope: str) -> bool:
     """Cancel an upload; some registries do not support it, or forbid it, and there it expires by itself.
 
     For a registry with a token server it is a deletion, for which the token to push is not enough. Another host
-    to which the upload may have been redirected gets no login of ours.
+    to which the upload may have been redirected is sent no login.
     """
     if not location:
         return False
@@ -134,8 +134,8 @@ def remove_image(
 ) -> str:
     """Remove an image that the suite's own job pushed; returns why it is still there, or "" if it is gone.
 
-    Deleting goes by digest, and takes every tag of that digest along: only for images of which we know that nobody
-    else has the same.
+    Deleting goes by digest, and takes every tag of that digest along: only for images that nobody
+    else can have.
     """
     reference = parse_reference(image)
     registry = Conversation(

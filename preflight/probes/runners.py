@@ -194,7 +194,7 @@ class Reader:
 def own_runner(reader: Reader, configured: ConfiguredToken, number: int | None) -> OwnRunner:
     """The runner that has this token: the one of that number, or the one among all whose short token agrees.
 
-    The short token is made of the token's random part (48 bits and more), so it tells two tokens apart. Of all runners,
+    The short token is made of the token's random part (48 bits and more), so it identifies a token. Of all runners,
     exactly one may agree; where none does, no runner has the token.
 
     Raises:

@@ -259,7 +259,7 @@ def runner_api(url: str, *, routes: Routes, ca_file: Path | None, deadline: floa
     The token is random, so GitLab keeps nothing (docs/sources.md#runner-verify).
     """
     random_token = _PREFIX + secrets.token_urlsafe(15)
-    command = _command(url, "glrt-of-nobody", "r_preflight000", deadline)
+    command = _command(url, "glrt-of-no-runner", "r_preflight000", deadline)
     try:
         reply = _verify(url, random_token, "r_preflight000", routes=routes, ca_file=ca_file, deadline=deadline)
     except NoReply as no:

@@ -63,7 +63,7 @@ class PodStart(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PodTranscript:
-    """A pod of ours that came to its end, with the nonce of the script that ran in it.
+    """One of the suite's pods at its end, with the nonce of the script that ran in it.
 
     Attributes:
         pod: the pod; a `DindPod` where Docker ran beside the script.
@@ -166,14 +166,14 @@ def _lookups(
         shell_readers.read_lookup(section, expected) for section, expected in zip(sections, names.values(), strict=True)
     ]
     # The evidence is the first faulty answer, or the first of all.
-    telling = next((section for section, answer in zip(sections, answers, strict=True) if answer.fault), sections[0])
+    shown = next((section for section, answer in zip(sections, answers, strict=True) if answer.fault), sections[0])
     return dns.summarise(
         resolver,
         answers,
         expected=names,
         where=where,
-        command=telling.command,
-        observed=telling.output,
+        command=shown.command,
+        observed=shown.output,
         took=max(section.took for section in sections),
         deadline=deadline,
     )
@@ -289,7 +289,9 @@ def resolv_conf(report: Report, shape: JobShape, node: str) -> ResolvConf:
     cause = ""
     if differ:
         configured = ", ".join(expected) or "no resolver"
-        cause = f"a job's pod on {node} asks {', '.join(actual.nameservers) or 'nobody'}; the values say {configured}"
+        cause = (
+            f"a job's pod on {node} asks {', '.join(actual.nameservers) or 'no resolver'}; the values say {configured}"
+        )
     elif missing:
         cause = f"the resolv.conf of a job's pod on {node} lacks {', '.join(missing)}, which the values ask for"
     return ResolvConf(
@@ -319,7 +321,7 @@ def found_names(
     """
     resolved: dict[str, tuple[str, ...]] = {}
     via_search: dict[str, str] = {}
-    telling: Section | None = None
+    shown: Section | None = None
     for name in answered:
         section = report.section(shell.resolve(name))
         addresses, full = shell_readers.read_resolve(section)
@@ -327,7 +329,7 @@ def found_names(
         candidates = {f"{name}.{domain}" for domain in resolv_conf.searches}
         if full in candidates and set(addresses) - set(answered[name]):
             via_search[name] = full
-            telling = telling or section
+            shown = shown or section
     differences = [
         f"{name} at {', '.join(resolved[name])}, as {full}; the resolvers give {', '.join(sorted(answered[name]))}"
         for name, full in via_search.items()
@@ -351,9 +353,9 @@ def found_names(
         cause=f"a job's pod on {node} {cause} ({conf})" if fault else "",
         evidence=Evidence(
             where=report.where,
-            command=telling.command if telling else f"getent ahostsv4 {next(iter(answered), 'NAME')}",
+            command=shown.command if shown else f"getent ahostsv4 {next(iter(answered), 'NAME')}",
             observed="\n".join([*lines, conf]),
-            took=telling.took if telling else 0.0,
+            took=shown.took if shown else 0.0,
         ),
     )
 

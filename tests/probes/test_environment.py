@@ -174,9 +174,10 @@ runners:
     )
     values = load([file], release="gitlab-runner", namespace="gitlab")
     found = environment.proxies_of_values(inventory(tmp_path), values)
-    assert found.swallowed == (
-        "HTTPS_PROXY in the managers' variables leads the API server's Service (172.21.0.1:443) to a proxy",
-        "HTTP_PROXY in the jobs' variables leads the Docker daemon (docker:2375) to a proxy",
+    assert found.proxied == (
+        "HTTPS_PROXY in the managers' variables sends requests for the API server's Service (172.21.0.1:443) "
+        "to a proxy",
+        "HTTP_PROXY in the jobs' variables sends requests for the Docker daemon (docker:2375) to a proxy",
     )
     assert "made-up-password" not in found.cause + found.evidence.observed
 

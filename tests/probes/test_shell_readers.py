@@ -2,41 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from preflight.evidence import Unmeasured
-from preflight.faults import DindFault, DnsFault, Fault, GitLabFault, PathFault
-from preflight.probes import dind, shell, shell_readers, shell_sections
-from preflight.probes.shell import Step
+from preflight.faults import DnsFault, Fault, GitLabFault, PathFault
+from preflight.probes import shell, shell_readers
 from preflight.probes.shell_sections import Section
-
-NONCE = "p0123456789abcdef"
-OUTPUTS = Path(__file__).parent / "outputs"
-HERE = "node k8s-worker-1"
-MACHINES = sorted(file.stem for file in OUTPUTS.glob("[np]o*.txt"))
-DOCKERS = ("20.10.24", "28.2.2")
-IMAGE = "127.0.0.1:5000/library/alpine:latest"
-
-
-def recorded(name: str) -> tuple[Section, ...]:
-    return shell_sections.parse((OUTPUTS / f"{name}.txt").read_text(), NONCE)
-
-
-def of(name: str, step: Step) -> Section:
-    return shell_sections.find(recorded(name), step, where=HERE)
-
-
-def test_every_recording_is_read_whole() -> None:
-    assert len(MACHINES) >= 5
-    for name in MACHINES:
-        sections = recorded(name)
-        assert len(sections) == 28, name
-        assert all(section.exit is not None for section in sections), name
-
+from tests.probes.recorded_outputs import HERE, MACHINES, of
 
 # ---- names -----------------------------------------------------------------------------------------------------------
 
@@ -257,83 +231,7 @@ def test_no_default_route_is_unmeasured() -> None:
         shell_readers.read_interface(Section(kind="interface", exit=1, output="no default route"))
 
 
-# ---- Docker in Docker ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("version", DOCKERS)
-def test_docker_in_health(version: str) -> None:
-    name = f"dind-docker-{version}-ready"
-    ready = dind.read_docker_ready(of(name, shell.docker_ready(3)), where="dind on k8s-worker-1")
-    assert ready.fault is None
-    assert ready.seconds == pytest.approx(0.08)
-    info = dind.read_docker_info(of(name, shell.docker_version()), of(name, shell.docker_info()), where=HERE)
-    assert (info.fault, info.version, info.storage_driver) == (None, "20.10.24+dfsg1", "vfs")
-    assert info.client.startswith(version)
-    assert info.insecure_registries == ("127.0.0.0/8", "private.test")
-    pull = dind.read_docker_pull(of(name, shell.docker_pull(IMAGE)), where=HERE)
-    assert (pull.fault, pull.image) == (None, IMAGE)
-    assert pull.seconds is not None
-    greeting = dind.read_docker_run(of(name, shell.docker_run(IMAGE, ("echo", "hello-from-dind"))), where=HERE)
-    assert greeting.fault is None
-    assert greeting.output.endswith("hello-from-dind")
-    inner = of(name, shell.docker_run(IMAGE, ("cat", "/etc/resolv.conf")))
-    assert shell_readers.read_resolv_conf(inner).nameservers == ("10.0.0.2",)
-
-
-def test_a_pull_is_fresh_when_layers_came() -> None:
-    fresh = dind.read_docker_pull(of("dind-docker-20.10.24-ready", shell.docker_pull(IMAGE)), where=HERE)
-    known = dind.read_docker_pull(of("dind-docker-28.2.2-ready", shell.docker_pull(IMAGE)), where=HERE)
-    assert (fresh.fresh, known.fresh) == (True, False)
-
-
-@pytest.mark.parametrize("version", DOCKERS)
-def test_docker_says_why_it_failed(version: str) -> None:
-    name = f"dind-docker-{version}-ready"
-    absent = dind.read_docker_pull(of(name, shell.docker_pull("127.0.0.1:5000/library/alpine:absent")), where=HERE)
-    assert absent.fault is DindFault.PULL_FAILED
-    assert "manifest unknown" in absent.cause
-    refused = dind.read_docker_pull(of(name, shell.docker_pull("127.0.0.1:5001/library/alpine:latest")), where=HERE)
-    assert refused.fault is DindFault.PULL_FAILED
-    assert "connection refused" in refused.cause
-    nosuch = dind.read_docker_run(of(name, shell.docker_run(IMAGE, ("nosuch",))), where=HERE)
-    assert (nosuch.fault, nosuch.exit) == (DindFault.RUN_FAILED, 127)
-    assert "executable file not found" in nosuch.cause
-    unpulled = dind.read_docker_run(of(name, shell.docker_run("127.0.0.1:5001/a:b", ("true",))), where=HERE)
-    assert (unpulled.fault, unpulled.exit) == (DindFault.RUN_FAILED, 125)
-    assert "connection refused" in unpulled.cause
-
-
-@pytest.mark.parametrize(
-    "words",
-    [
-        'Get "https://registry.example.com/v2/": x509: certificate signed by unknown authority',
-        'Get "https://registry.example.com/v2/": http: server gave HTTP response to HTTPS client',
-        'Get "https://registry.example.com/v2/": remote error: tls: handshake failure',
-    ],
-)
-def test_a_registrys_tls_is_not_the_daemons(words: str) -> None:
-    section = Section(kind="docker_pull", args=(IMAGE,), exit=1, output=f"Error response from daemon: {words}")
-    pull = dind.read_docker_pull(section, where=HERE)
-    assert pull.fault is DindFault.PULL_FAILED
-    assert words in pull.cause
-
-
-@pytest.mark.parametrize("version", DOCKERS)
-@pytest.mark.parametrize(("how", "fault"), [("unreachable", DindFault.DAEMON_SLOW), ("tls", DindFault.TLS_MISMATCH)])
-def test_a_daemon_that_is_not_ready(version: str, how: str, fault: DindFault) -> None:
-    name = f"dind-docker-{version}-{how}"
-    ready = dind.read_docker_ready(of(name, shell.docker_ready(3)), where="dind on k8s-worker-1")
-    assert (ready.fault, ready.seconds) == (fault, None)
-    with pytest.raises(Unmeasured, match="was not ready"):
-        of(name, shell.docker_pull(IMAGE))
-    assert of(name, shell.resolv_conf()).exit == 0  # one failure hides no other step
-
-
-@pytest.mark.parametrize("output", ["", "Terminated", "Client: Docker Engine - Community\n Version: 28.2.2\n\nServer:"])
-def test_a_daemon_that_hangs_is_told_to_be_silent(output: str) -> None:
-    ready = dind.read_docker_ready(Section(kind="docker_ready", exit=1, took=60, output=output), where=HERE)
-    assert ready.fault is DindFault.DAEMON_SLOW
-    assert ready.cause == "after 60 s the Docker daemon was not ready: it did not answer `docker info`"
+IMAGE = "registry.example.com/library/alpine:latest"
 
 
 def test_a_lookup_in_a_container_inside_is_read_as_any_other() -> None:
@@ -344,106 +242,13 @@ def test_a_lookup_in_a_container_inside_is_read_as_any_other() -> None:
     assert (answer.name, answer.fault) == ("a.example.com", DnsFault.NXDOMAIN)
 
 
-def test_docker_before_26_tells_its_errors_in_json_and_exits_0() -> None:
-    told = (
-        '{"ServerErrors":["Cannot connect to the Docker daemon at tcp://docker:2375. Is the docker daemon running?"]}'
-    )
-    version = Section(kind="docker_version", exit=1, output='{"Client":{"Version":"20.10.24"},"Server":null}')
-    info = dind.read_docker_info(version, Section(kind="docker_info", exit=0, output=told), where=HERE)
-    assert info.fault is DindFault.UNREACHABLE
-    assert info.client == "20.10.24"
-
-
-# ---- the frame -------------------------------------------------------------------------------------------------------
-
-
-def test_noise_around_and_between_changes_nothing() -> None:
-    whole = (OUTPUTS / "node-debian12.txt").read_text()
-    noisy = "Welcome!\nLast login: today\n" + whole.replace("\n", "\r\n") + "logout\n"
-    assert [(one.kind, one.args, one.exit) for one in shell_sections.parse(noisy, NONCE)] == [
-        (one.kind, one.args, one.exit) for one in recorded("node-debian12")
-    ]
-
-
-def test_a_look_that_was_cut_off_keeps_what_it_has() -> None:
-    whole = (OUTPUTS / "pod-busybox-1.36.1.txt").read_text()
-    cut = whole[: whole.index("Name:\t")]
-    *first, last = shell_sections.parse(cut, NONCE)
-    assert [one.kind for one in first] == ["resolv_conf"]
-    assert (last.kind, last.exit) == ("lookup", None)
-    missing = shell.lookup("nope.example.com", "127.0.0.61")
-    with pytest.raises(Unmeasured, match=r"ended before `nslookup nope\.example\.com"):
-        shell_sections.find((*first, last), missing, where=HERE)
-
-
-def test_the_wrong_nonce_opens_nothing() -> None:
-    assert shell_sections.parse((OUTPUTS / "node-debian12.txt").read_text(), "pfedcba9876543210") == ()
-
-
-@given(
-    st.lists(
-        st.sampled_from([*"begin end exit arg output stderr clock tool lacks skipped".split(), "x", "7", "\n", NONCE])
-    )
-)
-def test_no_output_breaks_the_reader(words: list[str]) -> None:
-    for section in shell_sections.parse(" ".join(words).replace("\n ", "\n"), NONCE):
-        assert isinstance(section.exit, int | None)
+# ---- all of them -----------------------------------------------------------------------------------------------------
 
 
 @given(st.text(), st.text(), st.sampled_from(["curl", "wget", "busybox", "bind", "dig", "getent", ""]))
-def test_no_words_of_a_tool_break_a_reader(output: str, stderr: str, tool: str) -> None:
-    one = Section(kind="lookup", args=("a", "1"), exit=1, output=output, stderr=stderr, tool=tool)
-    shell_readers.read_lookup(one, frozenset())
-    shell_readers.read_fetch(one, "http://a/", where=HERE)
-    shell_readers.read_tcp(one, where=HERE)
-    shell_readers.read_resolv_conf(one)
-    dind.read_docker_ready(one, where=HERE)
-    dind.read_docker_info(one, one, where=HERE)
-    dind.read_docker_pull(one, where=HERE)
-    dind.read_docker_run(one, where=HERE)
-
-
-# ---- the plan --------------------------------------------------------------------------------------------------------
-
-
-def test_a_step_takes_one_printable_line() -> None:
-    for bad in ("a\nb", "a\0b", "a\x1b[31m", "x" * 5000):
-        with pytest.raises(ValueError, match="one printable line"):
-            shell.fetch(bad)
-    with pytest.raises(ValueError, match="letters and digits"):
-        shell.render([], limit=1, nonce="a'; rm -rf /")
-
-
-@pytest.mark.parametrize(
-    ("resolver", "args"),
-    [
-        ("10.0.0.2", ("10.0.0.2",)),
-        ("10.0.0.2:5353", ("10.0.0.2", "5353")),
-        ("fd00::2", ("fd00::2",)),
-        ("[fd00::2]:5353", ("fd00::2", "5353")),
-        ("[fd00::2]", ("fd00::2",)),
-    ],
-)
-def test_a_resolver_may_have_a_port(resolver: str, args: tuple[str, ...]) -> None:
-    assert shell.lookup("a", resolver).args == ("a", *args)
-
-
-def test_steps_run_six_at_a_time_and_dockers_one_by_one() -> None:
-    steps = [
-        *(shell.lookup(f"n{number}", "10.0.0.2") for number in range(8)),
-        shell.docker_ready(60),
-        shell.docker_info(),
-    ]
-    plan = shell.render(steps, limit=5, nonce=shell.new_nonce()).partition("main() {")[2]
-    assert [line.count("|") for line in plan.splitlines() if "measure" in line] == [5, 1, 0, 0]
-    assert shell.bound(steps, limit=5) == pytest.approx(3 + 7 + 7 + 67 + 7)
-
-
-def test_commands_can_be_pasted() -> None:
-    assert shell.lookup("a", "10.0.0.2:5353").command == "nslookup -port=5353 a 10.0.0.2"
-    assert shell.docker_run("r/a:b", ("echo", "hello world")).command == "docker run --rm r/a:b echo 'hello world'"
-    assert (
-        of("node-dig-gnuwget", shell.lookup("alias.example.com", "127.0.0.53")).command
-        == "dig @127.0.0.53 alias.example.com"
-    )
-    assert of("pod-busybox-1.35", shell.fetch("http://nope.invalid/")).command == "wget -S -O - http://nope.invalid/"
+def test_no_message_of_a_tool_breaks_a_reader(output: str, stderr: str, tool: str) -> None:
+    section = Section(kind="lookup", args=("a", "1"), exit=1, output=output, stderr=stderr, tool=tool)
+    shell_readers.read_lookup(section, frozenset())
+    shell_readers.read_fetch(section, "http://a/", where=HERE)
+    shell_readers.read_tcp(section, where=HERE)
+    shell_readers.read_resolv_conf(section)

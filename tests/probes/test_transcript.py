@@ -1,90 +1,21 @@
-"""What several looks say together: pure, on sections and facts made by hand."""
+"""Facts from a probe script's transcript, on sections and facts made by hand."""
 
 from __future__ import annotations
-
-import json
 
 import pytest
 
 from preflight.evidence import Evidence, Unmeasured
-from preflight.faults import ClusterFault, DindFault, DnsFault, Fault, GitLabFault, PathFault, PodFault
+from preflight.faults import ClusterFault, DnsFault, Fault, GitLabFault, PathFault
 from preflight.jobshape import JobShape
-from preflight.probes import dind, shell_readers, transcript
+from preflight.probes import shell_readers, transcript
 from preflight.probes.dns import Answer, Lookups
 from preflight.probes.gitlab import GitLabReply
 from preflight.probes.headroom import Headroom, NodeRoom
-from preflight.probes.pods import DindPod
 from preflight.probes.shell_sections import Section
 
 NONCE = "p0123456789abcdef"
 NODE = "k8s-worker-1"
 HERE = Evidence(where="here", command="true")
-LISTENING = 'time="2026-11-22T13:34:03.71Z" level=info msg="API listen on [::]:2376"'
-
-
-def script(*steps: tuple[str, str, int]) -> str:
-    """A transcript of steps: kind, output, exit status."""
-    lines = [f"{NONCE} hello"]
-    for number, (kind, output, status) in enumerate(steps):
-        lines += [f"{NONCE} begin {number} {kind}", f"{NONCE} output", output]
-        lines += [f"{NONCE} exit {status}", f"{NONCE} end 1.0 3.0"]
-    return "\n".join([*lines, f"{NONCE} goodbye"])
-
-
-def dind_pod(log: str, *, fault: Fault | None = None, daemon_log: str = "") -> transcript.PodTranscript:
-    pod = DindPod(
-        target=NODE,
-        node=NODE,
-        name="preflight-x",
-        log=log,
-        fault=fault,
-        cause="it is so" if fault else "",
-        privileged=True,
-        port=2375,
-        daemon_log=daemon_log,
-        evidence=HERE,
-    )
-    return transcript.PodTranscript(pod=pod, nonce=NONCE)
-
-
-VERSION = json.dumps({"Client": {"Version": "20.10.24"}, "Server": {"Version": "20.10.24"}})
-INFO = json.dumps({"ServerVersion": "20.10.24", "Driver": "overlay2"})
-WELL = script(("docker_ready", "", 0), ("docker_version", VERSION, 0), ("docker_info", INFO, 0))
-WAITED = script(
-    ("docker_ready", "Cannot connect to the Docker daemon at tcp://docker:2375. Is the docker daemon running?", 1)
-)
-
-
-@pytest.mark.parametrize("daemon_log", ["", 'level=info msg="Loading containers: start."'])
-def test_a_daemon_that_answers_its_client_is_well_whatever_its_log_says(daemon_log: str) -> None:
-    daemon = dind.daemon(NODE, dind_pod(WELL, daemon_log=daemon_log))
-    assert daemon.fault is None
-    assert (daemon.version, daemon.storage_driver, daemon.seconds) == ("20.10.24", "overlay2", 2.0)
-
-
-def test_a_daemon_on_another_port_is_a_mismatch() -> None:
-    daemon = dind.daemon(NODE, dind_pod(WAITED, daemon_log=LISTENING))
-    assert daemon.fault is DindFault.TLS_MISMATCH
-    assert "2376" in daemon.cause
-    assert NODE in daemon.cause
-
-
-def test_a_daemon_that_does_not_listen_in_time_is_slow() -> None:
-    daemon = dind.daemon(NODE, dind_pod(WAITED, daemon_log='level=info msg="Starting up"'))
-    assert daemon.fault is DindFault.DAEMON_SLOW
-    assert "Starting up" in daemon.cause
-    assert dind.daemon(NODE, dind_pod(WAITED)).fault is DindFault.DAEMON_SLOW
-
-
-def test_a_pod_that_ran_out_of_time_may_still_have_told_of_its_daemon() -> None:
-    assert dind.daemon(NODE, dind_pod(WELL, fault=PodFault.DEADLINE)).fault is None
-    assert dind.daemon(NODE, dind_pod("", fault=PodFault.DEADLINE)).fault is PodFault.DEADLINE
-    assert dind.daemon(NODE, dind_pod(WELL, fault=DindFault.DAEMON_EXITED)).fault is DindFault.DAEMON_EXITED
-
-
-def test_a_script_that_never_came_to_docker_is_unmeasured() -> None:
-    with pytest.raises(Unmeasured, match="ended before `docker info`"):
-        dind.daemon(NODE, dind_pod(script(("resolv_conf", "", 0))))
 
 
 def answers(resolver: str, **addresses: str) -> Lookups:
@@ -128,7 +59,7 @@ def test_a_resolv_conf_that_was_not_read_is_no_empty_one(status: int | None) -> 
         (["nameserver 172.21.0.10", "search x", "options ndots:2"], "asks 172.21.0.10; the values say 10.0.0.2"),
         (["nameserver 10.0.0.2", "options ndots:2"], "lacks x"),
         (["nameserver 10.0.0.2", "search x"], "lacks ndots:2"),
-        ([], "asks nobody"),
+        ([], "asks no resolver"),
     ],
 )
 def test_a_resolv_conf_is_held_against_the_values(lines: list[str], wrong: str) -> None:
@@ -198,53 +129,6 @@ def test_a_search_domain_is_told_by_the_full_name(output: str, status: int, faul
     found = transcript.found_names(told, NODE, {NAME: {OWN}}, CONF)
     assert found.fault is fault
     assert ("ndots:5" in found.cause) is (fault is not None)
-
-
-@pytest.mark.parametrize(
-    ("pod", "inside", "fault"), [(1450, 1500, DindFault.MTU), (1500, 1500, None), (9001, 1500, None)]
-)
-def test_containers_must_not_send_more_than_their_pod_carries(pod: int, inside: int, fault: DindFault | None) -> None:
-    told = report(
-        section("interface", (), f"eth0\n{pod}\n"),
-        section("docker_run", ("alpine", *dind.MTU_COMMAND), f"Unable to find image locally\n{inside}\n"),
-    )
-    found = dind.packet_sizes(told, NODE, "alpine")
-    assert (found.fault, found.pod, found.inside) == (fault, pod, inside)
-    assert (f"--mtu={pod}" in found.cause) is (fault is not None)
-
-
-def test_a_container_that_tells_no_mtu_is_no_finding() -> None:
-    failed = section("docker_run", ("alpine", *dind.MTU_COMMAND), "cat: can't open", 1)
-    with pytest.raises(Unmeasured):
-        dind.packet_sizes(report(section("interface", (), "eth0\n1450\n"), failed), NODE, "alpine")
-
-
-HTTP = 'Get "https://b.example.com:5000/v2/": http: server gave HTTP response to HTTPS client'
-X509 = 'Get "https://b.example.com:5000/v2/": tls: failed to verify certificate: x509: certificate signed by unknown'
-
-
-@pytest.mark.parametrize(
-    ("words", "fault"),
-    [
-        (HTTP, DindFault.INSECURE_REGISTRY),
-        (X509, DindFault.REGISTRY_UNTRUSTED),
-        (
-            'Get "https://b.example.com:5000/v2/": dial tcp 192.168.1.66:5000: i/o timeout',
-            DindFault.REGISTRY_UNREACHABLE,
-        ),
-        ('Get "https://b.example.com:5000/v2/": dial tcp: lookup b: no such host', DindFault.REGISTRY_UNREACHABLE),
-        ("manifest for b.example.com:5000/preflight/absent:none not found: manifest unknown: manifest unknown", None),
-        ('Head "https://b.example.com:5000/v2/preflight/absent/manifests/none": no basic auth credentials', None),
-        ("pull access denied for b.example.com:5000/preflight/absent, repository does not exist", None),
-        ("toomanyrequests: You have reached your unauthenticated pull rate limit.", None),
-    ],
-)
-def test_how_the_daemon_gets_on_with_a_registry(words: str, fault: DindFault | None) -> None:
-    image = "b.example.com:5000/preflight/absent:none"
-    told = report(section("docker_pull", (image,), f"Error response from daemon: {words}\n", 1))
-    found = dind.inner_registry(told, NODE, "b.example.com:5000", image)
-    assert found.fault is fault
-    assert bool(found.cause) is (fault is not None)
 
 
 PAGE = "http://192.168.1.50/users/sign_in"

@@ -55,7 +55,7 @@ def _environment(values: Values, expected: Expected) -> Iterator[_Verdict]:
         message = "it is not true (the default is false), and no serviceAccount.name names one that has the rights"
         yield ValuesFault.RBAC_OFF, "rbac.create", f"{message}: the managers may not make a job's pod"
     if get("metrics.enabled") is not True:
-        message = "it is not true (the default is false): port 9252 answers nobody"
+        message = "it is not true (the default is false): nothing listens on port 9252"
         yield ValuesFault.METRICS_OFF, "metrics.enabled", message
     if get("unregisterRunners", default=True) is False and not get("deploymentLifecycle"):
         message = "every manager that stops leaves its record in GitLab behind, offline"
