@@ -36,13 +36,13 @@ def inventory_page() -> str:
         "(read from the cluster).",
         "",
     ]
-    seen: list[type[BaseModel]] = []
+    done: list[type[BaseModel]] = []
     pending: list[tuple[str, type[BaseModel]]] = [("", Inventory)]
     while pending:
         path, section = pending.pop(0)
-        if section in seen:
+        if section in done:
             continue
-        seen.append(section)
+        done.append(section)
         lines += [f"## {path or 'Top level'}", "", (section.__doc__ or "").strip(), ""]
         lines += ["| key | form | default | meaning |", "|---|---|---|---|"]
         for name, field in section.model_fields.items():
@@ -69,7 +69,7 @@ def _sections(annotation: Any, suffix: str = "") -> list[tuple[type[BaseModel], 
         return [(annotation, suffix)]
     origin = typing.get_origin(annotation)
     inner = {dict: ".NAME", list: "[]"}.get(origin, "") if origin else ""
-    return [found for one in typing.get_args(annotation) for found in _sections(one, suffix + inner)]
+    return [section for argument in typing.get_args(annotation) for section in _sections(argument, suffix + inner)]
 
 
 def _form(annotation: Any) -> str:
@@ -77,9 +77,9 @@ def _form(annotation: Any) -> str:
     if origin is typing.Annotated:
         return _form(arguments[0])
     if origin is typing.Literal:
-        return " or ".join(f"`{one}`" for one in arguments)
+        return " or ".join(f"`{argument}`" for argument in arguments)
     if origin in {typing.Union, types.UnionType}:
-        return " or ".join(_form(one) for one in arguments if one is not type(None))
+        return " or ".join(_form(argument) for argument in arguments if argument is not type(None))
     if origin is list:
         return f"list of {_form(arguments[0])}"
     if origin is dict:
@@ -88,8 +88,8 @@ def _form(annotation: Any) -> str:
         return "reference to a secret"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "keys"
-    words = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false", "Path": "path"}
-    return words.get(getattr(annotation, "__name__", ""), getattr(annotation, "__name__", str(annotation)))
+    names = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false", "Path": "path"}
+    return names.get(getattr(annotation, "__name__", ""), getattr(annotation, "__name__", str(annotation)))
 
 
 def checks_page() -> str:
@@ -109,19 +109,19 @@ def checks_page() -> str:
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if not isinstance(node, ast.FunctionDef):
                 continue
-            told = guide.paragraph(ast.get_docstring(node) or "")
-            if told.section != section:
-                section = told.section
+            paragraph = guide.paragraph(ast.get_docstring(node) or "")
+            if paragraph.section != section:
+                section = paragraph.section
                 lines += [f'<a id="section-{section.replace(".", "-")}"></a>', f"## Section {section} of the guide", ""]
-            used = [one.arg for one in node.args.args if one.arg in CATALOGUE]
-            effect = max([Effect.STATIC, *(CATALOGUE[name].effect for name in used)], key=lambda one: one.rank)
-            advice = any("advice" in ast.unparse(one) for one in node.decorator_list)
-            lines += [f"### {told.number} {told.title}", ""]
+            used = [argument.arg for argument in node.args.args if argument.arg in CATALOGUE]
+            effect = max([Effect.STATIC, *(CATALOGUE[name].effect for name in used)], key=lambda effect: effect.rank)
+            advice = any("advice" in ast.unparse(decorator) for decorator in node.decorator_list)
+            lines += [f"### {paragraph.number} {paragraph.title}", ""]
             lines += [
                 f"`{node.name}` · `-m {guide.marker(module)}` · effect `{effect}`" + (" · advice" if advice else "")
             ]
-            lines += ["", told.why, ""]
-            lines += [f"- {f'`{key}`: ' if key else ''}{remedy}" for key, remedy in told.remedies.items()]
+            lines += ["", paragraph.why, ""]
+            lines += [f"- {f'`{key}`: ' if key else ''}{remedy}" for key, remedy in paragraph.remedies.items()]
             lines.append("")
     return "\n".join(lines)
 
@@ -189,12 +189,12 @@ def coverage_page() -> str:
     for section, listed in coverage()["sections"].items():
         lines += [f"## {section}", "", "| | the guide says | covered by |", "|---|---|---|"]
         for row in listed:
-            kind = next(one for one in KINDS if one in row)
-            said = str(row[kind]).replace("|", "\\|")
-            said = f"`{said}`" if kind in {"run", "set"} else said
+            kind = next(kind for kind in KINDS if kind in row)
+            text = str(row[kind]).replace("|", "\\|")
+            text = f"`{text}`" if kind in {"run", "set"} else text
             checks = [f"{numbers.get(name, '')} `{name}`".strip() for name in row.get("checks", ())]
-            told = [*checks, *([row["why"]] if row.get("why") else [])]
-            lines.append(f"| {kind} | {said} | {'<br>'.join(told)} |")
+            covered_by = [*checks, *([row["why"]] if row.get("why") else [])]
+            lines.append(f"| {kind} | {text} | {'<br>'.join(covered_by)} |")
         lines.append("")
     return "\n".join(lines)
 
@@ -215,12 +215,12 @@ def conclusions_page() -> str:
         "Rules over several vantages:",
         "",
     ]
-    lines += [f"- {(one.__doc__ or one.__name__).strip().splitlines()[0]}" for one in RULES]
+    lines += [f"- {(rule.__doc__ or rule.__name__).strip().splitlines()[0]}" for rule in RULES]
     lines += ["", "| root cause | section | known from | less precisely |", "|---|---|---|---|"]
-    ordered = sorted(CAUSES.values(), key=lambda one: ([int(part) for part in one.section.split(".")], one.name))
-    for one in ordered:
-        general = ", ".join(f"`{name}`" for name in one.specialises)
-        lines.append(f"| `{one.name}` | {one.section} | {one.reference} | {general} |")
+    ordered = sorted(CAUSES.values(), key=lambda cause: ([int(part) for part in cause.section.split(".")], cause.name))
+    for cause in ordered:
+        general = ", ".join(f"`{name}`" for name in cause.specialises)
+        lines.append(f"| `{cause.name}` | {cause.section} | {cause.reference} | {general} |")
     lines += [
         "",
         "## A rule of your own",
@@ -256,14 +256,14 @@ def symptoms_page() -> str:
         "ruled out or open. Numbers in brackets are rows of the project's reference of failures.",
         "",
     ]
-    for one in symptoms.known():
-        lines += [f"## {one.id}", "", f"[{', '.join(one.rows)}]", ""]
-        lines += [f"- `` {sample.line} `` ({sample.source})" for sample in one.samples]
+    for symptom in symptoms.known():
+        lines += [f"## {symptom.id}", "", f"[{', '.join(symptom.rows)}]", ""]
+        lines += [f"- `` {sample.line} `` ({sample.source})" for sample in symptom.samples]
         lines += ["", "| it can mean that | told by | with the faults, or root causes |", "|---|---|---|"]
-        for candidate in one.candidates:
-            told = [f"{numbers[name]} `{name}` (`-m {markers[name]}`)" for name in candidate.checks]
-            marks = ", ".join(f"`{one}`" for one in (*candidate.faults, *candidate.causes))
-            lines.append(f"| {candidate.says} | {'<br>'.join(told) or 'nobody but you'} | {marks} |")
+        for candidate in symptom.candidates:
+            checks = [f"{numbers[name]} `{name}` (`-m {markers[name]}`)" for name in candidate.checks]
+            marks = ", ".join(f"`{mark}`" for mark in (*candidate.faults, *candidate.causes))
+            lines.append(f"| {candidate.says} | {'<br>'.join(checks) or 'nobody but you'} | {marks} |")
         lines.append("")
     lines += ["## What no text shows", ""]
     lines += [f"- [{row}] {sentence}" for row, sentence in symptoms.without_text().items()]

@@ -1,4 +1,4 @@
-"""2.3, 3.2 The cluster's objects: nodes, services, the namespace, the runner's rights; the way of exec and attach."""
+"""2.3, 3.2 The cluster's objects: nodes, services, the namespace, the runner's rights; exec, attach and logs."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ single(
     faults=(ClusterFault.NODE_NOT_READY,),
     remedy=(
         "on {nodes}: `systemctl status kubelet containerd`, `journalctl -u kubelet -n 100`",
-        "`kubectl describe node {node}`: its conditions say what it misses (runtime, network plugin, heartbeats)",
+        "`kubectl describe node {node}`: its conditions show what is missing (runtime, network plugin, heartbeats)",
     ),
 )
 single(
@@ -97,7 +97,7 @@ single(
     cause("node-cordoned", "2.3", "guide 2.3"),
     *_PLACES,
     faults=(PodFault.UNSCHEDULABLE_CORDONED,),
-    remedy=("`kubectl uncordon {node_list}`, if nobody is at work there",),
+    remedy=("`kubectl uncordon {node_list}` once maintenance there is over",),
 )
 single(
     cause("node-tainted", "2.3", "guide 7"),
@@ -114,14 +114,14 @@ single(
     job_placement,
     manager_placement,
     remedy=(
-        "label the nodes: `kubectl label nodes {node_list} KEY=VALUE` as the selector or affinity of {values} asks",
+        "label the nodes: `kubectl label nodes {node_list} KEY=VALUE` as the selector or affinity of {values} requires",
         "or correct `node_selector` / `affinity` in {values}, `{upgrade}`",
     ),
 )
 single(
     cause("preference-unmet", "7.3", "guide 7"),
     preferred_placement,
-    remedy=("label the nodes that are preferred, or take the preference out of {values}",),
+    remedy=("label the nodes that are preferred, or remove the preference from {values}",),
 )
 single(
     cause("pool-missing", "2.3", "guide 2.3"),
@@ -164,21 +164,21 @@ single(
     faults=(PodFault.NAMESPACE_MISSING,),
     remedy=(
         "`kubectl create namespace {job_namespace}`",
-        "meant to be another one: correct `namespace` in `runners.config` of {values}, `{upgrade}`",
+        "if another one was meant: correct `namespace` in `runners.config` of {values}, `{upgrade}`",
     ),
 )
 single(
     cause("namespace-limits-refuse-jobs", "3.2", "failures 34"),
     namespace_limits,
     remedy=(
-        "`kubectl describe limitrange,quota -n {job_namespace}` beside requests and limits in {values}",
-        "raise the limits, or lower what the jobs ask for",
+        "`kubectl describe limitrange,quota -n {job_namespace}` against requests and limits in {values}",
+        "raise the limits, or lower the jobs' requests",
     ),
 )
 single(
     cause("stricter-pod-security-announced", "3.2", "failures 11"),
     namespace_levels,
-    remedy=("decide before it is enforced: `kubectl get ns {job_namespace} --show-labels`",),
+    remedy=("decide before the level is enforced: `kubectl get ns {job_namespace} --show-labels`",),
 )
 single(
     cause("runner-service-account-missing", "3.2", "failures 23"),
@@ -202,14 +202,14 @@ single(
 single(
     cause("webhook-fails-closed", "3.2", "failures 39"),
     job_webhooks,
-    remedy=("exempt {job_namespace} by the webhook's namespaceSelector, or see to its server's replicas",),
+    remedy=("exempt {job_namespace} by the webhook's namespaceSelector, or run more replicas of its server",),
 )
 _STREAMS = (pod_exec, pod_attach, pod_logs)
 single(
     cause("api-proxy-without-upgrade", "3.2", "failures 38"),
     *_STREAMS,
     faults=(StreamFault.NO_UPGRADE,),
-    remedy=("let the load balancer in front of {api} pass WebSocket upgrades on (and SPDY for older clients)",),
+    remedy=("let the load balancer in front of {api} pass on WebSocket upgrades (and SPDY for older clients)",),
 )
 single(
     cause("kubelet-unreachable-from-api", "3.2", "failures 38"),

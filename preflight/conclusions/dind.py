@@ -1,4 +1,4 @@
-"""5 Locate Docker-in-Docker: privilege, TLS and port, the daemon's own last words, its start, its driver, its names."""
+"""5 Docker-in-Docker: privilege, TLS and port, the daemon's log, its start, storage driver and names."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ single(
     dind_daemon,
     faults=(DindFault.DAEMON_EXITED,),
     remedy=(
-        "the daemon's last words are above: iptables or nft → `DOCKER_IPTABLES_LEGACY=1`; cgroup → a newer docker:dind",
+        "the daemon's last log lines are above: iptables or nft → `DOCKER_IPTABLES_LEGACY=1`; "
+        "cgroup → a newer docker:dind",
         "on {node}: `lsmod | grep -E 'ip_tables|nf_tables|overlay'`, `modprobe` what is missing",
     ),
 )
@@ -57,7 +58,7 @@ single(
     dind_daemon,
     remedy=(
         "let DOCKER_HOST name the service's alias (`docker`) and its port: 2375 without TLS, 2376 with it",
-        "`kubectl logs` of the service container says where it listens",
+        "`kubectl logs` of the service container shows where it listens",
     ),
 )
 single(
@@ -81,7 +82,7 @@ single(
 single(
     cause("dind-run-fails", "5", "failures 12"),
     dind_run,
-    remedy=("the daemon's words are above; `docker run --rm IMAGE echo hello` in a job repeats them",),
+    remedy=("the daemon's message is above; `docker run --rm IMAGE echo hello` in a job reproduces it",),
 )
 single(
     cause("dind-mtu", "5", "failures 15"),
@@ -90,7 +91,7 @@ single(
         "start dockerd with `--mtu` no larger than eth0's in the pod: `dind.daemon_args`, and the "
         "service's `command` in "
         "`.gitlab-ci.yml`",
-        "networks that jobs make need it too: `docker network create --opt com.docker.network.driver.mtu=…`",
+        "networks that jobs create need it too: `docker network create --opt com.docker.network.driver.mtu=…`",
     ),
 )
 single(
@@ -98,7 +99,7 @@ single(
     dind_registry,
     faults=(DindFault.INSECURE_REGISTRY,),
     remedy=(
-        "the registry speaks plain HTTP: start dockerd with `--insecure-registry=HOST` (`dind.daemon_args`, and the "
+        "the registry serves plain HTTP: start dockerd with `--insecure-registry=HOST` (`dind.daemon_args`, and the "
         "service's `command` in `.gitlab-ci.yml`)",
         "better: give the registry a certificate",
     ),
@@ -115,14 +116,16 @@ single(
 single(
     cause("dind-registry-unreachable", "5", "failures 15"),
     dind_registry,
-    remedy=("`docker pull` in a job shows the daemon's words; open the way of the pod network {pod_cidr} to it",),
+    remedy=(
+        "`docker pull` in a job shows the daemon's message; allow the pod network {pod_cidr} to reach the registry",
+    ),
 )
 single(
     cause("dind-names", "5.3", "failures 6"),
     dind_lookups,
     dind_inner_lookups,
     remedy=(
-        "give the daemon the resolvers: `--dns` for dockerd in the service's command, or `dns` in its daemon.json",
+        "set the daemon's resolvers: `--dns` for dockerd in the service's command, or `dns` in its daemon.json",
         "{resolvers} must answer from the pod network",
     ),
 )

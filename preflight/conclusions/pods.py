@@ -1,4 +1,4 @@
-"""2.4, 3.2 Locate a pod that does not start: admission, quota, limits, account, webhook; scheduling; its start."""
+"""2.4, 3.2 Pods that do not start: admission, quota, limits, account, webhook; scheduling; start."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from preflight.facts.pods import pod_admission, pod_start
 from preflight.faults import PathFault, PodFault
 
 _ADMISSION = (pod_admission, dind_admission, pod_start)
-_DRY_RUN = "`kubectl describe quota,limitrange -n {job_namespace}`"
+_LIMITS = "`kubectl describe quota,limitrange -n {job_namespace}`"
 
 single(
     cause("pod-security-refuses-jobs", "3.2", "failures 11"),
@@ -27,7 +27,7 @@ single(
     cause("limit-range-refuses-jobs", "3.2", "failures 34"),
     *_ADMISSION,
     faults=(PodFault.LIMIT_RANGE,),
-    remedy=(_DRY_RUN, "bring requests and limits of `[runners.kubernetes]` in {values} inside of it, `{upgrade}`"),
+    remedy=(_LIMITS, "bring requests and limits of `[runners.kubernetes]` in {values} inside of it, `{upgrade}`"),
 )
 single(
     cause("job-service-account-missing", "3.2", "failures 23"),
@@ -44,14 +44,14 @@ single(
     faults=(PodFault.WEBHOOK,),
     remedy=(
         "`kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations`: the message names which",
-        "mend its server (`kubectl get endpoints` of its Service), or exempt {job_namespace} by its namespaceSelector",
+        "repair its server (`kubectl get endpoints` of its Service), or exempt {job_namespace} by namespaceSelector",
     ),
 )
 single(
     cause("admission-refuses-jobs", "3.2", "failures 55"),
     pod_admission,
     dind_admission,
-    remedy=("the API server's own words are above; `kubectl apply --dry-run=server` with a job's pod repeats them",),
+    remedy=("the API server's message is above; `kubectl apply --dry-run=server` with a job's pod reproduces it",),
 )
 single(
     cause("pod-unschedulable", "2.4", "failures 33"),
@@ -86,7 +86,7 @@ single(
     pod_clone,
     faults=(PathFault.UNRESOLVED,),
     remedy=(
-        "let {resolvers} know the host of GitLab's `external_url`",
+        "add the host of GitLab's `external_url` to {resolvers}",
         'or set `clone_url = "{gitlab}"` in `runners.config` of {values}, `{upgrade}`',
     ),
 )
@@ -103,7 +103,7 @@ single(
     pod_gitlab,
     node_gitlab,
     faults=(PathFault.UNRESOLVED,),
-    remedy=("let {resolvers} know {gitlab_host}", "`kubectl exec` into a job's pod: `nslookup {gitlab_host}`"),
+    remedy=("add {gitlab_host} to {resolvers}", "`kubectl exec` into a job's pod: `nslookup {gitlab_host}`"),
 )
 single(
     OTHERWISE,

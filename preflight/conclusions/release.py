@@ -1,4 +1,4 @@
-"""3.4, 4.1, 4.3, 8 to 11 The Helm release, its managers, pipelines, and what an uninstall leaves."""
+"""3.4, 4.1, 4.3, 8 to 11 The Helm release, its managers, pipelines, and what an uninstall leaves behind."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ single(
     chart_version,
     faults=_WAY,
     remedy=(
-        "open the way of this machine to the chart repository, or give a mirror in `runner.repository`",
-        "or `repository: none`, where charts come another way",
+        "allow this machine to reach the chart repository, or name a mirror in `runner.repository`",
+        "or set `repository: none` if charts come from elsewhere",
     ),
 )
 single(
@@ -70,7 +70,7 @@ single(
 single(
     cause("chart-and-image-differ", "3.4", "failures 44"),
     chart_image,
-    remedy=("let `image.tag` in {values} be the chart's own version, or choose the chart of that runner",),
+    remedy=("set `image.tag` in {values} to the chart's own version, or choose the chart of that runner",),
 )
 single(
     cause("release-already-installed", "3.4", "guide 3.4"),
@@ -82,9 +82,9 @@ single(
     release_record,
     faults=(ReleaseFault.PENDING,),
     remedy=(
-        "see that nobody is at it, then `helm history {release} -n {namespace}`",
+        "make sure that no one is working on it, then `helm history {release} -n {namespace}`",
         "`helm rollback {release} -n {namespace}` to the last revision that was deployed",
-        "the first one: `kubectl delete secret -n {namespace} -l owner=helm,name={release},status=pending-install`",
+        "if there is none: `kubectl delete secret -n {namespace} -l owner=helm,name={release},status=pending-install`",
     ),
 )
 single(
@@ -92,7 +92,7 @@ single(
     release_record,
     faults=(ReleaseFault.FAILED,),
     remedy=(
-        "`helm history {release} -n {namespace}` says why",
+        "`helm history {release} -n {namespace}` shows why",
         _UPGRADE + ", or `helm rollback {release} -n {namespace}`",
     ),
 )
@@ -113,7 +113,7 @@ single(
     cause("release-drift", "3.4", "guide 9"),
     release_drift,
     remedy=(
-        "`helm get values {release} -n {namespace}` beside {values}: keep what is meant in the file",
+        "`helm get values {release} -n {namespace}` against {values}: keep what is intended in the file",
         _UPGRADE,
     ),
 )
@@ -127,7 +127,7 @@ single(
     cause("rollout-stuck", "3.5", "guide 3.5"),
     manager_rollout,
     remedy=(
-        "`kubectl describe pods -n {namespace} -l release={release}`: the last events say what it waits for",
+        "`kubectl describe pods -n {namespace} -l release={release}`: the last events show what it waits for",
         "`helm rollback {release} -n {namespace}`, if jobs wait",
     ),
 )
@@ -135,13 +135,13 @@ single(
     cause("manager-crashes", "4.1", "failures 50, 47"),
     manager_readiness,
     faults=(ManagerFault.CRASH_LOOP, ManagerFault.RESTARTED),
-    remedy=("`kubectl logs -n {namespace} deployment/{release} --previous --tail=50` holds its last words", _UPGRADE),
+    remedy=("`kubectl logs -n {namespace} deployment/{release} --previous --tail=50` shows its last lines", _UPGRADE),
 )
 single(
     cause("managers-scaled-down", "4.1", "guide 4.1"),
     manager_readiness,
     faults=(ManagerFault.SCALED_DOWN,),
-    remedy=("`{upgrade}` brings back what the values say; or write the smaller number into {values}",),
+    remedy=("`{upgrade}` restores the number of the values; or write the smaller one into {values}",),
 )
 single(
     cause("managers-not-ready", "4.1", "failures 31"),
@@ -154,7 +154,7 @@ single(
     manager_polls,
     faults=(ManagerFault.TOKEN_REJECTED, MetricsFault.POLLS_REJECTED),
     remedy=(
-        "in GitLab: does the runner still exist, and was its token reset?",
+        "see in GitLab whether the runner still exists, and whether its token was reset",
         "write its new token (2.2), `{upgrade}`",
         _RESTART,
     ),
@@ -170,23 +170,23 @@ single(
     cause("manager-config-refused", "4.1", "failures 50"),
     manager_logs,
     faults=(ManagerFault.CONFIG_REFUSED,),
-    remedy=(_LOGS, "mend `runners.config` in {values} where the log says", _UPGRADE),
+    remedy=(_LOGS, "fix `runners.config` in {values} where the log says so", _UPGRADE),
 )
 single(
     cause("manager-image-user", "4.1", "failures 47"),
     manager_logs,
-    remedy=("let image flavour and `podSecurityContext` (alpine 100, ubuntu 999) agree in {values}", _UPGRADE),
+    remedy=("make image flavour and `podSecurityContext` (alpine 100, ubuntu 999) agree in {values}", _UPGRADE),
 )
 single(
     cause("config-not-restarted", "4.1", "failures 32", specialises="manager-runs-old-config"),
     manager_config,
     faults=(ManagerFault.NOT_RESTARTED,),
-    remedy=(_RESTART, "managers read their configuration at their start only"),
+    remedy=(_RESTART, "managers read their configuration only when they start"),
 )
 single(
     cause("manager-runs-old-config", "4.1", "failures 32"),
     manager_config,
-    remedy=(_RESTART, "managers read their configuration at their start only"),
+    remedy=(_RESTART, "managers read their configuration only when they start"),
 )
 single(
     cause("manager-warning-events", "8.1", "guide 8.1"),
@@ -211,17 +211,17 @@ single(
 single(
     cause("downgrade", "9.1", "guide 9"),
     upgrade_direction,
-    remedy=("meant as one: `helm rollback {release} -n {namespace}`; otherwise correct `runner.chart`",),
+    remedy=("if it is intended: `helm rollback {release} -n {namespace}`; otherwise correct `runner.chart`",),
 )
 single(
     cause("jobs-running", "9.1", "failures 45"),
     running_jobs,
-    remedy=("pause the runner in GitLab and wait for the jobs that it names, then upgrade",),
+    remedy=("pause the runner in GitLab, wait for the jobs that it names, then upgrade",),
 )
 single(
     cause("backup-not-written", "9.3", "guide 9.3"),
     release_backup,
-    remedy=("`helm get values {release} -n {namespace} -o yaml` into a file that its owner alone reads",),
+    remedy=("`helm get values {release} -n {namespace} -o yaml` into a file that only its owner can read",),
 )
 single(
     cause("uninstall-leftovers", "10.1", "guide 10"),
@@ -229,13 +229,13 @@ single(
     leftover_objects,
     leftover_jobs,
     leftover_runner,
-    remedy=("delete what it names: the commands stand in the evidence",),
+    remedy=("delete what it names: the commands are in the evidence",),
 )
 single(
     cause("pipeline-project", "4.3", "docs: pipelines"),
     ci_project,
     ci_configuration,
-    remedy=("set {project} up as docs/pipelines.md says, with the suite's own `.gitlab-ci.yml` and no other jobs",),
+    remedy=("set {project} up as in docs/pipelines.md, with the suite's own `.gitlab-ci.yml` and no other jobs",),
 )
 single(
     cause("no-runner-takes-jobs", "4.3", "failures 42, 54"),
@@ -249,8 +249,8 @@ single(
     cause("pipeline-job-failed", "4.3", "guide 4.3"),
     smoke_job,
     build_job,
-    likely="the job's log in GitLab, given to `--symptom`",
-    remedy=("open the job's log, and give it to `pytest checks/ --inventory … --symptom -`",),
+    likely="the job's log in GitLab, passed to `--symptom`",
+    remedy=("open the job's log, and pass it to `pytest checks/ --inventory … --symptom -`",),
 )
 single(
     cause("another-runner-took-the-job", "4.3", "guide 4.3"),
@@ -261,7 +261,7 @@ single(
     cause("job-resolvers-differ", "4.3", "failures 2, 32"),
     smoke_resolv_conf,
     likely="`dns_policy` in the managers' config.toml: `kubectl exec` (4.1.3)",
-    remedy=("the managers run with an older configuration than the values: " + _RESTART,),
+    remedy=("the managers run an older configuration than the values: " + _RESTART,),
 )
 single(
     cause("ci-variable-missing", "11.4", "guide 11"),
@@ -290,10 +290,10 @@ single(
     cause("push-target-unusable", "11.4", "guide 11"),
     push_permission,
     push_account,
-    remedy=("make the repository {repository} in {host}, and let its account push to it",),
+    remedy=("create the repository {repository} in {host}, and allow its account to push to it",),
 )
 single(
     cause("pushed-image-wrong", "11.5", "guide 11"),
     pushed_image,
-    remedy=("open the build job's log: what it pushed is not what the nodes can run",),
+    remedy=("see the build job's log: the nodes can't run what it pushed",),
 )

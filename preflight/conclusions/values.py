@@ -1,4 +1,4 @@
-"""3.3 What the values file says, and chart or runner do not do."""
+"""3.3 The values file: what the chart or the runner ignores, refuses or reads differently."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from preflight.faults import ValuesFault
 _ROLL = "`{upgrade}`"
 
 for _name, _facts, _faults, _reference, _steps in (
-    ("values-toml-broken", (values_toml,), (), "failures 50", ("mend the line of `runners.config` that it names",)),
+    ("values-toml-broken", (values_toml,), (), "failures 50", ("fix the line of `runners.config` that it names",)),
     (
         "values-unknown-key",
         (values_chart_keys, values_runner_keys),
         (ValuesFault.UNKNOWN_KEY,),
         "failures 56",
-        ("correct or remove the key that it names: it is ignored without a word",),
+        ("correct or remove the key that it names: it is silently ignored",),
     ),
     (
         "values-moved-key",
@@ -65,7 +65,7 @@ for _name, _facts, _faults, _reference, _steps in (
         (values_templates,),
         (),
         "guide 3.3",
-        ("Helm evaluates braces in `runners.config`: take them out, or quote them as a string",),
+        ("Helm evaluates braces in `runners.config`: remove them, or quote them as a string",),
     ),
     (
         "values-gitlab-url",
@@ -80,7 +80,7 @@ for _name, _facts, _faults, _reference, _steps in (
         (values_image,),
         (),
         "failures 47",
-        ("let `image.tag`'s flavour and `podSecurityContext` (alpine 100, ubuntu 999) agree in {values}",),
+        ("make `image.tag`'s flavour and `podSecurityContext` (alpine 100, ubuntu 999) agree in {values}",),
     ),
     (
         "dns-policy-misspelt",
@@ -137,7 +137,7 @@ for _name, _facts, _faults, _reference, _steps in (
         (values_placement,),
         (),
         "guide 7",
-        ("what places the managers does not place jobs: set it below `[runners.kubernetes]` too",),
+        ("placing the managers does not place jobs: set it below `[runners.kubernetes]` too",),
     ),
     (
         "managers-not-unregistered",
