@@ -207,39 +207,40 @@ def conclusions_page() -> str:
         "Generated from `preflight/conclusions/` by `python docs/generate.py`.",
         "",
         "After the checks, rules look at all facts together and name root causes. A rule is a pure function of what",
-        "was measured; it claims no more than that carries. A conclusion is *certain* where the facts leave no other",
-        "cause, and *likely* otherwise; then it says what would settle it. Where vantages are missing, a rule falls",
-        "back on the cause that says the same with less precision (the last column). What one rule has explained, no",
-        "later one explains again.",
+        "was measured; it claims no more than the facts support. A conclusion is *certain* where the facts leave no",
+        "other cause, and *likely* otherwise; then it names what would settle it. Where vantages are missing, a rule",
+        "falls back on a more general cause (the last column). What one rule has explained, no later one explains",
+        "again.",
         "",
         "Rules over several vantages:",
         "",
     ]
     lines += [f"- {(rule.__doc__ or rule.__name__).strip().splitlines()[0]}" for rule in RULES]
-    lines += ["", "| root cause | section | known from | less precisely |", "|---|---|---|---|"]
+    lines += ["", "| root cause | section | source | more general |", "|---|---|---|---|"]
     ordered = sorted(CAUSES.values(), key=lambda cause: ([int(part) for part in cause.section.split(".")], cause.name))
     for cause in ordered:
         general = ", ".join(f"`{name}`" for name in cause.specialises)
-        lines.append(f"| `{cause.name}` | {cause.section} | {cause.reference} | {general} |")
+        lines.append(f"| `{cause.name}` | {cause.section} | [{cause.source}](sources.md#{cause.source}) | {general} |")
     lines += [
         "",
         "## A rule of your own",
         "",
-        "A cause that one fact shows by itself is a row; names in braces are filled in with the environment's own:",
+        "A cause that one fact shows by itself is a row. Its source is an anchor of [sources.md](sources.md), and",
+        "names in braces in its remedy are replaced by the environment's own (`names_of` in `single_fact.py` lists them):",
         "",
         "```python",
         "single(",
-        '    cause("node-pressure", "2.3", "failures 36"),',
-        '    "node_pressure",',
+        '    cause("node-pressure", "2.3", "node-conditions"),',
+        "    node_pressure,",
         "    faults=(ClusterFault.NODE_PRESSURE,),",
         '    remedy=("on {nodes}: `df -h`, `crictl rmi --prune`",),',
         ")",
         "```",
         "",
         "A cause that only several vantages show is a function, decorated with `rule`, from `Facts` to conclusions;",
-        "`preflight/conclusions/paths.py` is the one to read. `Facts` never tells *unknown* for *healthy*: ask",
-        "`sound`, `faulty` or `unknown` of a look. `tests/conclusions/` hides facts at random and fails a rule that",
-        "then claims what the whole does not bear out.",
+        "`preflight/conclusions/paths.py` is the one to read. `Facts` never takes *unknown* for *healthy*: use",
+        "`healthy`, `faulty` or `unknown` of an observation. `tests/conclusions/` hides facts at random and fails a",
+        "rule whose conclusion the whole does not confirm.",
     ]
     return "\n".join(lines)
 
@@ -283,8 +284,8 @@ SCHEMA = DOCS.parent / "preflight" / "inventory.schema.json"
 
 def main() -> int:
     """Write every page, and the JSON Schema; returns the exit status."""
-    assert draw.__doc__, "the rules are registered by their import"  # noqa: S101
-    assert facts.__doc__, "the facts are registered by their import"  # noqa: S101 - says why it is imported
+    assert draw.__doc__, "the rules are registered when they are imported"  # noqa: S101
+    assert facts.__doc__, "the facts are registered when they are imported"  # noqa: S101 - says why it is imported
     for name, page in PAGES.items():
         (DOCS / name).write_text(page().rstrip() + "\n", encoding="utf-8")
     SCHEMA.write_text(json.dumps(Inventory.model_json_schema(), indent=1) + "\n", encoding="utf-8")

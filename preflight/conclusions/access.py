@@ -13,16 +13,16 @@ from preflight.facts.cluster import api_answer, node_readiness
 from preflight.facts.nodes import node_login, node_report
 from preflight.faults import ApiFault, ClusterFault, PathFault, SshFault
 
-API_UNREACHABLE = cause("api-unreachable", "2.3", "failures 40a")
-API_CREDENTIALS = cause("api-credentials-rejected", "2.3", "guide 2.3")
-API_CERTIFICATE = cause("api-certificate", "2.3", "guide 2.3")
-API_UNHEALTHY = cause("api-unhealthy", "2.3", "failures 39")
-RIGHTS = cause("suite-lacks-rights", "2.3", "docs: deploy/rbac.yaml")
-SSH_REJECTED = cause("ssh-key-rejected", "2.4", "guide 2.4")
-SSH_HOST_KEY = cause("ssh-host-key", "2.4", "guide 2.4")
-SSH_UNREACHABLE = cause("ssh-unreachable", "2.4", "guide 2.4")
-SSH_UNUSABLE = cause("ssh-login-unusable", "2.4", "guide 2.4")
-WORKER_DOWN = cause("worker-down", "2.3", "failures 40a", specialises=("node-not-ready", "ssh-unreachable"))
+API_UNREACHABLE = cause("api-unreachable", "2.3", "kubernetes-api")
+API_CREDENTIALS = cause("api-credentials-rejected", "2.3", "kubernetes-api")
+API_CERTIFICATE = cause("api-certificate", "2.3", "kubernetes-api")
+API_UNHEALTHY = cause("api-unhealthy", "2.3", "api-health")
+RIGHTS = cause("suite-lacks-rights", "2.3", "suite-rights")
+SSH_REJECTED = cause("ssh-key-rejected", "2.4", "ssh")
+SSH_HOST_KEY = cause("ssh-host-key", "2.4", "ssh")
+SSH_UNREACHABLE = cause("ssh-unreachable", "2.4", "ssh")
+SSH_UNUSABLE = cause("ssh-login-unusable", "2.4", "ssh")
+WORKER_DOWN = cause("worker-down", "2.3", "node-conditions", specialises=("node-not-ready", "ssh-unreachable"))
 
 _SSH_WAY = (SshFault.REFUSED, SshFault.TIMEOUT, SshFault.UNREACHABLE, SshFault.UNRESOLVED, SshFault.SILENT)
 

@@ -17,7 +17,7 @@ from preflight.facts.dind import (
 from preflight.faults import DindFault
 
 single(
-    cause("dind-not-privileged", "5", "failures 10"),
+    cause("dind-not-privileged", "5", "privileged"),
     dind_daemon,
     faults=(DindFault.NOT_PRIVILEGED,),
     remedy=(
@@ -26,7 +26,7 @@ single(
     ),
 )
 single(
-    cause("dind-tls-mismatch", "5", "failures 7, 8"),
+    cause("dind-tls-mismatch", "5", "dind-tls"),
     dind_daemon,
     faults=(DindFault.TLS_MISMATCH,),
     remedy=(
@@ -35,7 +35,7 @@ single(
     ),
 )
 single(
-    cause("dind-daemon-exits", "5", "failures 12, 13"),
+    cause("dind-daemon-exits", "5", "dind-iptables"),
     dind_daemon,
     faults=(DindFault.DAEMON_EXITED,),
     remedy=(
@@ -45,7 +45,7 @@ single(
     ),
 )
 single(
-    cause("dind-daemon-slow", "5", "failures 8"),
+    cause("dind-daemon-slow", "5", "dind-tls"),
     dind_daemon,
     faults=(DindFault.DAEMON_SLOW,),
     remedy=(
@@ -54,7 +54,7 @@ single(
     ),
 )
 single(
-    cause("dind-unreachable", "5", "failures 7, 9"),
+    cause("dind-unreachable", "5", "dind-alias"),
     dind_daemon,
     remedy=(
         "let DOCKER_HOST name the service's alias (`docker`) and its port: 2375 without TLS, 2376 with it",
@@ -62,7 +62,7 @@ single(
     ),
 )
 single(
-    cause("dind-storage-driver", "5", "failures 14"),
+    cause("dind-storage-driver", "5", "dind-storage"),
     dind_storage,
     remedy=(
         "mount a volume at /var/lib/docker: `[[runners.kubernetes.volumes.empty_dir]]` with `mount_path = "
@@ -70,7 +70,7 @@ single(
     ),
 )
 single(
-    cause("dind-pull-fails", "5", "failures 15, 18"),
+    cause("dind-pull-fails", "5", "dind-build"),
     dind_pull,
     likely="the same pull by the node's own runtime (2.4.15), and the MTU inside",
     remedy=(
@@ -80,12 +80,12 @@ single(
     ),
 )
 single(
-    cause("dind-run-fails", "5", "failures 12"),
+    cause("dind-run-fails", "5", "dind-cgroup"),
     dind_run,
     remedy=("the daemon's message is above; `docker run --rm IMAGE echo hello` in a job reproduces it",),
 )
 single(
-    cause("dind-mtu", "5", "failures 15"),
+    cause("dind-mtu", "5", "mtu"),
     dind_packets,
     remedy=(
         "start dockerd with `--mtu` no larger than eth0's in the pod: `dind.daemon_args`, and the "
@@ -95,7 +95,7 @@ single(
     ),
 )
 single(
-    cause("dind-insecure-registry", "5", "failures 18"),
+    cause("dind-insecure-registry", "5", "dind-registry-trust"),
     dind_registry,
     faults=(DindFault.INSECURE_REGISTRY,),
     remedy=(
@@ -105,7 +105,7 @@ single(
     ),
 )
 single(
-    cause("dind-distrusts-registry", "5", "failures 18"),
+    cause("dind-distrusts-registry", "5", "dind-registry-trust"),
     dind_registry,
     faults=(DindFault.REGISTRY_UNTRUSTED,),
     remedy=(
@@ -114,14 +114,14 @@ single(
     ),
 )
 single(
-    cause("dind-registry-unreachable", "5", "failures 15"),
+    cause("dind-registry-unreachable", "5", "dind-build"),
     dind_registry,
     remedy=(
         "`docker pull` in a job shows the daemon's message; allow the pod network {pod_cidr} to reach the registry",
     ),
 )
 single(
-    cause("dind-names", "5.3", "failures 6"),
+    cause("dind-names", "5.3", "dind-dns"),
     dind_lookups,
     dind_inner_lookups,
     remedy=(

@@ -33,22 +33,22 @@ from preflight.facts.dns import (
 from preflight.faults import DnsFault
 from preflight.probes.dns import Lookups
 
-_ROW = "failures 1, 3"
+_SOURCE = "resolvers"
 
-UNREACHABLE = cause("resolver-unreachable", "2.4", _ROW)
-DOWN = cause("resolver-down", "2.4", _ROW, specialises="resolver-unreachable")
-FROM_HERE = cause("resolver-unreachable-from-here", "2.4", _ROW, specialises="resolver-unreachable")
-FROM_CLUSTER = cause("resolver-unreachable-from-cluster", "2.4", _ROW, specialises="resolver-unreachable")
-NODE_BLOCKED = cause("node-resolver-blocked", "2.4", _ROW, specialises="resolver-unreachable-from-cluster")
-NODES_BLOCKED = cause("nodes-resolver-blocked", "2.4", _ROW, specialises="resolver-unreachable-from-cluster")
-PODS_BLOCKED = cause("pods-resolver-blocked", "2.4", _ROW, specialises="resolver-unreachable-from-cluster")
-UDP_BLOCKED = cause("dns-udp-blocked", "2.4", _ROW, specialises="resolver-unreachable")
-REFUSES = cause("resolver-refuses", "2.4", _ROW)
-BROKEN = cause("resolver-broken", "2.4", _ROW)
-NAME_GAP = cause("resolver-lacks-name", "2.4", _ROW)
-NAME_MISSING = cause("name-missing", "2.4", _ROW, specialises="resolver-lacks-name")
-NAME_WRONG = cause("name-wrong-address", "2.4", _ROW)
-DISAGREE = cause("resolvers-disagree", "2.4", _ROW)
+UNREACHABLE = cause("resolver-unreachable", "2.4", _SOURCE)
+DOWN = cause("resolver-down", "2.4", _SOURCE, specialises="resolver-unreachable")
+FROM_HERE = cause("resolver-unreachable-from-here", "2.4", _SOURCE, specialises="resolver-unreachable")
+FROM_CLUSTER = cause("resolver-unreachable-from-cluster", "2.4", _SOURCE, specialises="resolver-unreachable")
+NODE_BLOCKED = cause("node-resolver-blocked", "2.4", _SOURCE, specialises="resolver-unreachable-from-cluster")
+NODES_BLOCKED = cause("nodes-resolver-blocked", "2.4", _SOURCE, specialises="resolver-unreachable-from-cluster")
+PODS_BLOCKED = cause("pods-resolver-blocked", "2.4", _SOURCE, specialises="resolver-unreachable-from-cluster")
+UDP_BLOCKED = cause("dns-udp-blocked", "2.4", _SOURCE, specialises="resolver-unreachable")
+REFUSES = cause("resolver-refuses", "2.4", _SOURCE)
+BROKEN = cause("resolver-broken", "2.4", _SOURCE)
+NAME_GAP = cause("resolver-lacks-name", "2.4", _SOURCE)
+NAME_MISSING = cause("name-missing", "2.4", _SOURCE, specialises="resolver-lacks-name")
+NAME_WRONG = cause("name-wrong-address", "2.4", _SOURCE)
+DISAGREE = cause("resolvers-disagree", "2.4", _SOURCE)
 
 single(
     DISAGREE,
@@ -352,7 +352,7 @@ def _lacking(facts: Facts, name: str, lacking: Sequence[Observation], lookups: S
 
 
 single(
-    cause("search-list-misleads", "2.4", "failures 1"),
+    cause("search-list-misleads", "2.4", "name-resolution"),
     pod_names,
     faults=(DnsFault.SEARCH_LIST,),
     remedy=(
@@ -362,13 +362,13 @@ single(
     ),
 )
 single(
-    cause("job-names-unresolved", "2.4", "failures 1"),
+    cause("job-names-unresolved", "2.4", "name-resolution"),
     pod_names,
     likely="the same names, queried at each resolver from that pod (2.4.9)",
     remedy=("compare /etc/resolv.conf of a job's pod with `dns_config` in {values}; {resolvers} must answer there",),
 )
 single(
-    cause("job-dns-settings-not-applied", "2.4", "failures 2, 3"),
+    cause("job-dns-settings-not-applied", "2.4", "dns-policy"),
     pod_resolv_conf,
     dind_resolv_conf,
     likely="the pod as the API server has it (`kubectl get pod -o yaml`): a webhook may rewrite its dnsPolicy",

@@ -31,7 +31,7 @@ from preflight.faults import GitLabFault, PathFault
 from preflight.probes.transcript import Clock
 
 single(
-    cause("gitlab-name-unresolved", "2.1", "failures 1"),
+    cause("gitlab-name-unresolved", "2.1", "name-resolution"),
     gitlab_connection,
     faults=(PathFault.UNRESOLVED,),
     likely="the same name, resolved from the workers and from pods",
@@ -41,13 +41,13 @@ single(
     ),
 )
 single(
-    cause("gitlab-unmapped", "2.1", "docs: connect"),
+    cause("gitlab-unmapped", "2.1", "suite-inventory"),
     gitlab_connection,
     faults=(PathFault.NOT_MAPPED,),
     remedy=("add {gitlab} to `connect:` in the inventory, or remove `'*': refuse`",),
 )
 single(
-    cause("gitlab-backend-down", "2.1", "reference 4.1", specialises="gitlab-answers-differ"),
+    cause("gitlab-backend-down", "2.1", "gitlab-answers", specialises="gitlab-answers-differ"),
     gitlab_service,
     faults=(GitLabFault.BAD_GATEWAY,),
     remedy=(
@@ -57,7 +57,7 @@ single(
     ),
 )
 single(
-    cause("gitlab-unavailable", "2.1", "reference 4.1", specialises="gitlab-answers-differ"),
+    cause("gitlab-unavailable", "2.1", "gitlab-answers", specialises="gitlab-answers-differ"),
     gitlab_service,
     remedy=(
         "on {gitlab_host}: `gitlab-ctl status`; maintenance mode, an upgrade or overload answers like this",
@@ -65,7 +65,7 @@ single(
     ),
 )
 single(
-    cause("gitlab-redirects", "2.1", "reference 5.2", specialises="gitlab-answers-differ"),
+    cause("gitlab-redirects", "2.1", "gitlab-redirect", specialises="gitlab-answers-differ"),
     gitlab_location,
     remedy=(
         "write the URL that it redirects to into `gitlab.url` and into `gitlabUrl` in {values}",
@@ -74,7 +74,7 @@ single(
     ),
 )
 single(
-    cause("not-gitlab", "2.1", "reference 4.1", specialises="gitlab-answers-differ"),
+    cause("not-gitlab", "2.1", "gitlab-answers", specialises="gitlab-answers-differ"),
     gitlab_identity,
     remedy=(
         "`curl -sI {gitlab}` shows which server answers",
@@ -82,14 +82,14 @@ single(
     ),
 )
 single(
-    cause("gitlab-api-token-refused", "2.1", "reference 4.2"),
+    cause("gitlab-api-token-refused", "2.1", "gitlab-version"),
     gitlab_version,
     ci_project,
     faults=(GitLabFault.TOKEN_REFUSED,),
     remedy=("create a new API token in GitLab (scope `read_api`), and store it where `gitlab.api_token` points to",),
 )
 single(
-    cause("gitlab-wrong-version", "2.1", "failures 44"),
+    cause("gitlab-wrong-version", "2.1", "version-skew"),
     gitlab_version,
     faults=(GitLabFault.WRONG_VERSION,),
     remedy=(
@@ -100,9 +100,9 @@ single(
 
 _NTP = "`timedatectl` shows whether the clock is synchronised; `systemctl enable --now chronyd` (or systemd-timesyncd)"
 
-CLOCKS = cause("clock-skew", "2.1", "guide 2.1")
-GITLAB_CLOCK = cause("gitlab-clock-skew", "2.1", "guide 2.1", specialises="clock-skew")
-NODE_CLOCK = cause("node-clock-skew", "2.3", "guide 2.1", specialises="clock-skew")
+CLOCKS = cause("clock-skew", "2.1", "clock")
+GITLAB_CLOCK = cause("gitlab-clock-skew", "2.1", "clock", specialises="clock-skew")
+NODE_CLOCK = cause("node-clock-skew", "2.3", "clock", specialises="clock-skew")
 
 
 @rule
@@ -148,7 +148,7 @@ def clocks(facts: Facts) -> Iterator[Conclusion]:
 
 
 single(
-    cause("networks-overlap", "1.2", "guide 1.2"),
+    cause("networks-overlap", "1.2", "networks"),
     networks,
     remedy=(
         "set `cluster.pod_cidr`, `service_cidr` and `vpc_cidr` to the cluster's real networks",
@@ -156,14 +156,14 @@ single(
     ),
 )
 single(
-    cause("machine-in-cluster-network", "1.2", "guide 1.2"),
+    cause("machine-in-cluster-network", "1.2", "networks"),
     machine_addresses,
     remedy=(
         "correct the address or the network in the inventory; a real overlap needs another pod or service network",
     ),
 )
 single(
-    cause("pod-network-differs", "1.2", "guide 1.2"),
+    cause("pod-network-differs", "1.2", "networks"),
     pod_network,
     remedy=(
         "write what `kubectl get nodes -o jsonpath='{{.items[*].spec.podCIDR}}'` shows into `cluster.pod_cidr`",
@@ -171,22 +171,22 @@ single(
     ),
 )
 single(
-    cause("service-network-differs", "1.2", "guide 1.2"),
+    cause("service-network-differs", "1.2", "networks"),
     service_network,
     remedy=("write the network of `kubectl get svc kubernetes` into `cluster.service_cidr`",),
 )
 single(
-    cause("api-address-of-no-control-plane", "1.2", "guide 1.2"),
+    cause("api-address-of-no-control-plane", "1.2", "guide"),
     control_plane_address,
     remedy=("correct `cluster.api_server`, or the addresses under `cluster.nodes`",),
 )
 single(
-    cause("outside-vpc", "1.2", "guide 1.2"),
+    cause("outside-vpc", "1.2", "guide"),
     vpc,
     remedy=("write the VPC's real CIDR (or its secondary one) into `cluster.vpc_cidr`, or leave it out",),
 )
 single(
-    cause("proxy-intercepts-jobs", "1.2", "failures 48"),
+    cause("proxy-intercepts-jobs", "1.2", "proxy"),
     values_proxies,
     remedy=(
         "add the hosts and ports that it names to `no_proxy` and `NO_PROXY` in {values} (names and addresses: "
@@ -195,7 +195,7 @@ single(
     ),
 )
 single(
-    cause("proxy-intercepts-tools", "1.2", "failures 48"),
+    cause("proxy-intercepts-tools", "1.2", "proxy"),
     here_proxies,
     remedy=("add what it names to NO_PROXY of this machine or CI job before `helm` and `kubectl` are run",),
 )

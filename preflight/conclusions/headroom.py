@@ -14,18 +14,18 @@ from preflight.facts.pods import pod_admission, pod_start
 from preflight.faults import PodFault
 from preflight.probes.headroom import Headroom
 
-TOO_FEW_FIT = cause("too-few-jobs-fit", "6.5", "failures 33, 35")
-QUOTA_EXHAUSTED = cause("quota-exhausted", "3.2", "failures 34", specialises="quota-too-small-for-jobs")
-QUOTA_SHORT = cause("quota-too-small-for-jobs", "6.5", "failures 34")
+TOO_FEW_FIT = cause("too-few-jobs-fit", "6.5", "room-for-jobs")
+QUOTA_EXHAUSTED = cause("quota-exhausted", "3.2", "quota", specialises="quota-too-small-for-jobs")
+QUOTA_SHORT = cause("quota-too-small-for-jobs", "6.5", "quota")
 
 single(
-    cause("scenario-does-not-fit", "7.2", "guide 7"),
+    cause("scenario-does-not-fit", "7.2", "room-for-jobs"),
     scenario_headroom,
     option_headroom,
     remedy=("lower `concurrent`, `replicas` or the requests of that scenario in {values}, or add nodes",),
 )
 single(
-    cause("cache-unreachable", "7.4", "guide 7.4"),
+    cause("cache-unreachable", "7.4", "cache"),
     pod_cache,
     remedy=(
         "`[runners.cache.s3] ServerAddress` in {values}: correct it, or start that server",

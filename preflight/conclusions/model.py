@@ -16,14 +16,19 @@ class Cause:
     Attributes:
         name: its stable id, such as ``node-path-blocked``.
         section: the guide's section that it belongs to.
-        source: anchors of docs/sources.md: the public documents and code that the cause is known from.
+        source: the anchor in docs/sources.md of what it is known from.
         specialises: the names of more general causes.
     """
 
     name: str
     section: str
-    reference: str
+    source: str
     specialises: tuple[str, ...] = ()
+
+    @property
+    def reference(self) -> str:
+        """Where its source is described, relative to the project."""
+        return f"docs/sources.md#{self.source}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,12 +102,12 @@ RULES: list[Rule] = []
 """Every rule, in the order in which they run: what one has explained, a later one leaves alone."""
 
 
-def cause(name: str, section: str, reference: str, *, specialises: str | tuple[str, ...] = ()) -> Cause:
-    """Declare a kind of root cause."""
+def cause(name: str, section: str, source: str, *, specialises: str | tuple[str, ...] = ()) -> Cause:
+    """Declare a kind of root cause; see `Cause`. A ValueError says that the name is taken."""
     general = (specialises,) if isinstance(specialises, str) else specialises
     if name in CAUSES:
         raise ValueError(f"two causes are called {name}")
-    declared = CAUSES[name] = Cause(name, section, reference, general)
+    declared = CAUSES[name] = Cause(name, section, source, general)
     return declared
 
 

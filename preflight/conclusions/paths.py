@@ -30,24 +30,24 @@ from preflight.faults import GitLabFault, PathFault
 from preflight.inventory import Inventory
 from preflight.probes.gitlab import GitLabReply
 
-_ROW = "failures 40b"
+_SOURCE = "path-compare"
 
-UNREACHABLE = cause("gitlab-unreachable", "2.1", _ROW)
-PORT_CLOSED = cause("gitlab-port-closed", "2.1", _ROW, specialises="gitlab-unreachable")
-CUT_OFF = cause("gitlab-cut-off", "2.1", _ROW, specialises="gitlab-unreachable")
-SILENT = cause("gitlab-silent", "2.1", _ROW, specialises="gitlab-unreachable")
-CERTIFICATE = cause("gitlab-certificate", "2.1", "failures 16, 17", specialises="gitlab-unreachable")
-FROM_HERE = cause("gitlab-unreachable-from-here", "2.1", _ROW, specialises="gitlab-unreachable")
-FROM_CLUSTER = cause("gitlab-unreachable-from-cluster", "2.4", _ROW, specialises="gitlab-unreachable")
-FROM_WORKERS = cause("gitlab-unreachable-from-workers", "2.4", _ROW, specialises="gitlab-unreachable-from-cluster")
-NODE_BLOCKED = cause("node-path-blocked", "2.4", _ROW, specialises="gitlab-unreachable-from-workers")
-NODES_BLOCKED = cause("nodes-path-blocked", "2.4", _ROW, specialises="gitlab-unreachable-from-workers")
-FROM_PODS = cause("gitlab-unreachable-from-pods", "2.4", _ROW, specialises="gitlab-unreachable-from-cluster")
-ONE_NODES_PODS = cause("pods-of-one-node-blocked", "2.4", _ROW, specialises="gitlab-unreachable-from-pods")
-PODS_BLOCKED = cause("pods-path-blocked", "2.4", _ROW, specialises="gitlab-unreachable-from-pods")
-LARGE_PACKETS = cause("large-packets-lost", "2.4", "failures 15")
-OTHERWISE = cause("gitlab-answers-differ", "2.4", "failures 40b")
-IN_THE_WAY = cause("proxy-in-the-way", "2.4", "failures 48", specialises="gitlab-answers-differ")
+UNREACHABLE = cause("gitlab-unreachable", "2.1", _SOURCE)
+PORT_CLOSED = cause("gitlab-port-closed", "2.1", _SOURCE, specialises="gitlab-unreachable")
+CUT_OFF = cause("gitlab-cut-off", "2.1", _SOURCE, specialises="gitlab-unreachable")
+SILENT = cause("gitlab-silent", "2.1", _SOURCE, specialises="gitlab-unreachable")
+CERTIFICATE = cause("gitlab-certificate", "2.1", "certificate-names", specialises="gitlab-unreachable")
+FROM_HERE = cause("gitlab-unreachable-from-here", "2.1", _SOURCE, specialises="gitlab-unreachable")
+FROM_CLUSTER = cause("gitlab-unreachable-from-cluster", "2.4", _SOURCE, specialises="gitlab-unreachable")
+FROM_WORKERS = cause("gitlab-unreachable-from-workers", "2.4", _SOURCE, specialises="gitlab-unreachable-from-cluster")
+NODE_BLOCKED = cause("node-path-blocked", "2.4", _SOURCE, specialises="gitlab-unreachable-from-workers")
+NODES_BLOCKED = cause("nodes-path-blocked", "2.4", _SOURCE, specialises="gitlab-unreachable-from-workers")
+FROM_PODS = cause("gitlab-unreachable-from-pods", "2.4", _SOURCE, specialises="gitlab-unreachable-from-cluster")
+ONE_NODES_PODS = cause("pods-of-one-node-blocked", "2.4", _SOURCE, specialises="gitlab-unreachable-from-pods")
+PODS_BLOCKED = cause("pods-path-blocked", "2.4", _SOURCE, specialises="gitlab-unreachable-from-pods")
+LARGE_PACKETS = cause("large-packets-lost", "2.4", "mtu")
+OTHERWISE = cause("gitlab-answers-differ", "2.4", "path-compare")
+IN_THE_WAY = cause("proxy-in-the-way", "2.4", "proxy", specialises="gitlab-answers-differ")
 
 _CLOSED = has_fault(PathFault.REFUSED)
 _CERTIFICATE = has_fault(
@@ -139,13 +139,13 @@ def _server_side(endpoint: str, host: str, failed: tuple[Observation, ...]) -> t
         return PORT_CLOSED, sentence, (start, f"compare the port of `gitlab.url` with `external_url` on {host}")
     if all(_CERTIFICATE(observation) for observation in failed):
         sentence = f"the certificate of {endpoint} is not accepted ({faults_of(failed)})"
-        observation = (
+        command = (
             f"`openssl s_client -connect {endpoint} -servername {host} </dev/null | openssl x509 -noout -dates -text`"
         )
         return (
             CERTIFICATE,
             sentence,
-            (f"see what is served: {observation}", "renew it, or set its CA in `gitlab.ca_file`"),
+            (f"see what is served: {command}", "renew it, or set its CA in `gitlab.ca_file`"),
         )
     if any(map(_QUIET, failed)):
         return SILENT, f"{endpoint} accepts connections and never answers: the server there hangs", (start,)

@@ -14,7 +14,7 @@ _ADMISSION = (pod_admission, dind_admission, pod_start)
 _LIMITS = "`kubectl describe quota,limitrange -n {job_namespace}`"
 
 single(
-    cause("pod-security-refuses-jobs", "3.2", "failures 11"),
+    cause("pod-security-refuses-jobs", "3.2", "pod-security"),
     *_ADMISSION,
     faults=(PodFault.POD_SECURITY,),
     remedy=(
@@ -24,13 +24,13 @@ single(
     ),
 )
 single(
-    cause("limit-range-refuses-jobs", "3.2", "failures 34"),
+    cause("limit-range-refuses-jobs", "3.2", "limit-range"),
     *_ADMISSION,
     faults=(PodFault.LIMIT_RANGE,),
     remedy=(_LIMITS, "bring requests and limits of `[runners.kubernetes]` in {values} inside of it, `{upgrade}`"),
 )
 single(
-    cause("job-service-account-missing", "3.2", "failures 23"),
+    cause("job-service-account-missing", "3.2", "rbac"),
     *_ADMISSION,
     faults=(PodFault.SERVICE_ACCOUNT_MISSING,),
     remedy=(
@@ -39,7 +39,7 @@ single(
     ),
 )
 single(
-    cause("webhook-refuses-jobs", "3.2", "failures 39, 55"),
+    cause("webhook-refuses-jobs", "3.2", "webhooks"),
     *_ADMISSION,
     faults=(PodFault.WEBHOOK,),
     remedy=(
@@ -48,13 +48,13 @@ single(
     ),
 )
 single(
-    cause("admission-refuses-jobs", "3.2", "failures 55"),
+    cause("admission-refuses-jobs", "3.2", "admission-policy"),
     pod_admission,
     dind_admission,
     remedy=("the API server's message is above; `kubectl apply --dry-run=server` with a job's pod reproduces it",),
 )
 single(
-    cause("pod-unschedulable", "2.4", "failures 33"),
+    cause("pod-unschedulable", "2.4", "scheduling"),
     pod_start,
     faults=(
         PodFault.UNSCHEDULABLE,
@@ -67,13 +67,13 @@ single(
     remedy=("`kubectl describe node {node}`: taints, labels and what is requested there",),
 )
 single(
-    cause("pod-evicted", "2.4", "failures 36"),
+    cause("pod-evicted", "2.4", "eviction"),
     pod_start,
     faults=(PodFault.EVICTED,),
     remedy=("`kubectl describe node {node}`: which resource ran short; set requests for it in {values}",),
 )
 single(
-    cause("pod-does-not-start", "2.4", "failures 33"),
+    cause("pod-does-not-start", "2.4", "poll-timeout"),
     pod_start,
     likely="the events of a job's pod on that node",
     remedy=(
@@ -82,7 +82,7 @@ single(
     ),
 )
 single(
-    cause("clone-host-unusable", "2.4", "guide 2.4"),
+    cause("clone-host-unusable", "2.4", "clone-url"),
     pod_clone,
     faults=(PathFault.UNRESOLVED,),
     remedy=(
@@ -91,7 +91,7 @@ single(
     ),
 )
 single(
-    cause("clone-host-unreachable", "2.4", "guide 2.4"),
+    cause("clone-host-unreachable", "2.4", "clone-url"),
     pod_clone,
     remedy=(
         "allow the pod network {pod_cidr} to that host's port",
@@ -99,7 +99,7 @@ single(
     ),
 )
 single(
-    cause("gitlab-name-unknown-in-pods", "2.4", "failures 1"),
+    cause("gitlab-name-unknown-in-pods", "2.4", "name-resolution"),
     pod_gitlab,
     node_gitlab,
     faults=(PathFault.UNRESOLVED,),

@@ -27,22 +27,22 @@ from preflight.faults import ApiFault, PathFault, PodFault, RegistryFault, Value
 from preflight.inventory import Login, Secret
 from preflight.probes.pull_logins import PullLogin
 
-_ROW = "failures 20, 21"
+_SOURCE = "path-compare"
 
-UNREACHABLE = cause("registry-unreachable", "2.4", _ROW, specialises="pulls-fail")
-DOWN = cause("registry-down", "2.4", _ROW, specialises="registry-unreachable")
-FROM_HERE = cause("registry-unreachable-from-here", "2.4", _ROW, specialises="registry-unreachable")
-CERTIFICATE = cause("registry-certificate", "2.4", "failures 16, 17", specialises="pulls-fail")
-NAME = cause("registry-name-unresolved", "2.4", _ROW, specialises="pulls-fail")
-PULLS = cause("pulls-fail", "2.4", _ROW)
-NODE_CUT_OFF = cause("node-registry-blocked", "2.4", _ROW, specialises="pulls-fail")
-NODES_CUT_OFF = cause("nodes-registry-blocked", "2.4", _ROW, specialises="pulls-fail")
-NODE_TRUST = cause("node-distrusts-registry", "2.4", "failures 16", specialises="pulls-fail")
-PULL_SECRET = cause("pull-secret-not-in-job", "2.4", "failures 19, 20", specialises="pulls-fail")
+UNREACHABLE = cause("registry-unreachable", "2.4", _SOURCE, specialises="pulls-fail")
+DOWN = cause("registry-down", "2.4", _SOURCE, specialises="registry-unreachable")
+FROM_HERE = cause("registry-unreachable-from-here", "2.4", _SOURCE, specialises="registry-unreachable")
+CERTIFICATE = cause("registry-certificate", "2.4", "certificate-names", specialises="pulls-fail")
+NAME = cause("registry-name-unresolved", "2.4", "resolvers", specialises="pulls-fail")
+PULLS = cause("pulls-fail", "2.4", "registry-protocol")
+NODE_CUT_OFF = cause("node-registry-blocked", "2.4", _SOURCE, specialises="pulls-fail")
+NODES_CUT_OFF = cause("nodes-registry-blocked", "2.4", _SOURCE, specialises="pulls-fail")
+NODE_TRUST = cause("node-distrusts-registry", "2.4", "registry-trust", specialises="pulls-fail")
+PULL_SECRET = cause("pull-secret-not-in-job", "2.4", "pull-secrets", specialises="pulls-fail")
 PULL_SECRET_MISSING = cause(
-    "pull-secret-missing", "2.4", "failures 19", specialises=("pulls-fail", "inventory-secret-missing")
+    "pull-secret-missing", "2.4", "pull-secrets", specialises=("pulls-fail", "inventory-secret-missing")
 )
-PULL_ACCOUNT = cause("node-pull-unauthorized", "2.4", _ROW, specialises="pulls-fail")
+PULL_ACCOUNT = cause("node-pull-unauthorized", "2.4", "image-access", specialises="pulls-fail")
 
 _PATH_FAULTS = frozenset(
     {PodFault.PULL_REFUSED, PodFault.PULL_TIMEOUT, PodFault.PULL_UNREACHABLE, PodFault.PULL_UNRESOLVED}
@@ -81,9 +81,9 @@ def _outside(reply: Observation, pulls: VantageGroup, host: str) -> tuple[Cause,
         sentence = f"only this machine does not reach {host} ({what}); the nodes pull from it"
         return FROM_HERE, sentence, "", ("allow this machine to {host}, or map it with `connect:` in the inventory",)
     if _TLS(reply):
-        observation = "`openssl s_client -connect {host} -showcerts </dev/null`"
+        command = "`openssl s_client -connect {host} -showcerts </dev/null`"
         steps = (
-            f"see what is served: {observation}",
+            f"see what is served: {command}",
             "renew it, or install its CA: `ca_file` here, `/etc/containerd/certs.d/{host}` on the nodes",
         )
         return CERTIFICATE, f"the certificate of {host} is not accepted: {cause_of}", "", steps
@@ -260,13 +260,13 @@ def _cluster_key(credentials: Login | Secret | None) -> tuple[str, str] | None:
 
 
 single(
-    cause("inventory-secret-missing", "2.4", "docs: inventory.md"),
+    cause("inventory-secret-missing", "2.4", "suite-inventory"),
     registry_connection,
     faults=(ApiFault.NOT_FOUND,),
     remedy=("correct the reference under `registries:` in the inventory, or create that Secret with that key",),
 )
 single(
-    cause("registry-credentials-rejected", "2.4", "failures 20", specialises="pulls-fail"),
+    cause("registry-credentials-rejected", "2.4", "image-access", specialises="pulls-fail"),
     registry_access,
     faults=(RegistryFault.UNAUTHORIZED, RegistryFault.DENIED),
     remedy=(
@@ -276,7 +276,7 @@ single(
     ),
 )
 single(
-    cause("registry-token-server-unreachable", "2.4", "failures 21", specialises="pulls-fail"),
+    cause("registry-token-server-unreachable", "2.4", "registry-token", specialises="pulls-fail"),
     registry_access,
     faults=(RegistryFault.TOKEN_REALM,),
     remedy=(
@@ -285,7 +285,7 @@ single(
     ),
 )
 single(
-    cause("registry-rate-limited", "2.4", "failures 21"),
+    cause("registry-rate-limited", "2.4", "rate-limited-pulls"),
     registry_access,
     manifest,
     pod_pull,
@@ -296,7 +296,7 @@ single(
     remedy=("wait, log in with an account, or pull through a mirror: name the images there in {values}",),
 )
 single(
-    cause("registry-blob-host-unreachable", "2.4", "failures 21", specialises="pulls-fail"),
+    cause("registry-blob-host-unreachable", "2.4", "registry-protocol", specialises="pulls-fail"),
     manifest,
     faults=(RegistryFault.BLOB_HOST,),
     remedy=(
@@ -317,7 +317,7 @@ single(
     ),
 )
 single(
-    cause("helper-image-unreachable", "3.3", "failures 21"),
+    cause("helper-image-unreachable", "3.3", "helper-image"),
     helper_pull,
     remedy=(
         "mirror the helper image where the nodes reach it, and set `helper_image` below "
@@ -327,12 +327,12 @@ single(
     ),
 )
 single(
-    cause("not-a-registry", "2.4", "reference 6.1"),
+    cause("not-a-registry", "2.4", "registry-protocol"),
     registry_access,
     remedy=("`curl -sI https://{host}/v2/` must answer 200 or 401; correct host and port in the inventory",),
 )
 single(
-    cause("image-missing", "2.4", "guide 2.4"),
+    cause("image-missing", "2.4", "image-references"),
     manifest,
     pod_pull,
     node_pull,
@@ -343,13 +343,13 @@ single(
     ),
 )
 single(
-    cause("image-denied", "2.4", "failures 20"),
+    cause("image-denied", "2.4", "image-access"),
     manifest,
     faults=(RegistryFault.DENIED, RegistryFault.UNAUTHORIZED),
     remedy=("give the account of {host} the right to pull {image}",),
 )
 single(
-    cause("image-of-another-platform", "2.4", "reference 6.1"),
+    cause("image-of-another-platform", "2.4", "registry-platform"),
     manifest,
     pod_pull,
     node_pull,
@@ -358,7 +358,7 @@ single(
     remedy=("`docker buildx imagetools inspect {image}` shows its platforms; mirror all of them, or the nodes' own",),
 )
 single(
-    cause("helper-image-unavailable", "3.3", "failures 21"),
+    cause("helper-image-unavailable", "3.3", "helper-image"),
     helper_image,
     remedy=(
         "mirror it where the nodes reach it, and set `helper_image` below `[runners.kubernetes]` in {values}",
@@ -366,7 +366,7 @@ single(
     ),
 )
 single(
-    cause("image-unusable", "2.4", _ROW),
+    cause("image-unusable", "2.4", "registry-protocol"),
     manifest,
     likely="a pull by hand: `crictl pull` on a node",
     remedy=("`docker manifest inspect {image}` shows the registry's answer",),

@@ -35,18 +35,18 @@ _KEEP = (
 _ROLL = "`{upgrade}`, then `kubectl rollout restart deployment -n {namespace}`: managers read the token at their start"
 
 single(
-    cause("token-missing", "2.2", "guide 2.2"),
+    cause("token-missing", "2.2", "token-kinds"),
     token_presence,
     faults=(TokenFault.MISSING, TokenFault.PLACEHOLDER),
     remedy=(_NEW, _KEEP, _ROLL),
 )
 single(
-    cause("token-whitespace", "2.2", "failures 27"),
+    cause("token-whitespace", "2.2", "token-whitespace"),
     token_whitespace,
     remedy=("write it again without an end of line: `printf %s TOKEN`, never `echo TOKEN`", _KEEP, _ROLL),
 )
 single(
-    cause("token-wrong-kind", "2.2", "failures 28"),
+    cause("token-wrong-kind", "2.2", "token-kinds"),
     token_kind,
     remedy=(
         _NEW,
@@ -55,12 +55,12 @@ single(
     ),
 )
 single(
-    cause("token-mistyped", "2.2", "failures 28"),
+    cause("token-mistyped", "2.2", "token-kinds"),
     token_form,
     remedy=("copy the token again from where it is kept: it was truncated or mistyped", _ROLL),
 )
 single(
-    cause("gitlab-rate-limits-runners", "2.2", "failures 43"),
+    cause("gitlab-rate-limits-runners", "2.2", "rate-limits"),
     runner_api,
     token_acceptance,
     faults=(TokenFault.RATE_LIMITED,),
@@ -70,13 +70,13 @@ single(
     ),
 )
 single(
-    cause("runner-api-broken", "2.2", "reference 4.3"),
+    cause("runner-api-broken", "2.2", "runner-verify"),
     runner_api,
     remedy=("on {gitlab_host}: `gitlab-ctl status`; `gitlab-ctl tail gitlab-rails` while the check runs again",),
 )
 _REVOKED = has_fault(TokenFault.REVOKED)
 _REJECTED = has_fault(ManagerFault.TOKEN_REJECTED, MetricsFault.POLLS_REJECTED)
-REVOKED = cause("token-revoked", "2.2", "failures 28")
+REVOKED = cause("token-revoked", "2.2", "token-kinds")
 
 
 @rule
@@ -107,13 +107,13 @@ def revoked_token(facts: Facts) -> Iterator[Conclusion]:
 
 
 single(
-    cause("token-of-another-runner", "2.2", "guide 2.2"),
+    cause("token-of-another-runner", "2.2", "runner-list"),
     own_runner,
     faults=(TokenFault.OTHER_RUNNER,),
     remedy=("correct `runner.id` in the inventory, or use the token of that runner", _ROLL),
 )
 single(
-    cause("token-expired", "2.2", "guide 2.2"),
+    cause("token-expired", "2.2", "runner-list"),
     token_expiry,
     own_runner,
     valid_runner,
@@ -126,29 +126,29 @@ single(
     ),
 )
 single(
-    cause("token-not-verified", "2.2", "reference 4.3"),
+    cause("token-not-verified", "2.2", "runner-verify"),
     token_acceptance,
     likely="GitLab's own log of the request: `gitlab-ctl tail gitlab-rails`",
     remedy=("repeat the runner's request: the command is in the evidence", _NEW),
 )
 single(
-    cause("runner-paused", "2.2", "guide 4.2"),
+    cause("runner-paused", "2.2", "runner-list"),
     runner_activity,
     faults=(RunnerFault.PAUSED,),
     remedy=("in GitLab: Admin → CI/CD → Runners → the runner → resume",),
 )
 single(
-    cause("runner-wrong-tags", "2.2", "guide 2.2"),
+    cause("runner-wrong-tags", "2.2", "registration-options"),
     runner_tags,
     remedy=("in GitLab: edit the runner's tags, or correct `runner.tags` in the inventory; values cannot set them",),
 )
 single(
-    cause("runner-untagged-jobs", "2.2", "guide 2.2"),
+    cause("runner-untagged-jobs", "2.2", "registration-options"),
     runner_untagged,
     remedy=("in GitLab: edit the runner, “Run untagged jobs”",),
 )
 single(
-    cause("runner-offline", "4.2", "failures 31"),
+    cause("runner-offline", "4.2", "runner-liveness"),
     runner_online,
     likely="the managers' own logs (4.1.2) and readiness",
     remedy=(
@@ -157,7 +157,7 @@ single(
     ),
 )
 single(
-    cause("managers-missing-in-gitlab", "4.2", "failures 31"),
+    cause("managers-missing-in-gitlab", "4.2", "system-id"),
     manager_count,
     likely="each manager's own log",
     remedy=(
@@ -166,17 +166,17 @@ single(
     ),
 )
 single(
-    cause("manager-old-version", "4.2", "failures 44"),
+    cause("manager-old-version", "4.2", "version-skew"),
     manager_versions,
     remedy=("`kubectl rollout status -n {namespace} deployment/{release}`: an old manager still runs", "`{upgrade}`"),
 )
 single(
-    cause("manager-from-elsewhere", "4.2", "failures 30"),
+    cause("manager-from-elsewhere", "4.2", "system-id"),
     manager_addresses,
     remedy=("find out who else has the token: a manager connects from an address of no node; reset the token",),
 )
 single(
-    cause("runner-api-unavailable", "2.2", "reference 4.1"),
+    cause("runner-api-unavailable", "2.2", "gitlab-answers"),
     token_acceptance,
     faults=(GitLabFault.BAD_GATEWAY, GitLabFault.UNAVAILABLE),
     remedy=("on {gitlab_host}: `gitlab-ctl status`",),
