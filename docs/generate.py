@@ -37,13 +37,13 @@ def inventory_page() -> str:
         "(read from the cluster).",
         "",
     ]
-    seen: list[type[BaseModel]] = []
+    done: list[type[BaseModel]] = []
     pending: list[tuple[str, type[BaseModel]]] = [("", Inventory)]
     while pending:
         path, section = pending.pop(0)
-        if section in seen:
+        if section in done:
             continue
-        seen.append(section)
+        done.append(section)
         lines += [f"## {path or 'Top level'}", "", (section.__doc__ or "").strip(), ""]
         lines += ["| key | form | default | meaning |", "|---|---|---|---|"]
         for name, field in section.model_fields.items():
@@ -70,7 +70,7 @@ def _sections(annotation: Any, suffix: str = "") -> list[tuple[type[BaseModel], 
         return [(annotation, suffix)]
     origin = typing.get_origin(annotation)
     inner = {dict: ".NAME", list: "[]"}.get(origin, "") if origin else ""
-    return [found for one in typing.get_args(annotation) for found in _sections(one, suffix + inner)]
+    return [section for argument in typing.get_args(annotation) for section in _sections(argument, suffix + inner)]
 
 
 def _form(annotation: Any) -> str:
@@ -78,9 +78,9 @@ def _form(annotation: Any) -> str:
     if origin is typing.Annotated:
         return _form(arguments[0])
     if origin is typing.Literal:
-        return " or ".join(f"`{one}`" for one in arguments)
+        return " or ".join(f"`{argument}`" for argument in arguments)
     if origin in {typing.Union, types.UnionType}:
-        return " or ".join(_form(one) for one in arguments if one is not type(None))
+        return " or ".join(_form(argument) for argument in arguments if argument is not type(None))
     if origin is list:
         return f"list of {_form(arguments[0])}"
     if origin is dict:
@@ -89,8 +89,8 @@ def _form(annotation: Any) -> str:
         return "reference to a secret"
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return "keys"
-    words = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false", "Path": "path"}
-    return words.get(getattr(annotation, "__name__", ""), getattr(annotation, "__name__", str(annotation)))
+    names = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false", "Path": "path"}
+    return names.get(getattr(annotation, "__name__", ""), getattr(annotation, "__name__", str(annotation)))
 
 
 def checks_page() -> str:
@@ -110,19 +110,19 @@ def checks_page() -> str:
         for node in ast.parse(path.read_text(encoding="utf-8")).body:
             if not isinstance(node, ast.FunctionDef):
                 continue
-            told = guide.paragraph(ast.get_docstring(node) or "")
-            if told.section != section:
-                section = told.section
+            paragraph = guide.paragraph(ast.get_docstring(node) or "")
+            if paragraph.section != section:
+                section = paragraph.section
                 lines += [f'<a id="section-{section.replace(".", "-")}"></a>', f"## Section {section} of the guide", ""]
-            used = [one.arg for one in node.args.args if one.arg in CATALOGUE]
-            effect = max([Effect.STATIC, *(CATALOGUE[name].effect for name in used)], key=lambda one: one.rank)
-            advice = any("advice" in ast.unparse(one) for one in node.decorator_list)
-            lines += [f"### {told.number} {told.title}", ""]
+            used = [argument.arg for argument in node.args.args if argument.arg in CATALOGUE]
+            effect = max([Effect.STATIC, *(CATALOGUE[name].effect for name in used)], key=lambda effect: effect.rank)
+            advice = any("advice" in ast.unparse(decorator) for decorator in node.decorator_list)
+            lines += [f"### {paragraph.number} {paragraph.title}", ""]
             lines += [
                 f"`{node.name}` · `-m {guide.marker(module)}` · effect `{effect}`" + (" · advice" if advice else "")
             ]
-            lines += ["", told.why, ""]
-            lines += [f"- {f'`{key}`: ' if key else ''}{remedy}" for key, remedy in told.remedies.items()]
+            lines += ["", paragraph.why, ""]
+            lines += [f"- {f'`{key}`: ' if key else ''}{remedy}" for key, remedy in paragraph.remedies.items()]
             lines.append("")
     return "\n".join(lines)
 
@@ -185,12 +185,12 @@ def coverage_page() -> str:
     for section, listed in coverage()["sections"].items():
         lines += [f"## {section}", "", "| | the guide says | covered by |", "|---|---|---|"]
         for row in listed:
-            kind = next(one for one in KINDS if one in row)
-            said = str(row[kind]).replace("|", "\\|")
-            said = f"`{said}`" if kind in {"run", "set"} else said
+            kind = next(kind for kind in KINDS if kind in row)
+            text = str(row[kind]).replace("|", "\\|")
+            text = f"`{text}`" if kind in {"run", "set"} else text
             checks = [f"{numbers.get(name, '')} `{name}`".strip() for name in row.get("checks", ())]
-            told = [*checks, *([row["why"]] if row.get("why") else [])]
-            lines.append(f"| {kind} | {said} | {'<br>'.join(told)} |")
+            covered_by = [*checks, *([row["why"]] if row.get("why") else [])]
+            lines.append(f"| {kind} | {text} | {'<br>'.join(covered_by)} |")
         lines.append("")
     return "\n".join(lines)
 
@@ -203,39 +203,40 @@ def conclusions_page() -> str:
         "Generated from `preflight/conclusions/` by `python docs/generate.py`.",
         "",
         "After the checks, rules look at all facts together and name root causes. A rule is a pure function of what",
-        "was measured; it claims no more than that carries. A conclusion is *certain* where the facts leave no other",
-        "cause, and *likely* otherwise; then it says what would settle it. Where vantages are missing, a rule falls",
-        "back on the cause that says the same with less precision (the last column). What one rule has explained, no",
-        "later one explains again.",
+        "was measured; it claims no more than the facts support. A conclusion is *certain* where the facts leave no",
+        "other cause, and *likely* otherwise; then it names what would settle it. Where vantages are missing, a rule",
+        "falls back on a more general cause (the last column). What one rule has explained, no later one explains",
+        "again.",
         "",
         "Rules over several vantages:",
         "",
     ]
-    lines += [f"- {(one.__doc__ or one.__name__).strip().splitlines()[0]}" for one in RULES]
-    lines += ["", "| root cause | section | known from | less precisely |", "|---|---|---|---|"]
-    ordered = sorted(CAUSES.values(), key=lambda one: ([int(part) for part in one.section.split(".")], one.name))
-    for one in ordered:
-        general = ", ".join(f"`{name}`" for name in one.specialises)
-        lines.append(f"| `{one.name}` | {one.section} | {one.reference} | {general} |")
+    lines += [f"- {(rule.__doc__ or rule.__name__).strip().splitlines()[0]}" for rule in RULES]
+    lines += ["", "| root cause | section | source | more general |", "|---|---|---|---|"]
+    ordered = sorted(CAUSES.values(), key=lambda cause: ([int(part) for part in cause.section.split(".")], cause.name))
+    for cause in ordered:
+        general = ", ".join(f"`{name}`" for name in cause.specialises)
+        lines.append(f"| `{cause.name}` | {cause.section} | [{cause.source}](sources.md#{cause.source}) | {general} |")
     lines += [
         "",
         "## A rule of your own",
         "",
-        "A cause that one fact shows by itself is a row; names in braces are filled in with the environment's own:",
+        "A cause that one fact shows by itself is a row. Its source is an anchor of [sources.md](sources.md), and names",
+        "in braces in its remedy are replaced by the environment's own (`names_of` in `single_fact.py` lists them):",
         "",
         "```python",
         "single(",
-        '    cause("node-pressure", "2.3", "failures 36"),',
-        '    "node_pressure",',
+        '    cause("node-pressure", "2.3", "node-conditions"),',
+        "    node_pressure,",
         "    faults=(ClusterFault.NODE_PRESSURE,),",
         '    remedy=("on {nodes}: `df -h`, `crictl rmi --prune`",),',
         ")",
         "```",
         "",
         "A cause that only several vantages show is a function, decorated with `rule`, from `Facts` to conclusions;",
-        "`preflight/conclusions/paths.py` is the one to read. `Facts` never tells *unknown* for *healthy*: ask",
-        "`sound`, `faulty` or `unknown` of a look. `tests/conclusions/` hides facts at random and fails a rule that",
-        "then claims what the whole does not bear out.",
+        "`preflight/conclusions/paths.py` is the one to read. `Facts` never takes *unknown* for *healthy*: use",
+        "`healthy`, `faulty` or `unknown` of an observation. `tests/conclusions/` hides facts at random and fails a",
+        "rule whose conclusion the whole does not confirm.",
     ]
     return "\n".join(lines)
 
@@ -262,17 +263,21 @@ def symptoms_page() -> str:
     lines += [f"- [{title}](#{_anchor(title)})" for title in symptoms.areas().values()]
     for area, title in symptoms.areas().items():
         lines += ["", f"## {title}"]
-        for one in (symptom for symptom in every if symptom.area == area):
-            lines += ["", f"### {one.id}", ""]
-            notes = [str(one.kind), *([f"stage {one.stage}"] if one.stage else []), f"[source]({one.url})"]
-            notes += [f"failures {', '.join(one.rows)}"] if one.rows else []
+        for symptom in (entry for entry in every if entry.area == area):
+            lines += ["", f"### {symptom.id}", ""]
+            notes = [
+                str(symptom.kind),
+                *([f"stage {symptom.stage}"] if symptom.stage else []),
+                f"[source]({symptom.url})",
+            ]
+            notes += [f"failures {', '.join(symptom.rows)}"] if symptom.rows else []
             lines += [" · ".join(notes), ""]
-            lines += [f"- `` {sample.line} `` ({sample.source})" for sample in one.samples]
+            lines += [f"- `` {sample.line} `` ({sample.source})" for sample in symptom.samples]
             lines += ["", "| it can mean that | how to fix it | told by |", "|---|---|---|"]
-            for candidate in one.candidates:
-                told = [f"{numbers[name]} `{name}`" for name in candidate.checks]
-                told += [f"`{candidate.look}`"] if candidate.look else []
-                cells = (candidate.says, candidate.remedy, "<br>".join(told) or "the root causes of a run")
+            for candidate in symptom.candidates:
+                settling = [f"{numbers[name]} `{name}`" for name in candidate.checks]
+                settling += [f"`{candidate.look}`"] if candidate.look else []
+                cells = (candidate.says, candidate.remedy, "<br>".join(settling) or "the root causes of a run")
                 lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
     lines += ["", "## What no text shows", ""]
     lines += [f"- [{row}] {sentence}" for row, sentence in symptoms.without_text().items()]
@@ -315,8 +320,8 @@ SCHEMA = DOCS.parent / "preflight" / "inventory.schema.json"
 
 def main() -> int:
     """Write every page, and the JSON Schema; returns the exit status."""
-    assert draw.__doc__, "the rules are registered by their import"  # noqa: S101
-    assert facts.__doc__, "the facts are registered by their import"  # noqa: S101 - says why it is imported
+    assert draw.__doc__, "the rules are registered when they are imported"  # noqa: S101
+    assert facts.__doc__, "the facts are registered when they are imported"  # noqa: S101 - says why it is imported
     for name, page in PAGES.items():
         (DOCS / name).write_text(page().rstrip() + "\n", encoding="utf-8")
     SCHEMA.write_text(json.dumps(Inventory.model_json_schema(), indent=1) + "\n", encoding="utf-8")

@@ -56,7 +56,7 @@ V_co = TypeVar("V_co", covariant=True)
 S = TypeVar("S")
 Targets = Mapping[str, str]
 TargetSelector = Callable[[Inventory, Targets], str | None]
-"""Which one target of a kind a fact needs another fact of, from its own targets; None if it needs none."""
+"""From a fact's own targets, the one target for which it needs another fact; None if it needs none."""
 
 
 class FactError(TypeError):
@@ -69,7 +69,7 @@ class FactSpec(Generic[V_co]):
 
     Attributes:
         name: the fact's name, which checks and other facts take it by.
-        title: one sentence without its full stop: what is measured; it stands where the fact blocks others.
+        title: what is measured, one sentence without its full stop; messages begin with it.
         parameters: what the function takes, by name.
         after: facts that must be measured and free of faults first, although the function does not take them.
         fan_in: needed facts that are taken for every target of a kind, as a tuple.
@@ -121,9 +121,9 @@ class FactSpec(Generic[V_co]):
     def targets(self) -> tuple[str, ...]:
         """Kinds of its targets, its own and those of what it needs."""
         chosen = {**self.fan_in, **{need: kind for need, (kind, _) in self.for_target.items()}}
-        own = [name for name in self.parameters if name in TARGETS]
+        direct = [name for name in self.parameters if name in TARGETS]
         inherited = [kind for need in self.needs for kind in CATALOGUE[need].targets if kind != chosen.get(need)]
-        return tuple(dict.fromkeys([*own, *inherited]))
+        return tuple(dict.fromkeys([*direct, *inherited]))
 
     @functools.cached_property
     def effect(self) -> Effect:
@@ -214,7 +214,7 @@ def view(
 
     Args:
         name: the new fact's name.
-        source: the fact that it looks at.
+        source: the fact of which it judges a part.
         judge: makes the new fact of the source's value; it measures nothing.
         summary: one sentence: what is judged.
         after: facts that come first, as in `fact`.
@@ -249,17 +249,19 @@ def _title(text: str) -> str:
 
 
 def _declare(spec: FactSpec[V]) -> FactSpec[V]:
-    """Enter a fact into the catalogue, once what it says of itself is known to be right."""
-    own = {*spec.parameters, *spec.after}
+    """Enter a fact into the catalogue, once its references to its own parameters are checked."""
+    declared = {*spec.parameters, *spec.after}
     for knob in ("tolerates", "optional", "fan_in", "for_target"):
         for name in getattr(spec, knob):
-            if name not in own:
-                raise FactError(f"fact {spec.name}: {knob} names {name}, which it does not take{_nearest(name, own)}")
+            if name not in declared:
+                raise FactError(
+                    f"fact {spec.name}: {knob} names {name}, which it does not take{_nearest(name, declared)}"
+                )
     for kind in (*spec.fan_in.values(), *(kind for kind, _ in spec.for_target.values())):
         if kind not in TARGETS:
             raise FactError(f"fact {spec.name}: {kind} is no kind of target{_nearest(kind, TARGETS)}")
-    if both := set(spec.parameters) & set(spec.after):
-        raise FactError(f"fact {spec.name}: takes {', '.join(sorted(both))} and names it in after as well")
+    if redundant := set(spec.parameters) & set(spec.after):
+        raise FactError(f"fact {spec.name}: takes {', '.join(sorted(redundant))} and names it in after as well")
     CATALOGUE[spec.name] = spec
     return spec
 
@@ -290,7 +292,7 @@ def _nearest(name: str, known: Iterable[str]) -> str:
 
 
 def reporters_of(name: str) -> frozenset[str]:
-    """The fact itself, and every fact whose check reports it when it could not be measured."""
+    """The fact itself, and every fact whose check reports it where it could not be measured."""
     reporters, pending = {name}, [name]
     while pending:
         spec = CATALOGUE.get(pending.pop())

@@ -15,9 +15,9 @@ from preflight.shutdown import Shutdown
 class Stage(enum.StrEnum):
     """Where in the release's life a run stands; it decides what is expected to be installed."""
 
-    AUTO = "auto"  # whatever is there is judged
-    INSTALL = "install"  # before `helm install`: nothing is there yet
-    UPGRADE = "upgrade"  # before `helm upgrade`: a release is there, and may differ from what is to come
+    AUTO = "auto"  # whatever is installed is judged
+    INSTALL = "install"  # before `helm install`: nothing is installed yet
+    UPGRADE = "upgrade"  # before `helm upgrade`: a release is installed, and may differ from the one to come
     UNINSTALLED = "uninstalled"  # after `helm uninstall`: nothing is left
 
 
@@ -30,12 +30,12 @@ class Run:
         routes: where to connect instead of the inventory's addresses.
         id: label of everything that this run makes in the cluster.
         all_nodes: probe every eligible node, however many there are.
-        planned: every measurement that the selected checks need, directly or not; what else a script or a pod could
-            look at is left alone.
+        planned: every measurement that the selected checks need, directly or not; scripts and pods measure no others.
         stage: where in the release's life the run stands.
         own_job: GitLab's id of the CI job that this run is a part of, or "".
-        backup: folder that the release's backup is to be written to, if one was asked for.
-        shutdown: set when the run is over or ends early; long waits look at it, and whoever makes something asks it.
+        backup: folder to write the release's backup to; None for no backup.
+        shutdown: set when the run is over or ends early; long waits poll it, and nothing is created once it is set.
+        status: what each measurement is waiting for, by its name.
     """
 
     inventory: Inventory
@@ -51,7 +51,7 @@ class Run:
 
     def plans(self, name: FactName, **targets: str) -> bool:
         """Whether some measurement of this fact, for these targets, is planned."""
-        return any(fact == name and targets.items() <= dict(chosen).items() for fact, chosen in self.planned)
+        return any(fact == name and targets.items() <= dict(planned).items() for fact, planned in self.planned)
 
     def say(self, who: str, text: str) -> None:
         """Note what a measurement is waiting for, for the live line and for its own deadline's message."""

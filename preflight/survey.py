@@ -1,8 +1,8 @@
-"""Measure every needed fact once, early and in the background; hand each result to whoever asks.
+"""Measure every needed fact once, early and in the background; hand each result to the checks that take it.
 
-What a fact is stands in preflight/fact.py. A check takes it by a pytest fixture of its name, which only joins. The
-`Survey` starts a measurement when everything it depends on is there, so no worker thread ever waits for
-another and one thread is enough to come to an end.
+Facts are declared with preflight/fact.py. A check takes a fact by the pytest fixture of its name, which only joins. The
+`Survey` starts a measurement when everything that it depends on has been measured, so that no worker thread ever waits
+for another, and a single thread is enough.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from preflight.run import Run
 from preflight.shutdown import POLL
 
 GRACE = 2.0  # seconds beyond its own deadline after which a measurement is given up
-EXPEDITED = 4.0  # seconds that cleaning may still take once it is hurried
+EXPEDITED = 4.0  # seconds that cleaning may still take once it is expedited
 _POLL = 0.1
-_LEFT_TO_THE_CLUSTER = "the cluster itself removes what is left, when its time to live is over"
+_LEFT_TO_THE_CLUSTER = "the cluster itself removes what is left when its time to live is over"
 
 
 def fixtures() -> types.ModuleType:
@@ -77,7 +77,7 @@ class Measurement:
         self.error: PreflightError | None = None
         self.generator: Iterator[Any] | None = None
         self.started: float | None = None
-        self.ended = False  # whether its function came back, which one that was given up may never do
+        self.ended = False  # whether its function returned, which that of an abandoned measurement may never do
         self.took = 0.0
 
     def __str__(self) -> str:
@@ -85,7 +85,7 @@ class Measurement:
 
     @property
     def writing(self) -> bool:
-        """Whether it is still under way and writes something that it takes back itself."""
+        """Whether it is still running and writes something that it removes itself."""
         return self.started is not None and not self.ended and self.spec.own_effect is Effect.WRITE
 
     @property
@@ -95,7 +95,7 @@ class Measurement:
 
 
 class Survey:
-    """Runs measurements on daemon threads; `begin` all that is wanted, `start`, `join` each, `close` once.
+    """Runs measurements on daemon threads; `begin` what is needed, `start`, `join` each, `close` once.
 
     Args:
         run: shared by all measurements.
@@ -103,8 +103,8 @@ class Survey:
         at_once: most measurements of a group at the same time.
 
     Attributes:
-        on_wait: called again and again, a few times a second, while a check waits in `join`.
-        on_waited: called when it waits no longer, whatever came of it.
+        on_wait: called a few times a second while a check waits in `join`.
+        on_waited: called when it no longer waits, whatever the result.
     """
 
     def __init__(self, run: Run, *, workers: int = 16, at_once: Mapping[str, int] | None = None) -> None:
@@ -133,8 +133,8 @@ class Survey:
         for need in spec.needs:
             if need in spec.fan_in:
                 kind = spec.fan_in[need]
-                every = TARGETS[kind](self.run.inventory)
-                planned.needs[need] = tuple(self.begin(need, {**chosen, kind: one}) for one in every)
+                all_targets = TARGETS[kind](self.run.inventory)
+                planned.needs[need] = tuple(self.begin(need, {**chosen, kind: target}) for target in all_targets)
             elif need in spec.for_target:
                 kind, select = spec.for_target[need]
                 target = select(self.run.inventory, chosen)
@@ -165,36 +165,43 @@ class Survey:
         """The result of a measurement.
 
         Raises:
-            Unmeasured: we could not look.
+            Unmeasured: it could not be measured.
             Blocked: what it needs is faulty or unmeasured.
             NotApplicable: there is nothing to measure.
         """
         spec = CATALOGUE[name]
-        found = self.measurements[key_of(name, {kind: targets[kind] for kind in spec.targets})]
+        wanted = self.measurements[key_of(name, {kind: targets[kind] for kind in spec.targets})]
         try:
-            for awaited in (*(one for one in self.measurements.values() if one.spec.secret), found):
+            for awaited in (
+                *(measurement for measurement in self.measurements.values() if measurement.spec.secret),
+                wanted,
+            ):
                 while not awaited.done.wait(_POLL):
                     self._give_up_overdue()
                     self.on_wait()
         finally:
             self.on_waited()
-        if found.error is not None:
-            raise found.error
-        return found.value
+        if wanted.error is not None:
+            raise wanted.error
+        return wanted.value
 
     def running(self) -> list[Measurement]:
-        """What is being measured at this moment, the one that began first in front."""
+        """What is being measured now, in the order in which it began."""
         with self._lock:
-            begun = [one for one in self.measurements.values() if one.started is not None and not one.done.is_set()]
-        return sorted(begun, key=lambda one: one.started or 0.0)
+            begun = [
+                measurement
+                for measurement in self.measurements.values()
+                if measurement.started is not None and not measurement.done.is_set()
+            ]
+        return sorted(begun, key=lambda measurement: measurement.started or 0.0)
 
     # ---- at the end
 
     def close(self, *, patience: float) -> list[str]:
-        """Stop measuring and tear down in reverse; returns what went wrong, a sentence each. Never hangs.
+        """Stop measuring and tear down in reverse; returns a sentence for each thing that went wrong. Never hangs.
 
         Args:
-            patience: seconds to wait for measurements that write something (`Effect.WRITE`) to take it back.
+            patience: seconds to wait for measurements that write something (`Effect.WRITE`) to remove it.
         """
         self.run.shutdown.set()
         for _ in self._threads:
@@ -202,7 +209,7 @@ class Survey:
         with self._lock:
             opened = list(reversed(self._opened))
         problems: list[str] = []
-        # On a thread of its own, since what hangs there must not hold up the end of the run.
+        # On a thread of its own, since a clean-up that hangs must not delay the end of the run.
         cleaner = threading.Thread(target=self._clean, args=(opened, patience, problems), name="cleaning", daemon=True)
         cleaner.start()
         limit = patience + GRACE + self.run.inventory.deadlines.clean * max(1, len(opened))
@@ -213,16 +220,16 @@ class Survey:
                 end = min(end, time.monotonic() + EXPEDITED)
                 cleaner.join(max(0.0, end - time.monotonic()))
         if cleaner.is_alive():
-            problems.append(f"cleaning up was given up: {_LEFT_TO_THE_CLUSTER}")
+            problems.append(f"cleaning up was abandoned: {_LEFT_TO_THE_CLUSTER}")
         return list(dict.fromkeys(problems))
 
     def _clean(self, opened: list[Measurement], patience: float, problems: list[str]) -> None:
         end = time.monotonic() + patience
-        for one in list(self.measurements.values()):
-            while one.writing and time.monotonic() < end and not self.run.shutdown.expedite.is_set():
+        for measurement in list(self.measurements.values()):
+            while measurement.writing and time.monotonic() < end and not self.run.shutdown.expedite.is_set():
                 time.sleep(POLL)
-        for one in opened:
-            problems.extend(_tear_down(one))
+        for measurement in opened:
+            problems.extend(_tear_down(measurement))
 
     # ---- on the workers
 
@@ -267,11 +274,11 @@ class Survey:
                 value = result
         except PreflightError as known:
             error = known
-        except Exception as unexpected:  # noqa: BLE001 - a crash of ours is an unknown, and the rest goes on
+        except Exception as unexpected:  # noqa: BLE001 - a crash of ours makes one fact unknown, and the rest goes on
             error = _crash(planned, unexpected)
         planned.ended = True
         with self._lock:
-            if planned.done.is_set():  # given up in the meantime
+            if planned.done.is_set():  # abandoned in the meantime
                 return
             planned.value, planned.error = value, error
             self._release(planned)
@@ -300,28 +307,28 @@ class Survey:
         now = time.monotonic()
         run_over = now > self._deadline
         with self._lock:
-            for one in self.measurements.values():
-                if one.done.is_set():
+            for measurement in self.measurements.values():
+                if measurement.done.is_set():
                     continue
-                limit = one.spec.limit(self.run.inventory)
+                limit = measurement.spec.limit(self.run.inventory)
                 if run_over:
                     reason = f"the run's deadline of {self.run.inventory.deadlines.run:g} s is over"
                     key = "deadlines.run"
-                elif one.started is not None and now - one.started > limit + GRACE:
-                    reason, key = f"no end after {limit:g} s", f"deadlines.{one.spec.deadline}"
+                elif measurement.started is not None and now - measurement.started > limit + GRACE:
+                    reason, key = f"no end after {limit:g} s", f"deadlines.{measurement.spec.deadline}"
                 else:
                     continue
-                last = self.run.status.get(str(one))
-                one.error = Unmeasured(
-                    f"{one.spec.title}: {reason}" + (f"; last seen: {last}" if last else ""),
-                    needs=f"a larger `{key}` in the inventory, or an end to what holds it up",
+                last = self.run.status.get(str(measurement))
+                measurement.error = Unmeasured(
+                    f"{measurement.spec.title}: {reason}" + (f"; last seen: {last}" if last else ""),
+                    needs=f"a larger `{key}` in the inventory, or the removal of what delays it",
                 )
-                if one.started is not None:
-                    self._release(one)
-                    self._add_worker()  # its thread may never come back
-                self._finish(one)
+                if measurement.started is not None:
+                    self._release(measurement)
+                    self._add_worker()  # its thread may never return
+                self._finish(measurement)
         if run_over:
-            self.run.shutdown.set()  # no thread begins anything more that nobody waits for
+            self.run.shutdown.set()  # no thread starts work that nothing waits for
 
 
 def _nothing() -> None:
@@ -329,12 +336,12 @@ def _nothing() -> None:
 
 
 def _tear_down(opened: Measurement) -> list[str]:
-    """Let a generator go on after its ``yield``."""
+    """Resume a generator after its ``yield``."""
     generator, opened.generator = opened.generator, None
     try:
         if generator is not None:
             next(generator, None)
-    except Exception as error:  # noqa: BLE001 - cleaning never hides what came before
+    except Exception as error:  # noqa: BLE001 - a failed clean-up never hides an earlier result
         return [f"cleaning up after {opened}: {clean(str(error) or type(error).__name__)}"]
     return []
 
@@ -383,7 +390,7 @@ def _arguments(planned: Measurement, run: Run) -> dict[str, Any]:
         if name in planned.needs:
             need = planned.needs[name]
             if isinstance(need, tuple):
-                arguments[name] = tuple(one.value for one in need if _obstacle_in(planned, name, one) is None)
+                arguments[name] = tuple(member.value for member in need if _obstacle_in(planned, name, member) is None)
             else:
                 arguments[name] = None if need is None or need.error is not None else need.value
         elif name in planned.targets:
@@ -397,7 +404,7 @@ def _crash(planned: Measurement, error: Exception) -> Unmeasured:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}"
     return Unmeasured(
-        f"{planned.spec.title}: the suite stumbled at {place}: {type(error).__name__}: {error}",
+        f"{planned.spec.title}: internal error in {place}: {type(error).__name__}: {error}",
         needs="a report of this line to the suite's authors",
     )
 

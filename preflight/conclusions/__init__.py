@@ -1,11 +1,11 @@
-"""From red checks to the one thing to mend: rules over the facts of all vantages (DESIGN §5).
+"""From failing checks to their root cause: rules over the facts of all vantages.
 
 A `rule` is a pure function from `Facts` to conclusions; it reads what was measured, never a rendered text, and claims
-no more than its facts carry: what it concludes from a part of them it calls *likely*, and says what would settle it.
-Each conclusion is of a declared `Cause`. A cause may specialise another one, which says the same with less precision:
-where facts are missing, a rule falls back on that.
+no more than its facts support: a conclusion from a part of them is *likely*, and names what would settle it. Each
+conclusion has a declared `Cause`. A cause may specialise a more general one: where facts are missing, a rule falls back
+on that.
 
-`draw` runs every rule. What no rule explains is a single fault at one place; the rows of `single` tell its cause.
+`draw` runs every rule. What no rule explains is a single fault at one place; the rows of `single` name its cause.
 """
 
 from __future__ import annotations

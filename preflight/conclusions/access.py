@@ -1,4 +1,4 @@
-"""What keeps the suite from looking: the API server, SSH, and rights that its account lacks."""
+"""What keeps the suite from measuring: the API server, SSH, and rights that its account lacks."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from preflight.facts.cluster import api_answer, node_readiness
 from preflight.facts.nodes import node_login, node_report
 from preflight.faults import ApiFault, ClusterFault, PathFault, SshFault
 
-API_UNREACHABLE = cause("api-unreachable", "2.3", "failures 40a")
-API_CREDENTIALS = cause("api-credentials-rejected", "2.3", "guide 2.3")
-API_CERTIFICATE = cause("api-certificate", "2.3", "guide 2.3")
-API_UNHEALTHY = cause("api-unhealthy", "2.3", "failures 39")
-RIGHTS = cause("suite-lacks-rights", "2.3", "docs: deploy/rbac.yaml")
-SSH_REJECTED = cause("ssh-key-rejected", "2.4", "guide 2.4")
-SSH_HOST_KEY = cause("ssh-host-key", "2.4", "guide 2.4")
-SSH_UNREACHABLE = cause("ssh-unreachable", "2.4", "guide 2.4")
-SSH_UNUSABLE = cause("ssh-login-unusable", "2.4", "guide 2.4")
-WORKER_DOWN = cause("worker-down", "2.3", "failures 40a", specialises=("node-not-ready", "ssh-unreachable"))
+API_UNREACHABLE = cause("api-unreachable", "2.3", "kubernetes-api")
+API_CREDENTIALS = cause("api-credentials-rejected", "2.3", "kubernetes-api")
+API_CERTIFICATE = cause("api-certificate", "2.3", "kubernetes-api")
+API_UNHEALTHY = cause("api-unhealthy", "2.3", "api-health")
+RIGHTS = cause("suite-lacks-rights", "2.3", "suite-rights")
+SSH_REJECTED = cause("ssh-key-rejected", "2.4", "ssh")
+SSH_HOST_KEY = cause("ssh-host-key", "2.4", "ssh")
+SSH_UNREACHABLE = cause("ssh-unreachable", "2.4", "ssh")
+SSH_UNUSABLE = cause("ssh-login-unusable", "2.4", "ssh")
+WORKER_DOWN = cause("worker-down", "2.3", "node-conditions", specialises=("node-not-ready", "ssh-unreachable"))
 
 _SSH_WAY = (SshFault.REFUSED, SshFault.TIMEOUT, SshFault.UNREACHABLE, SshFault.UNRESOLVED, SshFault.SILENT)
 
@@ -31,7 +31,7 @@ single(
     api_answer,
     faults=(ApiFault.UNAUTHORIZED,),
     remedy=(
-        "see which account the kubeconfig gives: `kubectl config view --minify`",
+        "see which account the kubeconfig uses: `kubectl config view --minify`",
         "renew its token or client certificate, then try `kubectl auth whoami`",
     ),
 )
@@ -66,7 +66,7 @@ single(
 
 @rule
 def missing_rights(facts: Facts) -> Iterator[Conclusion]:
-    """Rules that the suite's own account lacks: one conclusion, with every rule to add."""
+    """Rights that the suite's own account lacks: one conclusion, with every rule to add."""
     denied = [
         observation
         for observation in facts
@@ -74,67 +74,76 @@ def missing_rights(facts: Facts) -> Iterator[Conclusion]:
     ]
     if not denied:
         return
-    needs = dict.fromkeys(one.error.needs for one in denied if isinstance(one.error, Unmeasured) and one.error.needs)
+    needs = dict.fromkeys(
+        observation.error.needs
+        for observation in denied
+        if isinstance(observation.error, Unmeasured) and observation.error.needs
+    )
     yield Conclusion(
         cause=RIGHTS,
-        about=tuple(dict.fromkeys(one.name for one in denied)),
-        sentence="the account of the kubeconfig may not ask what these checks need: "
-        + "; ".join(dict.fromkeys(str(one.error) for one in denied[:3])),
+        about=tuple(dict.fromkeys(observation.name for observation in denied)),
+        sentence="the account of the kubeconfig lacks rights that these checks need: "
+        + "; ".join(dict.fromkeys(str(observation.error) for observation in denied[:3])),
         certain=True,
         explains=keys(denied),
-        proofs=tuple(proof_of(one) for one in denied[:2]),
-        remedy=("`kubectl apply -f deploy/rbac.yaml` gives all of them; or add:", *needs),
+        proofs=tuple(proof_of(observation) for observation in denied[:2]),
+        remedy=("`kubectl apply -f deploy/rbac.yaml` grants all of them; or add:", *needs),
     )
 
 
 @rule
 def ssh_to_workers(facts: Facts) -> Iterator[Conclusion]:
-    """Why workers can't be logged in to; a worker that Kubernetes misses too is down, and not its sshd alone."""
-    logins = [one for one in facts.observations(node_login) if isinstance(one.fault, SshFault)]
-    gone = {
-        one.targets["node"] for one in facts.observations(node_readiness) if has_fault(ClusterFault.NODE_NOT_READY)(one)
+    """Why SSH logins to workers fail; a worker that is NotReady too is down, and not its sshd alone."""
+    logins = [observation for observation in facts.observations(node_login) if isinstance(observation.fault, SshFault)]
+    not_ready = {
+        observation.targets["node"]
+        for observation in facts.observations(node_readiness)
+        if has_fault(ClusterFault.NODE_NOT_READY)(observation)
     }
-    down = [one for one in logins if has_fault(*_SSH_WAY)(one) and one.targets["worker"] in gone]
+    down = [login for login in logins if has_fault(*_SSH_WAY)(login) and login.targets["worker"] in not_ready]
     if down:
         yield _worker_down(facts, down)
-    left = [one for one in logins if one not in down]
+    remaining = [login for login in logins if login not in down]
     for kind, faults, remedy in (
         (SSH_REJECTED, (SshFault.AUTHENTICATION, SshFault.NOT_TRIED, SshFault.KEY_UNREADABLE), _KEY),
         (SSH_HOST_KEY, (SshFault.HOST_KEY_UNKNOWN, SshFault.HOST_KEY_CHANGED), _HOST_KEY),
         (SSH_UNREACHABLE, _SSH_WAY, _WAY),
         (SSH_UNUSABLE, (SshFault.PROTOCOL, SshFault.NO_SHELL), _SHELL),
     ):
-        failed = [one for one in left if has_fault(*faults)(one)]
+        failed = [observation for observation in remaining if has_fault(*faults)(observation)]
         if failed:
             names, size = names_of(facts, failed), len(facts.observations(node_login))
-            bad = targets_of(failed, "worker")
+            workers = targets_of(failed, "worker")
             yield Conclusion(
                 cause=kind,
-                about=bad,
-                sentence=f"{tally(len(failed), size, 'worker')} can't be logged in to, {joined(bad)}: "
-                f"{faults_of(failed)}; " + "; ".join(list(dict.fromkeys(str(one.error) for one in failed))[:2]),
+                about=workers,
+                sentence=f"SSH login to {tally(len(failed), size, 'worker')} fails, {joined(workers)}: "
+                f"{faults_of(failed)}; "
+                + "; ".join(list(dict.fromkeys(str(observation.error) for observation in failed))[:2]),
                 certain=True,
                 explains=(*keys(failed), *keys(facts.failing(node_report, where=has_fault(*faults)))),
-                proofs=tuple(proof_of(one) for one in failed[:2]),
+                proofs=tuple(proof_of(observation) for observation in failed[:2]),
                 remedy=tuple(step.format_map(names) for step in remedy),
             )
 
 
 def _worker_down(facts: Facts, down: list[Observation]) -> Conclusion:
-    bad = targets_of(down, "worker")
-    ready = [one for one in facts.observations(node_readiness) if one.targets["node"] in bad]
+    workers = targets_of(down, "worker")
+    ready = [
+        observation for observation in facts.observations(node_readiness) if observation.targets["node"] in workers
+    ]
     return Conclusion(
         cause=WORKER_DOWN,
-        about=bad,
-        sentence=f"{joined(bad)} {'is' if len(bad) == 1 else 'are'} down or cut off: NotReady in the cluster, and SSH "
-        f"gets no further than {faults_of(down)}",
+        about=workers,
+        sentence=f"{joined(workers)} {'is' if len(workers) == 1 else 'are'} down or cut off: NotReady in the cluster, "
+        f"and SSH fails ({faults_of(down)})",
         certain=True,
         explains=(*keys(down), *keys(ready)),
-        proofs=tuple(proof_of(one) for one in (*ready[:1], *down[:1])),
+        proofs=tuple(proof_of(observation) for observation in (*ready[:1], *down[:1])),
         remedy=(
-            f"look at its console, hypervisor or cloud: {joined(bad)}; start it, or mend its network",
-            f"for good: `kubectl drain {bad[0]} --ignore-daemonsets`, `kubectl delete node {bad[0]}`, and out of the "
-            "inventory",
+            f"check its console, hypervisor or cloud: {joined(workers)}; start it, or repair its network",
+            f"gone for good: `kubectl drain {workers[0]} --ignore-daemonsets`, `kubectl delete node {workers[0]}`, "
+            "and remove it from the inventory",
         ),
     )
 
@@ -142,14 +151,14 @@ def _worker_down(facts: Facts, down: list[Observation]) -> Conclusion:
 _KEY = (
     "`ssh -i KEY {ssh}@{address} true` must work with the key of `access.ssh`",
     "add its public half to `~{ssh}/.ssh/authorized_keys` on {nodes}, or correct `access.ssh.user` and `key`",
-    "or write `ssh: none` under `access:`, and do without the workers' own view",
+    "or set `ssh: none` under `access:`, and do without measurements from the workers",
 )
 _HOST_KEY = (
     "compare the fingerprint with the machine's own: `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on {node}",
-    "rebuilt on purpose: `ssh-keygen -R {address}`, then `ssh-keyscan {address} >> known_hosts` over a trusted way",
+    "rebuilt on purpose: `ssh-keygen -R {address}`, then `ssh-keyscan {address} >> known_hosts` over a trusted network",
 )
 _WAY = (
     "`ssh -v {ssh}@{address}` shows how far it gets",
     "start sshd on {nodes}, open port 22 to this machine, or name a `jump` host in `access.ssh`",
 )
-_SHELL = ("`ssh {ssh}@{address} sh -s <<< 'echo ok'` must print ok", "give the login a POSIX shell")
+_SHELL = ("`ssh {ssh}@{address} sh -s <<< 'echo ok'` must print ok", "give the user a POSIX shell")

@@ -1,4 +1,4 @@
-"""Which checks a conclusion explains, and which red ones none does."""
+"""Which checks a conclusion explains, and which failing ones none does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Finding:
 
     Attributes:
         conclusion: the root cause.
-        checks: the checks that are not right because of it, in the guide's order.
+        checks: the checks that did not pass because of it, in the guide's order.
     """
 
     conclusion: Conclusion
@@ -27,17 +27,17 @@ class Finding:
 
     @property
     def is_root_cause(self) -> bool:
-        """Whether it makes a check red, or blocks some whose blocker was not selected; otherwise it is advice."""
-        return any(_counts(one) and one.verdict in _FAILING | {Verdict.BLOCKED} for one in self.checks)
+        """Whether it makes a check fail, or blocks some whose blocker was not selected; otherwise it is advice."""
+        return any(_counts(outcome) and outcome.verdict in _FAILING | {Verdict.BLOCKED} for outcome in self.checks)
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What the conclusions make of a run.
+    """The conclusions of a run, with the checks that they explain.
 
     Attributes:
         findings: root causes first, and among them the one that explains most.
-        unexplained: red checks that no conclusion explains.
+        unexplained: failing checks that no conclusion explains.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -45,41 +45,51 @@ class Explanation:
 
     @property
     def root_causes(self) -> tuple[Finding, ...]:
-        """The findings that make checks red."""
-        return tuple(one for one in self.findings if one.is_root_cause)
+        """The findings that make checks fail."""
+        return tuple(finding for finding in self.findings if finding.is_root_cause)
 
     @property
     def advice(self) -> tuple[Finding, ...]:
-        """The findings that block no rollout."""
-        return tuple(one for one in self.findings if not one.is_root_cause)
+        """The findings that do not block a rollout."""
+        return tuple(finding for finding in self.findings if not finding.is_root_cause)
 
 
 def explain(conclusions: Iterable[Conclusion], judged: Sequence[Outcome]) -> Explanation:
     """Join conclusions and verdicts; a conclusion that explains no selected check is left out."""
-    wrong = [one for one in judged if one.verdict not in {Verdict.PASS, Verdict.NOT_APPLICABLE}]
-    blockers = {one.blocker: reporters_of(one.blocker[0]) for one in wrong if one.blocker is not None}
+    not_passed = [outcome for outcome in judged if outcome.verdict not in {Verdict.PASS, Verdict.NOT_APPLICABLE}]
+    blockers = {
+        outcome.blocker: reporters_of(outcome.blocker[0]) for outcome in not_passed if outcome.blocker is not None
+    }
     findings = []
     for conclusion in conclusions:
         explained = frozenset(conclusion.explains)
-        behind = {blocker for blocker, speakers in blockers.items() if _explains(explained, blocker, speakers)}
-        checks = tuple(one for one in wrong if one.blocker in behind or not explained.isdisjoint(one.keys))
-        if any(_counts(one) for one in checks):
+        explained_blockers = {
+            blocker for blocker, reporters in blockers.items() if _explains(explained, blocker, reporters)
+        }
+        checks = tuple(
+            outcome
+            for outcome in not_passed
+            if outcome.blocker in explained_blockers or not explained.isdisjoint(outcome.keys)
+        )
+        if any(_counts(outcome) for outcome in checks):
             findings.append(Finding(conclusion, checks))
-    findings.sort(key=lambda one: (not one.is_root_cause, -len(one.checks), not one.conclusion.certain))
-    told = {one.name for finding in findings for one in finding.checks}
-    unexplained = tuple(one for one in wrong if one.verdict in _FAILING and one.name not in told)
+    findings.sort(key=lambda finding: (not finding.is_root_cause, -len(finding.checks), not finding.conclusion.certain))
+    explained_names = {outcome.name for finding in findings for outcome in finding.checks}
+    unexplained = tuple(
+        outcome for outcome in not_passed if outcome.verdict in _FAILING and outcome.name not in explained_names
+    )
     return Explanation(tuple(findings), unexplained)
 
 
 def _counts(outcome: Outcome) -> bool:
-    """Whether it tells something itself: a blocked check does where no selected one reports what blocks it."""
+    """Whether it counts by itself: a blocked check does where no selected check reports what blocks it."""
     return outcome.verdict is not Verdict.BLOCKED or not outcome.blocked_by
 
 
-def _explains(explained: Iterable[Key], blocker: Key, speakers: frozenset[str]) -> bool:
-    """Whether what blocks a check is explained: by a look of that fact, or of one that speaks for it, there."""
+def _explains(explained: Iterable[Key], blocker: Key, reporters: frozenset[str]) -> bool:
+    """Whether a blocker is explained: by an observation of that fact, or of one that reports it, for its targets."""
     wanted = dict(blocker[1])
     return any(
-        fact in speakers and all(wanted.get(kind, value) == value for kind, value in chosen)
+        fact in reporters and all(wanted.get(kind, value) == value for kind, value in chosen)
         for fact, chosen in explained
     )

@@ -1,4 +1,4 @@
-"""5 Locate Docker-in-Docker: privilege, TLS and port, the daemon's own last words, its start, its driver, its names."""
+"""5 Docker-in-Docker: privilege, TLS and port, the daemon's log, its start, storage driver and names."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from preflight.facts.dind import (
 from preflight.faults import DindFault
 
 single(
-    cause("dind-not-privileged", "5", "failures 10"),
+    cause("dind-not-privileged", "5", "privileged"),
     dind_daemon,
     faults=(DindFault.NOT_PRIVILEGED,),
     remedy=(
@@ -26,7 +26,7 @@ single(
     ),
 )
 single(
-    cause("dind-tls-mismatch", "5", "failures 7, 8"),
+    cause("dind-tls-mismatch", "5", "dind-tls"),
     dind_daemon,
     faults=(DindFault.TLS_MISMATCH,),
     remedy=(
@@ -35,16 +35,17 @@ single(
     ),
 )
 single(
-    cause("dind-daemon-exits", "5", "failures 12, 13"),
+    cause("dind-daemon-exits", "5", "dind-iptables"),
     dind_daemon,
     faults=(DindFault.DAEMON_EXITED,),
     remedy=(
-        "the daemon's last words are above: iptables or nft → `DOCKER_IPTABLES_LEGACY=1`; cgroup → a newer docker:dind",
+        "the daemon's last log lines are above: iptables or nft → `DOCKER_IPTABLES_LEGACY=1`; "
+        "cgroup → a newer docker:dind",
         "on {node}: `lsmod | grep -E 'ip_tables|nf_tables|overlay'`, `modprobe` what is missing",
     ),
 )
 single(
-    cause("dind-daemon-slow", "5", "failures 8"),
+    cause("dind-daemon-slow", "5", "dind-tls"),
     dind_daemon,
     faults=(DindFault.DAEMON_SLOW,),
     remedy=(
@@ -53,15 +54,15 @@ single(
     ),
 )
 single(
-    cause("dind-unreachable", "5", "failures 7, 9"),
+    cause("dind-unreachable", "5", "dind-alias"),
     dind_daemon,
     remedy=(
         "let DOCKER_HOST name the service's alias (`docker`) and its port: 2375 without TLS, 2376 with it",
-        "`kubectl logs` of the service container says where it listens",
+        "`kubectl logs` of the service container shows where it listens",
     ),
 )
 single(
-    cause("dind-storage-driver", "5", "failures 14"),
+    cause("dind-storage-driver", "5", "dind-storage"),
     dind_storage,
     remedy=(
         "mount a volume at /var/lib/docker: `[[runners.kubernetes.volumes.empty_dir]]` with `mount_path = "
@@ -69,7 +70,7 @@ single(
     ),
 )
 single(
-    cause("dind-pull-fails", "5", "failures 15, 18"),
+    cause("dind-pull-fails", "5", "dind-build"),
     dind_pull,
     likely="the same pull by the node's own runtime (2.4.15), and the MTU inside",
     remedy=(
@@ -79,32 +80,32 @@ single(
     ),
 )
 single(
-    cause("dind-run-fails", "5", "failures 12"),
+    cause("dind-run-fails", "5", "dind-cgroup"),
     dind_run,
-    remedy=("the daemon's words are above; `docker run --rm IMAGE echo hello` in a job repeats them",),
+    remedy=("the daemon's message is above; `docker run --rm IMAGE echo hello` in a job reproduces it",),
 )
 single(
-    cause("dind-mtu", "5", "failures 15"),
+    cause("dind-mtu", "5", "mtu"),
     dind_packets,
     remedy=(
         "start dockerd with `--mtu` no larger than eth0's in the pod: `dind.daemon_args`, and the "
         "service's `command` in "
         "`.gitlab-ci.yml`",
-        "networks that jobs make need it too: `docker network create --opt com.docker.network.driver.mtu=…`",
+        "networks that jobs create need it too: `docker network create --opt com.docker.network.driver.mtu=…`",
     ),
 )
 single(
-    cause("dind-insecure-registry", "5", "failures 18"),
+    cause("dind-insecure-registry", "5", "dind-registry-trust"),
     dind_registry,
     faults=(DindFault.INSECURE_REGISTRY,),
     remedy=(
-        "the registry speaks plain HTTP: start dockerd with `--insecure-registry=HOST` (`dind.daemon_args`, and the "
+        "the registry serves plain HTTP: start dockerd with `--insecure-registry=HOST` (`dind.daemon_args`, and the "
         "service's `command` in `.gitlab-ci.yml`)",
         "better: give the registry a certificate",
     ),
 )
 single(
-    cause("dind-distrusts-registry", "5", "failures 18"),
+    cause("dind-distrusts-registry", "5", "dind-registry-trust"),
     dind_registry,
     faults=(DindFault.REGISTRY_UNTRUSTED,),
     remedy=(
@@ -113,16 +114,18 @@ single(
     ),
 )
 single(
-    cause("dind-registry-unreachable", "5", "failures 15"),
+    cause("dind-registry-unreachable", "5", "dind-build"),
     dind_registry,
-    remedy=("`docker pull` in a job shows the daemon's words; open the way of the pod network {pod_cidr} to it",),
+    remedy=(
+        "`docker pull` in a job shows the daemon's message; allow the pod network {pod_cidr} to reach the registry",
+    ),
 )
 single(
-    cause("dind-names", "5.3", "failures 6"),
+    cause("dind-names", "5.3", "dind-dns"),
     dind_lookups,
     dind_inner_lookups,
     remedy=(
-        "give the daemon the resolvers: `--dns` for dockerd in the service's command, or `dns` in its daemon.json",
+        "set the daemon's resolvers: `--dns` for dockerd in the service's command, or `dns` in its daemon.json",
         "{resolvers} must answer from the pod network",
     ),
 )

@@ -1,7 +1,7 @@
-"""2.4 Locate a name: one resolver of three, one name of many, the nodes or the pods only, UDP but not TCP.
+"""2.4 Name resolution: one resolver of three, one name of many, the nodes or the pods only, UDP but not TCP.
 
-A resolver is looked at from here, from every worker and from a pod on every worker. AAAA that fails while A answers is
-healthy and never gets here: an answer has a fault only if its name has no usable address (probes.dns).
+A resolver is queried from here, from every worker and from a pod on every worker. A failing AAAA query beside an A
+record is no fault: an answer has one only if its name has no usable address (probes.dns).
 """
 
 from __future__ import annotations
@@ -33,53 +33,56 @@ from preflight.facts.dns import (
 from preflight.faults import DnsFault
 from preflight.probes.dns import Lookups
 
-_ROW = "failures 1, 3"
+_SOURCE = "resolvers"
 
-UNREACHABLE = cause("resolver-unreachable", "2.4", _ROW)
-DOWN = cause("resolver-down", "2.4", _ROW, specialises="resolver-unreachable")
-FROM_HERE = cause("resolver-unreachable-from-here", "2.4", _ROW, specialises="resolver-unreachable")
-FROM_CLUSTER = cause("resolver-unreachable-from-cluster", "2.4", _ROW, specialises="resolver-unreachable")
-NODE_BLOCKED = cause("node-resolver-blocked", "2.4", _ROW, specialises="resolver-unreachable-from-cluster")
-NODES_BLOCKED = cause("nodes-resolver-blocked", "2.4", _ROW, specialises="resolver-unreachable-from-cluster")
-PODS_BLOCKED = cause("pods-resolver-blocked", "2.4", _ROW, specialises="resolver-unreachable-from-cluster")
-UDP_BLOCKED = cause("dns-udp-blocked", "2.4", _ROW, specialises="resolver-unreachable")
-REFUSES = cause("resolver-refuses", "2.4", _ROW)
-BROKEN = cause("resolver-broken", "2.4", _ROW)
-NAME_GAP = cause("resolver-lacks-name", "2.4", _ROW)
-NAME_MISSING = cause("name-missing", "2.4", _ROW, specialises="resolver-lacks-name")
-NAME_WRONG = cause("name-wrong-address", "2.4", _ROW)
-DISAGREE = cause("resolvers-disagree", "2.4", _ROW)
+UNREACHABLE = cause("resolver-unreachable", "2.4", _SOURCE)
+DOWN = cause("resolver-down", "2.4", _SOURCE, specialises="resolver-unreachable")
+FROM_HERE = cause("resolver-unreachable-from-here", "2.4", _SOURCE, specialises="resolver-unreachable")
+FROM_CLUSTER = cause("resolver-unreachable-from-cluster", "2.4", _SOURCE, specialises="resolver-unreachable")
+NODE_BLOCKED = cause("node-resolver-blocked", "2.4", _SOURCE, specialises="resolver-unreachable-from-cluster")
+NODES_BLOCKED = cause("nodes-resolver-blocked", "2.4", _SOURCE, specialises="resolver-unreachable-from-cluster")
+PODS_BLOCKED = cause("pods-resolver-blocked", "2.4", _SOURCE, specialises="resolver-unreachable-from-cluster")
+UDP_BLOCKED = cause("dns-udp-blocked", "2.4", _SOURCE, specialises="resolver-unreachable")
+REFUSES = cause("resolver-refuses", "2.4", _SOURCE)
+BROKEN = cause("resolver-broken", "2.4", _SOURCE)
+NAME_GAP = cause("resolver-lacks-name", "2.4", _SOURCE)
+NAME_MISSING = cause("name-missing", "2.4", _SOURCE, specialises="resolver-lacks-name")
+NAME_WRONG = cause("name-wrong-address", "2.4", _SOURCE)
+DISAGREE = cause("resolvers-disagree", "2.4", _SOURCE)
 
 single(
     DISAGREE,
     resolver_agreement,
-    remedy=("make one zone of it: compare serials with `dig SOA` at {resolvers}; which answer is right?",),
+    remedy=(
+        "make all resolvers serve one zone: compare serials with `dig SOA` at {resolvers}, "
+        "and decide which answer is right",
+    ),
 )
 
 _QUIET = has_fault(DnsFault.TIMEOUT, DnsFault.UNREACHABLE)
-_RINGS = (here_lookups, node_answers, pod_lookups)
+_VANTAGES = (here_lookups, node_answers, pod_lookups)
 
 
 @rule
 def resolvers(facts: Facts) -> Iterator[Conclusion]:
-    """What is the matter with each resolver; resolvers with the same trouble are told together."""
+    """What is wrong with each resolver; resolvers with the same faults share a conclusion."""
     groups: dict[tuple[str, tuple[str, ...]], list[str]] = {}
     for resolver in facts.inventory.dns.resolvers:
-        for kind, bad in _troubles(facts, resolver):
-            groups.setdefault((kind.name, bad), []).append(resolver)
-    for (name, bad), concerned in groups.items():
-        yield _resolver_conclusion(facts, name, bad, concerned)
+        for kind, workers in _causes_at(facts, resolver):
+            groups.setdefault((kind.name, workers), []).append(resolver)
+    for (name, workers), concerned in groups.items():
+        yield _resolver_conclusion(facts, name, workers, concerned)
 
 
 def _observations(facts: Facts, resolver: str) -> tuple[VantageGroup, VantageGroup, VantageGroup]:
-    here, nodes, pods = (VantageGroup.of(facts.observations(name, resolver=resolver), _QUIET) for name in _RINGS)
+    here, nodes, pods = (VantageGroup.of(facts.observations(name, resolver=resolver), _QUIET) for name in _VANTAGES)
     return here, nodes, pods
 
 
-def _troubles(facts: Facts, resolver: str) -> Iterator[tuple[Cause, tuple[str, ...]]]:
+def _causes_at(facts: Facts, resolver: str) -> Iterator[tuple[Cause, tuple[str, ...]]]:
     """The causes at one resolver, and which workers they concern."""
     here, nodes, pods = _observations(facts, resolver)
-    if any(_udp_only(one) for one in (*here.failed, *nodes.failed, *pods.failed)):
+    if any(_udp_only(observation) for observation in (*here.failed, *nodes.failed, *pods.failed)):
         yield UDP_BLOCKED, ()
         return
     inside = [*nodes.reached, *pods.reached]
@@ -89,75 +92,85 @@ def _troubles(facts: Facts, resolver: str) -> Iterator[tuple[Cause, tuple[str, .
     elif here.failed:
         yield FROM_HERE, ()
     if nodes.failed and (inside or not here.failed):
-        bad = targets_of(nodes.failed, "worker")
+        workers = targets_of(nodes.failed, "worker")
         if nodes.reached:
-            yield NODE_BLOCKED, bad
+            yield NODE_BLOCKED, workers
         elif here.reached:
-            yield (FROM_CLUSTER if nodes.unmeasured else NODES_BLOCKED), bad
+            yield (FROM_CLUSTER if nodes.unmeasured else NODES_BLOCKED), workers
         elif not inside:
             yield UNREACHABLE, ()
             return
-    behind = [one for one in pods.failed if one.targets["worker"] not in targets_of(nodes.failed, "worker")]
-    if behind and not (here.failed and not inside):
-        bad = targets_of(behind, "worker")
-        if set(bad) <= set(targets_of(nodes.reached, "worker")):
-            yield PODS_BLOCKED, bad
+    behind_reaching_nodes = [
+        observation
+        for observation in pods.failed
+        if observation.targets["worker"] not in targets_of(nodes.failed, "worker")
+    ]
+    if behind_reaching_nodes and not (here.failed and not inside):
+        workers = targets_of(behind_reaching_nodes, "worker")
+        if set(workers) <= set(targets_of(nodes.reached, "worker")):
+            yield PODS_BLOCKED, workers
         else:
-            yield (FROM_CLUSTER, bad) if here.reached or inside else (UNREACHABLE, ())
-    everyone = facts.observations(*_RINGS, resolver=resolver)
-    if any(_refused_all(one) for one in everyone):
+            yield (FROM_CLUSTER, workers) if here.reached or inside else (UNREACHABLE, ())
+    everyone = facts.observations(*_VANTAGES, resolver=resolver)
+    if any(_refused_all(observation) for observation in everyone):
         yield REFUSES, ()
-    if any(has_fault(DnsFault.SERVFAIL, DnsFault.GARBLED)(one) for one in everyone):
+    if any(has_fault(DnsFault.SERVFAIL, DnsFault.GARBLED)(observation) for observation in everyone):
         yield BROKEN, ()
 
 
 def _refused_all(observation: Observation) -> bool:
-    """Whether a resolver refuses us; one that refuses a name and answers others only does not serve that name."""
-    seen = observation.measured
+    """Whether a resolver refuses every query; one that refuses a single name only does not serve that name."""
+    lookups = observation.measured
     return (
-        isinstance(seen, Lookups) and bool(seen.answers) and all(one.fault is DnsFault.REFUSED for one in seen.answers)
+        isinstance(lookups, Lookups)
+        and bool(lookups.answers)
+        and all(answer.fault is DnsFault.REFUSED for answer in lookups.answers)
     )
 
 
 def _lacks(observation: Observation, name: str) -> bool:
-    """Whether a resolver knows no address of a name: it says so, or refuses that one and answers others."""
-    found = _answer(observation, name)
-    return found in {DnsFault.NXDOMAIN, DnsFault.NO_ANSWER} or (
-        found is DnsFault.REFUSED and not _refused_all(observation)
+    """Whether a resolver has no address for a name: by its answer, or because it refuses that name alone."""
+    fault = _answer(observation, name)
+    return fault in {DnsFault.NXDOMAIN, DnsFault.NO_ANSWER} or (
+        fault is DnsFault.REFUSED and not _refused_all(observation)
     )
 
 
 def _udp_only(observation: Observation) -> bool:
     """Whether TCP answered what UDP did not."""
-    seen = observation.measured
-    return isinstance(seen, Lookups) and bool(seen.failed) and all(one.over_tcp for one in seen.failed)
+    lookups = observation.measured
+    return isinstance(lookups, Lookups) and bool(lookups.failed) and all(answer.over_tcp for answer in lookups.failed)
 
 
-def _resolver_conclusion(facts: Facts, name: str, bad: tuple[str, ...], concerned: Sequence[str]) -> Conclusion:
+def _resolver_conclusion(facts: Facts, name: str, workers: tuple[str, ...], concerned: Sequence[str]) -> Conclusion:
     who, first = joined(concerned), concerned[0]
     here, nodes, pods = _observations(facts, first)
     size = len(facts.inventory.dns.resolvers)
-    others = [one for one in facts.inventory.dns.resolvers if one not in concerned]
-    healthy = [one for one in facts.observations(here_lookups) if one.targets["resolver"] in others and one.healthy]
+    others = [resolver for resolver in facts.inventory.dns.resolvers if resolver not in concerned]
+    healthy = [
+        observation
+        for observation in facts.observations(here_lookups)
+        if observation.targets["resolver"] in others and observation.healthy
+    ]
     failed = [
         observation
-        for one in concerned
-        for observation in facts.observations(here_lookups, node_answers, node_lookups, pod_lookups, resolver=one)
+        for resolver in concerned
+        for observation in facts.observations(here_lookups, node_answers, node_lookups, pod_lookups, resolver=resolver)
         if observation.faulty
     ]
-    quiet = [one for one in failed if _QUIET(one)]
+    quiet = [observation for observation in failed if _QUIET(observation)]
     is_ = "is" if len(concerned) == 1 else "are"
     ask = f"`dig +time=2 +tries=1 @{first} {next(iter(facts.inventory.dns.names), 'NAME')}`"
-    likely, sentence, steps = _describe(name, who, is_, bad, ask, quiet or failed, nodes)
+    likely, sentence, steps = _describe(name, who, is_, workers, ask, quiet or failed, nodes)
     if name == UDP_BLOCKED.name or name not in {REFUSES.name, BROKEN.name}:
         failed = quiet or failed
     if name == FROM_HERE.name:
-        failed = [one for one in failed if one.is_of(here_lookups)]
-    elif bad:
-        failed = [one for one in failed if one.targets.get("worker") in bad]
+        failed = [observation for observation in failed if observation.is_of(here_lookups)]
+    elif workers:
+        failed = [observation for observation in failed if observation.targets.get("worker") in workers]
     return Conclusion(
-        cause={one.name: one for one in _ALL}[name],
-        about=(*concerned, *bad),
+        cause={kind.name: kind for kind in _ALL}[name],
+        about=(*concerned, *workers),
         sentence=f"{sentence} ({len(concerned)} of {size} resolvers)" if size > 1 else sentence,
         certain=not likely,
         settled_by=likely,
@@ -169,7 +182,7 @@ def _resolver_conclusion(facts: Facts, name: str, bad: tuple[str, ...], concerne
             VantageGroup(reached=tuple(healthy)).proof("other resolver", "answer the same names") if healthy else None,
         )[:4],
         # Something must be left in `nameservers`.
-        remedy=steps if others else tuple(step for step in steps if "out of `nameservers`" not in step),
+        remedy=steps if others else tuple(step for step in steps if "`nameservers`" not in step),
     )
 
 
@@ -177,20 +190,20 @@ def _describe(
     name: str,
     who: str,
     is_: str,
-    bad: tuple[str, ...],
+    workers: tuple[str, ...],
     ask: str,
     failed: Sequence[Observation],
     nodes: VantageGroup,
 ) -> tuple[str, str, tuple[str, ...]]:
     """What would settle it (empty: certain), the sentence, and the remedy."""
-    what, near = faults_of(failed), f"on {bad[0]}: " if bad else ""
+    what, on_first = faults_of(failed), f"on {workers[0]}: " if workers else ""
     open_it = f"open UDP and TCP 53 to {who}"
-    meanwhile = f"until then take {who} out of `nameservers` in the values, so that no job waits for it"
+    meanwhile = f"until then remove {who} from `nameservers` in the values, so that no job waits for it"
     start = f"start the resolver on {who}: `systemctl status named unbound dnsmasq`"
     table: dict[str, tuple[str, str, tuple[str, ...]]] = {
         UDP_BLOCKED.name: (
             "",
-            f"UDP 53 to {who} is dropped on the way, TCP 53 is answered",
+            f"UDP 53 to {who} is dropped on the path, TCP 53 is answered",
             (f"{open_it}: TCP is open, UDP is not", f"{ask} and the same with `+tcp`"),
         ),
         DOWN.name: (
@@ -199,38 +212,38 @@ def _describe(
             (start, f"{open_it} from workers and pods", meanwhile),
         ),
         UNREACHABLE.name: (
-            "the same question from every worker (SSH)",
+            "the same query from every worker (SSH)",
             f"{who} {'does' if is_ == 'is' else 'do'} not answer ({what})",
             (start, f"{open_it}: {ask}", meanwhile),
         ),
         FROM_HERE.name: (
             "",
-            f"only this machine gets no answer from {who} ({what}); the cluster does, so jobs are not concerned",
+            f"only this machine gets no answer from {who} ({what}); the cluster does, so jobs are not affected",
             (f"{open_it} from this machine, or map it with `connect:` in the inventory",),
         ),
         NODE_BLOCKED.name: (
             "",
-            f"{joined(bad)} {'gets' if len(bad) == 1 else 'get'} no answer from {who} ({what}), "
+            f"{joined(workers)} {'gets' if len(workers) == 1 else 'get'} no answer from {who} ({what}), "
             f"{tally(len(nodes.reached), nodes.size, 'worker')} do",
             (
-                f"{open_it} from {joined(bad)}",
-                f"{near}{ask}",
-                f"`kubectl cordon {bad[0] if bad else ''}` until then",
+                f"{open_it} from {joined(workers)}",
+                f"{on_first}{ask}",
+                f"`kubectl cordon {workers[0] if workers else ''}` until then",
             ),
         ),
         NODES_BLOCKED.name: (
             "",
             f"no worker gets an answer from {who} ({what}), this machine does",
-            (f"{open_it} from the workers' network", f"{near}{ask}"),
+            (f"{open_it} from the workers' network", f"{on_first}{ask}"),
         ),
         PODS_BLOCKED.name: (
             "",
-            f"pods on {joined(bad)} get no answer from {who} ({what}), the nodes that they run on do",
+            f"pods on {joined(workers)} get no answer from {who} ({what}), the nodes that they run on do",
             (f"{open_it} from the pod network: security group, NetworkPolicy, masquerading", f"in a pod: {ask}"),
         ),
         FROM_CLUSTER.name: (
-            "the same question from every worker (SSH) and from a pod on each",
-            f"{joined(bad) or 'the cluster'} get no answer from {who} ({what})",
+            "the same query from every worker (SSH) and from a pod on each",
+            f"{joined(workers) or 'the cluster'} get no answer from {who} ({what})",
             (f"{open_it} from workers and pods", ask),
         ),
         REFUSES.name: (
@@ -240,8 +253,8 @@ def _describe(
         ),
         BROKEN.name: (
             "",
-            f"{who} could not find out what it was asked ({what}): its own upstream or zone is broken",
-            (f"the log of {who} says why: upstream, DNSSEC or an expired zone", ask, meanwhile),
+            f"{who} could not resolve the names ({what}): its own upstream or zone is broken",
+            (f"the log of {who} shows why: upstream, DNSSEC or an expired zone", ask, meanwhile),
         ),
     }
     return table[name]
@@ -263,45 +276,57 @@ _ALL = (
 
 @rule
 def missing_names(facts: Facts) -> Iterator[Conclusion]:
-    """Names that resolvers do not know, or know otherwise than the inventory says."""
-    lookups = [one for one in facts.observations(*_RINGS, node_lookups) if isinstance(one.measured, Lookups)]
-    here = [one for one in facts.observations(here_lookups) if isinstance(one.measured, Lookups)]
-    asked = here or lookups
+    """Names that resolvers lack, or that have other addresses than in the inventory."""
+    lookups = [
+        observation
+        for observation in facts.observations(*_VANTAGES, node_lookups)
+        if isinstance(observation.measured, Lookups)
+    ]
+    here = [
+        observation for observation in facts.observations(here_lookups) if isinstance(observation.measured, Lookups)
+    ]
+    observed = here or lookups
     for name in facts.inventory.dns.names:
-        lacking = [one for one in asked if _lacks(one, name)]
+        lacking = [observation for observation in observed if _lacks(observation, name)]
         if lacking:
             yield _lacking(facts, name, lacking, lookups)
-        wrong = [one for one in asked if _answer(one, name) is DnsFault.WRONG_ANSWER]
-        if wrong:
-            said = "; ".join(dict.fromkeys(one.measured.cause for one in wrong[:2] if one.measured))
+        mismatched = [observation for observation in observed if _answer(observation, name) is DnsFault.WRONG_ANSWER]
+        if mismatched:
+            causes = "; ".join(
+                dict.fromkeys(observation.measured.cause for observation in mismatched[:2] if observation.measured)
+            )
             yield Conclusion(
                 cause=NAME_WRONG,
-                about=(name, *targets_of(wrong, "resolver")),
-                sentence=f"{name} has another address than the inventory says: {said}",
+                about=(name, *targets_of(mismatched, "resolver")),
+                sentence=f"{name} has another address than the inventory says: {causes}",
                 certain=True,
-                explains=keys(one for one in lookups if _answer(one, name) is DnsFault.WRONG_ANSWER),
-                proofs=proofs(VantageGroup(failed=tuple(wrong)).proof("resolver")),
+                explains=keys(
+                    observation for observation in lookups if _answer(observation, name) is DnsFault.WRONG_ANSWER
+                ),
+                proofs=proofs(VantageGroup(failed=tuple(mismatched)).proof("resolver")),
                 remedy=(f"correct {name} in the zone, or under `dns.names` in the inventory: which of both is right?",),
             )
 
 
 def _answer(observation: Observation, name: str) -> DnsFault | None:
-    seen = observation.measured
-    if not isinstance(seen, Lookups):
+    lookups = observation.measured
+    if not isinstance(lookups, Lookups):
         return None
-    return next((one.fault for one in seen.answers if one.name == name), None)
+    return next((answer.fault for answer in lookups.answers if answer.name == name), None)
 
 
 def _lacking(facts: Facts, name: str, lacking: Sequence[Observation], lookups: Sequence[Observation]) -> Conclusion:
-    every = facts.observations(here_lookups) or lookups
+    observed = facts.observations(here_lookups) or lookups
     who, size = targets_of(lacking, "resolver"), len(facts.inventory.dns.resolvers)
     knowing = [
-        one
-        for one in every
-        if isinstance(one.measured, Lookups) and one.measured.answers and _answer(one, name) is None
+        observation
+        for observation in observed
+        if isinstance(observation.measured, Lookups)
+        and observation.measured.answers
+        and _answer(observation, name) is None
     ]
     everywhere = len(who) == size and not knowing
-    # A name that some know and some do not makes two answers of one question.
+    # A name that only some resolvers know makes their answers differ, too.
     parted = facts.failing(resolver_agreement) if knowing else ()
     return Conclusion(
         cause=NAME_MISSING if everywhere else NAME_GAP,
@@ -312,7 +337,7 @@ def _lacking(facts: Facts, name: str, lacking: Sequence[Observation], lookups: S
         certain=everywhere or bool(knowing),
         settled_by="" if everywhere or knowing else "an answer of the other resolvers",
         explains=(
-            *keys(one for one in lookups if _lacks(one, name)),
+            *keys(observation for observation in lookups if _lacks(observation, name)),
             *keys(parted),
         ),
         proofs=proofs(
@@ -327,24 +352,23 @@ def _lacking(facts: Facts, name: str, lacking: Sequence[Observation], lookups: S
 
 
 single(
-    cause("search-list-misleads", "2.4", "failures 1"),
+    cause("search-list-misleads", "2.4", "name-resolution"),
     pod_names,
     faults=(DnsFault.SEARCH_LIST,),
     remedy=(
-        "take the search domain that answers for everything out of `searches` of `dns_config` in {values}, or its "
-        "wildcard record out of the zone",
-        '`options = [{{name = "ndots", value = "1"}}]` of `dns_config` asks for the name as it '
-        "stands first; `{upgrade}`",
+        "remove the search domain that has a record for every name from `searches` of `dns_config` in {values}, "
+        "or its wildcard record from the zone",
+        '`options = [{{name = "ndots", value = "1"}}]` of `dns_config` queries the name itself first; `{upgrade}`',
     ),
 )
 single(
-    cause("job-names-unresolved", "2.4", "failures 1"),
+    cause("job-names-unresolved", "2.4", "name-resolution"),
     pod_names,
-    likely="the same names, asked at each resolver from that pod (2.4.9)",
+    likely="the same names, queried at each resolver from that pod (2.4.9)",
     remedy=("compare /etc/resolv.conf of a job's pod with `dns_config` in {values}; {resolvers} must answer there",),
 )
 single(
-    cause("job-dns-settings-not-applied", "2.4", "failures 2, 3"),
+    cause("job-dns-settings-not-applied", "2.4", "dns-policy"),
     pod_resolv_conf,
     dind_resolv_conf,
     likely="the pod as the API server has it (`kubectl get pod -o yaml`): a webhook may rewrite its dnsPolicy",

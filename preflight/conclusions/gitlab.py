@@ -1,4 +1,4 @@
-"""1, 2.1 What GitLab itself, and the networks around it, show by themselves; clocks."""
+"""1, 2.1 GitLab itself, the networks around it, and the clocks."""
 
 from __future__ import annotations
 
@@ -31,41 +31,41 @@ from preflight.faults import GitLabFault, PathFault
 from preflight.probes.transcript import Clock
 
 single(
-    cause("gitlab-name-unresolved", "2.1", "failures 1"),
+    cause("gitlab-name-unresolved", "2.1", "name-resolution"),
     gitlab_connection,
     faults=(PathFault.UNRESOLVED,),
-    likely="the same name, asked from the workers and from pods",
+    likely="the same name, resolved from the workers and from pods",
     remedy=(
         "`dig {gitlab_host}` here, and `dig @RESOLVER {gitlab_host}` at {resolvers}",
-        "add {gitlab_host} to the internal zone, or give `gitlab.url` by address",
+        "add {gitlab_host} to the internal zone, or use an address in `gitlab.url`",
     ),
 )
 single(
-    cause("gitlab-unmapped", "2.1", "docs: connect"),
+    cause("gitlab-unmapped", "2.1", "suite-inventory"),
     gitlab_connection,
     faults=(PathFault.NOT_MAPPED,),
-    remedy=("add {gitlab} to `connect:` in the inventory, or take the `'*': refuse` away",),
+    remedy=("add {gitlab} to `connect:` in the inventory, or remove `'*': refuse`",),
 )
 single(
-    cause("gitlab-backend-down", "2.1", "reference 4.1", specialises="gitlab-answers-differ"),
+    cause("gitlab-backend-down", "2.1", "gitlab-answers", specialises="gitlab-answers-differ"),
     gitlab_service,
     faults=(GitLabFault.BAD_GATEWAY,),
     remedy=(
         "on {gitlab_host}: `gitlab-ctl status puma`, `gitlab-ctl tail puma`",
-        "`gitlab-ctl restart puma`, and wait until `curl -sI {gitlab}users/sign_in` says 200",
-        "if it dies again: `free -h` and `df -h` on {gitlab_host}",
+        "`gitlab-ctl restart puma`, and wait until `curl -sI {gitlab}users/sign_in` returns 200",
+        "if it stops again: `free -h` and `df -h` on {gitlab_host}",
     ),
 )
 single(
-    cause("gitlab-unavailable", "2.1", "reference 4.1", specialises="gitlab-answers-differ"),
+    cause("gitlab-unavailable", "2.1", "gitlab-answers", specialises="gitlab-answers-differ"),
     gitlab_service,
     remedy=(
         "on {gitlab_host}: `gitlab-ctl status`; maintenance mode, an upgrade or overload answers like this",
-        "`gitlab-ctl tail nginx` and `gitlab-ctl tail puma` say which",
+        "`gitlab-ctl tail nginx` and `gitlab-ctl tail puma` show which",
     ),
 )
 single(
-    cause("gitlab-redirects", "2.1", "reference 5.2", specialises="gitlab-answers-differ"),
+    cause("gitlab-redirects", "2.1", "gitlab-redirect", specialises="gitlab-answers-differ"),
     gitlab_location,
     remedy=(
         "write the URL that it redirects to into `gitlab.url` and into `gitlabUrl` in {values}",
@@ -74,7 +74,7 @@ single(
     ),
 )
 single(
-    cause("not-gitlab", "2.1", "reference 4.1", specialises="gitlab-answers-differ"),
+    cause("not-gitlab", "2.1", "gitlab-answers", specialises="gitlab-answers-differ"),
     gitlab_identity,
     remedy=(
         "`curl -sI {gitlab}` shows which server answers",
@@ -82,62 +82,65 @@ single(
     ),
 )
 single(
-    cause("gitlab-api-token-refused", "2.1", "reference 4.2"),
+    cause("gitlab-api-token-refused", "2.1", "gitlab-version"),
     gitlab_version,
     ci_project,
     faults=(GitLabFault.TOKEN_REFUSED,),
-    remedy=("make a new API token in GitLab (scope `read_api`), and give it where `gitlab.api_token` points to",),
+    remedy=("create a new API token in GitLab (scope `read_api`), and store it where `gitlab.api_token` points to",),
 )
 single(
-    cause("gitlab-wrong-version", "2.1", "failures 44"),
+    cause("gitlab-wrong-version", "2.1", "version-skew"),
     gitlab_version,
     faults=(GitLabFault.WRONG_VERSION,),
     remedy=(
-        "meant to be another one: write it into `gitlab.version`, and check 9.1 for the runner that fits",
+        "if another one was meant: write it into `gitlab.version`, and see 9.1 for the matching runner",
         "otherwise upgrade GitLab to {gitlab_version} on {gitlab_host}",
     ),
 )
 
 _NTP = "`timedatectl` shows whether the clock is synchronised; `systemctl enable --now chronyd` (or systemd-timesyncd)"
 
-CLOCKS = cause("clock-skew", "2.1", "guide 2.1")
-GITLAB_CLOCK = cause("gitlab-clock-skew", "2.1", "guide 2.1", specialises="clock-skew")
-NODE_CLOCK = cause("node-clock-skew", "2.3", "guide 2.1", specialises="clock-skew")
+CLOCKS = cause("clock-skew", "2.1", "clock")
+GITLAB_CLOCK = cause("gitlab-clock-skew", "2.1", "clock", specialises="clock-skew")
+NODE_CLOCK = cause("node-clock-skew", "2.3", "clock", specialises="clock-skew")
 
 
 @rule
 def clocks(facts: Facts) -> Iterator[Conclusion]:
-    """Whose clock is wrong: where all workers differ from GitLab alike it is GitLab's, else the odd ones' own."""
+    """Whose clock is wrong: GitLab's if all workers differ from it alike, otherwise that of those that differ."""
     group = VantageGroup.of(facts.observations(node_clock), lambda observation: observation.faulty)
     if not group.failed:
         return
-    offsets = [one.measured.offset for one in group.failed if isinstance(one.measured, Clock)]
+    offsets = [observation.measured.offset for observation in group.failed if isinstance(observation.measured, Clock)]
     alike = bool(offsets) and max(offsets) - min(offsets) <= facts.inventory.limits.clock_skew
-    bad = targets_of(group.failed, "worker")
+    workers = targets_of(group.failed, "worker")
     host = facts.inventory.gitlab.url
-    apart = ", ".join(f"{name} {-offset:+.0f} s" for name, offset in zip(bad, offsets, strict=False))
+    apart = ", ".join(f"{name} {-offset:+.0f} s" for name, offset in zip(workers, offsets, strict=False))
     if group.reached:
         kind, whose = (
             NODE_CLOCK,
-            f"the clock of {joined(bad)} is off, against GitLab ({apart}) and the other workers",
+            f"the clock of {joined(workers)} is off, against GitLab ({apart}) and the other workers",
         )
-        steps = tuple(f"on {name}: {_NTP}" for name in bad[:2])
-    elif alike and group.all_failed and len(bad) > 1:
-        kind, whose = GITLAB_CLOCK, f"GitLab's clock is {abs(offsets[0]):.0f} s off: every worker differs from it alike"
+        steps = tuple(f"on {name}: {_NTP}" for name in workers[:2])
+    elif alike and group.all_failed and len(workers) > 1:
+        kind, whose = (
+            GITLAB_CLOCK,
+            f"GitLab's clock is {abs(offsets[0]):.0f} s off: every worker differs from it by the same",
+        )
         steps = (f"on the host of {host}: {_NTP}",)
     else:
-        kind, whose = CLOCKS, f"the clocks of GitLab and {joined(bad)} differ ({apart})"
-        steps = (f"on the host of {host} and on {joined(bad)}: {_NTP}",)
+        kind, whose = CLOCKS, f"the clocks of GitLab and {joined(workers)} differ ({apart})"
+        steps = (f"on the host of {host} and on {joined(workers)}: {_NTP}",)
     certain = kind is not CLOCKS
     yield Conclusion(
         cause=kind,
-        about=bad if kind is not GITLAB_CLOCK else (),
+        about=workers if kind is not GITLAB_CLOCK else (),
         sentence=whose,
         certain=certain,
-        settled_by="" if certain else "a third clock: a look from every worker",
+        settled_by="" if certain else "a third clock: a measurement from every worker",
         explains=keys(group.failed),
         proofs=proofs(
-            *(Proof.of(one.measured) for one in group.failed[:2] if one.measured),
+            *(Proof.of(observation.measured) for observation in group.failed[:2] if observation.measured),
             VantageGroup(reached=group.reached).proof("worker", "the same time as GitLab"),
         ),
         remedy=steps,
@@ -145,20 +148,22 @@ def clocks(facts: Facts) -> Iterator[Conclusion]:
 
 
 single(
-    cause("networks-overlap", "1.2", "guide 1.2"),
+    cause("networks-overlap", "1.2", "networks"),
     networks,
     remedy=(
-        "give the networks in `cluster.pod_cidr`, `service_cidr` and `vpc_cidr` as the cluster has them",
-        "if they do overlap: choose another pod network before anything is installed; it can't be changed later",
+        "set `cluster.pod_cidr`, `service_cidr` and `vpc_cidr` to the cluster's real networks",
+        "if they do overlap: choose another pod network before anything is installed: it can't be changed later",
     ),
 )
 single(
-    cause("machine-in-cluster-network", "1.2", "guide 1.2"),
+    cause("machine-in-cluster-network", "1.2", "networks"),
     machine_addresses,
-    remedy=("correct the address or the network in the inventory; a real clash needs another pod or service network",),
+    remedy=(
+        "correct the address or the network in the inventory; a real overlap needs another pod or service network",
+    ),
 )
 single(
-    cause("pod-network-differs", "1.2", "guide 1.2"),
+    cause("pod-network-differs", "1.2", "networks"),
     pod_network,
     remedy=(
         "write what `kubectl get nodes -o jsonpath='{{.items[*].spec.podCIDR}}'` shows into `cluster.pod_cidr`",
@@ -166,31 +171,31 @@ single(
     ),
 )
 single(
-    cause("service-network-differs", "1.2", "guide 1.2"),
+    cause("service-network-differs", "1.2", "networks"),
     service_network,
     remedy=("write the network of `kubectl get svc kubernetes` into `cluster.service_cidr`",),
 )
 single(
-    cause("api-address-of-no-control-plane", "1.2", "guide 1.2"),
+    cause("api-address-of-no-control-plane", "1.2", "guide"),
     control_plane_address,
     remedy=("correct `cluster.api_server`, or the addresses under `cluster.nodes`",),
 )
 single(
-    cause("outside-vpc", "1.2", "guide 1.2"),
+    cause("outside-vpc", "1.2", "guide"),
     vpc,
     remedy=("write the VPC's real CIDR (or its secondary one) into `cluster.vpc_cidr`, or leave it out",),
 )
 single(
-    cause("proxy-intercepts-jobs", "1.2", "failures 48"),
+    cause("proxy-intercepts-jobs", "1.2", "proxy"),
     values_proxies,
     remedy=(
-        "add the hosts and ports that it names to `no_proxy` and `NO_PROXY` in {values} (names and addresses: networks "
-        "are not understood by all)",
+        "add the hosts and ports that it names to `no_proxy` and `NO_PROXY` in {values} (names and addresses: "
+        "not every program understands networks)",
         "`{upgrade}`",
     ),
 )
 single(
-    cause("proxy-intercepts-tools", "1.2", "failures 48"),
+    cause("proxy-intercepts-tools", "1.2", "proxy"),
     here_proxies,
     remedy=("add what it names to NO_PROXY of this machine or CI job before `helm` and `kubectl` are run",),
 )

@@ -1,4 +1,4 @@
-"""6.5, 7 Room for jobs: which resource runs out where, what fills it, how many jobs fit."""
+"""6.5, 7 Room for jobs: which resource runs out where, what uses it, how many jobs fit."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from preflight.facts.pods import pod_admission, pod_start
 from preflight.faults import PodFault
 from preflight.probes.headroom import Headroom
 
-TOO_FEW_FIT = cause("too-few-jobs-fit", "6.5", "failures 33, 35")
-QUOTA_EXHAUSTED = cause("quota-exhausted", "3.2", "failures 34", specialises="quota-too-small-for-jobs")
-QUOTA_SHORT = cause("quota-too-small-for-jobs", "6.5", "failures 34")
+TOO_FEW_FIT = cause("too-few-jobs-fit", "6.5", "room-for-jobs")
+QUOTA_EXHAUSTED = cause("quota-exhausted", "3.2", "quota", specialises="quota-too-small-for-jobs")
+QUOTA_SHORT = cause("quota-too-small-for-jobs", "6.5", "quota")
 
 single(
-    cause("scenario-does-not-fit", "7.2", "guide 7"),
+    cause("scenario-does-not-fit", "7.2", "room-for-jobs"),
     scenario_headroom,
     option_headroom,
     remedy=("lower `concurrent`, `replicas` or the requests of that scenario in {values}, or add nodes",),
 )
 single(
-    cause("cache-unreachable", "7.4", "guide 7.4"),
+    cause("cache-unreachable", "7.4", "cache"),
     pod_cache,
     remedy=(
         "`[runners.cache.s3] ServerAddress` in {values}: correct it, or start that server",
@@ -34,60 +34,63 @@ single(
 )
 
 
-def _stopped_by_quota(facts: Facts, *, seen: bool) -> tuple[Observation, ...]:
-    """Pods that the quota refused, or those that were not made because little of it is left."""
-    faults_of = has_fault(PodFault.QUOTA)
-    names = (pod_admission, dind_admission, pod_start, dind_daemon)
+def _stopped_by_quota(facts: Facts, *, measured: bool) -> tuple[Observation, ...]:
+    """Pods that the quota refused, or (not `measured`) those not created because little of it is left."""
+    by_quota = has_fault(PodFault.QUOTA)
     return tuple(
         observation
-        for observation in facts.observations(*names)
-        if faults_of(observation) and observation.faulty is seen
+        for observation in facts.observations(pod_admission, dind_admission, pod_start, dind_daemon)
+        if by_quota(observation) and observation.faulty is measured
     )
 
 
 @rule
 def quota(facts: Facts) -> Iterator[Conclusion]:
-    """A quota that is used up: admission refuses every job's pod, and so there is no room for any."""
-    refused = _stopped_by_quota(facts, seen=True)
+    """A used-up quota: admission refuses every job's pod, so there is room for none."""
+    refused = _stopped_by_quota(facts, measured=True)
     if not refused:
         return
-    names, whole = names_of(facts, refused), facts.one(headroom)
+    names, whole = names_of(facts, refused), facts.observation(headroom)
     bounded = isinstance(whole.measured, Headroom) and whole.measured.quota_limit is not None
     short = facts.failing(headroom, worker_headroom, where=lambda observation: observation.faulty) if bounded else ()
-    said = next(one.measured.cause for one in refused if one.measured is not None)
+    sentence = next(observation.measured.cause for observation in refused if observation.measured is not None)
     yield Conclusion(
         cause=QUOTA_EXHAUSTED,
         about=targets_of(refused, "worker"),
-        sentence=said,
+        sentence=sentence,
         certain=True,
         explains=keys((*refused, *short)),
-        proofs=proofs(*(Proof.of(one.measured) for one in (*refused[:1], *short[:1]) if one.measured)),
+        proofs=proofs(
+            *(Proof.of(observation.measured) for observation in (*refused[:1], *short[:1]) if observation.measured)
+        ),
         remedy=(
             f"`kubectl describe quota -n {names['job_namespace']}`",
-            f"remove what fills it (`kubectl get pods -n {names['job_namespace']}`: old job pods?), or raise the quota",
+            f"remove what uses it (`kubectl get pods -n {names['job_namespace']}`: old job pods?), or raise the quota",
         ),
     )
 
 
 @rule
 def room_for_jobs(facts: Facts) -> Iterator[Conclusion]:
-    """Why the jobs that replicas and concurrency allow do not fit all at once."""
-    red = facts.failing(headroom, worker_headroom, where=lambda observation: observation.faulty)
-    if not red:
+    """Why the jobs that replicas and concurrency allow do not fit at the same time."""
+    failing = facts.failing(headroom, worker_headroom, where=lambda observation: observation.faulty)
+    if not failing:
         return
-    whole = facts.one(headroom).measured
+    whole = facts.observation(headroom).measured
     room = whole if isinstance(whole, Headroom) else None
     by_quota = room is not None and room.quota_limit is not None and room.quota_limit <= room.fits
-    if by_quota and _stopped_by_quota(facts, seen=True):
-        return  # the quota is used up already, which explains both
-    # A probe takes nothing of a quota's last tenth, so the quota also keeps the suite from looking.
-    unmeasured = _stopped_by_quota(facts, seen=False) if by_quota else ()
-    names = names_of(facts, red)
-    about = targets_of(red, "worker")
-    told = (
+    if by_quota and _stopped_by_quota(facts, measured=True):
+        return  # the quota is used up, which explains both
+    # A probe leaves the last tenth of a quota alone, so the quota also keeps the suite from measuring.
+    unmeasured = _stopped_by_quota(facts, measured=False) if by_quota else ()
+    names = names_of(facts, failing)
+    about = targets_of(failing, "worker")
+    sentence = (
         room.cause
         if room is not None and room.fault
-        else "; ".join(dict.fromkeys(one.measured.cause for one in red if one.measured is not None))
+        else "; ".join(
+            dict.fromkeys(observation.measured.cause for observation in failing if observation.measured is not None)
+        )
     )
     lack = room.runs_out if room is not None else ""
     steps = (
@@ -101,16 +104,16 @@ def room_for_jobs(facts: Facts) -> Iterator[Conclusion]:
         )
     )
     if room is not None and not by_quota and room.fillers:
-        most = room.fillers[0]
-        namespace, _, owner = most.owner.partition("/")
-        observation = f"kubectl get {owner.lower()} -n {namespace} -o yaml | grep -A 6 resources"
-        steps = (f"does {most.owner} need that much? `{observation}`", *steps)
+        largest = room.fillers[0]
+        namespace, _, owner = largest.owner.partition("/")
+        command = f"kubectl get {owner.lower()} -n {namespace} -o yaml | grep -A 6 resources"
+        steps = (f"does {largest.owner} need that much? `{command}`", *steps)
     yield Conclusion(
         cause=QUOTA_SHORT if by_quota else TOO_FEW_FIT,
         about=about,
-        sentence=told or f"no room for a job on {joined(about)}",
+        sentence=sentence or f"no room for a job on {joined(about)}",
         certain=True,
-        explains=keys((*red, *unmeasured)),
-        proofs=proofs(*(Proof.of(one.measured) for one in red[:2] if one.measured)),
+        explains=keys((*failing, *unmeasured)),
+        proofs=proofs(*(Proof.of(observation.measured) for observation in failing[:2] if observation.measured)),
         remedy=tuple(step.format_map(names) for step in steps),
     )

@@ -16,19 +16,24 @@ class Cause:
     Attributes:
         name: its stable id, such as ``node-path-blocked``.
         section: the guide's section that it belongs to.
-        reference: where it is known from: a row of the failures' reference, the guide, or the documentation.
-        specialises: the names of causes that say the same with less precision.
+        source: the anchor in docs/sources.md of what it is known from.
+        specialises: the names of more general causes.
     """
 
     name: str
     section: str
-    reference: str
+    source: str
     specialises: tuple[str, ...] = ()
+
+    @property
+    def reference(self) -> str:
+        """Where its source is described, relative to the project."""
+        return f"docs/sources.md#{self.source}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """A decisive observation: what it says, and the command that shows it.
+    """A decisive observation: what it shows, and the command that reproduces it.
 
     Attributes:
         statement: one sentence with names and numbers.
@@ -44,10 +49,10 @@ class Proof:
 
     @classmethod
     def of(cls, fact: Fact, statement: str = "") -> Proof:
-        """What a fact's evidence shows; in its own words, unless a statement is given."""
-        shown = fact.evidence
-        said = statement or fact.cause or f"{fact.target}: nothing is wrong"
-        return cls(statement=clean(said), where=shown.where, command=shown.command, observed=shown.observed)
+        """What a fact's evidence shows: the statement, or the fact's own cause."""
+        evidence = fact.evidence
+        text = statement or fact.cause or f"{fact.target}: nothing is wrong"
+        return cls(statement=clean(text), where=evidence.where, command=evidence.command, observed=evidence.observed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,11 +61,11 @@ class Conclusion:
 
     Attributes:
         cause: its kind.
-        about: the targets that it speaks of, in the inventory's words: workers, resolvers, images, … or nothing.
+        about: the targets concerned, by their names in the inventory: workers, resolvers, images, …; may be empty.
         sentence: what is broken and where, in one sentence with names and numbers.
         certain: whether the facts leave no other cause; otherwise it is likely.
         settled_by: what would settle it; empty where it is certain.
-        explains: the looks that are as they are because of it.
+        explains: the observations that it explains.
         proofs: the decisive observations, side by side.
         remedy: what to do, a step each, with this environment's own names.
     """
@@ -94,16 +99,16 @@ CAUSES: dict[str, Cause] = {}
 
 Rule = Callable[[Facts], Iterable[Conclusion]]
 RULES: list[Rule] = []
-"""Every rule, in the order in which they speak: what one has explained, a later one leaves alone."""
+"""Every rule, in the order in which they run: what one has explained, a later one leaves alone."""
 
 
-def cause(name: str, section: str, reference: str, *, specialises: str | tuple[str, ...] = ()) -> Cause:
-    """Declare a kind of root cause."""
+def cause(name: str, section: str, source: str, *, specialises: str | tuple[str, ...] = ()) -> Cause:
+    """Declare a kind of root cause; see `Cause`. A ValueError says that the name is taken."""
     general = (specialises,) if isinstance(specialises, str) else specialises
     if name in CAUSES:
         raise ValueError(f"two causes are called {name}")
-    found = CAUSES[name] = Cause(name, section, reference, general)
-    return found
+    declared = CAUSES[name] = Cause(name, section, source, general)
+    return declared
 
 
 def rule(function: Rule) -> Rule:
@@ -125,12 +130,12 @@ def check_lineages() -> None:
 
 
 def lineage(name: str) -> Iterator[str]:
-    """A cause's name, and those of the causes that say the same with less precision."""
+    """A cause's name, and those of the more general causes."""
     yield name
     for general in CAUSES[name].specialises if name in CAUSES else ():
         yield from lineage(general)
 
 
 def keys(observations: Iterable[Observation]) -> tuple[Key, ...]:
-    """What identifies these looks."""
+    """The keys of these observations."""
     return tuple(observation.key for observation in observations)

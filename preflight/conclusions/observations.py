@@ -1,4 +1,4 @@
-"""All measurements of a run as the rules see them: read-only, and never telling *unknown* for *healthy*."""
+"""All measurements of a run as the rules see them: read-only, and never taking *unknown* for *healthy*."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from preflight.survey import Measurement, Survey
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """One measurement: what came of it, or why nothing did.
+    """One measurement: its value, or why there is none.
 
     Attributes:
         name: the fact's name.
@@ -40,36 +40,36 @@ class Observation:
 
     @property
     def measured(self) -> Fact | None:
-        """What was measured, also where the check is blocked because something else met the same."""
+        """What was measured, also where the check is blocked because another measurement has the same fault."""
         if self.value is None and isinstance(self.error, Blocked):
             return self.error.measured
         return self.value
 
     @property
     def fault(self) -> Fault | None:
-        """What is wrong with what was seen, or with the way to it; None is no sign of health: see `sound`."""
+        """The fault of what was measured, or of the attempt; None does not mean healthy: see `healthy`."""
         if self.measured is not None:
             return self.measured.fault
         return self.error.fault if isinstance(self.error, Unmeasured) else None
 
     @property
     def healthy(self) -> bool:
-        """Whether it was seen, and nothing is wrong with it."""
+        """Whether it was measured, and has no fault."""
         return self.measured is not None and self.measured.fault is None
 
     @property
     def faulty(self) -> bool:
-        """Whether it was seen, and something is wrong with it."""
+        """Whether it was measured, and has a fault."""
         return self.measured is not None and self.measured.fault is not None
 
     @property
     def unknown(self) -> bool:
-        """Whether it should have been seen and was not."""
+        """Whether it should have been measured and was not."""
         return self.measured is None and not isinstance(self.error, NotApplicable)
 
     @property
     def failing(self) -> bool:
-        """Whether a check of its own is red by it: judged wrong, or not to be looked at."""
+        """Whether its own check does not pass: it has a fault, or could not be measured."""
         return (self.value is not None and self.value.fault is not None) or isinstance(self.error, Unmeasured)
 
     @property
@@ -79,7 +79,7 @@ class Observation:
 
 
 class Facts:
-    """Every look of a run, by name and targets.
+    """Every observation of a run, by name and targets.
 
     Attributes:
         inventory: the environment.
@@ -107,8 +107,8 @@ class Facts:
         """The observation of this fact and exactly these targets; None if it was never planned."""
         return self._observations.get(spec.name, {}).get(key_of(spec.name, targets))
 
-    def one(self, spec: FactSpec[Any], **targets: str) -> Observation:
-        """The observation of this fact and exactly these targets; one that was not made, if it was never planned."""
+    def observation(self, spec: FactSpec[Any], **targets: str) -> Observation:
+        """The same as `get`, with an unmeasured observation in the place of None."""
         unplanned = Unmeasured(f"{spec.name} was not measured in this run")
         return self.get(spec, **targets) or Observation(spec.name, targets, error=unplanned)
 
@@ -135,11 +135,11 @@ class Facts:
     def without(self, keys: Iterable[Key]) -> Facts:
         """The same run, as if these could not have been measured."""
         hidden = set(keys)
-        gone = Unmeasured("hidden")
+        unmeasured = Unmeasured("hidden")
         return Facts(
             self.inventory,
             (
-                Observation(observation.name, observation.targets, error=gone)
+                Observation(observation.name, observation.targets, error=unmeasured)
                 if observation.key in hidden
                 else observation
                 for observation in self
@@ -148,18 +148,18 @@ class Facts:
 
 
 def observation_of(measured: Measurement) -> Observation:
-    """What came of a measurement that has come to its end; a value that is no fact can't be judged, and is left out."""
+    """The observation of a finished measurement; a value that is no `Fact` can't be judged, and is left out."""
     value = measured.value if isinstance(measured.value, Fact) else None
     return Observation(measured.spec.name, measured.targets, value, measured.error)
 
 
 def facts_of(survey: Survey) -> Facts:
-    """What a survey has measured so far; a look that has not come to an end is unknown."""
+    """What a survey has measured so far; an unfinished measurement is unknown."""
     observations = []
     for measured in survey.measurements.values():
         if not measured.done.is_set():
-            gone = Unmeasured(f"{measured.spec.title}: the run ended before its measurement")
-            observations.append(Observation(measured.spec.name, measured.targets, error=gone))
+            unmeasured = Unmeasured(f"{measured.spec.title}: the run ended before it was measured")
+            observations.append(Observation(measured.spec.name, measured.targets, error=unmeasured))
         elif measured.error is not None or isinstance(measured.value, Fact):
             observations.append(observation_of(measured))
     return Facts(survey.run.inventory, observations)

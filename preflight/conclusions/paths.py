@@ -1,7 +1,7 @@
-"""2.4 Locate the path to GitLab: the server, a firewall in front of it, one node's way, the nodes', the pods'.
+"""2.4 The path to GitLab: the server, a firewall in front of it, the path of one node, of all nodes, of the pods.
 
-The same question from here, from every worker and from a pod on every worker; which of them fail tells where the way is
-cut (DESIGN §5, reference failures 40b). What is certain of all vantages needs a look from all of them.
+The same request from here, from every worker and from a pod on every worker: which of them fail shows where the path is
+cut. A certain conclusion about all vantages needs a measurement from each of them.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ from preflight.faults import GitLabFault, PathFault
 from preflight.inventory import Inventory
 from preflight.probes.gitlab import GitLabReply
 
-_ROW = "failures 40b"
+_SOURCE = "path-compare"
 
-UNREACHABLE = cause("gitlab-unreachable", "2.1", _ROW)
-PORT_CLOSED = cause("gitlab-port-closed", "2.1", _ROW, specialises="gitlab-unreachable")
-CUT_OFF = cause("gitlab-cut-off", "2.1", _ROW, specialises="gitlab-unreachable")
-SILENT = cause("gitlab-silent", "2.1", _ROW, specialises="gitlab-unreachable")
-CERTIFICATE = cause("gitlab-certificate", "2.1", "failures 16, 17", specialises="gitlab-unreachable")
-FROM_HERE = cause("gitlab-unreachable-from-here", "2.1", _ROW, specialises="gitlab-unreachable")
-FROM_CLUSTER = cause("gitlab-unreachable-from-cluster", "2.4", _ROW, specialises="gitlab-unreachable")
-FROM_WORKERS = cause("gitlab-unreachable-from-workers", "2.4", _ROW, specialises="gitlab-unreachable-from-cluster")
-NODE_BLOCKED = cause("node-path-blocked", "2.4", _ROW, specialises="gitlab-unreachable-from-workers")
-NODES_BLOCKED = cause("nodes-path-blocked", "2.4", _ROW, specialises="gitlab-unreachable-from-workers")
-FROM_PODS = cause("gitlab-unreachable-from-pods", "2.4", _ROW, specialises="gitlab-unreachable-from-cluster")
-ONE_NODES_PODS = cause("pods-of-one-node-blocked", "2.4", _ROW, specialises="gitlab-unreachable-from-pods")
-PODS_BLOCKED = cause("pods-path-blocked", "2.4", _ROW, specialises="gitlab-unreachable-from-pods")
-LARGE_PACKETS = cause("large-packets-lost", "2.4", "failures 15")
-OTHERWISE = cause("gitlab-answers-differ", "2.4", "failures 40b")
-IN_THE_WAY = cause("proxy-in-the-way", "2.4", "failures 48", specialises="gitlab-answers-differ")
+UNREACHABLE = cause("gitlab-unreachable", "2.1", _SOURCE)
+PORT_CLOSED = cause("gitlab-port-closed", "2.1", _SOURCE, specialises="gitlab-unreachable")
+CUT_OFF = cause("gitlab-cut-off", "2.1", _SOURCE, specialises="gitlab-unreachable")
+SILENT = cause("gitlab-silent", "2.1", _SOURCE, specialises="gitlab-unreachable")
+CERTIFICATE = cause("gitlab-certificate", "2.1", "certificate-names", specialises="gitlab-unreachable")
+FROM_HERE = cause("gitlab-unreachable-from-here", "2.1", _SOURCE, specialises="gitlab-unreachable")
+FROM_CLUSTER = cause("gitlab-unreachable-from-cluster", "2.4", _SOURCE, specialises="gitlab-unreachable")
+FROM_WORKERS = cause("gitlab-unreachable-from-workers", "2.4", _SOURCE, specialises="gitlab-unreachable-from-cluster")
+NODE_BLOCKED = cause("node-path-blocked", "2.4", _SOURCE, specialises="gitlab-unreachable-from-workers")
+NODES_BLOCKED = cause("nodes-path-blocked", "2.4", _SOURCE, specialises="gitlab-unreachable-from-workers")
+FROM_PODS = cause("gitlab-unreachable-from-pods", "2.4", _SOURCE, specialises="gitlab-unreachable-from-cluster")
+ONE_NODES_PODS = cause("pods-of-one-node-blocked", "2.4", _SOURCE, specialises="gitlab-unreachable-from-pods")
+PODS_BLOCKED = cause("pods-path-blocked", "2.4", _SOURCE, specialises="gitlab-unreachable-from-pods")
+LARGE_PACKETS = cause("large-packets-lost", "2.4", "mtu")
+OTHERWISE = cause("gitlab-answers-differ", "2.4", "path-compare")
+IN_THE_WAY = cause("proxy-in-the-way", "2.4", "proxy", specialises="gitlab-answers-differ")
 
 _CLOSED = has_fault(PathFault.REFUSED)
 _CERTIFICATE = has_fault(
@@ -57,7 +57,7 @@ _QUIET = has_fault(PathFault.SILENT)
 
 
 def _cut(observation: Observation) -> bool:
-    """Whether a look did not come through; a name without an address is no matter of paths."""
+    """Whether a request did not get through; a name without an address is not a matter of paths."""
     return isinstance(observation.fault, PathFault) and observation.fault not in {
         PathFault.UNRESOLVED,
         PathFault.NOT_MAPPED,
@@ -66,7 +66,7 @@ def _cut(observation: Observation) -> bool:
 
 @rule
 def path_to_gitlab(facts: Facts) -> Iterator[Conclusion]:
-    """Where the way to GitLab is cut."""
+    """Where the path to GitLab is cut."""
     here = VantageGroup.of(facts.first_observed(gitlab_reply, gitlab_connection), _cut)
     nodes = VantageGroup.of(facts.first_observed(node_reply, node_gitlab), _cut)
     pods = VantageGroup.of(facts.observations(pod_gitlab), _cut)
@@ -78,13 +78,13 @@ def path_to_gitlab(facts: Facts) -> Iterator[Conclusion]:
         yield _from_here(facts, here, nodes, pods)
     if nodes.failed:
         yield _from_nodes(facts, here, nodes)
-    # Pods behind a node that has no way itself say nothing of the pod network.
+    # Pods on a node that does not reach GitLab itself show nothing about the pod network.
     cut_off = set(targets_of(nodes.failed, "worker"))
-    behind = [
+    behind_reaching_nodes = [
         observation for observation in facts.observations(pod_gitlab) if observation.targets["worker"] not in cut_off
     ]
-    if VantageGroup.of(behind, _cut).failed:
-        yield _from_pods(facts, here, nodes, VantageGroup.of(behind, _cut))
+    if VantageGroup.of(behind_reaching_nodes, _cut).failed:
+        yield _from_pods(facts, here, nodes, VantageGroup.of(behind_reaching_nodes, _cut))
 
 
 def _endpoint(inventory: Inventory) -> str:
@@ -101,11 +101,11 @@ def _explained(
 
 def _everywhere(facts: Facts, here: VantageGroup, nodes: VantageGroup, pods: VantageGroup) -> Conclusion:
     failed = (*here.failed, *nodes.failed, *pods.failed)
-    asked, settled = nodes.size + pods.size, bool(here.failed) and nodes.all_failed
+    inside, settled = nodes.size + pods.size, bool(here.failed) and nodes.all_failed
     endpoint = _endpoint(facts.inventory)
     host = endpoint.rpartition(":")[0]
     quiet = {PathFault.TIMEOUT, PathFault.SILENT, PathFault.UNREACHABLE}
-    kinds = {PathFault.TIMEOUT if one.fault in quiet else one.fault for one in failed}
+    kinds = {PathFault.TIMEOUT if observation.fault in quiet else observation.fault for observation in failed}
     kind, sentence, remedy = _server_side(endpoint, host, failed)
     if not settled or len(kinds) > 1:
         kind = UNREACHABLE
@@ -121,11 +121,11 @@ def _everywhere(facts: Facts, here: VantageGroup, nodes: VantageGroup, pods: Van
         sentence=f"{sentence}: the same from {whole}"
         if kind is not UNREACHABLE
         else f"{endpoint} is not reached from {whole} ({faults_of(failed)})"
-        + ("" if asked else "; nothing else was asked"),
+        + ("" if inside else "; nothing else was measured"),
         certain=kind is not UNREACHABLE,
         settled_by=""
         if kind is not UNREACHABLE
-        else "a look from every worker (SSH), which tells a server that is down from a way that is cut for some",
+        else "a measurement from every worker (SSH), which distinguishes a server that is down from a path that is cut",
         explains=_explained(facts, failed, gitlab_connection, node_gitlab, pod_gitlab),
         proofs=proofs(here.proof("here"), nodes.proof("worker"), pods.proof("pod")),
         remedy=remedy,
@@ -134,18 +134,22 @@ def _everywhere(facts: Facts, here: VantageGroup, nodes: VantageGroup, pods: Van
 
 def _server_side(endpoint: str, host: str, failed: tuple[Observation, ...]) -> tuple[Cause, str, tuple[str, ...]]:
     start = f"on {host}: `gitlab-ctl status`, then `gitlab-ctl start`"
-    if all(_CLOSED(one) for one in failed):
-        said = f"nobody listens on {endpoint}: GitLab's host refuses every connection"
-        return PORT_CLOSED, said, (start, f"compare the port of `gitlab.url` with `external_url` on {host}")
-    if all(_CERTIFICATE(one) for one in failed):
-        said = f"the certificate of {endpoint} is not accepted ({faults_of(failed)})"
-        observation = (
+    if all(_CLOSED(observation) for observation in failed):
+        sentence = f"nothing listens on {endpoint}: GitLab's host refuses every connection"
+        return PORT_CLOSED, sentence, (start, f"compare the port of `gitlab.url` with `external_url` on {host}")
+    if all(_CERTIFICATE(observation) for observation in failed):
+        sentence = f"the certificate of {endpoint} is not accepted ({faults_of(failed)})"
+        command = (
             f"`openssl s_client -connect {endpoint} -servername {host} </dev/null | openssl x509 -noout -dates -text`"
         )
-        return CERTIFICATE, said, (f"see what is served: {observation}", "renew it, or give its CA in `gitlab.ca_file`")
+        return (
+            CERTIFICATE,
+            sentence,
+            (f"see what is served: {command}", "renew it, or set its CA in `gitlab.ca_file`"),
+        )
     if any(map(_QUIET, failed)):
-        return SILENT, f"{endpoint} takes connections and never answers: what listens there hangs", (start,)
-    said = (
+        return SILENT, f"{endpoint} accepts connections and never answers: the server there hangs", (start,)
+    sentence = (
         f"nothing comes back from {endpoint} ({faults_of(failed)}): GitLab's host is down, or a firewall in front "
         "of it drops"
     )
@@ -154,7 +158,7 @@ def _server_side(endpoint: str, host: str, failed: tuple[Observation, ...]) -> t
         f"allow port {endpoint.rpartition(':')[2]} in its security group and its own firewall (`nft list ruleset`)",
         start,
     )
-    return CUT_OFF, said, steps
+    return CUT_OFF, sentence, steps
 
 
 def _from_here(facts: Facts, here: VantageGroup, nodes: VantageGroup, pods: VantageGroup) -> Conclusion:
@@ -162,111 +166,121 @@ def _from_here(facts: Facts, here: VantageGroup, nodes: VantageGroup, pods: Vant
     return Conclusion(
         cause=FROM_HERE,
         sentence=f"only this machine does not reach {endpoint} ({faults_of(here.failed)}); the cluster does, so jobs "
-        "are not concerned",
+        "are not affected",
         certain=True,
         explains=_explained(facts, here.failed, gitlab_connection),
         proofs=proofs(here.proof("here"), nodes.proof("worker"), pods.proof("pod")),
         remedy=(
             f"allow this machine to {endpoint}, or run the suite from where GitLab is reached",
-            "or map the address to a forwarded one with `connect:` in the inventory",
+            "or map the address to a forwarded port with `connect:` in the inventory",
         ),
     )
 
 
 def _from_nodes(facts: Facts, here: VantageGroup, nodes: VantageGroup) -> Conclusion:
     endpoint = _endpoint(facts.inventory)
-    bad = targets_of(nodes.failed, "worker")
-    addresses = joined(str(facts.inventory.workers[one].address) for one in bad if one in facts.inventory.workers)
-    some_pods = VantageGroup.of((one for one in facts.observations(pod_gitlab) if one.targets["worker"] in bad), _cut)
-    shown = proofs(here.proof("here"), nodes.proof("worker"), _others(nodes), some_pods.proof("pod"))
+    workers = targets_of(nodes.failed, "worker")
+    addresses = joined(
+        str(facts.inventory.workers[worker].address) for worker in workers if worker in facts.inventory.workers
+    )
+    some_pods = VantageGroup.of(
+        (observation for observation in facts.observations(pod_gitlab) if observation.targets["worker"] in workers),
+        _cut,
+    )
+    evidence = proofs(here.proof("here"), nodes.proof("worker"), _others(nodes), some_pods.proof("pod"))
     explains = _explained(facts, nodes.failed, node_gitlab) + keys(some_pods.failed)
-    way = f"a firewall, security group or route between {addresses} and {endpoint}"
-    check = f"on {bad[0]}: `curl -v -m 5 {facts.inventory.gitlab.url}`, `ip route get {endpoint.rpartition(':')[0]}`"
+    path = f"a firewall, security group or route between {addresses} and {endpoint}"
+    check = (
+        f"on {workers[0]}: `curl -v -m 5 {facts.inventory.gitlab.url}`, `ip route get {endpoint.rpartition(':')[0]}`"
+    )
     if nodes.reached:
         return Conclusion(
             cause=NODE_BLOCKED,
-            about=bad,
-            sentence=f"{joined(bad)} ({addresses}) {'does' if len(bad) == 1 else 'do'} not reach {endpoint} "
-            f"({faults_of(nodes.failed)}), {tally(len(nodes.reached), nodes.size, 'worker')} do: the way of "
-            f"{'this node' if len(bad) == 1 else 'these nodes'} is cut",
+            about=workers,
+            sentence=f"{joined(workers)} ({addresses}) {'does' if len(workers) == 1 else 'do'} not reach {endpoint} "
+            f"({faults_of(nodes.failed)}), {tally(len(nodes.reached), nodes.size, 'worker')} do: the path of "
+            f"{'this node' if len(workers) == 1 else 'these nodes'} is cut",
             certain=True,
             explains=explains,
-            proofs=shown,
+            proofs=evidence,
             remedy=(
                 f"allow {addresses} to {endpoint} in GitLab's security group and firewall",
                 f"check the route and the local firewall {check}",
-                f"until then keep jobs away: {'; '.join(f'`kubectl cordon {one}`' for one in bad)}",
+                f"until then keep jobs away: {'; '.join(f'`kubectl cordon {worker}`' for worker in workers)}",
             ),
         )
     certain = bool(here.reached) and not nodes.unmeasured
     return Conclusion(
         cause=NODES_BLOCKED if certain else FROM_WORKERS,
-        about=bad,
+        about=workers,
         sentence=f"{tally(len(nodes.failed), nodes.size, 'worker')} do not reach {endpoint} ({faults_of(nodes.failed)})"
         + (", this machine does: the workers' network is cut off from GitLab" if here.reached else ""),
         certain=certain,
-        settled_by="" if certain else "a look from the workers that could not be asked, and from here",
+        settled_by="" if certain else "a measurement from the workers that could not be reached, and from here",
         explains=explains,
-        proofs=shown,
-        remedy=(f"open {way}: allow the workers' network in GitLab's security group and firewall", f"then try {check}"),
+        proofs=evidence,
+        remedy=(
+            f"open {path}: allow the workers' network in GitLab's security group and firewall",
+            f"then try {check}",
+        ),
     )
 
 
 def _others(group: VantageGroup) -> Proof | None:
-    """What the ones that came through say, beside those that did not."""
+    """What the observations that got through show, beside those that did not."""
     if not group.mixed or not isinstance(group.reached[0].measured, Fact):
         return None
-    seen = group.reached[0].measured
-    took = f" in {seen.took * 1000:.0f} ms" if isinstance(seen, GitLabReply) and seen.took else ""
-    return Proof.of(seen, f"{tally(len(group.reached), group.size, 'worker')} answered{took}")
+    reply = group.reached[0].measured
+    took = f" in {reply.took * 1000:.0f} ms" if isinstance(reply, GitLabReply) and reply.took else ""
+    return Proof.of(reply, f"{tally(len(group.reached), group.size, 'worker')} answered{took}")
 
 
 def _from_pods(facts: Facts, here: VantageGroup, nodes: VantageGroup, pods: VantageGroup) -> Conclusion:
-    endpoint, bad = _endpoint(facts.inventory), targets_of(pods.failed, "worker")
-    own = [observation for observation in nodes.reached if observation.targets["worker"] in bad]
+    endpoint, workers = _endpoint(facts.inventory), targets_of(pods.failed, "worker")
+    own_nodes = [observation for observation in nodes.reached if observation.targets["worker"] in workers]
     namespace, pod_cidr = facts.inventory.runner.namespace, facts.inventory.cluster.pod_cidr
-    nodes_own = VantageGroup(reached=tuple(own)).proof("node")
-    shown = proofs(pods.proof("pod"), nodes_own, here.proof("here"))
+    nodes_own = VantageGroup(reached=tuple(own_nodes)).proof("node")
+    evidence = proofs(pods.proof("pod"), nodes_own, here.proof("here"))
     remedy = (
         f"allow the pod network {pod_cidr} to {endpoint} in GitLab's security group and firewall, or let the nodes "
         "masquerade pod addresses",
-        f"look for what forbids it: `kubectl get networkpolicy -n {namespace}`",
+        f"see what forbids it: `kubectl get networkpolicy -n {namespace}`",
     )
-    if pods.reached and len(own) == len(bad):
+    if pods.reached and len(own_nodes) == len(workers):
         return Conclusion(
             cause=ONE_NODES_PODS,
-            about=bad,
-            sentence=f"pods on {joined(bad)} do not reach {endpoint} ({faults_of(pods.failed)}), "
-            f"{'the node itself does' if len(bad) == 1 else 'the nodes themselves do'}, and so do pods on "
-            f"{joined(targets_of(pods.reached, 'worker'))}: the pod network of {joined(bad)} is broken",
+            about=workers,
+            sentence=f"pods on {joined(workers)} do not reach {endpoint} ({faults_of(pods.failed)}), "
+            f"{'the node itself does' if len(workers) == 1 else 'the nodes themselves do'}, and so do pods on "
+            f"{joined(targets_of(pods.reached, 'worker'))}: the pod network of {joined(workers)} is broken",
             certain=True,
             explains=keys(pods.failed),
-            proofs=(*shown, *proofs(_others(pods))),
+            proofs=(*evidence, *proofs(_others(pods))),
             remedy=(
-                f"restart the network plugin there: `kubectl get pods -A --field-selector spec.nodeName={bad[0]}`",
-                f"compare masquerading with a node that works: `iptables -t nat -S POSTROUTING` on {bad[0]}",
-                f"until then keep jobs away: {'; '.join(f'`kubectl cordon {one}`' for one in bad)}",
+                f"restart the network plugin there: `kubectl get pods -A --field-selector spec.nodeName={workers[0]}`",
+                f"compare masquerading with a node that works: `iptables -t nat -S POSTROUTING` on {workers[0]}",
+                f"until then keep jobs away: {'; '.join(f'`kubectl cordon {worker}`' for worker in workers)}",
             ),
         )
-    certain = pods.all_failed and len(own) == len(bad)
-    asked = bool(own) and not nodes.failed
+    certain = pods.all_failed and len(own_nodes) == len(workers)
+    some_nodes_reach = bool(own_nodes) and not nodes.failed
     return Conclusion(
-        cause=PODS_BLOCKED if certain else FROM_PODS if asked else FROM_CLUSTER,
-        about=bad,
+        cause=PODS_BLOCKED if certain else FROM_PODS if some_nodes_reach else FROM_CLUSTER,
+        about=workers,
         sentence=f"{tally(len(pods.failed), pods.size, 'pod')} do not reach {endpoint} ({faults_of(pods.failed)})"
-        + (", the nodes that they run on do: the way from the pod network is cut" if certain else "")
-        + (f", {joined(targets_of(own, 'worker'))} itself does" if asked and not certain else ""),
+        + (", the nodes that they run on do: the path from the pod network is cut" if certain else "")
+        + (f", {joined(targets_of(own_nodes, 'worker'))} itself does" if some_nodes_reach and not certain else ""),
         certain=certain,
-        settled_by="" if certain else "a look from every worker (SSH) and from a pod on each",
+        settled_by="" if certain else "a measurement from every worker (SSH) and from a pod on each",
         explains=keys(pods.failed),
-        proofs=shown,
+        proofs=evidence,
         remedy=remedy,
     )
 
 
 @rule
 def large_packets(facts: Facts) -> Iterator[Conclusion]:
-    """Where short answers come and long ones do not: packets of full size are lost on the way (failures 15)."""
+    """Short answers arrive and long ones do not: packets of full size are lost (docs/sources.md#mtu)."""
     lost = has_fault(PathFault.SILENT)
     nodes, pods = (
         VantageGroup.of(facts.observations(node_page), lost),
@@ -275,25 +289,25 @@ def large_packets(facts: Facts) -> Iterator[Conclusion]:
     failed = nodes.failed or pods.failed
     if not failed:
         return
-    bad, endpoint = targets_of(failed, "worker"), _endpoint(facts.inventory)
-    who = joined(bad) if nodes.failed else f"pods on {joined(bad)}"
+    workers, endpoint = targets_of(failed, "worker"), _endpoint(facts.inventory)
+    who = joined(workers) if nodes.failed else f"pods on {joined(workers)}"
     group, noun = (nodes, "worker") if nodes.failed else (pods, "pod")
     others = f"; to {tally(len(group.reached), group.size, noun)} it does" if group.reached else ""
     beside = "" if nodes.failed or not nodes.reached else "; to the nodes themselves it does"
     host = endpoint.rpartition(":")[0]
     yield Conclusion(
         cause=LARGE_PACKETS,
-        about=bad,
-        sentence=f"short answers of {endpoint} come to {who}, its sign-in page does not{others}{beside}: packets of "
-        "full size are lost on the way (MTU)",
+        about=workers,
+        sentence=f"short answers of {endpoint} reach {who}, its sign-in page does not{others}{beside}: packets of "
+        "full size are lost on the path (MTU)",
         certain=False,
         settled_by=f"`ping -M do -s 1472 {host}` there, which needs a full packet, beside `ping -s 100 {host}`",
         explains=keys([*nodes.failed, *pods.failed]),
         proofs=proofs(nodes.proof("worker"), _others(nodes), pods.proof("pod"), _others(pods)),
         remedy=(
-            f"the largest N with which `ping -M do -s N {host}` comes back, plus 28, is the way's MTU",
+            f"the largest N with which `ping -M do -s N {host}` is answered, plus 28, is the path's MTU",
             f"set the MTU of {'their interfaces' if nodes.failed else 'the network plugin'} to it, "
-            "and make the pods anew",
+            "and recreate the pods",
             "or clamp TCP's MSS on the tunnel or firewall in between: `iptables -t mangle -A FORWARD -p tcp "
             "--tcp-flags SYN,RST SYN -j TCPMSS --clamp-mss-to-pmtu`",
         ),
@@ -302,29 +316,29 @@ def large_packets(facts: Facts) -> Iterator[Conclusion]:
 
 @rule
 def another_server(facts: Facts) -> Iterator[Conclusion]:
-    """A proxy or portal that answers some vantages in GitLab's place."""
+    """A proxy or portal that answers some vantages instead of GitLab."""
     strange = has_fault(GitLabFault.NOT_GITLAB, GitLabFault.REDIRECTED, GitLabFault.HTTP_STATUS)
     inside = facts.observations(node_reply, pod_gitlab)
-    healthy, wrong = (
-        [one for one in facts.observations(gitlab_reply) if one.healthy],
-        [one for one in inside if strange(one)],
+    healthy, answered_by_others = (
+        [observation for observation in facts.observations(gitlab_reply) if observation.healthy],
+        [observation for observation in inside if strange(observation)],
     )
-    if not healthy or not wrong:
+    if not healthy or not answered_by_others:
         return
-    bad = targets_of(wrong, "worker")
+    workers = targets_of(answered_by_others, "worker")
     yield Conclusion(
         cause=IN_THE_WAY,
-        about=bad,
-        sentence=f"something else answers in GitLab's place on {joined(bad)} ({faults_of(wrong)}), while this machine "
-        "is answered by GitLab: a proxy or portal is in the way",
+        about=workers,
+        sentence=f"something else answers instead of GitLab on {joined(workers)} ({faults_of(answered_by_others)}), "
+        "while GitLab answers this machine: a proxy or portal is on the path",
         certain=True,
-        explains=(*keys(wrong), *keys(facts.failing(node_gitlab, where=strange))),
+        explains=(*keys(answered_by_others), *keys(facts.failing(node_gitlab, where=strange))),
         proofs=proofs(
-            *(Proof.of(one.measured) for one in wrong[:2] if one.measured),
+            *(Proof.of(observation.measured) for observation in answered_by_others[:2] if observation.measured),
             VantageGroup(reached=tuple(healthy)).proof("here"),
         ),
         remedy=(
-            f"on {bad[0]}: `env | grep -i proxy` and `curl -v {facts.inventory.gitlab.url}` show who answers",
-            f"exempt {urlsplit(facts.inventory.gitlab.url).hostname} in NO_PROXY, or take the proxy out of the way",
+            f"on {workers[0]}: `env | grep -i proxy` and `curl -v {facts.inventory.gitlab.url}` show what answers",
+            f"exempt {urlsplit(facts.inventory.gitlab.url).hostname} in NO_PROXY, or remove the proxy from the path",
         ),
     )

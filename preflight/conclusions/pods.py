@@ -1,4 +1,4 @@
-"""2.4, 3.2 Locate a pod that does not start: admission, quota, limits, account, webhook; scheduling; its start."""
+"""2.4, 3.2 Pods that do not start: admission, quota, limits, account, webhook; scheduling; start."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from preflight.facts.pods import pod_admission, pod_start
 from preflight.faults import PathFault, PodFault
 
 _ADMISSION = (pod_admission, dind_admission, pod_start)
-_DRY_RUN = "`kubectl describe quota,limitrange -n {job_namespace}`"
+_LIMITS = "`kubectl describe quota,limitrange -n {job_namespace}`"
 
 single(
-    cause("pod-security-refuses-jobs", "3.2", "failures 11"),
+    cause("pod-security-refuses-jobs", "3.2", "pod-security"),
     *_ADMISSION,
     faults=(PodFault.POD_SECURITY,),
     remedy=(
@@ -24,13 +24,13 @@ single(
     ),
 )
 single(
-    cause("limit-range-refuses-jobs", "3.2", "failures 34"),
+    cause("limit-range-refuses-jobs", "3.2", "limit-range"),
     *_ADMISSION,
     faults=(PodFault.LIMIT_RANGE,),
-    remedy=(_DRY_RUN, "bring requests and limits of `[runners.kubernetes]` in {values} inside of it, `{upgrade}`"),
+    remedy=(_LIMITS, "bring requests and limits of `[runners.kubernetes]` in {values} inside of it, `{upgrade}`"),
 )
 single(
-    cause("job-service-account-missing", "3.2", "failures 23"),
+    cause("job-service-account-missing", "3.2", "rbac"),
     *_ADMISSION,
     faults=(PodFault.SERVICE_ACCOUNT_MISSING,),
     remedy=(
@@ -39,22 +39,22 @@ single(
     ),
 )
 single(
-    cause("webhook-refuses-jobs", "3.2", "failures 39, 55"),
+    cause("webhook-refuses-jobs", "3.2", "webhooks"),
     *_ADMISSION,
     faults=(PodFault.WEBHOOK,),
     remedy=(
         "`kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations`: the message names which",
-        "mend its server (`kubectl get endpoints` of its Service), or exempt {job_namespace} by its namespaceSelector",
+        "repair its server (`kubectl get endpoints` of its Service), or exempt {job_namespace} by namespaceSelector",
     ),
 )
 single(
-    cause("admission-refuses-jobs", "3.2", "failures 55"),
+    cause("admission-refuses-jobs", "3.2", "admission-policy"),
     pod_admission,
     dind_admission,
-    remedy=("the API server's own words are above; `kubectl apply --dry-run=server` with a job's pod repeats them",),
+    remedy=("the API server's message is above; `kubectl apply --dry-run=server` with a job's pod reproduces it",),
 )
 single(
-    cause("pod-unschedulable", "2.4", "failures 33"),
+    cause("pod-unschedulable", "2.4", "scheduling"),
     pod_start,
     faults=(
         PodFault.UNSCHEDULABLE,
@@ -67,13 +67,13 @@ single(
     remedy=("`kubectl describe node {node}`: taints, labels and what is requested there",),
 )
 single(
-    cause("pod-evicted", "2.4", "failures 36"),
+    cause("pod-evicted", "2.4", "eviction"),
     pod_start,
     faults=(PodFault.EVICTED,),
     remedy=("`kubectl describe node {node}`: which resource ran short; set requests for it in {values}",),
 )
 single(
-    cause("pod-does-not-start", "2.4", "failures 33"),
+    cause("pod-does-not-start", "2.4", "poll-timeout"),
     pod_start,
     likely="the events of a job's pod on that node",
     remedy=(
@@ -82,16 +82,16 @@ single(
     ),
 )
 single(
-    cause("clone-host-unusable", "2.4", "guide 2.4"),
+    cause("clone-host-unusable", "2.4", "clone-url"),
     pod_clone,
     faults=(PathFault.UNRESOLVED,),
     remedy=(
-        "let {resolvers} know the host of GitLab's `external_url`",
+        "add the host of GitLab's `external_url` to {resolvers}",
         'or set `clone_url = "{gitlab}"` in `runners.config` of {values}, `{upgrade}`',
     ),
 )
 single(
-    cause("clone-host-unreachable", "2.4", "guide 2.4"),
+    cause("clone-host-unreachable", "2.4", "clone-url"),
     pod_clone,
     remedy=(
         "allow the pod network {pod_cidr} to that host's port",
@@ -99,11 +99,11 @@ single(
     ),
 )
 single(
-    cause("gitlab-name-unknown-in-pods", "2.4", "failures 1"),
+    cause("gitlab-name-unknown-in-pods", "2.4", "name-resolution"),
     pod_gitlab,
     node_gitlab,
     faults=(PathFault.UNRESOLVED,),
-    remedy=("let {resolvers} know {gitlab_host}", "`kubectl exec` into a job's pod: `nslookup {gitlab_host}`"),
+    remedy=("add {gitlab_host} to {resolvers}", "`kubectl exec` into a job's pod: `nslookup {gitlab_host}`"),
 )
 single(
     OTHERWISE,

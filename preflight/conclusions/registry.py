@@ -1,7 +1,7 @@
-"""2.4 Locate a pull: the registry, its certificate, its account, the tag; a node's way or trust; the job's pull secret.
+"""2.4 Image pulls: the registry, its certificate, its account, the tag; a node's path or trust; the job's pull secret.
 
-From here a registry is asked for its API and for every image's manifest; each node pulls with its own runtime, and a
-job's pod on each node pulls every image with the job's own secrets (reference failures 16 to 22).
+From here, the registry's API and every image's manifest are requested; each node pulls with its own runtime, and a
+job's pod on each node pulls every image with the job's own secrets.
 """
 
 from __future__ import annotations
@@ -27,38 +27,40 @@ from preflight.faults import ApiFault, PathFault, PodFault, RegistryFault, Value
 from preflight.inventory import Login, Secret
 from preflight.probes.pull_logins import PullLogin
 
-_ROW = "failures 20, 21"
+_SOURCE = "path-compare"
 
-UNREACHABLE = cause("registry-unreachable", "2.4", _ROW, specialises="pulls-fail")
-DOWN = cause("registry-down", "2.4", _ROW, specialises="registry-unreachable")
-FROM_HERE = cause("registry-unreachable-from-here", "2.4", _ROW, specialises="registry-unreachable")
-CERTIFICATE = cause("registry-certificate", "2.4", "failures 16, 17", specialises="pulls-fail")
-NAME = cause("registry-name-unresolved", "2.4", _ROW, specialises="pulls-fail")
-PULLS = cause("pulls-fail", "2.4", _ROW)
-NODE_CUT_OFF = cause("node-registry-blocked", "2.4", _ROW, specialises="pulls-fail")
-NODES_CUT_OFF = cause("nodes-registry-blocked", "2.4", _ROW, specialises="pulls-fail")
-NODE_TRUST = cause("node-distrusts-registry", "2.4", "failures 16", specialises="pulls-fail")
-PULL_SECRET = cause("pull-secret-not-in-job", "2.4", "failures 19, 20", specialises="pulls-fail")
+UNREACHABLE = cause("registry-unreachable", "2.4", _SOURCE, specialises="pulls-fail")
+DOWN = cause("registry-down", "2.4", _SOURCE, specialises="registry-unreachable")
+FROM_HERE = cause("registry-unreachable-from-here", "2.4", _SOURCE, specialises="registry-unreachable")
+CERTIFICATE = cause("registry-certificate", "2.4", "certificate-names", specialises="pulls-fail")
+NAME = cause("registry-name-unresolved", "2.4", "resolvers", specialises="pulls-fail")
+PULLS = cause("pulls-fail", "2.4", "registry-protocol")
+NODE_CUT_OFF = cause("node-registry-blocked", "2.4", _SOURCE, specialises="pulls-fail")
+NODES_CUT_OFF = cause("nodes-registry-blocked", "2.4", _SOURCE, specialises="pulls-fail")
+NODE_TRUST = cause("node-distrusts-registry", "2.4", "registry-trust", specialises="pulls-fail")
+PULL_SECRET = cause("pull-secret-not-in-job", "2.4", "pull-secrets", specialises="pulls-fail")
 PULL_SECRET_MISSING = cause(
-    "pull-secret-missing", "2.4", "failures 19", specialises=("pulls-fail", "inventory-secret-missing")
+    "pull-secret-missing", "2.4", "pull-secrets", specialises=("pulls-fail", "inventory-secret-missing")
 )
-PULL_ACCOUNT = cause("node-pull-unauthorized", "2.4", _ROW, specialises="pulls-fail")
+PULL_ACCOUNT = cause("node-pull-unauthorized", "2.4", "image-access", specialises="pulls-fail")
 
-_WAYS = frozenset({PodFault.PULL_REFUSED, PodFault.PULL_TIMEOUT, PodFault.PULL_UNREACHABLE, PodFault.PULL_UNRESOLVED})
+_PATH_FAULTS = frozenset(
+    {PodFault.PULL_REFUSED, PodFault.PULL_TIMEOUT, PodFault.PULL_UNREACHABLE, PodFault.PULL_UNRESOLVED}
+)
 _TLS = has_fault(PathFault.TLS_UNTRUSTED, PathFault.TLS_EXPIRED, PathFault.TLS_WRONG_NAME, PathFault.TLS_HANDSHAKE)
 
 
 @rule
 def registries_from_here(facts: Facts) -> Iterator[Conclusion]:
-    """A registry that is not reached from here: does the cluster reach it?"""
-    for registry, one in facts.inventory.registries.items():
-        reply = facts.one(registry_reply, registry=registry)
+    """A registry that is not reached from here, and whether the cluster reaches it."""
+    for registry, settings in facts.inventory.registries.items():
+        reply = facts.observation(registry_reply, registry=registry)
         if not isinstance(reply.fault, PathFault) or reply.measured is None:
             continue
-        pulls = VantageGroup.of(_pulls_from(facts, one.host), lambda observation: observation.faulty)
+        pulls = VantageGroup.of(_pulls_from(facts, settings.host), lambda observation: observation.faulty)
         judged = facts.failing(registry_connection, registry=registry)
-        names = {**names_of(facts, [reply]), "host": one.host}
-        kind, sentence, likely, steps = _outside(reply, pulls, one.host)
+        names = {**names_of(facts, [reply]), "host": settings.host}
+        kind, sentence, likely, steps = _outside(reply, pulls, settings.host)
         inside = pulls.failed if kind in {DOWN, UNREACHABLE, CERTIFICATE, NAME} else ()
         yield Conclusion(
             cause=kind,
@@ -76,13 +78,13 @@ def _outside(reply: Observation, pulls: VantageGroup, host: str) -> tuple[Cause,
     what = faults_of([reply])
     cause_of = reply.measured.cause if reply.measured is not None else what
     if pulls.reached and not pulls.failed:
-        said = f"only this machine does not reach {host} ({what}); the nodes pull from it"
-        return FROM_HERE, said, "", ("allow this machine to {host}, or map it with `connect:` in the inventory",)
+        sentence = f"only this machine does not reach {host} ({what}); the nodes pull from it"
+        return FROM_HERE, sentence, "", ("allow this machine to {host}, or map it with `connect:` in the inventory",)
     if _TLS(reply):
-        observation = "`openssl s_client -connect {host} -showcerts </dev/null`"
+        command = "`openssl s_client -connect {host} -showcerts </dev/null`"
         steps = (
-            f"see what is served: {observation}",
-            "renew it, or give its CA: `ca_file` here, `/etc/containerd/certs.d/{host}` on the nodes",
+            f"see what is served: {command}",
+            "renew it, or install its CA: `ca_file` here, `/etc/containerd/certs.d/{host}` on the nodes",
         )
         return CERTIFICATE, f"the certificate of {host} is not accepted: {cause_of}", "", steps
     if has_fault(PathFault.UNRESOLVED)(reply):
@@ -102,7 +104,7 @@ def _outside(reply: Observation, pulls: VantageGroup, host: str) -> tuple[Cause,
 
 
 def _pulls_from(facts: Facts, host: str) -> tuple[Observation, ...]:
-    """What nodes and pods tell of their pulls from a registry."""
+    """The pulls from a registry by nodes and pods."""
     return tuple(
         observation
         for observation in facts.observations(node_pull, pod_pull)
@@ -112,46 +114,48 @@ def _pulls_from(facts: Facts, host: str) -> tuple[Observation, ...]:
 
 @rule
 def pulls(facts: Facts) -> Iterator[Conclusion]:
-    """Pulls that fail on nodes or in pods, while the registry is well from here."""
-    for registry, one in facts.inventory.registries.items():
-        reply = facts.one(registry_reply, registry=registry)
-        failed = [observation for observation in _pulls_from(facts, one.host) if observation.failing]
+    """Pulls that fail on nodes or in pods, while the registry is healthy from here."""
+    for registry, settings in facts.inventory.registries.items():
+        reply = facts.observation(registry_reply, registry=registry)
+        failed = [observation for observation in _pulls_from(facts, settings.host) if observation.failing]
         if not failed or reply.faulty:
             continue
         for group, kind in (
-            ([observation for observation in failed if observation.fault in _WAYS], None),
+            ([observation for observation in failed if observation.fault in _PATH_FAULTS], None),
             ([observation for observation in failed if observation.fault is PodFault.PULL_TLS], NODE_TRUST),
             ([observation for observation in failed if observation.fault is PodFault.PULL_UNAUTHORIZED], PULL_SECRET),
         ):
             if group:
-                yield _pull_conclusion(facts, one.host, registry, group, kind, known=reply.healthy)
+                yield _pull_conclusion(facts, settings.host, registry, group, kind, known=reply.healthy)
 
 
 def _pull_conclusion(
     facts: Facts, host: str, registry: str, failed: Sequence[Observation], kind: Cause | None, *, known: bool
 ) -> Conclusion:
-    bad = targets_of(failed, "worker")
+    workers = targets_of(failed, "worker")
     all_pulls = VantageGroup.of(_pulls_from(facts, host), lambda observation: observation.failing)
-    sound_on = [one for one in all_pulls.reached if one.targets["worker"] not in bad]
-    shown = proofs(
+    healthy_pulls = [observation for observation in all_pulls.reached if observation.targets["worker"] not in workers]
+    evidence = proofs(
         VantageGroup(failed=tuple(failed)).proof("pull"),
-        VantageGroup(reached=tuple(sound_on)).proof("other workers' pull", "succeed") if sound_on else None,
-        VantageGroup(reached=(facts.one(registry_reply, registry=registry),)).proof("here", "the registry answers")
+        VantageGroup(reached=tuple(healthy_pulls)).proof("other workers' pull", "succeed") if healthy_pulls else None,
+        VantageGroup(reached=(facts.observation(registry_reply, registry=registry),)).proof(
+            "here", "the registry answers"
+        )
         if known
         else None,
     )
     names = {**names_of(facts, failed), "host": host}
     kind, sentence, likely, steps = _inside(
-        kind, failed, host, others_can=bool(sound_on), size=len(facts.inventory.workers), known=known
+        kind, failed, host, others_can=bool(healthy_pulls), size=len(facts.inventory.workers), known=known
     )
     return Conclusion(
         cause=kind,
-        about=(registry,) if kind is PULLS else (registry, *bad),
+        about=(registry,) if kind is PULLS else (registry, *workers),
         sentence=sentence,
         certain=not likely,
         settled_by=likely,
         explains=keys(failed),
-        proofs=shown,
+        proofs=evidence,
         remedy=tuple(step.format_map(names) for step in steps),
     )
 
@@ -160,52 +164,62 @@ def _inside(
     kind: Cause | None, failed: Sequence[Observation], host: str, *, others_can: bool, size: int, known: bool
 ) -> tuple[Cause, str, str, tuple[str, ...]]:
     """Cause, sentence, what would settle it (empty: certain), and remedy."""
-    bad = targets_of(failed, "worker")
-    said = failed[0].measured.cause if failed[0].measured is not None else faults_of(failed)
+    workers = targets_of(failed, "worker")
+    first_cause = failed[0].measured.cause if failed[0].measured is not None else faults_of(failed)
     if kind is NODE_TRUST and known:
-        told = f"the runtime of {joined(bad)} does not trust the certificate of {host}, this machine does: {said}"
+        sentence = (
+            f"the runtime of {joined(workers)} does not trust the certificate of {host}, this machine does: "
+            f"{first_cause}"
+        )
         trust = "put the CA into /etc/containerd/certs.d/{host}/ (hosts.toml: `ca = …`) on {nodes}"
-        return kind, told, "", (trust, "restart containerd there")
+        return kind, sentence, "", (trust, "restart containerd there")
     if kind is PULL_SECRET and known:
-        own = any(one.is_of(node_pull) for one in failed)
-        giver = "the nodes' runtime" if own else "a job's pod"
-        told = f"{host} takes the account of the inventory, but not what {giver} gives it on {joined(bad)}: {said}"
+        by_node_runtime = any(observation.is_of(node_pull) for observation in failed)
+        holder = "the nodes' runtime" if by_node_runtime else "a job's pod"
+        sentence = (
+            f"{host} accepts the account of the inventory, but not that of {holder} on {joined(workers)}: {first_cause}"
+        )
         steps = (
             "`kubectl get secret -n {job_namespace} -o name | grep -i regi`: is there one for {host}?",
             '`image_pull_secrets = ["NAME"]` below `[runners.kubernetes]` in {values}: an account\'s own secrets '
             "count only if the runner names none",
             "`{upgrade}`",
         )
-        return (PULL_ACCOUNT if own else PULL_SECRET), told, "", steps
-    everyone = len(bad) == size
+        return (PULL_ACCOUNT if by_node_runtime else PULL_SECRET), sentence, "", steps
+    everyone = len(workers) == size
     chosen = NODE_CUT_OFF if not everyone and others_can else NODES_CUT_OFF if everyone and known else PULLS
     beside = ", other workers can" if chosen is NODE_CUT_OFF else ", this machine reaches it" if known else ""
-    told = f"{joined(bad)} can't pull from {host} ({faults_of(failed)}){beside}: {said}"
-    way = (
+    sentence = f"{joined(workers)} can't pull from {host} ({faults_of(failed)}){beside}: {first_cause}"
+    pull_steps = (
         "on {node}: `curl -v https://{host}/v2/`, `crictl pull {image}`",
-        "open the way from {nodes} to {host}: firewall, route, the runtime's proxy, `hosts.toml`",
+        "open the path from {nodes} to {host}: firewall, route, the runtime's proxy, `hosts.toml`",
     )
-    return chosen, told, "" if chosen is not PULLS else "the registry's answer from here, and every worker's", way
+    return (
+        chosen,
+        sentence,
+        "" if chosen is not PULLS else "the registry's answer from here, and every worker's",
+        pull_steps,
+    )
 
 
 @rule
 def missing_pull_secrets(facts: Facts) -> Iterator[Conclusion]:
-    """A pull secret that jobs name and nobody has made; often it is where the inventory has the account from, too."""
-    wanting = [
+    """A pull secret that jobs name and that does not exist; the inventory often reads its account from the same one."""
+    without_secret = [
         observation
         for observation in facts.observations(pull_login)
         if has_fault(ValuesFault.SECRET_MISSING)(observation)
     ]
     named = (
         name
-        for observation in wanting
+        for observation in without_secret
         if isinstance(observation.measured, PullLogin)
         for name in observation.measured.missing
     )
     for secret in dict.fromkeys(named):
         observations = [
             observation
-            for observation in wanting
+            for observation in without_secret
             if isinstance(observation.measured, PullLogin) and secret in observation.measured.missing
         ]
         names = {
@@ -227,7 +241,7 @@ def missing_pull_secrets(facts: Facts) -> Iterator[Conclusion]:
             + joined([observation.measured.target for observation in observations if observation.measured]),
             certain=True,
             explains=(*keys(observations), *keys(read)),
-            proofs=tuple(proof_of(one) for one in (*observations[:1], *read[:1])),
+            proofs=tuple(proof_of(observation) for observation in (*observations[:1], *read[:1])),
             remedy=tuple(step.format_map(names) for step in _SECRET),
         )
 
@@ -239,20 +253,20 @@ _SECRET = (
 )
 
 
-def _cluster_key(given: Login | Secret | None) -> tuple[str, str] | None:
+def _cluster_key(credentials: Login | Secret | None) -> tuple[str, str] | None:
     """Namespace and name of the Secret that the inventory reads an account from."""
-    secret = given.password if isinstance(given, Login) else given
+    secret = credentials.password if isinstance(credentials, Login) else credentials
     return secret.cluster_key[:2] if secret is not None and secret.cluster_key else None
 
 
 single(
-    cause("inventory-secret-missing", "2.4", "docs: inventory.md"),
+    cause("inventory-secret-missing", "2.4", "suite-inventory"),
     registry_connection,
     faults=(ApiFault.NOT_FOUND,),
-    remedy=("correct the reference under `registries:` in the inventory, or make that Secret with that key",),
+    remedy=("correct the reference under `registries:` in the inventory, or create that Secret with that key",),
 )
 single(
-    cause("registry-credentials-rejected", "2.4", "failures 20", specialises="pulls-fail"),
+    cause("registry-credentials-rejected", "2.4", "image-access", specialises="pulls-fail"),
     registry_access,
     faults=(RegistryFault.UNAUTHORIZED, RegistryFault.DENIED),
     remedy=(
@@ -262,16 +276,16 @@ single(
     ),
 )
 single(
-    cause("registry-token-server-unreachable", "2.4", "failures 21", specialises="pulls-fail"),
+    cause("registry-token-server-unreachable", "2.4", "registry-token", specialises="pulls-fail"),
     registry_access,
     faults=(RegistryFault.TOKEN_REALM,),
     remedy=(
         "`curl -sI https://{host}/v2/ | grep -i www-authenticate` names the token server (realm)",
-        "start it, or open the way to it from here and from the nodes",
+        "start it, or open the path to it from here and from the nodes",
     ),
 )
 single(
-    cause("registry-rate-limited", "2.4", "failures 21"),
+    cause("registry-rate-limited", "2.4", "rate-limited-pulls"),
     registry_access,
     manifest,
     pod_pull,
@@ -282,13 +296,12 @@ single(
     remedy=("wait, log in with an account, or pull through a mirror: name the images there in {values}",),
 )
 single(
-    cause("registry-blob-host-unreachable", "2.4", "failures 21", specialises="pulls-fail"),
+    cause("registry-blob-host-unreachable", "2.4", "registry-protocol", specialises="pulls-fail"),
     manifest,
     faults=(RegistryFault.BLOB_HOST,),
     remedy=(
         "{host} sends layers from another host (the evidence names it): start that one, or open "
-        "the way to it from here "
-        "and from the nodes",
+        "the path to it from here and from the nodes",
         "with `distribution`, `storage.redirect.disable: true` lets {host} send them itself",
     ),
 )
@@ -304,22 +317,22 @@ single(
     ),
 )
 single(
-    cause("helper-image-unreachable", "3.3", "failures 21"),
+    cause("helper-image-unreachable", "3.3", "helper-image"),
     helper_pull,
     remedy=(
         "mirror the helper image where the nodes reach it, and set `helper_image` below "
         "`[runners.kubernetes]` in {values}",
-        "or open the way of {nodes} to its registry; on {node}: `crictl pull` of the image above",
+        "or open the path from {nodes} to its registry; on {node}: `crictl pull` of the image above",
         "`{upgrade}`",
     ),
 )
 single(
-    cause("not-a-registry", "2.4", "reference 6.1"),
+    cause("not-a-registry", "2.4", "registry-protocol"),
     registry_access,
     remedy=("`curl -sI https://{host}/v2/` must answer 200 or 401; correct host and port in the inventory",),
 )
 single(
-    cause("image-missing", "2.4", "guide 2.4"),
+    cause("image-missing", "2.4", "image-references"),
     manifest,
     pod_pull,
     node_pull,
@@ -330,22 +343,22 @@ single(
     ),
 )
 single(
-    cause("image-denied", "2.4", "failures 20"),
+    cause("image-denied", "2.4", "image-access"),
     manifest,
     faults=(RegistryFault.DENIED, RegistryFault.UNAUTHORIZED),
     remedy=("give the account of {host} the right to pull {image}",),
 )
 single(
-    cause("image-of-another-platform", "2.4", "reference 6.1"),
+    cause("image-of-another-platform", "2.4", "registry-platform"),
     manifest,
     pod_pull,
     node_pull,
     helper_image,
     faults=(RegistryFault.WRONG_PLATFORM, PodFault.PULL_PLATFORM),
-    remedy=("`docker buildx imagetools inspect {image}` shows what is there; mirror all platforms, or the nodes' one",),
+    remedy=("`docker buildx imagetools inspect {image}` shows its platforms; mirror all of them, or the nodes' own",),
 )
 single(
-    cause("helper-image-unavailable", "3.3", "failures 21"),
+    cause("helper-image-unavailable", "3.3", "helper-image"),
     helper_image,
     remedy=(
         "mirror it where the nodes reach it, and set `helper_image` below `[runners.kubernetes]` in {values}",
@@ -353,10 +366,10 @@ single(
     ),
 )
 single(
-    cause("image-unusable", "2.4", _ROW),
+    cause("image-unusable", "2.4", "registry-protocol"),
     manifest,
     likely="a pull by hand: `crictl pull` on a node",
-    remedy=("`docker manifest inspect {image}` shows what the registry says",),
+    remedy=("`docker manifest inspect {image}` shows the registry's answer",),
 )
 single(
     PULLS,

@@ -1,4 +1,4 @@
-"""3.4, 4.1, 4.3, 8 to 11 The Helm release, its managers, pipelines, and what an uninstall leaves."""
+"""3.4, 4.1, 4.3, 8 to 11 The Helm release, its managers, pipelines, and what an uninstall leaves behind."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _RESTART = "`kubectl rollout restart -n {namespace} deployment/{release}`"
 _UPGRADE = "`{upgrade}`"
 
 single(
-    cause("chart-missing", "3.4", "guide 3.4"),
+    cause("chart-missing", "3.4", "chart-repository"),
     chart_version,
     faults=(ReleaseFault.CHART_MISSING,),
     remedy=(
@@ -54,50 +54,50 @@ single(
     ),
 )
 single(
-    cause("chart-repository-unreachable", "3.4", "guide 3.4"),
+    cause("chart-repository-unreachable", "3.4", "chart-repository"),
     chart_version,
     faults=_WAY,
     remedy=(
-        "open the way of this machine to the chart repository, or give a mirror in `runner.repository`",
-        "or `repository: none`, where charts come another way",
+        "allow this machine to reach the chart repository, or name a mirror in `runner.repository`",
+        "or set `repository: none` if charts come from elsewhere",
     ),
 )
 single(
-    cause("chart-repository-unusable", "3.4", "guide 3.4"),
+    cause("chart-repository-unusable", "3.4", "chart-repository"),
     chart_version,
     remedy=("correct `runner.repository`: `curl -sS URL/index.yaml | head` must show an index of charts",),
 )
 single(
-    cause("chart-and-image-differ", "3.4", "failures 44"),
+    cause("chart-and-image-differ", "3.4", "chart-versions"),
     chart_image,
-    remedy=("let `image.tag` in {values} be the chart's own version, or choose the chart of that runner",),
+    remedy=("set `image.tag` in {values} to the chart's own version, or choose the chart of that runner",),
 )
 single(
-    cause("release-already-installed", "3.4", "guide 3.4"),
+    cause("release-already-installed", "3.4", "helm-record"),
     release_absence,
     remedy=("use `helm upgrade` and `--stage upgrade`, or `helm uninstall {release} -n {namespace}` first",),
 )
 single(
-    cause("release-pending", "3.4", "failures 46"),
+    cause("release-pending", "3.4", "helm-pending"),
     release_record,
     faults=(ReleaseFault.PENDING,),
     remedy=(
-        "see that nobody is at it, then `helm history {release} -n {namespace}`",
+        "make sure that no one is working on it, then `helm history {release} -n {namespace}`",
         "`helm rollback {release} -n {namespace}` to the last revision that was deployed",
-        "the first one: `kubectl delete secret -n {namespace} -l owner=helm,name={release},status=pending-install`",
+        "if there is none: `kubectl delete secret -n {namespace} -l owner=helm,name={release},status=pending-install`",
     ),
 )
 single(
-    cause("release-failed", "3.4", "failures 46"),
+    cause("release-failed", "3.4", "helm-pending"),
     release_record,
     faults=(ReleaseFault.FAILED,),
     remedy=(
-        "`helm history {release} -n {namespace}` says why",
+        "`helm history {release} -n {namespace}` shows why",
         _UPGRADE + ", or `helm rollback {release} -n {namespace}`",
     ),
 )
 single(
-    cause("release-missing", "3.4", "guide 3.4"),
+    cause("release-missing", "3.4", "helm-record"),
     release_record,
     remedy=(
         "`helm list -A`: under another name or namespace? correct `runner.release` and `runner.namespace`",
@@ -105,140 +105,140 @@ single(
     ),
 )
 single(
-    cause("release-chart-differs", "3.4", "guide 3.4"),
+    cause("release-chart-differs", "3.4", "chart-versions"),
     release_chart,
     remedy=(_UPGRADE + ", or write the version that runs into `runner.chart`",),
 )
 single(
-    cause("release-drift", "3.4", "guide 9"),
+    cause("release-drift", "3.4", "helm-record"),
     release_drift,
     remedy=(
-        "`helm get values {release} -n {namespace}` beside {values}: keep what is meant in the file",
+        "`helm get values {release} -n {namespace}` against {values}: keep what is intended in the file",
         _UPGRADE,
     ),
 )
 single(
-    cause("managers-not-deployed", "3.5", "guide 3.5"),
+    cause("managers-not-deployed", "3.5", "release-names"),
     manager_rollout,
     faults=(ManagerFault.DEPLOYMENT_MISSING,),
     remedy=("`helm get manifest {release} -n {namespace} | grep -A2 'kind: Deployment'`", _UPGRADE),
 )
 single(
-    cause("rollout-stuck", "3.5", "guide 3.5"),
+    cause("rollout-stuck", "3.5", "guide"),
     manager_rollout,
     remedy=(
-        "`kubectl describe pods -n {namespace} -l release={release}`: the last events say what it waits for",
+        "`kubectl describe pods -n {namespace} -l release={release}`: the last events show what it waits for",
         "`helm rollback {release} -n {namespace}`, if jobs wait",
     ),
 )
 single(
-    cause("manager-crashes", "4.1", "failures 50, 47"),
+    cause("manager-crashes", "4.1", "image-flavour"),
     manager_readiness,
     faults=(ManagerFault.CRASH_LOOP, ManagerFault.RESTARTED),
-    remedy=("`kubectl logs -n {namespace} deployment/{release} --previous --tail=50` holds its last words", _UPGRADE),
+    remedy=("`kubectl logs -n {namespace} deployment/{release} --previous --tail=50` shows its last lines", _UPGRADE),
 )
 single(
-    cause("managers-scaled-down", "4.1", "guide 4.1"),
+    cause("managers-scaled-down", "4.1", "guide"),
     manager_readiness,
     faults=(ManagerFault.SCALED_DOWN,),
-    remedy=("`{upgrade}` brings back what the values say; or write the smaller number into {values}",),
+    remedy=("`{upgrade}` restores the number of the values; or write the smaller one into {values}",),
 )
 single(
-    cause("managers-not-ready", "4.1", "failures 31"),
+    cause("managers-not-ready", "4.1", "runner-liveness"),
     manager_readiness,
     remedy=("`kubectl describe pods -n {namespace} -l release={release}`", _LOGS),
 )
 single(
-    cause("manager-token-rejected", "4.1", "failures 28"),
+    cause("manager-token-rejected", "4.1", "token-kinds"),
     manager_logs,
     manager_polls,
     faults=(ManagerFault.TOKEN_REJECTED, MetricsFault.POLLS_REJECTED),
     remedy=(
-        "in GitLab: does the runner still exist, and was its token reset?",
+        "see in GitLab whether the runner still exists, and whether its token was reset",
         "write its new token (2.2), `{upgrade}`",
         _RESTART,
     ),
 )
 single(
-    cause("manager-cut-off-from-gitlab", "4.1", "failures 40b"),
+    cause("manager-cut-off-from-gitlab", "4.1", "path-compare"),
     manager_logs,
     manager_polls,
     faults=(ManagerFault.GITLAB_UNREACHABLE, MetricsFault.POLLS_FAILED),
     remedy=(_LOGS, "`kubectl exec -n {namespace} deployment/{release} -- curl -sv {gitlab}`"),
 )
 single(
-    cause("manager-config-refused", "4.1", "failures 50"),
+    cause("manager-config-refused", "4.1", "manager-config"),
     manager_logs,
     faults=(ManagerFault.CONFIG_REFUSED,),
-    remedy=(_LOGS, "mend `runners.config` in {values} where the log says", _UPGRADE),
+    remedy=(_LOGS, "fix `runners.config` in {values} where the log says so", _UPGRADE),
 )
 single(
-    cause("manager-image-user", "4.1", "failures 47"),
+    cause("manager-image-user", "4.1", "image-flavour"),
     manager_logs,
-    remedy=("let image flavour and `podSecurityContext` (alpine 100, ubuntu 999) agree in {values}", _UPGRADE),
+    remedy=("make image flavour and `podSecurityContext` (alpine 100, ubuntu 999) agree in {values}", _UPGRADE),
 )
 single(
-    cause("config-not-restarted", "4.1", "failures 32", specialises="manager-runs-old-config"),
+    cause("config-not-restarted", "4.1", "manager-config", specialises="manager-runs-old-config"),
     manager_config,
     faults=(ManagerFault.NOT_RESTARTED,),
-    remedy=(_RESTART, "managers read their configuration at their start only"),
+    remedy=(_RESTART, "managers read their configuration only when they start"),
 )
 single(
-    cause("manager-runs-old-config", "4.1", "failures 32"),
+    cause("manager-runs-old-config", "4.1", "manager-config"),
     manager_config,
-    remedy=(_RESTART, "managers read their configuration at their start only"),
+    remedy=(_RESTART, "managers read their configuration only when they start"),
 )
 single(
-    cause("manager-warning-events", "8.1", "guide 8.1"),
+    cause("manager-warning-events", "8.1", "guide"),
     manager_warnings,
     remedy=("`kubectl get events -n {namespace} --field-selector type=Warning`",),
 )
 single(
-    cause("manager-metrics-silent", "8.4", "guide 8.4"),
+    cause("manager-metrics-silent", "8.4", "manager-metrics"),
     manager_metrics,
     remedy=("`metrics.enabled: true` in {values}, `{upgrade}`",),
 )
 single(
-    cause("manager-version-differs", "8.4", "failures 44"),
+    cause("manager-version-differs", "8.4", "version-skew"),
     manager_version,
     remedy=("`kubectl rollout status -n {namespace} deployment/{release}`; set `image.tag` in {values}", _UPGRADE),
 )
 single(
-    cause("upgrade-skew", "9.1", "failures 44"),
+    cause("upgrade-skew", "9.1", "version-skew"),
     target_version,
     remedy=("upgrade GitLab first, or choose a chart whose runner is no newer than GitLab {gitlab_version}",),
 )
 single(
-    cause("downgrade", "9.1", "guide 9"),
+    cause("downgrade", "9.1", "chart-versions"),
     upgrade_direction,
-    remedy=("meant as one: `helm rollback {release} -n {namespace}`; otherwise correct `runner.chart`",),
+    remedy=("if it is intended: `helm rollback {release} -n {namespace}`; otherwise correct `runner.chart`",),
 )
 single(
-    cause("jobs-running", "9.1", "failures 45"),
+    cause("jobs-running", "9.1", "upgrade-jobs"),
     running_jobs,
-    remedy=("pause the runner in GitLab and wait for the jobs that it names, then upgrade",),
+    remedy=("pause the runner in GitLab, wait for the jobs that it names, then upgrade",),
 )
 single(
-    cause("backup-not-written", "9.3", "guide 9.3"),
+    cause("backup-not-written", "9.3", "helm-record"),
     release_backup,
-    remedy=("`helm get values {release} -n {namespace} -o yaml` into a file that its owner alone reads",),
+    remedy=("`helm get values {release} -n {namespace} -o yaml` into a file that only its owner can read",),
 )
 single(
-    cause("uninstall-leftovers", "10.1", "guide 10"),
+    cause("uninstall-leftovers", "10.1", "unregister"),
     leftover_records,
     leftover_objects,
     leftover_jobs,
     leftover_runner,
-    remedy=("delete what it names: the commands stand in the evidence",),
+    remedy=("delete what it names: the commands are in the evidence",),
 )
 single(
-    cause("pipeline-project", "4.3", "docs: pipelines"),
+    cause("pipeline-project", "4.3", "suite-pipelines"),
     ci_project,
     ci_configuration,
-    remedy=("set {project} up as docs/pipelines.md says, with the suite's own `.gitlab-ci.yml` and no other jobs",),
+    remedy=("set {project} up as in docs/pipelines.md, with the suite's own `.gitlab-ci.yml` and no other jobs",),
 )
 single(
-    cause("no-runner-takes-jobs", "4.3", "failures 42, 54"),
+    cause("no-runner-takes-jobs", "4.3", "stuck-jobs"),
     smoke_job,
     build_job,
     faults=(PipelineFault.STUCK,),
@@ -246,54 +246,54 @@ single(
     remedy=("compare the job's tags with the runner's; resume it; " + _LOGS,),
 )
 single(
-    cause("pipeline-job-failed", "4.3", "guide 4.3"),
+    cause("pipeline-job-failed", "4.3", "pipelines"),
     smoke_job,
     build_job,
-    likely="the job's log in GitLab, given to `--symptom`",
-    remedy=("open the job's log, and give it to `pytest checks/ --inventory … --symptom -`",),
+    likely="the job's log in GitLab, passed to `--symptom`",
+    remedy=("open the job's log, and pass it to `pytest checks/ --inventory … --symptom -`",),
 )
 single(
-    cause("another-runner-took-the-job", "4.3", "guide 4.3"),
+    cause("another-runner-took-the-job", "4.3", "stuck-jobs"),
     smoke_runner,
     remedy=("give this runner a tag of its own, and the smoke job the same one",),
 )
 single(
-    cause("job-resolvers-differ", "4.3", "failures 2, 32"),
+    cause("job-resolvers-differ", "4.3", "dns-policy"),
     smoke_resolv_conf,
     likely="`dns_policy` in the managers' config.toml: `kubectl exec` (4.1.3)",
-    remedy=("the managers run with an older configuration than the values: " + _RESTART,),
+    remedy=("the managers run an older configuration than the values: " + _RESTART,),
 )
 single(
-    cause("ci-variable-missing", "11.4", "guide 11"),
+    cause("ci-variable-missing", "11.4", "ci-variables"),
     variable_presence,
     remedy=("in GitLab: {project} → Settings → CI/CD → Variables: add {variables}",),
 )
 single(
-    cause("ci-variable-exposed", "11.4", "guide 11"),
+    cause("ci-variable-exposed", "11.4", "ci-variables"),
     variable_masking,
     variable_protection,
     remedy=("in GitLab: {project} → Settings → CI/CD → Variables: mask and protect {variables}",),
 )
 single(
-    cause("ci-ref-unprotected", "11.4", "guide 11"),
+    cause("ci-ref-unprotected", "11.4", "ci-variables"),
     ref_protection,
     remedy=("protect the branch: {project} → Settings → Repository → Protected branches",),
 )
 single(
-    cause("push-denied", "11.4", "guide 11"),
+    cause("push-denied", "11.4", "registry-push"),
     push_permission,
     push_account,
     faults=(RegistryFault.DENIED, RegistryFault.UNAUTHORIZED),
     remedy=("give the account of {host} the right to push to {repository}",),
 )
 single(
-    cause("push-target-unusable", "11.4", "guide 11"),
+    cause("push-target-unusable", "11.4", "registry-push"),
     push_permission,
     push_account,
-    remedy=("make the repository {repository} in {host}, and let its account push to it",),
+    remedy=("create the repository {repository} in {host}, and allow its account to push to it",),
 )
 single(
-    cause("pushed-image-wrong", "11.5", "guide 11"),
+    cause("pushed-image-wrong", "11.5", "registry-platform"),
     pushed_image,
-    remedy=("open the build job's log: what it pushed is not what the nodes can run",),
+    remedy=("see the build job's log: the nodes can't run what it pushed",),
 )

@@ -1,4 +1,4 @@
-"""Every rule, in the order in which they speak, and what they say together."""
+"""Every rule, in the order in which they run, and the conclusions of all of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from preflight.conclusions.model import RULES, Conclusion, Rule, check_lineages
 from preflight.conclusions.observations import Facts
 from preflight.evidence import Key, clean
 
-# Their import declares rules and rows; the order is the one in which the rules speak.
+# Their import declares rules and rows; the order is the one in which the rules run.
 for _area in (
     "access",
     "headroom",
@@ -30,27 +30,27 @@ check_lineages()
 
 
 def draw(facts: Facts) -> tuple[tuple[Conclusion, ...], tuple[str, ...]]:
-    """Every conclusion that the facts carry, the one that explains most first; and which rules stumbled, and how.
+    """Every conclusion that the facts support, the one that explains most first; and the rules' internal errors.
 
-    A rule of several vantages speaks before the rows of single facts; what one has explained, a later one leaves alone.
+    Rules over several vantages run before the rows of single facts; what one has explained, a later one leaves alone.
     """
     drawn: list[Conclusion] = []
-    stumbles: list[str] = []
+    errors: list[str] = []
     explained: set[Key] = set()
 
     def take(rule: Rule) -> None:
-        found: Iterable[Conclusion] = ()
+        conclusions: Iterable[Conclusion] = ()
         try:
-            found = list(rule(facts))
-        except Exception as error:  # noqa: BLE001 - a rule of ours must not cost the verdicts
-            stumbles.append(f"the rule {rule.__name__} stumbled: {type(error).__name__}: {clean(str(error))}")
-        for conclusion in found:
+            conclusions = list(rule(facts))
+        except Exception as error:  # noqa: BLE001 - an error in a rule must not cost the verdicts
+            errors.append(f"internal error in the rule {rule.__name__}: {type(error).__name__}: {clean(str(error))}")
+        for conclusion in conclusions:
             if set(conclusion.explains) - explained:
                 drawn.append(conclusion)
                 explained.update(conclusion.explains)
 
-    for one in RULES:
-        take(one)
+    for rule in RULES:
+        take(rule)
     take(lambda known: single_fact.conclusions(known, frozenset(explained)))
-    drawn.sort(key=lambda one: (-len(one.explains), not one.certain))
-    return tuple(drawn), tuple(stumbles)
+    drawn.sort(key=lambda conclusion: (-len(conclusion.explains), not conclusion.certain))
+    return tuple(drawn), tuple(errors)

@@ -1,7 +1,7 @@
 """Causes that one measurement shows by itself: a row each, with its remedy in this environment's names.
 
-A row speaks where a fact that a check judges has one of its faults, and no rule of several vantages has explained it.
-Looks of one row become one conclusion, told together, unless the row is `apart`.
+A row applies where a fact that a check judges has one of its faults, and no rule over several vantages explains it. The
+observations of one row become one conclusion, unless the row is `apart`.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from preflight.facts.headroom import namespace_state
 from preflight.faults import Fault
 from preflight.inventory import Inventory
 
-_SHOWN = 2  # looks that are shown as evidence
-_TOLD = 3  # looks whose own sentence is told
+_SHOWN = 2  # observations that are shown as evidence
+_QUOTED = 3  # observations whose own sentence is quoted
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Row:
     Attributes:
         cause: the cause.
         facts: the facts that show it.
-        faults: the faults that are it; none means every fault that was seen and that no other row of that fact names.
+        faults: the faults that it covers; none means every measured fault that no other row of that fact names.
         remedy: the steps; ``{names}`` in braces are those of `names_of`.
         certain: whether the fact leaves no other cause.
         settled_by: what would settle it.
@@ -65,15 +65,15 @@ def single(
 
 
 def conclusions(facts: Facts, explained: frozenset[object]) -> Iterator[Conclusion]:
-    """What the rows say of the red looks that nothing has explained yet."""
+    """The rows' conclusions about the failing observations that nothing has explained yet."""
     named = {(fact.name, _identity(fault)) for row in ROWS for fact in row.facts for fault in row.faults}
     for row in ROWS:
-        red = [
+        failing = [
             observation
             for observation in facts.failing(*row.facts)
-            if observation.key not in explained and observation.fault is not None and _is(observation, row, named)
+            if observation.key not in explained and observation.fault is not None and _applies(observation, row, named)
         ]
-        groups = [[one] for one in red] if row.apart else [red] if red else []
+        groups = [[observation] for observation in failing] if row.apart else [failing] if failing else []
         for group in groups:
             yield _conclusion(facts, row, group)
 
@@ -82,23 +82,23 @@ def _identity(fault: Fault) -> tuple[str, str]:
     return type(fault).__name__, str(fault)
 
 
-def _is(observation: Observation, row: Row, named: set[tuple[str, tuple[str, str]]]) -> bool:
-    assert observation.fault is not None  # noqa: S101 - the caller has looked
+def _applies(observation: Observation, row: Row, named: set[tuple[str, tuple[str, str]]]) -> bool:
+    assert observation.fault is not None  # noqa: S101 - the caller has checked
     identity = _identity(observation.fault)
     if row.faults:
         return any(identity == _identity(fault) for fault in row.faults)
-    # What could not be looked at has the fault of the way to it, and that is none of the row's own.
+    # What could not be measured has the fault of the attempt, which is not one of the row's own.
     return observation.measured is not None and (observation.name, identity) not in named
 
 
 def _conclusion(facts: Facts, row: Row, observations: list[Observation]) -> Conclusion:
     names = names_of(facts, observations)
-    told = dict.fromkeys(_said(observation) for observation in observations)
-    more = f"; and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
+    sentences = dict.fromkeys(_sentence_of(observation) for observation in observations)
+    more = f"; and {len(sentences) - _QUOTED} more" if len(sentences) > _QUOTED else ""
     return Conclusion(
         cause=row.cause,
         about=tuple(dict.fromkeys(observation.target for observation in observations if observation.target)),
-        sentence="; ".join(list(told)[:_TOLD]) + more,
+        sentence="; ".join(list(sentences)[:_QUOTED]) + more,
         certain=row.certain,
         settled_by=row.settled_by,
         explains=keys(observations),
@@ -107,32 +107,34 @@ def _conclusion(facts: Facts, row: Row, observations: list[Observation]) -> Conc
     )
 
 
-def _said(observation: Observation) -> str:
+def _sentence_of(observation: Observation) -> str:
     if observation.measured is not None:
         return observation.measured.cause or f"{observation.measured.target}: {observation.fault}"
     return observation.error.reason if isinstance(observation.error, Unmeasured) else str(observation.error)
 
 
 def proof_of(observation: Observation) -> Proof:
-    """What a look saw, or what stood in its way."""
+    """What an observation shows, or what prevented it."""
     if observation.measured is not None:
         return Proof.of(observation.measured)
-    shown = observation.error.evidence if isinstance(observation.error, Unmeasured) else None
-    if shown is None:
-        return Proof(statement=_said(observation))
-    return Proof(statement=_said(observation), where=shown.where, command=shown.command, observed=shown.observed)
+    evidence = observation.error.evidence if isinstance(observation.error, Unmeasured) else None
+    if evidence is None:
+        return Proof(statement=_sentence_of(observation))
+    return Proof(
+        statement=_sentence_of(observation), where=evidence.where, command=evidence.command, observed=evidence.observed
+    )
 
 
 def names_of(facts: Facts, observations: Iterable[Observation] = ()) -> dict[str, str]:
-    """What a remedy may name, in this environment's words."""
-    inventory, every = facts.inventory, list(observations)
+    """The names that a remedy may use, with this environment's values."""
+    inventory, observed = facts.inventory, list(observations)
     targets: dict[str, list[str]] = {}
-    for observation in every:
+    for observation in observed:
         for kind, target in observation.targets.items():
             targets.setdefault(kind, []).append(target)
-    first = {kind: found[0] for kind, found in targets.items()}
+    first = {kind: names[0] for kind, names in targets.items()}
     parts = urlsplit(inventory.gitlab.url)
-    image = first.get("image") or (every[0].measured.target if every and every[0].measured else "")
+    image = first.get("image") or (observed[0].measured.target if observed and observed[0].measured else "")
     registry = first.get("registry", "")
     host = inventory.registries[registry].host if registry in inventory.registries else image.partition("/")[0]
     node = first.get("worker") or first.get("node") or "NODE"
@@ -171,10 +173,10 @@ def names_of(facts: Facts, observations: Iterable[Observation] = ()) -> dict[str
 
 
 def upgrade_command(inventory: Inventory) -> str:
-    """The command that brings the values into the cluster."""
+    """The command that applies the values to the cluster."""
     runner = inventory.runner
-    words = ["helm", "upgrade", runner.release, "gitlab/gitlab-runner", "-n", runner.namespace]
-    words += ["--version", runner.chart, *(word for one in runner.values for word in ("-f", one.name))]
-    # What is set on the command line may be a token: its name is enough to know it by.
-    words += [word for one in runner.set for word in ("--set", f"{one.partition('=')[0]}=…")]
-    return " ".join(word if word.endswith("=…") else shlex.quote(word) for word in words)
+    arguments = ["helm", "upgrade", runner.release, "gitlab/gitlab-runner", "-n", runner.namespace]
+    arguments += ["--version", runner.chart, *(word for file in runner.values for word in ("-f", file.name))]
+    # A value set on the command line may be a token: only its name is shown.
+    arguments += [word for option in runner.set for word in ("--set", f"{option.partition('=')[0]}=…")]
+    return " ".join(word if word.endswith("=…") else shlex.quote(word) for word in arguments)

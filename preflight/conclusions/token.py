@@ -1,4 +1,4 @@
-"""2.2, 4.2 The runner's token, and what GitLab knows of the runner and its managers."""
+"""2.2, 4.2 The runner's token, and GitLab's records of the runner and its managers."""
 
 from __future__ import annotations
 
@@ -35,78 +35,85 @@ _KEEP = (
 _ROLL = "`{upgrade}`, then `kubectl rollout restart deployment -n {namespace}`: managers read the token at their start"
 
 single(
-    cause("token-missing", "2.2", "guide 2.2"),
+    cause("token-missing", "2.2", "token-kinds"),
     token_presence,
     faults=(TokenFault.MISSING, TokenFault.PLACEHOLDER),
     remedy=(_NEW, _KEEP, _ROLL),
 )
 single(
-    cause("token-whitespace", "2.2", "failures 27"),
+    cause("token-whitespace", "2.2", "token-whitespace"),
     token_whitespace,
     remedy=("write it again without an end of line: `printf %s TOKEN`, never `echo TOKEN`", _KEEP, _ROLL),
 )
 single(
-    cause("token-wrong-kind", "2.2", "failures 28"),
+    cause("token-wrong-kind", "2.2", "token-kinds"),
     token_kind,
     remedy=(
         _NEW,
-        "give it as `runnerToken`, or in the Secret of `runners.secret`; a registration token is of no use",
+        "set it as `runnerToken`, or in the Secret of `runners.secret`; a registration token can't be used",
         _ROLL,
     ),
 )
 single(
-    cause("token-mistyped", "2.2", "failures 28"),
+    cause("token-mistyped", "2.2", "token-kinds"),
     token_form,
-    remedy=("copy the token again from where it was kept: it was cut or mistyped", _ROLL),
+    remedy=("copy the token again from where it is kept: it was truncated or mistyped", _ROLL),
 )
 single(
-    cause("gitlab-rate-limits-runners", "2.2", "failures 43"),
+    cause("gitlab-rate-limits-runners", "2.2", "rate-limits"),
     runner_api,
     token_acceptance,
     faults=(TokenFault.RATE_LIMITED,),
     remedy=(
-        "wait for what Retry-After says, then look again",
+        "wait as long as Retry-After says, then run the check again",
         "fewer `replicas`, or a higher limit: Admin → Settings → Network → Runner jobs API",
     ),
 )
 single(
-    cause("runner-api-broken", "2.2", "reference 4.3"),
+    cause("runner-api-broken", "2.2", "runner-verify"),
     runner_api,
-    remedy=("on {gitlab_host}: `gitlab-ctl status`; `gitlab-ctl tail gitlab-rails` while it is asked again",),
+    remedy=("on {gitlab_host}: `gitlab-ctl status`; `gitlab-ctl tail gitlab-rails` while the check runs again",),
 )
 _REVOKED = has_fault(TokenFault.REVOKED)
 _REJECTED = has_fault(ManagerFault.TOKEN_REJECTED, MetricsFault.POLLS_REJECTED)
-REVOKED = cause("token-revoked", "2.2", "failures 28")
+REVOKED = cause("token-revoked", "2.2", "token-kinds")
 
 
 @rule
 def revoked_token(facts: Facts) -> Iterator[Conclusion]:
-    """A token that GitLab does not know: the managers that run with it are rejected for the same reason."""
-    red = facts.failing(own_runner, token_acceptance, valid_runner, where=_REVOKED)
-    if not red:
+    """A token that GitLab does not know: the managers that use it are rejected for the same reason."""
+    rejected = facts.failing(own_runner, token_acceptance, valid_runner, where=_REVOKED)
+    if not rejected:
         return
     managers = facts.failing(manager_logs, manager_polls, where=_REJECTED)
-    names = names_of(facts, red)
-    steps = ("in GitLab: Admin → CI/CD → Runners: was the runner deleted, or its token reset?", _NEW, _KEEP, _ROLL)
-    said = red[0].measured.cause if red[0].measured is not None else str(red[0].error)
+    names = names_of(facts, rejected)
+    steps = (
+        "in GitLab: see under Admin → CI/CD → Runners whether the runner was deleted, or its token reset",
+        _NEW,
+        _KEEP,
+        _ROLL,
+    )
+    sentence = rejected[0].measured.cause if rejected[0].measured is not None else str(rejected[0].error)
     yield Conclusion(
         cause=REVOKED,
-        sentence=said + ("; the managers are rejected with it" if managers else ""),
+        sentence=sentence + ("; the managers are rejected with it" if managers else ""),
         certain=True,
-        explains=keys((*red, *managers)),
-        proofs=proofs(*(Proof.of(one.measured) for one in (*red[:1], *managers[:1]) if one.measured)),
+        explains=keys((*rejected, *managers)),
+        proofs=proofs(
+            *(Proof.of(observation.measured) for observation in (*rejected[:1], *managers[:1]) if observation.measured)
+        ),
         remedy=tuple(step.format_map(names) for step in steps),
     )
 
 
 single(
-    cause("token-of-another-runner", "2.2", "guide 2.2"),
+    cause("token-of-another-runner", "2.2", "runner-list"),
     own_runner,
     faults=(TokenFault.OTHER_RUNNER,),
-    remedy=("correct `runner.id` in the inventory, or give the token of that runner", _ROLL),
+    remedy=("correct `runner.id` in the inventory, or use the token of that runner", _ROLL),
 )
 single(
-    cause("token-expired", "2.2", "guide 2.2"),
+    cause("token-expired", "2.2", "runner-list"),
     token_expiry,
     own_runner,
     valid_runner,
@@ -119,57 +126,57 @@ single(
     ),
 )
 single(
-    cause("token-not-verified", "2.2", "reference 4.3"),
+    cause("token-not-verified", "2.2", "runner-verify"),
     token_acceptance,
     likely="GitLab's own log of the request: `gitlab-ctl tail gitlab-rails`",
-    remedy=("ask GitLab as the runner does: the command below the evidence", _NEW),
+    remedy=("repeat the runner's request: the command is in the evidence", _NEW),
 )
 single(
-    cause("runner-paused", "2.2", "guide 4.2"),
+    cause("runner-paused", "2.2", "runner-list"),
     runner_activity,
     faults=(RunnerFault.PAUSED,),
     remedy=("in GitLab: Admin → CI/CD → Runners → the runner → resume",),
 )
 single(
-    cause("runner-wrong-tags", "2.2", "guide 2.2"),
+    cause("runner-wrong-tags", "2.2", "registration-options"),
     runner_tags,
     remedy=("in GitLab: edit the runner's tags, or correct `runner.tags` in the inventory; values cannot set them",),
 )
 single(
-    cause("runner-untagged-jobs", "2.2", "guide 2.2"),
+    cause("runner-untagged-jobs", "2.2", "registration-options"),
     runner_untagged,
     remedy=("in GitLab: edit the runner, “Run untagged jobs”",),
 )
 single(
-    cause("runner-offline", "4.2", "failures 31"),
+    cause("runner-offline", "4.2", "runner-liveness"),
     runner_online,
     likely="the managers' own logs (4.1.2) and readiness",
     remedy=(
-        "`kubectl logs -n {namespace} deployment/{release} --tail=100` says what they meet",
+        "`kubectl logs -n {namespace} deployment/{release} --tail=100` shows what fails",
         "`kubectl rollout restart -n {namespace} deployment/{release}`",
     ),
 )
 single(
-    cause("managers-missing-in-gitlab", "4.2", "failures 31"),
+    cause("managers-missing-in-gitlab", "4.2", "system-id"),
     manager_count,
     likely="each manager's own log",
     remedy=(
-        "`kubectl get pods -n {namespace} -o wide`: are all replicas ready?",
-        "`kubectl logs -n {namespace} POD` of the one that GitLab misses",
+        "`kubectl get pods -n {namespace} -o wide` must show all replicas ready",
+        "`kubectl logs -n {namespace} POD` of the manager that GitLab does not list",
     ),
 )
 single(
-    cause("manager-old-version", "4.2", "failures 44"),
+    cause("manager-old-version", "4.2", "version-skew"),
     manager_versions,
     remedy=("`kubectl rollout status -n {namespace} deployment/{release}`: an old manager still runs", "`{upgrade}`"),
 )
 single(
-    cause("manager-from-elsewhere", "4.2", "failures 30"),
+    cause("manager-from-elsewhere", "4.2", "system-id"),
     manager_addresses,
-    remedy=("find who else has the token: a manager reports from an address that is no node's; reset the token",),
+    remedy=("find out who else has the token: a manager connects from an address of no node; reset the token",),
 )
 single(
-    cause("runner-api-unavailable", "2.2", "reference 4.1"),
+    cause("runner-api-unavailable", "2.2", "gitlab-answers"),
     token_acceptance,
     faults=(GitLabFault.BAD_GATEWAY, GitLabFault.UNAVAILABLE),
     remedy=("on {gitlab_host}: `gitlab-ctl status`",),

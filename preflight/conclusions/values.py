@@ -1,4 +1,4 @@
-"""3.3 What the values file says, and chart or runner do not do."""
+"""3.3 The values file: what the chart or the runner ignores, refuses or reads differently."""
 
 from __future__ import annotations
 
@@ -29,128 +29,134 @@ from preflight.faults import ValuesFault
 
 _ROLL = "`{upgrade}`"
 
-for _name, _facts, _faults, _reference, _steps in (
-    ("values-toml-broken", (values_toml,), (), "failures 50", ("mend the line of `runners.config` that it names",)),
+for _name, _facts, _faults, _source, _steps in (
+    ("values-toml-broken", (values_toml,), (), "runner-keys", ("fix the line of `runners.config` that it names",)),
     (
         "values-unknown-key",
         (values_chart_keys, values_runner_keys),
         (ValuesFault.UNKNOWN_KEY,),
-        "failures 56",
-        ("correct or remove the key that it names: it is ignored without a word",),
+        "chart-keys",
+        ("correct or remove the key that it names: it is silently ignored",),
     ),
     (
         "values-moved-key",
         (values_chart_keys, values_moved_keys, values_runner_keys),
         (ValuesFault.MOVED_KEY,),
-        "failures 56",
+        "chart-moved-keys",
         ("move the key to where this chart reads it",),
     ),
     (
         "values-wrong-table",
         (values_runner_keys,),
         (ValuesFault.WRONG_TABLE,),
-        "failures 56",
+        "runner-keys",
         ("move the line above the table's header, or below the header of its own table",),
     ),
     (
         "values-wrong-form",
         (values_chart_keys, values_runner_keys, values_moved_keys),
         (ValuesFault.WRONG_FORM,),
-        "failures 56",
+        "runner-keys",
         ("write the value in the form that it names",),
     ),
-    ("values-contradict", (values_consistency,), (), "failures 29", ("keep one of the two settings that it names",)),
+    (
+        "values-contradict",
+        (values_consistency,),
+        (),
+        "registration-options",
+        ("keep one of the two settings that it names",),
+    ),
     (
         "values-template",
         (values_templates,),
         (),
-        "guide 3.3",
-        ("Helm evaluates braces in `runners.config`: take them out, or quote them as a string",),
+        "chart-keys",
+        ("Helm evaluates braces in `runners.config`: remove them, or quote them as a string",),
     ),
     (
         "values-gitlab-url",
         (values_gitlab,),
         (),
-        "guide 3.3",
+        "gitlab-redirect",
         ("`gitlabUrl: {gitlab}` in {values}; or correct `gitlab.url` in the inventory",),
     ),
-    ("values-rbac-off", (values_rights,), (), "failures 23", ("`rbac.create: true` in {values}",)),
+    ("values-rbac-off", (values_rights,), (), "rbac", ("`rbac.create: true` in {values}",)),
     (
         "image-flavour-mismatch",
         (values_image,),
         (),
-        "failures 47",
-        ("let `image.tag`'s flavour and `podSecurityContext` (alpine 100, ubuntu 999) agree in {values}",),
+        "image-flavour",
+        ("make `image.tag`'s flavour and `podSecurityContext` (alpine 100, ubuntu 999) agree in {values}",),
     ),
     (
         "dns-policy-misspelt",
         (values_dns_policy,),
         (),
-        "failures 2",
+        "dns-policy",
         ('`dns_policy = "none"` (small letters, with a hyphen in the other names) in {values}',),
     ),
     (
         "nameservers-misplaced",
         (values_resolvers,),
         (ValuesFault.FLAT_NAMESERVERS,),
-        "failures 2",
+        "dns-policy",
         ("put `nameservers` below `[runners.kubernetes.dns_config]` in {values}",),
     ),
     (
         "too-many-nameservers",
         (values_resolvers,),
         (ValuesFault.TOO_MANY_NAMESERVERS,),
-        "failures 4",
+        "nameserver-limit",
         ("keep three nameservers at most: {resolvers}",),
     ),
     (
         "nameservers-differ",
         (values_resolvers,),
         (),
-        "guide 3.3",
+        "dns-policy",
         ("`nameservers = [...]` of `dns_config` in {values} to be {resolvers}, or correct `dns.resolvers`",),
     ),
     (
         "values-not-privileged",
         (values_privilege,),
         (),
-        "failures 10",
+        "privileged",
         ("`privileged = true` below `[runners.kubernetes]` in {values}; or `dind: none` in the inventory",),
     ),
     (
         "values-concurrency",
         (values_concurrency,),
         (),
-        "failures 42, 50",
+        "concurrency",
         ("set `concurrent`, `limit` and `request_concurrency` in {values} as it says",),
     ),
     (
         "poll-timeout-short",
         (pull_patience,),
         (),
-        "failures 33",
+        "poll-timeout",
         ("raise `poll_timeout` in {values} above the measured pull time, or pull from a nearer registry",),
     ),
-    ("manager-metrics-off", (values_metrics,), (), "guide 8.4", ("`metrics.enabled: true` in {values}",)),
+    ("manager-metrics-off", (values_metrics,), (), "manager-metrics", ("`metrics.enabled: true` in {values}",)),
     (
         "manager-placement-misplaced",
         (values_placement,),
         (),
-        "guide 7",
-        ("what places the managers does not place jobs: set it below `[runners.kubernetes]` too",),
+        "scheduling",
+        ("placing the managers does not place jobs: set it below `[runners.kubernetes]` too",),
     ),
     (
         "managers-not-unregistered",
         (values_unregister,),
         (),
-        "guide 10",
+        "unregister",
         ("`unregisterRunners` in {values} as it says",),
     ),
 ):
-    single(cause(_name, "3.3", _reference), *_facts, faults=_faults, remedy=(*_steps, _ROLL))
+    single(cause(_name, "3.3", _source), *_facts, faults=_faults, remedy=(*_steps, _ROLL))
 
 single(
-    cause("runner-secret-missing", "3.3", "failures 26"),
+    cause("runner-secret-missing", "3.3", "runner-secret"),
     runner_secret,
     remedy=(
         "the Secret needs both keys: `kubectl create secret generic NAME -n {namespace} "
@@ -159,7 +165,7 @@ single(
     ),
 )
 single(
-    cause("runner-ca-missing", "3.3", "failures 16"),
+    cause("runner-ca-missing", "3.3", "runner-ca"),
     runner_ca,
     remedy=(
         "`kubectl create secret generic NAME -n {namespace} --from-file={gitlab_host}.crt=ca.pem` with the name of "

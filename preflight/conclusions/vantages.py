@@ -1,4 +1,4 @@
-"""Vantages side by side: which of them reach a thing, which do not, and which were not looked at."""
+"""Vantages side by side: which of them reach a target, which do not, and which were not measured."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _NAMED = 5  # targets that are named; the rest is counted
 
 @dataclass(frozen=True, slots=True)
 class VantageGroup:
-    """The looks of one kind of vantage (here, the workers, the pods) at one thing.
+    """The observations of one target from one kind of vantage: here, the workers, or the pods.
 
     Attributes:
-        reached: those that came through, whatever then answered.
+        reached: those that got through, whatever then answered.
         failed: those that did not.
-        unseen: those that were to look and could not, or were not asked.
+        unmeasured: those that could not be made, or were not planned.
     """
 
     reached: tuple[Observation, ...] = ()
@@ -28,12 +28,16 @@ class VantageGroup:
 
     @classmethod
     def of(cls, observations: Iterable[Observation], failing: Callable[[Observation], bool]) -> VantageGroup:
-        """Sort looks by whether they failed in the way that is asked for."""
-        every = tuple(observations)
+        """Sort observations by whether they failed in the given way."""
+        observed = tuple(observations)
         return cls(
-            reached=tuple(one for one in every if one.measured is not None and not failing(one)),
-            failed=tuple(one for one in every if one.measured is not None and failing(one)),
-            unmeasured=tuple(one for one in every if one.measured is None),
+            reached=tuple(
+                observation for observation in observed if observation.measured is not None and not failing(observation)
+            ),
+            failed=tuple(
+                observation for observation in observed if observation.measured is not None and failing(observation)
+            ),
+            unmeasured=tuple(observation for observation in observed if observation.measured is None),
         )
 
     @property
@@ -43,56 +47,61 @@ class VantageGroup:
 
     @property
     def all_failed(self) -> bool:
-        """Whether every one was looked from, and failed."""
+        """Whether every vantage was measured from, and failed."""
         return bool(self.failed) and not self.reached and not self.unmeasured
 
     @property
     def mixed(self) -> bool:
-        """Whether some came through and some did not."""
+        """Whether some got through and some did not."""
         return bool(self.failed) and bool(self.reached)
 
     def proof(self, noun: str, verb: str = "reached") -> Proof | None:
-        """One sentence that counts, with the look of the first one."""
-        chosen, words = (self.failed, None) if self.failed else (self.reached, verb)
+        """A sentence with the count, and the evidence of the first one."""
+        chosen, described = (self.failed, None) if self.failed else (self.reached, verb)
         if not chosen or chosen[0].measured is None:
             return None
-        said = f"{'from ' if noun == 'here' else ''}{tally(len(chosen), self.size, noun)}: {words or faults_of(chosen)}"
+        counted = f"{'from ' if noun == 'here' else ''}{tally(len(chosen), self.size, noun)}"
+        statement = f"{counted}: {described or faults_of(chosen)}"
         if self.unmeasured:
-            said += f" ({len(self.unmeasured)} not looked at)"
-        return Proof.of(chosen[0].measured, said)
+            statement += f" ({len(self.unmeasured)} not measured)"
+        return Proof.of(chosen[0].measured, statement)
 
 
-def proofs(*found: Proof | None) -> tuple[Proof, ...]:
-    """Those that there are."""
-    return tuple(one for one in found if one is not None)
+def proofs(*candidates: Proof | None) -> tuple[Proof, ...]:
+    """The proofs without the missing ones."""
+    return tuple(proof for proof in candidates if proof is not None)
 
 
 def faults_of(observations: Sequence[Observation]) -> str:
-    """What these looks met, such as ``timeout``."""
-    return ", ".join(dict.fromkeys(str(one.fault) for one in observations if one.fault is not None))
+    """The faults of these observations, such as ``timeout``."""
+    return ", ".join(
+        dict.fromkeys(str(observation.fault) for observation in observations if observation.fault is not None)
+    )
 
 
 def tally(number: int, size: int, noun: str) -> str:
-    """``3 of 3 workers``; a single one is named without numbers."""
+    """``3 of 3 workers``; a single one without numbers."""
     if size == 1:
         return noun
     return f"{number} of {size} {noun}s"
 
 
 def joined(names: Iterable[str], *, longest: int = _NAMED) -> str:
-    """``a, b and c``; where there are too many, the rest is counted."""
-    every = list(dict.fromkeys(names))
-    if len(every) > longest:
-        return f"{', '.join(every[:longest])} and {len(every) - longest} more"
-    return " and ".join([", ".join(every[:-1]), every[-1]] if len(every) > 1 else every)
+    """``a, b and c``; beyond `longest`, the rest is counted."""
+    unique = list(dict.fromkeys(names))
+    if len(unique) > longest:
+        return f"{', '.join(unique[:longest])} and {len(unique) - longest} more"
+    return " and ".join([", ".join(unique[:-1]), unique[-1]] if len(unique) > 1 else unique)
 
 
 def targets_of(observations: Iterable[Observation], kind: str) -> tuple[str, ...]:
     """The targets of that kind, each once."""
-    return tuple(dict.fromkeys(one.targets[kind] for one in observations if kind in one.targets))
+    return tuple(
+        dict.fromkeys(observation.targets[kind] for observation in observations if kind in observation.targets)
+    )
 
 
 def has_fault(*faults: Fault) -> Callable[[Observation], bool]:
-    """Whether a look met one of these faults; compared by enum too, since words are shared."""
-    wanted = {(type(one), one) for one in faults}
+    """Whether an observation has one of these faults; compared by enum too, since values are shared."""
+    wanted = {(type(fault), fault) for fault in faults}
     return lambda observation: observation.fault is not None and (type(observation.fault), observation.fault) in wanted

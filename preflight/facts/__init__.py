@@ -1,11 +1,10 @@
-"""Which probe is pointed at which target, under which name: the facts that checks take, a module a section.
+"""The facts that checks take, a module a section: which probe measures which target, under which name.
 
-The first sentence of a fact's docstring names it where it blocks others. Facts that only look at a part of another
-one (`Fact.only`) let each check judge one thing, and the earlier one block the later.
+The first sentence of a fact's docstring is its title in messages. Facts that judge a part of another one (`view`) let
+each check judge one thing, and the earlier check block the later.
 
-Importing this package declares every fact, and ends with an error where one refers to a fact that is none; the plugin
-makes pytest fixtures of them. The types of facts stand here
-too, for the checks' annotations.
+Importing this package declares every fact, and raises `FactError` if one refers to a fact that does not exist; the
+plugin makes pytest fixtures of them. The facts' types are exported here too, for the checks' annotations.
 """
 
 from preflight.fact import check_references

@@ -1,4 +1,4 @@
-"""When a look from further inside met the same as one from outside: it is blocked by that one, and not red as well."""
+"""Block a measurement by one closer to the outside that has the same fault, so that one fault fails one check."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from preflight.probes.transcript import FoundNames, ResolvConf
 
 
 def gitlab_fact(reply: GitLabReply | None) -> Ref:
-    """The fact that reports what is the matter with GitLab from here."""
+    """The fact whose check reports GitLab's fault from here."""
     fault = reply.fault if reply is not None else None
     if isinstance(fault, PathFault):
         return Ref.GITLAB_CONNECTION
@@ -47,11 +47,11 @@ PULL_FAULTS: Mapping[str, str] = {
     RegistryFault.NOT_FOUND: PodFault.PULL_NOT_FOUND,
     RegistryFault.RATE_LIMITED: PodFault.PULL_RATE_LIMITED,
     RegistryFault.WRONG_PLATFORM: PodFault.PULL_PLATFORM,
-    # Where the token server or the data's host is out of reach, a runtime tells how its own request to it ended.
+    # Where the token server or the data's host is out of reach, a runtime reports how its own request to it ended.
     RegistryFault.TOKEN_REALM: "",
     RegistryFault.BLOB_HOST: "",
 }
-"""What a runtime meets where a registry shows this fault from here."""
+"""The fault of a runtime's pull where a registry has this fault from here."""
 
 
 def block_if_failing_from_here(
@@ -62,9 +62,9 @@ def block_if_failing_from_here(
     *,
     like: str = "",
 ) -> None:
-    """Raise `Blocked` if a pull failed in the way that the registry, or the image in it, fails from here too.
+    """Raise `Blocked` if a pull failed as the registry, or the image in it, fails from here too.
 
-    `like` is the image that the manifest is of, where that is another one of the same registry.
+    `like` names the manifest's image where it is another one of the same registry.
     """
     if pull.fault is None:
         return
@@ -81,7 +81,7 @@ def block_if_failing_from_here(
             raise Blocked.by(blocker, outer, targets, measured=pull)
 
 
-_WAYS = frozenset(
+_PATH_FAULTS = frozenset(
     {
         PodFault.PULL_REFUSED,
         PodFault.PULL_TIMEOUT,
@@ -90,93 +90,99 @@ _WAYS = frozenset(
         PodFault.PULL_TLS,
     }
 )
-"""What is the matter with the way from a node to a registry, whatever is pulled."""
+"""Faults of the path from a node to a registry, whatever image is pulled."""
 
 
-def block_if_first_pull_failed(pull: ImagePull, pod: JobPod, own: Pull | None, inventory: Inventory) -> None:
-    """Raise `Blocked` if the node's own pull, or the registry's first image, met the same: one way is told of once."""
-    if pull.fault not in _WAYS:
+def block_if_first_pull_failed(pull: ImagePull, pod: JobPod, node_pull: Pull | None, inventory: Inventory) -> None:
+    """Raise `Blocked` if the node's own pull, or that of the registry's first image, has the same fault of the path."""
+    if pull.fault not in _PATH_FAULTS:
         return
-    one = inventory.registry_of(pull.image)
-    if own is not None and own.fault is pull.fault and inventory.registry_of(own.image).host == one.host:
-        raise Blocked.by(Ref.NODE_PULL, own, {"worker": pull.node}, measured=pull)
-    met = {other.image: other for other in pod.pulls if other.fault is pull.fault}
-    first = next((met[name] for image in one.images if (name := f"{one.host}/{image}") in met), pull)
+    registry = inventory.registry_of(pull.image)
+    if (
+        node_pull is not None
+        and node_pull.fault is pull.fault
+        and inventory.registry_of(node_pull.image).host == registry.host
+    ):
+        raise Blocked.by(Ref.NODE_PULL, node_pull, {"worker": pull.node}, measured=pull)
+    same_fault = {other.image: other for other in pod.pulls if other.fault is pull.fault}
+    first = next(
+        (same_fault[name] for image in registry.images if (name := f"{registry.host}/{image}") in same_fault), pull
+    )
     if first.image != pull.image:
         raise Blocked.by(Ref.POD_PULL, first, {"worker": pull.node, "image": first.image}, measured=pull)
 
 
 def block_if_another_pull_hangs(pod: JobPod, inventory: Inventory) -> None:
-    """Raise `Blocked` if another image hung: a kubelet pulls one after the other, and behind that one none begins."""
+    """Raise `Blocked` if the pull of another image hangs: a kubelet pulls one after the other."""
     for image in inventory.images:
-        if hanging := next((one for one in pod.pulls if one.image == image and one.fault in _WAYS), None):
+        if hanging := next((pull for pull in pod.pulls if pull.image == image and pull.fault in _PATH_FAULTS), None):
             raise Blocked.by(Ref.POD_PULL, hanging, {"worker": pod.node, "image": image})
 
 
 def block_if_no_resolver_answers(
     pull: Pull | ImagePull, worker: str, here: tuple[Lookups, ...], node: tuple[Lookups, ...]
 ) -> None:
-    """Raise `Blocked` if a pull failed for want of the registry's address and no resolver gives one."""
+    """Raise `Blocked` if a pull failed because no resolver has the registry's address."""
     if pull.fault is not PodFault.PULL_UNRESOLVED:
         return
     host = registries.parse_reference(pull.image).host
-    for asked, name, targets in ((here, Ref.HERE_LOOKUPS, {}), (node, Ref.NODE_LOOKUPS, {"worker": worker})):
-        silent = [one for one in asked if any(answer.name == host for answer in one.failed)]
-        if silent and len(silent) == len(asked):
+    for resolvers, name, targets in ((here, Ref.HERE_LOOKUPS, {}), (node, Ref.NODE_LOOKUPS, {"worker": worker})):
+        silent = [resolver for resolver in resolvers if any(answer.name == host for answer in resolver.failed)]
+        if silent and len(silent) == len(resolvers):
             raise Blocked.by(name, silent[0], {**targets, "resolver": silent[0].resolver}, measured=pull)
 
 
-def _alike(one: Fault, other: Fault | None) -> bool:
-    """Whether two looks met the same; busybox's wget can't tell a silent server from one that is not reached."""
+def _same(inner: Fault, outer: Fault | None) -> bool:
+    """Whether two faults are the same; busybox's wget does not distinguish a silent server from an unreachable one."""
     quiet = {PathFault.SILENT, PathFault.TIMEOUT}
-    return one == other or {one, other} == quiet
+    return inner == outer or {inner, outer} == quiet
 
 
 def block_if_same_fault(inner: Fact, outer: Fact | None, name: Ref, targets: dict[str, str]) -> None:
-    """Raise `Blocked` if the outer look met the same fault: what lies behind it cannot be told apart."""
-    if inner.fault is not None and outer is not None and _alike(inner.fault, outer.fault):
+    """Raise `Blocked` if the outer measurement has the same fault, which hides any fault behind it."""
+    if inner.fault is not None and outer is not None and _same(inner.fault, outer.fault):
         raise Blocked.by(name, outer, targets, measured=inner)
 
 
 def block_if_all_resolvers_fail(inner: Lookups, here: tuple[Lookups, ...]) -> None:
-    """Raise `Blocked` if every resolver, asked from here, fails in the same way."""
-    if here and all(one.fault == inner.fault for one in here):
+    """Raise `Blocked` if every resolver, queried from here, has the same fault."""
+    if here and all(resolver.fault == inner.fault for resolver in here):
         block_if_same_fault(inner, here[0], Ref.HERE_LOOKUPS, {"resolver": here[0].resolver})
 
 
-def block_if_no_resolver_knows(found: Fact, host: str, here: tuple[Lookups, ...]) -> None:
-    """Raise `Blocked` if the name of `host` was not resolved, and no resolver, asked from here, has an address for it.
+def block_if_no_resolver_knows(measured: Fact, host: str, here: tuple[Lookups, ...]) -> None:
+    """Raise `Blocked` if the name of `host` was not resolved, and no resolver has an address for it from here.
 
     Args:
-        found: what was met at `host`.
+        measured: the request to `host`.
         host: a name, with or without a port.
-        here: what the resolvers said here.
+        here: the resolvers' answers from here.
     """
     name = urlsplit(f"//{host}").hostname or host
-    if found.fault is PathFault.UNRESOLVED and here and not any(_may_know(one, name) for one in here):
-        raise Blocked.by(Ref.HERE_LOOKUPS, here[0], {"resolver": here[0].resolver}, measured=found)
+    if measured.fault is PathFault.UNRESOLVED and here and not any(_may_know(resolver, name) for resolver in here):
+        raise Blocked.by(Ref.HERE_LOOKUPS, here[0], {"resolver": here[0].resolver}, measured=measured)
 
 
 _OF_THAT_NAME = {DnsFault.NXDOMAIN, DnsFault.NO_ANSWER, DnsFault.WRONG_ANSWER}
-"""What says nothing of other names."""
+"""Faults of a single name."""
 
 
 def _may_know(resolver: Lookups, name: str) -> bool:
-    """Whether a resolver may give an address: as it said, or, where it was not asked, unless it answers nothing."""
-    asked = [answer.fault for answer in resolver.answers if answer.name == name]
-    if asked:
-        return bool({None, DnsFault.WRONG_ANSWER} & set(asked))
-    said = {answer.fault for answer in resolver.answers}
-    return not said or None in said or bool(said & _OF_THAT_NAME)
+    """Whether a resolver may have an address: by its answer for that name, else unless it answers no query at all."""
+    faults_of_name = [answer.fault for answer in resolver.answers if answer.name == name]
+    if faults_of_name:
+        return bool({None, DnsFault.WRONG_ANSWER} & set(faults_of_name))
+    faults = {answer.fault for answer in resolver.answers}
+    return not faults or None in faults or bool(faults & _OF_THAT_NAME)
 
 
 def block_if_policy_misspelt(conf: ResolvConf, policy: Lint | None) -> None:
-    """Raise `Blocked` if a pod has other resolvers than the values ask for and dns_policy is one that nobody knows."""
+    """Raise `Blocked` if a pod does not have the resolvers of the values and their dns_policy is not a valid one."""
     if conf.fault is not None and policy is not None and policy.fault is not None:
         raise Blocked.by(Ref.VALUES_DNS_POLICY, policy, measured=conf)
 
 
-def block_if_search_list_misleads(found: Fact, names: FoundNames | None) -> None:
-    """Raise `Blocked` if something failed in a pod whose search list leads names elsewhere."""
-    if found.fault is not None and names is not None and names.fault is not None:
-        raise Blocked.by(Ref.POD_NAMES, names, {"worker": names.node}, measured=found)
+def block_if_search_list_misleads(measured: Fact, names: FoundNames | None) -> None:
+    """Raise `Blocked` if something failed in a pod whose search list resolves names to other hosts."""
+    if measured.fault is not None and names is not None and names.fault is not None:
+        raise Blocked.by(Ref.POD_NAMES, names, {"worker": names.node}, measured=measured)

@@ -28,7 +28,7 @@ class PushAccount:
     """The account that pushes.
 
     Attributes:
-        credentials: None for nobody.
+        credentials: None for anonymous access.
         origin: where they come from.
     """
 
@@ -39,8 +39,10 @@ class PushAccount:
 @fact(deadline="http+http+http", secret=True, reported_by=("variable_presence",))
 def ci_variables(pipeline_settings: Settings, gitlab_project_api: GitLabApi, ci_project: Project) -> Variables:
     """The project's CI/CD variables."""
-    asked = {key for key, one in pipeline_settings.variables.items() if one.masked} | {pipeline_settings.password}
-    return ci.read(gitlab_project_api, ci_project.path, secret=asked)
+    secrets = {key for key, variable in pipeline_settings.variables.items() if variable.masked} | {
+        pipeline_settings.password
+    }
+    return ci.read(gitlab_project_api, ci_project.path, secret=secrets)
 
 
 @fact()
@@ -96,19 +98,19 @@ def push_account(
             return PushAccount(
                 credentials=Credentials(user.value, password.value), origin=f"{user.key} and {password.key}"
             )
-    given = registry_account.credentials if registry_account else None
-    return PushAccount(credentials=given, origin="the inventory's credentials" if given else "nobody")
+    configured = registry_account.credentials if registry_account else None
+    return PushAccount(credentials=configured, origin="the inventory's credentials" if configured else "nobody")
 
 
 @fact(effect="write", deadline="http")
 def push_permission(repository: str, push_account: PushAccount, inventory: Inventory, run: Run) -> PushPermission:
     """The right to push to a repository."""
-    one = inventory.registry_of(repository)
+    registry = inventory.registry_of(repository)
     return push.push_permission(
         repository,
-        scheme=one.scheme,
+        scheme=registry.scheme,
         credentials=push_account.credentials,
-        ca_file=one.ca_file,
+        ca_file=registry.ca_file,
         routes=run.routes,
         deadline=inventory.deadlines.http,
     )
@@ -144,15 +146,15 @@ def build_job(
     for absent in variable_presence:
         if absent.fault is not None:
             raise Blocked.by(Ref.VARIABLE_PRESENCE, absent, {"variable": absent.key})
-    one, account = inventory.registry_of(repository), push_account.credentials
+    registry, account = inventory.registry_of(repository), push_account.credentials
     image = f"{repository}:{pipelines.TAG.format(pipeline=ci_pipeline.id)}"
     own_pipelines.owe(
         image,
         lambda: push.remove_image(
             image,
-            scheme=one.scheme,
+            scheme=registry.scheme,
             credentials=account,
-            ca_file=one.ca_file,
+            ca_file=registry.ca_file,
             routes=run.routes,
             deadline=inventory.deadlines.http,
         ),
@@ -177,13 +179,13 @@ def pushed_image(
 ) -> Manifest:
     """The image that the build job pushed."""
     repository = pipeline_settings.image or ""
-    one = inventory.registry_of(repository)
+    registry = inventory.registry_of(repository)
     return registries.manifest(
         f"{repository}:{pipelines.TAG.format(pipeline=ci_pipeline.id)}",
         platform=inventory.cluster.platform,
-        scheme=one.scheme,
+        scheme=registry.scheme,
         credentials=push_account.credentials if push_account else None,
-        ca_file=one.ca_file,
+        ca_file=registry.ca_file,
         routes=run.routes,
         deadline=inventory.deadlines.http,
     )

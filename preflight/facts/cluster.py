@@ -125,8 +125,8 @@ def metrics_api(kubernetes: api_client.Api) -> Metrics:
 @fact()
 def pool_presence(pool: str, cluster_nodes: Nodes, inventory: Inventory) -> PoolState:
     """Whether a pool has its nodes."""
-    one = inventory.cluster.pools[pool]
-    return node_states.pool_presence(pool, one.selector, one.at_least, cluster_nodes)
+    pool_spec = inventory.cluster.pools[pool]
+    return node_states.pool_presence(pool, pool_spec.selector, pool_spec.at_least, cluster_nodes)
 
 
 @fact(after=("pool_presence",))
@@ -137,27 +137,27 @@ def pool_health(pool: str, cluster_nodes: Nodes, inventory: Inventory) -> PoolSt
         ready = node_states.readiness(node, cluster_nodes)
         return ready if ready.fault else node_states.pressure(node, cluster_nodes)
 
-    one = inventory.cluster.pools[pool]
-    return node_states.pool_property(pool, one.selector, cluster_nodes, judge, named=inventory.cluster.nodes)
+    pool_spec = inventory.cluster.pools[pool]
+    return node_states.pool_property(pool, pool_spec.selector, cluster_nodes, judge, named=inventory.cluster.nodes)
 
 
 @fact(after=("pool_presence",))
 def pool_versions(pool: str, api_answer: ApiServer, cluster_nodes: Nodes, inventory: Inventory) -> PoolState:
     """The kubelets of a pool beside the API server."""
-    allowed, one = inventory.limits.version_skew, inventory.cluster.pools[pool]
+    allowed, pool_spec = inventory.limits.version_skew, inventory.cluster.pools[pool]
 
     def judge(node: cluster.Node) -> NodeState:
         return node_states.version_skew(node, api_answer.version, allowed, cluster_nodes)
 
-    return node_states.pool_property(pool, one.selector, cluster_nodes, judge, named=inventory.cluster.nodes)
+    return node_states.pool_property(pool, pool_spec.selector, cluster_nodes, judge, named=inventory.cluster.nodes)
 
 
 @fact(after=("pool_health",))
 def pool_placement(pool: str, cluster_nodes: Nodes, job_shape: JobShape, inventory: Inventory) -> PoolState:
     """Whether jobs may be scheduled on the nodes of a pool."""
-    one = inventory.cluster.pools[pool]
+    pool_spec = inventory.cluster.pools[pool]
 
     def judge(node: cluster.Node) -> NodeState:
         return node_states.placement(node, job_shape, cluster_nodes)
 
-    return node_states.pool_property(pool, one.selector, cluster_nodes, judge, named=inventory.cluster.nodes)
+    return node_states.pool_property(pool, pool_spec.selector, cluster_nodes, judge, named=inventory.cluster.nodes)

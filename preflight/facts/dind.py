@@ -67,15 +67,15 @@ def _dind_steps(inventory: Inventory, dind: Dind) -> tuple[shell.Step, ...]:
     steps += [shell.docker_pull(dind.pull, limit=pull), shell.docker_run(dind.pull, ("echo", "hello"))]
     steps += [shell.docker_lookup(dind.pull, name, limit=inventory.deadlines.step + 5) for name in inventory.dns.names]
     steps += [shell.interface(), shell.docker_run(dind.pull, MTU_COMMAND)]
-    own = inventory.registry_of(dind.pull).host
-    others = [one.host for one in inventory.registries.values() if one.host != own]
-    # A daemon waits for a dead resolver before it asks the next one, and asks for every name several times.
+    own_host = inventory.registry_of(dind.pull).host
+    others = [registry.host for registry in inventory.registries.values() if registry.host != own_host]
+    # A daemon waits for a dead resolver before it tries the next one, and resolves every name several times.
     steps += [shell.docker_pull(_absent(host), limit=4 * inventory.deadlines.step + 5) for host in others]
     return tuple(steps)
 
 
 def _absent(host: str) -> str:
-    """An image that no registry has: asking for it moves no data, and tells how the daemon gets on with the host."""
+    """An image that no registry has: pulling it moves no data, and shows whether the daemon can use the registry."""
     return f"{host}/preflight/absent:none"
 
 
@@ -108,7 +108,7 @@ def dind_pod(
     inventory: Inventory,
     run: Run,
 ) -> PodTranscript:
-    """A job's pod with Docker-in-Docker on a worker, after its images are there: nothing is pulled twice at once."""
+    """A job's pod with Docker-in-Docker on a worker, after its images were pulled: nothing is pulled twice at once."""
     dind = dind_settings
     require_probed(worker, cluster_nodes, job_shape, inventory, run, dind.nodes)
     nonce = shell.new_nonce()
@@ -149,7 +149,7 @@ def dind_daemon(worker: str, dind_pod: PodTranscript) -> Daemon:
 
 @fact(after=("dind_daemon",))
 def dind_report(worker: str, dind_pod: PodTranscript) -> Report:
-    """What the probe script showed beside Docker on a worker."""
+    """The output of the probe script beside Docker on a worker."""
     return script_report(f"dind on {worker}", dind_pod)
 
 
@@ -162,9 +162,9 @@ def dind_storage(dind_daemon: Daemon) -> Daemon:
 @fact(after=("dind_daemon",), optional=("pod_names",))
 def dind_pull(worker: str, dind_report: Report, pod_names: FoundNames | None, dind_settings: Dind) -> DindRun:
     """An image, pulled by the Docker daemon in a pod on a worker."""
-    found = dind.inner_pull(dind_report, worker, dind_settings.pull)
-    block_if_search_list_misleads(found, pod_names)
-    return found
+    pull = dind.inner_pull(dind_report, worker, dind_settings.pull)
+    block_if_search_list_misleads(pull, pod_names)
+    return pull
 
 
 @fact()
@@ -197,7 +197,7 @@ def dind_registry(
     dind_settings: Dind,
     inventory: Inventory,
 ) -> InnerRegistry:
-    """A registry, as the Docker daemon in a pod on a worker meets it."""
+    """A registry, as the Docker daemon in a pod on a worker reaches it."""
     host = inventory.registries[registry].host
     if host == inventory.registry_of(dind_settings.pull).host:
         if dind_pull is None or dind_pull.fault is not None:
@@ -205,17 +205,17 @@ def dind_registry(
                 Ref.DIND_PULL, dind_pull, {"worker": worker}, otherwise=f"{dind_settings.pull} was not pulled"
             )
         return InnerRegistry(target=f"{host} on {worker}", node=worker, host=host, evidence=dind_pull.evidence)
-    found = dind.inner_registry(dind_report, worker, host, _absent(host))
-    block_if_search_list_misleads(found, pod_names)
-    if found.fault is not None and registry_reply is not None and registry_reply.fault is not None:
+    reply = dind.inner_registry(dind_report, worker, host, _absent(host))
+    block_if_search_list_misleads(reply, pod_names)
+    if reply.fault is not None and registry_reply is not None and registry_reply.fault is not None:
         blocker = Ref.REGISTRY_CONNECTION if isinstance(registry_reply.fault, PathFault) else Ref.REGISTRY_ACCESS
-        raise Blocked.by(blocker, registry_reply, {"registry": registry}, measured=found)
-    if found.fault is DindFault.REGISTRY_UNREACHABLE and any(one.name == host for one in dind_answers.failed):
-        raise Blocked.by(Ref.DIND_LOOKUPS, dind_answers, {"worker": worker}, measured=found)
-    quiet = [one for one in here_lookups if one.fault in {DnsFault.TIMEOUT, DnsFault.UNREACHABLE}]
-    if found.fault is DindFault.REGISTRY_UNREACHABLE and quiet:
-        raise Blocked.by(Ref.HERE_LOOKUPS, quiet[0], {"resolver": quiet[0].resolver}, measured=found)
-    return found
+        raise Blocked.by(blocker, registry_reply, {"registry": registry}, measured=reply)
+    if reply.fault is DindFault.REGISTRY_UNREACHABLE and any(answer.name == host for answer in dind_answers.failed):
+        raise Blocked.by(Ref.DIND_LOOKUPS, dind_answers, {"worker": worker}, measured=reply)
+    quiet = [lookups for lookups in here_lookups if lookups.fault in {DnsFault.TIMEOUT, DnsFault.UNREACHABLE}]
+    if reply.fault is DindFault.REGISTRY_UNREACHABLE and quiet:
+        raise Blocked.by(Ref.HERE_LOOKUPS, quiet[0], {"resolver": quiet[0].resolver}, measured=reply)
+    return reply
 
 
 @fact(optional=("pod_resolv_conf", "values_dns_policy"))
@@ -227,15 +227,15 @@ def dind_resolv_conf(
     job_shape: JobShape,
 ) -> ResolvConf:
     """The resolv.conf of a pod with Docker-in-Docker on a worker."""
-    found = transcript.resolv_conf(dind_report, job_shape, worker)
-    block_if_policy_misspelt(found, values_dns_policy)
-    block_if_same_fault(found, pod_resolv_conf, Ref.POD_RESOLV_CONF, {"worker": worker})
-    return found
+    resolv_conf = transcript.resolv_conf(dind_report, job_shape, worker)
+    block_if_policy_misspelt(resolv_conf, values_dns_policy)
+    block_if_same_fault(resolv_conf, pod_resolv_conf, Ref.POD_RESOLV_CONF, {"worker": worker})
+    return resolv_conf
 
 
 @fact(reported_by=("dind_lookups",))
 def dind_answers(dind_report: Report, inventory: Inventory) -> Lookups:
-    """The names in a pod with Docker-in-Docker on a worker, whatever comes of them."""
+    """The names in a pod with Docker-in-Docker on a worker, resolved or not."""
     return transcript.own_lookups(dind_report, expected_names(inventory), deadline=inventory.deadlines.step)
 
 
@@ -256,9 +256,9 @@ def dind_inner_lookups(
     inventory: Inventory,
 ) -> Lookups:
     """The names, resolved in a container inside of Docker-in-Docker on a worker."""
-    found = transcript.inner_lookups(
+    lookups = transcript.inner_lookups(
         dind_report, dind_run.image, expected_names(inventory), deadline=inventory.deadlines.step
     )
-    block_if_all_resolvers_fail(found, here_lookups)
-    block_if_same_fault(found, dind_answers, Ref.DIND_LOOKUPS, {"worker": worker})
-    return found
+    block_if_all_resolvers_fail(lookups, here_lookups)
+    block_if_same_fault(lookups, dind_answers, Ref.DIND_LOOKUPS, {"worker": worker})
+    return lookups

@@ -1,4 +1,4 @@
-"""2.4 Names, asked from here and from the workers."""
+"""2.4 Name resolution from here, from the workers and from jobs' pods."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ from preflight.run import Run
 
 @fact(deadline="dns")
 def here_lookups(resolver: str, inventory: Inventory, run: Run) -> Lookups:
-    """A resolver's answers, asked from here."""
+    """A resolver's answers to queries from here."""
     return dns.lookups(resolver, expected_names(inventory), routes=run.routes, deadline=inventory.deadlines.dns)
 
 
 @fact(reported_by=("node_lookups",))
 def node_answers(resolver: str, node_report: Report, inventory: Inventory) -> Lookups:
-    """A resolver's answers to a worker, whatever they are."""
+    """A resolver's answers to a worker, faulty or not."""
     return transcript.lookups(node_report, resolver, expected_names(inventory), deadline=inventory.deadlines.step)
 
 
 @fact(tolerates=("node_answers",), optional=("here_lookups",))
 def node_lookups(resolver: str, node_answers: Lookups, here_lookups: Lookups | None) -> Lookups:
-    """A resolver's answers, asked from a worker."""
+    """A resolver's answers to queries from a worker."""
     block_if_same_fault(node_answers, here_lookups, Ref.HERE_LOOKUPS, {"resolver": resolver})
     return node_answers
 
 
 @fact(fan_in={"here_lookups": "resolver"}, tolerates=("here_lookups",))
 def resolver_agreement(here_lookups: tuple[Lookups, ...]) -> Agreement:
-    """What all resolvers say, side by side."""
+    """All resolvers' answers, compared."""
     return transcript.agreement(here_lookups)
 
 
@@ -54,19 +54,19 @@ def pod_lookups(
     node_answers: Lookups | None,
     inventory: Inventory,
 ) -> Lookups:
-    """A resolver's answers, asked from a job's pod on a worker."""
-    found = transcript.lookups(pod_report, resolver, expected_names(inventory), deadline=inventory.deadlines.step)
-    block_if_same_fault(found, here_lookups, Ref.HERE_LOOKUPS, {"resolver": resolver})
-    block_if_same_fault(found, node_answers, Ref.NODE_LOOKUPS, {"worker": worker, "resolver": resolver})
-    return found
+    """A resolver's answers to queries from a job's pod on a worker."""
+    lookups = transcript.lookups(pod_report, resolver, expected_names(inventory), deadline=inventory.deadlines.step)
+    block_if_same_fault(lookups, here_lookups, Ref.HERE_LOOKUPS, {"resolver": resolver})
+    block_if_same_fault(lookups, node_answers, Ref.NODE_LOOKUPS, {"worker": worker, "resolver": resolver})
+    return lookups
 
 
 @fact(optional=("values_dns_policy",))
 def pod_resolv_conf(worker: str, pod_report: Report, job_shape: JobShape, values_dns_policy: Lint | None) -> ResolvConf:
     """The resolv.conf of a job's pod on a worker."""
-    found = transcript.resolv_conf(pod_report, job_shape, worker)
-    block_if_policy_misspelt(found, values_dns_policy)
-    return found
+    resolv_conf = transcript.resolv_conf(pod_report, job_shape, worker)
+    block_if_policy_misspelt(resolv_conf, values_dns_policy)
+    return resolv_conf
 
 
 @fact(optional=("pod_lookups", "pod_resolv_conf"), fan_in={"pod_lookups": "resolver"})
@@ -77,26 +77,26 @@ def pod_names(
     pod_resolv_conf: ResolvConf | None,
     inventory: Inventory,
 ) -> FoundNames:
-    """The names, as programs in a job's pod on a worker find them."""
+    """The names, as programs in a job's pod on a worker resolve them."""
     if pod_resolv_conf is not None and pod_resolv_conf.fault is not None:
         raise Blocked.by(Ref.POD_RESOLV_CONF, pod_resolv_conf, {"worker": worker})
-    given: dict[str, set[str]] = {}
-    for one in pod_lookups:
-        for answer in one.answers:
+    addresses: dict[str, set[str]] = {}
+    for lookups in pod_lookups:
+        for answer in lookups.answers:
             if answer.addresses:
-                given.setdefault(answer.name, set()).update(answer.addresses)
-    if not given and inventory.dns.names:
+                addresses.setdefault(answer.name, set()).update(answer.addresses)
+    if not addresses and inventory.dns.names:
         resolver = next(iter(inventory.dns.resolvers), "")
-        said = "no resolver gave an address of any name"
-        raise Blocked.by(Ref.POD_LOOKUPS, None, {"worker": worker, "resolver": resolver}, because=said)
-    if any(one.kind == "resolve" and one.lacks for one in pod_report.sections):
-        reason = f"{inventory.probe.image} has no getent, by which a program's way to an address is told"
+        reason = "no resolver has an address for any name"
+        raise Blocked.by(Ref.POD_LOOKUPS, None, {"worker": worker, "resolver": resolver}, because=reason)
+    if any(section.kind == "resolve" and section.lacks for section in pod_report.sections):
+        reason = f"{inventory.probe.image} has no getent, which resolves names as programs do"
         raise NotApplicable(reason)
     section = pod_report.section(shell.resolv_conf())
-    found = transcript.found_names(pod_report, worker, given, shell_readers.read_resolv_conf(section))
-    well = {one.resolver for one in pod_lookups if one.fault is None}
-    unwell = next((one for one in inventory.dns.resolvers if one not in well), None)
-    if found.fault is DnsFault.NO_ANSWER and unwell is not None:
-        said = f"{unwell} does not answer every name"
-        raise Blocked.by(Ref.POD_LOOKUPS, None, {"worker": worker, "resolver": unwell}, because=said, measured=found)
-    return found
+    names = transcript.found_names(pod_report, worker, addresses, shell_readers.read_resolv_conf(section))
+    answering = {lookups.resolver for lookups in pod_lookups if lookups.fault is None}
+    silent = next((resolver for resolver in inventory.dns.resolvers if resolver not in answering), None)
+    if names.fault is DnsFault.NO_ANSWER and silent is not None:
+        reason = f"{silent} does not answer every name"
+        raise Blocked.by(Ref.POD_LOOKUPS, None, {"worker": worker, "resolver": silent}, because=reason, measured=names)
+    return names

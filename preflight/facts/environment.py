@@ -1,4 +1,4 @@
-"""1 The environment: inventory, values and cluster beside each other."""
+"""1 The environment: inventory, values and cluster compared."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def networks(inventory: Inventory) -> NetworkAgreement:
 
 @fact(after=("networks",), effect="static")
 def machine_addresses(inventory: Inventory) -> NetworkAgreement:
-    """The addresses of machines beside the cluster's own networks."""
+    """The machines' addresses, compared with the cluster's own networks."""
     return environment.machines_outside(environment.networks(inventory), environment.machines(inventory))
 
 
@@ -52,13 +52,13 @@ def service_network(
     if inventory.cluster.service_cidr is None:
         reason = "no cluster.service_cidr in the inventory"
         raise NotApplicable(reason)
-    both = [kubernetes_service, *([kube_dns] if kube_dns is not None else [])]
-    return environment.service_network(ipaddress.ip_network(inventory.cluster.service_cidr), both)
+    services = [kubernetes_service, *([kube_dns] if kube_dns is not None else [])]
+    return environment.service_network(ipaddress.ip_network(inventory.cluster.service_cidr), services)
 
 
 @fact(after=("api_address",))
 def control_plane_address(cluster_nodes: Nodes, inventory: Inventory) -> NetworkAgreement:
-    """The API server's address beside the control plane's nodes."""
+    """The API server's address, compared with the control plane's nodes."""
     url = inventory.cluster.api_server
     address = environment.address_of(url)
     if address is None:
@@ -69,7 +69,7 @@ def control_plane_address(cluster_nodes: Nodes, inventory: Inventory) -> Network
 
 @fact(after=("networks",), effect="static")
 def vpc(inventory: Inventory) -> NetworkAgreement:
-    """The VPC that nodes and GitLab are said to be in."""
+    """The VPC that nodes and GitLab should be in."""
     known = environment.networks(inventory)
     if "VPC" not in known:
         reason = "no cluster.vpc_cidr in the inventory"
@@ -79,13 +79,13 @@ def vpc(inventory: Inventory) -> NetworkAgreement:
 
 @fact(after=("values_toml",), effect="static")
 def values_proxies(helm_values: Values, inventory: Inventory) -> Proxies:
-    """The proxies that the values give to managers and jobs."""
+    """The proxies that the values set for managers and jobs."""
     return environment.proxies_of_values(inventory, helm_values)
 
 
 @fact(effect="static")
 def here_proxies(inventory: Inventory) -> Proxies:
     """The proxies of this process's environment."""
-    # A copy of the whole would trip over a variable that another thread sets meanwhile.
+    # A copy of the whole environment would fail if another thread set a variable meanwhile.
     variables = {name: os.environ[name] for name in list(os.environ) if name.lower().endswith("_proxy")}
     return environment.proxies_here(inventory, variables)

@@ -37,7 +37,7 @@ gitlab_location = view(
     "gitlab_location",
     gitlab_reply,
     lambda reply: reply.only(GitLabFault.REDIRECTED),
-    "GitLab's own idea of its URL.",
+    "Whether GitLab redirects to another URL.",
     after=("gitlab_service",),
 )
 gitlab_identity = view(
@@ -51,27 +51,27 @@ gitlab_identity = view(
 
 @fact(after=("gitlab_identity",))
 def gitlab_version(inventory: Inventory, run: Run) -> GitLabVersion:
-    """GitLab's version, asked with the API token."""
+    """GitLab's version, read with the API token."""
     token = inventory.gitlab.api_token
     if not token or not token.text:
-        reason = "no gitlab.api_token in the inventory: GitLab tells its version to nobody without one"
+        reason = "no gitlab.api_token in the inventory: GitLab reports its version only to an authenticated user"
         raise NotApplicable(reason)
-    found = gitlab.version(
+    reported = gitlab.version(
         inventory.gitlab.url,
         token.text,
         routes=run.routes,
         ca_file=inventory.gitlab.ca_file,
         deadline=inventory.deadlines.http,
     )
-    if found.fault is None and not transcript.matches(found.version, inventory.gitlab.version):
-        cause = f"GitLab is {found.version}, the inventory says {inventory.gitlab.version}"
-        return replace(found, fault=GitLabFault.WRONG_VERSION, cause=cause)
-    return found
+    if reported.fault is None and not transcript.matches(reported.version, inventory.gitlab.version):
+        cause = f"GitLab is {reported.version}, the inventory says {inventory.gitlab.version}"
+        return replace(reported, fault=GitLabFault.WRONG_VERSION, cause=cause)
+    return reported
 
 
 @fact(deadline="script+step")
 def node_clock(worker: str, node_login: NodeLogin, gitlab_connection: GitLabReply, inventory: Inventory) -> Clock:
-    """A worker's clock beside GitLab's."""
+    """A worker's clock, compared with GitLab's."""
     if gitlab_connection.clock_offset is None:
         reason = "GitLab's answer carries no Date"
         raise Unmeasured(reason, needs="a web server in front of GitLab that sends a Date header")
@@ -81,7 +81,7 @@ def node_clock(worker: str, node_login: NodeLogin, gitlab_connection: GitLabRepl
     where = f"node {worker}"
     if ran.exit is None:
         raise Unmeasured(
-            f"`date` on {worker} came to no end within {inventory.deadlines.step:g} s",
+            f"`date` on {worker} did not finish within {inventory.deadlines.step:g} s",
             needs="a worker that answers commands at once, or a larger `deadlines.step`",
             fault=SshFault.SILENT,
         )

@@ -1,4 +1,4 @@
-"""6.5, 7 The room for jobs; before the pods, whose start it explains."""
+"""6.5, 7 The room for jobs, their placement and their cache."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def namespace_state(kubernetes: api_client.Api, job_shape: JobShape) -> Namespac
 
 @fact(after=("api_answer",), deadline="api+api+api", reported_by=("headroom",))
 def running_pods(kubernetes: api_client.Api, job_shape: JobShape) -> PodRequests:
-    """What the pods on each node ask for."""
+    """The requests of the pods on each node."""
     return cluster.pod_requests(kubernetes, namespace=job_shape.namespace)
 
 
@@ -48,12 +48,12 @@ NODES = {
     Ref.NODE_PRESSURE: "node",
     Ref.WORKER_PLACEMENT: "worker",
 }
-"""What keeps jobs off a node, by fact and kind of target; a check of each reports it."""
+"""Facts that can make a node unfit for jobs, with their kind of target; a check of each reports it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unfit:
-    """A worker that takes no jobs: what is the matter with it, and the fact that tells."""
+    """A worker that takes no jobs: its state, and the fact whose check reports it."""
 
     fact: Ref
     kind: str
@@ -68,13 +68,13 @@ def unfit_workers(
     worker_placement: tuple[NodeState, ...],
     inventory: Inventory,
 ) -> Mapping[str, Unfit]:
-    """The workers that a check of their own finds unfit for jobs, by name."""
+    """The workers that other checks report as unfit for jobs, by name."""
     families = zip(NODES.items(), (node_presence, node_readiness, node_pressure, worker_placement), strict=True)
     return {
-        one.node: Unfit(name, kind, one)
+        state.node: Unfit(name, kind, state)
         for (name, kind), family in reversed(list(families))
-        for one in family
-        if one.fault is not None and one.node in inventory.workers
+        for state in family
+        if state.fault is not None and state.node in inventory.workers
     }
 
 
@@ -89,12 +89,12 @@ def headroom(
     inventory: Inventory,
 ) -> Headroom:
     """The room for jobs on the cluster."""
-    refusing = [one for one in worker_placement if one.fault is not None]
+    refusing = [state for state in worker_placement if state.fault is not None]
     if refusing and len(refusing) == len(worker_placement):
         raise Blocked.by(Ref.WORKER_PLACEMENT, refusing[0], {"worker": refusing[0].node})
-    found = packed(cluster_nodes, running_pods, namespace_state, job_shape, inventory)
-    block_if_nodes_are_unavailable(found, unfit_workers)
-    return found
+    room = packed(cluster_nodes, running_pods, namespace_state, job_shape, inventory)
+    block_if_nodes_are_unavailable(room, unfit_workers)
+    return room
 
 
 def packed(
@@ -106,7 +106,7 @@ def packed(
     *,
     wanted: int | None = None,
 ) -> Headroom:
-    """Jobs of that shape, packed onto the nodes; as many as the values want, if no number is given."""
+    """Jobs of that shape, packed onto the nodes; as many as the values allow, if no number is given."""
     services = 0 if inventory.dind == "none" else 1
     return packing.pack(
         nodes,
@@ -119,11 +119,11 @@ def packed(
     )
 
 
-def block_if_nodes_are_unavailable(found: Headroom, unfit: Mapping[str, Unfit]) -> None:
-    """Raise `Blocked` if jobs lack only the room of workers that a check of their own finds unfit."""
-    if found.fault is not None and unfit and packing.would_suffice(found, unfit):
+def block_if_nodes_are_unavailable(room: Headroom, unfit: Mapping[str, Unfit]) -> None:
+    """Raise `Blocked` if jobs lack only the room of workers that other checks report as unfit."""
+    if room.fault is not None and unfit and packing.would_suffice(room, unfit):
         first = next(iter(unfit.values()))
-        raise Blocked.by(first.fact, first.state, {first.kind: first.state.node}, measured=found)
+        raise Blocked.by(first.fact, first.state, {first.kind: first.state.node}, measured=room)
 
 
 @fact(after=("worker_placement",), tolerates=("headroom",))
@@ -145,11 +145,11 @@ def option_headroom(
     job_shape: JobShape,
     inventory: Inventory,
 ) -> Headroom:
-    """The room for one of the guide's ways to more jobs at once."""
+    """The room for one of the guide's options for more concurrent jobs."""
     managers, jobs = OPTIONS[option]
-    found = packed(cluster_nodes, running_pods, namespace_state, job_shape, inventory, wanted=managers * jobs)
-    block_if_nodes_are_unavailable(found, unfit_workers)
-    return found
+    room = packed(cluster_nodes, running_pods, namespace_state, job_shape, inventory, wanted=managers * jobs)
+    block_if_nodes_are_unavailable(room, unfit_workers)
+    return room
 
 
 @fact(tolerates=("headroom",))
@@ -165,11 +165,11 @@ def scenario_headroom(
 ) -> Headroom:
     """The room for as many jobs of another size."""
     shape = resized(job_shape, scenario)
-    found = packed(cluster_nodes, running_pods, namespace_state, shape, inventory, wanted=headroom.wanted)
-    block_if_nodes_are_unavailable(found, unfit_workers)
-    if found.fault is not None and headroom.fault is not None:
+    room = packed(cluster_nodes, running_pods, namespace_state, shape, inventory, wanted=headroom.wanted)
+    block_if_nodes_are_unavailable(room, unfit_workers)
+    if room.fault is not None and headroom.fault is not None:
         raise Blocked.by(Ref.HEADROOM, headroom)
-    return found
+    return room
 
 
 @fact()
@@ -184,12 +184,12 @@ def manager_placement(cluster_nodes: Nodes, inventory: Inventory) -> Placement:
 @fact(optional=("worker_placement",), fan_in={"worker_placement": "worker"})
 def job_placement(cluster_nodes: Nodes, worker_placement: tuple[NodeState, ...], job_shape: JobShape) -> Placement:
     """The nodes that the values select for jobs."""
-    found = placement.placement("jobs", job_shape.node_selector, job_shape.affinity, cluster_nodes)
-    if found.fault is TuningFault.NO_NODE_MATCHES:
-        for one in worker_placement:
-            if one.fault is PodFault.UNSCHEDULABLE_SELECTOR:
-                raise Blocked.by(Ref.WORKER_PLACEMENT, one, {"worker": one.node})
-    return found
+    selected = placement.placement("jobs", job_shape.node_selector, job_shape.affinity, cluster_nodes)
+    if selected.fault is TuningFault.NO_NODE_MATCHES:
+        for state in worker_placement:
+            if state.fault is PodFault.UNSCHEDULABLE_SELECTOR:
+                raise Blocked.by(Ref.WORKER_PLACEMENT, state, {"worker": state.node})
+    return selected
 
 
 @fact()
@@ -202,15 +202,15 @@ def preferred_placement(manager_placement: Placement, job_placement: Placement) 
 def cache_settings(inventory: Inventory) -> Endpoint:
     """Where the values keep the jobs' cache."""
     try:
-        found = cache_of(inventory)
+        endpoint = cache_of(inventory)
     except ValueError as error:
         raise Unmeasured(
             f"the address of the cache in runners.config can't be read: {error}", needs="host:port as `ServerAddress`"
         ) from None
-    if found is None:
+    if endpoint is None:
         reason = "no [runners.cache] with a Type in runners.config: jobs keep no cache"
         raise NotApplicable(reason)
-    return found
+    return endpoint
 
 
 @fact(optional=("here_lookups", "pod_names"), fan_in={"here_lookups": "resolver"})
@@ -221,10 +221,10 @@ def pod_cache(
     here_lookups: tuple[Lookups, ...],
     pod_names: FoundNames | None,
 ) -> Connection:
-    """The way from a job's pod on a worker to the cache."""
+    """The connection from a job's pod on a worker to the cache."""
     step = shell.tcp(cache_settings.host, cache_settings.port)
     where = pod_report.where
-    found = shell_readers.read_tcp(pod_report.section(step), where=where)
-    block_if_no_resolver_knows(found, cache_settings.host, here_lookups)
-    block_if_search_list_misleads(found, pod_names)
-    return found
+    connection = shell_readers.read_tcp(pod_report.section(step), where=where)
+    block_if_no_resolver_knows(connection, cache_settings.host, here_lookups)
+    block_if_search_list_misleads(connection, pod_names)
+    return connection

@@ -1,4 +1,4 @@
-"""8 What the runner's managers say of themselves, and what the cluster says of them."""
+"""8 The runner's managers: their own metrics, and the cluster's warnings about them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def manager_metrics(kubernetes: api_client.Api, inventory: Inventory) -> Manager
 
 @fact()
 def manager_version(manager_metrics: ManagerMetrics) -> ManagerMetrics:
-    """The version that the managers say they are."""
+    """The version that the managers report."""
     return monitoring.judge_version(manager_metrics)
 
 

@@ -1,4 +1,4 @@
-"""3.2 The jobs' namespace: what it lets in, what the runner may do there, and how far exec, attach and logs get."""
+"""3.2 The jobs' namespace: admission, the runner's rights, and exec, attach and logs."""
 
 from __future__ import annotations
 
@@ -37,8 +37,11 @@ def namespace_limits(namespace_state: NamespaceState) -> NamespaceState:
     """The quotas and limits of the jobs' namespace."""
     for resource in ("resourcequotas", "limitranges"):
         _require_readable(namespace_state, f'"{resource}"', f"the {resource} of {namespace_state.target}")
-    quotas = [f"quota {one['metadata']['name']}: {one.get('status', {})}" for one in namespace_state.quotas]
-    limits = [f"limits {one['metadata']['name']}: {one.get('spec', {})}" for one in namespace_state.limit_ranges]
+    quotas = [f"quota {quota['metadata']['name']}: {quota.get('status', {})}" for quota in namespace_state.quotas]
+    limits = [
+        f"limits {limit_range['metadata']['name']}: {limit_range.get('spec', {})}"
+        for limit_range in namespace_state.limit_ranges
+    ]
     evidence = Evidence(
         where="here",
         command=f"kubectl -n {namespace_state.target} get resourcequota,limitrange -o yaml",
@@ -49,9 +52,9 @@ def namespace_limits(namespace_state: NamespaceState) -> NamespaceState:
 
 
 def _require_readable(state: NamespaceState, resource: str, what: str) -> None:
-    rule = next((one for one in state.unread if resource in one), "")
+    rule = next((right for right in state.unread if resource in right), "")
     if rule:
-        raise Unmeasured(f"the API server does not let us read {what}", needs=rule, evidence=state.evidence)
+        raise Unmeasured(f"the API server does not allow reading {what}", needs=rule, evidence=state.evidence)
 
 
 @fact()
@@ -61,11 +64,11 @@ def namespace_levels(namespace_state: NamespaceState, job_shape: JobShape) -> Na
     stricter = {mode: level for mode, level in levels.items() if level != "privileged"}
     if not job_shape.privileged or not stricter:
         return namespace_state
-    said = ", ".join(f"{mode}={level}" for mode, level in stricter.items())
+    announced = ", ".join(f"{mode}={level}" for mode, level in stricter.items())
     return replace(
         namespace_state,
         fault=RightsFault.STRICTER_ANNOUNCED,
-        cause=f"namespace {namespace_state.target} announces {said}, and jobs are privileged",
+        cause=f"namespace {namespace_state.target} announces {announced}, and jobs are privileged",
     )
 
 
@@ -74,11 +77,11 @@ def manager_account(kubernetes: api_client.Api, inventory: Inventory) -> Account
     """The service account of the runner's managers."""
     runner = inventory.runner
     values = helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
-    found = rights.account(kubernetes, runner.namespace, runner.release, values.tree)
-    if found is None:
+    account = rights.account(kubernetes, runner.namespace, runner.release, values.tree)
+    if account is None:
         reason = f"release {runner.release} is not installed yet, and its chart makes the service account and its role"
         raise NotApplicable(reason)
-    return found
+    return account
 
 
 @fact(after=("namespace_state",), tolerates=("manager_account",), deadline="api")
@@ -108,7 +111,7 @@ def runner_optional_rights(
 
 @fact(after=("api_answer",), deadline="api")
 def job_webhooks(namespace_state: NamespaceState, kubernetes: api_client.Api, job_shape: JobShape) -> Webhooks:
-    """The admission webhooks that see a job's pod."""
+    """The admission webhooks that review a job's pod."""
     return webhooks.webhooks(
         kubernetes, namespace=job_shape.namespace, namespace_labels=namespace_state.labels, labels=job_shape.labels
     )
@@ -154,11 +157,11 @@ def pod_streams(
     if pod.fault is not None:
         own_objects.remove(pod.job)
         raise Unmeasured(
-            f"the pod on {worker} that waits for commands did not come to run: {pod.fault}: {pod.cause}",
-            needs="a second run: the pod before it had started",
+            f"the pod on {worker} that waits for commands did not start: {pod.fault}: {pod.cause}",
+            needs="a second run: an earlier pod on that node did start",
             evidence=pod.evidence,
         )
-    found = streams.check_streams(
+    checks = streams.check_streams(
         own_objects.api,
         job_shape.namespace,
         pod.name,
@@ -167,16 +170,16 @@ def pod_streams(
         deadline=inventory.deadlines.api,
     )
     own_objects.remove(pod.job)
-    return found
+    return checks
 
 
 @fact(optional=("pod_logs",))
 def pod_exec(worker: str, pod_streams: StreamChecks, pod_logs: StreamCheck | None) -> StreamCheck:
     """Commands in a pod on a worker, by exec."""
-    found = streams.unwrap(pod_streams.exec)
-    if found.fault is StreamFault.KUBELET_UNREACHABLE and pod_logs is not None and pod_logs.fault is found.fault:
-        raise Blocked.by(Ref.POD_LOGS, pod_logs, {"worker": worker}, measured=found)
-    return found
+    check = streams.unwrap(pod_streams.exec)
+    if check.fault is StreamFault.KUBELET_UNREACHABLE and pod_logs is not None and pod_logs.fault is check.fault:
+        raise Blocked.by(Ref.POD_LOGS, pod_logs, {"worker": worker}, measured=check)
+    return check
 
 
 @fact(after=("pod_exec",))

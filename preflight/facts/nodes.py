@@ -18,7 +18,7 @@ from preflight.run import Run
 
 @fact(effect="static")
 def ssh_gate(inventory: Inventory) -> ssh.AuthGate:
-    """What keeps a wrong key from being tried on every node."""
+    """The gate that keeps a wrong key from being tried on every node."""
     del inventory
     return ssh.AuthGate()
 
@@ -50,7 +50,7 @@ def node_login(worker: str, ssh_gate: ssh.AuthGate, inventory: Inventory, run: R
 
 @fact(deadline="script", reported_by=("node_reply",))
 def node_report(worker: str, node_login: NodeLogin, inventory: Inventory, run: Run) -> Report:
-    """What the probe script showed on a worker."""
+    """The output of the probe script on a worker."""
     nonce = shell.new_nonce()
     steps = script_steps(inventory, run, reply=Ref.NODE_REPLY, page=Ref.NODE_PAGE, lookups=Ref.NODE_ANSWERS)
     script = shell.render(steps, limit=inventory.deadlines.step, nonce=nonce)
@@ -59,7 +59,7 @@ def node_report(worker: str, node_login: NodeLogin, inventory: Inventory, run: R
     sections = shell_sections.parse(ran.stdout, nonce)
     if not sections:
         raise Unmeasured(
-            f"{worker} gives {session.login.user} no POSIX shell: the probe script printed nothing of its own",
+            f"{worker} gives {session.login.user} no POSIX shell: the probe script printed none of its output",
             needs=f"a login on {worker} for which `ssh {worker} sh -s` runs a script",
             fault=SshFault.NO_SHELL,
             evidence=Evidence(

@@ -1,4 +1,4 @@
-"""2.4 Packets of full size: a whole page of GitLab's, to each worker and to a job's pod on each."""
+"""2.4 Packets of full size: a whole page of GitLab's, requested by each worker and by a job's pod on each."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from preflight.probes.transcript import Report
 
 @fact(after=("pod_gitlab",), optional=("node_page",))
 def pod_page(worker: str, pod_report: Report, node_page: GitLabReply | None, inventory: Inventory) -> GitLabReply:
-    """A whole page of GitLab's, as it comes to a job's pod on a worker."""
-    found = transcript.whole_page(pod_report, page_of(inventory))
-    block_if_same_fault(found, node_page, Ref.NODE_PAGE, {"worker": worker})
-    return found
+    """A whole page of GitLab's, received by a job's pod on a worker."""
+    page = transcript.whole_page(pod_report, page_of(inventory))
+    block_if_same_fault(page, node_page, Ref.NODE_PAGE, {"worker": worker})
+    return page
 
 
 @fact(after=("node_gitlab",))
 def node_page(node_report: Report, inventory: Inventory) -> GitLabReply:
-    """A whole page of GitLab's, as it comes to a worker."""
+    """A whole page of GitLab's, received by a worker."""
     return transcript.whole_page(node_report, page_of(inventory))

@@ -42,13 +42,13 @@ def pod_clone(
     if url is None:
         reason = "jobs clone from gitlabUrl itself: neither external_url nor clone_url names another host"
         raise NotApplicable(reason)
-    found = transcript.gitlab_reply(pod_report, url)
-    block_if_same_fault(found, gitlab_reply, gitlab_fact(gitlab_reply), {})
-    block_if_same_fault(found, node_reply, Ref.NODE_GITLAB, {"worker": worker})
-    block_if_same_fault(found, pod_gitlab, Ref.POD_GITLAB, {"worker": worker})
-    block_if_no_resolver_knows(found, urlsplit(url).netloc, here_lookups)
-    block_if_search_list_misleads(found, pod_names)
-    return found
+    reply = transcript.gitlab_reply(pod_report, url)
+    block_if_same_fault(reply, gitlab_reply, gitlab_fact(gitlab_reply), {})
+    block_if_same_fault(reply, node_reply, Ref.NODE_GITLAB, {"worker": worker})
+    block_if_same_fault(reply, pod_gitlab, Ref.POD_GITLAB, {"worker": worker})
+    block_if_no_resolver_knows(reply, urlsplit(url).netloc, here_lookups)
+    block_if_search_list_misleads(reply, pod_names)
+    return reply
 
 
 @fact(optional=("gitlab_reply", "node_reply"))
@@ -60,15 +60,15 @@ def pod_gitlab(
     inventory: Inventory,
 ) -> GitLabReply:
     """GitLab's answer to a job's pod on a worker."""
-    found = transcript.gitlab_reply(pod_report, inventory.gitlab.url)
-    block_if_same_fault(found, gitlab_reply, gitlab_fact(gitlab_reply), {})
-    block_if_same_fault(found, node_reply, Ref.NODE_GITLAB, {"worker": worker})
-    return found
+    reply = transcript.gitlab_reply(pod_report, inventory.gitlab.url)
+    block_if_same_fault(reply, gitlab_reply, gitlab_fact(gitlab_reply), {})
+    block_if_same_fault(reply, node_reply, Ref.NODE_GITLAB, {"worker": worker})
+    return reply
 
 
 @fact(reported_by=("node_gitlab",))
 def node_reply(node_report: Report, inventory: Inventory) -> GitLabReply:
-    """GitLab's answer to a worker, whatever it is."""
+    """GitLab's answer to a worker, faulty or not."""
     return transcript.gitlab_reply(node_report, inventory.gitlab.url)
 
 

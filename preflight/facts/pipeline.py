@@ -33,7 +33,7 @@ class ManagerNames:
 def pipeline_settings(inventory: Inventory) -> Settings:
     """The project of the suite's own pipelines."""
     if inventory.pipeline == "none":
-        reason = "pipeline is none in the inventory: no project was given to the suite"
+        reason = "pipeline is none in the inventory: there is no project for the suite's pipelines"
         raise NotApplicable(reason)
     return inventory.pipeline
 
@@ -78,7 +78,7 @@ def ci_configuration(pipeline_settings: Settings, gitlab_project_api: GitLabApi,
 def own_pipelines(
     gitlab_project_api: GitLabApi, ci_project: Project, inventory: Inventory, run: Run
 ) -> Iterator[OwnPipelines]:
-    """The pipelines that this run starts: removed at the end, whatever happened."""
+    """The pipelines that this run starts: removed at the end of the run in any case."""
     ours = OwnPipelines(gitlab_project_api, ci_project, deadline=inventory.deadlines.clean, shutdown=run.shutdown)
     yield ours
     ours.sweep()
@@ -105,12 +105,15 @@ def smoke_job(ci_pipeline: Pipeline, own_pipelines: OwnPipelines, inventory: Inv
 
 @fact(effect="static")
 def manager_names(inventory: Inventory) -> ManagerNames:
-    """The names of the release's manager pods, from the values file (reference §1.4)."""
+    """The names of the release's manager pods, from the values file.
+
+    docs/sources.md#release-names says how the chart names them.
+    """
     runner = inventory.runner
     values = helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
     chart = str(values.get("nameOverride") or "gitlab-runner")
-    own = runner.release if runner.release.startswith(chart) else f"{runner.release}-{chart}"
-    return ManagerNames(begin=str(values.get("fullnameOverride") or own)[:63].rstrip("-"))
+    default = runner.release if runner.release.startswith(chart) else f"{runner.release}-{chart}"
+    return ManagerNames(begin=str(values.get("fullnameOverride") or default)[:63].rstrip("-"))
 
 
 @fact(effect="write")
@@ -133,8 +136,10 @@ def smoke_resolv_conf(
             evidence=smoke_job.evidence,
         )
     section = shell_sections.Section(kind="resolv_conf", exit=0, output=text, took=smoke_job.seconds or 0.0)
-    found = transcript.resolv_conf(Report(where=where, sections=(section,)), job_shape, smoke_runner.pod or where)
-    same = [one for one in pod_resolv_conf if one.fault is DnsFault.NOT_APPLIED]
-    if found.fault is not None and same and len(same) == len(pod_resolv_conf):
-        raise Blocked.by(Ref.POD_RESOLV_CONF, same[0], {"worker": same[0].target.rpartition(" ")[2]}, witness=where)
-    return found
+    resolv_conf = transcript.resolv_conf(Report(where=where, sections=(section,)), job_shape, smoke_runner.pod or where)
+    not_applied = [conf for conf in pod_resolv_conf if conf.fault is DnsFault.NOT_APPLIED]
+    if resolv_conf.fault is not None and not_applied and len(not_applied) == len(pod_resolv_conf):
+        raise Blocked.by(
+            Ref.POD_RESOLV_CONF, not_applied[0], {"worker": not_applied[0].target.rpartition(" ")[2]}, witness=where
+        )
+    return resolv_conf

@@ -1,4 +1,4 @@
-"""2.4 A job's pod on each worker: admission, start, pulls, and what its script saw."""
+"""2.4 A job's pod on each worker: admission, start, and the output of its script."""
 
 from __future__ import annotations
 
@@ -43,20 +43,20 @@ def pod_admission(
 ) -> PodAdmission:
     """The API server's admission of a job's pod."""
     restricted = replace(job_shape, privileged=False)
-    found = pods.dry_run(kubernetes, job_pod_manifest(restricted, services=(), name="preflight-dry-run"))
-    if found.fault is PodFault.REFUSED_BY_API and values_resolvers is not None and values_resolvers.fault:
+    admission = pods.dry_run(kubernetes, job_pod_manifest(restricted, services=(), name="preflight-dry-run"))
+    if admission.fault is PodFault.REFUSED_BY_API and values_resolvers is not None and values_resolvers.fault:
         raise Blocked.by(Ref.VALUES_RESOLVERS, values_resolvers)
-    # A quota that lets no pod in is seen in reads alone: room for no job.
-    if found.fault is PodFault.QUOTA and headroom is not None and headroom.quota_limit == 0:
-        raise Blocked.by(Ref.HEADROOM, headroom, measured=found)
-    return found
+    # A quota that admits no pod is known from reading it: there is room for no job.
+    if admission.fault is PodFault.QUOTA and headroom is not None and headroom.quota_limit == 0:
+        raise Blocked.by(Ref.HEADROOM, headroom, measured=admission)
+    return admission
 
 
 @fact(effect="probe", deadline="clean")
 def own_objects(
     kubernetes: api_client.Api, job_shape: JobShape, inventory: Inventory, run: Run
 ) -> Iterator[OwnObjects]:
-    """Everything that this run makes in the cluster: removed at the end, whatever happened."""
+    """Everything that this run makes in the cluster: removed at the end of the run in any case."""
     ours = OwnObjects(kubernetes, job_shape.namespace, run.id, inventory.deadlines.clean, run.shutdown)
     yield ours
     ours.sweep()
@@ -81,13 +81,13 @@ def job_pod(
     run: Run,
 ) -> PodTranscript:
     """A job's pod on a worker."""
-    _unless_ours_is_refused_too(pod_admission)
+    _require_admission_of_ours(pod_admission)
     require_probed(worker, cluster_nodes, job_shape, inventory, run, None)
     nonce = shell.new_nonce()
     steps = script_steps(
         inventory, run, reply=Ref.POD_GITLAB, page=Ref.POD_PAGE, lookups=Ref.POD_LOOKUPS, conf=Ref.POD_RESOLV_CONF
     )
-    others = [one for one in inventory.images if run.plans(Ref.POD_IMAGE, worker=worker, image=one)]
+    others = [image for image in inventory.images if run.plans(Ref.POD_IMAGE, worker=worker, image=image)]
     if run.plans(Ref.HELPER_PULL, worker=worker) and "$" not in job_shape.helper_image:
         others.append(job_shape.helper_image)
     manifest = probe_job(
@@ -115,8 +115,8 @@ def job_pod(
     return PodTranscript(pod=pod, nonce=nonce)
 
 
-def _unless_ours_is_refused_too(admission: PodAdmission) -> None:
-    """Our pods are `restricted` and small: what is said about a job's privilege or size does not hold for them."""
+def _require_admission_of_ours(admission: PodAdmission) -> None:
+    """Raise `Blocked` unless the refusal is for a job's privilege or size: our own pods are `restricted` and small."""
     of_a_job = {PodFault.POD_SECURITY, PodFault.LIMIT_RANGE}
     if admission.fault is PodFault.QUOTA and "must specify" in admission.cause:
         of_a_job.add(PodFault.QUOTA)
@@ -130,18 +130,18 @@ def pod_start(
 ) -> PodStart:
     """The start of a job's pod on a worker."""
     pod = job_pod.pod
-    # A pull has a fact of its own, and so has whatever the script then met.
+    # Pulls have facts of their own, and so have the steps of the script.
     judged = pod.fault if isinstance(pod.fault, PodFault) and not pod.fault.value.startswith("pull-") else None
     cause = pod.cause if judged else ""
-    found = PodStart(target=worker, node=worker, fault=judged, cause=cause, evidence=pod.evidence)
-    if found.fault is PodFault.UNSCHEDULABLE_RESOURCE and headroom is not None and headroom.fits == 0:
-        raise Blocked.by(Ref.HEADROOM, headroom, measured=found)
-    if found.fault is PodFault.UNSCHEDULABLE_RESOURCE and worker_headroom is not None and worker_headroom.fault:
-        raise Blocked.by(Ref.WORKER_HEADROOM, worker_headroom, {"worker": worker}, measured=found)
-    return found
+    start = PodStart(target=worker, node=worker, fault=judged, cause=cause, evidence=pod.evidence)
+    if start.fault is PodFault.UNSCHEDULABLE_RESOURCE and headroom is not None and headroom.fits == 0:
+        raise Blocked.by(Ref.HEADROOM, headroom, measured=start)
+    if start.fault is PodFault.UNSCHEDULABLE_RESOURCE and worker_headroom is not None and worker_headroom.fault:
+        raise Blocked.by(Ref.WORKER_HEADROOM, worker_headroom, {"worker": worker}, measured=start)
+    return start
 
 
 @fact(after=("pod_start", "pod_pull"), for_target={"pod_pull": ("image", probe_image)}, reported_by=("pod_gitlab",))
 def pod_report(worker: str, job_pod: PodTranscript) -> Report:
-    """What the probe script showed in a job's pod on a worker."""
+    """The output of the probe script in a job's pod on a worker."""
     return script_report(f"pod on {worker}", job_pod)

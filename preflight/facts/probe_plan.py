@@ -19,15 +19,15 @@ from preflight.probes.transcript import PodTranscript, Report
 from preflight.run import Run
 
 TTL = 120
-"""Seconds after its end at which the cluster itself removes a Job of ours (DESIGN §9.1)."""
+"""Seconds after its end at which the cluster itself removes a Job of ours (docs/cleaning.md)."""
 
-FEW_NODES, SAMPLE = 10, 5  # `probe.nodes: auto` (DESIGN §3)
+FEW_NODES, SAMPLE = 10, 5  # `probe.nodes: auto`: up to 10 eligible nodes are all probed, of more 5
 
 
 def require_probed(
     worker: str, cluster_nodes: Nodes, job_shape: JobShape, inventory: Inventory, run: Run, most: int | None
 ) -> None:
-    """Raise `NotApplicable` for a worker that this run leaves out: large clusters are sampled (DESIGN §3)."""
+    """Raise `NotApplicable` for a worker that this run leaves out: large clusters are sampled."""
     eligible = [
         node
         for name in inventory.workers
@@ -51,8 +51,8 @@ def _sample(eligible: list[cluster.Node], count: int) -> list[cluster.Node]:
     kinds: dict[tuple[str, ...], cluster.Node] = {}
     for node in eligible:
         kinds.setdefault((node.os, node.kernel, node.runtime, node.arch), node)
-    first = list(kinds.values())
-    return [*first, *(node for node in eligible if node not in first)][:count]
+    one_of_each_kind = list(kinds.values())
+    return [*one_of_each_kind, *(node for node in eligible if node not in one_of_each_kind)][:count]
 
 
 def with_pull_secrets(shape: JobShape, inventory: Inventory) -> JobShape:
@@ -62,23 +62,23 @@ def with_pull_secrets(shape: JobShape, inventory: Inventory) -> JobShape:
 
 
 def page_of(inventory: Inventory) -> str:
-    """GitLab's sign-in page: what everybody may see and is longer than a packet."""
+    """GitLab's sign-in page: public, and longer than a packet."""
     return f"{inventory.gitlab.url.rstrip('/')}/users/sign_in"
 
 
 def script_steps(
     inventory: Inventory, run: Run, *, reply: Ref, page: Ref, lookups: Ref, conf: Ref | None = None
 ) -> tuple[shell.Step, ...]:
-    """What is looked at on each worker and in each probe pod: only what the named facts of this run need."""
+    """The probe script's steps on a worker or in a probe pod: only those that the planned facts need."""
     steps = [shell.fetch(inventory.gitlab.url)] if run.plans(reply) else []
     steps += [shell.fetch(page_of(inventory))] if run.plans(page) else []
     steps += [shell.resolv_conf()] if conf is not None and run.plans(conf) else []
-    asked = [resolver for resolver in inventory.dns.resolvers if run.plans(lookups, resolver=resolver)]
-    steps += [shell.lookup(name, resolver) for resolver in asked for name in inventory.dns.names]
+    resolvers = [resolver for resolver in inventory.dns.resolvers if run.plans(lookups, resolver=resolver)]
+    steps += [shell.lookup(name, resolver) for resolver in resolvers for name in inventory.dns.names]
     if run.plans(Ref.POD_NAMES) and conf:
         steps += [shell.resolve(name) for name in inventory.dns.names]
     if run.plans(Ref.POD_CACHE) and conf:
-        with contextlib.suppress(ValueError):  # what can't be read is told by the fact itself
+        with contextlib.suppress(ValueError):  # what can't be read is reported by the fact itself
             cache = cache_of(inventory)
             steps += [shell.tcp(cache.host, cache.port)] if cache else []
     if run.plans(Ref.POD_CLONE) and conf and (clone := clone_url_of(inventory)) is not None:
@@ -97,9 +97,9 @@ def cache_of(inventory: Inventory) -> placement.Endpoint | None:
 
 
 def clone_url_of(inventory: Inventory) -> str | None:
-    """Where jobs clone from, if that is another server than `gitlabUrl` (reference §2.4).
+    """Where jobs clone from, if that is another server than `gitlabUrl`.
 
-    The runner's ``clone_url`` wins over what GitLab calls itself.
+    The runner's ``clone_url`` overrides GitLab's own URL (docs/sources.md#clone-url).
     """
     runners = _values(inventory).config.get("runners") or [{}]
     url = str(runners[0].get("clone_url") or inventory.gitlab.external_url or inventory.gitlab.url)
@@ -112,28 +112,28 @@ def expected_names(inventory: Inventory) -> Mapping[str, frozenset[str]]:
 
 
 def named_node(name: str, nodes: Nodes) -> cluster.Node:
-    """A node whose presence another fact has made sure of."""
-    found = nodes.named(name)
-    if found is None:
+    """A node whose presence another fact has checked."""
+    node = nodes.named(name)
+    if node is None:
         raise Blocked.by(Ref.NODE_PRESENCE, None, {"node": name}, because=f"the cluster has no node {name}")
-    return found
+    return node
 
 
-def require_readable_log(found: PodTranscript) -> None:
+def require_readable_log(pod_transcript: PodTranscript) -> None:
     """Raise `Blocked` if a pod's log could not be read because the API server does not reach the node's kubelet."""
-    if found.pod.log_fault is not None:
-        said = f"{found.pod.log_fault}: {found.pod.log_problem}"
-        raise Blocked.by(Ref.POD_LOGS, None, {"worker": found.pod.node}, because=said)
+    if pod_transcript.pod.log_fault is not None:
+        reason = f"{pod_transcript.pod.log_fault}: {pod_transcript.pod.log_problem}"
+        raise Blocked.by(Ref.POD_LOGS, None, {"worker": pod_transcript.pod.node}, because=reason)
 
 
-def script_report(where: str, found: PodTranscript) -> Report:
-    """What the script in a pod of ours showed."""
-    sections = shell_sections.parse(found.pod.log, found.nonce)
+def script_report(where: str, pod_transcript: PodTranscript) -> Report:
+    """The output of the probe script in a pod of ours."""
+    sections = shell_sections.parse(pod_transcript.pod.log, pod_transcript.nonce)
     if not sections:
-        require_readable_log(found)
+        require_readable_log(pod_transcript)
         raise Unmeasured(
-            found.pod.log_problem or f"the script in the {where} printed nothing of its own",
+            pod_transcript.pod.log_problem or f"the script in the {where} printed none of its output",
             needs="the right to read pods/log, and an image with a POSIX shell as `probe.image`",
-            evidence=found.pod.evidence,
+            evidence=pod_transcript.pod.evidence,
         )
     return Report(where=where, sections=sections)

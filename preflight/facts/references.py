@@ -1,6 +1,6 @@
-"""The facts that others are blocked by, or that a script or pod measures only where they are planned.
+"""The facts that block others by a rule, or that a script or pod measures only where they are planned.
 
-A member's value is the fact's name; one that names no fact ends the import of `preflight.facts`.
+A member's value is the fact's name; one that names no fact is an error when `preflight.facts` is imported.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from preflight.evidence import FactName
 
 
 class Ref(FactName):
-    """A fact by its name, as a value that mypy knows."""
+    """A fact's name as a value that mypy checks."""
 
     API_ANSWER = auto()
     DIND_LOOKUPS = auto()

@@ -42,30 +42,32 @@ def registry_account(
     inventory: Inventory,
 ) -> Account:
     """The account for a registry."""
-    given, host = inventory.registries[registry].credentials, inventory.registries[registry].host
-    if given is None:
+    configured, host = inventory.registries[registry].credentials, inventory.registries[registry].host
+    if configured is None:
         return Account(registry=registry, host=host)
-    secret = given.password if isinstance(given, Login) else given
+    secret = configured.password if isinstance(configured, Login) else configured
     if secret.cluster_key and (api_answer is None or api_answer.fault):
         raise Blocked.by(Ref.API_ANSWER, api_answer, otherwise="the API server could not be asked")
-    gone = namespace_state if namespace_state is not None and namespace_state.fault else None
-    if secret.cluster_key and gone is not None and secret.cluster_key[0] == gone.target:
-        raise Blocked.by(Ref.NAMESPACE_STATE, gone)
-    if isinstance(given, Login):
+    missing = namespace_state if namespace_state is not None and namespace_state.fault else None
+    if secret.cluster_key and missing is not None and secret.cluster_key[0] == missing.target:
+        raise Blocked.by(Ref.NAMESPACE_STATE, missing)
+    if isinstance(configured, Login):
         return Account(
-            registry=registry, host=host, credentials=Credentials(given.username, _read(given.password, kubernetes))
+            registry=registry,
+            host=host,
+            credentials=Credentials(configured.username, _read(configured.password, kubernetes)),
         )
-    found = registries.parse_docker_config(_read(given, kubernetes), host)
-    if found is None:
+    credentials = registries.parse_docker_config(_read(configured, kubernetes), host)
+    if credentials is None:
         raise Unmeasured(
-            f"{given.reference} holds no account for {host}",
+            f"{configured.reference} holds no account for {host}",
             needs=f"an entry for {host} under auths in that docker config",
         )
-    return Account(registry=registry, host=host, credentials=found)
+    return Account(registry=registry, host=host, credentials=credentials)
 
 
 def _read(secret: Secret, kubernetes: api_client.Api) -> str:
-    """A secret's text; one in the cluster is read from there."""
+    """A secret's text, read from the cluster if it is kept there."""
     if secret.text is not None:
         return secret.text
     namespace, name, key = secret.cluster_key or ("", "", "")
@@ -75,12 +77,12 @@ def _read(secret: Secret, kubernetes: api_client.Api) -> str:
 @fact(reported_by=("registry_connection",))
 def registry_reply(registry: str, registry_account: Account, inventory: Inventory, run: Run) -> RegistryReply:
     """A registry's answer, from here."""
-    one = inventory.registries[registry]
+    settings = inventory.registries[registry]
     return registries.ping(
-        one.host,
-        scheme=one.scheme,
+        settings.host,
+        scheme=settings.scheme,
         credentials=registry_account.credentials,
-        ca_file=one.ca_file,
+        ca_file=settings.ca_file,
         routes=run.routes,
         deadline=inventory.deadlines.http,
     )
@@ -91,9 +93,9 @@ def registry_connection(
     registry: str, registry_reply: RegistryReply, here_lookups: tuple[Lookups, ...], inventory: Inventory
 ) -> RegistryReply:
     """A registry's port, from here."""
-    found = registry_reply.only(PathFault)
-    block_if_no_resolver_knows(found, inventory.registries[registry].host, here_lookups)
-    return found
+    reply = registry_reply.only(PathFault)
+    block_if_no_resolver_knows(reply, inventory.registries[registry].host, here_lookups)
+    return reply
 
 
 registry_access = view(
@@ -111,13 +113,13 @@ registry_access = view(
 )
 def manifest(image: str, registry_account: Account | None, inventory: Inventory, run: Run) -> Manifest:
     """An image's manifest in its registry."""
-    one = inventory.registry_of(image)
+    registry = inventory.registry_of(image)
     return registries.manifest(
         image,
         platform=inventory.cluster.platform,
-        scheme=one.scheme,
+        scheme=registry.scheme,
         credentials=registry_account.credentials if registry_account else None,
-        ca_file=one.ca_file,
+        ca_file=registry.ca_file,
         routes=run.routes,
         deadline=inventory.deadlines.http,
     )
@@ -140,7 +142,7 @@ def node_image(
     node = cluster_nodes.named(worker)
     kind = node.runtime.partition("://")[0] if node else ""
     if kind not in {"containerd", "docker", "cri-o"}:
-        reason = f"{worker} runs {kind or 'an unknown runtime'}; the suite knows containerd, docker and cri-o"
+        reason = f"{worker} runs {kind or 'an unknown runtime'}; the suite supports containerd, docker and cri-o"
         raise NotApplicable(reason)
     return node_pulls.pull_on_node(
         node_login.session,
@@ -180,12 +182,12 @@ def pull_login(
     inventory: Inventory,
 ) -> PullLogin:
     """The account for a registry among the pull secrets of a job's pod."""
-    one = inventory.registries[registry]
-    if not one.images or one.credentials is None:
-        said = "jobs pull no image of it" if not one.images else "the inventory gives no account for it"
-        evidence = Evidence(where="here", command="helm get values", observed=f"{one.host}: {said}")
-        return PullLogin(target=one.host, host=one.host, evidence=evidence)
-    return pull_logins.read(kubernetes, job_shape, one.host, known=one.credentials)
+    settings = inventory.registries[registry]
+    if not settings.images or settings.credentials is None:
+        reason = "jobs pull no image from it" if not settings.images else "the inventory has no account for it"
+        evidence = Evidence(where="here", command="helm get values", observed=f"{settings.host}: {reason}")
+        return PullLogin(target=settings.host, host=settings.host, evidence=evidence)
+    return pull_logins.read(kubernetes, job_shape, settings.host, known=settings.credentials)
 
 
 @fact(
@@ -202,19 +204,19 @@ def pod_image(
     registry_reply: RegistryReply | None,
     inventory: Inventory,
 ) -> ImagePull:
-    """The pull of an image for a job's pod on a worker, whatever came of it."""
-    found = next((pull for pull in job_pod.pod.pulls if pull.image == image), None)
-    if found is not None:
-        return found
+    """The pull of an image for a job's pod on a worker, faulty or not."""
+    pull = next((pull for pull in job_pod.pod.pulls if pull.image == image), None)
+    if pull is not None:
+        return pull
     if pod_start.fault is not None:
         raise Blocked.by(Ref.POD_START, pod_start, {"worker": worker})
     if registry_reply is not None and isinstance(registry_reply.fault, PathFault):
-        # A kubelet pulls one image after the other: behind one that hangs, none begins.
-        registry = next(name for name, one in inventory.registries.items() if one.host == registry_reply.host)
+        # A kubelet pulls one image after the other: none begins while one hangs.
+        registry = next(name for name, settings in inventory.registries.items() if settings.host == registry_reply.host)
         raise Blocked.by(Ref.REGISTRY_CONNECTION, registry_reply, {"registry": registry})
     block_if_another_pull_hangs(job_pod.pod, inventory)
     raise Unmeasured(
-        f"the pull of {image} on {worker} had not begun when the pod came to its end",
+        f"the pull of {image} on {worker} had not begun when the pod ended",
         needs="a larger `deadlines.pod` in the inventory",
         evidence=job_pod.pod.evidence,
     )
@@ -242,8 +244,8 @@ def pod_pull(
     block_if_no_resolver_answers(pod_image, worker, here_lookups, node_answers)
     block_if_failing_from_here(pod_image, inventory, registry_reply, manifest)
     block_if_first_pull_failed(pod_image, job_pod.pod, node_pull, inventory)
-    lacking = pull_login is not None and pull_login.fault is not None and inventory.probe.pull_secrets is None
-    if pod_image.fault is PodFault.PULL_UNAUTHORIZED and lacking:
+    login_missing = pull_login is not None and pull_login.fault is not None and inventory.probe.pull_secrets is None
+    if pod_image.fault is PodFault.PULL_UNAUTHORIZED and login_missing:
         registry = registry_of(inventory, {"image": pod_image.image})
         raise Blocked.by(Ref.PULL_LOGIN, pull_login, {"registry": registry or ""}, measured=pod_image)
     return pod_image
@@ -273,22 +275,22 @@ def helper_pull(
     if "$" in image:
         reason = f"helper_image {image} holds variables that the runner fills in when a job starts"
         raise NotApplicable(reason)
-    found = next((pull for pull in job_pod.pod.pulls if pull.image == image), None)
-    if found is None:
+    pull = next((pull for pull in job_pod.pod.pulls if pull.image == image), None)
+    if pull is None:
         block_if_another_pull_hangs(job_pod.pod, inventory)
         raise Unmeasured(
-            f"the pull of {image} on {worker} had not begun when the pod came to its end",
+            f"the pull of {image} on {worker} had not begun when the pod ended",
             needs="a larger `deadlines.pod` in the inventory",
             evidence=job_pod.pod.evidence,
         )
-    if found.fault is not None and helper_image is not None and helper_image.fault is not None:
-        raise Blocked.by(Ref.HELPER_IMAGE, helper_image, measured=found)
+    if pull.fault is not None and helper_image is not None and helper_image.fault is not None:
+        raise Blocked.by(Ref.HELPER_IMAGE, helper_image, measured=pull)
     host = inventory.registry_of(image).host
-    same = manifest is not None and inventory.registry_of(manifest.image).host == host
-    reply = next((one for one in registry_reply if one.host == host), None)
-    block_if_failing_from_here(found, inventory, reply, manifest if same else None, like=inventory.probe.image)
-    block_if_no_resolver_answers(found, worker, here_lookups, node_answers)
-    block_if_first_pull_failed(found, job_pod.pod, node_pull, inventory)
+    same_registry = manifest is not None and inventory.registry_of(manifest.image).host == host
+    reply = next((candidate for candidate in registry_reply if candidate.host == host), None)
+    block_if_failing_from_here(pull, inventory, reply, manifest if same_registry else None, like=inventory.probe.image)
+    block_if_no_resolver_answers(pull, worker, here_lookups, node_answers)
+    block_if_first_pull_failed(pull, job_pod.pod, node_pull, inventory)
     if pod_pull is not None and inventory.registry_of(pod_pull.image).host == host:
-        block_if_same_fault(found, pod_pull, Ref.POD_PULL, {"worker": worker, "image": pod_pull.image})
-    return found
+        block_if_same_fault(pull, pod_pull, Ref.POD_PULL, {"worker": worker, "image": pod_pull.image})
+    return pull

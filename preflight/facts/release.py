@@ -43,20 +43,20 @@ def chart_version(here_lookups: tuple[Lookups, ...], inventory: Inventory, run: 
     runner = inventory.runner
     if runner.repository == "none":
         raise NotApplicable("runner.repository is none: the chart does not come from a repository")
-    found = chart_repository.chart_version(
+    chart = chart_repository.chart_version(
         runner.repository,
         runner.chart,
         routes=run.routes,
         ca_file=runner.repository_ca_file,
         deadline=inventory.deadlines.http,
     )
-    block_if_no_resolver_knows(found, urlsplit(runner.repository).netloc, here_lookups)
-    return found
+    block_if_no_resolver_knows(chart, urlsplit(runner.repository).netloc, here_lookups)
+    return chart
 
 
 @fact()
 def chart_image(chart_version: ChartVersion, desired_values: helm.Values) -> ChartVersion:
-    """The runner that the chart is made for, beside the image of the values."""
+    """The chart's own runner version, compared with the image of the values."""
     tag = str(desired_values.get("image.tag", ""))
     if tag and not chart_repository.runner_of(tag):
         raise NotApplicable(f"image.tag is {tag}, which names no version of the runner")
@@ -80,16 +80,16 @@ def release_objects(api_answer: ApiServer, kubernetes: api_client.Api, inventory
 
 @fact(optional=("release_objects",))
 def release_absence(release_history: History, release_objects: Objects | None) -> Release:
-    """That nothing is installed under the release's name."""
-    found = release.absent(release_history.name, release_history.namespace, took=release_history.took)
+    """Whether nothing is installed under the release's name."""
+    absence = release.absent(release_history.name, release_history.namespace, took=release_history.took)
     if release_history.records:
         last = release_history.records[-1]
-        cause = f"Helm has {found.target} already: revision {last.revision} is {last.status}"
-        return replace(found, fault=ReleaseFault.PRESENT, cause=cause)
+        cause = f"Helm has {absence.target} already: revision {last.revision} is {last.status}"
+        return replace(absence, fault=ReleaseFault.PRESENT, cause=cause)
     if release_objects is not None and release_objects.deployment is not None:
-        cause = f"a Deployment {release_objects.name} is there, of which Helm knows nothing"
-        return replace(found, fault=ReleaseFault.PRESENT, cause=cause)
-    return replace(found, fault=None, cause="")
+        cause = f"a Deployment {release_objects.name} exists, of which Helm has no record"
+        return replace(absence, fault=ReleaseFault.PRESENT, cause=cause)
+    return replace(absence, fault=None, cause="")
 
 
 @fact(optional=("release_objects",))
@@ -106,7 +106,7 @@ def release_record(
         raise NotApplicable(f"runner.managed_by is {runner.managed_by}: Helm has no record of the release")
     missing = release.absent(runner.release, runner.namespace, took=release_history.took)
     if release_objects is not None and release_objects.deployment is not None:
-        cause = f"{missing.cause}, and yet the Deployment {release_objects.name} of this release is there"
+        cause = f"{missing.cause}, but the Deployment {release_objects.name} of this release exists"
         return replace(missing, cause=cause)
     if run.stage is Stage.UPGRADE:
         return missing
@@ -125,19 +125,22 @@ def release_chart(release_record: Release, inventory: Inventory, run: Run) -> Re
 def release_drift(
     release_record: Release, release_history: History, desired_values: helm.Values, inventory: Inventory, run: Run
 ) -> Drift:
-    """The release's values, beside the values files."""
+    """The release's values, compared with the values files."""
     newest = release_history.records[-1]
     runner = inventory.runner
     wanted = desired_values.tree
     if runner.token and not wanted.get("runnerToken") and "runnerToken" in newest.values:
-        wanted = {**wanted, "runnerToken": newest.values["runnerToken"]}  # given at the installation only, as it should
-    found = values_drift.read_drift(
+        wanted = {
+            **wanted,
+            "runnerToken": newest.values["runnerToken"],
+        }  # set at the installation only, as it should be
+    drift = values_drift.read_drift(
         newest.values, wanted, release=runner.release, namespace=runner.namespace, took=release_history.took
     )
     if run.stage is Stage.UPGRADE:
-        changes = f"will change {len(found.differences)} values: {found.cause}" if found.fault else "changes no value"
+        changes = f"will change {len(drift.differences)} values: {drift.cause}" if drift.fault else "changes no value"
         raise NotApplicable(f"--stage upgrade: the upgrade {changes}")
-    return found
+    return drift
 
 
 # ---- the managers ---------------------------------------------------------------------------------------------------
@@ -160,15 +163,15 @@ def manager_rollout(release_objects: Objects, release_record: Release | None, ru
 def manager_logs(
     manager_rollout: Rollout, release_objects: Objects, kubernetes: api_client.Api, gitlab_reply: GitLabReply | None
 ) -> ManagerLogs:
-    """What the managers log."""
+    """The managers' logs."""
     if manager_rollout.fault is ManagerFault.DEPLOYMENT_MISSING:
         raise Blocked.by(Ref.MANAGER_ROLLOUT, manager_rollout)
     if not release_objects.pods:
         raise Blocked.by(Ref.MANAGER_READINESS, None, because=f"{release_objects.name} has no pods")
-    found = managers.logs(kubernetes, release_objects, now=time.time())
-    if found.fault is ManagerFault.GITLAB_UNREACHABLE and gitlab_reply is not None and gitlab_reply.fault is not None:
+    logs = managers.logs(kubernetes, release_objects, now=time.time())
+    if logs.fault is ManagerFault.GITLAB_UNREACHABLE and gitlab_reply is not None and gitlab_reply.fault is not None:
         raise Blocked.by(Ref.GITLAB_REPLY, gitlab_reply, witness="the managers' logs")
-    return found
+    return logs
 
 
 @fact(optional=("manager_logs", "node_readiness", "release_history"), fan_in={"node_readiness": "node"})
@@ -182,22 +185,22 @@ def manager_readiness(
 ) -> ManagerPods:
     """The manager pods."""
     newest = release_history.newest if release_history is not None else None
-    found = managers.read_managers(
+    readiness = managers.read_managers(
         release_objects,
         now=time.time(),
         restart_age=inventory.limits.restart_age,
         released=helm.replicas_of(newest.values) if newest is not None else None,
     )
-    if found.fault is None:
-        return found
+    if readiness.fault is None:
+        return readiness
     if manager_logs is not None and manager_logs.fault is not None:
         raise Blocked.by(Ref.MANAGER_LOGS, manager_logs)
-    down = {one.node: one for one in node_readiness if one.fault is not None}
-    unready = [one for one in found.pods if not one.ready]
-    if found.fault is ManagerFault.NOT_READY and all(one.node in down for one in unready):
+    down = {state.node: state for state in node_readiness if state.fault is not None}
+    unready = [pod for pod in readiness.pods if not pod.ready]
+    if readiness.fault is ManagerFault.NOT_READY and all(pod.node in down for pod in unready):
         node = down[unready[0].node]
         raise Blocked.by(Ref.NODE_READINESS, node, {"node": node.node})
-    return found
+    return readiness
 
 
 @fact(
@@ -219,19 +222,19 @@ def manager_config(
     kubernetes: api_client.Api,
     inventory: Inventory,
 ) -> ManagerConfig:
-    """The configuration that the managers run with."""
+    """The managers' running configuration."""
     for name, written in ((Ref.VALUES_TOML, values_toml), (Ref.TOKEN_WHITESPACE, token_whitespace)):
         if written is not None and written.fault is not None:
             raise Blocked.by(name, written)
     if release_record is not None and release_record.fault is not None:
         raise Blocked.by(Ref.RELEASE_RECORD, release_record)
-    for way in pod_exec:
-        if way.fault is not None:
-            raise Blocked.by(Ref.POD_EXEC, way, {"worker": way.node})
-    for way in pod_logs:
-        if way.fault is StreamFault.KUBELET_UNREACHABLE:
-            raise Blocked.by(Ref.POD_LOGS, way, {"worker": way.node})
-    # What is installed counts here; that it is not what the files say is told by the drift.
+    for stream in pod_exec:
+        if stream.fault is not None:
+            raise Blocked.by(Ref.POD_EXEC, stream, {"worker": stream.node})
+    for stream in pod_logs:
+        if stream.fault is StreamFault.KUBELET_UNREACHABLE:
+            raise Blocked.by(Ref.POD_LOGS, stream, {"worker": stream.node})
+    # What is installed counts here; differences from the files are the drift's to report.
     template = desired_values.config
     if release_record is not None and release_history.newest is not None:
         template = helm.config_of(release_history.newest.values, desired_values)

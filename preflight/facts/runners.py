@@ -1,4 +1,4 @@
-"""4.2 The runner and its managers, as GitLab sees them once they run."""
+"""4.2 The runner and its managers, as GitLab lists them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def runner_online(
     if runner_record.status == "never_contacted" and not manager_list.managers:
         reason = f"{runner_record.target} was never contacted: nothing has been installed with this token yet"
         raise NotApplicable(reason)
-    return _unless_down(runners.presence(manager_list), manager_readiness)
+    return _unless_pods_are_down(runners.presence(manager_list), manager_readiness)
 
 
 @fact(optional=("manager_readiness",))
@@ -32,14 +32,14 @@ def manager_count(
     runner_online: RegisteredManagers, manager_readiness: ManagerPods | None, job_shape: JobShape
 ) -> RegisteredManagers:
     """How many managers the runner has."""
-    return _unless_down(runners.number_of(runner_online, job_shape.replicas), manager_readiness)
+    return _unless_pods_are_down(runners.number_of(runner_online, job_shape.replicas), manager_readiness)
 
 
-def _unless_down(found: RegisteredManagers, pods: ManagerPods | None) -> RegisteredManagers:
-    """What GitLab sees, unless it misses managers that the cluster itself does not have."""
-    if found.fault is not None and pods is not None and pods.fault not in {None, ManagerFault.RESTARTED}:
-        raise Blocked.by(Ref.MANAGER_READINESS, pods, measured=found)
-    return found
+def _unless_pods_are_down(registered: RegisteredManagers, pods: ManagerPods | None) -> RegisteredManagers:
+    """What GitLab lists; `Blocked` if it lacks managers that the cluster does not run either."""
+    if registered.fault is not None and pods is not None and pods.fault not in {None, ManagerFault.RESTARTED}:
+        raise Blocked.by(Ref.MANAGER_READINESS, pods, measured=registered)
+    return registered
 
 
 @fact()
@@ -50,18 +50,18 @@ def manager_versions(runner_online: RegisteredManagers, inventory: Inventory) ->
 
 @fact()
 def manager_addresses(runner_online: RegisteredManagers, inventory: Inventory) -> RegisteredManagers:
-    """The addresses from which the runner's managers come."""
+    """The addresses from which the runner's managers connect."""
     nodes = [node.address for node in inventory.cluster.nodes.values()]
     return runners.addresses(runner_online, nodes, inventory.cluster.pod_cidr)
 
 
 def expected_version(inventory: Inventory) -> str:
-    """The version that ``image.tag`` names, or the minor one that goes with the chart: 0.N is runner 18.(N-77)."""
+    """The version that ``image.tag`` names, or the minor one of the chart (docs/sources.md#chart-versions)."""
     runner = inventory.runner
     values = helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
     if tag := re.search(r"v?(\d+\.\d+\.\d+)", str(values.get("image.tag", ""))):
         return tag[1]
     if chart := re.match(r"0\.(7[7-9]|8\d)\.", runner.chart):
-        return f"18.{int(chart[1]) - 77}"  # reference §1.1, for the charts that it lists
-    reason = f"image.tag names no version, and which runner chart {runner.chart} brings is not known"
+        return f"18.{int(chart[1]) - 77}"
+    reason = f"image.tag names no version, and the runner version of chart {runner.chart} is not known"
     raise NotApplicable(reason)

@@ -1,4 +1,4 @@
-"""Which one target of another fact a fact needs, from its own targets."""
+"""From a fact's own targets, the one target for which it needs another fact."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from preflight.inventory import Inventory
 
 
 def as_node(inventory: Inventory, targets: Targets) -> str:
-    """The node that a worker is."""
+    """The worker, as a node."""
     del inventory
     return targets["worker"]
 
@@ -15,7 +15,7 @@ def as_node(inventory: Inventory, targets: Targets) -> str:
 def registry_of(inventory: Inventory, targets: Targets) -> str | None:
     """The listed registry that an image comes from."""
     host = inventory.registry_of(targets["image"]).host
-    return next((name for name, one in inventory.registries.items() if one.host == host), None)
+    return next((name for name, registry in inventory.registries.items() if registry.host == host), None)
 
 
 def registry_of_probe(inventory: Inventory, targets: Targets) -> str | None:

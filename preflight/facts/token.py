@@ -1,4 +1,4 @@
-"""2.2 The runner's token: what stands in the values, and what GitLab says to it and knows of its runner."""
+"""2.2 The runner's token: where it is configured, whether GitLab accepts it, and the runner that it belongs to."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from preflight.probes.token import ConfiguredToken, RunnerToken, TokenReply
 from preflight.run import Run
 from preflight.yamlfile import YamlFileError, read_yaml
 
-_NOBODY_KNOWS = (
-    "no gitlab.api_token in the inventory: without one nothing tells which runner has the token, nor a manager of that "
-    "runner, and GitLab would keep a manager of any other name that the token is verified with"
+_WITHOUT_API_ACCESS = (
+    "no gitlab.api_token in the inventory: without one, neither the runner that has the token nor one of its managers "
+    "can be found, and verifying the token under any other name would leave a manager in GitLab"
 )
 
 
 @fact(deadline="api", optional=("api_answer",), secret=True, reported_by=("token_presence",))
 def configured_token(api_answer: ApiServer | None, kubernetes: api_client.Api, inventory: Inventory) -> ConfiguredToken:
-    """The runner's token, where it is given."""
+    """The runner's token, and where it is configured."""
     runner = inventory.runner
     if runner.token:
         return ConfiguredToken(
@@ -58,14 +58,14 @@ def _text(secret: Secret, api_answer: ApiServer | None, kubernetes: api_client.A
 
 
 def _require(api_answer: ApiServer | None) -> None:
-    """Raise `Blocked` unless the API server, which holds the Secret, could be asked."""
+    """Raise `Blocked` unless the API server, which holds the Secret, was reached."""
     if api_answer is None or api_answer.fault:
         raise Blocked.by(Ref.API_ANSWER, api_answer, otherwise="the API server could not be asked")
 
 
 def _place(inventory: Inventory, key: str) -> tuple[str, str]:
-    """The last values file that has the key, with its line, and how to look there; ``--set`` pairs win over files."""
-    if any(pair.partition("=")[0].strip() == key for one in inventory.runner.set for pair in one.split(",")):
+    """The last values file that has the key, with its line, and a command that shows it; ``--set`` overrides files."""
+    if any(pair.partition("=")[0].strip() == key for option in inventory.runner.set for pair in option.split(",")):
         return "runner.set of the inventory", f"grep -n {key} inventory.yaml"
     for file in reversed(inventory.runner.values):
         try:
@@ -78,7 +78,7 @@ def _place(inventory: Inventory, key: str) -> tuple[str, str]:
     return name, f"grep -n {key} {name}"
 
 
-token_presence = view("token_presence", configured_token, token.presence, "Whether a token is given.")
+token_presence = view("token_presence", configured_token, token.presence, "Whether a token is configured.")
 token_whitespace = view(
     "token_whitespace",
     configured_token,
@@ -100,7 +100,7 @@ token_form = view(
 
 @fact(after=("gitlab_identity",))
 def runner_api(inventory: Inventory, run: Run) -> TokenReply:
-    """GitLab's runner API, asked with a token of nobody's."""
+    """GitLab's runner API, called with a made-up token."""
     return token.runner_api(
         inventory.gitlab.url, routes=run.routes, ca_file=inventory.gitlab.ca_file, deadline=inventory.deadlines.http
     )
@@ -110,12 +110,12 @@ def runner_api(inventory: Inventory, run: Run) -> TokenReply:
 def gitlab_api_token(inventory: Inventory) -> Secret:
     """The API token for GitLab."""
     if not inventory.gitlab.api_token or not inventory.gitlab.api_token.text:
-        raise NotApplicable(_NOBODY_KNOWS)
+        raise NotApplicable(_WITHOUT_API_ACCESS)
     return inventory.gitlab.api_token
 
 
 def reading(token: Secret, inventory: Inventory, run: Run) -> Reader:
-    """A reader of GitLab's API within one fact's deadline."""
+    """A reader of GitLab's API with one fact's deadline."""
     return Reader(
         inventory.gitlab.url,
         token.text or "",
@@ -175,12 +175,12 @@ def token_acceptance(
     run: Run,
 ) -> TokenReply:
     """GitLab's answer to the runner's token."""
-    # One that polls every few seconds: whatever the question changes in its record, its next poll sets right.
-    manager = next((one for one in manager_list.online if one.system_id), None)
+    # A manager that polls every few seconds: what this request changes in its record, its next poll corrects.
+    manager = next((candidate for candidate in manager_list.online if candidate.system_id), None)
     if manager is None:
         reason = (
-            f"runner #{valid_runner.id} has the token, and no manager online to verify it with: GitLab would keep a "
-            "manager of any other name"
+            f"runner #{valid_runner.id} has the token, and no manager online to verify it with: verifying it "
+            "under any other name would leave a manager in GitLab"
         )
         raise NotApplicable(reason)
     return token.acceptance(

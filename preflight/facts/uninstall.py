@@ -1,4 +1,4 @@
-"""10 What an uninstalled release has left behind."""
+"""10 What an uninstalled release left behind."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from preflight.probes.runners import OwnRunner
 @fact()
 def leftover_records(release_history: History) -> Leftovers:
     """Helm's records of the release that are left."""
-    found = [one.kept_in for one in release_history.records]
+    records = [record.kept_in for record in release_history.records]
     return leftovers.read_leftovers(
-        found,
+        records,
         f"namespace {release_history.namespace}",
         target=release_history.name,
         command=release_history.command,
@@ -41,9 +41,9 @@ def leftover_jobs(api_answer: ApiServer, kubernetes: api_client.Api, job_shape: 
 @fact(tolerates=("own_runner",))
 def leftover_runner(own_runner: OwnRunner, inventory: Inventory) -> Leftovers:
     """The runner's record in GitLab, which an uninstall leaves there."""
-    found = [] if own_runner.id is None else [f"runner/{own_runner.id}"]
+    records = [] if own_runner.id is None else [f"runner/{own_runner.id}"]
     return leftovers.read_leftovers(
-        found,
+        records,
         f"GitLab at {inventory.gitlab.url}",
         target="the runner's record in GitLab",
         command=own_runner.evidence.command,

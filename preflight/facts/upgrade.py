@@ -25,7 +25,7 @@ from preflight.run import Run, Stage
 def target_version(
     gitlab_version: GitLabVersion, chart_version: ChartVersion | None, desired_values: helm.Values, inventory: Inventory
 ) -> TargetVersion:
-    """The runner's version, beside GitLab's."""
+    """The runner's version, compared with GitLab's."""
     chart, tag = inventory.runner.chart, str(desired_values.get("image.tag", ""))
     runner = upgrade.runner_version(tag, chart, chart_version.app_version if chart_version else "")
     if not runner:
@@ -35,11 +35,11 @@ def target_version(
 
 @fact()
 def upgrade_direction(release_record: Release, inventory: Inventory, run: Run) -> Release:
-    """The chart to come, beside the one that is installed."""
-    found = upgrade.with_target(release_record, inventory.runner.chart)
-    if found.fault is not None and run.stage is not Stage.UPGRADE:
-        raise Blocked.by(Ref.RELEASE_CHART, found)
-    return found
+    """The chart to come, compared with the installed one."""
+    release = upgrade.with_target(release_record, inventory.runner.chart)
+    if release.fault is not None and run.stage is not Stage.UPGRADE:
+        raise Blocked.by(Ref.RELEASE_CHART, release)
+    return release
 
 
 @fact(deadline="api")
@@ -52,7 +52,7 @@ def running_jobs(api_answer: ApiServer, kubernetes: api_client.Api, job_shape: J
 def release_backup(release_history: History, run: Run) -> Backup:
     """The backup of the release."""
     if run.backup is None:
-        raise NotApplicable("no backup was asked for: --backup DIR writes one")
+        raise NotApplicable("no backup was requested: --backup DIR writes one")
     if not release_history.records:
         raise NotApplicable(f"Helm has no record of {release_history.name} that could be backed up")
     stamp = datetime.datetime.now(tz=datetime.UTC).strftime("%Y%m%dT%H%M%SZ")

@@ -1,4 +1,4 @@
-"""3.3 The values file, beside what the chart, the runner and the environment make of it."""
+"""3.3 The values file: how the chart and the runner read it, and whether it fits the environment."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def helm_values(inventory: Inventory) -> Values:
 
 @fact(effect="static")
 def values_lint(helm_values: Values, inventory: Inventory) -> Lint:
-    """Everything that chart and runner make nothing of."""
+    """Everything that the chart or the runner ignores or refuses."""
     expected = lint.Expected(
         chart=inventory.runner.chart,
         gitlab_url=inventory.gitlab.url,
@@ -78,12 +78,12 @@ values_consistency = view(
     "values_consistency",
     values_lint,
     _about(ValuesFault.TWICE, ValuesFault.CONTRADICTION, ValuesFault.TOKEN_IN_FILE),
-    "Settings that stand twice, or against each other.",
+    "Settings that are duplicated or contradict each other.",
 )
 values_templates = view(
     "values_templates", values_lint, _about(ValuesFault.TEMPLATE), "Template expressions in runners.config."
 )
-values_gitlab = view("values_gitlab", values_lint, _about(ValuesFault.GITLAB_URL), "The GitLab of the values.")
+values_gitlab = view("values_gitlab", values_lint, _about(ValuesFault.GITLAB_URL), "The GitLab URL of the values.")
 values_rights = view("values_rights", values_lint, _about(ValuesFault.RBAC_OFF), "The managers' rights.")
 values_image = view("values_image", values_lint, _about(ValuesFault.IMAGE_FLAVOUR), "The managers' image and user.")
 values_dns_policy = view(
@@ -102,14 +102,14 @@ values_resolvers = view(
         ValuesFault.NO_NAMESERVERS,
         ValuesFault.OTHER_NAMESERVERS,
     ),
-    "The resolvers that the values give to jobs.",
+    "The resolvers that the values set for jobs.",
     after=("values_toml",),
 )
 values_privilege = view(
     "values_privilege",
     values_lint,
     _about(ValuesFault.NOT_PRIVILEGED),
-    "The privilege that the values give to jobs.",
+    "Whether the values make jobs privileged.",
     after=("values_toml",),
 )
 values_concurrency = view(
@@ -124,11 +124,14 @@ values_placement = view(
     "values_placement",
     values_lint,
     _about(ValuesFault.MANAGERS_ONLY),
-    "Settings of the managers' pods that are easily taken for the jobs'.",
+    "Settings of the managers' pods that are easily mistaken for the jobs'.",
     after=("values_toml",),
 )
 values_unregister = view(
-    "values_unregister", values_lint, _about(ValuesFault.UNREGISTER), "What a manager that stops leaves in GitLab."
+    "values_unregister",
+    values_lint,
+    _about(ValuesFault.UNREGISTER),
+    "Whether a manager that stops unregisters from GitLab.",
 )
 
 
@@ -153,8 +156,8 @@ def helper_image(
         reason = f"helper_image {image} holds variables that the runner fills in when a job starts"
         raise NotApplicable(reason)
     host = registry.parse_reference(image).host
-    name = next((name for name, one in inventory.registries.items() if one.host == host), None)
-    reply = next((one for one in registry_reply if one.host == host), None)
+    name = next((name for name, settings in inventory.registries.items() if settings.host == host), None)
+    reply = next((candidate for candidate in registry_reply if candidate.host == host), None)
     if name is not None and (reply is None or reply.fault is not None):
         if reply is not None:
             try:
@@ -163,23 +166,25 @@ def helper_image(
                 raise blocked.propagated() from None
         blocker = Ref.REGISTRY_ACCESS if reply and not isinstance(reply.fault, PathFault) else Ref.REGISTRY_CONNECTION
         raise Blocked.by(blocker, reply, {"registry": name}, otherwise=f"{host} could not be asked")
-    account = next((one for one in registry_account if one.host == host), None)
-    one = inventory.registry_of(image)
-    found = registry.manifest(
+    account = next((candidate for candidate in registry_account if candidate.host == host), None)
+    settings = inventory.registry_of(image)
+    helper = registry.manifest(
         image,
         platform=inventory.cluster.platform,
-        scheme=one.scheme,
+        scheme=settings.scheme,
         credentials=account.credentials if account else None,
-        ca_file=one.ca_file,
+        ca_file=settings.ca_file,
         routes=run.routes,
         deadline=inventory.deadlines.http,
     )
-    if found.fault is None:
-        return found
-    if manifest is not None and manifest.fault == found.fault and inventory.registry_of(manifest.image) == one:
+    if helper.fault is None:
+        return helper
+    if manifest is not None and manifest.fault == helper.fault and inventory.registry_of(manifest.image) == settings:
         raise Blocked.by(Ref.MANIFEST, manifest, {"image": manifest.image})
-    unset = "" if helm_values.kubernetes.get("helper_image") else "helper_image is not set, and the runner takes "
-    return replace(found, fault=ValuesFault.HELPER_IMAGE, cause=f"{unset}{image}: {found.fault}: {found.cause}")
+    unset = (
+        "" if helm_values.kubernetes.get("helper_image") else "helper_image is not set, and the runner's default is "
+    )
+    return replace(helper, fault=ValuesFault.HELPER_IMAGE, cause=f"{unset}{image}: {helper.fault}: {helper.cause}")
 
 
 @fact(effect="probe", deadline="pod", fan_in={"pod_pull": "worker"})
@@ -213,11 +218,11 @@ def runner_ca(kubernetes: api_client.Api, helm_values: Values, inventory: Invent
     setting, url = "certsSecretName", urlsplit(str(helm_values.get("gitlabUrl") or inventory.gitlab.url))
     name = helm_values.get(setting)
     if not name:
-        found = secret_keys.unnamed(setting, f"certsSecretName is not set, and GitLab is asked over {url.scheme}")
+        unnamed = secret_keys.unnamed(setting, f"certsSecretName is not set, and GitLab is reached over {url.scheme}")
         if url.scheme == "https" and inventory.gitlab.ca_file is not None:
-            cause = f"certsSecretName is not set: the runner has no CA for {url.hostname}, and the inventory needs one"
-            return replace(found, fault=ValuesFault.CERTIFICATE_KEY, cause=cause)
-        return found
+            cause = f"certsSecretName is not set: the runner has no CA for {url.hostname}, which the inventory needs"
+            return replace(unnamed, fault=ValuesFault.CERTIFICATE_KEY, cause=cause)
+        return unnamed
     needed = [f"{url.hostname}.crt"]
     fault = ValuesFault.CERTIFICATE_KEY
     namespace = inventory.runner.namespace

@@ -9,10 +9,12 @@ from preflight.conclusions.model import lineage
 def unfounded(whole: Facts, part: Facts) -> list[str]:
     """The conclusions from a part that the whole does not bear out."""
     full, _ = draw(whole)
-    found, stumbles = draw(part)
-    assert not stumbles, stumbles
+    drawn, errors = draw(part)
+    assert not errors, errors
     return [
-        f"{one.confidence} {one.name} {one.about}" for one in found if not any(_bears_out(other, one) for other in full)
+        f"{conclusion.confidence} {conclusion.name} {conclusion.about}"
+        for conclusion in drawn
+        if not any(_bears_out(other, conclusion) for other in full)
     ]
 
 

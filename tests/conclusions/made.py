@@ -46,18 +46,22 @@ def paths(
         observation(name, here if isinstance(here, PreflightError) else reply(here))
         for name in ("gitlab_reply", "gitlab_connection")
     ]
-    for worker, met in zip(WORKERS, nodes, strict=True):
-        seen = met if isinstance(met, PreflightError) else reply(met, f"node {worker}")
-        observations.append(observation("node_reply", seen, worker=worker))
-        judged: Fact | PreflightError = seen
-        if isinstance(seen, GitLabReply) and met is not None and met == here:
-            judged = Blocked("gitlab_connection", {}, f"{met}", failed=True, measured=seen)
+    for worker, outcome in zip(WORKERS, nodes, strict=True):
+        seen_from_node = outcome if isinstance(outcome, PreflightError) else reply(outcome, f"node {worker}")
+        observations.append(observation("node_reply", seen_from_node, worker=worker))
+        judged: Fact | PreflightError = seen_from_node
+        if isinstance(seen_from_node, GitLabReply) and outcome is not None and outcome == here:
+            judged = Blocked("gitlab_connection", {}, f"{outcome}", failed=True, measured=seen_from_node)
         observations.append(observation("node_gitlab", judged, worker=worker))
-    for worker, met, node in zip(WORKERS, pods, nodes, strict=True):
-        found: Fact | PreflightError = met if isinstance(met, PreflightError) else reply(met, f"pod on {worker}")
-        if isinstance(found, GitLabReply) and met is not None and met in {here, node}:
-            found = Blocked("node_gitlab", {"worker": worker}, f"{met}", failed=True, measured=found)
-        observations.append(observation("pod_gitlab", found, worker=worker))
+    for worker, outcome, node in zip(WORKERS, pods, nodes, strict=True):
+        seen_from_pod: Fact | PreflightError = (
+            outcome if isinstance(outcome, PreflightError) else reply(outcome, f"pod on {worker}")
+        )
+        if isinstance(seen_from_pod, GitLabReply) and outcome is not None and outcome in {here, node}:
+            seen_from_pod = Blocked(
+                "node_gitlab", {"worker": worker}, f"{outcome}", failed=True, measured=seen_from_pod
+            )
+        observations.append(observation("pod_gitlab", seen_from_pod, worker=worker))
     return observations
 
 

@@ -51,14 +51,14 @@ def worlds(inventory: Inventory) -> Iterator[Facts]:
     for path, faulty, (here, pods), offsets in itertools.islice(choices, 0, None, 7):
         observations = list(path)
         for resolver in RESOLVERS:
-            met = faulty.get(resolver)
+            fault_of_resolver = faulty.get(resolver)
             names = list(inventory.dns.names)
             observations.append(
-                observation("here_lookups", made.lookups(resolver, met, "here", names), resolver=resolver)
+                observation("here_lookups", made.lookups(resolver, fault_of_resolver, "here", names), resolver=resolver)
             )
             for worker in WORKERS:
-                seen = made.lookups(resolver, met, f"node {worker}", names)
-                observations.append(observation("node_answers", seen, resolver=resolver, worker=worker))
+                answers = made.lookups(resolver, fault_of_resolver, f"node {worker}", names)
+                observations.append(observation("node_answers", answers, resolver=resolver, worker=worker))
         host = "registry.example.com"
         answer = made.registry(host, here)
         observations += [
@@ -78,7 +78,7 @@ def test_hiding_facts_never_makes_a_conclusion_that_the_whole_does_not_bear_out(
     inventory: Inventory, data: st.DataObject
 ) -> None:
     whole = data.draw(st.sampled_from(_worlds(inventory)))
-    keys = [one.key for one in whole]
+    keys = [observation.key for observation in whole]
     share = data.draw(st.sampled_from((0.1, 0.3, 0.5, 0.8)))
     chances = data.draw(st.randoms(use_true_random=False))
     hidden = [key for key in keys if chances.random() < share]
@@ -98,5 +98,5 @@ def _worlds(inventory: Inventory) -> list[Facts]:
 def test_a_whole_vantage_may_be_missing(inventory: Inventory, vantage: str) -> None:
     kinds = {"node": ("node_",), "pod": ("pod_",), "here": ("here_", "gitlab_", "registry_")}[vantage]
     for whole in _worlds(inventory)[::5]:
-        hidden = [one.key for one in whole if one.name.startswith(kinds)]
+        hidden = [observation.key for observation in whole if observation.name.startswith(kinds)]
         assert not unfounded(whole, whole.without(hidden))

@@ -24,13 +24,13 @@ Met = Fault | PreflightError | None
 
 
 def concluded(facts: Facts) -> list[Conclusion]:
-    found, stumbles = draw(facts)
-    assert not stumbles
-    return list(found)
+    drawn, errors = draw(facts)
+    assert not errors
+    return list(drawn)
 
 
 def names(facts: Facts) -> list[str]:
-    return sorted(("" if one.certain else "?") + one.name for one in concluded(facts))
+    return sorted(("" if conclusion.certain else "?") + conclusion.name for conclusion in concluded(facts))
 
 
 @pytest.mark.parametrize(
@@ -68,17 +68,17 @@ def test_a_path_is_located(
     assert names(made.facts(inventory, *paths(here, nodes, pods))) == sorted(expected)
 
 
-def test_every_red_look_at_gitlab_is_explained_and_nothing_healthy_is(inventory: Inventory) -> None:
+def test_every_failing_observation_of_gitlab_is_explained_and_nothing_healthy_is(inventory: Inventory) -> None:
     for here, nodes, pods in itertools.product(
         (OK, T, UNKNOWN), itertools.product((OK, T, UNKNOWN), repeat=3), ((OK,) * 3, (T, OK, T))
     ):
         facts = made.facts(inventory, *paths(here, nodes, pods))
-        explained = {key for one in concluded(facts) for key in one.explains}
-        for one in facts.observations(gitlab_connection, node_gitlab, pod_gitlab):
-            if one.value is not None:
-                assert (one.key in explained) == (one.fault is not None), (here, nodes, pods, one)
-            elif one.unknown:
-                assert one.measured is not None or one.key not in explained, "nothing was seen there"
+        explained = {key for conclusion in concluded(facts) for key in conclusion.explains}
+        for judged in facts.observations(gitlab_connection, node_gitlab, pod_gitlab):
+            if judged.value is not None:
+                assert (judged.key in explained) == (judged.fault is not None), (here, nodes, pods, judged)
+            elif judged.unknown:
+                assert judged.measured is not None or judged.key not in explained, "nothing was seen there"
 
 
 def dns(
@@ -88,34 +88,40 @@ def dns(
     *,
     over_tcp: bool = False,
 ) -> Facts:
-    """Looks at all resolvers from here and from every node; what is not named answers."""
+    """All resolvers, asked from here and from every node; what is not named answers."""
     observations: list[Observation] = []
-    asked = list(inventory.dns.names)
+    all_names = list(inventory.dns.names)
     for resolver in RESOLVERS:
-        met = here.get(resolver)
-        seen = met if isinstance(met, PreflightError) else made.lookups(resolver, met, "here", asked, over_tcp=over_tcp)
-        observations.append(observation("here_lookups", seen, resolver=resolver))
+        outcome = here.get(resolver)
+        answers = (
+            outcome
+            if isinstance(outcome, PreflightError)
+            else made.lookups(resolver, outcome, "here", all_names, over_tcp=over_tcp)
+        )
+        observations.append(observation("here_lookups", answers, resolver=resolver))
         for worker in WORKERS:
-            inner = nodes.get((resolver, worker)) if isinstance(nodes, Mapping) else nodes if met is not None else None
-            found = (
+            inner = (
+                nodes.get((resolver, worker)) if isinstance(nodes, Mapping) else nodes if outcome is not None else None
+            )
+            answers_to_worker = (
                 inner
                 if isinstance(inner, PreflightError)
-                else made.lookups(resolver, inner, f"node {worker}", asked, over_tcp=over_tcp)
+                else made.lookups(resolver, inner, f"node {worker}", all_names, over_tcp=over_tcp)
             )
-            observations.append(observation("node_answers", found, resolver=resolver, worker=worker))
+            observations.append(observation("node_answers", answers_to_worker, resolver=resolver, worker=worker))
     return made.facts(inventory, *observations)
 
 
 def test_one_resolver_that_nobody_reaches_is_down(inventory: Inventory) -> None:
-    (found,) = concluded(dns(inventory, {"10.1.0.251": DnsFault.TIMEOUT}, DnsFault.TIMEOUT))
-    assert (found.name, found.about, found.certain) == ("resolver-down", ("10.1.0.251",), True)
-    assert "1 of 3 resolvers" in found.sentence
+    (conclusion,) = concluded(dns(inventory, {"10.1.0.251": DnsFault.TIMEOUT}, DnsFault.TIMEOUT))
+    assert (conclusion.name, conclusion.about, conclusion.certain) == ("resolver-down", ("10.1.0.251",), True)
+    assert "1 of 3 resolvers" in conclusion.sentence
 
 
 def test_a_resolver_that_is_silent_here_may_be_cut_off_as_long_as_no_node_was_asked(inventory: Inventory) -> None:
-    (found,) = concluded(dns(inventory, {"10.1.0.251": DnsFault.TIMEOUT}, UNKNOWN))
-    assert (found.name, found.certain) == ("resolver-unreachable", False)
-    assert "worker" in found.settled_by
+    (conclusion,) = concluded(dns(inventory, {"10.1.0.251": DnsFault.TIMEOUT}, UNKNOWN))
+    assert (conclusion.name, conclusion.certain) == ("resolver-unreachable", False)
+    assert "worker" in conclusion.settled_by
 
 
 def test_a_resolver_that_nodes_reach_is_cut_off_from_here_only(inventory: Inventory) -> None:
@@ -123,9 +129,9 @@ def test_a_resolver_that_nodes_reach_is_cut_off_from_here_only(inventory: Invent
 
 
 def test_a_resolver_that_one_node_does_not_reach_is_that_nodes_matter(inventory: Inventory) -> None:
-    (found,) = concluded(dns(inventory, {}, {("10.0.0.2", "k8s-worker-3"): DnsFault.TIMEOUT}))
-    assert (found.name, found.about) == ("node-resolver-blocked", ("10.0.0.2", "k8s-worker-3"))
-    assert any("cordon k8s-worker-3" in step for step in found.remedy)
+    (conclusion,) = concluded(dns(inventory, {}, {("10.0.0.2", "k8s-worker-3"): DnsFault.TIMEOUT}))
+    assert (conclusion.name, conclusion.about) == ("node-resolver-blocked", ("10.0.0.2", "k8s-worker-3"))
+    assert any("cordon k8s-worker-3" in step for step in conclusion.remedy)
 
 
 def test_udp_that_is_dropped_while_tcp_answers_is_told_from_a_dead_resolver(inventory: Inventory) -> None:
@@ -135,9 +141,9 @@ def test_udp_that_is_dropped_while_tcp_answers_is_told_from_a_dead_resolver(inve
 
 def test_resolvers_with_the_same_trouble_are_told_together(inventory: Inventory) -> None:
     facts = dns(inventory, dict.fromkeys(RESOLVERS, DnsFault.TIMEOUT), DnsFault.TIMEOUT)
-    (found,) = concluded(facts)
-    assert (found.name, found.about) == ("resolver-down", RESOLVERS)
-    assert not any("out of `nameservers`" in step for step in found.remedy), "none would be left"
+    (conclusion,) = concluded(facts)
+    assert (conclusion.name, conclusion.about) == ("resolver-down", RESOLVERS)
+    assert not any("`nameservers`" in step for step in conclusion.remedy), "none would be left"
 
 
 def test_two_resolvers_with_different_troubles_are_two_conclusions(inventory: Inventory) -> None:
@@ -157,16 +163,16 @@ def test_a_name_that_no_resolver_knows_is_missing_and_one_that_some_know_is_a_ga
 def test_a_resolver_that_refuses_one_name_and_answers_others_does_not_serve_that_name(inventory: Inventory) -> None:
     from dataclasses import replace
 
-    asked = list(inventory.dns.names)
+    all_names = list(inventory.dns.names)
     observations = []
     for resolver in RESOLVERS:
-        sound = made.lookups(resolver, None, "here", asked)
-        first, *others = sound.answers
+        healthy = made.lookups(resolver, None, "here", all_names)
+        first, *others = healthy.answers
         answers = (replace(first, fault=DnsFault.REFUSED, addresses=frozenset()), *others)
-        seen = replace(sound, answers=answers, fault=DnsFault.REFUSED, cause=f"{resolver} refused {first.name}")
-        observations.append(observation("here_lookups", seen, resolver=resolver))
-    (found,) = concluded(made.facts(inventory, *observations))
-    assert (found.name, found.about) == ("name-missing", (asked[0],))
+        refusing = replace(healthy, answers=answers, fault=DnsFault.REFUSED, cause=f"{resolver} refused {first.name}")
+        observations.append(observation("here_lookups", refusing, resolver=resolver))
+    (conclusion,) = concluded(made.facts(inventory, *observations))
+    assert (conclusion.name, conclusion.about) == ("name-missing", (all_names[0],))
 
 
 @pytest.mark.parametrize(
@@ -199,15 +205,15 @@ ALPINE = f"{MIRROR}/library/alpine:latest"
 
 
 def pulling(inventory: Inventory, here: Met, pods: tuple[Met, ...]) -> Facts:
-    seen = here if isinstance(here, PreflightError) else made.registry(MIRROR, here)
-    judged = seen.only(PathFault) if isinstance(seen, RegistryReply) else seen
+    reply = here if isinstance(here, PreflightError) else made.registry(MIRROR, here)
+    judged = reply.only(PathFault) if isinstance(reply, RegistryReply) else reply
     observations = [
-        observation("registry_reply", seen, registry="mirror"),
+        observation("registry_reply", reply, registry="mirror"),
         observation("registry_connection", judged, registry="mirror"),
     ]
-    for worker, met in zip(WORKERS, pods, strict=True):
-        found = met if isinstance(met, PreflightError) else made.pull(ALPINE, worker, met)
-        observations.append(observation("pod_pull", found, worker=worker, image=ALPINE))
+    for worker, outcome in zip(WORKERS, pods, strict=True):
+        pull = outcome if isinstance(outcome, PreflightError) else made.pull(ALPINE, worker, outcome)
+        observations.append(observation("pod_pull", pull, worker=worker, image=ALPINE))
     return made.facts(inventory, *observations)
 
 
@@ -246,7 +252,7 @@ def test_a_worker_that_kubernetes_misses_and_ssh_does_not_reach_is_down(inventor
     from preflight.faults import ClusterFault
     from preflight.probes.nodes import NodeState
 
-    gone = Unmeasured("k8s-worker-2: timed out", fault=SshFault.TIMEOUT)
+    unreachable = Unmeasured("k8s-worker-2: timed out", fault=SshFault.TIMEOUT)
     state = NodeState(
         target="k8s-worker-2",
         node="k8s-worker-2",
@@ -256,13 +262,15 @@ def test_a_worker_that_kubernetes_misses_and_ssh_does_not_reach_is_down(inventor
     )
     both = made.facts(
         inventory,
-        observation("node_login", gone, worker="k8s-worker-2"),
+        observation("node_login", unreachable, worker="k8s-worker-2"),
         observation("node_readiness", state, node="k8s-worker-2"),
     )
     assert names(both) == ["worker-down"]
-    for one in both:
-        assert not unfounded(both, both.without([one.key]))
-    assert names(made.facts(inventory, observation("node_login", gone, worker="k8s-worker-2"))) == ["ssh-unreachable"]
+    for hidden in both:
+        assert not unfounded(both, both.without([hidden.key]))
+    assert names(made.facts(inventory, observation("node_login", unreachable, worker="k8s-worker-2"))) == [
+        "ssh-unreachable"
+    ]
     assert names(made.facts(inventory, observation("node_readiness", state, node="k8s-worker-2"))) == ["node-not-ready"]
 
 
@@ -271,18 +279,18 @@ def test_conclusions_are_ordered_by_how_much_they_explain(inventory: Inventory) 
         *paths(OK, (T, T, T), (T, T, T)),
         observation("node_clock", made.clock(WORKERS[0], 9, GitLabFault.CLOCK_SKEW), worker=WORKERS[0]),
     ]
-    found = concluded(made.facts(inventory, *observations))
-    assert [len(one.explains) for one in found] == sorted((len(one.explains) for one in found), reverse=True)
-    assert len(found) == 2
+    sizes = [len(conclusion.explains) for conclusion in concluded(made.facts(inventory, *observations))]
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(sizes) == 2
 
 
 def test_every_cause_specialises_a_cause_that_there_is() -> None:
-    for one in CAUSES.values():
-        assert set(one.specialises) <= set(CAUSES), one
-        assert len(list(lineage(one.name))) <= 5, "no cause generalises itself"
+    for cause in CAUSES.values():
+        assert set(cause.specialises) <= set(CAUSES), cause
+        assert len(list(lineage(cause.name))) <= 5, "no cause generalises itself"
 
 
-def test_a_rule_that_stumbles_costs_only_its_own_conclusions(inventory: Inventory) -> None:
+def test_a_rule_that_errors_costs_only_its_own_conclusions(inventory: Inventory) -> None:
     from preflight.conclusions import model, rules
 
     def broken(facts: Facts) -> list[Conclusion]:
@@ -290,11 +298,11 @@ def test_a_rule_that_stumbles_costs_only_its_own_conclusions(inventory: Inventor
 
     model.RULES.insert(0, broken)
     try:
-        found, stumbles = rules.draw(made.facts(inventory, *paths(R, (R, R, R), (R, R, R))))
+        drawn, errors = rules.draw(made.facts(inventory, *paths(R, (R, R, R), (R, R, R))))
     finally:
         model.RULES.remove(broken)
-    assert [one.name for one in found] == ["gitlab-port-closed"]
-    assert "broken" in stumbles[0]
+    assert [conclusion.name for conclusion in drawn] == ["gitlab-port-closed"]
+    assert "broken" in errors[0]
 
 
 def test_a_quota_that_leaves_too_little_room_also_keeps_probes_away(inventory: Inventory) -> None:
@@ -321,5 +329,5 @@ def test_a_quota_that_leaves_too_little_room_also_keeps_probes_away(inventory: I
         observation("headroom", room),
         *(observation("pod_start", spared, worker=worker) for worker in WORKERS),
     )
-    (found,) = concluded(facts)
-    assert (found.name, len(found.explains)) == ("quota-too-small-for-jobs", 4)
+    (conclusion,) = concluded(facts)
+    assert (conclusion.name, len(conclusion.explains)) == ("quota-too-small-for-jobs", 4)

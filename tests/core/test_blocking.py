@@ -1,4 +1,4 @@
-"""What a look from here is blocked by, from facts made by hand."""
+"""What a measurement is blocked by, from facts made by hand."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ MIRROR, CHARTS = "registry.example.com", "charts.gitlab.io"
 
 
 def resolver(address: str, **faults: DnsFault | None) -> Lookups:
-    """A resolver that was asked for the names `mirror` and `other`, and what each met."""
+    """A resolver that was asked for the names `mirror` and `other`, and the fault of each."""
     names = {"mirror": MIRROR, "other": "other.example.com"}
     answers = tuple(Answer(name=names[name], fault=fault) for name, fault in faults.items())
-    worst = next((one.fault for one in answers if one.fault), None)
-    cause = f"{address} is ill" if worst else ""
+    worst = next((answer.fault for answer in answers if answer.fault), None)
+    cause = f"{address} is faulty" if worst else ""
     return Lookups(target=address, resolver=address, fault=worst, cause=cause, evidence=SEEN, answers=answers)
 
 
@@ -33,7 +33,7 @@ UNKNOWN = {"mirror": DnsFault.NXDOMAIN, "other": None}
 
 
 @pytest.mark.parametrize(
-    ("host", "said"),
+    ("host", "answers"),
     [
         (MIRROR, [SILENT, SILENT]),
         (f"{MIRROR}:5000", [UNKNOWN, SILENT]),
@@ -42,18 +42,18 @@ UNKNOWN = {"mirror": DnsFault.NXDOMAIN, "other": None}
     ids=["all-silent", "unknown-or-silent", "not-asked-and-all-silent"],
 )
 def test_a_name_without_address_is_the_resolvers_fault_where_none_gives_one(
-    host: str, said: list[dict[str, DnsFault | None]]
+    host: str, answers: list[dict[str, DnsFault | None]]
 ) -> None:
-    here = tuple(resolver(f"10.0.0.{number}", **one) for number, one in enumerate(said, 2))
-    with pytest.raises(Blocked) as met:
+    here = tuple(resolver(f"10.0.0.{number}", **faults) for number, faults in enumerate(answers, 2))
+    with pytest.raises(Blocked) as raised:
         block_if_no_resolver_knows(reply(PathFault.UNRESOLVED), host, here)
-    assert (met.value.fact, met.value.targets) == (Ref.HERE_LOOKUPS, {"resolver": "10.0.0.2"})
-    assert met.value.failed
-    assert met.value.measured is not None
+    assert (raised.value.fact, raised.value.targets) == (Ref.HERE_LOOKUPS, {"resolver": "10.0.0.2"})
+    assert raised.value.failed
+    assert raised.value.measured is not None
 
 
 @pytest.mark.parametrize(
-    ("fault", "host", "said"),
+    ("fault", "host", "answers"),
     [
         (PathFault.TIMEOUT, MIRROR, [SILENT]),
         (None, MIRROR, [SILENT]),
@@ -66,15 +66,15 @@ def test_a_name_without_address_is_the_resolvers_fault_where_none_gives_one(
     ],
 )
 def test_what_a_resolver_may_know_is_judged_by_itself(
-    fault: Fault | None, host: str, said: list[dict[str, DnsFault | None]]
+    fault: Fault | None, host: str, answers: list[dict[str, DnsFault | None]]
 ) -> None:
-    here = tuple(resolver(f"10.0.0.{number}", **one) for number, one in enumerate(said, 2))
+    here = tuple(resolver(f"10.0.0.{number}", **faults) for number, faults in enumerate(answers, 2))
     block_if_no_resolver_knows(reply(fault), host, here)
 
 
 def test_what_blocks_gives_the_reason_where_it_was_measured() -> None:
-    ill = resolver("10.0.0.2", mirror=DnsFault.TIMEOUT)
-    found = Blocked.by(Ref.HERE_LOOKUPS, ill, {"resolver": "10.0.0.2"}, otherwise="nobody asked", witness="pod")
-    assert (found.reason, found.failed, found.witness) == ("timeout: 10.0.0.2 is ill", True, "pod")
+    faulty = resolver("10.0.0.2", mirror=DnsFault.TIMEOUT)
+    blocked = Blocked.by(Ref.HERE_LOOKUPS, faulty, {"resolver": "10.0.0.2"}, otherwise="nobody asked", witness="pod")
+    assert (blocked.reason, blocked.failed, blocked.witness) == ("timeout: 10.0.0.2 is faulty", True, "pod")
     unasked = Blocked.by(Ref.HERE_LOOKUPS, None, otherwise="nobody asked")
     assert (unasked.reason, unasked.failed, unasked.targets) == ("nobody asked", False, {})

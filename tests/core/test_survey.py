@@ -195,10 +195,10 @@ def test_what_a_blocked_fact_saw_stays_its_own(surveyed: Callable[..., Survey]) 
         return house
 
     survey = surveyed("street")
-    for name, own in (("house", True), ("street", False)):
+    for name, is_own in (("house", True), ("street", False)):
         with pytest.raises(Blocked) as caught:
             survey.join(name, {})
-        assert (caught.value.measured is not None) is own
+        assert (caught.value.measured is not None) is is_own
         assert caught.value.witness
 
 
@@ -208,7 +208,7 @@ def test_a_crash_of_ours_is_unmeasured_and_says_where(surveyed: Callable[..., Su
         """The clumsy fact."""
         raise ZeroDivisionError
 
-    with pytest.raises(Unmeasured, match=r"stumbled at test_survey\.py:\d+: ZeroDivisionError"):
+    with pytest.raises(Unmeasured, match=r"internal error in test_survey\.py:\d+: ZeroDivisionError"):
         surveyed("clumsy").join("clumsy", {})
 
 
@@ -223,7 +223,7 @@ def test_of_a_family_one_usable_member_is_enough(surveyed: Callable[..., Survey]
     @fact(fan_in={"resolver_like": "worker"})
     def agreement(resolver_like: tuple[Fact, ...]) -> Fact:
         """All that are well."""
-        return a_fact(",".join(one.target for one in resolver_like))
+        return a_fact(",".join(lookups.target for lookups in resolver_like))
 
     assert surveyed("agreement").join("agreement", {}).target == "k8s-worker-2"
 
@@ -254,34 +254,34 @@ def test_a_measurement_that_hangs_is_given_up(surveyed: Callable[..., Survey], m
 
 
 def test_generators_are_torn_down_in_reverse(surveyed: Callable[..., Survey]) -> None:
-    said: list[str] = []
+    events: list[str] = []
 
     @fact()
     def connection() -> Iterator[Fact]:
         """A connection."""
         yield a_fact()
-        said.append("connection closed")
+        events.append("connection closed")
 
     @fact()
     def pod(connection: Fact) -> Iterator[Fact]:
         """A pod on it."""
         yield connection
-        said.append("pod removed")
+        events.append("pod removed")
 
     survey = surveyed("pod")
     survey.join("pod", {})
     assert survey.close(patience=1) == []
-    assert said == ["pod removed", "connection closed"]
+    assert events == ["pod removed", "connection closed"]
 
 
 def test_cleaning_up_goes_on_after_an_error(surveyed: Callable[..., Survey]) -> None:
-    said: list[str] = []
+    events: list[str] = []
 
     @fact()
     def first() -> Iterator[Fact]:
         """First."""
         yield a_fact()
-        said.append("first closed")
+        events.append("first closed")
 
     @fact()
     def second(first: Fact) -> Iterator[Fact]:
@@ -292,7 +292,7 @@ def test_cleaning_up_goes_on_after_an_error(surveyed: Callable[..., Survey]) -> 
     survey = surveyed("second")
     survey.join("second", {})
     assert survey.close(patience=1) == ["cleaning up after second: gone"]
-    assert said == ["first closed"]
+    assert events == ["first closed"]
 
 
 def test_cleaning_that_hangs_holds_up_no_end_that_is_hurried(
@@ -318,7 +318,7 @@ def test_cleaning_that_hangs_holds_up_no_end_that_is_hurried(
 
 
 def test_the_end_waits_for_what_takes_back_itself_what_it_wrote(surveyed: Callable[..., Survey]) -> None:
-    said: list[str] = []
+    events: list[str] = []
     begun = threading.Event()
 
     @fact(effect="write")
@@ -326,13 +326,13 @@ def test_the_end_waits_for_what_takes_back_itself_what_it_wrote(surveyed: Callab
         """An upload that is cancelled."""
         begun.set()
         time.sleep(0.5)
-        said.append("cancelled")
+        events.append("cancelled")
         return a_fact()
 
     survey = surveyed("upload")
     begun.wait(10)
     survey.close(patience=20)
-    assert said == ["cancelled"]
+    assert events == ["cancelled"]
 
 
 def test_a_parameter_that_is_nothing_is_refused() -> None:
