@@ -54,11 +54,11 @@ class PathFault(Fault):
 class GitLabFault(Fault):
     """Something answered, but it is not the GitLab that the guide describes."""
 
-    BAD_GATEWAY = "bad-gateway"  # 502: nginx is up, Puma is not (docs/sources.md#gitlab-health)
+    BAD_GATEWAY = "bad-gateway"  # 502: nginx is up, Puma is not (docs/sources.md#gitlab-answers)
     UNAVAILABLE = "unavailable"  # 503: maintenance or overload
     HTTP_STATUS = "http-status"  # another status than GitLab gives
     NOT_GITLAB = "not-gitlab"  # another web server
-    REDIRECTED = "redirected"  # another scheme or host: the runner's POST becomes a GET (docs/sources.md#runner-log)
+    REDIRECTED = "redirected"  # another scheme or host: the runner's POST becomes a GET (docs/sources.md#manager-logs)
     TOKEN_REFUSED = "token-refused"  # noqa: S105 - a word, no secret: the API token was not accepted
     WRONG_VERSION = "wrong-version"
     CLOCK_SKEW = "clock-skew"
@@ -199,7 +199,7 @@ class DindFault(Fault):
 class TokenFault(Fault):
     """What is wrong with the runner's token, or what GitLab answers to it.
 
-    docs/sources.md#runner-verify, docs/sources.md#token-forms
+    docs/sources.md#runner-verify, docs/sources.md#token-kinds
     """
 
     MISSING = "token-missing"  # neither the values nor the Secret that they name hold one
@@ -221,7 +221,7 @@ class TokenFault(Fault):
 
 
 class RunnerFault(Fault):
-    """What GitLab knows of the runner and its managers (docs/sources.md#runner-listing)."""
+    """What GitLab knows of the runner and its managers (docs/sources.md#runner-list)."""
 
     PAUSED = "runner-paused"
     WRONG_TAGS = "runner-wrong-tags"

@@ -48,7 +48,7 @@ class Resources:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobShape:
-    """What the values configure for all pods of jobs; docs/sources.md#runner-toml lists the keys.
+    """What the values configure for all pods of jobs; docs/sources.md#runner-keys lists the keys.
 
     Attributes:
         service_account: None means the namespace's ``default``.

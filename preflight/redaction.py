@@ -1,7 +1,7 @@
 """Take secrets out of text: by value (every secret that was read) and by shape (tokens, passwords in URLs, …).
 
 Redaction happens once, when evidence is made, so that no report, log or assertion message can leak what it never held.
-The shapes follow the token prefixes of GitLab (docs/sources.md#token-prefixes).
+The shapes follow the token prefixes of GitLab (docs/sources.md#token-kinds).
 """
 
 from __future__ import annotations

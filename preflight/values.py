@@ -1,7 +1,7 @@
 """The runner's Helm values: merged as Helm merges them, and read as far as the shape of a job's pod needs.
 
 `load` gives the `Values` of the inventory's files and ``--set`` pairs, with the parsed TOML of ``runners.config``.
-`job_shape` reads the pod's shape from them the way runner 18.3 does (docs/sources.md#runner-toml). Unknown or
+`job_shape` reads the pod's shape from them the way runner 18.3 does (docs/sources.md#runner-keys). Unknown or
 misplaced keys are not judged here: chart and runner ignore them, and so does the shape.
 """
 
@@ -20,7 +20,7 @@ from preflight.redaction import remember_within
 from preflight.yamlfile import KeyPath, YamlFileError, format_path, read_yaml
 
 CHART_CONCURRENT = 10  # the chart's default (docs/sources.md#chart-defaults)
-POLL_TIMEOUT = 180  # seconds, the runner's default (docs/sources.md#runner-toml)
+POLL_TIMEOUT = 180  # seconds, the runner's default (docs/sources.md#runner-keys)
 
 _DEFAULT_CONFIG = """\
 [[runners]]
@@ -29,7 +29,7 @@ _DEFAULT_CONFIG = """\
     image = "alpine"
 """  # the chart's default (docs/sources.md#chart-defaults)
 
-DNS_POLICIES = {  # the runner's spelling → the API's (docs/sources.md#runner-dns)
+DNS_POLICIES = {  # the runner's spelling → the API's (docs/sources.md#dns-policy)
     "none": "None",
     "default": "Default",
     "cluster-first": "ClusterFirst",
@@ -354,7 +354,7 @@ def job_shape(values: Values) -> JobShape:
         node_selector=_strings(table.get("node_selector")),
         tolerations=tuple(_toleration(key, effect) for key, effect in _strings(table.get("node_tolerations")).items()),
         affinity=_camel(table["affinity"]) if isinstance(table.get("affinity"), Mapping) else None,
-        # A spelling that the runner does not know falls back to the cluster's own (docs/sources.md#runner-dns).
+        # A spelling that the runner does not know falls back to the cluster's own (docs/sources.md#dns-policy).
         dns_policy=None if dns_policy in {None, ""} else DNS_POLICIES.get(str(dns_policy), "ClusterFirst"),
         dns_config=_dns_config(table.get("dns_config")),
         host_aliases=tuple(
@@ -383,7 +383,7 @@ def replicas_of(values: Mapping[str, Any]) -> int | None:
 
 
 def _default_helper(values: Values, table: Mapping[str, Any]) -> str:
-    """The helper image that the runner takes when none is set (docs/sources.md#runner-toml)."""
+    """The helper image that the runner takes when none is set (docs/sources.md#runner-keys)."""
     tag = re.search(r"v\d+\.\d+\.\d+", str(values.get("image.tag", "")))
     flavour = str(table.get("helper_image_flavor") or "alpine")
     arch = "arm64" if _strings(table.get("node_selector")).get("kubernetes.io/arch") == "arm64" else "x86_64"

@@ -65,12 +65,14 @@ def path_segment(name: str) -> str:
 
 def pods_path(namespace: str, name: str = "") -> str:
     """Where the API has the pods of a namespace, or one of them."""
-    return f"/api/v1/namespaces/{path_segment(namespace)}/pods{f'/{path_segment(name)}' if name else ''}"
+    path = f"/api/v1/namespaces/{path_segment(namespace)}/pods"
+    return f"{path}/{path_segment(name)}" if name else path
 
 
 def jobs_path(namespace: str, name: str = "") -> str:
     """Where the API has the Jobs of a namespace, or one of them."""
-    return f"/apis/batch/v1/namespaces/{path_segment(namespace)}/jobs{f'/{path_segment(name)}' if name else ''}"
+    path = f"/apis/batch/v1/namespaces/{path_segment(namespace)}/jobs"
+    return f"{path}/{path_segment(name)}" if name else path
 
 
 def decode(body: bytes | str) -> Any:

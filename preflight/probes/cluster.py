@@ -29,9 +29,7 @@ Json = dict[str, Any]
 _NOT_FOUND, _UNAVAILABLE = 404, 503
 _ROLE = "node-role.kubernetes.io/"
 _PRESSURES = ("MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable")
-JOB_POD = (
-    "job.runner.gitlab.com/pod"  # the label that the runner gives to every job's pod: docs/sources.md#runner-labels
-)
+JOB_POD = "job.runner.gitlab.com/pod"  # the label that the runner gives to every job's pod: docs/sources.md#job-pod
 
 
 # --- the API server -------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """The configuration that a manager runs with: its ``config.toml``, read in the pod, beside the template of the release.
 
 At its start a manager merges ``runners.config`` into the file that it then runs with
-(docs/sources.md#chart-config-template). The file holds the runner's token, so its text never becomes a fact.
+(docs/sources.md#manager-config). The file holds the runner's token, so its text never becomes a fact.
 """
 
 from __future__ import annotations

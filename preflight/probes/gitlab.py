@@ -1,7 +1,7 @@
 """Whether the inventory's GitLab answers, whether it is GitLab, and of which version; without a secret where possible.
 
 ``GET /api/v4/version`` without a token answers 401 in JSON with ``X-Gitlab-Meta``: that proves nginx, Workhorse and
-Rails at once, and runners use the same path (docs/sources.md#gitlab-health). The front page is requested, too, because
+Rails at once, and runners use the same path (docs/sources.md#gitlab-answers). The front page is requested, too, because
 that is what an operator opens; where the two differ, the API decides.
 """
 

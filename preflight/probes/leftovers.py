@@ -29,7 +29,7 @@ KINDS: Mapping[str, str] = {
     "rolebinding": f"{_RBAC}/namespaces/{{}}/rolebindings",
     "persistentvolumeclaim": "/api/v1/namespaces/{}/persistentvolumeclaims",
 }
-"""What the chart makes (docs/sources.md#chart-objects), and volumes that were added to it."""
+"""What the chart makes (docs/sources.md#release-names), and volumes that were added to it."""
 
 _SHOWN = 8
 

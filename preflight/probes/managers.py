@@ -1,8 +1,8 @@
 """The runner managers: the release's Deployment, its pods, and what their logs show.
 
-The chart labels all its objects ``release: NAME``, whoever applied them (docs/sources.md#chart-labels). ``Ready`` does
-not mean registered: the readiness probe is a `pgrep` (docs/sources.md#chart-probes), so the logs are judged too, by the
-runner's own messages (docs/sources.md#runner-log-messages).
+The chart labels all its objects ``release: NAME``, whoever applied them (docs/sources.md#release-names). ``Ready`` does
+not mean registered: the readiness probe is a `pgrep` (docs/sources.md#runner-liveness), so the logs are judged too, by
+the runner's own messages (docs/sources.md#manager-logs).
 """
 
 from __future__ import annotations
@@ -327,7 +327,7 @@ class LogPattern:
     """One of the runner's log messages, as it reads without colours and with single spaces.
 
     Attributes:
-        pattern: what the message contains (docs/sources.md#runner-log-messages).
+        pattern: what the message contains (docs/sources.md#manager-logs).
         fault: what it stands for; None where it shows that all is well, whatever came before.
         valid_for: seconds for which it holds when nothing follows.
     """

@@ -2,7 +2,7 @@
 
 Each manager pod has metrics of its own, so a port-forward to the Deployment would show one of several. A poll for a job
 is counted by GitLab's answer: 204 (none) and 201 (one) are right, 403 means that GitLab refuses the token, -1 that it
-was not reached (docs/sources.md#runner-metrics). The counters begin at zero with each pod, and a label appears only
+was not reached (docs/sources.md#manager-metrics). The counters begin at zero with each pod, and a label appears only
 with its first event, so that what is absent is no failure.
 """
 

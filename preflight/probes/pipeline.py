@@ -2,7 +2,7 @@
 
 A pipeline is started only where GitLab's own reading of the project's configuration on that branch, includes merged
 in, holds the suite's jobs alone, with the scripts that the suite ships (`pipeline.gitlab-ci.yml`). Everything that is
-made is removed at the end, and what could not be removed is reported (guide 4.3, 11; docs/sources.md#gitlab-pipelines).
+made is removed at the end, and what could not be removed is reported (guide 4.3, 11; docs/sources.md#pipelines).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The release as Helm keeps it: its records are Secrets in the release's namespace, one a revision; no helm is needed.
 
 A record is base64 of gzip of JSON, inside of a Secret's own base64, or plain in a ConfigMap with
-``HELM_DRIVER=configmap`` (docs/sources.md#helm-records). It holds the values in clear, the runner's token among them,
+``HELM_DRIVER=configmap`` (docs/sources.md#helm-record). It holds the values in clear, the runner's token among them,
 so records never become a fact; what is reported of them is read by `read_release` and `preflight.probes.values_drift`.
 """
 

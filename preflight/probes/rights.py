@@ -1,6 +1,6 @@
 """What the runner's own service account may do in the jobs' namespace, asked from the API server's authorizer.
 
-The table is the runner's own, generated from its code (docs/sources.md#runner-rights): without the first part no job
+The table is the runner's own, generated from its code (docs/sources.md#rbac): without the first part no job
 can run, without the second the runner warns and goes on. Where a Role may be asked about, a LocalSubjectAccessReview
 suffices: it needs a right in the namespace only.
 """
@@ -127,7 +127,7 @@ _NOT_FOUND = 404
 def _account_of_values(tree: Mapping[str, Any], release: str) -> tuple[str, bool]:
     """The account that the chart gives the managers, and whether the chart makes it.
 
-    By its templates: docs/sources.md#chart-service-account.
+    By its templates: docs/sources.md#rbac.
     """
     full = str(tree.get("fullnameOverride") or "") or (
         release if release.startswith("gitlab-runner") else f"{release}-gitlab-runner"

@@ -53,7 +53,7 @@ class RunnerRecord(Fact):
 
     Attributes:
         status: ``online``, ``offline``, ``stale`` or ``never_contacted``; up to two hours behind
-            (docs/sources.md#runner-listing).
+            (docs/sources.md#runner-list).
         paused: whether it gets no jobs.
         run_untagged: whether it gets jobs without tags.
         tags: its tags.
@@ -99,7 +99,7 @@ class RegisteredManagers(Fact):
         """Those that GitLab has heard of within the hour.
 
         A manager polls every few seconds, and GitLab writes that down every 40 to 55 minutes at the latest; it calls a
-        manager online for two hours (docs/sources.md#runner-listing).
+        manager online for two hours (docs/sources.md#runner-list).
         """
         return tuple(manager for manager in self.managers if manager.status == "online" and self._fresh(manager))
 

@@ -14,7 +14,7 @@ from preflight.faults import ApiFault, ValuesFault
 TOKEN_KEYS = (
     "runner-registration-token",
     "runner-token",
-)  # the projected volume lists both (docs/sources.md#chart-secret)
+)  # the projected volume lists both (docs/sources.md#runner-secret)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,13 +31,13 @@ from preflight.redaction import redact, remember
 TOKEN_KEY, REGISTRATION_KEY = (
     "runner-token",
     "runner-registration-token",
-)  # of the chart's Secret (docs/sources.md#chart-secret)
+)  # of the chart's Secret (docs/sources.md#runner-secret)
 _OK, _FORBIDDEN, _UNPROCESSABLE, _TOO_MANY = 200, 403, 422, 429
 
 _PREFIX = "glrt-"
 _FORM = re.compile(
     r"glrt-(t[123]_)?[0-9A-Za-z_-]{20,300}(\.[0-9a-z]{2})?(\.[0-9a-z]{9})?"
-)  # docs/sources.md#token-forms
+)  # docs/sources.md#token-kinds
 _ROUTABLE = re.compile(
     r"(?P<head>glrt-(?:t[123]_)?(?P<payload>[0-9A-Za-z_-]{27,300})\.[0-9a-z]{2}\.(?P<length>[0-9a-z]{2}))(?P<crc>[0-9a-z]{7})"
 )
@@ -56,7 +56,7 @@ _KINDS: tuple[tuple[str, TokenFault, str], ...] = (
     ("glsoat-", TokenFault.OTHER_KIND, "a SCIM token"),
     ("glffct-", TokenFault.OTHER_KIND, "a feature flags client's token"),
 )
-"""GitLab's other tokens by their prefix (docs/sources.md#token-forms)."""
+"""GitLab's other tokens by their prefix (docs/sources.md#token-kinds)."""
 
 _PLACEHOLDERS = re.compile(
     r"YOUR[_-]|REPLACE|CHANGE[_-]?ME|TOKEN[_-]?HERE|EXAMPLE|PLACEHOLDER|x{6,}|\.{3}|…|<[^>]*>|\$[{(]|\{\{|\*{3,}|^TODO$",
@@ -194,7 +194,7 @@ def whitespace(configured: ConfiguredToken) -> RunnerToken:
 
 
 def kind(configured: ConfiguredToken) -> RunnerToken:
-    """Whether it is a runner's own authentication token, configured as one (docs/sources.md#token-forms)."""
+    """Whether it is a runner's own authentication token, configured as one (docs/sources.md#token-kinds)."""
     token = configured.token
     if token.startswith(_PREFIX):
         if configured.registration:

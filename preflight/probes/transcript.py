@@ -279,7 +279,7 @@ def resolv_conf(report: Report, shape: JobShape, node: str) -> ResolvConf:
     )
     if shape.dns_policy == "None":
         differ = actual.nameservers != expected
-        # With the policy None, search and options come from dns_config alone (docs/sources.md#runner-dns).
+        # With the policy None, search and options come from dns_config alone (docs/sources.md#dns-policy).
         missing = [domain for domain in searches if domain not in actual.searches]
         missing += [option for option in options if option not in actual.options]
     else:

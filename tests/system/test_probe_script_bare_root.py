@@ -53,7 +53,7 @@ Reader = Callable[[Section], object]
 
 
 @dataclass(frozen=True)
-class Look:
+class Expected:
     """A step, how its section is read, what must come out, and the tools of which it needs one."""
 
     step: Step
@@ -80,26 +80,28 @@ def _clock_is_right(section: Section) -> object:
 
 
 @pytest.fixture(scope="module")
-def observations() -> Iterator[dict[str, Look]]:
+def cases() -> Iterator[dict[str, Expected]]:
     with servers.dns_server(_names) as names, servers.web_server(_page) as web:
         closed = servers.closed_port()
         resolver = f"{LOOPBACK}:{names}"
         yield {
-            "name": Look(
+            "name": Expected(
                 shell.lookup("registry.example.com", resolver), _lookup, frozenset({"192.0.2.60"}), "nslookup, dig"
             ),
-            "no name": Look(shell.lookup("absent.example.com", resolver), _lookup, DnsFault.NXDOMAIN, "nslookup, dig"),
-            "page": Look(shell.fetch(web.url), _fetch, None, "curl, wget"),
-            "dead": Look(shell.fetch(f"{web.url}502"), _fetch, GitLabFault.BAD_GATEWAY, "curl, wget"),
-            "open": Look(shell.tcp(LOOPBACK, web.port), _tcp, None, "bash, nc"),
-            "closed": Look(shell.tcp(LOOPBACK, closed), _tcp, PathFault.REFUSED, "bash, nc"),
-            "resolv.conf": Look(
+            "no name": Expected(
+                shell.lookup("absent.example.com", resolver), _lookup, DnsFault.NXDOMAIN, "nslookup, dig"
+            ),
+            "page": Expected(shell.fetch(web.url), _fetch, None, "curl, wget"),
+            "dead": Expected(shell.fetch(f"{web.url}502"), _fetch, GitLabFault.BAD_GATEWAY, "curl, wget"),
+            "open": Expected(shell.tcp(LOOPBACK, web.port), _tcp, None, "bash, nc"),
+            "closed": Expected(shell.tcp(LOOPBACK, closed), _tcp, PathFault.REFUSED, "bash, nc"),
+            "resolv.conf": Expected(
                 shell.resolv_conf(),
                 lambda section: shell_readers.read_resolv_conf(section).nameservers,
                 ("192.0.2.53",),
             ),
-            "clock": Look(shell.clock(), _clock_is_right, True, "date"),
-            "docker": Look(shell.docker_ready(1), lambda section: section, "never", "docker"),
+            "clock": Expected(shell.clock(), _clock_is_right, True, "date"),
+            "docker": Expected(shell.docker_ready(1), lambda section: section, "never", "docker"),
         }
 
 
@@ -131,9 +133,9 @@ def _install(program: str, folder: Path) -> None:
         shutil.copy(library, target)
 
 
-def _run(looks: dict[str, Look], root: Path) -> tuple[Section, ...]:
+def _run(cases: dict[str, Expected], root: Path) -> tuple[Section, ...]:
     nonce = shell.new_nonce()
-    steps = [look.step for look in looks.values()]
+    steps = [expected.step for expected in cases.values()]
     script = shell.render([*steps, shell.interface()], limit=2, nonce=nonce)
     mounts = f"mount -t proc proc {root}/proc && mount --rbind /sys {root}/sys && mount --rbind /dev {root}/dev"
     within = ["chroot", "--userspec=65534:65534", str(root), *SHELLS[root.name], "-c", script]
@@ -149,9 +151,9 @@ def _run(looks: dict[str, Look], root: Path) -> tuple[Section, ...]:
     return shell_sections.parse(done.stdout.decode(errors="replace"), nonce)
 
 
-def _read(look: Look, sections: tuple[Section, ...]) -> object:
+def _read(expected: Expected, sections: tuple[Section, ...]) -> object:
     try:
-        return look.read(shell_sections.find(sections, look.step, where=WHERE))
+        return expected.read(shell_sections.find(sections, expected.step, where=WHERE))
     except Unmeasured as error:
         return error
 
@@ -185,28 +187,28 @@ ALL = {"cat", "date", "head", "nc", "nslookup", "sleep", "timeout", "tr", "wget"
 
 
 @pytest.mark.parametrize("missing", [*NO_STEP, "wget", "nslookup", "nc", "date", *EVERY_STEP])
-def test_each_step_is_right_or_names_what_is_missing(missing: str, looks: dict[str, Look], root: Path) -> None:
+def test_each_step_is_right_or_names_what_is_missing(missing: str, cases: dict[str, Expected], root: Path) -> None:
     with _without(missing, root):
-        sections = _run(looks, root)
+        sections = _run(cases, root)
     lacking = {"docker"} if missing in NO_STEP or (missing, root.name) == ("nc", "bash") else {"docker", missing}
-    for what, look in looks.items():
-        said = _read(look, sections)
+    for what, expected in cases.items():
+        said = _read(expected, sections)
         if missing in EVERY_STEP:
             assert isinstance(said, Unmeasured), (what, said)
             assert missing.replace(" ", ", ") in said.needs, what
-        elif lacking & set(look.tools.split(", ")):
+        elif lacking & set(expected.tools.split(", ")):
             assert isinstance(said, Unmeasured), (what, said)
-            assert look.tools in said.needs, what
+            assert expected.tools in said.needs, what
         else:
-            assert said == look.right, what
+            assert said == expected.right, what
 
 
-def test_no_other_tool_is_needed(looks: dict[str, Look], root: Path) -> None:
+def test_no_other_tool_is_needed(cases: dict[str, Expected], root: Path) -> None:
     others = {file.name for file in (root / "bin").iterdir() if file.is_symlink()} - ALL
     with _without(" ".join(others), root):
-        sections = _run(looks, root)
-    said = {what: _read(look, sections) for what, look in looks.items() if look.tools != "docker"}
-    assert said == {what: look.right for what, look in looks.items() if look.tools != "docker"}
+        sections = _run(cases, root)
+    said = {what: _read(expected, sections) for what, expected in cases.items() if expected.tools != "docker"}
+    assert said == {what: expected.right for what, expected in cases.items() if expected.tools != "docker"}
 
 
 @pytest.mark.parametrize("missing", ["nothing", "ip", "sed"])
