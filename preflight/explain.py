@@ -21,7 +21,8 @@ HELP = "what is known of a check, a symptom, a root cause or a fault, by its id"
 EXPLAINED, UNKNOWN_ID = 0, 4
 """Exit statuses: it is explained; there is none of that id."""
 
-CHECKS = Path(__file__).parents[1] / "checks"
+CHECKS = (Path(__file__).parents[1] / "checks", Path("checks"))
+"""Where the checks may be: beside the package in a clone, or in this folder where the package is installed."""
 _MEMBER = re.compile(r'^    [A-Z_]+ = "(?P<value>[a-z-]+)"(?:  # (?P<comment>.*))?$')
 
 
@@ -63,10 +64,11 @@ def explained(asked: str) -> Iterator[str]:
 
 @cache
 def checks() -> Mapping[str, guide.Paragraph]:
-    """Every check of the guide, by id; empty where the checks are not beside the package."""
+    """Every check of the guide, by id; empty where no folder of checks is found."""
+    folder = next((folder for folder in CHECKS if folder.is_dir()), CHECKS[0])
     return {
         node.name: guide.paragraph(ast.get_docstring(node) or "")
-        for file in sorted(CHECKS.glob("test_*.py"))
+        for file in sorted(folder.glob("test_*.py"))
         for node in ast.parse(file.read_text(encoding="utf-8")).body
         if isinstance(node, ast.FunctionDef)
     }

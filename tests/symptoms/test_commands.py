@@ -110,7 +110,7 @@ def test_an_unknown_id_is_refused_with_those_near_to_it(capsys: pytest.CaptureFi
 def test_without_the_checks_beside_it_the_rest_is_still_explained(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(explain, "CHECKS", tmp_path)
+    monkeypatch.setattr(explain, "CHECKS", (tmp_path,))
     explain.checks.cache_clear()
     try:
         status, out, _ = run(["explain", "image-not-pulled"], capsys)
