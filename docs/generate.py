@@ -226,7 +226,7 @@ def conclusions_page() -> str:
         "## A rule of your own",
         "",
         "A cause that one fact shows by itself is a row. Its source is an anchor of [sources.md](sources.md), and",
-        "names in braces in its remedy are replaced by the environment's own (`names_of` in `single_fact.py` lists them):",
+        "names in braces in its remedy are replaced by the environment's own (`names_of` in `single_fact.py`):",
         "",
         "```python",
         "single(",
