@@ -7,7 +7,7 @@ from dataclasses import replace
 from preflight import values as helm
 from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, Evidence, NotApplicable, Unmeasured
-from preflight.fact import fact
+from preflight.fact import fact, view
 from preflight.facts.probe_plan import TTL, with_pull_secrets
 from preflight.facts.references import Ref
 from preflight.facts.target_selectors import probe_image
@@ -182,13 +182,11 @@ def pod_exec(worker: str, pod_streams: StreamChecks, pod_logs: StreamCheck | Non
     return check
 
 
-@fact(after=("pod_exec",))
-def pod_attach(worker: str, pod_streams: StreamChecks) -> StreamCheck:
-    """Standard input of a pod on a worker, by attach."""
-    return streams.unwrap(pod_streams.attach)
-
-
-@fact()
-def pod_logs(worker: str, pod_streams: StreamChecks) -> StreamCheck:
-    """The log of a pod on a worker."""
-    return streams.unwrap(pod_streams.logs)
+pod_attach = view(
+    "pod_attach",
+    pod_streams,
+    lambda checks: streams.unwrap(checks.attach),
+    "Standard input of a pod on a worker, by attach.",
+    after=("pod_exec",),
+)
+pod_logs = view("pod_logs", pod_streams, lambda checks: streams.unwrap(checks.logs), "The log of a pod on a worker.")

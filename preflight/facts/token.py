@@ -199,10 +199,7 @@ def runner_record(own_runner: OwnRunner, gitlab_api_token: Secret, inventory: In
     return runners.record(reading(gitlab_api_token, inventory, run), own_runner.id or 0)
 
 
-@fact()
-def runner_activity(runner_record: RunnerRecord) -> RunnerRecord:
-    """Whether the runner gets jobs."""
-    return runners.activity(runner_record)
+runner_activity = view("runner_activity", runner_record, runners.activity, "Whether the runner gets jobs.")
 
 
 @fact()

@@ -7,17 +7,17 @@ from preflight.conclusions.model import lineage
 
 
 def unfounded(whole: Facts, part: Facts) -> list[str]:
-    """The conclusions from a part that the whole does not bear out."""
+    """The conclusions from a part that the whole does not confirm."""
     full, _ = draw(whole)
     drawn, errors = draw(part)
     assert not errors, errors
     return [
         f"{conclusion.confidence} {conclusion.name} {conclusion.about}"
         for conclusion in drawn
-        if not any(_bears_out(other, conclusion) for other in full)
+        if not any(_confirms(other, conclusion) for other in full)
     ]
 
 
-def _bears_out(full: Conclusion, part: Conclusion) -> bool:
+def _confirms(full: Conclusion, part: Conclusion) -> bool:
     """Whether the one says at least as much as the other, of at least the same targets."""
     return part.name in lineage(full.name) and (not full.about or set(part.about) <= set(full.about))

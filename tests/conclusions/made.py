@@ -16,7 +16,7 @@ from preflight.probes.transcript import Clock
 
 WORKERS = ("k8s-worker-1", "k8s-worker-2", "k8s-worker-3")
 RESOLVERS = ("10.0.0.2", "10.1.0.251", "10.1.0.252")
-UNKNOWN = Unmeasured("nobody could look", needs="a way to look")
+UNKNOWN = Unmeasured("it could not be measured", needs="access")
 
 
 def shown(where: str = "here") -> Evidence:
@@ -41,7 +41,7 @@ def paths(
     nodes: Iterable[Fault | PreflightError | None],
     pods: Iterable[Fault | PreflightError | None],
 ) -> list[Observation]:
-    """The looks at GitLab as the facts have them: a node or pod that meets the same as what is before it is blocked."""
+    """The observations of GitLab: a node or pod with the same fault as a vantage closer to the outside is blocked."""
     observations = [
         observation(name, here if isinstance(here, PreflightError) else reply(here))
         for name in ("gitlab_reply", "gitlab_connection")

@@ -1,4 +1,4 @@
-"""Whatever part of the facts is hidden: what is certain still holds, what is likely is the same with less precision."""
+"""Whichever facts are hidden: what is certain still holds, what is likely is the same or a more general cause."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.conclusions.made import RESOLVERS, WORKERS, observation, paths
 
 
 def worlds(inventory: Inventory) -> Iterator[Facts]:
-    """Environments as they are found: sound, and broken in each place and in two."""
+    """Environments: healthy, broken in one place, and in two."""
     t, r = PathFault.TIMEOUT, PathFault.REFUSED
     all_paths = [
         paths(None, (None,) * 3, (None,) * 3),
@@ -74,7 +74,7 @@ def worlds(inventory: Inventory) -> Iterator[Facts]:
 
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_hiding_facts_never_makes_a_conclusion_that_the_whole_does_not_bear_out(
+def test_hiding_facts_never_makes_a_conclusion_that_the_whole_does_not_confirm(
     inventory: Inventory, data: st.DataObject
 ) -> None:
     whole = data.draw(st.sampled_from(_worlds(inventory)))

@@ -20,7 +20,7 @@ from tests.conclusions.hidden import unfounded
 from tests.conclusions.made import RESOLVERS, UNKNOWN, WORKERS, observation, paths
 
 OK, T, R, S = None, PathFault.TIMEOUT, PathFault.REFUSED, PathFault.SILENT
-Met = Fault | PreflightError | None
+Outcome = Fault | PreflightError | None
 
 
 def concluded(facts: Facts) -> list[Conclusion]:
@@ -63,7 +63,7 @@ def names(facts: Facts) -> list[str]:
     ],
 )
 def test_a_path_is_located(
-    inventory: Inventory, here: Met, nodes: tuple[Met, ...], pods: tuple[Met, ...], expected: list[str]
+    inventory: Inventory, here: Outcome, nodes: tuple[Outcome, ...], pods: tuple[Outcome, ...], expected: list[str]
 ) -> None:
     assert names(made.facts(inventory, *paths(here, nodes, pods))) == sorted(expected)
 
@@ -83,8 +83,8 @@ def test_every_failing_observation_of_gitlab_is_explained_and_nothing_healthy_is
 
 def dns(
     inventory: Inventory,
-    here: dict[str, Met],
-    nodes: dict[tuple[str, str], Met] | Met = None,
+    here: dict[str, Outcome],
+    nodes: dict[tuple[str, str], Outcome] | Outcome = None,
     *,
     over_tcp: bool = False,
 ) -> Facts:
@@ -139,7 +139,7 @@ def test_udp_that_is_dropped_while_tcp_answers_is_told_from_a_dead_resolver(inve
     assert names(facts) == ["dns-udp-blocked"]
 
 
-def test_resolvers_with_the_same_trouble_are_told_together(inventory: Inventory) -> None:
+def test_resolvers_with_the_same_fault_share_a_conclusion(inventory: Inventory) -> None:
     facts = dns(inventory, dict.fromkeys(RESOLVERS, DnsFault.TIMEOUT), DnsFault.TIMEOUT)
     (conclusion,) = concluded(facts)
     assert (conclusion.name, conclusion.about) == ("resolver-down", RESOLVERS)
@@ -153,10 +153,10 @@ def test_two_resolvers_with_different_troubles_are_two_conclusions(inventory: In
 
 
 def test_a_name_that_no_resolver_knows_is_missing_and_one_that_some_know_is_a_gap(inventory: Inventory) -> None:
-    everywhere: dict[str, Met] = dict.fromkeys(RESOLVERS, DnsFault.NXDOMAIN)
+    everywhere: dict[str, Outcome] = dict.fromkeys(RESOLVERS, DnsFault.NXDOMAIN)
     assert set(names(dns(inventory, everywhere, DnsFault.NXDOMAIN))) == {"name-missing"}
     assert set(names(dns(inventory, {"10.0.0.2": DnsFault.NXDOMAIN}, DnsFault.NXDOMAIN))) == {"resolver-lacks-name"}
-    silent: dict[str, Met] = {"10.0.0.2": DnsFault.NXDOMAIN, "10.1.0.251": UNKNOWN, "10.1.0.252": UNKNOWN}
+    silent: dict[str, Outcome] = {"10.0.0.2": DnsFault.NXDOMAIN, "10.1.0.251": UNKNOWN, "10.1.0.252": UNKNOWN}
     assert set(names(dns(inventory, silent, UNKNOWN))) == {"?resolver-lacks-name"}
 
 
@@ -186,7 +186,7 @@ def test_a_resolver_that_refuses_one_name_and_answers_others_does_not_serve_that
         ((0.0, 0.0, 0.0), []),
     ],
 )
-def test_the_clock_that_is_wrong_is_told(
+def test_the_clock_that_is_wrong_is_named(
     inventory: Inventory, offsets: tuple[float | None, ...], expected: list[str]
 ) -> None:
     observations = [
@@ -204,7 +204,7 @@ MIRROR = "registry.example.com"
 ALPINE = f"{MIRROR}/library/alpine:latest"
 
 
-def pulling(inventory: Inventory, here: Met, pods: tuple[Met, ...]) -> Facts:
+def pulling(inventory: Inventory, here: Outcome, pods: tuple[Outcome, ...]) -> Facts:
     reply = here if isinstance(here, PreflightError) else made.registry(MIRROR, here)
     judged = reply.only(PathFault) if isinstance(reply, RegistryReply) else reply
     observations = [
@@ -234,7 +234,7 @@ def pulling(inventory: Inventory, here: Met, pods: tuple[Met, ...]) -> Facts:
         (OK, (PodFault.PULL_NOT_FOUND,) * 3, ["image-missing"]),
     ],
 )
-def test_a_pull_is_located(inventory: Inventory, here: Met, pods: tuple[Met, ...], expected: list[str]) -> None:
+def test_a_pull_is_located(inventory: Inventory, here: Outcome, pods: tuple[Outcome, ...], expected: list[str]) -> None:
     assert names(pulling(inventory, here, pods)) == expected
 
 

@@ -74,7 +74,7 @@ def test_what_a_resolver_may_know_is_judged_by_itself(
 
 def test_what_blocks_gives_the_reason_where_it_was_measured() -> None:
     faulty = resolver("10.0.0.2", mirror=DnsFault.TIMEOUT)
-    blocked = Blocked.by(Ref.HERE_LOOKUPS, faulty, {"resolver": "10.0.0.2"}, otherwise="nobody asked", witness="pod")
+    blocked = Blocked.by(Ref.HERE_LOOKUPS, faulty, {"resolver": "10.0.0.2"}, otherwise="not asked", witness="pod")
     assert (blocked.reason, blocked.failed, blocked.witness) == ("timeout: 10.0.0.2 is faulty", True, "pod")
-    unasked = Blocked.by(Ref.HERE_LOOKUPS, None, otherwise="nobody asked")
-    assert (unasked.reason, unasked.failed, unasked.targets) == ("nobody asked", False, {})
+    unasked = Blocked.by(Ref.HERE_LOOKUPS, None, otherwise="not asked")
+    assert (unasked.reason, unasked.failed, unasked.targets) == ("not asked", False, {})
