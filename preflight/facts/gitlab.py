@@ -23,13 +23,16 @@ def gitlab_reply(inventory: Inventory, run: Run) -> GitLabReply:
     )
 
 
+_OTHER_SERVER = (GitLabFault.REDIRECTED, GitLabFault.NOT_GITLAB)  # judged by checks of their own
+_SERVICE = tuple(fault for fault in GitLabFault if fault not in _OTHER_SERVER)
+
 gitlab_connection = view(
     "gitlab_connection", gitlab_reply, lambda reply: reply.only(PathFault), "GitLab's port, from here."
 )
 gitlab_service = view(
     "gitlab_service",
     gitlab_reply,
-    lambda reply: reply.only(GitLabFault.BAD_GATEWAY, GitLabFault.UNAVAILABLE, GitLabFault.HTTP_STATUS),
+    lambda reply: reply.only(*_SERVICE),
     "GitLab behind its web server.",
     after=("gitlab_connection",),
 )

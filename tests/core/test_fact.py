@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from preflight.evidence import Evidence, Fact
 from preflight.fact import CATALOGUE, FactError, check_references, fact, reporters_of, view
+from preflight.facts.gitlab import gitlab_connection, gitlab_identity, gitlab_location, gitlab_service
 from preflight.facts.references import Ref
+from preflight.faults import Fault, GitLabFault, PathFault
+from preflight.probes.gitlab import GitLabReply
 
 
 @pytest.fixture(autouse=True)
@@ -105,6 +110,27 @@ def test_reporters_of_reporters_report_too() -> None:
 
     assert reporters_of(raw.name) == {"raw", "middle", judged.name}
     assert middle.name in reporters_of("raw")
+
+
+PREFLIGHT = Path(__file__).parents[2] / "preflight"
+
+
+def test_every_finding_of_the_values_is_judged_by_a_view() -> None:
+    named = re.compile(r"ValuesFault\.([A-Z_]+)")
+    sources = [*(PREFLIGHT / "probes").glob("lint.py"), *(PREFLIGHT / "probes").glob("lint/*.py")]
+    found = {name for source in sources for name in named.findall(source.read_text(encoding="utf-8"))}
+    views = re.findall(r"_about\((.*?)\)", (PREFLIGHT / "facts" / "values.py").read_text(encoding="utf-8"), re.DOTALL)
+    judged = {name for view in views for name in named.findall(view)}
+    assert found
+    assert found - judged - {"POLL_TIMEOUT"} == set(), "the time-out is a fact of its own"
+
+
+@pytest.mark.parametrize("fault", [*PathFault, *GitLabFault], ids=lambda fault: f"{type(fault).__name__}.{fault.name}")
+def test_every_fault_of_gitlabs_answer_is_judged_by_one_view(fault: Fault) -> None:
+    reply = GitLabReply(target="GitLab", url="http://gitlab.example.com/", fault=fault, evidence=measured().evidence)
+    views = (gitlab_connection, gitlab_service, gitlab_location, gitlab_identity)
+    judged = [view.name for view in views if view(gitlab_reply=reply).fault is fault]
+    assert len(judged) == 1, "a fault that no check judges passes unseen; one that two judge fails twice"
 
 
 def test_a_view_judges_a_part_of_a_faulty_fact() -> None:
