@@ -34,9 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _list() -> None:
-    known = faults.known().values()
-    width = max(len(injection.name) for injection in known)
-    for injection in known:
+    injections = faults.known().values()
+    width = max(len(injection.name) for injection in injections)
+    for injection in injections:
         _say(f"{injection.name:{width}}  {injection.sentence}")
 
 

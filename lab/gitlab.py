@@ -84,9 +84,9 @@ def _api(request: web.Request, body: str) -> web.Response:
     world = request.app[_WORLD]
     token = request.headers.get("PRIVATE-TOKEN") or request.headers.get("Authorization", "").removeprefix("Bearer ")
     if token in world.gitlab.tokens:
-        found = gitlab_ci.answer(world, request.method, request.rel_url.raw_path, request.query)
-        if found is not None:
-            return _ci(*found)
+        answer = gitlab_ci.answer(world, request.method, request.rel_url.raw_path, request.query)
+        if answer is not None:
+            return _ci(*answer)
     match request.method, request.path:
         case "POST", "/api/v4/runners/verify":
             return _json(*gitlab_runners.verify(world, request.content_type, body))
@@ -95,8 +95,8 @@ def _api(request: web.Request, body: str) -> web.Response:
                 return _json(401, {"errors": [{"message": "Invalid token"}]})
             query = request.query.get("query", "")
             return _json(*gitlab_runners.graphql(world, query, allowed=bool(token)))
-        case "GET", path if token in world.gitlab.tokens and (found := gitlab_runners.listing(world, path)):
-            return _json(*found)
+        case "GET", path if token in world.gitlab.tokens and (answer := gitlab_runners.listing(world, path)):
+            return _json(*answer)
         case "GET", "/api/v4/version" | "/api/v4/metadata" if token in world.gitlab.tokens:
             return _json(200, _metadata(world))
         case "GET", "/api/v4/user" if token in world.gitlab.tokens:

@@ -97,8 +97,8 @@ def _stored(
     return Stored(top, manifests, blobs, configs)
 
 
-def _platform(words: str) -> dict[str, str]:
-    system, architecture, *variant = words.split("/")
+def _platform(name: str) -> dict[str, str]:
+    system, architecture, *variant = name.split("/")
     return {"architecture": architecture, "os": system, **({"variant": variant[0]} if variant else {})}
 
 

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from lab.world import World
 
 ADDRESS = "127.0.0.1"
-_QUEUE = 128
-_FILL = 8  # a queue of length 0 takes one or two connections, depending on the kernel
-_QUIET = logging.getLogger("lab.access")
-_QUIET.setLevel(logging.CRITICAL)  # a record of every request is in the world; a log line for each would be noise
-Place = tuple[str, int]
+_BACKLOG = 128
+_FILLERS = 8  # a queue of length 0 takes one or two connections, depending on the kernel
+_ACCESS_LOG = logging.getLogger("lab.access")
+_ACCESS_LOG.setLevel(logging.CRITICAL)  # a record of every request is in the world; a log line for each would be noise
+SocketAddress = tuple[str, int]
 
 
 class Loopback:
@@ -41,38 +41,38 @@ class Loopback:
         self._servers: list[asyncio.Server] = []
         self._runners: list[web.AppRunner] = []
         self._transports: list[asyncio.DatagramTransport] = []
-        self._hole: Place | None = None
-        self._cut: Place | None = None
+        self._hole: SocketAddress | None = None
+        self._cut: SocketAddress | None = None
 
     # ---- places without a server
 
-    def refusing(self) -> Place:
+    def refusing(self) -> SocketAddress:
         """A port, of TCP and UDP, that is held and on which nobody listens."""
         tcp, udp = self.pair()
         udp.connect(udp.getsockname())  # a connected socket hears its peer alone; all others get port unreachable
-        return _place(tcp)
+        return _address(tcp)
 
-    def swallowing(self) -> Place:
+    def swallowing(self) -> SocketAddress:
         """A port, of TCP and UDP, from which nothing ever comes back: no TCP connection is made."""
         if self._hole is None:
             tcp, _udp = self.pair()
             tcp.listen(0)
-            for _ in range(_FILL):
+            for _ in range(_FILLERS):
                 filler = self._keep(socket.socket())
                 filler.setblocking(False)  # noqa: FBT003 - the standard library's
-                filler.connect_ex(_place(tcp))
+                filler.connect_ex(_address(tcp))
                 if not select.select([], [filler], [], 0.02)[1]:
                     break
-            self._hole = _place(tcp)
+            self._hole = _address(tcp)
         return self._hole
 
-    def mute(self) -> Place:
+    def mute(self) -> SocketAddress:
         """A port that takes TCP connections and UDP packets, and never says a word."""
         tcp, _udp = self.pair()
-        tcp.listen(_QUEUE)
-        return _place(tcp)
+        tcp.listen(_BACKLOG)
+        return _address(tcp)
 
-    async def cutting(self) -> Place:
+    async def cutting(self) -> SocketAddress:
         """A port that resets every connection as soon as it is made."""
         if self._cut is None:
             tcp = self.listening()
@@ -83,7 +83,7 @@ class Loopback:
                 writer.transport.abort()
 
             self._servers.append(await asyncio.start_server(cut, sock=tcp))
-            self._cut = _place(tcp)
+            self._cut = _address(tcp)
         return self._cut
 
     # ---- places with a server
@@ -91,7 +91,7 @@ class Loopback:
     def listening(self) -> socket.socket:
         """A TCP socket that listens on a free port."""
         tcp = self._bound(socket.SOCK_STREAM)
-        tcp.listen(_QUEUE)
+        tcp.listen(_BACKLOG)
         return tcp
 
     def pair(self) -> tuple[socket.socket, socket.socket]:
@@ -105,7 +105,7 @@ class Loopback:
         msg = "no port is free for both TCP and UDP on loopback"
         raise OSError(msg)
 
-    async def http(self, server: str, app: web.Application, *, tls: ssl.SSLContext | None = None) -> Place:
+    async def http(self, server: str, app: web.Application, *, tls: ssl.SSLContext | None = None) -> SocketAddress:
         """Serve an application; every byte it sends passes the world's tap under the name `server`."""
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)
         await runner.setup()
@@ -116,12 +116,12 @@ class Loopback:
         listener = self.listening()
 
         def protocol() -> asyncio.BaseProtocol:
-            handler = _Handler(manager, loop=loop, access_log=_QUIET, keepalive_timeout=30, lingering_time=0)
+            handler = _Handler(manager, loop=loop, access_log=_ACCESS_LOG, keepalive_timeout=30, lingering_time=0)
             handler.problems = self._world.problems
             return _Tapped(handler, lambda data: self._world.tap(server, data))
 
         self._servers.append(await loop.create_server(protocol, sock=listener, ssl=tls))
-        return _place(listener)
+        return _address(listener)
 
     async def datagrams(self, factory: Callable[[], asyncio.DatagramProtocol], udp: socket.socket) -> None:
         """Serve a bound UDP socket."""
@@ -134,7 +134,7 @@ class Loopback:
         tcp: socket.socket,
     ) -> None:
         """Serve a bound TCP socket with a coroutine for each connection."""
-        tcp.listen(_QUEUE)
+        tcp.listen(_BACKLOG)
         self._servers.append(await asyncio.start_server(serve, sock=tcp))
 
     # ---- the end
@@ -165,7 +165,7 @@ class Loopback:
         return sock
 
 
-def _place(sock: socket.socket) -> Place:
+def _address(sock: socket.socket) -> SocketAddress:
     host, port = sock.getsockname()[:2]
     return host, port
 

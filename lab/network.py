@@ -86,8 +86,8 @@ def lookup(world: World, vantage: Vantage, name: str) -> Reply:
 
 def nameservers(resolv_conf: str) -> tuple[str, ...]:
     """The name servers of a resolv.conf, of which the C library uses the first three."""
-    found = [words[1] for words in _lines(resolv_conf) if words[0] == "nameserver" and len(words) > 1]
-    return tuple(found[:3])
+    addresses = [words[1] for words in _lines(resolv_conf) if words[0] == "nameserver" and len(words) > 1]
+    return tuple(addresses[:3])
 
 
 def candidates(name: str, resolv_conf: str) -> tuple[str, ...]:
@@ -117,41 +117,41 @@ def answer(world: World, server: Resolver, name: str) -> Reply:
     if server.mode in ("nxdomain", "servfail", "refused"):
         return Reply(server.address, name, server.mode)
     if name in server.overrides:
-        found = server.overrides[name]
-        return Reply(server.address, name, "ok" if found else "nxdomain", found)
+        addresses = server.overrides[name]
+        return Reply(server.address, name, "ok" if addresses else "nxdomain", addresses)
     if name in world.zones:
-        found = world.zones[name]
-        return Reply(server.address, name, "ok" if found else "no-answer", found)
-    wildcard = next((known for known in world.zones if known.startswith("*.") and name.endswith(known[1:])), "")
+        addresses = world.zones[name]
+        return Reply(server.address, name, "ok" if addresses else "no-answer", addresses)
+    wildcard = next((zone for zone in world.zones if zone.startswith("*.") and name.endswith(zone[1:])), "")
     if wildcard:
         return Reply(server.address, name, "ok", world.zones[wildcard])
-    parents = any(known.endswith("." + name) for known in world.zones)
+    parents = any(zone.endswith("." + name) for zone in world.zones)
     return Reply(server.address, name, "no-answer" if parents else "nxdomain")
 
 
 def _ask(world: World, vantage: Vantage, name: str, server: str) -> Reply:
     if server == KUBE_DNS:
         return _ask_kube_dns(world, vantage, name)
-    way = path(world, vantage, server, _DNS_PORT)
-    known = world.resolvers.get(server)
+    outcome = path(world, vantage, server, _DNS_PORT)
+    server_state = world.resolvers.get(server)
     if world.misbehaviour.get(f"dns {server}"):
         return Reply(server, name, "timeout")  # whatever it sends is no answer
-    if way == "open" and known is not None and known.over_udp:
-        return answer(world, known, name)
-    return Reply(server, name, "closed" if way in ("refused", "reset", "unreachable") else "timeout")
+    if outcome == "open" and server_state is not None and server_state.over_udp:
+        return answer(world, server_state, name)
+    return Reply(server, name, "closed" if outcome in ("refused", "reset", "unreachable") else "timeout")
 
 
 def _ask_kube_dns(world: World, vantage: Vantage, name: str) -> Reply:
-    way = path(world, vantage, KUBE_DNS, _DNS_PORT)
-    if way != "open":
-        return Reply(KUBE_DNS, name, "closed" if way == "refused" else "timeout")
+    outcome = path(world, vantage, KUBE_DNS, _DNS_PORT)
+    if outcome != "open":
+        return Reply(KUBE_DNS, name, "closed" if outcome == "refused" else "timeout")
     if name.endswith(".cluster.local") or name == "cluster.local":
-        found = world.cluster.service_address(name)
-        return Reply(KUBE_DNS, name, "ok" if found else "nxdomain", (found,) if found else ())
+        address = world.cluster.service_address(name)
+        return Reply(KUBE_DNS, name, "ok" if address else "nxdomain", (address,) if address else ())
     upstream = world.node_vantage("k8s-master")  # CoreDNS forwards to its own node's resolv.conf
-    said = resolve(world, upstream, name)
-    status: Rcode = "servfail" if said.status in ("timeout", "closed") else said.status
-    return Reply(KUBE_DNS, name, status, said.addresses)
+    reply = resolve(world, upstream, name)
+    status: Rcode = "servfail" if reply.status in ("timeout", "closed") else reply.status
+    return Reply(KUBE_DNS, name, status, reply.addresses)
 
 
 def _listening(world: World) -> Iterator[tuple[tuple[str, int], Way]]:
@@ -183,7 +183,7 @@ def _nobody(world: World, host: str) -> Way:
     """Where nobody listens: a host that exists refuses, a hole in the subnet is unreachable, all else is silence."""
     machines = {world.gitlab.address, *(node.address for node in world.nodes.values()), *world.resolvers}
     machines |= {registry.address for registry in world.registries.values()}
-    machines |= {address for found in world.zones.values() for address in found}
+    machines |= {address for addresses in world.zones.values() for address in addresses}
     if host in machines:
         return "refused"
     return "unreachable" if ipaddress.ip_address(host) in _LOCAL_SUBNET else "timeout"

@@ -154,7 +154,7 @@ class CiPipeline:
     def status(self) -> str:
         """What GitLab calls the whole, from its jobs; a manual job that may fail does not hold it up."""
         states = {job.status for job in self.jobs if job.status != "manual"}
-        return next((one for one in ("running", "pending", "failed", "canceled") if one in states), "success")
+        return next((status for status in ("running", "pending", "failed", "canceled") if status in states), "success")
 
 
 @dataclass
@@ -436,13 +436,13 @@ class World:
         with self._lock:
             self.requests.append(Request(server, method, path, user, body))
 
-    def asked(self, server: str = "*", method: str = "*", path: str = "*") -> list[Request]:
+    def recorded(self, server: str = "*", method: str = "*", path: str = "*") -> list[Request]:
         """The recorded requests that match these patterns (as shell globs), oldest first."""
         with self._lock:
-            known = list(self.requests)
+            requests = list(self.requests)
         return [
             request
-            for request in known
+            for request in requests
             if fnmatchcase(request.server, server)
             and fnmatchcase(request.method, method)
             and fnmatchcase(request.path, path)

@@ -45,13 +45,13 @@ class Log:
 
     async def follow(self, *, tail: int | None = None, timestamps: bool = False) -> AsyncIterator[bytes]:
         """The log as ``follow=true`` shows it: line by line until the container has ended."""
-        shown = 0 if tail is None else max(0, len(self.lines) - tail)
+        sent = 0 if tail is None else max(0, len(self.lines) - tail)
         while True:
-            whole = [index for index in range(shown, len(self.lines)) if self._whole(index)]
-            for index in whole:
+            complete = [index for index in range(sent, len(self.lines)) if self._whole(index)]
+            for index in complete:
                 yield self._shown(*self.lines[index], timestamps=timestamps)
-                shown = index + 1
-            if self.ended and shown >= len(self.lines):
+                sent = index + 1
+            if self.ended and sent >= len(self.lines):
                 return
             self._grown.clear()
             await self._grown.wait()

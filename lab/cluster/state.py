@@ -94,8 +94,8 @@ class ClusterState:
 
     def list(self, resource: str, namespace: str | None = None) -> Sequence[Raw]:
         """All objects of a resource, of one namespace or all, ordered as etcd orders them."""
-        found = self._objects[resource]
-        return [found[key] for key in sorted(found) if namespace is None or key[0] == namespace]
+        objects = self._objects[resource]
+        return [objects[key] for key in sorted(objects) if namespace is None or key[0] == namespace]
 
     def each(self, resource: str) -> Iterator[Raw]:
         """All objects of a resource, in no particular order."""
@@ -105,14 +105,16 @@ class ClusterState:
         """Store a new object, given with its ``kind``, in the place of one of its name; metadata is completed."""
         resource = BY_KIND[item["kind"]]
         stored = {key: value for key, value in item.items() if key not in ("kind", "apiVersion")}
-        given = stored.get("metadata", {})
-        metadata = {"name": given["name"]}
-        if "generateName" in given:
-            metadata["generateName"] = given["generateName"]
+        given_metadata = stored.get("metadata", {})
+        metadata = {"name": given_metadata["name"]}
+        if "generateName" in given_metadata:
+            metadata["generateName"] = given_metadata["generateName"]
         if resource.namespaced:
-            metadata["namespace"] = given.get("namespace", "default")
+            metadata["namespace"] = given_metadata.get("namespace", "default")
         metadata |= {"uid": str(uuid.uuid4()), "resourceVersion": "", "creationTimestamp": timestamps.now()}
-        stored = {"metadata": metadata | given} | {key: value for key, value in stored.items() if key != "metadata"}
+        stored = {"metadata": metadata | given_metadata} | {
+            key: value for key, value in stored.items() if key != "metadata"
+        }
         key = _key(stored)
         existed = key in self._objects[resource.plural]
         self._objects[resource.plural][key] = stored
@@ -162,12 +164,12 @@ class ClusterState:
         """The changes after a version, or None if the history does not go back that far."""
         if version < self.compacted:
             return None
-        found: list[Change] = []
+        changes: list[Change] = []
         for change in reversed(self._history):
             if change.version <= version:
                 break
-            found.append(change)
-        return found[::-1]
+            changes.append(change)
+        return changes[::-1]
 
     def forget(self) -> None:
         """Drop the history, as etcd's compaction does: older watches get 410."""
@@ -177,12 +179,12 @@ class ClusterState:
         self._revision += 1
         item["metadata"]["resourceVersion"] = str(self._revision)
         snapshot = copied(item)
-        shown = (resource, _key(item))
-        change = Change(self._revision, what, resource, snapshot, self._shown.get(shown))
+        key = (resource, _key(item))
+        change = Change(self._revision, what, resource, snapshot, self._shown.get(key))
         if what == "DELETED":
-            self._shown.pop(shown, None)
+            self._shown.pop(key, None)
         else:
-            self._shown[shown] = snapshot
+            self._shown[key] = snapshot
         self._history.append(change)
         for listener in list(self._listeners):
             listener(change)
@@ -209,16 +211,16 @@ class ClusterState:
             about["fieldPath"] = f"spec.containers{{{container}}}"
         namespace = metadata.get("namespace", "default")
         level = "Warning" if warning else "Normal"
-        for known in self._objects["events"].values():
+        for event in self._objects["events"].values():
             if (
-                known["reason"] == reason
-                and known["message"] == message
-                and known["involvedObject"]["uid"] == about["uid"]
-                and known["involvedObject"].get("fieldPath", "") == about.get("fieldPath", "")
+                event["reason"] == reason
+                and event["message"] == message
+                and event["involvedObject"]["uid"] == about["uid"]
+                and event["involvedObject"].get("fieldPath", "") == about.get("fieldPath", "")
             ):
-                known["count"] = known.get("count", 1) + 1
-                known["lastTimestamp"] = timestamps.now()
-                self.touch("events", known)
+                event["count"] = event.get("count", 1) + 1
+                event["lastTimestamp"] = timestamps.now()
+                self.touch("events", event)
                 return
         self._event_stamp = max(self._event_stamp + 1, time.time_ns())
         item: Raw = {
@@ -274,7 +276,7 @@ class ClusterState:
         if key.startswith("node.kubernetes.io/"):
             taint["timeAdded"] = timestamps.now()
         taints = item["spec"].setdefault("taints", [])
-        taints[:] = [known for known in taints if (known["key"], known["effect"]) != (key, effect)] + [taint]
+        taints[:] = [other for other in taints if (other["key"], other["effect"]) != (key, effect)] + [taint]
         self.touch("nodes", item)
 
     def cordon(self, name: str) -> None:
@@ -293,8 +295,8 @@ class ClusterState:
         item = self.node(name)
         for condition in item["status"]["conditions"]:
             if condition["type"] != "NetworkUnavailable":
-                words = ("NodeStatusUnknown", "Kubelet stopped posting node status.")
-                _condition(item, condition["type"], "Unknown", *words)
+                reason = ("NodeStatusUnknown", "Kubelet stopped posting node status.")
+                _condition(item, condition["type"], "Unknown", *reason)
         for effect in ("NoSchedule", "NoExecute"):
             self.taint(name, UNREACHABLE, effect=effect)
         message = f"Node {name} status is now: NodeNotReady"
@@ -321,11 +323,11 @@ class ClusterState:
         for subset in endpoints.get("subsets", []):
             subset["notReadyAddresses"] = subset.pop("addresses", []) + subset.get("notReadyAddresses", [])
         self.touch("endpoints", endpoints)
-        for piece in self.list("endpointslices", namespace):
-            if piece["metadata"].get("labels", {}).get("kubernetes.io/service-name") == service:
-                for endpoint in piece["endpoints"]:
+        for endpoint_slice in self.list("endpointslices", namespace):
+            if endpoint_slice["metadata"].get("labels", {}).get("kubernetes.io/service-name") == service:
+                for endpoint in endpoint_slice["endpoints"]:
                     endpoint["conditions"] = {"ready": False, "serving": False, "terminating": False}
-                self.touch("endpointslices", piece)
+                self.touch("endpointslices", endpoint_slice)
         selector = (self.get("services", namespace, service) or {}).get("spec", {}).get("selector") or {}
         for pod in self.list("pods", namespace):
             if selector and selector.items() <= pod["metadata"].get("labels", {}).items():
@@ -336,9 +338,9 @@ class ClusterState:
         """Delete a service, and with it its endpoints."""
         self.remove("services", namespace, name)
         self.remove("endpoints", namespace, name)
-        for piece in self.list("endpointslices", namespace):
-            if piece["metadata"].get("labels", {}).get("kubernetes.io/service-name") == name:
-                self.remove("endpointslices", *_key(piece))
+        for endpoint_slice in self.list("endpointslices", namespace):
+            if endpoint_slice["metadata"].get("labels", {}).get("kubernetes.io/service-name") == name:
+                self.remove("endpointslices", *_key(endpoint_slice))
 
     def lose_metrics(self) -> None:
         """The metrics API is registered, but its server is gone: 503."""
@@ -368,9 +370,9 @@ class ClusterState:
                         rules.append(rule)
                         continue
                     others = [name for name in rule["resources"] if name != resource]
-                    kept = [verb for verb in rule["verbs"] if verbs and verb not in verbs]
+                    remaining = [verb for verb in rule["verbs"] if verbs and verb not in verbs]
                     rules += [{**rule, "resources": others}] if others else []
-                    rules += [{**rule, "resources": [resource], "verbs": kept}] if kept else []
+                    rules += [{**rule, "resources": [resource], "verbs": remaining}] if remaining else []
                 role["rules"] = rules
                 self.touch(kind, role)
 
@@ -395,8 +397,8 @@ class ClusterState:
 def copied(value: Any) -> Any:
     """A copy of JSON, all the way down; several times faster than `copy.deepcopy`."""
     if isinstance(value, dict):
-        return {key: copied(one) for key, one in value.items()}
-    return [copied(one) for one in value] if isinstance(value, list) else value
+        return {key: copied(item) for key, item in value.items()}
+    return [copied(item) for item in value] if isinstance(value, list) else value
 
 
 def _key(item: Raw) -> Key:

@@ -52,8 +52,8 @@ def prepare(world: World, node: str, resolv_conf: str, arguments: Sequence[str],
     """
     secure = bool(env.get(_CERTIFICATES, "/certs"))
     settings = replace(world.daemon, tls=True) if secure else world.daemon
-    for given in _values(arguments, "--mtu"):
-        settings = replace(settings, mtu=int(given))
+    for mtu in _values(arguments, "--mtu"):
+        settings = replace(settings, mtu=int(mtu))
     return Dockerd(
         node=node,
         resolv_conf=resolv_conf,
@@ -114,5 +114,5 @@ def _log(say: Callable[[str], None], line: str) -> None:
 
 
 def _values(arguments: Sequence[str], option: str) -> list[str]:
-    found = [word.partition("=")[2] for word in arguments if word.startswith(option + "=")]
-    return found + [value for word, value in pairwise(arguments) if word == option]
+    values = [word.partition("=")[2] for word in arguments if word.startswith(option + "=")]
+    return values + [value for word, value in pairwise(arguments) if word == option]

@@ -35,11 +35,13 @@ def fill_in(plural: str, item: Raw) -> None:
 def without_empty(value: Any) -> Any:
     """What was sent, without nulls, and without the empty lists and maps that the server does not keep."""
     if isinstance(value, list):
-        return [without_empty(one) for one in value]
+        return [without_empty(item) for item in value]
     if not isinstance(value, dict):
         return value
     return {
-        key: without_empty(one) for key, one in value.items() if one is not None and (one or key not in _NOT_KEPT_EMPTY)
+        key: without_empty(item)
+        for key, item in value.items()
+        if item is not None and (item or key not in _NOT_KEPT_EMPTY)
     }
 
 
@@ -50,10 +52,12 @@ def quality(spec: Raw) -> str:
     guaranteed = True
     for container in containers_of(spec):
         resources = container.get("resources") or {}
-        asked, most = amounts(resources.get("requests")), amounts(resources.get("limits"))
-        requests |= {(container["name"], kind) for kind in kinds for part in (asked, most) if _positive(part, kind)}
+        requested, limits = amounts(resources.get("requests")), amounts(resources.get("limits"))
+        requests |= {
+            (container["name"], kind) for kind in kinds for part in (requested, limits) if _positive(part, kind)
+        }
         guaranteed &= all(
-            _positive(most, kind) and asked.get(kind, most[kind]).value == most[kind].value for kind in kinds
+            _positive(limits, kind) and requested.get(kind, limits[kind]).value == limits[kind].value for kind in kinds
         )
     if not requests:
         return "BestEffort"
@@ -121,8 +125,10 @@ def _job(item: Raw) -> None:
         "controller-uid": identity,
         "job-name": name,
     }
-    given = template.setdefault("metadata", {})
-    template["metadata"] = {"creationTimestamp": None} | given | {"labels": labels | (given.get("labels") or {})}
+    template_metadata = template.setdefault("metadata", {})
+    template["metadata"] = (
+        {"creationTimestamp": None} | template_metadata | {"labels": labels | (template_metadata.get("labels") or {})}
+    )
     spec["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": identity}}
     if not item["metadata"].get("labels"):
         item["metadata"]["labels"] = dict(template["metadata"]["labels"])
@@ -134,13 +140,13 @@ def _limit_range(item: Raw) -> None:
     for limit in item.get("spec", {}).get("limits") or []:
         if limit.get("type") != "Container":
             continue
-        least, most = limit.get("min") or {}, limit.get("max") or {}
-        usual = most | (limit.get("default") or {})
-        asked = least | usual | (limit.get("defaultRequest") or {})
-        if usual:
-            limit["default"] = usual
-        if asked:
-            limit["defaultRequest"] = asked
+        minimum, maximum = limit.get("min") or {}, limit.get("max") or {}
+        default = maximum | (limit.get("default") or {})
+        requested = minimum | default | (limit.get("defaultRequest") or {})
+        if default:
+            limit["default"] = default
+        if requested:
+            limit["defaultRequest"] = requested
 
 
 def _quota(item: Raw) -> None:

@@ -18,7 +18,7 @@ _POLLS_EVERY = 3  # seconds (checkInterval)
 def page(state: MetricsState, pod: Raw, port: int) -> str | None:
     """What a pod answers to ``GET /metrics`` on a port; None if nothing listens there."""
     statuses = pod["status"].get("containerStatuses", [])
-    running = bool(statuses) and all("running" in one["state"] for one in statuses)
+    running = bool(statuses) and all("running" in status["state"] for status in statuses)
     if not (state.on and running and port == PORT and "release" in pod["metadata"].get("labels", {})):
         return None
     tag = re.search(r"v(\d+\.\d+\.\d+)$", pod["spec"]["containers"][0]["image"])

@@ -39,10 +39,10 @@ class Refusal(Exception):
 
 
 def _details(resource: Resource, name: str = "", **more: object) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": name} if name else {}
+    details: dict[str, Any] = {"name": name} if name else {}
     if resource.group:
-        found["group"] = resource.group
-    return found | {"kind": resource.plural} | more
+        details["group"] = resource.group
+    return details | {"kind": resource.plural} | more
 
 
 def unauthorized() -> Refusal:
@@ -55,10 +55,10 @@ def denied(
 ) -> Refusal:
     """403: no rule allows it (RBAC's words)."""
     subject = f'{resource.qualified} "{name}"' if name else resource.qualified
-    asked = f"{resource.plural}/{subresource}" if subresource else resource.plural
+    qualified = f"{resource.plural}/{subresource}" if subresource else resource.plural
     scope = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
     message = (
-        f'{subject} is forbidden: User "{user}" cannot {verb} resource "{asked}" '
+        f'{subject} is forbidden: User "{user}" cannot {verb} resource "{qualified}" '
         f'in API group "{resource.group}" {scope}'
     )
     return Refusal(403, "Forbidden", message, _details(resource, name))
@@ -92,8 +92,8 @@ def conflict(resource: Resource, name: str, why: str) -> Refusal:
 
 def invalid(resource: Resource, name: str, causes: list[Cause]) -> Refusal:
     """422: fields that are not valid, each named."""
-    said = [f"{cause.path}: {cause.message}" for cause in causes]
-    joined = said[0] if len(said) == 1 else f"[{', '.join(said)}]"
+    messages = [f"{cause.path}: {cause.message}" for cause in causes]
+    joined = messages[0] if len(messages) == 1 else f"[{', '.join(messages)}]"
     details: dict[str, Any] = {"name": name}
     if resource.group:
         details["group"] = resource.group
@@ -125,7 +125,7 @@ def internal(message: str) -> Refusal:
 
 def no_answer(hook: str, url: str, seconds: int) -> Refusal:
     """500: a webhook that fails closed did not answer in time."""
-    said = f'failed calling webhook "{hook}": failed to call webhook: Post "{url}?timeout={seconds}s"'
-    said = f"{said}: context deadline exceeded"
-    details = {"causes": [{"message": said}]}
-    return Refusal(500, "InternalError", f"Internal error occurred: {said}", details, waited=seconds)
+    message = f'failed calling webhook "{hook}": failed to call webhook: Post "{url}?timeout={seconds}s"'
+    message = f"{message}: context deadline exceeded"
+    details = {"causes": [{"message": message}]}
+    return Refusal(500, "InternalError", f"Internal error occurred: {message}", details, waited=seconds)
