@@ -59,7 +59,7 @@ async def serve(world: World, resolver: Resolver, loopback: Loopback) -> SocketA
 
 
 def reply(world: World, resolver: Resolver, wire: bytes, *, over: str) -> bytes | None:
-    """The answer to one message, or None where the resolver says nothing."""
+    """The answer to one message, or None if the resolver does not answer."""
     try:
         question = dns.message.from_wire(wire)
     except dns.exception.DNSException:

@@ -1,6 +1,6 @@
-"""The Docker daemon of a node whose kubelet runs Docker, as `docker system dial-stdio` over SSH reaches it.
+"""The Docker daemon of a node with the Docker runtime, as reached by `docker system dial-stdio` over SSH.
 
-Its API, as far as pulls need it: https://docs.docker.com/reference/api/engine/version/v1.51/.
+The part of its API that pulls need: https://docs.docker.com/reference/api/engine/version/v1.51/.
 """
 
 from __future__ import annotations

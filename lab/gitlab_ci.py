@@ -1,7 +1,7 @@
-"""GitLab's projects as its API shows them: variables, branches, the linter, pipelines and jobs that a runner takes.
+"""GitLab's API for projects: variables, branches, the linter, pipelines, and jobs that a runner takes.
 
 Answers follow GitLab's API documentation (projects, project_level_variables, branches, lint, pipelines, jobs). A job
-goes its way by itself once its pipeline was created or it was played; its log reads as that of runner 18.3.
+runs by itself once its pipeline is created or it is played; its log is that of runner 18.3.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _tasks: set[asyncio.Task[None]] = set()
 
 
 def answer(world: World, method: str, path: str, query: Mapping[str, str]) -> Answer | None:
-    """What the API answers somebody with a valid token about projects and groups; None for any other path.
+    """The API's answer about projects and groups to a valid token; None for any other path.
 
     A job's log comes as text, everything else as JSON; a status of 204 has no body.
     """
@@ -67,7 +67,7 @@ def answer(world: World, method: str, path: str, query: Mapping[str, str]) -> An
     return 404, {"error": "404 Not Found"}
 
 
-# ---- what can be read
+# ---- projects, variables, branches, lint
 
 
 def _project(world: World, project: CiProject, _names: list[str], _query: Mapping[str, str]) -> Answer:
@@ -187,7 +187,7 @@ def _create(world: World, project: CiProject, _names: list[str], query: Mapping[
 
 
 def _take(world: World, project: CiProject, pipeline: CiPipeline, job: CiJob) -> None:
-    """Let the runner take a job, if it wants any."""
+    """Let the runner take a job, if it takes any."""
     job.started = None
     if project.runner_takes:
         task = asyncio.get_running_loop().create_task(_live(world, project, pipeline, job))
@@ -341,7 +341,7 @@ def _time(moment: float | None) -> str | None:
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
-# ---- what a job does, and its log
+# ---- what jobs do, and their logs
 
 _Done = tuple[str, list[str]]
 
@@ -364,7 +364,7 @@ def _smoke(world: World, project: CiProject, _pipeline: CiPipeline, job: CiJob, 
 
 
 def _resolv_conf(world: World) -> str:
-    """Of a job's pod, as the values ask for it and admission lets it be."""
+    """The resolv.conf of a job's pod: as the values set it, after mutating admission."""
     config = {
         "nameservers": list(RESOLVERS),
         "searches": ["gitlab.svc.cluster.local", "svc.cluster.local", "cluster.local"],
@@ -409,7 +409,7 @@ _BODIES: dict[str, Callable[[World, CiProject, CiPipeline, CiJob, str], _Done]] 
 
 
 def _log(world: World, project: CiProject, pod: str, lines: list[str], fault: str) -> str:
-    """A job's log as runner 18.3 writes it, with section marks and colours."""
+    """A job's log as runner 18.3 writes it, with section markers and colours."""
     stamp = int(time.time())
     manager = next(
         (

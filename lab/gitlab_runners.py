@@ -1,8 +1,8 @@
-"""The runner API of GitLab: what runners ask with their token, and what operators read about them with theirs.
+"""The runner API of GitLab: requests of runners with their token, and of operators with theirs.
 
-A manager's record is made when a valid token comes with a system id that its runner has not shown yet, or with none at
-all; GitLab's sources do so in `ensure_manager` (reference §4.3). Managers that run poll every few seconds, so what a
-stray request changed of their record is not kept here.
+A manager's record is created when a valid token comes with a system id that is new to its runner, or with none, as
+GitLab does in `ensure_manager`. Managers that run poll every few seconds, so that what a stray request changes in
+their record does not last and is not kept here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lab.world import World
 
 Answer = tuple[int, object]
-_ONLINE, _STALE = 2 * 3600, 7 * 24 * 3600  # seconds since the last contact (reference §4.4)
+_ONLINE, _STALE = 2 * 3600, 7 * 24 * 3600  # seconds since the last contact, as GitLab defines both
 _FORBIDDEN: Answer = (403, {"message": "403 Forbidden"})
 _NOT_FOUND: Answer = (404, {"message": "404 Runner Not Found"})
 
@@ -39,7 +39,7 @@ def verify(world: World, content_type: str, body: str) -> Answer:
 
 
 def listing(world: World, path: str) -> Answer | None:
-    """``GET /runners/ID`` and its managers, for somebody whose token was accepted; None for any other path."""
+    """``GET /runners/ID`` and its managers, with an accepted token; None for any other path."""
     match = re.fullmatch(r"/api/v4/runners/(\d+)(/managers)?", path)
     if path in ("/api/v4/runners/all", "/api/v4/runners"):
         return 200, [_brief(world, runner) for runner in world.gitlab.runners]
@@ -69,7 +69,7 @@ def listing(world: World, path: str) -> Answer | None:
 
 
 def graphql(world: World, query: str, *, allowed: bool) -> Answer:
-    """``/api/graphql``: all `runners`, or one `runner` by its global id; null for whoever may not see them."""
+    """``/api/graphql``: all `runners`, or one `runner` by its global id; null without the right to see them."""
     number = re.search(r'runner\(\s*id:\s*"gid://gitlab/Ci::Runner/(\d+)"\s*\)', query)
     if number is not None:
         matches = [candidate for candidate in world.gitlab.runners if candidate.id == int(number[1])]
@@ -87,7 +87,7 @@ def graphql(world: World, query: str, *, allowed: bool) -> Answer:
 
 
 def _holder(world: World, token: str) -> RunnerState | None:
-    """The runner that has this token; an expired one is nobody's."""
+    """The runner with this token; an expired one belongs to none."""
     for runner in world.gitlab.runners:
         if runner.token == token and (runner.token_expires is None or runner.token_expires > _now(world)):
             return runner
@@ -113,7 +113,7 @@ def _fields(content_type: str, body: str) -> Mapping[str, str]:
     return {key: values[-1] for key, values in parse_qs(body).items()}
 
 
-# ---- what is shown
+# ---- entities of the answers
 
 
 def _contacted(world: World, runner: RunnerState) -> float | None:

@@ -1,7 +1,7 @@
-"""The files that an operator of this world would have: inventory, values, kubeconfig, SSH key, known hosts, CA.
+"""The operator's files for this world: inventory, values, kubeconfig, SSH key, known hosts, CA.
 
-They are the repository's own inventory and values with the guide's own addresses; what is added is what an operator
-adds (credentials, CA files), a `connect:` map that leads every address to loopback, and short deadlines.
+They are the repository's own inventory and values with the guide's own addresses, and in addition what an operator
+adds (credentials, CA files), a `connect:` map of every address to loopback, and short deadlines.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ DEADLINES = {
 _READY_WITHIN = 6
 _PLACEHOLDER = "YOUR_RUNNER_TOKEN_HERE"
 _PRIVILEGED = "privileged = true\n"
-_NDOTS = '            name = "ndots"\n            value = "2"\n'  # the last lines: what comes before keeps its numbers
+_NDOTS = '            name = "ndots"\n            value = "2"\n'  # the last lines: line numbers before them stay
 _CACHE = f"""\
       [runners.cache]
         Type = "s3"
@@ -61,7 +61,7 @@ _CACHE = f"""\
 
 @dataclass(frozen=True)
 class Credentials:
-    """What the servers and the operator share: text of files."""
+    """Credentials shared by the servers and the operator: contents of files."""
 
     api_ca: str
     registry_ca: str
@@ -81,7 +81,7 @@ def write(
     """Write all files into `folder`; returns the inventory's path.
 
     Args:
-        world: the world, with its faults; its edits of inventory and values are made here.
+        world: the world, with its faults; its edits of inventory and values are applied here.
         folder: an empty directory.
         base: the inventory to start from; its values files are copied.
         credentials: keys and certificates.
@@ -135,7 +135,7 @@ def build(names: Iterable[str] = ()) -> World:
 
 
 def draft(folder: Path, *, base: Path, names: Iterable[str] = ()) -> Path:
-    """The same files for a world that nobody serves: enough to be read, and every address refuses."""
+    """The same files for a world without servers: they can be read, and every address refuses connections."""
     world = build(names)
     unserved: dict[str, SocketAddress] = dict.fromkeys(wanted(world), ("127.0.0.1", 1))
     return write(world, folder, base=base, credentials=Credentials("", "", "", ""), connect=unserved)
@@ -157,7 +157,7 @@ def find(start: Path | None = None) -> Path:
 
 
 def wanted(world: World) -> dict[str, tuple[str, int, str]]:
-    """Every ``host:port`` that the operator's programs connect to, with the address, the port, and how that ends."""
+    """Every ``host:port`` that the operator's programs connect to, with address, port, and how connections end."""
     addresses: dict[str, tuple[str, int]] = {
         f"{world.gitlab.address}:{world.gitlab.port}": (world.gitlab.address, world.gitlab.port),
         f"{API_ADDRESS}:{API_PORT}": (API_ADDRESS, API_PORT),
@@ -181,7 +181,7 @@ def _values(world: World, source: Path, folder: Path) -> str:
     text = source.read_text(encoding="utf-8")
     text = text.replace(
         _PRIVILEGED, f'{_PRIVILEGED}        image_pull_secrets = ["{PULL_SECRET}"]\n', 1
-    )  # the private registry's secret, as jobs have it
+    )  # the private registry's secret, as jobs use it
     text = text.replace(f'"{_PLACEHOLDER}"', json.dumps(world.configured_token), 1)  # YAML reads JSON's escapes
     text = text.replace(_NDOTS, _NDOTS + _CACHE, 1)  # guide 7.4, as the runner reads it
     for old, new in world.values_edits.items():
@@ -194,7 +194,7 @@ def _values(world: World, source: Path, folder: Path) -> str:
 
 
 def _deployed(world: World, names: list[str], folder: Path) -> str:
-    """The values that the release was installed with: the last file, without the edits that came later."""
+    """The values that the release was installed with: the last file, without later edits."""
     text = (folder / Path(names[-1]).name).read_text(encoding="utf-8")
     for old in world.release.unapplied:
         text = text.replace(world.values_edits[old], old, 1)

@@ -1,4 +1,4 @@
-"""The lab as a whole: all servers of one world on loopback, in one loop in one thread, for as long as a `with` lasts.
+"""The whole lab: all servers of one world on loopback, in one event loop in one thread, within a `with` block.
 
 with Lab(faults=["dns-one-silent"]) as lab:
     run_checks("--inventory", lab.inventory)
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _START_TIMEOUT = 10.0  # seconds that the servers may take to start or to stop
 _COMMAND_TIMEOUT = 120.0  # seconds that a command over SSH may run
-_LINGER = 0.005  # seconds in which transports that were closed see their end
+_LINGER = 0.005  # seconds for closed transports to finish
 _AUTHORITIES: dict[str, trustme.CA] = {}
 
 Result = TypeVar("Result")
@@ -47,14 +47,14 @@ class Lab:
         latency: seconds added to every answer of every server.
         patience: factor on the deadlines of its inventory.
         base: the inventory to start from; default: the repository's.
-        change: a further change to the world, made last before the servers start.
+        change: a further change to the world, the last one before the servers start.
 
     Raises:
-        lab.faults.UnknownFaultError: no fault has that name.
+        lab.faults.UnknownFaultError: there is no such fault.
 
     Attributes:
-        world: what the servers show. Change it through `change` while they run.
-        inventory: the file to run the suite with; there once the lab is entered.
+        world: the state that the servers show. Change it through `change` while they run.
+        inventory: the file to run the suite with; exists once the lab has started.
     """
 
     inventory: Path
@@ -80,7 +80,7 @@ class Lab:
 
     @property
     def requests(self) -> list[Request]:
-        """What the servers were asked so far."""
+        """The requests that the servers have received so far."""
         return self.world.recorded()
 
     def __enter__(self) -> Self:
@@ -119,7 +119,7 @@ class Lab:
             self._folder = None
 
     def change(self, alter: Callable[[World], Result]) -> Result:
-        """Change the running world, or look at it, in the servers' own thread."""
+        """Change or read the running world, in the servers' own thread."""
         assert self._loop is not None, "the lab does not run"  # noqa: S101 - a mistake in a test
 
         async def altered() -> Result:
@@ -127,7 +127,7 @@ class Lab:
 
         return asyncio.run_coroutine_threadsafe(altered(), self._loop).result(_START_TIMEOUT)
 
-    # ---- inside of the thread
+    # ---- inside the thread
 
     def _run_thread(self, ready: threading.Event) -> None:
         try:
@@ -229,7 +229,7 @@ class Lab:
                 world.listeners[address, 443] = listener
 
     async def _mapped_address(self, loopback: Loopback, address: str, port: int, outcome: str) -> SocketAddress:
-        """Where on loopback a connection to an address ends, so that it ends there as in the world."""
+        """The loopback address for `connect:`, where a connection ends as it does in the world."""
         if outcome == "refused":
             return loopback.refusing()
         if outcome in ("timeout", "unreachable"):
@@ -249,7 +249,7 @@ class Lab:
         on_output: Callable[[bytes], None],
         on_error: Callable[[bytes], None],
     ) -> int:
-        """A command over SSH: sshd gives it to the user's shell."""
+        """Run a command over SSH in the user's shell, as sshd does."""
         env = {"HOME": "/root", "USER": "root", "LOGNAME": "root", "SHELL": "/bin/sh", "LANG": "C.UTF-8"}
         result = await shell.run(
             self.world,
@@ -265,7 +265,7 @@ class Lab:
 
 
 def _authority(organization: str, unit: str) -> trustme.CA:
-    """A certificate authority; made once a process, since its key takes the longest."""
+    """A certificate authority; made once per process, since generating its key is slow."""
     if unit not in _AUTHORITIES:
         _AUTHORITIES[unit] = trustme.CA(organization_name=organization, organization_unit_name=unit)
     return _AUTHORITIES[unit]

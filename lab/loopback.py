@@ -1,7 +1,7 @@
-"""Sockets on loopback: ones that are served, and ones that refuse, swallow or cut, as a broken network does.
+"""Sockets on loopback: with a server, or refusing, dropping or resetting connections, as a broken network does.
 
 Every socket is made here, so that `Loopback.close` leaves none. Refusal and silence are the kernel's own: a refused
-port is one that nobody listens on, a swallowed connection meets a listener whose queue is full.
+port has no listener, a dropped connection goes to a listener whose queue is full.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ class Loopback:
         self._hole: SocketAddress | None = None
         self._cut: SocketAddress | None = None
 
-    # ---- places without a server
+    # ---- addresses without a server
 
     def refusing(self) -> SocketAddress:
-        """A port, of TCP and UDP, that is held and on which nobody listens."""
+        """A port, of TCP and UDP, that is bound and refuses connections."""
         tcp, udp = self.pair()
-        udp.connect(udp.getsockname())  # a connected socket hears its peer alone; all others get port unreachable
+        udp.connect(udp.getsockname())  # a connected socket receives from its peer alone; others get port unreachable
         return _address(tcp)
 
     def swallowing(self) -> SocketAddress:
-        """A port, of TCP and UDP, from which nothing ever comes back: no TCP connection is made."""
+        """A port, of TCP and UDP, that never answers: TCP connections time out."""
         if self._hole is None:
             tcp, _udp = self.pair()
             tcp.listen(0)
@@ -67,13 +67,13 @@ class Loopback:
         return self._hole
 
     def mute(self) -> SocketAddress:
-        """A port that takes TCP connections and UDP packets, and never says a word."""
+        """A port that accepts TCP connections and UDP packets, and never sends anything."""
         tcp, _udp = self.pair()
         tcp.listen(_BACKLOG)
         return _address(tcp)
 
     async def cutting(self) -> SocketAddress:
-        """A port that resets every connection as soon as it is made."""
+        """A port that resets every connection at once."""
         if self._cut is None:
             tcp = self.listening()
 
@@ -86,7 +86,7 @@ class Loopback:
             self._cut = _address(tcp)
         return self._cut
 
-    # ---- places with a server
+    # ---- addresses with a server
 
     def listening(self) -> socket.socket:
         """A TCP socket that listens on a free port."""
@@ -106,7 +106,7 @@ class Loopback:
         raise OSError(msg)
 
     async def http(self, server: str, app: web.Application, *, tls: ssl.SSLContext | None = None) -> SocketAddress:
-        """Serve an application; every byte it sends passes the world's tap under the name `server`."""
+        """Serve an application; every byte it sends goes to the world's tap under the name `server`."""
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)
         await runner.setup()
         self._runners.append(runner)
@@ -137,7 +137,7 @@ class Loopback:
         tcp.listen(_BACKLOG)
         self._servers.append(await asyncio.start_server(serve, sock=tcp))
 
-    # ---- the end
+    # ---- shutdown
 
     async def close(self) -> None:
         """Close every server and socket; connections that are still open are cut."""
@@ -171,7 +171,7 @@ def _address(sock: socket.socket) -> SocketAddress:
 
 
 class _Handler(web.RequestHandler):
-    """aiohttp's handler; what can't be parsed is answered tersely, as Go's and nginx's servers do."""
+    """aiohttp's handler; requests that can't be parsed get a terse answer, as from Go's and nginx's servers."""
 
     __slots__ = ("problems",)
 
@@ -180,7 +180,7 @@ class _Handler(web.RequestHandler):
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
-        """The terse answer of a server that met a request it cannot read; an exception of our own is kept."""
+        """A terse answer to a request that can't be read; exceptions of the lab itself are recorded."""
         del message
         own = status >= HTTPStatus.INTERNAL_SERVER_ERROR
         if own and exc is not None:
@@ -196,7 +196,7 @@ class _Handler(web.RequestHandler):
 
 
 class _Tapped(asyncio.Protocol):
-    """A protocol between the transport and aiohttp's handler that shows what is written."""
+    """A protocol between the transport and aiohttp's handler that taps what is written."""
 
     def __init__(self, inner: asyncio.Protocol, tap: Callable[[bytes], None]) -> None:
         self._inner, self._tap = inner, tap
@@ -221,7 +221,7 @@ class _Tapped(asyncio.Protocol):
 
 
 class _TappedTransport:
-    """A transport that shows what is written to it."""
+    """A transport that taps what is written to it."""
 
     def __init__(self, transport: Any, tap: Callable[[bytes], None]) -> None:
         self._transport, self._tap = transport, tap

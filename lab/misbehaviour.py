@@ -1,14 +1,14 @@
-"""Servers that take a connection and then misbehave: on the wire of any of them, and in the answers of the API.
+"""Servers that accept a connection and then misbehave: any of them on the wire, the API server in its answers.
 
-A relay stands between the address that the world knows and the server. It reads `World.misbehaviour` at every turn, so
-that a server may begin to misbehave, or stop, while somebody talks to it.
+A relay stands between the server's address in the world and the server. It reads `World.misbehaviour` again for each
+chunk, so that a server may start or stop misbehaving within a connection.
 
-- silent   takes connections and datagrams, and never says a word
+- silent   accepts connections and datagrams, and never answers
 - drip     sends one byte a second
 - cut      closes in the middle of an answer
 - brief    cuts every connection after one second
 
-The API server's own, as `answers` has it: 429, 500, 503, 410 (on a watch), truncated.
+Of the API server alone (`answers`): 429, 500, 503, 410 (on a watch), truncated.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from lab.loopback import Loopback, SocketAddress
     from lab.world import World
 
-_PAUSE = 1.0  # seconds between two bytes, and that a brief connection lasts
-_RETRY_AFTER = 2  # seconds that the busy API server asks for
+_PAUSE = 1.0  # seconds between two bytes, and duration of a brief connection
+_RETRY_AFTER = 2  # Retry-After of the busy API server, in seconds
 _CHUNK = 2**16
 
 
@@ -55,7 +55,7 @@ async def relayed(
 
 
 class _Relay:
-    """Copies a connection's bytes both ways, badly."""
+    """Copies a connection's bytes both ways, with the server's misbehaviour."""
 
     def __init__(self, world: World, server: str, server_address: SocketAddress, turn: int) -> None:
         self._world, self._server, self._server_address, self._turn = world, server, server_address, turn
@@ -124,7 +124,7 @@ class _Relay:
 
 
 class _Datagrams(asyncio.DatagramProtocol):
-    """Passes questions on, and answers badly: a byte a second, or half of the answer."""
+    """Forwards questions, and answers with the server's misbehaviour: a byte a second, or half of the answer."""
 
     def __init__(self, world: World, server: str, server_address: SocketAddress) -> None:
         self._world, self._server, self._server_address = world, server, server_address
@@ -175,7 +175,7 @@ class _Datagrams(asyncio.DatagramProtocol):
 
 
 class _FirstDatagram(asyncio.DatagramProtocol):
-    """The first datagram that comes."""
+    """Waits for the first datagram."""
 
     def __init__(self, answered: asyncio.Future[bytes]) -> None:
         self._answered = answered
@@ -187,7 +187,7 @@ class _FirstDatagram(asyncio.DatagramProtocol):
 
 
 def answers(world: World, server: str) -> Middleware:
-    """An aiohttp middleware: the API server's answers in trouble, in its own words (reference: client-go, etcd)."""
+    """An aiohttp middleware: the errors of an API server under load, restarting or without etcd, in its own words."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -1,7 +1,7 @@
-"""What the network between a vantage and an address does, and what a resolver says there: read from the world alone.
+"""How connections from a vantage point end, and what resolvers answer there: computed from the world alone.
 
-The servers on loopback, the stand-ins for network tools and the kubelets' pulls all ask here, so that one change to
-the world shows the same from everywhere.
+The servers on loopback, the stand-ins for network tools and the kubelets' pulls all use these functions, so that one
+change to the world has the same effect everywhere.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SSH_PORT = 22
 
 @dataclass(frozen=True)
 class Reply:
-    """What one resolver said to one question. `resolver` is the address that spoke (or should have)."""
+    """What one resolver answered to one question. `resolver` is the address that was queried."""
 
     resolver: str
     name: str
@@ -38,24 +38,24 @@ class Reply:
 
     @property
     def ok(self) -> bool:
-        """Whether it gave an address."""
+        """Whether it has an address."""
         return self.status == "ok"
 
 
 def path(world: World, vantage: Vantage, host: str, port: int) -> Way:
-    """How a TCP connection from a vantage to an address ends. `host` is an address; resolve names before."""
+    """How a TCP connection from a vantage point to an address ends. `host` is an address; resolve names first."""
     if host.startswith("127.") or (vantage.address and host == vantage.address and vantage.kind == "pod"):
         return "open" if vantage.dockerd and vantage.dockerd.ready and port == vantage.dockerd.port else "refused"
     for rule in world.firewall:
         if rule.matches(str(vantage), host, port):
             return _BLOCKED[rule.action]
     if vantage.kind == "here" and ipaddress.ip_address(host) in _SERVICES:
-        return "timeout"  # a ClusterIP is nobody's address outside of the cluster
+        return "timeout"  # a ClusterIP has no meaning outside of the cluster
     return dict(_listening(world)).get((host, port)) or _nobody(world, host)
 
 
 def resolve(world: World, vantage: Vantage, name: str, resolver: str | None = None) -> Reply:
-    """One question for a name's IPv4 addresses, to `resolver`, or as resolv.conf says: next server only on silence."""
+    """Query a name's IPv4 addresses from `resolver`, or from those of resolv.conf: the next one only without answer."""
     if resolver is not None:
         return _ask(world, vantage, name.rstrip(".").lower(), resolver)
     reply = Reply("", name, "timeout")
@@ -67,7 +67,7 @@ def resolve(world: World, vantage: Vantage, name: str, resolver: str | None = No
 
 
 def lookup(world: World, vantage: Vantage, name: str) -> Reply:
-    """A name as a program's resolver library finds it: address itself, hosts file, then search list, then the name."""
+    """Look a name up as a resolver library does: an address itself, the hosts file, the search list, then the name."""
     try:
         return Reply("", name, "ok", (str(ipaddress.ip_address(name)),))
     except ValueError:
@@ -91,7 +91,7 @@ def nameservers(resolv_conf: str) -> tuple[str, ...]:
 
 
 def candidates(name: str, resolv_conf: str) -> tuple[str, ...]:
-    """The full names a resolver library asks for, in order: the search list first where the name has too few dots."""
+    """The full names a resolver library queries, in order: the search list first if the name has too few dots."""
     if name.endswith("."):
         return (name,)
     searches: list[str] = []
@@ -111,7 +111,7 @@ def endpoint(world: World, host: str, port: int) -> tuple[str, int] | None:
 
 
 def answer(world: World, server: Resolver, name: str) -> Reply:
-    """What a resolver that was reached says: its mode first, then its own records, then the zones all share."""
+    """The answer of a resolver that was reached: by its mode, then its own records, then the shared zones."""
     if server.mode == "mute":
         return Reply(server.address, name, "timeout")
     if server.mode in ("nxdomain", "servfail", "refused"):
@@ -135,7 +135,7 @@ def _ask(world: World, vantage: Vantage, name: str, server: str) -> Reply:
     outcome = path(world, vantage, server, _DNS_PORT)
     server_state = world.resolvers.get(server)
     if world.misbehaviour.get(f"dns {server}"):
-        return Reply(server, name, "timeout")  # whatever it sends is no answer
+        return Reply(server, name, "timeout")  # what it sends is no valid answer
     if outcome == "open" and server_state is not None and server_state.over_udp:
         return answer(world, server_state, name)
     return Reply(server, name, "closed" if outcome in ("refused", "reset", "unreachable") else "timeout")
@@ -176,11 +176,14 @@ def _listening(world: World) -> Iterator[tuple[tuple[str, int], Way]]:
         yield ("172.21.0.1", 443), _MODES.get(world.api_mode, "open")
         if world.cluster.service_address("kube-dns.kube-system.svc.cluster.local"):
             ready = world.cluster.ready_endpoints("kube-system", "kube-dns")
-            yield (KUBE_DNS, _DNS_PORT), "open" if ready else "refused"  # kube-proxy rejects a service without any
+            yield (
+                (KUBE_DNS, _DNS_PORT),
+                "open" if ready else "refused",
+            )  # kube-proxy rejects connections to a service without endpoints
 
 
 def _nobody(world: World, host: str) -> Way:
-    """Where nobody listens: a host that exists refuses, a hole in the subnet is unreachable, all else is silence."""
+    """Where nothing listens: an existing host refuses, a free address of the subnet is unreachable, others time out."""
     machines = {world.gitlab.address, *(node.address for node in world.nodes.values()), *world.resolvers}
     machines |= {registry.address for registry in world.registries.values()}
     machines |= {address for addresses in world.zones.values() for address in addresses}

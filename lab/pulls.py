@@ -1,6 +1,6 @@
-"""Image pulls as a node's runtime does them: what the world lets it reach, and the runtime's own words when it fails.
+"""Image pulls as a node's runtime does them: what it can reach in the world, and the runtime's error if it fails.
 
-The words are those of containerd 1.6 as a kubelet v1.28 passes them on, and of Docker's daemon.
+The errors are those of containerd 1.6 as a kubelet v1.28 reports them, and of Docker's daemon.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 Runtime = Literal["containerd", "docker"]
 
 PLATFORM = "linux/amd64"
-_FETCH_SECONDS = 0.06  # of a pull that moves bytes
+_FETCH_SECONDS = 0.06  # of a pull that fetches layers
 _CACHED_SECONDS = 0.02  # of one that finds everything in the node's content store
 _EXPIRED = "2024-12-31T23:59:59Z"
 _NOT_FOUND = "rpc error: code = NotFound desc = "
-_GIVES_UP_AFTER = 0.3  # a runtime waits 30 s for a silent host; nobody wants to wait for that here
+_GIVES_UP_AFTER = 0.3  # a real runtime waits 30 s for a silent host
 
 
 @dataclass(frozen=True)
 class PullResult:
-    """How a pull ended. `error` is empty when it went well."""
+    """How a pull ended. `error` is empty if it succeeded."""
 
     ok: bool
     seconds: float
@@ -43,11 +43,11 @@ class PullResult:
     digest: str = ""  # of the manifest that the tag points to
     image_id: str = ""  # digest of the configuration for the node's platform
     size: int = 0
-    fresh: bool = False  # bytes were moved
+    fresh: bool = False  # whether layers were fetched
 
 
 class _PullFailedError(Exception):
-    """The runtime's words, without the prefix that names the image."""
+    """A pull failed; holds the runtime's error, without the prefix that names the image."""
 
     def __init__(self, containerd: str, docker: str, *, waited: bool = False) -> None:
         self.containerd, self.docker, self.waited = containerd, docker, waited
@@ -63,14 +63,14 @@ async def pull(
     *,
     vantage: Vantage | None = None,
 ) -> PullResult:
-    """Pull an image as the runtime of `node` would; from inside a pod where `vantage` says so (Docker in Docker).
+    """Pull an image as the runtime of `node` does, or from inside a pod, if `vantage` is one (Docker in Docker).
 
     Args:
         world: the world.
         node: the node's name.
         image: a full reference, ``registry.example.com/library/alpine:latest``.
         auths: logins from pull secrets by registry host, tried in order.
-        runtime: whose error messages.
+        runtime: whose error messages to give.
         vantage: where the pull's connections start; default: the node itself.
     """
     began = time.monotonic()
@@ -126,7 +126,7 @@ def _reach(
             _request(message), f'Get "https://{host}/v2/": http: server gave HTTP response to HTTPS client'
         )
     insecure = vantage.dockerd.insecure_registries if vantage.dockerd is not None else ()
-    if host not in insecure:  # the daemon then takes any certificate, and plain HTTP as well
+    if host not in insecure:  # the daemon then accepts any certificate, and plain HTTP
         _trust(registry, url)
     _authorize(world, vantage, registry, repository, reference, logins)
     status = _status(registry)
@@ -180,7 +180,7 @@ def _status(registry: Registry) -> str:
 
 
 def _dial(world: World, vantage: Vantage, name: str, port: int, containerd: str, docker: str) -> str:
-    """The address that was connected to."""
+    """Connect to a host by name; returns its address."""
     reply = lookup(world, vantage, name)
     if not reply.ok:
         reason = f"dial tcp: lookup {name}{_lookup_error(reply, vantage)}"
@@ -211,7 +211,7 @@ _DIAL_ERRORS: dict[Way, str] = {
 
 
 def _lookup_error(reply: Reply, vantage: Vantage) -> str:
-    """How Go's resolver ends ``lookup NAME …``."""
+    """The end of Go's error ``lookup NAME …``."""
     server = f" on {reply.resolver}:53" if reply.resolver else ""
     local = f"{vantage.address or '172.24.1.23'}:{_local_port()}"
     return {
@@ -241,7 +241,7 @@ def _trust(registry: Registry, url: str) -> None:
 
 
 def certificate_error(certificate: Certificate, host: str) -> str:
-    """What Go's TLS says of a certificate; empty for a good one."""
+    """Go's TLS error for a certificate; empty for a valid one."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
         "valid": "",

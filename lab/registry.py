@@ -1,4 +1,4 @@
-"""Image registries as Docker's own (distribution 2.8) answers, and the token server that one of them sends to.
+"""Image registries that answer as Docker's own (distribution 2.8), and the token server that one of them refers to.
 
 The Registry API: https://distribution.github.io/distribution/spec/api/, tokens: …/spec/auth/token/.
 """
@@ -35,12 +35,12 @@ _LIMIT = (
 
 
 class Tokens:
-    """The tokens that a token server gave, with the repositories that each may pull."""
+    """The tokens that a token server issued, with the repositories that each may pull."""
 
     def __init__(self) -> None:
         self._issued: dict[str, tuple[float, frozenset[str]]] = {}
 
-    def give(self, repositories: frozenset[str]) -> str:
+    def issue(self, repositories: frozenset[str]) -> str:
         """A new token in the form of a JSON web token."""
         claims = base64.urlsafe_b64encode(json.dumps({"jti": secrets.token_hex(12)}).encode()).decode().rstrip("=")
         header = base64.urlsafe_b64encode(b'{"alg":"ES256","typ":"JWT"}').decode().rstrip("=")
@@ -49,7 +49,7 @@ class Tokens:
         return token
 
     def allows(self, token: str) -> frozenset[str] | None:
-        """What a token may pull; None for a token that was never given or is too old."""
+        """What a token may pull; None for a token that is unknown or has expired."""
         end, repositories = self._issued.get(token, (0.0, frozenset()))
         return repositories if time.monotonic() < end else None
 
@@ -82,7 +82,7 @@ def token_application(world: World, registries: Mapping[str, Registry], tokens: 
             return _token_refusal(401, "incorrect username or password" if header else "authentication required")
         scopes = [scope.split(":") for value in request.query.getall("scope", []) for scope in value.split(" ")]
         repositories = frozenset(parts[1] for parts in scopes if len(parts) == 3 and parts[0] == "repository")  # noqa: PLR2004
-        token = tokens.give(repositories)
+        token = tokens.issue(repositories)
         issued = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         body = {"token": token, "access_token": token, "expires_in": TOKEN_LIFE, "issued_at": issued}
         return web.Response(body=json.dumps(body, separators=(",", ":")).encode(), headers={"Content-Type": _JSON})
@@ -210,7 +210,7 @@ def _stored_elsewhere(request: web.Request, reference: str) -> web.Response:
 
 
 def blob_path(reference: str) -> str:
-    """Where distribution keeps a blob in its storage."""
+    """The path of a blob in distribution's storage."""
     kind, _, name = reference.partition(":")
     return f"/registry/docker/registry/v2/blobs/{kind}/{name[:2]}/{name}/data"
 
@@ -240,11 +240,11 @@ def _document(request: web.Request, document: Document, headers: dict[str, str])
     return web.Response(body=document.content, headers=headers)
 
 
-# ---- who may ask
+# ---- authentication and authorization
 
 
 def _refusal(request: web.Request, repository: str | None, action: str = "pull") -> web.Response | None:
-    """The 401 or 403 for this request, or None where it may go on."""
+    """The 401 or 403 for this request, or None if it is allowed."""
     registry = request.app[_REGISTRY]
     authorization = request.headers.get("Authorization", "")
     detail = [{"Type": "repository", "Class": "", "Name": repository, "Action": action}] if repository else None
@@ -264,7 +264,7 @@ def _refusal(request: web.Request, repository: str | None, action: str = "pull")
         if authorization.startswith("Bearer ")
         else None
     )
-    # Its token server gives nobody more than the right to pull.
+    # Its token server grants pull alone.
     if allowed is not None and action == "pull" and (repository is None or repository in allowed):
         return None
     challenge = f'Bearer realm="https://{registry.realm_host}/token",service="{registry.host}"'

@@ -1,4 +1,4 @@
-"""An SSH server for each worker, in the words of OpenSSH; a command really runs, under a real sh."""
+"""An SSH server for each worker that behaves as OpenSSH; commands run for real, under a real sh."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 VERSION = "OpenSSH_9.2p1 Debian-2+deb12u7"
 _SHELLS = ("sh", "/bin/sh", "bash", "/bin/bash", "dash", "ash")
-_INPUT_TIMEOUT = 0.5  # a command other than a shell may never be sent the end of its input
+_INPUT_TIMEOUT = 0.5  # a command other than a shell may never get the end of its input
 _STOP_TIMEOUT = 2.0  # seconds that a command may take to end once it is killed
 _INPUT_LIMIT = 1024 * 1024  # bytes of input
 
@@ -29,10 +29,10 @@ class Sshd:
     Args:
         world: the world.
         node: the node it runs on.
-        key: the one public key that may log in.
+        key: the only public key that may log in.
         host_key: the server's own key.
         run: runs a command on the node: (node, command, input, on output, on error) → exit status.
-        docker: where the node's Docker daemon listens, if it has one.
+        docker: the listener of the node's Docker daemon, if it has one.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Sshd:
         self._sessions: set[asyncio.Task[None]] = set()
 
     async def start(self, loopback: Loopback) -> SocketAddress:
-        """Serve; returns where."""
+        """Start to serve; returns the address."""
         listener = loopback.listening()
         self._acceptor = await asyncssh.listen(
             sock=listener,
@@ -70,7 +70,7 @@ class Sshd:
         return host, port
 
     async def close(self) -> None:
-        """Stop listening, cut every connection, and see the commands of each end."""
+        """Stop listening, cut every connection, and wait for their commands to end."""
         if self._acceptor is not None:
             self._acceptor.close()
         for connection in list(self._open):
@@ -120,7 +120,7 @@ class Sshd:
 
 
 async def _dial(process: asyncssh.SSHServerProcess[bytes], address: SocketAddress) -> None:
-    """Join a session's input and output with a connection, until the connection's end or the session's."""
+    """Connect a session's input and output with the Docker daemon, until either ends."""
     reader, writer = await asyncio.open_connection(*address)
 
     async def forth() -> None:
@@ -163,7 +163,7 @@ async def _input(process: asyncssh.SSHServerProcess[bytes], command: str) -> byt
 
 
 class _Login(asyncssh.SSHServer):
-    """Who may log in: one user with one key."""
+    """Authentication: one user with one key."""
 
     def __init__(
         self, world: World, node: Node, key: asyncssh.SSHKey, connections: set[asyncssh.SSHServerConnection]

@@ -1,7 +1,7 @@
-"""Admission: what the cluster changes in an object before it is stored, and why it refuses one.
+"""Admission: how the cluster changes an object before it is stored, and why it refuses one.
 
 The plugins run in the API server's order: those that change an object (NamespaceLifecycle, LimitRanger, ServiceAccount,
-priorities, tolerations, webhooks), then validation, then those that only judge (LimitRanger, PodSecurity, and
+priorities, tolerations, webhooks), then validation, then those that only validate (LimitRanger, PodSecurity, and
 ResourceQuota last).
 """
 
@@ -34,7 +34,7 @@ _COUNTED = ("configmaps", "secrets", "services", "resourcequotas", "persistentvo
 
 @dataclass
 class Admission:
-    """One object on its way in. `name` is what messages call it: ``generateName`` until a name is made from it."""
+    """The admission of one object. `name` is its name in messages: ``generateName`` until a name is generated."""
 
     cluster: ClusterState
     resource: Resource
@@ -42,7 +42,7 @@ class Admission:
     warnings: list[str] = field(default_factory=list)
 
     def admit(self) -> None:
-        """Change and judge the object; raises `Refusal`."""
+        """Change and validate the object; raises `Refusal`."""
         namespace = self.item["metadata"].get("namespace", "")
         if self.resource.namespaced and self.cluster.get("namespaces", "", namespace) is None:
             raise not_found(NAMESPACES, namespace)
@@ -160,10 +160,10 @@ class Admission:
         if reason:
             self.warnings.append(f'would violate PodSecurity "{label}": {reason}')
 
-    # ---- webhooks that judge
+    # ---- validating webhooks
 
     def _webhooks(self, namespace: str) -> None:
-        """Those that see pods of the namespace; one whose server is silent refuses, unless it is to be ignored then."""
+        """Refuse the pod if a webhook for it fails closed and its server does not answer."""
         home = self.cluster.get("namespaces", "", namespace) or {"metadata": {}}
         labels = home["metadata"].get("labels") or {}
         for configuration in self.cluster.list("validatingwebhookconfigurations"):
@@ -218,7 +218,7 @@ _NOTHING = Quantity(Decimal(0))
 
 
 def effective(spec: Raw, part: str) -> Amounts:
-    """What a pod takes in all: its containers together, or its largest init container if that is more."""
+    """A pod's effective resources: those of its containers together, or of its largest init container if higher."""
     amounts_of_pod = total(
         [amounts((container.get("resources") or {}).get(part)) for container in spec.get("containers") or []]
     )
@@ -231,7 +231,7 @@ def effective(spec: Raw, part: str) -> Amounts:
 
 
 def usage(resource: Resource, item: Raw) -> Amounts:
-    """What an object counts in a quota, by the quota's names."""
+    """What an object counts in quotas, by the quotas' resource names."""
     single = Quantity(Decimal(1))
     counts = {f"count/{resource.qualified}": single}
     if resource.plural in _COUNTED:
@@ -248,7 +248,7 @@ def usage(resource: Resource, item: Raw) -> Amounts:
 
 
 def used_in(cluster: ClusterState, namespace: str) -> Amounts:
-    """What the objects of a namespace count in its quotas; pods that are over count as objects only."""
+    """What the objects of a namespace count in its quotas; pods that have ended count as objects only."""
     counted_objects: list[Amounts] = []
     for plural, resource in BY_PLURAL.items():
         if not resource.namespaced or plural == "events":
@@ -262,7 +262,7 @@ def used_in(cluster: ClusterState, namespace: str) -> Amounts:
 
 
 def count_quotas(cluster: ClusterState, namespace: str) -> None:
-    """Write into the quotas of a namespace what is used, as the quota controller does."""
+    """Update the used amounts in a namespace's quotas, as the quota controller does."""
     quotas = cluster.list("resourcequotas", namespace)
     used = used_in(cluster, namespace) if quotas else {}
     for item in quotas:
@@ -277,7 +277,7 @@ def count_quotas(cluster: ClusterState, namespace: str) -> None:
 
 
 def _violations(limit: Raw, requests: Amounts, limits: Amounts) -> Iterator[str]:
-    """What of a container or a pod is beyond a limit, in LimitRanger's words."""
+    """Violations of a LimitRange's limit by a container or pod, in LimitRanger's words."""
     for kind, least in sorted(amounts(limit.get("min")).items()):
         rule = f"minimum {kind} usage per {limit['type']} is {least}"
         yield from _too_little(rule, requests.get(kind), limits.get(kind), least)

@@ -1,4 +1,4 @@
-"""Who asks, by bearer token, and what they may, by the RBAC objects of the cluster."""
+"""Authentication by bearer token, and authorization by the RBAC objects of the cluster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MASTERS = "system:masters"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """What somebody wants to do: with a resource, or (if `path` is set) with a path that is none."""
+    """A request to be authorized: on a resource, or (if `path` is set) on a path that is no resource."""
 
     verb: str
     group: str = ""
@@ -29,7 +29,7 @@ class Attempt:
 
 
 def authenticate(cluster: ClusterState, authorization: str) -> User:
-    """Who sends this ``Authorization`` header; nobody is anonymous, a token that is not known is refused."""
+    """The user of an ``Authorization`` header: anonymous without a token; an unknown token is refused."""
     kind, _, token = authorization.partition(" ")
     if kind.lower() != "bearer":
         return ANONYMOUS
@@ -46,7 +46,7 @@ def service_account_user(namespace: str, name: str) -> User:
 
 
 def allows(cluster: ClusterState, user: User, attempt: Attempt) -> str | None:
-    """Why a user may do something, in RBAC's words (empty for the cluster's masters); None if nothing allows it."""
+    """RBAC's reason for allowing a request (empty for the cluster's masters); None if nothing allows it."""
     if _MASTERS in user.groups:
         return ""
     for reason, rules in _granted(cluster, user, attempt.namespace):
@@ -56,7 +56,7 @@ def allows(cluster: ClusterState, user: User, attempt: Attempt) -> str | None:
 
 
 def rules_of(cluster: ClusterState, user: User, namespace: str) -> tuple[list[Raw], list[Raw]]:
-    """All rules that hold for a user in a namespace: those on resources, and those on paths."""
+    """All rules that apply to a user in a namespace: those on resources, and those on paths."""
     resources: list[Raw] = []
     paths: list[Raw] = []
     if _MASTERS in user.groups:

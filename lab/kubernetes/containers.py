@@ -1,4 +1,4 @@
-"""What a kubelet gives a container: its command, environment, resolv.conf, and the vantage that its tools ask from."""
+"""What a kubelet gives a container: its command, environment, resolv.conf, and login for pulls."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Unready(Exception):
 
 
 def identity(pod: Raw) -> str:
-    """A pod as the kubelet's messages write it: ``name_namespace(uid)``."""
+    """A pod's name in the kubelet's messages: ``name_namespace(uid)``."""
     metadata = pod["metadata"]
     return f"{metadata['name']}_{metadata['namespace']}({metadata['uid']})"
 
 
 def command(container: Raw, image: Image, env: Mapping[str, str]) -> list[str]:
-    """What is executed: the container's command and arguments, or the image's own.
+    """The argv to execute: the container's command and arguments, or the image's own.
 
     An image's entry point is a script that ends by running its arguments, so the arguments alone are run here.
     """
@@ -42,7 +42,7 @@ def command(container: Raw, image: Image, env: Mapping[str, str]) -> list[str]:
 
 
 def is_daemon(container: Raw, image: Image | None) -> bool:
-    """Whether a container is a Docker daemon: its image is one, and it is not told to run something else."""
+    """Whether a container is a Docker daemon: its image is one, and its command is not another."""
     own_command = container.get("command") or []
     return (
         image is not None
@@ -81,7 +81,7 @@ def environment(cluster: ClusterState, pod: Raw, container: Raw) -> dict[str, st
     """A container's environment variables: the image's, those of services, and its own.
 
     Raises:
-        Unready: something that a variable comes from is not there.
+        Unready: the source of a variable is missing.
     """
     namespace = pod["metadata"]["namespace"]
     variables = {"PATH": _PATH, "HOSTNAME": pod["metadata"]["name"][:63], "HOME": "/"}
@@ -104,7 +104,7 @@ def environment(cluster: ClusterState, pod: Raw, container: Raw) -> dict[str, st
 
 
 def check_user(pod: Raw, container: Raw) -> None:
-    """Refuse to start as root what must not run as root; the images of the lab are root's own.
+    """Refuse to start as root what must not run as root; the lab's images run as root.
 
     Raises:
         Unready: the container would run as root.
@@ -123,7 +123,7 @@ def check_user(pod: Raw, container: Raw) -> None:
 
 
 def host_aliases(pod: Raw) -> dict[str, str]:
-    """Name → address, as the kubelet writes them into /etc/hosts."""
+    """The entries that the kubelet writes into /etc/hosts: name → address."""
     aliases = {pod["metadata"]["name"]: pod["status"].get("podIP", "")}
     for alias in pod["spec"].get("hostAliases") or []:
         aliases |= dict.fromkeys(alias.get("hostnames") or [], alias["ip"])
@@ -131,7 +131,7 @@ def host_aliases(pod: Raw) -> dict[str, str]:
 
 
 def resolv_conf(cluster: ClusterState, pod: Raw, node_resolv_conf: str) -> str:
-    """A pod's /etc/resolv.conf: its policy's, with its dnsConfig on top; searches first, as kubelets write it."""
+    """A pod's /etc/resolv.conf: by its policy, extended by its dnsConfig; searches first, as kubelets write it."""
     spec = pod["spec"]
     policy = spec["dnsPolicy"]
     if policy == "ClusterFirst" and spec.get("hostNetwork"):
@@ -157,7 +157,7 @@ def resolv_conf(cluster: ClusterState, pod: Raw, node_resolv_conf: str) -> str:
 
 
 def pull_logins(cluster: ClusterState, pod: Raw) -> tuple[dict[str, list[Login]], list[str]]:
-    """The logins of a pod's pull secrets by registry host, and the names of secrets that are not there."""
+    """The logins of a pod's pull secrets by registry host, and the names of missing secrets."""
     logins: dict[str, list[Login]] = {}
     absent: list[str] = []
     for reference in pod["spec"].get("imagePullSecrets") or []:
@@ -173,7 +173,7 @@ def pull_logins(cluster: ClusterState, pod: Raw) -> tuple[dict[str, list[Login]]
 
 
 def missing_volume(cluster: ClusterState, pod: Raw) -> tuple[str, str] | None:
-    """The first volume that cannot be mounted, and why; None if all can."""
+    """The first volume that cannot be mounted, and the reason; None if all can."""
     namespace = pod["metadata"]["namespace"]
     for volume in pod["spec"].get("volumes") or []:
         sources = [
@@ -198,7 +198,7 @@ def _docker_config(secret: Raw) -> dict[str, dict[str, str]]:
             return auths
         plain: dict[str, dict[str, str]] = json.loads(base64.b64decode(data.get(".dockercfg", "e30=")))
     except (ValueError, AttributeError):
-        return {}  # the kubelet says nothing of it, and pulls without
+        return {}  # the kubelet ignores it silently, and pulls without
     return plain
 
 

@@ -1,7 +1,7 @@
 """The control loops: scheduler, Job controller, garbage collector.
 
-One task works through the changes of the cluster's objects, in order; timers (a Job's deadline and time to live) only
-bring a Job back to it.
+One task processes the changes of the cluster's objects, in order; timers (a Job's deadline and time to live) only
+trigger another sync of a Job.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ class ControlPlane:
         self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._pending: dict[str, Raw] = {}  # pods without a node, by uid
         self._refused: set[str] = set()  # Jobs whose last pod was refused and that wait to try again, by uid
-        self._waits: dict[str, float] = {}  # how long they waited last, in seconds
+        self._waits: dict[str, float] = {}  # their last delays, in seconds
         self._ending: set[str] = set()  # pods that are being stopped, by uid
 
     def start(self) -> None:
-        """Begin to act, on what is there already too."""
+        """Start, and process the existing objects."""
         loop = asyncio.get_running_loop()
         self._unsubscribe = self.cluster.subscribe(
             lambda change: loop.call_soon_threadsafe(self._changes.put_nowait, change)
@@ -72,7 +72,7 @@ class ControlPlane:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.kubelets.close()
 
-    # ---- the line of changes
+    # ---- the queue of changes
 
     async def _work(self) -> None:
         while True:
@@ -169,7 +169,7 @@ class ControlPlane:
         self.cluster.event(pod, "Pod", "FailedScheduling", placement.message, warning=True, component=SCHEDULER)
 
     def _sync_cordon_taint(self, node: Raw) -> None:
-        """A node that was marked unschedulable gets the taint that says so, and loses it with the mark."""
+        """Keep a node's taint for unschedulable in step with its spec."""
         spec, name = node["spec"], node["metadata"]["name"]
         tainted = any(taint["key"] == UNSCHEDULABLE for taint in spec.get("taints") or [])
         if spec.get("unschedulable") and not tainted:
@@ -181,7 +181,7 @@ class ControlPlane:
     # ---- Jobs
 
     def _sync(self, job: Raw) -> None:
-        """Bring a Job one step further: make the pods it lacks, count those that ended, end it when it is over."""
+        """Reconcile a Job: create missing pods, count ended ones, set its conditions."""
         metadata, spec, status = job["metadata"], job["spec"], job["status"]
         if "deletionTimestamp" in metadata:
             return
@@ -221,7 +221,7 @@ class ControlPlane:
             self.cluster.touch("jobs", job)
 
     def _create_pod(self, job: Raw) -> bool:
-        """Create a pod of a Job; whether admission let it in."""
+        """Create a pod of a Job; returns whether admission accepted it."""
         metadata, template = job["metadata"], job["spec"]["template"]
         labels, annotations = template["metadata"].get("labels"), template["metadata"].get("annotations")
         owner = {"apiVersion": "batch/v1", "kind": "Job", "name": metadata["name"], "uid": metadata["uid"]}
@@ -248,7 +248,7 @@ class ControlPlane:
         return True
 
     def _retry(self, job: Raw) -> None:
-        """Try again later, each time later still."""
+        """Try again later, with increasing delays."""
         identity = job["metadata"]["uid"]
         wait = self._waits[identity] = min(self._waits.get(identity, _FIRST_RETRY / 2) * 2, _LONGEST_RETRY)
         self._refused.add(identity)
@@ -265,7 +265,7 @@ class ControlPlane:
         self.cluster.event(job, "Job", reason, message, warning=True, component=_CONTROLLER)
 
     def _expire(self, job: Raw) -> None:
-        """A Job that is over goes away after its time to live, and its pods with it."""
+        """Delete a finished Job and its pods after its time to live."""
         span = job["spec"].get("ttlSecondsAfterFinished")
         if span is None:
             return
@@ -276,11 +276,11 @@ class ControlPlane:
             self.delete("jobs", job, propagation="Foreground")
 
     def _elapsed(self, moment: str) -> float:
-        """Seconds since a moment by the controller's own clock."""
+        """Seconds since a timestamp by the controller's own clock."""
         return timestamps.since(moment) * self.cluster.pace
 
     def _later(self, job: Raw, purpose: str, seconds: float, *, before: Callable[[], object] = lambda: None) -> None:
-        """Look at a Job again after some seconds; one timer a purpose."""
+        """Sync a Job again after some seconds; one timer per purpose."""
         key, identity = (job["metadata"]["namespace"], job["metadata"]["name"]), job["metadata"]["uid"]
 
         def sync() -> None:
@@ -295,7 +295,7 @@ class ControlPlane:
         self._timers[identity, purpose] = asyncio.get_running_loop().call_later(max(seconds, 0.01), sync)
 
     def _untrack(self, pods: list[Raw]) -> None:
-        """Pods that ended are counted, and need not be kept for it."""
+        """Remove the tracking finalizer of ended pods, which have been counted."""
         for pod in pods:
             if pod["status"].get("phase") in _FINAL and TRACKING in (pod["metadata"].get("finalizers") or []):
                 _remove_finalizer(pod, TRACKING)
@@ -317,7 +317,7 @@ class ControlPlane:
     def delete(
         self, resource: str, item: Raw, *, propagation: Propagation | None = None, grace: int | None = None
     ) -> bool:
-        """Delete an object as the API does; whether it is gone at once (else it lingers, marked)."""
+        """Delete an object as the API does; returns whether it is removed at once, or only marked for deletion."""
         metadata = item["metadata"]
         if resource == "pods":
             return self._delete_pod(item, grace)
@@ -377,7 +377,7 @@ class ControlPlane:
         return False
 
     def _terminate(self, pod: Raw) -> None:
-        """Let the kubelet stop a pod that is marked; a kubelet that is out of reach leaves it as it is."""
+        """Let the kubelet stop a pod that is marked for deletion, if the kubelet runs."""
         metadata = pod["metadata"]
         if metadata["uid"] in self._ending or not self.cluster.kubelet_runs(pod["spec"].get("nodeName", "")):
             return

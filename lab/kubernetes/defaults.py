@@ -1,4 +1,4 @@
-"""What the API server fills in where an object is silent, before admission looks at it."""
+"""The API server's defaults for objects, set before admission."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ _NOT_KEPT_EMPTY = {
 
 
 def containers_of(spec: Raw) -> list[Raw]:
-    """A pod's containers, init containers first, as admission goes through them."""
+    """A pod's containers, init containers first, in the order of admission."""
     return [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]
 
 
 def fill_in(plural: str, item: Raw) -> None:
-    """Set the defaults of an object that was just sent."""
+    """Set the defaults of a new object."""
     filler = _FILLERS.get(plural)
     if filler is not None:
         filler(item)
 
 
 def without_empty(value: Any) -> Any:
-    """What was sent, without nulls, and without the empty lists and maps that the server does not keep."""
+    """A new object without nulls, and without the empty lists and maps that the server does not store."""
     if isinstance(value, list):
         return [without_empty(item) for item in value]
     if not isinstance(value, dict):
@@ -69,7 +69,7 @@ def _positive(part: dict[str, Quantity], kind: str) -> bool:
 
 
 def _pod_template(spec: Raw) -> None:
-    """The defaults that a template gets as well as a pod."""
+    """The defaults of both templates and pods."""
     for container in containers_of(spec):
         image = str(container.get("image", ""))
         tag = image.rpartition("/")[2].partition(":")[2]

@@ -1,4 +1,4 @@
-"""What the API server says it serves, and the health checks it knows (as recorded from v1.28.15)."""
+"""The API server's discovery documents and health checks (as recorded from v1.28.15)."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ CHECKS: tuple[str, ...] = (
 
 
 def document(cluster: ClusterState, parts: list[str]) -> Raw | None:
-    """The discovery document at a path, given in its parts; None if there is none."""
+    """The discovery document at a path, given as its parts; None if there is none."""
     groups = {name: _group(name, *versions) for name, *versions in _GROUPS}
     if cluster.metrics != "absent":
         groups[METRICS_GROUP] = _group(METRICS_GROUP, METRICS_VERSION)

@@ -1,7 +1,7 @@
-"""The guide's cluster in good health: one control-plane node, three workers, what runs on them, and who may do what.
+"""The guide's cluster in good health: one control-plane node, three workers, their workloads, and access rights.
 
-`guide_cluster` builds it for a world's nodes. The pieces (`pod`, `quota`, …) are for faults and tests: each is a raw
-object for `ClusterState.add`.
+`guide_cluster` builds it for a world's nodes. The builders (`pod`, `quota`, …) are for faults and tests: each makes a
+raw object for `ClusterState.add`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ METRICS_SERVER_ADDRESS = "172.21.0.44"
 SYSTEM = "kube-system"
 NAMESPACE = "gitlab"
 OPERATOR = "ops"
-OPERATOR_TOKEN = "made-up-token-of-the-operator"  # of the kubeconfig; worth nothing elsewhere
+OPERATOR_TOKEN = "made-up-token-of-the-operator"  # of the kubeconfig; valid in the lab alone
 OPERATOR_USER = User(OPERATOR, ("system:authenticated",))
 ADMIN_USER = User("kubernetes-admin", ("system:masters", "system:authenticated"))
 AGE = 41.0  # days since the cluster was made
@@ -62,11 +62,11 @@ def guide_cluster(machines: Iterable[Node]) -> ClusterState:
     return cluster
 
 
-# ---- pieces
+# ---- builders
 
 
 def version(git_version: str) -> Raw:
-    """What ``GET /version`` says of a release such as ``v1.28.15``."""
+    """The answer of ``GET /version`` for a release such as ``v1.28.15``."""
     major, minor = git_version.lstrip("v").split(".")[:2]
     return {
         "major": major,
@@ -82,7 +82,7 @@ def version(git_version: str) -> Raw:
 
 
 def add_namespace(cluster: ClusterState, name: str) -> Raw:
-    """Make a namespace with what every namespace gets: a default service account and the cluster's CA."""
+    """Create a namespace with its default service account and the cluster's CA."""
     item = _object("Namespace", "", name, spec={"finalizers": ["kubernetes"]}, status={"phase": "Active"})
     item["metadata"]["labels"] = {"kubernetes.io/metadata.name": name}
     cluster.add(_object("ServiceAccount", name, "default"))
@@ -161,7 +161,7 @@ def pod(
     owner: str = "",
     host_network: bool = False,
 ) -> Raw:
-    """A pod that has been running on a node for days, with one container; no kubelet looks after it."""
+    """A pod that has been running on a node for days, with one container; no kubelet manages it."""
     resources: Raw = {}
     if limits:
         resources["limits"] = dict(limits)
@@ -224,7 +224,7 @@ def fill(
     namespace: str = "shop",
     application: str = "checkout",
 ) -> Raw:
-    """Let another application's pod, with these requests, run on a node."""
+    """Add another application's running pod, with these requests, to a node."""
     template = "6c8f7d5b9c"
     name = cluster.unique_name(f"{application}-{template}-")
     taken = sum(1 for other in cluster.each("pods") if other["spec"].get("nodeName") == node)
@@ -234,7 +234,7 @@ def fill(
 
 
 def quota(namespace: str, name: str, hard: Mapping[str, str]) -> Raw:
-    """A ResourceQuota; the cluster counts what is used."""
+    """A ResourceQuota; the cluster counts the used amounts."""
     status = {"hard": dict(hard), "used": dict.fromkeys(hard, "0")}
     return _object("ResourceQuota", namespace, name, spec={"hard": dict(hard)}, status=status)
 
@@ -268,7 +268,7 @@ def rule(resources: str, verbs: list[str], *, group: str = "") -> Raw:
 
 
 def webhook(name: str, hook: str, *, policy: str = "Fail", seconds: int = 10) -> Raw:
-    """A ValidatingWebhookConfiguration of one webhook that sees every pod but kube-system's, as policy engines have."""
+    """A ValidatingWebhookConfiguration with a webhook for all pods outside of kube-system, as of policy engines."""
     service = {"namespace": "policy", "name": "policy-engine", "path": "/validate", "port": 443}
     rules = [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["pods"]}]
     not_system = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": [SYSTEM]}
@@ -284,7 +284,7 @@ def webhook(name: str, hook: str, *, policy: str = "Fail", seconds: int = 10) ->
 
 
 def cluster_dns_only(item: Raw) -> None:
-    """A mutating webhook, as those of node-local DNS caches: pods get the cluster's DNS, whatever they asked for."""
+    """A mutating webhook, as of node-local DNS caches: pods get the cluster's DNS, whatever they request."""
     item["spec"]["dnsPolicy"] = "ClusterFirst"
     item["spec"].pop("dnsConfig", None)
 
@@ -404,7 +404,7 @@ def _services() -> list[Raw]:
 
 
 def _settings() -> list[Raw]:
-    """What kubeadm keeps of its own settings, and CoreDNS's configuration as kubeadm writes it."""
+    """Kubeadm's settings, and CoreDNS's configuration as kubeadm writes it."""
     networking = "networking:\n  dnsDomain: cluster.local\n  podSubnet: 172.24.0.0/16\n  serviceSubnet: 172.21.0.0/16\n"
     cluster_configuration = (
         f"apiVersion: kubeadm.k8s.io/v1beta3\nkind: ClusterConfiguration\nkubernetesVersion: v1.28.15\n{networking}"
@@ -461,7 +461,7 @@ def _workloads(nodes: list[Raw]) -> Iterable[Raw]:
 
 
 def _add_running_pod(cluster: ClusterState, item: Raw, taken: int) -> Raw:
-    """Give a running pod the addresses it has on its node, after so many others, and store it."""
+    """Store a running pod with its addresses on its node, as the next of so many."""
     host = cluster.node(item["spec"]["nodeName"])
     address = host["status"]["addresses"][0]["address"]
     own = address if item["spec"].get("hostNetwork") else f"{host['spec']['podCIDR'].rsplit('.', 1)[0]}.{taken + 2}"
@@ -470,7 +470,7 @@ def _add_running_pod(cluster: ClusterState, item: Raw, taken: int) -> Raw:
 
 
 def _publish(cluster: ClusterState, namespace: str, service: str, ports: list[tuple[str, int, str]]) -> None:
-    """Make the endpoints of a service from the pods that it selects."""
+    """Create a service's endpoints from the pods that it selects."""
     selector = (cluster.get("services", namespace, service) or {})["spec"]["selector"]
     chosen = [item for item in cluster.list("pods", namespace) if selector.items() <= _labels(item).items()]
     addresses = [

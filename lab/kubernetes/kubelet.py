@@ -1,7 +1,7 @@
-"""The kubelets: what happens to a pod once it is bound to a node, until it is over or deleted.
+"""The kubelets: the life of a pod from its binding to a node until it ends or is deleted.
 
 Images are pulled through the world's network, containers run their command for real, a Docker daemon is simulated.
-Every step shows in the pod's status and in events, in the kubelet's order and words (v1.28).
+Every step is reported in the pod's status and in events, in the kubelet's order and words (v1.28).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lab.world import Dockerd, Image, World
 
 _RUNS_AT_MOST = 24 * 3600.0  # seconds; a pod's own deadline is shorter
-_SETTLES = 0.005  # seconds between "all containers ended" and the pod's last phase, as the status manager needs
+_SETTLES = 0.005  # seconds between the end of the last container and the pod's final phase, as of the status manager
 _PULL_FAILS_AGAIN = 0.1  # seconds from ErrImagePull to ImagePullBackOff
 _MOUNTS_AGAIN = 1.0  # seconds between attempts to mount or to create
 _RESTARTS_AFTER = 10.0  # seconds before a container that ended is started again
@@ -40,7 +40,7 @@ _CREATING, _INITIALIZING = "ContainerCreating", "PodInitializing"
 
 
 class CommandResult(Protocol):
-    """How a command ended."""
+    """The result of a command."""
 
     @property
     def exit(self) -> int:
@@ -48,9 +48,9 @@ class CommandResult(Protocol):
 
 
 class Run(Protocol):
-    """Runs a command where a vantage is (`lab.shell.run`)."""
+    """Runs a command at a vantage point (`lab.shell.run`)."""
 
-    def __call__(  # noqa: D102 - the class says it
+    def __call__(  # noqa: D102 - see the class
         self,
         world: World,
         vantage: Vantage,
@@ -65,15 +65,15 @@ class Run(Protocol):
 
 
 class PullResult(Protocol):
-    """How a pull ended."""
+    """The result of a pull."""
 
     @property
     def ok(self) -> bool:
-        """Whether the image is on the node now."""
+        """Whether the image is on the node."""
 
     @property
     def error(self) -> str:
-        """The runtime's words where it is not."""
+        """The runtime's error if it is not."""
 
     @property
     def digest(self) -> str:
@@ -87,7 +87,7 @@ class PullResult(Protocol):
 class Pull(Protocol):
     """Pulls an image as a node's runtime does (`lab.pulls.pull`)."""
 
-    def __call__(  # noqa: D102 - the class says it
+    def __call__(  # noqa: D102 - see the class
         self,
         world: World,
         node: str,
@@ -98,7 +98,7 @@ class Pull(Protocol):
 
 
 class Kubelets:
-    """All kubelets of the cluster, and what their containers wrote."""
+    """All kubelets of the cluster, and their containers' logs."""
 
     def __init__(self, world: World, *, run: Run, pull: Pull) -> None:
         self.world, self.run, self.pull = world, run, pull
@@ -106,12 +106,12 @@ class Kubelets:
         self._lifecycles: dict[str, _PodLifecycle] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._logs: dict[tuple[str, str], Log] = {}
-        self._inputs: dict[tuple[str, str], asyncio.WriteTransport] = {}  # standard input of containers that have one
+        self._inputs: dict[tuple[str, str], asyncio.WriteTransport] = {}  # open standard input of containers
         self._pulling: dict[str, asyncio.Lock] = {}
         self._addresses: dict[str, int] = {}
 
     def start_pod(self, pod: Raw) -> None:
-        """Start a pod that was bound to a node whose kubelet runs; once."""
+        """Start a pod that was bound to a node, once, if the node's kubelet runs."""
         identity = pod["metadata"]["uid"]
         fresh = pod["status"].get("phase") == "Pending" and "startTime" not in pod["status"]
         if identity in self._tasks or not fresh or not self.cluster.kubelet_runs(pod["spec"]["nodeName"]):
@@ -121,7 +121,7 @@ class Kubelets:
         task.add_done_callback(partial(record_exception, self.world))
 
     async def stop_pod(self, pod: Raw) -> None:
-        """Stop the containers of a pod, as before it is deleted."""
+        """Stop the containers of a pod that is to be deleted."""
         identity = pod["metadata"]["uid"]
         task = self._tasks.pop(identity, None)
         lifecycle = self._lifecycles.pop(identity, None)
@@ -133,13 +133,13 @@ class Kubelets:
         lifecycle.mark_stopped()
 
     def drop_logs(self, pod: Raw) -> None:
-        """Drop the logs of a pod that is gone."""
+        """Drop the logs of a deleted pod."""
         for key in [key for key in self._logs if key[0] == pod["metadata"]["uid"]]:
             self._logs.pop(key).end()
             self._inputs.pop(key, None)
 
     async def close(self) -> None:
-        """Stop everything, without a trace in the cluster."""
+        """Stop everything, without changing the cluster's objects."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -151,7 +151,7 @@ class Kubelets:
         """Wait for a connection from the API server to a pod's kubelet.
 
         Raises:
-            Refusal: it came to nothing in the API server's own time.
+            Refusal: it timed out.
         """
         node = pod["spec"].get("nodeName", "")
         if node in self.cluster.dropped_kubelets:
@@ -160,7 +160,7 @@ class Kubelets:
             raise Refusal(500, "", message)
 
     def log(self, pod: Raw, container: str) -> Log | None:
-        """What a container wrote, as its kubelet hands it out; None if the pod has no node yet.
+        """A container's log, as its kubelet returns it; None if the pod has no node yet.
 
         Raises:
             Refusal: there is no such container, it has not started, or the kubelet is out of reach.
@@ -190,7 +190,7 @@ class Kubelets:
         return self._logs.get((metadata["uid"], name)) or Log(ended=True)
 
     def resolve_container(self, pod: Raw, container: str) -> str:
-        """The container that is meant, on a kubelet that the API server reaches; else what the API server says.
+        """The name of the requested container, whose kubelet the API server reaches.
 
         Raises:
             Refusal: there is no such container, or the kubelet is out of reach.
@@ -216,7 +216,7 @@ class Kubelets:
         on_error: Callable[[bytes], None],
         limit: float,
     ) -> CommandResult:
-        """Run a command in a container that runs.
+        """Run a command in a running container.
 
         Raises:
             FileNotFoundError: the container has no such program.
@@ -239,7 +239,7 @@ class Kubelets:
         return await self.run(self.world, vantage, argv, env=env, on_output=on_output, on_error=on_error, limit=limit)
 
     def register_stdin(self, pod: Raw, container: str, pipe: asyncio.WriteTransport) -> None:
-        """Remember a container's standard input."""
+        """Keep a container's open standard input."""
         self._inputs[pod["metadata"]["uid"], container] = pipe
 
     def write_stdin(self, pod: Raw, container: str, data: bytes) -> None:
@@ -249,14 +249,14 @@ class Kubelets:
             pipe.write(data)
 
     def detach_stdin(self, pod: Raw, container: str) -> None:
-        """Whoever was attached has gone: a container with ``stdinOnce`` hears no more."""
+        """End an attach session: the standard input of a container with ``stdinOnce`` is closed."""
         chosen: Raw = next((candidate for candidate in pod["spec"]["containers"] if candidate["name"] == container), {})
         pipe = self._inputs.get((pod["metadata"]["uid"], container))
         if pipe is not None and chosen.get("stdinOnce"):
             pipe.close()
 
     def open_log(self, pod: Raw, container: str) -> Log:
-        """A new log for a container that starts."""
+        """Create the log of a starting container."""
         log = self._logs[pod["metadata"]["uid"], container] = Log()
         return log
 
@@ -267,7 +267,7 @@ class Kubelets:
         return f"{self.cluster.pod_network}.{number}.{self._addresses[node] % 250 + 2}"
 
     def pulling(self, node: str) -> asyncio.Lock:
-        """Kubelets pull one image at a time (serializeImagePulls)."""
+        """A node's lock for pulls: kubelets pull one image at a time (serializeImagePulls)."""
         return self._pulling.setdefault(node, asyncio.Lock())
 
     @staticmethod
@@ -290,7 +290,7 @@ class Kubelets:
 
 
 class _PodLifecycle:
-    """One pod on its node, from ContainerCreating to its end."""
+    """One pod on its node, from ContainerCreating to its final phase."""
 
     def __init__(self, kubelets: Kubelets, pod: Raw) -> None:
         self.kubelets, self.pod = kubelets, pod
@@ -301,10 +301,10 @@ class _PodLifecycle:
         self.address = ""
         self.resolv_conf = ""
         self.dockerd: Dockerd | None = None
-        self.tried: set[str] = set()  # containers whose image was pulled, or was tried to be
-        self.start_attempted: dict[str, asyncio.Event] = {}  # container → set once it runs, or could not be started
+        self.tried: set[str] = set()  # containers whose image has been pulled, or attempted to
+        self.start_attempted: dict[str, asyncio.Event] = {}  # container → set once it runs or failed to start
 
-    # ---- the course of things
+    # ---- lifecycle
 
     async def run(self) -> None:
         """Go through the pod's whole lifecycle."""
@@ -360,14 +360,14 @@ class _PodLifecycle:
             await asyncio.sleep(_MOUNTS_AGAIN)
 
     async def _initialize(self, container: Raw) -> bool:
-        """Run an init container; whether it went well."""
+        """Run an init container; returns whether it succeeded."""
         async with asyncio.TaskGroup() as group:
             await self._start(group, container)
         state = self.init_states[container["name"]]["state"].get("terminated") or {}
         return bool(state.get("exitCode") == 0)
 
     async def _start(self, group: asyncio.TaskGroup, container: Raw) -> None:
-        """Try to start a container now; where that fails it is tried again beside the others."""
+        """Try to start a container; if that fails, keep trying in a task of its own."""
         attempted = self.start_attempted[container["name"]] = asyncio.Event()
         if await self._create(container):
             group.create_task(self._supervise(container))
@@ -398,7 +398,7 @@ class _PodLifecycle:
         await self._supervise(container)
 
     async def _create(self, container: Raw) -> bool:
-        """Pull a container's image and make the container; whether it can be started."""
+        """Pull a container's image and create the container; returns whether that succeeded."""
         if not await self._pull(container):
             self._publish_status()
             return False
@@ -419,7 +419,7 @@ class _PodLifecycle:
         return True
 
     async def _supervise(self, container: Raw) -> None:
-        """Run a container that was created, again and again where the pod's restart policy says so."""
+        """Run a created container, and restart it according to the pod's restart policy."""
         policy = self.pod["spec"].get("restartPolicy", "Always")
         long_running = container["name"] in self.states
         while True:
@@ -485,7 +485,7 @@ class _PodLifecycle:
             run(self.world, self._vantage(), argv, env=env, on_output=log.write, limit=_RUNS_AT_MOST)
         )
         try:
-            await asyncio.sleep(0)  # a program that is not there is found out before "Started" is said
+            await asyncio.sleep(0)  # a missing program is noticed before "Started" is reported
             if not task.done() or task.exception() is None:
                 self._started(container)
             return (await task).exit
@@ -529,7 +529,7 @@ class _PodLifecycle:
         return self.world.image(container["image"])
 
     async def _pull(self, container: Raw) -> bool:
-        """Get a container's image as its pull policy says; whether it is there."""
+        """Get a container's image according to its pull policy; returns whether it is present."""
         image = container["image"]
         error = _image_name_error(image)
         if error:
@@ -579,7 +579,7 @@ class _PodLifecycle:
         return True
 
     def _name_image(self, container: Raw, digest: str) -> None:
-        """Write into the status which image a container has, and into the node's which images are there."""
+        """Add the image to the container's status, and to the node's list of images."""
         image = container["image"]
         repository = image.partition("@")[0]
         if ":" in repository.rpartition("/")[2]:
@@ -594,7 +594,7 @@ class _PodLifecycle:
                 {"names": [f"{repository}@{digest}", image], "sizeBytes": known_image.size if known_image else 0}
             )
 
-    # ---- what the containers see
+    # ---- the containers' environment
 
     def _vantage(self) -> Vantage:
         return Vantage(
@@ -621,13 +621,13 @@ class _PodLifecycle:
     # ---- status and events
 
     def announce_stop(self) -> None:
-        """Say that the containers are being stopped."""
+        """Report that the containers are being stopped."""
         for container in self.pod["spec"]["containers"]:
             if "running" in self.states.get(container["name"], {}).get("state", {}):
                 self._event("Killing", f"Stopping container {container['name']}", container)
 
     def mark_stopped(self) -> None:
-        """Note that the containers were killed."""
+        """Mark the containers as killed."""
         self._kill(_KILLED)
         if self.cluster.get("pods", self.pod["metadata"]["namespace"], self.pod["metadata"]["name"]) is self.pod:
             self._publish_status(final=True)
@@ -665,7 +665,7 @@ class _PodLifecycle:
         )
 
     def _publish_status(self, *, final: bool = False) -> None:
-        """Write the containers' states into the pod's status; `final`: the phase may become the last one."""
+        """Write the containers' states into the pod's status; `final`: the phase may become a final one."""
         status = self.pod["status"]
         phase = self._phase()
         if status.get("phase") not in _FINAL:
@@ -677,7 +677,7 @@ class _PodLifecycle:
             status["initContainerStatuses"] = [_entry(state) for state in self.init_states.values()]
         status["containerStatuses"] = [_entry(state) for state in self.states.values()]
         quality = status.pop("qosClass", "BestEffort")
-        status["qosClass"] = quality  # last, as in the real one
+        status["qosClass"] = quality  # last, as in a real status
         self.cluster.touch("pods", self.pod)
 
     def _phase(self) -> str:
@@ -701,13 +701,13 @@ class _PodLifecycle:
 
 
 def record_exception(world: World, task: asyncio.Task[None]) -> None:
-    """Keep what went wrong inside of a task: a mistake of the lab's own must not pass in silence."""
+    """Record the exception of a task: a bug of the lab must not go unnoticed."""
     if not task.cancelled() and (error := task.exception()) is not None:
         world.problems.append("".join(traceback.format_exception(error)))
 
 
 def _entry(status: Raw) -> Raw:
-    """A container's status as it is shown: without an id while there is no container."""
+    """A container's status as published: without an id while there is no container."""
     return {key: value for key, value in status.items() if key != "containerID" or value}
 
 
@@ -761,7 +761,7 @@ def _condition(kind: str, new: Raw, previous: Raw | None) -> Raw:
 
 
 def _image_name_error(image: str) -> str:
-    """What a kubelet says of an image's name that is none; empty for a good one."""
+    """The kubelet's error for an invalid image name; empty for a valid one."""
     name = image.partition("@")[0]
     host, slash, rest = name.partition("/")
     if not slash or not ("." in host or ":" in host or host == "localhost"):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def patched(item: Raw, body: bytes, content_type: str) -> Raw:
-    """The object as it is after a patch; the given one is left alone."""
+    """The object after a patch; the given one is left unchanged."""
     try:
         patch = json.loads(body)
     except ValueError as error:

@@ -1,7 +1,7 @@
-"""Pod Security admission: what a pod does that its namespace's level does not allow, in the plugin's own words.
+"""Pod Security admission: what in a pod violates its namespace's level, in the plugin's own words.
 
 The order and wording follow k8s.io/pod-security-admission/policy: baseline checks by name, then restricted ones; a
-restricted check replaces the baseline check of the same matter. Windows is left out.
+restricted check replaces the baseline check of the same field. Windows is left out.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _SAFE_PROFILES = ("RuntimeDefault", "Localhost")
 
 
 def violations(spec: Raw, level: str) -> str:
-    """What in a pod's spec is beyond `level`, as the plugin joins it; empty if nothing is."""
+    """A pod spec's violations of `level`, joined as by the plugin; empty if there is none."""
     if level == "baseline":
         checks = _BASELINE
     elif level == "restricted":
@@ -53,7 +53,7 @@ def violations(spec: Raw, level: str) -> str:
 
 
 def level_and_label(labels: dict[str, str], mode: str) -> tuple[str, str]:
-    """A namespace's level in a mode (``enforce``, ``warn``), and as messages write it (``baseline:latest``)."""
+    """A namespace's level in a mode (``enforce``, ``warn``), and its label in messages (``baseline:latest``)."""
     level = labels.get(f"pod-security.kubernetes.io/{mode}", "privileged")
     version = labels.get(f"pod-security.kubernetes.io/{mode}-version", "latest")
     return level, f"{level}:{version}"

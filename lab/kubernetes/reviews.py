@@ -1,4 +1,4 @@
-"""What a user may do, when the user asks the API server itself."""
+"""Access reviews: the API server's answers about what a user may do."""
 
 from __future__ import annotations
 

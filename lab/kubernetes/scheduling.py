@@ -1,8 +1,8 @@
-"""Where a pod fits, or why it fits nowhere, in the scheduler's own words. Pure: objects in, a decision out.
+"""The scheduler's decision: where a pod fits, or why nowhere, in the scheduler's own words. Pure functions.
 
-The filters run in the default profile's order, and the first that objects gives a node's reason: NodeUnschedulable,
-NodeName, TaintToleration, NodeAffinity, NodePorts, NodeResourcesFit. A pod that is pinned by ``metadata.name`` in every
-node selector term has only those nodes looked at, as NodeAffinity's PreFilter does it.
+The filters run in the default profile's order, and the first that rejects a node gives the reason: NodeUnschedulable,
+NodeName, TaintToleration, NodeAffinity, NodePorts, NodeResourcesFit. For a pod that is pinned by ``metadata.name`` in
+every node selector term only those nodes are considered, as NodeAffinity's PreFilter does it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Amounts = dict[str, Quantity]
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """The node that a pod goes to, or the message that says why there is none."""
+    """The node that a pod is scheduled to, or the message why there is none."""
 
     node: str = ""
     message: str = ""

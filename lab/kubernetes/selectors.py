@@ -1,4 +1,4 @@
-"""Label and field selectors, as the API's query strings and the objects' own selectors write them."""
+"""Label and field selectors, of the API's query strings and of objects."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def matches_labels(labels: Labels, selector: Mapping[str, Any] | None) -> bool:
 
 
 def label_matcher(text: str) -> Matcher:
-    """A test for objects, from a ``labelSelector`` of a query."""
+    """A predicate for objects, from a query's ``labelSelector``."""
     tests = [_label_requirement(part.strip()) for part in _SPLIT.split(text) if part.strip()]
 
     def matches(item: Mapping[str, Any]) -> bool:
@@ -74,7 +74,7 @@ def label_matcher(text: str) -> Matcher:
 
 
 def field_matcher(resource: Resource, text: str, *, label_selector: str = "") -> Matcher:
-    """A test for objects, from a ``fieldSelector`` of a query; a field that the kind does not have is refused."""
+    """A predicate for objects, from a query's ``fieldSelector``; unsupported fields are refused."""
     supported = ("metadata.name", "metadata.namespace", *_FIELDS.get(resource.plural, ()))
     tests: list[tuple[str, bool, str]] = []
     for part in filter(None, text.split(",")):

@@ -1,4 +1,4 @@
-"""The Kubernetes API over HTTP: who asks, what for, whether they may, and then the answer in the API's own form."""
+"""The Kubernetes API over HTTP: authentication, routing, authorization, and answers in the API's format."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ _PROBES = ("healthz", "livez", "readyz")
 
 @dataclass(slots=True, kw_only=True)
 class ApiCall:
-    """One request for a resource, taken apart as the API server does it."""
+    """One request for a resource, with its path parsed as the API server does it."""
 
     request: web.Request
     user: User
@@ -82,7 +82,7 @@ class ApiCall:
 
     @property
     def dry_run(self) -> bool:
-        """Whether nothing is to be kept."""
+        """Whether nothing is to be stored."""
         return bool(self.query.get("dryRun"))
 
     def number(self, parameter: str) -> int | None:
@@ -136,7 +136,7 @@ class ApiServer:
         """End the watches and log streams."""
         self._closing.set()
 
-    # ---- every request
+    # ---- routing
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
@@ -302,13 +302,13 @@ class ApiServer:
                 await response.write(_event_line("BOOKMARK", _with_kind(resource, bookmark)))
             await response.write_eof()
         except ConnectionResetError:
-            pass  # the watcher has gone
+            pass  # the client has closed the watch
         finally:
             unsubscribe()
         return response
 
     async def _wait_for_change(self, changed: asyncio.Event) -> None:
-        """Wait for a change, or for the end of the server."""
+        """Wait for a change, or for the server to close."""
         waiters = [asyncio.ensure_future(changed.wait()), asyncio.ensure_future(self._closing.wait())]
         try:
             await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
@@ -350,7 +350,7 @@ class ApiServer:
                 await response.write(line)
             await response.write_eof()
         except ConnectionResetError:
-            pass  # the reader has gone
+            pass  # the client has closed the stream
         finally:
             closing.cancel()
         return response
@@ -376,7 +376,7 @@ class ApiServer:
         return _json(_with_kind(resource, stored), 201, call.warnings)
 
     def _parse_created(self, call: ApiCall, resource: Resource) -> Raw:
-        """The object of a create request, with the metadata that the server gives it."""
+        """The object of a create request, with the metadata that the server adds."""
         document = call.json()
         if document.get("kind", resource.kind) != resource.kind or not document:
             kind = document.get("kind", "")
@@ -418,7 +418,7 @@ class ApiServer:
         if call.dry_run:
             return _json(_with_kind(resource, updated), 200, call.warnings)
         if updated != item:
-            item.clear()  # the object stays the same one for whoever holds it
+            item.clear()  # in place: others hold references to the object
             item.update(updated)
             self.cluster.touch(resource.plural, item)
         return _json(_with_kind(resource, item), 200, call.warnings)
@@ -472,7 +472,7 @@ class ApiServer:
         return propagation, options.get("gracePeriodSeconds", call.number("gracePeriodSeconds"))
 
     async def _proxy(self, call: ApiCall) -> web.StreamResponse:
-        """``GET …/pods/SCHEME:NAME:PORT/proxy/metrics``: what the pod itself answers, or why it was not reached."""
+        """``GET …/pods/SCHEME:NAME:PORT/proxy/metrics``: the pod's own answer, or why it was not reached."""
         name_parts = call.name.split(":")
         name, port = name_parts[-2 if len(name_parts) > 1 else 0], name_parts[-1] if len(name_parts) > 1 else "80"
         call.name = name
@@ -509,7 +509,7 @@ class ApiServer:
             raise refusals.bad_request(message)
         return _text(_NOT_FOUND, 404)
 
-    # ---- what is no stored resource
+    # ---- what is not stored
 
     def _metrics(self, call: ApiCall, resource: Resource) -> web.Response:
         if self.cluster.metrics == "absent":
@@ -562,7 +562,7 @@ _STALE_TOKEN = (
 
 
 def _parse_path(request: web.Request, user: User, parts: list[str]) -> ApiCall | None:
-    """What a path of the API means; None if it is no resource's."""
+    """Parse a path of the API; None if it is no resource's."""
     if parts[:2] == ["api", "v1"] and len(parts) > 2:  # noqa: PLR2004 - the prefix
         group, version, rest = "", "v1", parts[2:]
     elif parts[:1] == ["apis"] and len(parts) > 3:  # noqa: PLR2004 - the prefix
@@ -599,12 +599,12 @@ def _parse_path(request: web.Request, user: User, parts: list[str]) -> ApiCall |
 
 
 def _with_kind(resource: Resource, item: Raw) -> Raw:
-    """An object as it is answered alone, with its kind."""
+    """An object with its kind, as in an answer of its own."""
     return {"kind": resource.kind, "apiVersion": resource.group_version, **item}
 
 
 def _watch_event(resource: Resource, change: Change, matches: Callable[[Raw], bool]) -> bytes:
-    """A change as a watch with a selector tells it; empty if it does not concern it."""
+    """A change as an event of a watch with a selector; empty if the selector matches neither state."""
     matches_now = change.type != "DELETED" and matches(change.item)
     matched_before = (
         matches(change.before) if change.before is not None else change.type != "ADDED" and matches(change.item)
@@ -664,7 +664,7 @@ async def _stream(request: web.Request, content_type: str) -> web.StreamResponse
 
 
 async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
-    """The API server names no product, and gives every answer an audit id."""
+    """Headers as of the API server: no product, and an audit id in every answer."""
     response.headers.popall("Server", None)
     response.headers["Audit-Id"] = str(uuid.uuid4())
     response.headers.update(_HEADERS)

@@ -1,7 +1,7 @@
-"""exec and attach: a WebSocket between whoever asks and a container's process, in the API server's own channels.
+"""exec and attach: a WebSocket between a client and a container's process, in the API server's channels.
 
-Words and statuses are those of Kubernetes v1.28 with containerd, as a real cluster sent them. Commands really run
-(`lab.shell`), where the pod is. https://kubernetes.io/docs/reference/using-api/websockets/
+Messages and statuses were recorded from Kubernetes v1.28 with containerd. Commands run for real (`lab.shell`), at the
+pod's vantage point. https://kubernetes.io/docs/reference/using-api/websockets/
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ async def execute(request: web.Request, kubelets: Kubelets, pod: Raw) -> web.Str
 
 
 async def attach(request: web.Request, kubelets: Kubelets, pod: Raw) -> web.StreamResponse:
-    """``GET …/pods/NAME/attach``: speak with the process that a container was started with, until it ends."""
+    """``GET …/pods/NAME/attach``: connect to a container's main process, until it ends."""
     refuse_without_upgrade(request, kubelets)
     await kubelets.wait_for_connection(pod)
     name = kubelets.resolve_container(pod, request.query.get("container", ""))
@@ -92,13 +92,13 @@ async def attach(request: web.Request, kubelets: Kubelets, pod: Raw) -> web.Stre
 
 
 def is_running(pod: Raw, container: str) -> bool:
-    """Whether a container runs now, as the pod's status has it."""
+    """Whether a container is running, by the pod's status."""
     statuses = pod["status"].get("containerStatuses", [])
     return any(status["name"] == container and "running" in status["state"] for status in statuses)
 
 
 def refuse_without_upgrade(request: web.Request, kubelets: Kubelets) -> None:
-    """Raise what the API server says where no upgrade is asked for, or a balancer before it has dropped the request."""
+    """Refuse a request without an upgrade, or whose upgrade a proxy in front of the API server dropped."""
     requested = request.headers.get("Upgrade", "").lower() == "websocket"
     if not requested or not kubelets.world.api_upgrades:
         message = "Upgrade request required"
@@ -108,7 +108,7 @@ def refuse_without_upgrade(request: web.Request, kubelets: Kubelets) -> None:
 async def _exchange(
     request: web.Request, body: Callable[[Callable[[int, bytes], None], asyncio.Queue[bytes]], Coroutine[Any, Any, Raw]]
 ) -> web.WebSocketResponse:
-    """Switch protocols, let `body` speak and hear, and send the Status that it returns."""
+    """Switch protocols, run `body`, and send the Status that it returns."""
     socket = web.WebSocketResponse(protocols=(PROTOCOL,), timeout=1.0)
     await socket.prepare(request)
     received: asyncio.Queue[bytes] = asyncio.Queue()
@@ -166,5 +166,5 @@ def _not_started(pod: Raw, argv: Sequence[str]) -> Raw:
 
 
 def _plain_error(message: str) -> web.Response:
-    """What the kubelet itself says, which the API server passes on as it is."""
+    """The kubelet's own error, which the API server passes on unchanged."""
     return web.Response(text=message, status=500, content_type="text/plain")

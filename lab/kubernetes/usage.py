@@ -1,4 +1,4 @@
-"""What metrics-server measures: made up from what pods ask for, so that it is plausible and never changes much."""
+"""Metrics-server's measurements: derived from pods' requests, so that they are plausible and stable."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from lab.kubernetes.quantities import Quantity
 
 _IDLE_CPU, _IDLE_MEMORY = 140_000_000, 1_100_000  # of a node by itself: billionths of a CPU, KiB
-_SHARE = Decimal("0.4")  # of what pods ask for that they use
+_SHARE = Decimal("0.4")  # of their requests that pods use
 
 
 def of_nodes(cluster: ClusterState) -> list[Raw]:
-    """One measurement a node; a node whose kubelet is silent has none."""
+    """One measurement per node whose kubelet runs."""
     measurements: list[Raw] = []
     for node in cluster.list("nodes"):
         name = node["metadata"]["name"]
@@ -33,7 +33,7 @@ def of_nodes(cluster: ClusterState) -> list[Raw]:
 
 
 def of_pods(cluster: ClusterState, namespace: str) -> list[Raw]:
-    """One measurement a running pod, with its containers."""
+    """One measurement per running pod, with its containers."""
     measurements: list[Raw] = []
     for pod in cluster.list("pods", namespace or None):
         if pod["status"].get("phase") == "Running":

@@ -1,4 +1,4 @@
-"""Which objects make no sense: every wrong field with its path, in the API server's words (422)."""
+"""Validation of objects: every invalid field with its path, in the API server's words (422)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _FREE_NAMES = {"roles", "rolebindings", "clusterroles", "clusterrolebindings"}  
 
 
 def validate(resource: Resource, item: Raw) -> None:
-    """Refuse an object with fields that are wrong; all of them are named."""
+    """Refuse an object with invalid fields, naming all of them."""
     causes = list(_metadata(resource, item["metadata"]))
     if resource.plural == "pods":
         causes += _pod_spec(item.get("spec") or {}, "spec")
@@ -52,7 +52,7 @@ def validate(resource: Resource, item: Raw) -> None:
 
 
 def quantities(resource: Resource, item: Raw) -> None:
-    """Refuse amounts that cannot be read: the whole object cannot be decoded then (400)."""
+    """Refuse quantities that cannot be parsed: the whole object cannot be decoded then (400)."""
     spec = item.get("spec") or {}
     if resource.plural == "jobs":
         spec = (spec.get("template") or {}).get("spec") or {}

@@ -34,7 +34,7 @@ def test_the_api_refuses_who_has_no_token_and_proves_that_it_is_gitlab(healthy: 
     assert json.loads(answer.headers["X-Gitlab-Meta"])["correlation_id"] == answer.headers["X-Request-Id"]
 
 
-def test_the_api_tells_its_version_to_the_operators_token_alone(healthy: Lab, visit: Visit) -> None:
+def test_the_api_reveals_its_version_to_the_operators_token_alone(healthy: Lab, visit: Visit) -> None:
     visitor = visit(healthy)
     token = (visitor.folder / "gitlab-token").read_text()
     answer = visitor.http(GITLAB, "/api/v4/version", headers={"PRIVATE-TOKEN": token})
@@ -61,7 +61,7 @@ def test_a_runner_token_that_is_not_known_is_forbidden(healthy: Lab, visit: Visi
         ("gitlab-redirect", 301, "<center>nginx</center>"),
     ],
 )
-def test_trouble_looks_as_nginx_shows_it(fault: str, status: int, says: str, visit: Visit) -> None:
+def test_errors_are_those_of_nginx(fault: str, status: int, says: str, visit: Visit) -> None:
     with Lab([fault]) as lab:
         answer = visit(lab).http(GITLAB, "/")
         assert (answer.status, says in answer.body) == (status, True)

@@ -112,7 +112,7 @@ async def test_a_watch_without_a_version_begins_with_what_is_there(k: Client) ->
 
 
 @live()
-async def test_a_watch_tells_what_comes_into_its_selection_and_what_leaves_it(k: Client) -> None:
+async def test_a_watch_reports_what_comes_into_its_selection_and_what_leaves_it(k: Client) -> None:
     since = (await k.get("/api/v1/namespaces"))["metadata"]["resourceVersion"]
     path = f"/api/v1/namespaces?labelSelector=team%3Dci&resourceVersion={since}"
     watching = asyncio.ensure_future(k.watch(path))

@@ -257,7 +257,7 @@ async def test_a_secret_that_is_not_there_keeps_a_container_waiting_until_it_is(
 
 
 @live()
-async def test_a_volume_that_is_not_there_is_told_in_an_event(k: Client) -> None:
+async def test_a_volume_that_is_not_there_is_reported_in_an_event(k: Client) -> None:
     await k.call("POST", PODS, pod("mounts", volumes=[{"name": "v", "secret": {"secretName": "nosuch"}}]))
     path = "/api/v1/namespaces/gitlab/events?fieldSelector=involvedObject.name%3Dmounts,reason%3DFailedMount"
     listing = await k.until(path, lambda item: item["items"])

@@ -65,7 +65,7 @@ async def replay(k: Client, exchange: Json) -> Any:
 
 
 @live()
-async def test_versions_and_health_are_told_as_recorded(k: Client) -> None:
+async def test_versions_and_health_are_reported_as_recorded(k: Client) -> None:
     version, ready, verbose, nodes, absent, groups = recorded("cluster")
     answer = await replay(k, version)
     shaped(answer, version["response"])
@@ -349,7 +349,7 @@ def test_a_pod_that_is_pinned_to_a_node_that_cannot_take_it(name: str) -> None:
 
 
 @pytest.mark.parametrize("level", ["baseline", "restricted"])
-def test_pod_security_refuses_in_the_recorded_words(level: str) -> None:
+def test_pod_security_refuses_with_the_recorded_message(level: str) -> None:
     @live(lambda world: world.cluster.enforce("gitlab", level))  # type: ignore[arg-type]
     async def refuses(k: Client) -> None:
         for exchange in recorded(f"admission_psa_{level}"):
@@ -365,7 +365,7 @@ def test_pod_security_refuses_in_the_recorded_words(level: str) -> None:
 @live(
     lambda world: world.cluster.set_labels("namespaces", "", "gitlab", {"pod-security.kubernetes.io/warn": "baseline"})
 )
-async def test_pod_security_warns_in_the_recorded_words(k: Client) -> None:
+async def test_pod_security_warns_with_the_recorded_message(k: Client) -> None:
     (exchange,) = recorded("admission_psa_warn")
     answer = await k.call("POST", exchange["request"].split()[1], exchange["body"])
     assert answer.status == exchange["status"]
@@ -377,7 +377,7 @@ async def test_pod_security_warns_in_the_recorded_words(k: Client) -> None:
         quota("gitlab", "small", {"pods": "1", "requests.cpu": "1", "requests.memory": "1Gi"})
     )
 )
-async def test_a_quota_refuses_in_the_recorded_words(k: Client) -> None:
+async def test_a_quota_refuses_with_the_recorded_message(k: Client) -> None:
     look, *refused = recorded("admission_quota")
     shaped(await replay(k, look), look["response"])
     for exchange in refused:

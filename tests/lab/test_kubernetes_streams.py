@@ -96,7 +96,7 @@ def test_long_output_comes_whole(api: Api) -> None:
         ("waiting", "build", ["sleep", "5"], StreamFault.SLOW, "no end within 0.5 s"),
     ],
 )
-def test_what_could_not_be_run_is_told_from_what_failed(
+def test_what_could_not_be_run_is_distinguished_from_what_failed(
     api: Api, pod: str, container: str, command: list[str], fault: object, says: str
 ) -> None:
     with pytest.raises(ApiError, match=says) as raised:
@@ -126,7 +126,7 @@ def test_a_missing_right_comes_with_its_rule() -> None:
         assert "a Role in namespace gitlab" in reason.needs
 
 
-def test_a_balancer_that_drops_the_upgrade_is_told_as_such() -> None:
+def test_a_balancer_that_drops_the_upgrade_is_reported_as_such() -> None:
     def change(world: Any) -> None:
         world.api_upgrades = False
 
@@ -138,7 +138,7 @@ def test_a_balancer_that_drops_the_upgrade_is_told_as_such() -> None:
         assert raised.value.fault is StreamFault.NO_UPGRADE
 
 
-def test_a_kubelet_out_of_reach_is_told_as_such() -> None:
+def test_a_kubelet_out_of_reach_is_reported_as_such() -> None:
     with Lab() as lab:
         api = client(lab)
         start(api, "waiting", command=["sh", "-c", "sleep 60"])

@@ -66,11 +66,11 @@ def test_a_private_image_needs_a_right_password() -> None:
         ("pull_timeout", "192.168.1.77/library/alpine:latest"),
     ],
 )
-def test_containerd_s_words_are_the_recorded_ones(recording: str, image: str) -> None:
+def test_containerd_errors_are_the_recorded_ones(recording: str, image: str) -> None:
     assert pulled(image).error == recorded(recording)
 
 
-def test_a_resolver_that_cannot_find_out_gives_the_recorded_words() -> None:
+def test_a_resolver_that_cannot_find_out_gives_the_recorded_error() -> None:
     def fail(world: World) -> None:
         for resolver in world.resolvers.values():
             resolver.mode = "servfail"
@@ -147,7 +147,7 @@ def untrusted(world: World) -> None:
         ),
     ],
 )
-def test_each_trouble_has_the_runtime_s_own_words(
+def test_each_problem_has_the_runtimes_own_error(
     change: Callable[[World], object], containerd: str, docker: str
 ) -> None:
     assert re.search(containerd, pulled(ALPINE, change).error)

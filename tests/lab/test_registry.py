@@ -77,7 +77,7 @@ def test_the_private_registry_asks_for_a_password(healthy: Lab, visit: Visit) ->
     assert visitor.http(PRIVATE, path, headers=OPS).status == 200
 
 
-def test_what_is_not_there_is_said_in_the_registrys_words(healthy: Lab, visit: Visit) -> None:
+def test_what_is_not_there_has_the_registrys_own_error(healthy: Lab, visit: Visit) -> None:
     visitor = visit(healthy)
     answer = visitor.http(MIRROR, "/v2/library/alpine/manifests/nosuch", headers=token(visitor))
     wanted = {"code": "MANIFEST_UNKNOWN", "message": "manifest unknown", "detail": {"Tag": "nosuch"}}
