@@ -187,7 +187,7 @@ COMPLIANT = {
 
 
 @pytest.mark.parametrize(
-    ("level", "change", "said"),
+    ("level", "change", "message"),
     [
         ("restricted", {}, ""),
         ("privileged", {"hostNetwork": True}, ""),
@@ -229,8 +229,8 @@ COMPLIANT = {
         ),
     ],
 )
-def test_pod_security_names_what_is_beyond_a_level(level: str, change: Json, said: str) -> None:
-    assert violations(COMPLIANT | change, level) == said
+def test_pod_security_names_what_is_beyond_a_level(level: str, change: Json, message: str) -> None:
+    assert violations(COMPLIANT | change, level) == message
 
 
 # ---- LimitRange and quality of service
