@@ -1,4 +1,4 @@
-"""`python -m lab faults` lists what can be broken; `python -m lab serve` keeps a lab up for hands-on use."""
+"""`python -m lab faults` lists all faults; `python -m lab serve` keeps a lab up for hands-on use."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TextIO
 
 from lab import faults
 
-_USAGE = 4  # as pytest's exit status for a bad option
+_USAGE = 4  # pytest's exit status for a bad option
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,9 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _list() -> None:
-    known = faults.known().values()
-    width = max(len(injection.name) for injection in known)
-    for injection in known:
+    injections = faults.known().values()
+    width = max(len(injection.name) for injection in injections)
+    for injection in injections:
         _say(f"{injection.name:{width}}  {injection.sentence}")
 
 

@@ -19,7 +19,7 @@ import dns.rrset
 from lab.network import answer
 
 if TYPE_CHECKING:
-    from lab.loopback import Loopback, Place
+    from lab.loopback import Loopback, SocketAddress
     from lab.world import Resolver, World
 
 TTL = 60
@@ -29,37 +29,37 @@ _RCODES = {
     "servfail": dns.rcode.SERVFAIL,
     "refused": dns.rcode.REFUSED,
 }
-_IDLE = 10.0
+_IDLE_TIMEOUT = 10.0
 
 
-async def serve(world: World, resolver: Resolver, loopback: Loopback) -> Place:
+async def serve(world: World, resolver: Resolver, loopback: Loopback) -> SocketAddress:
     """Serve one resolver; returns where it listens, the same port for UDP and TCP."""
     tcp, udp = loopback.pair()
-    place: Place = tcp.getsockname()[:2]
+    address: SocketAddress = tcp.getsockname()[:2]
     if resolver.over_udp:
         await loopback.datagrams(lambda: _Udp(world, resolver), udp)
     if resolver.over_tcp:
 
-        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError, TimeoutError):
                 while True:
-                    async with asyncio.timeout(_IDLE):
+                    async with asyncio.timeout(_IDLE_TIMEOUT):
                         (length,) = struct.unpack("!H", await reader.readexactly(2))
                         question = await reader.readexactly(length)
-                    said = reply(world, resolver, question, over="tcp")
+                    answer_wire = reply(world, resolver, question, over="tcp")
                     await world.pause()
-                    if said is not None:
-                        world.tap(f"dns {resolver.address}", said)
-                        writer.write(struct.pack("!H", len(said)) + said)
+                    if answer_wire is not None:
+                        world.tap(f"dns {resolver.address}", answer_wire)
+                        writer.write(struct.pack("!H", len(answer_wire)) + answer_wire)
                         await writer.drain()
             writer.close()
 
-        await loopback.streams(talk, tcp)
-    return place
+        await loopback.streams(converse, tcp)
+    return address
 
 
 def reply(world: World, resolver: Resolver, wire: bytes, *, over: str) -> bytes | None:
-    """The answer to one message, or None where the resolver says nothing."""
+    """The answer to one message, or None if the resolver does not answer."""
     try:
         question = dns.message.from_wire(wire)
     except dns.exception.DNSException:
@@ -67,26 +67,26 @@ def reply(world: World, resolver: Resolver, wire: bytes, *, over: str) -> bytes 
     if question.flags & dns.flags.QR or resolver.mode == "mute":
         return None
     response = dns.message.make_response(question, recursion_available=True, our_payload=4096)
-    asked = question.question[0] if question.question else None
-    if asked is None or question.opcode() != dns.opcode.QUERY or asked.rdclass != dns.rdataclass.IN:
-        response.set_rcode(dns.rcode.NOTIMP if asked else dns.rcode.FORMERR)
+    query = question.question[0] if question.question else None
+    if query is None or question.opcode() != dns.opcode.QUERY or query.rdclass != dns.rdataclass.IN:
+        response.set_rcode(dns.rcode.NOTIMP if query else dns.rcode.FORMERR)
         return response.to_wire()
-    name = asked.name.to_text(omit_final_dot=True).lower()
-    world.record(f"dns {resolver.address}", over, f"{name} {dns.rdatatype.to_text(asked.rdtype)}")
-    found = answer(world, resolver, name)
-    if resolver.refuses_ipv6 and asked.rdtype == dns.rdatatype.AAAA:
+    name = query.name.to_text(omit_final_dot=True).lower()
+    world.record(f"dns {resolver.address}", over, f"{name} {dns.rdatatype.to_text(query.rdtype)}")
+    records = answer(world, resolver, name)
+    if resolver.refuses_ipv6 and query.rdtype == dns.rdatatype.AAAA:
         response.set_rcode(dns.rcode.REFUSED)
-    elif found.status in _RCODES:
-        response.set_rcode(_RCODES[found.status])
-    elif found.ok and asked.rdtype in (dns.rdatatype.A, dns.rdatatype.ANY):
-        response.answer.append(dns.rrset.from_text(asked.name, TTL, "IN", "A", *found.addresses))
+    elif records.status in _RCODES:
+        response.set_rcode(_RCODES[records.status])
+    elif records.ok and query.rdtype in (dns.rdatatype.A, dns.rdatatype.ANY):
+        response.answer.append(dns.rrset.from_text(query.name, TTL, "IN", "A", *records.addresses))
     limit = max(_PLAIN_UDP, question.payload) if over == "udp" else 65535
-    said = response.to_wire(max_size=65535)
-    if len(said) > limit:
+    answer_wire = response.to_wire(max_size=65535)
+    if len(answer_wire) > limit:
         response.answer.clear()
         response.flags |= dns.flags.TC
-        said = response.to_wire()
-    return said
+        answer_wire = response.to_wire()
+    return answer_wire
 
 
 class _Udp(asyncio.DatagramProtocol):
@@ -103,15 +103,15 @@ class _Udp(asyncio.DatagramProtocol):
             handle.cancel()
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
-        said = reply(self._world, self._resolver, data, over="udp")
-        if said is None:
+        answer_wire = reply(self._world, self._resolver, data, over="udp")
+        if answer_wire is None:
             return
         if not self._world.latency:
-            self._send(said, addr)
+            self._send(answer_wire, addr)
             return
-        self._late.add(asyncio.get_running_loop().call_later(self._world.latency, self._send, said, addr))
+        self._late.add(asyncio.get_running_loop().call_later(self._world.latency, self._send, answer_wire, addr))
 
-    def _send(self, said: bytes, addr: tuple[str, int]) -> None:
+    def _send(self, answer_wire: bytes, addr: tuple[str, int]) -> None:
         if self._transport is not None and not self._transport.is_closing():
-            self._world.tap(f"dns {self._resolver.address}", said)
-            self._transport.sendto(said, addr)
+            self._world.tap(f"dns {self._resolver.address}", answer_wire)
+            self._transport.sendto(answer_wire, addr)

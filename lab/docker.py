@@ -1,6 +1,6 @@
-"""The Docker daemon of a node whose kubelet runs Docker, as `docker system dial-stdio` over SSH reaches it.
+"""The Docker daemon of a node with the Docker runtime, as reached by `docker system dial-stdio` over SSH.
 
-Its API, as far as pulls need it: https://docs.docker.com/reference/api/engine/version/v1.51/.
+The part of its API that pulls need: https://docs.docker.com/reference/api/engine/version/v1.51/.
 """
 
 from __future__ import annotations
@@ -66,16 +66,16 @@ async def _create(world: World, node: Node, request: web.Request) -> web.StreamR
     full = f"{image}@{tag}" if tag.startswith("sha256:") else f"{image}:{tag}"
     host = split(full)[0]
     login = _login(request.headers.get("X-Registry-Auth", ""))
-    ended = await pull(world, node.name, full, {host: [login]} if login else None, "docker")
-    if not ended.ok:
-        status = 404 if "not found" in ended.error or "no matching manifest" in ended.error else 500
-        return _json(status, {"message": ended.error})
-    layer = ended.digest.removeprefix("sha256:")[:12]
+    result = await pull(world, node.name, full, {host: [login]} if login else None, "docker")
+    if not result.ok:
+        status = 404 if "not found" in result.error or "no matching manifest" in result.error else 500
+        return _json(status, {"message": result.error})
+    layer = result.digest.removeprefix("sha256:")[:12]
     steps: list[dict[str, object]] = [{"status": f"Pulling from {split(full)[1]}", "id": tag}]
-    if ended.fresh:
+    if result.fresh:
         steps += [{"status": word, "progressDetail": {}, "id": layer} for word in ("Pulling fs layer", "Pull complete")]
-    outcome = "Downloaded newer image for" if ended.fresh else "Image is up to date for"
-    steps += [{"status": f"Digest: {ended.digest}"}, {"status": f"Status: {outcome} {full}"}]
+    outcome = "Downloaded newer image for" if result.fresh else "Image is up to date for"
+    steps += [{"status": f"Digest: {result.digest}"}, {"status": f"Status: {outcome} {full}"}]
     response = web.StreamResponse(headers={"Content-Type": _JSON})
     response.enable_chunked_encoding()
     await response.prepare(request)
@@ -124,8 +124,8 @@ def _version(node: Node) -> str:
 
 def _login(header: str) -> tuple[str, str] | None:
     try:
-        given = json.loads(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)))
-        return str(given["username"]), str(given["password"])
+        login = json.loads(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)))
+        return str(login["username"]), str(login["password"])
     except (binascii.Error, ValueError, KeyError, TypeError):
         return None
 

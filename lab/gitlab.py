@@ -1,6 +1,6 @@
-"""GitLab as its nginx shows it: the sign-in redirect, the API's refusals, and the error pages of a server in trouble.
+"""GitLab as its nginx serves it: the sign-in redirect, the API's errors, and the pages of a server that is down.
 
-What each address answers follows GitLab's sources (Omnibus: nginx in front of Workhorse and Puma); an unknown token
+The answer of each path follows GitLab's sources (Omnibus: nginx in front of Workhorse and Puma); an unknown token
 gets the same 401 as none.
 """
 
@@ -62,14 +62,14 @@ async def _answer(request: web.Request) -> web.StreamResponse:
             return _gitlab(request, body)
 
 
-# ---- GitLab in health
+# ---- a healthy GitLab
 
 
 def _gitlab(request: web.Request, body: str) -> web.Response:
     path = request.path
     if path.startswith("/api/"):
         return _api(request, body)
-    if path == "/-/health":  # before Rails' router: the asker's address is not on the monitoring list
+    if path == "/-/health":  # before Rails' router: the client is not in GitLab's monitoring allowlist
         return web.Response(status=404, headers={"Content-Type": "text/plain"})
     if path == "/users/sign_in":
         return _html(200, _sign_in(request), cookie=True)
@@ -77,16 +77,16 @@ def _gitlab(request: web.Request, body: str) -> web.Response:
         return web.Response(text=_ROBOTS, headers={"Content-Type": "text/plain"})
     if path.startswith(("/-/", "/assets/")):
         return _html(404, _NOT_FOUND)
-    return _redirect(f"{request.scheme}://{request.host}/users/sign_in")  # whatever it is, a guest may not see it
+    return _redirect(f"{request.scheme}://{request.host}/users/sign_in")  # as for any page that a guest may not see
 
 
 def _api(request: web.Request, body: str) -> web.Response:
     world = request.app[_WORLD]
     token = request.headers.get("PRIVATE-TOKEN") or request.headers.get("Authorization", "").removeprefix("Bearer ")
     if token in world.gitlab.tokens:
-        found = gitlab_ci.answer(world, request.method, request.rel_url.raw_path, request.query)
-        if found is not None:
-            return _ci(*found)
+        answer = gitlab_ci.answer(world, request.method, request.rel_url.raw_path, request.query)
+        if answer is not None:
+            return _ci(*answer)
     match request.method, request.path:
         case "POST", "/api/v4/runners/verify":
             return _json(*gitlab_runners.verify(world, request.content_type, body))
@@ -95,8 +95,8 @@ def _api(request: web.Request, body: str) -> web.Response:
                 return _json(401, {"errors": [{"message": "Invalid token"}]})
             query = request.query.get("query", "")
             return _json(*gitlab_runners.graphql(world, query, allowed=bool(token)))
-        case "GET", path if token in world.gitlab.tokens and (found := gitlab_runners.listing(world, path)):
-            return _json(*found)
+        case "GET", path if token in world.gitlab.tokens and (answer := gitlab_runners.listing(world, path)):
+            return _json(*answer)
         case "GET", "/api/v4/version" | "/api/v4/metadata" if token in world.gitlab.tokens:
             return _json(200, _metadata(world))
         case "GET", "/api/v4/user" if token in world.gitlab.tokens:
@@ -122,7 +122,7 @@ def _metadata(world: World) -> dict[str, object]:
 
 
 def _request_id() -> str:
-    """A ULID, as Workhorse gives each request one: 48 bits of milliseconds, 80 bits of chance."""
+    """A ULID, as Workhorse gives each request one: 48 bits of milliseconds, 80 random bits."""
     number = int(time.time() * 1000) << 80 | secrets.randbits(80)
     return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
 
@@ -170,7 +170,7 @@ def _sign_in(request: web.Request) -> str:
     return _SIGN_IN.replace("ORIGIN", origin).replace("CSRF", secrets.token_urlsafe(48))
 
 
-# ---- GitLab in trouble, or another server
+# ---- GitLab's error pages, and another server
 
 
 def _whoops(status: int, title: str, sentence: str) -> web.Response:

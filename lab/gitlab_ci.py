@@ -1,7 +1,7 @@
-"""GitLab's projects as its API shows them: variables, branches, the linter, pipelines and jobs that a runner takes.
+"""GitLab's API for projects: variables, branches, the linter, pipelines, and jobs that a runner takes.
 
 Answers follow GitLab's API documentation (projects, project_level_variables, branches, lint, pipelines, jobs). A job
-goes its way by itself once its pipeline was created or it was played; its log reads as that of runner 18.3.
+runs by itself once its pipeline is created or it is played; its log is that of runner 18.3.
 """
 
 from __future__ import annotations
@@ -39,21 +39,23 @@ _tasks: set[asyncio.Task[None]] = set()
 
 
 def answer(world: World, method: str, path: str, query: Mapping[str, str]) -> Answer | None:
-    """What the API answers somebody with a valid token about projects and groups; None for any other path.
+    """The API's answer about projects and groups to a valid token; None for any other path.
 
     A job's log comes as text, everything else as JSON; a status of 204 has no body.
     """
     parts = [unquote(part) for part in path.removeprefix("/api/v4/").split("/")]
     if parts[0] == "groups" and parts[2:] == ["variables"] and method == "GET":
-        found = world.gitlab.groups.get(parts[1])
+        variables = world.gitlab.groups.get(parts[1])
         return (
             (404, {"message": "404 Group Not Found"})
-            if found is None
-            else _paged([_variable(one) for one in found], query)
+            if variables is None
+            else _paged([_variable(variable) for variable in variables], query)
         )
     if parts[0] != "projects" or len(parts) < 2:  # noqa: PLR2004 - a path has a project
         return None
-    project = next((one for one in world.gitlab.projects if parts[1] in {one.path, str(one.id)}), None)
+    project = next(
+        (candidate for candidate in world.gitlab.projects if parts[1] in {candidate.path, str(candidate.id)}), None
+    )
     if project is None:
         return 404, {"message": "404 Project Not Found"}
     for pattern, verb, role, serve in _ROUTES:
@@ -65,7 +67,7 @@ def answer(world: World, method: str, path: str, query: Mapping[str, str]) -> An
     return 404, {"error": "404 Not Found"}
 
 
-# ---- what can be read
+# ---- projects, variables, branches, lint
 
 
 def _project(world: World, project: CiProject, _names: list[str], _query: Mapping[str, str]) -> Answer:
@@ -91,17 +93,17 @@ def _project(world: World, project: CiProject, _names: list[str], _query: Mappin
 
 
 def _variables(_world: World, project: CiProject, _names: list[str], query: Mapping[str, str]) -> Answer:
-    return _paged([_variable(one) for one in project.variables], query)
+    return _paged([_variable(variable) for variable in project.variables], query)
 
 
-def _variable(one: Any) -> dict[str, object]:
+def _variable(variable: Any) -> dict[str, object]:
     return {
         "variable_type": "env_var",
-        "key": one.key,
-        "value": None if one.hidden else one.value,
-        "hidden": one.hidden,
-        "protected": one.protected,
-        "masked": one.masked,
+        "key": variable.key,
+        "value": None if variable.hidden else variable.value,
+        "hidden": variable.hidden,
+        "protected": variable.protected,
+        "masked": variable.masked,
         "raw": False,
         "environment_scope": "*",
         "description": None,
@@ -128,10 +130,10 @@ def _lint(_world: World, project: CiProject, _names: list[str], query: Mapping[s
     if query.get("content_ref", "main") not in project.branches:
         return 404, {"message": "404 Commit Not Found"}
     if project.configuration is None:
-        words = ["Please provide content of .gitlab-ci.yml"]
-        return 200, {"valid": False, "merged_yaml": None, "errors": words, "warnings": [], "includes": []}
+        errors = ["Please provide content of .gitlab-ci.yml"]
+        return 200, {"valid": False, "merged_yaml": None, "errors": errors, "warnings": [], "includes": []}
     document = yaml.safe_load(project.configuration)
-    told: dict[str, object] = {
+    result: dict[str, object] = {
         "valid": True,
         "merged_yaml": "---\n" + yaml.safe_dump(document, sort_keys=False, width=1000),
         "errors": [],
@@ -139,26 +141,26 @@ def _lint(_world: World, project: CiProject, _names: list[str], query: Mapping[s
         "includes": [],
     }
     if query.get("include_jobs") == "true":
-        told["jobs"] = [
+        result["jobs"] = [
             {
                 "name": name,
-                "stage": one.get("stage", "test"),
+                "stage": job.get("stage", "test"),
                 "before_script": [],
-                "script": one.get("script", []),
+                "script": job.get("script", []),
                 "after_script": [],
-                "tag_list": one.get("tags", []),
+                "tag_list": job.get("tags", []),
                 "environment": None,
-                "when": one.get("when", "on_success"),
-                "allow_failure": bool(one.get("allow_failure")),
+                "when": job.get("when", "on_success"),
+                "allow_failure": bool(job.get("allow_failure")),
                 "needs": None,
             }
-            for name, one in _jobs_of(document).items()
+            for name, job in _jobs_of(document).items()
         ]
-    return 200, told
+    return 200, result
 
 
 def _jobs_of(document: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: one for name, one in document.items() if name not in _GLOBAL and not name.startswith(".")}
+    return {name: job for name, job in document.items() if name not in _GLOBAL and not name.startswith(".")}
 
 
 # ---- pipelines
@@ -172,9 +174,9 @@ def _create(world: World, project: CiProject, _names: list[str], query: Mapping[
     number = project.next_pipeline
     project.next_pipeline += 1
     pipeline = CiPipeline(id=number, ref=query["ref"])
-    for place, (name, one) in enumerate(_jobs_of(yaml.safe_load(project.configuration)).items()):
-        manual = one.get("when") == "manual"
-        job = CiJob(id=number * 10 + place, name=name, stage=one.get("stage", "test"), definition=one)
+    for index, (name, definition) in enumerate(_jobs_of(yaml.safe_load(project.configuration)).items()):
+        manual = definition.get("when") == "manual"
+        job = CiJob(id=number * 10 + index, name=name, stage=definition.get("stage", "test"), definition=definition)
         job.status = "manual" if manual else "pending"
         pipeline.jobs.append(job)
     project.pipelines[number] = pipeline
@@ -185,7 +187,7 @@ def _create(world: World, project: CiProject, _names: list[str], query: Mapping[
 
 
 def _take(world: World, project: CiProject, pipeline: CiPipeline, job: CiJob) -> None:
-    """Let the runner take a job, if it wants any."""
+    """Let the runner take a job, if it takes any."""
     job.started = None
     if project.runner_takes:
         task = asyncio.get_running_loop().create_task(_live(world, project, pipeline, job))
@@ -246,7 +248,7 @@ def _list_bridges(_world: World, project: CiProject, names: list[str], query: Ma
 
 def _job(world: World, project: CiProject, pipeline: CiPipeline, job: CiJob) -> dict[str, object]:
     taken = job.started is not None
-    told: dict[str, object] = {
+    entity: dict[str, object] = {
         "id": job.id,
         "status": job.status,
         "stage": job.stage,
@@ -269,7 +271,7 @@ def _job(world: World, project: CiProject, pipeline: CiPipeline, job: CiJob) -> 
         "runner_manager": {"id": 21, "system_id": "r_8KdWq2XzPm4V", "version": "18.3.0"} if taken else None,
         "tag_list": list(job.definition.get("tags", [])),
     }
-    return told | ({"failure_reason": job.reason} if job.reason else {})
+    return entity | ({"failure_reason": job.reason} if job.reason else {})
 
 
 def _trace(_world: World, project: CiProject, names: list[str], _query: Mapping[str, str]) -> Answer:
@@ -339,7 +341,7 @@ def _time(moment: float | None) -> str | None:
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z"
 
 
-# ---- what a job does, and its log
+# ---- what jobs do, and their logs
 
 _Done = tuple[str, list[str]]
 
@@ -356,13 +358,13 @@ def _smoke(world: World, project: CiProject, _pipeline: CiPipeline, job: CiJob, 
             lines += _resolv_conf(world).splitlines()
         elif command.startswith('echo "user'):
             lines.append(f"user root on {pod} in /builds/{project.path}")
-        elif found := re.fullmatch(r'echo "([^"$]*)"', command):
-            lines.append(found[1])
+        elif match := re.fullmatch(r'echo "([^"$]*)"', command):
+            lines.append(match[1])
     return "", lines
 
 
 def _resolv_conf(world: World) -> str:
-    """Of a job's pod, as the values ask for it and admission lets it be."""
+    """The resolv.conf of a job's pod: as the values set it, after mutating admission."""
     config = {
         "nameservers": list(RESOLVERS),
         "searches": ["gitlab.svc.cluster.local", "svc.cluster.local", "cluster.local"],
@@ -379,16 +381,20 @@ def _build(world: World, project: CiProject, pipeline: CiPipeline, job: CiJob, _
     host, _, name = repository.partition("/")
     tag = f"preflight-{pipeline.id}"
     lines = [f"\x1b[32;1m$ {command}\x1b[0;m" for command in job.definition["script"]]
-    given = {one.key: one.value for one in project.variables if project.branches.get(pipeline.ref) or not one.protected}
-    user = given.get("ACR_USERNAME", "")
+    variables = {
+        variable.key: variable.value
+        for variable in project.variables
+        if project.branches.get(pipeline.ref) or not variable.protected
+    }
+    user = variables.get("ACR_USERNAME", "")
     registry = world.registries.get(host)
-    if registry is None or registry.accounts.get(user, "") != given.get("ACR_PASSWORD") or not user:
-        said = f'Error response from daemon: Get "https://{host}/v2/": unauthorized: authentication required'
-        return said, [*lines, said]
+    if registry is None or registry.accounts.get(user, "") != variables.get("ACR_PASSWORD") or not user:
+        error = f'Error response from daemon: Get "https://{host}/v2/": unauthorized: authentication required'
+        return error, [*lines, error]
     pushed = [*lines, "Login Succeeded", f"The push refers to repository [{repository}]"]
     if registry.pushers is not None and user not in registry.pushers:
-        said = "denied: requested access to the resource is denied"
-        return said, [*pushed, said]
+        error = "denied: requested access to the resource is denied"
+        return error, [*pushed, error]
     registry.images.setdefault(name, {})[tag] = Image(
         platforms=("linux/amd64",), index=False, created=_time(time.time()) or "", size=214
     )
@@ -403,13 +409,13 @@ _BODIES: dict[str, Callable[[World, CiProject, CiPipeline, CiJob, str], _Done]] 
 
 
 def _log(world: World, project: CiProject, pod: str, lines: list[str], fault: str) -> str:
-    """A job's log as runner 18.3 writes it, with section marks and colours."""
+    """A job's log as runner 18.3 writes it, with section markers and colours."""
     stamp = int(time.time())
     manager = next(
         (
-            one["metadata"]["name"]
-            for one in world.cluster.each("pods")
-            if one["metadata"].get("labels", {}).get("app") == "gitlab-runner"
+            pod["metadata"]["name"]
+            for pod in world.cluster.each("pods")
+            if pod["metadata"].get("labels", {}).get("app") == "gitlab-runner"
         ),
         _MANAGER,
     )
@@ -420,7 +426,7 @@ def _log(world: World, project: CiProject, pod: str, lines: list[str], fault: st
         head = f"section_start:{stamp}:{name}\r{clear}{clear}{blue}{title}{end}{clear}{end}"
         return [head, *body, f"section_end:{stamp}:{name}\r{clear}"]
 
-    told = [
+    log_lines = [
         f"{clear}Running with gitlab-runner 18.3.0 (9ba718cd){end}",
         f"{clear}  on k8s-runner {_SHORT}, system ID: r_8KdWq2XzPm4V{end}",
         *section(
@@ -444,9 +450,9 @@ def _log(world: World, project: CiProject, pod: str, lines: list[str], fault: st
         *section("step_script", 'Executing "step_script" stage of the job script', lines),
         *section("cleanup_file_variables", "Cleaning up project directory and file based variables", []),
     ]
-    told.append(
+    log_lines.append(
         f"\x1b[31;1mERROR: Job failed: command terminated with exit code 1{end}"
         if fault
         else f"\x1b[32;1mJob succeeded{end}"
     )
-    return "\n".join(told) + "\n"
+    return "\n".join(log_lines) + "\n"

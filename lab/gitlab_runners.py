@@ -1,8 +1,8 @@
-"""The runner API of GitLab: what runners ask with their token, and what operators read about them with theirs.
+"""The runner API of GitLab: requests of runners with their token, and of operators with theirs.
 
-A manager's record is made when a valid token comes with a system id that its runner has not shown yet, or with none at
-all; GitLab's sources do so in `ensure_manager` (reference §4.3). Managers that run poll every few seconds, so what a
-stray request changed of their record is not kept here.
+A manager's record is created when a valid token comes with a system id that is new to its runner, or with none, as
+GitLab does in `ensure_manager`. Managers that run poll every few seconds, so that what a stray request changes in
+their record does not last and is not kept here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lab.world import World
 
 Answer = tuple[int, object]
-_ONLINE, _STALE = 2 * 3600, 7 * 24 * 3600  # seconds since the last contact (reference §4.4)
+_ONLINE, _STALE = 2 * 3600, 7 * 24 * 3600  # seconds since the last contact, as GitLab defines both
 _FORBIDDEN: Answer = (403, {"message": "403 Forbidden"})
 _NOT_FOUND: Answer = (404, {"message": "404 Runner Not Found"})
 
@@ -39,18 +39,18 @@ def verify(world: World, content_type: str, body: str) -> Answer:
 
 
 def listing(world: World, path: str) -> Answer | None:
-    """``GET /runners/ID`` and its managers, for somebody whose token was accepted; None for any other path."""
-    found = re.fullmatch(r"/api/v4/runners/(\d+)(/managers)?", path)
+    """``GET /runners/ID`` and its managers, with an accepted token; None for any other path."""
+    match = re.fullmatch(r"/api/v4/runners/(\d+)(/managers)?", path)
     if path in ("/api/v4/runners/all", "/api/v4/runners"):
         return 200, [_brief(world, runner) for runner in world.gitlab.runners]
-    if found is None:
+    if match is None:
         return None
-    runner = next((one for one in world.gitlab.runners if one.id == int(found[1])), None)
+    runner = next((candidate for candidate in world.gitlab.runners if candidate.id == int(match[1])), None)
     if runner is None:
         return _NOT_FOUND
-    if found[2]:
-        listed = [_manager_entity(world, number, one) for number, one in enumerate(runner.managers, 1)]
-        return 200, listed[::-1]
+    if match[2]:
+        managers = [_manager_entity(world, number, manager) for number, manager in enumerate(runner.managers, 1)]
+        return 200, managers[::-1]
     return 200, _brief(world, runner) | {
         "architecture": "amd64",
         "platform": "linux",
@@ -69,11 +69,11 @@ def listing(world: World, path: str) -> Answer | None:
 
 
 def graphql(world: World, query: str, *, allowed: bool) -> Answer:
-    """``/api/graphql``: all `runners`, or one `runner` by its global id; null for whoever may not see them."""
+    """``/api/graphql``: all `runners`, or one `runner` by its global id; null without the right to see them."""
     number = re.search(r'runner\(\s*id:\s*"gid://gitlab/Ci::Runner/(\d+)"\s*\)', query)
     if number is not None:
-        known = [one for one in world.gitlab.runners if one.id == int(number[1])]
-        return 200, {"data": {"runner": _node(known[0]) if allowed and known else None}}
+        matches = [candidate for candidate in world.gitlab.runners if candidate.id == int(number[1])]
+        return 200, {"data": {"runner": _node(matches[0]) if allowed and matches else None}}
     if not re.search(r"\brunners\b", query):
         return 200, {"errors": [{"message": "Unexpected end of document", "locations": []}]}
     if not allowed:
@@ -81,13 +81,13 @@ def graphql(world: World, query: str, *, allowed: bool) -> Answer:
     first, after = re.search(r"first:\s*(\d+)", query), re.search(r'after:\s*"(\d+)"', query)
     begin = int(after[1]) if after else 0
     end = begin + (min(100, int(first[1])) if first else 100)
-    runners = sorted(world.gitlab.runners, key=lambda one: -one.id)
+    runners = sorted(world.gitlab.runners, key=lambda candidate: -candidate.id)
     page = {"hasNextPage": end < len(runners), "endCursor": str(end) if runners else None}
-    return 200, {"data": {"runners": {"pageInfo": page, "nodes": [_node(one) for one in runners[begin:end]]}}}
+    return 200, {"data": {"runners": {"pageInfo": page, "nodes": [_node(runner) for runner in runners[begin:end]]}}}
 
 
 def _holder(world: World, token: str) -> RunnerState | None:
-    """The runner that has this token; an expired one is nobody's."""
+    """The runner with this token; an expired one belongs to none."""
     for runner in world.gitlab.runners:
         if runner.token == token and (runner.token_expires is None or runner.token_expires > _now(world)):
             return runner
@@ -95,29 +95,29 @@ def _holder(world: World, token: str) -> RunnerState | None:
 
 
 def _manager(runner: RunnerState, system_id: str) -> ManagerState:
-    for one in runner.managers:
-        if one.system_id == system_id:
-            return one
-    made = ManagerState(system_id, version="", revision="", address="", contacted_ago=None)
-    runner.managers.append(made)
-    return made
+    for manager in runner.managers:
+        if manager.system_id == system_id:
+            return manager
+    manager = ManagerState(system_id, version="", revision="", address="", contacted_ago=None)
+    runner.managers.append(manager)
+    return manager
 
 
 def _fields(content_type: str, body: str) -> Mapping[str, str]:
     if "json" in content_type:
         try:
-            told: Any = json.loads(body)
+            document: Any = json.loads(body)
         except ValueError:
             return {}
-        return {key: str(value) for key, value in told.items()} if isinstance(told, dict) else {}
+        return {key: str(value) for key, value in document.items()} if isinstance(document, dict) else {}
     return {key: values[-1] for key, values in parse_qs(body).items()}
 
 
-# ---- what is shown
+# ---- entities of the answers
 
 
 def _contacted(world: World, runner: RunnerState) -> float | None:
-    timestamps = [moment for one in runner.managers if (moment := _moment(world, one)) is not None]
+    timestamps = [moment for manager in runner.managers if (moment := _moment(world, manager)) is not None]
     return max(timestamps, default=None)
 
 

@@ -21,14 +21,14 @@ _LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 
 @dataclass(frozen=True)
 class Document:
-    """One thing in a registry, with its media type."""
+    """A manifest or blob of a registry, with its media type."""
 
     media_type: str
     content: bytes
 
     @property
     def digest(self) -> str:
-        """Its address."""
+        """Its digest, which is its address."""
         return digest(self.content)
 
 
@@ -43,7 +43,7 @@ class Stored:
 
 
 def stored(repository: str, image: Image) -> Stored:
-    """An image's documents; the same image gives the same digests, always."""
+    """An image's documents; the same image always gives the same digests."""
     return _stored(
         repository, image.kind, image.platforms, image.index, image.created, image.size, image.entrypoint, image.command
     )
@@ -97,8 +97,8 @@ def _stored(
     return Stored(top, manifests, blobs, configs)
 
 
-def _platform(words: str) -> dict[str, str]:
-    system, architecture, *variant = words.split("/")
+def _platform(name: str) -> dict[str, str]:
+    system, architecture, *variant = name.split("/")
     return {"architecture": architecture, "os": system, **({"variant": variant[0]} if variant else {})}
 
 

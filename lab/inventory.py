@@ -1,7 +1,7 @@
-"""The files that an operator of this world would have: inventory, values, kubeconfig, SSH key, known hosts, CA.
+"""The operator's files for this world: inventory, values, kubeconfig, SSH key, known hosts, CA.
 
-They are the repository's own inventory and values with the guide's own addresses; what is added is what an operator
-adds (credentials, CA files), a `connect:` map that leads every address to loopback, and short deadlines.
+They are the repository's own inventory and values with the guide's own addresses, and in addition what an operator
+adds (credentials, CA files), a `connect:` map of every address to loopback, and short deadlines.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lab.world import API_ADDRESS, API_PORT, CACHE, CACHE_PORT, HERE, PRIVATE, W
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from lab.loopback import Place
+    from lab.loopback import SocketAddress
 
 PULL_SECRET = "private-registry"
 PRIVATE_IMAGE = "my-namespace/alpine:latest"
@@ -45,7 +45,7 @@ DEADLINES = {
 _READY_WITHIN = 6
 _PLACEHOLDER = "YOUR_RUNNER_TOKEN_HERE"
 _PRIVILEGED = "privileged = true\n"
-_NDOTS = '            name = "ndots"\n            value = "2"\n'  # the last lines: what comes before keeps its numbers
+_NDOTS = '            name = "ndots"\n            value = "2"\n'  # the last lines: line numbers before them stay
 _CACHE = f"""\
       [runners.cache]
         Type = "s3"
@@ -61,7 +61,7 @@ _CACHE = f"""\
 
 @dataclass(frozen=True)
 class Credentials:
-    """What the servers and the operator share: text of files."""
+    """Credentials shared by the servers and the operator: contents of files."""
 
     api_ca: str
     registry_ca: str
@@ -75,17 +75,17 @@ def write(
     *,
     base: Path,
     credentials: Credentials,
-    places: Mapping[str, Place],
+    connect: Mapping[str, SocketAddress],
     patience: float = 1.0,
 ) -> Path:
     """Write all files into `folder`; returns the inventory's path.
 
     Args:
-        world: the world, with its faults; its edits of inventory and values are made here.
+        world: the world, with its faults; its edits of inventory and values are applied here.
         folder: an empty directory.
         base: the inventory to start from; its values files are copied.
         credentials: keys and certificates.
-        places: `connect:`, from ``host:port`` to the place on loopback.
+        connect: the inventory's `connect:`, from ``host:port`` to the listener on loopback.
         patience: factor on the deadlines.
     """
     document: dict[str, Any] = yaml.safe_load(base.read_text(encoding="utf-8"))
@@ -118,7 +118,7 @@ def write(
     document["access"] = {"ssh": {"user": "root", "key": "id_ed25519", "known_hosts": "known_hosts"}}
     document["dind"]["ready_within"] = _READY_WITHIN * patience
     document["deadlines"] = {key: round(seconds * patience, 3) for key, seconds in DEADLINES.items()}
-    document["connect"] = {source: f"{host}:{port}" for source, (host, port) in places.items()} | {"*": "refuse"}
+    document["connect"] = {source: f"{host}:{port}" for source, (host, port) in connect.items()} | {"*": "refuse"}
     for key, value in world.inventory_edits.items():
         _set(document, key, value)
     inventory = folder / "inventory.yaml"
@@ -135,10 +135,10 @@ def build(names: Iterable[str] = ()) -> World:
 
 
 def draft(folder: Path, *, base: Path, names: Iterable[str] = ()) -> Path:
-    """The same files for a world that nobody serves: enough to be read, and every address refuses."""
+    """The same files for a world without servers: they can be read, and every address refuses connections."""
     world = build(names)
-    nowhere: dict[str, Place] = dict.fromkeys(wanted(world), ("127.0.0.1", 1))
-    return write(world, folder, base=base, credentials=Credentials("", "", "", ""), places=nowhere)
+    unserved: dict[str, SocketAddress] = dict.fromkeys(wanted(world), ("127.0.0.1", 1))
+    return write(world, folder, base=base, credentials=Credentials("", "", "", ""), connect=unserved)
 
 
 def find(start: Path | None = None) -> Path:
@@ -151,53 +151,53 @@ def find(start: Path | None = None) -> Path:
     for folder in folders:
         if (folder / "inventory.yaml").is_file():
             return folder / "inventory.yaml"
-    places = ", ".join(str(folder) for folder in folders)
-    message = f"the lab is built on the repository's inventory.yaml, which is in none of: {places}"
+    searched = ", ".join(str(folder) for folder in folders)
+    message = f"the lab is built on the repository's inventory.yaml, which is in none of: {searched}"
     raise FileNotFoundError(message)
 
 
 def wanted(world: World) -> dict[str, tuple[str, int, str]]:
-    """Every ``host:port`` that the operator's programs connect to, with the address, the port, and how that ends."""
-    found: dict[str, tuple[str, int]] = {
+    """Every ``host:port`` that the operator's programs connect to, with address, port, and how connections end."""
+    addresses: dict[str, tuple[str, int]] = {
         f"{world.gitlab.address}:{world.gitlab.port}": (world.gitlab.address, world.gitlab.port),
         f"{API_ADDRESS}:{API_PORT}": (API_ADDRESS, API_PORT),
     }
     for node in world.nodes.values():
-        found[f"{node.address}:22"] = (node.address, 22)
+        addresses[f"{node.address}:22"] = (node.address, 22)
     for address in world.resolvers:
-        found[f"{address}:53"] = (address, 53)
-    found[f"{world.charts.host}:{world.charts.port}"] = (world.charts.address, world.charts.port)
+        addresses[f"{address}:53"] = (address, 53)
+    addresses[f"{world.charts.host}:{world.charts.port}"] = (world.charts.address, world.charts.port)
     for registry in world.registries.values():
-        found[f"{registry.host}:{registry.port}"] = (registry.address, registry.port)
+        addresses[f"{registry.host}:{registry.port}"] = (registry.address, registry.port)
         for address in world.zones.get(registry.realm_host, ()):
             if registry.auth == "bearer":
-                found[f"{registry.realm_host}:443"] = (address, 443)
+                addresses[f"{registry.realm_host}:443"] = (address, 443)
         for address in world.zones.get(registry.blob_host, ()):
-            found[f"{registry.blob_host}:443"] = (address, 443)
-    return {key: (*place, path(world, HERE, *place)) for key, place in found.items()}
+            addresses[f"{registry.blob_host}:443"] = (address, 443)
+    return {key: (*address, path(world, HERE, *address)) for key, address in addresses.items()}
 
 
 def _values(world: World, source: Path, folder: Path) -> str:
     text = source.read_text(encoding="utf-8")
     text = text.replace(
         _PRIVILEGED, f'{_PRIVILEGED}        image_pull_secrets = ["{PULL_SECRET}"]\n', 1
-    )  # the private registry's secret, as jobs have it
+    )  # the private registry's secret, as jobs use it
     text = text.replace(f'"{_PLACEHOLDER}"', json.dumps(world.configured_token), 1)  # YAML reads JSON's escapes
     text = text.replace(_NDOTS, _NDOTS + _CACHE, 1)  # guide 7.4, as the runner reads it
-    for piece, other in world.values_edits.items():
-        if piece not in text:
-            message = f"{source} has no {piece!r} to be changed"
+    for old, new in world.values_edits.items():
+        if old not in text:
+            message = f"{source} has no {old!r} to be changed"
             raise ValueError(message)
-        text = text.replace(piece, other, 1)
+        text = text.replace(old, new, 1)
     _put(folder / source.name, text)
     return source.name
 
 
 def _deployed(world: World, names: list[str], folder: Path) -> str:
-    """The values that the release was installed with: the last file, without the edits that came later."""
+    """The values that the release was installed with: the last file, without later edits."""
     text = (folder / Path(names[-1]).name).read_text(encoding="utf-8")
-    for piece in world.release.unapplied:
-        text = text.replace(world.values_edits[piece], piece, 1)
+    for old in world.release.unapplied:
+        text = text.replace(world.values_edits[old], old, 1)
     return text
 
 

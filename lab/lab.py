@@ -1,4 +1,4 @@
-"""The lab as a whole: all servers of one world on loopback, in one loop in one thread, for as long as a `with` lasts.
+"""The whole lab: all servers of one world on loopback, in one event loop in one thread, within a `with` block.
 
 with Lab(faults=["dns-one-silent"]) as lab:
     run_checks("--inventory", lab.inventory)
@@ -28,13 +28,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
 
-    from lab.loopback import Place
+    from lab.loopback import SocketAddress
     from lab.world import Node, Registry, Request, World
 
-_STARTS = 10.0  # seconds that the servers may take to start or to stop
-_RUNS = 120.0  # seconds that a command over SSH may run
-_LINGERS = 0.005  # seconds in which transports that were closed see their end
-_CACHED: dict[str, trustme.CA] = {}
+_START_TIMEOUT = 10.0  # seconds that the servers may take to start or to stop
+_COMMAND_TIMEOUT = 120.0  # seconds that a command over SSH may run
+_LINGER = 0.005  # seconds for closed transports to finish
+_AUTHORITIES: dict[str, trustme.CA] = {}
 
 Result = TypeVar("Result")
 
@@ -47,14 +47,14 @@ class Lab:
         latency: seconds added to every answer of every server.
         patience: factor on the deadlines of its inventory.
         base: the inventory to start from; default: the repository's.
-        change: a further change to the world, made last before the servers start.
+        change: a further change to the world, the last one before the servers start.
 
     Raises:
-        lab.faults.UnknownFaultError: no fault has that name.
+        lab.faults.UnknownFaultError: there is no such fault.
 
     Attributes:
-        world: what the servers show. Change it through `change` while they run.
-        inventory: the file to run the suite with; there once the lab is entered.
+        world: the state that the servers show. Change it through `change` while they run.
+        inventory: the file to run the suite with; exists once the lab has started.
     """
 
     inventory: Path
@@ -80,8 +80,8 @@ class Lab:
 
     @property
     def requests(self) -> list[Request]:
-        """What the servers were asked so far."""
-        return self.world.asked()
+        """The requests that the servers have received so far."""
+        return self.world.recorded()
 
     def __enter__(self) -> Self:
         self.start()
@@ -98,11 +98,11 @@ class Lab:
             self._change(self.world)
         self._folder = tempfile.TemporaryDirectory(prefix="preflight-")
         ready = threading.Event()
-        self._thread = threading.Thread(target=self._main, args=(ready,), name="lab", daemon=True)
+        self._thread = threading.Thread(target=self._run_thread, args=(ready,), name="lab", daemon=True)
         self._thread.start()
-        started = ready.wait(_STARTS)
+        started = ready.wait(_START_TIMEOUT)
         if self._failure is not None or not started:
-            failure = self._failure or TimeoutError(f"the lab's servers did not start within {_STARTS:g} s")
+            failure = self._failure or TimeoutError(f"the lab's servers did not start within {_START_TIMEOUT:g} s")
             self.stop()
             raise failure
 
@@ -112,86 +112,90 @@ class Lab:
             with contextlib.suppress(RuntimeError):  # the loop is closed already
                 if self._loop is not None and self._end is not None:
                     self._loop.call_soon_threadsafe(self._end.set)
-            self._thread.join(_STARTS)
+            self._thread.join(_START_TIMEOUT)
             self._thread = None
         if self._folder is not None:
             self._folder.cleanup()
             self._folder = None
 
     def change(self, alter: Callable[[World], Result]) -> Result:
-        """Change the running world, or look at it, in the servers' own thread."""
+        """Change or read the running world, in the servers' own thread."""
         assert self._loop is not None, "the lab does not run"  # noqa: S101 - a mistake in a test
 
         async def altered() -> Result:
             return alter(self.world)
 
-        return asyncio.run_coroutine_threadsafe(altered(), self._loop).result(_STARTS)
+        return asyncio.run_coroutine_threadsafe(altered(), self._loop).result(_START_TIMEOUT)
 
-    # ---- inside of the thread
+    # ---- inside the thread
 
-    def _main(self, ready: threading.Event) -> None:
+    def _run_thread(self, ready: threading.Event) -> None:
         try:
-            asyncio.run(self._live(ready))
+            asyncio.run(self._serve_until_stopped(ready))
         except BaseException as failure:  # noqa: BLE001 - handed to the thread that waits
             self._failure = failure
         finally:
             ready.set()
 
-    async def _live(self, ready: threading.Event) -> None:
+    async def _serve_until_stopped(self, ready: threading.Event) -> None:
         assert self._folder is not None  # noqa: S101 - made before the thread
         self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
         loopback = Loopback(self.world)
         async with contextlib.AsyncExitStack() as stack:
             stack.push_async_callback(loopback.close)
-            places, credentials = await self._serve(loopback, stack)
+            addresses, credentials = await self._serve(loopback, stack)
             self.inventory = write(
                 self.world,
                 Path(self._folder.name),
                 base=self._base or find(),
                 credentials=credentials,
-                places=places,
+                connect=addresses,
                 patience=self._patience,
             )
             ready.set()
             await self._end.wait()
-        await asyncio.sleep(_LINGERS)
+        await asyncio.sleep(_LINGER)
 
     async def _serve(
         self, loopback: Loopback, stack: contextlib.AsyncExitStack
-    ) -> tuple[dict[str, Place], Credentials]:
+    ) -> tuple[dict[str, SocketAddress], Credentials]:
         world = self.world
         cluster_ca, company_ca = _authority("kubernetes", "kubernetes-ca"), _authority("Example Ltd", "Example Root CA")
         listeners = world.listeners
-        place = await loopback.http("gitlab", gitlab.application(world))
-        place = await misbehaviour.relayed(world, loopback, "gitlab", place, turn=1)
-        listeners[world.gitlab.address, world.gitlab.port] = place
+        listener = await loopback.http("gitlab", gitlab.application(world))
+        listener = await misbehaviour.relayed(world, loopback, "gitlab", listener, turn=1)
+        listeners[world.gitlab.address, world.gitlab.port] = listener
         api = _server_tls(cluster_ca.issue_cert(API_ADDRESS, "k8s-master", "kubernetes", common_name="kube-apiserver"))
         app = await stack.enter_async_context(kubernetes.running(world))
         app.middlewares.append(misbehaviour.answers(world, "kubernetes"))
-        place = await loopback.http("kubernetes", app, tls=api)
-        place = await misbehaviour.relayed(world, loopback, "kubernetes", place, turn=2)
-        listeners[API_ADDRESS, API_PORT] = place
+        listener = await loopback.http("kubernetes", app, tls=api)
+        listener = await misbehaviour.relayed(world, loopback, "kubernetes", listener, turn=2)
+        listeners[API_ADDRESS, API_PORT] = listener
         await self._serve_registries(loopback, company_ca)
-        shelf = world.charts
-        tls = _server_tls(company_ca.issue_cert(shelf.host, common_name=shelf.host))
-        place = await loopback.http("charts", chart_repository.application(world), tls=tls)
-        listeners[shelf.address, shelf.port] = await misbehaviour.relayed(world, loopback, "charts", place, turn=2)
+        charts = world.charts
+        tls = _server_tls(company_ca.issue_cert(charts.host, common_name=charts.host))
+        listener = await loopback.http("charts", chart_repository.application(world), tls=tls)
+        listeners[charts.address, charts.port] = await misbehaviour.relayed(world, loopback, "charts", listener, turn=2)
         for resolver in world.resolvers.values():
-            place = await dns.serve(world, resolver, loopback)
-            place = await misbehaviour.relayed(world, loopback, f"dns {resolver.address}", place, turn=1, udp=True)
-            listeners[resolver.address, 53] = place
+            listener = await dns.serve(world, resolver, loopback)
+            listener = await misbehaviour.relayed(
+                world, loopback, f"dns {resolver.address}", listener, turn=1, udp=True
+            )
+            listeners[resolver.address, 53] = listener
         key, known_hosts = asyncssh.generate_private_key("ssh-ed25519", comment="ops@workstation"), []
         for node in world.nodes.values():
             host_key = asyncssh.generate_private_key("ssh-ed25519")
-            known = asyncssh.generate_private_key("ssh-ed25519") if node.ssh.key_replaced else host_key
-            words = known.export_public_key("openssh").decode().split()
-            known_hosts.append(f"{node.address} {words[0]} {words[1]}\n")
+            known_key = asyncssh.generate_private_key("ssh-ed25519") if node.ssh.key_replaced else host_key
+            known_key_parts = known_key.export_public_key("openssh").decode().split()
+            known_hosts.append(f"{node.address} {known_key_parts[0]} {known_key_parts[1]}\n")
             daemon = None
             if docker.runs_on(node):
                 daemon = await loopback.http(f"docker {node.name}", docker.application(world, node))
             sshd = ssh.Sshd(world, node, key=key, host_key=host_key, run=self._run, docker=daemon)
-            place = await misbehaviour.relayed(world, loopback, f"ssh {node.name}", await sshd.start(loopback), turn=2)
-            listeners[node.address, 22] = place
+            listener = await misbehaviour.relayed(
+                world, loopback, f"ssh {node.name}", await sshd.start(loopback), turn=2
+            )
+            listeners[node.address, 22] = listener
             stack.push_async_callback(sshd.close)
         credentials = Credentials(
             api_ca=cluster_ca.cert_pem.bytes().decode(),
@@ -199,34 +203,38 @@ class Lab:
             ssh_key=key.export_private_key("openssh").decode(),
             known_hosts="".join(known_hosts),
         )
-        return {name: await self._place(loopback, *way) for name, way in wanted(world).items()}, credentials
+        return {
+            name: await self._mapped_address(loopback, *target) for name, target in wanted(world).items()
+        }, credentials
 
     async def _serve_registries(self, loopback: Loopback, authority: trustme.CA) -> None:
         world, tokens = self.world, registry.Tokens()
         realms: dict[str, dict[str, Registry]] = {}
-        for shop in world.registries.values():
-            app = registry.application(world, shop, tokens)
-            tls = _registry_tls(shop, authority)
-            server = f"registry {shop.host}"
-            place = await loopback.http(server, app, tls=tls)
-            place = await misbehaviour.relayed(world, loopback, server, place, turn=2 if tls else 1)
-            world.listeners[shop.address, shop.port] = place
-            if shop.auth == "bearer":
-                realms.setdefault(shop.realm_host, {})[shop.host] = shop
-        for host, shops in realms.items():
+        for registry_state in world.registries.values():
+            app = registry.application(world, registry_state, tokens)
+            tls = _registry_tls(registry_state, authority)
+            server = f"registry {registry_state.host}"
+            listener = await loopback.http(server, app, tls=tls)
+            listener = await misbehaviour.relayed(world, loopback, server, listener, turn=2 if tls else 1)
+            world.listeners[registry_state.address, registry_state.port] = listener
+            if registry_state.auth == "bearer":
+                realms.setdefault(registry_state.realm_host, {})[registry_state.host] = registry_state
+        for host, states_by_service in realms.items():
             tls = _server_tls(authority.issue_cert(host, common_name=host))
-            place = await loopback.http(f"token {host}", registry.token_application(world, shops, tokens), tls=tls)
-            place = await misbehaviour.relayed(world, loopback, f"token {host}", place, turn=2)
+            listener = await loopback.http(
+                f"token {host}", registry.token_application(world, states_by_service, tokens), tls=tls
+            )
+            listener = await misbehaviour.relayed(world, loopback, f"token {host}", listener, turn=2)
             for address in world.zones.get(host, ()):
-                world.listeners[address, 443] = place
+                world.listeners[address, 443] = listener
 
-    async def _place(self, loopback: Loopback, address: str, port: int, way: str) -> Place:
-        """Where on loopback a connection to an address ends, so that it ends there as in the world."""
-        if way == "refused":
+    async def _mapped_address(self, loopback: Loopback, address: str, port: int, outcome: str) -> SocketAddress:
+        """The loopback address for `connect:`, where a connection ends as it does in the world."""
+        if outcome == "refused":
             return loopback.refusing()
-        if way in ("timeout", "unreachable"):
+        if outcome in ("timeout", "unreachable"):
             return loopback.swallowing()
-        if way == "reset":
+        if outcome == "reset":
             return await loopback.cutting()
         node = next((node for node in self.world.nodes.values() if node.address == address), None)
         if port == 22 and node is not None and node.ssh.mode == "mute":  # noqa: PLR2004 - SSH's port
@@ -234,28 +242,33 @@ class Lab:
         return self.world.listeners[address, port]
 
     async def _run(
-        self, node: Node, command: str, given: bytes, show: Callable[[bytes], None], complain: Callable[[bytes], None]
+        self,
+        node: Node,
+        command: str,
+        stdin: bytes,
+        on_output: Callable[[bytes], None],
+        on_error: Callable[[bytes], None],
     ) -> int:
-        """A command over SSH: sshd gives it to the user's shell."""
+        """Run a command over SSH in the user's shell, as sshd does."""
         env = {"HOME": "/root", "USER": "root", "LOGNAME": "root", "SHELL": "/bin/sh", "LANG": "C.UTF-8"}
-        ran = await shell.run(
+        result = await shell.run(
             self.world,
             self.world.node_vantage(node.name),
             ["sh", "-c", command],
             env=env,
-            stdin=given,
-            on_output=show,
-            on_error=complain,
-            limit=_RUNS,
+            stdin=stdin,
+            on_output=on_output,
+            on_error=on_error,
+            limit=_COMMAND_TIMEOUT,
         )
-        return ran.exit
+        return result.exit
 
 
 def _authority(organization: str, unit: str) -> trustme.CA:
-    """A certificate authority; made once a process, since its key takes the longest."""
-    if unit not in _CACHED:
-        _CACHED[unit] = trustme.CA(organization_name=organization, organization_unit_name=unit)
-    return _CACHED[unit]
+    """A certificate authority; made once per process, since generating its key is slow."""
+    if unit not in _AUTHORITIES:
+        _AUTHORITIES[unit] = trustme.CA(organization_name=organization, organization_unit_name=unit)
+    return _AUTHORITIES[unit]
 
 
 def _server_tls(certificate: trustme.LeafCert) -> ssl.SSLContext:
@@ -264,20 +277,22 @@ def _server_tls(certificate: trustme.LeafCert) -> ssl.SSLContext:
     return context
 
 
-def _registry_tls(shop: Registry, authority: trustme.CA) -> ssl.SSLContext | None:
-    match shop.certificate:
+def _registry_tls(registry_state: Registry, authority: trustme.CA) -> ssl.SSLContext | None:
+    match registry_state.certificate:
         case "none":
             return None
         case "self-signed":
-            other = trustme.CA(organization_name=shop.host, organization_unit_name=shop.host)
-            return _server_tls(other.issue_cert(shop.host, common_name=shop.host))
+            other = trustme.CA(organization_name=registry_state.host, organization_unit_name=registry_state.host)
+            return _server_tls(other.issue_cert(registry_state.host, common_name=registry_state.host))
         case "expired":
             end = datetime.now(UTC) - timedelta(days=3)
-            return _server_tls(authority.issue_cert(shop.host, common_name=shop.host, not_after=end))
+            return _server_tls(
+                authority.issue_cert(registry_state.host, common_name=registry_state.host, not_after=end)
+            )
         case "other-name":
             return _server_tls(authority.issue_cert("www.example.com", common_name="www.example.com"))
         case _:
-            return _server_tls(authority.issue_cert(shop.host, common_name=shop.host))
+            return _server_tls(authority.issue_cert(registry_state.host, common_name=registry_state.host))
 
 
 if sys.platform == "win32":  # pragma: no cover

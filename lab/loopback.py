@@ -1,7 +1,7 @@
-"""Sockets on loopback: ones that are served, and ones that refuse, swallow or cut, as a broken network does.
+"""Sockets on loopback: with a server, or refusing, dropping or resetting connections, as a broken network does.
 
 Every socket is made here, so that `Loopback.close` leaves none. Refusal and silence are the kernel's own: a refused
-port is one that nobody listens on, a swallowed connection meets a listener whose queue is full.
+port has no listener, a dropped connection goes to a listener whose queue is full.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from lab.world import World
 
 ADDRESS = "127.0.0.1"
-_QUEUE = 128
-_FILL = 8  # a queue of length 0 takes one or two connections, depending on the kernel
-_QUIET = logging.getLogger("lab.access")
-_QUIET.setLevel(logging.CRITICAL)  # a record of every request is in the world; a log line for each would be noise
-Place = tuple[str, int]
+_BACKLOG = 128
+_FILLERS = 8  # a queue of length 0 takes one or two connections, depending on the kernel
+_ACCESS_LOG = logging.getLogger("lab.access")
+_ACCESS_LOG.setLevel(logging.CRITICAL)  # a record of every request is in the world; a log line for each would be noise
+SocketAddress = tuple[str, int]
 
 
 class Loopback:
@@ -41,39 +41,39 @@ class Loopback:
         self._servers: list[asyncio.Server] = []
         self._runners: list[web.AppRunner] = []
         self._transports: list[asyncio.DatagramTransport] = []
-        self._hole: Place | None = None
-        self._cut: Place | None = None
+        self._hole: SocketAddress | None = None
+        self._cut: SocketAddress | None = None
 
-    # ---- places without a server
+    # ---- addresses without a server
 
-    def refusing(self) -> Place:
-        """A port, of TCP and UDP, that is held and on which nobody listens."""
+    def refusing(self) -> SocketAddress:
+        """A port, of TCP and UDP, that is bound and refuses connections."""
         tcp, udp = self.pair()
-        udp.connect(udp.getsockname())  # a connected socket hears its peer alone; all others get port unreachable
-        return _place(tcp)
+        udp.connect(udp.getsockname())  # a connected socket receives from its peer alone; others get port unreachable
+        return _address(tcp)
 
-    def swallowing(self) -> Place:
-        """A port, of TCP and UDP, from which nothing ever comes back: no TCP connection is made."""
+    def swallowing(self) -> SocketAddress:
+        """A port, of TCP and UDP, that never answers: TCP connections time out."""
         if self._hole is None:
             tcp, _udp = self.pair()
             tcp.listen(0)
-            for _ in range(_FILL):
+            for _ in range(_FILLERS):
                 filler = self._keep(socket.socket())
                 filler.setblocking(False)  # noqa: FBT003 - the standard library's
-                filler.connect_ex(_place(tcp))
+                filler.connect_ex(_address(tcp))
                 if not select.select([], [filler], [], 0.02)[1]:
                     break
-            self._hole = _place(tcp)
+            self._hole = _address(tcp)
         return self._hole
 
-    def mute(self) -> Place:
-        """A port that takes TCP connections and UDP packets, and never says a word."""
+    def mute(self) -> SocketAddress:
+        """A port that accepts TCP connections and UDP packets, and never sends anything."""
         tcp, _udp = self.pair()
-        tcp.listen(_QUEUE)
-        return _place(tcp)
+        tcp.listen(_BACKLOG)
+        return _address(tcp)
 
-    async def cutting(self) -> Place:
-        """A port that resets every connection as soon as it is made."""
+    async def cutting(self) -> SocketAddress:
+        """A port that resets every connection at once."""
         if self._cut is None:
             tcp = self.listening()
 
@@ -83,15 +83,15 @@ class Loopback:
                 writer.transport.abort()
 
             self._servers.append(await asyncio.start_server(cut, sock=tcp))
-            self._cut = _place(tcp)
+            self._cut = _address(tcp)
         return self._cut
 
-    # ---- places with a server
+    # ---- addresses with a server
 
     def listening(self) -> socket.socket:
         """A TCP socket that listens on a free port."""
         tcp = self._bound(socket.SOCK_STREAM)
-        tcp.listen(_QUEUE)
+        tcp.listen(_BACKLOG)
         return tcp
 
     def pair(self) -> tuple[socket.socket, socket.socket]:
@@ -105,8 +105,8 @@ class Loopback:
         msg = "no port is free for both TCP and UDP on loopback"
         raise OSError(msg)
 
-    async def http(self, server: str, app: web.Application, *, tls: ssl.SSLContext | None = None) -> Place:
-        """Serve an application; every byte it sends passes the world's tap under the name `server`."""
+    async def http(self, server: str, app: web.Application, *, tls: ssl.SSLContext | None = None) -> SocketAddress:
+        """Serve an application; every byte it sends goes to the world's tap under the name `server`."""
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.1)
         await runner.setup()
         self._runners.append(runner)
@@ -116,12 +116,12 @@ class Loopback:
         listener = self.listening()
 
         def protocol() -> asyncio.BaseProtocol:
-            handler = _Handler(manager, loop=loop, access_log=_QUIET, keepalive_timeout=30, lingering_time=0)
+            handler = _Handler(manager, loop=loop, access_log=_ACCESS_LOG, keepalive_timeout=30, lingering_time=0)
             handler.problems = self._world.problems
             return _Tapped(handler, lambda data: self._world.tap(server, data))
 
         self._servers.append(await loop.create_server(protocol, sock=listener, ssl=tls))
-        return _place(listener)
+        return _address(listener)
 
     async def datagrams(self, factory: Callable[[], asyncio.DatagramProtocol], udp: socket.socket) -> None:
         """Serve a bound UDP socket."""
@@ -134,10 +134,10 @@ class Loopback:
         tcp: socket.socket,
     ) -> None:
         """Serve a bound TCP socket with a coroutine for each connection."""
-        tcp.listen(_QUEUE)
+        tcp.listen(_BACKLOG)
         self._servers.append(await asyncio.start_server(serve, sock=tcp))
 
-    # ---- the end
+    # ---- shutdown
 
     async def close(self) -> None:
         """Close every server and socket; connections that are still open are cut."""
@@ -165,13 +165,13 @@ class Loopback:
         return sock
 
 
-def _place(sock: socket.socket) -> Place:
+def _address(sock: socket.socket) -> SocketAddress:
     host, port = sock.getsockname()[:2]
     return host, port
 
 
 class _Handler(web.RequestHandler):
-    """aiohttp's handler; what can't be parsed is answered tersely, as Go's and nginx's servers do."""
+    """aiohttp's handler; requests that can't be parsed get a terse answer, as from Go's and nginx's servers."""
 
     __slots__ = ("problems",)
 
@@ -180,7 +180,7 @@ class _Handler(web.RequestHandler):
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
     ) -> web.StreamResponse:
-        """The terse answer of a server that met a request it cannot read; an exception of our own is kept."""
+        """A terse answer to a request that can't be read; exceptions of the lab itself are recorded."""
         del message
         own = status >= HTTPStatus.INTERNAL_SERVER_ERROR
         if own and exc is not None:
@@ -196,7 +196,7 @@ class _Handler(web.RequestHandler):
 
 
 class _Tapped(asyncio.Protocol):
-    """A protocol between the transport and aiohttp's handler that shows what is written."""
+    """A protocol between the transport and aiohttp's handler that taps what is written."""
 
     def __init__(self, inner: asyncio.Protocol, tap: Callable[[bytes], None]) -> None:
         self._inner, self._tap = inner, tap
@@ -221,7 +221,7 @@ class _Tapped(asyncio.Protocol):
 
 
 class _TappedTransport:
-    """A transport that shows what is written to it."""
+    """A transport that taps what is written to it."""
 
     def __init__(self, transport: Any, tap: Callable[[bytes], None]) -> None:
         self._transport, self._tap = transport, tap

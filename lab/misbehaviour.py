@@ -1,14 +1,14 @@
-"""Servers that take a connection and then misbehave: on the wire of any of them, and in the answers of the API.
+"""Servers that accept a connection and then misbehave: any of them on the wire, the API server in its answers.
 
-A relay stands between the address that the world knows and the server. It reads `World.misbehaviour` at every turn, so
-that a server may begin to misbehave, or stop, while somebody talks to it.
+A relay stands between the server's address in the world and the server. It reads `World.misbehaviour` again for each
+chunk, so that a server may start or stop misbehaving within a connection.
 
-- silent   takes connections and datagrams, and never says a word
+- silent   accepts connections and datagrams, and never answers
 - drip     sends one byte a second
 - cut      closes in the middle of an answer
 - brief    cuts every connection after one second
 
-The API server's own, as `answers` has it: 429, 500, 503, 410 (on a watch), truncated.
+Of the API server alone (`answers`): 429, 500, 503, 410 (on a watch), truncated.
 """
 
 from __future__ import annotations
@@ -22,43 +22,43 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 if TYPE_CHECKING:
-    from lab.loopback import Loopback, Place
+    from lab.loopback import Loopback, SocketAddress
     from lab.world import World
 
-_PAUSE = 1.0  # seconds between two bytes, and that a brief connection lasts
-_RETRY_AFTER = 2  # seconds that the busy API server asks for
-_PART = 2**16
+_PAUSE = 1.0  # seconds between two bytes, and duration of a brief connection
+_RETRY_AFTER = 2  # Retry-After of the busy API server, in seconds
+_CHUNK = 2**16
 
 
 async def relayed(
-    world: World, loopback: Loopback, server: str, place: Place, *, turn: int, udp: bool = False
-) -> Place:
-    """Where a server is reached through a relay; its own place if the world knows no misbehaviour of it.
+    world: World, loopback: Loopback, server: str, server_address: SocketAddress, *, turn: int, udp: bool = False
+) -> SocketAddress:
+    """Put a relay in front of a server; returns the relay's address, or the server's own if it does not misbehave.
 
     Args:
         world: the world.
         loopback: its sockets.
         server: the server's name, as in `World.misbehaviour`.
-        place: where the server itself listens.
-        turn: the answer in whose middle `cut` closes, counted from 1: with TLS and SSH the first is the handshake's.
+        server_address: where the server itself listens.
+        turn: number of the answer in whose middle `cut` closes, from 1; with TLS and SSH the first is the handshake.
         udp: whether it is reached by datagrams too.
     """
     if server not in world.misbehaviour:
-        return place
-    relay = _Relay(world, server, place, turn)
+        return server_address
+    relay = _Relay(world, server, server_address, turn)
     tcp, datagrams = loopback.pair()
     await loopback.streams(relay.serve, tcp)
     if udp:
-        await loopback.datagrams(lambda: _Datagrams(world, server, place), datagrams)
+        await loopback.datagrams(lambda: _Datagrams(world, server, server_address), datagrams)
     host, port = tcp.getsockname()[:2]
     return host, port
 
 
 class _Relay:
-    """Copies a connection's bytes both ways, badly."""
+    """Copies a connection's bytes both ways, with the server's misbehaviour."""
 
-    def __init__(self, world: World, server: str, place: Place, turn: int) -> None:
-        self._world, self._server, self._place, self._turn = world, server, place, turn
+    def __init__(self, world: World, server: str, server_address: SocketAddress, turn: int) -> None:
+        self._world, self._server, self._server_address, self._turn = world, server, server_address, turn
 
     @property
     def _mode(self) -> str:
@@ -70,7 +70,7 @@ class _Relay:
         with contextlib.suppress(OSError, TimeoutError):
             try:
                 if self._mode == "silent":
-                    while await reader.read(_PART):
+                    while await reader.read(_CHUNK):
                         pass
                     return
                 async with asyncio.timeout(_PAUSE if self._mode == "brief" else None):
@@ -79,51 +79,55 @@ class _Relay:
                 writer.transport.abort()
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        inner, outer = await asyncio.open_connection(*self._place)
-        asked = asyncio.Event()
-        forth = asyncio.ensure_future(self._forth(reader, outer, asked))
-        back = asyncio.ensure_future(self._back(inner, writer, asked))
+        inner, outer = await asyncio.open_connection(*self._server_address)
+        request_seen = asyncio.Event()
+        upstream = asyncio.ensure_future(self._forth(reader, outer, request_seen))
+        downstream = asyncio.ensure_future(self._back(inner, writer, request_seen))
         try:
-            await asyncio.wait((forth, back), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((upstream, downstream), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (forth, back):
+            for task in (upstream, downstream):
                 task.cancel()
-            await asyncio.gather(forth, back, return_exceptions=True)
+            await asyncio.gather(upstream, downstream, return_exceptions=True)
             outer.transport.abort()
 
-    async def _forth(self, reader: asyncio.StreamReader, outer: asyncio.StreamWriter, asked: asyncio.Event) -> None:
-        while part := await reader.read(_PART):
-            asked.set()
-            outer.write(part)
-            await outer.drain()
+    async def _forth(
+        self, reader: asyncio.StreamReader, server_writer: asyncio.StreamWriter, request_seen: asyncio.Event
+    ) -> None:
+        while chunk := await reader.read(_CHUNK):
+            request_seen.set()
+            server_writer.write(chunk)
+            await server_writer.drain()
 
-    async def _back(self, inner: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: asyncio.Event) -> None:
-        turns = 0
-        while part := await inner.read(_PART):
-            turns += asked.is_set()
-            asked.clear()
+    async def _back(
+        self, server_reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request_seen: asyncio.Event
+    ) -> None:
+        answers = 0
+        while chunk := await server_reader.read(_CHUNK):
+            answers += request_seen.is_set()
+            request_seen.clear()
             if self._mode == "silent":
                 continue
             if self._mode == "drip":
-                for number in range(len(part)):
-                    writer.write(part[number : number + 1])
+                for number in range(len(chunk)):
+                    writer.write(chunk[number : number + 1])
                     await asyncio.sleep(_PAUSE)
                 continue
-            if self._mode == "cut" and turns >= self._turn:
-                writer.write(part[: max(1, len(part) // 2)])
+            if self._mode == "cut" and answers >= self._turn:
+                writer.write(chunk[: max(1, len(chunk) // 2)])
                 with contextlib.suppress(OSError):
                     await writer.drain()
                     writer.write_eof()
                 return
-            writer.write(part)
+            writer.write(chunk)
             await writer.drain()
 
 
 class _Datagrams(asyncio.DatagramProtocol):
-    """Passes questions on, and answers badly: a byte a second, or half of the answer."""
+    """Forwards questions, and answers with the server's misbehaviour: a byte a second, or half of the answer."""
 
-    def __init__(self, world: World, server: str, place: Place) -> None:
-        self._world, self._server, self._place = world, server, place
+    def __init__(self, world: World, server: str, server_address: SocketAddress) -> None:
+        self._world, self._server, self._server_address = world, server, server_address
         self._transport: asyncio.DatagramTransport | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -145,7 +149,9 @@ class _Datagrams(asyncio.DatagramProtocol):
     async def _ask(self, question: bytes, addr: tuple[str, int]) -> None:
         loop = asyncio.get_running_loop()
         answered: asyncio.Future[bytes] = loop.create_future()
-        transport, _ = await loop.create_datagram_endpoint(lambda: _Once(answered), remote_addr=self._place)
+        transport, _ = await loop.create_datagram_endpoint(
+            lambda: _FirstDatagram(answered), remote_addr=self._server_address
+        )
         try:
             transport.sendto(question)
             async with asyncio.timeout(_PAUSE):
@@ -168,8 +174,8 @@ class _Datagrams(asyncio.DatagramProtocol):
             self._transport.sendto(part, addr)
 
 
-class _Once(asyncio.DatagramProtocol):
-    """The first datagram that comes."""
+class _FirstDatagram(asyncio.DatagramProtocol):
+    """Waits for the first datagram."""
 
     def __init__(self, answered: asyncio.Future[bytes]) -> None:
         self._answered = answered
@@ -181,7 +187,7 @@ class _Once(asyncio.DatagramProtocol):
 
 
 def answers(world: World, server: str) -> Middleware:
-    """An aiohttp middleware: the API server's answers in trouble, in its own words (reference: client-go, etcd)."""
+    """An aiohttp middleware: the errors of an API server under load, restarting or without etcd, in its own words."""
 
     @web.middleware
     async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -190,9 +196,9 @@ def answers(world: World, server: str) -> Middleware:
             code, reason, message = _REFUSALS[mode]
             world.record(server, request.method, request.path_qs, body=(await request.read()).decode(errors="replace"))
             status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
-            told = json.dumps({**status, "message": message, "reason": reason, "code": code})
+            body = json.dumps({**status, "message": message, "reason": reason, "code": code})
             headers = {"Retry-After": str(_RETRY_AFTER)} if mode == "429" else {}
-            return web.Response(status=code, text=told, content_type="application/json", headers=headers)
+            return web.Response(status=code, text=body, content_type="application/json", headers=headers)
         answer = await handler(request)
         if mode == "truncated" and isinstance(answer, web.Response) and isinstance(answer.body, bytes):
             answer.body = answer.body[: len(answer.body) // 2]

@@ -1,7 +1,7 @@
-"""What the network between a vantage and an address does, and what a resolver says there: read from the world alone.
+"""How connections from a vantage point end, and what resolvers answer there: computed from the world alone.
 
-The servers on loopback, the stand-ins for network tools and the kubelets' pulls all ask here, so that one change to
-the world shows the same from everywhere.
+The servers on loopback, the stand-ins for network tools and the kubelets' pulls all use these functions, so that one
+change to the world has the same effect everywhere.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SSH_PORT = 22
 
 @dataclass(frozen=True)
 class Reply:
-    """What one resolver said to one question. `resolver` is the address that spoke (or should have)."""
+    """What one resolver answered to one question. `resolver` is the address that was queried."""
 
     resolver: str
     name: str
@@ -38,24 +38,24 @@ class Reply:
 
     @property
     def ok(self) -> bool:
-        """Whether it gave an address."""
+        """Whether it has an address."""
         return self.status == "ok"
 
 
 def path(world: World, vantage: Vantage, host: str, port: int) -> Way:
-    """How a TCP connection from a vantage to an address ends. `host` is an address; resolve names before."""
+    """How a TCP connection from a vantage point to an address ends. `host` is an address; resolve names first."""
     if host.startswith("127.") or (vantage.address and host == vantage.address and vantage.kind == "pod"):
         return "open" if vantage.dockerd and vantage.dockerd.ready and port == vantage.dockerd.port else "refused"
     for rule in world.firewall:
         if rule.matches(str(vantage), host, port):
             return _BLOCKED[rule.action]
     if vantage.kind == "here" and ipaddress.ip_address(host) in _SERVICES:
-        return "timeout"  # a ClusterIP is nobody's address outside of the cluster
+        return "timeout"  # a ClusterIP has no meaning outside of the cluster
     return dict(_listening(world)).get((host, port)) or _nobody(world, host)
 
 
 def resolve(world: World, vantage: Vantage, name: str, resolver: str | None = None) -> Reply:
-    """One question for a name's IPv4 addresses, to `resolver`, or as resolv.conf says: next server only on silence."""
+    """Query a name's IPv4 addresses from `resolver`, or from those of resolv.conf: the next one only without answer."""
     if resolver is not None:
         return _ask(world, vantage, name.rstrip(".").lower(), resolver)
     reply = Reply("", name, "timeout")
@@ -67,7 +67,7 @@ def resolve(world: World, vantage: Vantage, name: str, resolver: str | None = No
 
 
 def lookup(world: World, vantage: Vantage, name: str) -> Reply:
-    """A name as a program's resolver library finds it: address itself, hosts file, then search list, then the name."""
+    """Look a name up as a resolver library does: an address itself, the hosts file, the search list, then the name."""
     try:
         return Reply("", name, "ok", (str(ipaddress.ip_address(name)),))
     except ValueError:
@@ -86,12 +86,12 @@ def lookup(world: World, vantage: Vantage, name: str) -> Reply:
 
 def nameservers(resolv_conf: str) -> tuple[str, ...]:
     """The name servers of a resolv.conf, of which the C library uses the first three."""
-    found = [words[1] for words in _lines(resolv_conf) if words[0] == "nameserver" and len(words) > 1]
-    return tuple(found[:3])
+    addresses = [words[1] for words in _lines(resolv_conf) if words[0] == "nameserver" and len(words) > 1]
+    return tuple(addresses[:3])
 
 
 def candidates(name: str, resolv_conf: str) -> tuple[str, ...]:
-    """The full names a resolver library asks for, in order: the search list first where the name has too few dots."""
+    """The full names a resolver library queries, in order: the search list first if the name has too few dots."""
     if name.endswith("."):
         return (name,)
     searches: list[str] = []
@@ -111,47 +111,47 @@ def endpoint(world: World, host: str, port: int) -> tuple[str, int] | None:
 
 
 def answer(world: World, server: Resolver, name: str) -> Reply:
-    """What a resolver that was reached says: its mode first, then its own records, then the zones all share."""
+    """The answer of a resolver that was reached: by its mode, then its own records, then the shared zones."""
     if server.mode == "mute":
         return Reply(server.address, name, "timeout")
     if server.mode in ("nxdomain", "servfail", "refused"):
         return Reply(server.address, name, server.mode)
     if name in server.overrides:
-        found = server.overrides[name]
-        return Reply(server.address, name, "ok" if found else "nxdomain", found)
+        addresses = server.overrides[name]
+        return Reply(server.address, name, "ok" if addresses else "nxdomain", addresses)
     if name in world.zones:
-        found = world.zones[name]
-        return Reply(server.address, name, "ok" if found else "no-answer", found)
-    wildcard = next((known for known in world.zones if known.startswith("*.") and name.endswith(known[1:])), "")
+        addresses = world.zones[name]
+        return Reply(server.address, name, "ok" if addresses else "no-answer", addresses)
+    wildcard = next((zone for zone in world.zones if zone.startswith("*.") and name.endswith(zone[1:])), "")
     if wildcard:
         return Reply(server.address, name, "ok", world.zones[wildcard])
-    parents = any(known.endswith("." + name) for known in world.zones)
+    parents = any(zone.endswith("." + name) for zone in world.zones)
     return Reply(server.address, name, "no-answer" if parents else "nxdomain")
 
 
 def _ask(world: World, vantage: Vantage, name: str, server: str) -> Reply:
     if server == KUBE_DNS:
         return _ask_kube_dns(world, vantage, name)
-    way = path(world, vantage, server, _DNS_PORT)
-    known = world.resolvers.get(server)
+    outcome = path(world, vantage, server, _DNS_PORT)
+    server_state = world.resolvers.get(server)
     if world.misbehaviour.get(f"dns {server}"):
-        return Reply(server, name, "timeout")  # whatever it sends is no answer
-    if way == "open" and known is not None and known.over_udp:
-        return answer(world, known, name)
-    return Reply(server, name, "closed" if way in ("refused", "reset", "unreachable") else "timeout")
+        return Reply(server, name, "timeout")  # what it sends is no valid answer
+    if outcome == "open" and server_state is not None and server_state.over_udp:
+        return answer(world, server_state, name)
+    return Reply(server, name, "closed" if outcome in ("refused", "reset", "unreachable") else "timeout")
 
 
 def _ask_kube_dns(world: World, vantage: Vantage, name: str) -> Reply:
-    way = path(world, vantage, KUBE_DNS, _DNS_PORT)
-    if way != "open":
-        return Reply(KUBE_DNS, name, "closed" if way == "refused" else "timeout")
+    outcome = path(world, vantage, KUBE_DNS, _DNS_PORT)
+    if outcome != "open":
+        return Reply(KUBE_DNS, name, "closed" if outcome == "refused" else "timeout")
     if name.endswith(".cluster.local") or name == "cluster.local":
-        found = world.cluster.service_address(name)
-        return Reply(KUBE_DNS, name, "ok" if found else "nxdomain", (found,) if found else ())
+        address = world.cluster.service_address(name)
+        return Reply(KUBE_DNS, name, "ok" if address else "nxdomain", (address,) if address else ())
     upstream = world.node_vantage("k8s-master")  # CoreDNS forwards to its own node's resolv.conf
-    said = resolve(world, upstream, name)
-    status: Rcode = "servfail" if said.status in ("timeout", "closed") else said.status
-    return Reply(KUBE_DNS, name, status, said.addresses)
+    reply = resolve(world, upstream, name)
+    status: Rcode = "servfail" if reply.status in ("timeout", "closed") else reply.status
+    return Reply(KUBE_DNS, name, status, reply.addresses)
 
 
 def _listening(world: World) -> Iterator[tuple[tuple[str, int], Way]]:
@@ -176,14 +176,17 @@ def _listening(world: World) -> Iterator[tuple[tuple[str, int], Way]]:
         yield ("172.21.0.1", 443), _MODES.get(world.api_mode, "open")
         if world.cluster.service_address("kube-dns.kube-system.svc.cluster.local"):
             ready = world.cluster.ready_endpoints("kube-system", "kube-dns")
-            yield (KUBE_DNS, _DNS_PORT), "open" if ready else "refused"  # kube-proxy rejects a service without any
+            yield (
+                (KUBE_DNS, _DNS_PORT),
+                "open" if ready else "refused",
+            )  # kube-proxy rejects connections to a service without endpoints
 
 
 def _nobody(world: World, host: str) -> Way:
-    """Where nobody listens: a host that exists refuses, a hole in the subnet is unreachable, all else is silence."""
+    """Where nothing listens: an existing host refuses, a free address of the subnet is unreachable, others time out."""
     machines = {world.gitlab.address, *(node.address for node in world.nodes.values()), *world.resolvers}
     machines |= {registry.address for registry in world.registries.values()}
-    machines |= {address for found in world.zones.values() for address in found}
+    machines |= {address for addresses in world.zones.values() for address in addresses}
     if host in machines:
         return "refused"
     return "unreachable" if ipaddress.ip_address(host) in _LOCAL_SUBNET else "timeout"

@@ -1,6 +1,6 @@
-"""pytest's side of the lab: `--lab` starts it, and its inventory becomes the run's inventory, as if it had been given.
+"""The lab's pytest plugin: `--lab` starts the lab, and its inventory becomes the run's inventory.
 
-The suite itself learns nothing of it: this plugin only sets `--inventory` before the suite's own plugin reads it.
+The suite itself is unaware of it: this plugin only sets `--inventory` before the suite's own plugin reads it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ LAB: pytest.StashKey[Lab] = pytest.StashKey()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the lab's options."""
     group = parser.getgroup("lab", "lab: the guide's environment in miniature, on this machine")
-    group.addoption("--lab", action="store_true", help="run against the lab instead of an inventory's environment")
+    group.addoption("--lab", action="store_true", help="run against the lab instead of a real environment")
     group.addoption(
         "--lab-fault",
         action="append",
@@ -37,7 +37,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=float,
         default=1.0,
         metavar="FACTOR",
-        help="make the lab's deadlines longer, for a machine that is busy with other things",
+        help="make the lab's deadlines longer, for a busy machine",
     )
 
 
@@ -53,8 +53,8 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     if config.getoption("inventory", default=None):
         message = (
-            "--lab and --inventory exclude each other: give --lab alone to try the suite out, "
-            "or --inventory FILE alone to look at the environment that FILE describes"
+            "--lab and --inventory are mutually exclusive: give --lab alone to try the suite out, "
+            "or --inventory FILE alone to check the environment that FILE describes"
         )
         raise pytest.UsageError(message)
     if not math.isfinite(config.getoption("lab_patience")) or config.getoption("lab_patience") <= 0:
@@ -70,7 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _inventory(config: pytest.Config, names: list[str], latency: float) -> Path:
-    """The inventory of a lab that runs until the end; with ``--collect-only``, when nothing is asked, of none."""
+    """The inventory of a lab that runs until the session ends; with ``--collect-only``, without any servers."""
     from lab import faults, inventory  # noqa: PLC0415 - only with --lab
 
     faults.check(names)

@@ -1,6 +1,6 @@
-"""Image pulls as a node's runtime does them: what the world lets it reach, and the runtime's own words when it fails.
+"""Image pulls as a node's runtime does them: what it can reach in the world, and the runtime's error if it fails.
 
-The words are those of containerd 1.6 as a kubelet v1.28 passes them on, and of Docker's daemon.
+The errors are those of containerd 1.6 as a kubelet v1.28 reports them, and of Docker's daemon.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from lab.network import Reply, Way
     from lab.world import Certificate, Image, Registry, Vantage, World
 
-Words = Literal["containerd", "docker"]
+Runtime = Literal["containerd", "docker"]
 
 PLATFORM = "linux/amd64"
-_TAKES = 0.06  # of a pull that moves bytes
-_KNOWN = 0.02  # of one that finds everything in the node's content store
+_FETCH_SECONDS = 0.06  # of a pull that fetches layers
+_CACHED_SECONDS = 0.02  # of one that finds everything in the node's content store
 _EXPIRED = "2024-12-31T23:59:59Z"
 _NOT_FOUND = "rpc error: code = NotFound desc = "
-_GIVES_UP = 0.3  # a runtime waits 30 s for a silent host; nobody wants to wait for that here
+_GIVES_UP_AFTER = 0.3  # a real runtime waits 30 s for a silent host
 
 
 @dataclass(frozen=True)
-class Pulled:
-    """How a pull ended. `error` is empty when it went well."""
+class PullResult:
+    """How a pull ended. `error` is empty if it succeeded."""
 
     ok: bool
     seconds: float
@@ -43,11 +43,11 @@ class Pulled:
     digest: str = ""  # of the manifest that the tag points to
     image_id: str = ""  # digest of the configuration for the node's platform
     size: int = 0
-    fresh: bool = False  # bytes were moved
+    fresh: bool = False  # whether layers were fetched
 
 
-class _FailedError(Exception):
-    """The runtime's words, without the prefix that names the image."""
+class _PullFailedError(Exception):
+    """A pull failed; holds the runtime's error, without the prefix that names the image."""
 
     def __init__(self, containerd: str, docker: str, *, waited: bool = False) -> None:
         self.containerd, self.docker, self.waited = containerd, docker, waited
@@ -59,18 +59,18 @@ async def pull(
     node: str,
     image: str,
     auths: Mapping[str, Sequence[tuple[str, str]]] | None = None,
-    words: Words = "containerd",
+    runtime: Runtime = "containerd",
     *,
     vantage: Vantage | None = None,
-) -> Pulled:
-    """Pull an image as the runtime of `node` would; from inside a pod where `vantage` says so (Docker in Docker).
+) -> PullResult:
+    """Pull an image as the runtime of `node` does, or from inside a pod, if `vantage` is one (Docker in Docker).
 
     Args:
         world: the world.
         node: the node's name.
         image: a full reference, ``registry.example.com/library/alpine:latest``.
         auths: logins from pull secrets by registry host, tried in order.
-        words: whose error messages.
+        runtime: whose error messages to give.
         vantage: where the pull's connections start; default: the node itself.
     """
     began = time.monotonic()
@@ -78,24 +78,24 @@ async def pull(
     start = vantage or world.node_vantage(node)
     host, repository, reference = split(image)
     try:
-        found = _reach(world, start, host, repository, reference, list((auths or {}).get(host, ())))
+        found_image = _reach(world, start, host, repository, reference, list((auths or {}).get(host, ())))
         store = start.dockerd.images if start.dockerd is not None else world.nodes[node].pulled
-        content = stored(repository, found)
+        content = stored(repository, found_image)
         fresh = content.top.digest not in store
         if fresh:
             _fetch(world, start, host, content.configs[PLATFORM])
-    except _FailedError as failure:
-        await asyncio.sleep(_GIVES_UP if failure.waited else _KNOWN)
-        error = failure.docker if words == "docker" else failure.containerd.replace("IMAGE", image)
-        return Pulled(ok=False, seconds=time.monotonic() - began, error=error)
-    await asyncio.sleep(_TAKES if fresh else _KNOWN)
+    except _PullFailedError as failure:
+        await asyncio.sleep(_GIVES_UP_AFTER if failure.waited else _CACHED_SECONDS)
+        error = failure.docker if runtime == "docker" else failure.containerd.replace("IMAGE", image)
+        return PullResult(ok=False, seconds=time.monotonic() - began, error=error)
+    await asyncio.sleep(_FETCH_SECONDS if fresh else _CACHED_SECONDS)
     store.update((content.top.digest, image))
-    return Pulled(
+    return PullResult(
         ok=True,
         seconds=time.monotonic() - began,
         digest=content.top.digest,
         image_id=content.configs[PLATFORM],
-        size=found.size,
+        size=found_image.size,
         fresh=fresh,
     )
 
@@ -119,12 +119,14 @@ def _reach(
     url = f"https://{host}/v2/{repository}/manifests/{reference}"
     world.record(f"pull {host}", "HEAD", f"/v2/{repository}/manifests/{reference}", user=str(vantage))
     address = _dial(world, vantage, name, int(port or 443), f'Head "{url}"', f'Get "https://{host}/v2/"')
-    registry = next((shop for shop in world.registries.values() if shop.address == address), None)
+    registry = next((candidate for candidate in world.registries.values() if candidate.address == address), None)
     if registry is None:
-        said = f'Head "{url}": http: server gave HTTP response to HTTPS client'
-        raise _FailedError(_request(said), f'Get "https://{host}/v2/": http: server gave HTTP response to HTTPS client')
-    told = vantage.dockerd.insecure_registries if vantage.dockerd is not None else ()
-    if host not in told:  # the daemon then takes any certificate, and plain HTTP as well
+        message = f'Head "{url}": http: server gave HTTP response to HTTPS client'
+        raise _PullFailedError(
+            _request(message), f'Get "https://{host}/v2/": http: server gave HTTP response to HTTPS client'
+        )
+    insecure = vantage.dockerd.insecure_registries if vantage.dockerd is not None else ()
+    if host not in insecure:  # the daemon then accepts any certificate, and plain HTTP
         _trust(registry, url)
     _authorize(world, vantage, registry, repository, reference, logins)
     status = _status(registry)
@@ -133,24 +135,24 @@ def _reach(
         if registry.rate_limited:
             limit = "You have reached your unauthenticated pull rate limit."
             daemon = f"toomanyrequests: {limit} https://www.docker.com/increase-rate-limit"
-        raise _FailedError(_resolve(_from_host(registry, reference, status)), daemon)
+        raise _PullFailedError(_resolve(_from_host(registry, reference, status)), daemon)
     tags = registry.images.get(repository, {})
-    found = tags.get(reference)
-    if found is None:
-        known = [image for image in tags.values() if reference in stored(repository, image).manifests]
-        if not known:
+    image = tags.get(reference)
+    if image is None:
+        matches = [image for image in tags.values() if reference in stored(repository, image).manifests]
+        if not matches:
             short = f"{host}/{repository}:{reference}"
-            raise _FailedError(
+            raise _PullFailedError(
                 _NOT_FOUND + _resolve(f"{short}: not found"),
                 f"manifest for {short} not found: manifest unknown: manifest unknown",
             )
-        found = known[0]
-    if PLATFORM not in found.platforms:
-        top = stored(repository, found).top.digest
-        said = f'failed to pull and unpack image "IMAGE": no match for platform in manifest {top}: not found'
+        image = matches[0]
+    if PLATFORM not in image.platforms:
+        top = stored(repository, image).top.digest
+        message = f'failed to pull and unpack image "IMAGE": no match for platform in manifest {top}: not found'
         daemon = f"no matching manifest for {PLATFORM} in the manifest list entries"
-        raise _FailedError(_NOT_FOUND + said, daemon)
-    return found
+        raise _PullFailedError(_NOT_FOUND + message, daemon)
+    return image
 
 
 def _fetch(world: World, vantage: Vantage, host: str, reference: str) -> None:
@@ -158,15 +160,15 @@ def _fetch(world: World, vantage: Vantage, host: str, reference: str) -> None:
     registry = world.registries.get(host)
     if registry is None or not registry.blob_host:
         return
-    asked = f'Get "https://{registry.blob_host}{blob_path(reference)}"'
+    request = f'Get "https://{registry.blob_host}{blob_path(reference)}"'
     try:
-        _dial(world, vantage, registry.blob_host, 443, asked, asked)
-    except _FailedError as failure:
-        said = failure.docker.removeprefix(f"{asked}: ")
-        raise _FailedError(
+        _dial(world, vantage, registry.blob_host, 443, request, request)
+    except _PullFailedError as failure:
+        reason = failure.docker.removeprefix(f"{request}: ")
+        raise _PullFailedError(
             f'failed to pull and unpack image "IMAGE": failed to copy: httpReadSeeker: failed open: failed to do '
-            f"request: {asked}: {said}",
-            f"error pulling image configuration: download failed after attempts=6: {said}",
+            f"request: {request}: {reason}",
+            f"error pulling image configuration: download failed after attempts=6: {reason}",
             waited=failure.waited,
         ) from None
 
@@ -178,36 +180,38 @@ def _status(registry: Registry) -> str:
 
 
 def _dial(world: World, vantage: Vantage, name: str, port: int, containerd: str, docker: str) -> str:
-    """The address that was connected to."""
+    """Connect to a host by name; returns its address."""
     reply = lookup(world, vantage, name)
     if not reply.ok:
-        said = f"dial tcp: lookup {name}{_lookup_words(reply, vantage)}"
-        raise _FailedError(_request(f"{containerd}: {said}"), f"{docker}: {said}", waited=reply.status == "timeout")
+        reason = f"dial tcp: lookup {name}{_lookup_error(reply, vantage)}"
+        raise _PullFailedError(
+            _request(f"{containerd}: {reason}"), f"{docker}: {reason}", waited=reply.status == "timeout"
+        )
     address = reply.addresses[0]
-    way = path(world, vantage, address, port)
+    outcome = path(world, vantage, address, port)
     troubled = world.misbehaviour.get(f"registry {name}") or world.misbehaviour.get(f"token {name}")
-    if way == "open" and not troubled:
+    if outcome == "open" and not troubled:
         return address
-    if way == "open":
+    if outcome == "open":
         slow = troubled in {"silent", "drip"}
-        said = "net/http: TLS handshake timeout" if slow else "EOF"
-        raise _FailedError(_request(f"{containerd}: {said}"), f"{docker}: {said}", waited=slow)
-    said = f"dial tcp {address}:{port}: {_DIAL_WORDS[way]}"
-    if way == "reset":
+        reason = "net/http: TLS handshake timeout" if slow else "EOF"
+        raise _PullFailedError(_request(f"{containerd}: {reason}"), f"{docker}: {reason}", waited=slow)
+    reason = f"dial tcp {address}:{port}: {_DIAL_ERRORS[outcome]}"
+    if outcome == "reset":
         local = f"{vantage.address or '172.24.1.23'}:{_local_port()}"
-        said = f"read tcp {local}->{address}:{port}: read: connection reset by peer"
-    raise _FailedError(_request(f"{containerd}: {said}"), f"{docker}: {said}", waited=way == "timeout")
+        reason = f"read tcp {local}->{address}:{port}: read: connection reset by peer"
+    raise _PullFailedError(_request(f"{containerd}: {reason}"), f"{docker}: {reason}", waited=outcome == "timeout")
 
 
-_DIAL_WORDS: dict[Way, str] = {
+_DIAL_ERRORS: dict[Way, str] = {
     "refused": "connect: connection refused",
     "timeout": "i/o timeout",
     "unreachable": "connect: no route to host",
 }
 
 
-def _lookup_words(reply: Reply, vantage: Vantage) -> str:
-    """How Go's resolver ends ``lookup NAME …``."""
+def _lookup_error(reply: Reply, vantage: Vantage) -> str:
+    """The end of Go's error ``lookup NAME …``."""
     server = f" on {reply.resolver}:53" if reply.resolver else ""
     local = f"{vantage.address or '172.24.1.23'}:{_local_port()}"
     return {
@@ -226,18 +230,18 @@ def _local_port() -> int:
 
 
 def _trust(registry: Registry, url: str) -> None:
-    words = certificate_words(registry.certificate, registry.host)
-    if words:
-        raise _FailedError(
-            _request(f'Head "{url}": {words}'),
-            f'Get "https://{urlsplit(url).netloc}/v2/": {words}'.replace(
+    error = certificate_error(registry.certificate, registry.host)
+    if error:
+        raise _PullFailedError(
+            _request(f'Head "{url}": {error}'),
+            f'Get "https://{urlsplit(url).netloc}/v2/": {error}'.replace(
                 ": x509", ": tls: failed to verify certificate: x509"
             ),
         )
 
 
-def certificate_words(certificate: Certificate, host: str) -> str:
-    """What Go's TLS says of a certificate; empty for a good one."""
+def certificate_error(certificate: Certificate, host: str) -> str:
+    """Go's TLS error for a certificate; empty for a valid one."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {
         "valid": "",
@@ -258,34 +262,36 @@ def _authorize(
 ) -> None:
     if registry.auth == "none":
         return
-    right = any(registry.accounts.get(user) == password for user, password in logins)
+    authorized = any(registry.accounts.get(user) == password for user, password in logins)
     url = f"https://{registry.host}/v2/{repository}/manifests/{reference}"
     if registry.auth == "basic":
-        if not right:
-            said = "unauthorized: authentication required" if logins else "no basic auth credentials"
-            raise _FailedError(
+        if not authorized:
+            reason = "unauthorized: authentication required" if logins else "no basic auth credentials"
+            raise _PullFailedError(
                 _resolve(_from_host(registry, reference, "401 Unauthorized")),
-                f'Head "{url}": {said}',
+                f'Head "{url}": {reason}',
             )
         return
     scope = quote(f"repository:{repository}:pull", safe="")
     realm = f"https://{registry.realm_host}/token"
     question = f'Get "{realm}?scope={scope}&service={registry.host}"'
     kind = "failed to fetch oauth token" if logins else "failed to fetch anonymous token"
-    asked = f'Post "{realm}"' if logins else question
+    request = f'Post "{realm}"' if logins else question
     try:
-        _dial(world, vantage, registry.realm_host, 443, asked, question)
-    except _FailedError as failure:
-        said = failure.containerd.split("failed to do request: ", 1)[-1]
+        _dial(world, vantage, registry.realm_host, 443, request, question)
+    except _PullFailedError as failure:
+        reason = failure.containerd.split("failed to do request: ", 1)[-1]
         daemon = f'Head "{url}": {failure.docker}'
-        raise _FailedError(_resolve(f"failed to authorize: {kind}: {said}"), daemon, waited=failure.waited) from None
-    if logins and not right:
-        raise _FailedError(
+        raise _PullFailedError(
+            _resolve(f"failed to authorize: {kind}: {reason}"), daemon, waited=failure.waited
+        ) from None
+    if logins and not authorized:
+        raise _PullFailedError(
             _resolve(f"failed to authorize: {kind}: unexpected status from POST request to {realm}: 401 Unauthorized"),
             f'Head "{url}": unauthorized: incorrect username or password',
         )
     if not logins and not registry.anonymous:
-        raise _FailedError(
+        raise _PullFailedError(
             _resolve(
                 f"failed to authorize: {kind}: unexpected status from GET request to "
                 f"{realm}?scope={scope}&service={registry.host}: 401 Unauthorized"
@@ -298,9 +304,9 @@ def _from_host(registry: Registry, reference: str, status: str) -> str:
     return f"pulling from host {registry.host} failed with status code [manifests {reference}]: {status}"
 
 
-def _resolve(words: str) -> str:
-    return f'failed to pull and unpack image "IMAGE": failed to resolve reference "IMAGE": {words}'
+def _resolve(reason: str) -> str:
+    return f'failed to pull and unpack image "IMAGE": failed to resolve reference "IMAGE": {reason}'
 
 
-def _request(words: str) -> str:
-    return _resolve(f"failed to do request: {words}")
+def _request(reason: str) -> str:
+    return _resolve(f"failed to do request: {reason}")

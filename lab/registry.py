@@ -1,4 +1,4 @@
-"""Image registries as Docker's own (distribution 2.8) answers, and the token server that one of them sends to.
+"""Image registries that answer as Docker's own (distribution 2.8), and the token server that one of them refers to.
 
 The Registry API: https://distribution.github.io/distribution/spec/api/, tokens: …/spec/auth/token/.
 """
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 TOKEN_LIFE = 300
 _WORLD: web.AppKey[World] = web.AppKey("world")
-_SHOP: web.AppKey[Registry] = web.AppKey("registry")
+_REGISTRY: web.AppKey[Registry] = web.AppKey("registry")
 _TOKENS: web.AppKey[Tokens] = web.AppKey("tokens")
 _JSON = "application/json; charset=utf-8"
 _LIMIT = (
@@ -35,29 +35,29 @@ _LIMIT = (
 
 
 class Tokens:
-    """The tokens that a token server gave, with the repositories that each may pull."""
+    """The tokens that a token server issued, with the repositories that each may pull."""
 
     def __init__(self) -> None:
-        self._given: dict[str, tuple[float, frozenset[str]]] = {}
+        self._issued: dict[str, tuple[float, frozenset[str]]] = {}
 
-    def give(self, repositories: frozenset[str]) -> str:
+    def issue(self, repositories: frozenset[str]) -> str:
         """A new token in the form of a JSON web token."""
         claims = base64.urlsafe_b64encode(json.dumps({"jti": secrets.token_hex(12)}).encode()).decode().rstrip("=")
         header = base64.urlsafe_b64encode(b'{"alg":"ES256","typ":"JWT"}').decode().rstrip("=")
         token = f"{header}.{claims}.{secrets.token_urlsafe(64)}"
-        self._given[token] = (time.monotonic() + TOKEN_LIFE, repositories)
+        self._issued[token] = (time.monotonic() + TOKEN_LIFE, repositories)
         return token
 
     def allows(self, token: str) -> frozenset[str] | None:
-        """What a token may pull; None for a token that was never given or is too old."""
-        end, repositories = self._given.get(token, (0.0, frozenset()))
+        """What a token may pull; None for a token that is unknown or has expired."""
+        end, repositories = self._issued.get(token, (0.0, frozenset()))
         return repositories if time.monotonic() < end else None
 
 
 def application(world: World, registry: Registry, tokens: Tokens) -> web.Application:
     """The registry of one host."""
     app = web.Application()
-    app[_WORLD], app[_SHOP], app[_TOKENS] = world, registry, tokens
+    app[_WORLD], app[_REGISTRY], app[_TOKENS] = world, registry, tokens
     app.router.add_route("*", "/{path:.*}", _answer)
     app.on_response_prepare.append(_registry_headers)
     return app
@@ -75,14 +75,14 @@ def token_application(world: World, registries: Mapping[str, Registry], tokens: 
             return web.Response(status=404, text="404 page not found\n")
         if registry is None:
             return _token_refusal(400, "invalid service")
-        given = request.headers.get("Authorization")
-        login = _basic(given)
-        known = login is not None and registry.accounts.get(login[0]) == login[1]
-        if (given and not known) or (not given and not registry.anonymous):
-            return _token_refusal(401, "incorrect username or password" if given else "authentication required")
+        header = request.headers.get("Authorization")
+        login = _basic(header)
+        authenticated = login is not None and registry.accounts.get(login[0]) == login[1]
+        if (header and not authenticated) or (not header and not registry.anonymous):
+            return _token_refusal(401, "incorrect username or password" if header else "authentication required")
         scopes = [scope.split(":") for value in request.query.getall("scope", []) for scope in value.split(" ")]
-        wanted = frozenset(parts[1] for parts in scopes if len(parts) == 3 and parts[0] == "repository")  # noqa: PLR2004
-        token = tokens.give(wanted)
+        repositories = frozenset(parts[1] for parts in scopes if len(parts) == 3 and parts[0] == "repository")  # noqa: PLR2004
+        token = tokens.issue(repositories)
         issued = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         body = {"token": token, "access_token": token, "expires_in": TOKEN_LIFE, "issued_at": issued}
         return web.Response(body=json.dumps(body, separators=(",", ":")).encode(), headers={"Content-Type": _JSON})
@@ -104,7 +104,7 @@ async def _registry_headers(request: web.Request, response: web.StreamResponse) 
 
 
 async def _answer(request: web.Request) -> web.Response:
-    world, registry = request.app[_WORLD], request.app[_SHOP]
+    world, registry = request.app[_WORLD], request.app[_REGISTRY]
     login = _basic(request.headers.get("Authorization"))
     world.record(f"registry {registry.host}", request.method, request.raw_path, user=login[0] if login else "")
     await world.pause()
@@ -121,17 +121,17 @@ async def _answer(request: web.Request) -> web.Response:
 def _route(request: web.Request) -> web.Response:
     if request.path in ("/v2", "/v2/"):
         return _refusal(request, None) or web.Response(body=b"{}", headers={"Content-Type": _JSON})
-    if (found := _UPLOAD.fullmatch(request.path)) is not None:
-        return _refusal(request, found["repository"], "push") or _upload(request, found["repository"], found["id"])
-    found = _PATH.fullmatch(request.path)
-    if found is not None and found["kind"] == "manifests" and request.method == "DELETE":
-        return _refusal(request, found["repository"], "delete") or _delete(
-            request, found["repository"], found["reference"]
+    if (match := _UPLOAD.fullmatch(request.path)) is not None:
+        return _refusal(request, match["repository"], "push") or _upload(request, match["repository"], match["id"])
+    match = _PATH.fullmatch(request.path)
+    if match is not None and match["kind"] == "manifests" and request.method == "DELETE":
+        return _refusal(request, match["repository"], "delete") or _delete(
+            request, match["repository"], match["reference"]
         )
-    if found is None:
+    if match is None:
         return web.Response(status=404, text=_NO_PAGE)
-    serve = {"manifests": _manifest, "blobs": _blob, "tags": _tags}[found["kind"]]
-    return _refusal(request, found["repository"]) or serve(request, found["repository"], found["reference"])
+    serve = {"manifests": _manifest, "blobs": _blob, "tags": _tags}[match["kind"]]
+    return _refusal(request, match["repository"]) or serve(request, match["repository"], match["reference"])
 
 
 _PATH = re.compile(r"/v2/(?P<repository>.+)/(?P<kind>manifests|blobs|tags)/(?P<reference>[^/]+)")
@@ -140,22 +140,22 @@ _NO_PAGE = "404 page not found\n"  # Go's
 
 
 def _manifest(request: web.Request, repository: str, reference: str) -> web.Response:
-    registry = request.app[_SHOP]
+    registry = request.app[_REGISTRY]
     if registry.rate_limited:
         return _limited(registry)
     if request.method not in ("GET", "HEAD"):
         return _errors(405, "UNSUPPORTED", "The operation is unsupported.", None)
-    found = _find(registry, repository, reference)
-    if found is None:
-        named = {"Name": repository, "Revision": reference} if reference.startswith("sha256:") else {"Tag": reference}
-        said = "manifest unknown"
-        return _errors(404, "MANIFEST_UNKNOWN", said, named)
-    return _document(request, found, {"Docker-Content-Digest": found.digest, "Etag": f'"{found.digest}"'})
+    document = _find(registry, repository, reference)
+    if document is None:
+        detail = {"Name": repository, "Revision": reference} if reference.startswith("sha256:") else {"Tag": reference}
+        message = "manifest unknown"
+        return _errors(404, "MANIFEST_UNKNOWN", message, detail)
+    return _document(request, document, {"Docker-Content-Digest": document.digest, "Etag": f'"{document.digest}"'})
 
 
 def _upload(request: web.Request, repository: str, identifier: str) -> web.Response:
     """An upload: started by a POST, cancelled by a DELETE."""
-    registry = request.app[_SHOP]
+    registry = request.app[_REGISTRY]
     if request.method == "POST" and not identifier:
         identifier = str(uuid.uuid4())
         registry.uploads.add(identifier)
@@ -175,48 +175,48 @@ def _upload(request: web.Request, repository: str, identifier: str) -> web.Respo
 
 def _delete(request: web.Request, repository: str, reference: str) -> web.Response:
     """The deletion of a manifest, and with it of every tag that points to it."""
-    registry = request.app[_SHOP]
+    registry = request.app[_REGISTRY]
     if not registry.deletes or not reference.startswith("sha256:"):
         return _errors(405, "UNSUPPORTED", "The operation is unsupported.", None)
     tags = registry.images.get(repository, {})
-    gone = [tag for tag, image in tags.items() if stored(repository, image).top.digest == reference]
-    if not gone:
+    matching = [tag for tag, image in tags.items() if stored(repository, image).top.digest == reference]
+    if not matching:
         return _errors(404, "MANIFEST_UNKNOWN", "manifest unknown", {"Name": repository, "Revision": reference})
-    for tag in gone:
+    for tag in matching:
         del tags[tag]
     return web.Response(status=202)
 
 
 def _blob(request: web.Request, repository: str, reference: str) -> web.Response:
-    for image in request.app[_SHOP].images.get(repository, {}).values():
-        found = stored(repository, image).blobs.get(reference)
-        if found is not None and request.app[_SHOP].blob_host:
+    for image in request.app[_REGISTRY].images.get(repository, {}).values():
+        blob = stored(repository, image).blobs.get(reference)
+        if blob is not None and request.app[_REGISTRY].blob_host:
             return _stored_elsewhere(request, reference)
-        if found is not None:
-            headers = {"Docker-Content-Digest": found.digest, "Etag": f'"{found.digest}"'}
+        if blob is not None:
+            headers = {"Docker-Content-Digest": blob.digest, "Etag": f'"{blob.digest}"'}
             headers["Cache-Control"] = "max-age=31536000"
-            return _document(request, Document("application/octet-stream", found.content), headers)
+            return _document(request, Document("application/octet-stream", blob.content), headers)
     return _errors(404, "BLOB_UNKNOWN", "blob unknown to registry", reference)
 
 
 def _stored_elsewhere(request: web.Request, reference: str) -> web.Response:
     """The redirect of a registry whose storage is an object store (distribution's `redirect`), to a signed address."""
-    url = f"https://{request.app[_SHOP].blob_host}{blob_path(reference)}"
+    url = f"https://{request.app[_REGISTRY].blob_host}{blob_path(reference)}"
     signature = "X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Expires=1200&X-Amz-SignedHeaders=host"
     headers = {"Location": f"{url}?{signature}", "Content-Type": "text/html; charset=utf-8"}
-    shown = headers["Location"].replace("&", "&amp;")
-    body = f'<a href="{shown}">Temporary Redirect</a>.\n\n' if request.method == "GET" else ""
+    link = headers["Location"].replace("&", "&amp;")
+    body = f'<a href="{link}">Temporary Redirect</a>.\n\n' if request.method == "GET" else ""
     return web.Response(status=307, body=body.encode(), headers=headers)
 
 
 def blob_path(reference: str) -> str:
-    """Where distribution keeps a blob in its storage."""
+    """The path of a blob in distribution's storage."""
     kind, _, name = reference.partition(":")
     return f"/registry/docker/registry/v2/blobs/{kind}/{name[:2]}/{name}/data"
 
 
 def _tags(request: web.Request, repository: str, reference: str) -> web.Response:
-    registry = request.app[_SHOP]
+    registry = request.app[_REGISTRY]
     if reference != "list":
         return web.Response(status=404, text=_NO_PAGE)
     if repository not in registry.images:
@@ -229,8 +229,8 @@ def _find(registry: Registry, repository: str, reference: str) -> Document | Non
     tags = registry.images.get(repository, {})
     if reference in tags:
         return stored(repository, tags[reference]).top
-    kept: list[Stored] = [stored(repository, image) for image in tags.values()]
-    return next((image.manifests[reference] for image in kept if reference in image.manifests), None)
+    images: list[Stored] = [stored(repository, image) for image in tags.values()]
+    return next((image.manifests[reference] for image in images if reference in image.manifests), None)
 
 
 def _document(request: web.Request, document: Document, headers: dict[str, str]) -> web.Response:
@@ -240,18 +240,18 @@ def _document(request: web.Request, document: Document, headers: dict[str, str])
     return web.Response(body=document.content, headers=headers)
 
 
-# ---- who may ask
+# ---- authentication and authorization
 
 
 def _refusal(request: web.Request, repository: str | None, action: str = "pull") -> web.Response | None:
-    """The 401 or 403 for this request, or None where it may go on."""
-    registry = request.app[_SHOP]
-    given = request.headers.get("Authorization", "")
+    """The 401 or 403 for this request, or None if it is allowed."""
+    registry = request.app[_REGISTRY]
+    authorization = request.headers.get("Authorization", "")
     detail = [{"Type": "repository", "Class": "", "Name": repository, "Action": action}] if repository else None
     if registry.auth == "none":
         return None
     if registry.auth == "basic":
-        login = _basic(given)
+        login = _basic(authorization)
         if login is not None and registry.accounts.get(login[0]) == login[1]:
             if action == "pull" or registry.pushers is None or login[0] in registry.pushers:
                 return None
@@ -259,19 +259,23 @@ def _refusal(request: web.Request, repository: str | None, action: str = "pull")
         return _errors(
             401, "UNAUTHORIZED", "authentication required", detail, {"Www-Authenticate": 'Basic realm="Registry Realm"'}
         )
-    allowed = request.app[_TOKENS].allows(given.removeprefix("Bearer ")) if given.startswith("Bearer ") else None
-    # Its token server gives nobody more than the right to pull.
+    allowed = (
+        request.app[_TOKENS].allows(authorization.removeprefix("Bearer "))
+        if authorization.startswith("Bearer ")
+        else None
+    )
+    # Its token server grants pull alone.
     if allowed is not None and action == "pull" and (repository is None or repository in allowed):
         return None
     challenge = f'Bearer realm="https://{registry.realm_host}/token",service="{registry.host}"'
     if repository is not None:
         challenge += f',scope="repository:{repository}:{"pull" if action == "pull" else f"pull,{action}"}"'
-    if given:
+    if authorization:
         challenge += ',error="insufficient_scope"' if allowed is not None else ',error="invalid_token"'
-    code, said = "UNAUTHORIZED", "authentication required"
+    code, message = "UNAUTHORIZED", "authentication required"
     if allowed is not None:
-        code, said = "DENIED", "requested access to the resource is denied"
-    return _errors(401, code, said, detail, {"Www-Authenticate": challenge})
+        code, message = "DENIED", "requested access to the resource is denied"
+    return _errors(401, code, message, detail, {"Www-Authenticate": challenge})
 
 
 def _basic(header: str | None) -> tuple[str, str] | None:

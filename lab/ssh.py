@@ -1,4 +1,4 @@
-"""An SSH server for each worker, in the words of OpenSSH; a command really runs, under a real sh."""
+"""An SSH server for each worker that behaves as OpenSSH; commands run for real, under a real sh."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from lab.docker import DIAL
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from lab.loopback import Loopback, Place
+    from lab.loopback import Loopback, SocketAddress
     from lab.world import Node, World
 
 VERSION = "OpenSSH_9.2p1 Debian-2+deb12u7"
 _SHELLS = ("sh", "/bin/sh", "bash", "/bin/bash", "dash", "ash")
-_IDLE = 0.5  # a command other than a shell may never be sent the end of its input
-_ENDS = 2.0  # seconds that a command may take to end once it is killed
-_MOST = 1024 * 1024  # bytes of input
+_INPUT_TIMEOUT = 0.5  # a command other than a shell may never get the end of its input
+_STOP_TIMEOUT = 2.0  # seconds that a command may take to end once it is killed
+_INPUT_LIMIT = 1024 * 1024  # bytes of input
 
 
 class Sshd:
@@ -29,10 +29,10 @@ class Sshd:
     Args:
         world: the world.
         node: the node it runs on.
-        key: the one public key that may log in.
+        key: the only public key that may log in.
         host_key: the server's own key.
         run: runs a command on the node: (node, command, input, on output, on error) → exit status.
-        docker: where the node's Docker daemon listens, if it has one.
+        docker: the listener of the node's Docker daemon, if it has one.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Sshd:
         key: asyncssh.SSHKey,
         host_key: asyncssh.SSHKey,
         run: Callable[[Node, str, bytes, Callable[[bytes], None], Callable[[bytes], None]], Awaitable[int]],
-        docker: Place | None = None,
+        docker: SocketAddress | None = None,
     ) -> None:
         self._world, self._node, self._key, self._host_key, self._run = world, node, key, host_key, run
         self._docker = docker
@@ -51,8 +51,8 @@ class Sshd:
         self._open: set[asyncssh.SSHServerConnection] = set()
         self._sessions: set[asyncio.Task[None]] = set()
 
-    async def start(self, loopback: Loopback) -> Place:
-        """Serve; returns where."""
+    async def start(self, loopback: Loopback) -> SocketAddress:
+        """Start to serve; returns the address."""
         listener = loopback.listening()
         self._acceptor = await asyncssh.listen(
             sock=listener,
@@ -70,13 +70,13 @@ class Sshd:
         return host, port
 
     async def close(self) -> None:
-        """Stop listening, cut every connection, and see the commands of each end."""
+        """Stop listening, cut every connection, and wait for their commands to end."""
         if self._acceptor is not None:
             self._acceptor.close()
         for connection in list(self._open):
             connection.abort()
         if self._sessions:
-            await asyncio.wait(self._sessions, timeout=_ENDS)
+            await asyncio.wait(self._sessions, timeout=_STOP_TIMEOUT)
 
     async def _serve(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         task = asyncio.current_task()
@@ -105,23 +105,23 @@ class Sshd:
         if self._docker is not None and tuple(command.split()) == DIAL:
             await _dial(process, self._docker)
             return
-        given = await _input(process, command)
-        running = asyncio.ensure_future(self._run(self._node, command, given, to(process.stdout), to(process.stderr)))
-        gone = asyncio.ensure_future(process.channel.wait_closed())
+        stdin = await _input(process, command)
+        running = asyncio.ensure_future(self._run(self._node, command, stdin, to(process.stdout), to(process.stderr)))
+        closed = asyncio.ensure_future(process.channel.wait_closed())
         try:
-            await asyncio.wait({running, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({running, closed}, return_when=asyncio.FIRST_COMPLETED)
             if running.done():
                 process.exit(running.result())
         finally:
-            for task in (running, gone):
+            for task in (running, closed):
                 if not task.cancelling():  # a second time would cut short how it cleans up
                     task.cancel()
-            await asyncio.wait((running, gone))  # not `gather`, which would pass our own cancellation on
+            await asyncio.wait((running, closed))  # not `gather`, which would pass our own cancellation on
 
 
-async def _dial(process: asyncssh.SSHServerProcess[bytes], place: Place) -> None:
-    """Join a session's input and output with a connection, until the connection's end or the session's."""
-    reader, writer = await asyncio.open_connection(*place)
+async def _dial(process: asyncssh.SSHServerProcess[bytes], address: SocketAddress) -> None:
+    """Connect a session's input and output with the Docker daemon, until either ends."""
+    reader, writer = await asyncio.open_connection(*address)
 
     async def forth() -> None:
         while part := await process.stdin.read(65536):
@@ -133,10 +133,10 @@ async def _dial(process: asyncssh.SSHServerProcess[bytes], place: Place) -> None
             process.stdout.write(part)
             await process.stdout.drain()
 
-    answered, gone = asyncio.ensure_future(back()), asyncio.ensure_future(process.channel.wait_closed())
-    tasks = [asyncio.ensure_future(forth()), answered, gone]
+    answered, closed = asyncio.ensure_future(back()), asyncio.ensure_future(process.channel.wait_closed())
+    tasks = [asyncio.ensure_future(forth()), answered, closed]
     try:
-        await asyncio.wait((answered, gone), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((answered, closed), return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in tasks:
             task.cancel()
@@ -147,23 +147,23 @@ async def _dial(process: asyncssh.SSHServerProcess[bytes], place: Place) -> None
 
 async def _input(process: asyncssh.SSHServerProcess[bytes], command: str) -> bytes:
     """What the client sends before the end of its input, up to a megabyte."""
-    words = command.split()
-    patience = None if words and words[0] in _SHELLS and "-c" not in words else _IDLE
-    given = b""
-    while len(given) < _MOST:
+    argv = command.split()
+    timeout = None if argv and argv[0] in _SHELLS and "-c" not in argv else _INPUT_TIMEOUT
+    data = b""
+    while len(data) < _INPUT_LIMIT:
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(timeout):
                 part = await process.stdin.read(65536)
         except (TimeoutError, OSError, asyncssh.Error):
             break
         if not part:
             break
-        given += part
-    return given
+        data += part
+    return data
 
 
 class _Login(asyncssh.SSHServer):
-    """Who may log in: one user with one key."""
+    """Authentication: one user with one key."""
 
     def __init__(
         self, world: World, node: Node, key: asyncssh.SSHKey, connections: set[asyncssh.SSHServerConnection]

@@ -1,7 +1,7 @@
-"""The world that the servers show: plain data, the guide's environment as it should be.
+"""The state of the simulated environment: plain data, the guide's environment in good health.
 
 A fault is a change to this data (`lab.faults`), made before or while the servers run; the servers read it at every
-request. Nothing here is ever sent as it stands. Times are seconds, sizes are bytes.
+request. Nothing here is sent as it is. Times are in seconds, sizes in bytes.
 
 - World
     - nodes        Node by name; how its sshd behaves
@@ -9,13 +9,13 @@ request. Nothing here is ever sent as it stands. Times are seconds, sizes are by
     - resolvers    Resolver by address; zones are shared, a resolver may differ
     - registries   Registry by host; its images, accounts and token server
     - charts       ChartRepository
-    - release      ReleaseState: how the runner's Helm release went, and how its managers are
-    - firewall     Rules: which vantage cannot reach which address
+    - release      ReleaseState: the runner's Helm release and its managers
+    - firewall     Rules: which vantage point cannot reach which address
     - daemon       how a Docker daemon in a pod behaves
     - cluster      ClusterState: the Kubernetes API's objects (lab.cluster)
-    - metrics      MetricsState: what the runner's managers report of themselves
-    - listeners    where on loopback the server of an address really listens
-    - requests     what the servers were asked
+    - metrics      MetricsState: the metrics of the runner's managers
+    - listeners    the loopback address on which the server of an address listens
+    - requests     the requests that the servers received
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SshMode = Literal["up", "down", "vanished", "mute"]
 Realm = Literal["up", "down", "vanished"]
 ManagerHealth = Literal["up", "out-of-memory", "refused", "half-rolled-out"]
 Misbehaviour = Literal["", "silent", "drip", "cut", "brief", "429", "500", "503", "410", "truncated"]
-"""What a server does; empty is nothing, and lets the relay be there for what is to come."""
+"""How a server misbehaves (`lab.misbehaviour`); an empty text only puts the relay in place, to be set later."""
 
 GITLAB_ADDRESS = "192.168.1.50"
 API_ADDRESS = "192.168.1.100"
@@ -77,7 +77,7 @@ class SshState:
 
 @dataclass
 class Node:
-    """A machine of the cluster; what the Kubernetes API says about it is in `World.cluster`."""
+    """A machine of the cluster; its Kubernetes object is in `World.cluster`."""
 
     name: str
     address: str
@@ -152,9 +152,9 @@ class CiPipeline:
 
     @property
     def status(self) -> str:
-        """What GitLab calls the whole, from its jobs; a manual job that may fail does not hold it up."""
+        """The pipeline's status as GitLab derives it from its jobs; manual jobs do not count."""
         states = {job.status for job in self.jobs if job.status != "manual"}
-        return next((one for one in ("running", "pending", "failed", "canceled") if one in states), "success")
+        return next((status for status in ("running", "pending", "failed", "canceled") if status in states), "success")
 
 
 @dataclass
@@ -193,7 +193,7 @@ class GitLabState:
 
 @dataclass
 class Resolver:
-    """A name server. It answers from `World.zones` unless its mode or `overrides` say otherwise."""
+    """A name server. It answers from `World.zones`, unless its mode or `overrides` differ."""
 
     address: str
     mode: ResolverMode = "up"
@@ -205,7 +205,7 @@ class Resolver:
 
 @dataclass
 class Image:
-    """A tag in a registry. `kind` says what a container of it is: a shell, a Docker daemon, or nothing runnable."""
+    """A tag in a registry. `kind` is what a container of it runs: a shell, a Docker daemon, or nothing."""
 
     kind: Literal["sh", "dockerd", "scratch"] = "sh"
     platforms: tuple[str, ...] = ("linux/amd64", "linux/arm64/v8")
@@ -228,9 +228,9 @@ class Registry:
     auth: Literal["none", "basic", "bearer"] = "none"
     realm: Realm = "up"
     realm_host: str = TOKEN_SERVER
-    blob_host: str = ""  # where it sends for blobs; empty: it has them itself
-    blob_mode: Literal["down", "vanished"] = "down"  # nobody needs one that works
-    anonymous: bool = True  # the token server gives anyone a token to pull
+    blob_host: str = ""  # where it redirects for blobs; empty: it serves them itself
+    blob_mode: Literal["down", "vanished"] = "down"  # a working one is not simulated
+    anonymous: bool = True  # the token server issues pull tokens without a login
     accounts: dict[str, str] = field(default_factory=dict)  # user → password
     pushers: set[str] | None = None  # the users that may push; None: all that have an account
     deletes: bool = True  # whether it lets images be deleted
@@ -262,20 +262,20 @@ class ChartRepository:
 
 @dataclass
 class ReleaseState:
-    """How the release went, and how its managers fare.
+    """The runner's Helm release and its managers.
 
     Attributes:
-        installed: whether there is one at all.
-        status: Helm's word for the last revision; `description` is what it noted.
+        installed: whether there is a release.
+        status: Helm's status of the last revision; `description` is Helm's note on it.
         age: seconds since the last revision began.
         chart: version of the chart that was installed.
         changed: dotted keys that were set by hand at the last upgrade.
         unapplied: edits of the values file (`World.values_edits`) that came after the last upgrade.
-        health: how the manager pods fare.
+        health: state of the manager pods.
         old_config: the managers have not been restarted since the resolvers were changed.
-        before: dotted keys of the values that the managers, which were not restarted, started with.
+        before: dotted keys of the values with which the managers started; they have not been restarted since.
         scaled: replicas to which somebody has scaled the Deployment by hand.
-        leftovers: whether an uninstallation has left something.
+        leftovers: whether an uninstallation left objects behind.
     """
 
     installed: bool = True
@@ -295,11 +295,11 @@ class ReleaseState:
 
 @dataclass
 class MetricsState:
-    """How the managers' metrics are.
+    """The metrics of the runner's managers.
 
     Attributes:
-        on: whether the managers listen at all.
-        rejected: whether GitLab refuses the managers' polls since an hour ago.
+        on: whether the managers serve metrics.
+        rejected: whether GitLab has refused the managers' polls for an hour.
         since: when the counters began (seconds of the wall clock).
     """
 
@@ -310,7 +310,7 @@ class MetricsState:
 
 @dataclass(frozen=True)
 class Rule:
-    """A firewall's rule: `source` matches a vantage's words (``node *``), `host` an address; None is every port."""
+    """A firewall rule: `source` matches a vantage point's text (``node *``), `host` an address; None is every port."""
 
     source: str
     host: str
@@ -318,7 +318,7 @@ class Rule:
     action: Action = "drop"
 
     def matches(self, source: str, host: str, port: int) -> bool:
-        """Whether the rule concerns this way."""
+        """Whether the rule applies to this connection."""
         return fnmatchcase(source, self.source) and fnmatchcase(host, self.host) and self.port in (None, port)
 
 
@@ -327,7 +327,7 @@ class DaemonSettings:
     """How every Docker daemon started in a pod behaves."""
 
     ready_after: float = 0.2
-    last_words: str | None = None  # a privileged daemon that dies says this and exits 1
+    last_words: str | None = None  # if set, a privileged daemon logs this and exits with 1
     tls: bool = False  # it speaks TLS on the port where plain HTTP is expected
     storage_driver: str = "overlay2"
     version: str = "28.3.3"
@@ -337,7 +337,7 @@ class DaemonSettings:
 
 @dataclass
 class Dockerd:
-    """One running (or ended) Docker daemon, as a `docker` client in the same pod meets it."""
+    """One running (or ended) Docker daemon, as seen by a `docker` client in the same pod."""
 
     node: str
     resolv_conf: str
@@ -351,7 +351,7 @@ class Dockerd:
 
     @property
     def ready(self) -> bool:
-        """Whether its API answers now."""
+        """Whether its API answers yet."""
         return not self.exited and time.monotonic() - self.started >= self.settings.ready_after
 
     @property
@@ -364,7 +364,7 @@ class Dockerd:
 
 @dataclass(frozen=True)
 class Vantage:
-    """From where something is asked; `str()` gives the words that firewall rules match."""
+    """A vantage point: where a connection starts; `str()` gives the text that firewall rules match."""
 
     kind: Literal["here", "node", "pod"]
     node: str = ""
@@ -374,7 +374,7 @@ class Vantage:
     hostname: str = ""
     address: str = ""
     files: dict[str, str] = field(default_factory=dict, hash=False)  # path → content, as cat shows it
-    mtu: int = 0  # of eth0; 0: as the network between nodes or pods has it
+    mtu: int = 0  # of eth0; 0: that of the network between nodes or pods
 
     def __str__(self) -> str:
         return {"here": "here", "node": f"node {self.node}", "pod": f"pod on {self.node}"}[self.kind]
@@ -385,10 +385,10 @@ HERE = Vantage("here")
 
 @dataclass(frozen=True)
 class Request:
-    """What a server was asked.
+    """A request that a server received.
 
-    `server` is ``kubernetes``, ``gitlab``, ``registry HOST``, ``token HOST``, ``dns ADDRESS``, ``ssh NODE`` or (what a
-    node's runtime asked) ``pull HOST``.
+    `server` is ``kubernetes``, ``gitlab``, ``registry HOST``, ``token HOST``, ``dns ADDRESS``, ``ssh NODE`` or (for a
+    request of a node's runtime) ``pull HOST``.
     """
 
     server: str
@@ -401,7 +401,7 @@ class Request:
 
 @dataclass
 class World:
-    """Everything there is. Lists and dicts may be changed while the servers run, from their thread."""
+    """The whole environment. Lists and dicts may be changed while the servers run, from their thread."""
 
     nodes: dict[str, Node] = field(default_factory=dict)
     gitlab: GitLabState = field(default_factory=GitLabState)
@@ -412,49 +412,49 @@ class World:
     release: ReleaseState = field(default_factory=ReleaseState)
     firewall: list[Rule] = field(default_factory=list)
     daemon: DaemonSettings = field(default_factory=DaemonSettings)
-    pod_mtu: int = 1500  # of the network between pods: routed as it is, nothing is wrapped
-    narrow: set[str] = field(default_factory=set)  # vantages to which packets of full size do not come
+    pod_mtu: int = 1500  # of the network between pods: routed, without encapsulation
+    narrow: set[str] = field(default_factory=set)  # vantage points that packets of full size do not reach
     latency: float = 0.0  # added to every answer of every server
     listeners: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     api_mode: Literal["up", "down", "vanished"] = "up"
-    api_upgrades: bool = True  # what is in front of the API server passes WebSockets on
+    api_upgrades: bool = True  # whether the proxy in front of the API server forwards WebSocket upgrades
     misbehaviour: dict[str, Misbehaviour] = field(default_factory=dict)  # server → how it misbehaves (lab.misbehaviour)
     cache_mode: Literal["up", "down", "vanished"] = "up"  # the object storage of the jobs' cache
     inventory_edits: dict[str, object] = field(default_factory=dict)  # dotted key of the inventory → value
     kubeconfig_token: str = "made-up-token-of-the-operator"  # what the operator's kubeconfig holds
     configured_token: str = RUNNER_TOKEN  # what the operator's values file holds
-    values_edits: dict[str, str] = field(default_factory=dict)  # a piece of the values file → what stands there instead
-    sent: list[tuple[str, bytes]] | None = None  # a list here collects every byte the servers send (server, bytes)
-    problems: list[str] = field(default_factory=list)  # exceptions inside the servers: a mistake of the lab's own
+    values_edits: dict[str, str] = field(default_factory=dict)  # a piece of the values file → its replacement
+    sent: list[tuple[str, bytes]] | None = None  # if a list: every byte that the servers send (server, bytes)
+    problems: list[str] = field(default_factory=list)  # tracebacks of exceptions inside the servers: bugs of the lab
     cluster: ClusterState = field(init=False, repr=False)  # set by `lab.kubernetes.populate`
     metrics: MetricsState = field(default_factory=MetricsState)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def record(self, server: str, method: str, path: str, *, user: str = "", body: str = "") -> None:
-        """Remember a request; any thread may call and read."""
+        """Record a request; thread-safe."""
         with self._lock:
             self.requests.append(Request(server, method, path, user, body))
 
-    def asked(self, server: str = "*", method: str = "*", path: str = "*") -> list[Request]:
+    def recorded(self, server: str = "*", method: str = "*", path: str = "*") -> list[Request]:
         """The recorded requests that match these patterns (as shell globs), oldest first."""
         with self._lock:
-            known = list(self.requests)
+            requests = list(self.requests)
         return [
             request
-            for request in known
+            for request in requests
             if fnmatchcase(request.server, server)
             and fnmatchcase(request.method, method)
             and fnmatchcase(request.path, path)
         ]
 
     def tap(self, server: str, data: bytes) -> None:
-        """Keep what a server is about to send, where somebody asked for it."""
+        """Keep what a server is about to send, if `sent` is a list."""
         if self.sent is not None:
             self.sent.append((server, bytes(data)))
 
     async def pause(self) -> None:
-        """Wait as long as the network between the asker and every server takes."""
+        """Wait for the simulated latency."""
         if self.latency:
             await asyncio.sleep(self.latency)
 
@@ -469,7 +469,7 @@ class World:
         return [node for node in self.nodes.values() if node.role != "control-plane"]
 
     def image(self, reference: str) -> Image | None:
-        """The image of a full reference (``registry.example.com/library/alpine:latest``), whoever may pull it."""
+        """The image of a full reference (``registry.example.com/library/alpine:latest``), without checking access."""
         host, _, rest = reference.partition("/")
         repository, _, tag = rest.partition(":")
         registry = self.registries.get(host)
@@ -477,7 +477,7 @@ class World:
 
 
 def digest(content: bytes) -> str:
-    """A content's address in a registry."""
+    """The digest of content, which is its address in a registry."""
     return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
@@ -497,7 +497,7 @@ def _docker(tag: str) -> Image:
 
 
 def _runners(world: World) -> list[RunnerState]:
-    """The guide's runner with a manager from each worker, and one that another team has left paused."""
+    """The guide's runner with a manager on each worker, and a paused one of another team."""
     identifiers = ("r_8KdWq2XzPm4V", "r_tY6bNc9LhR3s", "r_Fj5gVx7QwZ1e")
     managers = [
         ManagerState(system_id, address=node.address, contacted_ago=2.0 + number)
@@ -558,7 +558,7 @@ def guide_world() -> World:
 
 
 def _pipelines() -> CiProject:
-    """The project that the operator gave to the suite, with its configuration and the guide's variables."""
+    """The smoke test's project, with its CI configuration and the guide's variables."""
     text = resources.files("preflight").joinpath("pipeline.gitlab-ci.yml").read_text(encoding="utf-8")
     variables = [CiVariable("ACR_USERNAME", "ops"), CiVariable("ACR_PASSWORD", "secret-pw", masked=True)]
     return CiProject(31, "ops/runner-preflight", configuration=text, variables=variables)

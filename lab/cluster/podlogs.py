@@ -1,4 +1,4 @@
-"""What containers wrote, with the moment of each piece, and the ways in which the API shows it."""
+"""The output of containers with its timestamps, and the forms in which the API returns it."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ class Log:
         self._wake()
 
     def end(self) -> None:
-        """Nothing will follow."""
+        """Mark the output as complete."""
         self.ended = True
         self._wake()
 
     def text(
         self, *, tail: int | None = None, limit: int | None = None, since: float | None = None, timestamps: bool = False
     ) -> bytes:
-        """The log as ``GET …/log`` shows it: the last lines, the first bytes, what is younger than `since` seconds."""
-        return b"".join(self._chosen(tail, since, timestamps=timestamps))[:limit]
+        """The log as ``GET …/log`` returns it: last `tail` lines, first `limit` bytes, the last `since` seconds."""
+        return b"".join(self._select(tail, since, timestamps=timestamps))[:limit]
 
     async def follow(self, *, tail: int | None = None, timestamps: bool = False) -> AsyncIterator[bytes]:
-        """The log as ``follow=true`` shows it: line by line until the container has ended."""
-        shown = 0 if tail is None else max(0, len(self.lines) - tail)
+        """The log as ``follow=true`` returns it: line by line until the container has ended."""
+        sent = 0 if tail is None else max(0, len(self.lines) - tail)
         while True:
-            whole = [index for index in range(shown, len(self.lines)) if self._whole(index)]
-            for index in whole:
-                yield self._shown(*self.lines[index], timestamps=timestamps)
-                shown = index + 1
-            if self.ended and shown >= len(self.lines):
+            complete = [index for index in range(sent, len(self.lines)) if self._whole(index)]
+            for index in complete:
+                yield self._format(*self.lines[index], timestamps=timestamps)
+                sent = index + 1
+            if self.ended and sent >= len(self.lines):
                 return
             self._grown.clear()
             await self._grown.wait()
@@ -59,17 +59,17 @@ class Log:
     def _whole(self, index: int) -> bool:
         return self.ended or self.lines[index][1].endswith(b"\n")
 
-    def _chosen(self, tail: int | None, since: float | None, *, timestamps: bool) -> list[bytes]:
+    def _select(self, tail: int | None, since: float | None, *, timestamps: bool) -> list[bytes]:
         lines = self.lines
         if since is not None:
             now = datetime.now(UTC)
             lines = [line for line in lines if (now - line[0]).total_seconds() <= since]
         if tail is not None:
             lines = lines[len(lines) - min(tail, len(lines)) :]
-        return [self._shown(*line, timestamps=timestamps) for line in lines]
+        return [self._format(*line, timestamps=timestamps) for line in lines]
 
     @staticmethod
-    def _shown(moment: datetime, line: bytes, *, timestamps: bool) -> bytes:
+    def _format(moment: datetime, line: bytes, *, timestamps: bool) -> bytes:
         return f"{nanoseconds(moment)} ".encode() + line if timestamps else line
 
     def _wake(self) -> None:

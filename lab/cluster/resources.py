@@ -1,4 +1,4 @@
-"""Which kinds of objects the lab's API serves, and how paths, lists and messages name them."""
+"""The kinds of objects that the lab's API serves, and their names in paths, lists and messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _ALL_VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "u
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A kind of object. `plural` is unique among those that are stored, and their key in `ClusterState`."""
+    """A kind of object. `plural` is unique among stored kinds, and their key in `ClusterState`."""
 
     plural: str
     kind: str
@@ -31,7 +31,7 @@ class Resource:
 
     @property
     def verbs(self) -> tuple[str, ...]:
-        """What can be done with it."""
+        """The verbs that it supports."""
         return _ALL_VERBS
 
 
@@ -76,7 +76,7 @@ BY_PATH: dict[tuple[str, str, str], Resource] = {
     (resource.group, resource.version, resource.plural): resource for resource in STORED
 }
 
-# Asked by creating them; never stored.
+# Answered when created; never stored.
 REVIEWS: dict[tuple[str, str, str], Resource] = {
     (review.group, review.version, review.plural): review
     for review in (

@@ -1,7 +1,7 @@
 """The cluster's objects, as raw JSON by resource, namespace and name, and the history that watches replay.
 
-Whoever changes an object in place says so with `touch`; before the servers run that is not needed. The few things that
-no object can express are plain fields here: who may log in, which health checks fail, whether metrics are served, what
+Call `touch` after changing an object in place; before the servers run that is not needed. The few settings that no
+object can express are plain fields here: who may log in, which health checks fail, whether metrics are served, what
 webhooks do to pods.
 """
 
@@ -35,14 +35,14 @@ _LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # of generated names
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Somebody who asks, as authentication found out."""
+    """An authenticated user."""
 
     name: str
     groups: tuple[str, ...] = ()
 
 
 class Change(NamedTuple):
-    """One step of the history: what happened to which object; `before` is None where that is not known."""
+    """One change of the history: what happened to which object; `before` is None if unknown."""
 
     version: int
     type: Literal["ADDED", "MODIFIED", "DELETED"]
@@ -53,21 +53,21 @@ class Change(NamedTuple):
 
 @dataclass
 class ClusterState:
-    """Everything that the Kubernetes API knows."""
+    """The whole state of the Kubernetes API."""
 
     version: Raw = field(default_factory=dict)
-    tokens: dict[str, User] = field(default_factory=dict)  # bearer token → who that is; others get 401
+    tokens: dict[str, User] = field(default_factory=dict)  # bearer token → its user; others get 401
     failing_checks: set[str] = field(default_factory=set)  # of /readyz and /livez, such as "etcd"
     metrics: Literal["available", "absent", "unavailable"] = "available"
     mutating: list[Mutation] = field(default_factory=list)  # webhooks: each may change a pod before it is stored
     silent_hooks: set[str] = field(default_factory=set)  # webhooks whose server never answers, by their names
     files: dict[tuple[str, str, str], dict[str, str]] = field(default_factory=dict)
-    """What stands in a container's files, for `cat`: namespace, pod and container → path → content."""
+    """Contents of containers' files, for `cat`: namespace, pod and container → path → content."""
     pod_network: str = "172.24"  # the first half of every pod's address
     cluster_domain: str = "cluster.local"
     written: dict[tuple[str, str], Log] = field(default_factory=dict)  # uid, container → log of an old pod
     dropped_kubelets: set[str] = field(default_factory=set)  # nodes whose port 10250 a firewall drops
-    dial_timeout: float = 30.0  # seconds until the API server gives up such a kubelet
+    dial_timeout: float = 30.0  # seconds until the API server gives up on such a kubelet
     secrets_seen_late: bool = False  # whether a kubelet's first pull for a container is without the pull secrets
     pull_backoff: float = 10.0  # seconds before a failed pull is tried again; doubles
     keep: int = 20_000  # changes that watches can go back to
@@ -75,8 +75,8 @@ class ClusterState:
     def __post_init__(self) -> None:
         self._objects: dict[str, dict[Key, Raw]] = {plural: {} for plural in BY_PLURAL}
         self._history: deque[Change] = deque(maxlen=self.keep)
-        self._shown: dict[tuple[str, Key], Raw] = {}
-        self.pace = 1.0  # seconds that pass for the Job controller while one passes
+        self._latest: dict[tuple[str, Key], Raw] = {}
+        self.pace = 1.0  # how many times as fast the Job controller's clock runs
         self._listeners: list[Callable[[Change], object]] = []
         self._revision = 0
         self._event_stamp = 0
@@ -94,25 +94,27 @@ class ClusterState:
 
     def list(self, resource: str, namespace: str | None = None) -> Sequence[Raw]:
         """All objects of a resource, of one namespace or all, ordered as etcd orders them."""
-        found = self._objects[resource]
-        return [found[key] for key in sorted(found) if namespace is None or key[0] == namespace]
+        objects = self._objects[resource]
+        return [objects[key] for key in sorted(objects) if namespace is None or key[0] == namespace]
 
     def each(self, resource: str) -> Iterator[Raw]:
         """All objects of a resource, in no particular order."""
         return iter(list(self._objects[resource].values()))
 
     def add(self, item: Raw) -> Raw:
-        """Store a new object, given with its ``kind``, in the place of one of its name; metadata is completed."""
+        """Store an object, given with its ``kind``, replacing one of the same name; metadata is completed."""
         resource = BY_KIND[item["kind"]]
         stored = {key: value for key, value in item.items() if key not in ("kind", "apiVersion")}
-        given = stored.get("metadata", {})
-        metadata = {"name": given["name"]}
-        if "generateName" in given:
-            metadata["generateName"] = given["generateName"]
+        given_metadata = stored.get("metadata", {})
+        metadata = {"name": given_metadata["name"]}
+        if "generateName" in given_metadata:
+            metadata["generateName"] = given_metadata["generateName"]
         if resource.namespaced:
-            metadata["namespace"] = given.get("namespace", "default")
+            metadata["namespace"] = given_metadata.get("namespace", "default")
         metadata |= {"uid": str(uuid.uuid4()), "resourceVersion": "", "creationTimestamp": timestamps.now()}
-        stored = {"metadata": metadata | given} | {key: value for key, value in stored.items() if key != "metadata"}
+        stored = {"metadata": metadata | given_metadata} | {
+            key: value for key, value in stored.items() if key != "metadata"
+        }
         key = _key(stored)
         existed = key in self._objects[resource.plural]
         self._objects[resource.plural][key] = stored
@@ -120,24 +122,24 @@ class ClusterState:
         return stored
 
     def touch(self, resource: str, item: Raw) -> None:
-        """An object was changed in place: give it a new version and tell the watches."""
+        """Give an object that was changed in place a new version, and notify the watches."""
         if self._objects[resource].get(_key(item)) is item:
             self._changed("MODIFIED", resource, item)
 
     def replace(self, resource: str, item: Raw) -> None:
-        """Store another object in the place of the one that has its name."""
+        """Replace the object of the same name."""
         self._objects[resource][_key(item)] = item
         self._changed("MODIFIED", resource, item)
 
     def remove(self, resource: str, namespace: str, name: str) -> Raw | None:
-        """Take an object away, at once; None if there is none."""
+        """Remove an object at once; None if there is none."""
         item = self._objects[resource].pop((namespace, name), None)
         if item is not None:
             self._changed("DELETED", resource, item)
         return item
 
     def hasten(self, pace: float) -> None:
-        """Let the Job controller's clock run so many times as fast: Jobs come to their deadlines and times to live."""
+        """Speed up the Job controller's clock, so that Jobs reach their deadlines and times to live."""
         self.pace = pace
         for job in self.each("jobs"):
             self.touch("jobs", job)
@@ -149,25 +151,25 @@ class ClusterState:
     # ---- history
 
     def subscribe(self, listener: Callable[[Change], object]) -> Callable[[], None]:
-        """Call `listener` at every change, in the thread that makes it; the result ends that."""
+        """Call `listener` at every change, in the thread that makes it; the result unsubscribes."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener)
 
     @property
     def compacted(self) -> int:
-        """The version that the history goes back to."""
+        """The oldest version in the history."""
         return self._history[0].version - 1 if self._history else self._revision
 
     def since(self, version: int) -> Sequence[Change] | None:
         """The changes after a version, or None if the history does not go back that far."""
         if version < self.compacted:
             return None
-        found: list[Change] = []
+        changes: list[Change] = []
         for change in reversed(self._history):
             if change.version <= version:
                 break
-            found.append(change)
-        return found[::-1]
+            changes.append(change)
+        return changes[::-1]
 
     def forget(self) -> None:
         """Drop the history, as etcd's compaction does: older watches get 410."""
@@ -177,12 +179,12 @@ class ClusterState:
         self._revision += 1
         item["metadata"]["resourceVersion"] = str(self._revision)
         snapshot = copied(item)
-        shown = (resource, _key(item))
-        change = Change(self._revision, what, resource, snapshot, self._shown.get(shown))
+        key = (resource, _key(item))
+        change = Change(self._revision, what, resource, snapshot, self._latest.get(key))
         if what == "DELETED":
-            self._shown.pop(shown, None)
+            self._latest.pop(key, None)
         else:
-            self._shown[shown] = snapshot
+            self._latest[key] = snapshot
         self._history.append(change)
         for listener in list(self._listeners):
             listener(change)
@@ -201,7 +203,7 @@ class ClusterState:
         host: str = "",
         container: str = "",
     ) -> None:
-        """Record an event about an object as a component reports it; the same one again only counts up."""
+        """Record an event about an object as a component reports it; a repeated one only increases the count."""
         metadata = involved["metadata"]
         about: Raw = {"kind": kind} | {key: metadata[key] for key in ("namespace", "name", "uid") if key in metadata}
         about |= {"apiVersion": BY_KIND[kind].group_version, "resourceVersion": metadata["resourceVersion"]}
@@ -209,16 +211,16 @@ class ClusterState:
             about["fieldPath"] = f"spec.containers{{{container}}}"
         namespace = metadata.get("namespace", "default")
         level = "Warning" if warning else "Normal"
-        for known in self._objects["events"].values():
+        for event in self._objects["events"].values():
             if (
-                known["reason"] == reason
-                and known["message"] == message
-                and known["involvedObject"]["uid"] == about["uid"]
-                and known["involvedObject"].get("fieldPath", "") == about.get("fieldPath", "")
+                event["reason"] == reason
+                and event["message"] == message
+                and event["involvedObject"]["uid"] == about["uid"]
+                and event["involvedObject"].get("fieldPath", "") == about.get("fieldPath", "")
             ):
-                known["count"] = known.get("count", 1) + 1
-                known["lastTimestamp"] = timestamps.now()
-                self.touch("events", known)
+                event["count"] = event.get("count", 1) + 1
+                event["lastTimestamp"] = timestamps.now()
+                self.touch("events", event)
                 return
         self._event_stamp = max(self._event_stamp + 1, time.time_ns())
         item: Raw = {
@@ -246,7 +248,7 @@ class ClusterState:
             item |= {"type": level, "eventTime": None, "reportingComponent": component, "reportingInstance": host}
         self.add(item)
 
-    # ---- what faults change, each in a line
+    # ---- changes for faults
 
     def node(self, name: str) -> Raw:
         """A node's object, to be changed in place."""
@@ -274,7 +276,7 @@ class ClusterState:
         if key.startswith("node.kubernetes.io/"):
             taint["timeAdded"] = timestamps.now()
         taints = item["spec"].setdefault("taints", [])
-        taints[:] = [known for known in taints if (known["key"], known["effect"]) != (key, effect)] + [taint]
+        taints[:] = [other for other in taints if (other["key"], other["effect"]) != (key, effect)] + [taint]
         self.touch("nodes", item)
 
     def cordon(self, name: str) -> None:
@@ -283,25 +285,25 @@ class ClusterState:
         self.taint(name, UNSCHEDULABLE)
 
     def press(self, name: str, kind: Literal["MemoryPressure", "DiskPressure", "PIDPressure"]) -> None:
-        """A node's kubelet reports that it runs out of something; the node gets the taint that follows."""
+        """A node's kubelet reports pressure; the node gets the corresponding taint."""
         reason, message, taint = _PRESSURES[kind]
         _condition(self.node(name), kind, "True", reason, message)
         self.taint(name, f"node.kubernetes.io/{taint}")
 
     def stop_kubelet(self, name: str) -> None:
-        """A node's kubelet is silent: unknown conditions, taints, an event, and no pod starts there."""
+        """A node's kubelet stops reporting: unknown conditions, taints, an event, and no pod starts there."""
         item = self.node(name)
         for condition in item["status"]["conditions"]:
             if condition["type"] != "NetworkUnavailable":
-                words = ("NodeStatusUnknown", "Kubelet stopped posting node status.")
-                _condition(item, condition["type"], "Unknown", *words)
+                reason = ("NodeStatusUnknown", "Kubelet stopped posting node status.")
+                _condition(item, condition["type"], "Unknown", *reason)
         for effect in ("NoSchedule", "NoExecute"):
             self.taint(name, UNREACHABLE, effect=effect)
         message = f"Node {name} status is now: NodeNotReady"
         self.event(item, "Node", "NodeNotReady", message, component="node-controller")
 
     def kubelet_runs(self, name: str) -> bool:
-        """Whether a node's kubelet acts (its Ready condition is not unknown)."""
+        """Whether a node's kubelet runs (its Ready condition is not unknown)."""
         item = self.get("nodes", "", name)
         return item is not None and any(
             condition["type"] == "Ready" and condition["status"] != "Unknown"
@@ -321,11 +323,11 @@ class ClusterState:
         for subset in endpoints.get("subsets", []):
             subset["notReadyAddresses"] = subset.pop("addresses", []) + subset.get("notReadyAddresses", [])
         self.touch("endpoints", endpoints)
-        for piece in self.list("endpointslices", namespace):
-            if piece["metadata"].get("labels", {}).get("kubernetes.io/service-name") == service:
-                for endpoint in piece["endpoints"]:
+        for endpoint_slice in self.list("endpointslices", namespace):
+            if endpoint_slice["metadata"].get("labels", {}).get("kubernetes.io/service-name") == service:
+                for endpoint in endpoint_slice["endpoints"]:
                     endpoint["conditions"] = {"ready": False, "serving": False, "terminating": False}
-                self.touch("endpointslices", piece)
+                self.touch("endpointslices", endpoint_slice)
         selector = (self.get("services", namespace, service) or {}).get("spec", {}).get("selector") or {}
         for pod in self.list("pods", namespace):
             if selector and selector.items() <= pod["metadata"].get("labels", {}).items():
@@ -336,12 +338,12 @@ class ClusterState:
         """Delete a service, and with it its endpoints."""
         self.remove("services", namespace, name)
         self.remove("endpoints", namespace, name)
-        for piece in self.list("endpointslices", namespace):
-            if piece["metadata"].get("labels", {}).get("kubernetes.io/service-name") == name:
-                self.remove("endpointslices", *_key(piece))
+        for endpoint_slice in self.list("endpointslices", namespace):
+            if endpoint_slice["metadata"].get("labels", {}).get("kubernetes.io/service-name") == name:
+                self.remove("endpointslices", *_key(endpoint_slice))
 
     def lose_metrics(self) -> None:
-        """The metrics API is registered, but its server is gone: 503."""
+        """Keep the metrics API registered without its server: 503."""
         self.metrics = "unavailable"
         self.remove_service("kube-system", "metrics-server")
         service = self.get("apiservices", "", "v1beta1.metrics.k8s.io")
@@ -353,13 +355,13 @@ class ClusterState:
             self.touch("apiservices", service)
 
     def drop_metrics(self) -> None:
-        """No metrics API was ever installed: 404."""
+        """Remove the metrics API: 404."""
         self.metrics = "absent"
         self.remove("apiservices", "", "v1beta1.metrics.k8s.io")
         self.remove_service("kube-system", "metrics-server")
 
     def revoke(self, resource: str, *verbs: str, group: str = "") -> None:
-        """No role grants these verbs (all, if none is given) on a resource any more, the cluster's admins apart."""
+        """Remove these verbs (all, if none is given) on a resource from every role but the cluster's admins."""
         for kind in ("clusterroles", "roles"):
             for role in self.each(kind):
                 rules: list[Raw] = []
@@ -368,16 +370,16 @@ class ClusterState:
                         rules.append(rule)
                         continue
                     others = [name for name in rule["resources"] if name != resource]
-                    kept = [verb for verb in rule["verbs"] if verbs and verb not in verbs]
+                    remaining = [verb for verb in rule["verbs"] if verbs and verb not in verbs]
                     rules += [{**rule, "resources": others}] if others else []
-                    rules += [{**rule, "resources": [resource], "verbs": kept}] if kept else []
+                    rules += [{**rule, "resources": [resource], "verbs": remaining}] if remaining else []
                 role["rules"] = rules
                 self.touch(kind, role)
 
-    # ---- what the rest of the lab asks
+    # ---- queries of the rest of the lab
 
     def service_address(self, name: str) -> str:
-        """The address that a cluster DNS name stands for (``kube-dns.kube-system.svc.cluster.local``), or empty."""
+        """The address of a cluster DNS name (``kube-dns.kube-system.svc.cluster.local``), or empty."""
         labels = name.rstrip(".").removesuffix("." + self.cluster_domain).split(".")
         if len(labels) != 3 or labels[2] != "svc":  # noqa: PLR2004 - service, namespace, "svc"
             return ""
@@ -393,10 +395,10 @@ class ClusterState:
 
 
 def copied(value: Any) -> Any:
-    """A copy of JSON, all the way down; several times faster than `copy.deepcopy`."""
+    """A deep copy of JSON; several times faster than `copy.deepcopy`."""
     if isinstance(value, dict):
-        return {key: copied(one) for key, one in value.items()}
-    return [copied(one) for one in value] if isinstance(value, list) else value
+        return {key: copied(item) for key, item in value.items()}
+    return [copied(item) for item in value] if isinstance(value, list) else value
 
 
 def _key(item: Raw) -> Key:

@@ -1,7 +1,7 @@
-"""Everything that can be broken in the lab: each fault is a name, a sentence, and one change to the world.
+"""The lab's faults: each has a name, a sentence, and one change to the world.
 
 The names are for the operator who switches a fault on; no server ever sends one. A fault breaks what its sentence says
-and nothing else, so several can be switched on together.
+and nothing else, so that several can be combined.
 """
 
 from __future__ import annotations
@@ -42,7 +42,14 @@ _known: dict[str, Injection] = {}
 
 @dataclass(frozen=True, slots=True)
 class Injection:
-    """One fault: what `--lab-fault` calls it, what is then the matter, and the change that makes it so."""
+    """One fault.
+
+    Attributes:
+        name: as `--lab-fault` takes it.
+        sentence: what is broken, for the operator.
+        section: marker of the guide's section it belongs to.
+        change: breaks the world.
+    """
 
     name: str
     sentence: str
@@ -51,20 +58,20 @@ class Injection:
 
 
 class UnknownFaultError(ValueError):
-    """No fault has this name; the message says which ones come near and how to list all."""
+    """No fault has this name; the message suggests similar ones and how to list all."""
 
     def __init__(self, name: str) -> None:
         near = difflib.get_close_matches(name, list(known()), n=3, cutoff=0.5)
         hint = f"; did you mean {' or '.join(near)}?" if near else ";"
-        super().__init__(f"no fault is called {name!r}{hint} `python -m lab faults` lists all")
+        super().__init__(f"there is no fault {name!r}{hint} `python -m lab faults` lists all")
 
 
 def fault(name: str, sentence: str) -> Callable[[Callable[[World], None]], Callable[[World], None]]:
-    """Register the decorated change of the world under a name; the sentence says what an operator would find."""
+    """Register the decorated change of the world under a name; the sentence tells the operator what is broken."""
 
     def register(change: Callable[[World], None]) -> Callable[[World], None]:
         if name in _known:
-            message = f"two faults are called {name}"
+            message = f"duplicate fault {name}"
             raise ValueError(message)
         _known[name] = Injection(name, sentence, change.__module__.rpartition(".")[2], change)
         return change
@@ -80,7 +87,7 @@ def known() -> dict[str, Injection]:
 
 
 def check(names: Iterable[str]) -> None:
-    """Raise `UnknownFaultError` for the first name that none has."""
+    """Raise `UnknownFaultError` for the first unknown name."""
     faults = known()
     for name in names:
         if name not in faults:
@@ -88,7 +95,7 @@ def check(names: Iterable[str]) -> None:
 
 
 def apply(world: World, names: Iterable[str]) -> None:
-    """Break the world in these ways, in this order, each once."""
+    """Apply these faults to the world, in this order, each once."""
     names = tuple(dict.fromkeys(names))
     check(names)
     for name in names:

@@ -1,4 +1,4 @@
-"""What can be wrong with the resolvers, and with what pods are given of them (guide 2.4)."""
+"""What can be wrong with the resolvers, and with pods' DNS settings (guide 2.4)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def _(world: World) -> None:
         resolver.mode = "mute"
 
 
-@fault("dns-nxdomain", "Every resolver says that private-registry.example.com does not exist.")
+@fault("dns-nxdomain", "Every resolver answers NXDOMAIN for private-registry.example.com.")
 def _(world: World) -> None:
     del world.zones[PRIVATE]
 
@@ -33,7 +33,7 @@ def _(world: World) -> None:
     world.resolvers["10.1.0.252"].mode = "servfail"
 
 
-@fault("dns-refused", "10.1.0.252 refuses to answer: its access list does not hold our networks.")
+@fault("dns-refused", "10.1.0.252 refuses to answer: its access list lacks the cluster's networks.")
 def _(world: World) -> None:
     world.resolvers["10.1.0.252"].mode = "refused"
 
@@ -88,13 +88,16 @@ def _(world: World) -> None:
         world.resolvers[address].over_udp = False
 
 
-@fault("dns-aaaa-refused", "Every resolver refuses questions for IPv6 addresses, and answers those for IPv4: no harm.")
+@fault(
+    "dns-aaaa-refused",
+    "Every resolver refuses queries for IPv6 addresses and answers those for IPv4, which is harmless.",
+)
 def _(world: World) -> None:
     for resolver in world.resolvers.values():
         resolver.refuses_ipv6 = True
 
 
-@fault("dns-search-list", "The values' search list has a domain with a wildcard record, and is asked before the name.")
+@fault("dns-search-list", "The values' search list has a domain with a wildcard record, and is tried before the name.")
 def _(world: World) -> None:
     world.zones["*.apps.example.com"] = ("192.168.1.80",)
     world.values_edits['"cluster.local"]'] = '"cluster.local", "apps.example.com"]'

@@ -1,4 +1,4 @@
-"""How inventory, values and cluster can contradict each other (guide 1.2)."""
+"""Contradictions between inventory, values and cluster (guide 1.2)."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def _(world: World) -> None:
     world.gitlab.mode = "nginx"
 
 
-@fault("gitlab-redirect", "GitLab sends every request on to https://gitlab.example.com/.")
+@fault("gitlab-redirect", "GitLab redirects every request to https://gitlab.example.com/.")
 def _(world: World) -> None:
     world.gitlab.mode = "redirect"
 

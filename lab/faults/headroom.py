@@ -17,7 +17,7 @@ _MEBIBYTE = 1024 * 1024
 
 
 def _leave(world: World, mebibytes: int) -> None:
-    """Let other applications request the memory of every worker but for so much."""
+    """Let other applications request all but so much of every worker's memory."""
     for node in _workers(world):
         taken = _free_memory(world.cluster, node) - mebibytes * _MEBIBYTE
         fill(world.cluster, node, {"cpu": "100m", "memory": str(taken)})
@@ -41,7 +41,7 @@ def _free(cluster: ClusterState, node: str, resource: str) -> Decimal:
     return free
 
 
-@fault("unschedulable-memory", "Other applications have requested all memory of every worker but for 8 MiB.")
+@fault("unschedulable-memory", "Other applications request all but 8 MiB of every worker's memory.")
 def _(world: World) -> None:
     _leave(world, 8)
 
@@ -63,7 +63,7 @@ def _(world: World) -> None:
     _leave(world, 3 * 1024)
 
 
-@fault("headroom-filler", "The reports of another team request all CPUs of every worker but for three.")
+@fault("headroom-filler", "The reports of another team request all but three CPUs of every worker.")
 def _(world: World) -> None:
     for node in _workers(world):
         share = (_free(world.cluster, node, "cpu") - 3) / 4
@@ -72,6 +72,6 @@ def _(world: World) -> None:
             fill(world.cluster, node, requests, application="order-reports")
 
 
-@fault("cache-down", "Nothing listens on port 9000 of minio.example.com, where the values keep the jobs' cache.")
+@fault("cache-down", "Nothing listens on port 9000 of minio.example.com, the storage of the jobs' cache.")
 def _(world: World) -> None:
     world.cache_mode = "down"

@@ -1,4 +1,4 @@
-"""What can be wrong with the managers' metrics, and what they say (guide 8)."""
+"""What the managers' metrics can reveal, and why they can be missing (guide 8)."""
 
 from __future__ import annotations
 

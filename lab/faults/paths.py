@@ -31,7 +31,7 @@ def _(world: World) -> None:
     world.nodes["k8s-worker-1"].ssh.key_replaced = True
 
 
-@fault("ssh-silent", "Port 22 of k8s-worker-1 takes connections, and sshd never says a word.")
+@fault("ssh-silent", "Port 22 of k8s-worker-1 accepts connections, and sshd sends nothing.")
 def _(world: World) -> None:
     world.nodes["k8s-worker-1"].ssh.mode = "mute"
 
@@ -66,6 +66,6 @@ def _(world: World) -> None:
     world.firewall += [Rule(source, MIRROR_ADDRESS) for source in ("node k8s-worker-2", "pod on k8s-worker-2")]
 
 
-@fault("clone-host-unknown", "No resolver knows gitlab.example.com, from where GitLab lets jobs clone.")
+@fault("clone-host-unknown", "No resolver knows gitlab.example.com, the host of GitLab's clone URLs.")
 def _(world: World) -> None:
     del world.zones["gitlab.example.com"]

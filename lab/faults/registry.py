@@ -43,16 +43,14 @@ def _(world: World) -> None:
         image.platforms = ("linux/arm64/v8",)
 
 
-@fault(
-    "registry-token-realm-down", "auth.example.com, where registry.example.com sends for tokens, refuses connections."
-)
+@fault("registry-token-realm-down", "auth.example.com, the token server of registry.example.com, refuses connections.")
 def _(world: World) -> None:
     world.registries[MIRROR].realm = "down"
 
 
 @fault(
     "registry-blob-host-down",
-    "storage.example.com, where registry.example.com sends for the images' data, refuses connections.",
+    "storage.example.com, to which registry.example.com redirects for image data, refuses connections.",
 )
 def _(world: World) -> None:
     world.registries[MIRROR].blob_host = STORAGE
@@ -71,7 +69,7 @@ def _(world: World) -> None:
 
 @fault(
     "pull-secret-not-in-job",
-    "The values name a pull secret for registry.example.com; the service account's for the other is lost by it.",
+    "The values name a pull secret for registry.example.com; it replaces the service account's for the other.",
 )
 def _(world: World) -> None:
     world.registries[MIRROR].accounts = {"ci-mirror": "made-up-mirror-pw"}

@@ -60,7 +60,7 @@ def _(world: World) -> None:
     world.release.health = "refused"
 
 
-@fault("manager-old-config", "The managers were not restarted when two resolvers were added: they know one alone.")
+@fault("manager-old-config", "The managers were not restarted when two resolvers were added: they use a single one.")
 def _(world: World) -> None:
     world.release.old_config = True
 

@@ -1,4 +1,4 @@
-"""What GitLab can have to say of the runner and its managers (guide 2.2, 4.2)."""
+"""What can be wrong with the runner and its managers in GitLab (guide 2.2, 4.2)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _(world: World) -> None:
     world.gitlab.runners[0].tags = ("kubernetes", "arm64")
 
 
-@fault("runner-offline", "GitLab has not heard of any of the runner's managers for eighty minutes.")
+@fault("runner-offline", "None of the runner's managers has contacted GitLab for eighty minutes.")
 def _(world: World) -> None:
     for manager in world.gitlab.runners[0].managers:
         manager.contacted_ago = 80 * 60

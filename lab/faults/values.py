@@ -44,7 +44,9 @@ def _(world: World) -> None:
     world.values_edits[_POLICY] = 'dns_policy = "None"'
 
 
-@fault("values-flat-nameservers", "The values list nameservers under [runners.kubernetes], where nobody reads them.")
+@fault(
+    "values-flat-nameservers", "The values list nameservers under [runners.kubernetes], where the runner ignores them."
+)
 def _(world: World) -> None:
     world.values_edits[f"        {_TABLE}\n          {_SERVERS}\n"] = f"        {_SERVERS}\n        {_TABLE}\n"
 

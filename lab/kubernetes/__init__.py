@@ -1,18 +1,18 @@
 """The Kubernetes of the lab: an API server on loopback, with a scheduler, a Job controller and a kubelet a node.
 
-It answers as Kubernetes v1.28 does; real answers are held against it in tests. Objects are raw JSON, as on the wire
+It answers as Kubernetes v1.28 does; tests compare it with recorded answers. Objects are raw JSON, as on the wire
 (`lab.cluster`).
 
 - guide          the guide's cluster in good health
 - managers       the runner's release: Helm's records, the chart's objects, the managers and their logs
 - server         the HTTP API: get, list, watch, create, patch, delete, logs, reviews
-- authorization  who asks (bearer tokens) and what they may (RBAC objects)
-- defaults, validation, admission, podsecurity, quantities, selectors, refusals: what a request goes through
-- scheduling     where a pod fits, or why nowhere, in the scheduler's words (pure)
+- authorization  authentication by bearer tokens, authorization by RBAC objects
+- defaults, validation, admission, podsecurity, quantities, selectors, refusals: the steps of a request
+- scheduling     where a pod fits, or why nowhere, in the scheduler's words (pure functions)
 - control        the loops: scheduler, Job controller, garbage collector
 - exporters      the metrics of the runner's managers
 - streaming      exec and attach
-- kubelet        pulls, starts, logs and ends a pod's containers; `containers` and `daemon` say what one is given
+- kubelet        pulls, starts, logs and stops a pod's containers; `containers` and `daemon` are what it gives one
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ def populate(world: World) -> None:
 
 @contextlib.asynccontextmanager
 async def running(world: World, *, run: Run = shell.run, pull: Pull = pulls.pull) -> AsyncIterator[web.Application]:
-    """Let a world's cluster live, in the current loop; what comes is the API's application, to be served with TLS.
+    """Run a world's cluster in the current event loop; yields the API's application, to be served with TLS.
 
     Args:
-        world: with its cluster (`populate`).
+        world: a world with its cluster (`populate`).
         run: how containers' commands are run.
         pull: how nodes pull images.
     """

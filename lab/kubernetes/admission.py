@@ -1,7 +1,7 @@
-"""Admission: what the cluster changes in an object before it is stored, and why it refuses one.
+"""Admission: how the cluster changes an object before it is stored, and why it refuses one.
 
 The plugins run in the API server's order: those that change an object (NamespaceLifecycle, LimitRanger, ServiceAccount,
-priorities, tolerations, webhooks), then validation, then those that only judge (LimitRanger, PodSecurity, and
+priorities, tolerations, webhooks), then validation, then those that only validate (LimitRanger, PodSecurity, and
 ResourceQuota last).
 """
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from lab.cluster.resources import BY_PLURAL, NAMESPACES, PODS
 from lab.kubernetes.defaults import containers_of, quality
-from lab.kubernetes.podsecurity import level_words, violations
+from lab.kubernetes.podsecurity import level_and_label, violations
 from lab.kubernetes.quantities import Quantity, amounts, quantity, total
 from lab.kubernetes.refusals import forbidden, no_answer, not_found
 from lab.kubernetes.selectors import matches_labels
@@ -34,7 +34,7 @@ _COUNTED = ("configmaps", "secrets", "services", "resourcequotas", "persistentvo
 
 @dataclass
 class Admission:
-    """One object on its way in. `name` is what messages call it: ``generateName`` until a name is made from it."""
+    """The admission of one object. `name` is its name in messages: ``generateName`` until a name is generated."""
 
     cluster: ClusterState
     resource: Resource
@@ -42,7 +42,7 @@ class Admission:
     warnings: list[str] = field(default_factory=list)
 
     def admit(self) -> None:
-        """Change and judge the object; raises `Refusal`."""
+        """Change and validate the object; raises `Refusal`."""
         namespace = self.item["metadata"].get("namespace", "")
         if self.resource.namespaced and self.cluster.get("namespaces", "", namespace) is None:
             raise not_found(NAMESPACES, namespace)
@@ -81,35 +81,35 @@ class Admission:
             yield from limit_range["spec"].get("limits") or []
 
     def _limit_defaults(self, namespace: str) -> None:
-        said: list[str] = []
+        notes: list[str] = []
         for limit in self._limit_items(namespace):
             if limit["type"] != "Container":
                 continue
-            most, asked = limit.get("default") or {}, limit.get("defaultRequest") or {}
+            default_limits, default_requests = limit.get("default") or {}, limit.get("defaultRequest") or {}
             for kind, containers in (("init container", "initContainers"), ("container", "containers")):
                 for container in self.item["spec"].get(containers) or []:
-                    for part, values in (("request", asked), ("limit", most)):
-                        given = container["resources"].get(part + "s") or {}
-                        missing = {key: value for key, value in values.items() if key not in given}
+                    for part, values in (("request", default_requests), ("limit", default_limits)):
+                        present = container["resources"].get(part + "s") or {}
+                        missing = {key: value for key, value in values.items() if key not in present}
                         if missing:
-                            container["resources"][part + "s"] = given | missing
-                            said.append(f"{', '.join(sorted(missing))} {part} for {kind} {container['name']}")
-        if said:
-            notes = self.item["metadata"].setdefault("annotations", {})
-            notes["kubernetes.io/limit-ranger"] = "LimitRanger plugin set: " + "; ".join(said)
+                            container["resources"][part + "s"] = present | missing
+                            notes.append(f"{', '.join(sorted(missing))} {part} for {kind} {container['name']}")
+        if notes:
+            annotations = self.item["metadata"].setdefault("annotations", {})
+            annotations["kubernetes.io/limit-ranger"] = "LimitRanger plugin set: " + "; ".join(notes)
 
     def _limits(self, namespace: str) -> None:
-        found: list[str] = []
+        messages: list[str] = []
         spec = self.item["spec"]
         for limit in self._limit_items(namespace):
             if limit["type"] == "Container":
                 for container in containers_of(spec):
-                    asked = amounts(container["resources"].get("requests"))
-                    found += _beyond(limit, asked, amounts(container["resources"].get("limits")))
+                    requests = amounts(container["resources"].get("requests"))
+                    messages += _violations(limit, requests, amounts(container["resources"].get("limits")))
             elif limit["type"] == "Pod":
-                found += _beyond(limit, effective(spec, "requests"), effective(spec, "limits"))
-        if found:
-            self._refuse(found[0] if len(found) == 1 else f"[{', '.join(found)}]")
+                messages += _violations(limit, effective(spec, "requests"), effective(spec, "limits"))
+        if messages:
+            self._refuse(messages[0] if len(messages) == 1 else f"[{', '.join(messages)}]")
 
     # ---- ServiceAccount
 
@@ -151,19 +151,19 @@ class Admission:
             return
         home = self.cluster.get("namespaces", "", namespace) or {"metadata": {}}
         labels = home["metadata"].get("labels") or {}
-        level, words = level_words(labels, "enforce")
-        said = violations(spec, level)
-        if said and self.resource is PODS:
-            self._refuse(f'violates PodSecurity "{words}": {said}')
-        level, words = level_words(labels, "warn")
-        said = violations(spec, level)
-        if said:
-            self.warnings.append(f'would violate PodSecurity "{words}": {said}')
+        level, label = level_and_label(labels, "enforce")
+        reason = violations(spec, level)
+        if reason and self.resource is PODS:
+            self._refuse(f'violates PodSecurity "{label}": {reason}')
+        level, label = level_and_label(labels, "warn")
+        reason = violations(spec, level)
+        if reason:
+            self.warnings.append(f'would violate PodSecurity "{label}": {reason}')
 
-    # ---- webhooks that judge
+    # ---- validating webhooks
 
     def _webhooks(self, namespace: str) -> None:
-        """Those that see pods of the namespace; one whose server is silent refuses, unless it is to be ignored then."""
+        """Refuse the pod if a webhook for it fails closed and its server does not answer."""
         home = self.cluster.get("namespaces", "", namespace) or {"metadata": {}}
         labels = home["metadata"].get("labels") or {}
         for configuration in self.cluster.list("validatingwebhookconfigurations"):
@@ -171,81 +171,85 @@ class Admission:
                 silent = hook["name"] in self.cluster.silent_hooks and hook["failurePolicy"] == "Fail"
                 if silent and matches_labels(labels, hook.get("namespaceSelector")):
                     service = hook["clientConfig"]["service"]
-                    place = f"{service['name']}.{service['namespace']}.svc:{service['port']}{service['path']}"
-                    raise no_answer(hook["name"], f"https://{place}", hook["timeoutSeconds"])
+                    host_and_path = f"{service['name']}.{service['namespace']}.svc:{service['port']}{service['path']}"
+                    raise no_answer(hook["name"], f"https://{host_and_path}", hook["timeoutSeconds"])
 
     # ---- ResourceQuota
 
     def _quotas(self, namespace: str) -> None:
-        asked = usage(self.resource, self.item)
+        requested = usage(self.resource, self.item)
         for item in self.cluster.list("resourcequotas", namespace):
             hard = amounts(item["spec"].get("hard"))
             name = item["metadata"]["name"]
             if self.resource is PODS:
-                self._must_be_given(name, hard)
+                self._require_amounts(name, hard)
             used = used_in(self.cluster, namespace)
             over = [
                 kind
                 for kind in sorted(hard)
-                if kind in asked and used.get(kind, _NOTHING).value + asked[kind].value > hard[kind].value
+                if kind in requested and used.get(kind, _NOTHING).value + requested[kind].value > hard[kind].value
             ]
             if over:
-                requested = ",".join(f"{kind}={asked[kind]}" for kind in over)
-                taken = ",".join(f"{kind}={used.get(kind, _NOTHING)}" for kind in over)
-                limited = ",".join(f"{kind}={hard[kind]}" for kind in over)
-                self._refuse(f"exceeded quota: {name}, requested: {requested}, used: {taken}, limited: {limited}")
+                requested_text = ",".join(f"{kind}={requested[kind]}" for kind in over)
+                used_text = ",".join(f"{kind}={used.get(kind, _NOTHING)}" for kind in over)
+                hard_text = ",".join(f"{kind}={hard[kind]}" for kind in over)
+                self._refuse(
+                    f"exceeded quota: {name}, requested: {requested_text}, used: {used_text}, limited: {hard_text}"
+                )
 
-    def _must_be_given(self, quota: str, hard: Amounts) -> None:
-        said: list[str] = []
+    def _require_amounts(self, quota: str, hard: Amounts) -> None:
+        missing: list[str] = []
         for kind in sorted(hard):
             part, _, resource = kind.rpartition(".")
             if resource not in ("cpu", "memory") or part not in ("", "requests", "limits"):
                 continue
-            silent = [
-                one["name"]
-                for one in containers_of(self.item["spec"])
-                if resource not in (one["resources"].get(part or "requests") or {})
+            containers = [
+                container["name"]
+                for container in containers_of(self.item["spec"])
+                if resource not in (container["resources"].get(part or "requests") or {})
             ]
-            if silent:
-                said.append(f"{kind} for: {','.join(sorted(silent))}")
-        if said:
-            self._refuse(f"failed quota: {quota}: must specify {'; '.join(said)}")
+            if containers:
+                missing.append(f"{kind} for: {','.join(sorted(containers))}")
+        if missing:
+            self._refuse(f"failed quota: {quota}: must specify {'; '.join(missing)}")
 
 
 _NOTHING = Quantity(Decimal(0))
 
 
 def effective(spec: Raw, part: str) -> Amounts:
-    """What a pod takes in all: its containers together, or its largest init container if that is more."""
-    found = total([amounts((one.get("resources") or {}).get(part)) for one in spec.get("containers") or []])
-    for one in spec.get("initContainers") or []:
-        for kind, amount in amounts((one.get("resources") or {}).get(part)).items():
-            if kind not in found or amount.value > found[kind].value:
-                found[kind] = amount
+    """A pod's effective resources: those of its containers together, or of its largest init container if higher."""
+    amounts_of_pod = total(
+        [amounts((container.get("resources") or {}).get(part)) for container in spec.get("containers") or []]
+    )
+    for container in spec.get("initContainers") or []:
+        for kind, amount in amounts((container.get("resources") or {}).get(part)).items():
+            if kind not in amounts_of_pod or amount.value > amounts_of_pod[kind].value:
+                amounts_of_pod[kind] = amount
     overhead = amounts(spec.get("overhead")) if part == "requests" else {}
-    return total([found, overhead])
+    return total([amounts_of_pod, overhead])
 
 
 def usage(resource: Resource, item: Raw) -> Amounts:
-    """What an object counts in a quota, by the quota's names."""
-    one = Quantity(Decimal(1))
-    found = {f"count/{resource.qualified}": one}
+    """What an object counts in quotas, by the quotas' resource names."""
+    single = Quantity(Decimal(1))
+    counts = {f"count/{resource.qualified}": single}
     if resource.plural in _COUNTED:
-        found[resource.plural] = one
+        counts[resource.plural] = single
     if resource is not PODS:
-        return found
-    found["pods"] = one
+        return counts
+    counts["pods"] = single
     for part in ("requests", "limits"):
         for kind, amount in effective(item["spec"], part).items():
-            found[f"{part}.{kind}"] = amount
+            counts[f"{part}.{kind}"] = amount
             if part == "requests":
-                found[kind] = amount
-    return found
+                counts[kind] = amount
+    return counts
 
 
 def used_in(cluster: ClusterState, namespace: str) -> Amounts:
-    """What the objects of a namespace count in its quotas; pods that are over count as objects only."""
-    found: list[Amounts] = []
+    """What the objects of a namespace count in its quotas; pods that have ended count as objects only."""
+    counted_objects: list[Amounts] = []
     for plural, resource in BY_PLURAL.items():
         if not resource.namespaced or plural == "events":
             continue
@@ -253,12 +257,12 @@ def used_in(cluster: ClusterState, namespace: str) -> Amounts:
             counted = usage(resource, item)
             if plural == "pods" and item["status"].get("phase") in _FINAL:
                 counted = {kind: amount for kind, amount in counted.items() if kind.startswith("count/")}
-            found.append(counted)
-    return total(found)
+            counted_objects.append(counted)
+    return total(counted_objects)
 
 
 def count_quotas(cluster: ClusterState, namespace: str) -> None:
-    """Write into the quotas of a namespace what is used, as the quota controller does."""
+    """Update the used amounts in a namespace's quotas, as the quota controller does."""
     quotas = cluster.list("resourcequotas", namespace)
     used = used_in(cluster, namespace) if quotas else {}
     for item in quotas:
@@ -272,51 +276,58 @@ def count_quotas(cluster: ClusterState, namespace: str) -> None:
             cluster.touch("resourcequotas", item)
 
 
-def _beyond(limit: Raw, asked: Amounts, most: Amounts) -> Iterator[str]:
-    """What of a container or a pod is beyond a limit, in LimitRanger's words."""
+def _violations(limit: Raw, requests: Amounts, limits: Amounts) -> Iterator[str]:
+    """Violations of a LimitRange's limit by a container or pod, in LimitRanger's words."""
     for kind, least in sorted(amounts(limit.get("min")).items()):
-        said = f"minimum {kind} usage per {limit['type']} is {least}"
-        yield from _too_little(said, asked.get(kind), most.get(kind), least)
+        rule = f"minimum {kind} usage per {limit['type']} is {least}"
+        yield from _too_little(rule, requests.get(kind), limits.get(kind), least)
     for kind, greatest in sorted(amounts(limit.get("max")).items()):
-        said = f"maximum {kind} usage per {limit['type']} is {greatest}"
-        yield from _too_much(said, asked.get(kind), most.get(kind), greatest)
+        rule = f"maximum {kind} usage per {limit['type']} is {greatest}"
+        yield from _too_much(rule, requests.get(kind), limits.get(kind), greatest)
     for kind, ratio in sorted(amounts(limit.get("maxLimitRequestRatio")).items()):
-        said = f"{kind} max limit to request ratio per {limit['type']} is {ratio}"
-        request, upper = asked.get(kind, _NOTHING).value, most.get(kind, _NOTHING).value
+        rule = f"{kind} max limit to request ratio per {limit['type']} is {ratio}"
+        request, upper = requests.get(kind, _NOTHING).value, limits.get(kind, _NOTHING).value
         if not request or not upper:
-            yield f"{said}, but no request is specified or request is 0"
+            yield f"{rule}, but no request is specified or request is 0"
         elif upper / request > ratio.value:
-            yield f"{said}, but provided ratio is {upper / request:.6f}"
+            yield f"{rule}, but provided ratio is {upper / request:.6f}"
 
 
-def _too_little(said: str, asked: Quantity | None, most: Quantity | None, least: Quantity) -> Iterator[str]:
-    if asked is None:
-        yield f"{said}. No request is specified"
-    elif asked.value < least.value:
-        yield f"{said}, but request is {asked}"
-    elif most is not None and most.value < least.value:
-        yield f"{said}, but limit is {most}"
+def _too_little(rule: str, request: Quantity | None, limit: Quantity | None, least: Quantity) -> Iterator[str]:
+    if request is None:
+        yield f"{rule}. No request is specified"
+    elif request.value < least.value:
+        yield f"{rule}, but request is {request}"
+    elif limit is not None and limit.value < least.value:
+        yield f"{rule}, but limit is {limit}"
 
 
-def _too_much(said: str, asked: Quantity | None, most: Quantity | None, greatest: Quantity) -> Iterator[str]:
-    if most is None:
-        yield f"{said}. No limit is specified"
-    elif most.value > greatest.value:
-        yield f"{said}, but limit is {most}"
-    elif asked is not None and asked.value > greatest.value:
-        yield f"{said}, but request is {asked}"
+def _too_much(rule: str, request: Quantity | None, limit: Quantity | None, greatest: Quantity) -> Iterator[str]:
+    if limit is None:
+        yield f"{rule}. No limit is specified"
+    elif limit.value > greatest.value:
+        yield f"{rule}, but limit is {limit}"
+    elif request is not None and request.value > greatest.value:
+        yield f"{rule}, but request is {request}"
 
 
 def _tolerations(spec: Raw) -> None:
-    given = spec.setdefault("tolerations", [])
+    tolerations = spec.setdefault("tolerations", [])
     for key in ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"):
-        if not any(one.get("key") in (None, "", key) and one.get("effect") in (None, "", "NoExecute") for one in given):
-            given.append({"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": _PATIENCE})
+        if not any(
+            toleration.get("key") in (None, "", key) and toleration.get("effect") in (None, "", "NoExecute")
+            for toleration in tolerations
+        ):
+            tolerations.append(
+                {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": _PATIENCE}
+            )
 
 
 def _mount_token(spec: Raw, name: str) -> None:
     if any(
-        mount.get("mountPath") == _TOKEN_PATH for one in containers_of(spec) for mount in one.get("volumeMounts") or []
+        mount.get("mountPath") == _TOKEN_PATH
+        for container in containers_of(spec)
+        for mount in container.get("volumeMounts") or []
     ):
         return
     sources = [
@@ -332,6 +343,6 @@ def _mount_token(spec: Raw, name: str) -> None:
         *(spec.get("volumes") or []),
         {"name": name, "projected": {"sources": sources, "defaultMode": 420}},
     ]
-    for one in containers_of(spec):
+    for container in containers_of(spec):
         mount = {"name": name, "readOnly": True, "mountPath": _TOKEN_PATH}
-        one["volumeMounts"] = [*(one.get("volumeMounts") or []), mount]
+        container["volumeMounts"] = [*(container.get("volumeMounts") or []), mount]

@@ -1,4 +1,4 @@
-"""Who asks, by bearer token, and what they may, by the RBAC objects of the cluster."""
+"""Authentication by bearer token, and authorization by the RBAC objects of the cluster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MASTERS = "system:masters"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """What somebody wants to do: with a resource, or (if `path` is set) with a path that is none."""
+    """A request to be authorized: on a resource, or (if `path` is set) on a path that is no resource."""
 
     verb: str
     group: str = ""
@@ -29,7 +29,7 @@ class Attempt:
 
 
 def authenticate(cluster: ClusterState, authorization: str) -> User:
-    """Who sends this ``Authorization`` header; nobody is anonymous, a token that is not known is refused."""
+    """The user of an ``Authorization`` header: anonymous without a token; an unknown token is refused."""
     kind, _, token = authorization.partition(" ")
     if kind.lower() != "bearer":
         return ANONYMOUS
@@ -46,17 +46,17 @@ def service_account_user(namespace: str, name: str) -> User:
 
 
 def allows(cluster: ClusterState, user: User, attempt: Attempt) -> str | None:
-    """Why a user may do something, in RBAC's words (empty for the cluster's masters); None if nothing allows it."""
+    """RBAC's reason for allowing a request (empty for the cluster's masters); None if nothing allows it."""
     if _MASTERS in user.groups:
         return ""
-    for words, rules in _granted(cluster, user, attempt.namespace):
+    for reason, rules in _granted(cluster, user, attempt.namespace):
         if any(_covers(rule, attempt) for rule in rules):
-            return words
+            return reason
     return None
 
 
 def rules_of(cluster: ClusterState, user: User, namespace: str) -> tuple[list[Raw], list[Raw]]:
-    """All rules that hold for a user in a namespace: those on resources, and those on paths."""
+    """All rules that apply to a user in a namespace: those on resources, and those on paths."""
     resources: list[Raw] = []
     paths: list[Raw] = []
     if _MASTERS in user.groups:
@@ -67,8 +67,8 @@ def rules_of(cluster: ClusterState, user: User, namespace: str) -> tuple[list[Ra
             if "nonResourceURLs" in rule:
                 paths.append({"verbs": rule["verbs"], "nonResourceURLs": rule["nonResourceURLs"]})
             else:
-                kept = ("verbs", "apiGroups", "resources", "resourceNames")
-                resources.append({key: rule[key] for key in kept if key in rule})
+                keys = ("verbs", "apiGroups", "resources", "resourceNames")
+                resources.append({key: rule[key] for key in keys if key in rule})
     return resources, paths
 
 
@@ -77,7 +77,9 @@ def _granted(cluster: ClusterState, user: User, namespace: str) -> Iterator[tupl
         if where == "":
             continue
         for binding in cluster.list(kind, where):
-            subject = next((one for one in binding.get("subjects") or [] if _is(one, user, namespace)), None)
+            subject = next(
+                (candidate for candidate in binding.get("subjects") or [] if _is(candidate, user, namespace)), None
+            )
             if subject is None:
                 continue
             reference = binding["roleRef"]
@@ -85,8 +87,8 @@ def _granted(cluster: ClusterState, user: User, namespace: str) -> Iterator[tupl
             role = cluster.get(
                 "clusterroles" if clusterwide else "roles", "" if clusterwide else namespace, reference["name"]
             )
-            words = _words(binding, reference, subject, namespaced=kind == "rolebindings")
-            yield words, (role or {}).get("rules") or []
+            reason = _reason(binding, reference, subject, namespaced=kind == "rolebindings")
+            yield reason, (role or {}).get("rules") or []
 
 
 def _is(subject: dict[str, Any], user: User, namespace: str) -> bool:
@@ -105,8 +107,8 @@ def _covers(rule: Raw, attempt: Attempt) -> bool:
             url in ("*", attempt.path) or (url.endswith("*") and attempt.path.startswith(url[:-1]))
             for url in rule.get("nonResourceURLs", [])
         )
-    asked = f"{attempt.resource}/{attempt.subresource}" if attempt.subresource else attempt.resource
-    named = {"*", asked} | ({f"*/{attempt.subresource}"} if attempt.subresource else set())
+    qualified = f"{attempt.resource}/{attempt.subresource}" if attempt.subresource else attempt.resource
+    named = {"*", qualified} | ({f"*/{attempt.subresource}"} if attempt.subresource else set())
     names = rule.get("resourceNames") or []
     return (
         bool({"*", attempt.group} & set(rule.get("apiGroups", [])))
@@ -115,7 +117,7 @@ def _covers(rule: Raw, attempt: Attempt) -> bool:
     )
 
 
-def _words(binding: Raw, role: Raw, subject: Raw, *, namespaced: bool) -> str:
+def _reason(binding: Raw, role: Raw, subject: Raw, *, namespaced: bool) -> str:
     metadata = binding["metadata"]
     bound = (
         f'RoleBinding "{metadata["name"]}/{metadata["namespace"]}"'

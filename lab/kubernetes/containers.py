@@ -1,4 +1,4 @@
-"""What a kubelet gives a container: its command, environment, resolv.conf, and the vantage that its tools ask from."""
+"""What a kubelet gives a container: its command, environment, resolv.conf, and login for pulls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lab.world import Image
 
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_MOST_NAMESERVERS = 3
+_MAX_NAMESERVERS = 3
 _CLUSTER_NDOTS = "ndots:5"
 _DAEMON_COMMANDS = ("dockerd", "dockerd-entrypoint.sh")
 Login = tuple[str, str]
@@ -24,28 +24,30 @@ class Unready(Exception):
 
 
 def identity(pod: Raw) -> str:
-    """A pod as the kubelet's messages write it: ``name_namespace(uid)``."""
+    """A pod's name in the kubelet's messages: ``name_namespace(uid)``."""
     metadata = pod["metadata"]
     return f"{metadata['name']}_{metadata['namespace']}({metadata['uid']})"
 
 
 def command(container: Raw, image: Image, env: Mapping[str, str]) -> list[str]:
-    """What is executed: the container's command and arguments, or the image's own.
+    """The argv to execute: the container's command and arguments, or the image's own.
 
     An image's entry point is a script that ends by running its arguments, so the arguments alone are run here.
     """
-    given = [expand(word, env) for word in container.get("command") or []]
+    own_command = [expand(word, env) for word in container.get("command") or []]
     arguments = [expand(word, env) for word in container.get("args") or []]
-    if given:
-        return given + arguments
+    if own_command:
+        return own_command + arguments
     return arguments or list(image.command)
 
 
 def is_daemon(container: Raw, image: Image | None) -> bool:
-    """Whether a container is a Docker daemon: its image is one, and it is not told to run something else."""
-    given = container.get("command") or []
+    """Whether a container is a Docker daemon: its image is one, and its command is not another."""
+    own_command = container.get("command") or []
     return (
-        image is not None and image.kind == "dockerd" and (not given or given[0].rpartition("/")[2] in _DAEMON_COMMANDS)
+        image is not None
+        and image.kind == "dockerd"
+        and (not own_command or own_command[0].rpartition("/")[2] in _DAEMON_COMMANDS)
     )
 
 
@@ -57,21 +59,21 @@ def expand(text: str, env: Mapping[str, str]) -> str:
     parts: list[str] = []
     position = 0
     while position < len(text):
-        found = text.find("$", position)
-        if found < 0 or found + 1 == len(text):
+        dollar = text.find("$", position)
+        if dollar < 0 or dollar + 1 == len(text):
             break
-        parts.append(text[position:found])
-        following = text[found + 1]
+        parts.append(text[position:dollar])
+        following = text[dollar + 1]
         if following == "$":
             parts.append("$")
-            position = found + 2
-        elif following == "(" and (end := text.find(")", found)) > 0:
-            name = text[found + 2 : end]
+            position = dollar + 2
+        elif following == "(" and (end := text.find(")", dollar)) > 0:
+            name = text[dollar + 2 : end]
             parts.append(env.get(name, f"$({name})"))
             position = end + 1
         else:
             parts.append("$" + following)
-            position = found + 2
+            position = dollar + 2
     return "".join(parts) + text[position:]
 
 
@@ -79,30 +81,30 @@ def environment(cluster: ClusterState, pod: Raw, container: Raw) -> dict[str, st
     """A container's environment variables: the image's, those of services, and its own.
 
     Raises:
-        Unready: something that a variable comes from is not there.
+        Unready: the source of a variable is missing.
     """
     namespace = pod["metadata"]["namespace"]
-    found = {"PATH": _PATH, "HOSTNAME": pod["metadata"]["name"][:63], "HOME": "/"}
-    found |= _service_variables(cluster, namespace, everything=pod["spec"].get("enableServiceLinks", True))
+    variables = {"PATH": _PATH, "HOSTNAME": pod["metadata"]["name"][:63], "HOME": "/"}
+    variables |= _service_variables(cluster, namespace, everything=pod["spec"].get("enableServiceLinks", True))
     for source in container.get("envFrom") or []:
         for plural, kind in (("secrets", "secretRef"), ("configmaps", "configMapRef")):
             reference = source.get(kind)
             if reference:
                 values = _values(cluster, plural, namespace, reference)
-                found |= {source.get("prefix", "") + key: value for key, value in values.items()}
+                variables |= {source.get("prefix", "") + key: value for key, value in values.items()}
     for variable in container.get("env") or []:
         origin = variable.get("valueFrom")
         if origin is None:
-            found[variable["name"]] = expand(str(variable.get("value", "")), found)
+            variables[variable["name"]] = expand(str(variable.get("value", "")), variables)
             continue
         value = _from(cluster, pod, container, origin)
         if value is not None:
-            found[variable["name"]] = value
-    return found
+            variables[variable["name"]] = value
+    return variables
 
 
 def check_user(pod: Raw, container: Raw) -> None:
-    """Refuse to start as root what must not run as root; the images of the lab are root's own.
+    """Refuse to start as root what must not run as root; the lab's images run as root.
 
     Raises:
         Unready: the container would run as root.
@@ -121,15 +123,15 @@ def check_user(pod: Raw, container: Raw) -> None:
 
 
 def host_aliases(pod: Raw) -> dict[str, str]:
-    """Name → address, as the kubelet writes them into /etc/hosts."""
-    found = {pod["metadata"]["name"]: pod["status"].get("podIP", "")}
+    """The entries that the kubelet writes into /etc/hosts: name → address."""
+    aliases = {pod["metadata"]["name"]: pod["status"].get("podIP", "")}
     for alias in pod["spec"].get("hostAliases") or []:
-        found |= dict.fromkeys(alias.get("hostnames") or [], alias["ip"])
-    return found
+        aliases |= dict.fromkeys(alias.get("hostnames") or [], alias["ip"])
+    return aliases
 
 
 def resolv_conf(cluster: ClusterState, pod: Raw, node_resolv_conf: str) -> str:
-    """A pod's /etc/resolv.conf: its policy's, with its dnsConfig on top; searches first, as kubelets write it."""
+    """A pod's /etc/resolv.conf: by its policy, extended by its dnsConfig; searches first, as kubelets write it."""
     spec = pod["spec"]
     policy = spec["dnsPolicy"]
     if policy == "ClusterFirst" and spec.get("hostNetwork"):
@@ -143,11 +145,11 @@ def resolv_conf(cluster: ClusterState, pod: Raw, node_resolv_conf: str) -> str:
         dns = cluster.service_address(f"kube-dns.kube-system.svc.{domain}") or "172.21.0.10"
         servers, searches, options = [dns], own + searches, [_CLUSTER_NDOTS]
     config = spec.get("dnsConfig") or {}
-    servers = _unique([*servers, *(config.get("nameservers") or [])])[:_MOST_NAMESERVERS]
+    servers = _unique([*servers, *(config.get("nameservers") or [])])[:_MAX_NAMESERVERS]
     searches = _unique([*searches, *(config.get("searches") or [])])
     for option in config.get("options") or []:
-        written = option["name"] + (f":{option['value']}" if option.get("value") is not None else "")
-        options = [known for known in options if known.partition(":")[0] != option["name"]] + [written]
+        option_text = option["name"] + (f":{option['value']}" if option.get("value") is not None else "")
+        options = [other for other in options if other.partition(":")[0] != option["name"]] + [option_text]
     lines = [f"search {' '.join(searches)}"] if searches else []
     lines += [f"nameserver {server}" for server in servers]
     lines += [f"options {' '.join(options)}"] if options else []
@@ -155,7 +157,7 @@ def resolv_conf(cluster: ClusterState, pod: Raw, node_resolv_conf: str) -> str:
 
 
 def pull_logins(cluster: ClusterState, pod: Raw) -> tuple[dict[str, list[Login]], list[str]]:
-    """The logins of a pod's pull secrets by registry host, and the names of secrets that are not there."""
+    """The logins of a pod's pull secrets by registry host, and the names of missing secrets."""
     logins: dict[str, list[Login]] = {}
     absent: list[str] = []
     for reference in pod["spec"].get("imagePullSecrets") or []:
@@ -171,7 +173,7 @@ def pull_logins(cluster: ClusterState, pod: Raw) -> tuple[dict[str, list[Login]]
 
 
 def missing_volume(cluster: ClusterState, pod: Raw) -> tuple[str, str] | None:
-    """The first volume that cannot be mounted, and why; None if all can."""
+    """The first volume that cannot be mounted, and the reason; None if all can."""
     namespace = pod["metadata"]["namespace"]
     for volume in pod["spec"].get("volumes") or []:
         sources = [
@@ -196,7 +198,7 @@ def _docker_config(secret: Raw) -> dict[str, dict[str, str]]:
             return auths
         plain: dict[str, dict[str, str]] = json.loads(base64.b64decode(data.get(".dockercfg", "e30=")))
     except (ValueError, AttributeError):
-        return {}  # the kubelet says nothing of it, and pulls without
+        return {}  # the kubelet ignores it silently, and pulls without
     return plain
 
 
@@ -215,12 +217,12 @@ def _parse(text: str) -> tuple[list[str], list[str], list[str]]:
     return servers, searches, options
 
 
-def _unique(words: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(words))
+def _unique(values: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(values))
 
 
 def _service_variables(cluster: ClusterState, namespace: str, *, everything: bool) -> dict[str, str]:
-    found: dict[str, str] = {}
+    variables: dict[str, str] = {}
     services = cluster.list("services", namespace) if everything else []
     kubernetes = cluster.get("services", "default", "kubernetes")
     for service in [*([kubernetes] if kubernetes else []), *services]:
@@ -228,18 +230,18 @@ def _service_variables(cluster: ClusterState, namespace: str, *, everything: boo
         if address == "None" or not ports:
             continue
         prefix = service["metadata"]["name"].upper().replace("-", "_")
-        found[f"{prefix}_SERVICE_HOST"] = address
-        found[f"{prefix}_SERVICE_PORT"] = str(ports[0]["port"])
+        variables[f"{prefix}_SERVICE_HOST"] = address
+        variables[f"{prefix}_SERVICE_PORT"] = str(ports[0]["port"])
         protocol = ports[0].get("protocol", "TCP").lower()
-        found[f"{prefix}_PORT"] = f"{protocol}://{address}:{ports[0]['port']}"
+        variables[f"{prefix}_PORT"] = f"{protocol}://{address}:{ports[0]['port']}"
         for port in ports:
             if port.get("name"):
-                found[f"{prefix}_SERVICE_PORT_{port['name'].upper().replace('-', '_')}"] = str(port["port"])
+                variables[f"{prefix}_SERVICE_PORT_{port['name'].upper().replace('-', '_')}"] = str(port["port"])
             kind = port.get("protocol", "TCP")
             start = f"{prefix}_PORT_{port['port']}_{kind}"
-            found[start] = f"{kind.lower()}://{address}:{port['port']}"
-            found |= {f"{start}_PROTO": kind.lower(), f"{start}_PORT": str(port["port"]), f"{start}_ADDR": address}
-    return found
+            variables[start] = f"{kind.lower()}://{address}:{port['port']}"
+            variables |= {f"{start}_PROTO": kind.lower(), f"{start}_PORT": str(port["port"]), f"{start}_ADDR": address}
+    return variables
 
 
 def _values(cluster: ClusterState, plural: str, namespace: str, reference: Raw) -> dict[str, str]:
@@ -247,7 +249,7 @@ def _values(cluster: ClusterState, plural: str, namespace: str, reference: Raw) 
     if item is None:
         if reference.get("optional"):
             return {}
-        why = f'{_WORDS[plural]} "{reference["name"]}" not found'
+        why = f'{_KIND_NAMES[plural]} "{reference["name"]}" not found'
         raise Unready(why)
     data: dict[str, str] = item.get("data") or {}
     if plural == "secrets":
@@ -255,7 +257,7 @@ def _values(cluster: ClusterState, plural: str, namespace: str, reference: Raw) 
     return dict(data)
 
 
-_WORDS = {"secrets": "secret", "configmaps": "configmap"}
+_KIND_NAMES = {"secrets": "secret", "configmaps": "configmap"}
 
 
 def _from(cluster: ClusterState, pod: Raw, container: Raw, origin: Raw) -> str | None:
@@ -268,8 +270,8 @@ def _from(cluster: ClusterState, pod: Raw, container: Raw, origin: Raw) -> str |
                 return values[reference["key"]]
             if reference.get("optional"):
                 return None
-            word = "Secret" if plural == "secrets" else "ConfigMap"
-            why = f"couldn't find key {reference['key']} in {word} {namespace}/{reference['name']}"
+            kind_name = "Secret" if plural == "secrets" else "ConfigMap"
+            why = f"couldn't find key {reference['key']} in {kind_name} {namespace}/{reference['name']}"
             raise Unready(why)
     if "fieldRef" in origin:
         return _field(pod, origin["fieldRef"]["fieldPath"])
@@ -280,10 +282,10 @@ def _from(cluster: ClusterState, pod: Raw, container: Raw, origin: Raw) -> str |
 
 
 def _field(pod: Raw, path: str) -> str:
-    found: Any = pod
+    value: Any = pod
     head, _, quoted = path.partition("['")
     for key in head.split("."):
-        found = (found or {}).get(key)
+        value = (value or {}).get(key)
     if quoted:
-        found = (found or {}).get(quoted.rstrip("']"))
-    return "" if found is None else str(found)
+        value = (value or {}).get(quoted.rstrip("']"))
+    return "" if value is None else str(value)

@@ -1,7 +1,7 @@
 """The control loops: scheduler, Job controller, garbage collector.
 
-One task works through the changes of the cluster's objects, in order; timers (a Job's deadline and time to live) only
-bring a Job back to it.
+One task processes the changes of the cluster's objects, in order; timers (a Job's deadline and time to live) only
+trigger another sync of a Job.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from lab.cluster.resources import BY_PLURAL, PODS
 from lab.cluster.state import UNSCHEDULABLE, copied
 from lab.kubernetes.admission import Admission, count_quotas
 from lab.kubernetes.defaults import fill_in
-from lab.kubernetes.kubelet import note_mistake
+from lab.kubernetes.kubelet import record_exception
 from lab.kubernetes.refusals import Refusal
 from lab.kubernetes.scheduling import SCHEDULER, place
 
@@ -31,7 +31,7 @@ _FOREGROUND = "foregroundDeletion"
 _CONTROLLER = "job-controller"
 _FINAL = ("Succeeded", "Failed")
 _FIRST_RETRY, _LONGEST_RETRY = 1.0, 60.0  # seconds before a pod that was refused is tried again
-_BEATS = 30.0  # seconds between a node's heartbeats
+_HEARTBEAT_INTERVAL = 30.0  # seconds between a node's heartbeats
 
 
 class ControlPlane:
@@ -45,22 +45,22 @@ class ControlPlane:
         self._timers: dict[tuple[str, str], asyncio.TimerHandle] = {}
         self._pending: dict[str, Raw] = {}  # pods without a node, by uid
         self._refused: set[str] = set()  # Jobs whose last pod was refused and that wait to try again, by uid
-        self._waits: dict[str, float] = {}  # how long they waited last, in seconds
+        self._waits: dict[str, float] = {}  # their last delays, in seconds
         self._ending: set[str] = set()  # pods that are being stopped, by uid
 
     def start(self) -> None:
-        """Begin to act, on what is there already too."""
+        """Start, and process the existing objects."""
         loop = asyncio.get_running_loop()
         self._unsubscribe = self.cluster.subscribe(
             lambda change: loop.call_soon_threadsafe(self._changes.put_nowait, change)
         )
         for resource in ("pods", "jobs"):
             for item in self.cluster.list(resource):
-                self._look(resource, item)
+                self._handle(resource, item)
         for namespace in self.cluster.list("namespaces"):
             count_quotas(self.cluster, namespace["metadata"]["name"])
         self._spawn(self._work())
-        self._spawn(self._beat())
+        self._spawn(self._send_heartbeats())
 
     async def stop(self) -> None:
         """End all loops, timers and containers."""
@@ -72,31 +72,31 @@ class ControlPlane:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.kubelets.close()
 
-    # ---- the line of changes
+    # ---- the queue of changes
 
     async def _work(self) -> None:
         while True:
             change = await self._changes.get()
             metadata = change.item["metadata"]
             if change.type == "DELETED":
-                await self._gone(change)
+                await self._handle_deletion(change)
                 continue
             item = self.cluster.get(change.resource, metadata.get("namespace", ""), metadata["name"])
             if item is not None and item["metadata"]["uid"] == metadata["uid"]:
-                self._look(change.resource, item)
+                self._handle(change.resource, item)
 
-    def _look(self, resource: str, item: Raw) -> None:
+    def _handle(self, resource: str, item: Raw) -> None:
         if resource == "pods":
-            self._look_at_pod(item)
+            self._handle_pod(item)
         elif resource == "jobs":
             self._sync(item)
         elif resource == "nodes":
-            self._match_cordon(item)
+            self._sync_cordon_taint(item)
             self._schedule_all()
         elif resource == "resourcequotas":
             count_quotas(self.cluster, item["metadata"]["namespace"])
 
-    def _look_at_pod(self, pod: Raw) -> None:
+    def _handle_pod(self, pod: Raw) -> None:
         metadata = pod["metadata"]
         if "deletionTimestamp" in metadata:
             self._terminate(pod)
@@ -104,7 +104,7 @@ class ControlPlane:
             self._pending[metadata["uid"]] = pod
             self._schedule(pod)
         else:
-            self.kubelets.adopt(pod)
+            self.kubelets.start_pod(pod)
         if pod["status"].get("phase") in _FINAL:
             self._schedule_all()
         count_quotas(self.cluster, metadata["namespace"])
@@ -112,11 +112,11 @@ class ControlPlane:
         if job is not None:
             self._sync(job)
 
-    async def _gone(self, change: Change) -> None:
+    async def _handle_deletion(self, change: Change) -> None:
         item, metadata = change.item, change.item["metadata"]
         if change.resource == "pods":
-            await self.kubelets.end(item)
-            self.kubelets.forget(item)
+            await self.kubelets.stop_pod(item)
+            self.kubelets.drop_logs(item)
             self._pending.pop(metadata["uid"], None)
             self._schedule_all()
             count_quotas(self.cluster, metadata["namespace"])
@@ -141,7 +141,9 @@ class ControlPlane:
         if pod["spec"].get("schedulerName") != SCHEDULER or "deletionTimestamp" in metadata:
             return
         placement = place(pod, self.cluster.each("nodes"), self.cluster.each("pods"))
-        known = next((one for one in pod["status"].get("conditions", []) if one["type"] == "PodScheduled"), None)
+        previous = next(
+            (other for other in pod["status"].get("conditions", []) if other["type"] == "PodScheduled"), None
+        )
         condition: Raw = {
             "type": "PodScheduled",
             "status": "True" if placement.node else "False",
@@ -150,10 +152,10 @@ class ControlPlane:
         condition["lastTransitionTime"] = timestamps.now()
         if not placement.node:
             condition |= {"reason": "Unschedulable", "message": placement.message}
-            if known is not None and known.get("message") == placement.message:
+            if previous is not None and previous.get("message") == placement.message:
                 return
         status = pod["status"]
-        others = [one for one in status.get("conditions", []) if one["type"] != "PodScheduled"]
+        others = [other for other in status.get("conditions", []) if other["type"] != "PodScheduled"]
         quality = status.pop("qosClass")
         status |= {"conditions": [*others, condition], "qosClass": quality}
         if placement.node:
@@ -166,8 +168,8 @@ class ControlPlane:
         self.cluster.touch("pods", pod)
         self.cluster.event(pod, "Pod", "FailedScheduling", placement.message, warning=True, component=SCHEDULER)
 
-    def _match_cordon(self, node: Raw) -> None:
-        """A node that was marked unschedulable gets the taint that says so, and loses it with the mark."""
+    def _sync_cordon_taint(self, node: Raw) -> None:
+        """Keep a node's taint for unschedulable in step with its spec."""
         spec, name = node["spec"], node["metadata"]["name"]
         tainted = any(taint["key"] == UNSCHEDULABLE for taint in spec.get("taints") or [])
         if spec.get("unschedulable") and not tainted:
@@ -179,7 +181,7 @@ class ControlPlane:
     # ---- Jobs
 
     def _sync(self, job: Raw) -> None:
-        """Bring a Job one step further: make the pods it lacks, count those that ended, end it when it is over."""
+        """Reconcile a Job: create missing pods, count ended ones, set its conditions."""
         metadata, spec, status = job["metadata"], job["spec"], job["status"]
         if "deletionTimestamp" in metadata:
             return
@@ -196,7 +198,7 @@ class ControlPlane:
         failed = sum(pod["status"].get("phase") == "Failed" for pod in pods)
         wanted = spec.get("completions") or 1
         deadline = spec.get("activeDeadlineSeconds")
-        if deadline is not None and self._passed(status["startTime"]) >= deadline:
+        if deadline is not None and self._elapsed(status["startTime"]) >= deadline:
             message = "Job was active longer than specified deadline"
             self._fail(job, active, "DeadlineExceeded", message, failed + len(active))
         elif failed > spec["backoffLimit"]:
@@ -210,16 +212,16 @@ class ControlPlane:
         else:
             lacking = min(spec["parallelism"], wanted - succeeded) - len(living)
             waiting = spec.get("suspend") or metadata["uid"] in self._refused
-            made = 0 if waiting else sum(self._make(job) for _ in range(lacking))
+            made = 0 if waiting else sum(self._create_pod(job) for _ in range(lacking))
             ready = sum(_is_ready(pod) for pod in active)
             _count(status, active=len(active) + made, succeeded=succeeded, failed=failed, ready=ready)
             if deadline is not None:
-                self._later(job, "deadline", (deadline - self._passed(status["startTime"])) / self.cluster.pace)
+                self._later(job, "deadline", (deadline - self._elapsed(status["startTime"])) / self.cluster.pace)
         if status != before:
             self.cluster.touch("jobs", job)
 
-    def _make(self, job: Raw) -> bool:
-        """Create a pod of a Job; whether admission let it in."""
+    def _create_pod(self, job: Raw) -> bool:
+        """Create a pod of a Job; returns whether admission accepted it."""
         metadata, template = job["metadata"], job["spec"]["template"]
         labels, annotations = template["metadata"].get("labels"), template["metadata"].get("annotations")
         owner = {"apiVersion": "batch/v1", "kind": "Job", "name": metadata["name"], "uid": metadata["uid"]}
@@ -246,7 +248,7 @@ class ControlPlane:
         return True
 
     def _retry(self, job: Raw) -> None:
-        """Try again later, each time later still."""
+        """Try again later, with increasing delays."""
         identity = job["metadata"]["uid"]
         wait = self._waits[identity] = min(self._waits.get(identity, _FIRST_RETRY / 2) * 2, _LONGEST_RETRY)
         self._refused.add(identity)
@@ -255,45 +257,45 @@ class ControlPlane:
     def _fail(self, job: Raw, active: list[Raw], reason: str, message: str, failed: int) -> None:
         for pod in active:
             self.delete("pods", pod)
-            said = f"Deleted pod: {pod['metadata']['name']}"
-            self.cluster.event(job, "Job", "SuccessfulDelete", said, component=_CONTROLLER)
+            event_message = f"Deleted pod: {pod['metadata']['name']}"
+            self.cluster.event(job, "Job", "SuccessfulDelete", event_message, component=_CONTROLLER)
         status = job["status"]
         status["conditions"] = [_condition("Failed") | {"reason": reason, "message": message}]
         _count(status, active=0, succeeded=status.get("succeeded", 0), failed=failed, ready=sum(map(_is_ready, active)))
         self.cluster.event(job, "Job", reason, message, warning=True, component=_CONTROLLER)
 
     def _expire(self, job: Raw) -> None:
-        """A Job that is over goes away after its time to live, and its pods with it."""
+        """Delete a finished Job and its pods after its time to live."""
         span = job["spec"].get("ttlSecondsAfterFinished")
         if span is None:
             return
-        left = span - self._passed(job["status"]["conditions"][-1]["lastTransitionTime"])
-        if left > 0:
-            self._later(job, "ttl", left / self.cluster.pace)
+        remaining = span - self._elapsed(job["status"]["conditions"][-1]["lastTransitionTime"])
+        if remaining > 0:
+            self._later(job, "ttl", remaining / self.cluster.pace)
         else:
             self.delete("jobs", job, propagation="Foreground")
 
-    def _passed(self, moment: str) -> float:
-        """Seconds since a moment by the controller's own clock."""
+    def _elapsed(self, moment: str) -> float:
+        """Seconds since a timestamp by the controller's own clock."""
         return timestamps.since(moment) * self.cluster.pace
 
     def _later(self, job: Raw, purpose: str, seconds: float, *, before: Callable[[], object] = lambda: None) -> None:
-        """Look at a Job again after some seconds; one timer a purpose."""
+        """Sync a Job again after some seconds; one timer per purpose."""
         key, identity = (job["metadata"]["namespace"], job["metadata"]["name"]), job["metadata"]["uid"]
 
-        def look() -> None:
+        def sync() -> None:
             before()
             live = self.cluster.get("jobs", *key)
             if live is not None and live["metadata"]["uid"] == identity:
                 self._sync(live)
 
-        known = self._timers.pop((identity, purpose), None)
-        if known is not None:
-            known.cancel()
-        self._timers[identity, purpose] = asyncio.get_running_loop().call_later(max(seconds, 0.01), look)
+        timer = self._timers.pop((identity, purpose), None)
+        if timer is not None:
+            timer.cancel()
+        self._timers[identity, purpose] = asyncio.get_running_loop().call_later(max(seconds, 0.01), sync)
 
     def _untrack(self, pods: list[Raw]) -> None:
-        """Pods that ended are counted, and need not be kept for it."""
+        """Remove the tracking finalizer of ended pods, which have been counted."""
         for pod in pods:
             if pod["status"].get("phase") in _FINAL and TRACKING in (pod["metadata"].get("finalizers") or []):
                 _remove_finalizer(pod, TRACKING)
@@ -315,7 +317,7 @@ class ControlPlane:
     def delete(
         self, resource: str, item: Raw, *, propagation: Propagation | None = None, grace: int | None = None
     ) -> bool:
-        """Delete an object as the API does; whether it is gone at once (else it lingers, marked)."""
+        """Delete an object as the API does; returns whether it is removed at once, or only marked for deletion."""
         metadata = item["metadata"]
         if resource == "pods":
             return self._delete_pod(item, grace)
@@ -323,9 +325,11 @@ class ControlPlane:
             propagation = "Orphan"  # the default of batch/v1 Jobs, and of nothing else
         if propagation == "Orphan":
             for kind, dependent in self._dependents(metadata["uid"]):
-                kept = [one for one in dependent["metadata"]["ownerReferences"] if one["uid"] != metadata["uid"]]
-                dependent["metadata"]["ownerReferences"] = kept
-                if not kept:
+                owners = [
+                    owner for owner in dependent["metadata"]["ownerReferences"] if owner["uid"] != metadata["uid"]
+                ]
+                dependent["metadata"]["ownerReferences"] = owners
+                if not owners:
                     del dependent["metadata"]["ownerReferences"]
                 _remove_finalizer(dependent, TRACKING)
                 self.cluster.touch(kind, dependent)
@@ -373,14 +377,14 @@ class ControlPlane:
         return False
 
     def _terminate(self, pod: Raw) -> None:
-        """Let the kubelet stop a pod that is marked; a kubelet that is out of reach leaves it as it is."""
+        """Let the kubelet stop a pod that is marked for deletion, if the kubelet runs."""
         metadata = pod["metadata"]
         if metadata["uid"] in self._ending or not self.cluster.kubelet_runs(pod["spec"].get("nodeName", "")):
             return
         self._ending.add(metadata["uid"])
 
         async def stop() -> None:
-            await self.kubelets.end(pod)
+            await self.kubelets.stop_pod(pod)
             self._ending.discard(metadata["uid"])
             if not metadata.get("finalizers"):
                 self.cluster.remove("pods", metadata["namespace"], metadata["name"])
@@ -397,9 +401,9 @@ class ControlPlane:
 
     # ---- the nodes' heartbeats
 
-    async def _beat(self) -> None:
+    async def _send_heartbeats(self) -> None:
         while True:
-            await asyncio.sleep(_BEATS)
+            await asyncio.sleep(_HEARTBEAT_INTERVAL)
             for node in self.cluster.list("nodes"):
                 if self.cluster.kubelet_runs(node["metadata"]["name"]):
                     for condition in node["status"]["conditions"]:
@@ -410,7 +414,7 @@ class ControlPlane:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(partial(note_mistake, self.kubelets.world))
+        task.add_done_callback(partial(record_exception, self.kubelets.world))
 
 
 def _owned(item: Raw, identity: str) -> bool:
@@ -418,16 +422,17 @@ def _owned(item: Raw, identity: str) -> bool:
 
 
 def _remove_finalizer(item: Raw, name: str) -> None:
-    left = [one for one in item["metadata"].get("finalizers") or [] if one != name]
-    if left:
-        item["metadata"]["finalizers"] = left
+    remaining = [finalizer for finalizer in item["metadata"].get("finalizers") or [] if finalizer != name]
+    if remaining:
+        item["metadata"]["finalizers"] = remaining
     else:
         item["metadata"].pop("finalizers", None)
 
 
 def _finished(status: Raw) -> bool:
     return any(
-        one["type"] in ("Complete", "Failed") and one["status"] == "True" for one in status.get("conditions", [])
+        condition["type"] in ("Complete", "Failed") and condition["status"] == "True"
+        for condition in status.get("conditions", [])
     )
 
 
@@ -447,4 +452,7 @@ def _count(status: Raw, *, active: int, succeeded: int, failed: int, ready: int)
 
 
 def _is_ready(pod: Raw) -> bool:
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in pod["status"].get("conditions", []))
+    return any(
+        condition["type"] == "Ready" and condition["status"] == "True"
+        for condition in pod["status"].get("conditions", [])
+    )

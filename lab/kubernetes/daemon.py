@@ -1,4 +1,4 @@
-"""A Docker daemon in a pod: what it prints, when it is ready, and how it dies. The words are from a recorded daemon."""
+"""A Docker daemon in a pod: its log, when it is ready, and how it exits. The log lines were recorded from a daemon."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _PLAIN_PORT, _TLS_PORT = 2375, 2376
 _CERTIFICATES = "DOCKER_TLS_CERTDIR"
-_DIES_AFTER = 0.1  # seconds, without the rights it needs
+_EXITS_AFTER = 0.1  # seconds, without the privileges it needs
 
 _INSECURE = """\
 warning Binding to IP address without --tlsverify is insecure and gives root access on this machine to everyone \
@@ -45,15 +45,15 @@ _LAST_WORDS = (
 
 
 def prepare(world: World, node: str, resolv_conf: str, arguments: Sequence[str], env: Mapping[str, str]) -> Dockerd:
-    """The daemon of a container that has not been started yet.
+    """The daemon of a container that has not started yet.
 
     The image's entry point makes certificates and listens with TLS unless ``DOCKER_TLS_CERTDIR`` is empty;
     ``--tls=false`` alone does not undo that. https://github.com/docker-library/docker/blob/master/dockerd-entrypoint.sh
     """
     secure = bool(env.get(_CERTIFICATES, "/certs"))
     settings = replace(world.daemon, tls=True) if secure else world.daemon
-    for given in _values(arguments, "--mtu"):
-        settings = replace(settings, mtu=int(given))
+    for mtu in _values(arguments, "--mtu"):
+        settings = replace(settings, mtu=int(mtu))
     return Dockerd(
         node=node,
         resolv_conf=resolv_conf,
@@ -65,7 +65,7 @@ def prepare(world: World, node: str, resolv_conf: str, arguments: Sequence[str],
 
 
 async def live(daemon: Dockerd, write: Callable[[str], None], *, privileged: bool) -> int:
-    """Run until cancelled, or until it dies; the exit status."""
+    """Run until cancelled, or until it exits; returns the exit status."""
 
     def say(line: str) -> None:
         daemon.log.append(line)
@@ -83,7 +83,7 @@ async def live(daemon: Dockerd, write: Callable[[str], None], *, privileged: boo
     try:
         if not privileged or settings.last_words is not None:
             daemon.exited = True
-            await asyncio.sleep(min(_DIES_AFTER, settings.ready_after))
+            await asyncio.sleep(min(_EXITS_AFTER, settings.ready_after))
             for line in () if privileged else _NOT_PERMITTED:
                 _log(say, line)
             say(settings.last_words or _LAST_WORDS)
@@ -105,7 +105,7 @@ async def live(daemon: Dockerd, write: Callable[[str], None], *, privileged: boo
 
 
 def _log(say: Callable[[str], None], line: str) -> None:
-    """One line in the daemon's form; `line` is the level, the message, and after a bar the fields."""
+    """Write a line in the daemon's format; `line` is the level, the message, and after a bar the fields."""
     level, _, rest = line.partition(" ")
     message, _, fields = rest.partition("|")
     quoted = message.replace("\\", "\\\\").replace('"', '\\"')
@@ -114,5 +114,5 @@ def _log(say: Callable[[str], None], line: str) -> None:
 
 
 def _values(arguments: Sequence[str], option: str) -> list[str]:
-    found = [word.partition("=")[2] for word in arguments if word.startswith(option + "=")]
-    return found + [value for word, value in pairwise(arguments) if word == option]
+    values = [word.partition("=")[2] for word in arguments if word.startswith(option + "=")]
+    return values + [value for word, value in pairwise(arguments) if word == option]

@@ -1,4 +1,4 @@
-"""What the API server fills in where an object is silent, before admission looks at it."""
+"""The API server's defaults for objects, set before admission."""
 
 from __future__ import annotations
 
@@ -21,25 +21,27 @@ _NOT_KEPT_EMPTY = {
 
 
 def containers_of(spec: Raw) -> list[Raw]:
-    """A pod's containers, init containers first, as admission goes through them."""
+    """A pod's containers, init containers first, in the order of admission."""
     return [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]
 
 
 def fill_in(plural: str, item: Raw) -> None:
-    """Set the defaults of an object that was just sent."""
+    """Set the defaults of a new object."""
     filler = _FILLERS.get(plural)
     if filler is not None:
         filler(item)
 
 
 def without_empty(value: Any) -> Any:
-    """What was sent, without nulls, and without the empty lists and maps that the server does not keep."""
+    """A new object without nulls, and without the empty lists and maps that the server does not store."""
     if isinstance(value, list):
-        return [without_empty(one) for one in value]
+        return [without_empty(item) for item in value]
     if not isinstance(value, dict):
         return value
     return {
-        key: without_empty(one) for key, one in value.items() if one is not None and (one or key not in _NOT_KEPT_EMPTY)
+        key: without_empty(item)
+        for key, item in value.items()
+        if item is not None and (item or key not in _NOT_KEPT_EMPTY)
     }
 
 
@@ -50,10 +52,12 @@ def quality(spec: Raw) -> str:
     guaranteed = True
     for container in containers_of(spec):
         resources = container.get("resources") or {}
-        asked, most = amounts(resources.get("requests")), amounts(resources.get("limits"))
-        requests |= {(container["name"], kind) for kind in kinds for part in (asked, most) if _positive(part, kind)}
+        requested, limits = amounts(resources.get("requests")), amounts(resources.get("limits"))
+        requests |= {
+            (container["name"], kind) for kind in kinds for part in (requested, limits) if _positive(part, kind)
+        }
         guaranteed &= all(
-            _positive(most, kind) and asked.get(kind, most[kind]).value == most[kind].value for kind in kinds
+            _positive(limits, kind) and requested.get(kind, limits[kind]).value == limits[kind].value for kind in kinds
         )
     if not requests:
         return "BestEffort"
@@ -65,7 +69,7 @@ def _positive(part: dict[str, Quantity], kind: str) -> bool:
 
 
 def _pod_template(spec: Raw) -> None:
-    """The defaults that a template gets as well as a pod."""
+    """The defaults of both templates and pods."""
     for container in containers_of(spec):
         image = str(container.get("image", ""))
         tag = image.rpartition("/")[2].partition(":")[2]
@@ -121,8 +125,10 @@ def _job(item: Raw) -> None:
         "controller-uid": identity,
         "job-name": name,
     }
-    given = template.setdefault("metadata", {})
-    template["metadata"] = {"creationTimestamp": None} | given | {"labels": labels | (given.get("labels") or {})}
+    template_metadata = template.setdefault("metadata", {})
+    template["metadata"] = (
+        {"creationTimestamp": None} | template_metadata | {"labels": labels | (template_metadata.get("labels") or {})}
+    )
     spec["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": identity}}
     if not item["metadata"].get("labels"):
         item["metadata"]["labels"] = dict(template["metadata"]["labels"])
@@ -134,13 +140,13 @@ def _limit_range(item: Raw) -> None:
     for limit in item.get("spec", {}).get("limits") or []:
         if limit.get("type") != "Container":
             continue
-        least, most = limit.get("min") or {}, limit.get("max") or {}
-        usual = most | (limit.get("default") or {})
-        asked = least | usual | (limit.get("defaultRequest") or {})
-        if usual:
-            limit["default"] = usual
-        if asked:
-            limit["defaultRequest"] = asked
+        minimum, maximum = limit.get("min") or {}, limit.get("max") or {}
+        default = maximum | (limit.get("default") or {})
+        requested = minimum | default | (limit.get("defaultRequest") or {})
+        if default:
+            limit["default"] = default
+        if requested:
+            limit["defaultRequest"] = requested
 
 
 def _quota(item: Raw) -> None:

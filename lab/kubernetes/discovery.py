@@ -1,4 +1,4 @@
-"""What the API server says it serves, and the health checks it knows (as recorded from v1.28.15)."""
+"""The API server's discovery documents and health checks (as recorded from v1.28.15)."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ CHECKS: tuple[str, ...] = (
 
 
 def document(cluster: ClusterState, parts: list[str]) -> Raw | None:
-    """The discovery document at a path, given in its parts; None if there is none."""
+    """The discovery document at a path, given as its parts; None if there is none."""
     groups = {name: _group(name, *versions) for name, *versions in _GROUPS}
     if cluster.metrics != "absent":
         groups[METRICS_GROUP] = _group(METRICS_GROUP, METRICS_VERSION)
@@ -92,21 +92,21 @@ def document(cluster: ClusterState, parts: list[str]) -> Raw | None:
 
 
 def _group(name: str, *versions: str) -> Raw:
-    named = [{"groupVersion": f"{name}/{version}", "version": version} for version in versions]
-    return {"name": name, "versions": named, "preferredVersion": named[0]}
+    entries = [{"groupVersion": f"{name}/{version}", "version": version} for version in versions]
+    return {"name": name, "versions": entries, "preferredVersion": entries[0]}
 
 
 def _resources(group: str, version: str) -> Raw:
     served = [*STORED, *REVIEWS.values(), *METRICS.values()]
-    found: list[Raw] = []
+    entries: list[Raw] = []
     for resource in served:
         if (resource.group, resource.version) != (group, version):
             continue
         verbs = ["create"] if resource in REVIEWS.values() else ["get", "list"]
-        found.append(_entry(resource, resource.plural, list(resource.verbs) if resource in STORED else verbs))
-        found += [_entry(resource, f"{resource.plural}/{name}", ["get"]) for name in resource.subresources]
+        entries.append(_entry(resource, resource.plural, list(resource.verbs) if resource in STORED else verbs))
+        entries += [_entry(resource, f"{resource.plural}/{name}", ["get"]) for name in resource.subresources]
     name = f"{group}/{version}" if group else version
-    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": found}
+    return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": name, "resources": entries}
 
 
 def _entry(resource: Resource, name: str, verbs: list[str]) -> Raw:

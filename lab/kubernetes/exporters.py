@@ -1,4 +1,4 @@
-"""The metrics that a runner's manager gives on its port, as runner 18.3 writes them; asked through the pods' proxy."""
+"""The metrics of a runner's manager, as runner 18.3 writes them; read through the pods' proxy."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _POLLS_EVERY = 3  # seconds (checkInterval)
 
 
 def page(state: MetricsState, pod: Raw, port: int) -> str | None:
-    """What a pod answers to ``GET /metrics`` on a port; None if nothing listens there."""
+    """A pod's answer to ``GET /metrics`` on a port; None if nothing listens there."""
     statuses = pod["status"].get("containerStatuses", [])
-    running = bool(statuses) and all("running" in one["state"] for one in statuses)
+    running = bool(statuses) and all("running" in status["state"] for status in statuses)
     if not (state.on and running and port == PORT and "release" in pod["metadata"].get("labels", {})):
         return None
     tag = re.search(r"v(\d+\.\d+\.\d+)$", pod["spec"]["containers"][0]["image"])

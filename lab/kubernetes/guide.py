@@ -1,7 +1,7 @@
-"""The guide's cluster in good health: one control-plane node, three workers, what runs on them, and who may do what.
+"""The guide's cluster in good health: one control-plane node, three workers, their workloads, and access rights.
 
-`guide_cluster` builds it for a world's nodes. The pieces (`pod`, `quota`, …) are for faults and tests: each is a raw
-object for `ClusterState.add`.
+`guide_cluster` builds it for a world's nodes. The builders (`pod`, `quota`, …) are for faults and tests: each makes a
+raw object for `ClusterState.add`.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ METRICS_SERVER_ADDRESS = "172.21.0.44"
 SYSTEM = "kube-system"
 NAMESPACE = "gitlab"
 OPERATOR = "ops"
-OPERATOR_TOKEN = "made-up-token-of-the-operator"  # of the kubeconfig; worth nothing elsewhere
+OPERATOR_TOKEN = "made-up-token-of-the-operator"  # of the kubeconfig; valid in the lab alone
 OPERATOR_USER = User(OPERATOR, ("system:authenticated",))
 ADMIN_USER = User("kubernetes-admin", ("system:masters", "system:authenticated"))
 AGE = 41.0  # days since the cluster was made
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 _RBAC = "rbac.authorization.k8s.io"
-_LOOK = ["get", "list", "watch"]
-_CHANGE = ["create", "delete", "deletecollection", "patch", "update"]
+_READ = ["get", "list", "watch"]
+_WRITE = ["create", "delete", "deletecollection", "patch", "update"]
 _IMAGES = "registry.example.com/library"
 
 
@@ -47,7 +47,7 @@ def guide_cluster(machines: Iterable[Node]) -> ClusterState:
         cluster.add(item)
     taken = Counter[str]()
     for item in _workloads(nodes):
-        _place(cluster, item, taken[item["spec"]["nodeName"]])
+        _add_running_pod(cluster, item, taken[item["spec"]["nodeName"]])
         taken[item["spec"]["nodeName"]] += 1
     cluster.add(pull_secret(NAMESPACE, "private-registry", "private-registry.example.com", "ops", "secret-pw"))
     _publish(cluster, SYSTEM, "kube-dns", [("dns", 53, "UDP"), ("dns-tcp", 53, "TCP"), ("metrics", 9153, "TCP")])
@@ -62,11 +62,11 @@ def guide_cluster(machines: Iterable[Node]) -> ClusterState:
     return cluster
 
 
-# ---- pieces
+# ---- builders
 
 
 def version(git_version: str) -> Raw:
-    """What ``GET /version`` says of a release such as ``v1.28.15``."""
+    """The answer of ``GET /version`` for a release such as ``v1.28.15``."""
     major, minor = git_version.lstrip("v").split(".")[:2]
     return {
         "major": major,
@@ -82,7 +82,7 @@ def version(git_version: str) -> Raw:
 
 
 def add_namespace(cluster: ClusterState, name: str) -> Raw:
-    """Make a namespace with what every namespace gets: a default service account and the cluster's CA."""
+    """Create a namespace with its default service account and the cluster's CA."""
     item = _object("Namespace", "", name, spec={"finalizers": ["kubernetes"]}, status={"phase": "Active"})
     item["metadata"]["labels"] = {"kubernetes.io/metadata.name": name}
     cluster.add(_object("ServiceAccount", name, "default"))
@@ -161,7 +161,7 @@ def pod(
     owner: str = "",
     host_network: bool = False,
 ) -> Raw:
-    """A pod that has been running on a node for days, with one container; no kubelet looks after it."""
+    """A pod that has been running on a node for days, with one container; no kubelet manages it."""
     resources: Raw = {}
     if limits:
         resources["limits"] = dict(limits)
@@ -224,17 +224,17 @@ def fill(
     namespace: str = "shop",
     application: str = "checkout",
 ) -> Raw:
-    """Let another application's pod, with these requests, run on a node."""
+    """Add another application's running pod, with these requests, to a node."""
     template = "6c8f7d5b9c"
     name = cluster.unique_name(f"{application}-{template}-")
     taken = sum(1 for other in cluster.each("pods") if other["spec"].get("nodeName") == node)
     labels = {"app": application, "pod-template-hash": template}
     item = pod(namespace, name, node=node, requests=requests, labels=labels, owner="ReplicaSet")
-    return _place(cluster, item, taken)
+    return _add_running_pod(cluster, item, taken)
 
 
 def quota(namespace: str, name: str, hard: Mapping[str, str]) -> Raw:
-    """A ResourceQuota; the cluster counts what is used."""
+    """A ResourceQuota; the cluster counts the used amounts."""
     status = {"hard": dict(hard), "used": dict.fromkeys(hard, "0")}
     return _object("ResourceQuota", namespace, name, spec={"hard": dict(hard)}, status=status)
 
@@ -268,19 +268,23 @@ def rule(resources: str, verbs: list[str], *, group: str = "") -> Raw:
 
 
 def webhook(name: str, hook: str, *, policy: str = "Fail", seconds: int = 10) -> Raw:
-    """A ValidatingWebhookConfiguration of one webhook that sees every pod but kube-system's, as policy engines have."""
+    """A ValidatingWebhookConfiguration with a webhook for all pods outside of kube-system, as of policy engines."""
     service = {"namespace": "policy", "name": "policy-engine", "path": "/validate", "port": 443}
     rules = [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE", "UPDATE"], "resources": ["pods"]}]
-    apart = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": [SYSTEM]}
-    one: Raw = {"name": hook, "clientConfig": {"service": service, "caBundle": ""}}
-    one |= {"rules": [{**rules[0], "scope": "*"}], "failurePolicy": policy, "matchPolicy": "Equivalent"}
-    one |= {"namespaceSelector": {"matchExpressions": [apart]}, "objectSelector": {}, "sideEffects": "NoneOnDryRun"}
-    one |= {"timeoutSeconds": seconds, "admissionReviewVersions": ["v1"]}
-    return _object("ValidatingWebhookConfiguration", "", name, webhooks=[one])
+    not_system = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": [SYSTEM]}
+    hook_entry: Raw = {"name": hook, "clientConfig": {"service": service, "caBundle": ""}}
+    hook_entry |= {"rules": [{**rules[0], "scope": "*"}], "failurePolicy": policy, "matchPolicy": "Equivalent"}
+    hook_entry |= {
+        "namespaceSelector": {"matchExpressions": [not_system]},
+        "objectSelector": {},
+        "sideEffects": "NoneOnDryRun",
+    }
+    hook_entry |= {"timeoutSeconds": seconds, "admissionReviewVersions": ["v1"]}
+    return _object("ValidatingWebhookConfiguration", "", name, webhooks=[hook_entry])
 
 
 def cluster_dns_only(item: Raw) -> None:
-    """A mutating webhook, as those of node-local DNS caches: pods get the cluster's DNS, whatever they asked for."""
+    """A mutating webhook, as of node-local DNS caches: pods get the cluster's DNS, whatever they request."""
     item["spec"]["dnsPolicy"] = "ClusterFirst"
     item["spec"].pop("dnsConfig", None)
 
@@ -295,9 +299,9 @@ def _access() -> list[Raw]:
     operator = [{"kind": "User", "apiGroup": _RBAC, "name": OPERATOR}]
     manager = [{"kind": "ServiceAccount", "name": "gitlab-runner", "namespace": NAMESPACE}]
     reviews = rule("selfsubjectaccessreviews selfsubjectrulesreviews", ["create"], group="authorization.k8s.io")
-    myself = rule("selfsubjectreviews", ["create"], group="authentication.k8s.io")
+    self_reviews = rule("selfsubjectreviews", ["create"], group="authentication.k8s.io")
     health = ["/healthz", "/livez", "/readyz", "/version", "/version/"]
-    known = [".well-known", ".well-known/*"]
+    well_known = [".well-known", ".well-known/*"]
     discovery = [
         "/api",
         "/api/*",
@@ -322,32 +326,32 @@ def _access() -> list[Raw]:
             "nodes namespaces pods services endpoints events configmaps serviceaccounts limitranges resourcequotas "
             "persistentvolumeclaims "
             "pods/log",
-            _LOOK,
+            _READ,
         ),
-        rule("jobs", _LOOK, group="batch"),
-        rule("deployments replicasets daemonsets statefulsets", _LOOK, group="apps"),
-        rule("endpointslices", _LOOK, group="discovery.k8s.io"),
-        rule("networkpolicies", _LOOK, group="networking.k8s.io"),
-        rule("poddisruptionbudgets", _LOOK, group="policy"),
-        rule("priorityclasses", _LOOK, group="scheduling.k8s.io"),
-        rule("runtimeclasses", _LOOK, group="node.k8s.io"),
-        rule("apiservices", _LOOK, group="apiregistration.k8s.io"),
+        rule("jobs", _READ, group="batch"),
+        rule("deployments replicasets daemonsets statefulsets", _READ, group="apps"),
+        rule("endpointslices", _READ, group="discovery.k8s.io"),
+        rule("networkpolicies", _READ, group="networking.k8s.io"),
+        rule("poddisruptionbudgets", _READ, group="policy"),
+        rule("priorityclasses", _READ, group="scheduling.k8s.io"),
+        rule("runtimeclasses", _READ, group="node.k8s.io"),
+        rule("apiservices", _READ, group="apiregistration.k8s.io"),
         rule(
-            "mutatingwebhookconfigurations validatingwebhookconfigurations", _LOOK, group="admissionregistration.k8s.io"
+            "mutatingwebhookconfigurations validatingwebhookconfigurations", _READ, group="admissionregistration.k8s.io"
         ),
-        rule("roles rolebindings clusterroles clusterrolebindings", _LOOK, group=_RBAC),
-        rule("nodes pods", _LOOK, group="metrics.k8s.io"),
+        rule("roles rolebindings clusterroles clusterrolebindings", _READ, group=_RBAC),
+        rule("nodes pods", _READ, group="metrics.k8s.io"),
     ]
     prober = [
-        rule("pods secrets", _LOOK + _CHANGE),
+        rule("pods secrets", _READ + _WRITE),
         rule("pods/log", ["get"]),
         rule("pods/exec pods/attach", ["create", "get"]),
         rule("pods/proxy", ["get"]),
         rule("localsubjectaccessreviews", ["create"], group="authorization.k8s.io"),
-        rule("jobs", _LOOK + _CHANGE, group="batch"),
+        rule("jobs", _READ + _WRITE, group="batch"),
     ]
     runner = [
-        rule("pods secrets configmaps services", _LOOK + _CHANGE),
+        rule("pods secrets configmaps services", _READ + _WRITE),
         rule("pods/exec pods/attach", ["create", "get"]),
         rule("pods/log", ["get", "list"]),
         rule("serviceaccounts", ["get"]),
@@ -355,9 +359,9 @@ def _access() -> list[Raw]:
     ]
     return [
         service_account(NAMESPACE, "gitlab-runner"),
-        _role("", "system:basic-user", reviews, myself),
+        _role("", "system:basic-user", reviews, self_reviews),
         _binding("", "system:basic-user", everybody[:1]),
-        _role("", "system:public-info-viewer", _paths(health), _paths(["/" + path for path in known])),
+        _role("", "system:public-info-viewer", _paths(health), _paths(["/" + path for path in well_known])),
         _binding("", "system:public-info-viewer", everybody),
         _role("", "system:discovery", _paths(discovery)),
         _binding("", "system:discovery", everybody[:1]),
@@ -400,16 +404,16 @@ def _services() -> list[Raw]:
 
 
 def _settings() -> list[Raw]:
-    """What kubeadm keeps of its own settings, and CoreDNS's configuration as kubeadm writes it."""
+    """Kubeadm's settings, and CoreDNS's configuration as kubeadm writes it."""
     networking = "networking:\n  dnsDomain: cluster.local\n  podSubnet: 172.24.0.0/16\n  serviceSubnet: 172.21.0.0/16\n"
-    written = (
+    cluster_configuration = (
         f"apiVersion: kubeadm.k8s.io/v1beta3\nkind: ClusterConfiguration\nkubernetesVersion: v1.28.15\n{networking}"
     )
     kubernetes = "    kubernetes cluster.local in-addr.arpa ip6.arpa {\n       pods insecure\n       ttl 30\n    }\n"
     forward = "    forward . /etc/resolv.conf {\n       max_concurrent 1000\n    }\n"
     corefile = f".:53 {{\n    errors\n    ready\n{kubernetes}{forward}    cache 30\n    loop\n    reload\n}}\n"
     return [
-        _object("ConfigMap", SYSTEM, "kubeadm-config", data={"ClusterConfiguration": written}),
+        _object("ConfigMap", SYSTEM, "kubeadm-config", data={"ClusterConfiguration": cluster_configuration}),
         _object("ConfigMap", SYSTEM, "coredns", data={"Corefile": corefile}),
     ]
 
@@ -456,8 +460,8 @@ def _workloads(nodes: list[Raw]) -> Iterable[Raw]:
         yield pod(SYSTEM, suffix, node=workers[-1], requests=requests, labels=labels, owner="ReplicaSet")
 
 
-def _place(cluster: ClusterState, item: Raw, taken: int) -> Raw:
-    """Give a running pod the addresses it has on its node, after so many others, and store it."""
+def _add_running_pod(cluster: ClusterState, item: Raw, taken: int) -> Raw:
+    """Store a running pod with its addresses on its node, as the next of so many."""
     host = cluster.node(item["spec"]["nodeName"])
     address = host["status"]["addresses"][0]["address"]
     own = address if item["spec"].get("hostNetwork") else f"{host['spec']['podCIDR'].rsplit('.', 1)[0]}.{taken + 2}"
@@ -466,7 +470,7 @@ def _place(cluster: ClusterState, item: Raw, taken: int) -> Raw:
 
 
 def _publish(cluster: ClusterState, namespace: str, service: str, ports: list[tuple[str, int, str]]) -> None:
-    """Make the endpoints of a service from the pods that it selects."""
+    """Create a service's endpoints from the pods that it selects."""
     selector = (cluster.get("services", namespace, service) or {})["spec"]["selector"]
     chosen = [item for item in cluster.list("pods", namespace) if selector.items() <= _labels(item).items()]
     addresses = [
@@ -481,9 +485,11 @@ def _publish(cluster: ClusterState, namespace: str, service: str, ports: list[tu
     named = [{"name": name, "port": port, "protocol": protocol} for name, port, protocol in ports]
     endpoints = _object("Endpoints", namespace, service, subsets=[{"addresses": addresses, "ports": named}])
     cluster.add(endpoints)
-    piece = _object("EndpointSlice", namespace, f"{service}-{_uid(service)[:5]}", addressType="IPv4", ports=named)
-    piece["metadata"]["labels"] = {"kubernetes.io/service-name": service}
-    piece["endpoints"] = [
+    endpoint_slice = _object(
+        "EndpointSlice", namespace, f"{service}-{_uid(service)[:5]}", addressType="IPv4", ports=named
+    )
+    endpoint_slice["metadata"]["labels"] = {"kubernetes.io/service-name": service}
+    endpoint_slice["endpoints"] = [
         {
             "addresses": [address["ip"]],
             "conditions": {"ready": True, "serving": True, "terminating": False},
@@ -492,7 +498,7 @@ def _publish(cluster: ClusterState, namespace: str, service: str, ports: list[tu
         }
         for address in addresses
     ]
-    cluster.add(piece)
+    cluster.add(endpoint_slice)
 
 
 def _service(namespace: str, name: str, address: str, ports: list[Raw], selector: dict[str, str]) -> Raw:
@@ -534,10 +540,10 @@ def _condition(kind: str, status: str, reason: str, message: str) -> Raw:
 
 
 def _labels(item: Raw) -> dict[str, str]:
-    found: dict[str, str] = item["metadata"].get("labels", {})
-    return found
+    labels: dict[str, str] = item["metadata"].get("labels", {})
+    return labels
 
 
 def _uid(seed: str) -> str:
-    found = hashlib.sha256(seed.encode()).hexdigest()
-    return f"{found[:8]}-{found[8:12]}-4{found[13:16]}-a{found[17:20]}-{found[20:32]}"
+    digest = hashlib.sha256(seed.encode()).hexdigest()
+    return f"{digest[:8]}-{digest[8:12]}-4{digest[13:16]}-a{digest[17:20]}-{digest[20:32]}"

@@ -1,7 +1,7 @@
-"""The kubelets: what happens to a pod once it is bound to a node, until it is over or deleted.
+"""The kubelets: the life of a pod from its binding to a node until it ends or is deleted.
 
 Images are pulled through the world's network, containers run their command for real, a Docker daemon is simulated.
-Every step shows in the pod's status and in events, in the kubelet's order and words (v1.28).
+Every step is reported in the pod's status and in events, in the kubelet's order and words (v1.28).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lab.world import Dockerd, Image, World
 
 _RUNS_AT_MOST = 24 * 3600.0  # seconds; a pod's own deadline is shorter
-_SETTLES = 0.005  # seconds between "all containers ended" and the pod's last phase, as the status manager needs
+_SETTLES = 0.005  # seconds between the end of the last container and the pod's final phase, as of the status manager
 _PULL_FAILS_AGAIN = 0.1  # seconds from ErrImagePull to ImagePullBackOff
 _MOUNTS_AGAIN = 1.0  # seconds between attempts to mount or to create
 _RESTARTS_AFTER = 10.0  # seconds before a container that ended is started again
@@ -39,8 +39,8 @@ _NO_LOG = {"ErrImagePull": "image can't be pulled", "ImagePullBackOff": "trying 
 _CREATING, _INITIALIZING = "ContainerCreating", "PodInitializing"
 
 
-class Ran(Protocol):
-    """How a command ended."""
+class CommandResult(Protocol):
+    """The result of a command."""
 
     @property
     def exit(self) -> int:
@@ -48,9 +48,9 @@ class Ran(Protocol):
 
 
 class Run(Protocol):
-    """Runs a command where a vantage is (`lab.shell.run`)."""
+    """Runs a command at a vantage point (`lab.shell.run`)."""
 
-    def __call__(  # noqa: D102 - the class says it
+    def __call__(  # noqa: D102 - see the class
         self,
         world: World,
         vantage: Vantage,
@@ -61,19 +61,19 @@ class Run(Protocol):
         on_output: Callable[[bytes], None] | None = None,
         on_error: Callable[[bytes], None] | None = None,
         limit: float,
-    ) -> Awaitable[Ran]: ...
+    ) -> Awaitable[CommandResult]: ...
 
 
-class Pulled(Protocol):
-    """How a pull ended."""
+class PullResult(Protocol):
+    """The result of a pull."""
 
     @property
     def ok(self) -> bool:
-        """Whether the image is on the node now."""
+        """Whether the image is on the node."""
 
     @property
     def error(self) -> str:
-        """The runtime's words where it is not."""
+        """The runtime's error if it is not."""
 
     @property
     def digest(self) -> str:
@@ -87,59 +87,59 @@ class Pulled(Protocol):
 class Pull(Protocol):
     """Pulls an image as a node's runtime does (`lab.pulls.pull`)."""
 
-    def __call__(  # noqa: D102 - the class says it
+    def __call__(  # noqa: D102 - see the class
         self,
         world: World,
         node: str,
         image: str,
         auths: Mapping[str, Sequence[tuple[str, str]]] | None = None,
-        words: Literal["containerd", "docker"] = "containerd",
-    ) -> Awaitable[Pulled]: ...
+        runtime: Literal["containerd", "docker"] = "containerd",
+    ) -> Awaitable[PullResult]: ...
 
 
 class Kubelets:
-    """All kubelets of the cluster, and what their containers wrote."""
+    """All kubelets of the cluster, and their containers' logs."""
 
     def __init__(self, world: World, *, run: Run, pull: Pull) -> None:
         self.world, self.run, self.pull = world, run, pull
         self.cluster: ClusterState = world.cluster
-        self._lives: dict[str, _Life] = {}
+        self._lifecycles: dict[str, _PodLifecycle] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._logs: dict[tuple[str, str], Log] = {}
-        self._inputs: dict[tuple[str, str], asyncio.WriteTransport] = {}  # standard input of containers that have one
+        self._inputs: dict[tuple[str, str], asyncio.WriteTransport] = {}  # open standard input of containers
         self._pulling: dict[str, asyncio.Lock] = {}
         self._addresses: dict[str, int] = {}
 
-    def adopt(self, pod: Raw) -> None:
-        """Start a pod that was bound to a node whose kubelet runs; once."""
+    def start_pod(self, pod: Raw) -> None:
+        """Start a pod that was bound to a node, once, if the node's kubelet runs."""
         identity = pod["metadata"]["uid"]
         fresh = pod["status"].get("phase") == "Pending" and "startTime" not in pod["status"]
         if identity in self._tasks or not fresh or not self.cluster.kubelet_runs(pod["spec"]["nodeName"]):
             return
-        life = self._lives[identity] = _Life(self, pod)
-        task = self._tasks[identity] = asyncio.create_task(life.live(), name=f"pod {pod['metadata']['name']}")
-        task.add_done_callback(partial(note_mistake, self.world))
+        lifecycle = self._lifecycles[identity] = _PodLifecycle(self, pod)
+        task = self._tasks[identity] = asyncio.create_task(lifecycle.run(), name=f"pod {pod['metadata']['name']}")
+        task.add_done_callback(partial(record_exception, self.world))
 
-    async def end(self, pod: Raw) -> None:
-        """Stop the containers of a pod, as before it is deleted."""
+    async def stop_pod(self, pod: Raw) -> None:
+        """Stop the containers of a pod that is to be deleted."""
         identity = pod["metadata"]["uid"]
         task = self._tasks.pop(identity, None)
-        life = self._lives.pop(identity, None)
-        if task is None or life is None:
+        lifecycle = self._lifecycles.pop(identity, None)
+        if task is None or lifecycle is None:
             return
-        life.stopping()
+        lifecycle.announce_stop()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        life.stopped()
+        lifecycle.mark_stopped()
 
-    def forget(self, pod: Raw) -> None:
-        """Drop the logs of a pod that is gone."""
+    def drop_logs(self, pod: Raw) -> None:
+        """Drop the logs of a deleted pod."""
         for key in [key for key in self._logs if key[0] == pod["metadata"]["uid"]]:
             self._logs.pop(key).end()
             self._inputs.pop(key, None)
 
     async def close(self) -> None:
-        """Stop everything, without a trace in the cluster."""
+        """Stop everything, without changing the cluster's objects."""
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -147,61 +147,63 @@ class Kubelets:
         for log in self._logs.values():
             log.end()
 
-    async def dialed(self, pod: Raw) -> None:
+    async def wait_for_connection(self, pod: Raw) -> None:
         """Wait for a connection from the API server to a pod's kubelet.
 
         Raises:
-            Refusal: it came to nothing in the API server's own time.
+            Refusal: it timed out.
         """
         node = pod["spec"].get("nodeName", "")
         if node in self.cluster.dropped_kubelets:
             await asyncio.sleep(self.cluster.dial_timeout)
-            said = f"error dialing backend: dial tcp {self.world.nodes[node].address}:10250: i/o timeout"
-            raise Refusal(500, "", said)
+            message = f"error dialing backend: dial tcp {self.world.nodes[node].address}:10250: i/o timeout"
+            raise Refusal(500, "", message)
 
     def log(self, pod: Raw, container: str) -> Log | None:
-        """What a container wrote, as its kubelet hands it out; None if the pod has no node yet.
+        """A container's log, as its kubelet returns it; None if the pod has no node yet.
 
         Raises:
             Refusal: there is no such container, it has not started, or the kubelet is out of reach.
         """
-        name = self._chosen(pod, container)
+        name = self._container_name(pod, container)
         node = pod["spec"].get("nodeName")
         if not node:
             return None
         metadata = pod["metadata"]
         statuses = pod["status"].get("containerStatuses", []) + pod["status"].get("initContainerStatuses", [])
-        state = next((one["state"] for one in statuses if one["name"] == name), {"waiting": {"reason": _CREATING}})
+        state = next(
+            (status["state"] for status in statuses if status["name"] == name), {"waiting": {"reason": _CREATING}}
+        )
         if not self.cluster.kubelet_runs(node):
             host = self.world.nodes[node].address if node in self.world.nodes else node
             url = f"https://{host}:10250/containerLogs/{metadata['namespace']}/{metadata['name']}/{name}"
-            said = f'Get "{url}": dial tcp {host}:10250: i/o timeout'
-            raise internal(said)
-        written = self.cluster.written.get((metadata["uid"], name))
-        if written is not None:
-            return written
+            message = f'Get "{url}": dial tcp {host}:10250: i/o timeout'
+            raise internal(message)
+        past_log = self.cluster.written.get((metadata["uid"], name))
+        if past_log is not None:
+            return past_log
         if "waiting" in state and (metadata["uid"], name) not in self._logs:
             reason = state["waiting"]["reason"]
-            said = _NO_LOG.get(reason, reason)
-            said = f'container "{name}" in pod "{metadata["name"]}" is waiting to start: {said}'
-            raise bad_request(said)
+            message = _NO_LOG.get(reason, reason)
+            message = f'container "{name}" in pod "{metadata["name"]}" is waiting to start: {message}'
+            raise bad_request(message)
         return self._logs.get((metadata["uid"], name)) or Log(ended=True)
 
-    def reached(self, pod: Raw, container: str) -> str:
-        """The container that is meant, on a kubelet that the API server reaches; else what the API server says.
+    def resolve_container(self, pod: Raw, container: str) -> str:
+        """The name of the requested container, whose kubelet the API server reaches.
 
         Raises:
             Refusal: there is no such container, or the kubelet is out of reach.
         """
-        name = self._chosen(pod, container)
+        name = self._container_name(pod, container)
         node = pod["spec"].get("nodeName", "")
         if not node:
-            said = f"pod {pod['metadata']['name']} does not have a host assigned"
-            raise bad_request(said)
+            message = f"pod {pod['metadata']['name']} does not have a host assigned"
+            raise bad_request(message)
         if not self.cluster.kubelet_runs(node):
             host = self.world.nodes[node].address if node in self.world.nodes else node
-            said = f"error dialing backend: dial tcp {host}:10250: connect: connection refused"
-            raise Refusal(500, "", said)
+            message = f"error dialing backend: dial tcp {host}:10250: connect: connection refused"
+            raise Refusal(500, "", message)
         return name
 
     async def execute(
@@ -213,14 +215,14 @@ class Kubelets:
         on_output: Callable[[bytes], None],
         on_error: Callable[[bytes], None],
         limit: float,
-    ) -> Ran:
-        """Run a command in a container that runs.
+    ) -> CommandResult:
+        """Run a command in a running container.
 
         Raises:
             FileNotFoundError: the container has no such program.
         """
-        chosen = next(one for one in pod["spec"]["containers"] if one["name"] == container)
-        life = self._lives.get(pod["metadata"]["uid"])
+        chosen = next(candidate for candidate in pod["spec"]["containers"] if candidate["name"] == container)
+        lifecycle = self._lifecycles.get(pod["metadata"]["uid"])
         node = pod["spec"]["nodeName"]
         metadata = pod["metadata"]
         vantage = Vantage(
@@ -228,7 +230,7 @@ class Kubelets:
             node=node,
             resolv_conf=containers.resolv_conf(self.cluster, pod, self.world.nodes[node].resolv_conf),
             host_aliases=containers.host_aliases(pod),
-            dockerd=life.dockerd if life is not None else None,
+            dockerd=lifecycle.dockerd if lifecycle is not None else None,
             hostname=metadata["name"],
             address=pod["status"].get("podIP", ""),
             files=self.cluster.files.get((metadata["namespace"], metadata["name"], container), {}),
@@ -236,25 +238,25 @@ class Kubelets:
         env = containers.environment(self.cluster, pod, chosen)
         return await self.run(self.world, vantage, argv, env=env, on_output=on_output, on_error=on_error, limit=limit)
 
-    def listen(self, pod: Raw, container: str, pipe: asyncio.WriteTransport) -> None:
-        """Remember a container's standard input."""
+    def register_stdin(self, pod: Raw, container: str, pipe: asyncio.WriteTransport) -> None:
+        """Keep a container's open standard input."""
         self._inputs[pod["metadata"]["uid"], container] = pipe
 
-    def type(self, pod: Raw, container: str, data: bytes) -> None:
+    def write_stdin(self, pod: Raw, container: str, data: bytes) -> None:
         """Write to a container's standard input, if it has one."""
         pipe = self._inputs.get((pod["metadata"]["uid"], container))
         if pipe is not None and not pipe.is_closing():
             pipe.write(data)
 
-    def typed(self, pod: Raw, container: str) -> None:
-        """Whoever was attached has gone: a container with ``stdinOnce`` hears no more."""
-        chosen: Raw = next((one for one in pod["spec"]["containers"] if one["name"] == container), {})
+    def detach_stdin(self, pod: Raw, container: str) -> None:
+        """End an attach session: the standard input of a container with ``stdinOnce`` is closed."""
+        chosen: Raw = next((candidate for candidate in pod["spec"]["containers"] if candidate["name"] == container), {})
         pipe = self._inputs.get((pod["metadata"]["uid"], container))
         if pipe is not None and chosen.get("stdinOnce"):
             pipe.close()
 
     def open_log(self, pod: Raw, container: str) -> Log:
-        """A new log for a container that starts."""
+        """Create the log of a starting container."""
         log = self._logs[pod["metadata"]["uid"], container] = Log()
         return log
 
@@ -265,52 +267,52 @@ class Kubelets:
         return f"{self.cluster.pod_network}.{number}.{self._addresses[node] % 250 + 2}"
 
     def pulling(self, node: str) -> asyncio.Lock:
-        """Kubelets pull one image at a time (serializeImagePulls)."""
+        """A node's lock for pulls: kubelets pull one image at a time (serializeImagePulls)."""
         return self._pulling.setdefault(node, asyncio.Lock())
 
     @staticmethod
-    def _chosen(pod: Raw, container: str) -> str:
+    def _container_name(pod: Raw, container: str) -> str:
         name = pod["metadata"]["name"]
-        usual = [one["name"] for one in pod["spec"]["containers"]]
-        first = [one["name"] for one in pod["spec"].get("initContainers") or []]
+        names = [entry["name"] for entry in pod["spec"]["containers"]]
+        init_names = [entry["name"] for entry in pod["spec"].get("initContainers") or []]
         if not container:
-            if len(usual) == 1 and not first:
-                return str(usual[0])
-            choices = f"choose one of: [{' '.join(usual)}]"
-            if first:
-                choices += f" or one of the init containers: [{' '.join(first)}]"
-            said = f"a container name must be specified for pod {name}, {choices}"
-            raise bad_request(said)
-        if container not in usual + first:
-            said = f"container {container} is not valid for pod {name}"
-            raise bad_request(said)
+            if len(names) == 1 and not init_names:
+                return str(names[0])
+            choices = f"choose one of: [{' '.join(names)}]"
+            if init_names:
+                choices += f" or one of the init containers: [{' '.join(init_names)}]"
+            message = f"a container name must be specified for pod {name}, {choices}"
+            raise bad_request(message)
+        if container not in names + init_names:
+            message = f"container {container} is not valid for pod {name}"
+            raise bad_request(message)
         return container
 
 
-class _Life:
-    """One pod on its node, from ContainerCreating to its end."""
+class _PodLifecycle:
+    """One pod on its node, from ContainerCreating to its final phase."""
 
     def __init__(self, kubelets: Kubelets, pod: Raw) -> None:
         self.kubelets, self.pod = kubelets, pod
         self.world, self.cluster = kubelets.world, kubelets.cluster
         self.node: str = pod["spec"]["nodeName"]
         self.states: dict[str, Raw] = {}  # container → its entry of containerStatuses
-        self.first: dict[str, Raw] = {}  # init container → its entry
+        self.init_states: dict[str, Raw] = {}  # init container → its entry
         self.address = ""
         self.resolv_conf = ""
         self.dockerd: Dockerd | None = None
-        self.tried: set[str] = set()  # containers whose image was pulled, or was tried to be
-        self.begun: dict[str, asyncio.Event] = {}  # container → set once it runs, or could not be started
+        self.tried: set[str] = set()  # containers whose image has been pulled, or attempted to
+        self.start_attempted: dict[str, asyncio.Event] = {}  # container → set once it runs or failed to start
 
-    # ---- the course of things
+    # ---- lifecycle
 
-    async def live(self) -> None:
-        """Go through the pod's whole life."""
+    async def run(self) -> None:
+        """Go through the pod's whole lifecycle."""
         spec = self.pod["spec"]
         deadline = spec.get("activeDeadlineSeconds")
         try:
             async with asyncio.timeout(deadline):
-                await self._live()
+                await self._run_containers()
         except TimeoutError:
             self._event(
                 "DeadlineExceeded", "Pod was active on the node longer than the specified deadline", kind="Normal"
@@ -319,16 +321,18 @@ class _Life:
             status = self.pod["status"]
             status |= {"phase": "Failed", "reason": "DeadlineExceeded"}
             status["message"] = "Pod was active on the node longer than the specified deadline"
-            self._show(final=True)
+            self._publish_status(final=True)
 
-    async def _live(self) -> None:
+    async def _run_containers(self) -> None:
         spec = self.pod["spec"]
         initial = _INITIALIZING if spec.get("initContainers") else _CREATING
-        self.states = {one["name"]: _waiting(one, initial) for one in spec["containers"]}
-        self.first = {one["name"]: _waiting(one, initial) for one in spec.get("initContainers") or []}
+        self.states = {container["name"]: _waiting(container, initial) for container in spec["containers"]}
+        self.init_states = {
+            container["name"]: _waiting(container, initial) for container in spec.get("initContainers") or []
+        }
         host = self.cluster.node(self.node)["status"]["addresses"][0]["address"]
         self.pod["status"] |= {"hostIP": host, "startTime": timestamps.now()}
-        self._show()
+        self._publish_status()
         await self._mount()
         self.address = host if spec.get("hostNetwork") else self.kubelets.address(self.node)
         self.resolv_conf = containers.resolv_conf(self.cluster, self.pod, self.world.nodes[self.node].resolv_conf)
@@ -336,18 +340,18 @@ class _Life:
         self.dockerd = self._dockerd()
         for container in spec.get("initContainers") or []:
             if not await self._initialize(container):
-                self._show(final=True)
+                self._publish_status(final=True)
                 return
-        if self.first:
+        if self.init_states:
             for status in self.states.values():
                 status["state"] = {"waiting": {"reason": _INITIALIZING}}
         async with asyncio.TaskGroup() as group:
             for container in spec["containers"]:
-                await self._begin(group, container)
-            self._show()
-        self._show()
+                await self._start(group, container)
+            self._publish_status()
+        self._publish_status()
         await asyncio.sleep(_SETTLES)
-        self._show(final=True)
+        self._publish_status(final=True)
 
     async def _mount(self) -> None:
         while (missing := containers.missing_volume(self.cluster, self.pod)) is not None:
@@ -356,55 +360,55 @@ class _Life:
             await asyncio.sleep(_MOUNTS_AGAIN)
 
     async def _initialize(self, container: Raw) -> bool:
-        """Run an init container; whether it went well."""
+        """Run an init container; returns whether it succeeded."""
         async with asyncio.TaskGroup() as group:
-            await self._begin(group, container)
-        state = self.first[container["name"]]["state"].get("terminated") or {}
+            await self._start(group, container)
+        state = self.init_states[container["name"]]["state"].get("terminated") or {}
         return bool(state.get("exitCode") == 0)
 
-    async def _begin(self, group: asyncio.TaskGroup, container: Raw) -> None:
-        """Try to start a container now; where that fails it is tried again beside the others."""
-        begun = self.begun[container["name"]] = asyncio.Event()
+    async def _start(self, group: asyncio.TaskGroup, container: Raw) -> None:
+        """Try to start a container; if that fails, keep trying in a task of its own."""
+        attempted = self.start_attempted[container["name"]] = asyncio.Event()
         if await self._create(container):
             group.create_task(self._supervise(container))
-            await begun.wait()
-            self._show()
+            await attempted.wait()
+            self._publish_status()
         else:
-            group.create_task(self._begin_later(container))
+            group.create_task(self._retry_start(container))
 
-    async def _begin_later(self, container: Raw) -> None:
-        wait = self.cluster.pull_backoff
+    async def _retry_start(self, container: Raw) -> None:
+        delay = self.cluster.pull_backoff
         status = self._status(container)
         while True:
             reason = status["state"]["waiting"]["reason"]
             if reason in ("ErrImagePull", "ErrImageNeverPull"):
                 await asyncio.sleep(_PULL_FAILS_AGAIN)
-                said = f'Back-off pulling image "{container["image"]}"'
-                self._event("BackOff", said, container)
+                message = f'Back-off pulling image "{container["image"]}"'
+                self._event("BackOff", message, container)
                 self._event("Failed", "Error: ImagePullBackOff", container, kind="Warning")
-                status["state"] = {"waiting": {"reason": "ImagePullBackOff", "message": said}}
-                self._show()
-                await asyncio.sleep(wait)
-                wait = min(wait * 2, 300.0)
+                status["state"] = {"waiting": {"reason": "ImagePullBackOff", "message": message}}
+                self._publish_status()
+                await asyncio.sleep(delay)
+                delay = min(delay * 2, 300.0)
             else:
                 await asyncio.sleep(_MOUNTS_AGAIN)
             if await self._create(container):
                 break
-        self._show()
+        self._publish_status()
         await self._supervise(container)
 
     async def _create(self, container: Raw) -> bool:
-        """Pull a container's image and make the container; whether it can be started."""
+        """Pull a container's image and create the container; returns whether that succeeded."""
         if not await self._pull(container):
-            self._show()
+            self._publish_status()
             return False
         try:
             containers.check_user(self.pod, container)
             containers.environment(self.cluster, self.pod, container)
         except containers.Unready as why:
             self._event("Failed", f"Error: {why}", container, kind="Warning")
-            self._wait(container, "CreateContainerConfigError", str(why))
-            self._show()
+            self._set_waiting(container, "CreateContainerConfigError", str(why))
+            self._publish_status()
             return False
         status = self._status(container)
         seed = f"{self.pod['metadata']['uid']}{container['name']}{status['restartCount']}"
@@ -415,18 +419,18 @@ class _Life:
         return True
 
     async def _supervise(self, container: Raw) -> None:
-        """Run a container that was created, again and again where the pod's restart policy says so."""
+        """Run a created container, and restart it according to the pod's restart policy."""
         policy = self.pod["spec"].get("restartPolicy", "Always")
-        lasting = container["name"] in self.states
+        long_running = container["name"] in self.states
         while True:
             code = await self._run(container)
-            self._show()
-            if policy == "Never" or (code == 0 and (policy != "Always" or not lasting)):
+            self._publish_status()
+            if policy == "Never" or (code == 0 and (policy != "Always" or not long_running)):
                 return
             status = self._status(container)
             status["lastState"] = status["state"]
             name = container["name"]
-            said = (
+            message = (
                 f"back-off {_RESTARTS_AFTER:g}s restarting failed container={name} pod={containers.identity(self.pod)}"
             )
             self._event(
@@ -435,14 +439,14 @@ class _Life:
                 container,
                 kind="Warning",
             )
-            status["state"] = {"waiting": {"reason": "CrashLoopBackOff", "message": said}}
-            self._show()
+            status["state"] = {"waiting": {"reason": "CrashLoopBackOff", "message": message}}
+            self._publish_status()
             await asyncio.sleep(_RESTARTS_AFTER)
             status["restartCount"] += 1
             if not await self._create(container):
-                await self._begin_later(container)
+                await self._retry_start(container)
                 return
-            self._show()
+            self._publish_status()
 
     async def _run(self, container: Raw) -> int:
         status = self._status(container)
@@ -462,11 +466,11 @@ class _Life:
         finally:
             log.end()
         if "terminated" not in status["state"]:
-            end: Raw = {"exitCode": code, "reason": "Completed" if code == 0 else "Error"}
-            message = _last_words(container, log) if code else ""
-            end |= {"message": message} if message else {}
-            end |= {"startedAt": started, "finishedAt": timestamps.now(), "containerID": status["containerID"]}
-            status["state"] = {"terminated": end}
+            terminated: Raw = {"exitCode": code, "reason": "Completed" if code == 0 else "Error"}
+            message = _termination_message(container, log) if code else ""
+            terminated |= {"message": message} if message else {}
+            terminated |= {"startedAt": started, "finishedAt": timestamps.now(), "containerID": status["containerID"]}
+            status["state"] = {"terminated": terminated}
         status |= {"ready": False, "started": False}
         return code
 
@@ -474,14 +478,14 @@ class _Life:
         argv = containers.command(container, image, env) if image else list(container.get("command") or [])
         if not argv or (image is not None and image.kind == "scratch"):
             raise FileNotFoundError(argv[0] if argv else "sh")
-        run: Callable[..., Awaitable[Ran]] = self.kubelets.run
+        run: Callable[..., Awaitable[CommandResult]] = self.kubelets.run
         if container.get("stdin"):
-            run = partial(run, on_start=partial(self.kubelets.listen, self.pod, container["name"]))
+            run = partial(run, on_start=partial(self.kubelets.register_stdin, self.pod, container["name"]))
         task = asyncio.ensure_future(
             run(self.world, self._vantage(), argv, env=env, on_output=log.write, limit=_RUNS_AT_MOST)
         )
         try:
-            await asyncio.sleep(0)  # a program that is not there is found out before "Started" is said
+            await asyncio.sleep(0)  # a missing program is noticed before "Started" is reported
             if not task.done() or task.exception() is None:
                 self._started(container)
             return (await task).exit
@@ -493,26 +497,26 @@ class _Life:
 
     def _started(self, container: Raw) -> None:
         self._event("Started", f"Started container {container['name']}", container)
-        self.begun[container["name"]].set()
+        self.start_attempted[container["name"]].set()
 
     def _not_started(self, container: Raw, program: str) -> int:
-        why = (
+        reason = (
             "executable file not found in $PATH" if "/" not in program else f"stat {program}: no such file or directory"
         )
         message = (
             "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create "
-            f'failed: unable to start container process: exec: "{program}": {why}: unknown'
+            f'failed: unable to start container process: exec: "{program}": {reason}: unknown'
         )
         self._event("Failed", f"Error: {message}", container, kind="Warning")
-        self.begun[container["name"]].set()
+        self.start_attempted[container["name"]].set()
         status = self._status(container)
-        end: Raw = {"exitCode": _START_ERROR, "reason": "StartError", "message": message}
-        end |= {
+        terminated: Raw = {"exitCode": _START_ERROR, "reason": "StartError", "message": message}
+        terminated |= {
             "startedAt": "1970-01-01T00:00:00Z",
             "finishedAt": timestamps.now(),
             "containerID": status["containerID"],
         }
-        status["state"] = {"terminated": end}
+        status["state"] = {"terminated": terminated}
         return _START_ERROR
 
     # ---- images
@@ -525,13 +529,13 @@ class _Life:
         return self.world.image(container["image"])
 
     async def _pull(self, container: Raw) -> bool:
-        """Get a container's image as its pull policy says; whether it is there."""
+        """Get a container's image according to its pull policy; returns whether it is present."""
         image = container["image"]
-        wrong = _wrong_name(image)
-        if wrong:
-            self._event("InspectFailed", wrong, container, kind="Warning")
+        error = _image_name_error(image)
+        if error:
+            self._event("InspectFailed", error, container, kind="Warning")
             self._event("Failed", "Error: InvalidImageName", container, kind="Warning")
-            self._wait(container, "InvalidImageName", wrong)
+            self._set_waiting(container, "InvalidImageName", error)
             return False
         policy = container.get("imagePullPolicy", "Always")
         store = self.world.nodes[self.node].pulled
@@ -543,39 +547,39 @@ class _Life:
             message = f'Container image "{image}" is not present with pull policy of Never'
             self._event("ErrImageNeverPull", message, container, kind="Warning")
             self._event("Failed", "Error: ErrImageNeverPull", container, kind="Warning")
-            self._wait(container, "ErrImageNeverPull", message)
+            self._set_waiting(container, "ErrImageNeverPull", message)
             return False
         return await self._fetch(container, image)
 
     async def _fetch(self, container: Raw, image: str) -> bool:
-        logins, absent = containers.pull_logins(self.cluster, self.pod)
+        logins, missing = containers.pull_logins(self.cluster, self.pod)
         if self.cluster.secrets_seen_late and container["name"] not in self.tried:
             self.tried.add(container["name"])
-            logins, absent = {}, [one["name"] for one in self.pod["spec"].get("imagePullSecrets") or []]
-        if absent:
-            names = ", ".join(absent)
-            said = (
+            logins, missing = {}, [secret["name"] for secret in self.pod["spec"].get("imagePullSecrets") or []]
+        if missing:
+            names = ", ".join(missing)
+            message = (
                 f"Unable to retrieve some image pull secrets ({names}); attempting to pull the image may not succeed."
             )
-            self._event("FailedToRetrieveImagePullSecret", said, kind="Warning")
+            self._event("FailedToRetrieveImagePullSecret", message, kind="Warning")
         self._event("Pulling", f'Pulling image "{image}"', container)
-        began = asyncio.get_running_loop().time()
+        started = asyncio.get_running_loop().time()
         async with self.kubelets.pulling(self.node):
-            words: Literal["containerd", "docker"] = "docker" if self._runtime == "docker" else "containerd"
-            pulled = await self.kubelets.pull(self.world, self.node, image, logins, words)
-        waited = asyncio.get_running_loop().time() - began
+            runtime: Literal["containerd", "docker"] = "docker" if self._runtime == "docker" else "containerd"
+            pulled = await self.kubelets.pull(self.world, self.node, image, logins, runtime)
+        elapsed = asyncio.get_running_loop().time() - started
         if not pulled.ok:
             self._event("Failed", f'Failed to pull image "{image}": {pulled.error}', container, kind="Warning")
             self._event("Failed", "Error: ErrImagePull", container, kind="Warning")
-            self._wait(container, "ErrImagePull", pulled.error)
+            self._set_waiting(container, "ErrImagePull", pulled.error)
             return False
-        took = f"{_duration(pulled.seconds)} ({_duration(max(waited, pulled.seconds))} including waiting)"
+        took = f"{_duration(pulled.seconds)} ({_duration(max(elapsed, pulled.seconds))} including waiting)"
         self._event("Pulled", f'Successfully pulled image "{image}" in {took}', container)
         self._name_image(container, pulled.digest)
         return True
 
     def _name_image(self, container: Raw, digest: str) -> None:
-        """Write into the status which image a container has, and into the node's which images are there."""
+        """Add the image to the container's status, and to the node's list of images."""
         image = container["image"]
         repository = image.partition("@")[0]
         if ":" in repository.rpartition("/")[2]:
@@ -583,12 +587,14 @@ class _Life:
         digest = digest or f"sha256:{hashlib.sha256(image.encode()).hexdigest()}"
         self._status(container)["imageID"] = f"{repository}@{digest}"
         node = self.cluster.node(self.node)
-        known = node["status"].setdefault("images", [])
-        if not any(image in one["names"] for one in known):
-            found = self._image(container)
-            known.append({"names": [f"{repository}@{digest}", image], "sizeBytes": found.size if found else 0})
+        images = node["status"].setdefault("images", [])
+        if not any(image in entry["names"] for entry in images):
+            known_image = self._image(container)
+            images.append(
+                {"names": [f"{repository}@{digest}", image], "sizeBytes": known_image.size if known_image else 0}
+            )
 
-    # ---- what the containers see
+    # ---- the containers' environment
 
     def _vantage(self) -> Vantage:
         return Vantage(
@@ -614,20 +620,20 @@ class _Life:
 
     # ---- status and events
 
-    def stopping(self) -> None:
-        """Say that the containers are being stopped."""
+    def announce_stop(self) -> None:
+        """Report that the containers are being stopped."""
         for container in self.pod["spec"]["containers"]:
             if "running" in self.states.get(container["name"], {}).get("state", {}):
                 self._event("Killing", f"Stopping container {container['name']}", container)
 
-    def stopped(self) -> None:
-        """Note that the containers were killed."""
+    def mark_stopped(self) -> None:
+        """Mark the containers as killed."""
         self._kill(_KILLED)
         if self.cluster.get("pods", self.pod["metadata"]["namespace"], self.pod["metadata"]["name"]) is self.pod:
-            self._show(final=True)
+            self._publish_status(final=True)
 
     def _kill(self, code: int) -> None:
-        for status in [*self.first.values(), *self.states.values()]:
+        for status in [*self.init_states.values(), *self.states.values()]:
             running = status["state"].get("running")
             if running:
                 end = {
@@ -641,9 +647,9 @@ class _Life:
 
     def _status(self, container: Raw) -> Raw:
         name = container["name"]
-        return self.states[name] if name in self.states else self.first[name]
+        return self.states[name] if name in self.states else self.init_states[name]
 
-    def _wait(self, container: Raw, reason: str, message: str) -> None:
+    def _set_waiting(self, container: Raw, reason: str, message: str) -> None:
         self._status(container)["state"] = {"waiting": {"reason": reason, "message": message}}
 
     def _event(self, reason: str, message: str, container: Raw | None = None, *, kind: str = "Normal") -> None:
@@ -658,29 +664,33 @@ class _Life:
             container=container["name"] if container else "",
         )
 
-    def _show(self, *, final: bool = False) -> None:
-        """Write the containers' states into the pod's status; `final`: the phase may become the last one."""
+    def _publish_status(self, *, final: bool = False) -> None:
+        """Write the containers' states into the pod's status; `final`: the phase may become a final one."""
         status = self.pod["status"]
         phase = self._phase()
         if status.get("phase") not in _FINAL:
             status["phase"] = phase if final or phase not in _FINAL else status["phase"]
         status = self.pod["status"] = _with_conditions(
-            status, phase, list(self.states.values()), list(self.first.values())
+            status, phase, list(self.states.values()), list(self.init_states.values())
         )
-        if self.first:
-            status["initContainerStatuses"] = [_entry(one) for one in self.first.values()]
-        status["containerStatuses"] = [_entry(one) for one in self.states.values()]
+        if self.init_states:
+            status["initContainerStatuses"] = [_entry(state) for state in self.init_states.values()]
+        status["containerStatuses"] = [_entry(state) for state in self.states.values()]
         quality = status.pop("qosClass", "BestEffort")
-        status["qosClass"] = quality  # last, as in the real one
+        status["qosClass"] = quality  # last, as in a real status
         self.cluster.touch("pods", self.pod)
 
     def _phase(self) -> str:
-        states = [one["state"] for one in self.states.values()]
-        failed_early = any((one["state"].get("terminated") or {}).get("exitCode") for one in self.first.values())
-        never = self.pod["spec"].get("restartPolicy") == "Never"
-        if failed_early and never:
+        states = [status["state"] for status in self.states.values()]
+        failed_early = any(
+            (status["state"].get("terminated") or {}).get("exitCode") for status in self.init_states.values()
+        )
+        never_restarts = self.pod["spec"].get("restartPolicy") == "Never"
+        if failed_early and never_restarts:
             return "Failed"
-        waiting = [one for one in self.states.values() if "waiting" in one["state"] and not one["lastState"]]
+        waiting = [
+            status for status in self.states.values() if "waiting" in status["state"] and not status["lastState"]
+        ]
         if waiting:
             return "Pending"
         if any("running" in state for state in states) or not all("terminated" in state for state in states):
@@ -690,14 +700,14 @@ class _Life:
         return "Failed" if any(state["terminated"]["exitCode"] for state in states) else "Succeeded"
 
 
-def note_mistake(world: World, task: asyncio.Task[None]) -> None:
-    """Keep what went wrong inside of a task: a mistake of the lab's own must not pass in silence."""
-    if not task.cancelled() and (mistake := task.exception()) is not None:
-        world.problems.append("".join(traceback.format_exception(mistake)))
+def record_exception(world: World, task: asyncio.Task[None]) -> None:
+    """Record the exception of a task: a bug of the lab must not go unnoticed."""
+    if not task.cancelled() and (error := task.exception()) is not None:
+        world.problems.append("".join(traceback.format_exception(error)))
 
 
 def _entry(status: Raw) -> Raw:
-    """A container's status as it is shown: without an id while there is no container."""
+    """A container's status as published: without an id while there is no container."""
     return {key: value for key, value in status.items() if key != "containerID" or value}
 
 
@@ -717,39 +727,41 @@ def _waiting(container: Raw, reason: str) -> Raw:
 
 def _with_conditions(status: Raw, phase: str, states: list[Raw], first: list[Raw]) -> Raw:
     """A pod's status with the conditions that follow from its containers, its keys in the API's order."""
-    over = {"Succeeded": "PodCompleted", "Failed": "PodFailed"}.get(phase, "")
-    unready = [one["name"] for one in states if not one["ready"]]
+    final_reason = {"Succeeded": "PodCompleted", "Failed": "PodFailed"}.get(phase, "")
+    unready = [state["name"] for state in states if not state["ready"]]
     ready: Raw = {"status": "False" if unready else "True"}
-    if over:
-        ready["reason"] = over
+    if final_reason:
+        ready["reason"] = final_reason
     elif unready:
         ready |= {"reason": "ContainersNotReady", "message": f"containers with unready status: [{' '.join(unready)}]"}
-    waiting = [one["name"] for one in first if (one["state"].get("terminated") or {}).get("exitCode") != 0]
+    waiting = [state["name"] for state in first if (state["state"].get("terminated") or {}).get("exitCode") != 0]
     initialized: Raw = {"status": "False" if waiting else "True"}
     if waiting:
         message = f"containers with incomplete status: [{' '.join(waiting)}]"
         initialized |= {"reason": "ContainersNotInitialized", "message": message}
     elif phase == "Succeeded":
         initialized["reason"] = "PodCompleted"
-    known = {one["type"]: one for one in status.get("conditions", [])}
-    wanted = {"Initialized": initialized, "Ready": ready, "ContainersReady": dict(ready)}
-    found = [_condition(kind, one, known.get(kind)) for kind, one in wanted.items()]
-    status = status | {"conditions": found + [one for kind, one in known.items() if kind not in wanted]}
+    previous = {condition["type"]: condition for condition in status.get("conditions", [])}
+    new_conditions = {"Initialized": initialized, "Ready": ready, "ContainersReady": dict(ready)}
+    conditions = [_condition(kind, condition, previous.get(kind)) for kind, condition in new_conditions.items()]
+    status = status | {
+        "conditions": conditions + [condition for kind, condition in previous.items() if kind not in new_conditions]
+    }
     order = ("phase", "conditions", "message", "reason", "hostIP", "podIP", "podIPs", "startTime")
     ordered = {key: status[key] for key in order if key in status}
     return ordered | {key: value for key, value in status.items() if key not in ordered}
 
 
-def _condition(kind: str, wanted: Raw, known: Raw | None) -> Raw:
-    same = known is not None and known["status"] == wanted["status"]
-    since = known["lastTransitionTime"] if same and known is not None else timestamps.now()
-    return {"type": kind, "status": wanted["status"], "lastProbeTime": None, "lastTransitionTime": since} | {
-        key: wanted[key] for key in ("reason", "message") if key in wanted
+def _condition(kind: str, new: Raw, previous: Raw | None) -> Raw:
+    unchanged = previous is not None and previous["status"] == new["status"]
+    since = previous["lastTransitionTime"] if unchanged and previous is not None else timestamps.now()
+    return {"type": kind, "status": new["status"], "lastProbeTime": None, "lastTransitionTime": since} | {
+        key: new[key] for key in ("reason", "message") if key in new
     }
 
 
-def _wrong_name(image: str) -> str:
-    """What a kubelet says of an image's name that is none; empty for a good one."""
+def _image_name_error(image: str) -> str:
+    """The kubelet's error for an invalid image name; empty for a valid one."""
     name = image.partition("@")[0]
     host, slash, rest = name.partition("/")
     if not slash or not ("." in host or ":" in host or host == "localhost"):
@@ -757,18 +769,18 @@ def _wrong_name(image: str) -> str:
     repository, _, tag = rest.partition(":")
     if _NAME.match(repository) and re.fullmatch(r"[\w][\w.-]{0,127}|", tag):
         return ""
-    why = "invalid reference format"
+    reason = "invalid reference format"
     if repository != repository.lower() and _NAME.match(repository.lower()):
-        why += ": repository name must be lowercase"
-    return f'Failed to apply default image tag "{image}": couldn\'t parse image name "{image}": {why}'
+        reason += ": repository name must be lowercase"
+    return f'Failed to apply default image tag "{image}": couldn\'t parse image name "{image}": {reason}'
 
 
 def _duration(seconds: float) -> str:
     """A duration as Go prints it, rounded to milliseconds as kubelets do."""
-    thousandths = round(seconds * 1000)
-    if thousandths < 1000:  # noqa: PLR2004 - a second
-        return f"{thousandths}ms"
-    minutes, rest = divmod(thousandths / 1000, 60)
+    milliseconds = round(seconds * 1000)
+    if milliseconds < 1000:  # noqa: PLR2004 - a second
+        return f"{milliseconds}ms"
+    minutes, rest = divmod(milliseconds / 1000, 60)
     return (
         f"{int(minutes)}m{rest:.3f}".rstrip("0").rstrip(".") + "s"
         if minutes
@@ -776,7 +788,7 @@ def _duration(seconds: float) -> str:
     )
 
 
-def _last_words(container: Raw, log: Log) -> str:
+def _termination_message(container: Raw, log: Log) -> str:
     if container.get("terminationMessagePolicy") != "FallbackToLogsOnError":
         return ""
     return log.text(tail=_MESSAGE_LINES)[-_LONGEST_MESSAGE:].decode(errors="replace")

@@ -1,8 +1,7 @@
 """The runner's release in the cluster: Helm's record, the chart's objects, and the manager pods with their logs.
 
-`deploy_managers` makes what ``helm install`` of chart 0.80.0 makes (reference §1.4 to §1.6), with the values that the
-operator's file holds, as `World.release` says that it went. Nobody's kubelet looks after these pods: they have been
-running for days.
+`deploy_managers` creates what ``helm install`` of chart 0.80.0 creates from the operator's values, in the state that
+`World.release` describes. No kubelet manages these pods: they have been running for days.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ _SELECTOR = {"app": RELEASE}
 
 
 def deploy_managers(cluster: ClusterState, world: World, values: str = "") -> None:
-    """Put the release into the cluster, with these values (YAML); without a release, what one has left."""
+    """Put the release into the cluster, with these values (YAML); without a release, its leftovers, if any."""
     state = world.release
     if cluster.get("namespaces", "", NAMESPACE) is None:
         return
@@ -79,11 +78,11 @@ def _deploy_pods(cluster: ClusterState, world: World, image: str, wanted: int, t
         item = _manager(cluster, home, number, image, template=_NEXT_TEMPLATE if fresh else _TEMPLATE)
         match state.health:
             case "out-of-memory":
-                _end_again(item, 137, "OOMKilled", restarts=7)
+                _crash_loop(item, 137, "OOMKilled", restarts=7)
             case "refused":
-                _end_again(item, 1, "Error", restarts=4)
+                _crash_loop(item, 1, "Error", restarts=4)
             case "half-rolled-out" if fresh:
-                _wait_for_image(item)
+                _fail_image_pull(item)
             case _:
                 pass
         stored = cluster.add(item)
@@ -91,11 +90,11 @@ def _deploy_pods(cluster: ClusterState, world: World, image: str, wanted: int, t
         for key, value in state.before.items():
             _set(began, key, value)
         files = {f"{_HOME}/config.toml": _config_toml(began, number, old=state.old_config)}
-        files["/configmaps/config.toml"] = _globals(tree)  # the kubelet brings a mounted ConfigMap up to date
+        files["/configmaps/config.toml"] = _globals(tree)  # the kubelet updates a mounted ConfigMap
         cluster.files[NAMESPACE, stored["metadata"]["name"], RELEASE] = files
         if not fresh:
             refused = state.health == "refused"
-            log = _log(image, tree, number, refused=refused, days=0.005 if refused else _DAYS)
+            log = _manager_log(image, tree, number, refused=refused, days=0.005 if refused else _DAYS)
             cluster.written[stored["metadata"]["uid"], RELEASE] = log
 
 
@@ -103,7 +102,7 @@ def _deploy_pods(cluster: ClusterState, world: World, image: str, wanted: int, t
 
 
 def _records(state: ReleaseState, tree: Mapping[str, Any]) -> Iterator[Raw]:
-    """The Secrets that Helm keeps: the first installation, and the last upgrade."""
+    """Helm's Secrets: the first installation, and the last upgrade."""
     deployed = state.status == "deployed"
     first = "superseded" if deployed else "deployed"
     yield _record(1, first, "Install complete", AGE_OF_FIRST, tree, state)
@@ -162,7 +161,7 @@ def _record(
 
 
 def _label_access(cluster: ClusterState) -> None:
-    """The service account and its role are the chart's."""
+    """Label the service account and its role as the chart's."""
     for resource in ("serviceaccounts", "roles", "rolebindings"):
         item = cluster.get(resource, NAMESPACE, RELEASE)
         if item is not None:
@@ -176,7 +175,7 @@ def _forget_access(cluster: ClusterState) -> None:
 
 
 def _leave_behind(cluster: ClusterState) -> None:
-    """What stays when somebody deletes Deployment and record by hand: access, a volume claim, a job's pod."""
+    """Objects left when Deployment and records are deleted by hand: access, a volume claim, a job's pod."""
     _label_access(cluster)
     claim = _object("PersistentVolumeClaim", "runner-cache", spec={"accessModes": ["ReadWriteMany"]})
     cluster.add(claim | {"status": {"phase": "Bound"}})
@@ -186,7 +185,7 @@ def _leave_behind(cluster: ClusterState) -> None:
 
 
 def job_pod(node: str, *, job: int = 4711, project: int = 12, minutes: float = 9) -> Raw:
-    """The pod of a job that has been running for a while, named and labelled as runner 18.3 does (reference §3)."""
+    """The pod of a job that has been running for a while, named and labelled as by runner 18.3."""
     name = f"runner-zaxruzyo8-project-{project}-concurrent-0-"
     suffix = hashlib.sha256(f"{node}{job}".encode()).hexdigest()[:8]
     item = pod(NAMESPACE, name + suffix, node=node)
@@ -299,26 +298,26 @@ def _manager(cluster: ClusterState, node: str, number: int, image: str, *, templ
     return item
 
 
-def _end_again(item: Raw, code: int, reason: str, *, restarts: int) -> None:
-    """The container ends again and again; the kubelet waits before it starts it once more."""
+def _crash_loop(item: Raw, code: int, reason: str, *, restarts: int) -> None:
+    """Put the container into CrashLoopBackOff."""
     name = item["metadata"]["name"]
     status = item["status"]["containerStatuses"][0]
     end = {"exitCode": code, "reason": reason, "startedAt": timestamps.ago(seconds=210)}
     end |= {"finishedAt": timestamps.ago(seconds=48), "containerID": status["containerID"]}
-    said = f"back-off 2m40s restarting failed container={RELEASE} pod={name}_{NAMESPACE}({_uid(name)})"
+    message = f"back-off 2m40s restarting failed container={RELEASE} pod={name}_{NAMESPACE}({_uid(name)})"
     status |= {"ready": False, "started": False, "restartCount": restarts, "lastState": {"terminated": end}}
-    status["state"] = {"waiting": {"reason": "CrashLoopBackOff", "message": said}}
+    status["state"] = {"waiting": {"reason": "CrashLoopBackOff", "message": message}}
     _unready(item)
 
 
-def _wait_for_image(item: Raw) -> None:
-    """The container's image can't be pulled."""
+def _fail_image_pull(item: Raw) -> None:
+    """Put the container into ImagePullBackOff."""
     status = item["status"]["containerStatuses"][0]
     status |= {"ready": False, "started": False, "restartCount": 0, "imageID": ""}
     status["image"] = status["image"].replace("v18.3.0", "v18.3.9")
     item["spec"]["containers"][0]["image"] = status["image"]
-    said = f'Back-off pulling image "{status["image"]}"'
-    status["state"] = {"waiting": {"reason": "ImagePullBackOff", "message": said}}
+    message = f'Back-off pulling image "{status["image"]}"'
+    status["state"] = {"waiting": {"reason": "ImagePullBackOff", "message": message}}
     status.pop("containerID", None)
     item["status"]["phase"] = "Pending"
     _unready(item)
@@ -327,18 +326,18 @@ def _wait_for_image(item: Raw) -> None:
 def _unready(item: Raw) -> None:
     for condition in item["status"]["conditions"]:
         if condition["type"] in {"Ready", "ContainersReady"}:
-            said = f"containers with unready status: [{RELEASE}]"
-            condition |= {"status": "False", "reason": "ContainersNotReady", "message": said}
+            message = f"containers with unready status: [{RELEASE}]"
+            condition |= {"status": "False", "reason": "ContainersNotReady", "message": message}
 
 
-# ---- what they log (reference §5.2), as the format "runner" writes it: padded, with ANSI colours
+# ---- their logs, in the log format "runner": padded, with ANSI colours
 
 
-def _log(image: str, tree: Mapping[str, Any], number: int, *, refused: bool, days: float) -> Log:
+def _manager_log(image: str, tree: Mapping[str, Any], number: int, *, refused: bool, days: float) -> Log:
     version = image.rpartition("-v")[2] if "-v" in image else image.rpartition(":")[2].lstrip("v")
     identity = hashlib.sha256(f"system{number}".encode()).hexdigest()[:12]
     runner = "runner\x1b[0;m=" + str(tree.get("runnerToken", "")).removeprefix("glrt-")[:9]
-    at_most = f"max_builds\x1b[0;m={tree.get('concurrent', 10)}"
+    max_builds = f"max_builds\x1b[0;m={tree.get('concurrent', 10)}"
     lines = [
         "Registration attempt 1 of 30",
         _info("Runtime platform", "arch=amd64", "os=linux", "pid=17", "revision=9ba718cd", f"version={version}"),
@@ -364,16 +363,18 @@ def _log(image: str, tree: Mapping[str, Any], number: int, *, refused: bool, day
             _info(f'Configuration (with the authentication token) was saved in "{_HOME}/config.toml" '),
             _info("Runtime platform", "arch=amd64", "os=linux", "pid=7", "revision=9ba718cd", f"version={version}"),
             _info(f"Starting multi-runner from {_HOME}/config.toml...", "builds=0", plain="max_builds\x1b[0;m=0"),
-            _info("Configuration loaded", "builds=0", plain=at_most),
-            _info("Metrics server listening", "address=:9252", "builds=0", plain=at_most),
-            _info("[session_server].listen_address not defined, session endpoints disabled", "builds=0", plain=at_most),
-            _info("Initializing executor providers", "builds=0", plain=at_most),
+            _info("Configuration loaded", "builds=0", plain=max_builds),
+            _info("Metrics server listening", "address=:9252", "builds=0", plain=max_builds),
+            _info(
+                "[session_server].listen_address not defined, session endpoints disabled", "builds=0", plain=max_builds
+            ),
+            _info("Initializing executor providers", "builds=0", plain=max_builds),
             _info("Checking for jobs...\x1b[0;m received", "job=4698", "repo_url=http://192.168.1.50/apps/shop.git"),
         ]
     began = datetime.now(UTC) - timedelta(days=days)
     log = Log(ended=refused)
-    for place, line in enumerate(lines):
-        log.lines.append((began + timedelta(seconds=0.7 * place), line.encode() + b"\n"))
+    for index, line in enumerate(lines):
+        log.lines.append((began + timedelta(seconds=0.7 * index), line.encode() + b"\n"))
     return log
 
 
@@ -383,7 +384,7 @@ def _info(message: str, *pairs: str, plain: str = "") -> str:
 
 
 def _config_toml(tree: Mapping[str, Any], number: int, *, old: bool) -> str:
-    """What ``register`` makes of the template and the chart's globals: it writes the template's settings anew."""
+    """The config.toml that ``register`` writes from the template and the chart's globals."""
     text = str((tree.get("runners") or {}).get("config", "")).replace("{{.Release.Namespace}}", NAMESPACE)
     if old:
         text = text.replace('["10.0.0.2", "10.1.0.251", "10.1.0.252"]', '["10.0.0.2"]')
@@ -400,7 +401,7 @@ def _config_toml(tree: Mapping[str, Any], number: int, *, old: bool) -> str:
     return f"{_globals(tree)}{head}\n[[runners]]\n" + "\n".join(runner) + f"\n{rest}"
 
 
-# ---- pieces
+# ---- parts
 
 
 def _image(tree: Mapping[str, Any]) -> str:
@@ -431,5 +432,5 @@ def _set(tree: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _uid(seed: str) -> str:
-    found = hashlib.sha256(seed.encode()).hexdigest()
-    return f"{found[:8]}-{found[8:12]}-4{found[13:16]}-a{found[17:20]}-{found[20:32]}"
+    digest = hashlib.sha256(seed.encode()).hexdigest()
+    return f"{digest[:8]}-{digest[8:12]}-4{digest[13:16]}-a{digest[17:20]}-{digest[20:32]}"

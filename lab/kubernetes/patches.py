@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 def patched(item: Raw, body: bytes, content_type: str) -> Raw:
-    """The object as it is after a patch; the given one is left alone."""
+    """The object after a patch; the given one is left unchanged."""
     try:
         patch = json.loads(body)
-    except ValueError as wrong:
-        said = f"error decoding patch: {wrong}"
-        raise bad_request(said) from wrong
+    except ValueError as error:
+        message = f"error decoding patch: {error}"
+        raise bad_request(message) from error
     if content_type == "application/json-patch+json":
         return _operated(item, patch)
     merged = _merged(item, patch)
@@ -30,28 +30,28 @@ def patched(item: Raw, body: bytes, content_type: str) -> Raw:
 def _merged(old: Any, patch: Any) -> Any:
     if not isinstance(patch, dict):
         return copied(patch)
-    found = dict(old) if isinstance(old, dict) else {}
+    merged = dict(old) if isinstance(old, dict) else {}
     for key, value in patch.items():
         if value is None:
-            found.pop(key, None)
+            merged.pop(key, None)
         else:
-            found[key] = _merged(found.get(key), value)
-    return found
+            merged[key] = _merged(merged.get(key), value)
+    return merged
 
 
 def _operated(item: Raw, operations: list[Raw]) -> Raw:
-    found: Raw = copied(item)
+    patched_item: Raw = copied(item)
     for operation in operations:
         *path, last = [part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[1:]]
-        target: Any = found
+        target: Any = patched_item
         try:
             for part in path:
                 target = target[int(part)] if isinstance(target, list) else target[part]
             _operate(target, last, operation)
-        except (KeyError, IndexError, ValueError, TypeError) as wrong:
-            said = f"the server rejected our request due to an error in our request: {wrong}"
-            raise bad_request(said) from wrong
-    return found
+        except (KeyError, IndexError, ValueError, TypeError) as error:
+            message = f"the server rejected our request due to an error in our request: {error}"
+            raise bad_request(message) from error
+    return patched_item
 
 
 def _operate(target: Any, last: str, operation: Raw) -> None:

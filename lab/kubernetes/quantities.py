@@ -61,11 +61,11 @@ def quantity(text: str) -> Quantity:
     Raises:
         ValueError: the text is no quantity; the message is Kubernetes' own.
     """
-    found = _SHAPE.match(text)
-    if found is None:
+    match = _SHAPE.match(text)
+    if match is None:
         reason = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
         raise ValueError(reason)
-    number, suffix = Decimal(found["number"]), found["suffix"] or ""
+    number, suffix = Decimal(match["number"]), match["suffix"] or ""
     if suffix in _BINARY:
         return Quantity(number * _BINARY[suffix], binary=True)
     if suffix in _DECIMAL:
@@ -80,8 +80,8 @@ def amounts(resources: Mapping[str, object] | None) -> dict[str, Quantity]:
 
 def total(lists: list[dict[str, Quantity]]) -> dict[str, Quantity]:
     """The sum of several resource lists, name by name."""
-    found: dict[str, Quantity] = {}
-    for amounts_of_one in lists:
-        for name, amount in amounts_of_one.items():
-            found[name] = found[name] + amount if name in found else amount
-    return found
+    totals: dict[str, Quantity] = {}
+    for amounts_by_name in lists:
+        for name, amount in amounts_by_name.items():
+            totals[name] = totals[name] + amount if name in totals else amount
+    return totals

@@ -1,4 +1,4 @@
-"""What the API server says when it does not do what it was asked: a ``Status`` object, in Kubernetes' own words."""
+"""The API server's errors: a ``Status`` object each, in Kubernetes' own words."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One field of an object that is not valid."""
+    """One invalid field of an object."""
 
     path: str
     message: str
@@ -27,7 +27,7 @@ class Refusal(Exception):
     message: str
     details: dict[str, Any] | None = None
     extra: dict[str, Any] = field(default_factory=dict)
-    waited: float = 0.0  # seconds that the API server waits for somebody else before it says so
+    waited: float = 0.0  # seconds that the API server waits for another server before it answers
 
     def status(self) -> dict[str, Any]:
         """The ``Status`` object, with its keys in the order of the real one."""
@@ -39,38 +39,38 @@ class Refusal(Exception):
 
 
 def _details(resource: Resource, name: str = "", **more: object) -> dict[str, Any]:
-    found: dict[str, Any] = {"name": name} if name else {}
+    details: dict[str, Any] = {"name": name} if name else {}
     if resource.group:
-        found["group"] = resource.group
-    return found | {"kind": resource.plural} | more
+        details["group"] = resource.group
+    return details | {"kind": resource.plural} | more
 
 
 def unauthorized() -> Refusal:
-    """401: nobody knows this token."""
+    """401: the token is unknown."""
     return Refusal(401, "Unauthorized", "Unauthorized")
 
 
 def denied(
     user: str, verb: str, resource: Resource, *, namespace: str, name: str = "", subresource: str = ""
 ) -> Refusal:
-    """403: no rule allows it (RBAC's words)."""
+    """403: no RBAC rule allows it."""
     subject = f'{resource.qualified} "{name}"' if name else resource.qualified
-    asked = f"{resource.plural}/{subresource}" if subresource else resource.plural
+    qualified = f"{resource.plural}/{subresource}" if subresource else resource.plural
     scope = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
     message = (
-        f'{subject} is forbidden: User "{user}" cannot {verb} resource "{asked}" '
+        f'{subject} is forbidden: User "{user}" cannot {verb} resource "{qualified}" '
         f'in API group "{resource.group}" {scope}'
     )
     return Refusal(403, "Forbidden", message, _details(resource, name))
 
 
 def denied_path(user: str, verb: str, path: str) -> Refusal:
-    """403: no rule allows this path, which is no resource."""
+    """403: no RBAC rule allows this path, which is no resource."""
     return Refusal(403, "Forbidden", f'forbidden: User "{user}" cannot {verb} path "{path}"', {})
 
 
 def forbidden(resource: Resource, name: str, why: str) -> Refusal:
-    """403: an admission plugin says no."""
+    """403: an admission plugin refuses it."""
     return Refusal(403, "Forbidden", f'{resource.qualified} "{name}" is forbidden: {why}', _details(resource, name))
 
 
@@ -85,15 +85,15 @@ def already_exists(resource: Resource, name: str) -> Refusal:
 
 
 def conflict(resource: Resource, name: str, why: str) -> Refusal:
-    """409: the object is not the one that the request means any more."""
+    """409: the object has changed since the request's version."""
     message = f'Operation cannot be fulfilled on {resource.qualified} "{name}": {why}'
     return Refusal(409, "Conflict", message, _details(resource, name))
 
 
 def invalid(resource: Resource, name: str, causes: list[Cause]) -> Refusal:
-    """422: fields that are not valid, each named."""
-    said = [f"{cause.path}: {cause.message}" for cause in causes]
-    joined = said[0] if len(said) == 1 else f"[{', '.join(said)}]"
+    """422: invalid fields, each named."""
+    messages = [f"{cause.path}: {cause.message}" for cause in causes]
+    joined = messages[0] if len(messages) == 1 else f"[{', '.join(messages)}]"
     details: dict[str, Any] = {"name": name}
     if resource.group:
         details["group"] = resource.group
@@ -104,28 +104,28 @@ def invalid(resource: Resource, name: str, causes: list[Cause]) -> Refusal:
 
 
 def bad_request(message: str) -> Refusal:
-    """400: the request makes no sense."""
+    """400: the request is malformed."""
     return Refusal(400, "BadRequest", message)
 
 
 def method_not_allowed() -> Refusal:
-    """405: this resource cannot do that."""
+    """405: the resource does not support the method."""
     return Refusal(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {})
 
 
 def expired(message: str, *, continue_token: str = "") -> Refusal:
-    """410: the history that the request builds on is gone."""
+    """410: the history that the request needs has been compacted."""
     return Refusal(410, "Expired", message, None, {"continue": continue_token} if continue_token else {})
 
 
 def internal(message: str) -> Refusal:
-    """500: the server could not, for a reason of its own (a kubelet out of reach, say)."""
+    """500: an error inside the cluster, such as a kubelet out of reach."""
     return Refusal(500, "InternalError", message)
 
 
 def no_answer(hook: str, url: str, seconds: int) -> Refusal:
     """500: a webhook that fails closed did not answer in time."""
-    said = f'failed calling webhook "{hook}": failed to call webhook: Post "{url}?timeout={seconds}s"'
-    said = f"{said}: context deadline exceeded"
-    details = {"causes": [{"message": said}]}
-    return Refusal(500, "InternalError", f"Internal error occurred: {said}", details, waited=seconds)
+    message = f'failed calling webhook "{hook}": failed to call webhook: Post "{url}?timeout={seconds}s"'
+    message = f"{message}: context deadline exceeded"
+    details = {"causes": [{"message": message}]}
+    return Refusal(500, "InternalError", f"Internal error occurred: {message}", details, waited=seconds)

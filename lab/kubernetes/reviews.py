@@ -1,4 +1,4 @@
-"""What a user may do, when the user asks the API server itself."""
+"""Access reviews: the API server's answers about what a user may do."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ def review(cluster: ClusterState, user: User, resource: Resource, body: Raw) -> 
 
 
 def _access(cluster: ClusterState, user: User, spec: Raw) -> Raw:
-    asked, path = spec.get("resourceAttributes") or {}, spec.get("nonResourceAttributes") or {}
+    attributes, path = spec.get("resourceAttributes") or {}, spec.get("nonResourceAttributes") or {}
     attempt = Attempt(
-        verb=asked.get("verb", path.get("verb", "")),
-        group=asked.get("group", ""),
-        resource=asked.get("resource", ""),
-        subresource=asked.get("subresource", ""),
-        namespace=asked.get("namespace", ""),
-        name=asked.get("name", ""),
+        verb=attributes.get("verb", path.get("verb", "")),
+        group=attributes.get("group", ""),
+        resource=attributes.get("resource", ""),
+        subresource=attributes.get("subresource", ""),
+        namespace=attributes.get("namespace", ""),
+        name=attributes.get("name", ""),
         path=path.get("path", ""),
     )
-    words = allows(cluster, user, attempt)
-    if words is None:
+    reason = allows(cluster, user, attempt)
+    if reason is None:
         return {"allowed": False}
-    return {"allowed": True} | ({"reason": words} if words else {})
+    return {"allowed": True} | ({"reason": reason} if reason else {})

@@ -1,8 +1,8 @@
-"""Where a pod fits, or why it fits nowhere, in the scheduler's own words. Pure: objects in, a decision out.
+"""The scheduler's decision: where a pod fits, or why nowhere, in the scheduler's own words. Pure functions.
 
-The filters run in the default profile's order, and the first that objects gives a node's reason: NodeUnschedulable,
-NodeName, TaintToleration, NodeAffinity, NodePorts, NodeResourcesFit. A pod that is pinned by ``metadata.name`` in every
-node selector term has only those nodes looked at, as NodeAffinity's PreFilter does it.
+The filters run in the default profile's order, and the first that rejects a node gives the reason: NodeUnschedulable,
+NodeName, TaintToleration, NodeAffinity, NodePorts, NodeResourcesFit. For a pod that is pinned by ``metadata.name`` in
+every node selector term only those nodes are considered, as NodeAffinity's PreFilter does it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Amounts = dict[str, Quantity]
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """The node that a pod goes to, or the message that says why there is none."""
+    """The node that a pod is scheduled to, or the message why there is none."""
 
     node: str = ""
     message: str = ""
@@ -47,19 +47,19 @@ class _Objection:
 
 def place(pod: Raw, nodes: Iterable[Raw], pods: Iterable[Raw]) -> Placement:
     """Choose the node with the most room left among those that can take the pod."""
-    known = {node["metadata"]["name"]: node for node in nodes}
-    if not known:
+    by_name = {node["metadata"]["name"]: node for node in nodes}
+    if not by_name:
         return Placement(message="no nodes available to schedule pods")
     pinned = _pinned(pod["spec"])
-    looked_at = known if pinned is None else {name: node for name, node in known.items() if name in pinned}
-    running: dict[str, list[Raw]] = {name: [] for name in looked_at}
+    candidates = by_name if pinned is None else {name: node for name, node in by_name.items() if name in pinned}
+    running: dict[str, list[Raw]] = {name: [] for name in candidates}
     for other in pods:
-        where = other["spec"].get("nodeName")
-        if where in running and other["status"].get("phase") not in _FINAL:
-            running[where].append(other)
+        node_name = other["spec"].get("nodeName")
+        if node_name in running and other["status"].get("phase") not in _FINAL:
+            running[node_name].append(other)
     objections: dict[str, _Objection] = {}
     fitting: list[tuple[Decimal, int, str]] = []
-    for name, node in looked_at.items():
+    for name, node in candidates.items():
         objection = _objection(pod, node, running[name])
         if objection is not None:
             objections[name] = objection
@@ -68,17 +68,17 @@ def place(pod: Raw, nodes: Iterable[Raw], pods: Iterable[Raw]) -> Placement:
         fitting.append((-room, len(running[name]), name))
     if fitting:
         return Placement(node=min(fitting)[2])
-    return Placement(message=_message(len(known), objections))
+    return Placement(message=_message(len(by_name), objections))
 
 
 def _message(count: int, objections: dict[str, _Objection]) -> str:
     reasons = Counter(reason for objection in objections.values() for reason in objection.reasons)
-    said = ", ".join(sorted(f"{number} {reason}" for reason, number in reasons.items()))
-    said = f" {said}." if said else ""
-    hopeful = sum(not objection.final for objection in objections.values())
-    helps = {_NO_VICTIMS: hopeful, _NOT_HELPFUL: count - hopeful}
-    preemption = ", ".join(sorted(f"{number} {reason}" for reason, number in helps.items() if number))
-    return f"0/{count} nodes are available:{said} preemption: 0/{count} nodes are available: {preemption}.."
+    summary = ", ".join(sorted(f"{number} {reason}" for reason, number in reasons.items()))
+    summary = f" {summary}." if summary else ""
+    preemptible = sum(not objection.final for objection in objections.values())
+    preemption_counts = {_NO_VICTIMS: preemptible, _NOT_HELPFUL: count - preemptible}
+    preemption = ", ".join(sorted(f"{number} {reason}" for reason, number in preemption_counts.items() if number))
+    return f"0/{count} nodes are available:{summary} preemption: 0/{count} nodes are available: {preemption}.."
 
 
 def _objection(pod: Raw, node: Raw, running: list[Raw]) -> _Objection | None:
@@ -89,17 +89,17 @@ def _objection(pod: Raw, node: Raw, running: list[Raw]) -> _Objection | None:
         return _Objection(("node(s) were unschedulable",))
     for taint in node["spec"].get("taints") or []:
         if taint["effect"] in _BLOCKING and not tolerates(tolerations, taint):
-            words = f"{{{taint['key']}: {taint.get('value', '')}}}"
-            return _Objection((f"node(s) had untolerated taint {words}",))
+            taint_text = f"{{{taint['key']}: {taint.get('value', '')}}}"
+            return _Objection((f"node(s) had untolerated taint {taint_text}",))
     if not attracted(spec, node):
         return _Objection(("node(s) didn't match Pod's node affinity/selector",))
     ports = _host_ports(spec)
     if ports and any(ports & _host_ports(other["spec"]) for other in running):
         return _Objection(("node(s) didn't have free ports for the requested pod ports",), final=False)
-    return _lack(spec, node, running)
+    return _insufficient_resources(spec, node, running)
 
 
-def _lack(spec: Raw, node: Raw, running: list[Raw]) -> _Objection | None:
+def _insufficient_resources(spec: Raw, node: Raw, running: list[Raw]) -> _Objection | None:
     reasons: list[str] = []
     allocatable = amounts(node["status"].get("allocatable"))
     if len(running) + 1 > allocatable.get("pods", _ZERO).value:

@@ -1,4 +1,4 @@
-"""Label and field selectors, as the API's query strings and the objects' own selectors write them."""
+"""Label and field selectors, of the API's query strings and of objects."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def matches_labels(labels: Labels, selector: Mapping[str, Any] | None) -> bool:
 
 
 def label_matcher(text: str) -> Matcher:
-    """A test for objects, from a ``labelSelector`` of a query."""
+    """A predicate for objects, from a query's ``labelSelector``."""
     tests = [_label_requirement(part.strip()) for part in _SPLIT.split(text) if part.strip()]
 
     def matches(item: Mapping[str, Any]) -> bool:
@@ -74,21 +74,21 @@ def label_matcher(text: str) -> Matcher:
 
 
 def field_matcher(resource: Resource, text: str, *, label_selector: str = "") -> Matcher:
-    """A test for objects, from a ``fieldSelector`` of a query; a field that the kind does not have is refused."""
-    known = ("metadata.name", "metadata.namespace", *_FIELDS.get(resource.plural, ()))
+    """A predicate for objects, from a query's ``fieldSelector``; unsupported fields are refused."""
+    supported = ("metadata.name", "metadata.namespace", *_FIELDS.get(resource.plural, ()))
     tests: list[tuple[str, bool, str]] = []
     for part in filter(None, text.split(",")):
-        found = _EQUAL.match(part.strip())
-        if found is None:
+        match = _EQUAL.match(part.strip())
+        if match is None:
             reason = f'invalid selector: "{text}"; can\'t understand "{part}"'
-            said = f'Unable to find "{_api_path(resource)}" that match field selector: {reason}'
-            raise bad_request(said)
-        if found["key"] not in known:
+            message = f'Unable to find "{_api_path(resource)}" that match field selector: {reason}'
+            raise bad_request(message)
+        if match["key"] not in supported:
             selection = f'that match label selector "{label_selector}", field selector "{text}"'
-            reason = f"field label not supported: {found['key']}"
-            said = f'Unable to find "{_api_path(resource)}" {selection}: {reason}'
-            raise bad_request(said)
-        tests.append((found["key"], found["operator"] != "!=", found["value"]))
+            reason = f"field label not supported: {match['key']}"
+            message = f'Unable to find "{_api_path(resource)}" {selection}: {reason}'
+            raise bad_request(message)
+        tests.append((match["key"], match["operator"] != "!=", match["value"]))
     return lambda item: all((_field(item, key) == value) is wanted for key, wanted, value in tests)
 
 
@@ -99,24 +99,24 @@ def _api_path(resource: Resource) -> str:
 def _field(item: Mapping[str, Any], path: str) -> str:
     if path == "source":  # of an event: the component that reported it
         path = "source.component"
-    found: Any = item
+    value: Any = item
     for key in path.split("."):
-        found = found.get(key) if isinstance(found, Mapping) else None
-    if found is None:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    if value is None:
         return "false" if path in _FALSE_WHEN_ABSENT else ""
-    return str(found).lower() if isinstance(found, bool) else str(found)
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _label_requirement(part: str) -> tuple[str, str, list[str]]:
-    if found := _SET.match(part):
-        operator = "In" if found["operator"] == "in" else "NotIn"
-        return found["key"], operator, [value.strip() for value in found["values"].split(",")]
-    if found := _EQUAL.match(part):
-        return found["key"], "NotIn" if found["operator"] == "!=" else "In", [found["value"]]
+    if match := _SET.match(part):
+        operator = "In" if match["operator"] == "in" else "NotIn"
+        return match["key"], operator, [value.strip() for value in match["values"].split(",")]
+    if match := _EQUAL.match(part):
+        return match["key"], "NotIn" if match["operator"] == "!=" else "In", [match["value"]]
     if re.fullmatch(r"!?\s*[\w./-]+", part):
         return (part[1:].strip(), "DoesNotExist", []) if part.startswith("!") else (part, "Exists", [])
-    said = f"unable to parse requirement: found '{part}', expected: identifier after operator"
-    raise bad_request(said)
+    message = f"unable to parse requirement: found '{part}', expected: identifier after operator"
+    raise bad_request(message)
 
 
 def _holds(labels: Labels, key: str, operator: str, values: list[str]) -> bool:

@@ -1,4 +1,4 @@
-"""The Kubernetes API over HTTP: who asks, what for, whether they may, and then the answer in the API's own form."""
+"""The Kubernetes API over HTTP: authentication, routing, authorization, and answers in the API's format."""
 
 from __future__ import annotations
 
@@ -60,8 +60,8 @@ _PROBES = ("healthz", "livez", "readyz")
 
 
 @dataclass(slots=True, kw_only=True)
-class Asked:
-    """One request for a resource, taken apart as the API server does it."""
+class ApiCall:
+    """One request for a resource, with its path parsed as the API server does it."""
 
     request: web.Request
     user: User
@@ -82,7 +82,7 @@ class Asked:
 
     @property
     def dry_run(self) -> bool:
-        """Whether nothing is to be kept."""
+        """Whether nothing is to be stored."""
         return bool(self.query.get("dryRun"))
 
     def number(self, parameter: str) -> int | None:
@@ -91,8 +91,8 @@ class Asked:
         if not text:
             return None
         if not text.lstrip("-").isdigit():
-            said = f'strconv.ParseInt: parsing "{text}": invalid syntax'
-            raise refusals.bad_request(said)
+            message = f'strconv.ParseInt: parsing "{text}": invalid syntax'
+            raise refusals.bad_request(message)
         return int(text)
 
     def json(self) -> Raw:
@@ -100,14 +100,14 @@ class Asked:
         if not self.body.strip():
             return {}
         try:
-            found = json.loads(self.body)
-        except ValueError as wrong:
-            said = f"couldn't get version/kind; json parse error: {wrong}"
-            raise refusals.bad_request(said) from wrong
-        if not isinstance(found, dict):
-            said = "couldn't get version/kind; json parse error: not an object"
-            raise refusals.bad_request(said)
-        return found
+            document = json.loads(self.body)
+        except ValueError as error:
+            message = f"couldn't get version/kind; json parse error: {error}"
+            raise refusals.bad_request(message) from error
+        if not isinstance(document, dict):
+            message = "couldn't get version/kind; json parse error: not an object"
+            raise refusals.bad_request(message)
+        return document
 
 
 class ApiServer:
@@ -117,7 +117,7 @@ class ApiServer:
         self.world, self.control = world, control
         self.cluster: ClusterState = world.cluster
         self._closing = asyncio.Event()
-        self._subresources: dict[tuple[str, str, str], Callable[[Asked], Awaitable[web.StreamResponse]]] = {
+        self._subresources: dict[tuple[str, str, str], Callable[[ApiCall], Awaitable[web.StreamResponse]]] = {
             ("pods", "log", "get"): self._log,
             ("pods", "proxy/metrics", "get"): self._proxy,
             ("pods", "exec", "get"): self._stream,
@@ -129,29 +129,31 @@ class ApiServer:
         """An application whose one route takes every path."""
         app = web.Application(client_max_size=4 * 1024**2)
         app.router.add_route("*", "/{path:.*}", self._answer)
-        app.on_response_prepare.append(_as_the_real_one)
+        app.on_response_prepare.append(_add_headers)
         return app
 
     def close(self) -> None:
         """End the watches and log streams."""
         self._closing.set()
 
-    # ---- every request
+    # ---- routing
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        user, refused = ANONYMOUS, None
+        user, authentication_error = ANONYMOUS, None
         try:
             user = authenticate(self.cluster, request.headers.get("Authorization", ""))
         except Refusal as refusal:
-            refused = refusal
+            authentication_error = refusal
         text = body.decode(errors="replace")
-        self.world.record("kubernetes", request.method, request.path_qs, user="" if refused else user.name, body=text)
+        self.world.record(
+            "kubernetes", request.method, request.path_qs, user="" if authentication_error else user.name, body=text
+        )
         await self.world.pause()
         warnings: list[str] = []
         try:
-            if refused is not None:
-                raise refused
+            if authentication_error is not None:
+                raise authentication_error
             return await self._route(request, user, body, warnings)
         except Refusal as refusal:
             await asyncio.sleep(refusal.waited)
@@ -159,78 +161,78 @@ class ApiServer:
 
     async def _route(self, request: web.Request, user: User, body: bytes, warnings: list[str]) -> web.StreamResponse:
         parts = [part for part in request.path.split("/") if part]
-        asked = _take_apart(request, user, parts)
-        if asked is None:
-            return self._path(request, user, parts)
-        asked.body, asked.warnings = body, warnings
-        self._authorize(asked)
-        key = (asked.group, asked.version, asked.plural)
+        call = _parse_path(request, user, parts)
+        if call is None:
+            return self._serve_path(request, user, parts)
+        call.body, call.warnings = body, warnings
+        self._authorize(call)
+        key = (call.group, call.version, call.plural)
         if key in METRICS:
-            return self._metrics(asked, METRICS[key])
+            return self._metrics(call, METRICS[key])
         if key in REVIEWS:
-            return self._review(asked, REVIEWS[key])
+            return self._review(call, REVIEWS[key])
         resource = BY_PATH.get(key)
-        if resource is None or (asked.namespace and not resource.namespaced and asked.namespace != asked.name):
+        if resource is None or (call.namespace and not resource.namespaced and call.namespace != call.name):
             return _text(_NOT_FOUND, 404)
-        if not asked.subresource or asked.subresource == "status":
-            return await self._resource(asked, resource)
-        handler = self._subresources.get((asked.plural, asked.subresource, asked.verb))
-        return await handler(asked) if handler is not None else self._no_subresource(asked, resource)
+        if not call.subresource or call.subresource == "status":
+            return await self._resource(call, resource)
+        handler = self._subresources.get((call.plural, call.subresource, call.verb))
+        return await handler(call) if handler is not None else self._no_subresource(call, resource)
 
-    def _review(self, asked: Asked, resource: Resource) -> web.Response:
-        if asked.verb != "create":
+    def _review(self, call: ApiCall, resource: Resource) -> web.Response:
+        if call.verb != "create":
             raise refusals.method_not_allowed()
-        return _json(reviews.review(self.cluster, asked.user, resource, asked.json()), 201, [])
+        return _json(reviews.review(self.cluster, call.user, resource, call.json()), 201, [])
 
-    def _authorize(self, asked: Asked) -> None:
+    def _authorize(self, call: ApiCall) -> None:
         attempt = Attempt(
-            verb=asked.verb,
-            group=asked.group,
-            resource=asked.plural,
-            subresource=asked.subresource.partition("/")[0],
-            namespace=asked.namespace,
-            name=asked.name,
+            verb=call.verb,
+            group=call.group,
+            resource=call.plural,
+            subresource=call.subresource.partition("/")[0],
+            namespace=call.namespace,
+            name=call.name,
         )
-        if allows(self.cluster, asked.user, attempt) is None:
-            known = BY_PATH.get((asked.group, asked.version, asked.plural))
-            resource = known or Resource(asked.plural, asked.plural, asked.group, asked.version)
+        if allows(self.cluster, call.user, attempt) is None:
+            stored = BY_PATH.get((call.group, call.version, call.plural))
+            resource = stored or Resource(call.plural, call.plural, call.group, call.version)
             raise refusals.denied(
-                asked.user.name,
-                asked.verb,
+                call.user.name,
+                call.verb,
                 resource,
-                namespace=asked.namespace,
-                name=asked.name,
-                subresource=asked.subresource,
+                namespace=call.namespace,
+                name=call.name,
+                subresource=call.subresource,
             )
 
-    async def _resource(self, asked: Asked, resource: Resource) -> web.StreamResponse:
-        if asked.verb == "watch":
-            return await self._watch(asked, resource)
-        answers: dict[str, Callable[[Asked, Resource], web.Response]] = {
+    async def _resource(self, call: ApiCall, resource: Resource) -> web.StreamResponse:
+        if call.verb == "watch":
+            return await self._watch(call, resource)
+        answers: dict[str, Callable[[ApiCall, Resource], web.Response]] = {
             "list": self._list,
-            "get": lambda asked, resource: _json(_shown(resource, self._found(asked, resource)), 200, []),
+            "get": lambda call, resource: _json(_with_kind(resource, self._find_object(call, resource)), 200, []),
             "create": self._create,
-            "update": self._change,
-            "patch": self._change,
+            "update": self._update,
+            "patch": self._update,
             "delete": self._delete,
             "deletecollection": self._delete_many,
         }
-        return answers[asked.verb](asked, resource)
+        return answers[call.verb](call, resource)
 
-    def _found(self, asked: Asked, resource: Resource) -> Raw:
-        item = self.cluster.get(resource.plural, asked.namespace if resource.namespaced else "", asked.name)
+    def _find_object(self, call: ApiCall, resource: Resource) -> Raw:
+        item = self.cluster.get(resource.plural, call.namespace if resource.namespaced else "", call.name)
         if item is None:
-            raise refusals.not_found(resource, asked.name)
+            raise refusals.not_found(resource, call.name)
         return item
 
     # ---- reading
 
-    def _matcher(self, asked: Asked, resource: Resource) -> Callable[[Raw], bool]:
-        labels, fields = asked.query.get("labelSelector", ""), asked.query.get("fieldSelector", "")
+    def _matcher(self, call: ApiCall, resource: Resource) -> Callable[[Raw], bool]:
+        labels, fields = call.query.get("labelSelector", ""), call.query.get("fieldSelector", "")
         by_label = label_matcher(labels) if labels else None
         by_field = field_matcher(resource, fields, label_selector=labels) if fields else None
-        namespace = asked.namespace if resource.namespaced else ""
-        name = asked.name if asked.verb == "watch" else ""
+        namespace = call.namespace if resource.namespaced else ""
+        name = call.name if call.verb == "watch" else ""
 
         def matches(item: Raw) -> bool:
             metadata = item["metadata"]
@@ -243,99 +245,99 @@ class ApiServer:
 
         return matches
 
-    def _list(self, asked: Asked, resource: Resource) -> web.Response:
-        matches = self._matcher(asked, resource)
-        items = self.cluster.list(resource.plural, asked.namespace or None if resource.namespaced else None)
-        limit = asked.number("limit") or 0
+    def _list(self, call: ApiCall, resource: Resource) -> web.Response:
+        matches = self._matcher(call, resource)
+        items = self.cluster.list(resource.plural, call.namespace or None if resource.namespaced else None)
+        limit = call.number("limit") or 0
         metadata: Raw = {"resourceVersion": str(self.cluster.revision)}
-        token = asked.query.get("continue", "")
-        if token:
-            version, start = _read_token(token)
+        continue_token = call.query.get("continue", "")
+        if continue_token:
+            version, start = _read_token(continue_token)
             if version < self.cluster.compacted:
                 raise refusals.expired(_STALE_TOKEN, continue_token=_token(self.cluster.revision, start))
             metadata["resourceVersion"] = str(version)
-            items = [item for item in items if _path_of(item) > start]
+            items = [item for item in items if _list_key(item) > start]
         chosen = [item for item in items if matches(item)]
         if limit and len(chosen) > limit:
-            rest = len(chosen) - limit
+            remaining = len(chosen) - limit
             chosen = chosen[:limit]
-            metadata["continue"] = _token(int(metadata["resourceVersion"]), _path_of(chosen[-1]))
-            if not asked.query.get("labelSelector") and not asked.query.get("fieldSelector"):
-                metadata["remainingItemCount"] = rest
+            metadata["continue"] = _token(int(metadata["resourceVersion"]), _list_key(chosen[-1]))
+            if not call.query.get("labelSelector") and not call.query.get("fieldSelector"):
+                metadata["remainingItemCount"] = remaining
         kind = {"kind": f"{resource.kind}List", "apiVersion": resource.group_version}
         return _json({**kind, "metadata": metadata, "items": chosen}, 200, [])
 
-    async def _watch(self, asked: Asked, resource: Resource) -> web.StreamResponse:
-        matches = self._matcher(asked, resource)
-        since = asked.query.get("resourceVersion", "")
-        lasts = asked.number("timeoutSeconds") or _WATCHES
-        response = await _stream(asked.request, "application/json")
-        woken = asyncio.Event()
+    async def _watch(self, call: ApiCall, resource: Resource) -> web.StreamResponse:
+        matches = self._matcher(call, resource)
+        since = call.query.get("resourceVersion", "")
+        duration = call.number("timeoutSeconds") or _WATCHES
+        response = await _stream(call.request, "application/json")
+        changed = asyncio.Event()
         loop = asyncio.get_running_loop()
-        unsubscribe = self.cluster.subscribe(lambda _change: loop.call_soon_threadsafe(woken.set))
+        unsubscribe = self.cluster.subscribe(lambda _change: loop.call_soon_threadsafe(changed.set))
         try:
-            seen = int(since) if since.isdigit() and since != "0" else self.cluster.revision
+            last_version = int(since) if since.isdigit() and since != "0" else self.cluster.revision
             if since in ("", "0"):
                 for item in filter(matches, self.cluster.list(resource.plural)):
-                    await response.write(_line("ADDED", _shown(resource, item)))
-            ends = loop.time() + lasts
+                    await response.write(_event_line("ADDED", _with_kind(resource, item)))
+            end = loop.time() + duration
             while not self._closing.is_set():
-                woken.clear()
-                changes = self.cluster.since(seen)
+                changed.clear()
+                changes = self.cluster.since(last_version)
                 if changes is None:
-                    oldest = f"too old resource version: {seen} ({self.cluster.compacted})"
-                    await response.write(_line("ERROR", refusals.expired(oldest).status()))
+                    message = f"too old resource version: {last_version} ({self.cluster.compacted})"
+                    await response.write(_event_line("ERROR", refusals.expired(message).status()))
                     break
                 for change in changes:
-                    seen = change.version
-                    if change.resource == resource.plural and (line := _told(resource, change, matches)):
+                    last_version = change.version
+                    if change.resource == resource.plural and (line := _watch_event(resource, change, matches)):
                         await response.write(line)
-                left = ends - loop.time()
-                if left <= 0:
+                remaining = end - loop.time()
+                if remaining <= 0:
                     break
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._woken(woken), left)
-            if asked.query.get("allowWatchBookmarks") in ("true", "1"):
-                mark = {"metadata": {"resourceVersion": str(seen), "creationTimestamp": None}}
-                await response.write(_line("BOOKMARK", _shown(resource, mark)))
+                    await asyncio.wait_for(self._wait_for_change(changed), remaining)
+            if call.query.get("allowWatchBookmarks") in ("true", "1"):
+                bookmark = {"metadata": {"resourceVersion": str(last_version), "creationTimestamp": None}}
+                await response.write(_event_line("BOOKMARK", _with_kind(resource, bookmark)))
             await response.write_eof()
         except ConnectionResetError:
-            pass  # the watcher has gone
+            pass  # the client has closed the watch
         finally:
             unsubscribe()
         return response
 
-    async def _woken(self, woken: asyncio.Event) -> None:
-        """Wait for a change, or for the end of the server."""
-        waits = [asyncio.ensure_future(woken.wait()), asyncio.ensure_future(self._closing.wait())]
+    async def _wait_for_change(self, changed: asyncio.Event) -> None:
+        """Wait for a change, or for the server to close."""
+        waiters = [asyncio.ensure_future(changed.wait()), asyncio.ensure_future(self._closing.wait())]
         try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for wait in waits:
-                wait.cancel()
+            for waiter in waiters:
+                waiter.cancel()
 
-    async def _log(self, asked: Asked) -> web.StreamResponse:
+    async def _log(self, call: ApiCall) -> web.StreamResponse:
         resource = BY_PATH["", "v1", "pods"]
-        pod = self._found(asked, resource)
-        query = asked.query
-        await self.control.kubelets.dialed(pod)
+        pod = self._find_object(call, resource)
+        query = call.query
+        await self.control.kubelets.wait_for_connection(pod)
         log = self.control.kubelets.log(pod, query.get("container", ""))
         if log is None:
             return web.Response(status=204)
         if query.get("previous") in ("true", "1"):
             name = query.get("container") or pod["spec"]["containers"][0]["name"]
-            said = f'previous terminated container "{name}" in pod "{asked.name}" not found'
-            raise refusals.bad_request(said)
-        tail = asked.number("tailLines")
+            message = f'previous terminated container "{name}" in pod "{call.name}" not found'
+            raise refusals.bad_request(message)
+        tail = call.number("tailLines")
         timestamps = query.get("timestamps") in ("true", "1")
         if query.get("follow") in ("true", "1"):
-            return await self._follow(asked, log.follow(tail=tail, timestamps=timestamps))
-        limit, since = asked.number("limitBytes"), asked.number("sinceSeconds")
+            return await self._follow(call, log.follow(tail=tail, timestamps=timestamps))
+        limit, since = call.number("limitBytes"), call.number("sinceSeconds")
         text = log.text(tail=tail, limit=limit, since=since, timestamps=timestamps)
         return web.Response(body=text, headers={"Content-Type": "text/plain"})
 
-    async def _follow(self, asked: Asked, lines: AsyncIterator[bytes]) -> web.StreamResponse:
-        response = await _stream(asked.request, "text/plain")
+    async def _follow(self, call: ApiCall, lines: AsyncIterator[bytes]) -> web.StreamResponse:
+        response = await _stream(call.request, "text/plain")
         closing = asyncio.ensure_future(self._closing.wait())
         try:
             while True:
@@ -348,183 +350,185 @@ class ApiServer:
                 await response.write(line)
             await response.write_eof()
         except ConnectionResetError:
-            pass  # the reader has gone
+            pass  # the client has closed the stream
         finally:
             closing.cancel()
         return response
 
     # ---- writing
 
-    def _create(self, asked: Asked, resource: Resource) -> web.Response:
-        item = self._sent(asked, resource)
+    def _create(self, call: ApiCall, resource: Resource) -> web.Response:
+        item = self._parse_created(call, resource)
         quantities(resource, item)
         fill_in(resource.plural, item)
-        admission = Admission(self.cluster, resource, item, asked.warnings)
+        admission = Admission(self.cluster, resource, item, call.warnings)
         admission.admit()
         metadata = item["metadata"]
         namespace = metadata.get("namespace", "")
         if self.cluster.get(resource.plural, namespace, metadata["name"]) is not None:
             raise refusals.already_exists(resource, metadata["name"])
-        if asked.dry_run:
-            return _json(_shown(resource, item), 201, asked.warnings)
+        if call.dry_run:
+            return _json(_with_kind(resource, item), 201, call.warnings)
         stored = self.cluster.add({"kind": resource.kind, **item})
         if resource is NAMESPACES:
             for kind, name in (("ServiceAccount", "default"), ("ConfigMap", "kube-root-ca.crt")):
                 self.cluster.add({"kind": kind, "metadata": {"name": name, "namespace": metadata["name"]}})
-        return _json(_shown(resource, stored), 201, asked.warnings)
+        return _json(_with_kind(resource, stored), 201, call.warnings)
 
-    def _sent(self, asked: Asked, resource: Resource) -> Raw:
-        """The object of a create request, with the metadata that the server gives it."""
-        sent = asked.json()
-        if sent.get("kind", resource.kind) != resource.kind or not sent:
-            kind = sent.get("kind", "")
-            said = f'{kind} in version "{sent.get("apiVersion", "")}" cannot be handled as a {resource.kind}: '
-            said += f'no kind "{kind}" is registered for version "{resource.group_version}"'
-            raise refusals.bad_request(said)
-        given = sent.get("metadata") or {}
-        metadata: Raw = {"name": given["name"]} if given.get("name") else {}
-        if given.get("generateName"):
-            metadata["generateName"] = given["generateName"]
+    def _parse_created(self, call: ApiCall, resource: Resource) -> Raw:
+        """The object of a create request, with the metadata that the server adds."""
+        document = call.json()
+        if document.get("kind", resource.kind) != resource.kind or not document:
+            kind = document.get("kind", "")
+            message = f'{kind} in version "{document.get("apiVersion", "")}" cannot be handled as a {resource.kind}: '
+            message += f'no kind "{kind}" is registered for version "{resource.group_version}"'
+            raise refusals.bad_request(message)
+        given_metadata = document.get("metadata") or {}
+        metadata: Raw = {"name": given_metadata["name"]} if given_metadata.get("name") else {}
+        if given_metadata.get("generateName"):
+            metadata["generateName"] = given_metadata["generateName"]
         if resource.namespaced:
-            if given.get("namespace", asked.namespace) != asked.namespace:
-                said = "the namespace of the provided object does not match the namespace sent on the request"
-                raise refusals.bad_request(said)
-            metadata["namespace"] = asked.namespace
+            if given_metadata.get("namespace", call.namespace) != call.namespace:
+                message = "the namespace of the provided object does not match the namespace sent on the request"
+                raise refusals.bad_request(message)
+            metadata["namespace"] = call.namespace
         metadata |= {"uid": str(uuid.uuid4()), "creationTimestamp": timestamps.now()}
-        metadata |= {key: given[key] for key in _KEPT_METADATA if given.get(key)}
-        rest = {key: value for key, value in sent.items() if key not in ("kind", "apiVersion", "metadata")}
+        metadata |= {key: given_metadata[key] for key in _KEPT_METADATA if given_metadata.get(key)}
+        rest = {key: value for key, value in document.items() if key not in ("kind", "apiVersion", "metadata")}
         return {"metadata": metadata, **without_empty(rest)}
 
-    def _change(self, asked: Asked, resource: Resource) -> web.Response:
-        item = self._found(asked, resource)
-        sent = asked.json() if asked.request.content_type != "application/json-patch+json" else {}
-        if asked.verb == "patch":
-            changed = patched(item, asked.body, asked.request.content_type)
+    def _update(self, call: ApiCall, resource: Resource) -> web.Response:
+        item = self._find_object(call, resource)
+        document = call.json() if call.request.content_type != "application/json-patch+json" else {}
+        if call.verb == "patch":
+            updated = patched(item, call.body, call.request.content_type)
         else:
-            changed = {key: value for key, value in sent.items() if key not in ("kind", "apiVersion")}
-        version = (changed.get("metadata") or {}).get("resourceVersion")
+            updated = {key: value for key, value in document.items() if key not in ("kind", "apiVersion")}
+        version = (updated.get("metadata") or {}).get("resourceVersion")
         if version not in (None, "", item["metadata"]["resourceVersion"]):
-            why = "the object has been modified; please apply your changes to the latest version and try again"
-            raise refusals.conflict(resource, asked.name, why)
-        fixed = ("name", "namespace", "uid", "creationTimestamp", "resourceVersion", "generateName")
-        changed["metadata"] = {
-            **(changed.get("metadata") or {}),
-            **{key: item["metadata"][key] for key in fixed if key in item["metadata"]},
+            reason = "the object has been modified; please apply your changes to the latest version and try again"
+            raise refusals.conflict(resource, call.name, reason)
+        immutable = ("name", "namespace", "uid", "creationTimestamp", "resourceVersion", "generateName")
+        updated["metadata"] = {
+            **(updated.get("metadata") or {}),
+            **{key: item["metadata"][key] for key in immutable if key in item["metadata"]},
         }
         if resource.plural not in ("pods", "jobs"):
-            validate(resource, changed)
-        if asked.dry_run:
-            return _json(_shown(resource, changed), 200, asked.warnings)
-        if changed != item:
-            item.clear()  # the object stays the same one for whoever holds it
-            item.update(changed)
+            validate(resource, updated)
+        if call.dry_run:
+            return _json(_with_kind(resource, updated), 200, call.warnings)
+        if updated != item:
+            item.clear()  # in place: others hold references to the object
+            item.update(updated)
             self.cluster.touch(resource.plural, item)
-        return _json(_shown(resource, item), 200, asked.warnings)
+        return _json(_with_kind(resource, item), 200, call.warnings)
 
-    def _delete(self, asked: Asked, resource: Resource) -> web.Response:
-        item = self._found(asked, resource)
-        propagation, grace = self._how_to_delete(asked, resource, item)
-        if asked.dry_run:
-            return _json(_shown(resource, item), 200, asked.warnings)
-        gone = self.control.delete(resource.plural, item, propagation=propagation, grace=grace)
+    def _delete(self, call: ApiCall, resource: Resource) -> web.Response:
+        item = self._find_object(call, resource)
+        propagation, grace = self._deletion_options(call, resource, item)
+        if call.dry_run:
+            return _json(_with_kind(resource, item), 200, call.warnings)
+        deleted = self.control.delete(resource.plural, item, propagation=propagation, grace=grace)
         if resource is NAMESPACES:
             item["status"] = {"phase": "Terminating"}
-            return _json(_shown(resource, item), 200, asked.warnings)
-        if not gone or resource.plural in _RETURNED_WHEN_DELETED:
-            return _json(_shown(resource, item), 200, asked.warnings)
-        details = {"name": asked.name} | ({"group": resource.group} if resource.group else {})
+            return _json(_with_kind(resource, item), 200, call.warnings)
+        if not deleted or resource.plural in _RETURNED_WHEN_DELETED:
+            return _json(_with_kind(resource, item), 200, call.warnings)
+        details = {"name": call.name} | ({"group": resource.group} if resource.group else {})
         details |= {"kind": resource.plural, "uid": item["metadata"]["uid"]}
         status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details}
-        return _json(status, 200, asked.warnings)
+        return _json(status, 200, call.warnings)
 
-    def _delete_many(self, asked: Asked, resource: Resource) -> web.Response:
-        matches = self._matcher(asked, resource)
-        chosen = [item for item in self.cluster.list(resource.plural, asked.namespace or None) if matches(item)]
+    def _delete_many(self, call: ApiCall, resource: Resource) -> web.Response:
+        matches = self._matcher(call, resource)
+        chosen = [item for item in self.cluster.list(resource.plural, call.namespace or None) if matches(item)]
         for item in chosen:
-            propagation, grace = self._how_to_delete(asked, resource, item)
-            if not asked.dry_run:
+            propagation, grace = self._deletion_options(call, resource, item)
+            if not call.dry_run:
                 self.control.delete(resource.plural, item, propagation=propagation, grace=grace)
         metadata = {"resourceVersion": str(self.cluster.revision)}
         kind = {"kind": f"{resource.kind}List", "apiVersion": resource.group_version}
-        return _json({**kind, "metadata": metadata, "items": chosen}, 200, asked.warnings)
+        return _json({**kind, "metadata": metadata, "items": chosen}, 200, call.warnings)
 
-    def _how_to_delete(self, asked: Asked, resource: Resource, item: Raw) -> tuple[Propagation | None, int | None]:
-        options = asked.json()
+    def _deletion_options(self, call: ApiCall, resource: Resource, item: Raw) -> tuple[Propagation | None, int | None]:
+        options = call.json()
         precondition = (options.get("preconditions") or {}).get("uid")
         if precondition not in (None, item["metadata"]["uid"]):
-            real = item["metadata"]["uid"]
-            why = f"Precondition failed: UID in precondition: {precondition}, UID in object meta: {real}"
-            raise refusals.conflict(resource, item["metadata"]["name"], why)
-        propagation = options.get("propagationPolicy") or asked.query.get("propagationPolicy")
-        if propagation is None and "orphanDependents" in {**asked.query, **options}:
-            orphan = str(options.get("orphanDependents", asked.query.get("orphanDependents"))).lower() == "true"
+            actual = item["metadata"]["uid"]
+            reason = f"Precondition failed: UID in precondition: {precondition}, UID in object meta: {actual}"
+            raise refusals.conflict(resource, item["metadata"]["name"], reason)
+        propagation = options.get("propagationPolicy") or call.query.get("propagationPolicy")
+        if propagation is None and "orphanDependents" in {**call.query, **options}:
+            orphan = str(options.get("orphanDependents", call.query.get("orphanDependents"))).lower() == "true"
             propagation = "Orphan" if orphan else "Background"
-        if propagation is None and resource.plural == "jobs" and _ORPHANS not in asked.warnings:
-            asked.warnings.append(_ORPHANS)
+        if propagation is None and resource.plural == "jobs" and _ORPHANS not in call.warnings:
+            call.warnings.append(_ORPHANS)
         if propagation not in (None, "Background", "Foreground", "Orphan"):
-            said = f'Unsupported value: "{propagation}": supported values: "Foreground", "Background", "Orphan", "nil"'
-            cause = refusals.Cause("propagationPolicy", said, "FieldValueNotSupported")
+            message = (
+                f'Unsupported value: "{propagation}": supported values: "Foreground", "Background", "Orphan", "nil"'
+            )
+            cause = refusals.Cause("propagationPolicy", message, "FieldValueNotSupported")
             raise refusals.invalid(Resource("deleteoptions", "DeleteOptions", "meta.k8s.io"), "", [cause])
-        return propagation, options.get("gracePeriodSeconds", asked.number("gracePeriodSeconds"))
+        return propagation, options.get("gracePeriodSeconds", call.number("gracePeriodSeconds"))
 
-    async def _proxy(self, asked: Asked) -> web.StreamResponse:
-        """``GET …/pods/SCHEME:NAME:PORT/proxy/metrics``: what the pod itself answers, or why it was not reached."""
-        words = asked.name.split(":")
-        name, port = words[-2 if len(words) > 1 else 0], words[-1] if len(words) > 1 else "80"
-        asked.name = name
-        pod = self._found(asked, BY_PATH["", "v1", "pods"])
+    async def _proxy(self, call: ApiCall) -> web.StreamResponse:
+        """``GET …/pods/SCHEME:NAME:PORT/proxy/metrics``: the pod's own answer, or why it was not reached."""
+        name_parts = call.name.split(":")
+        name, port = name_parts[-2 if len(name_parts) > 1 else 0], name_parts[-1] if len(name_parts) > 1 else "80"
+        call.name = name
+        pod = self._find_object(call, BY_PATH["", "v1", "pods"])
         text = exporters.page(self.world.metrics, pod, int(port) if port.isdigit() else 0)
         if text is None:
             address = f"{pod['status'].get('podIP', '')}:{port}"
-            said = f"error trying to reach service: dial tcp {address}: connect: connection refused"
-            raise Refusal(503, "ServiceUnavailable", said)
+            message = f"error trying to reach service: dial tcp {address}: connect: connection refused"
+            raise Refusal(503, "ServiceUnavailable", message)
         return web.Response(text=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
 
-    async def _stream(self, asked: Asked) -> web.StreamResponse:
-        pod = self._found(asked, BY_PATH["", "v1", "pods"])
-        serve = streaming.execute if asked.subresource == "exec" else streaming.attach
-        return await serve(asked.request, self.control.kubelets, pod)
+    async def _stream(self, call: ApiCall) -> web.StreamResponse:
+        pod = self._find_object(call, BY_PATH["", "v1", "pods"])
+        serve = streaming.execute if call.subresource == "exec" else streaming.attach
+        return await serve(call.request, self.control.kubelets, pod)
 
-    async def _token(self, asked: Asked) -> web.StreamResponse:
-        self._found(asked, SERVICE_ACCOUNTS)
-        asked_for = asked.json().get("spec") or {}
-        seconds = int(asked_for.get("expirationSeconds") or 3600)
+    async def _token(self, call: ApiCall) -> web.StreamResponse:
+        self._find_object(call, SERVICE_ACCOUNTS)
+        spec = call.json().get("spec") or {}
+        seconds = int(spec.get("expirationSeconds") or 3600)
         head, claims, signature = secrets.token_urlsafe(24), secrets.token_urlsafe(120), secrets.token_urlsafe(64)
         token = f"eyJ{head}.eyJ{claims}.{signature}"
-        self.cluster.tokens[token] = service_account_user(asked.namespace, asked.name)
-        metadata = {"name": asked.name, "namespace": asked.namespace, "creationTimestamp": timestamps.now()}
+        self.cluster.tokens[token] = service_account_user(call.namespace, call.name)
+        metadata = {"name": call.name, "namespace": call.namespace, "creationTimestamp": timestamps.now()}
         body = {"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "metadata": metadata}
         body["spec"] = {"audiences": ["https://kubernetes.default.svc.cluster.local"], "expirationSeconds": seconds}
         body["status"] = {"token": token, "expirationTimestamp": timestamps.later(seconds)}
         return _json(body, 201, [])
 
-    def _no_subresource(self, asked: Asked, resource: Resource) -> web.Response:
-        self._found(asked, resource)
-        if asked.subresource in ("exec", "attach", "portforward") and asked.plural == "pods":
-            said = "Upgrade request required"
-            raise refusals.bad_request(said)
+    def _no_subresource(self, call: ApiCall, resource: Resource) -> web.Response:
+        self._find_object(call, resource)
+        if call.subresource in ("exec", "attach", "portforward") and call.plural == "pods":
+            message = "Upgrade request required"
+            raise refusals.bad_request(message)
         return _text(_NOT_FOUND, 404)
 
-    # ---- what is no stored resource
+    # ---- what is not stored
 
-    def _metrics(self, asked: Asked, resource: Resource) -> web.Response:
+    def _metrics(self, call: ApiCall, resource: Resource) -> web.Response:
         if self.cluster.metrics == "absent":
             return _text(_NOT_FOUND, 404)
         if self.cluster.metrics == "unavailable":
             return _text("service unavailable\n", 503)
         items = (
-            usage.of_nodes(self.cluster) if resource.plural == "nodes" else usage.of_pods(self.cluster, asked.namespace)
+            usage.of_nodes(self.cluster) if resource.plural == "nodes" else usage.of_pods(self.cluster, call.namespace)
         )
-        if not asked.name:
-            matches = self._matcher(asked, resource)
+        if not call.name:
+            matches = self._matcher(call, resource)
             kind = {"kind": f"{resource.kind}List", "apiVersion": resource.group_version}
             return _json({**kind, "metadata": {}, "items": [item for item in items if matches(item)]}, 200, [])
-        found = next((item for item in items if item["metadata"]["name"] == asked.name), None)
-        if found is None:
-            raise refusals.not_found(resource, asked.name)
-        return _json(_shown(resource, found), 200, [])
+        item = next((item for item in items if item["metadata"]["name"] == call.name), None)
+        if item is None:
+            raise refusals.not_found(resource, call.name)
+        return _json(_with_kind(resource, item), 200, [])
 
-    def _path(self, request: web.Request, user: User, parts: list[str]) -> web.Response:
+    def _serve_path(self, request: web.Request, user: User, parts: list[str]) -> web.Response:
         """Paths that are no resource: versions, health, discovery."""
         verb = request.method.lower()
         path = "/" + "/".join(parts)
@@ -557,8 +561,8 @@ _STALE_TOKEN = (
 )
 
 
-def _take_apart(request: web.Request, user: User, parts: list[str]) -> Asked | None:
-    """What a path of the API means; None if it is no resource's."""
+def _parse_path(request: web.Request, user: User, parts: list[str]) -> ApiCall | None:
+    """Parse a path of the API; None if it is no resource's."""
     if parts[:2] == ["api", "v1"] and len(parts) > 2:  # noqa: PLR2004 - the prefix
         group, version, rest = "", "v1", parts[2:]
     elif parts[:1] == ["apis"] and len(parts) > 3:  # noqa: PLR2004 - the prefix
@@ -581,7 +585,7 @@ def _take_apart(request: web.Request, user: User, parts: list[str]) -> Asked | N
     }.get(request.method, "")
     if not verb:
         raise refusals.method_not_allowed()
-    return Asked(
+    return ApiCall(
         request=request,
         user=user,
         verb=verb,
@@ -594,28 +598,30 @@ def _take_apart(request: web.Request, user: User, parts: list[str]) -> Asked | N
     )
 
 
-def _shown(resource: Resource, item: Raw) -> Raw:
-    """An object as it is answered alone, with its kind."""
+def _with_kind(resource: Resource, item: Raw) -> Raw:
+    """An object with its kind, as in an answer of its own."""
     return {"kind": resource.kind, "apiVersion": resource.group_version, **item}
 
 
-def _told(resource: Resource, change: Change, matches: Callable[[Raw], bool]) -> bytes:
-    """A change as a watch with a selector tells it; empty if it does not concern it."""
-    now = change.type != "DELETED" and matches(change.item)
-    before = matches(change.before) if change.before is not None else change.type != "ADDED" and matches(change.item)
+def _watch_event(resource: Resource, change: Change, matches: Callable[[Raw], bool]) -> bytes:
+    """A change as an event of a watch with a selector; empty if the selector matches neither state."""
+    matches_now = change.type != "DELETED" and matches(change.item)
+    matched_before = (
+        matches(change.before) if change.before is not None else change.type != "ADDED" and matches(change.item)
+    )
     if change.type == "ADDED":
-        before = False
-    if not now and not before:
+        matched_before = False
+    if not matches_now and not matched_before:
         return b""
-    kind = "MODIFIED" if now and before else "ADDED" if now else "DELETED"
-    return _line(kind, _shown(resource, change.item))
+    kind = "MODIFIED" if matches_now and matched_before else "ADDED" if matches_now else "DELETED"
+    return _event_line(kind, _with_kind(resource, change.item))
 
 
-def _line(kind: str, item: Raw) -> bytes:
+def _event_line(kind: str, item: Raw) -> bytes:
     return json.dumps({"type": kind, "object": item}, separators=(",", ":")).encode() + b"\n"
 
 
-def _path_of(item: Raw) -> str:
+def _list_key(item: Raw) -> str:
     return f"{item['metadata'].get('namespace', '')}/{item['metadata']['name']}"
 
 
@@ -626,11 +632,11 @@ def _token(version: int, start: str) -> str:
 
 def _read_token(token: str) -> tuple[int, str]:
     try:
-        found = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        return int(found["rv"]), str(found["start"]).removesuffix("\0")
-    except (ValueError, KeyError, TypeError) as wrong:
-        said = "continue key is not valid: encoded continue token is invalid"
-        raise refusals.bad_request(said) from wrong
+        document = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        return int(document["rv"]), str(document["start"]).removesuffix("\0")
+    except (ValueError, KeyError, TypeError) as error:
+        message = "continue key is not valid: encoded continue token is invalid"
+        raise refusals.bad_request(message) from error
 
 
 def _json(body: Raw, status: int, warnings: list[str]) -> web.Response:
@@ -657,8 +663,8 @@ async def _stream(request: web.Request, content_type: str) -> web.StreamResponse
     return response
 
 
-async def _as_the_real_one(_request: web.Request, response: web.StreamResponse) -> None:
-    """The API server names no product, and gives every answer an audit id."""
+async def _add_headers(_request: web.Request, response: web.StreamResponse) -> None:
+    """Headers as of the API server: no product, and an audit id in every answer."""
     response.headers.popall("Server", None)
     response.headers["Audit-Id"] = str(uuid.uuid4())
     response.headers.update(_HEADERS)

@@ -1,7 +1,7 @@
-"""exec and attach: a WebSocket between whoever asks and a container's process, in the API server's own channels.
+"""exec and attach: a WebSocket between a client and a container's process, in the API server's channels.
 
-Words and statuses are those of Kubernetes v1.28 with containerd, as a real cluster sent them. Commands really run
-(`lab.shell`), where the pod is. https://kubernetes.io/docs/reference/using-api/websockets/
+Messages and statuses were recorded from Kubernetes v1.28 with containerd. Commands run for real (`lab.shell`), at the
+pod's vantage point. https://kubernetes.io/docs/reference/using-api/websockets/
 """
 
 from __future__ import annotations
@@ -34,115 +34,115 @@ async def execute(request: web.Request, kubelets: Kubelets, pod: Raw) -> web.Str
     refuse_without_upgrade(request, kubelets)
     argv = request.query.getall("command", [])
     if not argv:
-        said = "you must specify at least 1 command for the container"
-        raise refusals.bad_request(said)
-    await kubelets.dialed(pod)
-    name = kubelets.reached(pod, request.query.get("container", ""))
-    if not running(pod, name):
-        return _plain(f'container not found ("{name}")')
+        message = "you must specify at least 1 command for the container"
+        raise refusals.bad_request(message)
+    await kubelets.wait_for_connection(pod)
+    name = kubelets.resolve_container(pod, request.query.get("container", ""))
+    if not is_running(pod, name):
+        return _plain_error(f'container not found ("{name}")')
 
-    async def command(say: Callable[[int, bytes], None], _heard: asyncio.Queue[bytes]) -> Raw:
+    async def run_command(send: Callable[[int, bytes], None], _received: asyncio.Queue[bytes]) -> Raw:
         try:
-            ran = await kubelets.execute(
+            result = await kubelets.execute(
                 pod,
                 name,
                 argv,
-                on_output=lambda data: say(_STDOUT, data),
-                on_error=lambda data: say(_STDERR, data),
+                on_output=lambda data: send(_STDOUT, data),
+                on_error=lambda data: send(_STDERR, data),
                 limit=_LONGEST,
             )
         except FileNotFoundError:
             return _not_started(pod, argv)
-        return _SUCCESS if ran.exit == 0 else _failed(argv, ran.exit)
+        return _SUCCESS if result.exit == 0 else _failed(argv, result.exit)
 
-    return await _talk(request, command)
+    return await _exchange(request, run_command)
 
 
 async def attach(request: web.Request, kubelets: Kubelets, pod: Raw) -> web.StreamResponse:
-    """``GET …/pods/NAME/attach``: speak with the process that a container was started with, until it ends."""
+    """``GET …/pods/NAME/attach``: connect to a container's main process, until it ends."""
     refuse_without_upgrade(request, kubelets)
-    await kubelets.dialed(pod)
-    name = kubelets.reached(pod, request.query.get("container", ""))
+    await kubelets.wait_for_connection(pod)
+    name = kubelets.resolve_container(pod, request.query.get("container", ""))
     log = kubelets.log(pod, name)
-    if log is None or not running(pod, name):
+    if log is None or not is_running(pod, name):
         metadata = pod["metadata"]
-        return _plain(f"container {name} not found in pod {metadata['name']}_{metadata['namespace']}")
+        return _plain_error(f"container {name} not found in pod {metadata['name']}_{metadata['namespace']}")
     lines = log.follow(tail=0)
 
-    async def process(say: Callable[[int, bytes], None], heard: asyncio.Queue[bytes]) -> Raw:
-        async def listen() -> None:
+    async def pass_through(send: Callable[[int, bytes], None], received: asyncio.Queue[bytes]) -> Raw:
+        async def forward_output() -> None:
             async for line in lines:
-                say(_STDOUT, line)
+                send(_STDOUT, line)
 
-        listening = asyncio.ensure_future(listen())
+        forwarding = asyncio.ensure_future(forward_output())
         try:
-            while not listening.done():
-                hearing = asyncio.ensure_future(heard.get())
-                await asyncio.wait((listening, hearing), return_when=asyncio.FIRST_COMPLETED)
-                if hearing.done():
-                    kubelets.type(pod, name, hearing.result())
+            while not forwarding.done():
+                receiving = asyncio.ensure_future(received.get())
+                await asyncio.wait((forwarding, receiving), return_when=asyncio.FIRST_COMPLETED)
+                if receiving.done():
+                    kubelets.write_stdin(pod, name, receiving.result())
                 else:
-                    hearing.cancel()
+                    receiving.cancel()
         finally:
-            listening.cancel()
-            kubelets.typed(pod, name)
+            forwarding.cancel()
+            kubelets.detach_stdin(pod, name)
         return _SUCCESS
 
-    return await _talk(request, process)
+    return await _exchange(request, pass_through)
 
 
-def running(pod: Raw, container: str) -> bool:
-    """Whether a container runs now, as the pod's status has it."""
+def is_running(pod: Raw, container: str) -> bool:
+    """Whether a container is running, by the pod's status."""
     statuses = pod["status"].get("containerStatuses", [])
-    return any(one["name"] == container and "running" in one["state"] for one in statuses)
+    return any(status["name"] == container and "running" in status["state"] for status in statuses)
 
 
 def refuse_without_upgrade(request: web.Request, kubelets: Kubelets) -> None:
-    """Raise what the API server says where no upgrade is asked for, or a balancer before it has dropped the request."""
-    asked = request.headers.get("Upgrade", "").lower() == "websocket"
-    if not asked or not kubelets.world.api_upgrades:
-        said = "Upgrade request required"
-        raise refusals.bad_request(said)
+    """Refuse a request without an upgrade, or whose upgrade a proxy in front of the API server dropped."""
+    requested = request.headers.get("Upgrade", "").lower() == "websocket"
+    if not requested or not kubelets.world.api_upgrades:
+        message = "Upgrade request required"
+        raise refusals.bad_request(message)
 
 
-async def _talk(
+async def _exchange(
     request: web.Request, body: Callable[[Callable[[int, bytes], None], asyncio.Queue[bytes]], Coroutine[Any, Any, Raw]]
 ) -> web.WebSocketResponse:
-    """Switch protocols, let `body` speak and hear, and send the Status that it returns."""
+    """Switch protocols, run `body`, and send the Status that it returns."""
     socket = web.WebSocketResponse(protocols=(PROTOCOL,), timeout=1.0)
     await socket.prepare(request)
-    heard: asyncio.Queue[bytes] = asyncio.Queue()
-    spoken: asyncio.Queue[bytes | None] = asyncio.Queue()
+    received: asyncio.Queue[bytes] = asyncio.Queue()
+    outgoing: asyncio.Queue[bytes | None] = asyncio.Queue()
 
-    async def hear() -> None:
+    async def receive() -> None:
         async for message in socket:
             if message.type is WSMsgType.BINARY and message.data[:1] == bytes([_STDIN]):
-                heard.put_nowait(message.data[1:])
+                received.put_nowait(message.data[1:])
 
-    async def speak() -> None:
-        while (data := await spoken.get()) is not None:
+    async def transmit() -> None:
+        while (data := await outgoing.get()) is not None:
             await socket.send_bytes(data)
 
-    async def act() -> None:
+    async def run_body() -> None:
         for channel in (_STDOUT, _STDERR, _STATUS):  # each stream is opened with an empty message
-            spoken.put_nowait(bytes([channel]))
-        status = await body(lambda channel, data: spoken.put_nowait(bytes([channel]) + data), heard)
-        spoken.put_nowait(bytes([_STATUS]) + json.dumps(status, separators=(",", ":")).encode())
-        spoken.put_nowait(None)
+            outgoing.put_nowait(bytes([channel]))
+        status = await body(lambda channel, data: outgoing.put_nowait(bytes([channel]) + data), received)
+        outgoing.put_nowait(bytes([_STATUS]) + json.dumps(status, separators=(",", ":")).encode())
+        outgoing.put_nowait(None)
 
-    hearing, speaking, acting = (asyncio.ensure_future(one()) for one in (hear, speak, act))
+    receiving, transmitting, running = (asyncio.ensure_future(start()) for start in (receive, transmit, run_body))
     try:
-        await asyncio.wait((hearing, speaking), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((receiving, transmitting), return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in (acting, speaking):
-            if not (task is acting and task.done()):
+        for task in (running, transmitting):
+            if not (task is running and task.done()):
                 task.cancel()
         with contextlib.suppress(ConnectionError, asyncio.CancelledError):
-            await asyncio.gather(acting, speaking, return_exceptions=True)
+            await asyncio.gather(running, transmitting, return_exceptions=True)
         with contextlib.suppress(ConnectionError):
             await socket.close()
-        hearing.cancel()
-        await asyncio.gather(hearing, return_exceptions=True)
+        receiving.cancel()
+        await asyncio.gather(receiving, return_exceptions=True)
     return socket
 
 
@@ -157,14 +157,14 @@ def _failed(argv: Sequence[str], code: int) -> Raw:
 def _not_started(pod: Raw, argv: Sequence[str]) -> Raw:
     identity = hashlib.sha256(f"{pod['metadata']['uid']}{argv}".encode()).hexdigest()
     why = "executable file not found in $PATH" if "/" not in argv[0] else f"stat {argv[0]}: no such file or directory"
-    said = (
+    error = (
         f'error executing command in container: failed to exec in container: failed to start exec "{identity}": OCI '
         f'runtime exec failed: exec failed: unable to start container process: exec: "{argv[0]}": {why}: unknown'
     )
-    status: Raw = {"metadata": {}, "status": "Failure", "message": f"Internal error occurred: {said}"}
-    return status | {"reason": "InternalError", "details": {"causes": [{"message": said}]}, "code": 500}
+    status: Raw = {"metadata": {}, "status": "Failure", "message": f"Internal error occurred: {error}"}
+    return status | {"reason": "InternalError", "details": {"causes": [{"message": error}]}, "code": 500}
 
 
-def _plain(words: str) -> web.Response:
-    """What the kubelet itself says, which the API server passes on as it is."""
-    return web.Response(text=words, status=500, content_type="text/plain")
+def _plain_error(message: str) -> web.Response:
+    """The kubelet's own error, which the API server passes on unchanged."""
+    return web.Response(text=message, status=500, content_type="text/plain")

@@ -1,4 +1,4 @@
-"""Which objects make no sense: every wrong field with its path, in the API server's words (422)."""
+"""Validation of objects: every invalid field with its path, in the API server's words (422)."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ if TYPE_CHECKING:
 
 _LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = rf"{_LABEL}(\.{_LABEL})*"
-_WORDS = r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?"
-_SUBDOMAIN_SAID = (
+_LABEL_VALUE = r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?"
+_SUBDOMAIN_RULE = (
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
     "and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
     r"'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
 )
-_LABEL_SAID = (
+_LABEL_RULE = (
     "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end "
     "with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
     "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
 )
-_VALUE_SAID = (
+_VALUE_RULE = (
     "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and "
     "end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
     "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
 )
 _NAME_LENGTH, _LABEL_LENGTH = 253, 63
-_MOST_NAMESERVERS = 3
+_MAX_NAMESERVERS = 3
 _REQUIRED, _UNSUPPORTED, _DUPLICATE = "FieldValueRequired", "FieldValueNotSupported", "FieldValueDuplicate"
 _FREE_NAMES = {"roles", "rolebindings", "clusterroles", "clusterrolebindings"}  # path segments are enough for these
 
 
 def validate(resource: Resource, item: Raw) -> None:
-    """Refuse an object with fields that are wrong; all of them are named."""
+    """Refuse an object with invalid fields, naming all of them."""
     causes = list(_metadata(resource, item["metadata"]))
     if resource.plural == "pods":
         causes += _pod_spec(item.get("spec") or {}, "spec")
@@ -52,7 +52,7 @@ def validate(resource: Resource, item: Raw) -> None:
 
 
 def quantities(resource: Resource, item: Raw) -> None:
-    """Refuse amounts that cannot be read: the whole object cannot be decoded then (400)."""
+    """Refuse quantities that cannot be parsed: the whole object cannot be decoded then (400)."""
     spec = item.get("spec") or {}
     if resource.plural == "jobs":
         spec = (spec.get("template") or {}).get("spec") or {}
@@ -62,11 +62,11 @@ def quantities(resource: Resource, item: Raw) -> None:
         for part in ("requests", "limits"):
             try:
                 amounts((container.get("resources") or {}).get(part))
-            except ValueError as wrong:
+            except ValueError as error:
                 message = (
-                    f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: {wrong}'
+                    f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}: {error}'
                 )
-                raise bad_request(message) from wrong
+                raise bad_request(message) from error
 
 
 def _metadata(resource: Resource, metadata: Raw) -> Iterator[Cause]:
@@ -74,7 +74,7 @@ def _metadata(resource: Resource, metadata: Raw) -> Iterator[Cause]:
     if not name:
         yield Cause("metadata.name", "Required value: name or generateName is required", _REQUIRED)
     elif resource.plural not in _FREE_NAMES and not re.fullmatch(_SUBDOMAIN, name):
-        yield Cause("metadata.name", f'Invalid value: "{name}": {_SUBDOMAIN_SAID}')
+        yield Cause("metadata.name", f'Invalid value: "{name}": {_SUBDOMAIN_RULE}')
     elif len(name) > _NAME_LENGTH:
         yield Cause("metadata.name", f'Invalid value: "{name}": must be no more than {_NAME_LENGTH} characters')
     yield from _labels(metadata.get("labels") or {}, "metadata.labels")
@@ -84,8 +84,8 @@ def _labels(labels: dict[str, str], path: str) -> Iterator[Cause]:
     for value in labels.values():
         if len(value) > _LABEL_LENGTH:
             yield Cause(path, f'Invalid value: "{value}": must be no more than {_LABEL_LENGTH} characters')
-        elif not re.fullmatch(_WORDS, value):
-            yield Cause(path, f'Invalid value: "{value}": {_VALUE_SAID}')
+        elif not re.fullmatch(_LABEL_VALUE, value):
+            yield Cause(path, f'Invalid value: "{value}": {_VALUE_RULE}')
 
 
 def _job(item: Raw) -> Iterator[Cause]:
@@ -99,8 +99,8 @@ def _job(item: Raw) -> Iterator[Cause]:
         if isinstance(spec.get(key), int) and spec[key] < 0:
             yield Cause(f"spec.{key}", f"Invalid value: {spec[key]}: must be greater than or equal to 0")
     if template["spec"].get("restartPolicy") == "Always":
-        said = 'Unsupported value: "Always": supported values: "OnFailure", "Never"'
-        yield Cause("spec.template.spec.restartPolicy", said, _UNSUPPORTED)
+        message = 'Unsupported value: "Always": supported values: "OnFailure", "Never"'
+        yield Cause("spec.template.spec.restartPolicy", message, _UNSUPPORTED)
     yield from _pod_spec(template["spec"], "spec.template.spec")
 
 
@@ -121,8 +121,8 @@ def _pod_spec(spec: Raw, path: str) -> Iterator[Cause]:
     yield from _dns(spec, path)
     for index, alias in enumerate(spec.get("hostAliases") or []):
         if not _is_address(alias.get("ip", "")):
-            said = f'Invalid value: "{alias.get("ip", "")}": must be a valid IP address'
-            yield Cause(f"{path}.hostAliases[{index}].ip", said)
+            message = f'Invalid value: "{alias.get("ip", "")}": must be a valid IP address'
+            yield Cause(f"{path}.hostAliases[{index}].ip", message)
 
 
 def _mounts(container: Raw, where: str, volumes: set[str | None]) -> Iterator[Cause]:
@@ -138,36 +138,36 @@ def _container(container: Raw, where: str) -> Iterator[Cause]:
     if not name:
         yield Cause(f"{where}.name", "Required value", _REQUIRED)
     elif not re.fullmatch(_LABEL, name) or len(name) > _LABEL_LENGTH:
-        yield Cause(f"{where}.name", f'Invalid value: "{name}": {_LABEL_SAID}')
+        yield Cause(f"{where}.name", f'Invalid value: "{name}": {_LABEL_RULE}')
     if not container.get("image"):
         yield Cause(f"{where}.image", "Required value", _REQUIRED)
     resources = container.get("resources") or {}
-    most = amounts(resources.get("limits"))
-    for kind, asked in amounts(resources.get("requests")).items():
-        if kind in most and asked.value > most[kind].value:
-            said = f'Invalid value: "{asked}": must be less than or equal to {kind} limit of {most[kind]}'
-            yield Cause(f"{where}.resources.requests", said)
+    limits = amounts(resources.get("limits"))
+    for kind, request in amounts(resources.get("requests")).items():
+        if kind in limits and request.value > limits[kind].value:
+            message = f'Invalid value: "{request}": must be less than or equal to {kind} limit of {limits[kind]}'
+            yield Cause(f"{where}.resources.requests", message)
     security = container.get("securityContext") or {}
     if security.get("privileged") and security.get("allowPrivilegeEscalation") is False:
-        said = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"
-        said = f"Invalid value: core.SecurityContext{{}}: {said}"
-        yield Cause(f"{where}.securityContext", said)
+        message = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true"
+        message = f"Invalid value: core.SecurityContext{{}}: {message}"
+        yield Cause(f"{where}.securityContext", message)
 
 
 def _dns(spec: Raw, path: str) -> Iterator[Cause]:
     policies = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
     if spec.get("dnsPolicy") not in policies:
         listed = ", ".join(f'"{policy}"' for policy in policies)
-        said = f'Unsupported value: "{spec.get("dnsPolicy")}": supported values: {listed}'
-        yield Cause(f"{path}.dnsPolicy", said, _UNSUPPORTED)
+        message = f'Unsupported value: "{spec.get("dnsPolicy")}": supported values: {listed}'
+        yield Cause(f"{path}.dnsPolicy", message, _UNSUPPORTED)
     servers = (spec.get("dnsConfig") or {}).get("nameservers") or []
     if spec.get("dnsPolicy") == "None" and not servers:
-        said = "Required value: must provide at least one DNS nameserver when `dnsPolicy` is None"
-        yield Cause(f"{path}.dnsConfig.nameservers", said, _REQUIRED)
-    if len(servers) > _MOST_NAMESERVERS:
+        message = "Required value: must provide at least one DNS nameserver when `dnsPolicy` is None"
+        yield Cause(f"{path}.dnsConfig.nameservers", message, _REQUIRED)
+    if len(servers) > _MAX_NAMESERVERS:
         listed = ", ".join(f'"{server}"' for server in servers)
-        said = f"Invalid value: []string{{{listed}}}: must not have more than {_MOST_NAMESERVERS} nameservers"
-        yield Cause(f"{path}.dnsConfig.nameservers", said)
+        message = f"Invalid value: []string{{{listed}}}: must not have more than {_MAX_NAMESERVERS} nameservers"
+        yield Cause(f"{path}.dnsConfig.nameservers", message)
     for index, server in enumerate(servers):
         if not _is_address(server):
             yield Cause(

@@ -57,8 +57,8 @@ class Client:
         return (await self.call("GET", path)).body
 
     async def items(self, path: str) -> list[Json]:
-        found: list[Json] = (await self.get(path))["items"]
-        return found
+        objects: list[Json] = (await self.get(path))["items"]
+        return objects
 
     async def events(self, name: str, namespace: str = "gitlab") -> list[Json]:
         return await self.items(f"/api/v1/namespaces/{namespace}/events?fieldSelector=involvedObject.name%3D{name}")
@@ -67,10 +67,10 @@ class Client:
         """Ask until the answer passes a test; the last answer."""
         end = time.monotonic() + seconds
         while True:
-            found = await self.get(path)
-            if test(found) or time.monotonic() > end:
-                assert test(found), f"still after {seconds:g} s: {json.dumps(found)[:3000]}"
-                return found
+            answer = await self.get(path)
+            if test(answer) or time.monotonic() > end:
+                assert test(answer), f"still after {seconds:g} s: {json.dumps(answer)[:3000]}"
+                return answer
             await asyncio.sleep(0.01)
 
     async def watch(self, path: str, *, seconds: int = 1) -> list[Json]:
@@ -95,11 +95,11 @@ async def living(change: Callable[[World], object] | None = None) -> AsyncIterat
     world.cluster.tokens[ADMIN_TOKEN] = ADMIN_USER
     if change is not None:
         change(world)
-    mistakes: list[str] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: mistakes.append(str(context)))
+    errors: list[str] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: errors.append(str(context)))
     async with kubernetes.running(world) as app, TestClient(TestServer(app)) as http:
         yield Client(world, http)
-    assert not mistakes, mistakes
+    assert not errors, errors
 
 
 def live(
@@ -127,9 +127,9 @@ def live(
 
 def pod(name: str, *containers: Json, **spec: Any) -> Json:
     """A pod's manifest; one container that does nothing, if none is given."""
-    given = list(containers) or [{"name": "c", "image": ALPINE, "command": ["true"]}]
+    specs = list(containers) or [{"name": "c", "image": ALPINE, "command": ["true"]}]
     head = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "gitlab"}}
-    return head | {"spec": {"restartPolicy": "Never", "containers": given} | spec}
+    return head | {"spec": {"restartPolicy": "Never", "containers": specs} | spec}
 
 
 def job(name: str, *containers: Json, deadline: int = 30, ttl: int = 60, backoff: int = 0, **spec: Any) -> Json:
@@ -145,12 +145,12 @@ def sh(script: str, name: str = "c") -> Json:
     return {"name": name, "image": ALPINE, "command": ["sh", "-c", script]}
 
 
-def over(found: Any) -> bool:
+def over(pod_object: Any) -> bool:
     """Whether a pod has ended."""
-    return found.get("status", {}).get("phase") in ("Succeeded", "Failed")
+    return pod_object.get("status", {}).get("phase") in ("Succeeded", "Failed")
 
 
 def recorded(name: str) -> list[Json]:
     """The exchanges of a recording."""
-    found: list[Json] = json.loads((RECORDINGS / f"{name}.json").read_text())
-    return found
+    exchanges: list[Json] = json.loads((RECORDINGS / f"{name}.json").read_text())
+    return exchanges

@@ -78,14 +78,14 @@ class Visitor:
         ask = dns.query.tcp if tcp else dns.query.udp
         return ask(dns.message.make_query(name, kind), host, timeout=0.5, port=port)
 
-    def ssh(self, address: str, command: str, given: str = "", user: str = "root") -> tuple[int, str, str]:
+    def ssh(self, address: str, command: str, stdin: str = "", user: str = "root") -> tuple[int, str, str]:
         """Run a command on a node; exit status, standard output and standard error."""
         with self.dial(f"{address}:22") as raw:
             transport = paramiko.Transport(raw)
             try:
                 transport.start_client(timeout=2)
-                known = paramiko.HostKeys(str(self.folder / "known_hosts"))
-                if not known.check(address, transport.get_remote_server_key()):
+                host_keys = paramiko.HostKeys(str(self.folder / "known_hosts"))
+                if not host_keys.check(address, transport.get_remote_server_key()):
                     raise paramiko.BadHostKeyException(
                         address, transport.get_remote_server_key(), transport.get_remote_server_key()
                     )
@@ -95,7 +95,7 @@ class Visitor:
                 channel = transport.open_session(timeout=2)
                 channel.settimeout(5)
                 channel.exec_command(command)
-                channel.sendall(given.encode())
+                channel.sendall(stdin.encode())
                 channel.shutdown_write()
                 output, errors = channel.makefile("rb").read(), channel.makefile_stderr("rb").read()
                 return channel.recv_exit_status(), output.decode(), errors.decode()

@@ -63,8 +63,8 @@ def test_a_silent_resolver_says_nothing_over_udp_and_takes_no_tcp(visit: Visit) 
 def test_one_resolver_may_know_another_address(visit: Visit) -> None:
     with Lab(["dns-disagree"]) as lab:
         visitor = visit(lab)
-        found = {address: visitor.lookup(address, MIRROR).answer[0][0].to_text() for address in RESOLVERS}
-    assert found["10.0.0.2"] == found["10.1.0.251"] == MIRROR_ADDRESS != found["10.1.0.252"]
+        answers = {address: visitor.lookup(address, MIRROR).answer[0][0].to_text() for address in RESOLVERS}
+    assert answers["10.0.0.2"] == answers["10.1.0.251"] == MIRROR_ADDRESS != answers["10.1.0.252"]
 
 
 def test_garbage_is_not_answered(healthy: Lab, visit: Visit) -> None:

@@ -34,7 +34,7 @@ def test_the_api_refuses_who_has_no_token_and_proves_that_it_is_gitlab(healthy: 
     assert json.loads(answer.headers["X-Gitlab-Meta"])["correlation_id"] == answer.headers["X-Request-Id"]
 
 
-def test_the_api_tells_its_version_to_the_operators_token_alone(healthy: Lab, visit: Visit) -> None:
+def test_the_api_reveals_its_version_to_the_operators_token_alone(healthy: Lab, visit: Visit) -> None:
     visitor = visit(healthy)
     token = (visitor.folder / "gitlab-token").read_text()
     answer = visitor.http(GITLAB, "/api/v4/version", headers={"PRIVATE-TOKEN": token})
@@ -61,7 +61,7 @@ def test_a_runner_token_that_is_not_known_is_forbidden(healthy: Lab, visit: Visi
         ("gitlab-redirect", 301, "<center>nginx</center>"),
     ],
 )
-def test_trouble_looks_as_nginx_shows_it(fault: str, status: int, says: str, visit: Visit) -> None:
+def test_errors_are_those_of_nginx(fault: str, status: int, says: str, visit: Visit) -> None:
     with Lab([fault]) as lab:
         answer = visit(lab).http(GITLAB, "/")
         assert (answer.status, says in answer.body) == (status, True)
@@ -72,8 +72,8 @@ def test_trouble_looks_as_nginx_shows_it(fault: str, status: int, says: str, vis
 
 def test_a_clock_that_is_behind_shows_in_the_date(visit: Visit) -> None:
     with Lab(["gitlab-clock-skew"]) as lab:
-        said = parsedate_to_datetime(visit(lab).http(GITLAB, "/").headers["Date"]).timestamp()
-    assert -603 < said - time.time() < -597
+        served = parsedate_to_datetime(visit(lab).http(GITLAB, "/").headers["Date"]).timestamp()
+    assert -603 < served - time.time() < -597
 
 
 def test_a_stopped_nginx_refuses_and_a_machine_that_is_off_is_silent(visit: Visit) -> None:
@@ -90,16 +90,16 @@ def test_projects_are_there_for_the_operators_token_alone(healthy: Lab, visit: V
     visitor = visit(healthy)
     assert visitor.http(GITLAB, PROJECT).status == 401
     mine = {"PRIVATE-TOKEN": (visitor.folder / "gitlab-token").read_text()}
-    found = visitor.http(GITLAB, PROJECT, headers=mine)
-    assert (found.status, json.loads(found.body)["path_with_namespace"]) == (200, "ops/runner-preflight")
+    answer = visitor.http(GITLAB, PROJECT, headers=mine)
+    assert (answer.status, json.loads(answer.body)["path_with_namespace"]) == (200, "ops/runner-preflight")
     assert visitor.http(GITLAB, "/api/v4/projects/99", headers=mine).body == '{"message":"404 Project Not Found"}'
     linted = json.loads(visitor.http(GITLAB, f"{PROJECT}/ci/lint?include_jobs=true", headers=mine).body)
     assert linted["valid"]
-    assert [one["name"] for one in linted["jobs"]] == ["preflight-smoke", "preflight-build"]
+    assert [entry["name"] for entry in linted["jobs"]] == ["preflight-smoke", "preflight-build"]
     branch = json.loads(visitor.http(GITLAB, f"{PROJECT}/repository/branches/main", headers=mine).body)
     assert branch["protected"] is True
     page = json.loads(visitor.http(GITLAB, f"{PROJECT}/variables?per_page=1&page=2", headers=mine).body)
-    assert [(one["key"], one["masked"]) for one in page] == [("ACR_PASSWORD", True)]
+    assert [(entry["key"], entry["masked"]) for entry in page] == [("ACR_PASSWORD", True)]
 
 
 def test_a_pipeline_lives_from_its_creation_to_its_deletion(visit: Visit) -> None:
@@ -115,7 +115,7 @@ def test_a_pipeline_lives_from_its_creation_to_its_deletion(visit: Visit) -> Non
             if jobs[0]["status"] == "success":
                 break
             time.sleep(0.05)
-        assert [one["status"] for one in jobs] == ["success", "manual"]
+        assert [entry["status"] for entry in jobs] == ["success", "manual"]
         log = visitor.http(GITLAB, f"{PROJECT}/jobs/{jobs[0]['id']}/trace", headers=mine)
         assert log.headers["Content-Type"].startswith("text/plain")
         assert "nameserver 10.0.0.2" in log.body

@@ -37,7 +37,7 @@ def query(visitor: Visitor, text: str) -> Any:
 
 
 def system_ids(world: World) -> list[str]:
-    return [one.system_id for one in world.gitlab.runners[0].managers]
+    return [manager.system_id for manager in world.gitlab.runners[0].managers]
 
 
 def test_a_token_of_nobody_s_is_forbidden_and_leaves_nothing(visit: Visit) -> None:
@@ -73,13 +73,13 @@ def test_a_runner_is_shown_with_its_settings(healthy: Lab, visit: Visit) -> None
     assert runner["tag_list"] == ["kubernetes", "docker", "x86_64"]
     assert runner["ip_address"] == "", "since 17.0 only managers have one"
     assert "token" not in runner
-    assert [one["id"] for one in read(visit(healthy), "/api/v4/runners/all")] == [7, 3]
+    assert [runner["id"] for runner in read(visit(healthy), "/api/v4/runners/all")] == [7, 3]
 
 
 def test_its_managers_come_from_the_workers(healthy: Lab, visit: Visit) -> None:
     managers = read(visit(healthy), "/api/v4/runners/7/managers")
-    assert sorted(one["ip_address"] for one in managers) == ["192.168.1.101", "192.168.1.102", "192.168.1.103"]
-    assert {(one["status"], one["version"]) for one in managers} == {("online", "18.3.0")}
+    assert sorted(manager["ip_address"] for manager in managers) == ["192.168.1.101", "192.168.1.102", "192.168.1.103"]
+    assert {(manager["status"], manager["version"]) for manager in managers} == {("online", "18.3.0")}
 
 
 def test_who_has_no_token_sees_no_runner(healthy: Lab, visit: Visit) -> None:
@@ -101,6 +101,6 @@ def test_graphql_lists_runners_by_pages_with_the_beginning_of_their_tokens(healt
     cursor = page["pageInfo"]["endCursor"]
     second = query(visitor, f'{{ runners(first: 1, after: "{cursor}") {{ nodes {{ id }} }} }}')["data"]["runners"]
     assert (second["nodes"][0]["id"], second["pageInfo"]["hasNextPage"]) == ("gid://gitlab/Ci::Runner/3", False)
-    one = query(visitor, '{ runner(id: "gid://gitlab/Ci::Runner/7") { shortSha } }')
-    assert one["data"]["runner"]["id"] == "gid://gitlab/Ci::Runner/7"
+    single = query(visitor, '{ runner(id: "gid://gitlab/Ci::Runner/7") { shortSha } }')
+    assert single["data"]["runner"]["id"] == "gid://gitlab/Ci::Runner/7"
     assert query(visitor, '{ runner(id: "gid://gitlab/Ci::Runner/99") { shortSha } }')["data"]["runner"] is None

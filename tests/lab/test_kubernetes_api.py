@@ -91,7 +91,7 @@ async def test_objects_in_a_list_have_no_kind_and_alone_they_have(k: Client) -> 
         "/apis/discovery.k8s.io/v1/endpointslices?labelSelector=kubernetes.io%2Fservice-name%3Dkube-dns"
     )
     ready = {address["ip"] for subset in endpoints["subsets"] for address in subset["addresses"]}
-    assert ready == {one["addresses"][0] for one in slices[0]["endpoints"]}
+    assert ready == {item["addresses"][0] for item in slices[0]["endpoints"]}
     assert len(ready) == 2
 
 
@@ -107,12 +107,12 @@ async def test_a_number_that_is_none_is_a_bad_request(k: Client) -> None:
 
 @live()
 async def test_a_watch_without_a_version_begins_with_what_is_there(k: Client) -> None:
-    told = await k.watch("/api/v1/namespaces?labelSelector=kubernetes.io%2Fmetadata.name%3Dgitlab")
-    assert [(one["type"], one["object"]["metadata"]["name"]) for one in told] == [("ADDED", "gitlab")]
+    changes = await k.watch("/api/v1/namespaces?labelSelector=kubernetes.io%2Fmetadata.name%3Dgitlab")
+    assert [(item["type"], item["object"]["metadata"]["name"]) for item in changes] == [("ADDED", "gitlab")]
 
 
 @live()
-async def test_a_watch_tells_what_comes_into_its_selection_and_what_leaves_it(k: Client) -> None:
+async def test_a_watch_reports_what_comes_into_its_selection_and_what_leaves_it(k: Client) -> None:
     since = (await k.get("/api/v1/namespaces"))["metadata"]["resourceVersion"]
     path = f"/api/v1/namespaces?labelSelector=team%3Dci&resourceVersion={since}"
     watching = asyncio.ensure_future(k.watch(path))
@@ -120,26 +120,26 @@ async def test_a_watch_tells_what_comes_into_its_selection_and_what_leaves_it(k:
     kind = "application/merge-patch+json"
     for labels in ({"team": "ci"}, {"team": "ci", "more": "x"}, {"team": None}):
         await k.call("PATCH", "/api/v1/namespaces/gitlab", {"metadata": {"labels": labels}}, content_type=kind)
-    assert [one["type"] for one in await watching] == ["ADDED", "MODIFIED", "DELETED"]
+    assert [item["type"] for item in await watching] == ["ADDED", "MODIFIED", "DELETED"]
 
 
 @live()
 async def test_a_watch_that_looks_too_far_back_gets_an_error_in_its_stream(k: Client) -> None:
     await k.call("POST", PODS, pod("one"))
     k.cluster.forget()
-    (told,) = await k.watch(f"{PODS}?resourceVersion=1")
-    assert told["type"] == "ERROR"
-    assert (told["object"]["code"], told["object"]["reason"]) == (410, "Expired")
+    (change,) = await k.watch(f"{PODS}?resourceVersion=1")
+    assert change["type"] == "ERROR"
+    assert (change["object"]["code"], change["object"]["reason"]) == (410, "Expired")
 
 
 @live()
 async def test_a_watch_ends_when_its_time_is_over_and_says_how_far_it_came(k: Client) -> None:
     since = (await k.get(PODS))["metadata"]["resourceVersion"]
     began = asyncio.get_running_loop().time()
-    (told,) = await k.watch(f"{PODS}?resourceVersion={since}&allowWatchBookmarks=true")
+    (change,) = await k.watch(f"{PODS}?resourceVersion={since}&allowWatchBookmarks=true")
     assert 0.9 < asyncio.get_running_loop().time() - began < 2
-    assert (told["type"], told["object"]["kind"]) == ("BOOKMARK", "Pod")
-    assert int(told["object"]["metadata"]["resourceVersion"]) >= int(since)
+    assert (change["type"], change["object"]["kind"]) == ("BOOKMARK", "Pod")
+    assert int(change["object"]["metadata"]["resourceVersion"]) >= int(since)
 
 
 # ---- creation and change
@@ -175,7 +175,7 @@ async def test_a_generated_name_is_made_from_its_beginning(k: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "said"),
+    ("spec", "message"),
     [
         ({"restartPolicy": "Always"}, 'spec.template.spec.restartPolicy: Unsupported value: "Always"'),
         ({"dnsPolicy": "none"}, 'spec.template.spec.dnsPolicy: Unsupported value: "none"'),
@@ -186,7 +186,7 @@ async def test_a_generated_name_is_made_from_its_beginning(k: Client) -> None:
         ({"hostAliases": [{"ip": "docker"}]}, 'hostAliases[0].ip: Invalid value: "docker": must be a valid IP address'),
     ],
 )
-def test_a_job_that_makes_no_sense_is_invalid(spec: dict[str, Any], said: str) -> None:
+def test_a_job_that_makes_no_sense_is_invalid(spec: dict[str, Any], message: str) -> None:
     @live()
     async def invalid(k: Client) -> None:
         manifest = job("wrong")
@@ -194,7 +194,7 @@ def test_a_job_that_makes_no_sense_is_invalid(spec: dict[str, Any], said: str) -
         answer = await k.call("POST", JOBS, manifest)
         assert (answer.status, answer.body["reason"]) == (422, "Invalid")
         assert answer.body["message"].startswith('Job.batch "wrong" is invalid: ')
-        assert said in answer.body["message"]
+        assert message in answer.body["message"]
         assert answer.body["details"]["kind"] == "Job"
 
     invalid()
@@ -213,8 +213,8 @@ async def test_a_request_beyond_its_limit_is_invalid(k: Client) -> None:
     container = SLEEPS | {"resources": {"requests": {"memory": "1Gi"}, "limits": {"memory": "512Mi"}}}
     answer = await k.call("POST", PODS, pod("beyond", container))
     assert answer.status == 422
-    said = 'requests: Invalid value: "1Gi": must be less than or equal to memory limit of 512Mi'
-    assert f"spec.containers[0].resources.{said}" in answer.body["message"]
+    message = 'requests: Invalid value: "1Gi": must be less than or equal to memory limit of 512Mi'
+    assert f"spec.containers[0].resources.{message}" in answer.body["message"]
 
 
 @live()
@@ -243,8 +243,8 @@ async def _running_job(k: Client, name: str) -> str:
     """A Job whose pod runs; the pod's name."""
     await k.call("POST", JOBS, job(name, SLEEPS))
     path = f"{PODS}?labelSelector=job-name%3D{name}&fieldSelector=status.phase%3DRunning"
-    found = await k.until(path, lambda one: one["items"])
-    return str(found["items"][0]["metadata"]["name"])
+    listing = await k.until(path, lambda item: item["items"])
+    return str(listing["items"][0]["metadata"]["name"])
 
 
 @live()
@@ -256,9 +256,9 @@ async def test_deleting_a_job_without_a_policy_orphans_its_pods(k: Client) -> No
     assert answer.body["metadata"]["finalizers"] == ["orphan"]
     assert (await k.call("GET", f"{JOBS}/orphan")).status == 404
     await asyncio.sleep(0.1)
-    left = await k.get(f"{PODS}/{name}")
-    assert left["status"]["phase"] == "Running"
-    assert not {"ownerReferences", "finalizers", "deletionTimestamp"} & set(left["metadata"])
+    remaining = await k.get(f"{PODS}/{name}")
+    assert remaining["status"]["phase"] == "Running"
+    assert not {"ownerReferences", "finalizers", "deletionTimestamp"} & set(remaining["metadata"])
 
 
 @pytest.mark.parametrize("policy", ["Background", "Foreground"])
@@ -270,9 +270,9 @@ def test_deleting_a_job_with_a_policy_deletes_its_pods(policy: str) -> None:
         answer = await k.call("DELETE", f"{JOBS}/gone", options)
         assert not answer.warnings
         assert answer.body["kind"] == ("Status" if policy == "Background" else "Job")
-        await k.until(f"{PODS}/{name}", lambda one: one.get("code") == 404)
-        await k.until(f"{JOBS}/gone", lambda one: one.get("code") == 404)
-        assert [one["message"] for one in await k.events(name) if one["reason"] == "Killing"] == [
+        await k.until(f"{PODS}/{name}", lambda item: item.get("code") == 404)
+        await k.until(f"{JOBS}/gone", lambda item: item.get("code") == 404)
+        assert [item["message"] for item in await k.events(name) if item["reason"] == "Killing"] == [
             "Stopping container c"
         ]
 
@@ -282,22 +282,22 @@ def test_deleting_a_job_with_a_policy_deletes_its_pods(policy: str) -> None:
 @live()
 async def test_a_running_pod_lingers_marked_until_its_kubelet_has_stopped_it(k: Client) -> None:
     await k.call("POST", PODS, pod("lingers", SLEEPS))
-    await k.until(f"{PODS}/lingers", lambda one: one["status"]["phase"] == "Running")
+    await k.until(f"{PODS}/lingers", lambda item: item["status"]["phase"] == "Running")
     since = (await k.get(PODS))["metadata"]["resourceVersion"]
     watching = asyncio.ensure_future(k.watch(f"{PODS}?resourceVersion={since}"))
     answer = await k.call("DELETE", f"{PODS}/lingers")
     assert answer.body["metadata"]["deletionGracePeriodSeconds"] == 30
-    told = await watching
-    assert [one["type"] for one in told][-1] == "DELETED"
-    assert told[0]["object"]["metadata"]["deletionTimestamp"]
-    ended = told[-1]["object"]["status"]["containerStatuses"][0]["state"]["terminated"]
+    changes = await watching
+    assert [item["type"] for item in changes][-1] == "DELETED"
+    assert changes[0]["object"]["metadata"]["deletionTimestamp"]
+    ended = changes[-1]["object"]["status"]["containerStatuses"][0]["state"]["terminated"]
     assert ended["exitCode"] == 137
 
 
 @live(lambda world: world.cluster.taint("k8s-worker-1", "x", effect="NoSchedule"))
 async def test_a_pod_on_a_node_that_went_silent_stays_terminating(k: Client) -> None:
     await k.call("POST", PODS, pod("stuck", SLEEPS, nodeSelector={"kubernetes.io/hostname": "k8s-worker-2"}))
-    await k.until(f"{PODS}/stuck", lambda one: one["status"]["phase"] == "Running")
+    await k.until(f"{PODS}/stuck", lambda item: item["status"]["phase"] == "Running")
     k.cluster.stop_kubelet("k8s-worker-2")
     await k.call("DELETE", f"{PODS}/stuck")
     await asyncio.sleep(0.1)
@@ -317,9 +317,9 @@ async def test_a_collection_is_deleted_by_label_and_nothing_else(k: Client) -> N
         await k.call("POST", JOBS, manifest)
     answer = await k.call("DELETE", f"{JOBS}?labelSelector=run%3D1&propagationPolicy=Background")
     assert (answer.status, answer.body["kind"], len(answer.body["items"])) == (200, "JobList", 2)
-    assert [one["metadata"]["name"] for one in await k.items(JOBS)] == ["c"]
+    assert [item["metadata"]["name"] for item in await k.items(JOBS)] == ["c"]
     pods = "?labelSelector=job-name%20in%20(a,b)"
-    await k.until(PODS + pods, lambda one: not one["items"])
+    await k.until(PODS + pods, lambda item: not item["items"])
 
 
 @live()
@@ -374,8 +374,8 @@ async def test_a_right_that_was_revoked_is_missed_by_name(k: Client) -> None:
     k.token = OPERATOR_TOKEN
     answer = await k.call("GET", "/api/v1/nodes")
     assert answer.status == 403
-    said = 'nodes is forbidden: User "ops" cannot list resource "nodes" in API group "" at the cluster scope'
-    assert answer.body["message"] == said
+    message = 'nodes is forbidden: User "ops" cannot list resource "nodes" in API group "" at the cluster scope'
+    assert answer.body["message"] == message
     assert (await k.call("GET", "/api/v1/nodes/k8s-worker-1")).status == 200
     review = {"spec": {"resourceAttributes": {"verb": "list", "resource": "nodes"}}}
     path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
@@ -387,7 +387,7 @@ async def test_a_right_that_was_revoked_is_missed_by_name(k: Client) -> None:
 @live()
 async def test_a_message_names_the_object_the_group_and_the_subresource(k: Client) -> None:
     k.token = None
-    for method, path, said in (
+    for method, path, expected in (
         (
             "GET",
             f"{PODS}/x/log",
@@ -407,7 +407,7 @@ async def test_a_message_names_the_object_the_group_and_the_subresource(k: Clien
     ):
         answer = await k.call(method, path, {} if method == "POST" else None)
         assert answer.status == 403
-        assert said in answer.body["message"]
+        assert expected in answer.body["message"]
 
 
 # ---- the rest
@@ -425,14 +425,14 @@ async def test_a_health_check_that_fails_is_named(k: Client) -> None:
 
 @live(lambda world: world.cluster.stop_kubelet("k8s-worker-2"))
 async def test_metrics_are_those_of_the_nodes_that_answer(k: Client) -> None:
-    found = await k.get("/apis/metrics.k8s.io/v1beta1/nodes")
-    assert (found["kind"], found["apiVersion"]) == ("NodeMetricsList", "metrics.k8s.io/v1beta1")
-    assert [one["metadata"]["name"] for one in found["items"]] == ["k8s-master", "k8s-worker-1", "k8s-worker-3"]
-    usage = found["items"][1]["usage"]
+    listing = await k.get("/apis/metrics.k8s.io/v1beta1/nodes")
+    assert (listing["kind"], listing["apiVersion"]) == ("NodeMetricsList", "metrics.k8s.io/v1beta1")
+    assert [item["metadata"]["name"] for item in listing["items"]] == ["k8s-master", "k8s-worker-1", "k8s-worker-3"]
+    usage = listing["items"][1]["usage"]
     assert usage["cpu"].endswith("n")
     assert usage["memory"].endswith("Ki")
-    one = await k.get("/apis/metrics.k8s.io/v1beta1/nodes/k8s-worker-3")
-    assert one["kind"] == "NodeMetrics"
+    metrics = await k.get("/apis/metrics.k8s.io/v1beta1/nodes/k8s-worker-3")
+    assert metrics["kind"] == "NodeMetrics"
 
 
 @live()
@@ -459,7 +459,7 @@ async def test_every_request_is_recorded_with_who_asked(k: Client) -> None:
     await k.call("GET", f"{PODS}?limit=5")
     k.token = "made-up-and-unknown"
     await k.call("POST", JOBS, job("x"))
-    (listed,), (created,) = k.world.asked("kubernetes", path="*limit=5"), k.world.asked("kubernetes", "POST")
+    (listed,), (created,) = k.world.recorded("kubernetes", path="*limit=5"), k.world.recorded("kubernetes", "POST")
     assert (listed.method, listed.path, listed.user) == ("GET", f"{PODS}?limit=5", "ops")
     assert created.user == ""
     assert json.loads(created.body)["metadata"]["name"] == "x"
@@ -470,34 +470,34 @@ async def test_a_quota_counts_what_is_used(k: Client) -> None:
     container = SLEEPS | {"resources": {"requests": {"memory": "512Mi"}}}
     await k.call("POST", PODS, pod("one", container))
     path = "/api/v1/namespaces/gitlab/resourcequotas/compute"
-    found = await k.until(path, lambda one: one["status"]["used"]["pods"] == "1")
-    assert found["status"]["used"] == {"pods": "1", "requests.memory": "512Mi"}
+    quota_object = await k.until(path, lambda item: item["status"]["used"]["pods"] == "1")
+    assert quota_object["status"]["used"] == {"pods": "1", "requests.memory": "512Mi"}
     answer = await k.call("POST", PODS, pod("two", SLEEPS | {"resources": {"requests": {"memory": "1Gi"}}}))
     assert answer.body["message"] == (
         'pods "two" is forbidden: exceeded quota: compute, requested: requests.memory=1Gi, '
         "used: requests.memory=512Mi, limited: requests.memory=1Gi"
     )
     await k.call("DELETE", f"{PODS}/one?gracePeriodSeconds=0")
-    await k.until(path, lambda one: one["status"]["used"]["pods"] == "0")
+    await k.until(path, lambda item: item["status"]["used"]["pods"] == "0")
 
 
 @live(lambda world: fill(world.cluster, "k8s-worker-1", {"cpu": "22500m", "memory": "45Gi"}))
 async def test_what_others_ask_for_counts_when_a_pod_is_placed(k: Client) -> None:
     container = SLEEPS | {"resources": {"requests": {"cpu": "2", "memory": "4Gi"}}}
     await k.call("POST", PODS, pod("placed", container))
-    found = await k.until(f"{PODS}/placed", lambda one: one["spec"].get("nodeName"))
-    assert found["spec"]["nodeName"] in ("k8s-worker-2", "k8s-worker-3")
+    pod_object = await k.until(f"{PODS}/placed", lambda item: item["spec"].get("nodeName"))
+    assert pod_object["spec"]["nodeName"] in ("k8s-worker-2", "k8s-worker-3")
     here = {"kubernetes.io/hostname": "k8s-worker-1"}
     await k.call("POST", PODS, pod("nowhere", container, nodeSelector=here))
-    found = await k.until(f"{PODS}/nowhere", lambda one: one["status"].get("conditions"))
-    said = found["status"]["conditions"][0]["message"]
-    assert "1 Insufficient cpu, 1 Insufficient memory" in said
-    assert "1 node(s) had untolerated taint {node-role.kubernetes.io/control-plane: }" in said
-    assert "2 node(s) didn't match Pod's node affinity/selector" in said
-    for filling in [one for one in k.cluster.list("pods", "shop") if "checkout" in one["metadata"]["name"]]:
+    pod_object = await k.until(f"{PODS}/nowhere", lambda item: item["status"].get("conditions"))
+    message = pod_object["status"]["conditions"][0]["message"]
+    assert "1 Insufficient cpu, 1 Insufficient memory" in message
+    assert "1 node(s) had untolerated taint {node-role.kubernetes.io/control-plane: }" in message
+    assert "2 node(s) didn't match Pod's node affinity/selector" in message
+    for filling in [item for item in k.cluster.list("pods", "shop") if "checkout" in item["metadata"]["name"]]:
         k.cluster.remove("pods", "shop", filling["metadata"]["name"])
-    found = await k.until(f"{PODS}/nowhere", lambda one: one["spec"].get("nodeName"))
-    assert found["spec"]["nodeName"] == "k8s-worker-1"
+    pod_object = await k.until(f"{PODS}/nowhere", lambda item: item["spec"].get("nodeName"))
+    assert pod_object["spec"]["nodeName"] == "k8s-worker-1"
 
 
 @live()
@@ -507,14 +507,14 @@ async def test_a_namespace_comes_with_its_account_and_goes_with_all_that_is_in_i
     assert (await k.call("GET", f"{path}/serviceaccounts/default")).status == 200
     assert (await k.call("POST", f"{path}/pods", pod("x") | {"metadata": {"name": "x"}})).status == 201
     await k.call("DELETE", path)
-    await k.until("/api/v1/pods?fieldSelector=metadata.namespace%3Dother", lambda one: not one["items"])
+    await k.until("/api/v1/pods?fieldSelector=metadata.namespace%3Dother", lambda item: not item["items"])
     assert (await k.call("GET", path)).status == 404
 
 
 @live()
 async def test_a_log_can_be_followed_cut_and_dated(k: Client) -> None:
     await k.call("POST", PODS, pod("talks", sh("for i in 1 2 3 4 5; do echo line $i; sleep 0.05; done")))
-    await k.until(f"{PODS}/talks", lambda one: one["status"]["phase"] == "Running")
+    await k.until(f"{PODS}/talks", lambda item: item["status"]["phase"] == "Running")
     lines = [line async for line in k.follow(f"{PODS}/talks/log?follow=true")]
     assert lines == [f"line {number}\n".encode() for number in range(1, 6)]
     await k.until(f"{PODS}/talks", over)

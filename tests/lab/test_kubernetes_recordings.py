@@ -20,10 +20,10 @@ BESIDE = {"openshift-service-ca.crt"}
 def shape(value: Any) -> Any:
     """A value's keys and types; texts that are moments are told apart from others."""
     if isinstance(value, dict):
-        return {key: shape(one) for key, one in value.items()}
+        return {key: shape(item) for key, item in value.items()}
     if isinstance(value, list):
-        kept = [one for one in value if not (isinstance(one, dict) and _name_of(one) in BESIDE)]
-        return [shape(one) for one in kept]
+        kept_items = [item for item in value if not (isinstance(item, dict) and _name_of(item) in BESIDE)]
+        return [shape(item) for item in kept_items]
     if isinstance(value, str):
         return "moment" if ISSUED.match(value) else "text"
     return type(value).__name__
@@ -33,14 +33,16 @@ def _name_of(value: Json) -> str:
     return str((value.get("configMap") or {}).get("name", ""))
 
 
-def shaped(found: Any, wanted: Any) -> None:
-    assert shape(found) == shape(wanted)
+def shaped(actual: Any, expected: Any) -> None:
+    assert shape(actual) == shape(expected)
 
 
 def answers(name: str) -> list[Json]:
     """The exchanges of a recording whose answers are refusals: these must be the same word for word."""
     return [
-        one for one in recorded(name) if isinstance(one.get("response"), dict) and one["response"]["kind"] == "Status"
+        item
+        for item in recorded(name)
+        if isinstance(item.get("response"), dict) and item["response"]["kind"] == "Status"
     ]
 
 
@@ -63,11 +65,11 @@ async def replay(k: Client, exchange: Json) -> Any:
 
 
 @live()
-async def test_versions_and_health_are_told_as_recorded(k: Client) -> None:
+async def test_versions_and_health_are_reported_as_recorded(k: Client) -> None:
     version, ready, verbose, nodes, absent, groups = recorded("cluster")
-    found = await replay(k, version)
-    shaped(found, version["response"])
-    assert found["gitVersion"] == version["response"]["gitVersion"]
+    answer = await replay(k, version)
+    shaped(answer, version["response"])
+    assert answer["gitVersion"] == version["response"]["gitVersion"]
     assert await replay(k, ready) == ready["response"]
     assert await replay(k, verbose) == verbose["response"]
     assert await replay(k, absent) == absent["response"]
@@ -79,12 +81,12 @@ async def test_versions_and_health_are_told_as_recorded(k: Client) -> None:
         real["status"]["images"] = []
         shaped(node, real)
         assert node["status"]["addresses"] == real["status"]["addresses"]
-        words = [[one[key] for key in ("type", "status", "reason", "message")] for one in real["status"]["conditions"]]
+        keys = [[item[key] for key in ("type", "status", "reason", "message")] for item in real["status"]["conditions"]]
         assert [
-            [one[key] for key in ("type", "status", "reason", "message")] for one in node["status"]["conditions"]
-        ] == words
-    known = {one["name"]: one for one in (await replay(k, groups))["groups"]}
-    assert [known[one["name"]] for one in groups["response"]["groups"]] == groups["response"]["groups"]
+            [item[key] for key in ("type", "status", "reason", "message")] for item in node["status"]["conditions"]
+        ] == keys
+    known = {item["name"]: item for item in (await replay(k, groups))["groups"]}
+    assert [known[item["name"]] for item in groups["response"]["groups"]] == groups["response"]["groups"]
 
 
 @live(lambda world: world.cluster.drop_metrics())
@@ -97,9 +99,9 @@ async def test_metrics_that_were_never_installed(k: Client) -> None:
 async def test_metrics_whose_server_is_gone(k: Client) -> None:
     asked, service = recorded("metrics_unavailable")
     assert await replay(k, asked) == asked["response"]
-    found = await replay(k, service)
-    shaped(found, service["response"])
-    conditions = found["status"]["conditions"][0]
+    answer = await replay(k, service)
+    shaped(answer, service["response"])
+    conditions = answer["status"]["conditions"][0]
     assert conditions | {"lastTransitionTime": ""} == service["response"]["status"]["conditions"][0] | {
         "lastTransitionTime": ""
     }
@@ -108,18 +110,22 @@ async def test_metrics_whose_server_is_gone(k: Client) -> None:
 @live(lambda world: world.cluster.stop_kubelet("k8s-worker-3"))
 async def test_a_node_that_is_silent(k: Client) -> None:
     look, events = recorded("node_not_ready")
-    found, wanted = await replay(k, look), look["response"]
-    for node in (found, wanted):
+    answer, wanted = await replay(k, look), look["response"]
+    for node in (answer, wanted):
         node["status"]["images"] = []
         for condition in node["status"]["conditions"]:
             condition["lastHeartbeatTime"] = condition["lastTransitionTime"] = ""
-    assert found["status"]["conditions"] == wanted["status"]["conditions"]
-    assert {"key", "effect", "timeAdded"} == set(found["spec"]["taints"][0])
-    assert found["spec"]["taints"][0]["key"] == wanted["spec"]["taints"][0]["key"]
-    assert found["spec"]["taints"][0]["effect"] == wanted["spec"]["taints"][0]["effect"]
-    told = (await replay(k, events))["items"][-1]
+    assert answer["status"]["conditions"] == wanted["status"]["conditions"]
+    assert {"key", "effect", "timeAdded"} == set(answer["spec"]["taints"][0])
+    assert answer["spec"]["taints"][0]["key"] == wanted["spec"]["taints"][0]["key"]
+    assert answer["spec"]["taints"][0]["effect"] == wanted["spec"]["taints"][0]["effect"]
+    replayed = (await replay(k, events))["items"][-1]
     real = events["response"]["items"][-1]
-    assert (told["reason"], told["message"], told["source"]) == (real["reason"], real["message"], real["source"])
+    assert (replayed["reason"], replayed["message"], replayed["source"]) == (
+        real["reason"],
+        real["message"],
+        real["source"],
+    )
 
 
 @live()
@@ -127,9 +133,9 @@ async def test_a_node_that_was_cordoned(k: Client) -> None:
     (look,) = recorded("node_cordoned")
     kind = "application/strategic-merge-patch+json"
     await k.call("PATCH", "/api/v1/nodes/k8s-worker-1", {"spec": {"unschedulable": True}}, content_type=kind)
-    found = await k.until("/api/v1/nodes/k8s-worker-1", lambda node: "taints" in node["spec"])
-    shaped({key: found["spec"][key] for key in ("taints", "unschedulable")}, look["response"]["spec"])
-    assert found["spec"]["taints"][0]["key"] == look["response"]["spec"]["taints"][0]["key"]
+    answer = await k.until("/api/v1/nodes/k8s-worker-1", lambda node: "taints" in node["spec"])
+    shaped({key: answer["spec"][key] for key in ("taints", "unschedulable")}, look["response"]["spec"])
+    assert answer["spec"]["taints"][0]["key"] == look["response"]["spec"]["taints"][0]["key"]
     await k.call("PATCH", "/api/v1/nodes/k8s-worker-1", {"spec": {"unschedulable": None}}, content_type=kind)
     await k.until("/api/v1/nodes/k8s-worker-1", lambda node: not node["spec"].get("taints"))
 
@@ -156,31 +162,31 @@ async def test_a_pod_s_life_from_creation_to_deletion(k: Client) -> None:
     await k.until(f"{PODS}/life", over)
     assert await replay(k, log) == log["response"]
     assert await replay(k, nosuch) == nosuch["response"]
-    found = await replay(k, look)
-    shaped(found, look["response"])
-    assert list(found["status"]) == list(look["response"]["status"])
-    told = (await replay(k, events))["items"]
-    for event, real in zip(told, events["response"]["items"], strict=True):
+    answer = await replay(k, look)
+    shaped(answer, look["response"])
+    assert list(answer["status"]) == list(look["response"]["status"])
+    replayed = (await replay(k, events))["items"]
+    for event, real in zip(replayed, events["response"]["items"], strict=True):
         shaped(event, real)
         assert event["reason"] == real["reason"]
         assert _without_times(event["message"]) == _without_times(real["message"])
     await replay(k, delete)
     assert await replay(k, gone) == gone["response"]
-    seen = await watching
-    assert (seen[0]["type"], seen[-1]["type"]) == ("ADDED", "DELETED")
-    assert seen[-1]["object"]["metadata"]["deletionGracePeriodSeconds"] == 0
-    states = [_progress(one["object"]) for one in seen]
+    changes = await watching
+    assert (changes[0]["type"], changes[-1]["type"]) == ("ADDED", "DELETED")
+    assert changes[-1]["object"]["metadata"]["deletionGracePeriodSeconds"] == 0
+    states = [_progress(item["object"]) for item in changes]
     for real in watch["response_lines"]:
         assert _progress(real["object"]) in states
-        shaped(seen[states.index(_progress(real["object"]))]["object"]["status"], real["object"]["status"])
+        shaped(changes[states.index(_progress(real["object"]))]["object"]["status"], real["object"]["status"])
 
 
-def _progress(found: Json) -> tuple[Any, ...]:
+def _progress(pod_object: Json) -> tuple[Any, ...]:
     """How far a pod has come: phase, conditions, and its containers' states with their reasons."""
-    status = found["status"]
-    conditions = [(one["type"], one["status"], one.get("reason")) for one in status.get("conditions", [])]
+    status = pod_object["status"]
+    conditions = [(item["type"], item["status"], item.get("reason")) for item in status.get("conditions", [])]
     states = [
-        (key, one.get("reason")) for each in status.get("containerStatuses", []) for key, one in each["state"].items()
+        (key, item.get("reason")) for each in status.get("containerStatuses", []) for key, item in each["state"].items()
     ]
     return status["phase"], tuple(conditions), tuple(states)
 
@@ -225,24 +231,24 @@ def test_a_pull_that_fails(name: str) -> None:
         secrets = {key: real["spec"][key] for key in ("imagePullSecrets",) if key in real["spec"]}
         await k.call("POST", PODS, pod(real["metadata"]["name"], plain, **secrets))
         path = look["request"].split()[1]
-        found = await k.until(path, lambda one: _waiting(one) == "ErrImagePull")
-        shaped(found["status"], real["status"])
-        message = found["status"]["containerStatuses"][0]["state"]["waiting"]["message"]
+        answer = await k.until(path, lambda item: _waiting(item) == "ErrImagePull")
+        shaped(answer["status"], real["status"])
+        message = answer["status"]["containerStatuses"][0]["state"]["waiting"]["message"]
         assert message == real["status"]["containerStatuses"][0]["state"]["waiting"]["message"]
         assert PULLS[name] in message
         for log in rest:
             assert await replay(k, log) == log["response"]
-        backing = await k.until(path, lambda one: _waiting(one) == "ImagePullBackOff")
+        backing = await k.until(path, lambda item: _waiting(item) == "ImagePullBackOff")
         (status,) = backing["status"]["containerStatuses"]
         assert status["state"]["waiting"]["message"] == f'Back-off pulling image "{container["image"]}"'
-        told = [_event(one) for one in (await replay(k, events))["items"]]
-        assert told == [_event(one) for one in events["response"]["items"]]
+        replayed = [_event(item) for item in (await replay(k, events))["items"]]
+        assert replayed == [_event(item) for item in events["response"]["items"]]
 
     fails()
 
 
-def _waiting(found: Json) -> str:
-    statuses = found["status"].get("containerStatuses") or [{}]
+def _waiting(pod_object: Json) -> str:
+    statuses = pod_object["status"].get("containerStatuses") or [{}]
     return str((statuses[0].get("state", {}).get("waiting") or {}).get("reason"))
 
 
@@ -256,12 +262,12 @@ async def test_a_name_of_an_image_that_is_none(k: Client) -> None:
     look, events, log = recorded("pull_bad_name")
     (container,) = look["response"]["spec"]["containers"]
     await k.call("POST", PODS, pod("pull-bad-name", {"name": "c", "image": container["image"]}))
-    found = await k.until(look["request"].split()[1], lambda one: _waiting(one) == "InvalidImageName")
-    shaped(found["status"], look["response"]["status"])
-    waiting = [one["status"]["containerStatuses"][0]["state"] for one in (found, look["response"])]
+    answer = await k.until(look["request"].split()[1], lambda item: _waiting(item) == "InvalidImageName")
+    shaped(answer["status"], look["response"]["status"])
+    waiting = [item["status"]["containerStatuses"][0]["state"] for item in (answer, look["response"])]
     assert waiting[0] == waiting[1]
-    told = [_event(one) for one in (await replay(k, events))["items"]]
-    assert told == [_event(one) for one in events["response"]["items"]]
+    replayed = [_event(item) for item in (await replay(k, events))["items"]]
+    assert replayed == [_event(item) for item in events["response"]["items"]]
     assert await replay(k, log) == log["response"]
 
 
@@ -269,13 +275,13 @@ async def test_a_name_of_an_image_that_is_none(k: Client) -> None:
 async def test_a_pull_with_the_right_secret(k: Client) -> None:
     look, events = recorded("pull_with_secret")
     (container,) = look["response"]["spec"]["containers"]
-    given = {key: container[key] for key in ("name", "image", "command")}
-    await k.call("POST", PODS, pod("pull-with-secret", given, imagePullSecrets=[{"name": "private-registry"}]))
-    found = await k.until(look["request"].split()[1], over)
-    shaped(found["status"], look["response"]["status"])
-    assert found["status"]["phase"] == "Succeeded"
-    usual = [_event(one) for one in events["response"]["items"] if one["reason"] != "FailedMount"]
-    assert [_event(one) for one in (await replay(k, events))["items"]] == usual
+    container_spec = {key: container[key] for key in ("name", "image", "command")}
+    await k.call("POST", PODS, pod("pull-with-secret", container_spec, imagePullSecrets=[{"name": "private-registry"}]))
+    answer = await k.until(look["request"].split()[1], over)
+    shaped(answer["status"], look["response"]["status"])
+    assert answer["status"]["phase"] == "Succeeded"
+    usual = [_event(item) for item in events["response"]["items"] if item["reason"] != "FailedMount"]
+    assert [_event(item) for item in (await replay(k, events))["items"]] == usual
 
 
 # ---- scheduling
@@ -300,21 +306,21 @@ def test_a_pod_that_fits_nowhere(name: str) -> None:
     async def fits_nowhere(k: Client) -> None:
         create, look, events = recorded(name)
         shaped(await replay(k, create), create["response"])
-        found = await k.until(look["request"].split()[1], lambda one: "conditions" in one["status"])
-        shaped(found, look["response"])
-        assert _said(found) == _said(look["response"])
-        (told,) = (await replay(k, events))["items"]
+        answer = await k.until(look["request"].split()[1], lambda item: "conditions" in item["status"])
+        shaped(answer, look["response"])
+        assert _condition_without_time(answer) == _condition_without_time(look["response"])
+        (replayed,) = (await replay(k, events))["items"]
         (real,) = events["response"]["items"]
-        shaped(told, real)
-        assert [told[key] for key in ("reason", "message", "action", "type")] == [
+        shaped(replayed, real)
+        assert [replayed[key] for key in ("reason", "message", "action", "type")] == [
             real[key] for key in ("reason", "message", "action", "type")
         ]
 
     fits_nowhere()
 
 
-def _said(found: Json) -> Json:
-    return {**found["status"]["conditions"][0], "lastTransitionTime": ""}
+def _condition_without_time(answer: Json) -> Json:
+    return {**answer["status"]["conditions"][0], "lastTransitionTime": ""}
 
 
 @pytest.mark.parametrize("name", ["memory", "no_node", "selector", "two_resources"])
@@ -331,9 +337,9 @@ def test_a_pod_that_is_pinned_to_a_node_that_cannot_take_it(name: str) -> None:
         manifest["spec"]["template"]["spec"] = spec
         assert (await k.call("POST", JOBS, manifest)).status == 201
         items = await k.until(
-            look["request"].split()[1], lambda one: one["items"] and "conditions" in one["items"][0]["status"]
+            look["request"].split()[1], lambda item: item["items"] and "conditions" in item["items"][0]["status"]
         )
-        assert _said(items["items"][0]) == _said(real)
+        assert _condition_without_time(items["items"][0]) == _condition_without_time(real)
         shaped(items["items"][0]["status"], real["status"])
 
     pinned()
@@ -343,15 +349,15 @@ def test_a_pod_that_is_pinned_to_a_node_that_cannot_take_it(name: str) -> None:
 
 
 @pytest.mark.parametrize("level", ["baseline", "restricted"])
-def test_pod_security_refuses_in_the_recorded_words(level: str) -> None:
+def test_pod_security_refuses_with_the_recorded_message(level: str) -> None:
     @live(lambda world: world.cluster.enforce("gitlab", level))  # type: ignore[arg-type]
     async def refuses(k: Client) -> None:
         for exchange in recorded(f"admission_psa_{level}"):
-            found = await replay(k, exchange)
+            answer = await replay(k, exchange)
             if exchange["status"] == 201:
-                shaped(found, exchange["response"])
+                shaped(answer, exchange["response"])
             else:
-                assert found == exchange["response"]
+                assert answer == exchange["response"]
 
     refuses()
 
@@ -359,7 +365,7 @@ def test_pod_security_refuses_in_the_recorded_words(level: str) -> None:
 @live(
     lambda world: world.cluster.set_labels("namespaces", "", "gitlab", {"pod-security.kubernetes.io/warn": "baseline"})
 )
-async def test_pod_security_warns_in_the_recorded_words(k: Client) -> None:
+async def test_pod_security_warns_with_the_recorded_message(k: Client) -> None:
     (exchange,) = recorded("admission_psa_warn")
     answer = await k.call("POST", exchange["request"].split()[1], exchange["body"])
     assert answer.status == exchange["status"]
@@ -371,7 +377,7 @@ async def test_pod_security_warns_in_the_recorded_words(k: Client) -> None:
         quota("gitlab", "small", {"pods": "1", "requests.cpu": "1", "requests.memory": "1Gi"})
     )
 )
-async def test_a_quota_refuses_in_the_recorded_words(k: Client) -> None:
+async def test_a_quota_refuses_with_the_recorded_message(k: Client) -> None:
     look, *refused = recorded("admission_quota")
     shaped(await replay(k, look), look["response"])
     for exchange in refused:
@@ -401,10 +407,10 @@ async def test_a_limit_range_refuses_and_fills_in_as_recorded(k: Client) -> None
     shaped(listed, look["response"])
     assert listed["items"][0]["spec"] == look["response"]["items"][0]["spec"]
     assert await replay(k, refused) == refused["response"]
-    found = await replay(k, filled)
-    shaped(found, filled["response"])
-    assert found["metadata"]["annotations"] == filled["response"]["metadata"]["annotations"]
-    assert found["spec"]["containers"][0]["resources"] == filled["response"]["spec"]["containers"][0]["resources"]
+    answer = await replay(k, filled)
+    shaped(answer, filled["response"])
+    assert answer["metadata"]["annotations"] == filled["response"]["metadata"]["annotations"]
+    assert answer["spec"]["containers"][0]["resources"] == filled["response"]["spec"]["containers"][0]["resources"]
 
 
 @live()
@@ -430,10 +436,10 @@ def test_a_job_whose_pods_are_refused(name: str) -> None:
         create, look, pods, events = recorded(f"job_refused_{name}")
         shaped(await replay(k, create), create["response"])
         path = events["request"].split()[1]
-        told = (await k.until(path, lambda found: found["items"]))["items"]
+        replayed = (await k.until(path, lambda answer: answer["items"]))["items"]
         real = events["response"]["items"]
-        shaped(told[0], real[0])
-        assert _without_suffix(told[0]["message"]) == _without_suffix(real[0]["message"])
+        shaped(replayed[0], real[0])
+        assert _without_suffix(replayed[0]["message"]) == _without_suffix(real[0]["message"])
         shaped((await replay(k, look))["status"], look["response"]["status"])
         assert (await replay(k, pods))["items"] == []
 
@@ -453,19 +459,19 @@ ENDS = ["exit_3", "start_error"]
 def test_a_container_s_end(name: str) -> None:
     @live()
     async def ends(k: Client) -> None:
-        look = next(one for one in recorded(f"end_{name}") if one["response"].get("kind") == "PodList")
+        look = next(item for item in recorded(f"end_{name}") if item["response"].get("kind") == "PodList")
         (real,) = look["response"]["items"]
         (container,) = real["spec"]["containers"]
         command = {key: container[key] for key in ("name", "image", "command")}
         await k.call("POST", PODS, pod("ends", command))
-        found = await k.until(f"{PODS}/ends", over)
-        shaped(found["status"], real["status"])
-        ended, wanted = (one["status"]["containerStatuses"][0]["state"]["terminated"] for one in (found, real))
+        answer = await k.until(f"{PODS}/ends", over)
+        shaped(answer["status"], real["status"])
+        ended, wanted = (item["status"]["containerStatuses"][0]["state"]["terminated"] for item in (answer, real))
         assert [ended.get(key) for key in ("exitCode", "reason", "message")] == [
             wanted.get(key) for key in ("exitCode", "reason", "message")
         ]
-        assert [one.get("reason") for one in found["status"]["conditions"]] == [
-            one.get("reason") for one in real["status"]["conditions"]
+        assert [item.get("reason") for item in answer["status"]["conditions"]] == [
+            item.get("reason") for item in real["status"]["conditions"]
         ]
 
     ends()
@@ -473,17 +479,17 @@ def test_a_container_s_end(name: str) -> None:
 
 @live()
 async def test_a_pod_past_its_own_deadline(k: Client) -> None:
-    look = next(one for one in recorded("end_pod_deadline") if one["response"].get("kind") == "PodList")
+    look = next(item for item in recorded("end_pod_deadline") if item["response"].get("kind") == "PodList")
     (real,) = look["response"]["items"]
     await k.call(
         "POST", PODS, pod("late", {"name": "c", "image": ALPINE, "command": ["sleep", "30"]}, activeDeadlineSeconds=1)
     )
-    found = await k.until(f"{PODS}/late", over)
-    shaped(found["status"], real["status"])
-    assert [found["status"][key] for key in ("reason", "message")] == [
+    answer = await k.until(f"{PODS}/late", over)
+    shaped(answer["status"], real["status"])
+    assert [answer["status"][key] for key in ("reason", "message")] == [
         real["status"][key] for key in ("reason", "message")
     ]
-    assert found["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 137
+    assert answer["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 137
 
 
 @live()
@@ -491,15 +497,15 @@ async def test_a_job_past_its_deadline(k: Client) -> None:
     look, _pods = recorded("job_deadline")
     manifest = job("late", {"name": "c", "image": ALPINE, "command": ["sleep", "60"]}, deadline=1)
     await k.call("POST", JOBS, manifest)
-    found = await k.until(f"{JOBS}/late", lambda one: one["status"].get("conditions"))
+    answer = await k.until(f"{JOBS}/late", lambda item: item["status"].get("conditions"))
     real = look["response"]
-    shaped(found["metadata"], real["metadata"])
-    assert found["status"]["failed"] == 1
-    words = ("type", "status", "reason", "message")
-    (condition,), (wanted,) = found["status"]["conditions"], real["status"]["conditions"]
-    assert [condition[key] for key in words] == [wanted[key] for key in words]
+    shaped(answer["metadata"], real["metadata"])
+    assert answer["status"]["failed"] == 1
+    keys = ("type", "status", "reason", "message")
+    (condition,), (wanted,) = answer["status"]["conditions"], real["status"]["conditions"]
+    assert [condition[key] for key in keys] == [wanted[key] for key in keys]
     shaped(condition, wanted)
-    await k.until(f"{PODS}?labelSelector=job-name%3Dlate", lambda one: not one["items"])
+    await k.until(f"{PODS}?labelSelector=job-name%3Dlate", lambda item: not item["items"])
 
 
 @live()
@@ -507,11 +513,11 @@ async def test_a_job_that_cleans_itself_up(k: Client) -> None:
     create, _running, _pods, gone, none = recorded("job_ttl")
     create["body"]["spec"]["ttlSecondsAfterFinished"] = 1
     shaped(await replay(k, create), create["response"])
-    found = await k.until(f"{JOBS}/probe-job", lambda one: one.get("status", {}).get("succeeded"))
-    assert found["status"]["conditions"][0]["type"] == "Complete"
+    answer = await k.until(f"{JOBS}/probe-job", lambda item: item.get("status", {}).get("succeeded"))
+    assert answer["status"]["conditions"][0]["type"] == "Complete"
     (ran,) = (await k.get(f"{PODS}?labelSelector=job-name%3Dprobe-job"))["items"]
-    assert ran["metadata"]["ownerReferences"][0]["uid"] == found["metadata"]["uid"]
-    await k.until(f"{JOBS}/probe-job", lambda one: one.get("code") == 404)
+    assert ran["metadata"]["ownerReferences"][0]["uid"] == answer["metadata"]["uid"]
+    await k.until(f"{JOBS}/probe-job", lambda item: item.get("code") == 404)
     assert await replay(k, gone) == gone["response"]
     assert (await replay(k, none))["items"] == none["response"]["items"]
 
@@ -523,19 +529,19 @@ async def test_a_job_that_cleans_itself_up(k: Client) -> None:
 async def test_a_daemon_without_privilege(k: Client) -> None:
     look, events, log = recorded("dind_unprivileged")
     (container,) = look["response"]["spec"]["containers"]
-    given = {"name": "svc-0", "image": container["image"], "args": container["args"]}
-    given["env"] = [{"name": "DOCKER_TLS_CERTDIR", "value": ""}]
-    await k.call("POST", PODS, pod("dind-unprivileged", given))
-    found = await k.until(look["request"].split()[1], over)
-    shaped(found["status"], look["response"]["status"])
-    assert found["status"]["phase"] == "Failed"
-    assert found["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 1
-    assert [one["reason"] for one in (await replay(k, events))["items"]] == [
-        one["reason"] for one in events["response"]["items"]
+    container_spec = {"name": "svc-0", "image": container["image"], "args": container["args"]}
+    container_spec["env"] = [{"name": "DOCKER_TLS_CERTDIR", "value": ""}]
+    await k.call("POST", PODS, pod("dind-unprivileged", container_spec))
+    answer = await k.until(look["request"].split()[1], over)
+    shaped(answer["status"], look["response"]["status"])
+    assert answer["status"]["phase"] == "Failed"
+    assert answer["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 1
+    assert [item["reason"] for item in (await replay(k, events))["items"]] == [
+        item["reason"] for item in events["response"]["items"]
     ]
-    said, real = (await replay(k, log)), log["response"]
-    assert said.splitlines()[-2:] == real.splitlines()[-2:]
-    assert 'level=error msg="failed to mount overlay: operation not permitted" storage-driver=overlay2' in said
+    text, real = (await replay(k, log)), log["response"]
+    assert text.splitlines()[-2:] == real.splitlines()[-2:]
+    assert 'level=error msg="failed to mount overlay: operation not permitted" storage-driver=overlay2' in text
 
 
 @live()
@@ -543,26 +549,26 @@ async def test_a_daemon_with_privilege(k: Client) -> None:
     look, events, _client, log = recorded("dind_privileged")
     spec = look["response"]["spec"]
     build, service = spec["containers"]
-    given = [
+    container_spec = [
         {key: build[key] for key in ("name", "image", "command", "env")},
         {key: service[key] for key in ("name", "image", "args", "securityContext")},
     ]
     # The recorded daemon's image had no entry point; docker:dind's listens with TLS unless it is told not to.
-    given[1]["env"] = [{"name": "DOCKER_TLS_CERTDIR", "value": ""}]
+    container_spec[1]["env"] = [{"name": "DOCKER_TLS_CERTDIR", "value": ""}]
     beside = {key: spec[key] for key in ("hostAliases", "dnsPolicy", "dnsConfig")}
-    await k.call("POST", PODS, pod("dind", *given, **beside))
-    done = lambda one: "terminated" in one["status"].get("containerStatuses", [{"state": {}}])[0]["state"]  # noqa: E731
-    found = await k.until(look["request"].split()[1], done, 10)
-    shaped(found["status"], look["response"]["status"])
-    assert _progress(found) == _progress(look["response"])
-    told = [_event(one) for one in (await replay(k, events))["items"]]
-    assert told == [_event(one) for one in events["response"]["items"]]
+    await k.call("POST", PODS, pod("dind", *container_spec, **beside))
+    done = lambda item: "terminated" in item["status"].get("containerStatuses", [{"state": {}}])[0]["state"]  # noqa: E731
+    answer = await k.until(look["request"].split()[1], done, 10)
+    shaped(answer["status"], look["response"]["status"])
+    assert _progress(answer) == _progress(look["response"])
+    replayed = [_event(item) for item in (await replay(k, events))["items"]]
+    assert replayed == [_event(item) for item in events["response"]["items"]]
     output = await k.get(f"{PODS}/dind/log?container=build")
     assert "hello-from-dind" in output
     assert "Status: Downloaded newer image for registry.example.com/library/alpine:latest" in output
-    said = await replay(k, log)
-    assert 'msg="Daemon has completed initialization"' in said
-    assert 'msg="API listen on [::]:2375"' in said
+    text = await replay(k, log)
+    assert 'msg="Daemon has completed initialization"' in text
+    assert 'msg="API listen on [::]:2375"' in text
 
 
 # ---- rights
@@ -590,18 +596,18 @@ async def test_what_users_without_rights_see(k: Client) -> None:
     weak = k.token
     for exchange in recorded("rbac"):
         k.token = {"an invalid token": "nonsense", "nobody": None}.get(exchange["as"], weak)
-        found = await replay(k, exchange)
+        answer = await replay(k, exchange)
         real = exchange["response"]
-        if found.get("kind") == "PodList":
+        if answer.get("kind") == "PodList":
             assert real["kind"] == "PodList"
         elif "selfsubjectrulesreviews" in exchange["request"]:
-            assert _rules(found) == _rules(real)
-            assert found["status"]["incomplete"] is real["status"]["incomplete"]
+            assert _rules(answer) == _rules(real)
+            assert answer["status"]["incomplete"] is real["status"]["incomplete"]
         elif exchange["request"] == "GET /version":
-            shaped(found, real)
+            shaped(answer, real)
         else:
-            assert found == real
+            assert answer == real
 
 
-def _rules(found: Json) -> set[str]:
-    return {str(one) for kind in ("resourceRules", "nonResourceRules") for one in found["status"][kind]}
+def _rules(review: Json) -> set[str]:
+    return {str(item) for kind in ("resourceRules", "nonResourceRules") for item in review["status"][kind]}

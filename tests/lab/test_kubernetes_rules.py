@@ -98,8 +98,8 @@ def _asking(**requests: str) -> Json:
 
 
 def _place(cluster: ClusterState, item: Json) -> tuple[str, str]:
-    found = place(item, cluster.each("nodes"), cluster.each("pods"))
-    return found.node, found.message
+    placement = place(item, cluster.each("nodes"), cluster.each("pods"))
+    return placement.node, placement.message
 
 
 def test_a_pod_goes_to_a_worker_with_room(cluster: ClusterState) -> None:
@@ -187,7 +187,7 @@ COMPLIANT = {
 
 
 @pytest.mark.parametrize(
-    ("level", "change", "said"),
+    ("level", "change", "message"),
     [
         ("restricted", {}, ""),
         ("privileged", {"hostNetwork": True}, ""),
@@ -211,7 +211,7 @@ COMPLIANT = {
         ),
         (
             "baseline",
-            {"containers": [{"name": one, "securityContext": {"privileged": True}} for one in ("a", "b")]},
+            {"containers": [{"name": entry, "securityContext": {"privileged": True}} for entry in ("a", "b")]},
             'privileged (containers "a", "b" must not set securityContext.privileged=true)',
         ),
         (
@@ -229,8 +229,8 @@ COMPLIANT = {
         ),
     ],
 )
-def test_pod_security_names_what_is_beyond_a_level(level: str, change: Json, said: str) -> None:
-    assert violations(COMPLIANT | change, level) == said
+def test_pod_security_names_what_is_beyond_a_level(level: str, change: Json, message: str) -> None:
+    assert violations(COMPLIANT | change, level) == message
 
 
 # ---- LimitRange and quality of service
@@ -240,8 +240,8 @@ def _admit(cluster: ClusterState, **resources: Json) -> Json:
     item = pod("p", {"name": "c", "image": ALPINE, "resources": resources})
     fill_in("pods", item)
     Admission(cluster, PODS, item).admit()
-    found: Json = item["spec"]["containers"][0]["resources"]
-    return found
+    admitted: Json = item["spec"]["containers"][0]["resources"]
+    return admitted
 
 
 def test_a_limit_range_gives_its_maximum_where_nothing_is_asked_for(cluster: ClusterState) -> None:
@@ -308,9 +308,9 @@ def test_what_is_revoked_is_gone_from_every_role_and_admins_keep_it(cluster: Clu
 def test_a_node_under_pressure_says_so_and_repels_pods(cluster: ClusterState) -> None:
     cluster.press("k8s-worker-1", "DiskPressure")
     node = cluster.node("k8s-worker-1")
-    (condition,) = [one for one in node["status"]["conditions"] if one["type"] == "DiskPressure"]
+    (condition,) = [entry for entry in node["status"]["conditions"] if entry["type"] == "DiskPressure"]
     assert (condition["status"], condition["reason"]) == ("True", "KubeletHasDiskPressure")
-    assert [one["key"] for one in node["spec"]["taints"]] == ["node.kubernetes.io/disk-pressure"]
+    assert [entry["key"] for entry in node["spec"]["taints"]] == ["node.kubernetes.io/disk-pressure"]
     assert _place(cluster, _pod())[0] != "k8s-worker-1"
 
 
@@ -329,7 +329,7 @@ def test_a_service_that_lost_its_endpoints_has_none_ready(cluster: ClusterState)
 def test_a_node_that_is_removed_takes_its_pods_along(cluster: ClusterState) -> None:
     cluster.remove_node("k8s-worker-3")
     assert cluster.get("nodes", "", "k8s-worker-3") is None
-    assert not [one for one in cluster.each("pods") if one["spec"]["nodeName"] == "k8s-worker-3"]
+    assert not [entry for entry in cluster.each("pods") if entry["spec"]["nodeName"] == "k8s-worker-3"]
 
 
 def test_a_thousand_nodes_are_made_and_looked_through_in_seconds() -> None:

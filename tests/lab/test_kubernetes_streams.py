@@ -24,9 +24,9 @@ PODS = "/api/v1/namespaces/gitlab/pods"
 
 def client(lab: Lab) -> Api:
     """The operator's client."""
-    known = inventories.load(lab.inventory)
-    ways = {source: to for source, to in known.connect.items() if source != "*"}
-    return Api(known.cluster.kubeconfig, None, routes=Routes(ways, only_mapped=True), deadline=5)
+    inventory = inventories.load(lab.inventory)
+    ways = {source: to for source, to in inventory.connect.items() if source != "*"}
+    return Api(inventory.cluster.kubeconfig, None, routes=Routes(ways, only_mapped=True), deadline=5)
 
 
 def start(api: Api, name: str, **container: Any) -> None:
@@ -97,7 +97,7 @@ def test_long_output_comes_whole(api: Api) -> None:
         ("waiting", "build", ["sleep", "5"], StreamFault.SLOW, "no end within 0.5 s"),
     ],
 )
-def test_what_could_not_be_run_is_told_from_what_failed(
+def test_what_could_not_be_run_is_distinguished_from_what_failed(
     api: Api, pod: str, container: str, command: list[str], fault: object, says: str
 ) -> None:
     with pytest.raises(ApiError, match=says) as raised:
@@ -122,12 +122,12 @@ def test_a_missing_right_comes_with_its_rule() -> None:
         with pytest.raises(ApiError) as raised:
             exec_in_pod(api, "gitlab", "waiting", "build", ["true"], deadline=5)
         assert raised.value.fault is ApiFault.FORBIDDEN
-        said = unmeasured(raised.value)
-        assert 'resources: ["pods/exec"]\n  verbs: ["create", "get"]' in said.needs
-        assert "a Role in namespace gitlab" in said.needs
+        reason = unmeasured(raised.value)
+        assert 'resources: ["pods/exec"]\n  verbs: ["create", "get"]' in reason.needs
+        assert "a Role in namespace gitlab" in reason.needs
 
 
-def test_a_balancer_that_drops_the_upgrade_is_told_as_such() -> None:
+def test_a_balancer_that_drops_the_upgrade_is_reported_as_such() -> None:
     def change(world: Any) -> None:
         world.api_upgrades = False
 
@@ -139,7 +139,7 @@ def test_a_balancer_that_drops_the_upgrade_is_told_as_such() -> None:
         assert raised.value.fault is StreamFault.NO_UPGRADE
 
 
-def test_a_kubelet_out_of_reach_is_told_as_such() -> None:
+def test_a_kubelet_out_of_reach_is_reported_as_such() -> None:
     with Lab() as lab:
         api = client(lab)
         start(api, "waiting", command=["sh", "-c", "sleep 60"])
@@ -170,8 +170,12 @@ def fault_of(outcome: object) -> object:
 
 
 def test_a_healthy_node_lets_all_three_through_and_the_pod_has_ended(api: Api) -> None:
-    found = look(api, "asked")
-    assert [fault_of(one) for one in (found.exec, found.attach, found.logs)] == [None, None, None]
+    stream_check = look(api, "asked")
+    assert [fault_of(measurement) for measurement in (stream_check.exec, stream_check.attach, stream_check.logs)] == [
+        None,
+        None,
+        None,
+    ]
     end = time.monotonic() + 5
     while api.get(f"{PODS}/asked")["status"]["phase"] != "Succeeded":
         assert time.monotonic() < end
@@ -179,9 +183,9 @@ def test_a_healthy_node_lets_all_three_through_and_the_pod_has_ended(api: Api) -
 
 
 def test_a_log_without_what_was_printed_is_wrong(api: Api) -> None:
-    found = look(api, "silent", "exec sh")
-    assert fault_of(found.logs) is StreamFault.WRONG_OUTPUT
-    assert fault_of(found.exec) is None
+    stream_check = look(api, "silent", "exec sh")
+    assert fault_of(stream_check.logs) is StreamFault.WRONG_OUTPUT
+    assert fault_of(stream_check.exec) is None
 
 
 def test_a_balancer_without_upgrades_leaves_the_logs_alone() -> None:
@@ -189,14 +193,14 @@ def test_a_balancer_without_upgrades_leaves_the_logs_alone() -> None:
         world.api_upgrades = False
 
     with Lab(change=change) as lab:
-        found = look(client(lab), "asked")
-        assert fault_of(found.exec) is fault_of(found.attach) is StreamFault.NO_UPGRADE
-        assert fault_of(found.logs) is None
+        stream_check = look(client(lab), "asked")
+        assert fault_of(stream_check.exec) is fault_of(stream_check.attach) is StreamFault.NO_UPGRADE
+        assert fault_of(stream_check.logs) is None
 
 
 def test_a_right_that_is_missing_for_one_way_says_nothing_of_the_others() -> None:
     with Lab(change=lambda world: world.cluster.revoke("pods/attach")) as lab:
-        found = look(client(lab), "asked")
-        assert fault_of(found.exec) is fault_of(found.logs) is None
-        assert isinstance(found.attach, Unmeasured)
-        assert 'resources: ["pods/attach"]' in found.attach.needs
+        stream_check = look(client(lab), "asked")
+        assert fault_of(stream_check.exec) is fault_of(stream_check.logs) is None
+        assert isinstance(stream_check.attach, Unmeasured)
+        assert 'resources: ["pods/attach"]' in stream_check.attach.needs

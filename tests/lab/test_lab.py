@@ -44,7 +44,7 @@ def test_its_inventory_is_one_that_the_suite_reads(healthy: Lab) -> None:
     assert inventory.gitlab.url == "http://192.168.1.50/"
     assert inventory.gitlab.api_token
     assert set(inventory.connect) >= {"192.168.1.50:80", "192.168.1.100:6443", "10.0.0.2:53", "192.168.1.103:22"}
-    assert all(place.startswith("127.0.0.1:") for key, place in inventory.connect.items() if key != "*")
+    assert all(address.startswith("127.0.0.1:") for key, address in inventory.connect.items() if key != "*")
     assert inventory.registries["private"].images == ["my-namespace/alpine:latest"]
 
 
@@ -89,14 +89,14 @@ def test_every_request_is_on_record(visit: Visit) -> None:
         visitor.lookup("10.0.0.2", "registry.example.com")
         visitor.ssh("192.168.1.101", "true")
         visitor.api("/version")
-        seen = {(request.server, request.method, request.path) for request in lab.requests}
+        requests = {(request.server, request.method, request.path) for request in lab.requests}
         assert {
             ("gitlab", "GET", "/api/v4/version"),
             ("dns 10.0.0.2", "udp", "registry.example.com A"),
             ("ssh k8s-worker-1", "exec", "true"),
             ("kubernetes", "GET", "/version"),
-        } <= seen
-        assert len(lab.world.asked(server="ssh *", method="exec")) == 1
+        } <= requests
+        assert len(lab.world.recorded(server="ssh *", method="exec")) == 1
 
 
 def test_a_lab_that_cannot_start_says_why_and_leaves_nothing(tmp_path: Path) -> None:
@@ -112,6 +112,6 @@ def test_a_draft_can_be_read_without_anybody_serving(tmp_path: Path) -> None:
 
 
 def test_several_labs_live_side_by_side(visit: Visit) -> None:
-    with Lab() as one, Lab(["gitlab-502"]) as other:
-        assert visit(one).http("192.168.1.50:80", "/").status == 302
+    with Lab() as healthy_lab, Lab(["gitlab-502"]) as other:
+        assert visit(healthy_lab).http("192.168.1.50:80", "/").status == 302
         assert visit(other).http("192.168.1.50:80", "/").status == 502

@@ -25,7 +25,7 @@ def test_faults_are_listed_a_line_each(capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_lab_is_kept_up_until_it_is_told_to_end(number: signal.Signals) -> None:
+def test_a_lab_is_kept_up_until_it_is_stopped(number: signal.Signals) -> None:
     command = [sys.executable, "-m", "lab", "serve", "--fault", "gitlab-502"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None

@@ -51,7 +51,7 @@ def test_the_lab_s_inventory_is_the_run_s(project: pytest.Pytester) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--lab", "--inventory", "x.yaml"], "*--lab and --inventory exclude each other*"),
+        (["--lab", "--inventory", "x.yaml"], "*--lab and --inventory are mutually exclusive*"),
         (["--lab", "--lab-fault", "dns-on-silent"], "*did you mean dns-one-silent*python -m lab faults*"),
         (["--lab-fault", "dns-one-silent"], "*add --lab*"),
         (["--lab", "--lab-latency=-1"], "*expected seconds, 0 or more*"),

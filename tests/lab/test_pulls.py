@@ -12,7 +12,7 @@ import pytest
 
 from lab import inventory
 from lab.network import resolve
-from lab.pulls import Pulled, Words, pull, split
+from lab.pulls import PullResult, Runtime, pull, split
 from lab.world import MIRROR, MIRROR_ADDRESS, PRIVATE, Dockerd, Rule, Vantage, World
 
 RECORDINGS = Path(__file__).parents[1] / "recordings"
@@ -25,19 +25,19 @@ def pulled(
     change: Callable[[World], object] = lambda _: None,
     *,
     auths: Mapping[str, Sequence[tuple[str, str]]] | None = None,
-    words: Words = "containerd",
-) -> Pulled:
+    runtime: Runtime = "containerd",
+) -> PullResult:
     world = inventory.build()
     change(world)
-    return asyncio.run(pull(world, "k8s-worker-1", image, auths, words))
+    return asyncio.run(pull(world, "k8s-worker-1", image, auths, runtime))
 
 
 def recorded(name: str) -> str:
     """The kubelet's message of a recorded failed pull."""
     text = json.dumps(json.loads((RECORDINGS / f"{name}.json").read_text()))
-    found = re.search(r'"message": "Failed to pull image \\"(?:[^"\\]|\\.)*?\\": ((?:[^"\\]|\\.)*)"', text)
-    assert found is not None
-    return str(json.loads(f'"{found[1]}"'))
+    match = re.search(r'"message": "Failed to pull image \\"(?:[^"\\]|\\.)*?\\": ((?:[^"\\]|\\.)*)"', text)
+    assert match is not None
+    return str(json.loads(f'"{match[1]}"'))
 
 
 def test_a_pull_works_and_the_second_moves_nothing() -> None:
@@ -66,11 +66,11 @@ def test_a_private_image_needs_a_right_password() -> None:
         ("pull_timeout", "192.168.1.77/library/alpine:latest"),
     ],
 )
-def test_containerd_s_words_are_the_recorded_ones(recording: str, image: str) -> None:
+def test_containerd_errors_are_the_recorded_ones(recording: str, image: str) -> None:
     assert pulled(image).error == recorded(recording)
 
 
-def test_a_resolver_that_cannot_find_out_gives_the_recorded_words() -> None:
+def test_a_resolver_that_cannot_find_out_gives_the_recorded_error() -> None:
     def fail(world: World) -> None:
         for resolver in world.resolvers.values():
             resolver.mode = "servfail"
@@ -147,11 +147,11 @@ def untrusted(world: World) -> None:
         ),
     ],
 )
-def test_each_trouble_has_the_runtime_s_own_words(
+def test_each_problem_has_the_runtimes_own_error(
     change: Callable[[World], object], containerd: str, docker: str
 ) -> None:
     assert re.search(containerd, pulled(ALPINE, change).error)
-    assert re.search(docker, pulled(ALPINE, change, words="docker").error)
+    assert re.search(docker, pulled(ALPINE, change, runtime="docker").error)
 
 
 def test_a_pull_inside_of_docker_in_docker_starts_in_the_pod() -> None:
@@ -159,9 +159,9 @@ def test_a_pull_inside_of_docker_in_docker_starts_in_the_pod() -> None:
     world.firewall.append(Rule("pod on *", MIRROR_ADDRESS))
     daemon = Dockerd("k8s-worker-1", "nameserver 10.0.0.2\n", world.daemon)
     inside = Vantage("pod", node="k8s-worker-1", resolv_conf="nameserver 10.0.0.2\n", dockerd=daemon)
-    assert not asyncio.run(pull(world, "k8s-worker-1", ALPINE, words="docker", vantage=inside)).ok
+    assert not asyncio.run(pull(world, "k8s-worker-1", ALPINE, runtime="docker", vantage=inside)).ok
     world.firewall.clear()
-    assert asyncio.run(pull(world, "k8s-worker-1", ALPINE, words="docker", vantage=inside)).fresh
+    assert asyncio.run(pull(world, "k8s-worker-1", ALPINE, runtime="docker", vantage=inside)).fresh
     assert world.nodes["k8s-worker-1"].pulled == set()
 
 

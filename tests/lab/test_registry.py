@@ -37,31 +37,31 @@ def test_the_mirror_sends_to_its_token_server(healthy: Lab, visit: Visit) -> Non
 
 def test_an_anonymous_token_reads_the_repository_it_names_and_no_other(healthy: Lab, visit: Visit) -> None:
     visitor = visit(healthy)
-    given = token(visitor)
-    answer = visitor.http(MIRROR, ALPINE, headers=given)
+    issued = token(visitor)
+    answer = visitor.http(MIRROR, ALPINE, headers=issued)
     assert answer.status == 200
     assert answer.headers["Docker-Content-Digest"] == "sha256:" + hashlib.sha256(answer.body.encode()).hexdigest()
-    other = visitor.http(MIRROR, "/v2/library/docker/manifests/dind", headers=given)
+    other = visitor.http(MIRROR, "/v2/library/docker/manifests/dind", headers=issued)
     assert (other.status, json.loads(other.body)["errors"][0]["code"]) == (401, "DENIED")
     assert 'error="insufficient_scope"' in other.headers["Www-Authenticate"]
 
 
 def test_an_index_leads_to_a_manifest_a_configuration_and_a_layer(healthy: Lab, visit: Visit) -> None:
     visitor = visit(healthy)
-    given = token(visitor)
-    index = json.loads(visitor.http(MIRROR, ALPINE, headers=given).body)
+    issued = token(visitor)
+    index = json.loads(visitor.http(MIRROR, ALPINE, headers=issued).body)
     amd64 = next(item for item in index["manifests"] if item["platform"] == {"architecture": "amd64", "os": "linux"})
-    manifest = visitor.http(MIRROR, f"/v2/library/alpine/manifests/{amd64['digest']}", headers=given)
+    manifest = visitor.http(MIRROR, f"/v2/library/alpine/manifests/{amd64['digest']}", headers=issued)
     assert len(manifest.body) == amd64["size"]
     config = json.loads(manifest.body)["config"]
-    blob = visitor.http(MIRROR, f"/v2/library/alpine/blobs/{config['digest']}", headers=given)
+    blob = visitor.http(MIRROR, f"/v2/library/alpine/blobs/{config['digest']}", headers=issued)
     assert (json.loads(blob.body)["architecture"], len(blob.body)) == ("amd64", config["size"])
 
 
 def test_head_says_what_get_says_without_the_content(healthy: Lab, visit: Visit) -> None:
     visitor = visit(healthy)
-    given = token(visitor)
-    whole, head = (visitor.http(MIRROR, ALPINE, method=method, headers=given) for method in ("GET", "HEAD"))
+    issued = token(visitor)
+    whole, head = (visitor.http(MIRROR, ALPINE, method=method, headers=issued) for method in ("GET", "HEAD"))
     for name in ("Docker-Content-Digest", "Content-Length", "Content-Type", "Etag"):
         assert head.headers[name] == whole.headers[name]
     assert head.body == ""
@@ -72,12 +72,12 @@ def test_the_private_registry_asks_for_a_password(healthy: Lab, visit: Visit) ->
     path = "/v2/my-namespace/alpine/manifests/latest"
     refused = visitor.http(PRIVATE, path)
     assert (refused.status, refused.headers["Www-Authenticate"]) == (401, 'Basic realm="Registry Realm"')
-    wrong = {"Authorization": "Basic " + base64.b64encode(b"ops:wrong").decode()}
-    assert visitor.http(PRIVATE, path, headers=wrong).status == 401
+    wrong_login = {"Authorization": "Basic " + base64.b64encode(b"ops:wrong").decode()}
+    assert visitor.http(PRIVATE, path, headers=wrong_login).status == 401
     assert visitor.http(PRIVATE, path, headers=OPS).status == 200
 
 
-def test_what_is_not_there_is_said_in_the_registrys_words(healthy: Lab, visit: Visit) -> None:
+def test_what_is_not_there_has_the_registrys_own_error(healthy: Lab, visit: Visit) -> None:
     visitor = visit(healthy)
     answer = visitor.http(MIRROR, "/v2/library/alpine/manifests/nosuch", headers=token(visitor))
     wanted = {"code": "MANIFEST_UNKNOWN", "message": "manifest unknown", "detail": {"Tag": "nosuch"}}
@@ -127,10 +127,10 @@ def test_the_realm_may_be_down_while_the_registry_is_up(visit: Visit) -> None:
 def test_a_client_that_does_not_speak_http_gets_no_page_of_a_program_nobody_runs(healthy: Lab, visit: Visit) -> None:
     with visit(healthy).dial("192.168.1.50:80") as raw:
         raw.sendall(b"\x16\x03\x01 this is no HTTP\r\n\r\n")
-        said = raw.recv(4096)
-    assert said.startswith(b"HTTP/1.")
-    assert b"aiohttp" not in said
-    assert b"Python" not in said
+        reply = raw.recv(4096)
+    assert reply.startswith(b"HTTP/1.")
+    assert b"aiohttp" not in reply
+    assert b"Python" not in reply
 
 
 UPLOADS = "/v2/my-namespace/preflight/blobs/uploads/"
@@ -144,8 +144,8 @@ def test_an_upload_is_started_and_cancelled(visit: Visit) -> None:
         assert (begun.status, begun.headers["Range"]) == (202, "0-0")
         assert begun.headers["Location"].startswith(UPLOADS + begun.headers["Docker-Upload-Uuid"])
         assert visitor.http(PRIVATE, begun.headers["Location"], method="DELETE", headers=OPS).status == 204
-        gone = visitor.http(PRIVATE, begun.headers["Location"], method="DELETE", headers=OPS)
-        assert (gone.status, json.loads(gone.body)["errors"][0]["code"]) == (404, "BLOB_UPLOAD_UNKNOWN")
+        cancelled = visitor.http(PRIVATE, begun.headers["Location"], method="DELETE", headers=OPS)
+        assert (cancelled.status, json.loads(cancelled.body)["errors"][0]["code"]) == (404, "BLOB_UPLOAD_UNKNOWN")
 
 
 def test_who_may_only_pull_is_denied_the_upload(visit: Visit) -> None:

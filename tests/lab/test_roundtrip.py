@@ -31,7 +31,7 @@ class Site:
 
     @property
     def routes(self) -> Routes:
-        mapping = {key: place for key, place in self.inventory.connect.items() if key != "*"}
+        mapping = {key: address for key, address in self.inventory.connect.items() if key != "*"}
         return Routes(mapping, only_mapped=True)
 
     @property
@@ -93,8 +93,8 @@ def test_gitlab_s_version_and_clock() -> None:
         token = here.inventory.gitlab.api_token
         assert token is not None
         assert token.text is not None
-        said = gitlab.version(URL, token.text, routes=here.routes, ca_file=None, deadline=1)
-        assert said.version == "17.11.4-jh"
+        answer = gitlab.version(URL, token.text, routes=here.routes, ca_file=None, deadline=1)
+        assert answer.version == "17.11.4-jh"
         refused = gitlab.version(URL, "glpat-made-up-and-unknown-00", routes=here.routes, ca_file=None, deadline=1)
         assert refused.fault == GitLabFault.TOKEN_REFUSED
 
@@ -126,8 +126,8 @@ def test_a_resolver_that_nobody_runs_is_unreachable() -> None:
 
 def test_resolvers_that_disagree_give_different_addresses() -> None:
     with site("dns-disagree") as here:
-        found = [here.lookups(address).answers[0].addresses for address in here.inventory.dns.resolvers]
-        assert found[0] == found[1] != found[2]
+        result = [here.lookups(address).answers[0].addresses for address in here.inventory.dns.resolvers]
+        assert result[0] == result[1] != result[2]
 
 
 @pytest.mark.parametrize(
@@ -210,8 +210,8 @@ def test_a_node_that_cannot_be_looked_at(name: str, fault: SshFault) -> None:
 def test_pulls_on_a_node(name: str | None, image: str, fault: PodFault | None) -> None:
     with site(*[name] if name else []) as here:
         credentials = OPS if name == "registry-wrong-platform" else None
-        found = here.pull(image, credentials)
-        assert found.fault == fault, found.cause
+        result = here.pull(image, credentials)
+        assert result.fault == fault, result.cause
 
 
 @pytest.mark.parametrize(
@@ -227,5 +227,5 @@ def test_pulls_on_a_node_that_runs_docker(image: str, fault: PodFault | None) ->
         world.nodes["k8s-worker-1"].runtime = "docker://27.5.1"
 
     with site(change=docker_on_the_first) as here, here.session() as session:
-        found = node_pulls.pull_on_node(session, image, runtime="docker", credentials=None, deadline=3)
-        assert found.fault == fault, found.cause
+        result = node_pulls.pull_on_node(session, image, runtime="docker", credentials=None, deadline=3)
+        assert result.fault == fault, result.cause

@@ -433,7 +433,7 @@ def test_where_its_tools_asked_is_gone_after_it(tmp_path: Path, monkeypatch: pyt
 def test_names_that_are_asked_are_on_the_worlds_record() -> None:
     world = guide_world()
     look(world, pod(), [shell.lookup(REGISTRY, RESOLVER)])
-    assert [(asked.path, asked.user) for asked in world.asked(f"dns {RESOLVER}")] == [(REGISTRY, POD)]
+    assert [(asked.path, asked.user) for asked in world.recorded(f"dns {RESOLVER}")] == [(REGISTRY, POD)]
 
 
 def test_crictl_pulls_by_the_nodes_own_containerd_and_sudo_lets_it() -> None:

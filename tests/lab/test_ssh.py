@@ -117,8 +117,8 @@ def test_a_node_that_runs_docker_lets_its_daemon_be_dialled(visit: Visit) -> Non
     with Lab(change=docker_on_the_first) as lab:
         visitor = visit(lab)
         _, right, _ = visitor.ssh(WORKER, "docker system dial-stdio", question.format("latest") + rest)
-        _, wrong, _ = visitor.ssh(WORKER, "docker system dial-stdio", question.format("nosuch") + rest)
+        _, refused, _ = visitor.ssh(WORKER, "docker system dial-stdio", question.format("nosuch") + rest)
     assert right.startswith("HTTP/1.1 200 OK")
     assert "Status: Downloaded newer image for registry.example.com/library/alpine:latest" in right
-    assert wrong.startswith("HTTP/1.1 404 Not Found")
-    assert "manifest for registry.example.com/library/alpine:nosuch not found" in wrong
+    assert refused.startswith("HTTP/1.1 404 Not Found")
+    assert "manifest for registry.example.com/library/alpine:nosuch not found" in refused
