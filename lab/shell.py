@@ -89,7 +89,7 @@ async def run(
         raise FileNotFoundError(argv[0])
 
     async def answer(question: Question, reply: Reply) -> int:
-        return await tools.answer(tools.Call(world, vantage, question, reply))
+        return await tools.answer(tools.Call(world, vantage, question, reply, run))
 
     async with exchange.exchange(answer) as folder:
         return await execute(

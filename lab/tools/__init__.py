@@ -12,13 +12,18 @@ alike. What they print was recorded from busybox 1.35, bind 9.18, curl 7.88, wge
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+from lab.tools import containers, lookups, machine, transfers
+from lab.tools.call import Call
 
-    from lab.tools.exchange import Question, Reply
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from lab.world import Vantage, World
+
+__all__ = ["FILES", "Call", "answer", "names"]
 
 FILES = (  # which a stand-in for cat answers; the last three are a runner manager's
     "/etc/resolv.conf",
@@ -34,28 +39,6 @@ _EVERYWHERE = frozenset({"cat", "date", "getent", "hostname", "ip", "nc", "nsloo
 _ON_NODES = frozenset({"curl", "dig", "sudo"})
 
 
-class Call:
-    """One start of a stand-in.
-
-    Attributes:
-        world: what there is.
-        vantage: where it was started.
-        tool: its name.
-        args: its arguments.
-        env: those variables of its environment that tools look at, if they are set.
-    """
-
-    def __init__(self, world: World, vantage: Vantage, question: Question, reply: Reply) -> None:
-        self.world, self.vantage = world, vantage
-        self.tool, self.args, self.env = question.tool, question.args, question.env
-        self.out, self.err, self.become = reply.out, reply.err, reply.become
-
-    @property
-    def on_node(self) -> bool:
-        """Whether it was started on a node itself, not in a pod."""
-        return self.vantage.kind == "node"
-
-
 def names(world: World, vantage: Vantage, env: Mapping[str, str]) -> frozenset[str]:
     """The stand-ins that are installed where a vantage is; any other network tool is missing there."""
     if vantage.kind == "node":
@@ -68,24 +51,21 @@ def names(world: World, vantage: Vantage, env: Mapping[str, str]) -> frozenset[s
 
 async def answer(call: Call) -> int:
     """Do what the tool does; its exit status."""
-    return await _tools()[call.tool](call)
+    return await _TOOLS[call.tool](call)
 
 
-def _tools() -> dict[str, Callable[[Call], Awaitable[int]]]:
-    from lab.tools import containers, lookups, machine, transfers  # noqa: PLC0415 - they import this module
-
-    return {
-        "cat": machine.cat,
-        "crictl": containers.crictl,
-        "curl": transfers.curl,
-        "date": machine.date,
-        "dig": lookups.dig,
-        "docker": containers.docker,
-        "getent": lookups.getent,
-        "hostname": machine.hostname,
-        "ip": machine.ip,
-        "nc": transfers.nc,
-        "nslookup": lookups.nslookup,
-        "sudo": containers.sudo,
-        "wget": transfers.wget,
-    }
+_TOOLS: dict[str, Callable[[Call], Awaitable[int]]] = {
+    "cat": machine.cat,
+    "crictl": containers.crictl,
+    "curl": transfers.curl,
+    "date": machine.date,
+    "dig": lookups.dig,
+    "docker": containers.docker,
+    "getent": lookups.getent,
+    "hostname": machine.hostname,
+    "ip": machine.ip,
+    "nc": transfers.nc,
+    "nslookup": lookups.nslookup,
+    "sudo": containers.sudo,
+    "wget": transfers.wget,
+}

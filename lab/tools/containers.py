@@ -16,7 +16,7 @@ from lab.world import DaemonSettings, Dockerd, Vantage
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lab.tools import Call
+    from lab.tools.call import Call
 
 _RUN_LIMIT = 120.0  # seconds a container inside may run
 _DAEMON_FAILED = 125  # docker run's own exit status, as opposed to the container's
@@ -242,8 +242,6 @@ async def _run(call: Call, daemon: Dockerd | None, trouble: str, rest: list[str]
 
 async def _contain(call: Call, daemon: Dockerd, argv: list[str], help_line: str) -> int:
     """Run a command as a container of the daemon would: its own hosts file, its own resolv.conf, the pod's way out."""
-    from lab.shell import run  # noqa: PLC0415 - it imports these tools
-
     inside = Vantage(
         "pod",
         node=daemon.node,
@@ -254,7 +252,7 @@ async def _contain(call: Call, daemon: Dockerd, argv: list[str], help_line: str)
     )
     env: Mapping[str, str] = {}
     try:
-        ran = await run(
+        ran = await call.run(
             call.world, inside, argv or ["sh"], env=env, on_output=call.out, on_error=call.err, limit=_RUN_LIMIT
         )
     except FileNotFoundError:

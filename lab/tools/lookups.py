@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from lab.network import Rcode, Reply
-    from lab.tools import Call
+    from lab.tools.call import Call
 
 _DNS_PORT = 53
 _BUSYBOX_WAITS = 5.0  # seconds, its default

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lab.tools import Call
+    from lab.tools.call import Call
 
 _DEFAULT_ROUTE = {"node": "192.168.1.1", "pod": "169.254.1.1"}
 _FOREVER = 3600.0

@@ -16,7 +16,7 @@ from lab.network import endpoint, lookup, path
 
 if TYPE_CHECKING:
     from lab.network import Way
-    from lab.tools import Call
+    from lab.tools.call import Call
 
 _GIVES_UP = 120.0  # seconds until a kernel stops trying to connect
 _SMALL = 1000  # bytes of an answer that comes in one packet, whatever the way carries
