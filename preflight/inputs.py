@@ -46,18 +46,13 @@ def read(config: pytest.Config) -> None:
 def _read_inventory(config: pytest.Config) -> None:
     """Load inventory and values; the error lists every problem."""
     from preflight.clients import kubeconfig  # noqa: PLC0415 - only a run with an inventory needs it
-    from preflight.values import load as load_values  # noqa: PLC0415
+    from preflight.values import values_of  # noqa: PLC0415
 
     # Any program may print the variables of this process.
     remember_within({name: value for name, value in os.environ.items() if len(value) >= _LONG_ENOUGH})
     try:
         inventory = load(Path(config.getoption("inventory")))
-        load_values(
-            inventory.runner.values,
-            inventory.runner.set,
-            release=inventory.runner.release,
-            namespace=inventory.runner.namespace,
-        )
+        values_of(inventory.runner)
         kubeconfig.check_kubeconfig(inventory.cluster.kubeconfig, inventory.cluster.context)
     except (InventoryError, kubeconfig.KubeconfigError) as error:
         raise pytest.UsageError(str(error)) from None

@@ -88,8 +88,7 @@ def _sweep(api: Api, namespace: str, arguments: argparse.Namespace, *, deadline:
 
 def _namespace(inventory: Inventory) -> str:
     """Where jobs' pods are, by the values file: all that runs make is there."""
-    runner = inventory.runner
-    values = helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
+    values = helm.values_of(inventory.runner)
     return helm.job_shape(values).namespace
 
 

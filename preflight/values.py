@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from preflight.inventory import InventoryError
+from preflight.inventory import InventoryError, Runner
 from preflight.jobshape import JobShape, Resources
 from preflight.redaction import remember_within
 from preflight.yamlfile import KeyPath, YamlFileError, format_path, read_yaml
@@ -119,6 +119,11 @@ class Values:
         """The table ``[runners.kubernetes]``."""
         table = self.config.get("runners", [{}])[0].get("kubernetes", {})
         return table if isinstance(table, Mapping) else {}
+
+
+def values_of(runner: Runner) -> Values:
+    """The values that an inventory's runner is to be installed with; raises what `load` does."""
+    return load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
 
 
 def load(files: Sequence[Path], pairs: Sequence[str] = (), *, release: str, namespace: str) -> Values:

@@ -175,8 +175,7 @@ def scenario_headroom(
 @fact()
 def manager_placement(cluster_nodes: Nodes, inventory: Inventory) -> Placement:
     """The nodes that the values select for the managers."""
-    runner = inventory.runner
-    values = helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
+    values = helm.values_of(inventory.runner)
     selector = {str(key): str(value) for key, value in (values.get("nodeSelector") or {}).items()}
     return placement.placement("managers", selector, values.get("affinity"), cluster_nodes)
 

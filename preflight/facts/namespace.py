@@ -76,7 +76,7 @@ def namespace_levels(namespace_state: NamespaceState, job_shape: JobShape) -> Na
 def manager_account(kubernetes: api_client.Api, inventory: Inventory) -> Account:
     """The service account of the runner's managers."""
     runner = inventory.runner
-    values = helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
+    values = helm.values_of(runner)
     account = rights.account(kubernetes, runner.namespace, runner.release, values.tree)
     if account is None:
         reason = f"release {runner.release} is not installed yet, and its chart makes the service account and its role"

@@ -110,7 +110,7 @@ def manager_names(inventory: Inventory) -> ManagerNames:
     docs/sources.md#release-names says how the chart names them.
     """
     runner = inventory.runner
-    values = helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
+    values = helm.values_of(runner)
     chart = str(values.get("nameOverride") or "gitlab-runner")
     default = runner.release if runner.release.startswith(chart) else f"{runner.release}-{chart}"
     return ManagerNames(begin=str(values.get("fullnameOverride") or default)[:63].rstrip("-"))

@@ -33,8 +33,7 @@ from preflight.run import Run, Stage
 @fact(effect="static")
 def desired_values(inventory: Inventory) -> helm.Values:
     """The merged values files."""
-    runner = inventory.runner
-    return helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
+    return helm.values_of(inventory.runner)
 
 
 @fact(optional=("here_lookups",), fan_in={"here_lookups": "resolver"})

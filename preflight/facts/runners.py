@@ -58,7 +58,7 @@ def manager_addresses(runner_online: RegisteredManagers, inventory: Inventory) -
 def expected_version(inventory: Inventory) -> str:
     """The version that ``image.tag`` names, or the minor one of the chart (docs/sources.md#chart-versions)."""
     runner = inventory.runner
-    values = helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
+    values = helm.values_of(runner)
     if tag := re.search(r"v?(\d+\.\d+\.\d+)", str(values.get("image.tag", ""))):
         return tag[1]
     if chart := re.match(r"0\.(7[7-9]|8\d)\.", runner.chart):

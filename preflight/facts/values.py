@@ -32,8 +32,7 @@ from preflight.values import Values
 @fact(effect="static")
 def helm_values(inventory: Inventory) -> Values:
     """The values, merged."""
-    runner = inventory.runner
-    return helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
+    return helm.values_of(inventory.runner)
 
 
 @fact(effect="static")
