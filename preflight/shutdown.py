@@ -12,7 +12,7 @@ from typing import Any
 
 from preflight.evidence import Unmeasured
 
-POLL = 0.05  # seconds between two checks of whether to hurry
+POLL = 0.05  # seconds between two checks of whether to expedite
 
 
 class Shutdown(threading.Event):

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from lab.kubernetes.kubelet import Pull, Run
+    from lab.kubernetes.kubelet import Pull
+    from lab.tools.call import Run
     from lab.world import World
 
 __all__ = ["deploy_managers", "populate", "running"]

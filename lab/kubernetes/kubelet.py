@@ -23,6 +23,7 @@ from lab.world import Vantage
 
 if TYPE_CHECKING:
     from lab.cluster.state import ClusterState, Raw
+    from lab.tools.call import CommandResult, Run
     from lab.world import Dockerd, Image, World
 
 _RUNS_AT_MOST = 24 * 3600.0  # seconds; a pod's own deadline is shorter
@@ -37,31 +38,6 @@ _KILLED = 137
 _FINAL = ("Succeeded", "Failed")
 _NO_LOG = {"ErrImagePull": "image can't be pulled", "ImagePullBackOff": "trying and failing to pull image"}
 _CREATING, _INITIALIZING = "ContainerCreating", "PodInitializing"
-
-
-class CommandResult(Protocol):
-    """The result of a command."""
-
-    @property
-    def exit(self) -> int:
-        """Its exit status."""
-
-
-class Run(Protocol):
-    """Runs a command at a vantage point (`lab.shell.run`)."""
-
-    def __call__(  # noqa: D102 - see the class
-        self,
-        world: World,
-        vantage: Vantage,
-        argv: Sequence[str],
-        *,
-        env: Mapping[str, str],
-        on_start: Callable[[asyncio.WriteTransport], None] | None = None,
-        on_output: Callable[[bytes], None] | None = None,
-        on_error: Callable[[bytes], None] | None = None,
-        limit: float,
-    ) -> Awaitable[CommandResult]: ...
 
 
 class PullResult(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from lab.tools.exchange import Question, Reply
@@ -29,6 +30,7 @@ class Run(Protocol):
         argv: Sequence[str],
         *,
         env: Mapping[str, str],
+        on_start: Callable[[asyncio.WriteTransport], None] | None = None,
         on_output: Callable[[bytes], None] | None = None,
         on_error: Callable[[bytes], None] | None = None,
         limit: float,

@@ -263,7 +263,7 @@ async def _connect(call: Call, host: str, port: int) -> tuple[str, str, int]:
 
 def _check_certificate(call: Call, host: str, address: str) -> None:
     """Stop where curl, which trusts what a node trusts, would stop; busybox's wget checks no certificate."""
-    registry = next((shop for shop in call.world.registries.values() if shop.address == address), None)
+    registry = next((entry for entry in call.world.registries.values() if entry.address == address), None)
     said = {
         "self-signed": "unable to get local issuer certificate",
         "expired": "certificate has expired",

@@ -143,10 +143,10 @@ def change(world: World, planted: Planted, *, shaped: bool) -> None:
     if world.cluster.tokens:
         world.cluster.tokens = {world.kubeconfig_token: OPERATOR_USER}
     password = planted.put("pull_password")
-    shop = world.registries[PRIVATE]
-    valid = "secret-pw" in shop.accounts.values()
+    registry = world.registries[PRIVATE]
+    valid = "secret-pw" in registry.accounts.values()
     world.registries[MIRROR].accounts["reader"] = planted.texts["mirror_password"]
-    shop.accounts = {"ops": password if valid else "a-newer-one", "ci": planted.put("variable_password")}
+    registry.accounts = {"ops": password if valid else "a-newer-one", "ci": planted.put("variable_password")}
     for project in world.gitlab.projects:
         for variable in project.variables:
             if variable.key == "ACR_USERNAME":

@@ -232,16 +232,18 @@ class Topology:
             await serve("gitlab", "gitlab", world.gitlab.address, world.gitlab.port, gitlab.application(world))
             api = await stack.enter_async_context(kubernetes.running(world, run=self._run))
             await serve("master", "kubernetes", API_ADDRESS, API_PORT, api, API_ADDRESS, "kubernetes")
-            for shop in world.registries.values():
-                app = registry.application(world, shop, tokens)
-                await serve("registries", f"registry {shop.host}", shop.address, shop.port, app, shop.host)
-                if shop.auth == "bearer":
-                    (address,) = world.zones[shop.realm_host]
-                    issuer = registry.token_application(world, {shop.host: shop}, tokens)
-                    await serve("registries", f"token {shop.realm_host}", address, 443, issuer, shop.realm_host)
-            shelf = world.charts
+            for settings in world.registries.values():
+                app = registry.application(world, settings, tokens)
+                await serve(
+                    "registries", f"registry {settings.host}", settings.address, settings.port, app, settings.host
+                )
+                if settings.auth == "bearer":
+                    (address,) = world.zones[settings.realm_host]
+                    issuer = registry.token_application(world, {settings.host: settings}, tokens)
+                    await serve("registries", f"token {settings.realm_host}", address, 443, issuer, settings.realm_host)
+            charts = world.charts
             await serve(
-                "registries", "charts", shelf.address, shelf.port, chart_repository.application(world), shelf.host
+                "registries", "charts", charts.address, charts.port, chart_repository.application(world), charts.host
             )
             yield
 
