@@ -270,7 +270,7 @@ def symptoms_page() -> str:
                 *([f"stage {symptom.stage}"] if symptom.stage else []),
                 f"[source]({symptom.url})",
             ]
-            notes += [f"failures {', '.join(symptom.rows)}"] if symptom.rows else []
+            notes += [f"[row {', '.join(symptom.rows)}](sources.md)"] if symptom.rows else []
             lines += [" · ".join(notes), ""]
             lines += [f"- `` {sample.line} `` ({sample.source})" for sample in symptom.samples]
             lines += ["", "| it can mean that | how to fix it | told by |", "|---|---|---|"]

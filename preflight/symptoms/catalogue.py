@@ -96,7 +96,7 @@ class Symptom:
     Attributes:
         id: its stable name.
         area: what it is about: the name of its file.
-        rows: rows of the failures' reference that it covers.
+        rows: rows of docs/sources.md (Rows of the symptoms) that it covers.
         patterns: what it is known by.
         samples: real lines.
         candidates: what it can mean, the most frequent first.
@@ -144,7 +144,7 @@ def areas() -> Mapping[str, str]:
 
 
 def without_text() -> Mapping[str, str]:
-    """Rows of the failures' reference that no text shows, and what there is instead."""
+    """Rows of docs/sources.md (Rows of the symptoms) that no text shows, and what there is instead."""
     return dict(_documents()["without_text"]["without_text"])
 
 

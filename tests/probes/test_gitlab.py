@@ -29,7 +29,7 @@ UNAUTHORIZED = Said(401, {**META, "Content-Type": "application/json"}, b'{"messa
 
 
 def gitlab(asked: Asked, *, root: str = "") -> Said:
-    """What GitLab says to those who have no session (reference §4.1)."""
+    """What GitLab says to those who have no session (docs/sources.md#gitlab-answers)."""
     path = asked.path.removeprefix(root)
     if path in {"", "/"}:
         return Said(302, {**META, "Location": f"http://{asked.headers['host']}{root}/users/sign_in"})

@@ -81,7 +81,7 @@ def index(*platforms: str) -> dict[str, bytes]:
 
 @dataclass
 class Registry:
-    """A registry as the distribution spec has it (reference §6.1), with a token server if `auth` says so."""
+    """A registry by the distribution spec (docs/sources.md#registry-protocol), with a token server if `auth` says so."""
 
     tags: dict[str, dict[str, bytes]] = field(default_factory=lambda: {"library/alpine:latest": index("linux/amd64")})
     auth: str = "none"
@@ -304,7 +304,7 @@ def test_a_look_names_the_fault_it_met(fault: RegistryFault) -> None:
 
 
 def test_swr_refuses_basic_without_the_token_flow() -> None:
-    """SWR answers Basic with DENIED, in a 401 whose challenge carries empty actions (reference §6.3)."""
+    """SWR answers Basic with DENIED, in a 401 whose challenge carries empty actions (docs/sources.md#registry-swr)."""
     registry = Registry(auth="bearer", tags={"org/app:1": image("linux", "amd64")}, granted={"org/app"})
     told, web = described(registry, f"{HOST}/org/app:1", ROBOT)
     assert told.fault is None
@@ -422,7 +422,7 @@ def test_an_absent_image_is_not_found(name: str, code: str) -> None:
 
 
 def test_a_token_that_grants_nothing_is_denied() -> None:
-    """A token server gives a token with fewer rights instead of a refusal (reference §6.1)."""
+    """A token server gives a token with fewer rights instead of a refusal (docs/sources.md#registry-token)."""
     registry = Registry(auth="bearer", granted=set())
     told, _ = described(registry, credentials=ROBOT)
     assert told.fault is RegistryFault.DENIED

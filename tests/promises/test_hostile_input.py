@@ -1,4 +1,4 @@
-"""Hostile input (DESIGN §9): whatever logs, web pages, resolvers and the API say, reports stay what they are.
+"""Hostile input: whatever logs, web pages, resolvers and the API say, reports stay what they are.
 
 A lab repeats markup, terminal control, bidirectional overrides and megabytes wherever a text of its own goes into a
 measurement; beside it stand a web server and a resolver that no lab would be.

@@ -1,4 +1,4 @@
-"""No secret in any output (DESIGN §9.2): planted wherever one is kept, and looked for in all that a run shows.
+"""No secret in any output: planted wherever one is kept, and looked for in all that a run shows.
 
 Each is made up, and carries its mark at both ends, so that half of one is found as well; in the middle stand characters
 that end a token for whoever goes by its shape alone, and that URLs, JSON, HTML and shells write in forms of their own.
