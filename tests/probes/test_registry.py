@@ -81,7 +81,7 @@ def index(*platforms: str) -> dict[str, bytes]:
 
 @dataclass
 class Registry:
-    """A registry by the distribution spec (docs/sources.md#registry-protocol), with a token server if `auth` says so."""
+    """A registry by the distribution spec (docs/sources.md#registry-protocol), with a token server if `auth` asks."""
 
     tags: dict[str, dict[str, bytes]] = field(default_factory=lambda: {"library/alpine:latest": index("linux/amd64")})
     auth: str = "none"
