@@ -223,6 +223,14 @@ def clock(node: str, section: Section, *, middle: float, reply: GitLabReply, all
     )
 
 
+def _by_answer(answers: Mapping[str, tuple[str, ...]]) -> str:
+    """Each answer with those who give it: ``1.1.1.1 for a and b, but 3.3.3.3 for c``."""
+    resolvers: dict[tuple[str, ...], list[str]] = {}
+    for resolver, addresses in answers.items():
+        resolvers.setdefault(addresses, []).append(resolver)
+    return ", but ".join(f"{' '.join(addresses)} for {' and '.join(names)}" for addresses, names in resolvers.items())
+
+
 def agreement(by_resolver: Iterable[Lookups]) -> Agreement:
     """Whether all resolvers that answered a name gave the same addresses."""
     table: dict[str, dict[str, tuple[str, ...]]] = {}
@@ -233,11 +241,7 @@ def agreement(by_resolver: Iterable[Lookups]) -> Agreement:
             if answer.addresses:
                 table.setdefault(answer.name, {})[lookup.resolver] = tuple(sorted(answer.addresses))
     differing = {name: answers for name, answers in table.items() if len(set(answers.values())) > 1}
-    differences = [
-        f"{name} is "
-        + ", but ".join(f"{' '.join(addresses)} for {resolver}" for resolver, addresses in answers.items())
-        for name, answers in differing.items()
-    ]
+    differences = [f"{name} is {_by_answer(answers)}" for name, answers in differing.items()]
     name = next(iter(differing or table), "NAME")
     resolvers = list(table.get(name, {}))
     return Agreement(

@@ -31,6 +31,11 @@ def test_resolvers_agree_in_any_order_and_without_those_that_said_nothing() -> N
     assert apart.cause == "x is 1.1.1.1 for a, but 3.3.3.3 for b"
 
 
+def test_resolvers_that_give_the_same_answer_are_named_together() -> None:
+    lying = transcript.agreement([answers(name, x="1.1.1.1") for name in "ab"] + [answers("c", x="3.3.3.3")])
+    assert lying.cause == "x is 1.1.1.1 for a and b, but 3.3.3.3 for c"
+
+
 def conf(*lines: str) -> transcript.Report:
     section = Section(kind="resolv_conf", exit=0, output="\n".join(lines))
     return transcript.Report(where=f"pod on {NODE}", sections=(section,))
