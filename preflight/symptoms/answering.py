@@ -68,16 +68,16 @@ class Answer:
         """The answer for a terminal."""
         if not self.symptoms:
             yield "no known symptom was found in the text: see all results"
-        for found, meanings in self.symptoms:
-            yield f"{found.symptom.id}{' (an echo of the first)' if found.echo else ''}: {found.line}"
-            for one, following in itertools.zip_longest(meanings, meanings[1:]):
-                reasons = _reasons(one)
-                inline = f" ({reasons[0]})" if one.state is State.RULED_OUT else ""
-                yield f"    {one.state:<11}{one.candidate.says}{inline}"
+        for match, meanings in self.symptoms:
+            yield f"{match.symptom.id}{' (an echo of the first)' if match.echo else ''}: {match.line}"
+            for meaning, following in itertools.zip_longest(meanings, meanings[1:]):
+                reasons = _reasons(meaning)
+                inline = f" ({reasons[0]})" if meaning.state is State.RULED_OUT else ""
+                yield f"    {meaning.state:<11}{meaning.candidate.says}{inline}"
                 # What keeps several open is told once, below the last of them.
                 if not inline and (following is None or reasons != _reasons(following)):
                     yield from (f"{'':15}{reason}" for reason in reasons)
-        if any(_needs_more(one) for _, meanings in self.symptoms for one in meanings):
+        if any(_needs_more(meaning) for _, meanings in self.symptoms for meaning in meanings):
             yield "what is open is blocked by what was not selected: run without --symptom"
         for finding in self.others:
             yield f"beside it: {finding.conclusion.name}: {finding.conclusion.sentence}"
@@ -87,28 +87,28 @@ class Answer:
         return {
             "found": [
                 {
-                    "id": found.symptom.id,
-                    "rows": list(found.symptom.rows),
-                    "place": found.place,
-                    "line": found.line,
-                    "count": found.count,
-                    "stage": None if found.stage is None else str(found.stage),
-                    "echo": found.echo,
-                    "means": [_plain(one) for one in meanings],
+                    "id": match.symptom.id,
+                    "rows": list(match.symptom.rows),
+                    "place": match.place,
+                    "line": match.line,
+                    "count": match.count,
+                    "stage": None if match.stage is None else str(match.stage),
+                    "echo": match.echo,
+                    "means": [_plain(meaning) for meaning in meanings],
                 }
-                for found, meanings in self.symptoms
+                for match, meanings in self.symptoms
             ],
             "selected": list(self.selected),
-            "others": [one.conclusion.name for one in self.others],
+            "others": [finding.conclusion.name for finding in self.others],
         }
 
     def page(self) -> list[str]:
         """The answer as HTML, in parts."""
         rows = "".join(
-            f"<tr><td>{html.escape(found.symptom.id)}</td><td>{html.escape(str(one.state))}</td>"
-            f"<td>{html.escape(one.candidate.says)}</td><td>{html.escape('; '.join(_reasons(one)))}</td></tr>"
-            for found, meanings in self.symptoms
-            for one in meanings
+            f"<tr><td>{html.escape(match.symptom.id)}</td><td>{html.escape(str(meaning.state))}</td>"
+            f"<td>{html.escape(meaning.candidate.says)}</td><td>{html.escape('; '.join(_reasons(meaning)))}</td></tr>"
+            for match, meanings in self.symptoms
+            for meaning in meanings
         )
         if not rows:
             return ["<h2>Symptom</h2><p>No known symptom was found in the text.</p>"]
@@ -116,64 +116,65 @@ class Answer:
         return [f'<h2>Symptom</h2><table class="symptom"><tr>{heads}</tr>{rows}</table>']
 
 
-def before(found: Sequence[Found]) -> Iterator[str]:
+def before(matches: Sequence[Found]) -> Iterator[str]:
     """What is known before the run: each symptom, and what it can mean."""
-    if not found:
+    if not matches:
         yield "symptom: nothing that is known stands in the text; every check is run"
-    for one in found:
-        times = f", {one.count} times" if one.count > 1 else ""
-        yield f"symptom: {one.symptom.id} (line {one.place}{times}): {one.line}"
-        yield from (f"    it can mean: {candidate.says}" for candidate in one.candidates)
-    if found and not any(one.checks for one in found):
+    for match in matches:
+        times = f", {match.count} times" if match.count > 1 else ""
+        yield f"symptom: {match.symptom.id} (line {match.place}{times}): {match.line}"
+        yield from (f"    it can mean: {candidate.says}" for candidate in match.candidates)
+    if matches and not any(match.checks for match in matches):
         yield "    no check can tell; every check is run"
 
 
 def answer(
-    found: Sequence[Found], judged: Sequence[Outcome], explanation: Explanation, selected: Sequence[str] = ()
+    matches: Sequence[Found], judged: Sequence[Outcome], explanation: Explanation, selected: Sequence[str] = ()
 ) -> Answer:
     """Hold every meaning of the symptoms against what was judged."""
     order = list(State)
     symptoms = tuple(
         (
-            one,
+            match,
             tuple(
                 sorted(
-                    (_meaning(candidate, judged, explanation) for candidate in one.candidates),
+                    (_meaning(candidate, judged, explanation) for candidate in match.candidates),
                     key=lambda meaning: order.index(meaning.state),
                 )
             ),
         )
-        for one in found
+        for match in matches
     )
-    told = {
+    explained = {
         id(finding)
         for _, meanings in symptoms
-        for one in meanings
-        if one.state is State.CONFIRMED
-        for finding in one.findings
+        for meaning in meanings
+        if meaning.state is State.CONFIRMED
+        for finding in meaning.findings
     }
-    others = tuple(one for one in explanation.root_causes if id(one) not in told)
+    others = tuple(finding for finding in explanation.root_causes if id(finding) not in explained)
     return Answer(symptoms, others, tuple(selected))
 
 
 def _meaning(candidate: Candidate, judged: Sequence[Outcome], explanation: Explanation) -> Meaning:
-    mine = [one for one in judged if one.check in candidate.checks]
-    sound = sum(1 for one in mine if one.verdict in _WRONG | {Verdict.PASS})
-    confirming = tuple(one for one in mine if one.verdict in _WRONG and _speaks(one, candidate))
-    names = {one.name for one in confirming}
+    outcomes = [outcome for outcome in judged if outcome.check in candidate.checks]
+    decided = sum(1 for outcome in outcomes if outcome.verdict in _WRONG | {Verdict.PASS})
+    confirming = tuple(outcome for outcome in outcomes if outcome.verdict in _WRONG and _speaks(outcome, candidate))
+    names = {outcome.name for outcome in confirming}
     findings = tuple(
-        one
-        for one in explanation.findings
-        if names & {check.name for check in one.checks} or set(lineage(one.conclusion.name)) & set(candidate.causes)
+        finding
+        for finding in explanation.findings
+        if names & {check.name for check in finding.checks}
+        or set(lineage(finding.conclusion.name)) & set(candidate.causes)
     )
     if confirming or findings:
-        return Meaning(candidate, State.CONFIRMED, confirming, findings, sound)
+        return Meaning(candidate, State.CONFIRMED, confirming, findings, decided)
     if not candidate.checks and not candidate.causes:
         return Meaning(candidate, State.BY_HAND)
-    unsettled = tuple(one for one in mine if _unsettled(one))
-    if unsettled or not sound:
-        return Meaning(candidate, State.OPEN, unsettled or tuple(mine), judged=sound)
-    return Meaning(candidate, State.RULED_OUT, judged=sound)
+    unsettled = tuple(outcome for outcome in outcomes if _unsettled(outcome))
+    if unsettled or not decided:
+        return Meaning(candidate, State.OPEN, unsettled or tuple(outcomes), judged=decided)
+    return Meaning(candidate, State.RULED_OUT, judged=decided)
 
 
 def _speaks(outcome: Outcome, candidate: Candidate) -> bool:
@@ -184,7 +185,7 @@ def _speaks(outcome: Outcome, candidate: Candidate) -> bool:
 def _needs_more(meaning: Meaning) -> bool:
     """Whether a run with more checks would tell more of it."""
     return meaning.state is State.OPEN and any(
-        one.verdict is Verdict.BLOCKED and not one.blocked_by for one in meaning.by
+        outcome.verdict is Verdict.BLOCKED and not outcome.blocked_by for outcome in meaning.by
     )
 
 
@@ -201,16 +202,16 @@ def _reasons(meaning: Meaning) -> list[str]:
         case State.BY_HAND:
             return [f"look at: {meaning.candidate.look}"] if meaning.candidate.look else []
         case State.CONFIRMED:
-            causes = [f"{one.conclusion.name}: {one.conclusion.sentence}" for one in meaning.findings]
-            told = [f"{one.number} {one.name}: {_headline(one)}" for one in meaning.by]
-            return [*causes, *told[:_SHOWN], *_more(told)]
-    reasons = Counter(_TARGET.sub("", _headline(one), count=1) for one in meaning.by)
-    told = [f"{count} {'check' if count == 1 else 'checks'}: {reason}" for reason, count in reasons.items()]
-    return [*told[:_SHOWN], *_more(told)] or ["none of its checks was judged in this run"]
+            causes = [f"{finding.conclusion.name}: {finding.conclusion.sentence}" for finding in meaning.findings]
+            verdicts = [f"{outcome.number} {outcome.name}: {_headline(outcome)}" for outcome in meaning.by]
+            return [*causes, *verdicts[:_SHOWN], *_more(verdicts)]
+    reasons = Counter(_TARGET.sub("", _headline(outcome), count=1) for outcome in meaning.by)
+    counted = [f"{count} {'check' if count == 1 else 'checks'}: {reason}" for reason, count in reasons.items()]
+    return [*counted[:_SHOWN], *_more(counted)] or ["none of its checks was judged in this run"]
 
 
-def _more(told: Sequence[str]) -> list[str]:
-    return [f"and {len(told) - _SHOWN} more"] if len(told) > _SHOWN else []
+def _more(sentences: Sequence[str]) -> list[str]:
+    return [f"and {len(sentences) - _SHOWN} more"] if len(sentences) > _SHOWN else []
 
 
 def _headline(outcome: Outcome) -> str:
@@ -228,6 +229,6 @@ def _plain(meaning: Meaning) -> Mapping[str, Any]:
         "checks": list(meaning.candidate.checks),
         "faults": list(meaning.candidate.faults),
         "causes": list(meaning.candidate.causes),
-        "by": [one.name for one in meaning.by],
-        "conclusions": [one.conclusion.name for one in meaning.findings],
+        "by": [outcome.name for outcome in meaning.by],
+        "conclusions": [finding.conclusion.name for finding in meaning.findings],
     }
