@@ -211,7 +211,7 @@ def _read(tree: Mapping[str, Any], release: Release) -> helm.Values:
     with tempfile.TemporaryDirectory(prefix="preflight-") as folder:
         file = Path(folder) / "values.yaml"
         file.write_text(yaml.safe_dump(dict(tree)), encoding="utf-8")
-        return helm.load([file], release=release.name, namespace=release.namespace)
+        return helm.load([file], release=release.name, namespace=release.namespace, chart=release.chart)
 
 
 # ---- values without secrets -----------------------------------------------------------------------------------------

@@ -89,7 +89,9 @@ def _sweep(api: Api, namespace: str, chosen: argparse.Namespace, *, deadline: fl
 def _namespace(inventory: Inventory) -> str:
     """Where jobs' pods are, by the values file: all that runs make is there."""
     runner = inventory.runner
-    values = helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
+    values = helm.load(
+        runner.values, runner.set, release=runner.release, namespace=runner.namespace, chart=runner.chart
+    )
     return helm.job_shape(values).namespace
 
 

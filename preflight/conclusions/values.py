@@ -14,8 +14,11 @@ from preflight.facts.values import (
     values_dns_policy,
     values_gitlab,
     values_image,
+    values_job_settings,
+    values_loading,
     values_metrics,
     values_moved_keys,
+    values_not_known,
     values_placement,
     values_privilege,
     values_resolvers,
@@ -24,6 +27,7 @@ from preflight.facts.values import (
     values_templates,
     values_toml,
     values_unregister,
+    values_without_effect,
 )
 from preflight.faults import ValuesFault
 
@@ -32,11 +36,46 @@ _ROLL = "`{upgrade}`"
 for _name, _facts, _faults, _reference, _steps in (
     ("values-toml-broken", (values_toml,), (), "failures 50", ("mend the line of `runners.config` that it names",)),
     (
+        "values-config-refused",
+        (values_loading,),
+        (),
+        "failures 50",
+        ("correct the setting that it names: with it, no manager registers or starts",),
+    ),
+    (
+        "values-jobs-fail",
+        (values_job_settings,),
+        (),
+        "failures 50",
+        ("correct the setting of `runners.config` that it names, in {values}",),
+    ),
+    (
         "values-unknown-key",
         (values_chart_keys, values_runner_keys),
         (ValuesFault.UNKNOWN_KEY,),
         "failures 56",
         ("correct or remove the key that it names: it is ignored without a word",),
+    ),
+    (
+        "values-other-version",
+        (values_runner_keys,),
+        (ValuesFault.OTHER_VERSION,),
+        "failures 56",
+        ("remove the key, or run a version of the runner that reads it",),
+    ),
+    (
+        "values-key-not-known",
+        (values_not_known,),
+        (),
+        "failures 56",
+        ("compare the key with the documentation of that version: this suite has no table of its keys",),
+    ),
+    (
+        "values-without-effect",
+        (values_without_effect,),
+        (),
+        "failures 56",
+        ("complete the setting that it names, or remove it",),
     ),
     (
         "values-moved-key",

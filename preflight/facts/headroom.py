@@ -176,7 +176,9 @@ def scenario_headroom(
 def manager_placement(cluster_nodes: Nodes, inventory: Inventory) -> Placement:
     """The nodes that the values select for the managers."""
     runner = inventory.runner
-    values = helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
+    values = helm.load(
+        runner.values, runner.set, release=runner.release, namespace=runner.namespace, chart=runner.chart
+    )
     selector = {str(key): str(value) for key, value in (values.get("nodeSelector") or {}).items()}
     return placement.placement("managers", selector, values.get("affinity"), cluster_nodes)
 

@@ -19,7 +19,9 @@ _LATELY = 3600.0  # seconds: as long as the API server keeps events
 def manager_metrics(kubernetes: api_client.Api, inventory: Inventory) -> ManagerMetrics:
     """The metrics of the runner's managers."""
     runner = inventory.runner
-    values = helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
+    values = helm.load(
+        runner.values, runner.set, release=runner.release, namespace=runner.namespace, chart=runner.chart
+    )
     settings = values.tree.get("metrics")
     settings = settings if isinstance(settings, Mapping) else {}
     if not settings.get("enabled"):

@@ -73,7 +73,9 @@ def namespace_levels(namespace_state: NamespaceState, job_shape: JobShape) -> Na
 def manager_account(kubernetes: api_client.Api, inventory: Inventory) -> Account:
     """The service account of the runner's managers."""
     runner = inventory.runner
-    values = helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
+    values = helm.load(
+        runner.values, runner.set, release=runner.release, namespace=runner.namespace, chart=runner.chart
+    )
     found = rights.account(kubernetes, runner.namespace, runner.release, values.tree)
     if found is None:
         reason = f"release {runner.release} is not installed yet, and its chart makes the service account and its role"

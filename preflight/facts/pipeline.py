@@ -107,7 +107,9 @@ def smoke_job(ci_pipeline: Pipeline, own_pipelines: OwnPipelines, inventory: Inv
 def manager_names(inventory: Inventory) -> ManagerNames:
     """The names of the release's manager pods, from the values file (reference §1.4)."""
     runner = inventory.runner
-    values = helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
+    values = helm.load(
+        runner.values, runner.set, release=runner.release, namespace=runner.namespace, chart=runner.chart
+    )
     chart = str(values.get("nameOverride") or "gitlab-runner")
     own = runner.release if runner.release.startswith(chart) else f"{runner.release}-{chart}"
     return ManagerNames(begin=str(values.get("fullnameOverride") or own)[:63].rstrip("-"))

@@ -88,7 +88,7 @@ def script_steps(
 
 def _values(inventory: Inventory) -> helm.Values:
     runner = inventory.runner
-    return helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
+    return helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace, chart=runner.chart)
 
 
 def cache_of(inventory: Inventory) -> placement.Endpoint | None:

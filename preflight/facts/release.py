@@ -34,7 +34,7 @@ from preflight.run import Run, Stage
 def desired_values(inventory: Inventory) -> helm.Values:
     """The merged values files."""
     runner = inventory.runner
-    return helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
+    return helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace, chart=runner.chart)
 
 
 @fact(optional=("here_lookups",), fan_in={"here_lookups": "resolver"})

@@ -58,7 +58,9 @@ def manager_addresses(runner_online: RegisteredManagers, inventory: Inventory) -
 def expected_version(inventory: Inventory) -> str:
     """The version that ``image.tag`` names, or the minor one that goes with the chart: 0.N is runner 18.(N-77)."""
     runner = inventory.runner
-    values = helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
+    values = helm.load(
+        runner.values, runner.set, release=runner.release, namespace=runner.namespace, chart=runner.chart
+    )
     if tag := re.search(r"v?(\d+\.\d+\.\d+)", str(values.get("image.tag", ""))):
         return tag[1]
     if chart := re.match(r"0\.(7[7-9]|8\d)\.", runner.chart):

@@ -34,7 +34,9 @@ def configured_token(api_answer: ApiServer | None, kubernetes: api_client.Api, i
             command=f"reference {runner.token.reference}",
             text=_text(runner.token, api_answer, kubernetes),
         )
-    values = helm.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
+    values = helm.load(
+        runner.values, runner.set, release=runner.release, namespace=runner.namespace, chart=runner.chart
+    )
     for key, registration in (("runnerToken", False), ("runnerRegistrationToken", True)):
         text = str(values.get(key, ""))
         if text.strip():
