@@ -421,13 +421,14 @@ def job_shape(values: Values) -> JobShape:
     runner = values.runner_entry
     table = _registered(values, runner.get("kubernetes", {}))
     dns_policy = table.get("dns_policy")
+    of_account = table.get("use_service_account_image_pull_secrets", False)
     return JobShape(
         namespace=table.get("namespace") or _NO_NAMESPACE,
         image=table.get("image", ""),
         helper_image=table.get("helper_image") or _default_helper(values, table),
         service_account=table.get("service_account") or None,
-        pull_secrets=tuple(table.get("image_pull_secrets", ())),
-        use_service_account_pull_secrets=table.get("use_service_account_image_pull_secrets", False),
+        pull_secrets=() if of_account else tuple(table.get("image_pull_secrets", ())),
+        use_service_account_pull_secrets=of_account,
         node_selector=dict(table.get("node_selector", {})),
         tolerations=tuple(_toleration(key, effect) for key, effect in table.get("node_tolerations", {}).items()),
         affinity=_camel(table.get("affinity")) or None,
@@ -443,7 +444,8 @@ def job_shape(values: Values) -> JobShape:
         runtime_class=table.get("runtime_class_name") or None,
         scheduler=table.get("scheduler_name") or None,
         priority_class=table.get("priority_class_name") or None,
-        privileged=table.get("privileged", False),
+        privileged=is_privileged(table, "build"),
+        service_privileged=is_privileged(table, "service"),
         build=_resources(table, ""),
         helper=_resources(table, "helper_"),
         service=_resources(table, "service_"),
@@ -454,6 +456,12 @@ def job_shape(values: Values) -> JobShape:
         concurrent=_concurrent(values, runner),
         replicas=_whole(values.get("replicas"), 1),
     )
+
+
+def is_privileged(table: Mapping[str, Any], kind: str) -> bool:
+    """Whether a kind of container (build, helper, service) is privileged: its own setting wins over that of all."""
+    own = table.get(f"{kind}_container_security_context", {}).get("privileged")
+    return bool(table.get("privileged", False) if own is None else own)
 
 
 _NAMESPACE_SET = re.compile(r"\s*namespace\s*=")  # the chart's own test of runners.config (_env_vars.tpl)

@@ -10,7 +10,7 @@ from preflight.probes.lint.chart_settings import server_of
 from preflight.probes.lint.findings import Expected, Finding, chart_finding
 from preflight.probes.lint.keys import is_whole_number
 from preflight.probes.lint.toml_text import TomlText
-from preflight.values import CHART_CONCURRENT
+from preflight.values import CHART_CONCURRENT, is_privileged
 
 MOST_NAMESERVERS = 3  # the API's validation of a pod
 
@@ -27,9 +27,10 @@ def check_runner_settings(text: TomlText, expected: Expected) -> Iterator[Findin
     """What the TOML's settings come to, and what the values' own come to beside them."""
     values, table = text.values, text.values.kubernetes
     yield from _dns(text, table, expected)
-    if expected.privileged and not table.get("privileged"):
+    if expected.privileged and not is_privileged(table, "service"):
         message = "it is not true, and Docker-in-Docker needs it: its daemon ends at its start"
-        yield text.finding(ValuesFault.NOT_PRIVILEGED, (*_TABLE, "privileged"), message)
+        own = ("service_container_security_context",) if table.get("privileged") else ()
+        yield text.finding(ValuesFault.NOT_PRIVILEGED, (*_TABLE, *own, "privileged"), message)
     for name, counterpart in _JOBS_COUNTERPARTS.items():
         if values.get(name) and not table.get(counterpart):
             message = f"it is for the managers' own pods and moves no job: jobs take [runners.kubernetes] {counterpart}"
