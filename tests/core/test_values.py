@@ -156,7 +156,7 @@ def test_each_value_knows_the_line_that_it_comes_from(tmp_path: Path) -> None:
     assert values.get("replicas") == 2, "the last one counts"
 
 
-KEYS_AS_THE_RUNNER_READS_THEM = {
+KEYS_AS_THE_RUNNER_READS_THEM: dict[str, tuple[str, dict[str, Any]]] = {
     "in another case": ("Privileged = true", {"privileged": True}),
     "as text, which is refused": ('privileged = "true"', {"privileged": False}),
     "one policy": ('pull_policy = "always"', {"pull_policy": ("Always",)}),
