@@ -23,6 +23,8 @@ from preflight.probes.pods import JobPod
 from preflight.probes.shell import Step
 from preflight.probes.shell_sections import Section, find
 
+_MOST_NAMESERVERS = 3  # of a pod's resolv.conf, which the kubelet writes
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
@@ -286,7 +288,9 @@ def resolv_conf(report: Report, shape: JobShape, node: str) -> ResolvConf:
         ]
     else:
         wrong = False
-        missing = [one for one in (*expected, *searches) if one not in (*found.nameservers, *found.searches)]
+        # The kubelet puts the cluster's first, and leaves out what goes beyond three.
+        appended = expected if len(found.nameservers) < _MOST_NAMESERVERS else ()
+        missing = [one for one in (*appended, *searches) if one not in (*found.nameservers, *found.searches)]
     cause = ""
     if wrong:
         asked = ", ".join(expected) or "no resolver"

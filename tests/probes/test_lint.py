@@ -359,4 +359,5 @@ def test_each_entry_of_a_list_of_tables_has_lines_of_its_own() -> None:
     text = "[[a]]\n[a.b]\nx = 1\n[[a]]\n[[a.c]]\ny = 1\n[[a.c]]\ny = 2\n"
     lines = toml_lines(text)
     assert lines["a", 0, "b", "x"] == 3
+    assert toml_lines("[[a]]\nx = 1\n[a.b.c.d]\ny = 1\n")["a", 0, "b", "c"] == 3, "of a table that has no header"
     assert (lines["a", 1, "c"], lines["a", 1, "c", 0, "y"], lines["a", 1, "c", 1, "y"]) == (5, 6, 8)

@@ -24,6 +24,7 @@ _PART = re.compile(r"""[A-Za-z0-9_\-]+|"[^"]*"|'[^']*'""")
 def toml_lines(text: str) -> dict[TomlPath, int]:
     """The line of each table and key of a TOML text that parses, from 1."""
     positions: dict[TomlPath, int] = {}
+    implied: dict[TomlPath, int] = {}  # tables that no header of their own opens
     counts: dict[TomlPath, int] = {}
     table: TomlPath = ()
     lines = text.splitlines()
@@ -32,11 +33,13 @@ def toml_lines(text: str) -> dict[TomlPath, int]:
         line = lines[index]
         if header := _HEADER.match(line):
             table = _entered(_split_path(header["name"]), counts, positions, index + 1, array=bool(header["array"]))
+            for length in range(1, len(table)):
+                implied.setdefault(table[:length], index + 1)
         elif key := _KEY.match(line):
             positions.setdefault((*table, *_split_path(key["name"])), index + 1)
             index = _last_line(lines, index)
         index += 1
-    return positions
+    return implied | positions
 
 
 def _entered(
