@@ -41,7 +41,8 @@ def test_the_runner_reads_every_key(values_runner_keys: Lint) -> None:
     Why: the runner ignores unknown keys; and in TOML, a key below a table's header belongs to that table.
     Remedy (wrong-table): move the key above the header of the first inner table.
     Remedy (moved-key): set it with the key of the values that the cause names.
-    Remedy (wrong-form): write the value with the type that the cause names: with another, no manager starts.
+    Remedy (wrong-form): write the value with the type that the cause names: the runner ignores any other.
+    Remedy (other-version): remove the key, or run a version of the runner that reads it.
     Remedy: use the spelling that the cause names, or remove the key.
     """
     assert not values_runner_keys.fault
@@ -204,3 +205,42 @@ def test_managers_unregister_on_shutdown(values_unregister: Lint) -> None:
     Remedy: leave `unregisterRunners` at its default, true: with a glrt-… token, only the manager is removed.
     """
     assert not values_unregister.fault
+
+
+def test_the_runner_loads_its_config(values_loading: Lint) -> None:
+    """3.3.21 The runner loads `runners.config`: each value has the type that the runner expects.
+
+    Why: one value of another type, or [x] for [[x]], and the runner rejects the whole file: no manager registers.
+    Remedy: correct the value as the cause says.
+    """
+    assert not values_loading.fault
+
+
+def test_no_setting_makes_jobs_fail(values_job_settings: Lint) -> None:
+    """3.3.22 No setting of `runners.config` makes jobs fail.
+
+    Why: the runner loads such a setting without a warning; it then fails each job, or the API rejects the job's pod.
+    Remedy (some-jobs-fail): correct the setting as the cause says, before a job needs it.
+    Remedy: correct the setting as the cause says: no job runs with it.
+    """
+    assert not values_job_settings.fault
+
+
+@pytest.mark.advice
+def test_every_runner_setting_has_an_effect(values_without_effect: Lint) -> None:
+    """3.3.23 Every setting of `runners.config` has an effect.
+
+    Why: some settings are read and then dropped: a cache without a bucket, a patch without its feature flag.
+    Remedy: complete the setting as the cause says, or remove it.
+    """
+    assert not values_without_effect.fault
+
+
+@pytest.mark.advice
+def test_every_key_is_known(values_not_known: Lint) -> None:
+    """3.3.24 Every key of the values is known to this suite.
+
+    Why: the chart or the runner is newer than the suite's tables: such a key may be new, or misspelt.
+    Remedy: look it up in the documentation of that version, or update this suite.
+    """
+    assert not values_not_known.fault

@@ -377,7 +377,7 @@ def keys_of(package: ChartPackage) -> Keys:
     as the package does not read it after all.
     """
     known = chart_keys(package)
-    table = charts.keys("gitlab-runner", package.version)
+    table = charts.keys(package.version)
     runner = re.match(r"v?(\d+\.\d+)", package.app_version)
     return replace(
         table,

@@ -239,6 +239,12 @@ class ValuesFault(Fault):
     UNKNOWN_KEY = "unknown-key"  # neither reads it
     MOVED_KEY = "moved-key"  # an older version read it there
     WRONG_FORM = "wrong-form"  # text where a number is read, and the like
+    REFUSED = "config-refused"  # the runner does not load its configuration: no manager registers
+    OTHER_VERSION = "other-version"  # a TOML key that another version of the runner reads
+    NOT_KNOWN = "not-known"  # a key that no table has, of a version that is newer than the tables
+    NO_EFFECT = "no-effect"  # a setting of the TOML that is read, and does not do what it says
+    JOBS_FAIL = "jobs-fail"  # a setting with which every job fails
+    SOME_JOBS_FAIL = "some-jobs-fail"  # a setting with which jobs of one kind fail
     WRONG_TABLE = "wrong-table"  # a TOML key below the header of a table that is not its own
     TWICE = "twice"  # one key, two places in a file: the last one counts
     CONTRADICTION = "contradiction"  # two settings of which one makes the other void

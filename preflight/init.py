@@ -211,7 +211,7 @@ def _read(tree: Mapping[str, Any], release: Release) -> helm.Values:
     with tempfile.TemporaryDirectory(prefix="preflight-") as folder:
         file = Path(folder) / "values.yaml"
         file.write_text(yaml.safe_dump(dict(tree)), encoding="utf-8")
-        return helm.load([file], release=release.name, namespace=release.namespace)
+        return helm.load([file], release=release.name, namespace=release.namespace, chart=release.chart)
 
 
 # ---- values without secrets -----------------------------------------------------------------------------------------
@@ -426,7 +426,7 @@ class Draft:
 
     def _dind(self) -> list[str]:
         shape = self.discovered.shape
-        if shape is None or not shape.privileged:
+        if shape is None or not shape.privileged_services:
             why = "runners.config can't be read" if shape is None else "jobs are not privileged"
             return [f"dind: none # {why}"]
         daemon, client = self._docker_images()
@@ -465,7 +465,7 @@ class Draft:
             yield shape.helper_image
         for service in self._services():
             yield str(service.get("name") or "")
-        if shape is not None and shape.privileged:
+        if shape is not None and shape.privileged_services:
             yield from self._docker_images()
 
     def _services(self) -> list[Mapping[str, Any]]:

@@ -56,6 +56,7 @@ class JobShape:
         use_service_account_pull_secrets: whether the service account's own pull secrets are used as well.
         tolerations: in the API's form, as are `affinity`, `dns_config` and `host_aliases`.
         dns_policy: in the API's spelling (``None``, ``ClusterFirst``, …); None leaves it to the cluster.
+        privileged: of the build container; `service_privileged`: of the services', where that differs.
         pull_policy: in the API's spelling, tried in turn by the runner; empty leaves it to the cluster.
         poll_timeout: seconds that the runner waits for a pod to run.
         concurrent: jobs at once in one manager; `replicas`: managers.
@@ -79,6 +80,7 @@ class JobShape:
     scheduler: str | None = None
     priority_class: str | None = None
     privileged: bool = False
+    service_privileged: bool | None = None
     build: Resources = field(default_factory=Resources)
     helper: Resources = field(default_factory=Resources)
     service: Resources = field(default_factory=Resources)
@@ -86,6 +88,16 @@ class JobShape:
     poll_timeout: int = 180
     concurrent: int = 10
     replicas: int = 1
+
+    @property
+    def privileged_services(self) -> bool:
+        """Whether the services' containers are privileged, as Docker-in-Docker's daemon has to be."""
+        return self.privileged if self.service_privileged is None else self.service_privileged
+
+    @property
+    def privileged_anywhere(self) -> bool:
+        """Whether a container of the pod is privileged."""
+        return self.privileged or self.privileged_services
 
 
 # --- resources of the suite's own containers: enough for a shell script, little enough for a full node --------------
@@ -209,8 +221,8 @@ def dind_job(  # noqa: PLR0913 - a manifest has that many parts
     daemon = _container(alias if _LABEL.fullmatch(alias) else "svc-0", daemon_image, [], _DAEMON)
     daemon["args"] = list(daemon_args)
     daemon["env"] = list(environment)
-    for container in (client, daemon):
-        container["securityContext"] = _as_values_say(shape)
+    for container, is_service in ((client, False), (daemon, True)):
+        container["securityContext"] = _as_values_say(shape, service=is_service)
         if certificates:
             container["volumeMounts"] = [{"name": "certs", "mountPath": certificates}]
     # The daemon first: the kubelet pulls and starts in this order, and the script measures how long the daemon takes.
@@ -231,7 +243,8 @@ def job_pod(shape: JobShape, *, services: Sequence[str] = (), name: str = "prefl
     images += [(f"svc-{number}", image, shape.service) for number, image in enumerate(services)]
     containers = []
     for container_name, image, resources in images:
-        container: Json = {"name": container_name, "image": image, "securityContext": _as_values_say(shape), **policy}
+        context = _as_values_say(shape, service=container_name.startswith("svc-"))
+        container: Json = {"name": container_name, "image": image, "securityContext": context, **policy}
         if resources.requests or resources.limits:
             container["resources"] = {"requests": dict(resources.requests), "limits": dict(resources.limits)}
         containers.append(container)
@@ -306,9 +319,10 @@ def _container(name: str, image: str, command: list[str], resources: Resources) 
     return container
 
 
-def _as_values_say(shape: JobShape) -> Json:
+def _as_values_say(shape: JobShape, *, service: bool) -> Json:
     """The runner's own security context: it drops NET_RAW always, and privilege is the values' affair."""
-    return {"privileged": shape.privileged, "capabilities": {"drop": ["NET_RAW"]}}
+    privileged = shape.privileged_services if service else shape.privileged
+    return {"privileged": privileged, "capabilities": {"drop": ["NET_RAW"]}}
 
 
 def _pod_spec(shape: JobShape, node: str | None, containers: list[Json], deadline: int) -> Json:

@@ -13,7 +13,6 @@ import json
 import re
 import sys
 import tempfile
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -43,10 +42,24 @@ _ENVIRONMENTS = frozenset(
     {ValuesFault.GITLAB_URL, ValuesFault.OTHER_NAMESERVERS, ValuesFault.NOT_PRIVILEGED, ValuesFault.METRICS_OFF}
 )
 """What can only be judged beside an inventory, which there is none of here."""
-_ADVICE = frozenset({ValuesFault.MANAGERS_ONLY, ValuesFault.UNREGISTER, ValuesFault.IMAGE_FLAVOUR})
+_ADVICE = frozenset(
+    {
+        ValuesFault.MANAGERS_ONLY,
+        ValuesFault.UNREGISTER,
+        ValuesFault.IMAGE_FLAVOUR,
+        ValuesFault.NO_EFFECT,
+        ValuesFault.NOT_KNOWN,
+    }
+)
 _REMEDIES: Mapping[ValuesFault, str] = {
     ValuesFault.NOT_TOML: "correct the line of runners.config",
     ValuesFault.UNKNOWN_KEY: "take the spelling that is named, or remove the key",
+    ValuesFault.REFUSED: "correct the value as it says: with it, no manager registers",
+    ValuesFault.OTHER_VERSION: "remove the key, or run a version of the runner that reads it",
+    ValuesFault.NOT_KNOWN: "look it up in the documentation of that version",
+    ValuesFault.NO_EFFECT: "complete the setting as it says, or remove it",
+    ValuesFault.JOBS_FAIL: "correct the setting as it says: no job runs with it",
+    ValuesFault.SOME_JOBS_FAIL: "correct the setting as it says, before a job needs it",
     ValuesFault.MOVED_KEY: "write it where it is read now, and remove the old key",
     ValuesFault.WRONG_FORM: "write the value in the form that is named",
     ValuesFault.WRONG_TABLE: "move the key below the header of its own table",
@@ -204,11 +217,19 @@ def judge(
         NotAChartError: the chart's package is none.
         Unmeasured: the program that is given is no helm, or did not end.
     """
-    del runner  # the tables of runner versions take it
     package = ChartPackage.open(Path(chart)) if _is_path(chart) else None
     release = release or next((one.release for one in sources if one.release), "gitlab-runner")
     namespace = namespace or next((one.namespace for one in sources if one.namespace), "gitlab")
-    values = read_values(sources, settings, release=release, namespace=namespace)
+    version = package.version if package is not None else chart
+    values = read_values(
+        sources,
+        settings,
+        release=release,
+        namespace=namespace,
+        chart=version,
+        app_version=package.app_version if package is not None else "",
+        runner=runner,
+    )
     judgements = [_unresolved(one, name) for one in sources for name in one.unresolved]
     rendered: Rendering | None = None
     executable = helm.find(program) if package is not None else None
@@ -217,7 +238,6 @@ def judge(
             rendered = _rendered(executable, package, sources, settings, values)
         except helm.RenderError as error:
             judgements.append(_refused(error, values))
-    version = package.version if package is not None else chart
     judged = with_rendering(values, rendered) if rendered is not None else values
     lines = source_lines(values.text, judged.rendered)
     expected = Expected(chart=version, gitlab_url=str(values.get("gitlabUrl", "")), resolvers=(), privileged=False)
@@ -274,7 +294,7 @@ def _is_read(
         return rendered is not None and "it fails with" in finding.message
     if finding.reader != "chart" or finding.fault is not ValuesFault.UNKNOWN_KEY:
         return False
-    keys = keys_of(package) if package is not None else charts.keys("gitlab-runner", version)
+    keys = keys_of(package) if package is not None else charts.keys(version)
     templates = chart_keys(package).templates if package is not None else keys.templates
     steps = tuple(re.findall(r"[^.\[\]]+", finding.path))
     read = own_reads(values.tree, templates)
@@ -358,7 +378,16 @@ def _unrendered(values: Values, judgements: Sequence[Judgement]) -> Iterator[Jud
 # ---- values from their sources --------------------------------------------------------------------------------------
 
 
-def read_values(sources: Sequence[ValuesSource], settings: helm.Settings, *, release: str, namespace: str) -> Values:
+def read_values(
+    sources: Sequence[ValuesSource],
+    settings: helm.Settings,
+    *,
+    release: str,
+    namespace: str,
+    chart: str = CHART,
+    app_version: str = "",
+    runner: str = "",
+) -> Values:
     """The values of several sources, merged by the suite's own reader, with the lines of the files they come from.
 
     Raises:
@@ -371,7 +400,15 @@ def read_values(sources: Sequence[ValuesSource], settings: helm.Settings, *, rel
             file.write_text(parts[number].text if parts else "", encoding="utf-8")
         pairs = with_wrappers(sources, settings)
         try:
-            values = reader.load(files, [*pairs.set, *pairs.set_string], release=release, namespace=namespace)
+            values = reader.load(
+                files,
+                [*pairs.set, *pairs.set_string],
+                release=release,
+                namespace=namespace,
+                chart=chart,
+                app_version=app_version,
+                runner=runner,
+            )
         except InventoryError as error:
             named = [re.sub(rf"{re.escape(folder)}\S*?: ?", "", problem) for problem in error.problems]
             raise InventoryError(sources[0].file, named) from None
@@ -400,23 +437,13 @@ def read_values(sources: Sequence[ValuesSource], settings: helm.Settings, *, rel
 def with_rendering(values: Values, rendered: Rendering) -> Values:
     """The values with ``runners.config`` as Helm rendered it; the operator's own keys stay as they are written."""
     text = rendered.template or ""
+    config, message, line = reader.read_config(text, values.runner_keys)
     problem: Problem | None = None
-    config: Mapping[str, Any] = {}
-    try:
-        config = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        found = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
-        line = int(found[1]) if found else text.count("\n") + 1
+    if message:
         lines = source_lines(values.text, text)
         written = lines[line - 1] if line <= len(lines) else line
-        words = str(error).split(" (at ")[0]
-        problem = Problem(values.origin("runners.config").inside(written), f"not TOML at its line {line}: {words}")
-    runners = config.get("runners")
-    if problem is None and (not isinstance(runners, list) or len(runners) != 1):
-        count = f"{len(runners)} of them" if isinstance(runners, list) else "none"
-        said = f"found {count}, expected exactly one [[runners]] entry"
-        problem = Problem(values.origin("runners.config").inside(1), said)
-    return replace(values, rendered=text, config={} if problem else config, problem=problem)
+        problem = Problem(values.origin("runners.config").inside(written), message)
+    return replace(values, rendered=text, config=config, problem=problem)
 
 
 def source_lines(text: str, rendered: str) -> list[int]:

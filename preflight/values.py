@@ -1,26 +1,30 @@
 """The runner's Helm values: merged as Helm merges them, and read as far as the shape of a job's pod needs.
 
 `load` gives the `Values` of the inventory's files and ``--set`` pairs, with the parsed TOML of ``runners.config``.
-`job_shape` reads the pod's shape from them the way runner 18.3 does (docs/sources.md#runner-keys). Unknown or
-misplaced keys are not judged here: chart and runner ignore them, and so does the shape.
+`job_shape` reads the pod's shape from what the runner of that version decodes of it (docs/sources.md#runner-keys). What
+it ignores or refuses is not judged here, and has no part in the shape.
 """
 
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from preflight import charts
 from preflight.inventory import InventoryError, Runner
 from preflight.jobshape import JobShape, Resources
 from preflight.redaction import remember_within
+from preflight.runner_config import NotTomlError, RunnerKeys, decode, parse, runner_keys
 from preflight.yamlfile import KeyPath, YamlFileError, format_path, read_yaml
 
 CHART_CONCURRENT = 10  # the chart's default (docs/sources.md#chart-defaults)
 POLL_TIMEOUT = 180  # seconds, the runner's default (docs/sources.md#runner-keys)
+_CHART = "0.80.0"  # the inventory's default
+_NEWEST = "999"  # a runner that is newer than every table
+_NO_NAMESPACE = "default"  # where the runner puts a job whose namespace is not set
 
 _DEFAULT_CONFIG = """\
 [[runners]]
@@ -85,6 +89,7 @@ class Values:
         origins: where each key of the tree is written.
         duplicates: keys that stand twice in one file, with the later place; there, the last one counts.
         release: release name; `namespace`: the release's namespace.
+        runner: the runner's version, such as ``18.3.1``.
     """
 
     files: tuple[Path, ...]
@@ -97,6 +102,7 @@ class Values:
     duplicates: tuple[tuple[str, Origin], ...] = ()
     release: str
     namespace: str
+    runner: str = "18.3"
 
     def origin(self, path: str | KeyPath) -> Origin:
         """Where a key, or the nearest one around it, is written."""
@@ -115,21 +121,69 @@ class Values:
         return default if node is None else node
 
     @property
+    def runner_keys(self) -> RunnerKeys:
+        """What the runner of this version reads in its TOML."""
+        return runner_keys(self.runner)
+
+    @property
+    def runner_entry(self) -> Mapping[str, Any]:
+        """The one entry of ``[[runners]]`` as the runner decodes it: what it ignores or refuses is not in it."""
+        entries = decode(self.config, self.runner_keys).values.get("runners") or [{}]
+        entry: Mapping[str, Any] = entries[0]
+        return entry
+
+    @property
     def kubernetes(self) -> Mapping[str, Any]:
-        """The table ``[runners.kubernetes]``."""
-        table = self.config.get("runners", [{}])[0].get("kubernetes", {})
-        return table if isinstance(table, Mapping) else {}
+        """The table ``[runners.kubernetes]`` as the runner decodes it."""
+        table: Mapping[str, Any] = self.runner_entry.get("kubernetes", {})
+        return table
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The variables that the values give to the managers: ``envVars``, and ``extraEnv``, which wins."""
+        listed, extra = self.get("envVars"), self.get("extraEnv")
+        variables = {
+            str(entry.get("name")): _environment_text(entry.get("value"))
+            for entry in (listed if isinstance(listed, list) else ())
+            if isinstance(entry, Mapping)
+        }
+        if isinstance(extra, Mapping):
+            variables |= {str(name): _environment_text(value) for name, value in extra.items()}
+        return variables
 
 
 def values_of(runner: Runner) -> Values:
     """The values that an inventory's runner is to be installed with; raises what `load` does."""
-    return load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
+    return load(runner.values, runner.set, release=runner.release, namespace=runner.namespace, chart=runner.chart)
 
 
-def load(files: Sequence[Path], pairs: Sequence[str] = (), *, release: str, namespace: str) -> Values:
+def _environment_text(value: Any) -> str:
+    """A value as the chart's template quotes it."""
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def load(
+    files: Sequence[Path],
+    pairs: Sequence[str] = (),
+    *,
+    release: str,
+    namespace: str,
+    chart: str = _CHART,
+    app_version: str = "",
+    runner: str = "",
+) -> Values:
     """Read and merge values files and ``--set`` pairs.
 
     TOML that can't be used is a `Problem` of the values, since Helm installs it all the same.
+
+    Args:
+        files: in merge order.
+        pairs: of ``--set``.
+        release: the release's name.
+        namespace: the release's namespace.
+        chart: the chart's version.
+        app_version: the runner's version that the chart brings; by default, the one that the tables have for it.
+        runner: the runner's version; by default, that of ``image.tag``, or else the one that the chart brings.
 
     Raises:
         InventoryError: a file or a pair can't be read, which Helm would refuse as well.
@@ -173,12 +227,36 @@ def load(files: Sequence[Path], pairs: Sequence[str] = (), *, release: str, name
         duplicates=tuple(duplicates),
         release=release,
         namespace=namespace,
+        runner=runner or runner_version(tree, chart, app_version),
     )
-    config, message, line = _toml(rendered)
+    config, message, line = read_config(rendered, values.runner_keys)
     if message:
         return replace(values, problem=Problem(values.origin("runners.config").inside(line), message))
     remember_within(config)
     return replace(values, config=config)
+
+
+_TAG_OF_A_RELEASE = re.compile(r"(?:^|-)v?(?P<version>\d+\.\d+(?:\.\d+)?)(?:$|[-+])")
+_TAG_OF_THE_NEWEST = re.compile(r"(?:(?:alpine|ubuntu)[\d.]*-)?(?:latest|bleeding)|alpine|ubuntu")
+
+
+def runner_version(tree: Mapping[str, Any], chart: str, app_version: str = "") -> str:
+    """The version of the runner that a release runs: that of ``image.tag``, or else the one that the chart brings.
+
+    Newer than every table is what a moving tag stands for, and what a chart brings that is newer than every table.
+    """
+    tag = str(_dig(tree, "image.tag") or "")
+    if _TAG_OF_THE_NEWEST.fullmatch(tag):
+        return _NEWEST
+    if matched := _TAG_OF_A_RELEASE.search(tag):
+        return matched["version"]
+    if app_version:
+        return app_version.removeprefix("v")
+    keys = charts.keys(chart)
+    if keys.newer_than_tables:
+        return _NEWEST
+    patch = re.match(r"v?\d+\.\d+\.(\d+)", chart)  # a chart and its runner count patches alike
+    return f"{keys.runner}.{patch[1]}" if patch and keys.covered else keys.runner
 
 
 def _paths(node: Any, path: KeyPath = ()) -> Iterator[KeyPath]:
@@ -205,8 +283,8 @@ def config_of(tree: Mapping[str, Any], like: Values) -> Mapping[str, Any]:
     """The TOML of ``runners.config`` in other values of the same release; empty if it is none."""
     text = _dig(tree, "runners.config") or _DEFAULT_CONFIG
     try:
-        return tomllib.loads(render(str(text), tree, release=like.release, namespace=like.namespace))
-    except tomllib.TOMLDecodeError:
+        return parse(render(str(text), tree, release=like.release, namespace=like.namespace), like.runner_keys)
+    except NotTomlError:
         return {}
 
 
@@ -319,17 +397,16 @@ def _dig(tree: Mapping[str, Any], path: str) -> Any:
     return node
 
 
-def _toml(text: str) -> tuple[Mapping[str, Any], str, int]:
-    """The parsed TOML; or why it can't be used, and at which of its lines."""
+def read_config(text: str, keys: RunnerKeys) -> tuple[Mapping[str, Any], str, int]:
+    """The parsed TOML of ``runners.config``; or why it can't be used, and at which of its lines."""
     try:
-        config = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        position = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
-        line = int(position[1]) if position else text.count("\n") + 1
-        return {}, f"not TOML at its line {line}: {str(error).split(' (at ')[0]}", line
-    runners = config.get("runners")
-    if not isinstance(runners, list) or len(runners) != 1 or not isinstance(runners[0], Mapping):
-        count = f"{len(runners)} of them" if isinstance(runners, list) else "none"
+        config = parse(text, keys)
+    except NotTomlError as error:
+        line = error.line or text.count("\n") + 1
+        return {}, f"not TOML at its line {line}: {error.reason}", line
+    entries = decode(config, keys).values.get("runners", ())
+    if len(entries) != 1:
+        count = f"{len(entries)} of them" if entries else "none"
         return {}, f"found {count}, expected exactly one [[runners]] entry", 1
     return config, "", 0
 
@@ -338,7 +415,7 @@ def _toml(text: str) -> tuple[Mapping[str, Any], str, int]:
 
 
 def job_shape(values: Values) -> JobShape:
-    """The shape that runner 18.3 gives to a job's pod with these values.
+    """The shape that the runner gives to a job's pod with these values.
 
     Raises:
         ValueError: the TOML of ``runners.config`` can't be used.
@@ -346,40 +423,76 @@ def job_shape(values: Values) -> JobShape:
     if values.problem is not None:
         msg = f"{values.problem.origin}: runners.config: {values.problem.message}"
         raise ValueError(msg)
-    table = values.kubernetes
-    runner = values.config["runners"][0]
+    runner = values.runner_entry
+    table = _registered(values, runner.get("kubernetes", {}))
     dns_policy = table.get("dns_policy")
+    of_account = table.get("use_service_account_image_pull_secrets", False)
     return JobShape(
-        namespace=str(table.get("namespace") or values.get("runners.jobNamespace") or values.namespace),
-        image=str(table.get("image", "")),
-        helper_image=str(table.get("helper_image") or _default_helper(values, table)),
+        namespace=table.get("namespace") or _NO_NAMESPACE,
+        image=table.get("image", ""),
+        helper_image=table.get("helper_image") or _default_helper(values, table),
         service_account=table.get("service_account") or None,
-        pull_secrets=tuple(map(str, table.get("image_pull_secrets", ()))),
-        use_service_account_pull_secrets=bool(table.get("use_service_account_image_pull_secrets", False)),
-        node_selector=_strings(table.get("node_selector")),
-        tolerations=tuple(_toleration(key, effect) for key, effect in _strings(table.get("node_tolerations")).items()),
-        affinity=_camel(table["affinity"]) if isinstance(table.get("affinity"), Mapping) else None,
+        pull_secrets=() if of_account else tuple(table.get("image_pull_secrets", ())),
+        use_service_account_pull_secrets=of_account,
+        node_selector=dict(table.get("node_selector", {})),
+        tolerations=tuple(_toleration(key, effect) for key, effect in table.get("node_tolerations", {}).items()),
+        affinity=_camel(table.get("affinity")) or None,
         # A spelling that the runner does not know falls back to the cluster's own (docs/sources.md#dns-policy).
-        dns_policy=None if dns_policy in {None, ""} else DNS_POLICIES.get(str(dns_policy), "ClusterFirst"),
+        dns_policy=DNS_POLICIES.get(dns_policy, "ClusterFirst") if dns_policy else None,
         dns_config=_dns_config(table.get("dns_config")),
         host_aliases=tuple(
-            {"ip": str(alias.get("ip")), "hostnames": [str(name) for name in alias.get("hostnames", ())]}
+            {"ip": alias.get("ip", ""), "hostnames": list(alias.get("hostnames", ()))}
             for alias in table.get("host_aliases", ())
         ),
-        labels=_strings(table.get("pod_labels")),
-        annotations=_strings(table.get("pod_annotations")),
+        labels=dict(table.get("pod_labels", {})),
+        annotations=dict(table.get("pod_annotations", {})),
         runtime_class=table.get("runtime_class_name") or None,
         scheduler=table.get("scheduler_name") or None,
         priority_class=table.get("priority_class_name") or None,
-        privileged=bool(table.get("privileged", False)),
+        privileged=is_privileged(table, "build"),
+        service_privileged=is_privileged(table, "service"),
         build=_resources(table, ""),
         helper=_resources(table, "helper_"),
         service=_resources(table, "service_"),
-        pull_policy=_pull_policy(table.get("pull_policy")),
-        poll_timeout=_whole(table.get("poll_timeout"), POLL_TIMEOUT),
+        pull_policy=tuple(
+            _PULL_POLICIES[policy] for policy in table.get("pull_policy", ()) if policy in _PULL_POLICIES
+        ),
+        poll_timeout=table.get("poll_timeout") or POLL_TIMEOUT,
         concurrent=_concurrent(values, runner),
         replicas=_whole(values.get("replicas"), 1),
     )
+
+
+def is_privileged(table: Mapping[str, Any], kind: str) -> bool:
+    """Whether a kind of container (build, helper, service) is privileged: its own setting wins over that of all."""
+    own = table.get(f"{kind}_container_security_context", {}).get("privileged")
+    return bool(table.get("privileged", False) if own is None else own)
+
+
+_NAMESPACE_SET = re.compile(r"\s*namespace\s*=")  # the chart's own test of runners.config (_env_vars.tpl)
+
+
+def _registered(values: Values, table: Mapping[str, Any]) -> dict[str, Any]:
+    """The executor's table as a manager registers it: what its variables set is there before the template is merged."""
+    variables = dict(values.environment)
+    if not _NAMESPACE_SET.search(values.text):
+        variables = {"KUBERNETES_NAMESPACE": values.namespace, **variables}
+    registered = dict(table)
+    for variable, text in variables.items():
+        path = values.runner_keys.environment.get(variable, ())
+        if len(path) != len(("runners", "kubernetes", "KEY")) or path[1] != "kubernetes" or not text:
+            continue
+        key = values.runner_keys.find(path)
+        shape = key.kind.shape if key else "anything"
+        if shape == "text":
+            registered[path[-1]] = text
+        elif shape == "boolean" and text.lower() in {"1", "t", "true"}:
+            registered[path[-1]] = True
+        elif shape == "integer" and text.isdigit() and int(text):
+            registered[path[-1]] = int(text)
+        elif shape in {"list", "text or list"}:
+            registered[path[-1]] = text.split(",")
+    return registered
 
 
 def replicas_of(values: Mapping[str, Any]) -> int | None:
@@ -389,16 +502,12 @@ def replicas_of(values: Mapping[str, Any]) -> int | None:
 
 def _default_helper(values: Values, table: Mapping[str, Any]) -> str:
     """The helper image that the runner takes when none is set (docs/sources.md#runner-keys)."""
-    tag = re.search(r"v\d+\.\d+\.\d+", str(values.get("image.tag", "")))
-    flavour = str(table.get("helper_image_flavor") or "alpine")
-    arch = "arm64" if _strings(table.get("node_selector")).get("kubernetes.io/arch") == "arm64" else "x86_64"
+    flavour = table.get("helper_image_flavor") or "alpine"
+    arch = "arm64" if table.get("node_selector", {}).get("kubernetes.io/arch") == "arm64" else "x86_64"
     prefix = "" if flavour == "alpine" else f"{flavour}-"
-    version = tag[0] if tag else "v18.3.0"  # chart 0.80.0's own (docs/sources.md#chart-versions)
+    patched = re.fullmatch(r"\d+\.\d+\.\d+", values.runner)
+    version = f"v{values.runner}" if patched else "latest"
     return f"registry.gitlab.com/gitlab-org/gitlab-runner/gitlab-runner-helper:{prefix}{arch}-{version}"
-
-
-def _strings(table: Any) -> dict[str, str]:
-    return {str(key): str(value) for key, value in table.items()} if isinstance(table, Mapping) else {}
 
 
 def _toleration(key: str, effect: str) -> dict[str, str]:
@@ -408,43 +517,36 @@ def _toleration(key: str, effect: str) -> dict[str, str]:
 
 
 def _camel(node: Any) -> Any:
-    """The runner's snake_case tables in the API's camelCase; labels are data and keep their spelling."""
+    """The runner's snake_case tables in the API's camelCase, without empty ones; labels keep their spelling."""
     if isinstance(node, Mapping):
         return {
             re.sub(r"_([a-z])", lambda letter: letter[1].upper(), key): (
                 dict(value) if key == "match_labels" else _camel(value)
             )
             for key, value in node.items()
+            if value != {}
         }
     return [_camel(item) for item in node] if isinstance(node, list) else node
 
 
-def _dns_config(table: Any) -> dict[str, Any] | None:
-    if not isinstance(table, Mapping):
+def _dns_config(table: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    if table is None:
         return None
-    options = [
-        {
-            "name": str(option.get("name")),
-            **({"value": str(option["value"])} if option.get("value") is not None else {}),
-        }
-        for option in table.get("options", ())
-    ]
-    config = {"nameservers": list(table.get("nameservers", ())), "searches": list(table.get("searches", ()))}
-    return {key: value for key, value in {**config, "options": options}.items() if value}
+    config = {
+        "nameservers": list(table.get("nameservers", ())),
+        "searches": list(table.get("searches", ())),
+        "options": [dict(option) for option in table.get("options", ())],
+    }
+    return {key: value for key, value in config.items() if value}
 
 
 def _resources(table: Mapping[str, Any], prefix: str) -> Resources:
     def amounts(kind: str) -> dict[str, str]:
         names = {"cpu": "cpu", "memory": "memory", "ephemeral_storage": "ephemeral-storage"}
         configured = {name: table.get(f"{prefix}{key}_{kind}") for key, name in names.items()}
-        return {name: str(amount) for name, amount in configured.items() if amount not in {None, ""}}
+        return {name: amount for name, amount in configured.items() if amount}
 
     return Resources(requests=amounts("request"), limits=amounts("limit"))
-
-
-def _pull_policy(value: Any) -> tuple[str, ...]:
-    listed = value if isinstance(value, list) else [value] if value else []
-    return tuple(_PULL_POLICIES[str(policy)] for policy in listed if str(policy) in _PULL_POLICIES)
 
 
 def _whole(value: Any, default: int) -> int:

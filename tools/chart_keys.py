@@ -80,7 +80,7 @@ def newest_of_each_minor(packages: list[ChartPackage]) -> list[ChartPackage]:
 
 def disagreements(package: ChartPackage) -> list[str]:
     """What the shipped table of a package's version has otherwise than the package."""
-    table, keys = charts.keys("gitlab-runner", package.version), chart_keys(package)
+    table, keys = charts.keys(package.version), chart_keys(package)
     shipped, read = dict(_flat(table.tree)), dict(_flat(keys.tree))
     lines = [
         f"{name}: the table says {shipped.get(name, 'nothing')}, the package {read.get(name, 'nothing')}"

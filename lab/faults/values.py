@@ -33,6 +33,17 @@ def _(world: World) -> None:
     world.values_edits['cpu_request = "500m"'] = 'cpu_request = "500m'
 
 
+@fault("values-config-refused", "In runners.config, one table stands where the runner reads a list of tables.")
+def _(world: World) -> None:
+    volume = '[runners.kubernetes.volumes.pvc]\n          name = "cache"\n          mount_path = "/cache"'
+    world.values_edits[f"        {_TABLE}\n"] = f"        {volume}\n        {_TABLE}\n"
+
+
+@fault("values-pull-policy", "In runners.config, pull_policy is spelled as Kubernetes does, and every job fails.")
+def _(world: World) -> None:
+    world.values_edits["        privileged = true\n"] = '        privileged = true\n        pull_policy = "Always"\n'
+
+
 @fault("values-wrong-table", "In runners.config, poll_timeout stands below the header of dns_config.")
 def _(world: World) -> None:
     world.values_edits["        poll_timeout = 600\n"] = ""

@@ -1,7 +1,7 @@
-"""Which keys the chart gitlab-runner and the runner read, by version: neither has a schema, and both ignore the rest.
+"""Which keys the chart gitlab-runner reads, by version: it has no schema, and ignores the rest.
 
-A file ``gitlab-runner-MAJOR.MINOR.yaml`` holds a chart's keys from that version on, and ``runner-MAJOR.MINOR.yaml``
-those of the runner's TOML; one may extend an older one. To support another version, put a file beside these.
+A file ``gitlab-runner-MAJOR.MINOR.yaml`` holds a chart's keys from that version on; one may extend an older one. To
+support another version, put a file beside these. The keys of the runner's own TOML are `preflight.runner_config`.
 """
 
 from __future__ import annotations
@@ -11,15 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from preflight.yamltext import load_yaml
 
-Product = Literal["gitlab-runner", "runner"]
 Tree = Mapping[str, Any]  # a name → a leaf's form, or a tree
 
 _FOLDER = Path(__file__).parent
-_FILE = re.compile(r"(?P<product>gitlab-runner|runner)-(?P<version>\d+\.\d+)\.yaml")
+_FILE = re.compile(r"gitlab-runner-(?P<version>\d+\.\d+)\.yaml")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +34,7 @@ class Keys:
         templates: dotted keys whose text Helm evaluates as a template itself, such as ``runners.config``; ``*`` stands
             for any name or item.
         covered: whether the version asked for is not older or newer than all tables.
+        newer_than_tables: whether it is newer than all of them, so that it may read keys that are in none.
     """
 
     version: str
@@ -44,33 +44,31 @@ class Keys:
     retired: Mapping[str, Mapping[str, str]]
     templates: tuple[str, ...] = ()
     covered: bool = True
+    newer_than_tables: bool = False
 
 
-def versions(product: Product) -> tuple[str, ...]:
+def versions() -> tuple[str, ...]:
     """Every version that has a table of its own, the oldest first."""
-    listed = [
-        matched["version"]
-        for path in _FOLDER.iterdir()
-        if (matched := _FILE.fullmatch(path.name)) and matched["product"] == product
-    ]
-    return tuple(sorted(listed, key=_order))
+    names = [matched["version"] for path in _FOLDER.iterdir() if (matched := _FILE.fullmatch(path.name))]
+    return tuple(sorted(names, key=_order))
 
 
 @cache
-def keys(product: Product, version: str) -> Keys:
+def keys(version: str) -> Keys:
     """The keys of a version such as ``0.80.0``: those of the newest table not newer than it, or else the oldest."""
     wanted = _order(version)
-    known = versions(product)
+    known = versions()
     chosen = next((candidate for candidate in reversed(known) if _order(candidate) <= wanted), known[0])
-    table = _read(product, chosen)
+    table = _read(chosen)
     return Keys(
         version=chosen,
         runner=str(table.get("runner", "")),
         tree=table["keys"],
-        moved=table.get("moved") or table.get("elsewhere") or {},
+        moved=table.get("moved", {}),
         retired=table.get("retired", {}),
         templates=tuple(table.get("templates", ())),
         covered=_order(known[0]) <= wanted <= _order(known[-1]),
+        newer_than_tables=_order(known[-1]) < wanted,
     )
 
 
@@ -79,11 +77,11 @@ def _order(version: str) -> tuple[int, int]:
     return (int(match[1]), int(match[2])) if match else (0, 0)
 
 
-def _read(product: Product, version: str) -> dict[str, Any]:
-    table: dict[str, Any] = load_yaml((_FOLDER / f"{product}-{version}.yaml").read_text(encoding="utf-8"))
+def _read(version: str) -> dict[str, Any]:
+    table: dict[str, Any] = load_yaml((_FOLDER / f"gitlab-runner-{version}.yaml").read_text(encoding="utf-8"))
     if "extends" not in table:
         return table
-    return _merged(_read(product, str(table["extends"])), table)
+    return _merged(_read(str(table["extends"])), table)
 
 
 def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,11 @@ from preflight.facts.values import (
     values_dns_policy,
     values_gitlab,
     values_image,
+    values_job_settings,
+    values_loading,
     values_metrics,
     values_moved_keys,
+    values_not_known,
     values_placement,
     values_privilege,
     values_resolvers,
@@ -24,6 +27,7 @@ from preflight.facts.values import (
     values_templates,
     values_toml,
     values_unregister,
+    values_without_effect,
 )
 from preflight.faults import ValuesFault
 
@@ -32,11 +36,46 @@ _ROLL = "`{upgrade}`"
 for _name, _facts, _faults, _source, _steps in (
     ("values-toml-broken", (values_toml,), (), "runner-keys", ("fix the line of `runners.config` that it names",)),
     (
+        "values-config-refused",
+        (values_loading,),
+        (),
+        "runner-keys",
+        ("correct the setting that it names: with it, no manager registers or starts",),
+    ),
+    (
+        "values-jobs-fail",
+        (values_job_settings,),
+        (),
+        "runner-keys",
+        ("correct the setting of `runners.config` that it names, in {values}",),
+    ),
+    (
         "values-unknown-key",
         (values_chart_keys, values_runner_keys),
         (ValuesFault.UNKNOWN_KEY,),
         "chart-keys",
         ("correct or remove the key that it names: it is silently ignored",),
+    ),
+    (
+        "values-other-version",
+        (values_runner_keys,),
+        (ValuesFault.OTHER_VERSION,),
+        "runner-keys",
+        ("remove the key, or run a version of the runner that reads it",),
+    ),
+    (
+        "values-key-not-known",
+        (values_not_known,),
+        (),
+        "runner-keys",
+        ("compare the key with the documentation of that version: this suite has no table of its keys",),
+    ),
+    (
+        "values-without-effect",
+        (values_without_effect,),
+        (),
+        "runner-keys",
+        ("complete the setting that it names, or remove it",),
     ),
     (
         "values-moved-key",

@@ -62,7 +62,7 @@ def namespace_levels(namespace_state: NamespaceState, job_shape: JobShape) -> Na
     """The levels of Pod Security that the jobs' namespace only announces."""
     levels = {mode: namespace_state.pod_security.get(mode, "privileged") for mode in _ANNOUNCING}
     stricter = {mode: level for mode, level in levels.items() if level != "privileged"}
-    if not job_shape.privileged or not stricter:
+    if not job_shape.privileged_anywhere or not stricter:
         return namespace_state
     announced = ", ".join(f"{mode}={level}" for mode, level in stricter.items())
     return replace(

@@ -134,7 +134,12 @@ def release_drift(
             "runnerToken": newest.values["runnerToken"],
         }  # set at the installation only, as it should be
     drift = values_drift.read_drift(
-        newest.values, wanted, release=runner.release, namespace=runner.namespace, took=release_history.took
+        newest.values,
+        wanted,
+        desired_values.runner_keys,
+        release=runner.release,
+        namespace=runner.namespace,
+        took=release_history.took,
     )
     if run.stage is Stage.UPGRADE:
         changes = f"will change {len(drift.differences)} values: {drift.cause}" if drift.fault else "changes no value"
@@ -237,4 +242,5 @@ def manager_config(
     template = desired_values.config
     if release_record is not None and release_history.newest is not None:
         template = helm.config_of(release_history.newest.values, desired_values)
-    return config_toml.manager_config(kubernetes, release_objects, template, deadline=inventory.deadlines.api)
+    keys = desired_values.runner_keys
+    return config_toml.manager_config(kubernetes, release_objects, template, keys, deadline=inventory.deadlines.api)

@@ -68,9 +68,42 @@ values_runner_keys = view(
     "values_runner_keys",
     values_lint,
     _about(
-        ValuesFault.UNKNOWN_KEY, ValuesFault.WRONG_FORM, ValuesFault.WRONG_TABLE, ValuesFault.MOVED_KEY, reader="runner"
+        ValuesFault.UNKNOWN_KEY,
+        ValuesFault.OTHER_VERSION,
+        ValuesFault.WRONG_FORM,
+        ValuesFault.WRONG_TABLE,
+        ValuesFault.MOVED_KEY,
+        reader="runner",
     ),
     "The keys that the runner reads.",
+    after=("values_toml",),
+)
+values_loading = view(
+    "values_loading",
+    values_lint,
+    _about(ValuesFault.REFUSED),
+    "What keeps the runner from loading its configuration.",
+    after=("values_toml",),
+)
+values_job_settings = view(
+    "values_job_settings",
+    values_lint,
+    _about(ValuesFault.JOBS_FAIL, ValuesFault.SOME_JOBS_FAIL),
+    "Settings with which jobs fail.",
+    after=("values_toml",),
+)
+values_without_effect = view(
+    "values_without_effect",
+    values_lint,
+    _about(ValuesFault.NO_EFFECT),
+    "Settings of runners.config that do nothing.",
+    after=("values_toml",),
+)
+values_not_known = view(
+    "values_not_known",
+    values_lint,
+    _about(ValuesFault.NOT_KNOWN),
+    "Keys of versions that are newer than the tables.",
     after=("values_toml",),
 )
 values_consistency = view(

@@ -7,7 +7,7 @@ At its start a manager merges ``runners.config`` into the file that it then runs
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,12 +18,14 @@ from preflight.evidence import Evidence, Fact, Unmeasured
 from preflight.faults import ManagerFault
 from preflight.probes.managers import Objects
 from preflight.probes.values_drift import Difference, remember_secrets, toml_differences
+from preflight.runner_config import RunnerKeys
 
 _HOME = "/home/gitlab-runner/.gitlab-runner/config.toml"
 _ROOT_HOME = "/etc/gitlab-runner/config.toml"  # where podSecurityContext.runAsUser is 0
 _MOUNTED = "/configmaps/config.toml"  # the chart's ConfigMap, which the kubelet keeps up to date
 _GLOBALS = ("concurrent", "check_interval", "shutdown_timeout", "log_level", "listen_address")
 _SHOWN = 4
+_EXECUTOR = ("runners", 0, "kubernetes")  # what the template alone decides
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,13 +43,16 @@ class ManagerConfig(Fact):
     started: dict[str, str] = field(default_factory=dict)
 
 
-def manager_config(api: Api, objects: Objects, template: Mapping[str, Any], *, deadline: float) -> ManagerConfig:
+def manager_config(
+    api: Api, objects: Objects, template: Mapping[str, Any], keys: RunnerKeys, *, deadline: float
+) -> ManagerConfig:
     """Read the ``config.toml`` of every manager and compare it with the template.
 
     Args:
         api: the cluster's API.
         objects: the release's objects.
         template: the TOML of ``runners.config``, parsed.
+        keys: what this version of the runner reads.
         deadline: seconds for each manager.
 
     Raises:
@@ -70,7 +75,7 @@ def manager_config(api: Api, objects: Objects, template: Mapping[str, Any], *, d
             last_lines = running.stderr.strip().splitlines()[-1:] or ["no reason given"]
             raise Unmeasured(f"{name}: {path} could not be read: {last_lines[0]}", needs=f"`cat {path}` in the manager")
         texts[name] = running.stdout
-    return read_config(texts, template, objects, path=path, mounted=mounted)
+    return read_config(texts, template, keys, objects, path=path, mounted=mounted)
 
 
 def _user(objects: Objects) -> int | None:
@@ -82,6 +87,7 @@ def _user(objects: Objects) -> int | None:
 def read_config(
     texts: Mapping[str, str],
     template: Mapping[str, Any],
+    keys: RunnerKeys,
     objects: Objects,
     *,
     path: str = _HOME,
@@ -96,7 +102,7 @@ def read_config(
         except tomllib.TOMLDecodeError as error:
             raise Unmeasured(f"{name}: {path} is not TOML: {error}", needs="a manager that has registered") from error
         remember_secrets(config)
-        if differences := toml_differences(_own(config), _own(template)):
+        if differences := toml_differences(config, template, keys, within=_EXECUTOR):
             differing[name] = differences
         if changed := _changed_since(config, (mounted or {}).get(name, "")):
             outdated[name] = changed
@@ -168,14 +174,6 @@ def _not_restarted(
 
 def _describe(difference: Difference) -> str:
     return f"{difference.key} is {difference.deployed}, the release's values say {difference.wanted}"
-
-
-def _own(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The table of the executor, of the one runner: what the template alone decides."""
-    runners: Any = config.get("runners")
-    first = runners[0] if isinstance(runners, Sequence) and runners and isinstance(runners[0], Mapping) else {}
-    table = first.get("kubernetes")
-    return {"runners": {"kubernetes": table}} if isinstance(table, Mapping) else {}
 
 
 def _dns(text: str) -> str:

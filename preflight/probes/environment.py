@@ -315,7 +315,5 @@ def _of_managers(values: Values) -> dict[str, str]:
 
 
 def _of_jobs(values: Values) -> dict[str, str]:
-    runners = values.config.get("runners") or [{}]
-    listed = runners[0].get("environment", [])
-    pairs = (str(pair).partition("=") for pair in listed) if isinstance(listed, list) else ()
+    pairs = (entry.partition("=") for entry in values.runner_entry.get("environment", ()))
     return {name: value for name, _, value in pairs}

@@ -23,6 +23,8 @@ from preflight.probes.pods import JobPod
 from preflight.probes.shell import Step
 from preflight.probes.shell_sections import Section, find
 
+_MOST_NAMESERVERS = 3  # of a pod's resolv.conf, which the kubelet writes
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
@@ -288,8 +290,10 @@ def resolv_conf(report: Report, shape: JobShape, node: str) -> ResolvConf:
         missing += [option for option in options if option not in actual.options]
     else:
         differ = False
-        missing = [address for address in expected if address not in actual.nameservers]
-        missing += [domain for domain in searches if domain not in actual.searches]
+        # The kubelet puts the cluster's first, and leaves out what goes beyond three.
+        appended = expected if len(actual.nameservers) < _MOST_NAMESERVERS else ()
+        wanted = (*appended, *searches)
+        missing = [entry for entry in wanted if entry not in (*actual.nameservers, *actual.searches)]
     cause = ""
     if differ:
         configured = ", ".join(expected) or "no resolver"

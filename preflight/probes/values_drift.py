@@ -1,20 +1,24 @@
 """How two trees of Helm values differ, key by key, without a secret in what is reported.
 
-``runners.config`` is compared as the TOML that the runner reads, so that comments and blank lines are no difference.
+``runners.config`` is compared by what the runner makes of it, so that neither comments nor another spelling of the same
+(one policy or a list of one, ``5m`` or ``5m0s``, a key in another case) are a difference.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from preflight.evidence import Evidence, Fact, clean
 from preflight.faults import ReleaseFault
 from preflight.redaction import names_a_secret, remember_within
+from preflight.runner_config import Duration, NotTomlError, RunnerKeys, meaning, parse
+from preflight.runner_config import differences as config_differences
 
 _CONFIG = "runners.config"
 _OPAQUE = ("envVars", "extraEnv", "environment", "secrets", "extraObjects")  # may carry secrets under any name
@@ -50,10 +54,16 @@ class Drift(Fact):
 
 
 def read_drift(
-    deployed: Mapping[str, Any], wanted: Mapping[str, Any], *, release: str, namespace: str, took: float = 0.0
+    deployed: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    keys: RunnerKeys,
+    *,
+    release: str,
+    namespace: str,
+    took: float = 0.0,
 ) -> Drift:
     """The fact from the values of a release and the merged values files."""
-    changes = differences(deployed, wanted)
+    changes = differences(deployed, wanted, keys)
     more = f" and {len(changes) - _SHOWN_AT_MOST} more" if len(changes) > _SHOWN_AT_MOST else ""
     cause = "; ".join(map(str, changes[:_SHOWN_AT_MOST])) + more
     return Drift(
@@ -70,71 +80,88 @@ def read_drift(
     )
 
 
-def differences(deployed: Mapping[str, Any], wanted: Mapping[str, Any]) -> tuple[Difference, ...]:
+def differences(deployed: Mapping[str, Any], wanted: Mapping[str, Any], keys: RunnerKeys) -> tuple[Difference, ...]:
     """Every key whose values differ, in the order of the files, then what only the release has."""
-    before, after = dict(_leaves(deployed)), dict(_leaves(wanted))
-    keys = list(dict.fromkeys([*after, *before]))
+    before, after = _by_meaning(_leaves(deployed), keys), _by_meaning(_leaves(wanted), keys)
     return tuple(
         Difference(key=key, deployed=_shown(key, before.get(key)), wanted=_shown(key, after.get(key)))
-        for key in keys
+        for key in dict.fromkeys([*after, *before])
         if not _same(before.get(key), after.get(key))
     )
 
 
-def toml_differences(running: Mapping[str, Any], wanted: Mapping[str, Any]) -> tuple[Difference, ...]:
-    """How a running configuration differs from its template, without what the runner adds or leaves out by itself.
+def toml_differences(
+    running: Mapping[str, Any], wanted: Mapping[str, Any], keys: RunnerKeys, *, within: tuple[str | int, ...] = ()
+) -> tuple[Difference, ...]:
+    """How a running configuration differs in meaning from its template, in what the template sets.
 
-    It drops keys that it does not know and values that are nothing (``false``, ``0``, ``""``), and adds defaults: so a
-    key is judged where both have it; settings of DNS also where it is lost, since the cluster's own take their place.
+    What the manager has besides may come from its variables. What the runner does not read, or what is nothing to it,
+    is in neither.
+
+    Args:
+        running: a parsed ``config.toml``.
+        wanted: the parsed template.
+        keys: what this version of the runner reads.
+        within: the table that is compared.
     """
-    before, after = dict(_tables(running, ())), dict(_tables(wanted, ()))
     return tuple(
-        Difference(
-            key=key.removeprefix(f"{_CONFIG}: "), deployed=_shown(key, before.get(key)), wanted=_shown(key, value)
-        )
-        for key, value in after.items()
-        if not _same(before.get(key), value) and (key in before or ("dns_" in key and value))
+        Difference(key=key, deployed=_shown(key, difference.first), wanted=_shown(key, difference.second))
+        for difference in config_differences(running, wanted, keys)
+        if difference.second is not None and difference.path[: len(within)] == within
+        # What is false or zero in the template is not taken over, and is what unset is.
+        if difference.first is not None or difference.second not in _NOTHING
+        for key in (_spell(difference.path),)
     )
+
+
+_NOTHING: tuple[Any, ...] = (False, 0, "", [], {}, Duration(0))
+
+
+def _spell(path: tuple[str | int, ...]) -> str:
+    """A key with its table; of a list of tables, later ones than the first have their index."""
+    steps: list[str] = []
+    for step in path:
+        if isinstance(step, str):
+            steps.append(step)
+        elif step:
+            steps[-1] += f"[{step}]"
+    *table, key = steps
+    return f"[{'.'.join(table)}] {key}" if table else key
 
 
 def remember_secrets(values: Mapping[str, Any]) -> None:
     """Register every secret in a tree of values, so that no output can show it."""
     remember_within(values)
-    remember_within(dict(_leaves(values)))
+    for key, value in _leaves(values):
+        if key == _CONFIG and isinstance(value, str):
+            with contextlib.suppress(tomllib.TOMLDecodeError):
+                remember_within(tomllib.loads(value))
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted keys and values; empty tables and nulls say nothing, as for Helm."""
     for name, value in tree.items():
         key = f"{prefix}{name}"
-        if key == _CONFIG and isinstance(value, str):
-            yield from _config_leaves(value)
-        elif isinstance(value, Mapping):
+        if isinstance(value, Mapping):
             yield from _leaves(value, f"{key}.")
         elif value is not None:
             yield key, value
 
 
-def _config_leaves(text: str) -> Iterator[tuple[str, Any]]:
-    try:
-        config = tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        yield _CONFIG, text.strip()
-        return
-    yield from _tables(config, ())
-
-
-def _tables(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
-    for name, value in table.items():
-        inner = (*path, str(name))
-        if isinstance(value, Mapping):
-            yield from _tables(value, inner)
-        elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
-            for number, item in enumerate(value):
-                yield from _tables(item, inner if len(value) == 1 else (*path, f"{name}[{number}]"))
+def _by_meaning(leaves: Iterable[tuple[str, Any]], keys: RunnerKeys) -> dict[str, Any]:
+    """The leaves, with the settings that the runner reads in ``runners.config`` for its text, where that is TOML."""
+    settings: dict[str, Any] = {}
+    for key, value in leaves:
+        if key == _CONFIG and isinstance(value, str):
+            try:
+                document = parse(value, keys)
+            except NotTomlError:
+                settings[key] = value.strip()
+                continue
+            settings |= {f"{key}: {_spell(path)}": setting for path, setting in meaning(document, keys).items()}
         else:
-            section = f"[{'.'.join(path)}] " if path else ""
-            yield f"{_CONFIG}: {section}{name}", value
+            settings[key] = value
+    return settings
 
 
 def _same(left: Any, right: Any) -> bool:
@@ -158,6 +185,8 @@ def _shown(key: str, value: Any) -> str:
         return _ABSENT
     if _hidden(key):
         return "(hidden)"
+    if isinstance(value, Duration):
+        return str(value)
     text = value if isinstance(value, str) and "\n" not in value else json.dumps(value, ensure_ascii=False, default=str)
     text = clean(text)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"

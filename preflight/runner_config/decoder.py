@@ -216,7 +216,7 @@ class _Decoder:
                 message = str(error)
                 if home:
                     message = f"it stands below [{'.'.join(key.path)}] and is taken for one of its names, which hold "
-                    message += f"{inner}: move it up to [{'.'.join(home[:-1])}], above every other header"
+                    message += f"{inner}: {_move_up(home[:-1])}"
                 self._add(Outcome.REFUSED, "type", (*path, name), message, (home,) if home else ())
         return decoded
 
@@ -298,9 +298,9 @@ def _mismatch(kind: Kind, value: Any, path: Steps) -> str:
     name = next((step for step in reversed(path) if isinstance(step, str)), "")
     header = ".".join(step for step in path if isinstance(step, str))
     if kind.shape == "tables" and isinstance(value, Mapping):
-        return f"the runner reads a list of tables here: write [[{header}]] for [{header}], and above [{header}.…]"
+        return f"the runner reads a list of tables here: write [[{header}]] instead of [{header}]"
     if kind.shape == "table" and found(value) == "a list of tables":
-        return f"the runner reads one table here: write [{header}] for [[{header}]]"
+        return f"the runner reads one table here: write [{header}] instead of [[{header}]]"
     if kind.shape in {"integer", "number"} and isinstance(value, str) and _numeric(value):
         return f"the runner reads {kind} here, and finds text: write {name} without quotes"
     if kind.shape == "boolean" and isinstance(value, str):
@@ -381,6 +381,11 @@ def _fits(key: Key, value: Any) -> bool:
 # ---- hints ----------------------------------------------------------------------------------------------------------
 
 
+def _move_up(table: Names) -> str:
+    header = ".".join(table)
+    return f"move it up to [{header}], above the first header [{header}.NAME]"
+
+
 def _meant(nearest: tuple[Names, ...], known: Key, name: str) -> str:
     """What to write instead, as a clause."""
     if not nearest:
@@ -389,7 +394,7 @@ def _meant(nearest: tuple[Names, ...], known: Key, name: str) -> str:
     if first[:-1] == known.path:
         return f"did you mean {first[-1]}?"
     if len(first) <= len(known.path) and first[-1] == name:
-        return f"it belongs to [{'.'.join(first[:-1])}]: move it above every other header"
+        return _move_up(first[:-1])
     return "it reads " + ", or ".join(spoken(path) for path in nearest)
 
 

@@ -26,8 +26,11 @@ def _dns_policy(runner: Runner) -> Iterator[Broken]:
     policy = runner.get("dns_policy")
     if policy and policy not in _DNS_POLICIES:
         near = nearest_names(policy, _DNS_POLICIES)
-        message = f'"{policy}" is none of {", ".join(_DNS_POLICIES)}: jobs get the cluster\'s default'
-        yield runner.here("dns_policy"), message + (f'; did you mean "{near[0]}"?' if near else "")
+        meant = f'did you mean "{near[0]}"?' if near else f"it knows {', '.join(_DNS_POLICIES)}"
+        yield (
+            runner.here("dns_policy"),
+            f'the runner does not know "{policy}", and jobs get the cluster\'s default; {meant}',
+        )
 
 
 @rule("no-nameservers", Outcome.ALL_JOBS_FAIL, "the API: a pod of the policy None names a resolver", absence=True)

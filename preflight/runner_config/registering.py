@@ -172,4 +172,7 @@ def _below_a_header(runner: Runner) -> Iterator[Broken]:
             home = table.below.get(free) if table and "_" in free else None  # a bare word may well be a label
             if home is not None:
                 message = f"it stands below [runners.kubernetes.{name}] and is taken for one of its names: "
-                yield runner.here(name, free), f"{message}move it up to [runners.kubernetes], above every other header"
+                yield (
+                    runner.here(name, free),
+                    f"{message}move it up to [runners.kubernetes], above the first header [runners.kubernetes.NAME]",
+                )

@@ -128,7 +128,7 @@ def test_threads_share_a_session_two_at_a_time(ours: asyncssh.SSHKey, login: Log
     ):
         outputs = list(pool.map(lambda number: opened.run(f"sleep 0.1; echo {number}", deadline=10).stdout, range(6)))
     assert outputs == [f"{number}\n" for number in range(6)]
-    assert 2 <= server.most_channels <= 3  # the server counts a channel a little longer than we do
+    assert server.most_channels == 2
     assert server.logins == ["root"]
 
 

@@ -56,7 +56,7 @@ def test_the_tables_are_made_from_packages_and_agree_with_them(
     )
     assert chart_keys.main([str(folder)]) == 0
     assert sorted(path.name for path in tables.iterdir()) == ["gitlab-runner-0.80.yaml", "gitlab-runner-0.81.yaml"]
-    older, newer = charts.keys("gitlab-runner", "0.80.1"), charts.keys("gitlab-runner", "0.81.0")
+    older, newer = charts.keys("0.80.1"), charts.keys("0.81.0")
     assert older.tree["runnerToken"] == "text", "the newest package of a minor version counts: 0.80.10"
     assert newer.tree["newer"] == {"key": "text", "text": "text"}
     assert "newer" not in older.tree
@@ -85,11 +85,11 @@ def test_a_folder_without_packages_is_a_mistake(tmp_path: Path) -> None:
 
 
 def test_the_shipped_tables_know_what_was_wrong_in_them() -> None:
-    newest, older = charts.keys("gitlab-runner", "0.86.0"), charts.keys("gitlab-runner", "0.84.1")
+    newest, older = charts.keys("0.86.0"), charts.keys("0.84.1")
     assert newest.tree["metrics"]["podMonitor"]["enabled"] == "switch"
     assert "podMonitor" not in newest.tree
     assert "podMonitor" not in older.tree["metrics"]
     assert older.tree["topologySpreadConstraints"] == "any", "the chart's own default is {}"
-    assert charts.keys("gitlab-runner", "0.83.3").tree["runners"].get("jobNamespace") is None
+    assert charts.keys("0.83.3").tree["runners"].get("jobNamespace") is None
     assert older.tree["runners"]["jobNamespace"] == "text"
     assert "runners.config" in older.templates

@@ -160,3 +160,29 @@ def test_a_rendered_line_is_told_by_the_line_it_comes_from(text: str, rendered: 
     found = source_lines(text, rendered)
     assert found[0:1] + found[-1:] == lines[0:1] + lines[-1:]
     assert len(found) == len(lines)
+
+
+def test_the_runners_version_says_which_keys_it_reads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = GOOD.replace('image = "alpine"', 'allowed_users = ["1000"]')
+    status, found = linted(tmp_path, capsys, text)
+    assert (status, [(one["level"], one["fault"]) for one in found["findings"]]) == (1, [("error", "other-version")])
+    assert linted(tmp_path, capsys, text, options=("--runner", "18.4.0"))[0] == 0
+    assert linted(tmp_path, capsys, text, options=("--chart", "0.86.0"))[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "level", "fault"),
+    [
+        ("poll_timeout = '600'", "error", "config-refused"),
+        ('pull_policy = "Always"', "error", "jobs-fail"),
+        ("poll_timeot = 600", "error", "unknown-key"),
+        ("cert_file = 'x'", "advice", "no-effect"),
+    ],
+)
+def test_what_the_runner_makes_of_a_setting_has_a_level(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], line: str, level: str, fault: str
+) -> None:
+    status, found = linted(tmp_path, capsys, GOOD.replace('image = "alpine"', line))
+    assert [(one["level"], one["fault"]) for one in found["findings"]] == [(level, fault)]
+    assert status == (1 if level == "error" else 0)
+    assert found["findings"][0]["remedy"]

@@ -128,6 +128,21 @@ def ssh_server(  # noqa: C901 - one switch a misbehaviour
     open_channels = 0
     connections: list[asyncssh.SSHServerConnection] = []
 
+    class CountedProcess(asyncssh.SSHServerProcess[bytes]):
+        """A command whose channel no longer counts once its exit is sent: a client can't see the end any earlier."""
+
+        ended = False
+
+        def end(self) -> None:
+            nonlocal open_channels
+            if not self.ended:
+                self.ended = True
+                open_channels -= 1
+
+        def exit(self, status: int) -> None:
+            self.end()
+            super().exit(status)
+
     class Server(asyncssh.SSHServer):
         def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
             connections.append(conn)
@@ -152,7 +167,7 @@ def ssh_server(  # noqa: C901 - one switch a misbehaviour
                 return False
             open_channels += 1
             running.most_channels = max(running.most_channels, open_channels)
-            return Process(process, None, 3, allow_scp=False)
+            return CountedProcess(process, None, 3, allow_scp=False)
 
         def connection_requested(
             self,
@@ -166,13 +181,13 @@ def ssh_server(  # noqa: C901 - one switch a misbehaviour
                 raise forwards
             return forwards
 
-    async def process(one: Process) -> None:
-        nonlocal open_channels
-        running.commands.append(one.command or "")
+    async def process(command: Process) -> None:
+        assert isinstance(command, CountedProcess)
+        running.commands.append(command.command or "")
         try:
-            await handler(one)
+            await handler(command)
         finally:
-            open_channels -= 1
+            command.end()
 
     started = threading.Event()
     ending: list[Callable[[], object]] = []

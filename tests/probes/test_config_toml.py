@@ -10,6 +10,9 @@ from preflight.evidence import Unmeasured
 from preflight.faults import ManagerFault
 from preflight.probes import config_toml
 from preflight.probes.managers import Objects
+from preflight.runner_config import runner_keys
+
+KEYS = runner_keys("18.3")
 
 TEMPLATE = tomllib.loads("""\
 [[runners]]
@@ -49,7 +52,7 @@ FOUND = Objects(
 
 
 def read(**texts: str) -> config_toml.ManagerConfig:
-    return config_toml.read_config(texts, TEMPLATE, FOUND)
+    return config_toml.read_config(texts, TEMPLATE, KEYS, FOUND)
 
 
 def test_what_the_runner_adds_and_leaves_out_by_itself_is_no_difference() -> None:
@@ -103,12 +106,51 @@ def test_a_manager_that_has_not_registered_has_lost_its_resolvers() -> None:
 )
 def test_a_configmap_that_was_changed_after_the_start_is_told(mounted: str, fault: ManagerFault | None) -> None:
     template = tomllib.loads(AT_WORK)
-    found = config_toml.read_config({"one": AT_WORK}, template, FOUND, mounted={"one": mounted})
+    found = config_toml.read_config({"one": AT_WORK}, template, KEYS, FOUND, mounted={"one": mounted})
     assert found.fault is fault
     assert ("concurrent is 10, the ConfigMap says 20" in found.cause) is (fault is not None)
 
 
 def test_an_old_template_is_told_before_an_old_configmap() -> None:
     old = AT_WORK.replace('"10.0.0.2", "10.1.0.251"', '"10.0.0.2"')
-    found = config_toml.read_config({"one": old}, TEMPLATE, FOUND, mounted={"one": "concurrent = 20\n"})
+    found = config_toml.read_config({"one": old}, TEMPLATE, KEYS, FOUND, mounted={"one": "concurrent = 20\n"})
     assert found.fault is ManagerFault.OLD_CONFIG
+
+
+@pytest.mark.parametrize(
+    ("template", "saved"),
+    [
+        ('pull_policy = "if-not-present"', 'pull_policy = ["if-not-present"]'),
+        ('cleanup_resources_timeout = "5m"', 'cleanup_resources_timeout = "5m0s"'),
+        ("Privileged = true", "privileged = true"),
+        ("[runners.kubernetes.affinity.nodeAffinity]\nx = 1", ""),
+        ('host_aliases = [{ip = "192.0.2.1"}]', '[[runners.kubernetes.host_aliases]]\nip = "192.0.2.1"'),
+        ("[runners.kubernetes.dns_config]\nsearches = []", "[runners.kubernetes.dns_config]"),
+        ('image_pull_secrets = ["a"]', 'image_pull_secrets = ["a"]\nhelper_image = "of a variable"'),
+    ],
+)
+def test_the_same_meaning_in_the_runners_own_words_is_no_difference(template: str, saved: str) -> None:
+    head = "[[runners]]\n[runners.kubernetes]\n"
+    found = config_toml.read_config({"a": head + saved}, tomllib.loads(head + template), KEYS, FOUND)
+    assert found.fault is None, found.cause
+
+
+@pytest.mark.parametrize(
+    ("template", "saved", "cause"),
+    [
+        ('pull_policy = "never"', 'pull_policy = ["always"]', 'pull_policy is ["always"]'),
+        ('cleanup_resources_timeout = "5m"', 'cleanup_resources_timeout = "5s"', "cleanup_resources_timeout is 5s"),
+        ("Privileged = true", "privileged = false", "privileged is false, the release's values say true"),
+        ("poll_timeout = 600", "", "poll_timeout is nothing, the release's values say 600"),
+        (
+            "host_aliases = [{ip = '192.0.2.1'}, {ip = '192.0.2.2'}]",
+            "host_aliases = [{ip = '192.0.2.1'}, {ip = '192.0.2.3'}]",
+            "host_aliases[1]] ip is 192.0.2.3",
+        ),
+    ],
+)
+def test_another_meaning_is_a_difference(template: str, saved: str, cause: str) -> None:
+    head = "[[runners]]\n[runners.kubernetes]\n"
+    found = config_toml.read_config({"a": head + saved}, tomllib.loads(head + template), KEYS, FOUND)
+    assert found.fault is ManagerFault.OLD_CONFIG
+    assert cause in found.cause

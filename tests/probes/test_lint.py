@@ -174,26 +174,32 @@ def test_a_key_of_the_chart_is_judged(tmp_path: Path, top: str, fault: str, line
     [
         ("privileged = true", "privileged = true\n    poll_timeot = 9", "unknown-key", 9, "did you mean poll_timeout?"),
         ("privileged = true", "privileged = true\n    cpuLimit = '1'", "unknown-key", 9, "did you mean cpu_limit?"),
-        ("privileged = true", 'privileged = "true"', "wrong-form", 8, "true or false here, finds text"),
-        ("[[runners]]", "[[runners]]\n  concurrent = 3", "moved-key", 7, "concurrent in the values file"),
-        ("[[runners]]", "concurrent = 3\n[[runners]]", "moved-key", 6, "concurrent in the values file"),
+        ("privileged = true", 'privileged = "true"', "config-refused", 8, "true or false here, and finds text"),
+        ("[[runners]]", "[[runners]]\n  concurrent = 3", "moved-key", 7, "set concurrent in the chart's values"),
+        ("[[runners]]", "concurrent = 3\n[[runners]]", "moved-key", 6, "set concurrent in the chart's values"),
         ("[[runners]]", "[[runners]]\n  limit = 3", "concurrent", 7, "at most 3 jobs"),
         ("[[runners]]", '[[runners]]\n  url = "http://other/"', "contradiction", 7, "gitlabUrl says otherwise"),
         ("[[runners]]", '[[runners]]\n  executor = "docker"', "contradiction", 7, "and wins"),
         ('"10.1.0.252"]', '"10.1.0.252"]\n      poll_timeout = 600', "wrong-table", 12, "[runners.kubernetes]"),
         (
             '"10.1.0.252"]',
-            '"10.1.0.252"]\n    [runners.kubernetes.pod_labels]\n      image = "x"',
+            '"10.1.0.252"]\n    [runners.kubernetes.pod_labels]\n      cpu_limit = "1"',
             "wrong-table",
             13,
             "up",
         ),
-        ('"10.1.0.252"]', '"10.1.0.252"]\n    [runners.kubernetes.pod_labels]\n      a = 1', "wrong-form", 13, "text"),
-        ('"none"', '"None"', "dns-policy-spelling", 9, 'spells it "none"'),
-        ('"none"', '"ClusterFirstWithHostNet"', "dns-policy-spelling", 9, '"cluster-first-with-host-net"'),
+        (
+            '"10.1.0.252"]',
+            '"10.1.0.252"]\n    [runners.kubernetes.pod_labels]\n      a = 1',
+            "config-refused",
+            13,
+            "text",
+        ),
+        ('"none"', '"None"', "dns-policy-spelling", 9, 'did you mean "none"?'),
+        ('"none"', '"ClusterFirstWithHostNet"', "dns-policy-spelling", 9, 'mean "cluster-first-with-host-net"'),
         ('"10.1.0.252"]', '"10.1.0.252", "10.1.0.253"]', "too-many-nameservers", 11, "there are 4"),
         ('"10.1.0.252"]', "]", "nameservers-differ", 11, "the inventory says 10.0.0.2, 10.1.0.251, 10.1.0.252"),
-        ('["10.0.0.2", "10.1.0.251", "10.1.0.252"]', "[]", "no-nameservers", 11, "refuses every job"),
+        ('["10.0.0.2", "10.1.0.251", "10.1.0.252"]', "[]", "no-nameservers", 9, "refuses every job"),
         ("privileged = true", "privileged = false", "not-privileged", 8, "Docker-in-Docker"),
         ("privileged = true", 'privileged = true\n    image = "{{ .Hostname }}"', "template", 9, "no value"),
         ("privileged = true", 'privileged = true\n    image = "{{ env }}"', "template", 9, 'function "env"'),
@@ -298,15 +304,15 @@ def test_charts_of_several_versions_stand_side_by_side(tmp_path: Path) -> None:
 
 
 def test_a_chart_without_a_table_takes_the_nearest_and_says_so() -> None:
-    assert charts.versions("gitlab-runner")[0] == "0.77"
-    assert [charts.keys("gitlab-runner", one).version for one in ("0.60.0", "0.78.0", "0.80.0", "1.2.0")] == [
+    assert charts.versions()[0] == "0.77"
+    assert [charts.keys(one).version for one in ("0.60.0", "0.78.0", "0.80.0", "1.2.0")] == [
         "0.77",
         "0.77",
         "0.80",
         "0.86",
     ]
-    assert [charts.keys("gitlab-runner", one).covered for one in ("0.60.0", "0.80.3", "1.2.0")] == [False, True, False]
-    assert charts.keys("gitlab-runner", "0.80.0").runner == "18.3"
+    assert [charts.keys(one).covered for one in ("0.60.0", "0.80.3", "1.2.0")] == [False, True, False]
+    assert charts.keys("0.80.0").runner == "18.3"
 
 
 def test_every_leaf_of_a_table_is_a_known_word() -> None:
@@ -315,9 +321,8 @@ def test_every_leaf_of_a_table_is_a_known_word() -> None:
     def leaves(tree: charts.Tree) -> set[str]:
         return {word for one in tree.values() for word in (leaves(one) if isinstance(one, dict) else {one})}
 
-    for version in charts.versions("gitlab-runner"):
-        assert leaves(charts.keys("gitlab-runner", version).tree) <= words
-    assert leaves(charts.keys("runner", "18.3").tree) <= words
+    for version in charts.versions():
+        assert leaves(charts.keys(version).tree) <= words
 
 
 def test_lines_of_toml_are_those_of_an_editor() -> None:
@@ -337,12 +342,22 @@ def test_lines_of_toml_are_those_of_an_editor() -> None:
               "a.b/c=d" = "NoSchedule"
         """
     )
+    entry = ("runners", 0)
     assert toml_lines(text) == {
         ("runners",): 1,
-        ("runners", "pre_build_script"): 2,
-        ("runners", "environment"): 6,
-        ("runners", "kubernetes"): 9,
-        ("runners", "kubernetes", "image"): 10,
-        ("runners", "kubernetes", "node_tolerations"): 11,
-        ("runners", "kubernetes", "node_tolerations", "a.b/c=d"): 12,
+        entry: 1,
+        (*entry, "pre_build_script"): 2,
+        (*entry, "environment"): 6,
+        (*entry, "kubernetes"): 9,
+        (*entry, "kubernetes", "image"): 10,
+        (*entry, "kubernetes", "node_tolerations"): 11,
+        (*entry, "kubernetes", "node_tolerations", "a.b/c=d"): 12,
     }
+
+
+def test_each_entry_of_a_list_of_tables_has_lines_of_its_own() -> None:
+    text = "[[a]]\n[a.b]\nx = 1\n[[a]]\n[[a.c]]\ny = 1\n[[a.c]]\ny = 2\n"
+    lines = toml_lines(text)
+    assert lines["a", 0, "b", "x"] == 3
+    assert toml_lines("[[a]]\nx = 1\n[a.b.c.d]\ny = 1\n")["a", 0, "b", "c"] == 3, "of a table that has no header"
+    assert (lines["a", 1, "c"], lines["a", 1, "c", 0, "y"], lines["a", 1, "c", 1, "y"]) == (5, 6, 8)

@@ -79,6 +79,23 @@ def test_without_a_policy_the_clusters_own_settings_are_right() -> None:
 
 
 @pytest.mark.parametrize(
+    ("servers", "fault"),
+    [
+        (["172.21.0.10", "192.0.2.1", "192.0.2.2"], None),  # the third of the values does not fit in
+        (["172.21.0.10", "192.0.2.1"], DnsFault.NOT_APPLIED),
+        (["172.21.0.10"], DnsFault.NOT_APPLIED),
+    ],
+)
+def test_resolvers_beside_the_clusters_own_are_there_as_far_as_three(
+    servers: list[str], fault: DnsFault | None
+) -> None:
+    given = {"nameservers": ["192.0.2.1", "192.0.2.2", "192.0.2.3"]}
+    shape = JobShape(namespace="gitlab", image="a", helper_image="h", dns_config=given)
+    lines = [f"nameserver {server}" for server in servers]
+    assert transcript.resolv_conf(conf(*lines), shape, NODE).fault is fault
+
+
+@pytest.mark.parametrize(
     ("ahead", "fault"), [(0.0, None), (4.0, None), (93.0, GitLabFault.CLOCK_SKEW), (-93.0, GitLabFault.CLOCK_SKEW)]
 )
 def test_clocks_are_compared_through_ours(ahead: float, fault: Fault | None) -> None:

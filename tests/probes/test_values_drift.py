@@ -7,6 +7,9 @@ import pytest
 from preflight.faults import ReleaseFault
 from preflight.probes.values_drift import differences, read_drift, remember_secrets
 from preflight.redaction import redact
+from preflight.runner_config import runner_keys
+
+KEYS = runner_keys("18.3")
 
 CONFIG = """\
 [[runners]]
@@ -19,12 +22,12 @@ CONFIG = """\
 
 
 def told(deployed: dict[str, object], wanted: dict[str, object]) -> list[str]:
-    return [str(one) for one in differences(deployed, wanted)]
+    return [str(one) for one in differences(deployed, wanted, KEYS)]
 
 
 def test_the_same_values_have_no_drift() -> None:
     tree = {"replicas": 3, "runners": {"config": CONFIG}, "tolerations": []}
-    assert read_drift(tree, tree, release="r", namespace="n").fault is None
+    assert read_drift(tree, tree, KEYS, release="r", namespace="n").fault is None
 
 
 def test_a_changed_an_added_and_a_lost_key_are_each_named() -> None:
@@ -36,7 +39,7 @@ def test_a_changed_an_added_and_a_lost_key_are_each_named() -> None:
         "metrics.enabled is nothing, the values files say true",
         "image.tag is a, the values files say nothing",
     ]
-    fact = read_drift(deployed, wanted, release="r", namespace="n")
+    fact = read_drift(deployed, wanted, KEYS, release="r", namespace="n")
     assert fact.fault is ReleaseFault.DRIFT
     assert "concurrent is 20" in fact.cause
 
@@ -91,3 +94,18 @@ def test_a_secret_of_the_toml_is_hidden_and_remembered() -> None:
     assert told({"runners": {"config": text}}, {"runners": {"config": ""}})[0].endswith("the values files say nothing")
     remember_secrets({"runners": {"config": text}})
     assert "made-up-bearer-of-drift" not in redact("it is made-up-bearer-of-drift")
+
+
+@pytest.mark.parametrize(
+    ("deployed", "wanted"),
+    [
+        ('pull_policy = "always"', 'pull_policy = ["always"]'),
+        ('cleanup_resources_timeout = "90s"', 'cleanup_resources_timeout = "1m30s"'),
+        ("Privileged = true", "privileged = true"),
+        ("use_service_account_image_pull_secrets = false", ""),
+        ("no_such_key = 1", ""),
+    ],
+)
+def test_the_same_meaning_is_no_drift(deployed: str, wanted: str) -> None:
+    head = "[[runners]]\n[runners.kubernetes]\n"
+    assert told({"runners": {"config": head + deployed}}, {"runners": {"config": head + wanted}}) == []

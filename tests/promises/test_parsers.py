@@ -48,6 +48,7 @@ from preflight.probes import (
 )
 from preflight.probes.registry import parse_docker_config, parse_reference
 from preflight.quantities import exactly, quantity, spell
+from preflight.runner_config import runner_keys
 
 PROJECT = Path(__file__).parents[2]
 RECORDED = PROJECT / "tests" / "recordings"
@@ -255,7 +256,7 @@ def test_values_are_read_linted_and_shaped_or_refused(inventory_file: Path, text
     )
     found = lint.lint(values, expected)
     assert isinstance(found, Fact)
-    assert isinstance(values_drift.read_drift(values.tree, {}, release="r", namespace="ns"), Fact)
+    assert isinstance(values_drift.read_drift(values.tree, {}, values.runner_keys, release="r", namespace="ns"), Fact)
     if values.problem is None:
         try:
             assert isinstance(helm.job_shape(values), JobShape)
@@ -447,7 +448,9 @@ def test_a_helm_record_becomes_a_fact(world: dict[str, Any], data: st.DataObject
     records = release.read_records([{**secret, "data": {"release": packed}}])
     history = release.History(name="r", namespace="ns", records=tuple(records))
     assert isinstance(release.read_release(history, now=NOW.timestamp()), Fact)
-    assert isinstance(values_drift.read_drift(records[0].values, {}, release="r", namespace="ns"), Fact)
+    assert isinstance(
+        values_drift.read_drift(records[0].values, {}, runner_keys("18.3"), release="r", namespace="ns"), Fact
+    )
     assert history.shown or not records
 
 

@@ -558,7 +558,7 @@ def test_the_remedy_names_the_key_that_is_meant() -> None:
 def test_a_slid_key_is_sent_back_to_its_table() -> None:
     keys = runner_keys("18.3.1")
     (finding,) = judge(parse(below("dns_config", "poll_timeout = 360"), keys), keys).findings
-    assert "[runners.kubernetes]: move it above every other header" in finding.message
+    assert "move it up to [runners.kubernetes], above the first header" in finding.message
 
 
 def test_no_message_holds_a_secret() -> None:

@@ -1,17 +1,16 @@
-"""Keys of the values that neither chart nor runner reads, or that hold a value of another form than is read."""
+"""Keys of the values that the chart does not read, or that hold a value of another form than it reads."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from preflight import charts
 from preflight.charts import Keys, Tree
 from preflight.faults import ValuesFault
 from preflight.probes.lint.findings import Finding, chart_finding
-from preflight.probes.lint.toml_text import TomlPath, TomlText, format_toml_path
+from preflight.runner_config import RunnerKeys, spoken
 from preflight.values import Values
 from preflight.yamlfile import KeyPath, format_path
 
@@ -33,8 +32,9 @@ def check_chart_keys(values: Values, chart: Keys) -> Iterator[Finding]:
             )
             yield chart_finding(values, ValuesFault.FLAT_NAMESERVERS, name, message, origin=origin)
         else:
-            message = _chart_hint(path, chart)
-            yield chart_finding(values, ValuesFault.UNKNOWN_KEY, name, message, origin=origin)
+            fault = ValuesFault.NOT_KNOWN if chart.newer_than_tables else ValuesFault.UNKNOWN_KEY
+            message = _chart_hint(path, chart, values.runner_keys)
+            yield chart_finding(values, fault, name, message, origin=origin)
     for name, retired in chart.retired.items():
         if values.get(name) not in (None, ""):
             message = (
@@ -42,7 +42,7 @@ def check_chart_keys(values: Values, chart: Keys) -> Iterator[Finding]:
                 f"set it on {retired['instead']}"
             )
             yield chart_finding(values, ValuesFault.MOVED_KEY, name, message)
-    for path, value, form in _misformed(values.tree, chart.tree, (), _FITS_TEMPLATE):
+    for path, value, form in _misformed(values.tree, chart.tree, ()):
         message = f"the chart reads {_FORMS[form]} here, and finds {_form(value)}"
         yield chart_finding(values, ValuesFault.WRONG_FORM, format_path(path), message, origin=values.origin(path))
     for name, origin in values.duplicates:
@@ -50,53 +50,7 @@ def check_chart_keys(values: Values, chart: Keys) -> Iterator[Finding]:
         yield chart_finding(values, ValuesFault.TWICE, name, message, origin=origin)
 
 
-def check_runner_keys(text: TomlText, runner: Keys) -> Iterator[Finding]:
-    """Keys of the TOML that the runner does not read, or not in that table, or not in that form."""
-    for steps in _unread(text.config, runner.tree, ()):
-        path = _names(steps)
-        *table, key = path
-        home = next((around for around in _around(tuple(table)) if key in _subtree(runner.tree, around)), None)
-        if table == ["runners", "kubernetes"] and key in _FLAT:
-            message = "the runner ignores it here: it reads them below [runners.kubernetes.dns_config]"
-            yield text.finding(ValuesFault.FLAT_NAMESERVERS, path, message)
-        elif key in runner.moved and len(path) <= len(("runners", "KEY")):
-            message = f"ignored in runners.config: it is {runner.moved[key]['instead']}"
-            yield text.finding(ValuesFault.MOVED_KEY, path, message)
-        elif home is not None:
-            message = (
-                f"it stands below the header [{'.'.join(table)}] and belongs to it, where the runner ignores it: "
-                f"move it up to [{'.'.join(home)}], above every other table"
-            )
-            yield text.finding(ValuesFault.WRONG_TABLE, path, message)
-        else:
-            yield text.finding(ValuesFault.UNKNOWN_KEY, path, _runner_hint(path, runner))
-    for steps, value, form in _misformed(text.config, runner.tree, (), _FITS_TOML):
-        path = _names(steps)
-        if form == "map" and isinstance(value, Mapping):
-            yield from _taken_for_names(text, path, value, runner)
-            continue
-        message = f"the runner reads {_FORMS[form]} here, finds {_form(value)}, and does not load the configuration"
-        yield text.finding(ValuesFault.WRONG_FORM, path, message)
-
-
-def _taken_for_names(text: TomlText, path: TomlPath, table: Mapping[str, Any], runner: Keys) -> Iterator[Finding]:
-    """Keys below the header of a table of free names that are not meant to be such names."""
-    siblings = _subtree(runner.tree, path[:-1])
-    for key, value in table.items():
-        if isinstance(value, str) and key not in siblings:
-            continue
-        if key in siblings:
-            message = (
-                f"it stands below the header [{'.'.join(path)}] and is taken for one of its names: "
-                f"move it up to [{'.'.join(path[:-1])}], above every other table"
-            )
-            yield text.finding(ValuesFault.WRONG_TABLE, (*path, key), message)
-        else:
-            message = f"the runner reads text here, finds {_form(value)}, and does not load the configuration"
-            yield text.finding(ValuesFault.WRONG_FORM, (*path, key), message)
-
-
-def _names(path: KeyPath) -> TomlPath:
+def _names(path: KeyPath) -> tuple[str, ...]:
     return tuple(step for step in path if isinstance(step, str))
 
 
@@ -116,9 +70,7 @@ def _unread(node: Mapping[str, Any], tree: Tree, path: KeyPath) -> Iterator[KeyP
                     yield from _unread(inner, known, (*steps, index) if isinstance(value, list) else steps)
 
 
-def _misformed(
-    node: Mapping[str, Any], tree: Tree, path: KeyPath, fits: Mapping[str, Callable[[Any], bool]]
-) -> Iterator[tuple[KeyPath, Any, str]]:
+def _misformed(node: Mapping[str, Any], tree: Tree, path: KeyPath) -> Iterator[tuple[KeyPath, Any, str]]:
     """The known keys whose value is of another form than the one that is read."""
     for key, value in node.items():
         known = tree.get(str(key))
@@ -131,8 +83,8 @@ def _misformed(
                 yield steps, value, "keys"
             for entry in entries:
                 if isinstance(entry, Mapping):
-                    yield from _misformed(entry, known, steps, fits)
-        elif not fits[known](value):
+                    yield from _misformed(entry, known, steps)
+        elif not _FITS[known](value):
             yield steps, value, known
 
 
@@ -145,21 +97,13 @@ def _numeric(value: Any) -> bool:
     return is_whole_number(value) or (isinstance(value, str) and (value.isdigit() or "{{" in value))
 
 
-_FITS_TEMPLATE: Mapping[str, Callable[[Any], bool]] = {
+_FITS: Mapping[str, Callable[[Any], bool]] = {
     "text": lambda value: isinstance(value, str | int | float),
     "number": _numeric,
     # Any text is true to a template, "false" as well.
     "switch": lambda value: isinstance(value, bool),
     "list": lambda value: isinstance(value, list),
     "map": lambda value: isinstance(value, Mapping),
-    "any": lambda _: True,
-}
-_FITS_TOML: Mapping[str, Callable[[Any], bool]] = {
-    "text": lambda value: isinstance(value, str),
-    "number": is_whole_number,
-    "switch": lambda value: isinstance(value, bool),
-    "list": lambda value: isinstance(value, list),
-    "map": lambda _: False,  # its entries are judged by `_taken_for_names`
     "any": lambda _: True,
 }
 _FORMS = {
@@ -177,13 +121,7 @@ def _form(value: Any) -> str:
     return next((name for kind, name in forms if isinstance(value, kind)), "keys with values")
 
 
-def _around(table: TomlPath) -> Iterator[TomlPath]:
-    """The tables around a table, the nearest first."""
-    for length in range(len(table) - 1, 0, -1):
-        yield table[:length]
-
-
-def _subtree(tree: Tree, path: TomlPath) -> Tree:
+def _subtree(tree: Tree, path: Sequence[str]) -> Tree:
     for step in path:
         inner = tree.get(step)
         if not isinstance(inner, Mapping):
@@ -192,7 +130,7 @@ def _subtree(tree: Tree, path: TomlPath) -> Tree:
     return tree
 
 
-def _leaves(tree: Tree, path: TomlPath = ()) -> Iterator[TomlPath]:
+def _leaves(tree: Tree, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     for key, value in tree.items():
         yield (*path, key)
         if isinstance(value, Mapping):
@@ -215,30 +153,18 @@ def _near(name: str, known: Tree) -> str | None:
     return next(iter(difflib.get_close_matches(name, list(known), n=1)), None)
 
 
-def _chart_hint(path: KeyPath, chart: Keys) -> str:
+def _chart_hint(path: KeyPath, chart: Keys, runner: RunnerKeys) -> str:
     message = f"the chart {chart.version} reads no such key"
     *around, key = _names(path)
-    siblings = _subtree(chart.tree, tuple(around))
-    runner = charts.keys("runner", chart.runner)
+    siblings = _subtree(chart.tree, around)
     if near := _alike(key, siblings):
         return f"{message}; did you mean {'.'.join([*around, near])}?"
     if len(elsewhere := [leaf for leaf in _leaves(chart.tree) if leaf[-1] == key]) == 1:
         return f"{message} here; it is {'.'.join(elsewhere[0])}"
-    if inner := [leaf for leaf in _leaves(runner.tree) if leaf[-1] in {key, snake_case(key)}]:
-        return f"{message}; the runner reads {format_toml_path(inner[0])} in runners.config"
+    inner = [known.path for known in runner.each() if known.path[-1] in {key, snake_case(key)} and len(known.path) > 1]
+    if inner:
+        nearest = min(inner, key=lambda path: (path[:2] != ("runners", "kubernetes"), len(path)))
+        return f"{message}; the runner reads {spoken(nearest)} in runners.config"
     if near := _near(key, siblings):
         return f"{message}; did you mean {'.'.join([*around, near])}?"
-    return message
-
-
-def _runner_hint(path: TomlPath, runner: Keys) -> str:
-    message = "the runner reads no such key here"
-    *around, key = path
-    siblings = _subtree(runner.tree, tuple(around))
-    if near := _alike(key, siblings):
-        return f"{message}; did you mean {near}?"
-    if elsewhere := [leaf for leaf in _leaves(runner.tree) if leaf[-1] in {key, snake_case(key)}]:
-        return f"{message}; it reads {format_toml_path(elsewhere[0])}"
-    if near := _near(key, siblings):
-        return f"{message}; did you mean {near}?"
     return message

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,9 +12,9 @@ from preflight.faults import ValuesFault
 from preflight.probes.lint.findings import Finding
 from preflight.values import Values
 
-TomlPath = tuple[str, ...]
+TomlPath = tuple[str | int, ...]  # keys, and indexes of lists of tables
 
-_HEADER = re.compile(r"^\s*\[\[?(?P<name>[^\[\]]+)\]\]?\s*(?:#.*)?$")
+_HEADER = re.compile(r"^\s*(?P<array>\[)?\[(?P<name>[^\[\]]+)\]\]?\s*(?:#.*)?$")
 _KEY = re.compile(
     r"""^\s*(?P<name>(?:[A-Za-z0-9_\-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[A-Za-z0-9_\-]+|"[^"]*"|'[^']*'))*)\s*="""
 )
@@ -22,24 +22,44 @@ _PART = re.compile(r"""[A-Za-z0-9_\-]+|"[^"]*"|'[^']*'""")
 
 
 def toml_lines(text: str) -> dict[TomlPath, int]:
-    """The line of each table and key of a TOML text that parses, from 1; of an array's tables, that of the first."""
+    """The line of each table and key of a TOML text that parses, from 1."""
     positions: dict[TomlPath, int] = {}
+    implied: dict[TomlPath, int] = {}  # tables that no header of their own opens
+    counts: dict[TomlPath, int] = {}
     table: TomlPath = ()
     lines = text.splitlines()
     index = 0
     while index < len(lines):
         line = lines[index]
         if header := _HEADER.match(line):
-            table = _split_path(header["name"])
-            positions.setdefault(table, index + 1)
+            table = _entered(_split_path(header["name"]), counts, positions, index + 1, array=bool(header["array"]))
+            for length in range(1, len(table)):
+                implied.setdefault(table[:length], index + 1)
         elif key := _KEY.match(line):
             positions.setdefault((*table, *_split_path(key["name"])), index + 1)
             index = _last_line(lines, index)
         index += 1
-    return positions
+    return implied | positions
 
 
-def _split_path(dotted: str) -> TomlPath:
+def _entered(
+    names: Sequence[str], counts: dict[TomlPath, int], positions: dict[TomlPath, int], line: int, *, array: bool
+) -> TomlPath:
+    """The path of a table by the names of its header, which stands for the last entry of every list around it."""
+    path: TomlPath = ()
+    for number, name in enumerate(names, start=1):
+        path = (*path, name)
+        is_last = number == len(names)
+        if array and is_last:
+            positions.setdefault(path, line)
+            counts[path] = counts.get(path, 0) + 1
+        if path in counts:
+            path = (*path, counts[path] - 1)
+    positions.setdefault(path, line)
+    return path
+
+
+def _split_path(dotted: str) -> tuple[str, ...]:
     return tuple(part.strip("\"'") for part in _PART.findall(dotted))
 
 
@@ -66,7 +86,7 @@ class TomlText:
         """The parsed TOML."""
         return self.values.config
 
-    def place(self, *path: str) -> str:
+    def place(self, *path: str | int) -> str:
         """The place of a key, or of the nearest table around it."""
         origin = self.values.origin("runners.config")
         while path and path not in self.lines:
@@ -81,5 +101,5 @@ class TomlText:
 
 def format_toml_path(path: TomlPath) -> str:
     """A TOML key with its table, as manuals write it: ``[runners.kubernetes] dns_policy``."""
-    *table, key = path
+    *table, key = (step for step in path if isinstance(step, str))
     return f"[{'.'.join(table)}] {key}" if table else key
