@@ -47,11 +47,11 @@ def routes_to(port: int) -> Routes:
     return Routes({f"{ADDRESS}:22": f"127.0.0.1:{port}"}, only_mapped=True)
 
 
-def enter(port: int, login: Login, *, gate: AuthGate | None = None, deadline: float = 5, node: str = NODE) -> Session:
+def enter(port: int, login: Login, *, gate: AuthGate | None = None, deadline: float = 20, node: str = NODE) -> Session:
     return open_session(node, ADDRESS, login, routes=routes_to(port), deadline=deadline, gate=gate or AuthGate())
 
 
-def refused(port: int, login: Login, *, gate: AuthGate | None = None, deadline: float = 5) -> Unmeasured:
+def refused(port: int, login: Login, *, gate: AuthGate | None = None, deadline: float = 20) -> Unmeasured:
     with pytest.raises(Unmeasured) as met:
         enter(port, login, gate=gate, deadline=deadline).close()
     return met.value
