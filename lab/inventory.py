@@ -142,12 +142,13 @@ def draft(folder: Path, *, base: Path, names: Iterable[str] = ()) -> Path:
 
 
 def find(start: Path | None = None) -> Path:
-    """The repository's inventory: in the given directory, beside this package, or in the current directory.
+    """The repository's inventory: in the given directory, beside this package, in the current one, or in the wheel.
 
     Raises:
         FileNotFoundError: it is in none of them.
     """
-    folders = [folder for folder in (start, Path(__file__).resolve().parent.parent, Path.cwd()) if folder is not None]
+    shipped = Path(__file__).resolve().parent.parent
+    folders = [folder for folder in (start, shipped, Path.cwd(), shipped / "preflight") if folder is not None]
     for folder in folders:
         if (folder / "inventory.yaml").is_file():
             return folder / "inventory.yaml"

@@ -1,29 +1,34 @@
 """pytest's items as checks: id, target, the facts that a check takes, what it may do, what its docstring says.
 
-Checks are the tests under the ``checks`` folder beside the conftest that loads the plugin; other tests are left alone.
+Checks are the guide's, below the folder ``checks``, and in a run with an inventory any test that takes a fact.
+Other tests are left alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from preflight import guide, options
+from preflight import guide, options, shipped
 from preflight.evidence import Key, key_of
 from preflight.fact import CATALOGUE, TARGETS, Effect
+from preflight.inputs import INVENTORY
 
 _PARAGRAPH = pytest.StashKey[guide.Paragraph]()
 
 
 def is_check(item: pytest.Item) -> bool:
     """Whether a test is a check."""
-    return in_checks(item.path, item.config)
+    return belongs(item.path, getattr(item, "fixturenames", ()), item.config)
 
 
-def in_checks(file: Path, config: pytest.Config) -> bool:
-    """Whether a file is below the folder of the checks."""
-    return options.project_folder(config) / "checks" in file.parents
+def belongs(file: Path, names: Iterable[str], config: pytest.Config) -> bool:
+    """Whether a test of this file, with these fixtures, is a check."""
+    if shipped.CHECKS in file.parents or options.project_folder(config) / "checks" in file.parents:
+        return True
+    return INVENTORY in config.stash and any(name in CATALOGUE for name in names)
 
 
 def check_id(item: pytest.Item) -> str:

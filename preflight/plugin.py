@@ -44,10 +44,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.add(parser)
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Register markers and fixtures, read the inventory and switch the reports on; nothing is contacted.
 
-    Runs before pytest's own report writers look at their options, since a conftest's plugins are the last to register.
+    Runs before the report writers look at their options, and after the lab, which is loaded later.
     """
     for line in guide.markers():
         config.addinivalue_line("markers", line)
@@ -87,7 +88,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     selection.require_environment(config)
     for check in checks:
-        check.add_marker(guide.marker(check.path.stem))
+        if check.path.stem in guide.MODULES:
+            check.add_marker(guide.marker(check.path.stem))
         check_items.read_paragraph(check)
     selection.order(items, checks)
     config.stash[RESULTS].notes += waivers.apply(config, checks)

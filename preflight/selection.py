@@ -30,7 +30,9 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
     """Make one test of each target that the facts of a check are measured for; without any, one that says so."""
     inventory = metafunc.config.stash.get(INVENTORY, None)
     for kind, targets_of in TARGETS.items():
-        if kind in metafunc.fixturenames and check_items.in_checks(metafunc.definition.path, metafunc.config):
+        if kind in metafunc.fixturenames and check_items.belongs(
+            metafunc.definition.path, metafunc.fixturenames, metafunc.config
+        ):
             none = pytest.param("", marks=pytest.mark.skip(f"the inventory names no {kind}"), id=pytest.HIDDEN_PARAM)
             metafunc.parametrize(kind, (targets_of(inventory) if inventory else []) or [none])
 
