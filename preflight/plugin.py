@@ -4,6 +4,7 @@ Hooks only; each delegates to the module of its subject:
 
 - options.py declares the command line, inputs.py reads what it names
 - check_items.py, selection.py, waivers.py: which tests are checks, which run, and whose failure is accepted
+- other_plugins.py: what other plugins may not do to checks
 - measuring.py begins and ends the survey, judging.py gives each check its outcome
 - results.py holds what the run comes to, reports.py writes it
 
@@ -27,6 +28,7 @@ from preflight import (
     judging,
     measuring,
     options,
+    other_plugins,
     reports,
     selection,
     waivers,
@@ -44,6 +46,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.add(parser)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Switch off what other plugins would do to checks, before they begin with it."""
+    other_plugins.switch_off(config)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Register markers and fixtures, read the inventory and switch the reports on; nothing is contacted.
 
@@ -52,7 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for line in guide.markers():
         config.addinivalue_line("markers", line)
     config.pluginmanager.register(fixtures(), "preflight-facts")
-    config.stash[RESULTS] = Results()
+    config.stash[RESULTS] = Results(notes=[*other_plugins.notes(config)])
     inputs.read(config)
     if INVENTORY in config.stash:
         # What pytest-metadata collects by default includes CI's variables, some of which carry tokens.
@@ -79,18 +87,25 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     selection.parametrize(metafunc)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark each check with its section, bring them into the guide's order, waive and select."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
+    """Mark each check with its section, waive and select; whoever shuffles them, they run in the guide's order."""
+    collected = list(items)
     checks = [item for item in items if check_items.is_check(item)]
-    if not checks:
-        return
+    if checks:
+        _prepare(config, items, checks)
+    yield
+    if checks:
+        selection.order(items, collected=collected)
+
+
+def _prepare(config: pytest.Config, items: list[pytest.Item], checks: list[pytest.Item]) -> None:
     selection.require_environment(config)
     for check in checks:
         check.add_marker(guide.marker(check.path.stem))
         check_items.read_paragraph(check)
-    selection.order(items, checks)
     config.stash[RESULTS].notes += waivers.apply(config, checks)
+    config.stash[RESULTS].notes += other_plugins.lift_time_limits(config, checks)
     selection.keep_stage(config, items)
     selection.keep_symptoms(config, items)
 

@@ -35,16 +35,21 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize(kind, (targets_of(inventory) if inventory else []) or [none])
 
 
-def order(items: list[pytest.Item], checks: Collection[pytest.Item]) -> None:
-    """Bring the checks into the guide's order, behind all other tests."""
+def order(items: list[pytest.Item], *, collected: Sequence[pytest.Item]) -> None:
+    """Bring the checks into the guide's order, behind all other tests, which keep theirs.
+
+    Args:
+        items: what is left to run, in any order.
+        collected: all tests as they were collected: module by module, as each is written.
+    """
     modules = {module: place for place, module in enumerate(guide.MODULES)}
-    chosen, places = set(map(id, checks)), {id(item): place for place, item in enumerate(items)}
+    collected_at = {id(item): place for place, item in enumerate(collected)}
 
-    def place_of(item: pytest.Item) -> tuple[int, int]:
-        section = modules.get(item.path.stem, len(modules)) if id(item) in chosen else -1
-        return section, places[id(item)]
+    def place_of(check: pytest.Item) -> tuple[int, int]:
+        return modules.get(check.path.stem, len(modules)), collected_at.get(id(check), len(collected))
 
-    items.sort(key=place_of)
+    checks = sorted(filter(check_items.is_check, items), key=place_of)
+    items[:] = [*(item for item in items if not check_items.is_check(item)), *checks]
 
 
 def keep_stage(config: pytest.Config, items: list[pytest.Item]) -> None:
