@@ -289,19 +289,76 @@ def test_a_waiver_of_an_old_id_holds_for_the_new_one_and_is_reported(guide: Path
     assert "no selected check has this id" not in ended.stdout
 
 
-def test_a_waiver_of_an_id_that_never_was_is_reported(guide: Path) -> None:
-    check(guide, "well")
-    waive(guide, "test_made_up", "2999-01-01")
-    ended = run(guide)
-    assert ended.returncode == 0, ended.stdout
-    assert "note: waiver for 'test_made_up': no selected check has this id" in ended.stdout
-    assert "now called" not in ended.stdout
+@pytest.mark.parametrize("selected", [[], ["-k", "ill"], ["checks/test_02_1_gitlab.py::test_ill_is_right"]])
+def test_a_misspelt_waiver_is_refused_with_the_nearest_name_whatever_is_selected(
+    guide: Path, selected: list[str]
+) -> None:
+    check(guide, "well", "ill", "unseen")
+    check(guide, "well", module="test_02_4_dns")
+    with (guide / "inventory.yaml").open("a") as file:
+        file.write(
+            "\nwaivers:\n"
+            "  - {check: test_wel_is_right, reason: r, until: 2999-01-01}\n"
+            "  - {check: 'test_unseen_is_right[k8s-worker-1]', reason: r, until: 2020-01-01}\n"
+            "  - {check: test_unseen_is_right, target: k8s-worker-l, reason: r, until: 2999-01-01}\n"
+            "  - {check: test_unseen_is_right, target: elsewhere, reason: r, until: 2999-01-01}\n"
+            "  - {check: test_ill_is_right, target: here, reason: r, until: 2999-01-01}\n"
+        )
+    lines = (guide / "inventory.yaml").read_text().splitlines()
+    first = lines.index("waivers:") + 2
+    ended = run(guide, *selected)
+    assert ended.returncode == 4, ended.stdout
+    assert ended.stderr.removeprefix("ERROR: ").strip().splitlines() == [
+        f"inventory.yaml:{first}: waivers[0].check: found 'test_wel_is_right', expected the id of a check; "
+        "did you mean 'test_well_is_right'?",
+        f"inventory.yaml:{first + 1}: waivers[1].check: found 'test_unseen_is_right[k8s-worker-1]', expected the id of "
+        "a check, without its target, which goes under `target`; did you mean 'test_unseen_is_right'?",
+        f"inventory.yaml:{first + 2}: waivers[2].target: found 'k8s-worker-l', expected a target of "
+        "test_unseen_is_right; did you mean 'k8s-worker-1' or 'k8s-worker-2' or 'k8s-worker-3'?",
+        f"inventory.yaml:{first + 3}: waivers[3].target: found 'elsewhere', expected a target of "
+        "test_unseen_is_right: k8s-worker-1, k8s-worker-2, k8s-worker-3",
+        f"inventory.yaml:{first + 4}: waivers[4].target: found 'here', expected none: test_ill_is_right has no targets",
+    ]
+    assert not list((guide / "reports").glob("preflight.json"))
 
 
-def test_a_waiver_past_its_date_is_a_failure(guide: Path) -> None:
+def test_a_waiver_of_one_target_holds_for_it_alone_also_where_another_is_selected(guide: Path) -> None:
+    check(
+        guide, "unseen", extra=CHECK.format(name="each", fact="worker, ill", number=9).replace("worker, ill.", "ill.")
+    )
+    with (guide / "inventory.yaml").open("a") as file:
+        file.write("\nwaivers: [{check: test_each, target: k8s-worker-2, reason: r, until: 2999-01-01}]\n")
+    ended = run(guide, "checks/test_02_1_gitlab.py::test_each[k8s-worker-1]")
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    ended = run(guide, "checks/test_02_1_gitlab.py::test_each[k8s-worker-2]")
+    assert verdicts(guide)["test_each[k8s-worker-2]"]["verdict"] == "waived"
+
+
+def test_what_a_waiver_hides_is_shown(guide: Path) -> None:
     check(guide, "ill")
+    waive(guide, "test_ill_is_right", "2999-01-01")
+    words = "waived until 2999-01-01: known to ops; it hides refused: 192.168.1.50:80 refused the connection"
+    assert words in run(guide).stdout
+    assert verdicts(guide)["test_ill_is_right"]["reason"] == words
+
+
+def test_a_waiver_past_its_date_is_a_failure_and_says_so(guide: Path) -> None:
+    check(guide, "ill", "well")
     waive(guide, "test_ill_is_right", "2020-01-01")
-    assert run(guide).returncode == 1
+    ended = run(guide)
+    assert ended.returncode == 1
+    assert (
+        "note: waiver for test_ill_is_right: ended on 2020-01-01 (known to ops), so a failure counts; "
+        "remove it from inventory.yaml"
+    ) in ended.stdout
+    assert verdicts(guide)["test_ill_is_right"]["reason"] == "its waiver ended on 2020-01-01 (known to ops)"
+    assert verdicts(guide)["test_well_is_right"]["reason"] == ""
+
+
+def test_no_waiver_holds_with_runxfail(guide: Path) -> None:
+    check(guide, "ill")
+    waive(guide, "test_ill_is_right", "2999-01-01")
+    assert run(guide, "--runxfail").returncode == 1
 
 
 def test_a_waiver_that_is_not_needed_any_more_is_a_failure(guide: Path) -> None:
