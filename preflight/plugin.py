@@ -38,6 +38,9 @@ from preflight.inventory import Inventory
 from preflight.results import RESULTS, Results
 from preflight.survey import SURVEY, fixtures
 
+_ACCEPTED = pytest.StashKey[bool]()
+"""Whether the checks were collected and selected without an error."""
+
 # ---- start ----------------------------------------------------------------------------------------------------------
 
 
@@ -97,6 +100,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     yield
     if checks:
         selection.order(items, collected=collected)
+        config.stash[_ACCEPTED] = True
 
 
 def _prepare(config: pytest.Config, items: list[pytest.Item], checks: list[pytest.Item]) -> None:
@@ -113,8 +117,10 @@ def _prepare(config: pytest.Config, items: list[pytest.Item], checks: list[pytes
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Begin to measure what the selected checks need, and nothing else."""
     checks = [item for item in session.items if check_items.is_check(item)]
-    if checks and INVENTORY in session.config.stash and not session.config.option.collectonly:
-        measuring.begin(session.config, checks)
+    config = session.config
+    # pytest calls this hook also when collecting ended with an error.
+    if checks and _ACCEPTED in config.stash and INVENTORY in config.stash and not config.option.collectonly:
+        measuring.begin(config, checks)
 
 
 # ---- running --------------------------------------------------------------------------------------------------------

@@ -442,6 +442,7 @@ def test_a_check_without_its_paragraph_is_refused(guide: Path) -> None:
     ended = run(guide)
     assert ended.returncode == 4
     assert "test_x: expected a number and a title" in ended.stderr
+    assert not (guide / "reports" / "preflight.json").exists(), "nothing was measured"
 
 
 def test_modules_run_in_the_guides_order(guide: Path) -> None:
