@@ -8,7 +8,7 @@ import pytest
 
 from preflight import check_items, guide, symptoms
 from preflight.fact import TARGETS
-from preflight.inputs import INVENTORY, SYMPTOMS
+from preflight.inputs import INVENTORY, NEAREST, READING_ONLY, SYMPTOMS
 from preflight.run import Stage
 
 SELECTED = pytest.StashKey[Sequence[str]]()
@@ -64,7 +64,7 @@ def keep_stage(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 
 def keep_symptoms(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect the checks that explain none of the symptoms that were found; if no check does, all are run."""
+    """Deselect the checks that explain none of the symptoms that were found; if no check does, none is deselected."""
     ids = {name for found in config.stash.get(SYMPTOMS, ()) for name in found.checks}
     checks = [item for item in items if check_items.is_check(item)]
     explaining = [check for check in checks if check_items.check_id(check) in ids]
@@ -78,7 +78,10 @@ def keep_symptoms(config: pytest.Config, items: list[pytest.Item]) -> None:
 def symptom_header(config: pytest.Config) -> list[str]:
     """Which symptoms were found and what each can mean, for pytest's header."""
     found = config.stash.get(SYMPTOMS, None)
-    return [] if found is None else list(symptoms.before(found))
+    if found is None:
+        return []
+    alike = config.stash.get(NEAREST, ())
+    return list(symptoms.before(found, alike, reading_only=READING_ONLY in config.stash))
 
 
 def _deselect(config: pytest.Config, items: list[pytest.Item], checks: Collection[pytest.Item]) -> None:
