@@ -93,9 +93,8 @@ def write(
     _put(folder / "registry-ca.pem", credentials.registry_ca)
     _put(folder / "id_ed25519", credentials.ssh_key)
     _put(folder / "known_hosts", credentials.known_hosts)
-    _put(
-        folder / "kubeconfig", yaml.safe_dump(_kubeconfig(credentials.api_ca, world.kubeconfig_token), sort_keys=False)
-    )
+    kubeconfig = _kubeconfig(credentials.api_ca, world.kubeconfig_token, connect[f"{API_ADDRESS}:{API_PORT}"])
+    _put(folder / "kubeconfig", yaml.safe_dump(kubeconfig, sort_keys=False))
     names = document["runner"]["values"]
     document["runner"]["values"] = [_values(world, base.parent / name, folder) for name in names]
     kubernetes.deploy_managers(world.cluster, world, _deployed(world, names, folder))
@@ -202,13 +201,18 @@ def _deployed(world: World, names: list[str], folder: Path) -> str:
     return text
 
 
-def _kubeconfig(ca: str, token: str) -> dict[str, Any]:
-    data = base64.b64encode(ca.encode()).decode()
-    server = f"https://{API_ADDRESS}:{API_PORT}"
+def _kubeconfig(ca: str, token: str, address: SocketAddress) -> dict[str, Any]:
+    """It names the lab's own listener, so that no other program that is given it leaves this machine."""
+    host, port = address
+    cluster = {
+        "certificate-authority-data": base64.b64encode(ca.encode()).decode(),
+        "server": f"https://{host}:{port}",
+        "tls-server-name": API_ADDRESS,
+    }
     return {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": "kubernetes", "cluster": {"certificate-authority-data": data, "server": server}}],
+        "clusters": [{"name": "kubernetes", "cluster": cluster}],
         "users": [{"name": "ops", "user": {"token": token}}],
         "contexts": [{"name": "ops@kubernetes", "context": {"cluster": "kubernetes", "user": "ops"}}],
         "current-context": "ops@kubernetes",

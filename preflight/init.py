@@ -11,7 +11,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from preflight.clients.kube_api import Api
 from preflight.clients.kube_errors import ApiError
 from preflight.clients.kubeconfig import KubeconfigError
 from preflight.evidence import Unmeasured
-from preflight.inventory import InventoryError, load
+from preflight.inventory import InventoryError, checked_connect, load
 from preflight.jobshape import JobShape
 from preflight.probes import discovery
 from preflight.probes.discovery import Cluster, DiscoveryError, Release
@@ -63,7 +63,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="HOST:PORT=HOST:PORT",
-        help="connect to another address, as curl's --connect-to; is written into the inventory (repeatable)",
+        help="connect to another address, as curl's --connect-to, or '*=refuse': to none that is not mapped; "
+        "is written into the inventory (repeatable)",
     )
     parser.add_argument("--force", action="store_true", help="overwrite the files if they exist")
 
@@ -143,9 +144,9 @@ def discover(options: argparse.Namespace) -> Discovery:
         ApiError: a request to the API failed.
         ValueError: `--connect` is malformed.
     """
-    connect = dict(_pair(text) for text in options.connect)
+    connect = _connect(options.connect)
     path = _kubeconfig(options.kubeconfig)
-    api = Api(path, options.context, routes=Routes(connect), deadline=20)
+    api = Api(path, options.context, routes=Routes.of(connect), deadline=20)
     try:
         release = discovery.release(api, options.release, options.namespace)
         cluster = discovery.cluster(api)
@@ -180,12 +181,20 @@ def _pull_secrets(api: Api, shape: JobShape) -> Iterator[tuple[str, str]]:
             yield host, f"{shape.namespace}/{name}"
 
 
-def _pair(text: str) -> tuple[str, str]:
-    source, separator, target = text.partition("=")
-    if not separator or not source.rpartition(":")[2].isdigit() or not target.rpartition(":")[2].isdigit():
-        msg = f"--connect: found {text!r}, expected HOST:PORT=HOST:PORT, such as 10.0.0.5:6443=127.0.0.1:16443"
-        raise ValueError(msg)
-    return source, target
+def _connect(texts: Sequence[str]) -> dict[str, str]:
+    """The options `--connect`, as the inventory has them."""
+    mapping: dict[str, str] = {}
+    for text in texts:
+        source, _, target = text.partition("=")
+        try:
+            mapping |= checked_connect({source: target})
+        except ValueError:
+            msg = (
+                f"--connect: found {text!r}, expected HOST:PORT=HOST:PORT, such as 10.0.0.5:6443=127.0.0.1:16443, "
+                "or '*=refuse'"
+            )
+            raise ValueError(msg) from None
+    return mapping
 
 
 def _kubeconfig(option: Path | None) -> Path:

@@ -160,7 +160,8 @@ def _endpoint(text: str) -> str:
     return text
 
 
-def _connect(mapping: dict[str, str]) -> dict[str, str]:
+def checked_connect(mapping: dict[str, str]) -> dict[str, str]:
+    """A mapping that is fit for ``connect:``; a ValueError says what of it is not."""
     for source, destination in mapping.items():
         if source == "*":
             if destination != "refuse":
@@ -472,7 +473,7 @@ class Inventory(Section):
     access: Access = Access()
     deadlines: Deadlines = Deadlines()
     limits: Limits = Limits()
-    connect: Annotated[dict[str, str], AfterValidator(_connect)] = Field(
+    connect: Annotated[dict[str, str], AfterValidator(checked_connect)] = Field(
         default={},
         description='Where to connect instead, as `curl --connect-to`: `"192.168.1.50:80": "127.0.0.1:8080"`; '
         '`"*": refuse` forbids every address that is not mapped.',

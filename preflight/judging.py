@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from preflight import check_items, diagnosis, reports
+from preflight import check_items, diagnosis, reports, waivers
 from preflight.conclusions.observations import Observation, observation_of
 from preflight.evidence import Blocked, Fact, NotApplicable, Unmeasured, clean, one_line
 from preflight.fact import CATALOGUE, reporters_of
@@ -41,6 +41,8 @@ def judge(
         ),
     )
     if report.outcome == "passed":
+        if waivers.waiver_of(item) is not None:
+            return _waiver_not_needed(report, outcome, paragraph, facts)
         return outcome
     error = call.excinfo.value if call.excinfo else None
     match error:
@@ -56,8 +58,6 @@ def judge(
     if report.outcome == "skipped":
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         return replace(outcome, verdict=Verdict.NOT_APPLICABLE, reason=clean(reason.removeprefix("Skipped: ")))
-    if report.when == "call" and error is None:
-        return _waiver_not_needed(outcome, paragraph, facts)
     return _unknown(outcome, paragraph, Unmeasured(f"internal error in the check: {type(error).__name__}: {error}"))
 
 
@@ -107,17 +107,23 @@ def _unknown(outcome: Outcome, paragraph: Paragraph, error: Unmeasured) -> Outco
 
 def _failed(item: pytest.Item, report: pytest.TestReport, outcome: Outcome, failure: diagnosis.Diagnosis) -> Outcome:
     """A failed assert: waived, advice or a failure."""
-    if hasattr(report, "wasxfail"):
-        return replace(outcome, verdict=Verdict.WAIVED, reason=report.wasxfail, diagnosis=failure)
+    waiver = waivers.waiver_of(item)
+    if waiver is not None:
+        reason = f"waived until {waiver.until}: {clean(waiver.reason)}; it hides {failure.headline}"
+        report.outcome, report.wasxfail = "skipped", reason
+        return replace(outcome, verdict=Verdict.WAIVED, reason=reason, diagnosis=failure)
     if check_items.is_advice(item):
         report.outcome = "skipped"
         report.wasxfail = f"advice: {failure.headline}"
         return replace(outcome, verdict=Verdict.ADVICE, reason=failure.headline, diagnosis=failure)
-    return replace(outcome, verdict=Verdict.FAIL, diagnosis=failure)
+    return replace(outcome, verdict=Verdict.FAIL, diagnosis=failure, reason=clean(waivers.expired_waiver_of(item)))
 
 
-def _waiver_not_needed(outcome: Outcome, paragraph: Paragraph, facts: Sequence[Fact]) -> Outcome:
-    """A strict xfail that passed."""
+def _waiver_not_needed(
+    report: pytest.TestReport, outcome: Outcome, paragraph: Paragraph, facts: Sequence[Fact]
+) -> Outcome:
+    """A check that passes although its failure is waived."""
     reason = "the waiver is no longer needed: the check passes; remove it from the inventory"
+    report.outcome = "failed"
     failure = replace(diagnosis.of_failure(paragraph, facts, reason), remedy="remove the waiver from the inventory")
     return replace(outcome, verdict=Verdict.FAIL, diagnosis=failure)

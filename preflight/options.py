@@ -10,6 +10,7 @@ from preflight.fact import Effect
 from preflight.run import Stage
 
 _PROJECT = pytest.StashKey[Path]()
+_EFFECT_GIVEN = pytest.StashKey[bool]()
 
 
 def add(parser: pytest.Parser) -> None:
@@ -20,8 +21,8 @@ def add(parser: pytest.Parser) -> None:
     group.addoption(
         "--effect",
         choices=[str(effect) for effect in Effect],
-        default=str(Effect.PRIVILEGED),
-        help="the most that a check may do to the environment (default: %(default)s)",
+        help=f"the most that a check may do to the environment (default: {Effect.PRIVILEGED}; {Effect.READ} for a "
+        "--symptom that no check explains)",
     )
     group.addoption("--all-nodes", action="store_true", help="probe every eligible node, however many there are")
     group.addoption(
@@ -65,15 +66,32 @@ def add(parser: pytest.Parser) -> None:
     )
 
 
+def complete(config: pytest.Config) -> None:
+    """Set the defaults that depend on whether an option was given."""
+    config.stash[_EFFECT_GIVEN] = config.option.effect is not None
+    if config.option.effect is None:
+        config.option.effect = str(Effect.PRIVILEGED)
+
+
+def effect_was_given(config: pytest.Config) -> bool:
+    """Whether `--effect` was given."""
+    return config.stash[_EFFECT_GIVEN]
+
+
 def project_folder(config: pytest.Config) -> Path:
     """The folder of the conftest that loads the plugin: rootdir moves with a pytest.ini beside the inventory."""
+    return clone(config) or config.rootpath
+
+
+def clone(config: pytest.Config) -> Path | None:
+    """The folder of a conftest.py that loads the plugin; None where only the installed package does."""
     if _PROJECT in config.stash:  # looked up for each item, and there are dozens of plugins
         return config.stash[_PROJECT]
     for plugin in config.pluginmanager.get_plugins():
         file = getattr(plugin, "__file__", None)
         if file and Path(file).name == "conftest.py" and "preflight.plugin" in getattr(plugin, "pytest_plugins", ()):
             return config.stash.setdefault(_PROJECT, Path(file).resolve().parent)
-    return config.rootpath
+    return None
 
 
 def report_folder(config: pytest.Config) -> Path:

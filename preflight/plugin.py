@@ -4,6 +4,7 @@ Hooks only; each delegates to the module of its subject:
 
 - options.py declares the command line, inputs.py reads what it names
 - check_items.py, selection.py, waivers.py: which tests are checks, which run, and whose failure is accepted
+- other_plugins.py: what other plugins may not do to checks
 - measuring.py begins and ends the survey, judging.py gives each check its outcome
 - results.py holds what the run comes to, reports.py writes it
 
@@ -27,6 +28,7 @@ from preflight import (
     judging,
     measuring,
     options,
+    other_plugins,
     reports,
     selection,
     waivers,
@@ -36,12 +38,21 @@ from preflight.inventory import Inventory
 from preflight.results import RESULTS, Results
 from preflight.survey import SURVEY, fixtures
 
+_ACCEPTED = pytest.StashKey[bool]()
+"""Whether the checks were collected and selected without an error."""
+
 # ---- start ----------------------------------------------------------------------------------------------------------
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of a run."""
     options.add(parser)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Switch off what other plugins would do to checks, before they begin with it."""
+    other_plugins.switch_off(config)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -53,7 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
     for line in guide.markers():
         config.addinivalue_line("markers", line)
     config.pluginmanager.register(fixtures(), "preflight-facts")
-    config.stash[RESULTS] = Results()
+    config.stash[RESULTS] = Results(notes=[*other_plugins.notes(config)])
     inputs.read(config)
     if INVENTORY in config.stash:
         # What pytest-metadata collects by default includes CI's variables, some of which carry tokens.
@@ -80,19 +91,27 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     selection.parametrize(metafunc)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark each check with its section, bring them into the guide's order, waive and select."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
+    """Mark each check with its section, waive and select; whoever shuffles them, they run in the guide's order."""
+    collected = list(items)
     checks = [item for item in items if check_items.is_check(item)]
-    if not checks:
-        return
+    if checks:
+        _prepare(config, items, checks)
+    yield
+    if checks:
+        selection.order(items, collected=collected)
+        config.stash[_ACCEPTED] = True
+
+
+def _prepare(config: pytest.Config, items: list[pytest.Item], checks: list[pytest.Item]) -> None:
     selection.require_environment(config)
     for check in checks:
         if check.path.stem in guide.MODULES:
             check.add_marker(guide.marker(check.path.stem))
         check_items.read_paragraph(check)
-    selection.order(items, checks)
     config.stash[RESULTS].notes += waivers.apply(config, checks)
+    config.stash[RESULTS].notes += other_plugins.lift_time_limits(config, checks)
     selection.keep_stage(config, items)
     selection.keep_symptoms(config, items)
 
@@ -100,8 +119,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Begin to measure what the selected checks need, and nothing else."""
     checks = [item for item in session.items if check_items.is_check(item)]
-    if checks and INVENTORY in session.config.stash and not session.config.option.collectonly:
-        measuring.begin(session.config, checks)
+    config = session.config
+    # pytest calls this hook also when collecting ended with an error.
+    if checks and _ACCEPTED in config.stash and INVENTORY in config.stash and not config.option.collectonly:
+        measuring.begin(config, checks)
 
 
 # ---- running --------------------------------------------------------------------------------------------------------

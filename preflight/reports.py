@@ -44,7 +44,7 @@ def switch_on(config: pytest.Config, folder: Path) -> None:
     except OSError as error:
         msg = f"--report-dir: {folder} can't be written: {error.strerror}"
         raise pytest.UsageError(msg) from None
-    if not config.option.xmlpath:
+    if not getattr(config.option, "xmlpath", None):
         config.option.xmlpath = str(folder / "preflight.xml")
     if not getattr(config.option, "htmlpath", None):
         config.option.htmlpath = str(folder / "preflight.html")

@@ -8,7 +8,7 @@ import pytest
 
 from preflight import check_items, guide, symptoms
 from preflight.fact import TARGETS
-from preflight.inputs import INVENTORY, SYMPTOMS
+from preflight.inputs import INVENTORY, NEAREST, READING_ONLY, SYMPTOMS
 from preflight.run import Stage
 
 SELECTED = pytest.StashKey[Sequence[str]]()
@@ -37,16 +37,21 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
             metafunc.parametrize(kind, (targets_of(inventory) if inventory else []) or [none])
 
 
-def order(items: list[pytest.Item], checks: Collection[pytest.Item]) -> None:
-    """Bring the checks into the guide's order, behind all other tests."""
+def order(items: list[pytest.Item], *, collected: Sequence[pytest.Item]) -> None:
+    """Bring the checks into the guide's order, behind all other tests, which keep theirs.
+
+    Args:
+        items: what is left to run, in any order.
+        collected: all tests as they were collected: module by module, as each is written.
+    """
     modules = {module: place for place, module in enumerate(guide.MODULES)}
-    chosen, places = set(map(id, checks)), {id(item): place for place, item in enumerate(items)}
+    collected_at = {id(item): place for place, item in enumerate(collected)}
 
-    def place_of(item: pytest.Item) -> tuple[int, int]:
-        section = modules.get(item.path.stem, len(modules)) if id(item) in chosen else -1
-        return section, places[id(item)]
+    def place_of(check: pytest.Item) -> tuple[int, int]:
+        return modules.get(check.path.stem, len(modules)), collected_at.get(id(check), len(collected))
 
-    items.sort(key=place_of)
+    checks = sorted(filter(check_items.is_check, items), key=place_of)
+    items[:] = [*(item for item in items if not check_items.is_check(item)), *checks]
 
 
 def keep_stage(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -61,7 +66,7 @@ def keep_stage(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 
 def keep_symptoms(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Deselect the checks that explain none of the symptoms that were found; if no check does, all are run."""
+    """Deselect the checks that explain none of the symptoms that were found; if no check does, none is deselected."""
     ids = {name for found in config.stash.get(SYMPTOMS, ()) for name in found.checks}
     checks = [item for item in items if check_items.is_check(item)]
     explaining = [check for check in checks if check_items.check_id(check) in ids]
@@ -75,7 +80,10 @@ def keep_symptoms(config: pytest.Config, items: list[pytest.Item]) -> None:
 def symptom_header(config: pytest.Config) -> list[str]:
     """Which symptoms were found and what each can mean, for pytest's header."""
     found = config.stash.get(SYMPTOMS, None)
-    return [] if found is None else list(symptoms.before(found))
+    if found is None:
+        return []
+    alike = config.stash.get(NEAREST, ())
+    return list(symptoms.before(found, alike, reading_only=READING_ONLY in config.stash))
 
 
 def _deselect(config: pytest.Config, items: list[pytest.Item], checks: Collection[pytest.Item]) -> None:

@@ -15,13 +15,13 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, urlsplit
 
-from preflight.clients.connect import Routes, detail_of, join_address, pool_classes, sentence
+from preflight.clients.connect import Routes, detail_of, join_address, pool_classes, sentence, split_address
 from preflight.clients.kube_errors import (
     ApiError,
     ResponseTooLong,
@@ -30,7 +30,13 @@ from preflight.clients.kube_errors import (
     classify_status,
     classify_upgrade,
 )
-from preflight.clients.kubeconfig import KubeconfigError, check_kubeconfig, client_configuration, tls_context
+from preflight.clients.kubeconfig import (
+    Kubeconfig,
+    KubeconfigError,
+    check_kubeconfig,
+    client_configuration,
+    tls_context,
+)
 from preflight.clients.kubectl import kubectl, missing_rule, query_string
 from preflight.faults import ApiFault, PathFault, StreamFault
 from preflight.redaction import remember
@@ -140,7 +146,7 @@ class Api:
     """
 
     def __init__(self, kubeconfig: Path | None, context: str | None, *, routes: Routes, deadline: float) -> None:
-        self.config = check_kubeconfig(kubeconfig, context)
+        self.config = _untunnelled(check_kubeconfig(kubeconfig, context), routes)
         self.deadline = deadline
         self._context, self._routes = context, routes
         self._lock = threading.Lock()
@@ -148,7 +154,7 @@ class Api:
 
     @property
     def server(self) -> str:
-        """The API server's URL as the kubeconfig has it."""
+        """The API server's URL as the kubeconfig has it, or, where that is a tunnel's end, as `routes` leads to it."""
         return self.config.server
 
     def close(self) -> None:
@@ -420,6 +426,7 @@ class Api:
                 header_params=headers,
                 body=request.body,
                 auth_settings=["BearerToken"],
+                _host=self.server,
             )
         authorization = str(serialized[2].get("Authorization") or "")
         remember(authorization.partition(" ")[2] or authorization)
@@ -507,6 +514,20 @@ class Api:
             rule=rule,
             took=response.took,
         )
+
+
+def _untunnelled(config: Kubeconfig, routes: Routes) -> Kubeconfig:
+    """The same kubeconfig by the API server's own address, where it names the near end of a tunnel to it.
+
+    That is so where the certificate must be that of another host (``tls-server-name``) whose port `routes` leads to the
+    very address that the kubeconfig names. So messages speak of the API server, and not of the tunnel.
+    """
+    parts = urlsplit(config.server)
+    near_end = join_address(str(parts.hostname), parts.port or (443 if parts.scheme == "https" else 80))
+    for address, target in routes.mapping.items():
+        if target == near_end and split_address(address)[0] == config.tls_server_name.lower():
+            return replace(config, server=parts._replace(netloc=address).geturl())
+    return config
 
 
 def classify_kubelet_path(api: Api, error: ApiError) -> ApiError:

@@ -48,6 +48,7 @@ class Kubeconfig:
 
     Attributes:
         path: the file, or several, joined as in ``$KUBECONFIG``.
+        tls_server_name: the name that the server's certificate must have instead of the URL's; "" for the URL's.
         verified: False if the file itself switches TLS verification off.
         runs_program: whether credentials come from a program that has to be run first.
     """
@@ -56,6 +57,7 @@ class Kubeconfig:
     context: str
     cluster: str
     server: str
+    tls_server_name: str = ""
     verified: bool = True
     runs_program: bool = False
 
@@ -103,6 +105,7 @@ def check_kubeconfig(path: Path | None, context: str | None) -> Kubeconfig:
         context=name,
         cluster=cluster_name,
         server=server.rstrip("/"),
+        tls_server_name=str(cluster.get("tls-server-name") or ""),
         verified=not cluster.get("insecure-skip-tls-verify", False),
         runs_program=bool(_credential_program(source, user)),
     )

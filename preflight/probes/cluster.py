@@ -66,7 +66,8 @@ def api_server(api: Api, *, expected_url: str) -> ApiServer:
         return ApiServer(
             target=api.server, server=api.server, fault=error.fault, cause=error.message, evidence=error.evidence
         )
-    return read_api_server(version, ready, server=api.server, expected_url=expected_url, took=time.monotonic() - began)
+    took, certified = time.monotonic() - began, api.config.tls_server_name
+    return read_api_server(version, ready, server=api.server, certified=certified, expected_url=expected_url, took=took)
 
 
 def _readiness(api: Api) -> str:
@@ -79,12 +80,23 @@ def _readiness(api: Api) -> str:
         raise
 
 
-def read_api_server(version: Json, ready: str, *, server: str, expected_url: str, took: float = 0.0) -> ApiServer:
-    """The fact from ``/version`` and ``/readyz?verbose``."""
+def read_api_server(
+    version: Json, ready: str, *, server: str, expected_url: str, certified: str = "", took: float = 0.0
+) -> ApiServer:
+    """The fact from ``/version`` and ``/readyz?verbose``.
+
+    Args:
+        version: the answer of ``/version``.
+        ready: the text of ``/readyz?verbose``.
+        server: the API server's URL in the kubeconfig.
+        expected_url: the same in the inventory.
+        certified: the kubeconfig's ``tls-server-name``: through a tunnel, the certificate says whose server it is.
+        took: seconds.
+    """
     unhealthy = tuple(re.findall(r"^\[-\](\S+)", ready, re.MULTILINE))
     fault: ClusterFault | None = None
     cause = ""
-    if _address(server) != _address(expected_url):
+    if _address(server) != _address(expected_url) and certified.lower() != _address(expected_url)[1]:
         fault, cause = (
             ClusterFault.WRONG_ADDRESS,
             f"the kubeconfig speaks to {server}, the inventory says {expected_url}",

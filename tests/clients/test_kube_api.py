@@ -354,6 +354,22 @@ def test_tls_is_verified_for_the_original_address_whereever_it_is_dialled(
         api.close()
 
 
+@pytest.mark.parametrize("led", [True, False])
+def test_a_tunnel_is_followed_and_messages_name_the_server_behind_it(tmp_path: Path, led: bool) -> None:
+    authority = trustme.CA()
+    more = {"certificate-authority-data": base64.b64encode(authority.cert_pem.bytes()).decode()}
+    with Scripted(in_turn(Reply({"ok": 1})), authority.issue_cert("192.168.1.100")) as server:
+        near_end = f"127.0.0.1:{server.port}"
+        file = kubeconfig(tmp_path, f"https://{near_end}", **more, **{"tls-server-name": "192.168.1.100"})
+        other = {"192.168.1.50:80": near_end}
+        routes = Routes({**other, "192.168.1.100:6443": near_end}, only_mapped=True) if led else Routes(other)
+        api = Api(file, None, routes=routes, deadline=3)
+        assert api.get("/version") == {"ok": 1}
+        assert api.server == ("https://192.168.1.100:6443" if led else f"https://{near_end}")
+        assert api.config.tls_server_name == "192.168.1.100"
+        api.close()
+
+
 def test_a_kubeconfig_that_switches_verification_off_is_followed(tmp_path: Path) -> None:
     file = kubeconfig(tmp_path, "https://192.168.1.100:6443", **{"insecure-skip-tls-verify": True})
     with Scripted(in_turn(Reply({"ok": 1})), trustme.CA().issue_cert("another.example")) as server:

@@ -90,6 +90,12 @@ def slow(run):
     return seen()
 
 
+@fact(effect="probe")
+def probed():
+    """The probed fact."""
+    return seen()
+
+
 @fact()
 def thing():
     """Something to clean up."""
@@ -289,19 +295,76 @@ def test_a_waiver_of_an_old_id_holds_for_the_new_one_and_is_reported(guide: Path
     assert "no selected check has this id" not in ended.stdout
 
 
-def test_a_waiver_of_an_id_that_never_was_is_reported(guide: Path) -> None:
-    check(guide, "well")
-    waive(guide, "test_made_up", "2999-01-01")
-    ended = run(guide)
-    assert ended.returncode == 0, ended.stdout
-    assert "note: waiver for 'test_made_up': no selected check has this id" in ended.stdout
-    assert "now called" not in ended.stdout
+@pytest.mark.parametrize("selected", [[], ["-k", "ill"], ["checks/test_02_1_gitlab.py::test_ill_is_right"]])
+def test_a_misspelt_waiver_is_refused_with_the_nearest_name_whatever_is_selected(
+    guide: Path, selected: list[str]
+) -> None:
+    check(guide, "well", "ill", "unseen")
+    check(guide, "well", module="test_02_4_dns")
+    with (guide / "inventory.yaml").open("a") as file:
+        file.write(
+            "\nwaivers:\n"
+            "  - {check: test_wel_is_right, reason: r, until: 2999-01-01}\n"
+            "  - {check: 'test_unseen_is_right[k8s-worker-1]', reason: r, until: 2020-01-01}\n"
+            "  - {check: test_unseen_is_right, target: k8s-worker-l, reason: r, until: 2999-01-01}\n"
+            "  - {check: test_unseen_is_right, target: elsewhere, reason: r, until: 2999-01-01}\n"
+            "  - {check: test_ill_is_right, target: here, reason: r, until: 2999-01-01}\n"
+        )
+    lines = (guide / "inventory.yaml").read_text().splitlines()
+    first = lines.index("waivers:") + 2
+    ended = run(guide, *selected)
+    assert ended.returncode == 4, ended.stdout
+    assert ended.stderr.removeprefix("ERROR: ").strip().splitlines() == [
+        f"inventory.yaml:{first}: waivers[0].check: found 'test_wel_is_right', expected the id of a check; "
+        "did you mean 'test_well_is_right'?",
+        f"inventory.yaml:{first + 1}: waivers[1].check: found 'test_unseen_is_right[k8s-worker-1]', expected the id of "
+        "a check, without its target, which goes under `target`; did you mean 'test_unseen_is_right'?",
+        f"inventory.yaml:{first + 2}: waivers[2].target: found 'k8s-worker-l', expected a target of "
+        "test_unseen_is_right; did you mean 'k8s-worker-1' or 'k8s-worker-2' or 'k8s-worker-3'?",
+        f"inventory.yaml:{first + 3}: waivers[3].target: found 'elsewhere', expected a target of "
+        "test_unseen_is_right: k8s-worker-1, k8s-worker-2, k8s-worker-3",
+        f"inventory.yaml:{first + 4}: waivers[4].target: found 'here', expected none: test_ill_is_right has no targets",
+    ]
+    assert not list((guide / "reports").glob("preflight.json"))
 
 
-def test_a_waiver_past_its_date_is_a_failure(guide: Path) -> None:
+def test_a_waiver_of_one_target_holds_for_it_alone_also_where_another_is_selected(guide: Path) -> None:
+    check(
+        guide, "unseen", extra=CHECK.format(name="each", fact="worker, ill", number=9).replace("worker, ill.", "ill.")
+    )
+    with (guide / "inventory.yaml").open("a") as file:
+        file.write("\nwaivers: [{check: test_each, target: k8s-worker-2, reason: r, until: 2999-01-01}]\n")
+    ended = run(guide, "checks/test_02_1_gitlab.py::test_each[k8s-worker-1]")
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    ended = run(guide, "checks/test_02_1_gitlab.py::test_each[k8s-worker-2]")
+    assert verdicts(guide)["test_each[k8s-worker-2]"]["verdict"] == "waived"
+
+
+def test_what_a_waiver_hides_is_shown(guide: Path) -> None:
     check(guide, "ill")
+    waive(guide, "test_ill_is_right", "2999-01-01")
+    words = "waived until 2999-01-01: known to ops; it hides refused: 192.168.1.50:80 refused the connection"
+    assert words in run(guide).stdout
+    assert verdicts(guide)["test_ill_is_right"]["reason"] == words
+
+
+def test_a_waiver_past_its_date_is_a_failure_and_says_so(guide: Path) -> None:
+    check(guide, "ill", "well")
     waive(guide, "test_ill_is_right", "2020-01-01")
-    assert run(guide).returncode == 1
+    ended = run(guide)
+    assert ended.returncode == 1
+    assert (
+        "note: waiver for test_ill_is_right: ended on 2020-01-01 (known to ops), so a failure counts; "
+        "remove it from inventory.yaml"
+    ) in ended.stdout
+    assert verdicts(guide)["test_ill_is_right"]["reason"] == "its waiver ended on 2020-01-01 (known to ops)"
+    assert verdicts(guide)["test_well_is_right"]["reason"] == ""
+
+
+def test_no_waiver_holds_with_runxfail(guide: Path) -> None:
+    check(guide, "ill")
+    waive(guide, "test_ill_is_right", "2999-01-01")
+    assert run(guide, "--runxfail").returncode == 1
 
 
 def test_a_waiver_that_is_not_needed_any_more_is_a_failure(guide: Path) -> None:
@@ -385,6 +448,7 @@ def test_a_check_without_its_paragraph_is_refused(guide: Path) -> None:
     ended = run(guide)
     assert ended.returncode == 4
     assert "test_x: expected a number and a title" in ended.stderr
+    assert not (guide / "reports" / "preflight.json").exists(), "nothing was measured"
 
 
 def test_modules_run_in_the_guides_order(guide: Path) -> None:
@@ -494,21 +558,29 @@ def test_a_symptom_selects_the_checks_that_tell_its_meanings_apart_and_is_answer
     assert "<h2>Symptom</h2>" in (guide / "reports" / "preflight.html").read_text()
 
 
-def test_a_text_without_a_known_symptom_runs_everything(guide: Path) -> None:
-    ask(guide, gitlab_port_answers="well", runner_token_is_given="well")
-    ended = run(guide, "--symptom", "the weather is bad")
-    assert ended.returncode == 0, ended.stdout
-    assert "nothing that is known stands in the text; every check is run" in ended.stdout
-    assert "2 passed" in ended.stdout
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("the weather is bad", "nothing that is known stands in the text; every"),
+        ("ping: permission denied", "no check can tell; every"),
+    ],
+)
+def test_a_text_that_no_check_explains_makes_nothing_unless_it_may(guide: Path, text: str, words: str) -> None:
+    ask(guide, gitlab_port_answers="well", runner_token_is_given="probed")
+    ended = run(guide, "--symptom", text)
+    assert f"{words} check that only reads is run (--effect privileged: every check)" in ended.stdout
+    assert "1 not applicable, 1 passed (effects up to read)" in ended.stdout
+    ended = run(guide, "--symptom", text, "--effect", "probe")
+    assert f"{words} check is run" in ended.stdout
+    assert "1 not applicable, 1 passed (effects up to probe)" not in ended.stdout
+    assert "(effects up to probe)" in ended.stdout
+
+
+def test_a_text_without_a_known_symptom_names_the_nearest(guide: Path) -> None:
+    ask(guide, gitlab_port_answers="well")
+    ended = run(guide, "--symptom", "Failed to connect with 192.168.1.50 port 80 since the connection is timed out")
+    assert "    nearest: " in ended.stdout
     assert report(guide)["symptom"]["found"] == []
-
-
-def test_a_symptom_without_any_check_runs_everything(guide: Path) -> None:
-    ask(guide, gitlab_port_answers="well", runner_token_is_given="well")
-    ended = run(guide, "--symptom", "ping: permission denied")
-    assert "no check can tell; every check is run" in ended.stdout
-    assert "2 passed" in ended.stdout
-    assert "by hand" in ended.stdout
 
 
 @pytest.mark.parametrize("capture", ["fd", "sys", "no"])
