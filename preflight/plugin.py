@@ -28,6 +28,7 @@ from preflight import (
     measuring,
     options,
     reports,
+    screen,
     selection,
     waivers,
 )
@@ -187,11 +188,16 @@ def _print(config: pytest.Config, problem: str) -> None:
         config.get_terminal_writer().line(f"preflight: {problem}", yellow=True)
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Print advice, waivers, root causes and the verdict in one line."""
-    if SURVEY in config.stash:
-        reports.print_results(terminalreporter, config.stash[RESULTS], effect=config.getoption("effect"))
-        terminalreporter.write_line(f"reports: {options.report_folder(config)}")
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Generator[None]:
+    """Print advice, waivers, root causes and the verdict, behind what pytest prints of checks that none explains."""
+    if SURVEY not in config.stash:
+        return (yield)
+    results, everything = config.stash[RESULTS], screen.wants_everything(config)
+    with contextlib.nullcontext() if everything else screen.explained_left_out(terminalreporter, results.explanation):
+        yield
+    screen.print_results(terminalreporter, results, effect=config.getoption("effect"), everything=everything)
+    return None
 
 
 # ---- pytest-html ----------------------------------------------------------------------------------------------------
