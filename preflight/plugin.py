@@ -13,6 +13,7 @@ State lives in ``config.stash``, under a key of the module that sets it.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Generator
 from typing import Any
 
@@ -165,12 +166,16 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
         try:
             reports.write_json(config, options.report_folder(config), results)
         except OSError as error:
-            _print(config, f"preflight.json could not be written: {error}")
+            _print(config, f"preflight: preflight.json could not be written: {error}", yellow=True)
         reports.add_test_case(config, results.explanation)
         yield
     finally:
-        for problem in measuring.close(config, int(exitstatus)):
-            _print(config, problem)
+        began = time.monotonic()
+        problems = list(measuring.close(config, int(exitstatus)))
+        for problem in problems:
+            _print(config, f"preflight: {problem}", yellow=True)
+        removed = measuring.removal(config, complete=not problems, seconds=time.monotonic() - began)
+        _print(config, f"reports: {options.report_folder(config)}" + (f"; {removed}" if removed else ""))
 
 
 def _conclude(config: pytest.Config, results: Results) -> None:
@@ -183,9 +188,9 @@ def _conclude(config: pytest.Config, results: Results) -> None:
     )
 
 
-def _print(config: pytest.Config, problem: str) -> None:
+def _print(config: pytest.Config, sentence: str, **markup: bool) -> None:
     with contextlib.suppress(OSError):  # a terminal that is gone, or a pipe that nobody reads
-        config.get_terminal_writer().line(f"preflight: {problem}", yellow=True)
+        config.get_terminal_writer().line(sentence, **markup)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -99,7 +99,10 @@ class _Screen:
 
     def entry(self, sentence: str) -> None:
         """One line, or in full."""
-        self._terminal.write_line(sentence if self._everything else first_line(sentence, self._width))
+        if self._everything:
+            self.paragraph(sentence)
+        else:
+            self._terminal.write_line(first_line(sentence, self._width))
 
     def section(self, title: str, lines: Iterable[str]) -> None:
         self.heading(title, "=")

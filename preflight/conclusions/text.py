@@ -22,9 +22,9 @@ def rows(finding: Finding) -> list[tuple[str, str]]:
     named = [("cause", f"{conclusion.name}: {conclusion.sentence}")]
     named += [("likely", f"to be certain: {conclusion.settled_by}")] if not conclusion.certain else []
     for proof in conclusion.proofs:
-        named.append(
-            ("evidence", "\n".join([proof.statement, *([f"{proof.where} $ {proof.command}"] * bool(proof.command))]))
-        )
+        repeated = proof.command and proof.statement in conclusion.sentence
+        shown = ["" if repeated else proof.statement, f"{proof.where} $ {proof.command}" if proof.command else ""]
+        named.append(("evidence", "\n".join(filter(None, shown))))
     named += [("remedy", "\n".join(f"{number}. {step}" for number, step in enumerate(conclusion.remedy, start=1)))]
     named += [("explains", explained(finding)), ("section", f"guide {conclusion.cause.section}")]
     return [(name, value) for name, value in named if value]
