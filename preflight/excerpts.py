@@ -14,11 +14,20 @@ ELLIPSIS = "…"
 _TOKEN = re.compile(r"[\w.:/@+\-]*\w")
 _ERROR = re.compile(
     r"(?i)\b(error|fail(ed|s|ure)?|refused|denied|forbidden|unauthorized|timed ?out|timeout|unreachable|reset|no such"
-    r"|not found|unable|invalid|expired|rejected|nxdomain|servfail|x509|oom\w*|evicted|exceeded|violates|missing"
+    r"|not ?found|unable|invalid|expired|rejected|nxdomain|servfail|x509|oom\w*|evicted|exceeded|violates|missing"
     r"|cannot|can't|couldn't|could not|lost|unknown|[45]\d\d)\b"
 )
+_ANY_ERROR = 0.3  # weight of a line that speaks of an error, whatever of
+_OF_ERROR = 3  # weight of the words in it
+_OF_BODY = 0.5  # weight of words in the body of an answer, which says less than its status
+_REQUEST = re.compile(r"\s*(GET|HEAD|POST|PUT|PATCH|DELETE) https?:")
 _BODY = re.compile(r"\s*[{<\[]")
 _SHORTEST = 3  # characters of a word that tells lines apart
+
+
+def reports_error(line: str) -> bool:
+    """Whether a line of an output speaks of an error."""
+    return _ERROR.search(line) is not None
 
 
 def tokens(text: str) -> frozenset[str]:
@@ -28,18 +37,31 @@ def tokens(text: str) -> frozenset[str]:
     )
 
 
+def parts(text: str) -> frozenset[str]:
+    """The same, and what slashes, colons and signs of equality join: ``linux/arm64`` is ``arm64``, too."""
+    whole = tokens(text)
+    return whole | {part for token in whole for part in re.split(r"[/:=@]+", token) if len(part) >= _SHORTEST}
+
+
 def decisive(lines: Sequence[str], cause: str) -> int:
     """The index of the line that bears a cause out; the last one, if none has anything to do with it."""
-    wanted = tokens(cause)
-    common = [wanted & tokens(line) for line in lines]
+    wanted = parts(cause)
+    common = [wanted & parts(line) for line in lines]
     spread = {token: sum(token in words for words in common) for token in frozenset().union(*common)}
     # What stands in every line, such as the host, tells none of them apart.
-    scores = [sum(1 / spread[token] for token in words) for words in common]
-    scores = [score + 0.5 * bool(_ERROR.search(line)) for score, line in zip(scores, lines, strict=True)]
-    # The body of an answer says less than the lines before it, word for word.
-    scores = [score / 2 if _BODY.match(line) else score for score, line in zip(scores, lines, strict=True)]
+    scores = [
+        _weight(line) * sum(1 / spread[token] for token in words) + (_ANY_ERROR if reports_error(line) else 0)
+        for line, words in zip(lines, common, strict=True)
+    ]
     best = max(scores, default=0.0)
     return scores.index(best) if best else max(len(lines) - 1, 0)
+
+
+def _weight(line: str) -> float:
+    """What a word counts for that a line has in common with the cause."""
+    if _REQUEST.match(line):
+        return 0  # it says what was asked
+    return (_OF_BODY if _BODY.match(line) else 1) * (_OF_ERROR if reports_error(line) else 1)
 
 
 def around(text: str, cause: str, *, lines: int) -> list[str]:

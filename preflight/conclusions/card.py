@@ -37,25 +37,19 @@ def card(finding: Finding, place: int, *, width: int) -> list[Line]:
     """
     conclusion = finding.conclusion
     text_width = max(width - _INDENT - _LABEL, 20)
-    room = _scaled(LINES, text_width)
-    cause = _sentence(f"{conclusion.name}: {conclusion.sentence}", width=text_width, lines=_scaled(_CAUSE, text_width))
+    most = _scaled(_CAUSE, text_width)
+    cause = _sentence(f"{conclusion.name}: {conclusion.sentence}", width=text_width, lines=most)
     likely = [] if conclusion.certain else [first_line(f"to be certain: {conclusion.settled_by}", text_width)]
     evidence = _evidence(conclusion.proofs, conclusion.sentence, width=text_width)
-    room -= len(cause) + len(likely) + len(evidence) + 1
     steps = [wrapped(f"{number}. {step}", text_width) for number, step in enumerate(conclusion.remedy, start=1)]
-    while len(evidence) > 1 and steps and len(steps[0]) > room:
+    room = _scaled(LINES, text_width) - len(cause) - len(likely) - len(evidence) - 1
+    first = len(steps[0]) if steps else 0
+    while evidence and first > room:  # what to type comes before a further proof
         evidence.pop()
         room += 1
-    shown: list[str] = []
-    left = len(steps)
-    for step in steps:
-        if len(shown) + len(step) > room:
-            break
-        shown += step
-        left -= 1
-    if steps and not shown:  # a first step that is longer than all the rest together
-        shown, left = steps[0], len(steps) - 1
-    room -= len(shown)
+    shown = _fitting(steps, room)
+    left = len(steps) - len(shown)
+    room -= sum(map(len, shown))
     lines = labelled("cause", cause, Style.CAUSE, indent=_INDENT, label_width=_LABEL)
     lines[0] = ((f"{place}.".ljust(_INDENT) + "cause".ljust(_LABEL), Style.LABEL), *lines[0][1:])
     lines += labelled("likely", likely, Style.PLAIN, indent=_INDENT, label_width=_LABEL)
@@ -65,10 +59,24 @@ def card(finding: Finding, place: int, *, width: int) -> list[Line]:
             room -= len(told)
             told.append(f"`{command}`")
         lines += labelled(label, told, Style.EVIDENCE, indent=_INDENT, label_width=_LABEL)
-    lines += labelled("remedy", shown, Style.PLAIN, indent=_INDENT, label_width=_LABEL)
+    remedy = [line for step in shown for line in step]
+    lines += labelled("remedy", remedy, Style.PLAIN, indent=_INDENT, label_width=_LABEL)
     more = f"; {left} more {'step' if left == 1 else 'steps'} with -v" if left else ""
     explains = first_line(f"{counts(finding)} (guide {conclusion.cause.section}{more})", text_width)
     return [*lines, *labelled("explains", [explains], Style.PLAIN, indent=_INDENT, label_width=_LABEL)]
+
+
+def _fitting(steps: Sequence[list[str]], room: int) -> list[list[str]]:
+    """The first steps that fit; of a first one that is too long, its beginning."""
+    shown: list[list[str]] = []
+    for step in steps:
+        if len(step) > room:
+            break
+        shown.append(step)
+        room -= len(step)
+    if steps and not shown:
+        shown = [[*steps[0][: max(room, 1) - 1], f"{steps[0][max(room, 1) - 1]} {excerpts.ELLIPSIS}"]]
+    return shown
 
 
 def headline(finding: Finding, place: int, *, width: int) -> Line:
