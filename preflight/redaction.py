@@ -153,7 +153,7 @@ def redact(text: str) -> str:
     return "".join(part if index % 2 else _redacted(part) for index, part in enumerate(_PLACEHOLDERS.split(text)))
 
 
-_PLACEHOLDERS = re.compile(r"(?<==)(TOKEN|PASSWORD|USER)(?![\w.+/=@-])")
+_PLACEHOLDERS = re.compile(r"(?<==)(TOKEN|PASSWORD|USER|…)(?![\w.+/=@-])")
 """What remedies have in the place of a secret that a person has to fill in."""
 
 
