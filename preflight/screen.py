@@ -26,7 +26,7 @@ _INDENT = 4  # columns of the number of a root cause
 
 def wants_everything(config: pytest.Config) -> bool:
     """Whether all that is known of each failing check is to be shown, and not only its root cause."""
-    return config.get_verbosity() > 0 or config.getoption("tbstyle") != "auto"
+    return config.get_verbosity() > 0 or config.getoption("tbstyle") not in {"auto", "no"}
 
 
 @contextlib.contextmanager
