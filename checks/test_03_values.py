@@ -159,7 +159,7 @@ def test_the_runner_secret_has_both_keys(runner_secret: SecretKeys) -> None:
 
     Why: the volume requires both; without one of them, the managers' pods stay in ContainerCreating.
     Remedy (secret-missing): create it: `kubectl create secret generic NAME --from-literal=runner-registration-token=""
-        --from-literal=runner-token=…`.
+        --from-literal=runner-token=TOKEN`.
     Remedy: add the missing key; `runner-registration-token` may be empty.
     """
     assert not runner_secret.fault

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from preflight import excerpts
 from preflight.evidence import Evidence, Fact, Unmeasured, clean, one_line
 from preflight.guide import Paragraph
 
@@ -44,16 +45,18 @@ class Diagnosis:
         """Fault and cause in one line."""
         return f"{self.fault}: {self.cause}" if self.fault and self.cause else self.cause or self.fault
 
+    def rows(self) -> list[tuple[str, str]]:
+        """The diagnosis as names and values; a value may have several lines."""
+        named = [("check", self.check), ("cause", self.headline), ("where", self.where)]
+        if self.evidence is not None and self.evidence.command:
+            observed = excerpts.around(self.evidence.observed, self.headline, lines=_SHOWN)
+            named.append(("evidence", "\n".join([f"$ {self.evidence.command}", *observed])))
+        named += [("remedy", self.remedy), ("section", self.section)]
+        return [(name, value) for name, value in named if value]
+
     def text(self) -> str:
         """The diagnosis as lines of ``name  value``, continuation lines indented."""
-        rows = [("check", self.check), ("cause", self.headline), ("where", self.where)]
-        if self.evidence is not None and self.evidence.command:
-            observed = self.evidence.observed.strip().splitlines()
-            if len(observed) > _SHOWN:
-                observed = [*observed[: _SHOWN // 2], "…", *observed[-_SHOWN // 2 :]]
-            rows.append(("evidence", "\n".join([f"$ {self.evidence.command}", *observed])))
-        rows += [("remedy", self.remedy), ("section", self.section)]
-        return "\n".join(f"{name:<10}{value}".replace("\n", "\n" + " " * 10).rstrip() for name, value in rows if value)
+        return "\n".join(f"{name:<10}{value}".replace("\n", "\n" + " " * 10).rstrip() for name, value in self.rows())
 
 
 def of_failure(paragraph: Paragraph, facts: Sequence[Fact], assertion: str) -> Diagnosis:

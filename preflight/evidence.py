@@ -17,10 +17,12 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Self
 
+from preflight import excerpts
 from preflight.faults import Fault
 from preflight.redaction import redact
 
-LONGEST = 2000  # characters of what a command printed; the end matters more than the middle
+LONGEST = 2000  # characters of what a command printed
+_UNJUDGED = 4 * LONGEST  # characters of it, until the cause is known that says which of them matter
 _MARK = 40  # characters at most of the note that says what was left out
 _FAR = 20 * LONGEST  # characters that are searched for secrets on each side of what is kept of a text
 _CONTROL = re.compile(
@@ -83,7 +85,13 @@ class Evidence:
     def __post_init__(self) -> None:
         object.__setattr__(self, "where", one_line(self.where, longest=200))
         object.__setattr__(self, "command", clean(self.command))
-        object.__setattr__(self, "observed", clean(self.observed))
+        object.__setattr__(self, "observed", clean(self.observed, longest=_UNJUDGED))
+
+    def around(self, cause: str) -> Self:
+        """The same, at most `LONGEST` long: cut around what bears the cause out, such as the last error of a chain."""
+        if len(self.observed) <= LONGEST:
+            return self
+        return replace(self, observed=excerpts.cut(self.observed, cause, longest=LONGEST))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +121,7 @@ class Fact:
     def __post_init__(self) -> None:
         object.__setattr__(self, "target", one_line(self.target, longest=300))
         object.__setattr__(self, "cause", one_line(self.cause, longest=600))
+        object.__setattr__(self, "evidence", self.evidence.around(f"{self.fault or ''} {self.cause}"))
 
     @property
     def where(self) -> str:
@@ -164,7 +173,7 @@ class Unmeasured(PreflightError):
         self.reason = clean(reason, longest=1000)
         self.needs = clean(needs)
         self.fault = fault
-        self.evidence = evidence
+        self.evidence = evidence.around(self.reason) if evidence is not None else None
         super().__init__(self.reason)
 
 

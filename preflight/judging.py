@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from preflight import check_items, diagnosis, reports, waivers
+from preflight import check_items, diagnosis, placeholders, reports, waivers
 from preflight.conclusions.observations import Observation, observation_of
-from preflight.evidence import Blocked, Fact, NotApplicable, Unmeasured, clean, one_line
+from preflight.evidence import Blocked, Fact, NotApplicable, Unmeasured, clean, key_of, one_line
 from preflight.fact import CATALOGUE, reporters_of
+from preflight.facts.headroom import namespace_state
 from preflight.guide import Paragraph
 from preflight.survey import SURVEY
 from preflight.verdicts import Outcome, Verdict
@@ -45,6 +46,7 @@ def judge(
             return _waiver_not_needed(report, outcome, paragraph, facts)
         return outcome
     error = call.excinfo.value if call.excinfo else None
+    paragraph = _filled(item, paragraph)
     match error:
         case Blocked():
             return _blocked(item, report, outcome, error)
@@ -59,6 +61,19 @@ def judge(
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         return replace(outcome, verdict=Verdict.NOT_APPLICABLE, reason=clean(reason.removeprefix("Skipped: ")))
     return _unknown(outcome, paragraph, Unmeasured(f"internal error in the check: {type(error).__name__}: {error}"))
+
+
+def _filled(item: pytest.Item, paragraph: Paragraph) -> Paragraph:
+    """The paragraph with this environment's names in its remedies."""
+    survey = item.config.stash.get(SURVEY, None)
+    if survey is None:
+        return paragraph
+    inventory = survey.run.inventory
+    state = survey.measurements.get(key_of(namespace_state.name, {}))
+    job_namespace = state.value.target if state is not None and isinstance(state.value, Fact) else ""
+    return placeholders.filled(
+        paragraph, inventory, check_items.targets(item), job_namespace=job_namespace or inventory.runner.namespace
+    )
 
 
 def _observations(item: pytest.Item) -> list[Observation]:

@@ -14,6 +14,7 @@ State lives in ``config.stash``, under a key of the module that sets it.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Generator
 from typing import Any
 
@@ -30,6 +31,7 @@ from preflight import (
     options,
     other_plugins,
     reports,
+    screen,
     selection,
     waivers,
 )
@@ -187,12 +189,16 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
         try:
             reports.write_json(config, options.report_folder(config), results)
         except OSError as error:
-            _print(config, f"preflight.json could not be written: {error}")
+            _print(config, f"preflight: preflight.json could not be written: {error}", yellow=True)
         reports.add_test_case(config, results.explanation)
         yield
     finally:
-        for problem in measuring.close(config, int(exitstatus)):
-            _print(config, problem)
+        began = time.monotonic()
+        problems = list(measuring.close(config, int(exitstatus)))
+        for problem in problems:
+            _print(config, f"preflight: {problem}", yellow=True)
+        removed = measuring.removal(config, complete=not problems, seconds=time.monotonic() - began)
+        _print(config, f"reports: {options.report_folder(config)}" + (f"; {removed}" if removed else ""))
 
 
 def _conclude(config: pytest.Config, results: Results) -> None:
@@ -205,16 +211,21 @@ def _conclude(config: pytest.Config, results: Results) -> None:
     )
 
 
-def _print(config: pytest.Config, problem: str) -> None:
+def _print(config: pytest.Config, sentence: str, **markup: bool) -> None:
     with contextlib.suppress(OSError):  # a terminal that is gone, or a pipe that nobody reads
-        config.get_terminal_writer().line(f"preflight: {problem}", yellow=True)
+        config.get_terminal_writer().line(sentence, **markup)
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Print advice, waivers, root causes and the verdict in one line."""
-    if SURVEY in config.stash:
-        reports.print_results(terminalreporter, config.stash[RESULTS], effect=config.getoption("effect"))
-        terminalreporter.write_line(f"reports: {options.report_folder(config)}")
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Generator[None]:
+    """Print advice, waivers, root causes and the verdict, behind what pytest prints of checks that none explains."""
+    if SURVEY not in config.stash:
+        return (yield)
+    results, everything = config.stash[RESULTS], screen.wants_everything(config)
+    with contextlib.nullcontext() if everything else screen.explained_left_out(terminalreporter, results.explanation):
+        yield
+    screen.print_results(terminalreporter, results, effect=config.getoption("effect"), everything=everything)
+    return None
 
 
 # ---- pytest-html ----------------------------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ import html
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -27,6 +26,7 @@ from preflight.inventory import Inventory
 from preflight.results import Results
 from preflight.saved import SCHEMA
 from preflight.survey import SURVEY, Measurement
+from preflight.terminal import DiagnosisRepr
 from preflight.verdicts import Outcome, Verdict
 
 TITLE = "Preflight of GitLab Runner on Kubernetes"
@@ -69,12 +69,19 @@ def attach(report: pytest.TestReport, item: pytest.Item, outcome: Outcome) -> No
     if outcome.diagnosis is None:
         return
     failure: Any = report.longrepr
-    if outcome.verdict is Verdict.UNKNOWN or not hasattr(failure, "addsection"):
-        report.longrepr = outcome.diagnosis.text()
+    if not (
+        _wants_tracebacks(item.config) and outcome.verdict is not Verdict.UNKNOWN and hasattr(failure, "addsection")
+    ):
+        report.longrepr = DiagnosisRepr(outcome.diagnosis, item.location)
         return
     failure.addsection("diagnosis", outcome.diagnosis.text())
     if getattr(failure, "reprcrash", None) is not None:
         failure.reprcrash.message = outcome.diagnosis.headline
+
+
+def _wants_tracebacks(config: pytest.Config) -> bool:
+    """Whether pytest's tracebacks were asked for, with ``--tb`` or ``-vv``."""
+    return config.getoption("tbstyle") != "auto" or config.get_verbosity() > 1
 
 
 def scrub(report: pytest.TestReport) -> None:
@@ -115,69 +122,7 @@ def properties(outcome: Outcome) -> list[tuple[str, object]]:
     return [(name, value) for name, value in named if value]
 
 
-# ---- the terminal ---------------------------------------------------------------------------------------------------
-
-
-def print_results(terminal: Any, results: Results, *, effect: str) -> None:
-    """Print what pytest's own summary leaves out: advice, waivers, notes, root causes, answers, and the verdict."""
-    _print_outcomes(terminal, results.outcomes, notes=results.notes)
-    _print_conclusions(terminal, results.explanation)
-    if results.symptom_answer is not None:
-        _print_section(terminal, "symptom", results.symptom_answer.lines())
-    if results.comparison is not None:
-        _print_section(terminal, results.comparison.title, results.comparison.lines())
-    status = results.status
-    terminal.write_sep("=", "verdict", bold=True)
-    terminal.write_line(
-        results.sentence(effect=effect), bold=True, green=status == 0, red=status == 1, yellow=status not in {0, 1}
-    )
-
-
-def _print_section(terminal: Any, title: str, lines: Iterable[str]) -> None:
-    terminal.write_sep("=", title, bold=True)
-    for line in lines:
-        terminal.write_line(line)
-
-
-def _print_outcomes(terminal: Any, judged: Sequence[Outcome], *, notes: Sequence[str]) -> None:
-    for verdict in (Verdict.ADVICE, Verdict.WAIVED):
-        accepted = [outcome for outcome in judged if outcome.verdict is verdict]
-        if accepted:
-            terminal.write_sep("-", str(verdict))
-        for outcome in accepted:
-            target = f" [{outcome.target}]" if outcome.target else ""
-            terminal.write_line(f"{outcome.number} {outcome.title}{target}: {outcome.reason}")
-            if outcome.diagnosis is not None and verdict is Verdict.ADVICE:
-                terminal.write_line(f"    remedy: {outcome.diagnosis.remedy}")
-    for verdict in (Verdict.BLOCKED, Verdict.NOT_APPLICABLE):
-        reasons: dict[str, list[Outcome]] = {}
-        for outcome in judged:
-            if outcome.verdict is verdict:
-                reasons.setdefault(outcome.reason, []).append(outcome)
-        if reasons:
-            terminal.write_sep("-", str(verdict))
-        for reason, concerned in reasons.items():
-            count = f"{len(concerned)} {'check' if len(concerned) == 1 else 'checks'}"
-            witnesses = ", ".join(dict.fromkeys(outcome.witness for outcome in concerned if outcome.witness))
-            also = f"; also seen from {witnesses}" if witnesses else ""
-            terminal.write_line(f"{count} {reason}{also}" if verdict is Verdict.BLOCKED else f"{count}: {reason}")
-    for note in notes:
-        terminal.write_line(f"note: {note}", yellow=True)
-
-
-def _print_conclusions(terminal: Any, explanation: Explanation) -> None:
-    if explanation.root_causes:
-        terminal.write_sep("=", "root causes", bold=True)
-    for place, finding in enumerate(explanation.root_causes, start=1):
-        if place > 1:
-            terminal.write_line("")
-        for line in text.lines(finding, place):
-            terminal.write_line(line)
-    if explanation.unexplained:
-        terminal.write_sep("-", "not explained by a root cause")
-        for outcome in explanation.unexplained:
-            headline = outcome.diagnosis.headline if outcome.diagnosis is not None else outcome.reason
-            terminal.write_line(f"{outcome.number} {outcome.name}: {headline}")
+# ---- JUnit -----------------------------------------------------------------------------------------------------------
 
 
 def add_test_case(config: pytest.Config, explanation: Explanation) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -22,7 +23,7 @@ from preflight.conclusions.observations import facts_of
 from preflight.fact import Effect
 from preflight.replay import Replay
 from preflight.run import Run
-from tests import processes
+from tests import processes, screens
 from tests.conclusions.hidden import unfounded
 from tests.effects import sufficient
 
@@ -39,7 +40,8 @@ def run(
     folder: Path, *arguments: str, check: str = "checks/"
 ) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
     """Run the suite as an operator does; returns what it printed and its JSON report."""
-    ended = processes.run_checks("--report-dir", folder, *PATIENT, *arguments, target=check)
+    env = processes.environment(COLUMNS=str(screens.WIDTH))
+    ended = processes.run_checks("--report-dir", folder, *PATIENT, *arguments, target=check, env=env)
     report = folder / "preflight.json"
     return ended, json.loads(report.read_text()) if report.exists() else {}
 
@@ -164,8 +166,11 @@ def test_a_fault_turns_the_right_checks_red_and_nothing_else(
     judge(expected, ended, report, record_property)
     hide_some(report, seed=name)
     assert ended.returncode == expected["exit"] == report["exit"]
+    assert not screens.beyond_one_screen(ended.stdout, causes=len(expected["concludes"])), ended.stdout
+    assert not list(screens.contradictions(report))
+    said = ended.stdout + "".join(ElementTree.parse(tmp_path / "preflight.xml").getroot().itertext())
     for words in expected["says"]:
-        assert words in ended.stdout or re.search(words, ended.stdout), (words, ended.stdout)
+        assert words in said or re.search(words, said), (words, said)
 
 
 @pytest.mark.parametrize("pair", PAIRS)

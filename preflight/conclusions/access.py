@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from preflight.conclusions import remedy_names
 from preflight.conclusions.model import Conclusion, cause, keys, rule
 from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.single_fact import names_of, proof_of, single
@@ -24,6 +25,7 @@ SSH_UNREACHABLE = cause("ssh-unreachable", "2.4", "ssh")
 SSH_UNUSABLE = cause("ssh-login-unusable", "2.4", "ssh")
 WORKER_DOWN = cause("worker-down", "2.3", "node-conditions", specialises=("node-not-ready", "ssh-unreachable"))
 
+_RBAC_NAMESPACE = "gitlab"  # in deploy/rbac.yaml
 _SSH_WAY = (SshFault.REFUSED, SshFault.TIMEOUT, SshFault.UNREACHABLE, SshFault.UNRESOLVED, SshFault.SILENT)
 
 single(
@@ -31,8 +33,8 @@ single(
     api_answer,
     faults=(ApiFault.UNAUTHORIZED,),
     remedy=(
-        "see which account the kubeconfig uses: `kubectl config view --minify`",
-        "renew its token or client certificate, then try `kubectl auth whoami`",
+        "renew token or client certificate of the kubeconfig's account (`kubectl config view --minify` shows which)",
+        "then `kubectl auth whoami` must answer",
     ),
 )
 single(
@@ -57,9 +59,9 @@ single(
     API_UNREACHABLE,
     api_answer,
     remedy=(
-        "`curl -vk {api}/version` shows how far it gets",
         "on the control plane: `crictl ps -a | grep apiserver`, `journalctl -u kubelet -n 100`",
         "open the port of {api} to this machine, or map it to a tunnel with `connect:` in the inventory",
+        "`curl -vk {api}/version` shows how far it gets",
     ),
 )
 
@@ -87,7 +89,22 @@ def missing_rights(facts: Facts) -> Iterator[Conclusion]:
         certain=True,
         explains=keys(denied),
         proofs=tuple(proof_of(observation) for observation in denied[:2]),
-        remedy=("`kubectl apply -f deploy/rbac.yaml` grants all of them; or add:", *needs),
+        remedy=(
+            *(remedy_names.grants(str(observation.error) for observation in denied) or needs),
+            *_own_account(facts),
+        ),
+    )
+
+
+def _own_account(facts: Facts) -> tuple[str, ...]:
+    """How to run with the account of deploy/rbac.yaml: its rights are that account's, and nobody else's."""
+    namespace = facts.inventory.runner.namespace
+    edited = "" if namespace == _RBAC_NAMESPACE else f" (with {namespace} in the place of {_RBAC_NAMESPACE})"
+    token = f"kubectl -n {namespace} create token gitlab-runner-preflight-privileged --duration 2h"
+    return (
+        f"or run with the account that has all rights: `kubectl apply -f deploy/rbac.yaml`{edited}, then "
+        f'`kubectl config set-credentials preflight --token="$({token})"` and '
+        "`kubectl config set-context --current --user=preflight`",
     )
 
 
@@ -149,16 +166,22 @@ def _worker_down(facts: Facts, down: list[Observation]) -> Conclusion:
 
 
 _KEY = (
-    "`ssh -i KEY {ssh}@{address} true` must work with the key of `access.ssh`",
-    "add its public half to `~{ssh}/.ssh/authorized_keys` on {nodes}, or correct `access.ssh.user` and `key`",
+    "add the public half of the key of `access.ssh` to `~{ssh}/.ssh/authorized_keys` on {nodes}, or correct "
+    "`access.ssh.user` and `key`",
+    "`{ssh_command}{address} true` must then succeed",
     "or set `ssh: none` under `access:`, and do without measurements from the workers",
 )
 _HOST_KEY = (
     "compare the fingerprint with the machine's own: `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on {node}",
-    "rebuilt on purpose: `ssh-keygen -R {address}`, then `ssh-keyscan {address} >> known_hosts` over a trusted network",
+    "rebuilt on purpose: `ssh-keygen -R {address}`, then, over a trusted network, "
+    "`ssh-keyscan {address} >> {known_hosts}`",
 )
 _WAY = (
-    "`ssh -v {ssh}@{address}` shows how far it gets",
-    "start sshd on {nodes}, open port 22 to this machine, or name a `jump` host in `access.ssh`",
+    "start sshd on {nodes} (`systemctl enable --now sshd`), open its port to this machine, or name a `jump` host in "
+    "`access.ssh`",
+    "`{ssh_command}{address} -v true` shows how far it gets",
 )
-_SHELL = ("`ssh {ssh}@{address} sh -s <<< 'echo ok'` must print ok", "give the user a POSIX shell")
+_SHELL = (
+    "give {ssh} a POSIX shell on {nodes}: `usermod -s /bin/sh {ssh}`",
+    "`{ssh_command}{address} sh -s <<< 'echo ok'` must print ok",
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from preflight.conclusions import remedy_names
 from preflight.conclusions.model import cause
 from preflight.conclusions.single_fact import single
 from preflight.facts.cluster import (
@@ -104,9 +105,11 @@ single(
     *_PLACES,
     faults=(PodFault.UNSCHEDULABLE_TAINT,),
     remedy=(
-        "remove the taint: `kubectl taint nodes {node_list} KEY-`",
-        "or tolerate it: `[runners.kubernetes.node_tolerations]` in {values}, `{upgrade}`",
+        "remove the taint: `kubectl taint nodes {node_list} {taints}`",
+        "or tolerate it: {tolerations} below `[runners.kubernetes.node_tolerations]` in {values}",
+        "`{upgrade}`",
     ),
+    names=remedy_names.placement,
 )
 single(
     cause("node-not-selected", "2.3", "scheduling"),
@@ -114,9 +117,11 @@ single(
     job_placement,
     manager_placement,
     remedy=(
-        "label the nodes: `kubectl label nodes {node_list} KEY=VALUE` as the selector or affinity of {values} requires",
-        "or correct `node_selector` / `affinity` in {values}, `{upgrade}`",
+        "label the nodes as {values} requires: `kubectl label nodes {node_list} {labels}`",
+        "or correct `node_selector` / `affinity` in {values}",
+        "`{upgrade}`",
     ),
+    names=remedy_names.placement,
 )
 single(
     cause("preference-unmet", "7.3", "scheduling"),
@@ -126,7 +131,8 @@ single(
 single(
     cause("pool-missing", "2.3", "guide"),
     pool_presence,
-    remedy=("`kubectl get nodes -l SELECTOR` with the labels of `cluster.pools.{pool}`; scale the pool up",),
+    remedy=("scale the pool up; `kubectl get nodes -l {pool_selector}` must show its nodes",),
+    names=remedy_names.pool_labels,
 )
 single(
     cause("cluster-dns-missing", "2.3", "kube-dns"),
@@ -139,7 +145,8 @@ single(
     kube_dns,
     faults=(ClusterFault.NO_ENDPOINTS,),
     remedy=(
-        "`kubectl get pods -n kube-system -l k8s-app=kube-dns -o wide`, then `kubectl logs` of one",
+        "see why its pods are not ready: `kubectl describe pods -n kube-system -l k8s-app=kube-dns`, "
+        "`kubectl logs -n kube-system -l k8s-app=kube-dns --tail=20`",
         "`kubectl rollout restart -n kube-system deployment/coredns`",
     ),
 )
@@ -147,13 +154,19 @@ single(
     cause("metrics-missing", "2.3", "metrics-server"),
     metrics_api,
     faults=(ClusterFault.METRICS_MISSING,),
-    remedy=("install metrics-server; `kubectl top nodes` must answer",),
+    remedy=(
+        "install metrics-server: `helm upgrade --install metrics-server metrics-server -n kube-system --repo "
+        "https://kubernetes-sigs.github.io/metrics-server/`",
+        "`kubectl top nodes` must answer",
+    ),
 )
 single(
     cause("metrics-unavailable", "2.3", "metrics-server"),
     metrics_api,
     remedy=(
-        "`kubectl get apiservice v1beta1.metrics.k8s.io`, then `kubectl logs -n kube-system deploy/metrics-server`",
+        "`kubectl get apiservice v1beta1.metrics.k8s.io` says why; its Service and pods: "
+        "`kubectl get deploy,svc,pods -n kube-system | grep metrics-server`",
+        "`kubectl rollout restart -n kube-system deployment/metrics-server`, or install it again",
     ),
 )
 NAMESPACE_MISSING = cause("namespace-missing", "3.2", "guide")
@@ -164,7 +177,8 @@ single(
     faults=(PodFault.NAMESPACE_MISSING,),
     remedy=(
         "`kubectl create namespace {job_namespace}`",
-        "if another one was meant: correct `namespace` in `runners.config` of {values}, `{upgrade}`",
+        "if another one was meant: correct `namespace` in `runners.config` of {values}",
+        "`{upgrade}`",
     ),
 )
 single(
@@ -190,7 +204,8 @@ single(
     cause("runner-rights-missing", "3.2", "rbac"),
     runner_rights,
     remedy=(
-        "`rbac.create: true` in {values}, `{upgrade}`; in a job namespace of its own add Role and RoleBinding by hand",
+        "`rbac.create: true` in {values}; in a job namespace of its own add Role and RoleBinding by hand",
+        "`{upgrade}`",
         "`kubectl auth can-i --list -n {job_namespace} --as system:serviceaccount:{namespace}:{release}`",
     ),
 )
@@ -202,7 +217,10 @@ single(
 single(
     cause("webhook-fails-closed", "3.2", "webhooks"),
     job_webhooks,
-    remedy=("exempt {job_namespace} by the webhook's namespaceSelector, or run more replicas of its server",),
+    remedy=(
+        "exempt {job_namespace} by the webhook's namespaceSelector, or run more replicas of its server",
+        "`kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations` lists them",
+    ),
 )
 _STREAMS = (pod_exec, pod_attach, pod_logs)
 single(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from preflight.conclusions import remedy_names
 from preflight.conclusions.model import cause
 from preflight.conclusions.single_fact import single
 from preflight.facts.dind import (
@@ -39,9 +40,9 @@ single(
     dind_daemon,
     faults=(DindFault.DAEMON_EXITED,),
     remedy=(
-        "the daemon's last log lines are above: iptables or nft → `DOCKER_IPTABLES_LEGACY=1`; "
-        "cgroup → a newer docker:dind",
-        "on {node}: `lsmod | grep -E 'ip_tables|nf_tables|overlay'`, `modprobe` what is missing",
+        "if its log names iptables or nft: `DOCKER_IPTABLES_LEGACY: 1` among the variables of the service in "
+        "`.gitlab-ci.yml`; if it names cgroup: a newer docker:dind",
+        "on {node}: `lsmod | grep -E 'ip_tables|nf_tables|overlay'`, `modprobe ip_tables nf_tables overlay` loads them",
     ),
 )
 single(
@@ -74,7 +75,8 @@ single(
     dind_pull,
     likely="the same pull by the node's own runtime (2.4.15), and the MTU inside",
     remedy=(
-        "x509: mount the CA at /etc/docker/certs.d/HOST/ca.crt of the service; HTTP only: `--insecure-registry=HOST`",
+        "x509: mount the CA at /etc/docker/certs.d/{host}/ca.crt of the service; HTTP only: "
+        "`--insecure-registry={host}`",
         "hangs: `--mtu` of dockerd no larger than eth0's in the pod",
         "times out: allow the pods on {nodes} to the registry, as the node itself is (firewall, NetworkPolicy)",
     ),
@@ -82,7 +84,10 @@ single(
 single(
     cause("dind-run-fails", "5", "dind-cgroup"),
     dind_run,
-    remedy=("the daemon's message is above; `docker run --rm IMAGE echo hello` in a job reproduces it",),
+    remedy=(
+        "`docker run --rm {dind_image} echo hello` in a job reproduces the daemon's message: cgroup or runc errors "
+        "need a newer docker:dind",
+    ),
 )
 single(
     cause("dind-mtu", "5", "mtu"),
@@ -99,19 +104,23 @@ single(
     dind_registry,
     faults=(DindFault.INSECURE_REGISTRY,),
     remedy=(
-        "the registry serves plain HTTP: start dockerd with `--insecure-registry=HOST` (`dind.daemon_args`, and the "
-        "service's `command` in `.gitlab-ci.yml`)",
+        "start dockerd with `--insecure-registry={inner_host}`: the service's `command` in `.gitlab-ci.yml`, and "
+        "`dind.daemon_args` in the inventory",
         "better: give the registry a certificate",
     ),
+    names=remedy_names.inner_host,
 )
 single(
     cause("dind-distrusts-registry", "5", "dind-registry-trust"),
     dind_registry,
     faults=(DindFault.REGISTRY_UNTRUSTED,),
     remedy=(
-        "mount the CA at /etc/docker/certs.d/HOST/ca.crt of the Docker service: "
-        "`[[runners.kubernetes.volumes.config_map]]` in {values}, `{upgrade}`",
+        "`kubectl create configmap registry-ca -n {job_namespace} --from-file=ca.crt=ca.pem`",
+        "mount it at /etc/docker/certs.d/{inner_host}: `[[runners.kubernetes.volumes.config_map]]` with "
+        '`name = "registry-ca"` and `mount_path = "/etc/docker/certs.d/{inner_host}"` in {values}',
+        "`{upgrade}`",
     ),
+    names=remedy_names.inner_host,
 )
 single(
     cause("dind-registry-unreachable", "5", "dind-build"),

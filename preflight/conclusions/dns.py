@@ -6,7 +6,7 @@ record is no fault: an answer has one only if its name has no usable address (pr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from preflight.conclusions.model import Cause, Conclusion, cause, keys, rule
 from preflight.conclusions.observations import Facts, Observation
@@ -74,8 +74,10 @@ def resolvers(facts: Facts) -> Iterator[Conclusion]:
         yield _resolver_conclusion(facts, name, workers, concerned)
 
 
-def _observations(facts: Facts, resolver: str) -> tuple[VantageGroup, VantageGroup, VantageGroup]:
-    here, nodes, pods = (VantageGroup.of(facts.observations(name, resolver=resolver), _QUIET) for name in _VANTAGES)
+def _observations(
+    facts: Facts, resolver: str, failing: Callable[[Observation], bool] = _QUIET
+) -> tuple[VantageGroup, VantageGroup, VantageGroup]:
+    here, nodes, pods = (VantageGroup.of(facts.observations(name, resolver=resolver), failing) for name in _VANTAGES)
     return here, nodes, pods
 
 
@@ -145,6 +147,10 @@ def _udp_only(observation: Observation) -> bool:
 def _resolver_conclusion(facts: Facts, name: str, workers: tuple[str, ...], concerned: Sequence[str]) -> Conclusion:
     who, first = joined(concerned), concerned[0]
     here, nodes, pods = _observations(facts, first)
+    # One that answers with an error gets no query through to an address either.
+    shown = (here, nodes, pods)
+    if name in {REFUSES.name, BROKEN.name}:
+        shown = _observations(facts, first, lambda observation: observation.faulty)
     size = len(facts.inventory.dns.resolvers)
     others = [resolver for resolver in facts.inventory.dns.resolvers if resolver not in concerned]
     healthy = [
@@ -176,9 +182,7 @@ def _resolver_conclusion(facts: Facts, name: str, workers: tuple[str, ...], conc
         settled_by=likely,
         explains=keys(failed),
         proofs=proofs(
-            here.proof("here", "answered"),
-            nodes.proof("worker", "answered"),
-            pods.proof("pod", "answered"),
+            *(group.proof(noun, "answered") for group, noun in zip(shown, ("here", "worker", "pod"), strict=True)),
             VantageGroup(reached=tuple(healthy)).proof("other resolver", "answer the same names") if healthy else None,
         )[:4],
         # Something must be left in `nameservers`.

@@ -105,6 +105,11 @@ GITLAB_CLOCK = cause("gitlab-clock-skew", "2.1", "clock", specialises="clock-ske
 NODE_CLOCK = cause("node-clock-skew", "2.3", "clock", specialises="clock-skew")
 
 
+def _apart(seconds: float) -> str:
+    """How far a clock is from another one: ``420 s behind``."""
+    return f"{abs(seconds):.0f} s {'ahead' if seconds > 0 else 'behind'}"
+
+
 @rule
 def clocks(facts: Facts) -> Iterator[Conclusion]:
     """Whose clock is wrong: GitLab's if all workers differ from it alike, otherwise that of those that differ."""
@@ -115,17 +120,19 @@ def clocks(facts: Facts) -> Iterator[Conclusion]:
     alike = bool(offsets) and max(offsets) - min(offsets) <= facts.inventory.limits.clock_skew
     workers = targets_of(group.failed, "worker")
     host = facts.inventory.gitlab.url
-    apart = ", ".join(f"{name} {-offset:+.0f} s" for name, offset in zip(workers, offsets, strict=False))
+    apart = ", ".join(f"{name} is {_apart(offset)}" for name, offset in zip(workers, offsets, strict=False))
     if group.reached:
         kind, whose = (
             NODE_CLOCK,
-            f"the clock of {joined(workers)} is off, against GitLab ({apart}) and the other workers",
+            f"the clock of {workers[0]} is {_apart(offsets[0])} GitLab's and the other workers'"
+            if len(workers) == 1 and offsets
+            else f"the clocks of {joined(workers)} differ from GitLab's and the other workers' ({apart})",
         )
         steps = tuple(f"on {name}: {_NTP}" for name in workers[:2])
     elif alike and group.all_failed and len(workers) > 1:
         kind, whose = (
             GITLAB_CLOCK,
-            f"GitLab's clock is {abs(offsets[0]):.0f} s off: every worker differs from it by the same",
+            f"GitLab's clock is {_apart(-offsets[0])}: every worker differs from it by the same",
         )
         steps = (f"on the host of {host}: {_NTP}",)
     else:

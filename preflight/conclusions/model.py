@@ -40,19 +40,34 @@ class Proof:
         where: the vantage.
         command: a command that a person can paste.
         observed: what it printed.
+        healthy: whether it shows what is well beside what is broken: a vantage that gets through, a resolver that
+            answers.
     """
 
     statement: str
     where: str = ""
     command: str = ""
     observed: str = ""
+    healthy: bool = False
 
     @classmethod
-    def of(cls, fact: Fact, statement: str = "") -> Proof:
-        """What a fact's evidence shows: the statement, or the fact's own cause."""
+    def of(cls, fact: Fact, statement: str = "", *, healthy: bool | None = None) -> Proof:
+        """What a fact's evidence shows: the statement, or the fact's own cause.
+
+        Args:
+            fact: what was measured.
+            statement: what it shows; without it, the fact's own cause.
+            healthy: whether it shows what is well; by default, whether the fact has no fault.
+        """
         evidence = fact.evidence
         text = statement or fact.cause or f"{fact.target}: nothing is wrong"
-        return cls(statement=clean(text), where=evidence.where, command=evidence.command, observed=evidence.observed)
+        return cls(
+            statement=clean(text),
+            where=evidence.where,
+            command=evidence.command,
+            observed=evidence.observed,
+            healthy=fact.fault is None if healthy is None else healthy,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -106,7 +106,7 @@ def _everywhere(facts: Facts, here: VantageGroup, nodes: VantageGroup, pods: Van
     host = endpoint.rpartition(":")[0]
     quiet = {PathFault.TIMEOUT, PathFault.SILENT, PathFault.UNREACHABLE}
     kinds = {PathFault.TIMEOUT if observation.fault in quiet else observation.fault for observation in failed}
-    kind, sentence, remedy = _server_side(endpoint, host, failed)
+    kind, sentence, remedy = _server_side(endpoint, host, failed, namespace=facts.inventory.runner.namespace)
     if not settled or len(kinds) > 1:
         kind = UNREACHABLE
     whole = joined(
@@ -132,7 +132,9 @@ def _everywhere(facts: Facts, here: VantageGroup, nodes: VantageGroup, pods: Van
     )
 
 
-def _server_side(endpoint: str, host: str, failed: tuple[Observation, ...]) -> tuple[Cause, str, tuple[str, ...]]:
+def _server_side(
+    endpoint: str, host: str, failed: tuple[Observation, ...], *, namespace: str
+) -> tuple[Cause, str, tuple[str, ...]]:
     start = f"on {host}: `gitlab-ctl status`, then `gitlab-ctl start`"
     if all(_CLOSED(observation) for observation in failed):
         sentence = f"nothing listens on {endpoint}: GitLab's host refuses every connection"
@@ -145,7 +147,12 @@ def _server_side(endpoint: str, host: str, failed: tuple[Observation, ...]) -> t
         return (
             CERTIFICATE,
             sentence,
-            (f"see what is served: {command}", "renew it, or set its CA in `gitlab.ca_file`"),
+            (
+                f"a private CA: `ca_file: ca.pem` under `gitlab` in the inventory, and for the runner the Secret of "
+                f"`certsSecretName` with the key {host}.crt: `kubectl create secret generic gitlab-ca -n {namespace} "
+                f"--from-file={host}.crt=ca.pem`",
+                f"otherwise renew the certificate: {command} shows what is served",
+            ),
         )
     if any(map(_QUIET, failed)):
         return SILENT, f"{endpoint} accepts connections and never answers: the server there hangs", (start,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from preflight.conclusions import remedy_names
 from preflight.conclusions.model import cause
 from preflight.conclusions.paths import OTHERWISE
 from preflight.conclusions.single_fact import single
@@ -27,31 +28,42 @@ single(
     cause("limit-range-refuses-jobs", "3.2", "limit-range"),
     *_ADMISSION,
     faults=(PodFault.LIMIT_RANGE,),
-    remedy=(_LIMITS, "bring requests and limits of `[runners.kubernetes]` in {values} inside of it, `{upgrade}`"),
+    remedy=(
+        "bring `cpu_limit`, `memory_limit` and the requests below `[runners.kubernetes]` in {values} inside of it",
+        _LIMITS + " shows the bounds",
+        "`{upgrade}`",
+    ),
 )
 single(
     cause("job-service-account-missing", "3.2", "rbac"),
     *_ADMISSION,
     faults=(PodFault.SERVICE_ACCOUNT_MISSING,),
     remedy=(
-        "`kubectl get serviceaccounts -n {job_namespace}`",
-        "create the one that `service_account` in {values} names, or correct the name, `{upgrade}`",
+        "create the account that `service_account` in {values} names: "
+        "`kubectl create serviceaccount {service_account} -n {job_namespace}`",
+        "or correct the name: `kubectl get serviceaccounts -n {job_namespace}` lists what there is; `{upgrade}`",
     ),
+    names=remedy_names.service_account,
 )
 single(
     cause("webhook-refuses-jobs", "3.2", "webhooks"),
     *_ADMISSION,
     faults=(PodFault.WEBHOOK,),
     remedy=(
-        "`kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations`: the message names which",
-        "repair its server (`kubectl get endpoints` of its Service), or exempt {job_namespace} by namespaceSelector",
+        "{webhook_server}",
+        "or exempt {job_namespace} by the namespaceSelector of {webhook}: "
+        "`kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations` shows where it is configured",
     ),
+    names=remedy_names.webhook,
 )
 single(
     cause("admission-refuses-jobs", "3.2", "admission-policy"),
     pod_admission,
     dind_admission,
-    remedy=("the API server's message is above; `kubectl apply --dry-run=server` with a job's pod reproduces it",),
+    remedy=(
+        "change what the API server's message names, in {values} or in the policy; `kubectl create --dry-run=server` "
+        "with a job's pod (in preflight.json) reproduces it",
+    ),
 )
 single(
     cause("pod-unschedulable", "2.4", "scheduling"),
@@ -87,7 +99,8 @@ single(
     faults=(PathFault.UNRESOLVED,),
     remedy=(
         "add the host of GitLab's `external_url` to {resolvers}",
-        'or set `clone_url = "{gitlab}"` in `runners.config` of {values}, `{upgrade}`',
+        'or set `clone_url = "{gitlab}"` in `runners.config` of {values}',
+        "`{upgrade}`",
     ),
 )
 single(
@@ -95,7 +108,8 @@ single(
     pod_clone,
     remedy=(
         "allow the pod network {pod_cidr} to that host's port",
-        'or set `clone_url = "{gitlab}"` in `runners.config` of {values}, `{upgrade}`',
+        'or set `clone_url = "{gitlab}"` in `runners.config` of {values}',
+        "`{upgrade}`",
     ),
 )
 single(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from preflight.conclusions import remedy_names
 from preflight.conclusions.model import Cause, Conclusion, cause, keys, rule
 from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.single_fact import names_of, proof_of, single
@@ -83,8 +84,9 @@ def _outside(reply: Observation, pulls: VantageGroup, host: str) -> tuple[Cause,
     if _TLS(reply):
         command = "`openssl s_client -connect {host} -showcerts </dev/null`"
         steps = (
-            f"see what is served: {command}",
-            "renew it, or install its CA: `ca_file` here, `/etc/containerd/certs.d/{host}` on the nodes",
+            "a private CA: `ca_file: ca.pem` under `registries.{registry}` in the inventory, and on every node "
+            '`ca = "/etc/containerd/certs.d/{host}/ca.pem"` in `/etc/containerd/certs.d/{host}/hosts.toml`',
+            f"otherwise renew the certificate: {command} shows what is served",
         )
         return CERTIFICATE, f"the certificate of {host} is not accepted: {cause_of}", "", steps
     if has_fault(PathFault.UNRESOLVED)(reply):
@@ -95,8 +97,8 @@ def _outside(reply: Observation, pulls: VantageGroup, host: str) -> tuple[Cause,
             ("`dig {host}` here; add it to the internal zone",),
         )
     steps = (
-        "`curl -v https://{host}/v2/` shows how far it gets",
         "start the registry on {host}, or open its port to this machine and to the nodes",
+        "`curl -v https://{host}/v2/` shows how far it gets",
     )
     if pulls.failed and not pulls.reached:
         return DOWN, f"{host} is down: {cause_of}, and no node can pull from it", "", steps
@@ -247,9 +249,9 @@ def missing_pull_secrets(facts: Facts) -> Iterator[Conclusion]:
 
 
 _SECRET = (
-    "`kubectl get secrets -n {job_namespace}`: is it there under another name?",
     "`kubectl create secret docker-registry {secret} -n {job_namespace} --docker-server={host} "
-    "--docker-username=USER --docker-password=$PASSWORD`",
+    "--docker-username=USER --docker-password=PASSWORD`",
+    "or is it there under another name? `kubectl get secrets -n {job_namespace}`",
 )
 
 
@@ -271,17 +273,19 @@ single(
     faults=(RegistryFault.UNAUTHORIZED, RegistryFault.DENIED),
     remedy=(
         "`docker login {host}` with the account of the inventory must succeed",
-        "renew the pull secret from that login: `kubectl create secret generic NAME -n {job_namespace} "
-        "--type=kubernetes.io/dockerconfigjson --from-file=.dockerconfigjson=$HOME/.docker/config.json`",
+        "renew the pull secret from that login: `kubectl create secret generic {pull_secret} -n {job_namespace} "
+        "--type=kubernetes.io/dockerconfigjson --from-file=.dockerconfigjson=$HOME/.docker/config.json "
+        "--dry-run=client -o yaml | kubectl apply -f -`",
     ),
+    names=remedy_names.pull_secret,
 )
 single(
     cause("registry-token-server-unreachable", "2.4", "registry-token", specialises="pulls-fail"),
     registry_access,
     faults=(RegistryFault.TOKEN_REALM,),
     remedy=(
-        "`curl -sI https://{host}/v2/ | grep -i www-authenticate` names the token server (realm)",
-        "start it, or open the path to it from here and from the nodes",
+        "start the token server that the cause names, or open the path to it from here and from the nodes",
+        "`curl -sI https://{host}/v2/ | grep -i www-authenticate` names it as `realm`",
     ),
 )
 single(
@@ -300,8 +304,8 @@ single(
     manifest,
     faults=(RegistryFault.BLOB_HOST,),
     remedy=(
-        "{host} sends layers from another host (the evidence names it): start that one, or open "
-        "the path to it from here and from the nodes",
+        "start the host that the cause names, from which {host} has its layers sent, or open the path to it from here "
+        "and from the nodes",
         "with `distribution`, `storage.redirect.disable: true` lets {host} send them itself",
     ),
 )
@@ -309,12 +313,12 @@ single(
     PULL_SECRET,
     pull_login,
     remedy=(
-        '`image_pull_secrets = ["NAME"]` below `[runners.kubernetes]` in {values}: an account\'s '
-        "own secrets count only "
-        "if the runner names none",
-        "`kubectl get secret -n {job_namespace}` lists what there is",
+        "`image_pull_secrets = [{pull_secrets}]` below `[runners.kubernetes]` in {values}: an account's own secrets "
+        "count only if the runner names none",
+        "`kubectl get secret {pull_secret} -n {job_namespace}` must show it",
         "`{upgrade}`",
     ),
+    names=remedy_names.pull_secret,
 )
 single(
     cause("helper-image-unreachable", "3.3", "helper-image"),
@@ -338,9 +342,10 @@ single(
     node_pull,
     faults=(RegistryFault.NOT_FOUND, PodFault.PULL_NOT_FOUND, PodFault.PULL_BAD_NAME),
     remedy=(
-        "push or mirror it: `docker pull SOURCE && docker tag SOURCE {image} && docker push {image}`",
+        "push or mirror it: `docker pull {source} && docker tag {source} {image} && docker push {image}`",
         "or correct the reference in {values} and in the inventory",
     ),
+    names=remedy_names.image_source,
 )
 single(
     cause("image-denied", "2.4", "image-access"),
@@ -355,7 +360,11 @@ single(
     node_pull,
     helper_image,
     faults=(RegistryFault.WRONG_PLATFORM, PodFault.PULL_PLATFORM),
-    remedy=("`docker buildx imagetools inspect {image}` shows its platforms; mirror all of them, or the nodes' own",),
+    remedy=(
+        "mirror all of its platforms, or the nodes' own: `docker buildx imagetools create -t {image} {source}`",
+        "`docker buildx imagetools inspect {image}` shows which there are",
+    ),
+    names=remedy_names.image_source,
 )
 single(
     cause("helper-image-unavailable", "3.3", "helper-image"),

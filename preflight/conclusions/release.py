@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from preflight.conclusions import remedy_names
 from preflight.conclusions.model import cause
 from preflight.conclusions.single_fact import single
 from preflight.facts.build import (
@@ -65,7 +66,7 @@ single(
 single(
     cause("chart-repository-unusable", "3.4", "chart-repository"),
     chart_version,
-    remedy=("correct `runner.repository`: `curl -sS URL/index.yaml | head` must show an index of charts",),
+    remedy=("correct `runner.repository`: `curl -sS {charts}/index.yaml | head` must show an index of charts",),
 )
 single(
     cause("chart-and-image-differ", "3.4", "chart-versions"),
@@ -92,8 +93,8 @@ single(
     release_record,
     faults=(ReleaseFault.FAILED,),
     remedy=(
-        "`helm history {release} -n {namespace}` shows why",
-        _UPGRADE + ", or `helm rollback {release} -n {namespace}`",
+        _UPGRADE + " once its reason is mended; `kubectl get events -n {namespace} --sort-by=.lastTimestamp` shows it",
+        "or back to the revision that is deployed: `helm rollback {release} -n {namespace}`",
     ),
 )
 single(
@@ -127,21 +128,25 @@ single(
     cause("rollout-stuck", "3.5", "guide"),
     manager_rollout,
     remedy=(
-        "`kubectl describe pods -n {namespace} -l release={release}`: the last events show what it waits for",
-        "`helm rollback {release} -n {namespace}`, if jobs wait",
+        "mend what the new pods wait for: `kubectl describe pods -n {namespace} -l release={release}` ends with it",
+        "if jobs wait: `helm rollback {release} -n {namespace}`",
     ),
 )
 single(
     cause("manager-crashes", "4.1", "image-flavour"),
     manager_readiness,
     faults=(ManagerFault.CRASH_LOOP, ManagerFault.RESTARTED),
-    remedy=("`kubectl logs -n {namespace} deployment/{release} --previous --tail=50` shows its last lines", _UPGRADE),
+    remedy=("{crash}", _UPGRADE),
+    names=remedy_names.crash,
 )
 single(
     cause("managers-scaled-down", "4.1", "guide"),
     manager_readiness,
     faults=(ManagerFault.SCALED_DOWN,),
-    remedy=("`{upgrade}` restores the number of the values; or write the smaller one into {values}",),
+    remedy=(
+        _UPGRADE + " restores the number of the values",
+        "or write the smaller number into {values}: `replicas`",
+    ),
 )
 single(
     cause("managers-not-ready", "4.1", "runner-liveness"),
@@ -155,8 +160,8 @@ single(
     faults=(ManagerFault.TOKEN_REJECTED, MetricsFault.POLLS_REJECTED),
     remedy=(
         "see in GitLab whether the runner still exists, and whether its token was reset",
-        "write its new token (2.2), `{upgrade}`",
-        _RESTART,
+        "write its new token (2.2) into {values} or its Secret",
+        _UPGRADE + ", then " + _RESTART,
     ),
 )
 single(
@@ -196,7 +201,7 @@ single(
 single(
     cause("manager-metrics-silent", "8.4", "manager-metrics"),
     manager_metrics,
-    remedy=("`metrics.enabled: true` in {values}, `{upgrade}`",),
+    remedy=("`metrics.enabled: true` in {values}", _UPGRADE),
 )
 single(
     cause("manager-version-differs", "8.4", "version-skew"),

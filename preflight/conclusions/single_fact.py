@@ -7,7 +7,7 @@ observations of one row become one conclusion, unless the row is `apart`.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,8 +21,13 @@ from preflight.facts.headroom import namespace_state
 from preflight.faults import Fault
 from preflight.inventory import Inventory
 
+_SSH = 22  # the port
 _SHOWN = 2  # observations that are shown as evidence
 _QUOTED = 3  # observations whose own sentence is quoted
+
+
+Names = Callable[[Facts, Sequence[Observation]], Mapping[str, str]]
+"""From the observations of a row, names that its remedy uses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,7 @@ class Row:
         certain: whether the fact leaves no other cause.
         settled_by: what would settle it.
         apart: whether each target has a conclusion of its own.
+        names: further names for the remedy, from what was measured (preflight/conclusions/remedy_names.py).
     """
 
     cause: Cause
@@ -46,6 +52,7 @@ class Row:
     certain: bool = True
     settled_by: str = ""
     apart: bool = False
+    names: Names | None = None
 
 
 ROWS: list[Row] = []
@@ -59,9 +66,10 @@ def single(
     remedy: Iterable[str],
     likely: str = "",
     apart: bool = False,
+    names: Names | None = None,
 ) -> None:
     """Add a row; `likely` says what would settle it, where the fact alone does not."""
-    ROWS.append(Row(cause, facts, tuple(faults), tuple(remedy), not likely, likely, apart))
+    ROWS.append(Row(cause, facts, tuple(faults), tuple(remedy), not likely, likely, apart, names))
 
 
 def conclusions(facts: Facts, explained: frozenset[object]) -> Iterator[Conclusion]:
@@ -92,7 +100,7 @@ def _applies(observation: Observation, row: Row, named: set[tuple[str, tuple[str
 
 
 def _conclusion(facts: Facts, row: Row, observations: list[Observation]) -> Conclusion:
-    names = names_of(facts, observations)
+    names = {**names_of(facts, observations), **(row.names(facts, observations) if row.names is not None else {})}
     sentences = dict.fromkeys(_sentence_of(observation) for observation in observations)
     more = f"; and {len(sentences) - _QUOTED} more" if len(sentences) > _QUOTED else ""
     return Conclusion(
@@ -169,7 +177,21 @@ def names_of(facts: Facts, observations: Iterable[Observation] = ()) -> dict[str
         "pool": first.get("pool", ""),
         "project": "" if inventory.pipeline == "none" else inventory.pipeline.project,
         "ssh": "" if inventory.access.ssh == "none" else inventory.access.ssh.user,
+        "ssh_command": _ssh_command(inventory),
+        "known_hosts": "" if inventory.access.ssh == "none" else str(inventory.access.ssh.known_hosts),
+        "charts": inventory.runner.repository,
+        "registry": registry or "NAME",
+        "dind_image": "IMAGE" if inventory.dind == "none" else inventory.dind.pull,
     }
+
+
+def _ssh_command(inventory: Inventory) -> str:
+    """The login that the suite uses, as a command to be completed with the address."""
+    if inventory.access.ssh == "none":
+        return "ssh"
+    key = f" -i {shlex.quote(str(inventory.access.ssh.key))}" if inventory.access.ssh.key else ""
+    port = f" -p {inventory.access.ssh.port}" if inventory.access.ssh.port != _SSH else ""
+    return f"ssh{key}{port} {inventory.access.ssh.user}@"
 
 
 def upgrade_command(inventory: Inventory) -> str:

@@ -50,7 +50,7 @@ single(
     token_kind,
     remedy=(
         _NEW,
-        "set it as `runnerToken`, or in the Secret of `runners.secret`; a registration token can't be used",
+        _KEEP,
         _ROLL,
     ),
 )
@@ -162,7 +162,8 @@ single(
     likely="each manager's own log",
     remedy=(
         "`kubectl get pods -n {namespace} -o wide` must show all replicas ready",
-        "`kubectl logs -n {namespace} POD` of the manager that GitLab does not list",
+        "`kubectl logs -n {namespace} -l release={release} --prefix --tail=20`: what does the manager say that GitLab "
+        "does not list?",
     ),
 )
 single(

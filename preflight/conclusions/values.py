@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from preflight.conclusions import remedy_names
 from preflight.conclusions.model import cause
 from preflight.conclusions.single_fact import single
 from preflight.facts.values import (
@@ -198,17 +199,19 @@ single(
     cause("runner-secret-missing", "3.3", "runner-secret"),
     runner_secret,
     remedy=(
-        "the Secret needs both keys: `kubectl create secret generic NAME -n {namespace} "
+        "the Secret needs both keys: `kubectl create secret generic {secret} -n {namespace} "
         "--from-literal=runner-token=TOKEN --from-literal=runner-registration-token=`",
         "`kubectl rollout restart -n {namespace} deployment/{release}`",
     ),
+    names=remedy_names.secret,
 )
 single(
     cause("runner-ca-missing", "3.3", "runner-ca"),
     runner_ca,
     remedy=(
-        "`kubectl create secret generic NAME -n {namespace} --from-file={gitlab_host}.crt=ca.pem` with the name of "
-        "`certsSecretName`: the key is GitLab's host name and .crt",
+        "`kubectl create secret generic {secret} -n {namespace} --from-file={gitlab_host}.crt=ca.pem`, and "
+        "`certsSecretName: {secret}` in {values}: the key is GitLab's host name and .crt",
         "`kubectl rollout restart -n {namespace} deployment/{release}`",
     ),
+    names=remedy_names.secret,
 )

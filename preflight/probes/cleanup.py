@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -83,7 +83,12 @@ class OwnObjects:
 
     def _remove_all(self) -> tuple[str, ...]:
         expedite = self.shutdown.expedite
-        return remove_run(self.api, self.namespace, self.run_id, deadline=self.deadline, expedite=expedite)
+        return remove_run(
+            *(self.api, self.namespace, self.run_id),
+            deadline=self.deadline,
+            expedite=expedite,
+            on_object=self.shutdown.note,
+        )
 
 
 def remove_job(api: Api, namespace: str, job: str, *, deadline: float = 30.0) -> tuple[str, ...]:
@@ -102,7 +107,13 @@ def remove_job(api: Api, namespace: str, job: str, *, deadline: float = 30.0) ->
 
 
 def remove_run(
-    api: Api, namespace: str, run_id: str, *, deadline: float = 30.0, expedite: threading.Event | None = None
+    api: Api,
+    namespace: str,
+    run_id: str,
+    *,
+    deadline: float = 30.0,
+    expedite: threading.Event | None = None,
+    on_object: Callable[[str, str], None] = lambda _kind, _name: None,
 ) -> tuple[str, ...]:
     """Remove every Job and pod of one run, and nothing else; pods left after `deadline` seconds are returned.
 
@@ -112,6 +123,7 @@ def remove_run(
         run_id: their label.
         deadline: seconds for all of it.
         expedite: once it is set, pods are not given the time to end gracefully, and are hardly waited for.
+        on_object: takes kind and name of each object that was there to be removed.
 
     Raises:
         Unmeasured: the API could not be asked.
@@ -122,10 +134,12 @@ def remove_run(
     try:
         jobs = list(api.items(jobs_path(namespace), deadline=_time_left(end, expedite), labelSelector=selector))
         for job in jobs:
+            on_object("Job", str(job["metadata"]["name"]))
             api.delete(jobs_path(namespace, job["metadata"]["name"]), deadline=_time_left(end, expedite))
         if any(_has_no_pod_yet(job) for job in jobs):
             expedite.wait(POD_MADE_WITHIN)  # the Job controller may just be about to make it
-        left = _wait_until_gone(api, namespace, selector, min(deadline / 2, COLLECTED_WITHIN), expedite=expedite)
+        patience = min(deadline / 2, COLLECTED_WITHIN)
+        left = _wait_until_gone(api, namespace, selector, patience, expedite=expedite, on_object=on_object)
         # A Job that somebody deleted without its pods leaves them behind, and so does a node whose kubelet is gone.
         for pod in left:
             with suppress(ApiError):
@@ -152,7 +166,13 @@ def _has_no_pod_yet(job: Json) -> bool:
 
 
 def _wait_until_gone(
-    api: Api, namespace: str, selector: str, deadline: float, *, expedite: threading.Event | None = None
+    api: Api,
+    namespace: str,
+    selector: str,
+    deadline: float,
+    *,
+    expedite: threading.Event | None = None,
+    on_object: Callable[[str, str], None] = lambda _kind, _name: None,
 ) -> tuple[str, ...]:
     """Wait until no pod has these labels; pods left after `deadline` seconds, or once expedited, are returned."""
     expedite = expedite or threading.Event()
@@ -161,6 +181,8 @@ def _wait_until_gone(
     while True:
         pods = api.items(pods_path(namespace), deadline=_time_left(end, expedite), labelSelector=selector)
         left = tuple(str(pod["metadata"]["name"]) for pod in pods)
+        for name in left:
+            on_object("pod", name)
         if not left or time.monotonic() + pause > end or expedite.wait(pause):
             return left
         pause = min(pause * 1.5, 1.0)

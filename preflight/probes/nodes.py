@@ -123,9 +123,10 @@ def placement(node: Node, shape: JobShape, nodes: Nodes) -> NodeState:
     """Whether the scheduler may put a job's pod on the node: cordon, taints, selector and required affinity."""
     fault, why_not = obstacle(node, shape)
     taints = ", ".join(f"{taint.get('key')}:{taint.get('effect')}" for taint in node.taints)
+    labels = ", ".join(f"{key}={value}" if value else key for key, value in node.labels.items())
     return _state(
         node.name,
-        f"unschedulable={node.cordoned} taints=[{taints}] labels={dict(node.labels)}",
+        f"Taints: {taints or 'none'}\nUnschedulable: {str(node.cordoned).lower()}\nLabels: {labels or 'none'}",
         nodes,
         fault=fault,
         cause=f"no job may run on {node.name}: {why_not}",

@@ -169,6 +169,7 @@ class PodRun:
             self.verdict, self.refused = classify_refusal(error), error
             return False
         self.made = True
+        self._shutdown.note("Job", self.job)
         if self._shutdown.is_set():
             # Whoever sweeps may have given up waiting for it.
             with suppress(ApiError):
@@ -210,6 +211,8 @@ class PodRun:
         query = {"labelSelector": f"job-name={self.job}"}
         page = self.api.get(pods_path(self.namespace), deadline=max(min(self.api.deadline, self._left), PAUSE), **query)
         pods = page.get("items") or []
+        for pod in pods:
+            self._shutdown.note("pod", str(pod["metadata"]["name"]))
         if pods:
             self.pod = max(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")))
         elif self.pod is not None:
@@ -225,6 +228,8 @@ class PodRun:
         try:
             for event in self.api.watch(pods_path(self.namespace), timeout=window, **query):
                 self.pod = event.get("object") or self.pod
+                if self.pod is not None:
+                    self._shutdown.note("pod", str(self.pod["metadata"]["name"]))
                 self.gone = event.get("type") == "DELETED"
                 if self._is_over(settled):
                     return

@@ -7,6 +7,7 @@ serves as well as POST), so which runner has the token is found without sending 
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterable, Sequence
@@ -301,7 +302,7 @@ def record(reader: Reader, number: int) -> RunnerRecord:
     evidence = Evidence(
         where="here",
         command=reader.command(f"/runners/{number}"),
-        observed="\n".join(f"{key}: {value}" for key, value in shown.items()),
+        observed="\n".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in shown.items()),
     )
     return RunnerRecord(
         target=f"runner #{number}",

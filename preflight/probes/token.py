@@ -100,7 +100,10 @@ class ConfiguredToken:
             (prefix for prefix in (_PREFIX, *(kind[0] for kind in _KINDS)) if self.token.startswith(prefix)), ""
         )
         begins = f", beginning with {known}" if known else ""
-        return f"{len(self.text)} characters{begins}"
+        blanks = len(re.findall(r"\s", self.text))
+        return f"{len(self.text)} characters{begins}" + (
+            f", {blanks} of them a blank or an end of line" if blanks else ""
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

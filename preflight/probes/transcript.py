@@ -6,6 +6,7 @@ one pod and one connection per node carry all its measurements.
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -207,7 +208,8 @@ def clock(node: str, section: Section, *, middle: float, reply: GitLabReply, all
         allowed: seconds that they may differ.
         where: the vantage.
     """
-    offset = shell_readers.read_clock(section) - middle - (reply.clock_offset or 0.0)
+    gitlab_time = middle + (reply.clock_offset or 0.0)
+    offset = shell_readers.read_clock(section) - gitlab_time
     skewed = abs(offset) > allowed
     relation = "ahead of" if offset > 0 else "behind"
     return Clock(
@@ -219,10 +221,18 @@ def clock(node: str, section: Section, *, middle: float, reply: GitLabReply, all
         evidence=Evidence(
             where=where,
             command=f"date -u; curl -sI {reply.url} | grep -i ^date",
-            observed=f"{section.output.strip()} on {node}; GitLab is {reply.clock_offset or 0.0:+.1f} s from here",
+            observed=f"{_utc(gitlab_time + offset)} on {node}, {_utc(gitlab_time)} on GitLab at the same moment",
             took=section.took,
         ),
     )
+
+
+def _utc(seconds: float) -> str:
+    """A time in seconds since 1970 as ``date -u`` shows it, or the number, where it is none of a calendar."""
+    try:
+        return datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC).isoformat(sep=" ", timespec="seconds")[:19]
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds:.0f}"
 
 
 def _by_answer(answers: Mapping[str, tuple[str, ...]]) -> str:
