@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -403,5 +404,7 @@ def test_the_page_loads_nothing_and_runs_nothing(inventory: Inventory) -> None:
 
 
 def test_the_style_ships_with_the_package() -> None:
-    project = Path(__file__).parents[2]
-    assert '"pages/*.css"' in (project / "pyproject.toml").read_text()
+    settings = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    wheel = settings["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert "preflight" in wheel["packages"]  # hatchling takes every file of a package
+    assert not {"exclude", "include", "only-include"} & set(wheel)
