@@ -155,6 +155,8 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Give each check its verdict and its diagnosis, once."""
+    if check_items.paragraph(item) is not None:
+        reports.spare_traceback(item, call)
     try:
         report = yield
     except SystemError:

@@ -12,6 +12,7 @@ import html
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -82,6 +83,16 @@ def attach(report: pytest.TestReport, item: pytest.Item, outcome: Outcome) -> No
 def _wants_tracebacks(config: pytest.Config) -> bool:
     """Whether pytest's tracebacks were asked for, with ``--tb`` or ``-vv``."""
     return config.getoption("tbstyle") != "auto" or config.get_verbosity() > 1
+
+
+def spare_traceback(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Keep pytest from rendering a judged check's traceback that nobody asked for: it parses the module each time."""
+    if (
+        call.excinfo is not None
+        and isinstance(call.excinfo.value, AssertionError)
+        and not _wants_tracebacks(item.config)
+    ):
+        item.repr_failure = lambda excinfo, style=None: str(excinfo.value)  # type: ignore[method-assign] # noqa: ARG005
 
 
 def scrub(report: pytest.TestReport) -> None:
@@ -219,9 +230,24 @@ def write_json(config: pytest.Config, folder: Path, results: Results) -> None:
     }
     descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".preflight-")
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(document, file, ensure_ascii=False, indent=1, allow_nan=False)
+        file.writelines(_lines(document))
     Path(temporary).chmod(0o644)
     Path(temporary).replace(folder / "preflight.json")
+
+
+def _lines(document: dict[str, Any]) -> Iterator[str]:
+    """The document as JSON, each item of a list on a line of its own: short, and two runs can be compared by diff."""
+
+    def text(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+    for number, (key, value) in enumerate(document.items()):
+        yield f"{',' if number else '{'}\n{text(key)}: "
+        if isinstance(value, list) and value:
+            yield "[\n " + ",\n ".join(map(text, value)) + "\n]"
+        else:
+            yield text(value)
+    yield "\n}\n"
 
 
 def _fact(measurement: Measurement) -> dict[str, Any]:

@@ -7,8 +7,9 @@ observations of one row become one conclusion, unless the row is `apart`.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -74,7 +75,7 @@ def single(
 
 def conclusions(facts: Facts, explained: frozenset[object]) -> Iterator[Conclusion]:
     """The rows' conclusions about the failing observations that nothing has explained yet."""
-    named = {(fact.name, _identity(fault)) for row in ROWS for fact in row.facts for fault in row.faults}
+    named = _named(len(ROWS))
     for row in ROWS:
         failing = [
             observation
@@ -86,11 +87,17 @@ def conclusions(facts: Facts, explained: frozenset[object]) -> Iterator[Conclusi
             yield _conclusion(facts, row, group)
 
 
+@cache
+def _named(rows: int) -> frozenset[tuple[str, tuple[str, str]]]:
+    """The faults that the first rows name, with the facts that they name them for."""
+    return frozenset((fact.name, _identity(fault)) for row in ROWS[:rows] for fact in row.facts for fault in row.faults)
+
+
 def _identity(fault: Fault) -> tuple[str, str]:
     return type(fault).__name__, str(fault)
 
 
-def _applies(observation: Observation, row: Row, named: set[tuple[str, tuple[str, str]]]) -> bool:
+def _applies(observation: Observation, row: Row, named: Collection[tuple[str, tuple[str, str]]]) -> bool:
     assert observation.fault is not None  # noqa: S101 - the caller has checked
     identity = _identity(observation.fault)
     if row.faults:
