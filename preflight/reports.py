@@ -6,25 +6,32 @@ its evidence was made; what goes into HTML is escaped here, since pytest-html do
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import html
 import json
 import os
+import re
+import shlex
+import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from _pytest.config import create_terminal_writer
 from _pytest.junitxml import bin_xml_escape, xml_key
 
-from preflight import pages, saved
+from preflight import options, pages, saved
 from preflight.conclusions import Explanation, Finding, text
+from preflight.coverage import Coverage
+from preflight.decision import Decision, impact_of
 from preflight.evidence import clean
 from preflight.inventory import Inventory
-from preflight.results import Results
+from preflight.results import RESULTS, Results
 from preflight.saved import SCHEMA
 from preflight.survey import SURVEY, Measurement
 from preflight.verdicts import Outcome, Verdict
@@ -32,6 +39,11 @@ from preflight.verdicts import Outcome, Verdict
 TITLE = "Preflight of GitLab Runner on Kubernetes"
 """Of the HTML page."""
 
+STATUSES = frozenset({0, 1, 2})
+"""pytest's own exit statuses after which reports are written: it came to its end, or was interrupted."""
+
+_OWN = pytest.StashKey[tuple[str, ...]]()  # the reports that no option names
+_STEM = pytest.StashKey[str]()
 _CAPTURED = 20_000  # characters of what was printed or logged beside one check
 
 
@@ -44,11 +56,113 @@ def switch_on(config: pytest.Config, folder: Path) -> None:
     except OSError as error:
         msg = f"--report-dir: {folder} can't be written: {error.strerror}"
         raise pytest.UsageError(msg) from None
+    # What they are called is known at the end; until then nothing is written.
+    own: list[str] = []
     if not config.option.xmlpath:
         config.option.xmlpath = str(folder / "preflight.xml")
+        own.append("xml")
     if not getattr(config.option, "htmlpath", None):
         config.option.htmlpath = str(folder / "preflight.html")
         config.option.self_contained_html = True
+        own.append("html")
+    config.stash[_OWN] = tuple(own)
+
+
+def name(config: pytest.Config, decision: Decision) -> None:
+    """Name the reports: those of a part stand beside those of a whole run, unless a folder was chosen for them."""
+    partial = decision.partial and not config.getoption("report_dir")
+    stem = config.stash[_STEM] = "preflight-partial" if partial else "preflight"
+    folder = options.report_folder(config)
+    _redirect(config, folder / f"{stem}.xml", folder / f"{stem}.html")
+    _hide_page(config)
+
+
+def switch_off(config: pytest.Config) -> None:
+    """Write no report, where nothing was judged, or pytest itself has failed."""
+    _redirect(config, Path(os.devnull), Path(os.devnull))
+    _hide_page(config)
+    xml = config.stash.get(xml_key, None)
+    if xml is not None and "xml" in config.stash.get(_OWN, ()):
+        config.pluginmanager.unregister(xml)
+        del config.stash[xml_key]
+
+
+def _redirect(config: pytest.Config, xml_file: Path, page_file: Path) -> None:
+    """Let pytest and pytest-html write the reports that no option names to these files."""
+    own = config.stash.get(_OWN, ())
+    xml = config.stash.get(xml_key, None)
+    if xml is not None and "xml" in own:
+        xml.logfile = str(xml_file)
+    page = _page_writer(config)
+    if page is not None and "html" in own:
+        page._report_path = page_file  # noqa: SLF001 - there is no other way to name it when the run is over
+
+
+def _page_writer(config: pytest.Config) -> Any:
+    """pytest-html's plugin object that writes the page."""
+    return next((plugin for plugin in config.pluginmanager.get_plugins() if hasattr(plugin, "_report_path")), None)
+
+
+def _hide_page(config: pytest.Config) -> None:
+    """Let pytest-html print nothing of a page that no option names: the last line says where the reports are.
+
+    A hook that is being called goes on with the plugins that it began with, so the page is still written.
+    """
+    page = _page_writer(config)
+    if page is not None and "html" in config.stash.get(_OWN, ()):
+        config.pluginmanager.unregister(page)
+
+
+def quieten(config: pytest.Config) -> None:
+    """With `-q`, a run prints a line a root cause and the verdict: no traceback, unless one is asked for."""
+    if config.get_verbosity() >= 0:
+        return
+    given = [*config.invocation_params.args, *shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))]
+    if not any(str(word).startswith("--tb") for word in given):
+        config.option.tbstyle = "no"
+    if not any(re.match(r"-[a-zA-Z]*r", str(word)) for word in given):
+        config.option.reportchars = ""
+
+
+def print_to_standard_error(config: pytest.Config) -> None:
+    """Let pytest write its progress and summaries to standard error."""
+    reporter: Any = config.pluginmanager.getplugin("terminalreporter")
+    if reporter is not None:
+        reporter._tw = create_terminal_writer(config, sys.stderr)  # noqa: SLF001 - there is no option for it
+
+
+def print_summary(config: pytest.Config, results: Results) -> None:
+    """With `--summary json`, print what the run comes to as one line of JSON."""
+    if config.getoption("summary") != "json":
+        return
+    with contextlib.suppress(OSError):  # a pipe that nobody reads
+        sys.stdout.write(json.dumps(_summary(config, results), ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+
+
+def _summary(config: pytest.Config, results: Results) -> dict[str, Any]:
+    written = _STEM in config.stash
+    return {
+        "verdict": results.decision.sentence,
+        **results.decision.plain(),
+        "not_looked_at": list(not_looked_at(results.decision.coverage)),
+        "causes": [
+            {
+                "name": finding.conclusion.name,
+                "about": list(finding.conclusion.about),
+                "impact": finding.conclusion.impact.plain(),
+                "cause": finding.conclusion.sentence,
+            }
+            for finding in results.explanation.root_causes
+        ],
+        "unexplained": [outcome.name for outcome in results.explanation.unexplained],
+        "report": str(report_file(config)) if written else "",
+    }
+
+
+def report_file(config: pytest.Config) -> Path:
+    """The JSON report of this run."""
+    return options.report_folder(config) / f"{config.stash[_STEM]}.json"
 
 
 # ---- one test's report ----------------------------------------------------------------------------------------------
@@ -118,19 +232,56 @@ def properties(outcome: Outcome) -> list[tuple[str, object]]:
 # ---- the terminal ---------------------------------------------------------------------------------------------------
 
 
-def print_results(terminal: Any, results: Results, *, effect: str) -> None:
+def print_results(terminal: Any, config: pytest.Config) -> None:
     """Print what pytest's own summary leaves out: advice, waivers, notes, root causes, answers, and the verdict."""
-    _print_outcomes(terminal, results.outcomes, notes=results.notes)
-    _print_conclusions(terminal, results.explanation)
+    results = config.stash[RESULTS]
+    brief = config.get_verbosity() < 0
+    if brief:
+        _print_briefly(terminal, results)
+    else:
+        _print_outcomes(terminal, results.outcomes, notes=results.notes)
+        _print_conclusions(terminal, results.explanation)
     if results.symptom_answer is not None:
         _print_section(terminal, "symptom", results.symptom_answer.lines())
     if results.comparison is not None:
         _print_section(terminal, results.comparison.title, results.comparison.lines())
-    status = results.status
-    terminal.write_sep("=", "verdict", bold=True)
-    terminal.write_line(
-        results.sentence(effect=effect), bold=True, green=status == 0, red=status == 1, yellow=status not in {0, 1}
-    )
+    if not brief:
+        if results.decision.partial:
+            _print_section(terminal, "not looked at", not_looked_at(results.decision.coverage))
+        terminal.write_sep("=", "verdict", bold=True)
+    _print_verdict(terminal, results.decision)
+    if _STEM in config.stash and not brief:
+        terminal.write_line(f"reports: {report_file(config).with_suffix('')}.html, .xml, .json")
+
+
+def _print_verdict(terminal: Any, decision: Decision) -> None:
+    colour = {"go": "green", "nogo": "red"}.get(decision.style, "yellow")
+    terminal.write_line(decision.sentence, bold=True, **{colour: True})
+
+
+def _print_briefly(terminal: Any, results: Results) -> None:
+    """A line for each root cause, each failing check that none explains, and each note."""
+    terminal.write_line("")
+    for place, finding in enumerate(results.explanation.root_causes, start=1):
+        terminal.write_line(f"{place}. {text.headline(finding)}")
+    for outcome in results.explanation.unexplained:
+        terminal.write_line(f"{outcome.number} {outcome.name}: {_headline(outcome)}")
+    for note in results.notes:
+        terminal.write_line(f"note: {note}", yellow=True)
+
+
+def _headline(outcome: Outcome) -> str:
+    """What is wrong with a check that no root cause explains, behind what it does to jobs."""
+    if outcome.diagnosis is None:
+        return outcome.reason
+    return f"{outcome.diagnosis.impact}: {outcome.diagnosis.headline}"
+
+
+def not_looked_at(coverage: Coverage) -> Iterator[str]:
+    """What a run of a part has not looked at, a line for each section of the guide."""
+    for section, parts in coverage.by_section().items():
+        count = sum(part.count for part in parts)
+        yield f"{section}: {count} {'check' if count == 1 else 'checks'}"
 
 
 def _print_section(terminal: Any, title: str, lines: Iterable[str]) -> None:
@@ -176,15 +327,20 @@ def _print_conclusions(terminal: Any, explanation: Explanation) -> None:
     if explanation.unexplained:
         terminal.write_sep("-", "not explained by a root cause")
         for outcome in explanation.unexplained:
-            headline = outcome.diagnosis.headline if outcome.diagnosis is not None else outcome.reason
-            terminal.write_line(f"{outcome.number} {outcome.name}: {headline}")
+            terminal.write_line(f"{outcome.number} {outcome.name}: {_headline(outcome)}")
 
 
-def add_test_case(config: pytest.Config, explanation: Explanation) -> None:
-    """Append a test case ``conclusions`` to the JUnit report; it counts as neither a pass nor a failure."""
+def add_to_junit(config: pytest.Config, results: Results) -> None:
+    """Add the verdict as properties, and a test case ``conclusions``, which counts as neither a pass nor a failure."""
     xml = config.stash.get(xml_key, None)
     if xml is None:
         return
+    decision, explanation = results.decision, results.explanation
+    xml.add_global_property("verdict", decision.sentence)
+    xml.add_global_property("answer", str(decision.answer))
+    xml.add_global_property("partial", str(decision.partial).lower())
+    for line in not_looked_at(decision.coverage):
+        xml.add_global_property("not looked at", line)
     # An interrupt may have struck while pytest finalized a test case: one that lost its attributes can't be written.
     complete = [case for case in xml.node_reporters_ordered if {"attrs", "to_xml"} & vars(case).keys()]
     xml.node_reporters_ordered[:] = complete
@@ -193,7 +349,7 @@ def add_test_case(config: pytest.Config, explanation: Explanation) -> None:
     reporter.add_attribute("name", "conclusions")
     reporter.add_attribute("time", "0")
     for finding in explanation.findings:
-        reporter.add_property(finding.conclusion.name, finding.conclusion.sentence)
+        reporter.add_property(finding.conclusion.name, f"{finding.conclusion.impact}: {finding.conclusion.sentence}")
     lines: list[str] = []
     for place, finding in enumerate(explanation.findings, start=1):
         lines += [*text.lines(finding, place), ""]
@@ -206,9 +362,9 @@ def add_test_case(config: pytest.Config, explanation: Explanation) -> None:
 # ---- HTML -----------------------------------------------------------------------------------------------------------
 
 
-def page_top(results: Results, *, status: int, effect: str) -> list[str]:
+def page_top(results: Results) -> list[str]:
     """What stands above the table of results: verdict, root causes, pictures, and the answers that were asked for."""
-    parts = pages.top(results.outcomes, results.explanation, results.facts, status=status, effect=effect)
+    parts = pages.top(results.outcomes, results.explanation, results.facts, results.decision)
     for answer in (results.symptom_answer, results.comparison):
         parts += answer.page() if answer is not None else []
     return parts
@@ -250,8 +406,9 @@ def row(cells: list[str], outcome: Outcome | None) -> None:
 # ---- JSON -----------------------------------------------------------------------------------------------------------
 
 
-def write_json(config: pytest.Config, folder: Path, results: Results) -> None:
+def write_json(config: pytest.Config, results: Results) -> None:
     """Write facts, verdicts and the exit status, as one file that appears whole or not at all."""
+    target = report_file(config)
     survey = config.stash[SURVEY]
     explanation = results.explanation
     document = {
@@ -263,20 +420,21 @@ def write_json(config: pytest.Config, folder: Path, results: Results) -> None:
         "effect": config.getoption("effect"),
         "stage": config.getoption("stage"),
         "require_idle": config.getoption("require_idle"),
-        "exit": results.status,
-        "verdict": results.sentence(effect=config.getoption("effect")),
+        "exit": results.decision.status,
+        "verdict": results.decision.sentence,
+        "decision": results.decision.plain(),
         "facts": [_fact(measurement) for measurement in survey.measurements.values() if measurement.done.is_set()],
-        "checks": [_check(outcome) for outcome in results.outcomes],
+        "checks": [_check(outcome, explanation) for outcome in results.outcomes],
         "conclusions": [_conclusion(finding) for finding in explanation.findings],
         "unexplained": [outcome.name for outcome in explanation.unexplained],
         "symptom": results.symptom_answer.plain() if results.symptom_answer is not None else None,
         "baseline": results.comparison.plain() if results.comparison is not None else None,
     }
-    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".preflight-")
+    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".preflight-")
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         json.dump(document, file, ensure_ascii=False, indent=1, allow_nan=False)
     Path(temporary).chmod(0o644)
-    Path(temporary).replace(folder / "preflight.json")
+    Path(temporary).replace(target)
 
 
 def _fact(measurement: Measurement) -> dict[str, Any]:
@@ -296,6 +454,7 @@ def _conclusion(finding: Finding) -> dict[str, Any]:
         "reference": conclusion.cause.reference,
         "about": list(conclusion.about),
         "cause": conclusion.sentence,
+        "impact": conclusion.impact.plain(),
         "confidence": conclusion.confidence,
         "settled_by": conclusion.settled_by,
         "root_cause": finding.is_root_cause,
@@ -305,7 +464,7 @@ def _conclusion(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _check(outcome: Outcome) -> dict[str, Any]:
+def _check(outcome: Outcome, explanation: Explanation) -> dict[str, Any]:
     failure = outcome.diagnosis
     return {
         "id": outcome.check,
@@ -318,6 +477,7 @@ def _check(outcome: Outcome) -> dict[str, Any]:
         "cause": failure.cause if failure else "",
         "where": failure.where if failure else "",
         "remedy": failure.remedy if failure else "",
+        "impact": impact_of(outcome, explanation).plain() if outcome.verdict is Verdict.FAIL else None,
         "blocked_by": list(outcome.blocked_by),
         "witness": outcome.witness,
         "facts": list(outcome.facts),

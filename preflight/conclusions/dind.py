@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from preflight import impact
+from preflight.conclusions.impacts import measured_workers, nodes_of, slows_there, stops_there
 from preflight.conclusions.model import cause
+from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.single_fact import single
+from preflight.conclusions.vantages import joined, targets_of
 from preflight.facts.dind import (
     dind_daemon,
     dind_inner_lookups,
@@ -15,9 +21,20 @@ from preflight.facts.dind import (
     dind_storage,
 )
 from preflight.faults import DindFault
+from preflight.impact import Impact
+
+
+def _registry_inside(facts: Facts, observations: Sequence[Observation]) -> Impact:
+    """Docker-in-Docker jobs that need a registry which the daemon can't use."""
+    registries = facts.inventory.registries
+    hosts = joined(registries[name].host for name in targets_of(observations, "registry") if name in registries)
+    jobs = f"Docker-in-Docker jobs that use {hosts or 'a registry'}"
+    return impact.stops_on(nodes_of(observations), of=measured_workers(facts, observations), jobs=jobs)
+
 
 single(
     cause("dind-not-privileged", "5", "privileged"),
+    stops_there("Docker-in-Docker jobs"),
     dind_daemon,
     faults=(DindFault.NOT_PRIVILEGED,),
     remedy=(
@@ -27,6 +44,7 @@ single(
 )
 single(
     cause("dind-tls-mismatch", "5", "dind-tls"),
+    stops_there("Docker-in-Docker jobs"),
     dind_daemon,
     faults=(DindFault.TLS_MISMATCH,),
     remedy=(
@@ -36,6 +54,7 @@ single(
 )
 single(
     cause("dind-daemon-exits", "5", "dind-iptables"),
+    stops_there("Docker-in-Docker jobs"),
     dind_daemon,
     faults=(DindFault.DAEMON_EXITED,),
     remedy=(
@@ -46,6 +65,7 @@ single(
 )
 single(
     cause("dind-daemon-slow", "5", "dind-tls"),
+    stops_there("Docker-in-Docker jobs"),
     dind_daemon,
     faults=(DindFault.DAEMON_SLOW,),
     remedy=(
@@ -55,6 +75,7 @@ single(
 )
 single(
     cause("dind-unreachable", "5", "dind-alias"),
+    stops_there("Docker-in-Docker jobs"),
     dind_daemon,
     remedy=(
         "let DOCKER_HOST name the service's alias (`docker`) and its port: 2375 without TLS, 2376 with it",
@@ -63,6 +84,7 @@ single(
 )
 single(
     cause("dind-storage-driver", "5", "dind-storage"),
+    slows_there("Docker-in-Docker jobs"),
     dind_storage,
     remedy=(
         "mount a volume at /var/lib/docker: `[[runners.kubernetes.volumes.empty_dir]]` with `mount_path = "
@@ -71,6 +93,7 @@ single(
 )
 single(
     cause("dind-pull-fails", "5", "dind-build"),
+    stops_there("Docker-in-Docker jobs"),
     dind_pull,
     likely="the same pull by the node's own runtime (2.4.15), and the MTU inside",
     remedy=(
@@ -81,11 +104,13 @@ single(
 )
 single(
     cause("dind-run-fails", "5", "dind-cgroup"),
+    stops_there("Docker-in-Docker jobs"),
     dind_run,
     remedy=("the daemon's message is above; `docker run --rm IMAGE echo hello` in a job reproduces it",),
 )
 single(
     cause("dind-mtu", "5", "mtu"),
+    stops_there("Docker-in-Docker jobs"),
     dind_packets,
     remedy=(
         "start dockerd with `--mtu` no larger than eth0's in the pod: `dind.daemon_args`, and the "
@@ -96,6 +121,7 @@ single(
 )
 single(
     cause("dind-insecure-registry", "5", "dind-registry-trust"),
+    _registry_inside,
     dind_registry,
     faults=(DindFault.INSECURE_REGISTRY,),
     remedy=(
@@ -106,6 +132,7 @@ single(
 )
 single(
     cause("dind-distrusts-registry", "5", "dind-registry-trust"),
+    _registry_inside,
     dind_registry,
     faults=(DindFault.REGISTRY_UNTRUSTED,),
     remedy=(
@@ -115,6 +142,7 @@ single(
 )
 single(
     cause("dind-registry-unreachable", "5", "dind-build"),
+    _registry_inside,
     dind_registry,
     remedy=(
         "`docker pull` in a job shows the daemon's message; allow the pod network {pod_cidr} to reach the registry",
@@ -122,6 +150,7 @@ single(
 )
 single(
     cause("dind-names", "5.3", "dind-dns"),
+    stops_there("Docker-in-Docker jobs"),
     dind_lookups,
     dind_inner_lookups,
     remedy=(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from preflight.conclusions.impacts import admission, gitlab_for_jobs, room, stops_there
 from preflight.conclusions.model import cause
 from preflight.conclusions.paths import OTHERWISE
 from preflight.conclusions.single_fact import single
@@ -15,6 +16,7 @@ _LIMITS = "`kubectl describe quota,limitrange -n {job_namespace}`"
 
 single(
     cause("pod-security-refuses-jobs", "3.2", "pod-security"),
+    admission,
     *_ADMISSION,
     faults=(PodFault.POD_SECURITY,),
     remedy=(
@@ -25,12 +27,14 @@ single(
 )
 single(
     cause("limit-range-refuses-jobs", "3.2", "limit-range"),
+    admission,
     *_ADMISSION,
     faults=(PodFault.LIMIT_RANGE,),
     remedy=(_LIMITS, "bring requests and limits of `[runners.kubernetes]` in {values} inside of it, `{upgrade}`"),
 )
 single(
     cause("job-service-account-missing", "3.2", "rbac"),
+    admission,
     *_ADMISSION,
     faults=(PodFault.SERVICE_ACCOUNT_MISSING,),
     remedy=(
@@ -40,6 +44,7 @@ single(
 )
 single(
     cause("webhook-refuses-jobs", "3.2", "webhooks"),
+    admission,
     *_ADMISSION,
     faults=(PodFault.WEBHOOK,),
     remedy=(
@@ -49,12 +54,14 @@ single(
 )
 single(
     cause("admission-refuses-jobs", "3.2", "admission-policy"),
+    admission,
     pod_admission,
     dind_admission,
     remedy=("the API server's message is above; `kubectl apply --dry-run=server` with a job's pod reproduces it",),
 )
 single(
     cause("pod-unschedulable", "2.4", "scheduling"),
+    room,
     pod_start,
     faults=(
         PodFault.UNSCHEDULABLE,
@@ -68,12 +75,14 @@ single(
 )
 single(
     cause("pod-evicted", "2.4", "eviction"),
+    stops_there(),
     pod_start,
     faults=(PodFault.EVICTED,),
     remedy=("`kubectl describe node {node}`: which resource ran short; set requests for it in {values}",),
 )
 single(
     cause("pod-does-not-start", "2.4", "poll-timeout"),
+    stops_there(),
     pod_start,
     likely="the events of a job's pod on that node",
     remedy=(
@@ -83,6 +92,7 @@ single(
 )
 single(
     cause("clone-host-unusable", "2.4", "clone-url"),
+    stops_there(),
     pod_clone,
     faults=(PathFault.UNRESOLVED,),
     remedy=(
@@ -92,6 +102,7 @@ single(
 )
 single(
     cause("clone-host-unreachable", "2.4", "clone-url"),
+    stops_there(),
     pod_clone,
     remedy=(
         "allow the pod network {pod_cidr} to that host's port",
@@ -100,6 +111,7 @@ single(
 )
 single(
     cause("gitlab-name-unknown-in-pods", "2.4", "name-resolution"),
+    gitlab_for_jobs,
     pod_gitlab,
     node_gitlab,
     faults=(PathFault.UNRESOLVED,),
@@ -107,6 +119,7 @@ single(
 )
 single(
     OTHERWISE,
+    gitlab_for_jobs,
     pod_gitlab,
     node_gitlab,
     likely="the same request from here and from every worker",

@@ -7,13 +7,14 @@ from collections import Counter
 from preflight.conclusions.attribution import Finding
 from preflight.verdicts import Verdict
 
+_COUNTED = (Verdict.FAIL, Verdict.UNKNOWN, Verdict.BLOCKED, Verdict.ADVICE, Verdict.WAIVED)
 _NAMED = 6  # explained checks that are named; the rest is counted
 
 
 def lines(finding: Finding, place: int) -> list[str]:
     """The finding as lines of ``name  value``, continuation lines indented."""
     conclusion = finding.conclusion
-    rows = [("cause", f"{conclusion.name}: {conclusion.sentence}")]
+    rows = [("cause", headline(finding))]
     rows += [("likely", f"to be certain: {conclusion.settled_by}")] if not conclusion.certain else []
     for proof in conclusion.proofs:
         rows.append(
@@ -25,11 +26,19 @@ def lines(finding: Finding, place: int) -> list[str]:
     return [f"{place}.".ljust(4) + text.splitlines()[0], *(" " * 4 + line for line in text.splitlines()[1:])]
 
 
+def headline(finding: Finding) -> str:
+    """Impact on jobs, name and sentence of its cause."""
+    conclusion = finding.conclusion
+    return f"{conclusion.impact}: {conclusion.name}: {conclusion.sentence}"
+
+
 def explained(finding: Finding) -> str:
     """Which checks it explains: how many of each verdict, and the failing ones by name."""
     count = Counter(outcome.verdict for outcome in finding.checks)
     labels = {Verdict.FAIL: "failed", Verdict.UNKNOWN: "unknown", Verdict.BLOCKED: "blocked"}
-    counts = ", ".join(f"{number} {labels.get(verdict, str(verdict))}" for verdict, number in count.items())
+    counts = ", ".join(
+        f"{count[verdict]} {labels.get(verdict, str(verdict))}" for verdict in _COUNTED if count[verdict]
+    )
     failing = [
         f"{outcome.number} {outcome.name}" for outcome in finding.checks if outcome.verdict is not Verdict.BLOCKED
     ]

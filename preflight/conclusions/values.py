@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from preflight import impact
+from preflight.conclusions.impacts import (
+    no_harm,
+    other_resolvers,
+    reserve,
+    stops_all,
+    stops_docker,
+)
 from preflight.conclusions.model import cause
+from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.single_fact import single
+from preflight.conclusions.vantages import joined, targets_of
+from preflight.facts.namespace import runner_rights
+from preflight.facts.release import release_drift
 from preflight.facts.values import (
     pull_patience,
     runner_ca,
@@ -26,13 +40,52 @@ from preflight.facts.values import (
     values_unregister,
 )
 from preflight.faults import ValuesFault
+from preflight.impact import Impact
+from preflight.probes.lint import Lint
 
 _ROLL = "`{upgrade}`"
+_IGNORED = reserve("jobs run without what an ignored setting asks for")
 
-for _name, _facts, _faults, _source, _steps in (
-    ("values-toml-broken", (values_toml,), (), "runner-keys", ("fix the line of `runners.config` that it names",)),
+
+def _concurrency(_facts: Facts, observations: Sequence[Observation]) -> Impact:
+    """No job runs at all, or fewer at the same time than the values seem to say."""
+    findings = [
+        finding
+        for observation in observations
+        if isinstance(observation.measured, Lint)
+        for finding in observation.measured.findings
+    ]
+    if any(finding.path == "concurrent" for finding in findings):
+        return impact.stops()
+    return impact.takes_room("managers run fewer jobs at once than `concurrent` says")
+
+
+def _rights(facts: Facts, _observations: Sequence[Observation]) -> Impact:
+    """Managers whose rights come from elsewhere have them: as it is, and with the values that are installed."""
+    rights, drift = facts.observations(runner_rights), facts.observation(release_drift)
+    if rights and all(observation.healthy for observation in rights) and drift.healthy:
+        return impact.none("managers have their rights from elsewhere")
+    return impact.stops()
+
+
+def _slow_pulls(_facts: Facts, observations: Sequence[Observation]) -> Impact:
+    """The runner gives up while a node pulls an image for the first time."""
+    images = joined(targets_of(observations, "image"), longest=2)
+    return impact.stops(f"jobs on nodes that have yet to pull {images or 'an image'}")
+
+
+for _name, _impact, _facts, _faults, _source, _steps in (
+    (
+        "values-toml-broken",
+        stops_all,
+        (values_toml,),
+        (),
+        "runner-keys",
+        ("fix the line of `runners.config` that it names",),
+    ),
     (
         "values-unknown-key",
+        _IGNORED,
         (values_chart_keys, values_runner_keys),
         (ValuesFault.UNKNOWN_KEY,),
         "chart-keys",
@@ -40,6 +93,7 @@ for _name, _facts, _faults, _source, _steps in (
     ),
     (
         "values-moved-key",
+        _IGNORED,
         (values_chart_keys, values_moved_keys, values_runner_keys),
         (ValuesFault.MOVED_KEY,),
         "chart-moved-keys",
@@ -47,6 +101,7 @@ for _name, _facts, _faults, _source, _steps in (
     ),
     (
         "values-wrong-table",
+        _IGNORED,
         (values_runner_keys,),
         (ValuesFault.WRONG_TABLE,),
         "runner-keys",
@@ -54,6 +109,7 @@ for _name, _facts, _faults, _source, _steps in (
     ),
     (
         "values-wrong-form",
+        stops_all,
         (values_chart_keys, values_runner_keys, values_moved_keys),
         (ValuesFault.WRONG_FORM,),
         "runner-keys",
@@ -61,6 +117,7 @@ for _name, _facts, _faults, _source, _steps in (
     ),
     (
         "values-contradict",
+        reserve("one of two settings is not what it says"),
         (values_consistency,),
         (),
         "registration-options",
@@ -68,6 +125,7 @@ for _name, _facts, _faults, _source, _steps in (
     ),
     (
         "values-template",
+        stops_all,
         (values_templates,),
         (),
         "chart-keys",
@@ -75,14 +133,23 @@ for _name, _facts, _faults, _source, _steps in (
     ),
     (
         "values-gitlab-url",
+        stops_all,
         (values_gitlab,),
         (),
         "gitlab-redirect",
         ("`gitlabUrl: {gitlab}` in {values}; or correct `gitlab.url` in the inventory",),
     ),
-    ("values-rbac-off", (values_rights,), (), "rbac", ("`rbac.create: true` in {values}",)),
+    (
+        "values-rbac-off",
+        _rights,
+        (values_rights,),
+        (),
+        "rbac",
+        ("`rbac.create: true` in {values}",),
+    ),
     (
         "image-flavour-mismatch",
+        stops_all,
         (values_image,),
         (),
         "image-flavour",
@@ -90,6 +157,7 @@ for _name, _facts, _faults, _source, _steps in (
     ),
     (
         "dns-policy-misspelt",
+        other_resolvers,
         (values_dns_policy,),
         (),
         "dns-policy",
@@ -97,6 +165,7 @@ for _name, _facts, _faults, _source, _steps in (
     ),
     (
         "nameservers-misplaced",
+        other_resolvers,
         (values_resolvers,),
         (ValuesFault.FLAT_NAMESERVERS,),
         "dns-policy",
@@ -104,6 +173,7 @@ for _name, _facts, _faults, _source, _steps in (
     ),
     (
         "too-many-nameservers",
+        stops_all,
         (values_resolvers,),
         (ValuesFault.TOO_MANY_NAMESERVERS,),
         "nameserver-limit",
@@ -111,6 +181,7 @@ for _name, _facts, _faults, _source, _steps in (
     ),
     (
         "nameservers-differ",
+        other_resolvers,
         (values_resolvers,),
         (),
         "dns-policy",
@@ -118,6 +189,7 @@ for _name, _facts, _faults, _source, _steps in (
     ),
     (
         "values-not-privileged",
+        stops_docker,
         (values_privilege,),
         (),
         "privileged",
@@ -125,6 +197,7 @@ for _name, _facts, _faults, _source, _steps in (
     ),
     (
         "values-concurrency",
+        _concurrency,
         (values_concurrency,),
         (),
         "concurrency",
@@ -132,14 +205,23 @@ for _name, _facts, _faults, _source, _steps in (
     ),
     (
         "poll-timeout-short",
+        _slow_pulls,
         (pull_patience,),
         (),
         "poll-timeout",
         ("raise `poll_timeout` in {values} above the measured pull time, or pull from a nearer registry",),
     ),
-    ("manager-metrics-off", (values_metrics,), (), "manager-metrics", ("`metrics.enabled: true` in {values}",)),
+    (
+        "manager-metrics-off",
+        no_harm("only the monitoring misses it"),
+        (values_metrics,),
+        (),
+        "manager-metrics",
+        ("`metrics.enabled: true` in {values}",),
+    ),
     (
         "manager-placement-misplaced",
+        no_harm("jobs run on other nodes"),
         (values_placement,),
         (),
         "scheduling",
@@ -147,16 +229,18 @@ for _name, _facts, _faults, _source, _steps in (
     ),
     (
         "managers-not-unregistered",
+        no_harm("GitLab keeps records of managers that are gone"),
         (values_unregister,),
         (),
         "unregister",
         ("`unregisterRunners` in {values} as it says",),
     ),
 ):
-    single(cause(_name, "3.3", _source), *_facts, faults=_faults, remedy=(*_steps, _ROLL))
+    single(cause(_name, "3.3", _source), _impact, *_facts, faults=_faults, remedy=(*_steps, _ROLL))
 
 single(
     cause("runner-secret-missing", "3.3", "runner-secret"),
+    stops_all,
     runner_secret,
     remedy=(
         "the Secret needs both keys: `kubectl create secret generic NAME -n {namespace} "
@@ -166,6 +250,7 @@ single(
 )
 single(
     cause("runner-ca-missing", "3.3", "runner-ca"),
+    stops_all,
     runner_ca,
     remedy=(
         "`kubectl create secret generic NAME -n {namespace} --from-file={gitlab_host}.crt=ca.pem` with the name of "
