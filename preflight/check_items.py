@@ -42,6 +42,11 @@ def target(item: pytest.Item) -> str:
     return str(callspec.id) if callspec else ""
 
 
+def test_name(item: pytest.Item) -> str:
+    """The check's id with its target in brackets, as `Outcome.name` has it."""
+    return f"{check_id(item)}[{target(item)}]" if target(item) else check_id(item)
+
+
 def targets(item: pytest.Item) -> dict[str, str]:
     """The targets of a check by kind; a kind of which the inventory names none is left out."""
     callspec = getattr(item, "callspec", None)

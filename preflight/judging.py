@@ -7,12 +7,14 @@ from dataclasses import replace
 
 import pytest
 
-from preflight import check_items, diagnosis, placeholders, reports, waivers
+from preflight import check_items, diagnosis, impact, placeholders, reports, waivers
 from preflight.conclusions.observations import Observation, observation_of
 from preflight.evidence import Blocked, Fact, NotApplicable, Unmeasured, clean, key_of, one_line
 from preflight.fact import CATALOGUE, reporters_of
 from preflight.facts.headroom import namespace_state
 from preflight.guide import Paragraph
+from preflight.impact import Impact
+from preflight.inputs import INVENTORY
 from preflight.survey import SURVEY
 from preflight.verdicts import Outcome, Verdict
 
@@ -56,7 +58,7 @@ def judge(
         case Unmeasured():
             return _unknown(outcome, paragraph, error)
         case AssertionError() if report.when == "call":
-            return _failed(item, report, outcome, diagnosis.of_failure(paragraph, facts, str(error)))
+            return _failed(item, report, outcome, diagnosis.of_failure(paragraph, facts, str(error), _harm(item)))
     if report.outcome == "skipped":
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
         return replace(outcome, verdict=Verdict.NOT_APPLICABLE, reason=clean(reason.removeprefix("Skipped: ")))
@@ -134,11 +136,21 @@ def _failed(item: pytest.Item, report: pytest.TestReport, outcome: Outcome, fail
     return replace(outcome, verdict=Verdict.FAIL, diagnosis=failure, reason=clean(waivers.expired_waiver_of(item)))
 
 
+def _harm(item: pytest.Item) -> Impact:
+    """What a failure does to jobs where no root cause says it: harm that is not known must not read as none."""
+    inventory, targets = item.config.stash[INVENTORY], check_items.targets(item)
+    node = targets.get("worker") or targets.get("node")
+    return impact.stops_on([node], of=tuple(inventory.workers)) if node else impact.stops()
+
+
 def _waiver_not_needed(
     report: pytest.TestReport, outcome: Outcome, paragraph: Paragraph, facts: Sequence[Fact]
 ) -> Outcome:
     """A check that passes although its failure is waived."""
     reason = "the waiver is no longer needed: the check passes; remove it from the inventory"
     report.outcome = "failed"
-    failure = replace(diagnosis.of_failure(paragraph, facts, reason), remedy="remove the waiver from the inventory")
+    harm = impact.removes_reserve("the waiver would hide the next failure")
+    failure = replace(
+        diagnosis.of_failure(paragraph, facts, reason, harm), remedy="remove the waiver from the inventory"
+    )
     return replace(outcome, verdict=Verdict.FAIL, diagnosis=failure)

@@ -62,6 +62,17 @@ def add(parser: pytest.Parser) -> None:
         help="an earlier run's preflight.json: report what is new, fixed and unchanged since",
     )
     group.addoption(
+        "--allow-degraded",
+        action="store_true",
+        help="exit with 0 where jobs run worse and nothing stops them (DEGRADED)",
+    )
+    group.addoption(
+        "--summary",
+        choices=["text", "json"],
+        default="text",
+        help="json: one line of JSON on standard output when the run is over, and everything else on standard error",
+    )
+    group.addoption(
         "--workers", type=int, default=16, metavar="N", help="measurements at the same time (default: %(default)s)"
     )
 

@@ -68,10 +68,18 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(fixtures(), "preflight-facts")
     config.stash[RESULTS] = Results(notes=[*other_plugins.notes(config)])
     inputs.read(config)
-    if INVENTORY in config.stash:
+    if INVENTORY in config.stash and not config.option.collectonly:
         # What pytest-metadata collects by default includes CI's variables, some of which carry tokens.
         config.stash[metadata_key] = reports.environment(config.stash[INVENTORY], config)
         reports.switch_on(config, options.report_folder(config))
+        reports.quieten(config)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Keep standard output free for the one line of `--summary json`."""
+    if session.config.getoption("summary") == "json":
+        reports.print_to_standard_error(session.config)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -107,6 +115,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _prepare(config: pytest.Config, items: list[pytest.Item], checks: list[pytest.Item]) -> None:
+    config.stash[RESULTS].collected.update(map(check_items.check_id, checks))
     selection.require_environment(config)
     for check in checks:
         if check.path.stem in guide.MODULES:
@@ -123,7 +132,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     checks = [item for item in session.items if check_items.is_check(item)]
     config = session.config
     # pytest calls this hook also when collecting ended with an error.
-    if checks and _ACCEPTED in config.stash and INVENTORY in config.stash and not config.option.collectonly:
+    broken = session.testsfailed and not config.option.continue_on_collection_errors
+    accepted = _ACCEPTED in config.stash and INVENTORY in config.stash
+    if checks and accepted and not config.option.collectonly and not broken:
         measuring.begin(config, checks)
 
 
@@ -147,6 +158,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if INVENTORY in item.config.stash and check_items.is_check(item):
         effect = check_items.effect_above_ceiling(item)
         if effect is not None:
+            item.config.stash[RESULTS].above_ceiling.add(check_items.test_name(item))
             pytest.skip(f"needs effects up to {effect}; this run allows {item.config.getoption('effect')}")
 
 
@@ -181,18 +193,18 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
     """Set the exit status, let everyone write reports, and only then clean up."""
     config = session.config
     if SURVEY not in config.stash:
+        reports.switch_off(config)
         yield
         return
     measuring.stop(config)
     results = config.stash[RESULTS]
-    session.exitstatus = results.settle(int(exitstatus))
     try:
-        _conclude(config, results)
-        try:
-            reports.write_json(config, options.report_folder(config), results)
-        except OSError as error:
-            _print(config, f"preflight: preflight.json could not be written: {error}", yellow=True)
-        reports.add_test_case(config, results.explanation)
+        _decide(session, results, int(exitstatus))
+        session.exitstatus = results.decision.status
+        if int(exitstatus) in reports.STATUSES:
+            _write_reports(config, results)
+        else:
+            reports.switch_off(config)
         yield
     finally:
         began = time.monotonic()
@@ -200,11 +212,34 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
         for problem in problems:
             _print(config, f"preflight: {problem}", yellow=True)
         removed = measuring.removal(config, complete=not problems, seconds=time.monotonic() - began)
-        _print(config, f"reports: {options.report_folder(config)}" + (f"; {removed}" if removed else ""))
+        written = reports.written(config)
+        if config.get_verbosity() >= 0:
+            _print(config, "; ".join(filter(None, [f"reports: {written}" if written else "", removed])))
+        reports.print_summary(config, results)
 
 
-def _conclude(config: pytest.Config, results: Results) -> None:
+def _decide(session: pytest.Session, results: Results, pytests_status: int) -> None:
+    config = session.config
     results.conclude(config.stash[SURVEY])
+    results.settle(
+        pytests_status,
+        selection.judged_part(session, results, pytests_status=pytests_status),
+        effect=config.getoption("effect"),
+        allow_degraded=config.getoption("allow_degraded"),
+    )
+
+
+def _write_reports(config: pytest.Config, results: Results) -> None:
+    _answer(config, results)
+    reports.name(config, results.decision)
+    try:
+        reports.write_json(config, results)
+    except OSError as error:
+        _print(config, f"preflight: preflight.json could not be written: {error}", yellow=True)
+    reports.add_to_junit(config, results)
+
+
+def _answer(config: pytest.Config, results: Results) -> None:
     results.answer_symptom(config.stash.get(inputs.SYMPTOMS, None), config.stash.get(selection.SELECTED, ()))
     results.compare(
         config.stash.get(inputs.EARLIER_RUN, None),
@@ -226,7 +261,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Gen
     results, everything = config.stash[RESULTS], screen.wants_everything(config)
     with contextlib.nullcontext() if everything else screen.explained_left_out(terminalreporter, results.explanation):
         yield
-    screen.print_results(terminalreporter, results, effect=config.getoption("effect"), everything=everything)
+    screen.print_results(terminalreporter, results, everything=everything, brief=config.get_verbosity() < 0)
     return None
 
 
@@ -243,9 +278,8 @@ def pytest_html_report_title(report: Any) -> None:
 def pytest_html_results_summary(prefix: list[str], session: pytest.Session) -> None:
     """Put the verdict, the root causes and the pictures at the top of the page."""
     config = session.config
-    if INVENTORY in config.stash:
-        status = int(session.exitstatus)
-        prefix.extend(reports.page_top(config.stash[RESULTS], status=status, effect=config.getoption("effect")))
+    if SURVEY in config.stash:
+        prefix.extend(reports.page_top(config.stash[RESULTS]))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -6,11 +6,15 @@ its evidence was made; what goes into HTML is escaped here, since pytest-html do
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import html
 import json
 import os
+import re
+import shlex
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,10 +22,12 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from _pytest.config import create_terminal_writer
 from _pytest.junitxml import bin_xml_escape, xml_key
 
-from preflight import pages, saved
+from preflight import options, pages, saved
 from preflight.conclusions import Explanation, Finding, text
+from preflight.decision import Decision, impact_of
 from preflight.evidence import clean
 from preflight.inventory import Inventory
 from preflight.results import Results
@@ -33,6 +39,11 @@ from preflight.verdicts import Outcome, Verdict
 TITLE = "Preflight of GitLab Runner on Kubernetes"
 """Of the HTML page."""
 
+STATUSES = frozenset({0, 1, 2})
+"""pytest's own exit statuses after which reports are written: it came to its end, or was interrupted."""
+
+_OWN = pytest.StashKey[tuple[str, ...]]()  # the reports that no option names
+_STEM = pytest.StashKey[str]()
 _CAPTURED = 20_000  # characters of what was printed or logged beside one check
 
 
@@ -45,11 +56,118 @@ def switch_on(config: pytest.Config, folder: Path) -> None:
     except OSError as error:
         msg = f"--report-dir: {folder} can't be written: {error.strerror}"
         raise pytest.UsageError(msg) from None
+    # What they are called is known at the end; until then nothing is written.
+    own: list[str] = []
     if not getattr(config.option, "xmlpath", None):
         config.option.xmlpath = str(folder / "preflight.xml")
+        own.append("xml")
     if not getattr(config.option, "htmlpath", None):
         config.option.htmlpath = str(folder / "preflight.html")
         config.option.self_contained_html = True
+        own.append("html")
+    config.stash[_OWN] = tuple(own)
+
+
+def name(config: pytest.Config, decision: Decision) -> None:
+    """Name the reports: those of a part stand beside those of a whole run, unless a folder was chosen for them."""
+    partial = decision.partial and not config.getoption("report_dir")
+    stem = config.stash[_STEM] = "preflight-partial" if partial else "preflight"
+    folder = options.report_folder(config)
+    _redirect(config, folder / f"{stem}.xml", folder / f"{stem}.html")
+    _hide_page(config)
+
+
+def switch_off(config: pytest.Config) -> None:
+    """Write no report, where nothing was judged, or pytest itself has failed."""
+    _redirect(config, Path(os.devnull), Path(os.devnull))
+    _hide_page(config)
+    xml = config.stash.get(xml_key, None)
+    if xml is not None and "xml" in config.stash.get(_OWN, ()):
+        config.pluginmanager.unregister(xml)
+        del config.stash[xml_key]
+
+
+def _redirect(config: pytest.Config, xml_file: Path, page_file: Path) -> None:
+    """Let pytest and pytest-html write the reports that no option names to these files."""
+    own = config.stash.get(_OWN, ())
+    xml = config.stash.get(xml_key, None)
+    if xml is not None and "xml" in own:
+        xml.logfile = str(xml_file)
+    page = _page_writer(config)
+    if page is not None and "html" in own:
+        page._report_path = page_file  # noqa: SLF001 - there is no other way to name it when the run is over
+
+
+def _page_writer(config: pytest.Config) -> Any:
+    """pytest-html's plugin object that writes the page."""
+    return next((plugin for plugin in config.pluginmanager.get_plugins() if hasattr(plugin, "_report_path")), None)
+
+
+def _hide_page(config: pytest.Config) -> None:
+    """Let pytest-html print nothing of a page that no option names: the last line says where the reports are.
+
+    A hook that is being called goes on with the plugins that it began with, so the page is still written.
+    """
+    page = _page_writer(config)
+    if page is not None and "html" in config.stash.get(_OWN, ()):
+        config.pluginmanager.unregister(page)
+
+
+def quieten(config: pytest.Config) -> None:
+    """With `-q`, a run prints a line a root cause and the verdict: no traceback, unless one is asked for."""
+    if config.get_verbosity() >= 0:
+        return
+    given = [*config.invocation_params.args, *shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))]
+    if not any(str(word).startswith("--tb") for word in given):
+        config.option.tbstyle = "no"
+    if not any(re.match(r"-[a-zA-Z]*r", str(word)) for word in given):
+        config.option.reportchars = ""
+
+
+def print_to_standard_error(config: pytest.Config) -> None:
+    """Let pytest write its progress and summaries to standard error."""
+    reporter: Any = config.pluginmanager.getplugin("terminalreporter")
+    if reporter is not None:
+        reporter._tw = create_terminal_writer(config, sys.stderr)  # noqa: SLF001 - there is no option for it
+
+
+def print_summary(config: pytest.Config, results: Results) -> None:
+    """With `--summary json`, print what the run comes to as one line of JSON."""
+    if config.getoption("summary") != "json":
+        return
+    with contextlib.suppress(OSError):  # a pipe that nobody reads
+        sys.stdout.write(json.dumps(_summary(config, results), ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+
+
+def _summary(config: pytest.Config, results: Results) -> dict[str, Any]:
+    written = _STEM in config.stash
+    return {
+        "verdict": results.decision.sentence,
+        **results.decision.plain(),
+        "not_looked_at": list(results.decision.coverage.lines()),
+        "causes": [
+            {
+                "name": finding.conclusion.name,
+                "about": list(finding.conclusion.about),
+                "impact": finding.conclusion.impact.plain(),
+                "cause": finding.conclusion.sentence,
+            }
+            for finding in results.explanation.root_causes
+        ],
+        "unexplained": [outcome.name for outcome in results.explanation.unexplained],
+        "report": str(report_file(config)) if written else "",
+    }
+
+
+def written(config: pytest.Config) -> str:
+    """The reports' names, as the last line says them; empty where none was written."""
+    return f"{report_file(config).with_suffix('')}.html, .xml, .json" if _STEM in config.stash else ""
+
+
+def report_file(config: pytest.Config) -> Path:
+    """The JSON report of this run."""
+    return options.report_folder(config) / f"{config.stash[_STEM]}.json"
 
 
 # ---- one test's report ----------------------------------------------------------------------------------------------
@@ -136,11 +254,17 @@ def properties(outcome: Outcome) -> list[tuple[str, object]]:
 # ---- JUnit -----------------------------------------------------------------------------------------------------------
 
 
-def add_test_case(config: pytest.Config, explanation: Explanation) -> None:
-    """Append a test case ``conclusions`` to the JUnit report; it counts as neither a pass nor a failure."""
+def add_to_junit(config: pytest.Config, results: Results) -> None:
+    """Add the verdict as properties, and a test case ``conclusions``, which counts as neither a pass nor a failure."""
     xml = config.stash.get(xml_key, None)
     if xml is None:
         return
+    decision, explanation = results.decision, results.explanation
+    xml.add_global_property("verdict", decision.sentence)
+    xml.add_global_property("answer", str(decision.answer))
+    xml.add_global_property("partial", str(decision.partial).lower())
+    for line in decision.coverage.lines():
+        xml.add_global_property("not looked at", line)
     # An interrupt may have struck while pytest finalized a test case: one that lost its attributes can't be written.
     complete = [case for case in xml.node_reporters_ordered if {"attrs", "to_xml"} & vars(case).keys()]
     xml.node_reporters_ordered[:] = complete
@@ -149,7 +273,7 @@ def add_test_case(config: pytest.Config, explanation: Explanation) -> None:
     reporter.add_attribute("name", "conclusions")
     reporter.add_attribute("time", "0")
     for finding in explanation.findings:
-        reporter.add_property(finding.conclusion.name, finding.conclusion.sentence)
+        reporter.add_property(finding.conclusion.name, f"{finding.conclusion.impact}: {finding.conclusion.sentence}")
     lines: list[str] = []
     for place, finding in enumerate(explanation.findings, start=1):
         lines += [*text.lines(finding, place), ""]
@@ -162,9 +286,9 @@ def add_test_case(config: pytest.Config, explanation: Explanation) -> None:
 # ---- HTML -----------------------------------------------------------------------------------------------------------
 
 
-def page_top(results: Results, *, status: int, effect: str) -> list[str]:
+def page_top(results: Results) -> list[str]:
     """What stands above the table of results: verdict, root causes, pictures, and the answers that were asked for."""
-    parts = pages.top(results.outcomes, results.explanation, results.facts, status=status, effect=effect)
+    parts = pages.top(results.outcomes, results.explanation, results.facts, results.decision)
     for answer in (results.symptom_answer, results.comparison):
         parts += answer.page() if answer is not None else []
     return parts
@@ -206,8 +330,9 @@ def row(cells: list[str], outcome: Outcome | None) -> None:
 # ---- JSON -----------------------------------------------------------------------------------------------------------
 
 
-def write_json(config: pytest.Config, folder: Path, results: Results) -> None:
+def write_json(config: pytest.Config, results: Results) -> None:
     """Write facts, verdicts and the exit status, as one file that appears whole or not at all."""
+    target = report_file(config)
     survey = config.stash[SURVEY]
     explanation = results.explanation
     document = {
@@ -219,20 +344,21 @@ def write_json(config: pytest.Config, folder: Path, results: Results) -> None:
         "effect": config.getoption("effect"),
         "stage": config.getoption("stage"),
         "require_idle": config.getoption("require_idle"),
-        "exit": results.status,
-        "verdict": results.sentence(effect=config.getoption("effect")),
+        "exit": results.decision.status,
+        "verdict": results.decision.sentence,
+        "decision": results.decision.plain(),
         "facts": [_fact(measurement) for measurement in survey.measurements.values() if measurement.done.is_set()],
-        "checks": [_check(outcome) for outcome in results.outcomes],
+        "checks": [_check(outcome, explanation) for outcome in results.outcomes],
         "conclusions": [_conclusion(finding) for finding in explanation.findings],
         "unexplained": [outcome.name for outcome in explanation.unexplained],
         "symptom": results.symptom_answer.plain() if results.symptom_answer is not None else None,
         "baseline": results.comparison.plain() if results.comparison is not None else None,
     }
-    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".preflight-")
+    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".preflight-")
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.writelines(_lines(document))
     Path(temporary).chmod(0o644)
-    Path(temporary).replace(folder / "preflight.json")
+    Path(temporary).replace(target)
 
 
 def _lines(document: dict[str, Any]) -> Iterator[str]:
@@ -267,6 +393,7 @@ def _conclusion(finding: Finding) -> dict[str, Any]:
         "reference": conclusion.cause.reference,
         "about": list(conclusion.about),
         "cause": conclusion.sentence,
+        "impact": conclusion.impact.plain(),
         "confidence": conclusion.confidence,
         "settled_by": conclusion.settled_by,
         "root_cause": finding.is_root_cause,
@@ -276,7 +403,7 @@ def _conclusion(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _check(outcome: Outcome) -> dict[str, Any]:
+def _check(outcome: Outcome, explanation: Explanation) -> dict[str, Any]:
     failure = outcome.diagnosis
     return {
         "id": outcome.check,
@@ -289,6 +416,7 @@ def _check(outcome: Outcome) -> dict[str, Any]:
         "cause": failure.cause if failure else "",
         "where": failure.where if failure else "",
         "remedy": failure.remedy if failure else "",
+        "impact": impact_of(outcome, explanation).plain() if outcome.verdict is Verdict.FAIL else None,
         "blocked_by": list(outcome.blocked_by),
         "witness": outcome.witness,
         "facts": list(outcome.facts),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from preflight import baseline, symptoms, verdicts
+from preflight import baseline, decision, symptoms
 from preflight.conclusions import Explanation, Facts, draw, explain
 from preflight.conclusions.observations import facts_of
+from preflight.coverage import Coverage
+from preflight.decision import Decision
 from preflight.survey import Survey
 from preflight.verdicts import Outcome
 
@@ -19,12 +22,14 @@ RESULTS = pytest.StashKey["Results"]()
 
 @dataclass
 class Results:
-    """What is known of a run, as far as it has come; complete after `settle` and `conclude`.
+    """What is known of a run, as far as it has come; complete after `conclude` and `settle`.
 
     Attributes:
         outcomes: what the checks came to, in the order in which they ran.
         notes: what else the operator should know, a sentence each.
-        status: the exit status; None before the run's end.
+        collected: how many tests of each check were collected, before any were deselected.
+        above_ceiling: the names of tests that need more than `--effect` allows.
+        decision: what the run comes to; its status is the exit status.
         facts: every measurement; None before the conclusions are drawn.
         explanation: the conclusions, and the failing checks that none explains.
         symptom_answer: the answer to `--symptom`.
@@ -33,17 +38,31 @@ class Results:
 
     outcomes: list[Outcome] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    status: int | None = None
+    collected: Counter[str] = field(default_factory=Counter)
+    above_ceiling: set[str] = field(default_factory=set)
+    decision: Decision = field(default_factory=Decision)
     facts: Facts | None = None
     explanation: Explanation = field(default_factory=Explanation)
     symptom_answer: symptoms.Answer | None = None
     comparison: baseline.Baseline | None = None
 
-    def settle(self, pytests_status: int) -> int:
-        """The exit status: that of the verdicts, where pytest came to its own end; kept as `status`."""
-        judged = self.outcomes and pytests_status in {0, 1}
-        self.status = verdicts.exit_status(self.outcomes) if judged else int(pytests_status)
-        return self.status
+    @property
+    def judged(self) -> Counter[str]:
+        """How many tests of each check came to a verdict, without those above the ceiling."""
+        names = {outcome.name: outcome.check for outcome in self.outcomes if outcome.name not in self.above_ceiling}
+        return Counter(names.values())
+
+    def settle(self, pytests_status: int, coverage: Coverage, *, effect: str, allow_degraded: bool) -> int:
+        """Decide what the run comes to, after the conclusions were drawn; returns the exit status."""
+        self.decision = decision.decide(
+            self.outcomes,
+            self.explanation,
+            coverage,
+            pytests_status=pytests_status,
+            effect=effect,
+            allow_degraded=allow_degraded,
+        )
+        return self.decision.status
 
     def conclude(self, survey: Survey) -> None:
         """Draw the conclusions; a rule that crashes costs its conclusions, and neither a report nor the exit status."""
@@ -74,8 +93,3 @@ class Results:
             self.comparison = baseline.compare(
                 earlier_run, self.outcomes, self.explanation, file=file, environment=environment
             )
-
-    def sentence(self, *, effect: str) -> str:
-        """The verdict in one line."""
-        causes = len(self.explanation.root_causes)
-        return verdicts.sentence(self.outcomes, status=self.status or 0, effect=effect, causes=causes)

@@ -8,6 +8,7 @@ it (``fault_kind``) says of which. Fields marked ``live`` (clients, sessions) ar
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import enum
 import functools
 import json
@@ -23,10 +24,10 @@ from preflight import faults
 from preflight.evidence import KINDS, Blocked, Evidence, Fact, NotApplicable, PreflightError, Unmeasured, clean
 from preflight.inventory import Inventory
 
-SCHEMA = 3
+SCHEMA = 4
 """Version of preflight.json's form; docs/reports.md describes it."""
 
-COMPARABLE = frozenset({2, SCHEMA})
+COMPARABLE = frozenset({2, 3, SCHEMA})
 """Versions whose checks and conclusions have the same form, whatever became of the facts: fit for `--baseline`."""
 
 _LONGEST = 20_000  # characters of one text
@@ -198,6 +199,8 @@ def _typed(hint: Any, value: Any) -> Any:
             return decoded(hint, value)
         if issubclass(hint, enum.Enum | Path):
             return hint(value)
+        if issubclass(hint, datetime.datetime):
+            return hint.fromisoformat(value)
         if hint is float and isinstance(value, int):
             return float(value)
     return value

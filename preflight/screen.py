@@ -55,29 +55,34 @@ def explained_names(explanation: Explanation) -> frozenset[str]:
 # ---- ours -----------------------------------------------------------------------------------------------------------
 
 
-def print_results(terminal: Any, results: Results, *, effect: str, everything: bool) -> None:
+def print_results(terminal: Any, results: Results, *, everything: bool, brief: bool) -> None:
     """Print what pytest's own summary leaves out: advice, waivers, notes, root causes, answers, and the verdict.
 
     Args:
         terminal: pytest's terminal reporter.
         results: what the run came to.
-        effect: the most that a check was allowed to do.
         everything: all evidence, remedies and blocked checks, instead of what fits one screen.
+        brief: a line for each root cause, each failing check that none explains, and each note (``-q``).
     """
-    screen = _Screen(terminal, everything=everything)
-    screen.accepted(results.outcomes)
-    screen.not_judged(results.outcomes, explained=explained_names(results.explanation))
+    screen, decision = _Screen(terminal, everything=everything), results.decision
+    if brief:
+        screen.briefly(results.explanation)
+    else:
+        screen.accepted(results.outcomes)
+        screen.not_judged(results.outcomes, explained=explained_names(results.explanation))
     for note in results.notes:
         screen.paragraph(f"note: {note}", yellow=True)
-    screen.root_causes(results.explanation.root_causes)
-    screen.unexplained(results.explanation.unexplained)
+    if not brief:
+        screen.root_causes(results.explanation.root_causes)
+        screen.unexplained(results.explanation.unexplained)
     if results.symptom_answer is not None:
         screen.section("symptom", results.symptom_answer.lines())
     if results.comparison is not None:
         screen.section(results.comparison.title, results.comparison.lines())
-    status = results.status
-    colour = {"green": status == 0, "red": status == 1, "yellow": status not in {0, 1}}
-    screen.paragraph(results.sentence(effect=effect), bold=True, **colour)
+    if decision.partial and not brief:
+        screen.not_looked_at(list(decision.coverage.lines()))
+    colour = {"go": "green", "nogo": "red"}.get(decision.style, "yellow")
+    screen.paragraph(decision.sentence, bold=True, **{colour: True})
 
 
 class _Screen:
@@ -150,7 +155,7 @@ class _Screen:
             elif place <= card.SHOWN:
                 lines = card.card(finding, place, width=self._width)
             else:
-                lines = [card.headline(finding, place, width=self._width)]
+                lines = [card.one_line(finding, place, width=self._width)]
             for line in lines:
                 write(self._writer, line)
 
@@ -168,5 +173,26 @@ class _Screen:
         if outcomes:
             self.heading("not explained by a root cause")
         for outcome in outcomes:
-            headline = outcome.diagnosis.headline if outcome.diagnosis is not None else outcome.reason
-            self.paragraph(f"{outcome.number} {outcome.name}: {headline}")
+            self.paragraph(f"{outcome.number} {outcome.name}: {_headline(outcome)}")
+
+    def briefly(self, explanation: Explanation) -> None:
+        """A line for each root cause, and for each failing check that none explains."""
+        self._terminal.write_line("")
+        for place, finding in enumerate(explanation.root_causes, start=1):
+            self._terminal.write_line(f"{place}. {text.headline(finding)}")
+        for outcome in explanation.unexplained:
+            self._terminal.write_line(f"{outcome.number} {outcome.name}: {_headline(outcome)}")
+
+    def not_looked_at(self, sections: Sequence[str]) -> None:
+        """What a run of a part leaves out: a line a section, or all of them in a sentence."""
+        if self._everything:
+            self.section("not looked at", sections)
+        elif sections:
+            self.paragraph(f"not looked at: {'; '.join(sections)}")
+
+
+def _headline(outcome: Outcome) -> str:
+    """What is wrong with a check that no root cause explains, behind what it does to jobs."""
+    if outcome.diagnosis is None:
+        return outcome.reason
+    return f"{outcome.diagnosis.impact}: {outcome.diagnosis.headline}"

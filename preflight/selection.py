@@ -6,14 +6,18 @@ from collections.abc import Collection, Sequence
 
 import pytest
 
-from preflight import check_items, guide, symptoms
-from preflight.fact import TARGETS
+from preflight import check_items, coverage, guide, options, symptoms
+from preflight.coverage import Coverage
+from preflight.evidence import one_line
+from preflight.fact import TARGETS, Effect
 from preflight.inputs import INVENTORY, NEAREST, READING_ONLY, SYMPTOMS
+from preflight.results import Results
 from preflight.run import Stage
 
 SELECTED = pytest.StashKey[Sequence[str]]()
 """Ids of the checks that were selected for `--symptom`."""
 
+_NAMED = 2  # tests that are named as selected; more are not
 _ENVIRONMENT_MISSING = """\
 Say which environment to check:
   pytest checks/ --inventory prod.yaml   a real one; inventory.yaml is the example to copy
@@ -75,6 +79,38 @@ def keep_symptoms(config: pytest.Config, items: list[pytest.Item]) -> None:
     config.stash[SELECTED] = tuple(dict.fromkeys(check_items.check_id(check) for check in explaining))
     kept = set(map(id, explaining))
     _deselect(config, items, [check for check in checks if id(check) not in kept])
+
+
+def judged_part(session: pytest.Session, results: Results, *, pytests_status: int) -> Coverage:
+    """How much of the guide this run has judged, and what made it a part."""
+    config = session.config
+    return coverage.measure(
+        coverage.declared(options.project_folder(config) / "checks"),
+        config.stash[INVENTORY],
+        stage=Stage(config.getoption("stage")),
+        ceiling=Effect(config.getoption("effect")),
+        collected=results.collected,
+        judged=results.judged,
+        reasons=_reasons(session, pytests_status),
+    )
+
+
+def _reasons(session: pytest.Session, pytests_status: int) -> list[str]:
+    """What selected a part, or ended the run early, as the command line has it."""
+    config = session.config
+    option = config.option
+    named = [word for word in config.args if "::" in word or word.endswith(".py")]
+    reasons = [
+        f"{option_name} {word}" for option_name, word in (("-k", option.keyword), ("-m", option.markexpr)) if word
+    ]
+    reasons += [" ".join(named[:_NAMED]) + (" …" if len(named) > _NAMED else "")] if named else []
+    reasons += ["--deselect"] if option.deselect else []
+    reasons += [name for name in ("--symptom", "--job") if config.getoption(name.removeprefix("--")) is not None]
+    if session.shouldfail:
+        reasons.append(f"stopped after {session.testsfailed} failed")
+    elif pytests_status == pytest.ExitCode.INTERRUPTED or session.shouldstop:
+        reasons.append("interrupted")
+    return [one_line(reason, longest=100) for reason in reasons]
 
 
 def symptom_header(config: pytest.Config) -> list[str]:

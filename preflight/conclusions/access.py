@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from preflight import impact
 from preflight.conclusions import remedy_names
+from preflight.conclusions.impacts import not_seen, room, server_answered, stops_all
 from preflight.conclusions.model import Conclusion, cause, keys, rule
 from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.single_fact import names_of, proof_of, single
@@ -13,6 +15,7 @@ from preflight.evidence import Unmeasured
 from preflight.facts.cluster import api_answer, node_readiness
 from preflight.facts.nodes import node_login, node_report
 from preflight.faults import ApiFault, ClusterFault, PathFault, SshFault
+from preflight.impact import Impact
 
 API_UNREACHABLE = cause("api-unreachable", "2.3", "kubernetes-api")
 API_CREDENTIALS = cause("api-credentials-rejected", "2.3", "kubernetes-api")
@@ -28,8 +31,24 @@ WORKER_DOWN = cause("worker-down", "2.3", "node-conditions", specialises=("node-
 _RBAC_NAMESPACE = "gitlab"  # in deploy/rbac.yaml
 _SSH_WAY = (SshFault.REFUSED, SshFault.TIMEOUT, SshFault.UNREACHABLE, SshFault.UNRESOLVED, SshFault.SILENT)
 
+
+def _api_certificate(_facts: Facts, observations: Sequence[Observation]) -> Impact:
+    """An expired certificate is refused by managers too; which CA is trusted is this machine's own matter."""
+    if any(observation.fault is PathFault.TLS_EXPIRED for observation in observations):
+        return impact.stops()
+    return impact.unseen("managers trust the API server by a CA of their own")
+
+
+def _api_unreachable(_facts: Facts, observations: Sequence[Observation]) -> Impact:
+    """A server that refuses everyone stops all jobs; what only gets no answer may be a matter of this machine."""
+    if all(server_answered(observation.fault) for observation in observations):
+        return impact.stops()
+    return impact.unseen("the API server was looked at from this machine alone")
+
+
 single(
     API_CREDENTIALS,
+    not_seen("the cluster refuses this account, and nobody else's"),
     api_answer,
     faults=(ApiFault.UNAUTHORIZED,),
     remedy=(
@@ -39,6 +58,7 @@ single(
 )
 single(
     API_CERTIFICATE,
+    _api_certificate,
     api_answer,
     faults=(PathFault.TLS_UNTRUSTED, PathFault.TLS_WRONG_NAME, PathFault.TLS_EXPIRED, PathFault.TLS_HANDSHAKE),
     remedy=(
@@ -48,6 +68,7 @@ single(
 )
 single(
     API_UNHEALTHY,
+    stops_all,
     api_answer,
     faults=(ClusterFault.API_UNHEALTHY, ApiFault.UNAVAILABLE, ApiFault.SERVER_ERROR, ApiFault.TOO_MANY_REQUESTS),
     remedy=(
@@ -57,6 +78,7 @@ single(
 )
 single(
     API_UNREACHABLE,
+    _api_unreachable,
     api_answer,
     remedy=(
         "on the control plane: `crictl ps -a | grep apiserver`, `journalctl -u kubelet -n 100`",
@@ -87,6 +109,7 @@ def missing_rights(facts: Facts) -> Iterator[Conclusion]:
         sentence="the account of the kubeconfig lacks rights that these checks need: "
         + "; ".join(dict.fromkeys(str(observation.error) for observation in denied[:3])),
         certain=True,
+        impact=impact.unseen("these checks could not be judged"),
         explains=keys(denied),
         proofs=tuple(proof_of(observation) for observation in denied[:2]),
         remedy=(
@@ -138,6 +161,7 @@ def ssh_to_workers(facts: Facts) -> Iterator[Conclusion]:
                 f"{faults_of(failed)}; "
                 + "; ".join(list(dict.fromkeys(str(observation.error) for observation in failed))[:2]),
                 certain=True,
+                impact=impact.unseen("nothing was measured on " + joined(workers)),
                 explains=(*keys(failed), *keys(facts.failing(node_report, where=has_fault(*faults)))),
                 proofs=tuple(proof_of(observation) for observation in failed[:2]),
                 remedy=tuple(step.format_map(names) for step in remedy),
@@ -155,6 +179,7 @@ def _worker_down(facts: Facts, down: list[Observation]) -> Conclusion:
         sentence=f"{joined(workers)} {'is' if len(workers) == 1 else 'are'} down or cut off: NotReady in the cluster, "
         f"and SSH fails ({faults_of(down)})",
         certain=True,
+        impact=room(facts, ready),
         explains=(*keys(down), *keys(ready)),
         proofs=tuple(proof_of(observation) for observation in (*ready[:1], *down[:1])),
         remedy=(

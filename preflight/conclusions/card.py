@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from preflight import excerpts
 from preflight.conclusions.attribution import Finding
 from preflight.conclusions.model import Proof
-from preflight.conclusions.text import counts
+from preflight.conclusions.text import counts, headline
 from preflight.layout import Line, Style, columns, first_line, labelled, shortened, wrapped
 
 LINES = 7
@@ -38,7 +38,7 @@ def card(finding: Finding, place: int, *, width: int) -> list[Line]:
     conclusion = finding.conclusion
     text_width = max(width - _INDENT - _LABEL, 20)
     most = _scaled(_CAUSE, text_width)
-    cause = _sentence(f"{conclusion.name}: {conclusion.sentence}", width=text_width, lines=most)
+    cause = _sentence(headline(finding), width=text_width, lines=most)
     likely = [] if conclusion.certain else [first_line(f"to be certain: {conclusion.settled_by}", text_width)]
     evidence = _evidence(conclusion.proofs, conclusion.sentence, width=text_width)
     steps = [wrapped(f"{number}. {step}", text_width) for number, step in enumerate(conclusion.remedy, start=1)]
@@ -79,9 +79,9 @@ def _fitting(steps: Sequence[list[str]], room: int) -> list[list[str]]:
     return shown
 
 
-def headline(finding: Finding, place: int, *, width: int) -> Line:
+def one_line(finding: Finding, place: int, *, width: int) -> Line:
     """The root cause in one line."""
-    text = first_line(f"{finding.conclusion.name}: {finding.conclusion.sentence}", width - _INDENT - _LABEL)
+    text = first_line(headline(finding), width - _INDENT - _LABEL)
     return (f"{place}.".ljust(_INDENT) + "cause".ljust(_LABEL), Style.LABEL), (text, Style.CAUSE)
 
 

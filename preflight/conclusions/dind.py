@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from preflight import impact
 from preflight.conclusions import remedy_names
+from preflight.conclusions.impacts import measured_workers, nodes_of, slows_there, stops_there
 from preflight.conclusions.model import cause
+from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.single_fact import single
+from preflight.conclusions.vantages import joined, targets_of
 from preflight.facts.dind import (
     dind_daemon,
     dind_inner_lookups,
@@ -16,9 +22,20 @@ from preflight.facts.dind import (
     dind_storage,
 )
 from preflight.faults import DindFault
+from preflight.impact import Impact
+
+
+def _registry_inside(facts: Facts, observations: Sequence[Observation]) -> Impact:
+    """Docker-in-Docker jobs that need a registry which the daemon can't use."""
+    registries = facts.inventory.registries
+    hosts = joined(registries[name].host for name in targets_of(observations, "registry") if name in registries)
+    jobs = f"Docker-in-Docker jobs that use {hosts or 'a registry'}"
+    return impact.stops_on(nodes_of(observations), of=measured_workers(facts, observations), jobs=jobs)
+
 
 single(
     cause("dind-not-privileged", "5", "privileged"),
+    stops_there("Docker-in-Docker jobs"),
     dind_daemon,
     faults=(DindFault.NOT_PRIVILEGED,),
     remedy=(
@@ -28,6 +45,7 @@ single(
 )
 single(
     cause("dind-tls-mismatch", "5", "dind-tls"),
+    stops_there("Docker-in-Docker jobs"),
     dind_daemon,
     faults=(DindFault.TLS_MISMATCH,),
     remedy=(
@@ -37,6 +55,7 @@ single(
 )
 single(
     cause("dind-daemon-exits", "5", "dind-iptables"),
+    stops_there("Docker-in-Docker jobs"),
     dind_daemon,
     faults=(DindFault.DAEMON_EXITED,),
     remedy=(
@@ -47,6 +66,7 @@ single(
 )
 single(
     cause("dind-daemon-slow", "5", "dind-tls"),
+    stops_there("Docker-in-Docker jobs"),
     dind_daemon,
     faults=(DindFault.DAEMON_SLOW,),
     remedy=(
@@ -56,6 +76,7 @@ single(
 )
 single(
     cause("dind-unreachable", "5", "dind-alias"),
+    stops_there("Docker-in-Docker jobs"),
     dind_daemon,
     remedy=(
         "let DOCKER_HOST name the service's alias (`docker`) and its port: 2375 without TLS, 2376 with it",
@@ -64,6 +85,7 @@ single(
 )
 single(
     cause("dind-storage-driver", "5", "dind-storage"),
+    slows_there("Docker-in-Docker jobs"),
     dind_storage,
     remedy=(
         "mount a volume at /var/lib/docker: `[[runners.kubernetes.volumes.empty_dir]]` with `mount_path = "
@@ -72,6 +94,7 @@ single(
 )
 single(
     cause("dind-pull-fails", "5", "dind-build"),
+    stops_there("Docker-in-Docker jobs"),
     dind_pull,
     likely="the same pull by the node's own runtime (2.4.15), and the MTU inside",
     remedy=(
@@ -83,6 +106,7 @@ single(
 )
 single(
     cause("dind-run-fails", "5", "dind-cgroup"),
+    stops_there("Docker-in-Docker jobs"),
     dind_run,
     remedy=(
         "`docker run --rm {dind_image} echo hello` in a job reproduces the daemon's message: cgroup or runc errors "
@@ -91,6 +115,7 @@ single(
 )
 single(
     cause("dind-mtu", "5", "mtu"),
+    stops_there("Docker-in-Docker jobs"),
     dind_packets,
     remedy=(
         "start dockerd with `--mtu` no larger than eth0's in the pod: `dind.daemon_args`, and the "
@@ -101,6 +126,7 @@ single(
 )
 single(
     cause("dind-insecure-registry", "5", "dind-registry-trust"),
+    _registry_inside,
     dind_registry,
     faults=(DindFault.INSECURE_REGISTRY,),
     remedy=(
@@ -112,6 +138,7 @@ single(
 )
 single(
     cause("dind-distrusts-registry", "5", "dind-registry-trust"),
+    _registry_inside,
     dind_registry,
     faults=(DindFault.REGISTRY_UNTRUSTED,),
     remedy=(
@@ -124,6 +151,7 @@ single(
 )
 single(
     cause("dind-registry-unreachable", "5", "dind-build"),
+    _registry_inside,
     dind_registry,
     remedy=(
         "`docker pull` in a job shows the daemon's message; allow the pod network {pod_cidr} to reach the registry",
@@ -131,6 +159,7 @@ single(
 )
 single(
     cause("dind-names", "5.3", "dind-dns"),
+    stops_there("Docker-in-Docker jobs"),
     dind_lookups,
     dind_inner_lookups,
     remedy=(

@@ -8,6 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from preflight.conclusions.impacts import (
+    always,
+    name_for_jobs,
+    names_in_pods,
+    resolvers_for_jobs,
+    stops_there,
+)
 from preflight.conclusions.model import Cause, Conclusion, cause, keys, rule
 from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.single_fact import single
@@ -31,6 +38,7 @@ from preflight.facts.dns import (
     resolver_agreement,
 )
 from preflight.faults import DnsFault
+from preflight.impact import none, stops
 from preflight.probes.dns import Lookups
 
 _SOURCE = "resolvers"
@@ -52,6 +60,7 @@ DISAGREE = cause("resolvers-disagree", "2.4", _SOURCE)
 
 single(
     DISAGREE,
+    always(stops("jobs that get the wrong address")),
     resolver_agreement,
     remedy=(
         "make all resolvers serve one zone: compare serials with `dig SOA` at {resolvers}, "
@@ -180,6 +189,9 @@ def _resolver_conclusion(facts: Facts, name: str, workers: tuple[str, ...], conc
         sentence=f"{sentence} ({len(concerned)} of {size} resolvers)" if size > 1 else sentence,
         certain=not likely,
         settled_by=likely,
+        impact=none("the cluster gets answers, this machine alone does not")
+        if name == FROM_HERE.name
+        else resolvers_for_jobs(facts, workers),
         explains=keys(failed),
         proofs=proofs(
             *(group.proof(noun, "answered") for group, noun in zip(shown, ("here", "worker", "pod"), strict=True)),
@@ -304,6 +316,7 @@ def missing_names(facts: Facts) -> Iterator[Conclusion]:
                 about=(name, *targets_of(mismatched, "resolver")),
                 sentence=f"{name} has another address than the inventory says: {causes}",
                 certain=True,
+                impact=name_for_jobs(name, facts.inventory),
                 explains=keys(
                     observation for observation in lookups if _answer(observation, name) is DnsFault.WRONG_ANSWER
                 ),
@@ -339,6 +352,7 @@ def _lacking(facts: Facts, name: str, lacking: Sequence[Observation], lookups: S
         if everywhere
         else f"{name} is not known to {joined(who)} ({len(who)} of {size} resolvers, {faults_of(lacking)})",
         certain=everywhere or bool(knowing),
+        impact=name_for_jobs(name, facts.inventory),
         settled_by="" if everywhere or knowing else "an answer of the other resolvers",
         explains=(
             *keys(observation for observation in lookups if _lacks(observation, name)),
@@ -357,6 +371,7 @@ def _lacking(facts: Facts, name: str, lacking: Sequence[Observation], lookups: S
 
 single(
     cause("search-list-misleads", "2.4", "name-resolution"),
+    stops_there(),
     pod_names,
     faults=(DnsFault.SEARCH_LIST,),
     remedy=(
@@ -367,12 +382,14 @@ single(
 )
 single(
     cause("job-names-unresolved", "2.4", "name-resolution"),
+    stops_there(),
     pod_names,
     likely="the same names, queried at each resolver from that pod (2.4.9)",
     remedy=("compare /etc/resolv.conf of a job's pod with `dns_config` in {values}; {resolvers} must answer there",),
 )
 single(
     cause("job-dns-settings-not-applied", "2.4", "dns-policy"),
+    names_in_pods,
     pod_resolv_conf,
     dind_resolv_conf,
     likely="the pod as the API server has it (`kubectl get pod -o yaml`): a webhook may rewrite its dnsPolicy",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from preflight import impact
+from preflight.conclusions.impacts import jobs_that_fit, no_harm, slows_there
 from preflight.conclusions.model import Conclusion, Proof, cause, keys, rule
 from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.single_fact import names_of, single
@@ -20,12 +22,14 @@ QUOTA_SHORT = cause("quota-too-small-for-jobs", "6.5", "quota")
 
 single(
     cause("scenario-does-not-fit", "7.2", "room-for-jobs"),
+    no_harm("jobs of that size are not configured"),
     scenario_headroom,
     option_headroom,
     remedy=("lower `concurrent`, `replicas` or the requests of that scenario in {values}, or add nodes",),
 )
 single(
     cause("cache-unreachable", "7.4", "cache"),
+    slows_there("jobs with a cache"),
     pod_cache,
     remedy=(
         "`[runners.cache.s3] ServerAddress` in {values}: correct it, or start that server",
@@ -59,6 +63,7 @@ def quota(facts: Facts) -> Iterator[Conclusion]:
         about=targets_of(refused, "worker"),
         sentence=sentence,
         certain=True,
+        impact=impact.stops(),
         explains=keys((*refused, *short)),
         proofs=proofs(
             *(Proof.of(observation.measured) for observation in (*refused[:1], *short[:1]) if observation.measured)
@@ -113,6 +118,7 @@ def room_for_jobs(facts: Facts) -> Iterator[Conclusion]:
         about=about,
         sentence=sentence or f"no room for a job on {joined(about)}",
         certain=True,
+        impact=jobs_that_fit(facts, failing),
         explains=keys((*failing, *unmeasured)),
         proofs=proofs(*(Proof.of(observation.measured) for observation in failing[:2] if observation.measured)),
         remedy=tuple(step.format_map(names) for step in steps),

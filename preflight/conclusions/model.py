@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from preflight.conclusions.observations import Facts, Observation
 from preflight.evidence import Fact, Key, clean
+from preflight.impact import Impact
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class Conclusion:
         sentence: what is broken and where, in one sentence with names and numbers.
         certain: whether the facts leave no other cause; otherwise it is likely.
         settled_by: what would settle it; empty where it is certain.
+        impact: what it does to jobs.
         explains: the observations that it explains.
         proofs: the decisive observations, side by side.
         remedy: what to do, a step each, with this environment's own names.
@@ -88,6 +90,7 @@ class Conclusion:
     cause: Cause
     sentence: str
     certain: bool
+    impact: Impact
     explains: tuple[Key, ...]
     about: tuple[str, ...] = ()
     settled_by: str = ""
@@ -95,6 +98,7 @@ class Conclusion:
     remedy: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "impact", replace(self.impact, jobs=clean(self.impact.jobs)))
         object.__setattr__(self, "sentence", clean(self.sentence, longest=1200))
         object.__setattr__(self, "remedy", tuple(clean(step) for step in self.remedy))
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+from preflight import impact
+from preflight.conclusions.impacts import gitlab_for_jobs, gitlab_from
 from preflight.conclusions.model import Cause, Conclusion, Proof, cause, keys, rule
 from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.vantages import (
@@ -126,6 +128,7 @@ def _everywhere(facts: Facts, here: VantageGroup, nodes: VantageGroup, pods: Van
         settled_by=""
         if kind is not UNREACHABLE
         else "a measurement from every worker (SSH), which distinguishes a server that is down from a path that is cut",
+        impact=gitlab_for_jobs(facts, failed),
         explains=_explained(facts, failed, gitlab_connection, node_gitlab, pod_gitlab),
         proofs=proofs(here.proof("here"), nodes.proof("worker"), pods.proof("pod")),
         remedy=remedy,
@@ -175,6 +178,7 @@ def _from_here(facts: Facts, here: VantageGroup, nodes: VantageGroup, pods: Vant
         sentence=f"only this machine does not reach {endpoint} ({faults_of(here.failed)}); the cluster does, so jobs "
         "are not affected",
         certain=True,
+        impact=impact.none("the cluster reaches GitLab, this machine alone does not", hides=True),
         explains=_explained(facts, here.failed, gitlab_connection),
         proofs=proofs(here.proof("here"), nodes.proof("worker"), pods.proof("pod")),
         remedy=(
@@ -208,6 +212,7 @@ def _from_nodes(facts: Facts, here: VantageGroup, nodes: VantageGroup) -> Conclu
             f"({faults_of(nodes.failed)}), {tally(len(nodes.reached), nodes.size, 'worker')} do: the path of "
             f"{'this node' if len(workers) == 1 else 'these nodes'} is cut",
             certain=True,
+            impact=gitlab_from(facts, workers),
             explains=explains,
             proofs=evidence,
             remedy=(
@@ -224,6 +229,7 @@ def _from_nodes(facts: Facts, here: VantageGroup, nodes: VantageGroup) -> Conclu
         + (", this machine does: the workers' network is cut off from GitLab" if here.reached else ""),
         certain=certain,
         settled_by="" if certain else "a measurement from the workers that could not be reached, and from here",
+        impact=gitlab_from(facts, workers),
         explains=explains,
         proofs=evidence,
         remedy=(
@@ -261,6 +267,7 @@ def _from_pods(facts: Facts, here: VantageGroup, nodes: VantageGroup, pods: Vant
             f"{'the node itself does' if len(workers) == 1 else 'the nodes themselves do'}, and so do pods on "
             f"{joined(targets_of(pods.reached, 'worker'))}: the pod network of {joined(workers)} is broken",
             certain=True,
+            impact=gitlab_from(facts, workers),
             explains=keys(pods.failed),
             proofs=(*evidence, *proofs(_others(pods))),
             remedy=(
@@ -279,6 +286,7 @@ def _from_pods(facts: Facts, here: VantageGroup, nodes: VantageGroup, pods: Vant
         + (f", {joined(targets_of(own_nodes, 'worker'))} itself does" if some_nodes_reach and not certain else ""),
         certain=certain,
         settled_by="" if certain else "a measurement from every worker (SSH) and from a pod on each",
+        impact=gitlab_from(facts, workers),
         explains=keys(pods.failed),
         proofs=evidence,
         remedy=remedy,
@@ -308,6 +316,7 @@ def large_packets(facts: Facts) -> Iterator[Conclusion]:
         sentence=f"short answers of {endpoint} reach {who}, its sign-in page does not{others}{beside}: packets of "
         "full size are lost on the path (MTU)",
         certain=False,
+        impact=impact.stops_on(workers, of=targets_of((*group.reached, *group.failed), "worker")),
         settled_by=f"`ping -M do -s 1472 {host}` there, which needs a full packet, beside `ping -s 100 {host}`",
         explains=keys([*nodes.failed, *pods.failed]),
         proofs=proofs(nodes.proof("worker"), _others(nodes), pods.proof("pod"), _others(pods)),
@@ -339,6 +348,7 @@ def another_server(facts: Facts) -> Iterator[Conclusion]:
         sentence=f"something else answers instead of GitLab on {joined(workers)} ({faults_of(answered_by_others)}), "
         "while GitLab answers this machine: a proxy or portal is on the path",
         certain=True,
+        impact=gitlab_from(facts, workers),
         explains=(*keys(answered_by_others), *keys(facts.failing(node_gitlab, where=strange))),
         proofs=proofs(
             *(Proof.of(observation.measured) for observation in answered_by_others[:2] if observation.measured),

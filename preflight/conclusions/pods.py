@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from preflight.conclusions import remedy_names
+from preflight.conclusions.impacts import admission, gitlab_for_jobs, room, stops_there
 from preflight.conclusions.model import cause
 from preflight.conclusions.paths import OTHERWISE
 from preflight.conclusions.single_fact import single
@@ -16,6 +17,7 @@ _LIMITS = "`kubectl describe quota,limitrange -n {job_namespace}`"
 
 single(
     cause("pod-security-refuses-jobs", "3.2", "pod-security"),
+    admission,
     *_ADMISSION,
     faults=(PodFault.POD_SECURITY,),
     remedy=(
@@ -26,6 +28,7 @@ single(
 )
 single(
     cause("limit-range-refuses-jobs", "3.2", "limit-range"),
+    admission,
     *_ADMISSION,
     faults=(PodFault.LIMIT_RANGE,),
     remedy=(
@@ -36,6 +39,7 @@ single(
 )
 single(
     cause("job-service-account-missing", "3.2", "rbac"),
+    admission,
     *_ADMISSION,
     faults=(PodFault.SERVICE_ACCOUNT_MISSING,),
     remedy=(
@@ -47,6 +51,7 @@ single(
 )
 single(
     cause("webhook-refuses-jobs", "3.2", "webhooks"),
+    admission,
     *_ADMISSION,
     faults=(PodFault.WEBHOOK,),
     remedy=(
@@ -58,6 +63,7 @@ single(
 )
 single(
     cause("admission-refuses-jobs", "3.2", "admission-policy"),
+    admission,
     pod_admission,
     dind_admission,
     remedy=(
@@ -67,6 +73,7 @@ single(
 )
 single(
     cause("pod-unschedulable", "2.4", "scheduling"),
+    room,
     pod_start,
     faults=(
         PodFault.UNSCHEDULABLE,
@@ -80,12 +87,14 @@ single(
 )
 single(
     cause("pod-evicted", "2.4", "eviction"),
+    stops_there(),
     pod_start,
     faults=(PodFault.EVICTED,),
     remedy=("`kubectl describe node {node}`: which resource ran short; set requests for it in {values}",),
 )
 single(
     cause("pod-does-not-start", "2.4", "poll-timeout"),
+    stops_there(),
     pod_start,
     likely="the events of a job's pod on that node",
     remedy=(
@@ -95,6 +104,7 @@ single(
 )
 single(
     cause("clone-host-unusable", "2.4", "clone-url"),
+    stops_there(),
     pod_clone,
     faults=(PathFault.UNRESOLVED,),
     remedy=(
@@ -105,6 +115,7 @@ single(
 )
 single(
     cause("clone-host-unreachable", "2.4", "clone-url"),
+    stops_there(),
     pod_clone,
     remedy=(
         "allow the pod network {pod_cidr} to that host's port",
@@ -114,6 +125,7 @@ single(
 )
 single(
     cause("gitlab-name-unknown-in-pods", "2.4", "name-resolution"),
+    gitlab_for_jobs,
     pod_gitlab,
     node_gitlab,
     faults=(PathFault.UNRESOLVED,),
@@ -121,6 +133,7 @@ single(
 )
 single(
     OTHERWISE,
+    gitlab_for_jobs,
     pod_gitlab,
     node_gitlab,
     likely="the same request from here and from every worker",

@@ -8,7 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from preflight import impact
 from preflight.conclusions import remedy_names
+from preflight.conclusions.impacts import (
+    image_for_jobs,
+    jobs_that_pull,
+    nodes_of,
+    not_seen,
+    pulls_from,
+    registry_for_jobs,
+    stops_all,
+    stops_there,
+    unless_healthy,
+)
 from preflight.conclusions.model import Cause, Conclusion, cause, keys, rule
 from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.single_fact import names_of, proof_of, single
@@ -25,6 +37,7 @@ from preflight.facts.registry import (
 )
 from preflight.facts.values import helper_image
 from preflight.faults import ApiFault, PathFault, PodFault, RegistryFault, ValuesFault
+from preflight.impact import Impact
 from preflight.inventory import Login, Secret
 from preflight.probes.pull_logins import PullLogin
 
@@ -58,7 +71,7 @@ def registries_from_here(facts: Facts) -> Iterator[Conclusion]:
         reply = facts.observation(registry_reply, registry=registry)
         if not isinstance(reply.fault, PathFault) or reply.measured is None:
             continue
-        pulls = VantageGroup.of(_pulls_from(facts, settings.host), lambda observation: observation.faulty)
+        pulls = VantageGroup.of(pulls_from(facts, settings.host), lambda observation: observation.faulty)
         judged = facts.failing(registry_connection, registry=registry)
         names = {**names_of(facts, [reply]), "host": settings.host}
         kind, sentence, likely, steps = _outside(reply, pulls, settings.host)
@@ -69,6 +82,7 @@ def registries_from_here(facts: Facts) -> Iterator[Conclusion]:
             sentence=sentence,
             certain=not likely,
             settled_by=likely,
+            impact=jobs_that_pull(facts, [settings.host], fault=reply.fault),
             explains=(*keys(judged), *keys(inside)),
             proofs=proofs(VantageGroup(failed=(reply,)).proof("here"), pulls.proof("pull", "succeed")),
             remedy=tuple(step.format_map(names) for step in steps),
@@ -105,21 +119,12 @@ def _outside(reply: Observation, pulls: VantageGroup, host: str) -> tuple[Cause,
     return UNREACHABLE, f"{host} is not reached: {cause_of}", "a pull from it by a node or a pod", steps
 
 
-def _pulls_from(facts: Facts, host: str) -> tuple[Observation, ...]:
-    """The pulls from a registry by nodes and pods."""
-    return tuple(
-        observation
-        for observation in facts.observations(node_pull, pod_pull)
-        if observation.measured is not None and str(getattr(observation.measured, "image", "")).startswith(f"{host}/")
-    )
-
-
 @rule
 def pulls(facts: Facts) -> Iterator[Conclusion]:
     """Pulls that fail on nodes or in pods, while the registry is healthy from here."""
     for registry, settings in facts.inventory.registries.items():
         reply = facts.observation(registry_reply, registry=registry)
-        failed = [observation for observation in _pulls_from(facts, settings.host) if observation.failing]
+        failed = [observation for observation in pulls_from(facts, settings.host) if observation.failing]
         if not failed or reply.faulty:
             continue
         for group, kind in (
@@ -135,7 +140,7 @@ def _pull_conclusion(
     facts: Facts, host: str, registry: str, failed: Sequence[Observation], kind: Cause | None, *, known: bool
 ) -> Conclusion:
     workers = targets_of(failed, "worker")
-    all_pulls = VantageGroup.of(_pulls_from(facts, host), lambda observation: observation.failing)
+    all_pulls = VantageGroup.of(pulls_from(facts, host), lambda observation: observation.failing)
     healthy_pulls = [observation for observation in all_pulls.reached if observation.targets["worker"] not in workers]
     evidence = proofs(
         VantageGroup(failed=tuple(failed)).proof("pull"),
@@ -156,10 +161,25 @@ def _pull_conclusion(
         sentence=sentence,
         certain=not likely,
         settled_by=likely,
+        impact=_pulls_of_jobs(facts, host, failed),
         explains=keys(failed),
         proofs=evidence,
         remedy=tuple(step.format_map(names) for step in steps),
     )
+
+
+def _pulls_of_jobs(facts: Facts, host: str, failed: Sequence[Observation]) -> Impact:
+    """Pulls that fail: only those of jobs' pods count where pods on the same workers were measured."""
+    by_pods = [observation for observation in pulls_from(facts, host) if observation.is_of(pod_pull)]
+    pulling = {
+        worker
+        for worker in nodes_of(by_pods)
+        if all(pull.healthy for pull in by_pods if pull.targets["worker"] == worker)
+    }
+    workers = [worker for worker in nodes_of(failed) if worker not in pulling]
+    if not workers:
+        return impact.none("jobs' pods pull from it with their own account")
+    return impact.stops_on(workers, of=nodes_of(pulls_from(facts, host)), jobs=f"jobs that pull from {host}")
 
 
 def _inside(
@@ -242,6 +262,7 @@ def missing_pull_secrets(facts: Facts) -> Iterator[Conclusion]:
             sentence=f"namespace {namespace} has no Secret {secret}, with which a job's pod is to pull from "
             + joined([observation.measured.target for observation in observations if observation.measured]),
             certain=True,
+            impact=_without_login(facts, observations),
             explains=(*keys(observations), *keys(read)),
             proofs=tuple(proof_of(observation) for observation in (*observations[:1], *read[:1])),
             remedy=tuple(step.format_map(names) for step in _SECRET),
@@ -261,14 +282,41 @@ def _cluster_key(credentials: Login | Secret | None) -> tuple[str, str] | None:
     return secret.cluster_key[:2] if secret is not None and secret.cluster_key else None
 
 
+def _without_login(_facts: Facts, observations: Sequence[Observation]) -> Impact:
+    """Jobs' pods that have no account of a registry which wants one."""
+    hosts = joined(str(observation.measured.target) for observation in observations if observation.measured)
+    return impact.stops(f"jobs that pull from {hosts or 'a registry'}")
+
+
+def _account(facts: Facts, observations: Sequence[Observation]) -> Impact:
+    """A registry that refuses the inventory's account: jobs' pulls decide; unmeasured, it matters if it is theirs."""
+    shown = registry_for_jobs(facts, observations)
+    registries = facts.inventory.registries
+    own = all(
+        _cluster_key(registries[name].credentials) is None
+        for name in targets_of(observations, "registry")
+        if name in registries
+    )
+    measured = any(pulls_from(facts, registries[name].host) for name in targets_of(observations, "registry"))
+    return impact.unseen("jobs may have another account than the inventory's") if own and not measured else shown
+
+
+def _rate_limited(facts: Facts, observations: Sequence[Observation]) -> Impact:
+    """A pull limit that is used up: pulls from that registry fail until it is over."""
+    shown = registry_for_jobs if targets_of(observations, "registry") else image_for_jobs
+    return shown(facts, observations)
+
+
 single(
     cause("inventory-secret-missing", "2.4", "suite-inventory"),
+    not_seen("the inventory's account is this machine's alone"),
     registry_connection,
     faults=(ApiFault.NOT_FOUND,),
     remedy=("correct the reference under `registries:` in the inventory, or create that Secret with that key",),
 )
 single(
     cause("registry-credentials-rejected", "2.4", "image-access", specialises="pulls-fail"),
+    _account,
     registry_access,
     faults=(RegistryFault.UNAUTHORIZED, RegistryFault.DENIED),
     remedy=(
@@ -281,6 +329,7 @@ single(
 )
 single(
     cause("registry-token-server-unreachable", "2.4", "registry-token", specialises="pulls-fail"),
+    registry_for_jobs,
     registry_access,
     faults=(RegistryFault.TOKEN_REALM,),
     remedy=(
@@ -290,6 +339,7 @@ single(
 )
 single(
     cause("registry-rate-limited", "2.4", "rate-limited-pulls"),
+    _rate_limited,
     registry_access,
     manifest,
     pod_pull,
@@ -301,6 +351,7 @@ single(
 )
 single(
     cause("registry-blob-host-unreachable", "2.4", "registry-protocol", specialises="pulls-fail"),
+    image_for_jobs,
     manifest,
     faults=(RegistryFault.BLOB_HOST,),
     remedy=(
@@ -311,6 +362,7 @@ single(
 )
 single(
     PULL_SECRET,
+    _without_login,
     pull_login,
     remedy=(
         "`image_pull_secrets = [{pull_secrets}]` below `[runners.kubernetes]` in {values}: an account's own secrets "
@@ -322,6 +374,7 @@ single(
 )
 single(
     cause("helper-image-unreachable", "3.3", "helper-image"),
+    stops_there(),
     helper_pull,
     remedy=(
         "mirror the helper image where the nodes reach it, and set `helper_image` below "
@@ -332,11 +385,13 @@ single(
 )
 single(
     cause("not-a-registry", "2.4", "registry-protocol"),
+    registry_for_jobs,
     registry_access,
     remedy=("`curl -sI https://{host}/v2/` must answer 200 or 401; correct host and port in the inventory",),
 )
 single(
     cause("image-missing", "2.4", "image-references"),
+    image_for_jobs,
     manifest,
     pod_pull,
     node_pull,
@@ -349,12 +404,14 @@ single(
 )
 single(
     cause("image-denied", "2.4", "image-access"),
+    image_for_jobs,
     manifest,
     faults=(RegistryFault.DENIED, RegistryFault.UNAUTHORIZED),
     remedy=("give the account of {host} the right to pull {image}",),
 )
 single(
     cause("image-of-another-platform", "2.4", "registry-platform"),
+    image_for_jobs,
     manifest,
     pod_pull,
     node_pull,
@@ -368,6 +425,7 @@ single(
 )
 single(
     cause("helper-image-unavailable", "3.3", "helper-image"),
+    unless_healthy(helper_pull, stops_all, "every node has the helper image"),
     helper_image,
     remedy=(
         "mirror it where the nodes reach it, and set `helper_image` below `[runners.kubernetes]` in {values}",
@@ -376,12 +434,14 @@ single(
 )
 single(
     cause("image-unusable", "2.4", "registry-protocol"),
+    image_for_jobs,
     manifest,
     likely="a pull by hand: `crictl pull` on a node",
     remedy=("`docker manifest inspect {image}` shows the registry's answer",),
 )
 single(
     PULLS,
+    image_for_jobs,
     node_pull,
     pod_pull,
     likely="a pull by hand: `crictl pull` on the node",

@@ -13,6 +13,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
+from preflight.conclusions.impacts import ImpactRule
 from preflight.conclusions.model import Cause, Conclusion, Proof, keys
 from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.vantages import joined
@@ -37,6 +38,7 @@ class Row:
 
     Attributes:
         cause: the cause.
+        impact: what the observations do to jobs.
         facts: the facts that show it.
         faults: the faults that it covers; none means every measured fault that no other row of that fact names.
         remedy: the steps; ``{names}`` in braces are those of `names_of`.
@@ -47,6 +49,7 @@ class Row:
     """
 
     cause: Cause
+    impact: ImpactRule
     facts: tuple[FactSpec[Any], ...]
     faults: tuple[Fault, ...]
     remedy: tuple[str, ...]
@@ -62,6 +65,7 @@ ROWS: list[Row] = []
 
 def single(
     cause: Cause,
+    impact: ImpactRule,
     *facts: FactSpec[Any],
     faults: Iterable[Fault] = (),
     remedy: Iterable[str],
@@ -69,8 +73,12 @@ def single(
     apart: bool = False,
     names: Names | None = None,
 ) -> None:
-    """Add a row; `likely` says what would settle it, where the fact alone does not."""
-    ROWS.append(Row(cause, facts, tuple(faults), tuple(remedy), not likely, likely, apart, names))
+    """Add a row.
+
+    `impact` says what the observations do to jobs (impacts.py), `likely` what would settle it,
+    where the fact alone does not.
+    """
+    ROWS.append(Row(cause, impact, facts, tuple(faults), tuple(remedy), not likely, likely, apart, names))
 
 
 def conclusions(facts: Facts, explained: frozenset[object]) -> Iterator[Conclusion]:
@@ -115,6 +123,7 @@ def _conclusion(facts: Facts, row: Row, observations: list[Observation]) -> Conc
         about=tuple(dict.fromkeys(observation.target for observation in observations if observation.target)),
         sentence="; ".join(list(sentences)[:_QUOTED]) + more,
         certain=row.certain,
+        impact=row.impact(facts, observations),
         settled_by=row.settled_by,
         explains=keys(observations),
         proofs=tuple(proof_of(observation) for observation in observations[:_SHOWN]),

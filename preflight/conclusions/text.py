@@ -7,6 +7,7 @@ from collections import Counter
 from preflight.conclusions.attribution import Finding
 from preflight.verdicts import Verdict
 
+_COUNTED = (Verdict.FAIL, Verdict.UNKNOWN, Verdict.BLOCKED, Verdict.ADVICE, Verdict.WAIVED)
 _NAMED = 6  # explained checks that are named; the rest is counted
 
 
@@ -16,10 +17,16 @@ def lines(finding: Finding, place: int) -> list[str]:
     return [f"{place}.".ljust(4) + text.splitlines()[0], *(" " * 4 + line for line in text.splitlines()[1:])]
 
 
+def headline(finding: Finding) -> str:
+    """Name, impact on jobs and sentence of its cause."""
+    conclusion = finding.conclusion
+    return f"{conclusion.name} ({conclusion.impact}): {conclusion.sentence}"
+
+
 def rows(finding: Finding) -> list[tuple[str, str]]:
     """All of the finding as names and values; a value may have several lines."""
     conclusion = finding.conclusion
-    named = [("cause", f"{conclusion.name}: {conclusion.sentence}")]
+    named = [("cause", headline(finding))]
     named += [("likely", f"to be certain: {conclusion.settled_by}")] if not conclusion.certain else []
     for proof in conclusion.proofs:
         repeated = proof.command and proof.statement in conclusion.sentence
@@ -34,7 +41,7 @@ def counts(finding: Finding) -> str:
     """How many checks of each verdict it explains, such as ``1 failed, 6 blocked``."""
     count = Counter(outcome.verdict for outcome in finding.checks)
     labels = {Verdict.FAIL: "failed", Verdict.UNKNOWN: "unknown", Verdict.BLOCKED: "blocked"}
-    return ", ".join(f"{number} {labels.get(verdict, str(verdict))}" for verdict, number in count.items())
+    return ", ".join(f"{count[verdict]} {labels.get(verdict, str(verdict))}" for verdict in _COUNTED if count[verdict])
 
 
 def explained(finding: Finding) -> str:

@@ -112,11 +112,13 @@ class Rollout(Fact):
 
     Attributes:
         wanted: replicas; `updated`: those of the newest template; `total`: all, old ones included.
+        available: those that are ready, of either template.
     """
 
     wanted: int = 0
     updated: int = 0
     total: int = 0
+    available: int = 0
 
 
 def read_rollout(objects: Objects) -> Rollout:
@@ -162,6 +164,7 @@ def read_rollout(objects: Objects) -> Rollout:
         wanted=objects.wanted,
         updated=updated,
         total=total,
+        available=int(status.get("availableReplicas", 0)),
         fault=fault,
         cause=cause,
         evidence=Evidence(

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from preflight import impact
 from preflight.conclusions import CAUSES, Conclusion, Finding, Proof, card
 from preflight.layout import Style, columns, plain
 from preflight.verdicts import Outcome, Verdict
@@ -43,6 +44,7 @@ def finding(
     conclusion = Conclusion(
         cause=CAUSES["resolver-broken"],
         sentence=sentence,
+        impact=impact.slows(),
         certain=certain,
         settled_by="" if certain else "an answer of the other resolvers",
         explains=(),
@@ -63,7 +65,7 @@ def shown(of: Finding, width: int = 100) -> list[str]:
 
 def test_the_evidence_is_what_is_broken_and_beside_it_what_is_well() -> None:
     assert shown(finding()) == [
-        "1.  cause     resolver-broken: 10.1.0.252 could not resolve the names (servfail)",
+        "1.  cause     resolver-broken (slows all jobs): 10.1.0.252 could not resolve the names (servfail)",
         "    evidence  from here: servfail: registry.example.com: SERVFAIL · private.example.com: SERVFAIL",
         "              `dig +time=2 +tries=1 @10.1.0.252 registry.example.com`",
         "    but       2 of 2 other resolvers: answer the same names: registry.example.com: 192.168.1.60",
@@ -120,7 +122,9 @@ def test_a_narrow_terminal_shows_as_much_in_more_lines(width: int) -> None:
         "10.1.0.252 could not resolve the names (servfail): its own upstream or zone is broken (1 of 3 resolvers)"
     )
     lines = shown(finding(sentence), width)
-    assert " ".join(line[14:] for line in lines[:4]).startswith("resolver-broken: 10.1.0.252 could not resolve")
+    assert " ".join(line[14:] for line in lines[:4]).startswith(
+        "resolver-broken (slows all jobs): 10.1.0.252 could not resolve"
+    )
     assert sentence.rsplit(maxsplit=1)[-1] in " ".join(lines)
     assert all(columns(line) <= width for line in lines)
 

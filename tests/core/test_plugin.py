@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import signal
@@ -100,7 +101,7 @@ def probed():
 def thing():
     """Something to clean up."""
     yield seen()
-    open("cleaned", "w").write("reports: " + str(__import__("pathlib").Path("reports/preflight.json").exists()))
+    open("cleaned", "w").write("reports: " + str(any(__import__("pathlib").Path("reports").glob("*.json"))))
 '''
 
 CHECK = '''
@@ -219,10 +220,10 @@ def test_without_a_target_nothing_is_measured_and_the_report_is_whole(guide: Pat
 
 def test_blocked_by_what_nobody_selected_is_not_go(guide: Path) -> None:
     check(guide, "ill", "after_ill")
-    ended = run(guide, "-k", "after_ill")
+    ended = run(guide, "-k", "after_ill", "--report-dir", "reports")
     assert ended.returncode == 6
     assert "no selected check reports it" in verdicts(guide)["test_after_ill_is_right"]["reason"]
-    assert "INCONCLUSIVE: 1 blocked" in ended.stdout
+    assert "PARTIAL: 1 of 2 checks judged (-k after_ill): INCONCLUSIVE: 1 blocked" in ended.stdout
 
 
 def test_an_unknown_is_an_error_with_exit_six_and_says_what_would_allow_it(guide: Path) -> None:
@@ -512,11 +513,147 @@ def test_an_interrupted_run_writes_reports_first_and_then_cleans_up(guide: Path,
     printed = (guide / "output").read_text()
     assert status == 2, printed
     assert (guide / "cleaned").read_text() == "reports: True"
-    document = json.loads((guide / "reports" / "preflight.json").read_text())
+    document = json.loads((guide / "reports" / "preflight-partial.json").read_text())
     assert [entry["verdict"] for entry in document["checks"]] == ["pass", "pass"]
-    for name in ("preflight.html", "preflight.xml"):
-        assert (guide / "reports" / name).exists()
-    assert "INTERRUPTED: 2 passed" in printed
+    assert sorted(file.name for file in (guide / "reports").iterdir()) == [
+        f"preflight-partial.{kind}" for kind in ("html", "json", "xml")
+    ]
+    assert "PARTIAL: 2 of 3 checks judged (interrupted): 2 passed" in printed
+
+
+# ---- a part of the guide, and no run at all
+
+
+def contents(project: Path) -> dict[str, bytes]:
+    folder = project / "reports"
+    return {file.name: file.read_bytes() for file in folder.iterdir()} if folder.exists() else {}
+
+
+BROKEN = "def pytest_runtest_logreport(report):\n    raise RuntimeError('a plugin is broken')\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (("--collect-only",), 0),
+        (("-k", "nothing_is_called_so"), 5),
+        (("--no-such-option",), 4),
+        (("--effect", "huge"), 4),
+        (("checks/test_there_is_none.py",), 4),
+        (("-p", "broken"), 3),
+    ],
+)
+def test_what_judges_nothing_writes_no_report_and_touches_none(
+    guide: Path, arguments: tuple[str, ...], status: int
+) -> None:
+    check(guide, "well")
+    (guide / "broken.py").write_text(BROKEN)
+    ended = run(guide, *arguments)
+    assert ended.returncode == status, ended.stdout + ended.stderr
+    assert contents(guide) == {}
+    (guide / "reports").mkdir(exist_ok=True)
+    for kind in ("html", "json", "xml"):
+        (guide / "reports" / f"preflight.{kind}").write_text("a whole run's")
+    before = contents(guide)
+    assert run(guide, *arguments).returncode == status
+    assert contents(guide) == before
+
+
+def test_a_check_that_can_not_be_collected_writes_no_report(guide: Path) -> None:
+    check(guide, "well")
+    (guide / "checks" / "test_02_2_token.py").write_text("import no_such_module\n")
+    ended = run(guide)
+    assert ended.returncode == 2, ended.stdout
+    assert contents(guide) == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words", "status"),
+    [
+        (("-k", "thing"), "1 of 3 checks judged (-k thing): 1 passed", 0),
+        (("-m", "gitlab", "-k", "not ill"), "2 of 3 checks judged (-k not ill, -m gitlab): 2 passed", 0),
+        (("--deselect", "checks/test_02_1_gitlab.py::test_ill_is_right"), "(--deselect): 2 passed", 0),
+        (("-x",), "1 of 3 checks judged (stopped after 1 failed): NO GO: 1 failed", 1),
+        (("--maxfail=1", "-k", "ill or well"), "1 of 3 checks judged", 1),
+    ],
+)
+def test_a_run_of_a_part_says_so_everywhere_and_has_reports_of_its_own(
+    guide: Path, arguments: tuple[str, ...], words: str, status: int
+) -> None:
+    check(guide, "ill", "well", "thing")
+    assert run(guide).returncode == 1
+    whole = contents(guide)
+    assert sorted(whole) == ["preflight.html", "preflight.json", "preflight.xml"]
+    ended = run(guide, *arguments)
+    assert ended.returncode == status, ended.stdout
+    assert words in ended.stdout
+    assert f"PARTIAL: {words.split(' of', maxsplit=1)[0]}" in ended.stdout or words.startswith("(")
+    assert " not looked at " in ended.stdout
+    assert "2.1 GitLab server: " in ended.stdout
+    written = contents(guide)
+    assert {name: written[name] for name in whole} == whole, "the reports of the whole run are as they were"
+    page, xml = written["preflight-partial.html"].decode(), written["preflight-partial.xml"].decode()
+    document = json.loads(written["preflight-partial.json"])
+    assert document["verdict"].startswith("PARTIAL: ")
+    assert document["decision"]["partial"] is True
+    assert document["decision"]["not_looked_at"]
+    assert "</i> PARTIAL</strong>" in html.unescape(page)
+    assert "Not looked at" in page
+    assert f'name="verdict" value="{document["verdict"]}"' in xml
+    assert 'name="not looked at" value="2.1 GitLab server: ' in xml
+
+
+def test_a_part_of_one_name_is_a_part_and_a_chosen_folder_keeps_the_names(guide: Path) -> None:
+    check(guide, "ill", "well")
+    check(guide, "absent", module="test_02_2_token")
+    ended = processes.run(
+        *("pytest", "checks/test_02_1_gitlab.py::test_well_is_right", *processes.WITHOUT_PLUGINS),
+        *("--inventory", "inventory.yaml", "--report-dir", "chosen"),
+        cwd=guide,
+        env=environment(guide),
+        timeout=60,
+    )
+    assert ended.returncode == 0, ended.stdout
+    assert "PARTIAL: 1 of 3 checks judged (checks/test_02_1_gitlab.py::test_well_is_right): 1 passed" in ended.stdout
+    assert "2.2 Runner token: 1 check\n" in ended.stdout
+    assert {file.name for file in (guide / "chosen").iterdir()} == {
+        f"preflight.{kind}" for kind in ("html", "json", "xml")
+    }
+    assert contents(guide) == {}
+
+
+def test_reports_that_an_option_names_are_left_to_it(guide: Path) -> None:
+    check(guide, "well", "thing")
+    assert run(guide, "-k", "thing", "--junitxml=own.xml", "--html=own.html").returncode == 0
+    assert (guide / "own.xml").exists()
+    assert (guide / "own.html").exists()
+    assert set(contents(guide)) == {"preflight-partial.json"}
+
+
+def test_quiet_is_a_line_a_cause_and_the_verdict(guide: Path) -> None:
+    check(guide, "ill", "well", "absent")
+    ended = run(guide, "-q")
+    lines = [line for line in ended.stdout.splitlines() if line.strip()]
+    assert lines[1:-1] == [
+        "2.1.1 test_ill_is_right: stops all jobs: refused: 192.168.1.50:80 refused the connection",
+        "NO GO: 1 failed, 1 not applicable, 1 passed (effects up to privileged)",
+    ], ended.stdout
+    assert "Traceback" in run(guide, "-q", "--tb=native").stdout, "what is asked for is printed"
+
+
+def test_a_summary_for_scripts_is_one_line_of_json(guide: Path) -> None:
+    check(guide, "ill", "well")
+    ended = run(guide, "--summary", "json")
+    (line,) = ended.stdout.splitlines()
+    summary = json.loads(line)
+    assert (summary["answer"], summary["status"], summary["partial"]) == ("NO GO", ended.returncode, False)
+    assert summary["verdict"] == "NO GO: 1 failed, 1 passed (effects up to privileged)"
+    assert summary["counts"] == {"failed": 1, "passed": 1}
+    assert summary["unexplained"] == ["test_ill_is_right"]
+    assert json.loads(Path(summary["report"]).read_text())["decision"]["answer"] == "NO GO"
+    assert "test session starts" in ended.stderr
+    part = run(guide, "--summary", "json", "-k", "well")
+    assert json.loads(part.stdout)["not_looked_at"] == ["2.1 GitLab server: 1 check"]
 
 
 # ---- --symptom and --baseline
@@ -540,7 +677,7 @@ SYMPTOM = "dial tcp 192.168.1.50:80: i/o timeout"
 
 def test_a_symptom_selects_the_checks_that_tell_its_meanings_apart_and_is_answered(guide: Path) -> None:
     ask(guide, gitlab_port_answers="ill", gitlab_is_gitlab="well", runner_token_is_given="slow")
-    ended = run(guide, "--symptom", SYMPTOM)
+    ended = run(guide, "--symptom", SYMPTOM, "--report-dir", "reports")
     assert ended.returncode == 1, ended.stdout
     assert "1 deselected" in ended.stdout
     assert not (guide / "began").exists(), "what was not selected is not measured"
@@ -569,10 +706,10 @@ def test_a_text_that_no_check_explains_makes_nothing_unless_it_may(guide: Path, 
     ask(guide, gitlab_port_answers="well", runner_token_is_given="probed")
     ended = run(guide, "--symptom", text)
     assert f"{words} check that only reads is run (--effect privileged: every check)" in ended.stdout
-    assert "1 not applicable, 1 passed (effects up to read)" in ended.stdout
+    assert "PARTIAL: 1 of 2 checks judged (--symptom, effect read)" in ended.stdout
     ended = run(guide, "--symptom", text, "--effect", "probe")
     assert f"{words} check is run" in ended.stdout
-    assert "1 not applicable, 1 passed (effects up to probe)" not in ended.stdout
+    assert "1 of 2 checks judged" not in ended.stdout
     assert "(effects up to probe)" in ended.stdout
 
 
@@ -618,7 +755,7 @@ def test_a_baseline_reports_new_fixed_and_unchanged_and_what_was_not_judged(guid
     assert report(guide)["baseline"] is None
     ask(guide, one="ill", two="well", three="ill", four="ill")
     # The report that is about to be replaced is a baseline too.
-    ended = run(guide, "-k", "not four", "--baseline", "reports/preflight.json")
+    ended = run(guide, "-k", "not four", "--baseline", "reports/preflight.json", "--report-dir", "reports")
     assert ended.returncode == 1
     compared = report(guide)["baseline"]
     names = {
@@ -641,7 +778,7 @@ def test_a_baseline_reports_new_fixed_and_unchanged_and_what_was_not_judged(guid
         (None, "can't be read"),
         ("no json", "found no JSON"),
         ("[]", "expected a preflight.json"),
-        ('{"schema": 1, "checks": []}', "found schema 1, expected 2 or 3: run the checks again"),
+        ('{"schema": 1, "checks": []}', "found schema 1, expected 2 or 3 or 4: run the checks again"),
     ],
 )
 def test_what_is_no_baseline_is_a_usage_error(guide: Path, text: str | None, message: str) -> None:
@@ -734,4 +871,5 @@ def test_an_interrupt_that_struck_in_a_finalizer_is_not_lost(inventory_file: Pat
         tmp_path,
     )
     assert ended.returncode == 2, ended.stdout + ended.stderr
-    assert "INTERRUPTED" in ended.stdout
+    assert "PARTIAL: 1 of" in ended.stdout
+    assert "(interrupted, effect static)" in ended.stdout

@@ -103,7 +103,7 @@ def written(folder: Path, schema: object) -> Path:
     return file
 
 
-@pytest.mark.parametrize("schema", [1, 2, 4, None, "3", [3]])
+@pytest.mark.parametrize("schema", [1, 2, 3, 5, None, "4", [4]])
 def test_a_run_of_another_schema_is_not_judged_again_and_the_error_says_what_to_do(
     schema: object, tmp_path: Path
 ) -> None:
@@ -115,12 +115,12 @@ def test_a_run_of_another_schema_is_not_judged_again_and_the_error_says_what_to_
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("schema", [2, 3])
+@pytest.mark.parametrize("schema", [2, 3, 4])
 def test_a_run_of_an_older_schema_can_be_compared_with(schema: int, tmp_path: Path) -> None:
     assert read_comparable(written(tmp_path, schema))["checks"] == []
 
 
-@pytest.mark.parametrize("schema", [1, 4])
+@pytest.mark.parametrize("schema", [1, 5])
 def test_a_run_of_a_schema_without_comparable_checks_is_refused(schema: int, tmp_path: Path) -> None:
-    with pytest.raises(SavedError, match=f"found schema {schema}, expected 2 or 3"):
+    with pytest.raises(SavedError, match=f"found schema {schema}, expected 2 or 3 or 4"):
         read_comparable(written(tmp_path, schema))
