@@ -5,6 +5,7 @@ Hooks only; each delegates to the module of its subject:
 - options.py declares the command line, inputs.py reads what it names
 - check_items.py, selection.py, waivers.py: which tests are checks, which run, and whose failure is accepted
 - other_plugins.py: what other plugins may not do to checks
+- asserts.py: whether a false assert fails at all
 - measuring.py begins and ends the survey, judging.py gives each check its outcome
 - results.py holds what the run comes to, reports.py writes it
 
@@ -21,6 +22,7 @@ import pytest
 from pytest_metadata.plugin import metadata_key
 
 from preflight import (
+    asserts,
     baseline,
     check_items,
     guide,
@@ -120,6 +122,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     config = session.config
     # pytest calls this hook also when collecting ended with an error.
     if checks and _ACCEPTED in config.stash and INVENTORY in config.stash and not config.option.collectonly:
+        asserts.require(checks)
+        for check in checks:
+            judging.observe(check)
+        judging.show_as_judged(config)
         measuring.begin(config, checks)
 
 
@@ -140,13 +146,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a check that would do more to the environment than allowed; end here, if an interrupt was lost."""
     if measuring.interrupted(item.config):
         raise KeyboardInterrupt
+    judging.begin(item)
     if INVENTORY in item.config.stash and check_items.is_check(item):
         effect = check_items.effect_above_ceiling(item)
         if effect is not None:
             pytest.skip(f"needs effects up to {effect}; this run allows {item.config.getoption('effect')}")
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -163,7 +170,8 @@ def pytest_runtest_makereport(
         outcome = judging.judge(item, call, report, paragraph)
         if outcome is not None:
             reports.attach(report, item, outcome)
-            item.config.stash[RESULTS].outcomes.append(outcome)
+            judging.complete(report)
+            item.config.stash[RESULTS].add(item.nodeid, outcome)
     return report
 
 
@@ -179,7 +187,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
         return
     measuring.stop(config)
     results = config.stash[RESULTS]
-    session.exitstatus = results.settle(int(exitstatus))
+    results.notes += judging.notes(config)
+    selected = [item.nodeid for item in session.items if check_items.is_check(item)]
+    session.exitstatus = status = results.settle(int(exitstatus), selected)
     try:
         _conclude(config, results)
         try:
@@ -188,6 +198,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
             _print(config, f"preflight.json could not be written: {error}")
         reports.add_test_case(config, results.explanation)
         yield
+        session.exitstatus = status  # not that of another plugin
     finally:
         for problem in measuring.close(config, int(exitstatus)):
             _print(config, problem)

@@ -23,6 +23,7 @@ class Results:
 
     Attributes:
         outcomes: what the checks came to, in the order in which they ran.
+        places: where each stands in `outcomes`, by pytest's id of the test.
         notes: what else the operator should know, a sentence each.
         status: the exit status; None before the run's end.
         facts: every measurement; None before the conclusions are drawn.
@@ -32,6 +33,7 @@ class Results:
     """
 
     outcomes: list[Outcome] = field(default_factory=list)
+    places: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     status: int | None = None
     facts: Facts | None = None
@@ -39,10 +41,31 @@ class Results:
     symptom_answer: symptoms.Answer | None = None
     comparison: baseline.Baseline | None = None
 
-    def settle(self, pytests_status: int) -> int:
-        """The exit status: that of the verdicts, where pytest came to its own end; kept as `status`."""
-        judged = self.outcomes and pytests_status in {0, 1}
-        self.status = verdicts.exit_status(self.outcomes) if judged else int(pytests_status)
+    def add(self, test: str, outcome: Outcome) -> None:
+        """Keep what a check came to; of one that is judged again, in its teardown or a second run, the worst."""
+        place = self.places.setdefault(test, len(self.outcomes))
+        if place == len(self.outcomes):
+            self.outcomes.append(outcome)
+        elif verdicts.severity(outcome.verdict) > verdicts.severity(self.outcomes[place].verdict):
+            self.outcomes[place] = outcome
+
+    def settle(self, pytests_status: int, selected: Sequence[str]) -> int:
+        """The exit status: that of the verdicts, where pytest came to its own end; kept as `status`.
+
+        Args:
+            pytests_status: what pytest would end with.
+            selected: pytest's ids of the checks that were to be judged. Where some were not, the run is no GO.
+        """
+        ended = pytests_status in {0, 1}
+        self.status = verdicts.exit_status(self.outcomes) if self.outcomes and ended else int(pytests_status)
+        unjudged = [test for test in selected if test not in self.places]
+        if ended and unjudged:
+            first = unjudged[0].rpartition("::")[2]
+            count = f"{len(unjudged)} selected {'check was' if len(unjudged) == 1 else 'checks were'} not judged"
+            self.notes.append(
+                f"{count}, such as {first}: pytest, an option or a plugin ended the run or did not run them"
+            )
+            self.status = verdicts.INCONCLUSIVE if self.status == verdicts.GO else self.status
         return self.status
 
     def conclude(self, survey: Survey) -> None:

@@ -8,6 +8,7 @@ for another, and a single thread is enough.
 from __future__ import annotations
 
 import inspect
+import os
 import queue
 import threading
 import time
@@ -116,6 +117,7 @@ class Survey:
         self._held: dict[str, deque[Measurement]] = {}
         self._threads: list[threading.Thread] = []
         self._deadline = float("inf")
+        self._process = os.getpid()
         self._opened: list[Measurement] = []
         self.on_wait: Callable[[], None] = _nothing
         self.on_waited: Callable[[], None] = _nothing
@@ -169,6 +171,8 @@ class Survey:
             Blocked: what it needs is faulty or unmeasured.
             NotApplicable: there is nothing to measure.
         """
+        if os.getpid() != self._process:  # its threads are not there
+            raise Unmeasured("a plugin runs checks in another process than the one that measures", needs="its removal")
         spec = CATALOGUE[name]
         wanted = self.measurements[key_of(name, {kind: targets[kind] for kind in spec.targets})]
         try:
