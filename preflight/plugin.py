@@ -35,6 +35,7 @@ from preflight import (
     selection,
     waivers,
 )
+from preflight.evidence import clean
 from preflight.inputs import INVENTORY
 from preflight.inventory import Inventory
 from preflight.results import RESULTS, Results
@@ -200,8 +201,17 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
         yield
         session.exitstatus = status  # not that of another plugin
     finally:
-        for problem in measuring.close(config, int(exitstatus)):
-            _print(config, problem)
+        _clean_up(session, int(exitstatus))
+
+
+def _clean_up(session: pytest.Session, exitstatus: int) -> None:
+    """Remove what the run made; an error of ours here must not end Python with 1, which would be read as NO GO."""
+    try:
+        for problem in measuring.close(session.config, exitstatus):
+            _print(session.config, problem)
+    except Exception as error:  # noqa: BLE001 - whatever it is
+        _print(session.config, f"internal error while cleaning up: {type(error).__name__}: {clean(str(error))}")
+        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
 
 
 def _conclude(config: pytest.Config, results: Results) -> None:

@@ -280,8 +280,11 @@ def client_configuration(kubeconfig: Kubeconfig, *, deadline: float) -> Configur
 
     if kubeconfig.runs_program:
         worker = threading.Thread(target=load, name="kubeconfig", daemon=True)
-        worker.start()
-        worker.join(deadline)
+        try:
+            worker.start()
+            worker.join(deadline)
+        except RuntimeError:  # no thread can start
+            load()
         if worker.is_alive():
             problems.append(f"its credential program gave nothing within {deadline:g} s")
     else:

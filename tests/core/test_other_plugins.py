@@ -255,3 +255,43 @@ def pytest_pycollect_makemodule(module_path, parent):
 def test_each_module_of_checks_has_one_whose_assert_can_be_tried() -> None:
     modules = sorted((processes.PROJECT / "checks").glob("test_*.py"))
     assert [file.name for file in modules if not list(to_be_tried(file))] == []
+
+
+@pytest.mark.parametrize("when", ["survey", "cleaning"])
+def test_where_no_thread_can_start_the_run_is_cleaned_and_no_verdict_is_drawn_from_it(guide: Path, when: str) -> None:
+    check(guide, "thing")
+    plugin(
+        guide,
+        f"""
+import threading
+start = threading.Thread.start
+def limited(self):
+    if self.name.startswith({when!r}):
+        raise RuntimeError("can't start new thread")
+    start(self)
+threading.Thread.start = limited
+""",
+    )
+    ended = run(guide)
+    assert "Traceback" not in ended.stdout + ended.stderr
+    assert ended.returncode == (3 if when == "survey" else 0), ended.stdout + ended.stderr
+    assert (guide / "cleaned").exists() == (when == "cleaning")
+    if when == "survey":
+        assert "no thread can start: a higher limit of processes" in ended.stdout + ended.stderr
+
+
+def test_an_error_while_cleaning_up_is_no_verdict(guide: Path) -> None:
+    check(guide, "well")
+    plugin(
+        guide,
+        """
+from preflight import survey
+def broken(self, **_):
+    raise ValueError("broken")
+survey.Survey.close = broken
+""",
+    )
+    ended = run(guide)
+    assert ended.returncode == 3
+    assert "preflight: internal error while cleaning up: ValueError: broken" in ended.stdout
+    assert "Traceback" not in ended.stdout + ended.stderr
