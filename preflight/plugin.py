@@ -43,6 +43,7 @@ from preflight.survey import SURVEY, fixtures
 
 _ACCEPTED = pytest.StashKey[bool]()
 """Whether the checks were collected and selected without an error."""
+_FILES = pytest.StashKey[reports.WholeFiles]()
 
 # ---- start ----------------------------------------------------------------------------------------------------------
 
@@ -72,6 +73,8 @@ def pytest_configure(config: pytest.Config) -> None:
         # What pytest-metadata collects by default includes CI's variables, some of which carry tokens.
         config.stash[metadata_key] = reports.environment(config.stash[INVENTORY], config)
         reports.switch_on(config, options.report_folder(config))
+        config.stash[_FILES] = reports.WholeFiles(config, options.report_folder(config))
+        config.pluginmanager.register(config.stash[_FILES], "preflight-files")
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -233,6 +236,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     """Print advice, waivers, root causes and the verdict in one line."""
     if SURVEY in config.stash:
         reports.print_results(terminalreporter, config.stash[RESULTS], effect=config.getoption("effect"))
+        if config.stash[_FILES].problem:
+            _print(config, config.stash[_FILES].problem)
         terminalreporter.write_line(f"reports: {options.report_folder(config)}")
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import errno
 import html
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -247,6 +248,78 @@ def row(cells: list[str], outcome: Outcome | None) -> None:
         cells.insert(position, f"<td>{html.escape(cell)}</td>")
 
 
+# ---- files ----------------------------------------------------------------------------------------------------------
+
+
+def _empty_file(folder: Path) -> Path:
+    """A new file of a name that nobody knows, so that nothing is written through what stands in a report's place."""
+    descriptor, name = tempfile.mkstemp(dir=folder, prefix=".preflight-")
+    os.close(descriptor)
+    return Path(name)
+
+
+def _move(file: Path, place: Path) -> None:
+    """Put a report that is written to its end in its place; a symbolic link there is replaced, and not followed."""
+    if file == Path(os.devnull):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    file.chmod(0o644)
+    file.replace(place)
+
+
+def _set_path(writer: object, attribute: str, path: Path) -> None:
+    """Say where to write; pytest's path is a text, pytest-html's is none."""
+    setattr(writer, attribute, type(getattr(writer, attribute))(path))
+
+
+class WholeFiles:
+    """A plugin that lets pytest and pytest-html write their reports beside their place, and moves those that are whole.
+
+    Args:
+        config: of the run.
+        folder: of the reports; a report that the command line names elsewhere is left alone.
+
+    Attributes:
+        problem: why they could not be written; "" if they were.
+    """
+
+    def __init__(self, config: pytest.Config, folder: Path) -> None:
+        self._config, self._folder = config, folder
+        self.problem = ""
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self) -> Generator[None]:
+        """Around the hooks that write; within the terminal's, which then still prints its summary."""
+        reports = self._places()
+        beside: list[Path] = []
+        try:
+            for writer, attribute, _ in reports:
+                try:
+                    beside.append(_empty_file(self._folder))
+                except OSError:
+                    beside.append(Path(os.devnull))
+                _set_path(writer, attribute, beside[-1])
+            yield
+            for file, (_, _, place) in zip(beside, reports, strict=True):
+                _move(file, place)
+        except OSError as error:
+            names = " and ".join(place.name for _, _, place in reports)
+            self.problem = f"{names} could not be written: {error.strerror or error}"
+        finally:
+            for file, (writer, attribute, place) in zip(beside, reports, strict=False):
+                _set_path(writer, attribute, place)
+                if file.parent == self._folder:
+                    file.unlink(missing_ok=True)
+
+    def _places(self) -> list[tuple[Any, str, Path]]:
+        """Who writes a report of ours, the attribute that says where, and that place."""
+        writers: list[tuple[Any, str]] = [(self._config.stash.get(xml_key, None), "logfile")]
+        # pytest-html has no public name for it.
+        writers += [(plugin, "_report_path") for plugin in self._config.pluginmanager.get_plugins()]
+        named = [(writer, name, getattr(writer, name, None)) for writer, name in writers]
+        places = [(writer, name, Path(place)) for writer, name, place in named if isinstance(place, str | Path)]
+        return [entry for entry in places if entry[2].parent == self._folder]
+
+
 # ---- JSON -----------------------------------------------------------------------------------------------------------
 
 
@@ -272,11 +345,13 @@ def write_json(config: pytest.Config, folder: Path, results: Results) -> None:
         "symptom": results.symptom_answer.plain() if results.symptom_answer is not None else None,
         "baseline": results.comparison.plain() if results.comparison is not None else None,
     }
-    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".preflight-")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(document, file, ensure_ascii=False, indent=1, allow_nan=False)
-    Path(temporary).chmod(0o644)
-    Path(temporary).replace(folder / "preflight.json")
+    file = _empty_file(folder)
+    try:
+        with file.open("w", encoding="utf-8") as stream:
+            json.dump(document, stream, ensure_ascii=False, indent=1, allow_nan=False)
+        _move(file, folder / "preflight.json")
+    finally:
+        file.unlink(missing_ok=True)
 
 
 def _fact(measurement: Measurement) -> dict[str, Any]:
