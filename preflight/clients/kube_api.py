@@ -34,8 +34,7 @@ from preflight.clients.kubeconfig import (
     Kubeconfig,
     KubeconfigError,
     check_kubeconfig,
-    client_configuration,
-    tls_context,
+    client_settings,
 )
 from preflight.clients.kubectl import kubectl, missing_rule, query_string
 from preflight.faults import ApiFault, PathFault, StreamFault
@@ -442,13 +441,10 @@ class Api:
         from kubernetes.client import ApiClient
 
         try:
-            configuration = client_configuration(self.config, deadline=self.deadline)
-            tls = tls_context(self.config, configuration)
+            configuration, tls = client_settings(self.config, deadline=self.deadline)
         except KubeconfigError as error:
             command = _Request("GET", "/version", {}).command(self._context)
             raise ApiError(ApiFault.CONTEXT, status=None, reason="", message=str(error), command=command) from error
-        # The context has the certificates already; given twice, they would be read again for each connection.
-        configuration.ssl_ca_cert = configuration.cert_file = configuration.key_file = None
         configuration.retries = False  # nor does it follow redirects then
         configuration.connection_pool_maxsize = CONNECTIONS
         client = ApiClient(configuration)
