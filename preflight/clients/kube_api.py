@@ -220,22 +220,31 @@ class Api:
         return self._parse(request, response), tuple(_warnings(response.headers))
 
     def delete(
-        self, path: str, *, propagation: str = "Background", grace: int | None = None, deadline: float | None = None
+        self,
+        path: str,
+        *,
+        uid: str = "",
+        propagation: str = "Background",
+        grace: int | None = None,
+        deadline: float | None = None,
     ) -> None:
-        """Delete one object; one that is gone already is no error.
+        """Delete one object; one that is gone already is no error, nor one that another of its name has replaced.
 
         Args:
             path: of the object.
+            uid: of the object that is meant; "" for whichever has the name.
             propagation: what becomes of those that it owns.
             grace: seconds that a pod gets to end gracefully, instead of its own; 0 does not wait for its kubelet.
             deadline: seconds for the request.
         """
         body: Json = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
         body |= {} if grace is None else {"gracePeriodSeconds": grace}
+        body |= {"preconditions": {"uid": uid}} if uid else {}
         try:
             self._send(_Request("DELETE", path, {}, body), deadline=deadline)
         except ApiError as error:
-            if error.status != _NOT_FOUND:
+            replaced = bool(uid) and error.status == _CONFLICT
+            if error.status != _NOT_FOUND and not replaced:
                 raise
 
     def watch(self, path: str, *, timeout: float, **query: str | int | None) -> Iterator[Json]:
