@@ -70,6 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RESULTS] = Results(notes=[*other_plugins.notes(config)])
     inputs.read(config)
     if INVENTORY in config.stash:
+        config.stash[RESULTS].notes += filter(None, [options.backup_warning(config)])
         # What pytest-metadata collects by default includes CI's variables, some of which carry tokens.
         config.stash[metadata_key] = reports.environment(config.stash[INVENTORY], config)
         reports.switch_on(config, options.report_folder(config))

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from preflight.clients.connect import Routes, detail_of, join_address, pool_classes, sentence, split_address
 from preflight.clients.kube_errors import (
@@ -61,6 +61,8 @@ _WORTH_ANOTHER_TRY = {PathFault.RESET, PathFault.REFUSED, ApiFault.GARBLED}
 _LEAST = 0.05  # seconds that any try gets
 _OK, _BAD, _FORBIDDEN, _NOT_FOUND, _CONFLICT, _GONE, _ERROR = 200, 400, 403, 404, 409, 410, 500
 _WITHOUT_RIGHT = re.compile(r'User "(?P<user>[^"]*)" cannot \S+ (?:resource|path) ')
+
+_SEGMENT = re.compile(r"[a-z0-9](?:[a-z0-9.:-]{0,251}[a-z0-9])?")  # a colon: ``http:POD:PORT`` of a proxied request
 
 
 def path_segment(name: str) -> str:
@@ -110,6 +112,22 @@ class _Request:
     path: str
     query: Mapping[str, Any]
     body: Json | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no name before it is sent: ``..`` would lead to another path.
+
+        Raises:
+            ApiError: as the API server says that there is no object of this name.
+        """
+        odd = next((part for part in self.path.strip("/").split("/") if not _SEGMENT.fullmatch(part)), None)
+        if odd is not None:
+            raise ApiError(
+                ApiFault.NOT_FOUND,
+                status=_NOT_FOUND,
+                reason="NotFound",
+                message=f"{unquote(odd)!r} is no name that Kubernetes accepts (RFC 1123); nothing was asked",
+                command=self.command(None),
+            )
 
     def command(self, context: str | None) -> str:
         return kubectl(self.method, self.path, self.query, context=context)

@@ -123,7 +123,7 @@ def remove_run(
         jobs = list(api.items(jobs_path(namespace), deadline=_time_left(end, expedite), labelSelector=selector))
         for job in jobs:
             metadata, left_for_it = job["metadata"], _time_left(end, expedite)
-            api.delete(jobs_path(namespace, metadata["name"]), uid=metadata["uid"], deadline=left_for_it)
+            api.delete(jobs_path(namespace, metadata["name"]), uid=metadata.get("uid", ""), deadline=left_for_it)
         if any(_has_no_pod_yet(job) for job in jobs):
             expedite.wait(POD_MADE_WITHIN)  # the Job controller may just be about to make it
         left = _wait_until_gone(api, namespace, selector, min(deadline / 2, COLLECTED_WITHIN), expedite=expedite)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.core.test_plugin import check, guide, run
 
 __all__ = ["guide"]  # a fixture
@@ -62,3 +64,27 @@ def test_reports_that_are_named_elsewhere_go_there(guide: Path, tmp_path: Path) 
     assert run(guide, "--junitxml", str(tmp_path / "own.xml")).returncode == 0
     assert (tmp_path / "own.xml").read_text().startswith("<?xml")
     assert {file.name for file in (guide / "reports").iterdir()} == NAMES - {"preflight.xml"}
+
+
+@pytest.mark.parametrize(
+    ("mode", "folder", "words"),
+    [
+        (0o777, "kept", "others may write to {kept} (mode 0777), and so replace or remove the backup"),
+        (0o770, "kept", "others may write to {kept} (mode 0770)"),
+        (0o1777, "kept", "others may write to {kept} (mode 1777)"),
+        (0o777, "kept/made", "others may write to {kept} (mode 0777)"),
+        (0o1777, "kept/made", ""),
+        (0o700, "kept", ""),
+    ],
+)
+def test_a_backup_where_others_may_write_is_reported(
+    guide: Path, tmp_path: Path, mode: int, folder: str, words: str
+) -> None:
+    check(guide, "well")
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    kept.chmod(mode)
+    ended = run(guide, "--backup", str(tmp_path / folder))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert words.format(kept=kept) in " ".join(ended.stdout.split())
+    assert ("others may write" in ended.stdout) == bool(words)
