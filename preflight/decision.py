@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from preflight import impact
@@ -109,6 +109,12 @@ class Decision:
         return {Answer.NO_GO: "nogo", Answer.INTERRUPTED: "stopped", Answer.NONE: "stopped"}.get(
             self.answer, str(self.answer).lower()
         )
+
+    def without_go(self) -> Decision:
+        """The same, but inconclusive where it would be a GO: checks that were to be judged were not."""
+        if self.status != GO:
+            return self
+        return replace(self, status=INCONCLUSIVE, answer=Answer.INCONCLUSIVE)
 
     def plain(self) -> dict[str, Any]:
         """The decision as JSON."""

@@ -198,6 +198,7 @@ Url = Annotated[str, AfterValidator(_url), Field(json_schema_extra={"format": "u
 Text = Annotated[str, BeforeValidator(_text_only), Field(min_length=1)]
 File = Annotated[Path, AfterValidator(_file)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._\-]*[A-Za-z0-9])?$")]
+KubernetesName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.\-]{0,251}[a-z0-9])?$")]
 Seconds = Annotated[float, Field(gt=0)]
 
 
@@ -251,7 +252,7 @@ class Cluster(Section):
     context: Text | None = Field(default=None, description="Context in it; default: its current one.")
     api_server: Url = Field(description="The API server's address, as `kubectl cluster-info` prints it.")
     version: Text = Field(description='Expected Kubernetes version, such as "1.28".')
-    nodes: dict[Name, ClusterNode] = Field(
+    nodes: dict[KubernetesName, ClusterNode] = Field(
         min_length=1, description="Nodes by name; probe pods and SSH go to the workers among them."
     )
     pools: dict[Name, NodePool] = Field(
@@ -303,8 +304,8 @@ class Registry(Section):
 class Runner(Section):
     """The runner's Helm release (guide 3)."""
 
-    release: Name = Field(default="gitlab-runner", description="Release name.")
-    namespace: Name = Field(default="gitlab", description="Namespace of the release.")
+    release: KubernetesName = Field(default="gitlab-runner", description="Release name.")
+    namespace: KubernetesName = Field(default="gitlab", description="Namespace of the release.")
     chart: Text = Field(default="0.80.0", description="Chart version.")
     repository: Url | Literal["none"] = Field(
         default="https://charts.gitlab.io",

@@ -38,7 +38,10 @@ def begin(config: pytest.Config, checks: Iterable[pytest.Item]) -> None:
 
     preload.load()
     _show_progress(config, survey)
-    survey.start()
+    try:
+        survey.start()
+    except RuntimeError as error:
+        pytest.exit(f"{error}; nothing was measured", returncode=pytest.ExitCode.INTERNAL_ERROR)
 
 
 def _make_run(config: pytest.Config) -> Run:

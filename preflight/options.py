@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -117,3 +119,18 @@ def backup_folder(config: pytest.Config) -> Path | None:
     """Where `--backup` writes to; None without that option."""
     chosen = config.getoption("backup")
     return Path(chosen).expanduser().resolve() if chosen else None
+
+
+def backup_warning(config: pytest.Config) -> str:
+    """That others may write where `--backup` puts the release's secrets, a sentence; "" if nobody else may."""
+    folder = backup_folder(config)
+    if folder is None:
+        return ""
+    existing = next(place for place in (folder, *folder.parents) if place.exists())
+    mode, owner = existing.stat().st_mode, existing.stat().st_uid
+    made = existing != folder  # for its owner alone
+    by_others = mode & (stat.S_IWGRP | stat.S_IWOTH) and not (made and mode & stat.S_ISVTX)
+    if not by_others and owner in {os.geteuid(), 0}:
+        return ""
+    who = f"mode {stat.S_IMODE(mode):04o}" if by_others else f"owner {owner}"
+    return f"--backup {folder}: others may write to {existing} ({who}), and so replace or remove the backup"

@@ -5,6 +5,7 @@ Hooks only; each delegates to the module of its subject:
 - options.py declares the command line, inputs.py reads what it names
 - check_items.py, selection.py, waivers.py: which tests are checks, which run, and whose failure is accepted
 - other_plugins.py: what other plugins may not do to checks
+- asserts.py: whether a false assert fails at all
 - measuring.py begins and ends the survey, judging.py gives each check its outcome
 - results.py holds what the run comes to, reports.py writes it
 
@@ -22,6 +23,7 @@ import pytest
 from pytest_metadata.plugin import metadata_key
 
 from preflight import (
+    asserts,
     baseline,
     check_items,
     guide,
@@ -35,6 +37,7 @@ from preflight import (
     selection,
     waivers,
 )
+from preflight.evidence import clean
 from preflight.inputs import INVENTORY
 from preflight.inventory import Inventory
 from preflight.results import RESULTS, Results
@@ -42,6 +45,7 @@ from preflight.survey import SURVEY, fixtures
 
 _ACCEPTED = pytest.StashKey[bool]()
 """Whether the checks were collected and selected without an error."""
+_FILES = pytest.StashKey[reports.WholeFiles]()
 
 # ---- start ----------------------------------------------------------------------------------------------------------
 
@@ -69,10 +73,13 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RESULTS] = Results(notes=[*other_plugins.notes(config)])
     inputs.read(config)
     if INVENTORY in config.stash and not config.option.collectonly:
+        config.stash[RESULTS].notes += filter(None, [options.backup_warning(config)])
         # What pytest-metadata collects by default includes CI's variables, some of which carry tokens.
         config.stash[metadata_key] = reports.environment(config.stash[INVENTORY], config)
         reports.switch_on(config, options.report_folder(config))
         reports.quieten(config)
+        config.stash[_FILES] = reports.WholeFiles(config, options.report_folder(config))
+        config.pluginmanager.register(config.stash[_FILES], "preflight-files")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -135,6 +142,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     broken = session.testsfailed and not config.option.continue_on_collection_errors
     accepted = _ACCEPTED in config.stash and INVENTORY in config.stash
     if checks and accepted and not config.option.collectonly and not broken:
+        asserts.require(checks)
+        for check in checks:
+            judging.observe(check)
+        judging.show_as_judged(config)
         measuring.begin(config, checks)
 
 
@@ -155,6 +166,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a check that would do more to the environment than allowed; end here, if an interrupt was lost."""
     if measuring.interrupted(item.config):
         raise KeyboardInterrupt
+    judging.begin(item)
     if INVENTORY in item.config.stash and check_items.is_check(item):
         effect = check_items.effect_above_ceiling(item)
         if effect is not None:
@@ -162,7 +174,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip(f"needs effects up to {effect}; this run allows {item.config.getoption('effect')}")
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -181,7 +193,8 @@ def pytest_runtest_makereport(
         outcome = judging.judge(item, call, report, paragraph)
         if outcome is not None:
             reports.attach(report, item, outcome)
-            item.config.stash[RESULTS].outcomes.append(outcome)
+            judging.complete(report)
+            item.config.stash[RESULTS].add(item.nodeid, outcome)
     return report
 
 
@@ -198,6 +211,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
         return
     measuring.stop(config)
     results = config.stash[RESULTS]
+    results.notes += judging.notes(config)
     try:
         _decide(session, results, int(exitstatus))
         session.exitstatus = results.decision.status
@@ -206,16 +220,28 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
         else:
             reports.switch_off(config)
         yield
+        session.exitstatus = results.decision.status  # not that of another plugin
     finally:
-        began = time.monotonic()
-        problems = list(measuring.close(config, int(exitstatus)))
+        _clean_up(session, int(exitstatus))
+        reports.print_summary(config, results)
+
+
+def _clean_up(session: pytest.Session, exitstatus: int) -> None:
+    """Remove what the run made; an error of ours here must not end Python with 1, which would be read as NO GO."""
+    config, began = session.config, time.monotonic()
+    try:
+        problems = list(measuring.close(config, exitstatus))
         for problem in problems:
             _print(config, f"preflight: {problem}", yellow=True)
         removed = measuring.removal(config, complete=not problems, seconds=time.monotonic() - began)
+    except Exception as error:  # noqa: BLE001 - whatever it is
+        removed = ""
+        sentence = f"internal error while cleaning up: {type(error).__name__}: {clean(str(error))}"
+        _print(config, f"preflight: {sentence}", yellow=True)
+        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+    if config.get_verbosity() >= 0:
         written = reports.written(config)
-        if config.get_verbosity() >= 0:
-            _print(config, "; ".join(filter(None, [f"reports: {written}" if written else "", removed])))
-        reports.print_summary(config, results)
+        _print(config, "; ".join(filter(None, [f"reports: {written}" if written else "", removed])))
 
 
 def _decide(session: pytest.Session, results: Results, pytests_status: int) -> None:
@@ -224,6 +250,7 @@ def _decide(session: pytest.Session, results: Results, pytests_status: int) -> N
     results.settle(
         pytests_status,
         selection.judged_part(session, results, pytests_status=pytests_status),
+        selected=[item.nodeid for item in session.items if check_items.is_check(item)],
         effect=config.getoption("effect"),
         allow_degraded=config.getoption("allow_degraded"),
     )
@@ -262,6 +289,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Gen
     with contextlib.nullcontext() if everything else screen.explained_left_out(terminalreporter, results.explanation):
         yield
     screen.print_results(terminalreporter, results, everything=everything, brief=config.get_verbosity() < 0)
+    if config.stash[_FILES].problem:
+        _print(config, f"preflight: {config.stash[_FILES].problem}", yellow=True)
     return None
 
 

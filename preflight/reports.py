@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import errno
 import html
 import json
 import os
@@ -16,7 +17,7 @@ import re
 import shlex
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -43,6 +44,7 @@ STATUSES = frozenset({0, 1, 2})
 """pytest's own exit statuses after which reports are written: it came to its end, or was interrupted."""
 
 _OWN = pytest.StashKey[tuple[str, ...]]()  # the reports that no option names
+_PAGE_WRITER = pytest.StashKey[Any]()
 _STEM = pytest.StashKey[str]()
 _CAPTURED = 20_000  # characters of what was printed or logged beside one check
 
@@ -100,7 +102,13 @@ def _redirect(config: pytest.Config, xml_file: Path, page_file: Path) -> None:
 
 def _page_writer(config: pytest.Config) -> Any:
     """pytest-html's plugin object that writes the page."""
-    return next((plugin for plugin in config.pluginmanager.get_plugins() if hasattr(plugin, "_report_path")), None)
+    if _PAGE_WRITER not in config.stash:
+        plugins = config.pluginmanager.get_plugins()
+        writer = next((plugin for plugin in plugins if hasattr(plugin, "_report_path")), None)
+        if writer is None:
+            return None
+        config.stash[_PAGE_WRITER] = writer  # `_hide_page` takes it out of the plugins
+    return config.stash[_PAGE_WRITER]
 
 
 def _hide_page(config: pytest.Config) -> None:
@@ -327,6 +335,77 @@ def row(cells: list[str], outcome: Outcome | None) -> None:
         cells.insert(position, f"<td>{html.escape(cell)}</td>")
 
 
+# ---- files ----------------------------------------------------------------------------------------------------------
+
+
+def _empty_file(folder: Path) -> Path:
+    """A new file of a name that nobody knows, so that nothing is written through what stands in a report's place."""
+    descriptor, name = tempfile.mkstemp(dir=folder, prefix=".preflight-")
+    os.close(descriptor)
+    return Path(name)
+
+
+def _move(file: Path, place: Path) -> None:
+    """Put a report that is written to its end in its place; a symbolic link there is replaced, and not followed."""
+    if file == Path(os.devnull):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    file.chmod(0o644)
+    file.replace(place)
+
+
+def _set_path(writer: object, attribute: str, path: Path) -> None:
+    """Say where to write; pytest's path is a text, pytest-html's is none."""
+    setattr(writer, attribute, type(getattr(writer, attribute))(path))
+
+
+class WholeFiles:
+    """A plugin that lets pytest and pytest-html write their reports beside their place, and moves those that are whole.
+
+    Args:
+        config: of the run.
+        folder: of the reports; a report that the command line names elsewhere is left alone.
+
+    Attributes:
+        problem: why they could not be written; "" if they were.
+    """
+
+    def __init__(self, config: pytest.Config, folder: Path) -> None:
+        self._config, self._folder = config, folder
+        self.problem = ""
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self) -> Generator[None]:
+        """Around the hooks that write; within the terminal's, which then still prints its summary."""
+        reports = self._places()
+        beside: list[Path] = []
+        try:
+            for writer, attribute, _ in reports:
+                try:
+                    beside.append(_empty_file(self._folder))
+                except OSError:
+                    beside.append(Path(os.devnull))
+                _set_path(writer, attribute, beside[-1])
+            yield
+            for file, (_, _, place) in zip(beside, reports, strict=True):
+                _move(file, place)
+        except OSError as error:
+            names = " and ".join(place.name for _, _, place in reports)
+            self.problem = f"{names} could not be written: {error.strerror or error}"
+        finally:
+            for file, (writer, attribute, place) in zip(beside, reports, strict=False):
+                _set_path(writer, attribute, place)
+                if file.parent == self._folder:
+                    file.unlink(missing_ok=True)
+
+    def _places(self) -> list[tuple[Any, str, Path]]:
+        """Who writes a report of ours, the attribute that says where, and that place."""
+        writers: list[tuple[Any, str]] = [(self._config.stash.get(xml_key, None), "logfile")]
+        writers.append((_page_writer(self._config), "_report_path"))
+        named = [(writer, name, getattr(writer, name, None)) for writer, name in writers]
+        places = [(writer, name, Path(place)) for writer, name, place in named if isinstance(place, str | Path)]
+        return [entry for entry in places if entry[2].parent == self._folder]
+
+
 # ---- JSON -----------------------------------------------------------------------------------------------------------
 
 
@@ -354,11 +433,13 @@ def write_json(config: pytest.Config, results: Results) -> None:
         "symptom": results.symptom_answer.plain() if results.symptom_answer is not None else None,
         "baseline": results.comparison.plain() if results.comparison is not None else None,
     }
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".preflight-")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.writelines(_lines(document))
-    Path(temporary).chmod(0o644)
-    Path(temporary).replace(target)
+    file = _empty_file(target.parent)
+    try:
+        with file.open("w", encoding="utf-8") as stream:
+            stream.writelines(_lines(document))
+        _move(file, target)
+    finally:
+        file.unlink(missing_ok=True)
 
 
 def _lines(document: dict[str, Any]) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from preflight import baseline, decision, symptoms
+from preflight import baseline, decision, symptoms, verdicts
 from preflight.conclusions import Explanation, Facts, draw, explain
 from preflight.conclusions.observations import facts_of
 from preflight.coverage import Coverage
@@ -26,6 +26,7 @@ class Results:
 
     Attributes:
         outcomes: what the checks came to, in the order in which they ran.
+        places: where each stands in `outcomes`, by pytest's id of the test.
         notes: what else the operator should know, a sentence each.
         collected: how many tests of each check were collected, before any were deselected.
         above_ceiling: the names of tests that need more than `--effect` allows.
@@ -37,6 +38,7 @@ class Results:
     """
 
     outcomes: list[Outcome] = field(default_factory=list)
+    places: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     collected: Counter[str] = field(default_factory=Counter)
     above_ceiling: set[str] = field(default_factory=set)
@@ -52,8 +54,32 @@ class Results:
         names = {outcome.name: outcome.check for outcome in self.outcomes if outcome.name not in self.above_ceiling}
         return Counter(names.values())
 
-    def settle(self, pytests_status: int, coverage: Coverage, *, effect: str, allow_degraded: bool) -> int:
-        """Decide what the run comes to, after the conclusions were drawn; returns the exit status."""
+    def add(self, test: str, outcome: Outcome) -> None:
+        """Keep what a check came to; of one that is judged again, in its teardown or a second run, the worst."""
+        place = self.places.setdefault(test, len(self.outcomes))
+        if place == len(self.outcomes):
+            self.outcomes.append(outcome)
+        elif verdicts.severity(outcome.verdict) > verdicts.severity(self.outcomes[place].verdict):
+            self.outcomes[place] = outcome
+
+    def settle(
+        self,
+        pytests_status: int,
+        coverage: Coverage,
+        *,
+        selected: Sequence[str],
+        effect: str,
+        allow_degraded: bool,
+    ) -> int:
+        """Decide what the run comes to, after the conclusions were drawn; returns the exit status.
+
+        Args:
+            pytests_status: what pytest would end with.
+            coverage: how much was judged.
+            selected: pytest's ids of the checks that were to be judged. Where some were not, the run is no GO.
+            effect: the most that the run was allowed to do.
+            allow_degraded: whether jobs that run worse are accepted.
+        """
         self.decision = decision.decide(
             self.outcomes,
             self.explanation,
@@ -62,6 +88,14 @@ class Results:
             effect=effect,
             allow_degraded=allow_degraded,
         )
+        unjudged = [test for test in selected if test not in self.places]
+        if pytests_status in {0, 1} and unjudged:
+            first = unjudged[0].rpartition("::")[2]
+            count = f"{len(unjudged)} selected {'check was' if len(unjudged) == 1 else 'checks were'} not judged"
+            self.notes.append(
+                f"{count}, such as {first}: pytest, an option or a plugin ended the run or did not run them"
+            )
+            self.decision = self.decision.without_go()
         return self.decision.status
 
     def conclude(self, survey: Survey) -> None:

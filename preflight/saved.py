@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from preflight import faults
+from preflight import faults, report_form
 from preflight.evidence import KINDS, Blocked, Evidence, Fact, NotApplicable, PreflightError, Unmeasured, clean
 from preflight.inventory import Inventory
 
@@ -117,7 +117,7 @@ def measurement_from(document: Mapping[str, Any]) -> tuple[Fact | None, Prefligh
                 return (_fact(document["value"]) if "value" in document else None), None
             case other:
                 raise SavedError(f"found the error {other!r}, expected Blocked, Unmeasured or NotApplicable")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         name = clean(str(document.get("name", "?")))
         raise SavedError(f"fact {name}: {type(error).__name__}: {clean(str(error))}") from None
 
@@ -230,27 +230,33 @@ def _member(options: tuple[Any, ...], value: Any) -> Any:
 def read(file: Path) -> dict[str, Any]:
     """The JSON report of a run that is to be judged again; a SavedError names the file and what is wrong with it."""
     remedy = "run the checks again with this version, or replay the file with the version that wrote it"
-    return _read(file, frozenset({SCHEMA}), remedy)
+    return _read(file, frozenset({SCHEMA}), remedy, replayed=True)
 
 
 def read_comparable(file: Path) -> dict[str, Any]:
     """The JSON report of a run to compare with, also of an older version; a SavedError as for `read`."""
-    return _read(file, COMPARABLE, "run the checks again with this version and compare with that report")
+    remedy = "run the checks again with this version and compare with that report"
+    return _read(file, COMPARABLE, remedy, replayed=False)
 
 
-def _read(file: Path, schemas: frozenset[int], remedy: str) -> dict[str, Any]:
+def _read(file: Path, schemas: frozenset[int], remedy: str, *, replayed: bool) -> dict[str, Any]:
     try:
         document = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise SavedError(f"{file} can't be read: {error.strerror}") from None
     except ValueError as error:
         raise SavedError(f"{file}: expected a preflight.json, found no JSON: {error}") from None
+    except RecursionError:
+        raise SavedError(f"{file}: expected a preflight.json, found JSON that nests without an end") from None
     if not isinstance(document, dict) or not isinstance(document.get("checks"), list):
         raise SavedError(f"{file}: expected a preflight.json with `facts` and `checks`")
     schema = document.get("schema")
-    if not isinstance(schema, int) or schema not in schemas:
+    if not isinstance(schema, int) or isinstance(schema, bool) or schema not in schemas:
         expected = " or ".join(map(str, sorted(schemas)))
         raise SavedError(f"{file}: found schema {clean(repr(schema))}, expected {expected}: {remedy}")
+    problem = report_form.problem(document, replayed=replayed)
+    if problem:
+        raise SavedError(f"{file}: {problem}")
     return document
 
 

@@ -25,6 +25,17 @@ class Verdict(enum.StrEnum):
     NOT_APPLICABLE = "not applicable"
 
 
+_MILDEST_FIRST = (
+    *(Verdict.PASS, Verdict.NOT_APPLICABLE, Verdict.WAIVED, Verdict.ADVICE, Verdict.BLOCKED, Verdict.UNKNOWN),
+    Verdict.FAIL,
+)
+
+
+def severity(verdict: Verdict) -> int:
+    """How much a verdict stands against a GO; the higher, the more."""
+    return _MILDEST_FIRST.index(verdict)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """One check's verdict and the reasons for it.

@@ -51,7 +51,11 @@ def test_a_replay_of_some_checks_leaves_the_rest_alone(broken: Path, tmp_path: P
             '{"schema": 1, "checks": []}',
             "found schema 1, expected 4: run the checks again with this version, or replay",
         ),
-        ('{"schema": 4, "checks": [], "environment": {"gitlab": 3}}', "environment."),
+        (
+            '{"schema": 4, "checks": [], "inventory": "i", "effect": "read", "stage": "auto", "require_idle": false, '
+            '"environment": {"gitlab": 3}}',
+            "environment.",
+        ),
     ],
 )
 def test_a_file_that_can_not_be_judged_is_refused(text: str, message: str, tmp_path: Path) -> None:

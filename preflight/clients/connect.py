@@ -169,8 +169,11 @@ def _addresses(host: str, port: int, *, within: float) -> Sequence[_Address]:
             outcome.append(socket.gaierror(socket.EAI_NONAME, f"{host!r} is no host name"))
 
     asking = threading.Thread(target=ask, name=f"resolve {host}", daemon=True)
-    asking.start()
-    asking.join(within)
+    try:
+        asking.start()
+        asking.join(within)
+    except RuntimeError:  # no thread can start: better without a bound than not at all, as a run's cleaning needs it
+        ask()
     if not outcome:
         raise socket.gaierror(socket.EAI_AGAIN, f"{host} was not resolved within {within:g} s")
     if isinstance(outcome[0], OSError):
@@ -192,7 +195,8 @@ class Cutoff:
         self._timer.daemon = True
 
     def __enter__(self) -> Self:
-        self._timer.start()
+        with contextlib.suppress(RuntimeError):  # where no thread can start, each read has its own bound still
+            self._timer.start()
         return self
 
     def __exit__(

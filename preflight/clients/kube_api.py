@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from preflight.clients.connect import Routes, detail_of, join_address, pool_classes, sentence, split_address
 from preflight.clients.kube_errors import (
@@ -34,8 +34,7 @@ from preflight.clients.kubeconfig import (
     Kubeconfig,
     KubeconfigError,
     check_kubeconfig,
-    client_configuration,
-    tls_context,
+    client_settings,
 )
 from preflight.clients.kubectl import kubectl, missing_rule, query_string
 from preflight.faults import ApiFault, PathFault, StreamFault
@@ -62,6 +61,8 @@ _WORTH_ANOTHER_TRY = {PathFault.RESET, PathFault.REFUSED, ApiFault.GARBLED}
 _LEAST = 0.05  # seconds that any try gets
 _OK, _BAD, _FORBIDDEN, _NOT_FOUND, _CONFLICT, _GONE, _ERROR = 200, 400, 403, 404, 409, 410, 500
 _WITHOUT_RIGHT = re.compile(r'User "(?P<user>[^"]*)" cannot \S+ (?:resource|path) ')
+
+_SEGMENT = re.compile(r"[a-z0-9](?:[a-z0-9.:-]{0,251}[a-z0-9])?")  # a colon: ``http:POD:PORT`` of a proxied request
 
 
 def path_segment(name: str) -> str:
@@ -111,6 +112,22 @@ class _Request:
     path: str
     query: Mapping[str, Any]
     body: Json | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no name before it is sent: ``..`` would lead to another path.
+
+        Raises:
+            ApiError: as the API server says that there is no object of this name.
+        """
+        odd = next((part for part in self.path.strip("/").split("/") if not _SEGMENT.fullmatch(part)), None)
+        if odd is not None:
+            raise ApiError(
+                ApiFault.NOT_FOUND,
+                status=_NOT_FOUND,
+                reason="NotFound",
+                message=f"{unquote(odd)!r} is no name that Kubernetes accepts (RFC 1123); nothing was asked",
+                command=self.command(None),
+            )
 
     def command(self, context: str | None) -> str:
         return kubectl(self.method, self.path, self.query, context=context)
@@ -221,22 +238,31 @@ class Api:
         return self._parse(request, response), tuple(_warnings(response.headers))
 
     def delete(
-        self, path: str, *, propagation: str = "Background", grace: int | None = None, deadline: float | None = None
+        self,
+        path: str,
+        *,
+        uid: str = "",
+        propagation: str = "Background",
+        grace: int | None = None,
+        deadline: float | None = None,
     ) -> None:
-        """Delete one object; one that is gone already is no error.
+        """Delete one object; one that is gone already is no error, nor one that another of its name has replaced.
 
         Args:
             path: of the object.
+            uid: of the object that is meant; "" for whichever has the name.
             propagation: what becomes of those that it owns.
             grace: seconds that a pod gets to end gracefully, instead of its own; 0 does not wait for its kubelet.
             deadline: seconds for the request.
         """
         body: Json = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
         body |= {} if grace is None else {"gracePeriodSeconds": grace}
+        body |= {"preconditions": {"uid": uid}} if uid else {}
         try:
             self._send(_Request("DELETE", path, {}, body), deadline=deadline)
         except ApiError as error:
-            if error.status != _NOT_FOUND:
+            replaced = bool(uid) and error.status == _CONFLICT
+            if error.status != _NOT_FOUND and not replaced:
                 raise
 
     def watch(self, path: str, *, timeout: float, **query: str | int | None) -> Iterator[Json]:
@@ -442,13 +468,10 @@ class Api:
         from kubernetes.client import ApiClient
 
         try:
-            configuration = client_configuration(self.config, deadline=self.deadline)
-            tls = tls_context(self.config, configuration)
+            configuration, tls = client_settings(self.config, deadline=self.deadline)
         except KubeconfigError as error:
             command = _Request("GET", "/version", {}).command(self._context)
             raise ApiError(ApiFault.CONTEXT, status=None, reason="", message=str(error), command=command) from error
-        # The context has the certificates already; given twice, they would be read again for each connection.
-        configuration.ssl_ca_cert = configuration.cert_file = configuration.key_file = None
         configuration.retries = False  # nor does it follow redirects then
         configuration.connection_pool_maxsize = CONNECTIONS
         client = ApiClient(configuration)

@@ -280,8 +280,11 @@ def client_configuration(kubeconfig: Kubeconfig, *, deadline: float) -> Configur
 
     if kubeconfig.runs_program:
         worker = threading.Thread(target=load, name="kubeconfig", daemon=True)
-        worker.start()
-        worker.join(deadline)
+        try:
+            worker.start()
+            worker.join(deadline)
+        except RuntimeError:  # no thread can start
+            load()
         if worker.is_alive():
             problems.append(f"its credential program gave nothing within {deadline:g} s")
     else:
@@ -289,6 +292,31 @@ def client_configuration(kubeconfig: Kubeconfig, *, deadline: float) -> Configur
     if problems:
         raise KubeconfigError(kubeconfig.path, problems[0])
     return configuration
+
+
+_FILES = threading.Lock()  # the client keeps its temporary files in one table, for all threads
+
+
+def client_settings(kubeconfig: Kubeconfig, *, deadline: float) -> tuple[Configuration, ssl.SSLContext]:
+    """The official client's configuration, with TLS that has read its certificates and key.
+
+    The client writes what the kubeconfig holds into temporary files, the key too; they are removed before this returns.
+
+    Raises:
+        KubeconfigError: as `client_configuration` and `tls_context`.
+    """
+    from kubernetes.config import kube_config
+
+    with _FILES:
+        try:
+            configuration = client_configuration(kubeconfig, deadline=deadline)
+            tls = tls_context(kubeconfig, configuration)
+        finally:
+            # There is no public way before the interpreter's end, which a run that is killed never reaches.
+            kube_config._cleanup_temp_files()  # type: ignore[no-untyped-call] # noqa: SLF001
+    # The context has the certificates already; given twice, they would be read again for each connection.
+    configuration.ssl_ca_cert = configuration.cert_file = configuration.key_file = None
+    return configuration, tls
 
 
 def tls_context(kubeconfig: Kubeconfig, configuration: Configuration) -> ssl.SSLContext:

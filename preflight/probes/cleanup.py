@@ -134,8 +134,9 @@ def remove_run(
     try:
         jobs = list(api.items(jobs_path(namespace), deadline=_time_left(end, expedite), labelSelector=selector))
         for job in jobs:
-            on_object("Job", str(job["metadata"]["name"]))
-            api.delete(jobs_path(namespace, job["metadata"]["name"]), deadline=_time_left(end, expedite))
+            metadata, left_for_it = job["metadata"], _time_left(end, expedite)
+            on_object("Job", str(metadata["name"]))
+            api.delete(jobs_path(namespace, metadata["name"]), uid=metadata.get("uid", ""), deadline=left_for_it)
         if any(_has_no_pod_yet(job) for job in jobs):
             expedite.wait(POD_MADE_WITHIN)  # the Job controller may just be about to make it
         patience = min(deadline / 2, COLLECTED_WITHIN)
@@ -197,12 +198,14 @@ class OwnedObject:
 
     Attributes:
         kind: ``Job`` or ``Pod``.
+        uid: which object of this name it is.
         name: its name; `namespace`: where it is; `run`: its label `preflight.gitlab-runner/run`.
         made: when, in seconds since 1970, by the API server's clock.
         needed_until: from then on no living run can need it: its deadline and its time to live are over.
     """
 
     kind: str
+    uid: str
     name: str
     namespace: str
     run: str
@@ -238,18 +241,21 @@ def _owned_object(kind: str, item: Mapping[str, Any]) -> OwnedObject:
     metadata, spec = item["metadata"], item.get("spec") or {}
     made = datetime.fromisoformat(str(metadata["creationTimestamp"])).timestamp()
     deadline, time_to_live = spec.get("activeDeadlineSeconds"), spec.get("ttlSecondsAfterFinished", _POD_TTL)
+    # Who else may make objects here can give them our labels: no claim on time is longer than any of ours.
+    needed = _LONGEST if deadline is None else min(int(deadline) + int(time_to_live), _LONGEST)
     return OwnedObject(
         kind=kind,
+        uid=str(metadata["uid"]),
         name=str(metadata["name"]),
         namespace=str(metadata.get("namespace", "")),
         run=str((metadata.get("labels") or {}).get(RUN, "")),
         made=made,
-        needed_until=made + (_WITHOUT_DEADLINE if deadline is None else int(deadline) + int(time_to_live)),
+        needed_until=made + needed,
     )
 
 
 _POD_TTL = 300  # seconds for a pod, which has no time to live of its own: more than its Job's
-_WITHOUT_DEADLINE = 86400.0  # seconds for what has no deadline, as nothing has that this version makes
+_LONGEST = 86400.0  # seconds for what has no deadline, or a longer one, as nothing has that this version makes
 
 
 def of_dead_runs(owned: Sequence[OwnedObject], *, now: float, older_than: float = 0.0) -> tuple[OwnedObject, ...]:
@@ -275,7 +281,7 @@ def remove_objects(api: Api, owned: Sequence[OwnedObject], *, deadline: float) -
     left: dict[OwnedObject, str] = {}
     for item in owned:
         try:
-            api.delete(item.path, grace=0 if item.kind == "Pod" else None)
+            api.delete(item.path, uid=item.uid, grace=0 if item.kind == "Pod" else None)
         except ApiError as error:
             left[item] = f"{error.message}\n{error.rule}" if error.rule else error.message
     waiting = [item for item in owned if item not in left]
@@ -288,12 +294,12 @@ def remove_objects(api: Api, owned: Sequence[OwnedObject], *, deadline: float) -
 
 
 def _exists(api: Api, item: OwnedObject) -> bool:
+    """Whether it, or a pod of it, is there; another object that has its name by now is none of it."""
     try:
-        if item.kind == "Job" and api.get(pods_path(item.namespace), labelSelector=f"job-name={item.name}").get(
-            "items"
-        ):
-            return True
-        api.get(item.path)
+        if item.kind == "Job":
+            pods = api.get(pods_path(item.namespace), labelSelector=f"job-name={item.name}").get("items") or ()
+            if any(item.uid in _owner_uids(pod) for pod in pods):
+                return True
+        return bool(api.get(item.path)["metadata"]["uid"] == item.uid)
     except ApiError as error:
         return error.status != _NOT_FOUND
-    return True

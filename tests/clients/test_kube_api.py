@@ -15,7 +15,7 @@ from urllib3.exceptions import InsecureRequestWarning
 
 from preflight.clients import kube_api
 from preflight.clients.connect import Routes
-from preflight.clients.kube_api import Api
+from preflight.clients.kube_api import Api, path_segment
 from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.faults import ApiFault, Fault, PathFault
 from tests.probes.apiserver import Answer, Asked, Reply, Scripted, kubeconfig, recorded, status
@@ -246,6 +246,20 @@ def test_an_address_that_is_not_mapped_is_not_contacted(tmp_path: Path) -> None:
     with pytest.raises(ApiError) as caught:
         api.get("/version")
     assert caught.value.fault is PathFault.NOT_MAPPED
+
+
+@pytest.mark.parametrize(
+    "name", ["..", ".", "", "a/b", "a/../../secrets", "A", "a_b", "-a", "a\nb", "a?x=1", "a%2e", "a" * 254]
+)
+def test_what_is_no_name_is_not_asked_for(opened: Opened, name: str) -> None:
+    api, server = opened(in_turn(Reply({"items": []})))
+    for path in (f"/api/v1/namespaces/{path_segment(name)}/pods", f"/api/v1/namespaces/{name}/pods"):
+        with pytest.raises(ApiError, match="is no name that Kubernetes accepts") as caught:
+            api.get(path)
+        assert (caught.value.fault, caught.value.status) == (ApiFault.NOT_FOUND, 404)
+        if "/" in name:
+            break  # unquoted, these may be names one after another
+    assert server.asked == []
 
 
 # --- rights ---------------------------------------------------------------------------------------------------------

@@ -422,6 +422,7 @@ def test_two_environments_are_one_too_many(guide: Path) -> None:
     ("old", "new", "message"),
     [
         ("user: root", "usr: root", "did you mean 'user'?"),
+        ("namespace: gitlab", "namespace: ../kube-system", "runner.namespace: found '../kube-system'"),
         ("kubeconfig: kubeconfig", "kubeconfig: kubeconfig\n  context: nosuch", "nosuch"),
     ],
 )
