@@ -43,9 +43,15 @@ def parts(text: str) -> frozenset[str]:
     return whole | {part for token in whole for part in re.split(r"[/:=@]+", token) if len(part) >= _SHORTEST}
 
 
-def decisive(lines: Sequence[str], cause: str) -> int:
-    """The index of the line that bears a cause out; the last one, if none has anything to do with it."""
-    wanted = parts(cause)
+def decisive(lines: Sequence[str], cause: str, command: str = "") -> int:
+    """The index of the line that bears a cause out; the last one, if none has anything to do with it.
+
+    Args:
+        lines: what a command printed.
+        cause: the sentence that it bears out.
+        command: the command: what it names says nothing of a line.
+    """
+    wanted = parts(cause) - parts(command)
     common = [wanted & parts(line) for line in lines]
     spread = {token: sum(token in words for words in common) for token in frozenset().union(*common)}
     # What stands in every line, such as the host, tells none of them apart.
@@ -61,21 +67,22 @@ def _weight(line: str) -> float:
     """What a word counts for that a line has in common with the cause."""
     if _REQUEST.match(line):
         return 0  # it says what was asked
-    return (_OF_BODY if _BODY.match(line) else 1) * (_OF_ERROR if reports_error(line) else 1)
+    return _OF_BODY if _BODY.match(line) else _OF_ERROR if reports_error(line) else 1
 
 
-def around(text: str, cause: str, *, lines: int) -> list[str]:
+def around(text: str, cause: str, *, lines: int, command: str = "") -> list[str]:
     """At most so many lines of a text, with those that decide, and an ellipsis where lines are left out.
 
     Args:
         text: what a command printed.
         cause: the sentence that it bears out.
         lines: how many lines may stay, the ellipses not counted.
+        command: the command that printed it.
     """
     all_lines = text.strip("\n").splitlines()
     if len(all_lines) <= lines:
         return all_lines
-    center = decisive(all_lines, cause)
+    center = decisive(all_lines, cause, command)
     begin = min(1, lines - 1)  # the first line often says what was asked
     window = lines - begin
     start = max(begin, min(center - window // 2, len(all_lines) - window))
@@ -102,15 +109,21 @@ def within(line: str, cause: str, *, longest: int) -> str:
     return head + shown + tail
 
 
-def cut(text: str, cause: str, *, longest: int) -> str:
-    """At most about so many characters of a text, in whole lines around the one that decides.
+def cut(text: str, cause: str, *, longest: int, command: str = "") -> str:
+    """At most so many characters of a text, in whole lines around the one that decides.
 
-    A single line that is longer than that is cut around its own decisive words.
+    A line that takes most of that is cut around its own decisive words.
+
+    Args:
+        text: what a command printed.
+        cause: the sentence that it bears out.
+        longest: how many characters may stay.
+        command: the command.
     """
     if len(text) <= longest:
         return text
     lines = text.strip("\n").splitlines()
-    center = decisive(lines, cause)
+    center = decisive(lines, cause, command)
     room = longest - 2 * len(ELLIPSIS) - 2
     if len(lines[center]) > room // 2:
         lines[center] = within(lines[center], cause, longest=room // 2)

@@ -234,7 +234,11 @@ single(
     leftover_objects,
     leftover_jobs,
     leftover_runner,
-    remedy=("delete what it names: the commands are in the evidence",),
+    remedy=(
+        "`helm uninstall {release} -n {namespace}`, if the release itself is still there",
+        "delete what is left then: {deletes}",
+    ),
+    names=remedy_names.leftovers,
 )
 single(
     cause("pipeline-project", "4.3", "suite-pipelines"),

@@ -118,6 +118,16 @@ def inner_host(_: Facts, observations: Sequence[Observation]) -> Mapping[str, st
     return {"inner_host": hosts[0] if hosts else "HOST"}
 
 
+def leftovers(_: Facts, observations: Sequence[Observation]) -> Mapping[str, str]:
+    """The commands that delete what an uninstalled release has left; what GitLab has is deleted there."""
+    commands = [
+        fact.evidence.command.replace(" get ", " delete ", 1)
+        for fact in _measured(observations)
+        if fact.evidence.command.startswith("kubectl ")
+    ]
+    return {"deletes": ", ".join(f"`{command}`" for command in commands) or "in GitLab, the runner that it names"}
+
+
 def service_account(_: Facts, observations: Sequence[Observation]) -> Mapping[str, str]:
     """The service account that a job's pod names, from the API server's message."""
     message = " ".join(fact.cause for fact in _measured(observations))
