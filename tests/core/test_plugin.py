@@ -117,7 +117,7 @@ def guide(tmp_path: Path, inventory_file: Path) -> Path:
     (project / "checks").mkdir(parents=True)
     (project / "myfacts.py").write_text(FACTS)
     (project / "conftest.py").write_text('pytest_plugins = ("lab.plugin", "preflight.plugin", "myfacts")\n')
-    (project / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers --tb=short -ra -p no:cacheprovider\n")
+    (project / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers -ra -p no:cacheprovider\n")
     for file in inventory_file.parent.iterdir():
         if file.is_file():
             (project / file.name).write_bytes(file.read_bytes())
