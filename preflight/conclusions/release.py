@@ -160,7 +160,9 @@ single(
     faults=(ManagerFault.TOKEN_REJECTED, MetricsFault.POLLS_REJECTED),
     remedy=(
         "see in GitLab whether the runner still exists, and whether its token was reset",
-        "write its new token (2.2) into {values} or its Secret",
+        "its new token (TOKEN): `kubectl create secret generic {release}-token -n {namespace} "
+        "--from-literal=runner-token=TOKEN --from-literal=runner-registration-token= --dry-run=client -o yaml | "
+        "kubectl apply -f -`, and `runners.secret: {release}-token` in {values}",
         _UPGRADE + ", then " + _RESTART,
     ),
 )
