@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 _ELLIPSIS = "…"
+_LABELLED = re.compile(r"(\s*\S+(?: \S+)*?\s{2,})(?=\S)")
 _SPANS = re.compile(r"(`[^`]*(?:`|$))")
 _BROKEN = " \\"  # at the end of a line on which a command goes on
 
@@ -63,6 +64,16 @@ def plain(line: Line) -> str:
 def wrapped(text: str, width: int) -> list[str]:
     """The text as lines of at most so many columns; a word of a command that is longer is left whole."""
     return [line for paragraph in text.split("\n") for line in _wrapped(paragraph, max(width, 20))]
+
+
+def hanging(line: str, width: int) -> list[str]:
+    """A line in lines of at most so many columns; what follows its label, behind two blanks or more, hangs under it."""
+    if columns(line) <= width:
+        return [line]
+    label = _LABELLED.match(line)
+    head = label[1] if label is not None and len(label[1]) <= width // 3 else ""
+    first, *others = wrapped(line[len(head) :], width - len(head))
+    return [head + first, *(" " * len(head) + other for other in others)]
 
 
 def _wrapped(paragraph: str, width: int) -> Iterator[str]:
