@@ -269,6 +269,9 @@ def test_advice_is_reported_and_blocks_nothing(guide: Path) -> None:
     path = guide / "checks" / "test_05_dind.py"
     path.write_text("import pytest\n@pytest.mark.advice" + CHECK.format(name="ill_advice", fact="ill", number=9))
     ended = run(guide)
+    (line,) = [line for line in ended.stdout.splitlines() if line.startswith("2.1.9")]
+    assert line == "2.1.9 refused: 192.168.1.50:80 refused the connection", "it takes one line"
+    ended = run(guide, "-v")
     assert ended.returncode == 0, ended.stdout
     assert verdicts(guide)["test_ill_advice"]["verdict"] == "advice"
     assert "remedy: start it." in ended.stdout
