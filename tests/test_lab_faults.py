@@ -187,3 +187,6 @@ def test_two_faults_are_two_conclusions(
     expected = {**both, **PAIRS[pair]}
     ended, report = run(tmp_path, "--lab", "--lab-fault", one, "--lab-fault", other, *expected["options"])
     judge(expected, ended, report, record_property)
+    printed = ended.stdout.replace(str(tmp_path), "reports")
+    assert not screens.beyond_one_screen(printed, causes=len(expected["concludes"])), printed
+    assert not list(screens.contradictions(report))
