@@ -52,7 +52,7 @@ class Diagnosis:
             observed = excerpts.around(
                 self.evidence.observed, self.headline, lines=_SHOWN, command=self.evidence.command
             )
-            named.append(("evidence", "\n".join([f"$ {self.evidence.command}", *observed])))
+            named.append(("evidence", "\n".join([f"$ {excerpts.without_document(self.evidence.command)}", *observed])))
         named += [("remedy", self.remedy), ("section", self.section)]
         return [(name, value) for name, value in named if value]
 

@@ -17,6 +17,7 @@ _ERROR = re.compile(
     r"|not ?found|unable|invalid|expired|rejected|nxdomain|servfail|x509|oom\w*|evicted|exceeded|violates|missing"
     r"|cannot|can't|couldn't|could not|lost|unknown|[45]\d\d)\b"
 )
+_DOCUMENT = re.compile(r"(<<'EOF'\n).*?(\nEOF)", re.DOTALL)
 _ANY_ERROR = 0.3  # weight of a line that speaks of an error, whatever of
 _OF_ERROR = 3  # weight of the words in it
 _OF_BODY = 0.5  # weight of words in the body of an answer, which says less than its status
@@ -28,6 +29,11 @@ _SHORTEST = 3  # characters of a word that tells lines apart
 def reports_error(line: str) -> bool:
     """Whether a line of an output speaks of an error."""
     return _ERROR.search(line) is not None
+
+
+def without_document(command: str) -> str:
+    """A command without the document that it is fed, such as the manifest of a pod; preflight.json has it."""
+    return _DOCUMENT.sub(rf"\1{ELLIPSIS}\2", command)
 
 
 def tokens(text: str) -> frozenset[str]:
