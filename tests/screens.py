@@ -16,6 +16,7 @@ CARD, WHOLE = 8, 45
 
 _PROGRESS = re.compile(r"^\S* ?[.FEsxX]+ +\[ *\d+%\]$|^checks/\S+ ")
 _PYTHON = re.compile(r"^E  |^>  |assert not |AssertionError|<\w+Fault\.|Traceback")
+_VERDICT = re.compile(r"(NO )?GO:|(DEGRADED|INCONCLUSIVE|PARTIAL|INTERRUPTED):")
 _WELL = re.compile(r": (answered|reached|succeed|answer the same names|the registry answers|nothing is wrong)$")
 
 
@@ -38,7 +39,7 @@ def beyond_one_screen(output: str, *, causes: int) -> list[str]:
     if causes == 1 and len(beside) > WHOLE:
         problems.append(f"{len(beside)} lines beside the progress")
     heads = [place for place in range(start + 1, len(lines)) if re.match(r"\d+\. +cause", lines[place])]
-    ends = [*heads[1:], *(place for place in range(start, len(lines)) if re.match(r"[A-Z ]+: \d+ root", lines[place]))]
+    ends = [*heads[1:], *(place for place in range(start, len(lines)) if _VERDICT.match(lines[place]))]
     problems += [
         f"a root cause of {end - head} lines" for head, end in zip(heads, ends, strict=False) if end - head > CARD
     ]
