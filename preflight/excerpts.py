@@ -11,18 +11,19 @@ from collections.abc import Sequence
 
 ELLIPSIS = "…"
 
-_TOKEN = re.compile(r"[\w.:/@+\-]*\w")
+_TOKEN = re.compile(r"[\w.:/@+\-]+")
+_MARKS = ".:/@+-"  # what may stand at a word's ends without being part of it
 _ERROR = re.compile(
     r"(?i)\b(error|fail(ed|s|ure)?|refused|denied|forbidden|unauthorized|timed ?out|timeout|unreachable|reset|no such"
     r"|not ?found|unable|invalid|expired|rejected|nxdomain|servfail|x509|oom\w*|evicted|exceeded|violates|missing"
     r"|cannot|can't|couldn't|could not|lost|unknown|[45]\d\d)\b"
 )
-_DOCUMENT = re.compile(r"(<<'EOF'\n).*?(\nEOF)", re.DOTALL)
+_DOCUMENT, _DOCUMENTS_END = "<<'EOF'\n", "\nEOF"
 _ANY_ERROR = 0.3  # weight of a line that speaks of an error, whatever of
 _OF_ERROR = 3  # weight of the words in it
 _OF_BODY = 0.5  # weight of words in the body of an answer, which says less than its status
-_REQUEST = re.compile(r"\s*(GET|HEAD|POST|PUT|PATCH|DELETE) https?:")
-_BODY = re.compile(r"\s*[{<\[]")
+_REQUEST = re.compile(r"\A\s{0,8}(GET|HEAD|POST|PUT|PATCH|DELETE) https?:")
+_BODY = re.compile(r"\A\s{0,80}[{<\[]")
 _SHORTEST = 3  # characters of a word that tells lines apart
 
 
@@ -33,14 +34,14 @@ def reports_error(line: str) -> bool:
 
 def without_document(command: str) -> str:
     """A command without the document that it is fed, such as the manifest of a pod; preflight.json has it."""
-    return _DOCUMENT.sub(rf"\1{ELLIPSIS}\2", command)
+    begin, end = command.find(_DOCUMENT), command.rfind(_DOCUMENTS_END)
+    return f"{command[: begin + len(_DOCUMENT)]}{ELLIPSIS}{command[end:]}" if 0 <= begin < end else command
 
 
 def tokens(text: str) -> frozenset[str]:
     """The words, numbers, names and addresses in a text, in small letters."""
-    return frozenset(
-        token.lower().strip(".:/-") for token in _TOKEN.findall(text) if len(token) >= _SHORTEST or token.isdigit()
-    )
+    stripped = (token.lower().strip(_MARKS) for token in _TOKEN.findall(text))
+    return frozenset(token for token in stripped if len(token) >= _SHORTEST or token.isdigit())
 
 
 def parts(text: str) -> frozenset[str]:
@@ -102,7 +103,7 @@ def within(line: str, cause: str, *, longest: int) -> str:
     if len(line) <= longest:
         return line
     wanted = tokens(cause)
-    matches = [match for match in _TOKEN.finditer(line) if match[0].lower().strip(".:/-") in wanted]
+    matches = [match for match in _TOKEN.finditer(line) if match[0].lower().strip(_MARKS) in wanted]
     errors = list(_ERROR.finditer(line))
     # Chains of errors end with the innermost one.
     end = errors[-1].end() if errors else matches[-1].end() if matches else longest

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 _ELLIPSIS = "…"
-_LABELLED = re.compile(r"(\s*\S+(?: \S+)*?\s{2,})(?=\S)")
+_BEHIND_A_LABEL = re.compile(r"(?<=\S) {2,40}(?=\S)")
 _OPTION = re.compile(r"^--?[A-Za-z][\w-]*$")
 _SPANS = re.compile(r"(`[^`]*(?:`|$))")
 _BROKEN = " \\"  # at the end of a line on which a command goes on
@@ -71,8 +71,8 @@ def hanging(line: str, width: int) -> list[str]:
     """A line in lines of at most so many columns; what follows its label, behind two blanks or more, hangs under it."""
     if columns(line) <= width:
         return [line]
-    label = _LABELLED.match(line)
-    head = label[1] if label is not None and len(label[1]) <= width // 3 else ""
+    gap = _BEHIND_A_LABEL.search(line)
+    head = line[: gap.end()] if gap is not None and gap.end() <= width // 3 else ""
     first, *others = wrapped(line[len(head) :], width - len(head))
     return [head + first, *(" " * len(head) + other for other in others)]
 

@@ -161,7 +161,7 @@ single(
     remedy=(
         "see in GitLab whether the runner still exists, and whether its token was reset",
         "its new token (TOKEN): `kubectl create secret generic {release}-token -n {namespace} "
-        "--from-literal=runner-token=TOKEN --from-literal=runner-registration-token= --dry-run=client -o yaml | "
+        '--from-literal=runner-token=TOKEN --from-literal=runner-registration-token="" --dry-run=client -o yaml | '
         "kubectl apply -f -`, and `runners.secret: {release}-token` in {values}",
         _UPGRADE + ", then " + _RESTART,
     ),

@@ -30,7 +30,7 @@ from preflight.faults import GitLabFault, ManagerFault, MetricsFault, RunnerFaul
 _NEW = "in GitLab: Admin → CI/CD → Runners → New instance runner (GitLab shows the token once, it begins with glrt-)"
 _KEEP = (
     "`kubectl create secret generic {release}-token -n {namespace} --from-literal=runner-token=TOKEN "
-    "--from-literal=runner-registration-token= --dry-run=client -o yaml | kubectl apply -f -`, and "
+    '--from-literal=runner-registration-token="" --dry-run=client -o yaml | kubectl apply -f -`, and '
     "`runners.secret: {release}-token` in {values}"
 )
 _ROLL = "`{upgrade}`, then `kubectl rollout restart deployment -n {namespace}`: managers read the token at their start"
