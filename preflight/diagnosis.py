@@ -52,8 +52,10 @@ class Diagnosis:
         """The diagnosis as names and values; a value may have several lines."""
         named = [("check", self.check), ("cause", self.headline), ("where", self.where)]
         if self.evidence is not None and self.evidence.command:
-            observed = excerpts.around(self.evidence.observed, self.headline, lines=_SHOWN)
-            named.append(("evidence", "\n".join([f"$ {self.evidence.command}", *observed])))
+            observed = excerpts.around(
+                self.evidence.observed, self.headline, lines=_SHOWN, command=self.evidence.command
+            )
+            named.append(("evidence", "\n".join([f"$ {excerpts.without_document(self.evidence.command)}", *observed])))
         named += [("remedy", self.remedy), ("section", self.section)]
         return [(name, value) for name, value in named if value]
 

@@ -91,7 +91,7 @@ class Evidence:
         """The same, at most `LONGEST` long: cut around what bears the cause out, such as the last error of a chain."""
         if len(self.observed) <= LONGEST:
             return self
-        return replace(self, observed=excerpts.cut(self.observed, cause, longest=LONGEST))
+        return replace(self, observed=excerpts.cut(self.observed, cause, longest=LONGEST, command=self.command))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

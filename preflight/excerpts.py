@@ -11,17 +11,19 @@ from collections.abc import Sequence
 
 ELLIPSIS = "…"
 
-_TOKEN = re.compile(r"[\w.:/@+\-]*\w")
+_TOKEN = re.compile(r"[\w.:/@+\-]+")
+_MARKS = ".:/@+-"  # what may stand at a word's ends without being part of it
 _ERROR = re.compile(
     r"(?i)\b(error|fail(ed|s|ure)?|refused|denied|forbidden|unauthorized|timed ?out|timeout|unreachable|reset|no such"
     r"|not ?found|unable|invalid|expired|rejected|nxdomain|servfail|x509|oom\w*|evicted|exceeded|violates|missing"
     r"|cannot|can't|couldn't|could not|lost|unknown|[45]\d\d)\b"
 )
+_DOCUMENT, _DOCUMENTS_END = "<<'EOF'\n", "\nEOF"
 _ANY_ERROR = 0.3  # weight of a line that speaks of an error, whatever of
 _OF_ERROR = 3  # weight of the words in it
 _OF_BODY = 0.5  # weight of words in the body of an answer, which says less than its status
-_REQUEST = re.compile(r"\s*(GET|HEAD|POST|PUT|PATCH|DELETE) https?:")
-_BODY = re.compile(r"\s*[{<\[]")
+_REQUEST = re.compile(r"\A\s{0,8}(GET|HEAD|POST|PUT|PATCH|DELETE) https?:")
+_BODY = re.compile(r"\A\s{0,80}[{<\[]")
 _SHORTEST = 3  # characters of a word that tells lines apart
 
 
@@ -30,11 +32,16 @@ def reports_error(line: str) -> bool:
     return _ERROR.search(line) is not None
 
 
+def without_document(command: str) -> str:
+    """A command without the document that it is fed, such as the manifest of a pod; preflight.json has it."""
+    begin, end = command.find(_DOCUMENT), command.rfind(_DOCUMENTS_END)
+    return f"{command[: begin + len(_DOCUMENT)]}{ELLIPSIS}{command[end:]}" if 0 <= begin < end else command
+
+
 def tokens(text: str) -> frozenset[str]:
     """The words, numbers, names and addresses in a text, in small letters."""
-    return frozenset(
-        token.lower().strip(".:/-") for token in _TOKEN.findall(text) if len(token) >= _SHORTEST or token.isdigit()
-    )
+    stripped = (token.lower().strip(_MARKS) for token in _TOKEN.findall(text))
+    return frozenset(token for token in stripped if len(token) >= _SHORTEST or token.isdigit())
 
 
 def parts(text: str) -> frozenset[str]:
@@ -43,9 +50,15 @@ def parts(text: str) -> frozenset[str]:
     return whole | {part for token in whole for part in re.split(r"[/:=@]+", token) if len(part) >= _SHORTEST}
 
 
-def decisive(lines: Sequence[str], cause: str) -> int:
-    """The index of the line that bears a cause out; the last one, if none has anything to do with it."""
-    wanted = parts(cause)
+def decisive(lines: Sequence[str], cause: str, command: str = "") -> int:
+    """The index of the line that bears a cause out; the last one, if none has anything to do with it.
+
+    Args:
+        lines: what a command printed.
+        cause: the sentence that it bears out.
+        command: the command: what it names says nothing of a line.
+    """
+    wanted = parts(cause) - parts(command)
     common = [wanted & parts(line) for line in lines]
     spread = {token: sum(token in words for words in common) for token in frozenset().union(*common)}
     # What stands in every line, such as the host, tells none of them apart.
@@ -61,21 +74,22 @@ def _weight(line: str) -> float:
     """What a word counts for that a line has in common with the cause."""
     if _REQUEST.match(line):
         return 0  # it says what was asked
-    return (_OF_BODY if _BODY.match(line) else 1) * (_OF_ERROR if reports_error(line) else 1)
+    return _OF_BODY if _BODY.match(line) else _OF_ERROR if reports_error(line) else 1
 
 
-def around(text: str, cause: str, *, lines: int) -> list[str]:
+def around(text: str, cause: str, *, lines: int, command: str = "") -> list[str]:
     """At most so many lines of a text, with those that decide, and an ellipsis where lines are left out.
 
     Args:
         text: what a command printed.
         cause: the sentence that it bears out.
         lines: how many lines may stay, the ellipses not counted.
+        command: the command that printed it.
     """
     all_lines = text.strip("\n").splitlines()
     if len(all_lines) <= lines:
         return all_lines
-    center = decisive(all_lines, cause)
+    center = decisive(all_lines, cause, command)
     begin = min(1, lines - 1)  # the first line often says what was asked
     window = lines - begin
     start = max(begin, min(center - window // 2, len(all_lines) - window))
@@ -89,7 +103,7 @@ def within(line: str, cause: str, *, longest: int) -> str:
     if len(line) <= longest:
         return line
     wanted = tokens(cause)
-    matches = [match for match in _TOKEN.finditer(line) if match[0].lower().strip(".:/-") in wanted]
+    matches = [match for match in _TOKEN.finditer(line) if match[0].lower().strip(_MARKS) in wanted]
     errors = list(_ERROR.finditer(line))
     # Chains of errors end with the innermost one.
     end = errors[-1].end() if errors else matches[-1].end() if matches else longest
@@ -102,15 +116,21 @@ def within(line: str, cause: str, *, longest: int) -> str:
     return head + shown + tail
 
 
-def cut(text: str, cause: str, *, longest: int) -> str:
-    """At most about so many characters of a text, in whole lines around the one that decides.
+def cut(text: str, cause: str, *, longest: int, command: str = "") -> str:
+    """At most so many characters of a text, in whole lines around the one that decides.
 
-    A single line that is longer than that is cut around its own decisive words.
+    A line that takes most of that is cut around its own decisive words.
+
+    Args:
+        text: what a command printed.
+        cause: the sentence that it bears out.
+        longest: how many characters may stay.
+        command: the command.
     """
     if len(text) <= longest:
         return text
     lines = text.strip("\n").splitlines()
-    center = decisive(lines, cause)
+    center = decisive(lines, cause, command)
     room = longest - 2 * len(ELLIPSIS) - 2
     if len(lines[center]) > room // 2:
         lines[center] = within(lines[center], cause, longest=room // 2)

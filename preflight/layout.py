@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 _ELLIPSIS = "…"
+_BEHIND_A_LABEL = re.compile(r"(?<=\S) {2,40}(?=\S)")
+_OPTION = re.compile(r"^--?[A-Za-z][\w-]*$")
 _SPANS = re.compile(r"(`[^`]*(?:`|$))")
 _BROKEN = " \\"  # at the end of a line on which a command goes on
 
@@ -65,10 +67,20 @@ def wrapped(text: str, width: int) -> list[str]:
     return [line for paragraph in text.split("\n") for line in _wrapped(paragraph, max(width, 20))]
 
 
+def hanging(line: str, width: int) -> list[str]:
+    """A line in lines of at most so many columns; what follows its label, behind two blanks or more, hangs under it."""
+    if columns(line) <= width:
+        return [line]
+    gap = _BEHIND_A_LABEL.search(line)
+    head = line[: gap.end()] if gap is not None and gap.end() <= width // 3 else ""
+    first, *others = wrapped(line[len(head) :], width - len(head))
+    return [head + first, *(" " * len(head) + other for other in others)]
+
+
 def _wrapped(paragraph: str, width: int) -> Iterator[str]:
     indent = paragraph[: len(paragraph) - len(paragraph.lstrip())]
     line, empty = indent, True
-    words = list(_words(paragraph.strip()))
+    words = _with_values(_words(paragraph.strip()))
     for index, word in enumerate(words):
         goes_on = index + 1 < len(words) and words[index + 1].command
         needed = columns(line) + (not empty) + columns(word.text) + (len(_BROKEN) if goes_on else 0)
@@ -85,6 +97,18 @@ def _wrapped(paragraph: str, width: int) -> Iterator[str]:
         else:
             line, empty = line + ("" if empty else " ") + word.text, False
     yield line
+
+
+def _with_values(words: Iterable[_Word]) -> list[_Word]:
+    """The words of a command with each option and its value as one, so that no line is broken between them."""
+    joined: list[_Word] = []
+    for word in words:
+        option = joined and word.command and joined[-1].command and _OPTION.search(joined[-1].text)
+        if option and not word.text.startswith("-"):
+            joined[-1] = _Word(f"{joined[-1].text} {word.text}", command=True)
+        else:
+            joined.append(word)
+    return joined
 
 
 def _length_of_command(words: Sequence[_Word]) -> int:

@@ -14,7 +14,7 @@ import pytest
 
 from preflight import reports
 from preflight.conclusions import Explanation, Finding, card, text
-from preflight.layout import Line, Style, first_line, labelled, wrapped
+from preflight.layout import Line, Style, first_line, hanging, labelled, wrapped
 from preflight.results import Results
 from preflight.terminal import LABEL, STYLES, write
 from preflight.verdicts import Outcome, Verdict
@@ -112,7 +112,8 @@ class _Screen:
     def section(self, title: str, lines: Iterable[str]) -> None:
         self.heading(title, "=")
         for line in lines:
-            self._terminal.write_line(line)
+            for row in hanging(line, self._width):
+                self._terminal.write_line(row)
 
     def accepted(self, outcomes: Sequence[Outcome]) -> None:
         """Advice and waived failures, a line each."""

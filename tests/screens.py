@@ -16,7 +16,8 @@ CARD, WHOLE = 8, 45
 
 _PROGRESS = re.compile(r"^\S* ?[.FEsxX]+ +\[ *\d+%\]$|^checks/\S+ ")
 _PYTHON = re.compile(r"^E  |^>  |assert not |AssertionError|<\w+Fault\.|Traceback")
-_WELL = re.compile(r"\b(answered|reached|succeed|answer the same names|nothing is wrong)\b")
+_VERDICT = re.compile(r"(NO )?GO:|(DEGRADED|INCONCLUSIVE|PARTIAL|INTERRUPTED):")
+_WELL = re.compile(r": (answered|reached|succeed|answer the same names|the registry answers|nothing is wrong)$")
 
 
 def beyond_one_screen(output: str, *, causes: int) -> list[str]:
@@ -38,7 +39,7 @@ def beyond_one_screen(output: str, *, causes: int) -> list[str]:
     if causes == 1 and len(beside) > WHOLE:
         problems.append(f"{len(beside)} lines beside the progress")
     heads = [place for place in range(start + 1, len(lines)) if re.match(r"\d+\. +cause", lines[place])]
-    ends = [*heads[1:], *(place for place in range(start, len(lines)) if re.match(r"[A-Z ]+: \d+ root", lines[place]))]
+    ends = [*heads[1:], *(place for place in range(start, len(lines)) if _VERDICT.match(lines[place]))]
     problems += [
         f"a root cause of {end - head} lines" for head, end in zip(heads, ends, strict=False) if end - head > CARD
     ]
@@ -81,7 +82,7 @@ _OF_AN_ABSENCE = frozenset({"manager_readiness", "worker_placement", "token_pres
 
 def _of_proof(conclusion: Mapping[str, Any], proof: Mapping[str, Any]) -> Iterator[str]:
     statement, name = proof["statement"], conclusion["name"]
-    if not proof["healthy"] and _WELL.search(statement) and not re.search(r"(answered|reached)(, | \d)", statement):
+    if not proof["healthy"] and _WELL.search(statement):
         yield f"{name}: {statement!r} is no evidence of what is broken"
     words = {"servfail", "refused", "nxdomain", "timeout", "silent"}
     if proof["healthy"] and words & excerpts.tokens(statement):

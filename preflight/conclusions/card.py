@@ -151,21 +151,21 @@ def fact_of(proof: Proof, known: Sequence[str], *, width: int) -> str:
         whole = f"{statement}: {status.strip()}"
         return whole if status and columns(whole) <= width else first_line(statement, width)
     sentence = " ".join([known[0], proof.statement])
-    printed = _printed(lines, sentence, [*known, statement], longest=width - columns(f"{statement}: ") - 1)
+    center = excerpts.decisive(lines, sentence, proof.command)
+    printed = _printed(lines, center, sentence, [*known, statement], longest=width - columns(f"{statement}: ") - 1)
     where = f"{proof.where}: " if proof.where and not statement else ""
     if not printed:
         return first_line(statement, width)
     if not statement:
-        printed = _printed(lines, sentence, known, longest=width - columns(where))
+        printed = _printed(lines, center, sentence, known, longest=width - columns(where))
         return first_line(f"{where}{printed}", width) if printed else ""
     return first_line(f"{statement}: {printed}", width)
 
 
-def _printed(lines: Sequence[str], sentence: str, known: Iterable[str], *, longest: int) -> str:
+def _printed(lines: Sequence[str], center: int, sentence: str, known: Iterable[str], *, longest: int) -> str:
     """The decisive line of an output, with those after and before it that fit."""
     if not lines or longest < _WORTHWHILE:
         return ""
-    center = excerpts.decisive(lines, sentence)
     text = excerpts.within(lines[center], sentence, longest=longest)
     if any(alike(text, other) for other in known):
         return ""

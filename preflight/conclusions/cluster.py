@@ -293,7 +293,10 @@ single(
     not_seen("managers have another way to the API server than this machine"),
     *_STREAMS,
     faults=(StreamFault.NO_UPGRADE,),
-    remedy=("let the load balancer in front of {api} pass on WebSocket upgrades (and SPDY for older clients)",),
+    remedy=(
+        "let the load balancer in front of {api} pass on WebSocket upgrades (and SPDY for older clients): best as "
+        "plain TCP (`stream` of nginx, `mode tcp` of HAProxy)",
+    ),
 )
 single(
     cause("kubelet-unreachable-from-api", "3.2", "exec-attach"),
@@ -302,7 +305,7 @@ single(
     faults=(StreamFault.KUBELET_UNREACHABLE,),
     remedy=(
         "allow the control plane to port 10250 of {nodes}",
-        "`kubectl get csr`: approve pending kubelet certificates",
+        "`kubectl get csr` shows pending kubelet certificates, `kubectl certificate approve` lets them in",
     ),
 )
 single(

@@ -89,7 +89,8 @@ single(
     dind_storage,
     remedy=(
         "mount a volume at /var/lib/docker: `[[runners.kubernetes.volumes.empty_dir]]` with `mount_path = "
-        '"/var/lib/docker"` in {values}, `{upgrade}`',
+        '"/var/lib/docker"` in {values}',
+        "`{upgrade}`",
     ),
 )
 single(
@@ -163,7 +164,8 @@ single(
     dind_lookups,
     dind_inner_lookups,
     remedy=(
-        "set the daemon's resolvers: `--dns` for dockerd in the service's command, or `dns` in its daemon.json",
+        "set the daemon's resolvers: `{dns_arguments}` in the service's `command` in `.gitlab-ci.yml`, and "
+        "`dind.daemon_args` in the inventory",
         "{resolvers} must answer from the pod network",
     ),
 )

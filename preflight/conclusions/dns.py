@@ -176,7 +176,8 @@ def _resolver_conclusion(facts: Facts, name: str, workers: tuple[str, ...], conc
     quiet = [observation for observation in failed if _QUIET(observation)]
     is_ = "is" if len(concerned) == 1 else "are"
     ask = f"`dig +time=2 +tries=1 @{first} {next(iter(facts.inventory.dns.names), 'NAME')}`"
-    likely, sentence, steps = _describe(name, who, is_, workers, ask, quiet or failed, nodes)
+    values = facts.inventory.runner.values[0].name
+    likely, sentence, steps = _describe(name, who, is_, workers, ask, quiet or failed, nodes, values=values)
     if name == UDP_BLOCKED.name or name not in {REFUSES.name, BROKEN.name}:
         failed = quiet or failed
     if name == FROM_HERE.name:
@@ -210,11 +211,13 @@ def _describe(
     ask: str,
     failed: Sequence[Observation],
     nodes: VantageGroup,
+    *,
+    values: str,
 ) -> tuple[str, str, tuple[str, ...]]:
     """What would settle it (empty: certain), the sentence, and the remedy."""
     what, on_first = faults_of(failed), f"on {workers[0]}: " if workers else ""
     open_it = f"open UDP and TCP 53 to {who}"
-    meanwhile = f"until then remove {who} from `nameservers` in the values, so that no job waits for it"
+    meanwhile = f"until then remove {who} from `nameservers` in {values}, so that no job waits for it"
     start = f"start the resolver on {who}: `systemctl status named unbound dnsmasq`"
     table: dict[str, tuple[str, str, tuple[str, ...]]] = {
         UDP_BLOCKED.name: (
@@ -265,12 +268,21 @@ def _describe(
         REFUSES.name: (
             "",
             f"{who} {'answers' if is_ == 'is' else 'answer'} REFUSED: it serves others, not these addresses",
-            (f"allow recursion for workers, pods and this machine in the configuration of {who} (`allow-query`)", ask),
+            (
+                f"allow workers, pods and this machine in the configuration of {who}: `allow-query` and "
+                "`allow-recursion` of named, `access-control` of unbound",
+                f"then {ask} must give an address",
+            ),
         ),
         BROKEN.name: (
             "",
             f"{who} could not resolve the names ({what}): its own upstream or zone is broken",
-            (f"the log of {who} shows why: upstream, DNSSEC or an expired zone", ask, meanwhile),
+            (
+                f"on {who}: `journalctl -u named -u unbound -u dnsmasq -n 50` shows why: upstream, DNSSEC or an "
+                "expired zone",
+                f"{ask.replace('dig ', 'dig +cd ')} answers if DNSSEC is the reason",
+                meanwhile,
+            ),
         ),
     }
     return table[name]

@@ -108,7 +108,10 @@ single(
     ),
 )
 
-_NTP = "`timedatectl` shows whether the clock is synchronised; `systemctl enable --now chronyd` (or systemd-timesyncd)"
+_NTP = (
+    "`systemctl enable --now chronyd` (or systemd-timesyncd), `chronyc makestep`; then `timedatectl` must say that the "
+    "clock is synchronised"
+)
 
 CLOCKS = cause("clock-skew", "2.1", "clock")
 GITLAB_CLOCK = cause("gitlab-clock-skew", "2.1", "clock", specialises="clock-skew")

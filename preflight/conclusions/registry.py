@@ -151,7 +151,8 @@ def _pull_conclusion(
         if known
         else None,
     )
-    names = {**names_of(facts, failed), "host": host}
+    secrets = remedy_names.pull_secret(facts, facts.observations(pull_login, registry=registry) or failed)
+    names = {**names_of(facts, failed), **secrets, "host": host}
     kind, sentence, likely, steps = _inside(
         kind, failed, host, others_can=bool(healthy_pulls), size=len(facts.inventory.workers), known=known
     )
@@ -202,9 +203,10 @@ def _inside(
             f"{host} accepts the account of the inventory, but not that of {holder} on {joined(workers)}: {first_cause}"
         )
         steps = (
-            "`kubectl get secret -n {job_namespace} -o name | grep -i regi`: is there one for {host}?",
-            '`image_pull_secrets = ["NAME"]` below `[runners.kubernetes]` in {values}: an account\'s own secrets '
-            "count only if the runner names none",
+            "is there a Secret for {host}? `kubectl get secret -n {job_namespace} "
+            "--field-selector type=kubernetes.io/dockerconfigjson`",
+            "`image_pull_secrets = [{pull_secrets}]` below `[runners.kubernetes]` in {values}: an account's own "
+            "secrets count only if the runner names none",
             "`{upgrade}`",
         )
         return (PULL_ACCOUNT if by_node_runtime else PULL_SECRET), sentence, "", steps
@@ -213,8 +215,8 @@ def _inside(
     beside = ", other workers can" if chosen is NODE_CUT_OFF else ", this machine reaches it" if known else ""
     sentence = f"{joined(workers)} can't pull from {host} ({faults_of(failed)}){beside}: {first_cause}"
     pull_steps = (
-        "on {node}: `curl -v https://{host}/v2/`, `crictl pull {image}`",
         "open the path from {nodes} to {host}: firewall, route, the runtime's proxy, `hosts.toml`",
+        "on {node}: `curl -v https://{host}/v2/`, `crictl pull {image}`",
     )
     return (
         chosen,
@@ -379,7 +381,7 @@ single(
     remedy=(
         "mirror the helper image where the nodes reach it, and set `helper_image` below "
         "`[runners.kubernetes]` in {values}",
-        "or open the path from {nodes} to its registry; on {node}: `crictl pull` of the image above",
+        "or open the path from {nodes} to its registry; on {node}: `crictl pull {image}`",
         "`{upgrade}`",
     ),
 )

@@ -222,7 +222,9 @@ single(
     faults=(ManagerFault.TOKEN_REJECTED, MetricsFault.POLLS_REJECTED),
     remedy=(
         "see in GitLab whether the runner still exists, and whether its token was reset",
-        "write its new token (2.2) into {values} or its Secret",
+        "its new token (TOKEN): `kubectl create secret generic {release}-token -n {namespace} "
+        '--from-literal=runner-token=TOKEN --from-literal=runner-registration-token="" --dry-run=client -o yaml | '
+        "kubectl apply -f -`, and `runners.secret: {release}-token` in {values}",
         _UPGRADE + ", then " + _RESTART,
     ),
 )
@@ -309,7 +311,11 @@ single(
     leftover_objects,
     leftover_jobs,
     leftover_runner,
-    remedy=("delete what it names: the commands are in the evidence",),
+    remedy=(
+        "`helm uninstall {release} -n {namespace}`, if the release itself is still there",
+        "delete what is left then: {deletes}",
+    ),
+    names=remedy_names.leftovers,
 )
 single(
     cause("pipeline-project", "4.3", "suite-pipelines"),

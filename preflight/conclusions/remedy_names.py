@@ -19,14 +19,15 @@ from preflight.probes.placement import Placement
 from preflight.probes.pull_logins import PullLogin
 from preflight.probes.secret_keys import SecretKeys
 
-_CALLED = re.compile(r'webhook "(?P<hook>[^"]+)"')
-_SERVICE = re.compile(r"https://(?P<service>[a-z0-9-]+)\.(?P<namespace>[a-z0-9-]+)\.svc[.:/]")
+_CALLED = re.compile(r'webhook "(?P<hook>[^"]{1,253})"')
+_SERVICE = re.compile(r"https://(?P<service>[a-z0-9-]{1,63})\.(?P<namespace>[a-z0-9-]{1,63})\.svc[.:/]")
 # In the words of probes.headroom.obstacle.
-_SELECTED = re.compile(r"selector wants (?P<label>\S+=[^\s,]*)")
-_TAINT = re.compile(r"taint (?P<key>[^\s=:]+)(?:=(?P<value>[^\s:]*))?:(?P<effect>\w+) is not tolerated")
+_SELECTED = re.compile(r"selector wants (?P<label>[^\s=]{1,317}=[^\s,]{0,63})")
+_TAINT = re.compile(r"taint (?P<key>[^\s=:]{1,317})(?:=(?P<value>[^\s:]{0,63}))?:(?P<effect>\w{1,32}) is not tolerated")
 _DENIED = re.compile(
-    r'User "(?P<user>[^"]+)" cannot (?P<verb>\w+) resource "(?P<resource>[^"]+)" in API group "(?P<group>[^"]*)"'
-    r'(?: in the namespace "(?P<namespace>[^"]+)")?'
+    r'User "(?P<user>[^"]{1,300})" cannot (?P<verb>\w{1,32}) resource "(?P<resource>[^"]{1,253})" in API group '
+    r'"(?P<group>[^"]{0,253})"'
+    r'(?: in the namespace "(?P<namespace>[^"]{1,63})")?'
 )
 _ACCOUNT = "system:serviceaccount:"
 
@@ -56,7 +57,7 @@ def placement(facts: Facts, observations: Sequence[Observation]) -> Mapping[str,
     tolerated: dict[str, None] = {}
     for fact in _measured(observations):
         if isinstance(fact, Placement):
-            labels.update(dict.fromkeys(text for text in fact.requirements if re.fullmatch(r"\S+=\S*", text)))
+            labels.update(dict.fromkeys(text for text in fact.requirements if "=" in text and len(text.split()) == 1))
         labels.update(dict.fromkeys(match["label"] for match in _SELECTED.finditer(fact.cause)))
         for match in _TAINT.finditer(fact.cause):
             taints[f"{match['key']}:{match['effect']}-"] = None
@@ -118,10 +119,20 @@ def inner_host(_: Facts, observations: Sequence[Observation]) -> Mapping[str, st
     return {"inner_host": hosts[0] if hosts else "HOST"}
 
 
+def leftovers(_: Facts, observations: Sequence[Observation]) -> Mapping[str, str]:
+    """The commands that delete what an uninstalled release has left; what GitLab has is deleted there."""
+    commands = [
+        fact.evidence.command.replace(" get ", " delete ", 1)
+        for fact in _measured(observations)
+        if fact.evidence.command.startswith("kubectl ")
+    ]
+    return {"deletes": ", ".join(f"`{command}`" for command in commands) or "in GitLab, the runner that it names"}
+
+
 def service_account(_: Facts, observations: Sequence[Observation]) -> Mapping[str, str]:
     """The service account that a job's pod names, from the API server's message."""
     message = " ".join(fact.cause for fact in _measured(observations))
-    missing = re.search(r'serviceaccount "([^"]+)" not found', message)
+    missing = re.search(r'serviceaccount "([^"]{1,253})" not found', message)
     return {"service_account": missing[1] if missing else "NAME"}
 
 

@@ -158,7 +158,8 @@ def names_of(facts: Facts, observations: Iterable[Observation] = ()) -> dict[str
             targets.setdefault(kind, []).append(target)
     first = {kind: names[0] for kind, names in targets.items()}
     parts = urlsplit(inventory.gitlab.url)
-    image = first.get("image") or (observed[0].measured.target if observed and observed[0].measured else "")
+    measured = next((observation.measured for observation in observed if observation.measured is not None), None)
+    image = first.get("image") or getattr(measured, "image", "") or (measured.target if measured is not None else "")
     registry = first.get("registry", "")
     host = inventory.registries[registry].host if registry in inventory.registries else image.partition("/")[0]
     node = first.get("worker") or first.get("node") or "NODE"
@@ -185,6 +186,7 @@ def names_of(facts: Facts, observations: Iterable[Observation] = ()) -> dict[str
         "node_list": " ".join(dict.fromkeys(targets.get("worker", targets.get("node", [])))) or "NODE",
         "address": str(inventory.workers[node].address) if node in inventory.workers else node,
         "resolver": first.get("resolver", ""),
+        "dns_arguments": " ".join(f"--dns={resolver}" for resolver in inventory.dns.resolvers),
         "image": image or "IMAGE",
         "host": host or "the registry",
         "repository": first.get("repository", image),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from preflight import excerpts
 from preflight.conclusions.attribution import Finding
 from preflight.verdicts import Verdict
 
@@ -30,7 +31,8 @@ def rows(finding: Finding) -> list[tuple[str, str]]:
     named += [("likely", f"to be certain: {conclusion.settled_by}")] if not conclusion.certain else []
     for proof in conclusion.proofs:
         repeated = proof.command and proof.statement in conclusion.sentence
-        shown = ["" if repeated else proof.statement, f"{proof.where} $ {proof.command}" if proof.command else ""]
+        command = excerpts.without_document(proof.command)
+        shown = ["" if repeated else proof.statement, f"{proof.where} $ {command}" if command else ""]
         named.append(("evidence", "\n".join(filter(None, shown))))
     named += [("remedy", "\n".join(f"{number}. {step}" for number, step in enumerate(conclusion.remedy, start=1)))]
     named += [("explains", explained(finding)), ("section", f"guide {conclusion.cause.section}")]

@@ -34,7 +34,8 @@ from preflight.probes.runners import RunnerRecord
 _NEW = "in GitLab: Admin → CI/CD → Runners → New instance runner (GitLab shows the token once, it begins with glrt-)"
 _KEEP = (
     "`kubectl create secret generic {release}-token -n {namespace} --from-literal=runner-token=TOKEN "
-    "--from-literal=runner-registration-token=`, and `runners.secret: {release}-token` in {values}"
+    '--from-literal=runner-registration-token="" --dry-run=client -o yaml | kubectl apply -f -`, and '
+    "`runners.secret: {release}-token` in {values}"
 )
 _ROLL = "`{upgrade}`, then `kubectl rollout restart deployment -n {namespace}`: managers read the token at their start"
 

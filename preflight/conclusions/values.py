@@ -296,7 +296,7 @@ single(
     runner_secret,
     remedy=(
         "the Secret needs both keys: `kubectl create secret generic {secret} -n {namespace} "
-        "--from-literal=runner-token=TOKEN --from-literal=runner-registration-token=`",
+        '--from-literal=runner-token=TOKEN --from-literal=runner-registration-token=""`',
         "`kubectl rollout restart -n {namespace} deployment/{release}`",
     ),
     names=remedy_names.secret,

@@ -67,3 +67,9 @@ def test_a_fact_keeps_the_line_that_bears_it_out_however_much_is_around_it(befor
 def test_the_body_of_an_answer_decides_less_than_its_status() -> None:
     lines = ['{"message": "502 Bad Gateway, 502"}', "HTTP 502 Bad Gateway"]
     assert excerpts.decisive(lines, "GitLab answered 502: Bad Gateway") == 1
+
+
+def test_a_command_is_shown_without_the_manifest_that_it_is_fed() -> None:
+    command = 'kubectl create --dry-run=server -f - <<\'EOF\'\n{"kind": "Pod"}\nEOF'
+    assert excerpts.without_document(command) == "kubectl create --dry-run=server -f - <<'EOF'\n…\nEOF"
+    assert excerpts.without_document("kubectl get nodes") == "kubectl get nodes"

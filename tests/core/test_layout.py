@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preflight.layout import Style, columns, first_line, labelled, plain, shortened, wrapped
+from preflight.layout import Style, columns, first_line, hanging, labelled, plain, shortened, wrapped
 
 UPGRADE = (
     "helm upgrade gitlab-runner gitlab/gitlab-runner -n gitlab --version 0.80.0 -f values.yaml --set 'a=b  c d e f'"
@@ -66,7 +66,22 @@ def test_lines_hang_under_their_label_and_commands_are_set_off() -> None:
     assert all(plain(line).startswith(" " * 14) for line in lines[1:])
     commands = "".join(text for line in lines for text, style in line if style is Style.COMMAND)
     assert commands.replace("\\", " ").replace("`", "").split() == UPGRADE.split()
-    assert lines[-1][-1] == ("then wait", Style.PLAIN)
+    text, style = lines[-1][-1]
+    assert text.endswith("then wait")
+    assert style is Style.PLAIN
+
+
+def test_an_option_stays_with_its_value() -> None:
+    lines = wrapped(f"`{UPGRADE}`", 40)
+    assert not [line for line in lines if re.search(r" --?\w+ \\$", line)], lines
+
+
+def test_what_follows_a_label_hangs_under_it() -> None:
+    assert hanging("    ruled out  the nodes' own resolvers lack the name", 48) == [
+        "    ruled out  the nodes' own resolvers lack the",
+        "               name",
+    ]
+    assert hanging("    as  it   is", 40) == ["    as  it   is"]
 
 
 def test_one_line_is_cut_at_its_end() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -123,7 +124,7 @@ def guide(tmp_path: Path, inventory_file: Path) -> Path:
     (project / "checks").mkdir(parents=True)
     (project / "myfacts.py").write_text(FACTS)
     (project / "conftest.py").write_text('pytest_plugins = ("preflight.plugin", "lab.plugin", "myfacts")\n')
-    (project / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers --tb=short -ra -p no:cacheprovider\n")
+    (project / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers -ra -p no:cacheprovider\n")
     for file in inventory_file.parent.iterdir():
         if file.is_file():
             (project / file.name).write_bytes(file.read_bytes())
@@ -194,6 +195,15 @@ def test_a_failure_shows_cause_where_evidence_remedy_and_section_everywhere(guid
     assert properties["remedy"] == "start it."
     assert verdicts(guide)["test_ill_is_right"]["cause"] == "192.168.1.50:80 refused the connection"
     assert "NO GO: 1 failed" in ended.stdout
+    assert not re.search("assert not|AssertionError|PathFault", ended.stdout), "a judged check prints no Python"
+    assert ended.stdout.rstrip().splitlines()[-1] == f"reports: {guide / 'reports'}; nothing was made in the cluster"
+
+
+def test_pytests_tracebacks_are_there_for_who_asks_for_them(guide: Path) -> None:
+    check(guide, "ill")
+    ended = run(guide, "--tb=short")
+    assert "assert not ill.fault" in ended.stdout
+    assert "cause     refused: 192.168.1.50:80 refused the connection" in ended.stdout
 
 
 def test_what_a_fault_blocks_is_named_and_not_a_failure(guide: Path) -> None:
@@ -236,6 +246,8 @@ def test_an_unknown_is_an_error_with_exit_six_and_says_what_would_allow_it(guide
     assert (unknown["verdict"], unknown["fault"]) == ("unknown", "authentication")
     assert judged["test_after_unseen_is_right[k8s-worker-2]"]["blocked_by"] == ["test_unseen_is_right[k8s-worker-2]"]
     assert "the public key in authorized_keys" in ended.stdout
+    (summary,) = [line for line in ended.stdout.splitlines() if line.startswith("ERROR checks/")]
+    assert unknown["cause"][:40] in summary, "the short summary gives the reason, as it does of failures"
     assert "INCONCLUSIVE: 1 unknown, 1 blocked, 4 passed" in ended.stdout
 
 
@@ -264,6 +276,9 @@ def test_advice_is_reported_and_blocks_nothing(guide: Path) -> None:
     path = guide / "checks" / "test_05_dind.py"
     path.write_text("import pytest\n@pytest.mark.advice" + CHECK.format(name="ill_advice", fact="ill", number=9))
     ended = run(guide)
+    (line,) = [line for line in ended.stdout.splitlines() if line.startswith("2.1.9")]
+    assert line == "2.1.9 refused: 192.168.1.50:80 refused the connection", "it takes one line"
+    ended = run(guide, "-v")
     assert ended.returncode == 0, ended.stdout
     assert verdicts(guide)["test_ill_advice"]["verdict"] == "advice"
     assert "remedy: start it." in ended.stdout
