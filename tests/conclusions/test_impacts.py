@@ -10,6 +10,7 @@ from preflight.conclusions import Facts, Observation, draw
 from preflight.conclusions.impacts import managers, room
 from preflight.conclusions.single_fact import ROWS, single
 from preflight.evidence import Blocked, Unmeasured
+from preflight.fact import TARGETS
 from preflight.facts.cluster import worker_placement
 from preflight.facts.release import manager_readiness
 from preflight.faults import ClusterFault, DnsFault, Fault, GitLabFault, ManagerFault, PathFault, PodFault, ReleaseFault
@@ -40,15 +41,20 @@ def test_no_row_and_no_conclusion_can_be_declared_without_an_impact() -> None:
     assert len(ROWS) > 100
 
 
-@pytest.mark.parametrize("part", [0.0, 0.5])
-def test_every_row_says_what_it_does_even_where_nothing_else_is_known(inventory: Inventory, part: float) -> None:
+def target_of(kind: str, inventory: Inventory) -> str:
+    return next(iter(TARGETS[kind](inventory)), "made-up")
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_every_row_says_what_it_does_even_where_nothing_else_is_known(inventory: Inventory, known: bool) -> None:
     for row in ROWS:
         for fault in row.faults or (PathFault.TIMEOUT,):
             measured = made.reply(fault)
             observed = [
-                Observation(spec.name, dict.fromkeys(spec.targets, WORKERS[0]), value=measured) for spec in row.facts
+                Observation(spec.name, {kind: target_of(kind, inventory) for kind in spec.targets}, value=measured)
+                for spec in row.facts
             ]
-            harm = row.impact(facts(inventory, *(observed if part else [])), observed)
+            harm = row.impact(facts(inventory, *(observed if known else [])), observed)
             assert harm.jobs, row.cause.name
             assert str(harm), row.cause.name
 
