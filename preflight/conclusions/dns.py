@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from preflight.conclusions.impacts import (
     always,
+    ignored_resolvers,
     name_for_jobs,
-    names_in_pods,
     resolvers_for_jobs,
     stops_there,
 )
@@ -401,7 +401,7 @@ single(
 )
 single(
     cause("job-dns-settings-not-applied", "2.4", "dns-policy"),
-    names_in_pods,
+    ignored_resolvers,
     pod_resolv_conf,
     dind_resolv_conf,
     likely="the pod as the API server has it (`kubectl get pod -o yaml`): a webhook may rewrite its dnsPolicy",

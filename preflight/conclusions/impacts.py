@@ -34,7 +34,7 @@ from preflight.facts.pods import pod_admission
 from preflight.facts.registry import node_pull, pod_pull
 from preflight.facts.release import manager_readiness, release_record
 from preflight.faults import DnsFault, Fault, ManagerFault, PathFault, ReleaseFault
-from preflight.impact import Impact
+from preflight.impact import Harm, Impact
 from preflight.inventory import Inventory
 from preflight.probes.dns import Lookups
 from preflight.probes.headroom import Headroom
@@ -275,10 +275,12 @@ def names_in_pods(facts: Facts, observations: Sequence[Observation]) -> Impact:
     return impact.stops_on(nodes_of(failing), of=nodes_of(inside))
 
 
-def other_resolvers(facts: Facts, observations: Sequence[Observation]) -> Impact:
-    """As `names_in_pods`; where no pod shows it, jobs do not ask the resolvers that know the internal names."""
+def ignored_resolvers(facts: Facts, observations: Sequence[Observation]) -> Impact:
+    """As `names_in_pods`, where the settings of jobs are not in effect: found names are no merit of theirs."""
     shown = names_in_pods(facts, observations)
-    return impact.stops("jobs that need internal names") if shown.unseen else shown
+    if shown.harm is Harm.STOPS:
+        return shown
+    return impact.removes_reserve("jobs ask other resolvers than those that they are to have")
 
 
 # ---- pulls -----------------------------------------------------------------------------------------------------------

@@ -293,13 +293,10 @@ def _without_login(_facts: Facts, observations: Sequence[Observation]) -> Impact
 def _account(facts: Facts, observations: Sequence[Observation]) -> Impact:
     """A registry that refuses the inventory's account: jobs' pulls decide; unmeasured, it matters if it is theirs."""
     shown = registry_for_jobs(facts, observations)
-    registries = facts.inventory.registries
-    own = all(
-        _cluster_key(registries[name].credentials) is None
-        for name in targets_of(observations, "registry")
-        if name in registries
-    )
-    measured = any(pulls_from(facts, registries[name].host) for name in targets_of(observations, "registry"))
+    known = facts.inventory.registries
+    registries = [known[name] for name in targets_of(observations, "registry") if name in known]
+    own = all(_cluster_key(registry.credentials) is None for registry in registries)
+    measured = any(pulls_from(facts, registry.host) for registry in registries)
     return impact.unseen("jobs may have another account than the inventory's") if own and not measured else shown
 
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from preflight import impact
 from preflight.conclusions import remedy_names
 from preflight.conclusions.impacts import (
+    ignored_resolvers,
+    names_in_pods,
     no_harm,
-    other_resolvers,
     reserve,
     stops_all,
     stops_docker,
@@ -209,7 +210,7 @@ for _name, _impact, _facts, _faults, _source, _steps in (
     ),
     (
         "dns-policy-misspelt",
-        other_resolvers,
+        ignored_resolvers,
         (values_dns_policy,),
         (),
         "dns-policy",
@@ -217,7 +218,7 @@ for _name, _impact, _facts, _faults, _source, _steps in (
     ),
     (
         "nameservers-misplaced",
-        other_resolvers,
+        ignored_resolvers,
         (values_resolvers,),
         (ValuesFault.FLAT_NAMESERVERS,),
         "dns-policy",
@@ -233,7 +234,7 @@ for _name, _impact, _facts, _faults, _source, _steps in (
     ),
     (
         "nameservers-differ",
-        other_resolvers,
+        names_in_pods,
         (values_resolvers,),
         (),
         "dns-policy",
