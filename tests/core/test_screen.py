@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from _pytest._io import TerminalWriter
 
-from preflight import screen
+from preflight import impact, screen
 from preflight.conclusions import CAUSES, Conclusion, Explanation, Finding, Proof
+from preflight.coverage import Coverage
 from preflight.results import Results
 from preflight.verdicts import Outcome, Verdict
 
@@ -46,6 +47,7 @@ def finding(number: int) -> Finding:
     conclusion = Conclusion(
         cause=CAUSES["resolver-broken"],
         sentence=f"10.1.0.{number} could not resolve the names: " + "its own upstream or zone is broken " * 6,
+        impact=impact.stops(),
         certain=True,
         explains=(),
         proofs=(PROOF,),
@@ -57,8 +59,9 @@ def finding(number: int) -> Finding:
 def printed(causes: int, *, everything: bool = False) -> list[str]:
     terminal, findings = Terminal(), tuple(map(finding, range(causes)))
     outcomes = [each for found in findings for each in found.checks]
-    results = Results(outcomes=outcomes, status=1, explanation=Explanation(findings))
-    screen.print_results(terminal, results, effect="privileged", everything=everything)
+    results = Results(outcomes=outcomes, explanation=Explanation(findings))
+    results.settle(1, Coverage(1, 1), selected=(), effect="privileged", allow_degraded=False)
+    screen.print_results(terminal, results, everything=everything, brief=False)
     return terminal.lines
 
 

@@ -7,6 +7,7 @@ import io
 import pytest
 from _pytest._io import TerminalWriter
 
+from preflight import impact
 from preflight.diagnosis import Diagnosis
 from preflight.evidence import Evidence
 from preflight.layout import columns
@@ -20,6 +21,7 @@ DIAGNOSIS = Diagnosis(
     evidence=Evidence(where="here", command="kubectl get nodes", observed="403 Forbidden: nodes is forbidden"),
     remedy="grant it: `kubectl create clusterrole preflight --verb=list --resource=nodes`",
     section="guide 2.3",
+    impact=impact.stops(),
 )
 SHOWN = DiagnosisRepr(DIAGNOSIS, ("checks/test_a.py", 3, "test_a"))
 
