@@ -39,7 +39,7 @@ _lock = threading.Lock()
 _NOISE = re.compile(rf"(?:[\s'\"`>|#]|\\+[nrt]?|{secret_shapes.INVISIBLE.pattern})+")
 """What may stand within a secret that was wrapped, quoted or escaped."""
 
-_VARIABLE = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)=(?P<value>(?![$%{<]).{4,})", re.DOTALL)
+_VARIABLE = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]{0,200})=(?P<value>(?![$%{<]).{4,})", re.DOTALL)
 
 
 def remember(secret: str) -> str:

@@ -27,7 +27,7 @@ VALUES_KIND = "PreflightValues"
 """The kind of the document by which the merged values come back: no cluster ever sees it."""
 MOST_OBJECTS = 2_000
 TEMPLATE_KEY = "config.template.toml"
-_SEPARATOR = re.compile(r"(?:^|\s*\n)---[ \t]*(?=\n|$)")  # Helm's own way to tell documents apart
+_SEPARATOR = re.compile(r"(?:^|\s{0,100}\n)---[ \t]*(?=\n|$)")  # Helm's own way to tell documents apart
 _SOURCE = re.compile(r"^# Source: (?P<path>\S+)", re.MULTILINE)
 _TEMPLATE_ARGUMENT = re.compile(r"--template-config[= ]\s*\"?(?P<path>[^\s\"\\]+)")
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")

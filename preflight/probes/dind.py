@@ -84,7 +84,7 @@ _DOCKER_MESSAGES = re.compile(
     r"Cannot connect to the Docker daemon|error during connect|Error response from daemon|^ERROR:|^docker: |^Error",
     re.IGNORECASE,
 )
-_NO_MESSAGE = re.compile(r"(?:.*:|Terminated|Killed)?")  # a heading, the shell's own, or nothing at all
+_NO_MESSAGE = re.compile(r"(?:.{0,400}:|Terminated|Killed)?")  # a heading, the shell's own, or nothing at all
 _DOCKER_FAILED = 125  # docker run's own exit status, when no container was run
 
 

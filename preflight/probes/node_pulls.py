@@ -223,7 +223,7 @@ def _docker_version(session: Session, *, deadline: float) -> str:
     """The daemon's API version, if this login may use it; the SDK itself would only see a closed stream."""
     ran = session.run("docker version --format '{{.Server.APIVersion}}'", deadline=deadline)
     version = ran.stdout.strip().rpartition("\n")[2]  # a noisy shell profile may stand before it
-    if ran.exit == 0 and re.fullmatch(r"\d+\.\d+", version):
+    if ran.exit == 0 and re.fullmatch(r"\d{1,9}\.\d{1,9}", version):
         return version
     output = (ran.stderr or ran.stdout).strip().splitlines()
     reason = output[-1] if output else f"`docker version` ended with {ran.exit}"
