@@ -23,6 +23,7 @@ from preflight import charts, valuesource
 from preflight import values as reader
 from preflight.chartpackage import ChartPackage, NotAChartError, chart_keys, keys_of, own_reads
 from preflight.clients import helm
+from preflight.documents import load_toml
 from preflight.evidence import Unmeasured, one_line
 from preflight.faults import ValuesFault
 from preflight.inventory import InventoryError
@@ -403,7 +404,7 @@ def with_rendering(values: Values, rendered: Rendering) -> Values:
     problem: Problem | None = None
     config: Mapping[str, Any] = {}
     try:
-        config = tomllib.loads(text)
+        config = load_toml(text)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
         line = int(found[1]) if found else text.count("\n") + 1

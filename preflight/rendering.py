@@ -10,7 +10,6 @@ import base64
 import binascii
 import json
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from preflight.documents import load_json, load_toml
 from preflight.redaction import remember_within
 from preflight.yamltext import line_and_words, load_yaml
 
@@ -240,7 +240,7 @@ class Rendering:
         Raises:
             tomllib.TOMLDecodeError: it is none, and no manager will register.
         """
-        return tomllib.loads(self.template or "")
+        return load_toml(self.template or "")
 
     # ---- what it needs ----
 
@@ -318,7 +318,7 @@ def read(
 
 def _carried(text: str) -> Json | None:
     try:
-        found = json.loads(base64.b64decode(text, validate=True))
+        found = load_json(base64.b64decode(text, validate=True))
     except (binascii.Error, ValueError, RecursionError):
         return None
     return found if isinstance(found, Mapping) else None

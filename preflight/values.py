@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from preflight.documents import load_toml
 from preflight.inventory import InventoryError, Runner
 from preflight.jobshape import JobShape, Resources
 from preflight.redaction import remember_within
@@ -205,7 +206,7 @@ def config_of(tree: Mapping[str, Any], like: Values) -> Mapping[str, Any]:
     """The TOML of ``runners.config`` in other values of the same release; empty if it is none."""
     text = _dig(tree, "runners.config") or _DEFAULT_CONFIG
     try:
-        return tomllib.loads(render(str(text), tree, release=like.release, namespace=like.namespace))
+        return load_toml(render(str(text), tree, release=like.release, namespace=like.namespace))
     except tomllib.TOMLDecodeError:
         return {}
 
@@ -322,7 +323,7 @@ def _dig(tree: Mapping[str, Any], path: str) -> Any:
 def _toml(text: str) -> tuple[Mapping[str, Any], str, int]:
     """The parsed TOML; or why it can't be used, and at which of its lines."""
     try:
-        config = tomllib.loads(text)
+        config = load_toml(text)
     except tomllib.TOMLDecodeError as error:
         position = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
         line = int(position[1]) if position else text.count("\n") + 1

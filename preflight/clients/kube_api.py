@@ -257,7 +257,7 @@ class Api:
             for chunk in response.stream(2**16):
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in filter(None, lines):
-                    event: Json = json.loads(line)
+                    event: Json = decode(line)
                     if event.get("type") == "ERROR":
                         status = event.get("object", {})
                         self._refuse(
@@ -492,7 +492,7 @@ class Api:
         text = response.body.decode(errors="replace").strip()
         reason, message = "", text
         with suppress(ValueError, AttributeError):
-            status = json.loads(text)
+            status = decode(text)
             reason, message = str(status.get("reason") or ""), str(status.get("message") or text)
         fault = classify_upgrade(response.status, reason, message) if upgrade else classify_status(response.status)
         rule = ""

@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from preflight.documents import load_json
 from preflight.evidence import Evidence, Fact, Unmeasured
 from preflight.faults import DindFault, PodFault
 from preflight.probes import shell
@@ -208,7 +209,7 @@ def _json(text: str) -> dict[str, object]:
     for line in text.splitlines():
         if line.startswith("{"):
             try:
-                document = json.loads(line)
+                document = load_json(line)
             except ValueError:
                 continue
             if isinstance(document, dict):

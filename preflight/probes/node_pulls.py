@@ -8,7 +8,6 @@ CRI-O, ``crictl`` pulls through the same interface as the kubelet.
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import shlex
 import threading
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from preflight.clients.ssh import Session
+from preflight.documents import load_json
 from preflight.evidence import Evidence, Fact, NotApplicable, Unmeasured
 from preflight.faults import PodFault
 from preflight.probes.pod_messages import classify_pull
@@ -165,7 +165,7 @@ def _reason(output: str) -> str:
     if quoted is None:
         return last
     with contextlib.suppress(ValueError):
-        return str(json.loads(quoted[1]))
+        return str(load_json(quoted[1]))
     return quoted[1]
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import fnmatch
-import json
 import re
 import time
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 from preflight.clients.connect import Routes
 from preflight.clients.http import NoReply, Reply, exchange, origin_of
+from preflight.documents import load_json
 from preflight.evidence import Evidence, Fact
 from preflight.faults import PathFault, RegistryFault
 from preflight.redaction import remember
@@ -130,7 +130,7 @@ def parse_docker_config(text: str, host: str) -> Credentials | None:
         ValueError: when the text is no Docker configuration, or the entry can't be read; it quotes no secret.
     """
     try:
-        config = json.loads(text)
+        config = load_json(text)
     except (ValueError, RecursionError):
         raise ValueError("the Docker configuration is not JSON") from None
     entries = config.get("auths", config) if isinstance(config, dict) else None

@@ -19,6 +19,7 @@ from typing import Any
 
 from preflight.clients.kube_api import Api, path_segment
 from preflight.clients.kube_errors import ApiError, unmeasured
+from preflight.documents import load_json
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ReleaseFault
 from preflight.probes.values_drift import remember_secrets
@@ -189,7 +190,7 @@ def decode(text: str, *, wrapped: bool = True) -> Json:
                 raise NotARecordError("it is larger than any release")
             if not unpacked.eof:
                 raise NotARecordError("it is cut short")
-        body = json.loads(data)
+        body = load_json(data)
     except (binascii.Error, zlib.error, UnicodeError, RecursionError, json.JSONDecodeError) as error:
         raise NotARecordError(f"it is no record of Helm's ({type(error).__name__})") from error
     if not isinstance(body, dict):

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from preflight.documents import load_toml
 from preflight.evidence import Evidence, Fact, clean
 from preflight.faults import ReleaseFault
 from preflight.redaction import names_a_secret, remember_within
@@ -117,7 +118,7 @@ def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 def _config_leaves(text: str) -> Iterator[tuple[str, Any]]:
     try:
-        config = tomllib.loads(text)
+        config = load_toml(text)
     except tomllib.TOMLDecodeError:
         yield _CONFIG, text.strip()
         return
