@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from preflight.conclusions.model import Cause, Conclusion, cause, keys, rule
 from preflight.conclusions.observations import Facts, Observation
-from preflight.conclusions.single_fact import names_of, proof_of, single
+from preflight.conclusions.single_fact import names_of, proof_of, single, steps_of
 from preflight.conclusions.vantages import VantageGroup, faults_of, has_fault, joined, proofs, targets_of
 from preflight.facts.registry import (
     helper_pull,
@@ -70,7 +70,7 @@ def registries_from_here(facts: Facts) -> Iterator[Conclusion]:
             settled_by=likely,
             explains=(*keys(judged), *keys(inside)),
             proofs=proofs(VantageGroup(failed=(reply,)).proof("here"), pulls.proof("pull", "succeed")),
-            remedy=tuple(step.format_map(names) for step in steps),
+            remedy=steps_of(steps, names),
         )
 
 
@@ -156,7 +156,7 @@ def _pull_conclusion(
         settled_by=likely,
         explains=keys(failed),
         proofs=evidence,
-        remedy=tuple(step.format_map(names) for step in steps),
+        remedy=steps_of(steps, names),
     )
 
 
@@ -242,7 +242,7 @@ def missing_pull_secrets(facts: Facts) -> Iterator[Conclusion]:
             certain=True,
             explains=(*keys(observations), *keys(read)),
             proofs=tuple(proof_of(observation) for observation in (*observations[:1], *read[:1])),
-            remedy=tuple(step.format_map(names) for step in _SECRET),
+            remedy=steps_of(_SECRET, names),
         )
 
 

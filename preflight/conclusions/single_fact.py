@@ -7,7 +7,8 @@ observations of one row become one conclusion, unless the row is `apart`.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
+import string
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -103,7 +104,7 @@ def _conclusion(facts: Facts, row: Row, observations: list[Observation]) -> Conc
         settled_by=row.settled_by,
         explains=keys(observations),
         proofs=tuple(proof_of(observation) for observation in observations[:_SHOWN]),
-        remedy=tuple(step.format_map(names) for step in row.remedy),
+        remedy=steps_of(row.remedy, names),
     )
 
 
@@ -123,6 +124,29 @@ def proof_of(observation: Observation) -> Proof:
     return Proof(
         statement=_sentence_of(observation), where=evidence.where, command=evidence.command, observed=evidence.observed
     )
+
+
+def steps_of(templates: Iterable[str], names: Mapping[str, str]) -> tuple[str, ...]:
+    """The steps of a remedy with this environment's names in them.
+
+    A template has ``{name}`` for a name and ``{{`` for a brace, and nothing else of format strings: what an operator, a
+    tenant or a server wrote is put in afterwards, as it is, and belongs into the names and never into a template.
+
+    Raises:
+        ValueError: a template has a conversion or a format specification, or a name that there is not: it is no text
+            of ours.
+    """
+    return tuple("".join(_pieces(template, names)) for template in templates)
+
+
+def _pieces(template: str, names: Mapping[str, str]) -> Iterator[str]:
+    for literal, name, specification, conversion in string.Formatter().parse(template):
+        yield literal
+        if name is None:
+            continue
+        if specification or conversion or name not in names:
+            raise ValueError(f"found {{{name[:40]}}} with a specification or without a value, expected a name alone")
+        yield names[name]
 
 
 def names_of(facts: Facts, observations: Iterable[Observation] = ()) -> dict[str, str]:
