@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, urlsplit
 
-from preflight.clients.connect import Routes, detail_of, join_address, pool_classes, sentence
+from preflight.clients.connect import Cutoff, Routes, detail_of, join_address, pool_classes, sentence
 from preflight.clients.kube_errors import (
     ApiError,
     ResponseTooLong,
@@ -301,15 +301,18 @@ class Api:
         upgraded = websocket.WebSocket(enable_multithread=False)
         try:
             connected = self._connect(opened, deadline)
-            connected.settimeout(max(began + deadline - time.monotonic(), _LEAST))
-            upgraded.connect(  # type: ignore[no-untyped-call]
-                address,
-                socket=connected,
-                header=headers,
-                subprotocols=list(protocols),
-                suppress_origin=True,
-                redirect_limit=0,
-            )
+            left = max(began + deadline - time.monotonic(), _LEAST)
+            connected.settimeout(left)
+            with Cutoff(left) as cutoff:
+                cutoff.guard(connected)
+                upgraded.connect(  # type: ignore[no-untyped-call]
+                    address,
+                    socket=connected,
+                    header=headers,
+                    subprotocols=list(protocols),
+                    suppress_origin=True,
+                    redirect_limit=0,
+                )
         except websocket.WebSocketBadStatusException as error:
             body = error.resp_body or b""
             content = body if isinstance(body, bytes) else str(body).encode()
@@ -318,7 +321,8 @@ class Api:
         except websocket.WebSocketTimeoutException as error:
             raise self._unreached(request, PathFault.SILENT, error, began) from error
         except websocket.WebSocketConnectionClosedException as error:
-            raise self._unreached(request, PathFault.RESET, error, began) from error
+            late = time.monotonic() >= began + deadline
+            raise self._unreached(request, PathFault.SILENT if late else PathFault.RESET, error, began) from error
         except websocket.WebSocketException as error:
             raise ApiError(
                 StreamFault.NO_UPGRADE,
@@ -540,7 +544,7 @@ def _body(response: urllib3.BaseHTTPResponse, end: float) -> bytes:
     parts: list[bytes] = []
     size = 0
     try:
-        for chunk in response.stream(2**18):
+        while chunk := response.read1(2**18):  # what is there, and not as much as that: it may drip
             size += len(chunk)
             parts.append(chunk)
             if size > LARGEST or time.monotonic() > end:
