@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -19,12 +20,14 @@ from typing import Self
 
 from preflight import excerpts
 from preflight.faults import Fault
-from preflight.redaction import redact
+from preflight.redaction import redact, redact_part
+from preflight.secret_shapes import INVISIBLE
 
 LONGEST = 2000  # characters of what a command printed
 _UNJUDGED = 4 * LONGEST  # characters of it, until the cause is known that says which of them matter
 _MARK = 40  # characters at most of the note that says what was left out
-_FAR = 20 * LONGEST  # characters that are searched for secrets on each side of what is kept of a text
+_CONTEXT = 8_192  # characters beside what is shown that are searched for secrets that reach into it
+_AS_PICTURE = 0xFE0F  # the variation selector that makes a symbol a coloured picture
 _CONTROL = re.compile(
     r"\x1b(?:\[[0-?]{0,64}[ -/]{0,16}[@-~]|\][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)|[@-_])"  # ANSI
     r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
@@ -48,22 +51,51 @@ def without_controls(text: str) -> str:
 
 
 def clean(text: str, *, longest: int = LONGEST) -> str:
-    """A text from outside made safe to print: no ANSI or control characters, no secrets, not longer than `longest`."""
-    dropped = 0
-    if len(text) > 2 * (longest + _FAR):  # megabytes: what is left out anyway need not be searched
-        dropped = len(text) - 2 * (longest + _FAR)
-        text = f"{text[: longest + _FAR]}{text[-longest - _FAR :]}"
-    text = redact(_SURROGATES.sub("\ufffd", without_controls(text.replace("\r\n", "\n"))))
-    if len(text) <= longest and not dropped:
-        return text
+    """A text from outside made safe to print, and cut to `longest` characters, of which the end matters most.
+
+    Without ANSI sequences, control characters and secrets; other characters that nobody sees are shown as escapes. Of a
+    long text only what is shown is redacted, with regard to what stands beside it.
+    """
     kept = longest - _MARK  # so that a shortened text is short enough to stay as it is
     head, tail = kept * 2 // 3, kept // 3
-    return f"{text[:head]}\n… {len(text) + dropped - head - tail} characters cut …\n{text[-tail:]}"
+    if len(text) > 2 * (longest + _CONTEXT):
+        first, last = clean_part(text, 0, head), clean_part(text, len(text) - tail, len(text))
+        return f"{first[:head]}\n… {len(text) - head - tail} characters cut …\n{last[-tail:]}"
+    text = _visible(redact(_printable(text)))
+    if len(text) <= longest:
+        return text
+    return f"{text[:head]}\n… {len(text) - head - tail} characters cut …\n{text[-tail:]}"
+
+
+def clean_part(text: str, start: int, stop: int) -> str:
+    """A part of a text made safe to print, as `clean` does it, with regard to secrets that reach into it."""
+    before = _printable(text[max(0, start - _CONTEXT) : start])
+    part = _printable(text[start:stop])
+    after = _printable(text[stop : stop + _CONTEXT])
+    return _visible(redact_part(before + part + after, len(before), len(before) + len(part)))
+
+
+def _printable(text: str) -> str:
+    return _SURROGATES.sub("\ufffd", without_controls(text.replace("\r\n", "\n")))
+
+
+def _visible(text: str) -> str:
+    """The text with escapes instead of characters that nobody sees; what makes a symbol a picture stays."""
+    if text.isascii():
+        return text
+    return INVISIBLE.sub(_escaped, text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code, place = ord(match[0]), match.start()
+    if code == _AS_PICTURE and place and unicodedata.category(match.string[place - 1]) == "So":
+        return match[0]
+    return f"\\u{code:04x}" if code < 0x1_0000 else f"\\U{code:08x}"  # noqa: PLR2004 - what four digits can say
 
 
 def one_line(text: str, *, longest: int = LONGEST) -> str:
     """The same as one line, so that no text from outside can begin a line of a report."""
-    return re.sub(r"\s*\n\s*", " ", clean(text, longest=longest).strip())
+    return " ".join(filter(None, (line.strip() for line in clean(text, longest=longest).split("\n"))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -583,7 +583,7 @@ def _excerpt(value: object) -> str:
     if isinstance(value, list):
         return f"a list of {len(value)}" if value else "an empty list"
     text = repr(value) if not isinstance(value, Secret) else "a secret"
-    text = redact(re.sub(r"(?<=//)\S*@", "…@", text))  # what stands before an @ may be a password
+    text = redact(re.sub(r"(?<=//)\S{0,500}@", "…@", text))  # what stands before an @ may be a password
     return text if len(text) <= 60 else f"{text[:57]}…"  # noqa: PLR2004 - a line's worth
 
 

@@ -256,7 +256,7 @@ def judge(
 
 
 def _is_path(chart: str) -> bool:
-    return not re.fullmatch(r"v?\d+\.\d+(\.\d+)?\S*", chart) or chart.endswith(".tgz")
+    return not re.fullmatch(r"v?\d{1,9}\.\d{1,9}(\.\d{1,9})?\S*", chart) or chart.endswith(".tgz")
 
 
 def _rendered(

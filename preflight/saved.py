@@ -11,7 +11,6 @@ import dataclasses
 import datetime
 import enum
 import functools
-import json
 import math
 import sys
 import types
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from preflight import faults, report_form
+from preflight.documents import load_json
 from preflight.evidence import KINDS, Blocked, Evidence, Fact, NotApplicable, PreflightError, Unmeasured, clean
 from preflight.inventory import Inventory
 
@@ -241,7 +241,7 @@ def read_comparable(file: Path) -> dict[str, Any]:
 
 def _read(file: Path, schemas: frozenset[int], remedy: str, *, replayed: bool) -> dict[str, Any]:
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = load_json(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise SavedError(f"{file} can't be read: {error.strerror}") from None
     except ValueError as error:

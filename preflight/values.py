@@ -361,7 +361,7 @@ def _set_path(tree: dict[str, Any], path: list[str], value: Any) -> None:
         node = held
 
 
-TEMPLATE = re.compile(r"\{\{-?\s*(?P<body>.*?)\s*-?\}\}")
+TEMPLATE = re.compile(r"\{\{-?\s{0,20}(?P<body>(?:(?!\s{0,20}-?\}\}|\{\{).)*+)\s{0,20}-?\}\}")
 
 
 def render(text: str, tree: Mapping[str, Any], *, release: str, namespace: str) -> str:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import http.client
+import io
 import ipaddress
 import socket
 import ssl
@@ -229,6 +231,61 @@ class Cutoff:
                     socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
+class _UntilDeadline(io.RawIOBase):
+    """What comes from a socket, up to a deadline for all reads together, as long as there is one.
+
+    No thread watches over it, so that it also holds where none can be started.
+    """
+
+    def __init__(self, raw: io.RawIOBase, connection: socket.socket, seconds: float) -> None:
+        self._raw, self._connection, self._each = raw, connection, seconds
+        self._until: float | None = time.monotonic() + seconds
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Read what is there, at the latest when the deadline is over."""
+        if self._until is not None:
+            left = self._until - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("timed out")
+            self._connection.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def lift(self) -> None:
+        """From now on each read has its own time again."""
+        self._until = None
+        with contextlib.suppress(OSError):  # it may be closed
+            self._connection.settimeout(self._each)
+
+    def close(self) -> None:
+        """Close what is read from."""
+        self._raw.close()
+        super().close()
+
+
+class _TimedResponse(http.client.HTTPResponse):
+    """An answer whose status line and headers have one deadline, however slowly they drip in."""
+
+    def __init__(self, sock: socket.socket, *arguments: Any, **more: Any) -> None:
+        super().__init__(sock, *arguments, **more)
+        self._head: _UntilDeadline | None = None
+        seconds = sock.gettimeout()
+        if seconds:
+            self._head = _UntilDeadline(self.fp.detach(), sock, seconds)
+            self.fp = io.BufferedReader(self._head)
+
+    def begin(self) -> None:
+        """Read status line and headers."""
+        try:
+            super().begin()
+        finally:
+            if self._head is not None:
+                self._head.lift()
+
+
 def pool_classes(routes: Routes, *, cutoff: Cutoff | None = None) -> dict[str, type[HTTPConnectionPool]]:
     """urllib3's connection pools by scheme, dialling where `routes` leads; for ``pool_classes_by_scheme``."""
     from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
@@ -237,6 +294,8 @@ def pool_classes(routes: Routes, *, cutoff: Cutoff | None = None) -> dict[str, t
 
     class RoutedConnection(HTTPConnection):
         """Dials the mapped address and keeps the name; urllib3.contrib.socks does it at the same place."""
+
+        response_class = _TimedResponse
 
         def _new_conn(self) -> socket.socket:
             patience = self.timeout if isinstance(self.timeout, int | float) else _FALLBACK

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ from urllib.parse import quote, urlencode
 from preflight.clients.connect import Routes
 from preflight.clients.gitlab_reply import judge_reply
 from preflight.clients.http import NoReply, exchange
+from preflight.documents import load_json
 from preflight.evidence import Evidence, Unmeasured
 from preflight.faults import GitLabFault, PathFault
 from preflight.redaction import remember
@@ -73,7 +73,7 @@ class GitLabApi:
         """
         text = self.text(path, method=method, **query)
         try:
-            return json.loads(text) if text.strip() else None
+            return load_json(text) if text.strip() else None
         except (ValueError, RecursionError):
             raise GitLabError(
                 GitLabFault.NOT_GITLAB,

@@ -21,7 +21,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, unquote, urlsplit
 
-from preflight.clients.connect import Routes, detail_of, join_address, pool_classes, sentence, split_address
+from preflight.clients.connect import (
+    Cutoff,
+    Routes,
+    detail_of,
+    join_address,
+    pool_classes,
+    sentence,
+    split_address,
+)
 from preflight.clients.kube_errors import (
     ApiError,
     ResponseTooLong,
@@ -289,7 +297,7 @@ class Api:
             for chunk in response.stream(2**16):
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in filter(None, lines):
-                    event: Json = json.loads(line)
+                    event: Json = decode(line)
                     if event.get("type") == "ERROR":
                         status = event.get("object", {})
                         self._refuse(
@@ -333,15 +341,18 @@ class Api:
         upgraded = websocket.WebSocket(enable_multithread=False)
         try:
             connected = self._connect(opened, deadline)
-            connected.settimeout(max(began + deadline - time.monotonic(), _LEAST))
-            upgraded.connect(  # type: ignore[no-untyped-call]
-                address,
-                socket=connected,
-                header=headers,
-                subprotocols=list(protocols),
-                suppress_origin=True,
-                redirect_limit=0,
-            )
+            left = max(began + deadline - time.monotonic(), _LEAST)
+            connected.settimeout(left)
+            with Cutoff(left) as cutoff:
+                cutoff.guard(connected)
+                upgraded.connect(  # type: ignore[no-untyped-call]
+                    address,
+                    socket=connected,
+                    header=headers,
+                    subprotocols=list(protocols),
+                    suppress_origin=True,
+                    redirect_limit=0,
+                )
         except websocket.WebSocketBadStatusException as error:
             body = error.resp_body or b""
             content = body if isinstance(body, bytes) else str(body).encode()
@@ -350,7 +361,8 @@ class Api:
         except websocket.WebSocketTimeoutException as error:
             raise self._unreached(request, PathFault.SILENT, error, began) from error
         except websocket.WebSocketConnectionClosedException as error:
-            raise self._unreached(request, PathFault.RESET, error, began) from error
+            late = time.monotonic() >= began + deadline
+            raise self._unreached(request, PathFault.SILENT if late else PathFault.RESET, error, began) from error
         except websocket.WebSocketException as error:
             raise ApiError(
                 StreamFault.NO_UPGRADE,
@@ -522,7 +534,7 @@ class Api:
         text = response.body.decode(errors="replace").strip()
         reason, message = "", text
         with suppress(ValueError, AttributeError):
-            status = json.loads(text)
+            status = decode(text)
             reason, message = str(status.get("reason") or ""), str(status.get("message") or text)
         fault = classify_upgrade(response.status, reason, message) if upgrade else classify_status(response.status)
         rule = ""
@@ -584,7 +596,7 @@ def _body(response: urllib3.BaseHTTPResponse, end: float) -> bytes:
     parts: list[bytes] = []
     size = 0
     try:
-        for chunk in response.stream(2**18):
+        while chunk := response.read1(2**18):  # what is there, and not as much as that: it may drip
             size += len(chunk)
             parts.append(chunk)
             if size > LARGEST or time.monotonic() > end:

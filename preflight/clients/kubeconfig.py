@@ -90,7 +90,7 @@ def check_kubeconfig(path: Path | None, context: str | None) -> Kubeconfig:
     cluster = _section(entry, "cluster", source)
     server = str(cluster.get("server") or "")
     if not _is_server_url(server):
-        server = re.sub(r"(?<=//)\S*@", "…@", server)  # what stands before an @ may be a password
+        server = re.sub(r"(?<=//)\S{0,500}@", "…@", server)  # what stands before an @ may be a password
         raise KubeconfigError(source, f"cluster {selected.get('cluster')!r} has no server URL (found {server!r})")
     user: Json = {}
     user_folder = Path()

@@ -9,7 +9,7 @@ from preflight.conclusions import remedy_names
 from preflight.conclusions.impacts import not_seen, room, server_answered, stops_all
 from preflight.conclusions.model import Conclusion, cause, keys, rule
 from preflight.conclusions.observations import Facts, Observation
-from preflight.conclusions.single_fact import names_of, proof_of, single
+from preflight.conclusions.single_fact import names_of, proof_of, single, steps_of
 from preflight.conclusions.vantages import faults_of, has_fault, joined, tally, targets_of
 from preflight.evidence import Unmeasured
 from preflight.facts.cluster import api_answer, node_readiness
@@ -164,7 +164,7 @@ def ssh_to_workers(facts: Facts) -> Iterator[Conclusion]:
                 impact=impact.unseen("nothing was measured on " + joined(workers)),
                 explains=(*keys(failed), *keys(facts.failing(node_report, where=has_fault(*faults)))),
                 proofs=tuple(proof_of(observation) for observation in failed[:2]),
-                remedy=tuple(step.format_map(names) for step in remedy),
+                remedy=steps_of(remedy, names),
             )
 
 

@@ -8,7 +8,7 @@ from preflight import impact
 from preflight.conclusions.impacts import jobs_that_fit, no_harm, slows_there
 from preflight.conclusions.model import Conclusion, Proof, cause, keys, rule
 from preflight.conclusions.observations import Facts, Observation
-from preflight.conclusions.single_fact import names_of, single
+from preflight.conclusions.single_fact import names_of, single, steps_of
 from preflight.conclusions.vantages import has_fault, joined, proofs, targets_of
 from preflight.facts.dind import dind_admission, dind_daemon
 from preflight.facts.headroom import headroom, option_headroom, pod_cache, scenario_headroom, worker_headroom
@@ -97,12 +97,12 @@ def room_for_jobs(facts: Facts) -> Iterator[Conclusion]:
             dict.fromkeys(observation.measured.cause for observation in failing if observation.measured is not None)
         )
     )
-    lack = room.runs_out if room is not None else ""
+    names["lack"] = lack = room.runs_out if room is not None else ""
     steps = (
         ("`kubectl describe quota -n {job_namespace}`: raise it, or lower `concurrent` or requests in {values}",)
         if by_quota
         else (
-            f"free {lack}: " + "`kubectl describe nodes | grep -A8 'Allocated resources'` shows what is requested"
+            "free {lack}: `kubectl describe nodes | grep -A8 'Allocated resources'` shows what is requested"
             if lack
             else "`kubectl describe nodes | grep -A8 'Allocated resources'` shows what is requested",
             "lower `concurrent`, `replicas` or the jobs' requests in {values} (`{upgrade}`), or add a node",
@@ -111,8 +111,9 @@ def room_for_jobs(facts: Facts) -> Iterator[Conclusion]:
     if room is not None and not by_quota and room.fillers:
         largest = room.fillers[0]
         namespace, _, owner = largest.owner.partition("/")
-        command = f"kubectl get {owner.lower()} -n {namespace} -o yaml | grep -A 6 resources"
-        steps = (f"does {largest.owner} need that much? `{command}`", *steps)
+        names["owner"] = largest.owner
+        names["shown_by"] = f"kubectl get {owner.lower()} -n {namespace} -o yaml | grep -A 6 resources"
+        steps = ("does {owner} need that much? `{shown_by}`", *steps)
     yield Conclusion(
         cause=QUOTA_SHORT if by_quota else TOO_FEW_FIT,
         about=about,
@@ -121,5 +122,5 @@ def room_for_jobs(facts: Facts) -> Iterator[Conclusion]:
         impact=jobs_that_fit(facts, failing),
         explains=keys((*failing, *unmeasured)),
         proofs=proofs(*(Proof.of(observation.measured) for observation in failing[:2] if observation.measured)),
-        remedy=tuple(step.format_map(names) for step in steps),
+        remedy=steps_of(steps, names),
     )

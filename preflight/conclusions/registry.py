@@ -23,7 +23,7 @@ from preflight.conclusions.impacts import (
 )
 from preflight.conclusions.model import Cause, Conclusion, cause, keys, rule
 from preflight.conclusions.observations import Facts, Observation
-from preflight.conclusions.single_fact import names_of, proof_of, single
+from preflight.conclusions.single_fact import names_of, proof_of, single, steps_of
 from preflight.conclusions.vantages import VantageGroup, faults_of, has_fault, joined, proofs, targets_of
 from preflight.facts.registry import (
     helper_pull,
@@ -85,7 +85,7 @@ def registries_from_here(facts: Facts) -> Iterator[Conclusion]:
             impact=jobs_that_pull(facts, [settings.host], fault=reply.fault),
             explains=(*keys(judged), *keys(inside)),
             proofs=proofs(VantageGroup(failed=(reply,)).proof("here"), pulls.proof("pull", "succeed")),
-            remedy=tuple(step.format_map(names) for step in steps),
+            remedy=steps_of(steps, names),
         )
 
 
@@ -165,7 +165,7 @@ def _pull_conclusion(
         impact=_pulls_of_jobs(facts, host, failed),
         explains=keys(failed),
         proofs=evidence,
-        remedy=tuple(step.format_map(names) for step in steps),
+        remedy=steps_of(steps, names),
     )
 
 
@@ -267,7 +267,7 @@ def missing_pull_secrets(facts: Facts) -> Iterator[Conclusion]:
             impact=_without_login(facts, observations),
             explains=(*keys(observations), *keys(read)),
             proofs=tuple(proof_of(observation) for observation in (*observations[:1], *read[:1])),
-            remedy=tuple(step.format_map(names) for step in _SECRET),
+            remedy=steps_of(_SECRET, names),
         )
 
 

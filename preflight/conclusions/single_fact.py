@@ -7,6 +7,7 @@ observations of one row become one conclusion, unless the row is `apart`.
 from __future__ import annotations
 
 import shlex
+import string
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -127,7 +128,7 @@ def _conclusion(facts: Facts, row: Row, observations: list[Observation]) -> Conc
         settled_by=row.settled_by,
         explains=keys(observations),
         proofs=tuple(proof_of(observation) for observation in observations[:_SHOWN]),
-        remedy=tuple(step.format_map(names) for step in row.remedy),
+        remedy=steps_of(row.remedy, names),
     )
 
 
@@ -147,6 +148,29 @@ def proof_of(observation: Observation) -> Proof:
     return Proof(
         statement=_sentence_of(observation), where=evidence.where, command=evidence.command, observed=evidence.observed
     )
+
+
+def steps_of(templates: Iterable[str], names: Mapping[str, str]) -> tuple[str, ...]:
+    """The steps of a remedy with this environment's names in them.
+
+    A template has ``{name}`` for a name and ``{{`` for a brace, and nothing else of format strings: what an operator, a
+    tenant or a server wrote is put in afterwards, as it is, and belongs into the names and never into a template.
+
+    Raises:
+        ValueError: a template has a conversion or a format specification, or a name that there is not: it is no text
+            of ours.
+    """
+    return tuple("".join(_pieces(template, names)) for template in templates)
+
+
+def _pieces(template: str, names: Mapping[str, str]) -> Iterator[str]:
+    for literal, name, specification, conversion in string.Formatter().parse(template):
+        yield literal
+        if name is None:
+            continue
+        if specification or conversion or name not in names:
+            raise ValueError(f"found {{{name[:40]}}} with a specification or without a value, expected a name alone")
+        yield names[name]
 
 
 def names_of(facts: Facts, observations: Iterable[Observation] = ()) -> dict[str, str]:

@@ -8,7 +8,7 @@ from preflight import impact
 from preflight.conclusions.impacts import always, managers, no_harm, stops_all, unless_healthy
 from preflight.conclusions.model import Conclusion, Proof, cause, keys, rule
 from preflight.conclusions.observations import Facts, Observation
-from preflight.conclusions.single_fact import names_of, single
+from preflight.conclusions.single_fact import names_of, single, steps_of
 from preflight.conclusions.vantages import has_fault, proofs
 from preflight.facts.monitoring import manager_polls
 from preflight.facts.release import manager_logs
@@ -138,7 +138,7 @@ def revoked_token(facts: Facts) -> Iterator[Conclusion]:
         proofs=proofs(
             *(Proof.of(observation.measured) for observation in (*rejected[:1], *managers[:1]) if observation.measured)
         ),
-        remedy=tuple(step.format_map(names) for step in steps),
+        remedy=steps_of(steps, names),
     )
 
 

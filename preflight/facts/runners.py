@@ -59,7 +59,7 @@ def expected_version(inventory: Inventory) -> str:
     """The version that ``image.tag`` names, or the minor one of the chart (docs/sources.md#chart-versions)."""
     runner = inventory.runner
     values = helm.values_of(runner)
-    if tag := re.search(r"v?(\d+\.\d+\.\d+)", str(values.get("image.tag", ""))):
+    if tag := re.search(r"v?(\d{1,9}\.\d{1,9}\.\d{1,9})", str(values.get("image.tag", ""))):
         return tag[1]
     if chart := re.match(r"0\.(7[7-9]|8\d)\.", runner.chart):
         return f"18.{int(chart[1]) - 77}"

@@ -19,7 +19,7 @@ from preflight.yamltext import load_yaml
 CHART = "gitlab-runner"
 LARGEST_INDEX = 64 * 2**20  # bytes; charts.gitlab.io, with all of GitLab's charts, has a few million
 _OK = 200
-_VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
+_VERSION = re.compile(r"(\d{1,9})\.(\d{1,9})(?:\.(\d{1,9}))?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +129,7 @@ def numbers(version: str) -> tuple[int, int, int]:
 
 def runner_of(tag: str) -> str:
     """The runner's version in an image tag such as ``alpine-v18.3.0``, or "" where it has none."""
-    match = re.search(r"(?:^|-|v)(\d+\.\d+\.\d+)", tag)
+    match = re.search(r"(?:^|-|v)(\d{1,9}\.\d{1,9}\.\d{1,9})", tag)
     return match[1] if match else ""
 
 

@@ -631,7 +631,7 @@ def namespace_state(api: Api, namespace: str) -> NamespaceState:
     parts: dict[str, list[Json]] = {name: [] for name in _PARTS}
     for name, path in _PARTS.items() if item is not None else ():
         try:
-            parts[name] = list(api.items(path.format(path_segment(namespace))))
+            parts[name] = list(api.items(path.replace("{}", path_segment(namespace))))
         except ApiError as error:
             if not error.rule and error.status != _NOT_FOUND:
                 raise unmeasured(error) from error

@@ -14,6 +14,7 @@ from typing import Any
 from preflight.clients.exec import exec_in_pod
 from preflight.clients.kube_api import Api, classify_kubelet_path
 from preflight.clients.kube_errors import ApiError, unmeasured
+from preflight.documents import load_toml
 from preflight.evidence import Evidence, Fact, Unmeasured
 from preflight.faults import ManagerFault
 from preflight.probes.managers import Objects
@@ -98,7 +99,7 @@ def read_config(
     outdated: dict[str, tuple[Difference, ...]] = {}
     for name, text in texts.items():
         try:
-            config = tomllib.loads(text)
+            config = load_toml(text)
         except tomllib.TOMLDecodeError as error:
             raise Unmeasured(f"{name}: {path} is not TOML: {error}", needs="a manager that has registered") from error
         remember_secrets(config)
@@ -133,7 +134,7 @@ def read_config(
 def _changed_since(config: Mapping[str, Any], mounted: str) -> tuple[Difference, ...]:
     """The global settings that the ConfigMap has by now, and the manager, which copied it at its start, has not."""
     try:
-        now = tomllib.loads(mounted)
+        now = load_toml(mounted)
     except tomllib.TOMLDecodeError:
         return ()  # reported by the checks of the values
     return tuple(

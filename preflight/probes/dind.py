@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from preflight.documents import load_json
 from preflight.evidence import Evidence, Fact, Unmeasured
 from preflight.faults import DindFault, PodFault
 from preflight.probes import shell
@@ -84,7 +85,7 @@ _DOCKER_MESSAGES = re.compile(
     r"Cannot connect to the Docker daemon|error during connect|Error response from daemon|^ERROR:|^docker: |^Error",
     re.IGNORECASE,
 )
-_NO_MESSAGE = re.compile(r"(?:.*:|Terminated|Killed)?")  # a heading, the shell's own, or nothing at all
+_NO_MESSAGE = re.compile(r"(?:.{0,400}:|Terminated|Killed)?")  # a heading, the shell's own, or nothing at all
 _DOCKER_FAILED = 125  # docker run's own exit status, when no container was run
 
 
@@ -208,7 +209,7 @@ def _json(text: str) -> dict[str, object]:
     for line in text.splitlines():
         if line.startswith("{"):
             try:
-                document = json.loads(line)
+                document = load_json(line)
             except ValueError:
                 continue
             if isinstance(document, dict):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import ipaddress
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,6 +20,7 @@ import yaml
 from preflight.clients.connect import is_address
 from preflight.clients.kube_api import Api, path_segment
 from preflight.clients.kube_errors import ApiError
+from preflight.documents import load_json
 from preflight.probes.release import Record, read_records
 from preflight.yamltext import load_yaml
 
@@ -301,7 +301,7 @@ def hosts_of_pull_secret(api: Api, namespace: str, name: str) -> tuple[str, ...]
     """The registries that a pull secret has an account for; no account itself is returned."""
     with suppress(ApiError, ValueError, AttributeError):
         data = api.get(f"/api/v1/namespaces/{path_segment(namespace)}/secrets/{path_segment(name)}").get("data") or {}
-        config = json.loads(base64.b64decode(str(data.get(".dockerconfigjson", ""))))
+        config = load_json(base64.b64decode(str(data.get(".dockerconfigjson", ""))))
         hosts = [re.sub(r"^https?://|/.*$", "", str(host)) for host in config.get("auths") or {}]
         return tuple(host for host in hosts if host)
     return ()

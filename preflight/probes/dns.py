@@ -48,6 +48,7 @@ _SENTENCES = {
     DnsFault.NO_ANSWER: "{resolver} knows {names} but no address of them",
     DnsFault.WRONG_ANSWER: "{resolver} gives other addresses than expected for {names}",
 }
+_OTHERWISE = "{resolver}: {fault} for {names}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +139,7 @@ def _cause(resolver: str, answers: Sequence[Answer], fault: DnsFault, deadline: 
     count = f"{len(affected)} of {len(answers)} name{'s' if len(answers) > 1 else ''}"
     if fault is DnsFault.TIMEOUT and deadline:
         count += f" within {deadline:g} s"
-    cause = _SENTENCES.get(fault, "{resolver}: " + fault + " for {names}").format(resolver=resolver, names=count)
+    cause = _SENTENCES.get(fault, _OTHERWISE).format(resolver=resolver, names=count, fault=fault)
     wrong = fault is DnsFault.WRONG_ANSWER
     listed = [f"{answer.name} ({answer.message})" if wrong and answer.message else answer.name for answer in affected]
     cause += f": {', '.join(listed[:_MOST_NAMED])}{' …' if len(listed) > _MOST_NAMED else ''}"

@@ -354,12 +354,16 @@ LOG_PATTERNS: tuple[LogPattern, ...] = tuple(
             FOR_EVER,
         ),
         (r"Checking for jobs\.\.\. forbidden\b", ManagerFault.TOKEN_REJECTED, _HOUR),
-        (r"Runner .* (is unhealthy and will|is not healthy and will) be disabled", ManagerFault.TOKEN_REJECTED, _HOUR),
+        (
+            r"Runner .{0,200} (is unhealthy and will|is not healthy and will) be disabled",
+            ManagerFault.TOKEN_REJECTED,
+            _HOUR,
+        ),
         (r"invalid header field( value)? for \"Private-Token\"", ManagerFault.TOKEN_REJECTED, FOR_EVER),
         (r"FATAL: Runner configuration other than name and executor", ManagerFault.CONFIG_REFUSED, FOR_EVER),
         (r"configuration template must contain exactly one", ManagerFault.CONFIG_REFUSED, FOR_EVER),
         (
-            r"(FATAL|PANIC|ERROR): .*(Failed to load config|loading config|couldn't load configuration template)",
+            r"(FATAL|PANIC|ERROR): .{0,400}(Failed to load config|loading config|couldn't load configuration template)",
             ManagerFault.CONFIG_REFUSED,
             FOR_EVER,
         ),

@@ -8,7 +8,6 @@ CRI-O, ``crictl`` pulls through the same interface as the kubelet.
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import shlex
 import threading
@@ -18,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from preflight.clients.ssh import Session
+from preflight.documents import load_json
 from preflight.evidence import Evidence, Fact, NotApplicable, Unmeasured
 from preflight.faults import PodFault
 from preflight.probes.pod_messages import classify_pull
@@ -165,7 +165,7 @@ def _reason(output: str) -> str:
     if quoted is None:
         return last
     with contextlib.suppress(ValueError):
-        return str(json.loads(quoted[1]))
+        return str(load_json(quoted[1]))
     return quoted[1]
 
 
@@ -223,7 +223,7 @@ def _docker_version(session: Session, *, deadline: float) -> str:
     """The daemon's API version, if this login may use it; the SDK itself would only see a closed stream."""
     ran = session.run("docker version --format '{{.Server.APIVersion}}'", deadline=deadline)
     version = ran.stdout.strip().rpartition("\n")[2]  # a noisy shell profile may stand before it
-    if ran.exit == 0 and re.fullmatch(r"\d+\.\d+", version):
+    if ran.exit == 0 and re.fullmatch(r"\d{1,9}\.\d{1,9}", version):
         return version
     output = (ran.stderr or ran.stdout).strip().splitlines()
     reason = output[-1] if output else f"`docker version` ended with {ran.exit}"

@@ -15,7 +15,7 @@ from preflight.jobshape import JobShape
 from preflight.probes.cluster import Node, Nodes
 from preflight.probes.headroom import obstacle
 
-_MINOR = re.compile(r"v?(\d+)\.(\d+)")
+_MINOR = re.compile(r"v?(\d{1,9})\.(\d{1,9})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -187,7 +187,7 @@ _NOT_PRIVILEGED = re.compile(
 )
 _TLS_SEEN_BY_CLIENT = re.compile(
     r"Client sent an HTTP request to an HTTPS server|ca\.pem: no such file|"
-    r"error during connect: .*(?:HTTP response to HTTPS client|TLS handshake|x509: |tls: |remote error)"
+    r"error during connect: .{0,400}(?:HTTP response to HTTPS client|TLS handshake|x509: |tls: |remote error)"
 )
 _LISTENING = re.compile(r"API listen on \S*?:(?P<port>\d+)")
 _LAST_WORDS = re.compile(r"failed to start daemon|level=fatal|^error|unable to|cannot|refus", re.IGNORECASE)
@@ -237,13 +237,13 @@ _SENTENCE = 300  # characters
 
 # --- pull times ------------------------------------------------------------------------------------------------------
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s|µs|us|ns)")
+_DURATION = re.compile(r"(\d{1,20}(?:\.\d{1,20})?)(h|ms|m|s|µs|us|ns)")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-6, "ns": 1e-9}
 
 
 def pull_seconds(message: str) -> float | None:
     """Seconds in ``Successfully pulled image "…" in 1m2.5s (… including waiting)``; None if there is no duration."""
-    match = re.search(r"\bin ((?:\d+(?:\.\d+)?(?:h|ms|m|s|µs|us|ns))+)", message)
+    match = re.search(r"\bin ((?:\d{1,20}(?:\.\d{1,20})?(?:h|ms|m|s|µs|us|ns))+)", message)
     if not match:
         return None
     return round(sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(match[1])), 3)

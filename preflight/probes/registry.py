@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import fnmatch
-import json
 import re
 import time
 from collections.abc import Mapping
@@ -21,6 +20,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 from preflight.clients.connect import Routes
 from preflight.clients.http import NoReply, Reply, exchange, origin_of
+from preflight.documents import load_json
 from preflight.evidence import Evidence, Fact
 from preflight.faults import PathFault, RegistryFault
 from preflight.redaction import remember
@@ -116,7 +116,7 @@ def parse_reference(image: str) -> Reference:
     part = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
     if not re.fullmatch(rf"{part}(?:/{part})*", repository) or not re.fullmatch(r"\w[\w.-]{0,127}", tag, re.ASCII):
         raise ValueError(f"{image!r} is no image reference")
-    if digest and not re.fullmatch(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-fA-F]{32,}", digest):
+    if digest and not re.fullmatch(r"[a-z0-9]{1,40}(?:[.+_-][a-z0-9]{1,40}){0,4}:[0-9a-fA-F]{32,}", digest):
         raise ValueError(f"{image!r} has a digest that is none")
     return Reference(first, repository, digest or tag)
 
@@ -130,7 +130,7 @@ def parse_docker_config(text: str, host: str) -> Credentials | None:
         ValueError: when the text is no Docker configuration, or the entry can't be read; it quotes no secret.
     """
     try:
-        config = json.loads(text)
+        config = load_json(text)
     except (ValueError, RecursionError):
         raise ValueError("the Docker configuration is not JSON") from None
     entries = config.get("auths", config) if isinstance(config, dict) else None
@@ -348,7 +348,7 @@ def error_suffix(reply: Reply) -> str:
 
 def _parse_challenge(header: str) -> _Challenge:
     """What a WWW-Authenticate header requires; where it offers both, Bearer, as container runtimes choose."""
-    pairs = dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', header))
+    pairs = dict(re.findall(r'(\w{1,100})="((?:[^"\\]|\\.)*)"', header))
     lowered = {name.lower(): value for name, value in pairs.items()}
     if re.search(r"\bbearer\b", header, re.IGNORECASE) and lowered.get("realm"):
         return _Challenge("bearer", lowered["realm"], lowered.get("service", ""), lowered.get("scope", ""))

@@ -41,7 +41,7 @@ _FORM = re.compile(
 _ROUTABLE = re.compile(
     r"(?P<head>glrt-(?:t[123]_)?(?P<payload>[0-9A-Za-z_-]{27,300})\.[0-9a-z]{2}\.(?P<length>[0-9a-z]{2}))(?P<crc>[0-9a-z]{7})"
 )
-_CUSTOM_PREFIX = re.compile(r"[0-9A-Za-z_.]+-glrt-")
+_CUSTOM_PREFIX = re.compile(r"[0-9A-Za-z_.]{1,100}-glrt-")
 _KINDS: tuple[tuple[str, TokenFault, str], ...] = (
     ("GR1348941", TokenFault.REGISTRATION, "a registration token, which GitLab has deprecated and refuses by default"),
     ("glpat-", TokenFault.PERSONAL, "a user's personal, group or project access token"),
@@ -59,7 +59,7 @@ _KINDS: tuple[tuple[str, TokenFault, str], ...] = (
 """GitLab's other tokens by their prefix (docs/sources.md#token-kinds)."""
 
 _PLACEHOLDERS = re.compile(
-    r"YOUR[_-]|REPLACE|CHANGE[_-]?ME|TOKEN[_-]?HERE|EXAMPLE|PLACEHOLDER|x{6,}|\.{3}|…|<[^>]*>|\$[{(]|\{\{|\*{3,}|^TODO$",
+    r"YOUR[_-]|REPLACE|CHANGE[_-]?ME|TOKEN[_-]?HERE|EXAMPLE|PLACEHOLDER|x{6,}|\.{3}|…|<[^>]{0,200}>|\$[{(]|\{\{|\*{3,}|^TODO$",
     re.IGNORECASE,
 )
 """What examples have in place of a token; each is too long to occur in a random one."""

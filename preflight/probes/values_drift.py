@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from preflight.documents import load_toml
 from preflight.evidence import Evidence, Fact, clean
 from preflight.faults import ReleaseFault
 from preflight.redaction import names_a_secret, remember_within
@@ -135,7 +136,7 @@ def remember_secrets(values: Mapping[str, Any]) -> None:
     for key, value in _leaves(values):
         if key == _CONFIG and isinstance(value, str):
             with contextlib.suppress(tomllib.TOMLDecodeError):
-                remember_within(tomllib.loads(value))
+                remember_within(load_toml(value))
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

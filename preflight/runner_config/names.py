@@ -12,7 +12,7 @@ _LONGEST_SUBDOMAIN = 253
 _NOT_GO = re.compile(r"\(\?<?[=!]|\(\?P=|\\[1-9]")
 _NOT_PYTHON = re.compile(r"\[\[:|\\[pPQzC]|\\x\{|\(\?[a-zA-Z-]*U|\(\?<[A-Za-z]")
 
-_PIECE = re.compile(r"/\*\*/|\*\*/|/\*\*$|\*\*|\*|\?|\[[^\]]*\]|\\.|.", re.DOTALL)
+_PIECE = re.compile(r"/\*\*/|\*\*/|/\*\*$|\*\*|\*|\?|\[[^\]]{0,400}\]|\\.|.", re.DOTALL)
 _WILDCARDS = {
     "/**/": "/(?:.*/)?",
     "**/": "(?:.*/)?",

@@ -19,7 +19,7 @@ from preflight.symptoms.reading import Found
 from preflight.verdicts import Outcome, Verdict
 
 _WRONG = frozenset({Verdict.FAIL, Verdict.ADVICE, Verdict.WAIVED})
-_TARGET = re.compile(r" \[[^\]]*\]")  # of what blocks: the same for every target
+_TARGET = re.compile(r" \[[^\]]{0,400}\]")  # of what blocks: the same for every target
 _EVERY = "every check is run"
 _LINE = 160  # characters of a real line that are shown
 _SHOWN = 3  # checks of one kind that are named
