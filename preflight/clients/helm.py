@@ -260,7 +260,7 @@ def _is_secret(key: str, value: str) -> bool:
 
 _QUOTED_TEXT = re.compile(r'(?P<before>cannot parse template|function execution for) "(?:\\.|[^"\\])*"')
 _WITHIN_TEXT = re.compile(
-    r"error calling tpl: .{0,2000}?(?:\bgotpl|parse error at \([^:()]{1,200}):(?P<line>\d{1,9})", re.DOTALL
+    r"error calling tpl: .{0,1000}?(?:\bgotpl|parse error at \([^:()]{1,200}):(?P<line>\d{1,9})", re.DOTALL
 )
 _AT_TEMPLATE = re.compile(r"(?P<path>[\w.\-/]{1,200}/templates/[\w.\-/]{1,200}+):(?P<line>\d{1,9})(?::\d{1,9})?")
 _TEXT = re.compile(r"at <tpl \$?\.Values\.(?P<path>[\w.]+)")

