@@ -5,6 +5,7 @@ Checks are the tests under the ``checks`` folder beside the conftest that loads 
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,10 @@ def is_advice(item: pytest.Item) -> bool:
 def read_paragraph(item: pytest.Item) -> None:
     """Read what a check's docstring says; a `pytest.UsageError` names the check and what is missing."""
     docstring = getattr(getattr(item, "function", None), "__doc__", None) or ""
+    if not docstring and sys.flags.optimize > 1:
+        raise pytest.UsageError(
+            "Python strips docstrings, which say what each check is: unset PYTHONOPTIMIZE (python -OO)"
+        )
     try:
         item.stash[_PARAGRAPH] = guide.paragraph(docstring)
     except ValueError as error:
