@@ -6,6 +6,7 @@ Other tests are left alone.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -88,6 +89,10 @@ def is_advice(item: pytest.Item) -> bool:
 def read_paragraph(item: pytest.Item) -> None:
     """Read what a check's docstring says; a `pytest.UsageError` names the check and what is missing."""
     docstring = getattr(getattr(item, "function", None), "__doc__", None) or ""
+    if not docstring and sys.flags.optimize > 1:
+        raise pytest.UsageError(
+            "Python strips docstrings, which say what each check is: unset PYTHONOPTIMIZE (python -OO)"
+        )
     try:
         item.stash[_PARAGRAPH] = guide.paragraph(docstring)
     except ValueError as error:

@@ -11,7 +11,6 @@ from preflight.evidence import clean
 from preflight.fact import Effect
 from preflight.run import Stage
 
-_DEEPEST = 60  # levels; a report has about ten
 _LONGEST = 60  # characters of a value that an error shows
 
 
@@ -76,8 +75,6 @@ def problem(document: Mapping[str, Any], *, replayed: bool) -> str:
         document: the report.
         replayed: whether its facts are judged again, for which it has to hold more than for a comparison.
     """
-    if _too_deep(document):
-        return f"expected a preflight.json, found more than {_DEEPEST} levels of keys and lists"
     try:
         (_Replayable if replayed else _Comparable).model_validate(document)
     except ValidationError as error:
@@ -92,18 +89,3 @@ def problem(document: Mapping[str, Any], *, replayed: bool) -> str:
 def _shown(value: object) -> str:
     text = clean(repr(value))
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-
-
-def _too_deep(document: Mapping[str, Any]) -> bool:
-    """Whether it nests deeper than any report, so that reading it may exhaust Python's stack."""
-    level: list[Any] = [document]
-    for _ in range(_DEEPEST):
-        level = [
-            inner
-            for value in level
-            if isinstance(value, dict | list)
-            for inner in (value.values() if isinstance(value, dict) else value)
-        ]
-        if not level:
-            return False
-    return True

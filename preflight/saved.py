@@ -246,8 +246,6 @@ def _read(file: Path, schemas: frozenset[int], remedy: str, *, replayed: bool) -
         raise SavedError(f"{file} can't be read: {error.strerror}") from None
     except ValueError as error:
         raise SavedError(f"{file}: expected a preflight.json, found no JSON: {error}") from None
-    except RecursionError:
-        raise SavedError(f"{file}: expected a preflight.json, found JSON that nests without an end") from None
     if not isinstance(document, dict) or not isinstance(document.get("checks"), list):
         raise SavedError(f"{file}: expected a preflight.json with `facts` and `checks`")
     schema = document.get("schema")

@@ -112,7 +112,7 @@ def test_secrets_are_read_by_reference_and_not_shown(inventory_file: Path, monke
         (b"", "found None, expected keys with values"),
         (b"- a\n- b\n", "found a list of 2, expected keys with values"),
         (b"gitlab:\n  url: \xff\n", ":2: found a byte that is not UTF-8"),
-        (b"a: &a [*a]\n", "unknown key"),
+        (b"a: &a [*a]\n", ":1: not YAML: an alias stands within"),
         (b"a: b: c\n", ":1: not YAML"),
     ],
 )

@@ -224,6 +224,18 @@ def test_without_asserts_nothing_is_judged(guide: Path, arguments: list[str]) ->
     assert run(guide, *arguments).returncode == 1, "where Python keeps them, they need no rewriting"
 
 
+def test_without_docstrings_nothing_is_judged(guide: Path) -> None:
+    check(guide, "ill")
+    ended = processes.run(
+        *("pytest", "checks", "--inventory", "inventory.yaml"),
+        cwd=guide,
+        env={**environment(guide), "PYTHONOPTIMIZE": "2"},
+        interpreter=True,
+    )
+    assert ended.returncode == 4, ended.stdout
+    assert ended.stderr.startswith("ERROR: Python strips docstrings")
+
+
 def test_asserts_that_a_conftest_strips_are_found(guide: Path) -> None:
     check(guide, "ill")
     stripping = """

@@ -196,7 +196,10 @@ def test_a_failure_shows_cause_where_evidence_remedy_and_section_everywhere(guid
     assert verdicts(guide)["test_ill_is_right"]["cause"] == "192.168.1.50:80 refused the connection"
     assert "NO GO: 1 failed" in ended.stdout
     assert not re.search("assert not|AssertionError|PathFault", ended.stdout), "a judged check prints no Python"
-    assert ended.stdout.rstrip().splitlines()[-1] == f"reports: {guide / 'reports'}; nothing was made in the cluster"
+    assert (
+        ended.stdout.rstrip().splitlines()[-1]
+        == f"reports: {guide / 'reports' / 'preflight'}.html, .xml, .json; nothing was made in the cluster"
+    )
 
 
 def test_pytests_tracebacks_are_there_for_who_asks_for_them(guide: Path) -> None:
