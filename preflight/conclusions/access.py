@@ -12,6 +12,7 @@ from preflight.evidence import Unmeasured
 from preflight.facts.cluster import api_answer, node_readiness
 from preflight.facts.nodes import node_login, node_report
 from preflight.faults import ApiFault, ClusterFault, PathFault, SshFault
+from preflight.shell_command import fill, program
 
 API_UNREACHABLE = cause("api-unreachable", "2.3", "kubernetes-api")
 API_CREDENTIALS = cause("api-credentials-rejected", "2.3", "kubernetes-api")
@@ -123,7 +124,7 @@ def ssh_to_workers(facts: Facts) -> Iterator[Conclusion]:
                 certain=True,
                 explains=(*keys(failed), *keys(facts.failing(node_report, where=has_fault(*faults)))),
                 proofs=tuple(proof_of(observation) for observation in failed[:2]),
-                remedy=tuple(step.format_map(names) for step in remedy),
+                remedy=tuple(fill(step, names) for step in remedy),
             )
 
 
@@ -142,14 +143,15 @@ def _worker_down(facts: Facts, down: list[Observation]) -> Conclusion:
         proofs=tuple(proof_of(observation) for observation in (*ready[:1], *down[:1])),
         remedy=(
             f"check its console, hypervisor or cloud: {joined(workers)}; start it, or repair its network",
-            f"gone for good: `kubectl drain {workers[0]} --ignore-daemonsets`, `kubectl delete node {workers[0]}`, "
+            f"gone for good: `{program('kubectl', 'drain', workers[0], '--ignore-daemonsets')}`, "
+            f"`{program('kubectl', 'delete', 'node', workers[0])}`, "
             "and remove it from the inventory",
         ),
     )
 
 
 _KEY = (
-    "`ssh -i KEY {ssh}@{address} true` must work with the key of `access.ssh`",
+    "`ssh -i KEY -- {ssh}@{address} true` must work with the key of `access.ssh`",
     "add its public half to `~{ssh}/.ssh/authorized_keys` on {nodes}, or correct `access.ssh.user` and `key`",
     "or set `ssh: none` under `access:`, and do without measurements from the workers",
 )
@@ -158,7 +160,7 @@ _HOST_KEY = (
     "rebuilt on purpose: `ssh-keygen -R {address}`, then `ssh-keyscan {address} >> known_hosts` over a trusted network",
 )
 _WAY = (
-    "`ssh -v {ssh}@{address}` shows how far it gets",
+    "`ssh -v -- {ssh}@{address}` shows how far it gets",
     "start sshd on {nodes}, open port 22 to this machine, or name a `jump` host in `access.ssh`",
 )
-_SHELL = ("`ssh {ssh}@{address} sh -s <<< 'echo ok'` must print ok", "give the user a POSIX shell")
+_SHELL = ("`ssh -- {ssh}@{address} sh -s <<< 'echo ok'` must print ok", "give the user a POSIX shell")

@@ -13,6 +13,7 @@ from preflight.facts.headroom import headroom, option_headroom, pod_cache, scena
 from preflight.facts.pods import pod_admission, pod_start
 from preflight.faults import PodFault
 from preflight.probes.headroom import Headroom
+from preflight.shell_command import fill, pipe, program
 
 TOO_FEW_FIT = cause("too-few-jobs-fit", "6.5", "room-for-jobs")
 QUOTA_EXHAUSTED = cause("quota-exhausted", "3.2", "quota", specialises="quota-too-small-for-jobs")
@@ -64,8 +65,9 @@ def quota(facts: Facts) -> Iterator[Conclusion]:
             *(Proof.of(observation.measured) for observation in (*refused[:1], *short[:1]) if observation.measured)
         ),
         remedy=(
-            f"`kubectl describe quota -n {names['job_namespace']}`",
-            f"remove what uses it (`kubectl get pods -n {names['job_namespace']}`: old job pods?), or raise the quota",
+            f"`{program('kubectl', 'describe', 'quota', '-n', names['job_namespace'])}`",
+            f"remove what uses it (`{program('kubectl', 'get', 'pods', '-n', names['job_namespace'])}`: old job pods?)"
+            ", or raise the quota",
         ),
     )
 
@@ -106,8 +108,12 @@ def room_for_jobs(facts: Facts) -> Iterator[Conclusion]:
     if room is not None and not by_quota and room.fillers:
         largest = room.fillers[0]
         namespace, _, owner = largest.owner.partition("/")
-        command = f"kubectl get {owner.lower()} -n {namespace} -o yaml | grep -A 6 resources"
-        steps = (f"does {largest.owner} need that much? `{command}`", *steps)
+        command = pipe(
+            program("kubectl", "get", owner.lower(), "-n", namespace, "-o", "yaml"),
+            program("grep", "-A", 6, "resources"),
+        )
+        names = {**names, "owner": largest.owner, "show_requests": command}
+        steps = ("does {owner} need that much? `{show_requests}`", *steps)
     yield Conclusion(
         cause=QUOTA_SHORT if by_quota else TOO_FEW_FIT,
         about=about,
@@ -115,5 +121,5 @@ def room_for_jobs(facts: Facts) -> Iterator[Conclusion]:
         certain=True,
         explains=keys((*failing, *unmeasured)),
         proofs=proofs(*(Proof.of(observation.measured) for observation in failing[:2] if observation.measured)),
-        remedy=tuple(step.format_map(names) for step in steps),
+        remedy=tuple(fill(step, names) for step in steps),
     )

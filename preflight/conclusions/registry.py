@@ -26,6 +26,7 @@ from preflight.facts.values import helper_image
 from preflight.faults import ApiFault, PathFault, PodFault, RegistryFault, ValuesFault
 from preflight.inventory import Login, Secret
 from preflight.probes.pull_logins import PullLogin
+from preflight.shell_command import fill
 
 _SOURCE = "path-compare"
 
@@ -70,7 +71,7 @@ def registries_from_here(facts: Facts) -> Iterator[Conclusion]:
             settled_by=likely,
             explains=(*keys(judged), *keys(inside)),
             proofs=proofs(VantageGroup(failed=(reply,)).proof("here"), pulls.proof("pull", "succeed")),
-            remedy=tuple(step.format_map(names) for step in steps),
+            remedy=tuple(fill(step, names) for step in steps),
         )
 
 
@@ -156,7 +157,7 @@ def _pull_conclusion(
         settled_by=likely,
         explains=keys(failed),
         proofs=evidence,
-        remedy=tuple(step.format_map(names) for step in steps),
+        remedy=tuple(fill(step, names) for step in steps),
     )
 
 
@@ -242,7 +243,7 @@ def missing_pull_secrets(facts: Facts) -> Iterator[Conclusion]:
             certain=True,
             explains=(*keys(observations), *keys(read)),
             proofs=tuple(proof_of(observation) for observation in (*observations[:1], *read[:1])),
-            remedy=tuple(step.format_map(names) for step in _SECRET),
+            remedy=tuple(fill(step, names) for step in _SECRET),
         )
 
 

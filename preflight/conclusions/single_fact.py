@@ -6,7 +6,6 @@ observations of one row become one conclusion, unless the row is `apart`.
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from preflight.fact import FactSpec
 from preflight.facts.headroom import namespace_state
 from preflight.faults import Fault
 from preflight.inventory import Inventory
+from preflight.shell_command import ShellCommand, fill, program, words
 
 _SHOWN = 2  # observations that are shown as evidence
 _QUOTED = 3  # observations whose own sentence is quoted
@@ -103,7 +103,7 @@ def _conclusion(facts: Facts, row: Row, observations: list[Observation]) -> Conc
         settled_by=row.settled_by,
         explains=keys(observations),
         proofs=tuple(proof_of(observation) for observation in observations[:_SHOWN]),
-        remedy=tuple(step.format_map(names) for step in row.remedy),
+        remedy=tuple(fill(step, names) for step in row.remedy),
     )
 
 
@@ -158,7 +158,7 @@ def names_of(facts: Facts, observations: Iterable[Observation] = ()) -> dict[str
         "resolvers": joined(inventory.dns.resolvers),
         "node": node,
         "nodes": joined(targets.get("worker", targets.get("node", []))) or "the nodes",
-        "node_list": " ".join(dict.fromkeys(targets.get("worker", targets.get("node", [])))) or "NODE",
+        "node_list": words(dict.fromkeys(targets.get("worker", targets.get("node", []))) or ["NODE"]),
         "address": str(inventory.workers[node].address) if node in inventory.workers else node,
         "resolver": first.get("resolver", ""),
         "image": image or "IMAGE",
@@ -172,11 +172,11 @@ def names_of(facts: Facts, observations: Iterable[Observation] = ()) -> dict[str
     }
 
 
-def upgrade_command(inventory: Inventory) -> str:
+def upgrade_command(inventory: Inventory) -> ShellCommand:
     """The command that applies the values to the cluster."""
     runner = inventory.runner
     arguments = ["helm", "upgrade", runner.release, "gitlab/gitlab-runner", "-n", runner.namespace]
     arguments += ["--version", runner.chart, *(word for file in runner.values for word in ("-f", file.name))]
     # A value set on the command line may be a token: only its name is shown.
     arguments += [word for option in runner.set for word in ("--set", f"{option.partition('=')[0]}=…")]
-    return " ".join(word if word.endswith("=…") else shlex.quote(word) for word in arguments)
+    return program(*arguments)

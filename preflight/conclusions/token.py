@@ -26,6 +26,7 @@ from preflight.facts.token import (
     valid_runner,
 )
 from preflight.faults import GitLabFault, ManagerFault, MetricsFault, RunnerFault, TokenFault
+from preflight.shell_command import fill
 
 _NEW = "in GitLab: Admin → CI/CD → Runners → New instance runner (GitLab shows the token once, it begins with glrt-)"
 _KEEP = (
@@ -102,7 +103,7 @@ def revoked_token(facts: Facts) -> Iterator[Conclusion]:
         proofs=proofs(
             *(Proof.of(observation.measured) for observation in (*rejected[:1], *managers[:1]) if observation.measured)
         ),
-        remedy=tuple(step.format_map(names) for step in steps),
+        remedy=tuple(fill(step, names) for step in steps),
     )
 
 

@@ -24,6 +24,7 @@ from preflight.probes.registry import (
     error_suffix,
     parse_reference,
 )
+from preflight.shell_command import program, variable
 
 _ACCEPTED, _OK, _NO_CONTENT = 202, 200, 204
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _NOT_ALLOWED = 401, 403, 404, 405
@@ -77,12 +78,14 @@ def push_permission(
         fault, cause = no.fault, no.cause
     except Refused as refused:
         fault, cause = refused.fault, refused.cause
-    login = f' -u "{account}:$REGISTRY_PASSWORD"' if account else ""
+    login = ["-u", variable("REGISTRY_PASSWORD", f"{account}:")] if account else []
     return PushPermission(
         target=repository,
         fault=fault,
         cause=cause,
-        evidence=registry.evidence(f"curl -sS -i --max-time {deadline:g}{login} -X POST {registry.root}{path}"),
+        evidence=registry.evidence(
+            program("curl", "-sS", "-i", "--max-time", f"{deadline:g}", *login, "-X", "POST", f"{registry.root}{path}")
+        ),
         repository=repository,
         account=account,
         cancelled=cancelled,

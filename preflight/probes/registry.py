@@ -24,6 +24,7 @@ from preflight.clients.http import NoReply, Reply, exchange, origin_of
 from preflight.evidence import Evidence, Fact
 from preflight.faults import PathFault, RegistryFault
 from preflight.redaction import remember
+from preflight.shell_command import ShellCommand, program, variable
 
 Challenge = Literal["none", "basic", "bearer"]
 
@@ -321,7 +322,7 @@ class Conversation:
         if reply.status != _OK:
             raise Refused(RegistryFault.HTTP_STATUS, f"{self.host} answered {reply.status}{error_suffix(reply)}")
 
-    def evidence(self, command: str) -> Evidence:
+    def evidence(self, command: ShellCommand) -> Evidence:
         """The answers so far, beside a command that does the same."""
         return Evidence(where="here", command=command, observed="\n\n".join(self.record), took=self.took)
 
@@ -385,12 +386,18 @@ def ping(
         fault, cause = no.fault, no.cause
     except Refused as refused:
         fault, cause = refused.fault, refused.cause
-    login = f' -u "{credentials.username}:$REGISTRY_PASSWORD"' if credentials and challenge.kind == "basic" else ""
+    login = (
+        ["-u", variable("REGISTRY_PASSWORD", f"{credentials.username}:")]
+        if credentials and challenge.kind == "basic"
+        else []
+    )
     return RegistryReply(
         target=host,
         fault=fault,
         cause=cause,
-        evidence=registry.evidence(f"curl -sS -i --max-time {deadline:g}{login} {registry.root}/v2/"),
+        evidence=registry.evidence(
+            program("curl", "-sS", "-i", "--max-time", f"{deadline:g}", *login, f"{registry.root}/v2/")
+        ),
         host=host,
         challenge=challenge.kind,
         realm=challenge.realm,
@@ -463,7 +470,9 @@ def manifest(
         target=image,
         fault=fault,
         cause=cause,
-        evidence=registry.evidence(f"docker manifest inspect {'--insecure ' if scheme == 'http' else ''}{reference}"),
+        evidence=registry.evidence(
+            program("docker", "manifest", "inspect", *(["--insecure"] if scheme == "http" else []), reference)
+        ),
         image=str(reference),
         digest=digest,
         platforms=platforms,

@@ -22,6 +22,7 @@ from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ReleaseFault
 from preflight.probes.values_drift import remember_secrets
+from preflight.shell_command import ShellCommand, program
 
 Json = dict[str, Any]
 
@@ -98,9 +99,9 @@ class History:
         return next((record for record in reversed(self.records) if record.status in {"deployed", "superseded"}), None)
 
     @property
-    def command(self) -> str:
+    def command(self) -> ShellCommand:
         """The helm command that shows the same."""
-        return f"helm history {self.name} -n {self.namespace}"
+        return program("helm", "history", self.name, "-n", self.namespace)
 
     @property
     def shown(self) -> str:
@@ -268,7 +269,7 @@ def absent(name: str, namespace: str, *, took: float = 0.0) -> Release:
         cause=f"Helm has no release {name} in namespace {namespace}",
         evidence=Evidence(
             where="here",
-            command=f"helm history {name} -n {namespace}",
+            command=program("helm", "history", name, "-n", namespace),
             observed="Error: release: not found",
             took=took,
         ),

@@ -22,6 +22,7 @@ from preflight.probes.headroom import Headroom
 from preflight.probes.pods import JobPod
 from preflight.probes.shell import Step
 from preflight.probes.shell_sections import Section, find
+from preflight.shell_command import pipe, program, sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,7 +217,9 @@ def clock(node: str, section: Section, *, middle: float, reply: GitLabReply, all
         cause=f"{node}'s clock is {abs(offset):.0f} s {relation} GitLab's; {allowed:g} s are allowed" if skewed else "",
         evidence=Evidence(
             where=where,
-            command=f"date -u; curl -sI {reply.url} | grep -i ^date",
+            command=sequence(
+                program("date", "-u"), pipe(program("curl", "-sI", reply.url), program("grep", "-i", "^date"))
+            ),
             observed=f"{section.output.strip()} on {node}; GitLab is {reply.clock_offset or 0.0:+.1f} s from here",
             took=section.took,
         ),
@@ -251,7 +254,7 @@ def agreement(by_resolver: Iterable[Lookups]) -> Agreement:
         cause="; ".join(differences),
         evidence=Evidence(
             where=where,
-            command=f"for r in {' '.join(resolvers)}; do dig +short @$r {name}; done",
+            command=sequence(*(program("dig", "+short", f"@{resolver}", name) for resolver in resolvers)),
             observed="\n".join(
                 f"{name} {resolver}: {' '.join(addresses)}"
                 for name, answers in (differing or table).items()
@@ -357,7 +360,7 @@ def found_names(
         cause=f"a job's pod on {node} {cause} ({conf})" if fault else "",
         evidence=Evidence(
             where=report.where,
-            command=shown.command if shown else f"getent ahostsv4 {next(iter(answered), 'NAME')}",
+            command=shown.command if shown else program("getent", "ahostsv4", next(iter(answered), "NAME")),
             observed="\n".join([*lines, conf]),
             took=shown.took if shown else 0.0,
         ),
@@ -379,7 +382,7 @@ def worker_room(node: str, headroom: Headroom) -> WorkerRoom:
         cause="" if fits else f"no job fits on {node}: a job requests {request} {limited}, and {free} is free",
         evidence=Evidence(
             where=headroom.where,
-            command=f"kubectl describe node {node}",
+            command=program("kubectl", "describe", "node", node),
             observed=f"{limited}: {free} free, {request} for one job",
             took=headroom.evidence.took,
         ),
