@@ -53,6 +53,7 @@ def push_permission(
     ca_file: Path | None,
     routes: Routes,
     deadline: float,
+    token_realm: str = "",
 ) -> PushPermission:
     """Start an upload to ``host/name`` and cancel it: a token alone would prove nothing.
 
@@ -63,7 +64,13 @@ def push_permission(
     reference = parse_reference(repository)
     account = credentials.username if credentials else ""
     registry = Conversation(
-        reference.host, scheme=scheme, credentials=credentials, ca_file=ca_file, routes=routes, deadline=deadline
+        reference.host,
+        scheme=scheme,
+        credentials=credentials,
+        ca_file=ca_file,
+        routes=routes,
+        deadline=deadline,
+        token_realm=token_realm,
     )
     fault: RegistryFault | PathFault | None = None
     cause, cancelled = "", False
@@ -134,6 +141,7 @@ def remove_image(
     ca_file: Path | None,
     routes: Routes,
     deadline: float,
+    token_realm: str = "",
 ) -> str:
     """Remove an image that the suite's own job pushed; returns why it is still there, or "" if it is gone.
 
@@ -142,7 +150,13 @@ def remove_image(
     """
     reference = parse_reference(image)
     registry = Conversation(
-        reference.host, scheme=scheme, credentials=credentials, ca_file=ca_file, routes=routes, deadline=deadline
+        reference.host,
+        scheme=scheme,
+        credentials=credentials,
+        ca_file=ca_file,
+        routes=routes,
+        deadline=deadline,
+        token_realm=token_realm,
     )
     manifests = f"/v2/{reference.repository}/manifests/"
     try:
