@@ -94,7 +94,11 @@ def write(
     _put(folder / "id_ed25519", credentials.ssh_key)
     _put(folder / "known_hosts", credentials.known_hosts)
     _put(
-        folder / "kubeconfig", yaml.safe_dump(_kubeconfig(credentials.api_ca, world.kubeconfig_token), sort_keys=False)
+        folder / "kubeconfig",
+        yaml.safe_dump(
+            _kubeconfig(credentials.api_ca, world.kubeconfig_token, verifies=world.kubeconfig_verifies),
+            sort_keys=False,
+        ),
     )
     names = document["runner"]["values"]
     document["runner"]["values"] = [_values(world, base.parent / name, folder) for name in names]
@@ -201,13 +205,15 @@ def _deployed(world: World, names: list[str], folder: Path) -> str:
     return text
 
 
-def _kubeconfig(ca: str, token: str) -> dict[str, Any]:
-    data = base64.b64encode(ca.encode()).decode()
+def _kubeconfig(ca: str, token: str, *, verifies: bool) -> dict[str, Any]:
     server = f"https://{API_ADDRESS}:{API_PORT}"
+    trust: dict[str, Any] = {"certificate-authority-data": base64.b64encode(ca.encode()).decode()}
+    if not verifies:
+        trust = {"insecure-skip-tls-verify": True}
     return {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": "kubernetes", "cluster": {"certificate-authority-data": data, "server": server}}],
+        "clusters": [{"name": "kubernetes", "cluster": {**trust, "server": server}}],
         "users": [{"name": "ops", "user": {"token": token}}],
         "contexts": [{"name": "ops@kubernetes", "context": {"cluster": "kubernetes", "user": "ops"}}],
         "current-context": "ops@kubernetes",

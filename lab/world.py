@@ -422,6 +422,7 @@ class World:
     misbehaviour: dict[str, Misbehaviour] = field(default_factory=dict)  # server → how it misbehaves (lab.misbehaviour)
     cache_mode: Literal["up", "down", "vanished"] = "up"  # the object storage of the jobs' cache
     inventory_edits: dict[str, object] = field(default_factory=dict)  # dotted key of the inventory → value
+    kubeconfig_verifies: bool = True  # whether the operator's kubeconfig verifies the API server's certificate
     kubeconfig_token: str = "made-up-token-of-the-operator"  # what the operator's kubeconfig holds
     configured_token: str = RUNNER_TOKEN  # what the operator's values file holds
     values_edits: dict[str, str] = field(default_factory=dict)  # a piece of the values file → its replacement

@@ -9,7 +9,7 @@ from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.single_fact import names_of, proof_of, single
 from preflight.conclusions.vantages import faults_of, has_fault, joined, tally, targets_of
 from preflight.evidence import Unmeasured
-from preflight.facts.cluster import api_answer, node_readiness
+from preflight.facts.cluster import api_answer, api_encryption, node_readiness
 from preflight.facts.nodes import node_login, node_report
 from preflight.faults import ApiFault, ClusterFault, PathFault, SshFault
 from preflight.shell_command import fill, program
@@ -43,6 +43,16 @@ single(
     remedy=(
         "compare `certificate-authority-data` and `server` of the kubeconfig with {api}",
         "expired: `kubeadm certs check-expiration`, then `kubeadm certs renew all` on the control plane",
+    ),
+)
+single(
+    cause("api-unprotected", "2.3", "encryption"),
+    api_encryption,
+    remedy=(
+        "`kubectl config view --minify` shows what the context says",
+        "get the cluster's CA by a way that is trusted: `/etc/kubernetes/pki/ca.crt` on the control plane",
+        "write it as `certificate-authority` with an https `server`, and take out `insecure-skip-tls-verify`",
+        "renew the kubeconfig's token: it may have been read",
     ),
 )
 single(
