@@ -333,6 +333,7 @@ class DaemonSettings:
     version: str = "28.3.3"
     inner_nameservers: tuple[str, ...] | None = None  # of containers inside; None: as the pod's own
     mtu: int = 1500  # of its bridge and of the containers on it, without --mtu
+    listens_on: str = ""  # the address of its TCP port; empty: all of them
 
 
 @dataclass
