@@ -175,3 +175,36 @@ def test_the_header_says_what_a_stolen_token_can_do() -> None:
         assert f"| `{part}` |" in PAGE.read_text()
     for phrase in ("EVERY Secret", "ROOT ON EVERY NODE", "a namespace of their own"):
         assert phrase in header
+
+
+def test_only_protected_branches_see_credentials() -> None:
+    jobs = template()
+    for name in (".preflight", "upgrade", "verify"):
+        rules_of_job = jobs[name]["rules"]
+        assert rules_of_job, name
+        assert all('$CI_COMMIT_REF_PROTECTED == "true"' in rule["if"] for rule in rules_of_job), name
+        assert not any("||" in rule["if"] for rule in rules_of_job), name
+    assert "rules" not in jobs["preflight"], "it has those of what it extends"
+    open_to_all = [name for name, job in jobs.items() if name != "variables" and "PROTECTED == " not in str(job)]
+    assert set(open_to_all) == {"lint", "preflight"}
+    assert "KUBECONFIG" not in str(jobs["lint"])
+    assert all("python -m preflight lint" in line or line.startswith("cd ") for line in jobs["lint"]["script"])
+
+
+def test_artifacts_are_for_developers_and_images_by_digest() -> None:
+    jobs = template()
+    assert jobs[".preflight"]["artifacts"]["access"] == "developer"
+    for name in ("PREFLIGHT_IMAGE", "HELM_IMAGE"):
+        assert re.fullmatch(r"\S+@sha256:[0-9a-f]{64}", jobs["variables"][name])
+
+
+def test_the_page_says_what_an_inventory_of_a_branch_could_do() -> None:
+    page = PAGE.read_text()
+    for word in (
+        "protected branches alone",
+        "An inventory from a branch",
+        "`connect:`",
+        "`access: developer`",
+        "digest",
+    ):
+        assert word in page.replace("artifacts: access", "access")
