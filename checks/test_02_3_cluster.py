@@ -1,6 +1,6 @@
 """2.3 Kubernetes cluster: the API answers, the nodes are present and healthy, and its own services work."""
 
-from preflight.facts import ApiServer, Metrics, Nodes, NodeState, PoolState, ServiceEndpoints
+from preflight.facts import ApiServer, Encryption, Metrics, Nodes, NodeState, PoolState, ServiceEndpoints
 
 
 def test_api_server_answers(api_answer: ApiServer) -> None:
@@ -174,3 +174,15 @@ def test_jobs_may_be_scheduled_on_the_nodes_of_each_pool(pool_placement: PoolSta
     Remedy: make the nodes schedulable for a job's pod.
     """
     assert not pool_placement.fault
+
+
+def test_api_server_is_verified(api_encryption: Encryption) -> None:
+    """2.3.17 The way to the API server is encrypted, and its certificate is verified.
+
+    Why: the kubeconfig's token is sent on it; whoever gets it has this account's rights in the cluster.
+    Remedy (not-verified): take `insecure-skip-tls-verify` out of the kubeconfig, and put the cluster's CA into its
+        `certificate-authority-data` (`/etc/kubernetes/pki/ca.crt` on the control plane).
+    Remedy (not-encrypted): write the API server's https address as `server` into the kubeconfig.
+    Remedy: make `kubectl config view --minify` show an https server and a certificate authority.
+    """
+    assert not api_encryption.fault

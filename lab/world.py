@@ -333,6 +333,7 @@ class DaemonSettings:
     version: str = "28.3.3"
     inner_nameservers: tuple[str, ...] | None = None  # of containers inside; None: as the pod's own
     mtu: int = 1500  # of its bridge and of the containers on it, without --mtu
+    listens_on: str = ""  # the address of its TCP port; empty: all of them
 
 
 @dataclass
@@ -422,6 +423,7 @@ class World:
     misbehaviour: dict[str, Misbehaviour] = field(default_factory=dict)  # server → how it misbehaves (lab.misbehaviour)
     cache_mode: Literal["up", "down", "vanished"] = "up"  # the object storage of the jobs' cache
     inventory_edits: dict[str, object] = field(default_factory=dict)  # dotted key of the inventory → value
+    kubeconfig_verifies: bool = True  # whether the operator's kubeconfig verifies the API server's certificate
     kubeconfig_token: str = "made-up-token-of-the-operator"  # what the operator's kubeconfig holds
     configured_token: str = RUNNER_TOKEN  # what the operator's values file holds
     values_edits: dict[str, str] = field(default_factory=dict)  # a piece of the values file → its replacement

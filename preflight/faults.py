@@ -25,6 +25,7 @@ terms that an operator would use; they key the remedies in the checks' docstring
     - PipelineFault  how far one of the suite's pipelines got: project → configuration → start → runner → end
     - VariableFault  what is wrong with a project's CI/CD variable
     - TuningFault    what the tuned values need and the cluster does not have
+    - EncryptionFault  how a way on which secrets travel is not protected
 """
 
 from enum import StrEnum
@@ -381,3 +382,10 @@ class TuningFault(Fault):
 
     NO_NODE_MATCHES = "no-node-matches"  # no node has the labels that a selector or a required affinity wants
     PREFERENCE_UNMET = "preference-unmet"  # no node has the labels that are preferred: the preference does nothing
+
+
+class EncryptionFault(Fault):
+    """How a way on which secrets or charts travel is not protected (docs/sources.md#encryption)."""
+
+    NOT_ENCRYPTED = "not-encrypted"  # there is no TLS at all
+    NOT_VERIFIED = "not-verified"  # there is TLS, and any certificate is accepted

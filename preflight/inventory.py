@@ -293,6 +293,11 @@ class Registry(Section):
         default=None,
         description="`{username, password}`, or a reference to a docker config (`secret:…/.dockerconfigjson`).",
     )
+    token_realm: Url | None = Field(
+        default=None,
+        description="The token server that may get the credentials (`https://auth.example.com/token`), if the registry "
+        "names one of another origin than its own; no other gets them then.",
+    )
     ca_file: File | None = Field(default=None, description="PEM file of the CA that signed the registry's certificate.")
     push: list[Text] = Field(
         default=[],

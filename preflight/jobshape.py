@@ -10,7 +10,10 @@ A probe pod differs from a job's in these ways only:
 - its own name, labels, deadline and a termination grace period of seconds;
 - pinned to its node by a required node affinity;
 - no priority class, and no label that a Service or PodDisruptionBudget selects;
-- images are pulled with Always, and no helper, init container or volume is there.
+- it has no token of its service account: no probe asks the API;
+- images are pulled with Always, and no helper, init container or volume is there, but for what a Docker daemon and its
+  client share;
+- a Docker daemon without TLS listens on 127.0.0.1 alone, and ends with the script beside it.
 """
 
 from __future__ import annotations
@@ -120,6 +123,7 @@ _RESTRICTED_CONTAINER: Json = {
     "capabilities": {"drop": ["ALL"]},
 }
 _SLACK = 15  # seconds that the Job outlives its pod's deadline: its own deadline deletes the pod, and the log with it
+_WAITS = 60  # seconds for which a pod waits for what is written to it
 _GRACE = 1  # seconds: a shell as process 1 ignores SIGTERM, and nothing of the suite's needs an orderly end
 
 
@@ -180,7 +184,9 @@ def waiting_job(
 
     That is how the runner's build container waits for a job's script. The arguments are those of `probe_job`.
     """
-    container = _container(BUILD, image, ["sh", "-c", f"echo {greeting}; exec sh"], _SCRIPT)
+    # Whoever waits for the pod writes to it at once; without anybody it ends, where there is a timeout(1).
+    waits = f"if timeout {_WAITS} true 2>/dev/null; then timeout {_WAITS} sh; else sh; fi; exit $?"
+    container = _container(BUILD, image, ["sh", "-c", f"echo {greeting}; {waits}"], _SCRIPT)
     container |= {"stdin": True, "securityContext": copy.deepcopy(_RESTRICTED_CONTAINER)}
     _fit([container], limit_ranges)
     spec = _pod_spec(shape, node, [container], deadline)
@@ -209,27 +215,33 @@ def dind_job(  # noqa: PLR0913 - a manifest has that many parts
     The daemon answers to the host name in `docker_host`, by a host alias to 127.0.0.1, as the runner arranges it. Port
     2376 means TLS with certificates in a shared volume, as GitLab documents it; any other port means none. With a
     `tls_certdir` that says otherwise, the image's entry point starts a daemon that this client can't speak with.
+
+    A daemon without TLS gives root on the node to whoever reaches it, so it listens on 127.0.0.1 alone. It ends soon
+    after the script does: also when the suite was killed, and nobody removes its Job.
     """
     alias, tls = urlsplit(docker_host).hostname or "", urlsplit(docker_host).port == _TLS_PORT
     if tls_certdir is None:
         tls_certdir = "/certs" if tls else ""
     certificates = f"{tls_certdir.rstrip('/')}/client" if tls_certdir else ""
     environment = [{"name": "DOCKER_HOST", "value": docker_host}, {"name": "DOCKER_TLS_CERTDIR", "value": tls_certdir}]
-    client = _container(BUILD, client_image, ["sh", "-c", script], _CLIENT)
+    client = _container(BUILD, client_image, ["sh", "-c", f"{_MARK_THE_END}\n{script}"], _CLIENT)
     checks = {"DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": certificates} if tls and certificates else {}
     client["env"] = [*environment, *({"name": name, "value": value} for name, value in checks.items())]
     daemon = _container(alias if _LABEL.fullmatch(alias) else "svc-0", daemon_image, [], _DAEMON)
-    daemon["args"] = list(daemon_args)
+    daemon["args"] = list(daemon_args) if certificates else _for_its_pod_alone(daemon_args)
+    daemon["livenessProbe"] = copy.deepcopy(_UNTIL_THE_END)
     daemon["env"] = list(environment)
     for container, is_service in ((client, False), (daemon, True)):
         container["securityContext"] = _as_values_say(shape, service=is_service)
+        container["volumeMounts"] = [{"name": _OBSERVATION, "mountPath": f"/{_OBSERVATION}"}]
         if certificates:
-            container["volumeMounts"] = [{"name": "certs", "mountPath": certificates}]
+            container["volumeMounts"].append({"name": "certs", "mountPath": certificates})
     # The daemon first: the kubelet pulls and starts in this order, and the script measures how long the daemon takes.
     _fit([daemon, client], limit_ranges)
     spec = _pod_spec(shape, node, [daemon, client], deadline)
+    spec["volumes"] = [{"name": _OBSERVATION, "emptyDir": {}}]
     if certificates:
-        spec["volumes"] = [{"name": "certs", "emptyDir": {"medium": "Memory"}}]
+        spec["volumes"].append({"name": "certs", "emptyDir": {"medium": "Memory"}})
     names = [name for name in (alias, daemon_image.rpartition(":")[0].replace("/", "-")) if _HOST_NAME.fullmatch(name)]
     if names:
         spec["hostAliases"] = [{"ip": "127.0.0.1", "hostnames": names}, *spec.get("hostAliases", ())]
@@ -249,7 +261,7 @@ def job_pod(shape: JobShape, *, services: Sequence[str] = (), name: str = "prefl
             container["resources"] = {"requests": dict(resources.requests), "limits": dict(resources.limits)}
         containers.append(container)
     spec = _pod_spec(shape, None, containers, _LONGEST_JOB)
-    del spec["terminationGracePeriodSeconds"]
+    del spec["terminationGracePeriodSeconds"], spec["automountServiceAccountToken"]  # a job's pod has the account's own
     spec["initContainers"] = [{**containers[1], "name": "init-permissions"}]
     if shape.priority_class:
         spec["priorityClassName"] = shape.priority_class
@@ -298,6 +310,31 @@ def effective(resources: Resources, limit_ranges: Sequence[Json]) -> tuple[Amoun
     return requests, limits
 
 
+_OBSERVATION = "preflight-observation"
+_END = f"/{_OBSERVATION}/ended"
+_MARK_THE_END = f"trap '[ ! -d {_END.rpartition('/')[0]} ] || : >{_END}' EXIT"
+_UNTIL_THE_END: Json = {
+    # Slow answers of a busy node must not end a daemon that is still observed.
+    "exec": {"command": ["sh", "-c", f"[ ! -e {_END} ]"]},
+    "periodSeconds": 10,
+    "timeoutSeconds": 10,
+    "failureThreshold": 3,
+}
+_SOCKET, _TCP = "--host=unix:///var/run/docker.sock", "--host=tcp://127.0.0.1:2375"
+_EVERYWHERE = re.compile(r"tcp://(?:0\.0\.0\.0|\[::\])?:")
+
+
+def _for_its_pod_alone(arguments: Sequence[str]) -> list[str]:
+    """A daemon's arguments such that it listens for its own pod alone (docs/sources.md#dind-hosts).
+
+    The image's entry point adds tcp://0.0.0.0:2375 unless the first word is dockerd itself.
+    """
+    local = [_EVERYWHERE.sub("tcp://127.0.0.1:", argument) for argument in arguments]
+    if local and not local[0].startswith("-"):
+        return local
+    return ["dockerd", _SOCKET, _TCP, *(argument for argument in local if argument not in {_SOCKET, _TCP})]
+
+
 # --- the parts ------------------------------------------------------------------------------------------------------
 
 _TLS_PORT = 2376
@@ -331,6 +368,7 @@ def _pod_spec(shape: JobShape, node: str | None, containers: list[Json], deadlin
         # As in a job's pod; it also puts both under the same quotas, which recognise Terminating pods by it.
         "activeDeadlineSeconds": deadline,
         "terminationGracePeriodSeconds": _GRACE,
+        "automountServiceAccountToken": False,
         "containers": containers,
     }
     optional = {

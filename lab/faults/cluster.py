@@ -20,6 +20,11 @@ def _(world: World) -> None:
     del world.cluster.tokens[world.kubeconfig_token]
 
 
+@fault("api-not-verified", "The operator's kubeconfig accepts any certificate of the API server.")
+def _(world: World) -> None:
+    world.kubeconfig_verifies = False
+
+
 @fault("api-forbidden", "The operator may neither read nodes nor create Jobs.")
 def _(world: World) -> None:
     world.cluster.revoke("nodes")

@@ -10,6 +10,12 @@ if TYPE_CHECKING:
     from lab.world import World
 
 
+@fault("chart-repository-plain", "The charts come from http://charts.gitlab.io, without TLS.")
+def _(world: World) -> None:
+    world.charts.port = 80
+    world.inventory_edits["runner.repository"] = "http://charts.gitlab.io"
+
+
 @fault("chart-missing", "The chart repository is a mirror that nobody has updated: its newest chart is 0.79.1.")
 def _(world: World) -> None:
     world.charts.versions = {name: app for name, app in world.charts.versions.items() if name < "0.80"}

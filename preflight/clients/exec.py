@@ -22,6 +22,7 @@ from preflight.clients.kubectl import kubectl
 from preflight.documents import load_json
 from preflight.evidence import Evidence
 from preflight.faults import PathFault, StreamFault
+from preflight.shell_command import pipe, program, syntax
 
 if TYPE_CHECKING:
     import websocket
@@ -118,7 +119,7 @@ def attach_to_pod(api: Api, namespace: str, pod: str, container: str, *, text: s
         stdout=channel.text(_STDOUT),
         stderr=channel.text(_STDERR),
         where=f"pod {namespace}/{pod}",
-        command=f"printf %s … | {channel.command}",
+        command=pipe(program("printf", "%s", syntax("…")), channel.command),
         took=channel.took,
     )
 

@@ -15,6 +15,7 @@ from preflight.documents import load_json
 from preflight.evidence import Evidence, Unmeasured
 from preflight.faults import GitLabFault, PathFault
 from preflight.redaction import remember
+from preflight.shell_command import ShellCommand, program, variable
 
 PAGE = 100  # items of a list a request; GitLab's own maximum
 _LONGEST = 4 * 1024 * 1024  # bytes of a job's log that are read; GitLab's own limit for logs is of that size
@@ -128,11 +129,12 @@ class GitLabApi:
                 break
         return collected
 
-    def command(self, path: str, method: str = "GET", query: Mapping[str, str] | None = None) -> str:
+    def command(self, path: str, method: str = "GET", query: Mapping[str, str] | None = None) -> ShellCommand:
         """What a person can paste to ask the same; the token stays in the environment."""
-        verb = "" if method == "GET" else f" -X {method}"
+        verb = [] if method == "GET" else ["-X", method]
         address = f"{self.url.rstrip('/')}/api/v4{path}" + (f"?{urlencode(query)}" if query else "")
-        return f"curl -sS{verb} --max-time {self.deadline:g} --oauth2-bearer \"$GITLAB_API_TOKEN\" '{address}'"
+        token = variable("GITLAB_API_TOKEN")
+        return program("curl", "-sS", *verb, "--max-time", f"{self.deadline:g}", "--oauth2-bearer", token, address)
 
 
 def segment(name: str) -> str:

@@ -6,16 +6,17 @@ from collections.abc import Iterator, Sequence
 
 from preflight import impact
 from preflight.conclusions import remedy_names
-from preflight.conclusions.impacts import not_seen, room, server_answered, stops_all
+from preflight.conclusions.impacts import not_seen, reserve, room, server_answered, stops_all
 from preflight.conclusions.model import Conclusion, cause, keys, rule
 from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.single_fact import names_of, proof_of, single, steps_of
 from preflight.conclusions.vantages import faults_of, has_fault, joined, tally, targets_of
 from preflight.evidence import Unmeasured
-from preflight.facts.cluster import api_answer, node_readiness
+from preflight.facts.cluster import api_answer, api_encryption, node_readiness
 from preflight.facts.nodes import node_login, node_report
 from preflight.faults import ApiFault, ClusterFault, PathFault, SshFault
 from preflight.impact import Impact
+from preflight.shell_command import program
 
 API_UNREACHABLE = cause("api-unreachable", "2.3", "kubernetes-api")
 API_CREDENTIALS = cause("api-credentials-rejected", "2.3", "kubernetes-api")
@@ -64,6 +65,17 @@ single(
     remedy=(
         "compare `certificate-authority-data` and `server` of the kubeconfig with {api}",
         "expired: `kubeadm certs check-expiration`, then `kubeadm certs renew all` on the control plane",
+    ),
+)
+single(
+    cause("api-unprotected", "2.3", "encryption"),
+    reserve("whoever stands between can read the token, and answer in the API server's place"),
+    api_encryption,
+    remedy=(
+        "`kubectl config view --minify` shows what the context says",
+        "get the cluster's CA by a way that is trusted: `/etc/kubernetes/pki/ca.crt` on the control plane",
+        "write it as `certificate-authority` with an https `server`, and take out `insecure-skip-tls-verify`",
+        "renew the kubeconfig's token: it may have been read",
     ),
 )
 single(
@@ -184,7 +196,8 @@ def _worker_down(facts: Facts, down: list[Observation]) -> Conclusion:
         proofs=tuple(proof_of(observation) for observation in (*ready[:1], *down[:1])),
         remedy=(
             f"check its console, hypervisor or cloud: {joined(workers)}; start it, or repair its network",
-            f"gone for good: `kubectl drain {workers[0]} --ignore-daemonsets`, `kubectl delete node {workers[0]}`, "
+            f"gone for good: `{program('kubectl', 'drain', workers[0], '--ignore-daemonsets')}`, "
+            f"`{program('kubectl', 'delete', 'node', workers[0])}`, "
             "and remove it from the inventory",
         ),
     )

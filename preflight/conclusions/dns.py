@@ -40,6 +40,7 @@ from preflight.facts.dns import (
 from preflight.faults import DnsFault
 from preflight.impact import none, stops
 from preflight.probes.dns import Lookups
+from preflight.shell_command import program
 
 _SOURCE = "resolvers"
 
@@ -175,7 +176,7 @@ def _resolver_conclusion(facts: Facts, name: str, workers: tuple[str, ...], conc
     ]
     quiet = [observation for observation in failed if _QUIET(observation)]
     is_ = "is" if len(concerned) == 1 else "are"
-    ask = f"`dig +time=2 +tries=1 @{first} {next(iter(facts.inventory.dns.names), 'NAME')}`"
+    ask = f"`{program('dig', '+time=2', '+tries=1', f'@{first}', next(iter(facts.inventory.dns.names), 'NAME'))}`"
     values = facts.inventory.runner.values[0].name
     likely, sentence, steps = _describe(name, who, is_, workers, ask, quiet or failed, nodes, values=values)
     if name == UDP_BLOCKED.name or name not in {REFUSES.name, BROKEN.name}:
@@ -247,7 +248,7 @@ def _describe(
             (
                 f"{open_it} from {joined(workers)}",
                 f"{on_first}{ask}",
-                f"`kubectl cordon {workers[0] if workers else ''}` until then",
+                f"`{program('kubectl', 'cordon', workers[0] if workers else 'NODE')}` until then",
             ),
         ),
         NODES_BLOCKED.name: (
@@ -376,7 +377,7 @@ def _lacking(facts: Facts, name: str, lacking: Sequence[Observation], lookups: S
         ),
         remedy=(
             f"add {name} to the internal zone" + ("" if everywhere else f" that {joined(who)} serves"),
-            f"then `dig +short @{who[0]} {name}` must give its address",
+            f"then `{program('dig', '+short', f'@{who[0]}', name)}` must give its address",
         ),
     )
 

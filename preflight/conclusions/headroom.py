@@ -15,6 +15,7 @@ from preflight.facts.headroom import headroom, option_headroom, pod_cache, scena
 from preflight.facts.pods import pod_admission, pod_start
 from preflight.faults import PodFault
 from preflight.probes.headroom import Headroom
+from preflight.shell_command import pipe, program
 
 TOO_FEW_FIT = cause("too-few-jobs-fit", "6.5", "room-for-jobs")
 QUOTA_EXHAUSTED = cause("quota-exhausted", "3.2", "quota", specialises="quota-too-small-for-jobs")
@@ -69,8 +70,9 @@ def quota(facts: Facts) -> Iterator[Conclusion]:
             *(Proof.of(observation.measured) for observation in (*refused[:1], *short[:1]) if observation.measured)
         ),
         remedy=(
-            f"`kubectl describe quota -n {names['job_namespace']}`",
-            f"remove what uses it (`kubectl get pods -n {names['job_namespace']}`: old job pods?), or raise the quota",
+            f"`{program('kubectl', 'describe', 'quota', '-n', names['job_namespace'])}`",
+            f"remove what uses it (`{program('kubectl', 'get', 'pods', '-n', names['job_namespace'])}`: old job pods?)"
+            ", or raise the quota",
         ),
     )
 
@@ -112,7 +114,10 @@ def room_for_jobs(facts: Facts) -> Iterator[Conclusion]:
         largest = room.fillers[0]
         namespace, _, owner = largest.owner.partition("/")
         names["owner"] = largest.owner
-        names["shown_by"] = f"kubectl get {owner.lower()} -n {namespace} -o yaml | grep -A 6 resources"
+        names["shown_by"] = pipe(
+            program("kubectl", "get", owner.lower(), "-n", namespace, "-o", "yaml"),
+            program("grep", "-A", 6, "resources"),
+        )
         steps = ("does {owner} need that much? `{shown_by}`", *steps)
     yield Conclusion(
         cause=QUOTA_SHORT if by_quota else TOO_FEW_FIT,

@@ -6,7 +6,7 @@ cut. A certain conclusion about all vantages needs a measurement from each of th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -31,6 +31,7 @@ from preflight.facts.paths import node_gitlab, node_reply, pod_gitlab
 from preflight.faults import GitLabFault, PathFault
 from preflight.inventory import Inventory
 from preflight.probes.gitlab import GitLabReply
+from preflight.shell_command import ShellCommand, pipe, program, syntax
 
 _SOURCE = "path-compare"
 
@@ -135,6 +136,16 @@ def _everywhere(facts: Facts, here: VantageGroup, nodes: VantageGroup, pods: Van
     )
 
 
+def _cordon(workers: Iterable[str]) -> str:
+    return "; ".join(f"`{program('kubectl', 'cordon', worker)}`" for worker in workers)
+
+
+def _ca_secret(namespace: str, host: str) -> ShellCommand:
+    return program(
+        "kubectl", "create", "secret", "generic", "gitlab-ca", "-n", namespace, f"--from-file={host}.crt=ca.pem"
+    )
+
+
 def _server_side(
     endpoint: str, host: str, failed: tuple[Observation, ...], *, namespace: str
 ) -> tuple[Cause, str, tuple[str, ...]]:
@@ -144,17 +155,17 @@ def _server_side(
         return PORT_CLOSED, sentence, (start, f"compare the port of `gitlab.url` with `external_url` on {host}")
     if all(_CERTIFICATE(observation) for observation in failed):
         sentence = f"the certificate of {endpoint} is not accepted ({faults_of(failed)})"
-        command = (
-            f"`openssl s_client -connect {endpoint} -servername {host} </dev/null | openssl x509 -noout -dates -text`"
+        command = pipe(
+            program("openssl", "s_client", "-connect", endpoint, "-servername", host, syntax("</dev/null")),
+            program("openssl", "x509", "-noout", "-dates", "-text"),
         )
         return (
             CERTIFICATE,
             sentence,
             (
                 f"a private CA: `ca_file: ca.pem` under `gitlab` in the inventory, and for the runner the Secret of "
-                f"`certsSecretName` with the key {host}.crt: `kubectl create secret generic gitlab-ca -n {namespace} "
-                f"--from-file={host}.crt=ca.pem`",
-                f"otherwise renew the certificate: {command} shows what is served",
+                f"`certsSecretName` with the key {host}.crt: `{_ca_secret(namespace, host)}`",
+                f"otherwise renew the certificate: `{command}` shows what is served",
             ),
         )
     if any(map(_QUIET, failed)):
@@ -202,7 +213,8 @@ def _from_nodes(facts: Facts, here: VantageGroup, nodes: VantageGroup) -> Conclu
     explains = _explained(facts, nodes.failed, node_gitlab) + keys(some_pods.failed)
     path = f"a firewall, security group or route between {addresses} and {endpoint}"
     check = (
-        f"on {workers[0]}: `curl -v -m 5 {facts.inventory.gitlab.url}`, `ip route get {endpoint.rpartition(':')[0]}`"
+        f"on {workers[0]}: `{program('curl', '-v', '-m', 5, facts.inventory.gitlab.url)}`, "
+        f"`{program('ip', 'route', 'get', endpoint.rpartition(':')[0])}`"
     )
     if nodes.reached:
         return Conclusion(
@@ -218,7 +230,7 @@ def _from_nodes(facts: Facts, here: VantageGroup, nodes: VantageGroup) -> Conclu
             remedy=(
                 f"allow {addresses} to {endpoint} in GitLab's security group and firewall",
                 f"check the route and the local firewall {check}",
-                f"until then keep jobs away: {'; '.join(f'`kubectl cordon {worker}`' for worker in workers)}",
+                f"until then keep jobs away: {_cordon(workers)}",
             ),
         )
     certain = bool(here.reached) and not nodes.unmeasured
@@ -252,12 +264,13 @@ def _from_pods(facts: Facts, here: VantageGroup, nodes: VantageGroup, pods: Vant
     endpoint, workers = _endpoint(facts.inventory), targets_of(pods.failed, "worker")
     own_nodes = [observation for observation in nodes.reached if observation.targets["worker"] in workers]
     namespace, pod_cidr = facts.inventory.runner.namespace, facts.inventory.cluster.pod_cidr
+    pods_of = ("kubectl", "get", "pods", "-A", "--field-selector")
     nodes_own = VantageGroup(reached=tuple(own_nodes)).proof("node")
     evidence = proofs(pods.proof("pod"), nodes_own, here.proof("here"))
     remedy = (
         f"allow the pod network {pod_cidr} to {endpoint} in GitLab's security group and firewall, or let the nodes "
         "masquerade pod addresses",
-        f"see what forbids it: `kubectl get networkpolicy -n {namespace}`",
+        f"see what forbids it: `{program('kubectl', 'get', 'networkpolicy', '-n', namespace)}`",
     )
     if pods.reached and len(own_nodes) == len(workers):
         return Conclusion(
@@ -271,9 +284,9 @@ def _from_pods(facts: Facts, here: VantageGroup, nodes: VantageGroup, pods: Vant
             explains=keys(pods.failed),
             proofs=(*evidence, *proofs(_others(pods))),
             remedy=(
-                f"restart the network plugin there: `kubectl get pods -A --field-selector spec.nodeName={workers[0]}`",
+                f"restart the network plugin there: `{program(*pods_of, f'spec.nodeName={workers[0]}')}`",
                 f"compare masquerading with a node that works: `iptables -t nat -S POSTROUTING` on {workers[0]}",
-                f"until then keep jobs away: {'; '.join(f'`kubectl cordon {worker}`' for worker in workers)}",
+                f"until then keep jobs away: {_cordon(workers)}",
             ),
         )
     certain = pods.all_failed and len(own_nodes) == len(workers)
@@ -317,11 +330,13 @@ def large_packets(facts: Facts) -> Iterator[Conclusion]:
         "full size are lost on the path (MTU)",
         certain=False,
         impact=impact.stops_on(workers, of=targets_of((*group.reached, *group.failed), "worker")),
-        settled_by=f"`ping -M do -s 1472 {host}` there, which needs a full packet, beside `ping -s 100 {host}`",
+        settled_by=f"`{program('ping', '-M', 'do', '-s', 1472, host)}` there, which needs a full packet, "
+        f"beside `{program('ping', '-s', 100, host)}`",
         explains=keys([*nodes.failed, *pods.failed]),
         proofs=proofs(nodes.proof("worker"), _others(nodes), pods.proof("pod"), _others(pods)),
         remedy=(
-            f"the largest N with which `ping -M do -s N {host}` is answered, plus 28, is the path's MTU",
+            f"the largest N with which `{program('ping', '-M', 'do', '-s', 'N', host)}` is answered, "
+            "plus 28, is the path's MTU",
             f"set the MTU of {'their interfaces' if nodes.failed else 'the network plugin'} to it, "
             "and recreate the pods",
             "or clamp TCP's MSS on the tunnel or firewall in between: `iptables -t mangle -A FORWARD -p tcp "
@@ -355,7 +370,8 @@ def another_server(facts: Facts) -> Iterator[Conclusion]:
             VantageGroup(reached=tuple(healthy)).proof("here"),
         ),
         remedy=(
-            f"on {workers[0]}: `env | grep -i proxy` and `curl -v {facts.inventory.gitlab.url}` show what answers",
+            f"on {workers[0]}: `env | grep -i proxy` and `{program('curl', '-v', facts.inventory.gitlab.url)}` "
+            "show what answers",
             f"exempt {urlsplit(facts.inventory.gitlab.url).hostname} in NO_PROXY, or remove the proxy from the path",
         ),
     )

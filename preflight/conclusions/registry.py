@@ -17,6 +17,7 @@ from preflight.conclusions.impacts import (
     not_seen,
     pulls_from,
     registry_for_jobs,
+    reserve,
     stops_all,
     stops_there,
     unless_healthy,
@@ -33,7 +34,9 @@ from preflight.facts.registry import (
     pull_login,
     registry_access,
     registry_connection,
+    registry_encryption,
     registry_reply,
+    repository_encryption,
 )
 from preflight.facts.values import helper_image
 from preflight.faults import ApiFault, PathFault, PodFault, RegistryFault, ValuesFault
@@ -445,4 +448,23 @@ single(
     pod_pull,
     likely="a pull by hand: `crictl pull` on the node",
     remedy=("on {node}: `crictl pull {image}`", "`journalctl -u containerd -n 50` on {node}"),
+)
+
+single(
+    cause("registry-password-in-clear", "2.4", "encryption"),
+    reserve("whoever stands between can read the registry's password"),
+    registry_encryption,
+    remedy=(
+        "serve {host} by TLS, take `scheme: http` out of the inventory, and set its CA as `ca_file`",
+        "renew the account's password then: it may have been read",
+    ),
+)
+single(
+    cause("chart-repository-unprotected", "2.4", "encryption"),
+    reserve("whoever stands between can change the chart"),
+    repository_encryption,
+    remedy=(
+        "write an https address as `runner.repository`, with `runner.repository_ca_file` for a CA of your own",
+        "the same for `helm repo list` of whoever runs `{upgrade}`",
+    ),
 )

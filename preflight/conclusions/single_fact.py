@@ -6,8 +6,6 @@ observations of one row become one conclusion, unless the row is `apart`.
 
 from __future__ import annotations
 
-import shlex
-import string
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +21,7 @@ from preflight.fact import FactSpec
 from preflight.facts.headroom import namespace_state
 from preflight.faults import Fault
 from preflight.inventory import Inventory
+from preflight.shell_command import ShellCommand, fill, program, words
 
 _SSH = 22  # the port
 _SHOWN = 2  # observations that are shown as evidence
@@ -79,6 +78,8 @@ def single(
     `impact` says what the observations do to jobs (impacts.py), `likely` what would settle it,
     where the fact alone does not.
     """
+    if isinstance(impact, FactSpec):
+        raise TypeError(f"{cause.name}: say what it does to jobs before the facts, found {impact.name}")
     ROWS.append(Row(cause, impact, facts, tuple(faults), tuple(remedy), not likely, likely, apart, names))
 
 
@@ -150,27 +151,9 @@ def proof_of(observation: Observation) -> Proof:
     )
 
 
-def steps_of(templates: Iterable[str], names: Mapping[str, str]) -> tuple[str, ...]:
-    """The steps of a remedy with this environment's names in them.
-
-    A template has ``{name}`` for a name and ``{{`` for a brace, and nothing else of format strings: what an operator, a
-    tenant or a server wrote is put in afterwards, as it is, and belongs into the names and never into a template.
-
-    Raises:
-        ValueError: a template has a conversion or a format specification, or a name that there is not: it is no text
-            of ours.
-    """
-    return tuple("".join(_pieces(template, names)) for template in templates)
-
-
-def _pieces(template: str, names: Mapping[str, str]) -> Iterator[str]:
-    for literal, name, specification, conversion in string.Formatter().parse(template):
-        yield literal
-        if name is None:
-            continue
-        if specification or conversion or name not in names:
-            raise ValueError(f"found {{{name[:40]}}} with a specification or without a value, expected a name alone")
-        yield names[name]
+def steps_of(templates: Iterable[str], names: Mapping[str, object]) -> tuple[str, ...]:
+    """The steps of a remedy with this environment's names in them; a ValueError as `shell_command.fill` raises it."""
+    return tuple(fill(template, names) for template in templates)
 
 
 def names_of(facts: Facts, observations: Iterable[Observation] = ()) -> dict[str, str]:
@@ -207,7 +190,7 @@ def names_of(facts: Facts, observations: Iterable[Observation] = ()) -> dict[str
         "resolvers": joined(inventory.dns.resolvers),
         "node": node,
         "nodes": joined(targets.get("worker", targets.get("node", []))) or "the nodes",
-        "node_list": " ".join(dict.fromkeys(targets.get("worker", targets.get("node", [])))) or "NODE",
+        "node_list": words(dict.fromkeys(targets.get("worker", targets.get("node", []))) or ["NODE"]),
         "address": str(inventory.workers[node].address) if node in inventory.workers else node,
         "resolver": first.get("resolver", ""),
         "dns_arguments": " ".join(f"--dns={resolver}" for resolver in inventory.dns.resolvers),
@@ -227,20 +210,21 @@ def names_of(facts: Facts, observations: Iterable[Observation] = ()) -> dict[str
     }
 
 
-def _ssh_command(inventory: Inventory) -> str:
+def _ssh_command(inventory: Inventory) -> ShellCommand:
     """The login that the suite uses, as a command to be completed with the address."""
-    if inventory.access.ssh == "none":
-        return "ssh"
-    key = f" -i {shlex.quote(str(inventory.access.ssh.key))}" if inventory.access.ssh.key else ""
-    port = f" -p {inventory.access.ssh.port}" if inventory.access.ssh.port != _SSH else ""
-    return f"ssh{key}{port} {inventory.access.ssh.user}@"
+    ssh = inventory.access.ssh
+    if ssh == "none":
+        return program("ssh")
+    key = ("-i", ssh.key) if ssh.key else ()
+    port = ("-p", ssh.port) if ssh.port != _SSH else ()
+    return program("ssh", *key, *port, "--", f"{ssh.user}@")
 
 
-def upgrade_command(inventory: Inventory) -> str:
+def upgrade_command(inventory: Inventory) -> ShellCommand:
     """The command that applies the values to the cluster."""
     runner = inventory.runner
     arguments = ["helm", "upgrade", runner.release, "gitlab/gitlab-runner", "-n", runner.namespace]
     arguments += ["--version", runner.chart, *(word for file in runner.values for word in ("-f", file.name))]
     # A value set on the command line may be a token: only its name is shown.
     arguments += [word for option in runner.set for word in ("--set", f"{option.partition('=')[0]}=…")]
-    return " ".join(word if word.endswith("=…") else shlex.quote(word) for word in arguments)
+    return program(*arguments)

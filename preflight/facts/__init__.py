@@ -37,6 +37,7 @@ from preflight.probes.cluster import ApiServer, Metrics, NamespaceState, Nodes, 
 from preflight.probes.config_toml import ManagerConfig
 from preflight.probes.dind import Daemon, DindRun, InnerRegistry, PacketSizes
 from preflight.probes.dns import Lookups
+from preflight.probes.encryption import Encryption
 from preflight.probes.environment import NetworkAgreement, Proxies
 from preflight.probes.gitlab import GitLabReply, GitLabVersion
 from preflight.probes.headroom import Headroom
@@ -77,6 +78,7 @@ __all__ = [
     "Daemon",
     "DindRun",
     "Drift",
+    "Encryption",
     "FoundNames",
     "GitLabReply",
     "GitLabVersion",

@@ -13,9 +13,10 @@ from preflight.facts.target_selectors import as_node
 from preflight.faults import ClusterFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape
-from preflight.probes import cluster, transcript
+from preflight.probes import cluster, encryption, transcript
 from preflight.probes import nodes as node_states
 from preflight.probes.cluster import ApiServer, Metrics, Nodes, ServiceEndpoints
+from preflight.probes.encryption import Encryption
 from preflight.probes.nodes import NodeState, PoolState
 from preflight.run import Run
 from preflight.values import Values
@@ -50,6 +51,12 @@ api_address = view(
     "The API server's address in the kubeconfig.",
     after=("api_answer",),
 )
+
+
+@fact(reported_by=("api_answer",))
+def api_encryption(kubernetes: api_client.Api) -> Encryption:
+    """How the way to the API server is protected."""
+    return encryption.of_api_server(kubernetes.config)
 
 
 @fact()

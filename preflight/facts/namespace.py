@@ -21,6 +21,7 @@ from preflight.probes.rights import Account, Rights
 from preflight.probes.streams import StreamCheck, StreamChecks
 from preflight.probes.webhooks import Webhooks
 from preflight.run import Run
+from preflight.shell_command import program
 
 _ANNOUNCING = ("warn", "audit")  # modes of Pod Security that refuse nothing
 
@@ -44,7 +45,7 @@ def namespace_limits(namespace_state: NamespaceState) -> NamespaceState:
     ]
     evidence = Evidence(
         where="here",
-        command=f"kubectl -n {namespace_state.target} get resourcequota,limitrange -o yaml",
+        command=program("kubectl", "-n", namespace_state.target, "get", "resourcequota,limitrange", "-o", "yaml"),
         observed="\n".join(quotas + limits) or "neither quota nor limits",
         took=namespace_state.evidence.took,
     )

@@ -14,6 +14,7 @@ from preflight.inventory import Inventory
 from preflight.probes import shell, shell_sections
 from preflight.probes.transcript import NodeLogin, Report
 from preflight.run import Run
+from preflight.shell_command import program
 
 
 @fact(effect="static")
@@ -60,7 +61,7 @@ def node_report(worker: str, node_login: NodeLogin, inventory: Inventory, run: R
     if not sections:
         raise Unmeasured(
             f"{worker} gives {session.login.user} no POSIX shell: the probe script printed none of its output",
-            needs=f"a login on {worker} for which `ssh {worker} sh -s` runs a script",
+            needs=f"a login on {worker} for which `{program('ssh', '--', worker, 'sh', '-s')}` runs a script",
             fault=SshFault.NO_SHELL,
             evidence=Evidence(
                 where=f"node {worker}", command=session.command("sh -s"), observed=ran.stdout + ran.stderr

@@ -18,7 +18,7 @@ from preflight.probes.cluster import Nodes
 from preflight.probes.transcript import PodTranscript, Report
 from preflight.run import Run
 
-TTL = 120
+TTL = 60
 """Seconds after its end at which the cluster itself removes a Job of ours (docs/cleaning.md)."""
 
 FEW_NODES, SAMPLE = 10, 5  # `probe.nodes: auto`: up to 10 eligible nodes are all probed, of more 5

@@ -20,11 +20,12 @@ from preflight.facts.target_selectors import probe_image, registry_of, registry_
 from preflight.faults import PathFault, PodFault, RegistryFault
 from preflight.inventory import Inventory, Login, Secret
 from preflight.jobshape import JobShape
-from preflight.probes import node_pulls, pull_logins
+from preflight.probes import encryption, node_pulls, pull_logins
 from preflight.probes import registry as registries
 from preflight.probes.cluster import ApiServer, NamespaceState, Nodes
 from preflight.probes.credentials import Account, read_secret
 from preflight.probes.dns import Lookups
+from preflight.probes.encryption import Encryption
 from preflight.probes.node_pulls import Pull
 from preflight.probes.pods import ImagePull
 from preflight.probes.pull_logins import PullLogin
@@ -81,11 +82,26 @@ def registry_reply(registry: str, registry_account: Account, inventory: Inventor
     return registries.ping(
         settings.host,
         scheme=settings.scheme,
+        token_realm=settings.token_realm or "",
         credentials=registry_account.credentials,
         ca_file=settings.ca_file,
         routes=run.routes,
         deadline=inventory.deadlines.http,
     )
+
+
+@fact(effect="static")
+def registry_encryption(registry: str, inventory: Inventory) -> Encryption:
+    """How the way of a registry's account is protected."""
+    return encryption.of_registry(inventory.registries[registry])
+
+
+@fact(effect="static")
+def repository_encryption(inventory: Inventory) -> Encryption:
+    """How the way on which charts come is protected."""
+    if inventory.runner.repository == "none":
+        raise NotApplicable("runner.repository is none: the chart does not come from a repository")
+    return encryption.of_chart_repository(inventory.runner.repository)
 
 
 @fact(tolerates=("registry_reply",), optional=("here_lookups",), fan_in={"here_lookups": "resolver"})
@@ -118,6 +134,7 @@ def manifest(image: str, registry_account: Account | None, inventory: Inventory,
         image,
         platform=inventory.cluster.platform,
         scheme=registry.scheme,
+        token_realm=registry.token_realm or "",
         credentials=registry_account.credentials if registry_account else None,
         ca_file=registry.ca_file,
         routes=run.routes,

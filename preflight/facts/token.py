@@ -16,6 +16,7 @@ from preflight.probes.gitlab import GitLabVersion
 from preflight.probes.runners import OwnRunner, Reader, RegisteredManagers, RunnerRecord
 from preflight.probes.token import ConfiguredToken, RunnerToken, TokenReply
 from preflight.run import Run
+from preflight.shell_command import ShellCommand, program
 from preflight.yamlfile import YamlFileError, read_yaml
 
 _WITHOUT_API_ACCESS = (
@@ -31,7 +32,7 @@ def configured_token(api_answer: ApiServer | None, kubernetes: api_client.Api, i
     if runner.token:
         return ConfiguredToken(
             source="runner.token of the inventory",
-            command=f"reference {runner.token.reference}",
+            command=program("grep", "-n", "-A", 9, "^runner:", "inventory.yaml"),
             text=_text(runner.token, api_answer, kubernetes),
         )
     values = helm.values_of(runner)
@@ -63,19 +64,19 @@ def _require(api_answer: ApiServer | None) -> None:
         raise Blocked.by(Ref.API_ANSWER, api_answer, otherwise="the API server could not be asked")
 
 
-def _place(inventory: Inventory, key: str) -> tuple[str, str]:
+def _place(inventory: Inventory, key: str) -> tuple[str, ShellCommand]:
     """The last values file that has the key, with its line, and a command that shows it; ``--set`` overrides files."""
     if any(pair.partition("=")[0].strip() == key for option in inventory.runner.set for pair in option.split(",")):
-        return "runner.set of the inventory", f"grep -n {key} inventory.yaml"
+        return "runner.set of the inventory", program("grep", "-n", key, "inventory.yaml")
     for file in reversed(inventory.runner.values):
         try:
             document, marks = read_yaml(file)
         except YamlFileError:
             continue
         if isinstance(document, dict) and key in document:
-            return f"{file.name}:{marks.line((key,))}", f"grep -n {key} {file.name}"
+            return f"{file.name}:{marks.line((key,))}", program("grep", "-n", key, file.name)
     name = inventory.runner.values[-1].name
-    return name, f"grep -n {key} {name}"
+    return name, program("grep", "-n", key, name)
 
 
 token_presence = view("token_presence", configured_token, token.presence, "Whether a token is configured.")

@@ -204,6 +204,7 @@ def helper_image(
         image,
         platform=inventory.cluster.platform,
         scheme=settings.scheme,
+        token_realm=settings.token_realm or "",
         credentials=account.credentials if account else None,
         ca_file=settings.ca_file,
         routes=run.routes,

@@ -14,6 +14,7 @@ from preflight.clients.connect import Routes
 from preflight.clients.http import NoReply, exchange
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ReleaseFault
+from preflight.shell_command import pipe, program
 from preflight.yamltext import load_yaml
 
 CHART = "gitlab-runner"
@@ -46,7 +47,7 @@ def chart_version(
         Unmeasured: ``connect:`` refuses the address, or the CA file can't be read.
     """
     url = f"{repository.rstrip('/')}/index.yaml"
-    command = f"curl -sS {url} | grep -A 3 'name: {CHART}$'"
+    command = pipe(program("curl", "-sS", url), program("grep", "-A", 3, f"name: {CHART}$"))
     try:
         reply = exchange(url, routes=routes, ca_file=ca_file, deadline=deadline, longest=LARGEST_INDEX)
     except NoReply as error:

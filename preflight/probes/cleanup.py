@@ -17,6 +17,7 @@ from preflight.clients.kube_api import Api, jobs_path, pods_path
 from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.evidence import PreflightError
 from preflight.jobshape import MANAGED_BY, OURS, RUN
+from preflight.shell_command import program
 from preflight.shutdown import Shutdown
 
 Json = dict[str, Any]
@@ -77,7 +78,8 @@ class OwnObjects:
             left = self._remove_all()
         if left:
             message = (
-                f"still in namespace {self.namespace}: {', '.join(left)}; kubectl -n {self.namespace} get jobs,pods"
+                f"still in namespace {self.namespace}: {', '.join(left)}: "
+                f"`{program('kubectl', '-n', self.namespace, 'get', 'jobs,pods')}`"
             )
             raise CleanupError(message)
 

@@ -23,6 +23,7 @@ from preflight.evidence import Evidence, Fact
 from preflight.faults import ApiFault, ClusterFault, PodFault
 from preflight.jobshape import MANAGED_BY, OURS
 from preflight.quantities import Amounts, amounts, exactly, largest, total
+from preflight.shell_command import program
 
 Json = dict[str, Any]
 
@@ -183,12 +184,14 @@ def nodes(api: Api) -> Nodes:
         node_list = read_nodes(api.items(path))
     except ApiError as error:
         raise unmeasured(error) from error
-    return _nodes_fact(node_list, kubectl("GET", path, {}), time.monotonic() - began)
+    return _nodes_fact(node_list, time.monotonic() - began)
 
 
-def _nodes_fact(node_list: tuple[Node, ...], command: str, took: float) -> Nodes:
+def _nodes_fact(node_list: tuple[Node, ...], took: float) -> Nodes:
     lines = (f"{node.name}  {_condition(node)}  {','.join(sorted(node.roles))}  {node.version}" for node in node_list)
-    evidence = Evidence(where="here", command=f"{command} -o wide", observed="\n".join(lines), took=took)
+    evidence = Evidence(
+        where="here", command=program("kubectl", "get", "nodes", "-o", "wide"), observed="\n".join(lines), took=took
+    )
     return Nodes(target="cluster", nodes=node_list, evidence=evidence)
 
 
@@ -296,12 +299,12 @@ def read_service_endpoints(
     elif not ready:
         fault = ClusterFault.NO_ENDPOINTS
         cause = f"Service {name} ({ip}) has no ready endpoint; {len(not_ready)} are not ready"
-    command = f"kubectl -n {namespace} get endpointslices -l kubernetes.io/service-name={name}"
+    command = program("kubectl", "-n", namespace, "get", "endpointslices", "-l", f"kubernetes.io/service-name={name}")
     observed = (
         f"{name} {ip}: ready {', '.join(sorted(ready)) or 'none'}; not ready {', '.join(sorted(not_ready)) or 'none'}"
     )
     if service is None:
-        command = f"kubectl -n {namespace} get service {name}"
+        command = program("kubectl", "-n", namespace, "get", "service", name)
         observed = f'Error from server (NotFound): services "{name}" not found'
     return ServiceEndpoints(
         target=f"{namespace}/{name}",
@@ -678,7 +681,7 @@ def read_namespace(
         cause=cause,
         evidence=Evidence(
             where="here",
-            command=f"kubectl describe namespace {namespace}",
+            command=program("kubectl", "describe", "namespace", namespace),
             observed=f"labels {labels}" if item is not None else f'namespaces "{namespace}" not found',
             took=took,
         ),

@@ -19,6 +19,7 @@ from preflight.probes.pods import DindPod, JobPod
 from preflight.probes.shell_readers import read_interface
 from preflight.probes.shell_sections import CUT, Section, excerpt, find, parse
 from preflight.probes.transcript import PodTranscript, Report
+from preflight.shell_command import program, sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +136,7 @@ def read_docker_info(version: Section, info: Section, *, where: str) -> DockerIn
         cause=cause,
         evidence=Evidence(
             where=where,
-            command=f"{version.command}; {info.command}",
+            command=sequence(version.command, info.command),
             observed=json.dumps(summary) if not fault else excerpt(f"{version.output}\n{info.output}"),
             took=version.took + info.took,
         ),
@@ -336,7 +337,7 @@ def _not_ready(node: str, pod: JobPod, ready: DockerReady) -> Daemon:
         )
         if log_fault is not None:
             fault, cause = log_fault, log_cause
-            command = f"kubectl logs {pod.name} -c docker"
+            command = program("kubectl", "logs", pod.name, "-c", "docker")
             observed = f"{ready.evidence.observed}\n{pod.daemon_log[-1500:]}"
             evidence = Evidence(where=ready.where, command=command, observed=observed, took=ready.evidence.took)
     return Daemon(target=node, node=node, fault=fault, cause=f"on {node}, {cause}", evidence=evidence)
@@ -398,7 +399,7 @@ def packet_sizes(report: Report, node: str, image: str) -> PacketSizes:
         else "",
         evidence=Evidence(
             where=report.where,
-            command=f"cat /sys/class/net/{own.name}/mtu; {section.command}",
+            command=sequence(program("cat", f"/sys/class/net/{own.name}/mtu"), section.command),
             observed=f"{own.name} of the pod: {own.mtu}\neth0 of a container inside: {inside}",
             took=section.took,
         ),

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from preflight.clients.connect import NotMapped, Routes, split_address
 from preflight.evidence import Evidence, Fact
 from preflight.faults import DnsFault
+from preflight.shell_command import program
 
 if TYPE_CHECKING:
     import dns.message
@@ -182,14 +183,14 @@ def lookups(
         _combined(a, aaaa, ipv6=_holds_ipv6(expected))
         for a, aaaa, expected in zip(received, received[len(names) :], names.values(), strict=False)
     )
-    at_port = f" -p {port}" if port != _PORT else ""
+    at_port = ["-p", port] if port != _PORT else []
     seconds = max(1, round(deadline))
     return summarise(
         resolver,
         answers,
         expected=names,
         where=where,
-        command=f"dig +time={seconds} +tries=1{at_port} @{host} {' '.join(names)}",
+        command=program("dig", f"+time={seconds}", "+tries=1", *at_port, f"@{host}", *names),
         observed="\n".join(f"{answer.name}: {answer.message}" for answer in answers),
         took=time.monotonic() - began,
         deadline=deadline,

@@ -16,6 +16,7 @@ from preflight.evidence import Evidence, Fact
 from preflight.faults import NetworkFault
 from preflight.inventory import Inventory
 from preflight.probes.cluster import Node, Nodes, PodRequests, ServiceEndpoints
+from preflight.shell_command import pipe, program
 from preflight.values import Values
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -288,7 +289,10 @@ def proxies_of_values(inventory: Inventory, values: Values) -> Proxies:
         ("the jobs' variables", jobs, _of_jobs(values)),
     )
     runner = inventory.runner
-    command = f"helm get values {runner.release} -n {runner.namespace} | grep -i -o '[a-z]*_proxy'"
+    command = pipe(
+        program("helm", "get", "values", runner.release, "-n", runner.namespace),
+        program("grep", "-i", "-o", "[a-z]*_proxy"),
+    )
     facts = [_proxies(place, targets, variables, command) for place, targets, variables in both]
     proxied = tuple(request for fact in facts for request in fact.proxied)
     return Proxies(

@@ -21,6 +21,7 @@ from preflight.clients.kubectl import kubectl
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ManagerFault
 from preflight.probes.release import describe_duration, without_namespace
+from preflight.shell_command import program
 
 Json = dict[str, Any]
 
@@ -125,7 +126,7 @@ def read_rollout(objects: Objects) -> Rollout:
     """The fact from the Deployment, judged as ``kubectl rollout status`` does; availability is the pods' own matter."""
     deployment = objects.deployment
     if deployment is None:
-        command = f"kubectl -n {objects.namespace} get deployments -l release={objects.release}"
+        command = program("kubectl", "-n", objects.namespace, "get", "deployments", "-l", f"release={objects.release}")
         return Rollout(
             target=objects.release,
             fault=ManagerFault.DEPLOYMENT_MISSING,
@@ -169,7 +170,7 @@ def read_rollout(objects: Objects) -> Rollout:
         cause=cause,
         evidence=Evidence(
             where="here",
-            command=f"kubectl -n {objects.namespace} rollout status deployment/{objects.name}",
+            command=program("kubectl", "-n", objects.namespace, "rollout", "status", f"deployment/{objects.name}"),
             observed=observed,
             took=objects.took,
         ),
@@ -238,7 +239,7 @@ def read_managers(objects: Objects, *, now: float, restart_age: float, released:
         cause=cause,
         evidence=Evidence(
             where="here",
-            command=f"kubectl -n {objects.namespace} get pods -l {objects.selector} -o wide",
+            command=program("kubectl", "-n", objects.namespace, "get", "pods", "-l", objects.selector, "-o", "wide"),
             observed="\n".join(lines) or "No resources found",
             took=objects.took,
         ),

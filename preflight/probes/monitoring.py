@@ -21,6 +21,7 @@ from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.clients.kubectl import kubectl
 from preflight.evidence import Evidence, Fact
 from preflight.faults import MetricsFault
+from preflight.shell_command import program
 
 Json = dict[str, Any]
 
@@ -151,7 +152,9 @@ def metrics(api: Api, namespace: str, managers: Sequence[ManagerPod], *, port: i
         cause=cause,
         evidence=Evidence(
             where="here",
-            command=f"kubectl get --raw /api/v1/namespaces/{namespace}/pods/http:{first}:{port}/proxy/metrics",
+            command=program(
+                "kubectl", "get", "--raw", f"/api/v1/namespaces/{namespace}/pods/http:{first}:{port}/proxy/metrics"
+            ),
             observed="\n".join(lines),
             took=time.monotonic() - began,
         ),

@@ -22,6 +22,7 @@ from preflight.evidence import Evidence, Fact, NotApplicable, Unmeasured
 from preflight.faults import PodFault
 from preflight.probes.pod_messages import classify_pull
 from preflight.probes.registry import Credentials, parse_reference
+from preflight.shell_command import ShellCommand, program
 
 if TYPE_CHECKING:
     import docker
@@ -101,7 +102,7 @@ def _fact(
     image: str,
     *,
     runtime: str,
-    command: str,
+    command: ShellCommand,
     observed: str,
     took: float,
     failure: tuple[PodFault, str] | None = None,
@@ -144,12 +145,12 @@ def _by_crictl(session: Session, image: str, *, runtime: str, credentials: Crede
         failure = _too_slow(deadline)
     elif ran.exit != 0:
         failure = classify_pull(_reason(output) or f"crictl ended with {ran.exit}")
-    command = f"crictl pull {shlex.quote(reference)}"
+    command = program("crictl", "pull", reference)
     return _fact(
         session,
         image,
         runtime=runtime,
-        command=command if session.login.user == "root" else f"sudo -n {command}",
+        command=command if session.login.user == "root" else command.after("sudo", "-n"),
         observed=output,
         took=ran.took,
         failure=failure,
@@ -211,7 +212,7 @@ def _by_docker(session: Session, image: str, *, credentials: Credentials | None,
         session,
         image,
         runtime="docker",
-        command=f"docker pull {reference}",
+        command=program("docker", "pull", reference),
         observed=status,
         took=time.monotonic() - pulling,
         failure=failure,

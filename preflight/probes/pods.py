@@ -47,6 +47,7 @@ from preflight.probes.pod_states import (
     unscheduled,
 )
 from preflight.probes.quota import Needs
+from preflight.shell_command import ShellCommand, pipe, program
 from preflight.shutdown import Shutdown
 
 Json = dict[str, Any]
@@ -403,7 +404,7 @@ class _Judgement:
         return f"{self.run.vantage} on {self.run.node}"
 
     @property
-    def _events_command(self) -> str:
+    def _events_command(self) -> ShellCommand:
         path = f"/api/v1/namespaces/{self.run.namespace}/events"
         return kubectl("GET", path, {"fieldSelector": f"involvedObject.name={self.run.name}"})
 
@@ -443,7 +444,7 @@ def _judge_dind(run: PodRun) -> DindPod:
         if fault:
             unreadable = f" (its log could not be read: {log_problem})" if log_problem else ""
             fields["fault"], fields["cause"] = fault, f"on {run.node}, {cause}{unreadable}"
-            command = f"kubectl -n {run.namespace} logs {run.name} -c {daemon['name']}"
+            command = program("kubectl", "-n", run.namespace, "logs", run.name, "-c", daemon["name"])
             observed = "\n".join(log.splitlines()[-EVIDENCE_LINES:]) or log_problem
             took = fields["evidence"].took
             fields["evidence"] = Evidence(where=f"dind on {run.node}", command=command, observed=observed, took=took)
@@ -456,11 +457,13 @@ def _judge_dind(run: PodRun) -> DindPod:
     )
 
 
-def dry_run_command(pod: Json) -> str:
+def dry_run_command(pod: Json) -> ShellCommand:
     """A command that asks for the same admission; the script is left out, for admission does not read it."""
     short = json.loads(json.dumps(pod))
     for container in short["spec"]["containers"]:
         if container.get("command", [None])[0] == "sh":
             container["command"] = ["true"]
     namespace, manifest = pod["metadata"]["namespace"], json.dumps(short, separators=(",", ":"))
-    return f"kubectl -n {namespace} create --dry-run=server -f - <<'EOF'\n{manifest}\nEOF"
+    return pipe(
+        program("printf", "%s", manifest), program("kubectl", "-n", namespace, "create", "--dry-run=server", "-f", "-")
+    )

@@ -24,6 +24,7 @@ from preflight.documents import load_json
 from preflight.evidence import Evidence, Fact
 from preflight.faults import PathFault, RegistryFault
 from preflight.redaction import remember
+from preflight.shell_command import ShellCommand, program, variable
 
 Challenge = Literal["none", "basic", "bearer"]
 
@@ -183,7 +184,11 @@ class _Challenge(NamedTuple):
 
 
 class Conversation:
-    """Requests to one registry under one deadline and one login, with a record of all answers."""
+    """Requests to one registry under one deadline and one login, with a record of all answers.
+
+    The login belongs to the registry's origin and to the token server that the registry itself names; `token_realm`
+    admits one token server alone. A challenge of any other origin is answered with nothing.
+    """
 
     def __init__(
         self,
@@ -194,8 +199,10 @@ class Conversation:
         ca_file: Path | None,
         routes: Routes,
         deadline: float,
+        token_realm: str = "",
     ) -> None:
         self.host, self.scheme, self.credentials = host, scheme, credentials
+        self._token_realm = token_realm
         self._ca_file, self._routes, self._deadline = ca_file, routes, deadline
         self._began = time.monotonic()
         self._authorization = ""
@@ -246,9 +253,17 @@ class Conversation:
                 cause = f"{self.host} keeps this elsewhere, and there {no.cause} ({no.fault})"
                 raise Refused(RegistryFault.BLOB_HOST, cause) from no
             if method != "GET" or reply.status not in _MOVED or "location" not in reply.headers:
+                self._require_own_challenge(reply)
                 return reply  # only a GET follows a redirect
             url = urljoin(url, reply.headers["location"])
         raise Refused(RegistryFault.HTTP_STATUS, f"{self.host} redirected more than {_MOST_REDIRECTS} times")
+
+    def _require_own_challenge(self, reply: Reply) -> None:
+        """Refuse the challenge of another origin: the account is not for it, and never goes there."""
+        if reply.status == _UNAUTHORIZED and origin_of(reply.url) != origin_of(self.root):
+            place = urlsplit(reply.url).netloc
+            cause = f"{self.host} keeps this at {place}, which asks for a login; the registry's was not sent there"
+            raise Refused(RegistryFault.BLOB_HOST, cause)
 
     def answer(
         self, path: str, *, scope: str = "", accept: str = "*/*", method: str = "GET"
@@ -278,12 +293,10 @@ class Conversation:
         if scope:
             query["scope"] = scope  # our own: the challenge's may carry no actions (docs/sources.md#registry-swr)
         headers = {}
+        if origin_of(realm) != origin_of(self.root):
+            self.record.append(f"tokens of {self.root} come from another origin: {realm.partition('?')[0]}")
         if self.credentials is not None:
-            if self.scheme == "https" and urlsplit(realm).scheme != "https":
-                raise Refused(
-                    RegistryFault.TOKEN_REALM,
-                    f"{self.host} wants its password sent unencrypted, to {realm}; it was not sent",
-                )
+            self._require_realm(realm)
             query["account"] = self.credentials.username
             headers["Authorization"] = f"Basic {self.credentials.basic}"
         try:
@@ -305,6 +318,18 @@ class Conversation:
         answer = f"answered {reply.status}" if reply.status != _OK else "answered without a token"
         raise Refused(RegistryFault.TOKEN_REALM, f"{self.host} gives its tokens at {place}, which {answer}")
 
+    def _require_realm(self, realm: str) -> None:
+        """Refuse to send the password to a token server that it is not for."""
+        place = realm.partition("?")[0]
+        if self.scheme == "https" and urlsplit(realm).scheme != "https":
+            cause = f"{self.host} wants its password sent unencrypted, to {place}; it was not sent"
+        elif self._token_realm and origin_of(realm) not in {origin_of(self._token_realm), origin_of(self.root)}:
+            cause = f"{self.host} wants its password sent to {place}, and the inventory's token_realm is "
+            cause += f"{self._token_realm}; it was not sent"
+        else:
+            return
+        raise Refused(RegistryFault.TOKEN_REALM, cause)
+
     def _unauthorized(self, place: str, reply: Reply) -> str:
         if self.credentials is None:
             return f"{place} asks for credentials, and the inventory names none{error_suffix(reply)}"
@@ -321,7 +346,7 @@ class Conversation:
         if reply.status != _OK:
             raise Refused(RegistryFault.HTTP_STATUS, f"{self.host} answered {reply.status}{error_suffix(reply)}")
 
-    def evidence(self, command: str) -> Evidence:
+    def evidence(self, command: ShellCommand) -> Evidence:
         """The answers so far, beside a command that does the same."""
         return Evidence(where="here", command=command, observed="\n\n".join(self.record), took=self.took)
 
@@ -363,10 +388,17 @@ def ping(
     ca_file: Path | None,
     routes: Routes,
     deadline: float,
+    token_realm: str = "",
 ) -> RegistryReply:
     """What answers at a registry's ``/v2/`` from here, and whether it accepts the credentials, if any are given."""
     registry = Conversation(
-        host, scheme=scheme, credentials=credentials, ca_file=ca_file, routes=routes, deadline=deadline
+        host,
+        scheme=scheme,
+        credentials=credentials,
+        ca_file=ca_file,
+        routes=routes,
+        deadline=deadline,
+        token_realm=token_realm,
     )
     challenge = _Challenge("none")
     fault: RegistryFault | PathFault | None = None
@@ -385,12 +417,18 @@ def ping(
         fault, cause = no.fault, no.cause
     except Refused as refused:
         fault, cause = refused.fault, refused.cause
-    login = f' -u "{credentials.username}:$REGISTRY_PASSWORD"' if credentials and challenge.kind == "basic" else ""
+    login = (
+        ["-u", variable("REGISTRY_PASSWORD", f"{credentials.username}:")]
+        if credentials and challenge.kind == "basic"
+        else []
+    )
     return RegistryReply(
         target=host,
         fault=fault,
         cause=cause,
-        evidence=registry.evidence(f"curl -sS -i --max-time {deadline:g}{login} {registry.root}/v2/"),
+        evidence=registry.evidence(
+            program("curl", "-sS", "-i", "--max-time", f"{deadline:g}", *login, f"{registry.root}/v2/")
+        ),
         host=host,
         challenge=challenge.kind,
         realm=challenge.realm,
@@ -427,6 +465,7 @@ def manifest(
     ca_file: Path | None,
     routes: Routes,
     deadline: float,
+    token_realm: str = "",
 ) -> Manifest:
     """What `image` points to, for which platforms it is, and whether its data can be fetched, without pulling it.
 
@@ -438,7 +477,13 @@ def manifest(
     """
     reference = parse_reference(image)
     registry = Conversation(
-        reference.host, scheme=scheme, credentials=credentials, ca_file=ca_file, routes=routes, deadline=deadline
+        reference.host,
+        scheme=scheme,
+        credentials=credentials,
+        ca_file=ca_file,
+        routes=routes,
+        deadline=deadline,
+        token_realm=token_realm,
     )
     digest, platforms, size = "", tuple[str, ...](), 0
     fault: RegistryFault | PathFault | None = None
@@ -463,7 +508,9 @@ def manifest(
         target=image,
         fault=fault,
         cause=cause,
-        evidence=registry.evidence(f"docker manifest inspect {'--insecure ' if scheme == 'http' else ''}{reference}"),
+        evidence=registry.evidence(
+            program("docker", "manifest", "inspect", *(["--insecure"] if scheme == "http" else []), reference)
+        ),
         image=str(reference),
         digest=digest,
         platforms=platforms,

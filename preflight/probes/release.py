@@ -21,6 +21,7 @@ from preflight.documents import load_json
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ReleaseFault
 from preflight.probes.values_drift import remember_secrets
+from preflight.shell_command import ShellCommand, program
 
 Json = dict[str, Any]
 
@@ -96,9 +97,9 @@ class History:
         return _running(self.records)
 
     @property
-    def command(self) -> str:
+    def command(self) -> ShellCommand:
         """The helm command that shows the same."""
-        return f"helm history {self.name} -n {self.namespace}"
+        return program("helm", "history", self.name, "-n", self.namespace)
 
     @property
     def shown(self) -> str:
@@ -312,7 +313,7 @@ def absent(name: str, namespace: str, *, took: float = 0.0) -> Release:
         cause=f"Helm has no release {name} in namespace {namespace}",
         evidence=Evidence(
             where="here",
-            command=f"helm history {name} -n {namespace}",
+            command=program("helm", "history", name, "-n", namespace),
             observed="Error: release: not found",
             took=took,
         ),

@@ -17,6 +17,7 @@ from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.clients.kubectl import kubectl
 from preflight.evidence import Evidence, Fact
 from preflight.faults import RightsFault
+from preflight.shell_command import program
 
 Json = dict[str, Any]
 
@@ -177,7 +178,7 @@ def review(
         cause=cause,
         evidence=Evidence(
             where="here",
-            command=f"kubectl auth can-i {first[1]} {first[0]} -n {namespace} --as {user}",
+            command=program("kubectl", "auth", "can-i", first[1], first[0], "-n", namespace, "--as", user),
             observed="\n".join(lines),
             took=time.monotonic() - began,
         ),

@@ -24,6 +24,7 @@ from preflight.evidence import Evidence, Fact, Unmeasured
 from preflight.faults import Fault, RunnerFault, TokenFault
 from preflight.probes.token import ConfiguredToken, short_forms
 from preflight.redaction import remember
+from preflight.shell_command import ShellCommand, program, variable
 
 _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 200, 401, 403, 404
 _PAGE, _PAGES = 100, 100
@@ -133,9 +134,9 @@ class Reader:
         self.answered_at = None if offset is None else datetime.fromtimestamp(reply.at + offset, tz=UTC)
         return document
 
-    def command(self, path: str) -> str:
+    def command(self, path: str) -> ShellCommand:
         """A command that reads the same."""
-        return f'curl -sS --oauth2-bearer "$GITLAB_API_TOKEN" "{self.url}/api/v4{path}"'
+        return program("curl", "-sS", "--oauth2-bearer", variable("GITLAB_API_TOKEN"), f"{self.url}/api/v4{path}")
 
     def query(self, text: str) -> dict[str, Any]:
         """The data that a GraphQL query gives."""
@@ -150,9 +151,11 @@ class Reader:
         data = document.get("data")
         return data if isinstance(data, dict) else {}
 
-    def query_command(self, text: str) -> str:
+    def query_command(self, text: str) -> ShellCommand:
         """A command that sends the same query."""
-        return f"curl -sSG --oauth2-bearer \"$GITLAB_API_TOKEN\" --data-urlencode 'query={text}' {self.url}/api/graphql"
+        token = variable("GITLAB_API_TOKEN")
+        fields = ["--data-urlencode", f"query={text}"]
+        return program("curl", "-sSG", "--oauth2-bearer", token, *fields, f"{self.url}/api/graphql")
 
     def _read(self, url: str, command: str) -> tuple[Reply, Any]:
         left = self._end - time.monotonic()

@@ -27,6 +27,7 @@ from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ApiFault, Fault, GitLabFault, TokenFault
 from preflight.redaction import redact, remember
+from preflight.shell_command import ShellCommand, pipe, program, variable
 
 TOKEN_KEY, REGISTRATION_KEY = (
     "runner-token",
@@ -81,7 +82,7 @@ class ConfiguredToken:
     """
 
     source: str
-    command: str
+    command: ShellCommand
     text: str = field(repr=False, default="")
     registration: bool = False
     absent: str = ""
@@ -133,6 +134,11 @@ class TokenReply(Fact):
 # ---- where it is configured -----------------------------------------------------------------------------------------
 
 
+def _secret_command(namespace: str, name: str, key: str) -> ShellCommand:
+    get = program("kubectl", "-n", namespace, "get", "secret", name, "-o", f"jsonpath={{.data.{key}}}")
+    return pipe(get, program("base64", "-d"))
+
+
 def from_secret(api: Api, namespace: str, name: str) -> ConfiguredToken:
     """The token in the Secret that ``runners.secret`` names; one that is not there is a token that is missing.
 
@@ -140,7 +146,7 @@ def from_secret(api: Api, namespace: str, name: str) -> ConfiguredToken:
         Unmeasured: the Secret may not be read, or the API server does not answer.
     """
     source = f"Secret {name} in namespace {namespace}"
-    command = f"kubectl -n {namespace} get secret {name} -o jsonpath='{{.data.{TOKEN_KEY}}}' | base64 -d"
+    command = _secret_command(namespace, name, TOKEN_KEY)
     try:
         data = api.get(f"/api/v1/namespaces/{path_segment(namespace)}/secrets/{path_segment(name)}").get("data") or {}
     except ApiError as error:
@@ -153,7 +159,7 @@ def from_secret(api: Api, namespace: str, name: str) -> ConfiguredToken:
     absent = "" if texts[key].strip() else f"the {source} has nothing under {TOKEN_KEY}"
     return ConfiguredToken(
         source=f"{key} of the {source}",
-        command=command.replace(TOKEN_KEY, key),
+        command=_secret_command(namespace, name, key),
         text=texts[key],
         registration=key == REGISTRATION_KEY,
         absent=absent,
@@ -262,7 +268,7 @@ def runner_api(url: str, *, routes: Routes, ca_file: Path | None, deadline: floa
     The token is random, so GitLab keeps nothing (docs/sources.md#runner-verify).
     """
     random_token = _PREFIX + secrets.token_urlsafe(15)
-    command = _command(url, "glrt-of-no-runner", "r_preflight000", deadline)
+    command = _command(url, "token=glrt-of-no-runner", "r_preflight000", deadline)
     try:
         reply = _verify(url, random_token, "r_preflight000", routes=routes, ca_file=ca_file, deadline=deadline)
     except NoReply as no:
@@ -286,7 +292,7 @@ def acceptance(
         ca_file: PEM of a further CA to trust.
         deadline: seconds.
     """
-    command = _command(url, "$RUNNER_TOKEN", system_id, deadline)
+    command = _command(url, variable("RUNNER_TOKEN", "token="), system_id, deadline)
     try:
         reply = _verify(url, remember(configured.token), system_id, routes=routes, ca_file=ca_file, deadline=deadline)
     except NoReply as no:
@@ -316,9 +322,9 @@ def _verify(url: str, token: str, system_id: str, *, routes: Routes, ca_file: Pa
     return exchange(verify_url(url), routes=routes, ca_file=ca_file, deadline=deadline, method="POST", content=content)
 
 
-def _command(url: str, token: str, system_id: str, deadline: float) -> str:
-    fields = f'--data-urlencode "token={token}" --data-urlencode "system_id={system_id}"'
-    return f"curl -sS -i --max-time {deadline:g} {fields} {verify_url(url)}"
+def _command(url: str, token: str, system_id: str, deadline: float) -> ShellCommand:
+    fields = ["--data-urlencode", token, "--data-urlencode", f"system_id={system_id}"]
+    return program("curl", "-sS", "-i", "--max-time", f"{deadline:g}", *fields, verify_url(url))
 
 
 def _refused(reply: Reply) -> bool:

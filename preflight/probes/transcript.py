@@ -23,6 +23,7 @@ from preflight.probes.headroom import Headroom
 from preflight.probes.pods import JobPod
 from preflight.probes.shell import Step
 from preflight.probes.shell_sections import Section, find
+from preflight.shell_command import pipe, program, sequence
 
 _MOST_NAMESERVERS = 3  # of a pod's resolv.conf, which the kubelet writes
 
@@ -220,7 +221,9 @@ def clock(node: str, section: Section, *, middle: float, reply: GitLabReply, all
         cause=f"{node}'s clock is {abs(offset):.0f} s {relation} GitLab's; {allowed:g} s are allowed" if skewed else "",
         evidence=Evidence(
             where=where,
-            command=f"date -u; curl -sI {reply.url} | grep -i ^date",
+            command=sequence(
+                program("date", "-u"), pipe(program("curl", "-sI", reply.url), program("grep", "-i", "^date"))
+            ),
             observed=f"{_utc(gitlab_time + offset)} on {node}, {_utc(gitlab_time)} on GitLab at the same moment",
             took=section.took,
         ),
@@ -263,7 +266,7 @@ def agreement(by_resolver: Iterable[Lookups]) -> Agreement:
         cause="; ".join(differences),
         evidence=Evidence(
             where=where,
-            command=f"for r in {' '.join(resolvers)}; do dig +short @$r {name}; done",
+            command=sequence(*(program("dig", "+short", f"@{resolver}", name) for resolver in resolvers)),
             observed="\n".join(
                 f"{name} {resolver}: {' '.join(addresses)}"
                 for name, answers in (differing or table).items()
@@ -371,7 +374,7 @@ def found_names(
         cause=f"a job's pod on {node} {cause} ({conf})" if fault else "",
         evidence=Evidence(
             where=report.where,
-            command=shown.command if shown else f"getent ahostsv4 {next(iter(answered), 'NAME')}",
+            command=shown.command if shown else program("getent", "ahostsv4", next(iter(answered), "NAME")),
             observed="\n".join([*lines, conf]),
             took=shown.took if shown else 0.0,
         ),
@@ -393,7 +396,7 @@ def worker_room(node: str, headroom: Headroom) -> WorkerRoom:
         cause="" if fits else f"no job fits on {node}: a job requests {request} {limited}, and {free} is free",
         evidence=Evidence(
             where=headroom.where,
-            command=f"kubectl describe node {node}",
+            command=program("kubectl", "describe", "node", node),
             observed=f"{limited}: {free} free, {request} for one job",
             took=headroom.evidence.took,
         ),

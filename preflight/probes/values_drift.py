@@ -20,6 +20,7 @@ from preflight.faults import ReleaseFault
 from preflight.redaction import names_a_secret, remember_within
 from preflight.runner_config import Duration, NotTomlError, RunnerKeys, meaning, parse
 from preflight.runner_config import differences as config_differences
+from preflight.shell_command import program
 
 _CONFIG = "runners.config"
 _OPAQUE = ("envVars", "extraEnv", "environment", "secrets", "extraObjects")  # may carry secrets under any name
@@ -74,7 +75,7 @@ def read_drift(
         cause=cause,
         evidence=Evidence(
             where="here",
-            command=f"helm get values {release} -n {namespace}",
+            command=program("helm", "get", "values", release, "-n", namespace),
             observed="\n".join(f"{change.key}: {change.deployed} → {change.wanted}" for change in changes),
             took=took,
         ),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from preflight.jobshape import (
     job_pod_requests,
     pinned,
     probe_job,
+    waiting_job,
 )
 from preflight.quantities import amounts, exactly, quantity, spell
 
@@ -289,7 +292,8 @@ def test_dind_is_as_privileged_as_the_values_say(privileged: bool) -> None:
 def test_the_daemon_is_a_service_with_its_alias_and_comes_first() -> None:
     spec = pod_of(dind())
     daemon, client = spec["containers"]
-    assert (daemon["name"], daemon["args"], client["name"]) == ("docker", ["--tls=false"], "build")
+    assert (daemon["name"], client["name"]) == ("docker", "build")
+    assert daemon["args"][-1] == "--tls=false"
     assert "command" not in daemon, "the image's own entry point starts the daemon"
     assert spec["hostAliases"][0] == {
         "ip": "127.0.0.1",
@@ -301,10 +305,10 @@ def test_the_daemon_is_a_service_with_its_alias_and_comes_first() -> None:
 
 def test_a_daemon_with_tls_shares_its_certificates_with_the_client() -> None:
     spec = pod_of(dind(docker_host="tcp://docker:2376", daemon_args=[]))
-    assert spec["volumes"] == [{"name": "certs", "emptyDir": {"medium": "Memory"}}]
+    assert spec["volumes"][1:] == [{"name": "certs", "emptyDir": {"medium": "Memory"}}]
     for container in spec["containers"]:
         assert {"name": "DOCKER_TLS_CERTDIR", "value": "/certs"} in container["env"]
-        assert container["volumeMounts"] == [{"name": "certs", "mountPath": "/certs/client"}]
+        assert container["volumeMounts"][1:] == [{"name": "certs", "mountPath": "/certs/client"}]
 
 
 @pytest.mark.parametrize(
@@ -325,10 +329,12 @@ def test_job_and_service_have_the_tls_directory_that_is_stated(
     mount = f"{place.rstrip('/')}/client"
     for container in spec["containers"]:
         assert {"name": "DOCKER_TLS_CERTDIR", "value": place} in container["env"]
-        assert [one["mountPath"] for one in container.get("volumeMounts", [])] == ([mount] if place else [])
+        assert [one["mountPath"] for one in container["volumeMounts"] if one["name"] == "certs"] == (
+            [mount] if place else []
+        )
     told = {one["name"]: one["value"] for one in spec["containers"][1]["env"]}
     assert told.get("DOCKER_CERT_PATH") == (mount if verifies else None)
-    assert ("volumes" in spec) is bool(place)
+    assert [volume["name"] for volume in spec["volumes"][1:]] == (["certs"] if place else [])
 
 
 def test_a_daemon_at_an_address_needs_no_alias() -> None:
@@ -413,3 +419,58 @@ def test_amounts_are_spelled_as_a_person_would(resource: str, amount: str, words
 def test_exact_spelling_loses_nothing_but_what_the_api_has_no_word_for(amount: str) -> None:
     assert quantity(exactly(Decimal(amount))) >= Decimal(amount)
     assert quantity(exactly(Decimal(amount))) - Decimal(amount) < Decimal("0.001")
+
+
+def test_no_pod_of_the_suite_holds_a_service_accounts_token() -> None:
+    for job in (probe(), dind()):
+        assert pod_of(job)["automountServiceAccountToken"] is False
+    assert "automountServiceAccountToken" not in job_pod(SHAPE)["spec"], "a job's pod is judged as the runner makes it"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], ["dockerd", "--host=unix:///var/run/docker.sock", "--host=tcp://127.0.0.1:2375"]),
+        (
+            ["--mtu=1450"],
+            ["dockerd", "--host=unix:///var/run/docker.sock", "--host=tcp://127.0.0.1:2375", "--mtu=1450"],
+        ),
+        (
+            ["--host=tcp://0.0.0.0:2375", "--tls=false"],
+            ["dockerd", "--host=unix:///var/run/docker.sock", "--host=tcp://127.0.0.1:2375", "--tls=false"],
+        ),
+        (["dockerd", "-H", "tcp://[::]:2375"], ["dockerd", "-H", "tcp://127.0.0.1:2375"]),
+        (["dockerd", "--host", "tcp://:2375"], ["dockerd", "--host", "tcp://127.0.0.1:2375"]),
+    ],
+)
+def test_a_daemon_without_tls_listens_for_its_own_pod_alone(arguments: list[str], expected: list[str]) -> None:
+    daemon = pod_of(dind(daemon_args=arguments))["containers"][0]
+    assert daemon["args"] == expected
+
+
+def test_a_daemon_ends_with_the_script_beside_it(tmp_path: Path) -> None:
+    """Also when the suite was killed: the kubelet runs the probe, and the script leaves its mark however it ends."""
+    daemon, client = pod_of(dind(script="exit 3"))["containers"]
+    assert daemon["volumeMounts"][0] == client["volumeMounts"][0]
+    place = daemon["volumeMounts"][0]["mountPath"]
+    probe_command, script = daemon["livenessProbe"]["exec"]["command"][2], client["command"][2]
+
+    def run(text: str) -> int:
+        return subprocess.run(["sh", "-c", text.replace(place, str(tmp_path / "shared"))], check=False).returncode
+
+    assert run(script) == 3, "without the volume there is nothing to leave a mark in"
+    (tmp_path / "shared").mkdir()
+    assert run(probe_command) == 0, "alive while the script runs"
+    assert run(script) == 3, "the script's own exit status"
+    assert run(probe_command) == 1
+    probe = daemon["livenessProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] + probe["timeoutSeconds"] <= 40
+
+
+def test_a_pod_that_nobody_writes_to_ends() -> None:
+    spec = pod_of(waiting_job(SHAPE, node="n", run_id="ab12", image=ALPINE, greeting="hi", deadline=300, ttl=60))
+    command = spec["containers"][0]["command"][2].replace("timeout 60", "timeout 1")
+    waiting = subprocess.Popen(["sh", "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert waiting.stdout is not None
+    assert waiting.stdout.readline() == b"hi\n"
+    assert waiting.wait(timeout=20) != 0

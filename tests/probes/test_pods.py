@@ -169,7 +169,8 @@ def test_a_pod_that_would_be_refused_is_not_made_at_all(start: Start, recording:
     pod = pods.launch(api, job(), node=NODE, deadline=10)
     assert pod.fault is fault
     assert (pod.job, pod.name, cluster.job) == ("", "", None)
-    assert pod.evidence.command.startswith("kubectl -n gitlab create --dry-run=server -f - <<'EOF'\n{")
+    assert pod.evidence.command.startswith("printf %s '{")
+    assert pod.evidence.command.endswith("}' | kubectl -n gitlab create --dry-run=server -f -")
     assert "resolv.conf" not in pod.evidence.command, "the script is not what admission reads"
 
 

@@ -17,12 +17,17 @@ from preflight.faults import PathFault, RunnerFault, TokenFault
 from preflight.probes import runners
 from preflight.probes.runners import Manager, OwnRunner, Reader, RegisteredManagers, RunnerRecord
 from preflight.probes.token import ConfiguredToken
+from preflight.shell_command import program
 from tests.probes import servers
 from tests.probes.servers import Asked, Said, Web, web_server
 
 API_TOKEN = "glpat-made-up-for-a-test"
-GIVEN = ConfiguredToken(source="runnerToken in values.yaml:13", command="grep", text="glrt-t1_Ab3dE6gH9jK2mN5pQ8sT")
-NOBODYS = ConfiguredToken(source="runnerToken in values.yaml:13", command="grep", text="glrt-t1_Zz3dE6gH9jK2mN5pQ8sT")
+GIVEN = ConfiguredToken(
+    source="runnerToken in values.yaml:13", command=program("grep"), text="glrt-t1_Ab3dE6gH9jK2mN5pQ8sT"
+)
+NOBODYS = ConfiguredToken(
+    source="runnerToken in values.yaml:13", command=program("grep"), text="glrt-t1_Zz3dE6gH9jK2mN5pQ8sT"
+)
 
 
 def node(number: int, short: str, expires: str | None = None) -> dict[str, Any]:
