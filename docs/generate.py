@@ -19,10 +19,10 @@ from lab import faults
 from preflight import facts, guide, renamed, symptoms
 from preflight.conclusions.model import CAUSES, RULES
 from preflight.conclusions.rules import draw
-from preflight.decision import EXIT_STATUSES
 from preflight.fact import CATALOGUE, Effect
 from preflight.impact import Harm
 from preflight.inventory import Inventory, Secret
+from preflight.verdicts import EXIT_STATUSES
 
 DOCS = Path(__file__).parent
 CHECKS = DOCS.parent / "checks"
@@ -251,7 +251,7 @@ def verdicts_page() -> str:
     lines = [
         "# Verdicts and exit statuses",
         "",
-        "Generated from `preflight/decision.py` and `preflight/impact.py` by `python docs/generate.py`.",
+        "Generated from `preflight/verdicts.py` and `preflight/impact.py` by `python docs/generate.py`.",
         "",
         "GO means: a job of this runner, with these values, on these nodes, would run. So the verdict follows the",
         "impact on jobs of what is wrong, and not the number of failed checks. Every root cause states its impact,",

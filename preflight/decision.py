@@ -17,7 +17,7 @@ from preflight import impact
 from preflight.conclusions import Explanation
 from preflight.coverage import Coverage
 from preflight.impact import Harm, Impact
-from preflight.verdicts import Outcome, Verdict
+from preflight.verdicts import GO, INCONCLUSIVE, INTERRUPTED, NOT_GO, Outcome, Verdict
 
 
 class Answer(enum.StrEnum):
@@ -30,24 +30,6 @@ class Answer(enum.StrEnum):
     INTERRUPTED = "INTERRUPTED"  # before it was judged whether something stops jobs
     NONE = "NO VERDICT"  # pytest came to no end of its own
 
-
-GO, NOT_GO, INTERRUPTED, INCONCLUSIVE = 0, 1, 2, 6
-"""Exit statuses of a run whose checks were judged; 3, 4 and 5 are pytest's own."""
-
-EXIT_STATUSES: tuple[tuple[int, str, str], ...] = (
-    (
-        GO,
-        "GO",
-        "a job would run; or PARTIAL, and nothing that was looked at is wrong; or DEGRADED, with `--allow-degraded`",
-    ),
-    (NOT_GO, "NO GO, DEGRADED", "jobs are stopped, or run worse: in a whole run or in a part of one"),
-    (INTERRUPTED, "PARTIAL", "interrupted (Ctrl-C, SIGTERM, SIGHUP): reports are written, and nothing is left"),
-    (3, "none", "an internal error of pytest or of a plugin; no report is written"),
-    (4, "none", "a bad inventory, option or check; nothing was contacted, and no report is written"),
-    (5, "none", "no check was selected; no report is written"),
-    (INCONCLUSIVE, "INCONCLUSIVE", "nothing that was judged stops jobs, but something could not be judged"),
-)
-"""Every exit status of a run: number, verdict, meaning."""
 
 _WORDS = (
     (Verdict.FAIL, "failed"),

@@ -10,6 +10,7 @@ import pytest
 
 from preflight.fact import Effect
 from preflight.run import Stage
+from preflight.verdicts import EXIT_STATUSES, NO_VERDICT
 
 _PROJECT = pytest.StashKey[Path]()
 _EFFECT_GIVEN = pytest.StashKey[bool]()
@@ -17,9 +18,16 @@ _EFFECT_GIVEN = pytest.StashKey[bool]()
 
 def add(parser: pytest.Parser) -> None:
     """Add the options of a run."""
-    group = parser.getgroup("preflight", "preflight of GitLab Runner on Kubernetes")
+    statuses = ", ".join(f"{status} {verdict}" for status, verdict, _ in EXIT_STATUSES if verdict != NO_VERDICT)
+    title = f"preflight of GitLab Runner on Kubernetes (exit status {statuses}: docs/verdicts.md)"
+    group = parser.getgroup("preflight", title)
     group.addoption("--inventory", metavar="FILE", help="the environment to check (see inventory.yaml)")
-    group.addoption("--report-dir", metavar="DIR", help="where the reports go (default: reports/ beside conftest.py)")
+    group.addoption(
+        "--report-dir",
+        metavar="DIR",
+        help="where the reports go (default: reports/ beside conftest.py, "
+        "where those of a run of a part are called preflight-partial.*)",
+    )
     group.addoption(
         "--effect",
         choices=[str(effect) for effect in Effect],

@@ -1,4 +1,4 @@
-"""The seven verdicts of a check.
+"""The seven verdicts of a check, and the exit statuses of a run.
 
 A verdict is set once, on a test's report, and everything that is written later reads it from there. What all of them
 come to is decided in decision.py.
@@ -11,6 +11,27 @@ from dataclasses import dataclass, field
 
 from preflight.diagnosis import Diagnosis
 from preflight.evidence import Key
+
+GO, NOT_GO, INTERRUPTED, INCONCLUSIVE = 0, 1, 2, 6
+"""Exit statuses of a run whose checks were judged; 3, 4 and 5 are pytest's own."""
+
+NO_VERDICT = "none"
+"""Stands for the verdict in the table below where there is none."""
+
+EXIT_STATUSES: tuple[tuple[int, str, str], ...] = (
+    (
+        GO,
+        "GO or PARTIAL",
+        "a job would run, or nothing in the part is wrong; with `--allow-degraded` DEGRADED too",
+    ),
+    (NOT_GO, "NO GO or DEGRADED", "jobs are stopped, or run worse: in a whole run or in a part of one"),
+    (INTERRUPTED, "PARTIAL (interrupted)", "by Ctrl-C, SIGTERM or SIGHUP: reports are written, and nothing is left"),
+    (3, NO_VERDICT, "an internal error of pytest or of a plugin; no report is written"),
+    (4, NO_VERDICT, "a bad inventory, option or check; nothing was contacted, and no report is written"),
+    (5, NO_VERDICT, "no check was selected; no report is written"),
+    (INCONCLUSIVE, "INCONCLUSIVE", "nothing that was judged stops jobs, but something could not be judged"),
+)
+"""Every exit status of a run: number, verdict, meaning."""
 
 
 class Verdict(enum.StrEnum):

@@ -7,10 +7,10 @@ import pytest
 from preflight import impact
 from preflight.conclusions import Cause, Conclusion, Explanation, Finding, explain
 from preflight.coverage import Coverage, Part
-from preflight.decision import EXIT_STATUSES, Answer, Decision, decide
+from preflight.decision import Answer, Decision, decide
 from preflight.diagnosis import Diagnosis
 from preflight.impact import Harm, Impact
-from preflight.verdicts import Outcome, Verdict
+from preflight.verdicts import EXIT_STATUSES, Outcome, Verdict
 
 WHOLE = Coverage(9, 9)
 PART = Coverage(20, 258, (Part("test_x", "2.2 Runner token", "2.2.1 The token is given", 238),), ("effect static",))

@@ -26,7 +26,6 @@ class Server:
         told_by: the check that names it, and no other is red or unknown.
         words: how it is named.
         untouched: checks of other sections, which are judged as ever.
-        verdict: of the check that names it.
         also: further checks that may be red, where a vantage of its own meets it in another way.
         statuses: the exit statuses that fit: a chart repository that hangs stops no job of what is installed, and
             whether an API server answers nobody, or not this machine alone, depends on how it misbehaves.
@@ -36,7 +35,6 @@ class Server:
     told_by: str
     words: str
     untouched: tuple[str, ...]
-    verdict: str = "fail"
     also: str = "$"
     statuses: tuple[int, ...] = (1,)
 
@@ -78,7 +76,6 @@ SERVERS = [
             "test_ssh_login_works_on_each_worker",
             f"k8s-worker-{number} (192.168.1.10{number}:22)",
             (GITLAB, CLUSTER, HERE, REGISTRY, PODS, PULLS, RELEASE, DOCKER),
-            verdict="unknown",
             statuses=(6,),
         )
         for number in (1, 2, 3)
