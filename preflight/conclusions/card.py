@@ -101,6 +101,7 @@ def _sentence(text: str, *, width: int, lines: int) -> list[str]:
             shorter = wrapped(f"{'; '.join(parts[:kept])}; and {len(parts) - kept} more", width)
             if len(shorter) <= lines:
                 return shorter
+        text = f"{parts[0]}; and {len(parts) - 1} more"
     return shortened(text, width=width, lines=lines)
 
 

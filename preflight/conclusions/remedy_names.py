@@ -1,7 +1,8 @@
 """Names in remedies that only a measurement knows: the webhook, the label, the taint, the limit, the Secret.
 
 Each function takes the observations of a row, and gives names for its remedy's steps; where the measurement does not
-hold one, the step names what to look for.
+hold one, the step names what to look for. What comes from outside is quoted for a shell, or is of letters that need no
+quotes: steps are pasted.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ _SERVICE = re.compile(r"https://(?P<service>[a-z0-9-]{1,63})\.(?P<namespace>[a-z
 _SELECTED = re.compile(r"selector wants (?P<label>[^\s=]{1,317}=[^\s,]{0,63})")
 _TAINT = re.compile(r"taint (?P<key>[^\s=:]{1,317})(?:=(?P<value>[^\s:]{0,63}))?:(?P<effect>\w{1,32}) is not tolerated")
 _DENIED = re.compile(
-    r'User "(?P<user>[^"]{1,300})" cannot (?P<verb>\w{1,32}) resource "(?P<resource>[^"]{1,253})" in API group '
-    r'"(?P<group>[^"]{0,253})"'
-    r'(?: in the namespace "(?P<namespace>[^"]{1,63})")?'
+    r'User "(?P<user>[^"]{1,300})" cannot (?P<verb>\w{1,32}) resource "(?P<resource>[\w./-]{1,253})" in API group '
+    r'"(?P<group>[\w.-]{0,253})"'
+    r'(?: in the namespace "(?P<namespace>[\w-]{1,63})")?'
 )
 _ACCOUNT = "system:serviceaccount:"
 
@@ -42,7 +43,8 @@ def webhook(_: Facts, observations: Sequence[Observation]) -> Mapping[str, str]:
     hook, service = _CALLED.search(message), _SERVICE.search(message)
     which = f"`{hook['hook']}`" if hook else "the webhook that the message names"
     kinds = "validatingwebhookconfigurations,mutatingwebhookconfigurations"
-    find = f"kubectl get {kinds} -o yaml | grep -B 30 'name: {hook['hook']}'" if hook else f"kubectl get {kinds}"
+    find = f"kubectl get {kinds}"
+    find += f" -o yaml | grep -B 30 {shlex.quote('name: ' + hook['hook'])}" if hook else ""
     if not service:
         return {"webhook": which, "webhook_server": f"change what {which} refuses, or its rules: `{find}`"}
     name, namespace = service["service"], service["namespace"]
@@ -132,7 +134,7 @@ def leftovers(_: Facts, observations: Sequence[Observation]) -> Mapping[str, str
 def service_account(_: Facts, observations: Sequence[Observation]) -> Mapping[str, str]:
     """The service account that a job's pod names, from the API server's message."""
     message = " ".join(fact.cause for fact in _measured(observations))
-    missing = re.search(r'serviceaccount "([^"]{1,253})" not found', message)
+    missing = re.search(r'serviceaccount "([\w.-]{1,253})" not found', message)
     return {"service_account": missing[1] if missing else "NAME"}
 
 

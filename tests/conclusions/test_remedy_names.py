@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import pytest
@@ -102,6 +103,14 @@ def test_a_webhook_that_answers_is_named_without_a_service(inventory: Inventory)
     steps = remedy(inventory, admission('admission webhook "images.example.com" denied the request: no tag'))
     assert "change what `images.example.com` refuses" in steps
     assert "endpoints" not in steps
+
+
+def test_what_comes_from_outside_is_quoted_for_the_shell(inventory: Inventory) -> None:
+    steps = remedy(inventory, admission('admission webhook "a\'; rm -rf ~ #" denied the request: no tag'))
+    command = next(part for part in steps.split("`") if part.startswith("kubectl get") and "grep" in part)
+    assert shlex.split(command)[-1] == "name: a'; rm -rf ~ #"
+    refused = 'x is forbidden: User "a; b" cannot list resource "$(c)" in API group "" at the cluster scope'
+    assert remedy_names.grants([refused]) == (), "no resource is called so"
 
 
 @pytest.mark.parametrize(
