@@ -306,7 +306,9 @@ class ManagerFault(Fault):
     SCALED_DOWN = "scaled-down"  # fewer replicas than the release's values say: somebody scaled them by hand
     NOT_READY = "manager-not-ready"
     CRASH_LOOP = "crash-loop"
-    RESTARTED = "restarted"  # a short while ago
+    OOM_KILLED = "oom-killed"  # a manager that runs again was ended for its memory a short while ago
+    RESTARTED = "restarted"  # again and again: the last run was short, and this one is not longer yet
+    RECOVERED = "recovered"  # restarts and log lines of a short while ago that are over
     TOKEN_REJECTED = "token-rejected"  # noqa: S105 - a word, no secret: GitLab does not accept the runner's token
     GITLAB_UNREACHABLE = "gitlab-unreachable"  # by the managers' own logs
     CONFIG_REFUSED = "config-refused"  # the runner cannot use its configuration

@@ -48,6 +48,14 @@ def _(world: World) -> None:
     world.release.health = "out-of-memory"
 
 
+@fault(
+    "managers-recovered",
+    "GitLab was down until 14 minutes ago, managers were restarted and logged it; they poll again, which logs nothing.",
+)
+def _(world: World) -> None:
+    world.release.health, world.metrics.lost = "recovered", 40_000_000
+
+
 @fault("managers-scaled-down", "Somebody scaled the Deployment of three managers down to one by hand.")
 def _(world: World) -> None:
     world.release.scaled = 1

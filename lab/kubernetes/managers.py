@@ -31,6 +31,7 @@ RELEASE = "gitlab-runner"
 PORT = 9252
 _TEMPLATE, _NEXT_TEMPLATE = "6b8d5c7f9d", "7c5d9f64bb"  # hashes of the Deployment's two last pod templates
 _DAYS = ReleaseState.age / 86_400  # since the last installation
+_OUTAGE_ENDED = 14 * 60.0  # seconds since GitLab answers again, where managers have recovered from an outage
 _LABELS = {"app": RELEASE, "chart": f"gitlab-runner-{CHART_VERSION}", "heritage": "Helm", "release": RELEASE}
 _HOME = "/home/gitlab-runner/.gitlab-runner"
 _SELECTOR = {"app": RELEASE}
@@ -83,6 +84,8 @@ def _deploy_pods(cluster: ClusterState, world: World, image: str, wanted: int, t
                 _crash_loop(item, 1, "Error", restarts=4)
             case "half-rolled-out" if fresh:
                 _fail_image_pull(item)
+            case "recovered":
+                _restart(item, ago=_OUTAGE_ENDED)
             case _:
                 pass
         stored = cluster.add(item)
@@ -95,6 +98,8 @@ def _deploy_pods(cluster: ClusterState, world: World, image: str, wanted: int, t
         if not fresh:
             refused = state.health == "refused"
             log = _manager_log(image, tree, number, refused=refused, days=0.005 if refused else _DAYS)
+            if state.health == "recovered":
+                _complain(log, ago=_OUTAGE_ENDED + 40)
             cluster.written[stored["metadata"]["uid"], RELEASE] = log
 
 
@@ -310,6 +315,15 @@ def _crash_loop(item: Raw, code: int, reason: str, *, restarts: int) -> None:
     _unready(item)
 
 
+def _restart(item: Raw, *, ago: float) -> None:
+    """Restart the container once, so many seconds ago, because its liveness probe failed; it has been ready since."""
+    status = item["status"]["containerStatuses"][0]
+    end = {"exitCode": 143, "reason": "Error", "startedAt": status["state"]["running"]["startedAt"]}
+    end |= {"finishedAt": timestamps.ago(seconds=ago), "containerID": status["containerID"]}
+    status |= {"restartCount": 1, "lastState": {"terminated": end}}
+    status["state"] = {"running": {"startedAt": timestamps.ago(seconds=ago - 1)}}
+
+
 def _fail_image_pull(item: Raw) -> None:
     """Put the container into ImagePullBackOff."""
     status = item["status"]["containerStatuses"][0]
@@ -376,6 +390,16 @@ def _manager_log(image: str, tree: Mapping[str, Any], number: int, *, refused: b
     for index, line in enumerate(lines):
         log.lines.append((began + timedelta(seconds=0.7 * index), line.encode() + b"\n"))
     return log
+
+
+def _complain(log: Log, *, ago: float) -> None:
+    """Log three polls that failed, so many seconds ago; those that succeed since leave no line."""
+    line = _info(
+        "\x1b[0;33mWARNING: Checking for jobs... failed", "status=couldn't execute POST against http://192.168.1.50/"
+    )
+    for index in range(3):
+        moment = datetime.now(UTC) - timedelta(seconds=ago - 3 * index)
+        log.lines.append((moment, line.encode() + b"\n"))
 
 
 def _info(message: str, *pairs: str, plain: str = "") -> str:

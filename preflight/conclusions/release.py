@@ -20,6 +20,7 @@ from preflight.facts.release import (
     chart_image,
     chart_version,
     manager_config,
+    manager_history,
     manager_logs,
     manager_readiness,
     manager_rollout,
@@ -134,8 +135,16 @@ single(
 single(
     cause("manager-crashes", "4.1", "image-flavour"),
     manager_readiness,
-    faults=(ManagerFault.CRASH_LOOP, ManagerFault.RESTARTED),
+    faults=(ManagerFault.CRASH_LOOP, ManagerFault.RESTARTED, ManagerFault.OOM_KILLED),
     remedy=("`kubectl logs -n {namespace} deployment/{release} --previous --tail=50` shows its last lines", _UPGRADE),
+)
+single(
+    cause("managers-recovered", "4.1", "manager-history"),
+    manager_history,
+    remedy=(
+        "`kubectl logs -n {namespace} deployment/{release} --previous --tail=50` shows the last lines before a restart",
+        "nothing is to be done if it coincides with an outage or an upgrade of GitLab",
+    ),
 )
 single(
     cause("managers-scaled-down", "4.1", "guide"),

@@ -42,8 +42,8 @@ from preflight.probes.gitlab import GitLabReply, GitLabVersion
 from preflight.probes.headroom import Headroom
 from preflight.probes.leftovers import Leftovers
 from preflight.probes.lint import Lint
-from preflight.probes.managers import ManagerLogs, ManagerPods, Rollout
-from preflight.probes.monitoring import ManagerMetrics, Warnings
+from preflight.probes.managers import ManagerHistory, ManagerLogs, ManagerPods, Rollout
+from preflight.probes.monitoring import ManagerActivity, ManagerMetrics, Warnings
 from preflight.probes.node_pulls import Pull
 from preflight.probes.nodes import NodeState, PoolState
 from preflight.probes.pipeline import Configuration, Job, JobRunner, Pipeline, Project
@@ -88,7 +88,9 @@ __all__ = [
     "Leftovers",
     "Lint",
     "Lookups",
+    "ManagerActivity",
     "ManagerConfig",
+    "ManagerHistory",
     "ManagerLogs",
     "ManagerMetrics",
     "ManagerPods",

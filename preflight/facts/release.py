@@ -10,7 +10,7 @@ from preflight import values as helm
 from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, NotApplicable
 from preflight.fact import fact
-from preflight.facts.blocking import block_if_no_resolver_knows
+from preflight.facts.blocking import block_if_no_resolver_knows, gitlab_fact
 from preflight.facts.references import Ref
 from preflight.faults import ManagerFault, ReleaseFault, StreamFault
 from preflight.inventory import Inventory
@@ -21,9 +21,11 @@ from preflight.probes.config_toml import ManagerConfig
 from preflight.probes.dns import Lookups
 from preflight.probes.gitlab import GitLabReply
 from preflight.probes.lint import Lint
-from preflight.probes.managers import ManagerLogs, ManagerPods, Objects, Rollout
+from preflight.probes.managers import LogVerdict, ManagerHistory, ManagerLogs, ManagerPods, Objects, Rollout
+from preflight.probes.monitoring import ManagerActivity
 from preflight.probes.nodes import NodeState
 from preflight.probes.release import History, Release
+from preflight.probes.runners import RegisteredManagers
 from preflight.probes.streams import StreamCheck
 from preflight.probes.token import RunnerToken
 from preflight.probes.values_drift import Drift
@@ -158,48 +160,88 @@ def manager_rollout(release_objects: Objects, release_record: Release | None, ru
     return managers.read_rollout(release_objects)
 
 
-@fact(deadline="script", tolerates=("manager_rollout",), optional=("gitlab_reply",))
+@fact(
+    deadline="script",
+    tolerates=("manager_rollout",),
+    optional=("gitlab_reply", "manager_activity", "manager_list"),
+)
 def manager_logs(
-    manager_rollout: Rollout, release_objects: Objects, kubernetes: api_client.Api, gitlab_reply: GitLabReply | None
+    manager_rollout: Rollout,
+    release_objects: Objects,
+    kubernetes: api_client.Api,
+    gitlab_reply: GitLabReply | None,
+    manager_activity: ManagerActivity | None,
+    manager_list: RegisteredManagers | None,
 ) -> ManagerLogs:
     """The managers' logs."""
     if manager_rollout.fault is ManagerFault.DEPLOYMENT_MISSING:
         raise Blocked.by(Ref.MANAGER_ROLLOUT, manager_rollout)
     if not release_objects.pods:
         raise Blocked.by(Ref.MANAGER_READINESS, None, because=f"{release_objects.name} has no pods")
-    logs = managers.logs(kubernetes, release_objects, now=time.time())
+
+    def is_over(verdict: LogVerdict) -> bool:
+        """Whether GitLab has accepted this manager since its log complained."""
+        if manager_activity is not None and verdict.pod in manager_activity.polling:
+            return True
+        own = manager_activity.system_id(verdict.pod) if manager_activity is not None else ""
+        contact = manager_list.last_contact(own or verdict.system_id) if manager_list is not None else None
+        return contact is not None and verdict.age is not None and contact < verdict.age
+
+    logs = managers.logs(kubernetes, release_objects, now=time.time(), is_over=is_over)
     if logs.fault is ManagerFault.GITLAB_UNREACHABLE and gitlab_reply is not None and gitlab_reply.fault is not None:
-        raise Blocked.by(Ref.GITLAB_REPLY, gitlab_reply, witness="the managers' logs")
+        raise Blocked.by(gitlab_fact(gitlab_reply), gitlab_reply, measured=logs, witness="the managers' logs")
     return logs
 
 
-@fact(optional=("manager_logs", "node_readiness", "release_history"), fan_in={"node_readiness": "node"})
-def manager_readiness(
-    manager_rollout: Rollout,
-    release_objects: Objects,
-    manager_logs: ManagerLogs | None,
-    node_readiness: tuple[NodeState, ...],
-    release_history: History | None,
-    inventory: Inventory,
-) -> ManagerPods:
-    """The manager pods."""
+@fact(
+    after=("manager_rollout",),
+    optional=("release_history",),
+    reported_by=("manager_readiness",),
+)
+def manager_pods(release_objects: Objects, release_history: History | None, inventory: Inventory) -> ManagerPods:
+    """The manager pods, faulty or not."""
     newest = release_history.newest if release_history is not None else None
-    readiness = managers.read_managers(
+    return managers.read_managers(
         release_objects,
         now=time.time(),
         restart_age=inventory.limits.restart_age,
         released=helm.replicas_of(newest.values) if newest is not None else None,
     )
-    if readiness.fault is None:
-        return readiness
+
+
+@fact(
+    tolerates=("manager_pods",),
+    optional=("manager_logs", "node_readiness", "gitlab_reply"),
+    fan_in={"node_readiness": "node"},
+)
+def manager_readiness(
+    manager_pods: ManagerPods,
+    manager_logs: ManagerLogs | None,
+    node_readiness: tuple[NodeState, ...],
+    gitlab_reply: GitLabReply | None,
+) -> ManagerPods:
+    """The manager pods."""
+    if manager_pods.fault is None:
+        return manager_pods
     if manager_logs is not None and manager_logs.fault is not None:
         raise Blocked.by(Ref.MANAGER_LOGS, manager_logs)
     down = {state.node: state for state in node_readiness if state.fault is not None}
-    unready = [pod for pod in readiness.pods if not pod.ready]
-    if readiness.fault is ManagerFault.NOT_READY and all(pod.node in down for pod in unready):
+    unready = [pod for pod in manager_pods.pods if not pod.ready]
+    if manager_pods.fault is ManagerFault.NOT_READY and all(pod.node in down for pod in unready):
         node = down[unready[0].node]
         raise Blocked.by(Ref.NODE_READINESS, node, {"node": node.node})
-    return readiness
+    # The chart's liveness probe asks GitLab: it restarts managers that GitLab does not answer.
+    if gitlab_reply is not None and gitlab_reply.fault is not None and managers.may_follow_from_gitlab(manager_pods):
+        raise Blocked.by(gitlab_fact(gitlab_reply), gitlab_reply, measured=manager_pods, witness="the managers' pods")
+    return manager_pods
+
+
+@fact(tolerates=("manager_pods",), optional=("manager_logs",))
+def manager_history(
+    manager_pods: ManagerPods, manager_logs: ManagerLogs | None, inventory: Inventory
+) -> ManagerHistory:
+    """What befell the managers and is over."""
+    return managers.read_history(manager_pods, manager_logs, within=inventory.limits.restart_age)
 
 
 @fact(

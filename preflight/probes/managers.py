@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -28,6 +28,8 @@ LINES = 2000  # of each log, from its end
 _LONGEST_LOG = 2**20  # bytes of one log
 _BAD_REQUEST, _NOT_FOUND = 400, 404
 _SHOWN = 3  # pods that a cause names
+_FIRST_BACKOFF, _LONGEST_BACKOFF = 10.0, 300.0  # seconds that the kubelet waits before it restarts a container
+_BACKOFF_FORGOTTEN = 600.0  # seconds of running after which the kubelet forgets earlier ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +186,7 @@ class ManagerPod:
         restarts: how often its container was started again.
         ended: seconds since it ended the last time; None if it never did.
         end: how it ended then, such as ``OOMKilled, exit 137``.
+        lasted: seconds of the run that ended then; None if the API does not say.
         trouble: why it is not ready, or "".
     """
 
@@ -194,7 +197,28 @@ class ManagerPod:
     restarts: int = 0
     ended: float | None = None
     end: str = ""
+    lasted: float | None = None
     trouble: str = ""
+
+    @property
+    def has_recovered(self) -> bool:
+        """Whether its restarts have ended: it is ready, and has run for longer than it would take to end again.
+
+        The kubelet waits 10 s before the second restart, twice as long before each further one, 5 min at most, and
+        forgets about them once a container has run for 10 min (docs/sources.md#crash-backoff). A container that was
+        restarted repeatedly also has to outlive its previous run, or its end may be as near as that one was.
+        """
+        if self.ended is None or not self.ready:
+            return self.ended is None
+        backoff = min(_FIRST_BACKOFF * 2.0 ** min(self.restarts - 1, 9), _LONGEST_BACKOFF)
+        if self.restarts > 1 and self.lasted is not None and self.lasted < _BACKOFF_FORGOTTEN:
+            backoff = max(backoff, self.lasted)
+        return self.ended > backoff
+
+    @property
+    def was_oom_killed(self) -> bool:
+        """Whether it ended for its memory the last time."""
+        return self.end.startswith("OOMKilled")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,10 +278,33 @@ def _judge(pods: Sequence[ManagerPod], objects: Objects, restart_age: float) -> 
         details = _listed(f"{pod.name}: {pod.trouble or 'not ready'}" for pod in waiting)
         return ManagerFault.NOT_READY, f"{len(waiting)} of {objects.wanted} managers are not ready: {details}"
     restarted = [pod for pod in pods if pod.ended is not None and pod.ended < restart_age]
-    if restarted:
-        details = _listed(f"{pod.name} {describe_duration(pod.ended or 0)} ago: {pod.end}" for pod in restarted)
-        return ManagerFault.RESTARTED, f"{len(restarted)} of {objects.wanted} managers were restarted: {details}"
+    for fault, concerned, what in (
+        (ManagerFault.OOM_KILLED, [pod for pod in restarted if pod.was_oom_killed], "ran out of memory"),
+        (ManagerFault.RESTARTED, [pod for pod in restarted if not pod.has_recovered], "are restarted repeatedly"),
+    ):
+        if concerned:
+            details = _listed(f"{pod.name} {_last_end_of(pod)}" for pod in concerned)
+            return fault, f"{len(concerned)} of {objects.wanted} managers {what}: {details}"
     return None, ""
+
+
+def _last_end_of(pod: ManagerPod) -> str:
+    times = f", {pod.restarts} times in all" if pod.restarts > 1 else ""
+    return f"{describe_duration(pod.ended or 0)} ago: {pod.end}{times}"
+
+
+def may_follow_from_gitlab(pods: ManagerPods) -> bool:
+    """Whether what is wrong with the pods can be that GitLab does not answer them: their liveness probe asks it.
+
+    A pod that ran out of memory or waits for anything but its restart (an image, a Secret, a node) has another reason.
+    """
+    if pods.fault not in {ManagerFault.CRASH_LOOP, ManagerFault.NOT_READY, ManagerFault.RESTARTED}:
+        return False
+    return not any(
+        pod.was_oom_killed or (pod.trouble and not pod.trouble.startswith("CrashLoopBackOff"))
+        for pod in pods.pods
+        if not pod.ready or not pod.has_recovered
+    )
 
 
 def _listed(items: Iterator[str] | Any) -> str:
@@ -269,7 +316,7 @@ def _listed(items: Iterator[str] | Any) -> str:
 def _manager_pod(pod: Json, now: float) -> ManagerPod:
     status = pod.get("status", {})
     containers = status.get("containerStatuses") or ()
-    ended, end = _last_end(containers, now)
+    ended, end, lasted = _last_end(containers, now)
     return ManagerPod(
         name=pod["metadata"]["name"],
         node=pod.get("spec", {}).get("nodeName", ""),
@@ -280,12 +327,13 @@ def _manager_pod(pod: Json, now: float) -> ManagerPod:
         restarts=sum(int(item.get("restartCount", 0)) for item in containers),
         ended=ended,
         end=end,
+        lasted=lasted,
         trouble=_waiting(pod),
     )
 
 
-def _last_end(containers: Sequence[Json], now: float) -> tuple[float | None, str]:
-    """How long ago a container ended the last time, and how."""
+def _last_end(containers: Sequence[Json], now: float) -> tuple[float | None, str, float | None]:
+    """How long ago a container ended the last time, how, and how long it had run."""
     ends = [
         end
         for item in containers
@@ -293,13 +341,20 @@ def _last_end(containers: Sequence[Json], now: float) -> tuple[float | None, str
         if end
     ]
     if not ends:
-        return None, ""
+        return None, "", None
     last = max(ends, key=lambda item: str(item.get("finishedAt", "")))
+    finished, started = _seconds(last.get("finishedAt")), _seconds(last.get("startedAt"))
+    lasted = finished - started if finished is not None and started is not None else None
+    ended = max(0.0, now - (now if finished is None else finished))
+    return ended, f"{last.get('reason') or 'Error'}, exit {last.get('exitCode')}", lasted
+
+
+def _seconds(moment: Any) -> float | None:
+    """A moment that the API writes, in seconds since 1970."""
     try:
-        finished = datetime.fromisoformat(str(last.get("finishedAt"))).timestamp()
+        return datetime.fromisoformat(str(moment)).timestamp()
     except ValueError:
-        finished = now
-    return max(0.0, now - finished), f"{last.get('reason') or 'Error'}, exit {last.get('exitCode')}"
+        return None
 
 
 def _waiting(pod: Json) -> str:
@@ -319,7 +374,7 @@ def _waiting(pod: Json) -> str:
 
 FOR_EVER = float("inf")
 _HOUR = 3900.0  # seconds: a runner that was refused is asked for a job again once an hour
-_POLLS = 600.0  # seconds: a polling runner repeats what is wrong every few seconds, and does not log when it is over
+_POLLS = 120.0  # seconds: a runner whose polls fail says so at least once a minute, and not when it is over
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,6 +422,10 @@ LOG_PATTERNS: tuple[LogPattern, ...] = tuple(
     )
 )
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_SYSTEM_ID = re.compile(r"\bsystem_id=([rs]_\w+)")
+_LONGEST_MESSAGE = 300  # characters
+OF_GITLAB = frozenset({ManagerFault.TOKEN_REJECTED, ManagerFault.GITLAB_UNREACHABLE})
+"""What a log says of GitLab's answers, which are over as soon as GitLab accepts a poll."""
 _STAMP = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?Z ")
 
 
@@ -376,13 +435,24 @@ class LogVerdict:
 
     Attributes:
         pod: the pod; `fault`: what its log shows to be wrong; `line`: the message that shows it.
+        age: seconds since that message; None if it has no time.
         accepted: whether GitLab accepted the runner, as far as the log goes back.
+        past: the last message that something was wrong, where that is over; `past_age`: seconds since it.
+        system_id: the name by which GitLab knows the manager, if the log tells it.
     """
 
     pod: str
     fault: ManagerFault | None = None
     line: str = ""
+    age: float | None = None
     accepted: bool = False
+    past: str = ""
+    past_age: float | None = None
+    system_id: str = ""
+
+    def as_over(self) -> LogVerdict:
+        """The same where something else shows that what the log complains of is over."""
+        return replace(self, fault=None, past=self.line, past_age=self.age)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -392,8 +462,16 @@ class ManagerLogs(Fact):
     logs: tuple[LogVerdict, ...] = ()
 
 
-def logs(api: Api, objects: Objects, *, now: float) -> ManagerLogs:
+def logs(
+    api: Api, objects: Objects, *, now: float, is_over: Callable[[LogVerdict], bool] = lambda _: False
+) -> ManagerLogs:
     """Read and judge the log of every manager that has one.
+
+    Args:
+        api: the cluster's API.
+        objects: the release's objects.
+        now: seconds since 1970.
+        is_over: whether something else shows that GitLab has accepted a manager since its log complained of GitLab.
 
     Raises:
         Unmeasured: logs may not be read, or no pod's kubelet hands one out.
@@ -407,7 +485,8 @@ def logs(api: Api, objects: Objects, *, now: float) -> ManagerLogs:
         container = objects.container
         try:
             text = api.text(path, container=container, tailLines=LINES, limitBytes=_LONGEST_LOG, timestamps="true")
-            verdicts.append(read_log(text, pod=name, now=now))
+            verdict = read_log(text, pod=name, now=now)
+            verdicts.append(verdict.as_over() if verdict.fault in OF_GITLAB and is_over(verdict) else verdict)
         except ApiError as error:
             if error.rule:
                 raise unmeasured(error) from error
@@ -427,7 +506,8 @@ def read_logs(verdicts: Sequence[LogVerdict], objects: Objects, *, took: float =
     cause = ""
     if failing:
         alike = [verdict for verdict in failing if verdict.fault is failing[0].fault]
-        cause = f"{len(alike)} of {objects.wanted} managers say so; {alike[0].pod}: {alike[0].line}"
+        age = "" if alike[0].age is None else f", {describe_duration(alike[0].age)} ago"
+        cause = f"{len(alike)} of {objects.wanted} managers say so{age}; {alike[0].pod}: {alike[0].line}"
     pod = (failing or list(verdicts))[0].pod if verdicts else ""
     path = f"/api/v1/namespaces/{objects.namespace}/pods/{pod}/log"
     return ManagerLogs(
@@ -447,20 +527,29 @@ def read_logs(verdicts: Sequence[LogVerdict], objects: Objects, *, took: float =
 def read_log(text: str, *, pod: str, now: float) -> LogVerdict:
     """What one log comes to: the last message that decides, and of several errors in a row the first.
 
-    The first is the cause, what follows it (`PANIC: Failed to verify the runner.`) only its consequence.
+    The first is the cause, what follows it (`PANIC: Failed to verify the runner.`) only its consequence. How old an
+    error is goes by its last message.
     """
-    fault: ManagerFault | None = None
-    line, accepted = "", False
+    verdict = LogVerdict(pod=pod)
     for raw in text.splitlines():
         sentence, written_at = plain(raw)
+        if identity := _SYSTEM_ID.search(sentence):
+            verdict = replace(verdict, system_id=identity[1])
         known = next((candidate for candidate in LOG_PATTERNS if candidate.pattern.search(sentence)), None)
-        if known is None or (written_at is not None and now - written_at > known.valid_for):
+        if known is None:
             continue
+        age = None if written_at is None else max(0.0, now - written_at)
+        message = sentence[:_LONGEST_MESSAGE]
         if known.fault is None:
-            fault, line, accepted = None, sentence, True
-        elif fault is None:
-            fault, line, accepted = known.fault, sentence, False
-    return LogVerdict(pod=pod, fault=fault, line=line[:300], accepted=accepted)
+            verdict = verdict.as_over() if verdict.fault is not None else verdict
+            verdict = replace(verdict, line=message, age=age, accepted=True)
+        elif age is not None and age > known.valid_for:
+            verdict = replace(verdict, past=message, past_age=age)
+        elif verdict.fault is None:
+            verdict = replace(verdict, fault=known.fault, line=message, age=age, accepted=False)
+        else:
+            verdict = replace(verdict, age=age)
+    return verdict
 
 
 def plain(line: str) -> tuple[str, float | None]:
@@ -471,3 +560,43 @@ def plain(line: str) -> tuple[str, float | None]:
             moment = datetime.fromisoformat(f"{stamped[1]}+00:00").timestamp()
         line = line[stamped.end() :]
     return " ".join(_ANSI.sub("", line).split()), moment
+
+
+# ---- what is over ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManagerHistory(Fact):
+    """What befell the managers lately, and is over."""
+
+
+def read_history(pods: ManagerPods, logs: ManagerLogs | None, *, within: float) -> ManagerHistory:
+    """The fact from the managers' pods and logs; what is faulty now is theirs to report.
+
+    Args:
+        pods: the managers' pods.
+        logs: their logs, if they could be read.
+        within: seconds for which it is reported.
+    """
+    events: list[tuple[float, str]] = [
+        (pod.ended, f"{pod.name} was restarted {_last_end_of(pod)}; it is ready since")
+        for pod in pods.pods
+        if pod.ended is not None and pod.ended < within and pod.has_recovered and not pod.was_oom_killed
+    ]
+    events += [
+        (verdict.past_age, f"{verdict.pod} logged {describe_duration(verdict.past_age)} ago: {verdict.past}")
+        for verdict in (logs.logs if logs is not None else ())
+        if verdict.past and verdict.fault is None and verdict.past_age is not None and verdict.past_age < within
+    ]
+    lines = [line for _, line in sorted(events)]
+    return ManagerHistory(
+        target=pods.target,
+        fault=ManagerFault.RECOVERED if lines else None,
+        cause=f"over by now: {_listed(lines)}" if lines else "",
+        evidence=Evidence(
+            where="here",
+            command=pods.evidence.command,
+            observed="\n".join([pods.evidence.observed, *lines]),
+            took=pods.evidence.took,
+        ),
+    )
