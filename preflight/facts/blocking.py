@@ -122,8 +122,8 @@ def block_if_another_pull_hangs(pod: JobPod, inventory: Inventory) -> None:
 def block_if_no_resolver_answers(
     pull: Pull | ImagePull, worker: str, here: tuple[Lookups, ...], node: tuple[Lookups, ...]
 ) -> None:
-    """Raise `Blocked` if a pull failed because no resolver has the registry's address."""
-    if pull.fault is not PodFault.PULL_UNRESOLVED:
+    """Raise `Blocked` if a pull failed, or hangs, because no resolver has the registry's address."""
+    if pull.fault not in {PodFault.PULL_UNRESOLVED, PodFault.PULL_TIMEOUT}:
         return
     host = registries.parse_reference(pull.image).host
     for resolvers, name, targets in ((here, Ref.HERE_LOOKUPS, {}), (node, Ref.NODE_LOOKUPS, {"worker": worker})):
