@@ -169,7 +169,7 @@ def waiting_job(
     That is how the runner's build container waits for a job's script. The arguments are those of `probe_job`.
     """
     container = _container(BUILD, image, ["sh", "-c", f"echo {greeting}; exec sh"], _SCRIPT)
-    container |= {"stdin": True, "securityContext": copy.deepcopy(_RESTRICTED_CONTAINER)}
+    container |= {"stdin": True, "securityContext": copy.deepcopy(_RESTRICTED_CONTAINER), **_PULLED_BEFORE}
     _fit([container], limit_ranges)
     spec = _pod_spec(shape, node, [container], deadline)
     spec["securityContext"] = copy.deepcopy(_RESTRICTED_POD)
@@ -210,7 +210,7 @@ def dind_job(  # noqa: PLR0913 - a manifest has that many parts
     daemon["args"] = list(daemon_args)
     daemon["env"] = list(environment)
     for container in (client, daemon):
-        container["securityContext"] = _as_values_say(shape)
+        container |= {"securityContext": _as_values_say(shape), **_PULLED_BEFORE}
         if certificates:
             container["volumeMounts"] = [{"name": "certs", "mountPath": certificates}]
     # The daemon first: the kubelet pulls and starts in this order, and the script measures how long the daemon takes.
@@ -288,6 +288,7 @@ def effective(resources: Resources, limit_ranges: Sequence[Json]) -> tuple[Amoun
 # --- the parts ------------------------------------------------------------------------------------------------------
 
 _TLS_PORT = 2376
+_PULLED_BEFORE = {"imagePullPolicy": "IfNotPresent"}  # by the pod of `probe_job`, which measures how long that takes
 _LONGEST_JOB = 3601  # seconds: GitLab's default job timeout, and the second that the runner adds
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _HOST_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")

@@ -10,7 +10,9 @@ from preflight.evidence import Blocked
 from preflight.fact import fact
 from preflight.facts.probe_plan import (
     TTL,
+    hosts_without_address,
     named_node,
+    one_of_each_registry_first,
     require_probed,
     script_report,
     script_steps,
@@ -25,6 +27,7 @@ from preflight.jobshape import job_pod as job_pod_manifest
 from preflight.probes import pods, shell
 from preflight.probes.cleanup import OwnObjects
 from preflight.probes.cluster import NamespaceState, Nodes
+from preflight.probes.dns import Lookups
 from preflight.probes.headroom import Headroom
 from preflight.probes.lint import Lint
 from preflight.probes.pods import Admission as PodAdmission
@@ -66,6 +69,8 @@ def own_objects(
     after=("worker_placement",),
     effect="probe",
     tolerates=("pod_admission",),
+    optional=("here_lookups",),
+    fan_in={"here_lookups": "resolver"},
     deadline="pod+clean",
     group="pods",
     reported_by=("pod_start",),
@@ -73,6 +78,7 @@ def own_objects(
 def job_pod(
     worker: str,
     pod_admission: PodAdmission,
+    here_lookups: tuple[Lookups, ...],
     cluster_nodes: Nodes,
     namespace_state: NamespaceState,
     job_shape: JobShape,
@@ -87,7 +93,8 @@ def job_pod(
     steps = script_steps(
         inventory, run, reply=Ref.POD_GITLAB, page=Ref.POD_PAGE, lookups=Ref.POD_LOOKUPS, conf=Ref.POD_RESOLV_CONF
     )
-    others = [image for image in inventory.images if run.plans(Ref.POD_IMAGE, worker=worker, image=image)]
+    planned = [image for image in inventory.images if run.plans(Ref.POD_IMAGE, worker=worker, image=image)]
+    others = one_of_each_registry_first(inventory, planned)
     if run.plans(Ref.HELPER_PULL, worker=worker) and "$" not in job_shape.helper_image:
         others.append(job_shape.helper_image)
     manifest = probe_job(
@@ -109,6 +116,7 @@ def job_pod(
         deadline=inventory.deadlines.pod,
         on_event=lambda text: run.say(f"job_pod[{worker}]", f"pod on {worker}: {text}"),
         images=named_node(worker, cluster_nodes).images,
+        nameless=hosts_without_address(inventory, here_lookups),
         shutdown=run.shutdown,
     )
     own_objects.remove(pod.job)
