@@ -88,6 +88,7 @@ def test_rollout_is_complete(manager_rollout: Rollout) -> None:
     """3.5.1 The rollout of the managers is complete.
 
     Why: while a rollout is stuck, the old configuration stays in use beside, or instead of, the new one.
+    Remedy (rollout-under-way): wait for `kubectl rollout status deployment/RELEASE`, and run this again.
     Remedy (deployment-missing): upgrade or install the release again: its Deployment was deleted.
     Remedy (rollout-stuck): `kubectl describe pod` of the newest manager shows what it waits for: the image
         (`image.registry`, `imagePullSecrets`), a missing Secret key, free resources on a node.

@@ -40,7 +40,7 @@ RegistryMode = Literal["up", "down", "vanished", "unavailable"]
 Certificate = Literal["valid", "self-signed", "expired", "other-name", "none"]
 SshMode = Literal["up", "down", "vanished", "mute"]
 Realm = Literal["up", "down", "vanished"]
-ManagerHealth = Literal["up", "out-of-memory", "refused", "half-rolled-out", "recovered"]
+ManagerHealth = Literal["up", "out-of-memory", "refused", "half-rolled-out", "rolling-out", "recovered"]
 Misbehaviour = Literal["", "silent", "drip", "cut", "brief", "429", "500", "503", "410", "truncated"]
 """How a server misbehaves (`lab.misbehaviour`); an empty text only puts the relay in place, to be set later."""
 

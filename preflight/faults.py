@@ -302,6 +302,7 @@ class ManagerFault(Fault):
 
     DEPLOYMENT_MISSING = "deployment-missing"
     ROLLOUT_STUCK = "rollout-stuck"
+    ROLLOUT_UNDER_WAY = "rollout-under-way"  # within the time that its Deployment allows, and no new pod fails
     TOO_FEW = "too-few-managers"
     SCALED_DOWN = "scaled-down"  # fewer replicas than the release's values say: somebody scaled them by hand
     NOT_READY = "manager-not-ready"

@@ -109,11 +109,19 @@ def _failed(item: pytest.Item, report: pytest.TestReport, outcome: Outcome, fail
     """A failed assert: waived, advice or a failure."""
     if hasattr(report, "wasxfail"):
         return replace(outcome, verdict=Verdict.WAIVED, reason=report.wasxfail, diagnosis=failure)
-    if check_items.is_advice(item):
+    if check_items.is_advice(item) or _is_advice(item):
         report.outcome = "skipped"
         report.wasxfail = f"advice: {failure.headline}"
         return replace(outcome, verdict=Verdict.ADVICE, reason=failure.headline, diagnosis=failure)
     return replace(outcome, verdict=Verdict.FAIL, diagnosis=failure)
+
+
+def _is_advice(item: pytest.Item) -> bool:
+    """Whether every fault that the check judges is one that blocks no rollout here (`Fact.advice`)."""
+    faulty = [
+        value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Fact) and value.fault is not None
+    ]
+    return bool(faulty) and all(fact.advice for fact in faulty)
 
 
 def _waiver_not_needed(outcome: Outcome, paragraph: Paragraph, facts: Sequence[Fact]) -> Outcome:

@@ -43,6 +43,11 @@ def _(world: World) -> None:
     world.release.health = "half-rolled-out"
 
 
+@fault("rollout-under-way", "The last of three managers has begun a moment ago with the newest template: all is well.")
+def _(world: World) -> None:
+    world.release.health = "rolling-out"
+
+
 @fault("manager-crashloop", "The managers run out of memory: all of them are in CrashLoopBackOff.")
 def _(world: World) -> None:
     world.release.health = "out-of-memory"

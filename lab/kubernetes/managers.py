@@ -31,6 +31,7 @@ RELEASE = "gitlab-runner"
 PORT = 9252
 _TEMPLATE, _NEXT_TEMPLATE = "6b8d5c7f9d", "7c5d9f64bb"  # hashes of the Deployment's two last pod templates
 _DAYS = ReleaseState.age / 86_400  # since the last installation
+_ROLLING = ("half-rolled-out", "rolling-out")  # one manager has the newest template
 _OUTAGE_ENDED = 14 * 60.0  # seconds since GitLab answers again, where managers have recovered from an outage
 _LABELS = {"app": RELEASE, "chart": f"gitlab-runner-{CHART_VERSION}", "heritage": "Helm", "release": RELEASE}
 _HOME = "/home/gitlab-runner/.gitlab-runner"
@@ -74,7 +75,7 @@ def _deploy_pods(cluster: ClusterState, world: World, image: str, wanted: int, t
         if CONTROL_PLANE not in item["metadata"]["labels"] and cluster.kubelet_runs(item["metadata"]["name"])
     ]
     for number in range(wanted if homes else 0):
-        fresh = state.health == "half-rolled-out" and number == wanted - 1
+        fresh = state.health in _ROLLING and number == wanted - 1
         home = homes[number % len(homes)]
         item = _manager(cluster, home, number, image, template=_NEXT_TEMPLATE if fresh else _TEMPLATE)
         match state.health:
@@ -84,6 +85,8 @@ def _deploy_pods(cluster: ClusterState, world: World, image: str, wanted: int, t
                 _crash_loop(item, 1, "Error", restarts=4)
             case "half-rolled-out" if fresh:
                 _fail_image_pull(item)
+            case "rolling-out" if fresh:
+                _begin(item)
             case "recovered":
                 _restart(item, ago=_OUTAGE_ENDED)
             case _:
@@ -214,7 +217,7 @@ def job_pod(node: str, *, job: int = 4711, project: int = 12, minutes: float = 9
 
 def _deployment(state: ReleaseState, image: str, wanted: int, tree: Mapping[str, Any]) -> Raw:
     up = 0 if state.health in {"out-of-memory", "refused"} else wanted
-    half = state.health == "half-rolled-out"
+    half = state.health in _ROLLING
     item = _object("Deployment", RELEASE)
     item["metadata"] |= {"generation": 3, "labels": dict(_LABELS)}
     item["metadata"]["annotations"] = {
@@ -244,6 +247,8 @@ def _deployment(state: ReleaseState, image: str, wanted: int, tree: Mapping[str,
     current = f'ReplicaSet "{RELEASE}-{_NEXT_TEMPLATE if half else _TEMPLATE}"'
     progress = (
         ("False", "ProgressDeadlineExceeded", f"{current} has timed out progressing.")
+        if state.health == "half-rolled-out"
+        else ("True", "ReplicaSetUpdated", f"{current} is progressing.")
         if half
         else ("True", "NewReplicaSetAvailable", f"{current} has successfully progressed.")
     )
@@ -315,6 +320,15 @@ def _crash_loop(item: Raw, code: int, reason: str, *, restarts: int) -> None:
     _unready(item)
 
 
+def _begin(item: Raw) -> None:
+    """Let the pod have begun a moment ago: it runs, and its readiness probe has not been tried yet."""
+    began = timestamps.ago(seconds=9)
+    item["metadata"]["creationTimestamp"] = item["status"]["startTime"] = began
+    status = item["status"]["containerStatuses"][0]
+    status |= {"ready": False, "started": True, "state": {"running": {"startedAt": began}}}
+    _unready(item)
+
+
 def _restart(item: Raw, *, ago: float) -> None:
     """Restart the container once, so many seconds ago, because its liveness probe failed; it has been ready since."""
     status = item["status"]["containerStatuses"][0]
@@ -325,7 +339,8 @@ def _restart(item: Raw, *, ago: float) -> None:
 
 
 def _fail_image_pull(item: Raw) -> None:
-    """Put the container into ImagePullBackOff."""
+    """Put the container of a pod that is 20 minutes old into ImagePullBackOff."""
+    item["metadata"]["creationTimestamp"] = item["status"]["startTime"] = timestamps.ago(seconds=1200)
     status = item["status"]["containerStatuses"][0]
     status |= {"ready": False, "started": False, "restartCount": 0, "imageID": ""}
     status["image"] = status["image"].replace("v18.3.0", "v18.3.9")

@@ -125,7 +125,13 @@ single(
     remedy=("`helm get manifest {release} -n {namespace} | grep -A2 'kind: Deployment'`", _UPGRADE),
 )
 single(
-    cause("rollout-stuck", "3.5", "guide"),
+    cause("rollout-under-way", "3.5", "rollouts"),
+    manager_rollout,
+    faults=(ManagerFault.ROLLOUT_UNDER_WAY,),
+    remedy=("`kubectl rollout status -n {namespace} deployment/{release}` waits for its end", "then run this again"),
+)
+single(
+    cause("rollout-stuck", "3.5", "rollouts"),
     manager_rollout,
     remedy=(
         "`kubectl describe pods -n {namespace} -l release={release}`: the last events show what it waits for",

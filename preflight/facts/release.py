@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from preflight import values as helm
 from preflight.clients import kube_api as api_client
-from preflight.evidence import Blocked, NotApplicable
+from preflight.evidence import Blocked, Fact, NotApplicable
 from preflight.fact import fact
 from preflight.facts.blocking import block_if_no_resolver_knows, gitlab_fact
 from preflight.facts.references import Ref
@@ -30,6 +31,8 @@ from preflight.probes.streams import StreamCheck
 from preflight.probes.token import RunnerToken
 from preflight.probes.values_drift import Drift
 from preflight.run import Run, Stage
+
+Replaceable = TypeVar("Replaceable", bound=Fact)
 
 
 @fact(effect="static")
@@ -93,15 +96,19 @@ def release_absence(release_history: History, release_objects: Objects | None) -
     return replace(absence, fault=None, cause="")
 
 
-@fact(optional=("release_objects",))
+@fact(optional=("release_objects", "upgrade_changes"))
 def release_record(
-    release_history: History, release_objects: Objects | None, inventory: Inventory, run: Run
+    release_history: History,
+    release_objects: Objects | None,
+    upgrade_changes: frozenset[str] | None,
+    inventory: Inventory,
+    run: Run,
 ) -> Release:
     """Helm's last record of the release."""
     if run.stage is Stage.INSTALL:
         raise NotApplicable("--stage install: nothing is expected to be installed yet")
     if release_history.newest is not None:
-        return release.read_release(release_history, now=time.time())
+        return as_replaced(release.read_release(release_history, now=time.time()), upgrade_changes or frozenset())
     runner = inventory.runner
     if runner.managed_by != "helm":
         raise NotApplicable(f"runner.managed_by is {runner.managed_by}: Helm has no record of the release")
@@ -144,11 +151,68 @@ def release_drift(
     return drift
 
 
+# ---- what an upgrade replaces ----------------------------------------------------------------------------------------
+
+_IMAGE_KEYS = ("chart", "image", "imagePullPolicy", "imagePullSecrets")
+_CONFIG_KEYS = ("chart", "runners")
+_USER_KEYS = (*_IMAGE_KEYS, "podSecurityContext", "securityContext")
+
+
+@fact(reported_by=("release_record",))
+def upgrade_changes(
+    release_history: History, desired_values: helm.Values, inventory: Inventory, run: Run
+) -> frozenset[str]:
+    """The keys that the upgrade changes, ``chart`` among them; none if no upgrade is ahead (`--stage upgrade`)."""
+    newest = release_history.newest
+    if run.stage is not Stage.UPGRADE or newest is None:
+        return frozenset()
+    runner = inventory.runner
+    drift = values_drift.read_drift(
+        newest.values, desired_values.tree, release=runner.release, namespace=runner.namespace
+    )
+    keys = {difference.key for difference in drift.differences}
+    if "runnerToken" not in desired_values.tree:  # set at the installation only, as it should be
+        keys.discard("runnerToken")
+    return frozenset(keys | ({"chart"} if newest.chart.get("version") != runner.chart else set()))
+
+
+def as_replaced(measured: Replaceable, changes: frozenset[str]) -> Replaceable:
+    """A fault of the release that runs, as advice if the upgrade changes what is at fault.
+
+    What the new values keep would be at fault again, and stays a failure.
+    """
+    if measured.fault is None or measured.advice or not _changes_the_fault(measured, changes):
+        return measured
+    return measured.as_advice("the upgrade replaces it")
+
+
+def _changes_the_fault(measured: Fact, changes: frozenset[str]) -> bool:
+    needed: tuple[str, ...] = ()
+    match measured:
+        case Rollout(fault=ManagerFault.ROLLOUT_STUCK):
+            needed = _IMAGE_KEYS if managers.is_about_images(measured.cause) else ("",)
+        case ManagerLogs(fault=ManagerFault.CONFIG_REFUSED):
+            needed = _CONFIG_KEYS
+        case ManagerLogs(fault=ManagerFault.WRONG_USER):
+            needed = _USER_KEYS
+        case ManagerPods(fault=ManagerFault.OOM_KILLED):
+            needed = ("resources",)
+        case ManagerPods(fault=ManagerFault.SCALED_DOWN) | ManagerConfig() | Release(fault=ReleaseFault.FAILED):
+            needed = ("",)
+        case ManagerPods(fault=ManagerFault.NOT_READY) if managers.is_about_images(measured.cause):
+            needed = _IMAGE_KEYS
+        case _:
+            return False
+    return any(key.startswith(needed) for key in changes)
+
+
 # ---- the managers ---------------------------------------------------------------------------------------------------
 
 
-@fact(optional=("release_record",))
-def manager_rollout(release_objects: Objects, release_record: Release | None, run: Run) -> Rollout:
+@fact(optional=("release_record", "upgrade_changes"))
+def manager_rollout(
+    release_objects: Objects, release_record: Release | None, upgrade_changes: frozenset[str] | None, run: Run
+) -> Rollout:
     """The rollout of the managers."""
     if run.stage is Stage.INSTALL:
         raise NotApplicable("--stage install: nothing is expected to be installed yet")
@@ -157,13 +221,13 @@ def manager_rollout(release_objects: Objects, release_record: Release | None, ru
             raise Blocked.by(Ref.RELEASE_RECORD, release_record)
         if release_record is None and run.stage is not Stage.UPGRADE:
             raise NotApplicable(f"nothing is installed yet: {managers.read_rollout(release_objects).cause}")
-    return managers.read_rollout(release_objects)
+    return as_replaced(managers.read_rollout(release_objects), upgrade_changes or frozenset())
 
 
 @fact(
     deadline="script",
     tolerates=("manager_rollout",),
-    optional=("gitlab_reply", "manager_activity", "manager_list"),
+    optional=("gitlab_reply", "manager_activity", "manager_list", "upgrade_changes"),
 )
 def manager_logs(
     manager_rollout: Rollout,
@@ -172,6 +236,7 @@ def manager_logs(
     gitlab_reply: GitLabReply | None,
     manager_activity: ManagerActivity | None,
     manager_list: RegisteredManagers | None,
+    upgrade_changes: frozenset[str] | None,
 ) -> ManagerLogs:
     """The managers' logs."""
     if manager_rollout.fault is ManagerFault.DEPLOYMENT_MISSING:
@@ -190,28 +255,30 @@ def manager_logs(
     logs = managers.logs(kubernetes, release_objects, now=time.time(), is_over=is_over)
     if logs.fault is ManagerFault.GITLAB_UNREACHABLE and gitlab_reply is not None and gitlab_reply.fault is not None:
         raise Blocked.by(gitlab_fact(gitlab_reply), gitlab_reply, measured=logs, witness="the managers' logs")
-    return logs
+    return as_replaced(logs, upgrade_changes or frozenset())
 
 
-@fact(
-    after=("manager_rollout",),
-    optional=("release_history",),
-    reported_by=("manager_readiness",),
-)
-def manager_pods(release_objects: Objects, release_history: History | None, inventory: Inventory) -> ManagerPods:
+@fact(tolerates=("manager_rollout",), optional=("release_history",), reported_by=("manager_readiness",))
+def manager_pods(
+    manager_rollout: Rollout, release_objects: Objects, release_history: History | None, inventory: Inventory
+) -> ManagerPods:
     """The manager pods, faulty or not."""
+    under_way = manager_rollout.fault is ManagerFault.ROLLOUT_UNDER_WAY
+    if manager_rollout.fault is not None and not under_way:
+        raise Blocked.by(Ref.MANAGER_ROLLOUT, manager_rollout)
     newest = release_history.newest if release_history is not None else None
     return managers.read_managers(
         release_objects,
         now=time.time(),
         restart_age=inventory.limits.restart_age,
         released=helm.replicas_of(newest.values) if newest is not None else None,
+        under_way=under_way,
     )
 
 
 @fact(
     tolerates=("manager_pods",),
-    optional=("manager_logs", "node_readiness", "gitlab_reply"),
+    optional=("manager_logs", "node_readiness", "gitlab_reply", "upgrade_changes"),
     fan_in={"node_readiness": "node"},
 )
 def manager_readiness(
@@ -219,6 +286,7 @@ def manager_readiness(
     manager_logs: ManagerLogs | None,
     node_readiness: tuple[NodeState, ...],
     gitlab_reply: GitLabReply | None,
+    upgrade_changes: frozenset[str] | None,
 ) -> ManagerPods:
     """The manager pods."""
     if manager_pods.fault is None:
@@ -233,7 +301,7 @@ def manager_readiness(
     # The chart's liveness probe asks GitLab: it restarts managers that GitLab does not answer.
     if gitlab_reply is not None and gitlab_reply.fault is not None and managers.may_follow_from_gitlab(manager_pods):
         raise Blocked.by(gitlab_fact(gitlab_reply), gitlab_reply, measured=manager_pods, witness="the managers' pods")
-    return manager_pods
+    return as_replaced(manager_pods, upgrade_changes or frozenset())
 
 
 @fact(tolerates=("manager_pods",), optional=("manager_logs",))
@@ -246,8 +314,9 @@ def manager_history(
 
 @fact(
     effect="probe",
+    after=("manager_rollout",),
     deadline="script",
-    optional=("release_record", "pod_exec", "pod_logs", "values_toml", "token_whitespace"),
+    optional=("release_record", "pod_exec", "pod_logs", "values_toml", "token_whitespace", "upgrade_changes"),
     fan_in={"pod_exec": "worker", "pod_logs": "worker"},
 )
 def manager_config(
@@ -259,6 +328,7 @@ def manager_config(
     pod_logs: tuple[StreamCheck, ...],
     values_toml: Lint | None,
     token_whitespace: RunnerToken | None,
+    upgrade_changes: frozenset[str] | None,
     desired_values: helm.Values,
     kubernetes: api_client.Api,
     inventory: Inventory,
@@ -279,4 +349,5 @@ def manager_config(
     template = desired_values.config
     if release_record is not None and release_history.newest is not None:
         template = helm.config_of(release_history.newest.values, desired_values)
-    return config_toml.manager_config(kubernetes, release_objects, template, deadline=inventory.deadlines.api)
+    config = config_toml.manager_config(kubernetes, release_objects, template, deadline=inventory.deadlines.api)
+    return as_replaced(config, upgrade_changes or frozenset())

@@ -29,6 +29,7 @@ _LONGEST_LOG = 2**20  # bytes of one log
 _BAD_REQUEST, _NOT_FOUND = 400, 404
 _SHOWN = 3  # pods that a cause names
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 10.0, 300.0  # seconds that the kubelet waits before it restarts a container
+_PROGRESS_DEADLINE = 600  # seconds that a Deployment has for each step of a rollout, unless it says otherwise
 _BACKOFF_FORGOTTEN = 600.0  # seconds of running after which the kubelet forgets earlier ends
 
 
@@ -122,7 +123,11 @@ class Rollout(Fact):
 
 
 def read_rollout(objects: Objects) -> Rollout:
-    """The fact from the Deployment, judged as ``kubectl rollout status`` does; availability is the pods' own matter."""
+    """The fact from the Deployment; availability is the pods' own matter.
+
+    A rollout that is not complete is under way, which is advice, until the Deployment's own condition says that it took
+    too long (ProgressDeadlineExceeded), or a new pod fails (docs/sources.md#rollouts).
+    """
     deployment = objects.deployment
     if deployment is None:
         command = f"kubectl -n {objects.namespace} get deployments -l release={objects.release}"
@@ -137,18 +142,21 @@ def read_rollout(objects: Objects) -> Rollout:
     progressing: Json = next(
         (condition for condition in status.get("conditions") or () if condition.get("type") == "Progressing"), {}
     )
-    fault, cause = None, ""
+    fault, cause, advice = None, "", ""
     is_observed = int(status.get("observedGeneration", 0)) >= int(meta.get("generation", 0))
     if not is_observed or updated < objects.wanted or total > updated:
-        fault = ManagerFault.ROLLOUT_STUCK
         parts = [f"{updated} of {objects.wanted} replicas of {objects.name} have the newest template"]
         parts += [f"{total - updated} of an older one still run"] if total > updated else []
         parts += ["its controller has not seen the last change yet"] if not is_observed else []
-        parts += (
-            [str(progressing["message"]).rstrip(".")] if progressing.get("reason") == "ProgressDeadlineExceeded" else []
-        )
-        parts += [f"{pod['metadata']['name']}: {reason}" for pod in objects.pods if (reason := _waiting(pod))][:_SHOWN]
-        cause = "; ".join(parts)
+        exceeded = progressing.get("reason") == "ProgressDeadlineExceeded"
+        parts += [str(progressing["message"]).rstrip(".")] if exceeded else []
+        new = _newest(objects.pods)
+        failing = [f"{pod['metadata']['name']}: {reason}" for pod in new if (reason := _failing(pod))]
+        fault = ManagerFault.ROLLOUT_STUCK if exceeded or failing else ManagerFault.ROLLOUT_UNDER_WAY
+        if fault is ManagerFault.ROLLOUT_UNDER_WAY:
+            failing = [f"{pod['metadata']['name']}: {_waiting_for(pod)}" for pod in new if not _is_ready(pod)]
+            advice = f"it has {deployment['spec'].get('progressDeadlineSeconds', _PROGRESS_DEADLINE)} s for each step"
+        cause = "; ".join([*parts, *failing[:_SHOWN]])
     observed = "\n".join(
         [
             f"replicas {objects.wanted} wanted, {updated} updated, {total} in all, "
@@ -159,7 +167,7 @@ def read_rollout(objects: Objects) -> Rollout:
             for condition in status.get("conditions") or ()
         ]
     )
-    return Rollout(
+    rollout = Rollout(
         target=objects.name,
         wanted=objects.wanted,
         updated=updated,
@@ -173,6 +181,7 @@ def read_rollout(objects: Objects) -> Rollout:
             took=objects.took,
         ),
     )
+    return rollout.as_advice(advice) if advice else rollout
 
 
 # ---- the pods -------------------------------------------------------------------------------------------------------
@@ -229,7 +238,9 @@ class ManagerPods(Fact):
     pods: tuple[ManagerPod, ...] = ()
 
 
-def read_managers(objects: Objects, *, now: float, restart_age: float, released: int | None = None) -> ManagerPods:
+def read_managers(
+    objects: Objects, *, now: float, restart_age: float, released: int | None = None, under_way: bool = False
+) -> ManagerPods:
     """The fact from the pods of the Deployment.
 
     Args:
@@ -237,9 +248,14 @@ def read_managers(objects: Objects, *, now: float, restart_age: float, released:
         now: seconds since 1970.
         restart_age: for how many seconds a restart is a finding.
         released: replicas that the release's values ask for; None if that is not known, or an autoscaler's matter.
+        under_way: whether a rollout is under way, whose new pods may still be on their way.
     """
     pods = tuple(sorted((_manager_pod(pod, now) for pod in objects.pods), key=lambda pod: pod.name))
-    fault, cause = _judge(pods, objects, restart_age)
+    judged = pods
+    if under_way:  # older ones are about to go, whatever their state
+        arrived = {pod["metadata"]["name"] for pod in _newest(objects.pods) if _is_ready(pod) or _failing(pod)}
+        judged = tuple(pod for pod in pods if pod.name in arrived)
+    fault, cause = _judge(judged, objects, restart_age, expected=0 if under_way else objects.wanted)
     if fault is None and released is not None and objects.wanted < released:
         fault = ManagerFault.SCALED_DOWN
         cause = (
@@ -266,12 +282,14 @@ def read_managers(objects: Objects, *, now: float, restart_age: float, released:
     )
 
 
-def _judge(pods: Sequence[ManagerPod], objects: Objects, restart_age: float) -> tuple[ManagerFault | None, str]:
+def _judge(
+    pods: Sequence[ManagerPod], objects: Objects, restart_age: float, *, expected: int
+) -> tuple[ManagerFault | None, str]:
     looping = [pod for pod in pods if pod.trouble.startswith("CrashLoopBackOff")]
     if looping:
         details = _listed(f"{pod.name} ended {pod.restarts} times, the last with {pod.end}" for pod in looping)
         return ManagerFault.CRASH_LOOP, f"{len(looping)} of {objects.wanted} managers end again and again: {details}"
-    if len(pods) < objects.wanted:
+    if len(pods) < expected:
         return ManagerFault.TOO_FEW, f"{len(pods)} of {objects.wanted} managers of {objects.name} exist"
     waiting = [pod for pod in pods if not pod.ready]
     if waiting:
@@ -321,9 +339,7 @@ def _manager_pod(pod: Json, now: float) -> ManagerPod:
         name=pod["metadata"]["name"],
         node=pod.get("spec", {}).get("nodeName", ""),
         address=status.get("podIP", ""),
-        ready=any(
-            item.get("type") == "Ready" and item.get("status") == "True" for item in status.get("conditions") or ()
-        ),
+        ready=_is_ready(pod),
         restarts=sum(int(item.get("restartCount", 0)) for item in containers),
         ended=ended,
         end=end,
@@ -355,6 +371,42 @@ def _seconds(moment: Any) -> float | None:
         return datetime.fromisoformat(str(moment)).timestamp()
     except ValueError:
         return None
+
+
+def _is_ready(pod: Json) -> bool:
+    conditions = pod.get("status", {}).get("conditions") or ()
+    return any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions)
+
+
+def _newest(pods: Sequence[Json]) -> Sequence[Json]:
+    """The pods of the template of which the youngest one is."""
+    youngest = max(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")), default=None)
+    template = _template_of(youngest) if youngest is not None else ""
+    return [pod for pod in pods if _template_of(pod) == template]
+
+
+def _template_of(pod: Json) -> str:
+    return str((pod["metadata"].get("labels") or {}).get("pod-template-hash", ""))
+
+
+def _waiting_for(pod: Json) -> str:
+    """What a new pod that is not ready yet waits for."""
+    return _waiting(pod) or "it runs, and its readiness probe has not succeeded yet"
+
+
+def is_about_images(cause: str) -> bool:
+    """Whether what is wrong with pods is their image, by the reasons that the API gives."""
+    return re.search(r": (ErrImagePull|ImagePullBackOff|InvalidImageName|ErrImageNeverPull)\b", cause) is not None
+
+
+_ON_THE_WAY = ("ContainerCreating", "PodInitializing")
+"""Why containers of a pod wait that fares well."""
+
+
+def _failing(pod: Json) -> str:
+    """Why a pod can't start, as the API reports it; "" if it runs, or is about to."""
+    reason = _waiting(pod)
+    return "" if reason.startswith(_ON_THE_WAY) else reason
 
 
 def _waiting(pod: Json) -> str:

@@ -76,8 +76,55 @@ def test_a_missing_deployment_is_told() -> None:
 )
 def test_a_rollout_that_is_not_over_says_why(status: dict[str, int], words: str) -> None:
     found = managers.read_rollout(objects(found=deployment(**status)))
-    assert found.fault is ManagerFault.ROLLOUT_STUCK
+    assert found.fault is ManagerFault.ROLLOUT_UNDER_WAY
     assert words in found.cause
+    assert found.advice == "it has 600 s for each step"
+
+
+def test_a_rollout_is_stuck_by_the_deployments_own_condition() -> None:
+    message = 'ReplicaSet "gitlab-runner-7c5d9f64bb" has timed out progressing.'
+    condition = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": message}
+    rollout = managers.read_rollout(objects(found=deployment(updatedReplicas=1, conditions=[condition])))
+    assert (rollout.fault, rollout.advice) == (ManagerFault.ROLLOUT_STUCK, "")
+    assert "has timed out progressing" in rollout.cause
+
+
+@pytest.mark.parametrize(
+    ("state", "fault"),
+    [
+        ({"waiting": {"reason": "ContainerCreating"}}, ManagerFault.ROLLOUT_UNDER_WAY),
+        ({"running": {}}, ManagerFault.ROLLOUT_UNDER_WAY),
+        ({"waiting": {"reason": "ImagePullBackOff", "message": "Back-off"}}, ManagerFault.ROLLOUT_STUCK),
+        ({"waiting": {"reason": "CrashLoopBackOff"}}, ManagerFault.ROLLOUT_STUCK),
+    ],
+    ids=["creating", "not ready yet", "no image", "crash loop"],
+)
+def test_a_rollout_is_stuck_when_a_new_pod_fails(state: dict[str, Any], fault: ManagerFault) -> None:
+    new = pod("c", ready=False, state=state)
+    rollout = managers.read_rollout(objects(pod("a"), pod("b"), new, found=deployment(updatedReplicas=1)))
+    assert rollout.fault is fault
+    assert "c: " in rollout.cause, "what it waits for"
+
+
+def test_pods_that_a_rollout_is_about_to_replace_may_fail() -> None:
+    looping = {"waiting": {"reason": "CrashLoopBackOff"}}
+    old = pod("a", ready=False, state=looping, lastState=ended(9))
+    new = pod("b", ready=False, state={"waiting": {"reason": "ContainerCreating"}})
+    for item, age, template in ((old, 600, "6b8d5c7f9d"), (new, 5, "7c5d9f64bb")):
+        item["metadata"] |= {"creationTimestamp": stamp(age), "labels": {"pod-template-hash": template}}
+    whole = objects(old, new, found=deployment(updatedReplicas=1))
+    assert managers.read_rollout(whole).fault is ManagerFault.ROLLOUT_UNDER_WAY
+    assert managers.read_managers(whole, now=NOW, restart_age=3600, under_way=True).fault is None
+
+
+def test_new_pods_of_a_rollout_that_is_under_way_are_not_missed() -> None:
+    new = pod("c", ready=False, state={"waiting": {"reason": "ContainerCreating"}})
+    whole = objects(pod("a"), new)
+    assert managers.read_managers(whole, now=NOW, restart_age=3600, under_way=True).fault is None
+    assert managers.read_managers(whole, now=NOW, restart_age=3600).fault is ManagerFault.TOO_FEW
+    failing = pod("c", ready=False, state={"waiting": {"reason": "CrashLoopBackOff"}}, lastState=ended(9))
+    looping = managers.read_managers(objects(pod("a"), failing), now=NOW, restart_age=3600, under_way=True)
+    assert looping.fault is ManagerFault.CRASH_LOOP
 
 
 def test_the_manager_is_the_container_of_the_deployments_name() -> None:
