@@ -33,6 +33,7 @@ OURS = "gitlab-runner-preflight"
 RUN = "preflight.gitlab-runner/run"
 VANTAGE = "preflight.gitlab-runner/vantage"
 BUILD = "build"  # the container that runs the script, named as in a job's pod
+PULLED = "image-"  # how the containers begin that are there for their images alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,7 +141,7 @@ def probe_job(
     """
     containers = [_container(BUILD, image, ["sh", "-c", script], _SCRIPT)]
     containers += [
-        _container(f"image-{number}", other, ["true"], _PULLED)
+        _container(f"{PULLED}{number}", other, ["true"], _PULLED)
         for number, other in enumerate(dict.fromkeys(other_images), start=1)
         if other != image
     ]

@@ -16,7 +16,7 @@ from preflight.clients.kube_api import Api, classify_kubelet_path, jobs_path, pa
 from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.evidence import Unmeasured
 from preflight.faults import ApiFault, Fault, PodFault, StreamFault
-from preflight.jobshape import BUILD, VANTAGE
+from preflight.jobshape import BUILD, PULLED, VANTAGE
 from preflight.probes.pod_messages import (
     PATH_FAULTS,
     PULL_REASONS,
@@ -278,7 +278,8 @@ class PodRun:
         """Whether whatever is still to be pulled comes from a registry to which this node has no path.
 
         A kubelet pulls one image after the other, reports how a pull failed in an event at once, and in the pod's state
-        only when it has tried all of them. So the first real error of a registry is that of its other images, too.
+        only when it has tried all of them. So the first real error of a registry is that of its other images, too, and
+        a container that is there for its image alone is done as soon as that is pulled.
         """
         if self.pod is None:
             return False
@@ -297,6 +298,7 @@ class PodRun:
         return bool(cut_off) and all(
             is_settled(state_of(self.pod, name))
             or name in failed
+            or (name in pulled and name.startswith(PULLED))
             or (
                 name not in pulled
                 and not has_started(state_of(self.pod, name))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from preflight.jobshape import BUILD
+from preflight.jobshape import BUILD, PULLED
 from preflight.probes.pod_messages import PULL_REASONS, state_of
 
 Json = dict[str, Any]
@@ -21,7 +21,7 @@ def all_settled(pod: Json) -> bool:
     """Whether every container of ours has ended or can't begin; those that others inject run as long as they like."""
     if _has_ended(pod):
         return True
-    ours = [name for name in _container_names(pod) if name == BUILD or name.startswith("image-")]
+    ours = [name for name in _container_names(pod) if name == BUILD or name.startswith(PULLED)]
     return all(is_settled(state_of(pod, name)) for name in ours)
 
 

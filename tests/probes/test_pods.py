@@ -118,9 +118,8 @@ def failing(image: str, container: str) -> list[tuple[str, str, str]]:
 
 def test_a_registry_without_a_path_is_not_waited_for_once_for_each_of_its_images(start: Start) -> None:
     """The state shows no more than ContainerCreating until the kubelet has tried all images, one after the other."""
-    done = containers("Pending", build=CREATING, image_1=DONE, image_2=CREATING)
     api, *_ = start(
-        states=[PENDING, done],
+        states=[PENDING, containers("Pending", build=CREATING, image_1=CREATING, image_2=CREATING)],
         events=[*failing(ALPINE, "build"), *pulled(PRIVATE, "image-1"), ("Pulling", f'Pulling "{DOCKER}"', "image-2")],
     )
     began = time.monotonic()
