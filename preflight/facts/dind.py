@@ -28,7 +28,7 @@ from preflight.faults import DindFault, DnsFault, PathFault
 from preflight.inventory import Dind, Inventory
 from preflight.jobshape import JobShape, dind_job
 from preflight.jobshape import job_pod as job_pod_manifest
-from preflight.probes import dind, pods, shell, transcript
+from preflight.probes import dind, limit_ranges, pods, shell, transcript
 from preflight.probes.cleanup import OwnObjects
 from preflight.probes.cluster import NamespaceState, Nodes
 from preflight.probes.dind import MTU_COMMAND, Daemon, DindRun, InnerRegistry, PacketSizes
@@ -54,12 +54,12 @@ def dind_settings(inventory: Inventory) -> Dind:
 def dind_admission(
     kubernetes: api_client.Api,
     job_shape: JobShape,
+    namespace_state: NamespaceState,
     dind_settings: Dind,
 ) -> PodAdmission:
     """The API server's admission of a job's pod with Docker-in-Docker."""
-    return pods.dry_run(
-        kubernetes, job_pod_manifest(job_shape, services=(dind_settings.daemon_image,), name="preflight-dry-run")
-    )
+    manifest = job_pod_manifest(job_shape, services=(dind_settings.daemon_image,), name="preflight-dry-run")
+    return limit_ranges.named(pods.dry_run(kubernetes, manifest), namespace_state.limit_ranges)
 
 
 def _dind_steps(inventory: Inventory, dind: Dind) -> tuple[shell.Step, ...]:

@@ -24,7 +24,7 @@ from preflight.faults import PodFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape, probe_job
 from preflight.jobshape import job_pod as job_pod_manifest
-from preflight.probes import pods, shell
+from preflight.probes import limit_ranges, pods, shell
 from preflight.probes.cleanup import OwnObjects
 from preflight.probes.cluster import NamespaceState, Nodes
 from preflight.probes.dns import Lookups
@@ -35,18 +35,18 @@ from preflight.probes.transcript import PodStart, PodTranscript, Report, WorkerR
 from preflight.run import Run
 
 
-@fact(
-    after=("api_answer", "namespace_state"), effect="probe", deadline="api", optional=("values_resolvers", "headroom")
-)
+@fact(after=("api_answer",), effect="probe", deadline="api", optional=("values_resolvers", "headroom"))
 def pod_admission(
     kubernetes: api_client.Api,
     job_shape: JobShape,
+    namespace_state: NamespaceState,
     values_resolvers: Lint | None,
     headroom: Headroom | None,
 ) -> PodAdmission:
     """The API server's admission of a job's pod."""
     restricted = replace(job_shape, privileged=False)
-    admission = pods.dry_run(kubernetes, job_pod_manifest(restricted, services=(), name="preflight-dry-run"))
+    dry_run = pods.dry_run(kubernetes, job_pod_manifest(restricted, services=(), name="preflight-dry-run"))
+    admission = limit_ranges.named(dry_run, namespace_state.limit_ranges)
     if admission.fault is PodFault.REFUSED_BY_API and values_resolvers is not None and values_resolvers.fault:
         raise Blocked.by(Ref.VALUES_RESOLVERS, values_resolvers)
     # A quota that admits no pod is known from reading it: there is room for no job.
