@@ -69,6 +69,8 @@ def deploy_managers(cluster: ClusterState, world: World, values: str = "") -> No
 
 def _deploy_pods(cluster: ClusterState, world: World, image: str, wanted: int, tree: Mapping[str, Any]) -> None:
     state = world.release
+    # The chart's liveness probe asks GitLab: managers that it does not answer are restarted again and again.
+    unanswered = world.gitlab.mode not in {"up", "redirect"}
     homes = [
         item["metadata"]["name"]
         for item in cluster.list("nodes")
@@ -89,6 +91,8 @@ def _deploy_pods(cluster: ClusterState, world: World, image: str, wanted: int, t
                 _begin(item)
             case "recovered":
                 _restart(item, ago=_OUTAGE_ENDED)
+            case _ if unanswered:
+                _restart(item, ago=40, times=2)
             case _:
                 pass
         stored = cluster.add(item)
@@ -103,6 +107,8 @@ def _deploy_pods(cluster: ClusterState, world: World, image: str, wanted: int, t
             log = _manager_log(image, tree, number, refused=refused, days=0.005 if refused else _DAYS)
             if state.health == "recovered":
                 _complain(log, ago=_OUTAGE_ENDED + 40)
+            elif unanswered and state.health == "up":
+                _complain(log, ago=9)
             cluster.written[stored["metadata"]["uid"], RELEASE] = log
 
 
@@ -329,12 +335,16 @@ def _begin(item: Raw) -> None:
     _unready(item)
 
 
-def _restart(item: Raw, *, ago: float) -> None:
-    """Restart the container once, so many seconds ago, because its liveness probe failed; it has been ready since."""
+def _restart(item: Raw, *, ago: float, times: int = 1) -> None:
+    """Restart the container so many seconds ago, because its liveness probe failed; it has been ready since.
+
+    The first time it had run since its beginning, later for 90 s: the probe begins after 60 s and fails three times.
+    """
     status = item["status"]["containerStatuses"][0]
-    end = {"exitCode": 143, "reason": "Error", "startedAt": status["state"]["running"]["startedAt"]}
+    began = status["state"]["running"]["startedAt"] if times == 1 else timestamps.ago(seconds=ago + 90)
+    end = {"exitCode": 143, "reason": "Error", "startedAt": began}
     end |= {"finishedAt": timestamps.ago(seconds=ago), "containerID": status["containerID"]}
-    status |= {"restartCount": 1, "lastState": {"terminated": end}}
+    status |= {"restartCount": times, "lastState": {"terminated": end}}
     status["state"] = {"running": {"startedAt": timestamps.ago(seconds=ago - 1)}}
 
 
