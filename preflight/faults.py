@@ -76,6 +76,7 @@ class DnsFault(Fault):
     UNREACHABLE = "unreachable"  # nothing listens there, or there is no route
     GARBLED = "garbled"  # what came back is not a DNS answer to the query
     SEARCH_LIST = "search-list"  # a search domain answers in the place of the name itself
+    SLOW = "slow-names"  # a name takes longer than a resolver that answers: another one before it does not
     DISAGREE = "disagree"  # the resolvers give different answers
     NOT_APPLIED = "not-applied"  # a pod's resolv.conf is not what the values configure
 

@@ -96,6 +96,7 @@ class _Names:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._asked: dict[str, tuple[threading.Event, list[Sequence[_Address] | OSError]]] = {}
+        self.seconds: dict[str, float] = {}
 
     def look_up(self, host: str, *, within: float) -> Sequence[_Address]:
         """The addresses, with port 0; an OSError if there are none, or none in time."""
@@ -111,8 +112,8 @@ class _Names:
             raise socket.gaierror(*outcome[0].args)
         return outcome[0]
 
-    @staticmethod
-    def _ask(host: str, answered: threading.Event, outcome: list[Sequence[_Address] | OSError]) -> None:
+    def _ask(self, host: str, answered: threading.Event, outcome: list[Sequence[_Address] | OSError]) -> None:
+        began = time.monotonic()
         try:
             outcome.append(socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM))
         except OSError as error:
@@ -120,6 +121,7 @@ class _Names:
         except UnicodeError:  # a label that is empty or longer than 63 characters
             outcome.append(socket.gaierror(socket.EAI_NONAME, f"{host!r} is no host name"))
         finally:
+            self.seconds[host] = time.monotonic() - began
             answered.set()
 
 
@@ -176,6 +178,18 @@ class Routes:
             (family, kind, protocol, name, (place[0], port, *place[2:]))
             for family, kind, protocol, name, place in answers
         ]
+
+    def look_up_seconds(self, host: str, *, within: float) -> float | None:
+        """How long the system's resolver takes for the addresses of a name; None for what needs no look-up.
+
+        Raises:
+            OSError: it has no address, or none in time.
+        """
+        with contextlib.suppress(ValueError):
+            ipaddress.ip_address(host)
+            return None
+        self._names.look_up(host, within=within)
+        return self._names.seconds[host]
 
 
 def dial(host: str, port: int, *, routes: Routes, deadline: float) -> socket.socket:

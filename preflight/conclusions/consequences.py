@@ -15,10 +15,12 @@ from urllib.parse import urlsplit
 from preflight.conclusions.model import Conclusion, lineage
 from preflight.conclusions.observations import Facts, Observation
 from preflight.facts.dns import here_lookups, node_answers, resolver_agreement
+from preflight.facts.environment import own_names
 from preflight.facts.monitoring import manager_warnings
 from preflight.facts.release import manager_pods
 from preflight.faults import DindFault, DnsFault, Fault, PathFault, PodFault, RegistryFault
 from preflight.probes.dns import Lookups
+from preflight.probes.environment import OwnNames
 from preflight.probes.managers import ManagerLogs, ManagerPods, may_follow_from_gitlab
 from preflight.probes.monitoring import ManagerActivity, Warnings
 from preflight.probes.transcript import Agreement
@@ -128,6 +130,9 @@ def _resolvers_explain(facts: Facts, cause: Conclusion, effect: Conclusion) -> b
     if cause.name not in _RESOLVERS | {_FROM_HERE} or effect.name in _RESOLVERS | {_FROM_HERE}:
         return False
     failed = _failed(facts, effect)
+    if effect.name == "own-resolvers-slow":
+        own = facts.observation(own_names).measured
+        return isinstance(own, OwnNames) and not set(own.nameservers).isdisjoint(cause.about)
     if not failed or not all(
         _is(observation, _NO_ADDRESS) or (_is(observation, _QUIET) and _has_no_address(facts, observation))
         for observation in failed

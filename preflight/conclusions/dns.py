@@ -30,6 +30,7 @@ from preflight.facts.dns import (
     pod_resolv_conf,
     resolver_agreement,
 )
+from preflight.facts.environment import own_names
 from preflight.faults import DnsFault
 from preflight.probes.dns import Lookups
 
@@ -57,6 +58,12 @@ single(
         "make all resolvers serve one zone: compare serials with `dig SOA` at {resolvers}, "
         "and decide which answer is right",
     ),
+)
+
+single(
+    cause("own-resolvers-slow", "1.2", "own-resolvers"),
+    own_names,
+    remedy=("remove the resolver that does not answer from /etc/resolv.conf of this machine, or move it to the end",),
 )
 
 _QUIET = has_fault(DnsFault.TIMEOUT, DnsFault.UNREACHABLE)

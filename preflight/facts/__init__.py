@@ -37,7 +37,7 @@ from preflight.probes.cluster import ApiServer, Metrics, NamespaceState, Nodes, 
 from preflight.probes.config_toml import ManagerConfig
 from preflight.probes.dind import Daemon, DindRun, InnerRegistry, PacketSizes
 from preflight.probes.dns import Lookups
-from preflight.probes.environment import NetworkAgreement, Proxies
+from preflight.probes.environment import NetworkAgreement, OwnNames, Proxies
 from preflight.probes.gitlab import GitLabReply, GitLabVersion
 from preflight.probes.headroom import Headroom
 from preflight.probes.leftovers import Leftovers
@@ -101,6 +101,7 @@ __all__ = [
     "NodeLogin",
     "NodeState",
     "Nodes",
+    "OwnNames",
     "OwnRunner",
     "PacketSizes",
     "Pipeline",

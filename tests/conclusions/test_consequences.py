@@ -9,6 +9,7 @@ from preflight.evidence import Evidence
 from preflight.faults import DnsFault, Fault, ManagerFault, MetricsFault, PathFault, PodFault
 from preflight.inventory import Inventory
 from preflight.probes.dns import Answer, Lookups
+from preflight.probes.environment import OwnNames
 from preflight.probes.managers import LogVerdict, ManagerLogs, ManagerPod, ManagerPods
 from preflight.probes.monitoring import Warnings
 from preflight.probes.registry import RegistryReply
@@ -91,6 +92,19 @@ def test_a_resolver_that_only_this_machine_misses_explains_nothing_on_the_nodes(
         *pulls(MIRROR, PodFault.PULL_UNRESOLVED),
     )
     assert set(drawn) == {"resolver-unreachable-from-here", "nodes-registry-blocked"}
+
+
+def test_what_this_machines_own_resolvers_make_slow_is_told_under_the_dead_one(inventory: Inventory) -> None:
+    silent = resolvers({RESOLVERS[0]: DnsFault.TIMEOUT})
+
+    def slow(*nameservers: str) -> Observation:
+        names = OwnNames(
+            target="this machine", nameservers=nameservers, fault=DnsFault.SLOW, cause="5 s", evidence=evidence()
+        )
+        return observation("own_names", names)
+
+    assert set(causes(inventory, *silent, slow(*RESOLVERS))) == {"resolver-down"}
+    assert set(causes(inventory, *silent, slow("10.9.9.9"))) == {"resolver-down", "own-resolvers-slow"}
 
 
 def answers(wrong: Iterable[str]) -> list[Observation]:
