@@ -18,10 +18,10 @@ from preflight.facts.dns import here_lookups, node_answers, resolver_agreement
 from preflight.facts.environment import own_names
 from preflight.facts.monitoring import manager_warnings
 from preflight.facts.release import manager_pods
-from preflight.faults import DindFault, DnsFault, Fault, PathFault, PodFault, RegistryFault
+from preflight.faults import DindFault, DnsFault, Fault, ManagerFault, PathFault, PodFault, RegistryFault
 from preflight.probes.dns import Lookups
 from preflight.probes.environment import OwnNames
-from preflight.probes.managers import ManagerLogs, ManagerPods, may_follow_from_gitlab
+from preflight.probes.managers import ManagerLogs, ManagerPods, Rollout, is_about_images, may_follow_from_gitlab
 from preflight.probes.monitoring import ManagerActivity, Warnings
 from preflight.probes.transcript import Agreement
 
@@ -222,9 +222,14 @@ _OF_MANAGERS = frozenset(
         "managers-recovered",
         "runner-offline",
         "managers-missing-in-gitlab",
+        "rollout-stuck",
     }
 )
 """What GitLab's silence does to managers."""
+_OF_ENDING = frozenset({"manager-crashes", "managers-not-ready", "manager-warning-events", "rollout-stuck"})
+"""What shows of managers that end as soon as they have read their configuration, or were refused."""
+_IN_LOGS = frozenset({"manager-config-refused", "manager-image-user", "manager-token-rejected", "token-revoked"})
+"""Causes of which managers end, as their logs say."""
 _GITLAB = frozenset({"gitlab-unreachable", "gitlab-answers-differ", "gitlab-name-unresolved"})
 """Causes, and what is more special, that keep GitLab from answering."""
 _OF_PROBES = ("Unhealthy", "Killing", "BackOff", "ProbeWarning")
@@ -243,8 +248,15 @@ def _gitlab_explains(facts: Facts, cause: Conclusion, effect: Conclusion) -> boo
     return all(_may_follow(facts, observation, nodes) for observation in _failed(facts, effect))
 
 
+def _logs_explain(facts: Facts, cause: Conclusion, effect: Conclusion) -> bool:
+    """Whether managers fare badly, or don't come up, because of what their own logs say."""
+    if cause.name not in _IN_LOGS or effect.name not in _OF_ENDING:
+        return False
+    return all(_may_follow(facts, observation, set()) for observation in _failed(facts, effect))
+
+
 def _may_follow(facts: Facts, observation: Observation, nodes: set[str]) -> bool:
-    """Whether an observation of managers can come from GitLab's silence on these nodes; on all, if none is named."""
+    """Whether an observation of managers can come from their being ended on these nodes; on all, if none is named."""
     measured = observation.measured
     homes = {
         pod.name: pod.node
@@ -254,6 +266,8 @@ def _may_follow(facts: Facts, observation: Observation, nodes: set[str]) -> bool
     }
     affected: set[str] = set()
     match measured:
+        case Rollout():
+            return measured.fault is ManagerFault.ROLLOUT_STUCK and not is_about_images(measured.cause)
         case ManagerPods() if measured.fault is not None and not may_follow_from_gitlab(measured):
             return False
         case ManagerPods():
@@ -269,4 +283,4 @@ def _may_follow(facts: Facts, observation: Observation, nodes: set[str]) -> bool
     return not nodes or {homes.get(name, "") for name in affected} <= nodes
 
 
-_EXPLAINS: tuple[Explains, ...] = (_resolvers_explain, _names_explain, _gitlab_explains)
+_EXPLAINS: tuple[Explains, ...] = (_resolvers_explain, _names_explain, _gitlab_explains, _logs_explain)

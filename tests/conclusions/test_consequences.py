@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import pytest
+
 from preflight.conclusions import Conclusion, Observation, draw
 from preflight.evidence import Evidence
 from preflight.faults import DnsFault, Fault, ManagerFault, MetricsFault, PathFault, PodFault
 from preflight.inventory import Inventory
 from preflight.probes.dns import Answer, Lookups
 from preflight.probes.environment import OwnNames
-from preflight.probes.managers import LogVerdict, ManagerLogs, ManagerPod, ManagerPods
+from preflight.probes.managers import LogVerdict, ManagerLogs, ManagerPod, ManagerPods, Rollout
 from preflight.probes.monitoring import Warnings
 from preflight.probes.registry import RegistryReply
 from preflight.probes.transcript import agreement
@@ -207,3 +209,25 @@ def test_only_warnings_of_probes_follow_from_gitlab(inventory: Inventory) -> Non
     assert set(causes(inventory, *down, warnings(probe))) == {"gitlab-port-closed"}
     mount = "20 s ago: FailedMount  pod/m-1  secret not found"
     assert set(causes(inventory, *down, warnings(probe, mount))) == {"gitlab-port-closed", "manager-warning-events"}
+
+
+def rollout(waits_for: str) -> Observation:
+    stuck = ManagerFault.ROLLOUT_STUCK
+    return observation("manager_rollout", Rollout(target="r", fault=stuck, cause=waits_for, evidence=evidence()))
+
+
+@pytest.mark.parametrize(
+    ("waits_for", "expected"),
+    [
+        ("m-3: CrashLoopBackOff: back-off 40s", {"manager-config-refused"}),
+        ("m-3: ImagePullBackOff: Back-off pulling image", {"manager-config-refused", "rollout-stuck"}),
+    ],
+    ids=["it ends", "it has no image"],
+)
+def test_a_rollout_whose_new_managers_end_is_explained_by_their_logs(
+    waits_for: str, expected: set[str], inventory: Inventory
+) -> None:
+    refused = ManagerFault.CONFIG_REFUSED
+    verdicts = (LogVerdict(pod="m-3", fault=refused),)
+    said = observation("manager_logs", ManagerLogs(target="r", logs=verdicts, fault=refused, evidence=evidence()))
+    assert set(causes(inventory, said, rollout(waits_for))) == expected
