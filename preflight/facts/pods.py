@@ -89,7 +89,7 @@ def job_pod(
     """A job's pod on a worker."""
     _require_admission_of_ours(pod_admission)
     require_probed(worker, cluster_nodes, job_shape, inventory, run, None)
-    nonce = shell.new_nonce()
+    nonce, nameless = shell.new_nonce(), hosts_without_address(inventory, here_lookups)
     steps = script_steps(
         inventory, run, reply=Ref.POD_GITLAB, page=Ref.POD_PAGE, lookups=Ref.POD_LOOKUPS, conf=Ref.POD_RESOLV_CONF
     )
@@ -116,7 +116,7 @@ def job_pod(
         deadline=inventory.deadlines.pod,
         on_event=lambda text: run.say(f"job_pod[{worker}]", f"pod on {worker}: {text}"),
         images=named_node(worker, cluster_nodes).images,
-        nameless=hosts_without_address(inventory, here_lookups),
+        cut_off=lambda: nameless | run.cut_off.get(worker, frozenset()),
         shutdown=run.shutdown,
     )
     own_objects.remove(pod.job)

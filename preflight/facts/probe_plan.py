@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 from preflight import values as helm
 from preflight.clients.http import origin_of
@@ -86,6 +87,13 @@ def script_steps(
     if run.plans(Ref.POD_CLONE) and conf and (clone := clone_url_of(inventory)) is not None:
         steps.append(shell.fetch(clone))
     return tuple(steps)
+
+
+def registry_step(inventory: Inventory, registry: str) -> shell.Step:
+    """The connection to a registry's port."""
+    settings = inventory.registries[registry]
+    parts = urlsplit(f"//{settings.host}")
+    return shell.tcp(parts.hostname or settings.host, parts.port or (80 if settings.scheme == "http" else 443))
 
 
 def _values(inventory: Inventory) -> helm.Values:

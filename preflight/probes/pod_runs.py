@@ -40,7 +40,7 @@ UNSCHEDULABLE_FOR = 3.0  # seconds that the scheduler may say no before it is be
 NOT_STARTING_FOR = 10.0  # seconds that a container may fail to be created before that is believed
 NODE_ASKED_AFTER = 15.0  # seconds that a pod does not begin before its node is asked for its state
 SECRET_SEEN_WITHIN = 30.0  # seconds that a kubelet may take to see a pull secret that is there; it pulls again after 10
-NAMELESS_FOR = 30.0  # seconds that a pull may last whose registry has no address at any resolver
+CUT_OFF_FOR = 40.0  # seconds that a pod may be at a first pull from a registry that is known to be out of reach
 SHORT_WATCH = 1.0  # seconds of one watch while there is no pod yet
 LONG_WATCH = 2.0  # seconds of one watch after that; between two, events are read
 PAUSE = 0.5  # seconds between two lists when the API can't be watched, or has just failed
@@ -60,7 +60,7 @@ class PodRun:
         on_event: called with what the pod is at, in the API's words.
         images: what the node held before; None if that is not known.
         unschedulable_for: seconds that the scheduler may say no before it is believed.
-        nameless: hosts of registries of which no resolver is known to have an address.
+        cut_off: the hosts of registries that are known by now to be out of the node's reach.
         shutdown: of the run.
 
     Attributes:
@@ -86,7 +86,7 @@ class PodRun:
         on_event: OnEvent,
         images: Collection[str] | None = None,
         unschedulable_for: float = UNSCHEDULABLE_FOR,
-        nameless: Collection[str] = (),
+        cut_off: Callable[[], Collection[str]] = tuple,
         shutdown: Shutdown | None = None,
     ) -> None:
         self.api, self.manifest, self.node, self.on_event, self.images = api, manifest, node, on_event, images
@@ -112,7 +112,7 @@ class PodRun:
         self.log_fault: StreamFault | None = None
         self._end = self.began + deadline
         self._unschedulable_for = unschedulable_for
-        self._nameless = set(nameless)
+        self._cut_off = cut_off
         self._shutdown = shutdown or Shutdown()
         self._events: dict[str, Json] = {}
         self._events_refused: ApiError | None = None
@@ -292,8 +292,8 @@ class PodRun:
             and (fault := classify_pull(str(event["message"]))[0])
         }
         cut_off = {parse_reference(images[name]).host for name, fault in failed.items() if fault in PATH_FAULTS}
-        if self._lasts("no name", bool(self._nameless)) > NAMELESS_FOR and not self.events_of(self.name, "Pulled"):
-            cut_off |= self._nameless
+        if self.seconds > CUT_OFF_FOR and not self.events_of(self.name, "Pulled"):
+            cut_off |= set(self._cut_off())
         pulled = {container_of(event) for event in self.events_of(self.name, "Pulled")}
         return bool(cut_off) and all(
             is_settled(state_of(self.pod, name))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -171,7 +171,7 @@ def launch(
     images: Collection[str] | None = None,
     job: Needs | None = None,
     unschedulable_for: float = UNSCHEDULABLE_FOR,
-    nameless: Collection[str] = (),
+    cut_off: Callable[[], Collection[str]] = tuple,
     shutdown: Shutdown | None = None,
 ) -> JobPod:
     """Make the Job and follow its pod until every container has ended or can't begin.
@@ -187,8 +187,8 @@ def launch(
         images: what the node held before, as its status lists it, so that a pull can be known to be fresh.
         job: what a real job would count for in a quota.
         unschedulable_for: seconds that the scheduler may say no before it is believed.
-        nameless: hosts of registries of which no resolver is known to have an address: pulls from them are hardly
-            waited for.
+        cut_off: the hosts of registries that are known by now to be out of the node's reach: pulls from them are
+            hardly waited for.
         shutdown: set when the run ends early: then no Job is made any more, and one that is followed is left.
 
     Raises:
@@ -202,7 +202,7 @@ def launch(
         on_event=on_event,
         images=images,
         unschedulable_for=unschedulable_for,
-        nameless=nameless,
+        cut_off=cut_off,
         shutdown=shutdown,
     )
     run.run(job, all_settled)
@@ -219,7 +219,7 @@ def launch_dind(
     images: Collection[str] | None = None,
     job: Needs | None = None,
     unschedulable_for: float = UNSCHEDULABLE_FOR,
-    nameless: Collection[str] = (),
+    cut_off: Callable[[], Collection[str]] = tuple,
     shutdown: Shutdown | None = None,
 ) -> DindPod:
     """As `launch`, for `preflight.jobshape.dind_job`: follow until the client has ended, or the daemon has."""
@@ -231,7 +231,7 @@ def launch_dind(
         on_event=on_event,
         images=images,
         unschedulable_for=unschedulable_for,
-        nameless=nameless,
+        cut_off=cut_off,
         shutdown=shutdown,
     )
     run.run(job, client_or_daemon_settled)

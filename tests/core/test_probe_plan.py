@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from preflight import values
+from preflight.clients.connect import Routes
 from preflight.facts.dind import dind_shape
-from preflight.facts.probe_plan import hosts_without_address, one_of_each_registry_first
-from preflight.faults import DnsFault
+from preflight.facts.probe_plan import hosts_without_address, one_of_each_registry_first, registry_step
+from preflight.facts.registry import node_registry
+from preflight.faults import DnsFault, PathFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape
+from preflight.probes.shell_sections import Section
+from preflight.probes.transcript import Report
+from preflight.run import Run
 from preflight.values import values_of
 from tests.conclusions import made
 from tests.conclusions.made import RESOLVERS
@@ -42,3 +47,15 @@ def test_a_daemon_does_not_wait_for_resolvers_that_are_known_to_be_silent(invent
 
 def servers(shape: JobShape) -> list[str]:
     return list((shape.dns_config or {})["nameservers"])
+
+
+def test_what_a_worker_does_not_reach_is_known_to_all_measurements(inventory: Inventory) -> None:
+    run = Run(inventory=inventory, routes=Routes({}, only_mapped=True), id="made")
+    steps = {name: registry_step(inventory, name) for name in inventory.registries}
+    ends = {"mirror": 124, "private": 0}
+    sections = tuple(Section(kind=step.kind, args=step.args, exit=ends[name], took=5.0) for name, step in steps.items())
+    report = Report(where="node k8s-worker-2", sections=sections)
+    connections = {name: node_registry("k8s-worker-2", name, report, inventory, run) for name in inventory.registries}
+    assert connections["mirror"].fault is PathFault.TIMEOUT
+    assert connections["private"].fault is None
+    assert run.cut_off == {"k8s-worker-2": frozenset({MIRROR})}

@@ -141,12 +141,14 @@ def test_another_registry_is_waited_for_although_one_has_no_path(start: Start) -
     assert time.monotonic() - began >= 1.5
 
 
-def test_a_registry_without_an_address_is_hardly_waited_for(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pod_runs, "NAMELESS_FOR", 0.1)
+def test_a_registry_that_is_known_to_be_out_of_reach_is_hardly_waited_for(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pod_runs, "CUT_OFF_FOR", 0.1)
     events = [("Pulling", f'Pulling image "{ALPINE}"', "build")]
     api, *_ = start(states=[PENDING, containers("Pending", build=CREATING)], events=events, nodes={NODE: {}})
     began = time.monotonic()
-    pod = pods.launch(api, job(), node=NODE, deadline=60, nameless=["registry.example.com"])
+    pod = pods.launch(api, job(), node=NODE, deadline=60, cut_off=lambda: {"registry.example.com"})
     assert time.monotonic() - began < 30, "not until its deadline"
     assert pod.pulls[0].fault is PodFault.PULL_TIMEOUT
 
