@@ -193,7 +193,7 @@ def _names_of(facts: Facts, cause: Conclusion) -> set[str]:
 
 
 def _hosts_of(facts: Facts, observation: Observation) -> set[str]:
-    """The names of the hosts that a measurement speaks to, without their ports."""
+    """The names of the hosts that a measurement speaks to or asks for, without their ports."""
     inventory, hosts = facts.inventory, set[str]()
     if registry := inventory.registries.get(observation.targets.get("registry", "")):
         hosts.add(registry.host)
@@ -202,6 +202,8 @@ def _hosts_of(facts: Facts, observation: Observation) -> set[str]:
         hosts.add(inventory.registry_of(image).host)
     if host := str(getattr(observation.measured, "host", "")):
         hosts.add(host)
+    if isinstance(observation.measured, Lookups):
+        hosts |= {answer.name for answer in observation.measured.failed}
     if url := str(getattr(observation.measured, "url", "")):
         hosts.add(urlsplit(url).netloc)
     if observation.name == "chart_version":

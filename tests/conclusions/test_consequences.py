@@ -141,6 +141,19 @@ def test_another_registry_is_not_explained_by_a_name_that_it_does_not_have(inven
     assert set(drawn) == {"resolvers-disagree", "nodes-registry-blocked"}
 
 
+def test_names_inside_a_daemon_are_wrong_where_resolvers_disagree(inventory: Inventory) -> None:
+    wrong = made.lookups("dind on k8s-worker-1", DnsFault.WRONG_ANSWER, "dind on k8s-worker-1", (PRIVATE,))
+    other = made.lookups("dind on k8s-worker-1", DnsFault.WRONG_ANSWER, "dind on k8s-worker-1", (MIRROR,))
+    lying = answers(RESOLVERS[:2])
+    assert set(causes(inventory, *lying, observation("dind_lookups", wrong, worker=WORKERS[0]))) == {
+        "resolvers-disagree"
+    }
+    assert set(causes(inventory, *lying, observation("dind_lookups", other, worker=WORKERS[0]))) == {
+        "resolvers-disagree",
+        "dind-names",
+    }
+
+
 # ---- managers -------------------------------------------------------------------------------------------------------
 
 
