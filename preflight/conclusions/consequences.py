@@ -228,8 +228,17 @@ _OF_MANAGERS = frozenset(
     }
 )
 """What GitLab's silence does to managers."""
-_OF_ENDING = frozenset({"manager-crashes", "managers-not-ready", "manager-warning-events", "rollout-stuck"})
-"""What shows of managers that end as soon as they have read their configuration, or were refused."""
+_OF_ENDING = frozenset(
+    {
+        "manager-crashes",
+        "managers-not-ready",
+        "manager-warning-events",
+        "rollout-stuck",
+        "runner-offline",
+        "managers-missing-in-gitlab",
+    }
+)
+"""What shows of managers that end as soon as they have read their configuration, or are refused."""
 _IN_LOGS = frozenset({"manager-config-refused", "manager-image-user", "manager-token-rejected", "token-revoked"})
 """Causes of which managers end, as their logs say."""
 _GITLAB = frozenset({"gitlab-unreachable", "gitlab-answers-differ", "gitlab-name-unresolved"})

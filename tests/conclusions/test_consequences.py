@@ -8,13 +8,14 @@ import pytest
 
 from preflight.conclusions import Conclusion, Observation, draw
 from preflight.evidence import Evidence
-from preflight.faults import DnsFault, Fault, ManagerFault, MetricsFault, PathFault, PodFault
+from preflight.faults import DnsFault, Fault, ManagerFault, MetricsFault, PathFault, PodFault, RunnerFault
 from preflight.inventory import Inventory
 from preflight.probes.dns import Answer, Lookups
 from preflight.probes.environment import OwnNames
 from preflight.probes.managers import LogVerdict, ManagerLogs, ManagerPod, ManagerPods, Rollout
 from preflight.probes.monitoring import Warnings
 from preflight.probes.registry import RegistryReply
+from preflight.probes.runners import RegisteredManagers
 from preflight.probes.transcript import agreement
 from tests.conclusions import made
 from tests.conclusions.made import RESOLVERS, WORKERS, observation, paths
@@ -244,3 +245,12 @@ def test_a_rollout_whose_new_managers_end_is_explained_by_their_logs(
     verdicts = (LogVerdict(pod="m-3", fault=refused),)
     said = observation("manager_logs", ManagerLogs(target="r", logs=verdicts, fault=refused, evidence=evidence()))
     assert set(causes(inventory, said, rollout(waits_for))) == expected
+
+
+def test_a_runner_whose_managers_are_refused_is_offline_for_that_reason(inventory: Inventory) -> None:
+    rejected = ManagerFault.TOKEN_REJECTED
+    verdicts = (LogVerdict(pod="m-1", fault=rejected),)
+    said = observation("manager_logs", ManagerLogs(target="r", logs=verdicts, fault=rejected, evidence=evidence()))
+    registered = RegisteredManagers(target="runner #7", fault=RunnerFault.OFFLINE, cause="none", evidence=evidence())
+    assert set(causes(inventory, said, observation("runner_online", registered))) == {"manager-token-rejected"}
+    assert set(causes(inventory, observation("runner_online", registered))) == {"runner-offline"}
