@@ -18,7 +18,7 @@ from __future__ import annotations
 import copy
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
@@ -153,6 +153,14 @@ def probe_job(
     return _job(shape, spec, run_id, "pod", node, deadline, ttl, pod_selectors_to_avoid)
 
 
+def pulled_unless_present(job: Json, images: Collection[str]) -> Json:
+    """The Job of `probe_job`, which does not pull these images anew where the node has them already."""
+    for container in job["spec"]["template"]["spec"]["containers"]:
+        if container["image"] in images:
+            container.update(_UNLESS_PRESENT)
+    return job
+
+
 def waiting_job(
     shape: JobShape,
     *,
@@ -170,7 +178,7 @@ def waiting_job(
     That is how the runner's build container waits for a job's script. The arguments are those of `probe_job`.
     """
     container = _container(BUILD, image, ["sh", "-c", f"echo {greeting}; exec sh"], _SCRIPT)
-    container |= {"stdin": True, "securityContext": copy.deepcopy(_RESTRICTED_CONTAINER), **_PULLED_BEFORE}
+    container |= {"stdin": True, "securityContext": copy.deepcopy(_RESTRICTED_CONTAINER), **_UNLESS_PRESENT}
     _fit([container], limit_ranges)
     spec = _pod_spec(shape, node, [container], deadline)
     spec["securityContext"] = copy.deepcopy(_RESTRICTED_POD)
@@ -211,7 +219,8 @@ def dind_job(  # noqa: PLR0913 - a manifest has that many parts
     daemon["args"] = list(daemon_args)
     daemon["env"] = list(environment)
     for container in (client, daemon):
-        container |= {"securityContext": _as_values_say(shape), **_PULLED_BEFORE}
+        # The pod of `probe_job` has pulled them, and measured how long that takes.
+        container |= {"securityContext": _as_values_say(shape), **_UNLESS_PRESENT}
         if certificates:
             container["volumeMounts"] = [{"name": "certs", "mountPath": certificates}]
     # The daemon first: the kubelet pulls and starts in this order, and the script measures how long the daemon takes.
@@ -289,7 +298,7 @@ def effective(resources: Resources, limit_ranges: Sequence[Json]) -> tuple[Amoun
 # --- the parts ------------------------------------------------------------------------------------------------------
 
 _TLS_PORT = 2376
-_PULLED_BEFORE = {"imagePullPolicy": "IfNotPresent"}  # by the pod of `probe_job`, which measures how long that takes
+_UNLESS_PRESENT = {"imagePullPolicy": "IfNotPresent"}
 _LONGEST_JOB = 3601  # seconds: GitLab's default job timeout, and the second that the runner adds
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _HOST_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")

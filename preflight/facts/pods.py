@@ -10,6 +10,7 @@ from preflight.evidence import Blocked
 from preflight.fact import fact
 from preflight.facts.probe_plan import (
     TTL,
+    beyond_the_first,
     hosts_without_address,
     named_node,
     one_of_each_registry_first,
@@ -20,9 +21,9 @@ from preflight.facts.probe_plan import (
 )
 from preflight.facts.references import Ref
 from preflight.facts.target_selectors import probe_image
-from preflight.faults import PodFault
+from preflight.faults import DnsFault, PodFault
 from preflight.inventory import Inventory
-from preflight.jobshape import JobShape, probe_job
+from preflight.jobshape import JobShape, probe_job, pulled_unless_present
 from preflight.jobshape import job_pod as job_pod_manifest
 from preflight.probes import limit_ranges, pods, shell
 from preflight.probes.cleanup import OwnObjects
@@ -109,6 +110,9 @@ def job_pod(
         limit_ranges=namespace_state.limit_ranges,
         pod_selectors_to_avoid=namespace_state.selectors,
     )
+    if any(lookups.fault in {DnsFault.TIMEOUT, DnsFault.UNREACHABLE} for lookups in here_lookups):
+        # A node waits for a dead resolver with each pull: one from each registry shows how long.
+        manifest = pulled_unless_present(manifest, beyond_the_first(inventory, [inventory.probe.image, *others]))
     pod = pods.launch(
         own_objects.api,
         manifest,

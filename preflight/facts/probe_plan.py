@@ -136,6 +136,12 @@ def one_of_each_registry_first(inventory: Inventory, images: Sequence[str]) -> l
     return [*firsts.values(), *(image for image in images if image not in firsts.values())]
 
 
+def beyond_the_first(inventory: Inventory, images: Sequence[str]) -> tuple[str, ...]:
+    """The images that are not the first one of their registry."""
+    hosts = [inventory.registry_of(image).host for image in images]
+    return tuple(image for number, image in enumerate(images) if hosts[number] in hosts[:number] and image != images[0])
+
+
 def named_node(name: str, nodes: Nodes) -> cluster.Node:
     """A node whose presence another fact has checked."""
     node = nodes.named(name)

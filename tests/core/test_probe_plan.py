@@ -5,7 +5,12 @@ from __future__ import annotations
 from preflight import values
 from preflight.clients.connect import Routes
 from preflight.facts.dind import dind_shape
-from preflight.facts.probe_plan import hosts_without_address, one_of_each_registry_first, registry_step
+from preflight.facts.probe_plan import (
+    beyond_the_first,
+    hosts_without_address,
+    one_of_each_registry_first,
+    registry_step,
+)
 from preflight.facts.registry import node_registry
 from preflight.faults import DnsFault, PathFault
 from preflight.inventory import Inventory
@@ -32,6 +37,12 @@ def test_a_registry_is_nameless_only_if_no_resolver_has_its_address(inventory: I
 def test_one_image_of_each_registry_is_pulled_before_the_others(inventory: Inventory) -> None:
     images = [f"{MIRROR}/a:1", f"{MIRROR}/b:1", f"{PRIVATE}/c:1", f"{MIRROR}/d:1"]
     assert one_of_each_registry_first(inventory, images) == [images[0], images[2], images[1], images[3]]
+
+
+def test_where_names_are_slow_one_image_of_each_registry_is_pulled_anew(inventory: Inventory) -> None:
+    first = f"{MIRROR}/a:1"
+    images = [first, first, f"{PRIVATE}/c:1", f"{MIRROR}/b:1", f"{MIRROR}/d:1"]
+    assert beyond_the_first(inventory, images) == (f"{MIRROR}/b:1", f"{MIRROR}/d:1")
 
 
 def test_a_daemon_does_not_wait_for_resolvers_that_are_known_to_be_silent(inventory: Inventory) -> None:
