@@ -77,6 +77,7 @@ class DnsFault(Fault):
     UNREACHABLE = "unreachable"  # nothing listens there, or there is no route
     GARBLED = "garbled"  # what came back is not a DNS answer to the query
     SEARCH_LIST = "search-list"  # a search domain answers in the place of the name itself
+    SLOW = "slow-names"  # a name takes longer than a resolver that answers: another one before it does not
     DISAGREE = "disagree"  # the resolvers give different answers
     NOT_APPLIED = "not-applied"  # a pod's resolv.conf is not what the values configure
 
@@ -309,11 +310,14 @@ class ManagerFault(Fault):
 
     DEPLOYMENT_MISSING = "deployment-missing"
     ROLLOUT_STUCK = "rollout-stuck"
+    ROLLOUT_UNDER_WAY = "rollout-under-way"  # within the time that its Deployment allows, and no new pod fails
     TOO_FEW = "too-few-managers"
     SCALED_DOWN = "scaled-down"  # fewer replicas than the release's values say: somebody scaled them by hand
     NOT_READY = "manager-not-ready"
     CRASH_LOOP = "crash-loop"
-    RESTARTED = "restarted"  # a short while ago
+    OOM_KILLED = "oom-killed"  # a manager that runs again was ended for its memory a short while ago
+    RESTARTED = "restarted"  # again and again: the last run was short, and this one is not longer yet
+    RECOVERED = "recovered"  # restarts and log lines of a short while ago that are over
     TOKEN_REJECTED = "token-rejected"  # noqa: S105 - a word, no secret: GitLab does not accept the runner's token
     GITLAB_UNREACHABLE = "gitlab-unreachable"  # by the managers' own logs
     CONFIG_REFUSED = "config-refused"  # the runner cannot use its configuration

@@ -435,6 +435,7 @@ class Deadlines(Section):
     api: Seconds = Field(default=20, description="One request to the Kubernetes API.")
     ssh: Seconds = Field(default=15, description="An SSH login.")
     step: Seconds = Field(default=5, description="One step of the probe script on a node or in a pod.")
+    polls: Seconds = Field(default=20, description="A manager's next poll for a job, where earlier ones have failed.")
     script: Seconds = Field(default=60, description="The probe script on a node or in a pod, as a whole.")
     pull: Seconds = Field(default=300, description="An image pull on a node's runtime.")
     pod: Seconds = Field(default=300, description="A probe pod, from its creation to its end, pulls included.")
@@ -450,7 +451,7 @@ class Limits(Section):
     clock_skew: Seconds = Field(default=5, description="Seconds between GitLab's clock and another.")
     version_skew: int = Field(default=3, ge=0, description="Minor versions a kubelet may be behind the API server.")
     token_days_left: int = Field(default=7, ge=0, description="Days that the runner's token must still be valid.")
-    restart_age: Seconds = Field(default=3600, description="Seconds for which a manager's restart is still a finding.")
+    restart_age: Seconds = Field(default=3600, description="Seconds for which what befell a manager is reported.")
     probe_pods_at_once: int = Field(default=5, ge=1, description="Probe pods at the same time.")
 
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 import copy
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
@@ -36,6 +36,7 @@ OURS = "gitlab-runner-preflight"
 RUN = "preflight.gitlab-runner/run"
 VANTAGE = "preflight.gitlab-runner/vantage"
 BUILD = "build"  # the container that runs the script, named as in a job's pod
+PULLED = "image-"  # how the containers begin that are there for their images alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +157,7 @@ def probe_job(
     """
     containers = [_container(BUILD, image, ["sh", "-c", script], _SCRIPT)]
     containers += [
-        _container(f"image-{number}", other, ["true"], _PULLED)
+        _container(f"{PULLED}{number}", other, ["true"], _PULLED)
         for number, other in enumerate(dict.fromkeys(other_images), start=1)
         if other != image
     ]
@@ -166,6 +167,14 @@ def probe_job(
     spec = _pod_spec(shape, node, containers, deadline)
     spec["securityContext"] = copy.deepcopy(_RESTRICTED_POD)
     return _job(shape, spec, run_id, "pod", node, deadline, ttl, pod_selectors_to_avoid)
+
+
+def pulled_unless_present(job: Json, images: Collection[str]) -> Json:
+    """The Job of `probe_job`, which does not pull these images anew where the node has them already."""
+    for container in job["spec"]["template"]["spec"]["containers"]:
+        if container["image"] in images:
+            container.update(_UNLESS_PRESENT)
+    return job
 
 
 def waiting_job(
@@ -187,7 +196,7 @@ def waiting_job(
     # Whoever waits for the pod writes to it at once; without anybody it ends, where there is a timeout(1).
     waits = f"if timeout {_WAITS} true 2>/dev/null; then timeout {_WAITS} sh; else sh; fi; exit $?"
     container = _container(BUILD, image, ["sh", "-c", f"echo {greeting}; {waits}"], _SCRIPT)
-    container |= {"stdin": True, "securityContext": copy.deepcopy(_RESTRICTED_CONTAINER)}
+    container |= {"stdin": True, "securityContext": copy.deepcopy(_RESTRICTED_CONTAINER), **_UNLESS_PRESENT}
     _fit([container], limit_ranges)
     spec = _pod_spec(shape, node, [container], deadline)
     spec["securityContext"] = copy.deepcopy(_RESTRICTED_POD)
@@ -232,7 +241,8 @@ def dind_job(  # noqa: PLR0913 - a manifest has that many parts
     daemon["livenessProbe"] = copy.deepcopy(_UNTIL_THE_END)
     daemon["env"] = list(environment)
     for container, is_service in ((client, False), (daemon, True)):
-        container["securityContext"] = _as_values_say(shape, service=is_service)
+        # The pod of `probe_job` has pulled them, and measured how long that takes.
+        container |= {"securityContext": _as_values_say(shape, service=is_service), **_UNLESS_PRESENT}
         container["volumeMounts"] = [{"name": _OBSERVATION, "mountPath": f"/{_OBSERVATION}"}]
         if certificates:
             container["volumeMounts"].append({"name": "certs", "mountPath": certificates})
@@ -338,6 +348,7 @@ def _for_its_pod_alone(arguments: Sequence[str]) -> list[str]:
 # --- the parts ------------------------------------------------------------------------------------------------------
 
 _TLS_PORT = 2376
+_UNLESS_PRESENT = {"imagePullPolicy": "IfNotPresent"}
 _LONGEST_JOB = 3601  # seconds: GitLab's default job timeout, and the second that the runner adds
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _HOST_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")

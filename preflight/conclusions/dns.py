@@ -12,6 +12,7 @@ from preflight.conclusions.impacts import (
     always,
     ignored_resolvers,
     name_for_jobs,
+    no_harm,
     resolvers_for_jobs,
     stops_there,
 )
@@ -37,6 +38,7 @@ from preflight.facts.dns import (
     pod_resolv_conf,
     resolver_agreement,
 )
+from preflight.facts.environment import own_names
 from preflight.faults import DnsFault
 from preflight.impact import none, stops
 from preflight.probes.dns import Lookups
@@ -67,6 +69,13 @@ single(
         "make all resolvers serve one zone: compare serials with `dig SOA` at {resolvers}, "
         "and decide which answer is right",
     ),
+)
+
+single(
+    cause("own-resolvers-slow", "1.2", "own-resolvers"),
+    no_harm("this machine alone waits for its own resolver"),
+    own_names,
+    remedy=("remove the resolver that does not answer from /etc/resolv.conf of this machine, or move it to the end",),
 )
 
 _QUIET = has_fault(DnsFault.TIMEOUT, DnsFault.UNREACHABLE)

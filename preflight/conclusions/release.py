@@ -35,6 +35,7 @@ from preflight.facts.release import (
     chart_image,
     chart_version,
     manager_config,
+    manager_history,
     manager_logs,
     manager_readiness,
     manager_rollout,
@@ -182,7 +183,14 @@ single(
     remedy=("`helm get manifest {release} -n {namespace} | grep -A2 'kind: Deployment'`", _UPGRADE),
 )
 single(
-    cause("rollout-stuck", "3.5", "guide"),
+    cause("rollout-under-way", "3.5", "rollouts"),
+    no_harm("managers that were there take jobs until the new ones are ready"),
+    manager_rollout,
+    faults=(ManagerFault.ROLLOUT_UNDER_WAY,),
+    remedy=("`kubectl rollout status -n {namespace} deployment/{release}` waits for its end", "then run this again"),
+)
+single(
+    cause("rollout-stuck", "3.5", "rollouts"),
     managers,
     manager_rollout,
     remedy=(
@@ -194,9 +202,18 @@ single(
     cause("manager-crashes", "4.1", "image-flavour"),
     managers,
     manager_readiness,
-    faults=(ManagerFault.CRASH_LOOP, ManagerFault.RESTARTED),
+    faults=(ManagerFault.CRASH_LOOP, ManagerFault.RESTARTED, ManagerFault.OOM_KILLED),
     remedy=("{crash}", _UPGRADE),
     names=remedy_names.crash,
+)
+single(
+    cause("managers-recovered", "4.1", "manager-history"),
+    no_harm("it is over"),
+    manager_history,
+    remedy=(
+        "`kubectl logs -n {namespace} deployment/{release} --previous --tail=50` shows the last lines before a restart",
+        "nothing is to be done if it coincides with an outage or an upgrade of GitLab",
+    ),
 )
 single(
     cause("managers-scaled-down", "4.1", "guide"),

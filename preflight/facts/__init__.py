@@ -38,13 +38,13 @@ from preflight.probes.config_toml import ManagerConfig
 from preflight.probes.dind import Daemon, DindRun, InnerRegistry, PacketSizes
 from preflight.probes.dns import Lookups
 from preflight.probes.encryption import Encryption
-from preflight.probes.environment import NetworkAgreement, Proxies
+from preflight.probes.environment import NetworkAgreement, OwnNames, Proxies
 from preflight.probes.gitlab import GitLabReply, GitLabVersion
 from preflight.probes.headroom import Headroom
 from preflight.probes.leftovers import Leftovers
 from preflight.probes.lint import Lint
-from preflight.probes.managers import ManagerLogs, ManagerPods, Rollout
-from preflight.probes.monitoring import ManagerMetrics, Warnings
+from preflight.probes.managers import ManagerHistory, ManagerLogs, ManagerPods, Rollout
+from preflight.probes.monitoring import ManagerActivity, ManagerMetrics, Warnings
 from preflight.probes.node_pulls import Pull
 from preflight.probes.nodes import NodeState, PoolState
 from preflight.probes.pipeline import Configuration, Job, JobRunner, Pipeline, Project
@@ -90,7 +90,9 @@ __all__ = [
     "Leftovers",
     "Lint",
     "Lookups",
+    "ManagerActivity",
     "ManagerConfig",
+    "ManagerHistory",
     "ManagerLogs",
     "ManagerMetrics",
     "ManagerPods",
@@ -101,6 +103,7 @@ __all__ = [
     "NodeLogin",
     "NodeState",
     "Nodes",
+    "OwnNames",
     "OwnRunner",
     "PacketSizes",
     "Pipeline",

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TypeVar
 
 from preflight import values as helm
 from preflight.clients import kube_api as api_client
 from preflight.fact import fact, view
+from preflight.facts.headroom import packed
 from preflight.facts.probe_plan import named_node
 from preflight.facts.target_selectors import as_node
-from preflight.faults import ClusterFault
+from preflight.faults import ClusterFault, PodFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape
 from preflight.probes import cluster, encryption, transcript
 from preflight.probes import nodes as node_states
-from preflight.probes.cluster import ApiServer, Metrics, Nodes, ServiceEndpoints
+from preflight.probes.cluster import ApiServer, Metrics, NamespaceState, Nodes, PodRequests, ServiceEndpoints
 from preflight.probes.encryption import Encryption
+from preflight.probes.headroom import Headroom
 from preflight.probes.nodes import NodeState, PoolState
 from preflight.run import Run
 from preflight.values import Values
@@ -111,10 +114,34 @@ def job_shape(helm_values: Values) -> JobShape:
     return helm.job_shape(helm_values)
 
 
-@fact(after=("node_pressure",), for_target={"node_pressure": ("node", as_node)})
-def worker_placement(worker: str, cluster_nodes: Nodes, job_shape: JobShape) -> NodeState:
+@fact(
+    after=("node_pressure",),
+    for_target={"node_pressure": ("node", as_node)},
+    optional=("running_pods", "namespace_state"),
+)
+def worker_placement(
+    worker: str,
+    cluster_nodes: Nodes,
+    job_shape: JobShape,
+    running_pods: PodRequests | None,
+    namespace_state: NamespaceState | None,
+    inventory: Inventory,
+) -> NodeState:
     """Whether jobs may be scheduled on a worker."""
-    return node_states.placement(named_node(worker, cluster_nodes), job_shape, cluster_nodes)
+    state = node_states.placement(named_node(worker, cluster_nodes), job_shape, cluster_nodes)
+    if state.fault is not PodFault.UNSCHEDULABLE_CORDONED or running_pods is None or namespace_state is None:
+        return state
+    return _with_room(state, packed(cluster_nodes, running_pods, namespace_state, job_shape, inventory))
+
+
+Cordoned = TypeVar("Cordoned", NodeState, PoolState)
+
+
+def _with_room(cordoned: Cordoned, room: Headroom) -> Cordoned:
+    """Cordoned nodes are advice as long as all jobs fit on the others."""
+    if room.fits >= room.wanted:
+        return cordoned.as_advice(f"all {room.wanted} jobs fit on the other workers")
+    return replace(cordoned, cause=f"{cordoned.cause}; {room.fits} of {room.wanted} jobs fit on the other workers")
 
 
 @fact(after=("api_answer",), deadline="api")
@@ -159,12 +186,22 @@ def pool_versions(pool: str, api_answer: ApiServer, cluster_nodes: Nodes, invent
     return node_states.pool_property(pool, pool_spec.selector, cluster_nodes, judge, named=inventory.cluster.nodes)
 
 
-@fact(after=("pool_health",))
-def pool_placement(pool: str, cluster_nodes: Nodes, job_shape: JobShape, inventory: Inventory) -> PoolState:
+@fact(after=("pool_health",), optional=("running_pods", "namespace_state"))
+def pool_placement(
+    pool: str,
+    cluster_nodes: Nodes,
+    job_shape: JobShape,
+    running_pods: PodRequests | None,
+    namespace_state: NamespaceState | None,
+    inventory: Inventory,
+) -> PoolState:
     """Whether jobs may be scheduled on the nodes of a pool."""
     pool_spec = inventory.cluster.pools[pool]
 
     def judge(node: cluster.Node) -> NodeState:
         return node_states.placement(node, job_shape, cluster_nodes)
 
-    return node_states.pool_property(pool, pool_spec.selector, cluster_nodes, judge, named=inventory.cluster.nodes)
+    state = node_states.pool_property(pool, pool_spec.selector, cluster_nodes, judge, named=inventory.cluster.nodes)
+    if state.fault is not PodFault.UNSCHEDULABLE_CORDONED or running_pods is None or namespace_state is None:
+        return state
+    return _with_room(state, packed(cluster_nodes, running_pods, namespace_state, job_shape, inventory))

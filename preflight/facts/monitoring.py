@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from preflight import values as helm
 from preflight.clients import kube_api as api_client
 from preflight.evidence import NotApplicable
-from preflight.fact import fact
+from preflight.fact import fact, view
 from preflight.inventory import Inventory
 from preflight.probes import monitoring
-from preflight.probes.monitoring import ManagerMetrics, Warnings
+from preflight.probes.monitoring import ManagerActivity, ManagerMetrics, Warnings
 
 _LATELY = 3600.0  # seconds: as long as the API server keeps events
 
@@ -29,8 +29,12 @@ def manager_metrics(kubernetes: api_client.Api, inventory: Inventory) -> Manager
     if not managers:
         reason = f"no manager of release {runner.release} runs in namespace {runner.namespace}"
         raise NotApplicable(reason)
-    port = int(settings.get("port") or monitoring.PORT)
-    return monitoring.metrics(kubernetes, runner.namespace, managers, port=port)
+    return monitoring.metrics(kubernetes, runner.namespace, managers, port=_port(inventory))
+
+
+def _port(inventory: Inventory) -> int:
+    settings = helm.values_of(inventory.runner).tree.get("metrics")
+    return int((settings.get("port") if isinstance(settings, Mapping) else None) or monitoring.PORT)
 
 
 @fact()
@@ -39,10 +43,27 @@ def manager_version(manager_metrics: ManagerMetrics) -> ManagerMetrics:
     return monitoring.judge_version(manager_metrics)
 
 
-@fact()
-def manager_polls(manager_metrics: ManagerMetrics) -> ManagerMetrics:
-    """GitLab's answers to the managers' polls for jobs."""
-    return monitoring.judge_polls(manager_metrics)
+@fact(tolerates=("manager_metrics",), deadline="polls+api", reported_by=("manager_polls",))
+def manager_activity(
+    manager_metrics: ManagerMetrics, kubernetes: api_client.Api, inventory: Inventory
+) -> ManagerActivity:
+    """The managers' polls for jobs, counted twice where some have failed."""
+    return monitoring.activity(
+        kubernetes,
+        inventory.runner.namespace,
+        manager_metrics,
+        port=_port(inventory),
+        deadline=inventory.deadlines.polls,
+    )
+
+
+manager_polls = view(
+    "manager_polls",
+    manager_activity,
+    lambda activity: activity,
+    "GitLab's answers to the managers' polls for jobs.",
+    after=("manager_metrics",),
+)
 
 
 @fact(after=("api_answer",), deadline="api")

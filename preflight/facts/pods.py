@@ -10,7 +10,10 @@ from preflight.evidence import Blocked
 from preflight.fact import fact
 from preflight.facts.probe_plan import (
     TTL,
+    beyond_the_first,
+    hosts_without_address,
     named_node,
+    one_of_each_registry_first,
     require_probed,
     script_report,
     script_steps,
@@ -18,13 +21,14 @@ from preflight.facts.probe_plan import (
 )
 from preflight.facts.references import Ref
 from preflight.facts.target_selectors import probe_image
-from preflight.faults import PodFault
+from preflight.faults import DnsFault, PodFault
 from preflight.inventory import Inventory
-from preflight.jobshape import JobShape, probe_job
+from preflight.jobshape import JobShape, probe_job, pulled_unless_present
 from preflight.jobshape import job_pod as job_pod_manifest
-from preflight.probes import pods, shell
+from preflight.probes import limit_ranges, pods, shell
 from preflight.probes.cleanup import OwnObjects
 from preflight.probes.cluster import NamespaceState, Nodes
+from preflight.probes.dns import Lookups
 from preflight.probes.headroom import Headroom
 from preflight.probes.lint import Lint
 from preflight.probes.pods import Admission as PodAdmission
@@ -32,18 +36,18 @@ from preflight.probes.transcript import PodStart, PodTranscript, Report, WorkerR
 from preflight.run import Run
 
 
-@fact(
-    after=("api_answer", "namespace_state"), effect="probe", deadline="api", optional=("values_resolvers", "headroom")
-)
+@fact(after=("api_answer",), effect="probe", deadline="api", optional=("values_resolvers", "headroom"))
 def pod_admission(
     kubernetes: api_client.Api,
     job_shape: JobShape,
+    namespace_state: NamespaceState,
     values_resolvers: Lint | None,
     headroom: Headroom | None,
 ) -> PodAdmission:
     """The API server's admission of a job's pod."""
     restricted = replace(job_shape, privileged=False)
-    admission = pods.dry_run(kubernetes, job_pod_manifest(restricted, services=(), name="preflight-dry-run"))
+    dry_run = pods.dry_run(kubernetes, job_pod_manifest(restricted, services=(), name="preflight-dry-run"))
+    admission = limit_ranges.named(dry_run, namespace_state.limit_ranges)
     if admission.fault is PodFault.REFUSED_BY_API and values_resolvers is not None and values_resolvers.fault:
         raise Blocked.by(Ref.VALUES_RESOLVERS, values_resolvers)
     # A quota that admits no pod is known from reading it: there is room for no job.
@@ -66,6 +70,8 @@ def own_objects(
     after=("worker_placement",),
     effect="probe",
     tolerates=("pod_admission",),
+    optional=("here_lookups",),
+    fan_in={"here_lookups": "resolver"},
     deadline="pod+clean",
     group="pods",
     reported_by=("pod_start",),
@@ -73,6 +79,7 @@ def own_objects(
 def job_pod(
     worker: str,
     pod_admission: PodAdmission,
+    here_lookups: tuple[Lookups, ...],
     cluster_nodes: Nodes,
     namespace_state: NamespaceState,
     job_shape: JobShape,
@@ -83,11 +90,12 @@ def job_pod(
     """A job's pod on a worker."""
     _require_admission_of_ours(pod_admission)
     require_probed(worker, cluster_nodes, job_shape, inventory, run, None)
-    nonce = shell.new_nonce()
+    nonce, nameless = shell.new_nonce(), hosts_without_address(inventory, here_lookups)
     steps = script_steps(
         inventory, run, reply=Ref.POD_GITLAB, page=Ref.POD_PAGE, lookups=Ref.POD_LOOKUPS, conf=Ref.POD_RESOLV_CONF
     )
-    others = [image for image in inventory.images if run.plans(Ref.POD_IMAGE, worker=worker, image=image)]
+    planned = [image for image in inventory.images if run.plans(Ref.POD_IMAGE, worker=worker, image=image)]
+    others = one_of_each_registry_first(inventory, planned)
     if run.plans(Ref.HELPER_PULL, worker=worker) and "$" not in job_shape.helper_image:
         others.append(job_shape.helper_image)
     manifest = probe_job(
@@ -102,6 +110,9 @@ def job_pod(
         limit_ranges=namespace_state.limit_ranges,
         pod_selectors_to_avoid=namespace_state.selectors,
     )
+    if any(lookups.fault in {DnsFault.TIMEOUT, DnsFault.UNREACHABLE} for lookups in here_lookups):
+        # A node waits for a dead resolver with each pull: one from each registry shows how long.
+        manifest = pulled_unless_present(manifest, beyond_the_first(inventory, [inventory.probe.image, *others]))
     pod = pods.launch(
         own_objects.api,
         manifest,
@@ -109,6 +120,7 @@ def job_pod(
         deadline=inventory.deadlines.pod,
         on_event=lambda text: run.say(f"job_pod[{worker}]", f"pod on {worker}: {text}"),
         images=named_node(worker, cluster_nodes).images,
+        cut_off=lambda: nameless | run.cut_off.get(worker, frozenset()),
         shutdown=run.shutdown,
     )
     own_objects.remove(pod.job)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 from preflight import values as helm
 from preflight.clients.http import origin_of
@@ -15,6 +16,8 @@ from preflight.jobshape import JobShape
 from preflight.probes import cluster, placement, shell, shell_sections
 from preflight.probes import headroom as packing
 from preflight.probes.cluster import Nodes
+from preflight.probes.dns import Lookups
+from preflight.probes.registry import parse_reference
 from preflight.probes.transcript import PodTranscript, Report
 from preflight.run import Run
 
@@ -86,6 +89,13 @@ def script_steps(
     return tuple(steps)
 
 
+def registry_step(inventory: Inventory, registry: str) -> shell.Step:
+    """The connection to a registry's port."""
+    settings = inventory.registries[registry]
+    parts = urlsplit(f"//{settings.host}")
+    return shell.tcp(parts.hostname or settings.host, parts.port or (80 if settings.scheme == "http" else 443))
+
+
 def _values(inventory: Inventory) -> helm.Values:
     return helm.values_of(inventory.runner)
 
@@ -108,6 +118,28 @@ def clone_url_of(inventory: Inventory) -> str | None:
 def expected_names(inventory: Inventory) -> Mapping[str, frozenset[str]]:
     """The names to resolve, each with the addresses it must have."""
     return {name: frozenset(addresses) for name, addresses in inventory.dns.names.items()}
+
+
+def hosts_without_address(inventory: Inventory, here_lookups: Iterable[Lookups]) -> frozenset[str]:
+    """The hosts of registries of which no resolver, asked from here, has an address."""
+    answers = [answer for lookups in here_lookups for answer in lookups.answers]
+    hosts = {parse_reference(f"{settings.host}/any").host for settings in inventory.registries.values()}
+    asked = {name: [answer.fault for answer in answers if answer.name == name] for name in hosts}
+    return frozenset(name for name, faults in asked.items() if faults and None not in faults)
+
+
+def one_of_each_registry_first(inventory: Inventory, images: Sequence[str]) -> list[str]:
+    """The images, the first one of each registry before the others: a kubelet pulls one after the other."""
+    firsts: dict[str, str] = {}
+    for image in images:
+        firsts.setdefault(inventory.registry_of(image).host, image)
+    return [*firsts.values(), *(image for image in images if image not in firsts.values())]
+
+
+def beyond_the_first(inventory: Inventory, images: Sequence[str]) -> tuple[str, ...]:
+    """The images that are not the first one of their registry."""
+    hosts = [inventory.registry_of(image).host for image in images]
+    return tuple(image for number, image in enumerate(images) if hosts[number] in hosts[:number] and image != images[0])
 
 
 def named_node(name: str, nodes: Nodes) -> cluster.Node:

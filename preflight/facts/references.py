@@ -39,6 +39,7 @@ class Ref(FactName):
     NODE_PRESSURE = auto()
     NODE_PULL = auto()
     NODE_READINESS = auto()
+    NODE_REGISTRY = auto()
     NODE_REPLY = auto()
     POD_ADMISSION = auto()
     POD_CACHE = auto()

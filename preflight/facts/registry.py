@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 from preflight.clients import kube_api as api_client
@@ -15,12 +16,13 @@ from preflight.facts.blocking import (
     block_if_no_resolver_knows,
     block_if_same_fault,
 )
+from preflight.facts.probe_plan import registry_step
 from preflight.facts.references import Ref
 from preflight.facts.target_selectors import probe_image, registry_of, registry_of_probe
 from preflight.faults import PathFault, PodFault, RegistryFault
 from preflight.inventory import Inventory, Login, Secret
 from preflight.jobshape import JobShape
-from preflight.probes import encryption, node_pulls, pull_logins
+from preflight.probes import encryption, node_pulls, pull_logins, shell_readers
 from preflight.probes import registry as registries
 from preflight.probes.cluster import ApiServer, NamespaceState, Nodes
 from preflight.probes.credentials import Account, read_secret
@@ -29,8 +31,9 @@ from preflight.probes.encryption import Encryption
 from preflight.probes.node_pulls import Pull
 from preflight.probes.pods import ImagePull
 from preflight.probes.pull_logins import PullLogin
-from preflight.probes.registry import Credentials, Manifest, RegistryReply
-from preflight.probes.transcript import NodeLogin, PodStart, PodTranscript
+from preflight.probes.registry import Credentials, Manifest, RegistryReply, parse_reference
+from preflight.probes.shell_readers import Connection
+from preflight.probes.transcript import NodeLogin, PodStart, PodTranscript, Report
 from preflight.run import Run
 
 
@@ -191,6 +194,16 @@ def node_pull(
     return node_image
 
 
+@fact(reported_by=("node_pull", "pod_pull"))
+def node_registry(worker: str, registry: str, node_report: Report, inventory: Inventory, run: Run) -> Connection:
+    """The connection from a worker to a registry's port; its runtime may use another way, such as a proxy."""
+    step = registry_step(inventory, registry)
+    connection = shell_readers.read_tcp(node_report.section(step), where=node_report.where)
+    if connection.fault is not None:
+        run.note_cut_off(worker, parse_reference(f"{inventory.registries[registry].host}/any").host)
+    return connection
+
+
 @fact(after=("api_answer", "namespace_state"), deadline="api+api+api")
 def pull_login(
     registry: str,
@@ -241,15 +254,28 @@ def pod_image(
 
 @fact(
     tolerates=("pod_image",),
-    optional=("registry_reply", "manifest", "here_lookups", "node_answers", "node_pull", "pull_login"),
+    optional=(
+        "registry_reply",
+        "manifest",
+        "here_lookups",
+        "node_answers",
+        "node_pull",
+        "node_registry",
+        "pull_login",
+    ),
     fan_in={"here_lookups": "resolver", "node_answers": "resolver"},
-    for_target={"registry_reply": ("registry", registry_of), "pull_login": ("registry", registry_of)},
+    for_target={
+        "registry_reply": ("registry", registry_of),
+        "node_registry": ("registry", registry_of),
+        "pull_login": ("registry", registry_of),
+    },
 )
 def pod_pull(
     worker: str,
     pod_image: ImagePull,
     job_pod: PodTranscript,
     node_pull: Pull | None,
+    node_registry: Connection | None,
     pull_login: PullLogin | None,
     registry_reply: RegistryReply | None,
     manifest: Manifest | None,
@@ -258,6 +284,8 @@ def pod_pull(
     inventory: Inventory,
 ) -> ImagePull:
     """An image, pulled for a job's pod on a worker."""
+    if pod_image.fault is PodFault.PULL_TIMEOUT and node_registry is not None and node_registry.fault is not None:
+        pod_image = replace(pod_image, cause=f"{pod_image.cause}; the node itself: {node_registry.cause}")
     block_if_no_resolver_answers(pod_image, worker, here_lookups, node_answers)
     block_if_failing_from_here(pod_image, inventory, registry_reply, manifest)
     block_if_first_pull_failed(pod_image, job_pod.pod, node_pull, inventory)

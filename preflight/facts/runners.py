@@ -15,6 +15,9 @@ from preflight.probes import runners
 from preflight.probes.managers import ManagerPods
 from preflight.probes.runners import RegisteredManagers, RunnerRecord
 
+_THEY_RUN = {None, ManagerFault.OOM_KILLED, ManagerFault.RESTARTED}
+"""What may be wrong with managers that run nevertheless."""
+
 
 @fact(optional=("manager_readiness",))
 def runner_online(
@@ -37,7 +40,7 @@ def manager_count(
 
 def _unless_pods_are_down(registered: RegisteredManagers, pods: ManagerPods | None) -> RegisteredManagers:
     """What GitLab lists; `Blocked` if it lacks managers that the cluster does not run either."""
-    if registered.fault is not None and pods is not None and pods.fault not in {None, ManagerFault.RESTARTED}:
+    if registered.fault is not None and pods is not None and pods.fault not in _THEY_RUN:
         raise Blocked.by(Ref.MANAGER_READINESS, pods, measured=registered)
     return registered
 

@@ -5,15 +5,18 @@ Pure: the cluster's own objects are measured by `preflight.probes.cluster`.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from preflight.clients.connect import Routes
 from preflight.evidence import Evidence, Fact
-from preflight.faults import NetworkFault
+from preflight.faults import DnsFault, NetworkFault
 from preflight.inventory import Inventory
 from preflight.probes.cluster import Node, Nodes, PodRequests, ServiceEndpoints
 from preflight.shell_command import pipe, program
@@ -321,3 +324,52 @@ def _of_managers(values: Values) -> dict[str, str]:
 def _of_jobs(values: Values) -> dict[str, str]:
     pairs = (entry.partition("=") for entry in values.runner_entry.get("environment", ()))
     return {name: value for name, _, value in pairs}
+
+
+# ---- this machine's own resolvers -----------------------------------------------------------------------------------
+
+SLOW_NAMES = 3.0  # seconds: libc waits 5 for a resolver that does not answer, and asks the next one then
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnNames(Fact):
+    """How long this machine itself takes for names, by its own resolvers.
+
+    Attributes:
+        seconds: of each name that has an address.
+        nameservers: of /etc/resolv.conf, in their order.
+    """
+
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    nameservers: tuple[str, ...] = ()
+
+
+def own_names(hosts: Iterable[str], *, routes: Routes, resolv_conf: Path, deadline: float) -> OwnNames:
+    """Look names up as this machine does; one without an address is left out, for who needs it reports that."""
+    seconds: dict[str, float] = {}
+    for host in dict.fromkeys(hosts):
+        with contextlib.suppress(OSError):
+            took = routes.look_up_seconds(host, within=deadline)
+            if took is not None:
+                seconds[host] = took
+    text = resolv_conf.read_text(errors="replace") if resolv_conf.is_file() else ""
+    words = [line.split() for line in text.splitlines()]
+    nameservers = tuple(line[1] for line in words if len(line) > 1 and line[0] == "nameserver")
+    slow = {host: took for host, took in seconds.items() if took >= SLOW_NAMES}
+    listed = ", ".join(f"{host} took {took:.0f} s" for host, took in slow.items())
+    cause = (
+        f"{listed} here, where {resolv_conf} lists {', '.join(nameservers) or 'no nameserver'}; jobs do not ask here"
+    )
+    return OwnNames(
+        target="this machine",
+        seconds=seconds,
+        nameservers=nameservers,
+        fault=DnsFault.SLOW if slow else None,
+        cause=cause if slow else "",
+        evidence=Evidence(
+            where="here",
+            command=f"cat {resolv_conf}; time getent hosts {next(iter(slow or seconds), 'NAME')}",
+            observed="\n".join([*(f"nameserver {server}" for server in nameservers), listed]),
+            took=max(seconds.values(), default=0.0),
+        ),
+    )

@@ -116,6 +116,29 @@ def classify_pull(message: str) -> tuple[PodFault, str]:
     return PodFault.PULL_FAILED, cause
 
 
+PATH_FAULTS = frozenset(
+    {
+        PodFault.PULL_REFUSED,
+        PodFault.PULL_TIMEOUT,
+        PodFault.PULL_UNREACHABLE,
+        PodFault.PULL_UNRESOLVED,
+        PodFault.PULL_TLS,
+    }
+)
+"""Faults of the path from a node to a registry, whatever image is pulled."""
+
+
+def container_of(event: Json) -> str:
+    """The container that a kubelet's event is about, or ""."""
+    match = re.search(r"ontainers\{([^}]*)\}$", str(event.get("involvedObject", {}).get("fieldPath", "")))
+    return match[1] if match else ""
+
+
+def is_failed_pull(event: Json) -> bool:
+    """Whether a kubelet's event reports how a pull failed."""
+    return event.get("reason") == "Failed" and str(event.get("message", "")).startswith("Failed to pull image")
+
+
 # --- the end --------------------------------------------------------------------------------------------------------
 
 _ENDS: dict[str, PodFault] = {  # a failed pod's own reason

@@ -105,6 +105,17 @@ class RegisteredManagers(Fact):
         """
         return tuple(manager for manager in self.managers if manager.status == "online" and self._fresh(manager))
 
+    def last_contact(self, system_id: str) -> float | None:
+        """Seconds since GitLab heard of the manager of this name; None if that is not known."""
+        contacts = [
+            contacted
+            for manager in self.managers
+            if system_id and manager.system_id == system_id and (contacted := _timestamp(manager.contacted))
+        ]
+        if self.listed_at is None or not contacts:
+            return None
+        return (self.listed_at - max(contacts)).total_seconds()
+
     def _fresh(self, manager: Manager) -> bool:
         contacted = _timestamp(manager.contacted)
         return self.listed_at is None or contacted is None or self.listed_at - contacted <= _FRESH

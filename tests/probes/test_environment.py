@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from preflight.clients.connect import Routes
 from preflight.evidence import Evidence
-from preflight.faults import NetworkFault
+from preflight.faults import DnsFault, NetworkFault
 from preflight.inventory import Inventory
 from preflight.probes import cluster, environment
 from preflight.probes.cluster import Node, Nodes, PodRequests, ServiceEndpoints, read_node
@@ -188,3 +189,26 @@ def test_here_only_the_environment_given_counts(tmp_path: Path) -> None:
     found = environment.proxies_here(ours, {"https_proxy": "http://proxy.example.com:3128"})
     assert found.fault is NetworkFault.PROXY
     assert "the API server (192.168.1.100:6443)" in found.cause
+
+
+# ---- this machine's own resolvers
+
+
+@pytest.mark.parametrize(("seconds", "fault"), [(0.002, None), (5.01, DnsFault.SLOW)])
+def test_a_name_that_takes_as_long_as_a_dead_resolver_is_slow(
+    seconds: float, fault: DnsFault | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look_up(_routes: Routes, host: str, *, within: float) -> float | None:
+        if host == "none.example.com":
+            raise OSError(f"not within {within}")
+        return None if host == "192.168.1.50" else seconds
+
+    monkeypatch.setattr(Routes, "look_up_seconds", look_up)
+    conf = tmp_path / "resolv.conf"
+    conf.write_text("# made by hand\nnameserver 10.0.0.2\nnameserver 10.1.0.251\noptions ndots:2\nnameserver\n")
+    hosts = ["192.168.1.50", "registry.example.com", "none.example.com"]
+    names = environment.own_names(hosts, routes=Routes(), resolv_conf=conf, deadline=1)
+    assert names.fault is fault
+    assert names.nameservers == ("10.0.0.2", "10.1.0.251")
+    assert set(names.seconds) == {"registry.example.com"}, "an address needs no look-up; what fails is another's"
+    assert not fault or "registry.example.com took 5 s here" in names.cause

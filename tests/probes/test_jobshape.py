@@ -21,6 +21,7 @@ from preflight.jobshape import (
     job_pod_requests,
     pinned,
     probe_job,
+    pulled_unless_present,
     waiting_job,
 )
 from preflight.quantities import amounts, exactly, quantity, spell
@@ -144,6 +145,17 @@ def test_all_that_is_ours_is_labelled(make: Any, vantage: str) -> None:
     assert job["metadata"]["labels"] == ours
     assert ours.items() <= job["spec"]["template"]["metadata"]["labels"].items()
     assert job["metadata"]["name"].startswith(f"preflight-ab12-{vantage}-k8s-worker-1-")
+
+
+def test_what_was_pulled_to_be_timed_is_not_pulled_again() -> None:
+    holding = waiting_job(SHAPE, node="k8s-worker-1", run_id="ab12", image=ALPINE, greeting="hi", deadline=9, ttl=9)
+    for spec in (pod_of(dind()), pod_of(holding)):
+        assert {each["imagePullPolicy"] for each in spec["containers"]} == {"IfNotPresent"}
+
+
+def test_images_that_need_no_timing_are_pulled_where_they_are_missing_alone() -> None:
+    spec = pod_of(pulled_unless_present(probe(other_images=["r.example/a:1", "r.example/b:1"]), ["r.example/b:1"]))
+    assert [each["imagePullPolicy"] for each in spec["containers"]] == ["Always", "Always", "IfNotPresent"]
 
 
 def test_no_priority_class_and_images_are_always_pulled() -> None:
