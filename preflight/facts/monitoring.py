@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from preflight import values as helm
 from preflight.clients import kube_api as api_client
 from preflight.evidence import NotApplicable
 from preflight.fact import fact, view
 from preflight.inventory import Inventory
-from preflight.probes import monitoring
+from preflight.probes import managers, monitoring
+from preflight.probes.managers import Objects, Rollout
 from preflight.probes.monitoring import ManagerActivity, ManagerMetrics, Warnings
 
 _LATELY = 3600.0  # seconds: as long as the API server keeps events
@@ -25,11 +27,11 @@ def manager_metrics(kubernetes: api_client.Api, inventory: Inventory) -> Manager
     if not settings.get("enabled"):
         reason = "metrics.enabled is not set in the values, and the chart's default is false"
         raise NotApplicable(reason)
-    managers = monitoring.manager_pods(kubernetes, runner.namespace, runner.release)
-    if not managers:
+    pods = monitoring.manager_pods(kubernetes, runner.namespace, runner.release)
+    if not pods:
         reason = f"no manager of release {runner.release} runs in namespace {runner.namespace}"
         raise NotApplicable(reason)
-    return monitoring.metrics(kubernetes, runner.namespace, managers, port=_port(inventory))
+    return monitoring.metrics(kubernetes, runner.namespace, pods, port=_port(inventory))
 
 
 def _port(inventory: Inventory) -> int:
@@ -43,11 +45,24 @@ def manager_version(manager_metrics: ManagerMetrics) -> ManagerMetrics:
     return monitoring.judge_version(manager_metrics)
 
 
-@fact(tolerates=("manager_metrics",), deadline="polls+api", reported_by=("manager_polls",))
+@fact(
+    tolerates=("manager_metrics",),
+    optional=("release_objects", "manager_rollout"),
+    deadline="polls+api",
+    reported_by=("manager_polls",),
+)
 def manager_activity(
-    manager_metrics: ManagerMetrics, kubernetes: api_client.Api, inventory: Inventory
+    manager_metrics: ManagerMetrics,
+    release_objects: Objects | None,
+    manager_rollout: Rollout | None,
+    kubernetes: api_client.Api,
+    inventory: Inventory,
 ) -> ManagerActivity:
     """The managers' polls for jobs, counted twice where some have failed."""
+    if release_objects is not None and release_objects.pods:
+        staying = {pod["metadata"]["name"] for pod in managers.that_stay(release_objects, manager_rollout).pods}
+        pages = tuple(page for page in manager_metrics.pages if page.pod in staying)
+        manager_metrics = replace(manager_metrics, pages=pages)
     return monitoring.activity(
         kubernetes,
         inventory.runner.namespace,

@@ -261,7 +261,8 @@ def manager_logs(
         contact = manager_list.last_contact(own or verdict.system_id) if manager_list is not None else None
         return contact is not None and verdict.age is not None and contact < verdict.age
 
-    logs = managers.logs(kubernetes, release_objects, now=time.time(), is_over=is_over)
+    staying = managers.that_stay(release_objects, manager_rollout)
+    logs = managers.logs(kubernetes, staying, now=time.time(), is_over=is_over)
     if logs.fault is ManagerFault.GITLAB_UNREACHABLE and gitlab_reply is not None and gitlab_reply.fault is not None:
         raise Blocked.by(gitlab_fact(gitlab_reply), gitlab_reply, measured=logs, witness="the managers' logs")
     return as_replaced(logs, upgrade_changes or frozenset())

@@ -382,6 +382,13 @@ def _is_ready(pod: Json) -> bool:
     return any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions)
 
 
+def that_stay(objects: Objects, rollout: Rollout | None) -> Objects:
+    """The objects without the pods that a rollout under way is about to replace, whatever is wrong with them."""
+    if rollout is None or rollout.fault is not ManagerFault.ROLLOUT_UNDER_WAY:
+        return objects
+    return replace(objects, pods=tuple(_newest(objects.pods)))
+
+
 def _newest(pods: Sequence[Json]) -> Sequence[Json]:
     """The pods of the template of which the youngest one is."""
     youngest = max(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")), default=None)

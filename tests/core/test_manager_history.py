@@ -102,6 +102,26 @@ def test_a_complaint_is_over_by_what_came_after_it(
     assert logs(tmp_path, line, activity=activity, registered=registered).fault is fault
 
 
+def test_logs_of_managers_that_a_rollout_replaces_are_left_alone(tmp_path: Path) -> None:
+    def answer(asked: Asked) -> Reply:
+        return Reply(f"{stamp(60)} {REFUSED if '/old/' in asked.path else 'Verifying runner... is valid'}\n")
+
+    ages = {"old": ("6b8d5c7f9d", 900), "new": ("7c5d9f64bb", 30)}
+    pods = tuple(
+        {"metadata": {"name": name, "labels": {"pod-template-hash": template}, "creationTimestamp": stamp(age)}}
+        for name, (template, age) in ages.items()
+    )
+    deployment = {"metadata": {"name": "gitlab-runner"}, "spec": {"replicas": 1}}
+    found = Objects(release="gitlab-runner", namespace="gitlab", deployment=deployment, pods=pods)
+    judged = {}
+    with Scripted(answer) as server:
+        api = Api(kubeconfig(tmp_path, server.url), None, routes=Routes(), deadline=2)
+        for fault in (None, ManagerFault.ROLLOUT_UNDER_WAY):
+            rollout = Rollout(target="gitlab-runner", wanted=1, fault=fault, evidence=EVIDENCE)
+            judged[fault] = manager_logs(rollout, found, api, None, None, None, frozenset()).fault
+    assert judged == {None: ManagerFault.TOKEN_REJECTED, ManagerFault.ROLLOUT_UNDER_WAY: None}
+
+
 def test_a_complaint_of_gitlab_is_gitlabs_while_it_does_not_answer(tmp_path: Path) -> None:
     reply = GitLabReply(
         target="GitLab", url="http://192.168.1.50/", fault=GitLabFault.BAD_GATEWAY, cause="502", evidence=EVIDENCE

@@ -113,7 +113,10 @@ def test_pods_that_a_rollout_is_about_to_replace_may_fail() -> None:
     for item, age, template in ((old, 600, "6b8d5c7f9d"), (new, 5, "7c5d9f64bb")):
         item["metadata"] |= {"creationTimestamp": stamp(age), "labels": {"pod-template-hash": template}}
     whole = objects(old, new, found=deployment(updatedReplicas=1))
-    assert managers.read_rollout(whole).fault is ManagerFault.ROLLOUT_UNDER_WAY
+    rollout = managers.read_rollout(whole)
+    assert rollout.fault is ManagerFault.ROLLOUT_UNDER_WAY
+    assert [item["metadata"]["name"] for item in managers.that_stay(whole, rollout).pods] == ["b"]
+    assert managers.that_stay(whole, None) is whole
     assert managers.read_managers(whole, now=NOW, restart_age=3600, under_way=True).fault is None
 
 
