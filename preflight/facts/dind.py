@@ -24,8 +24,8 @@ from preflight.facts.references import Ref
 from preflight.facts.target_selectors import client_image, daemon_image
 from preflight.faults import DindFault, DnsFault, PathFault
 from preflight.inventory import Dind, Inventory
+from preflight.jobpod import job_pod as job_pod_manifest
 from preflight.jobshape import JobShape, dind_job
-from preflight.jobshape import job_pod as job_pod_manifest
 from preflight.probes import dind, pods, shell, transcript
 from preflight.probes.cleanup import OwnObjects
 from preflight.probes.cluster import NamespaceState, Nodes

@@ -20,8 +20,8 @@ from preflight.facts.references import Ref
 from preflight.facts.target_selectors import probe_image
 from preflight.faults import PodFault
 from preflight.inventory import Inventory
+from preflight.jobpod import job_pod as job_pod_manifest
 from preflight.jobshape import JobShape, probe_job
-from preflight.jobshape import job_pod as job_pod_manifest
 from preflight.probes import pods, shell
 from preflight.probes.cleanup import OwnObjects
 from preflight.probes.cluster import NamespaceState, Nodes

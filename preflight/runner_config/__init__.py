@@ -12,6 +12,7 @@ from preflight.runner_config.judging import RULES, judge
 from preflight.runner_config.keys import Key, RunnerKeys, runner_keys, versions
 from preflight.runner_config.registering import OF_THE_CHART
 from preflight.runner_config.rules import Role, Rule
+from preflight.runner_config.rules import Runner as RunnerEntry
 from preflight.runner_config.text import NotTomlError, parse
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Outcome",
     "Role",
     "Rule",
+    "RunnerEntry",
     "RunnerKeys",
     "decode",
     "differences",

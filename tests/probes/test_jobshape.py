@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
+from preflight.jobpod import job_pod
 from preflight.jobshape import (
     JobShape,
     Resources,
     dind_job,
     effective,
     job_name,
-    job_pod,
     job_pod_limits,
     job_pod_requests,
     pinned,
