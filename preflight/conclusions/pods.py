@@ -7,8 +7,15 @@ from preflight.conclusions.paths import OTHERWISE
 from preflight.conclusions.single_fact import single
 from preflight.facts.dind import dind_admission
 from preflight.facts.paths import node_gitlab, pod_clone, pod_gitlab
-from preflight.facts.pods import pod_admission, pod_start
-from preflight.faults import PathFault, PodFault
+from preflight.facts.pods import (
+    job_claims,
+    job_prerequisites,
+    job_volumes,
+    pod_admission,
+    pod_patches,
+    pod_start,
+)
+from preflight.faults import PathFault, PodFault, ReferenceFault
 
 _ADMISSION = (pod_admission, dind_admission, pod_start)
 _LIMITS = "`kubectl describe quota,limitrange -n {job_namespace}`"
@@ -31,11 +38,73 @@ single(
 )
 single(
     cause("job-service-account-missing", "3.2", "rbac"),
+    job_prerequisites,
     *_ADMISSION,
     faults=(PodFault.SERVICE_ACCOUNT_MISSING,),
     remedy=(
         "`kubectl get serviceaccounts -n {job_namespace}`",
         "create the one that `service_account` in {values} names, or correct the name, `{upgrade}`",
+    ),
+)
+single(
+    cause("job-class-missing", "3.2", "job-references"),
+    job_prerequisites,
+    *_ADMISSION,
+    faults=(PodFault.CLASS_MISSING,),
+    remedy=(
+        "`kubectl get priorityclasses,runtimeclasses`",
+        "correct `priority_class_name` or `runtime_class_name` in {values}, `{upgrade}`; or have the class created",
+    ),
+)
+single(
+    cause("job-pull-secret-missing", "3.2", "job-references"),
+    job_prerequisites,
+    faults=(ReferenceFault.PULL_SECRET_MISSING,),
+    remedy=(
+        "`kubectl get secrets -n {job_namespace}`: is it there under another name?",
+        "create it there, or take its name out of `image_pull_secrets` in {values}, `{upgrade}`",
+    ),
+)
+single(
+    cause("job-claim-missing", "3.2", "job-references"),
+    job_volumes,
+    faults=(ReferenceFault.CLAIM_MISSING,),
+    remedy=(
+        "`kubectl get pvc -n {job_namespace}`: is it there under another name, or in another namespace?",
+        "create it in {job_namespace}, or correct `[[runners.kubernetes.volumes.pvc]]` in {values}, `{upgrade}`",
+    ),
+)
+single(
+    cause("job-claim-unbound", "3.2", "job-references"),
+    job_volumes,
+    faults=(ReferenceFault.CLAIM_UNBOUND,),
+    remedy=(
+        "`kubectl describe pvc -n {job_namespace}`: its events say what it waits for",
+        "`kubectl get storageclass,pv`: create the class or the volume, or repair the class's provisioner",
+    ),
+)
+single(
+    cause("job-volume-source-missing", "3.2", "job-references"),
+    job_volumes,
+    remedy=(
+        "`kubectl get secrets,configmaps -n {job_namespace}`; `kubectl get csidrivers`",
+        "create what is missing, or correct `[runners.kubernetes.volumes]` in {values}, `{upgrade}`",
+    ),
+)
+single(
+    cause("job-claim-on-one-node", "3.2", "job-references"),
+    job_claims,
+    remedy=(
+        "use a ReadWriteMany claim or `[runners.cache]` instead",
+        "or keep jobs on one node: `[runners.kubernetes.node_selector]` in {values}, `{upgrade}`",
+    ),
+)
+single(
+    cause("pod-patch-fails", "3.3", "pod-spec-patches"),
+    pod_patches,
+    remedy=(
+        "correct the patch below `[[runners.kubernetes.pod_spec]]` in {values}, `{upgrade}`",
+        "a job's pod without it: `kubectl get pod -n {job_namespace} -l job.runner.gitlab.com/pod -o yaml`",
     ),
 )
 single(

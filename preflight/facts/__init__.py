@@ -31,6 +31,7 @@ from preflight.facts import (
     upgrade,
     values,
 )
+from preflight.probes.allowed_images import AllowedImages
 from preflight.probes.chart_repository import ChartVersion
 from preflight.probes.ci_variables import RefProtection, VariableState
 from preflight.probes.cluster import ApiServer, Metrics, NamespaceState, Nodes, ServiceEndpoints
@@ -40,6 +41,7 @@ from preflight.probes.dns import Lookups
 from preflight.probes.environment import NetworkAgreement, Proxies
 from preflight.probes.gitlab import GitLabReply, GitLabVersion
 from preflight.probes.headroom import Headroom
+from preflight.probes.job_references import JobReferences
 from preflight.probes.leftovers import Leftovers
 from preflight.probes.lint import Lint
 from preflight.probes.managers import ManagerLogs, ManagerPods, Rollout
@@ -49,7 +51,7 @@ from preflight.probes.nodes import NodeState, PoolState
 from preflight.probes.pipeline import Configuration, Job, JobRunner, Pipeline, Project
 from preflight.probes.placement import Placement
 from preflight.probes.pods import Admission as PodAdmission
-from preflight.probes.pods import ImagePull
+from preflight.probes.pods import ImagePull, PodPatches
 from preflight.probes.poll_timeout import PollTimeout
 from preflight.probes.pull_logins import PullLogin
 from preflight.probes.push import PushPermission
@@ -68,6 +70,7 @@ from preflight.probes.webhooks import Webhooks
 
 __all__ = [
     "Agreement",
+    "AllowedImages",
     "ApiServer",
     "Backup",
     "ChartVersion",
@@ -84,6 +87,7 @@ __all__ = [
     "ImagePull",
     "InnerRegistry",
     "Job",
+    "JobReferences",
     "JobRunner",
     "Leftovers",
     "Lint",
@@ -104,6 +108,7 @@ __all__ = [
     "Pipeline",
     "Placement",
     "PodAdmission",
+    "PodPatches",
     "PodStart",
     "PollTimeout",
     "PoolState",

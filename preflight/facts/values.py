@@ -16,7 +16,8 @@ from preflight.facts.target_selectors import probe_image
 from preflight.faults import PathFault, ValuesFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape
-from preflight.probes import lint, poll_timeout, registry, secret_keys
+from preflight.probes import allowed_images, lint, poll_timeout, registry, secret_keys
+from preflight.probes.allowed_images import AllowedImages
 from preflight.probes.credentials import Account
 from preflight.probes.dns import Lookups
 from preflight.probes.lint import Lint
@@ -217,6 +218,19 @@ def helper_image(
         "" if helm_values.kubernetes.get("helper_image") else "helper_image is not set, and the runner's default is "
     )
     return replace(helper, fault=ValuesFault.HELPER_IMAGE, cause=f"{unset}{image}: {helper.fault}: {helper.cause}")
+
+
+@fact(effect="static")
+def values_allowed_images(job_shape: JobShape, inventory: Inventory) -> AllowedImages:
+    """The images that the values allow to jobs."""
+    listed = [f"{registry.host}/{image}" for registry in inventory.registries.values() for image in registry.images]
+    dind = inventory.dind
+    return allowed_images.judge(
+        job_shape,
+        images=listed,
+        jobs=[] if dind == "none" else [dind.client_image],
+        services=[] if dind == "none" else [dind.daemon_image],
+    )
 
 
 @fact(effect="probe", deadline="pod", fan_in={"pod_pull": "worker"})

@@ -26,6 +26,7 @@ _ADMISSION: tuple[tuple[str, PodFault], ...] = (
         r"(?:maximum|minimum) \S+ usage per (?:Container|Pod) is|max limit to request ratio per (?:Container|Pod)",
         PodFault.LIMIT_RANGE,
     ),
+    (r"no PriorityClass with name|RuntimeClass \"[^\"]*\" not found", PodFault.CLASS_MISSING),
     (r"error looking up service account|service account \S+ was not found", PodFault.SERVICE_ACCOUNT_MISSING),
     (r'admission webhook "[^"]*" denied the request|failed calling webhook "', PodFault.WEBHOOK),
 )

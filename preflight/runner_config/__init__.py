@@ -10,6 +10,7 @@ from preflight.runner_config.decoder import ConfigFinding, Decoded, Outcome, dec
 from preflight.runner_config.durations import Duration
 from preflight.runner_config.judging import RULES, judge
 from preflight.runner_config.keys import Key, RunnerKeys, runner_keys, versions
+from preflight.runner_config.names import matches_image
 from preflight.runner_config.registering import OF_THE_CHART
 from preflight.runner_config.rules import Role, Rule
 from preflight.runner_config.rules import Runner as RunnerEntry
@@ -33,6 +34,7 @@ __all__ = [
     "differences",
     "equal",
     "judge",
+    "matches_image",
     "meaning",
     "parse",
     "runner_keys",

@@ -89,7 +89,9 @@ def test_each_of_the_other_refusals_has_its_fault() -> None:
             'pods "x" is forbidden: unable to create new content in namespace gitlab because it is being terminated',
             PodFault.NAMESPACE_MISSING,
         ),
-        ('pods "x" is forbidden: pod rejected: RuntimeClass "gvisor" not found', PodFault.REFUSED_BY_API),
+        ('pods "x" is forbidden: pod rejected: RuntimeClass "gvisor" not found', PodFault.CLASS_MISSING),
+        ('pods "x" is forbidden: no PriorityClass with name ci-high was found', PodFault.CLASS_MISSING),
+        ('pods "x" is forbidden: a plugin of ours says no', PodFault.REFUSED_BY_API),
         ("", PodFault.REFUSED_BY_API),
     ],
 )
