@@ -335,6 +335,7 @@ def _access() -> list[Raw]:
         rule("poddisruptionbudgets", _READ, group="policy"),
         rule("priorityclasses", _READ, group="scheduling.k8s.io"),
         rule("runtimeclasses", _READ, group="node.k8s.io"),
+        rule("csidrivers storageclasses", _READ, group="storage.k8s.io"),
         rule("apiservices", _READ, group="apiregistration.k8s.io"),
         rule(
             "mutatingwebhookconfigurations validatingwebhookconfigurations", _READ, group="admissionregistration.k8s.io"

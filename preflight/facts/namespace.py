@@ -96,7 +96,14 @@ def runner_rights(manager_account: Account, kubernetes: api_client.Api, job_shap
             cause=manager_account.cause,
             evidence=manager_account.evidence,
         )
-    return rights.review(kubernetes, manager_account, job_shape.namespace, rights.HARD, fault=RightsFault.MISSING)
+    return rights.review(
+        kubernetes,
+        manager_account,
+        job_shape.namespace,
+        rights.needed(job_shape),
+        fault=RightsFault.MISSING,
+        everywhere=job_shape.namespace_per_job,
+    )
 
 
 @fact(after=("namespace_state", "runner_rights"), deadline="api")
@@ -106,7 +113,14 @@ def runner_optional_rights(
     job_shape: JobShape,
 ) -> Rights:
     """What the runner may do in the jobs' namespace, of what it can do without."""
-    return rights.review(kubernetes, manager_account, job_shape.namespace, rights.SOFT, fault=RightsFault.WANTING)
+    return rights.review(
+        kubernetes,
+        manager_account,
+        job_shape.namespace,
+        rights.SOFT,
+        fault=RightsFault.WANTING,
+        everywhere=job_shape.namespace_per_job,
+    )
 
 
 @fact(after=("api_answer",), deadline="api")
