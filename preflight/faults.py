@@ -150,6 +150,7 @@ class PodFault(Fault):
 
     NAMESPACE_MISSING = "namespace-missing"
     POD_SECURITY = "pod-security"
+    SECURITY_CONSTRAINTS = "security-constraints"  # no SecurityContextConstraints of OpenShift lets it in
     QUOTA = "quota"
     LIMIT_RANGE = "limit-range"
     SERVICE_ACCOUNT_MISSING = "service-account-missing"

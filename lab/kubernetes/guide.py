@@ -109,6 +109,7 @@ def node(machine: Node) -> Raw:
     identity = hashlib.md5(machine.name.encode(), usedforsecurity=False).hexdigest()
     item = _object("Node", "", machine.name, spec=spec)
     item["metadata"] |= {"labels": labels, "annotations": {"node.alpha.kubernetes.io/ttl": "0"}}
+    item["metadata"]["annotations"]["kubeadm.alpha.kubernetes.io/cri-socket"] = "unix:///run/containerd/containerd.sock"
     item["metadata"]["annotations"]["volumes.kubernetes.io/controller-managed-attach-detach"] = "true"
     item["status"] = {
         "capacity": {"cpu": "24", "ephemeral-storage": storage, **hugepages, "memory": "49396184Ki", "pods": "110"},

@@ -31,6 +31,16 @@ single(
     ),
 )
 single(
+    cause("security-constraints-refuse-jobs", "3.2", "admission-policy"),
+    *_ADMISSION,
+    faults=(PodFault.SECURITY_CONSTRAINTS,),
+    remedy=(
+        "the message lists what each SecurityContextConstraints objects to: `oc get scc`",
+        "`oc adm policy add-scc-to-user SCC -z ACCOUNT -n {job_namespace}` (privileged jobs need `privileged`)",
+        "or leave users, groups and privileges of `[runners.kubernetes]` in {values} to OpenShift, `{upgrade}`",
+    ),
+)
+single(
     cause("limit-range-refuses-jobs", "3.2", "limit-range"),
     *_ADMISSION,
     faults=(PodFault.LIMIT_RANGE,),

@@ -14,6 +14,7 @@ from preflight.faults import ClusterFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape
 from preflight.probes import cluster, transcript
+from preflight.probes import cluster_dns as dns_service
 from preflight.probes import nodes as node_states
 from preflight.probes.cluster import ApiServer, Metrics, Nodes, ServiceEndpoints
 from preflight.probes.nodes import NodeState, PoolState
@@ -99,9 +100,9 @@ def node_version(node: str, api_answer: ApiServer, cluster_nodes: Nodes, invento
 
 
 @fact(after=("values_toml",), effect="static")
-def job_shape(helm_values: Values) -> JobShape:
+def job_shape(helm_values: Values, inventory: Inventory) -> JobShape:
     """The shape of a job's pod, from the values file."""
-    return helm.job_shape(helm_values)
+    return helm.job_shape(helm_values, inventory.cluster.platform)
 
 
 @fact(after=("node_pressure",), for_target={"node_pressure": ("node", as_node)})
@@ -110,10 +111,10 @@ def worker_placement(worker: str, cluster_nodes: Nodes, job_shape: JobShape) -> 
     return node_states.placement(named_node(worker, cluster_nodes), job_shape, cluster_nodes)
 
 
-@fact(after=("api_answer",), deadline="api")
-def kube_dns(kubernetes: api_client.Api) -> ServiceEndpoints:
+@fact(after=("api_answer",), optional=("cluster_nodes",), deadline="api+api")
+def kube_dns(kubernetes: api_client.Api, cluster_nodes: Nodes | None) -> ServiceEndpoints:
     """The cluster's DNS service."""
-    return cluster.service_endpoints(kubernetes)
+    return dns_service.cluster_dns(kubernetes, cluster_nodes.nodes if cluster_nodes is not None else ())
 
 
 @fact(after=("api_answer",), deadline="api")

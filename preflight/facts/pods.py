@@ -173,7 +173,7 @@ def job_pod(
 
 def _require_admission_of_ours(admission: PodAdmission) -> None:
     """Raise `Blocked` unless the refusal is for a job's privilege or size: our own pods are `restricted` and small."""
-    of_a_job = {PodFault.POD_SECURITY, PodFault.LIMIT_RANGE}
+    of_a_job = {PodFault.POD_SECURITY, PodFault.SECURITY_CONSTRAINTS, PodFault.LIMIT_RANGE}
     if admission.fault is PodFault.QUOTA and "must specify" in admission.cause:
         of_a_job.add(PodFault.QUOTA)
     if admission.fault is not None and admission.fault not in of_a_job:

@@ -126,6 +126,8 @@ class Node:
         allocatable: Kubernetes quantities by resource name.
         images: names that the kubelet lists; at most 50 images by default, and brought up to date with delay.
         pod_cidrs: ranges that the controller manager gave it for pods; not every network plugin uses them.
+        installer: what made it a node of the cluster, as far as it shows: ``kubeadm``, ``RKE2``, ``k3s``,
+            ``OpenShift``, ``EKS``, ``GKE``, ``AKS``; else empty.
     """
 
     name: str
@@ -146,6 +148,12 @@ class Node:
     allocatable: dict[str, str] = field(default_factory=dict)
     images: frozenset[str] = field(default_factory=frozenset, repr=False)
     pod_cidrs: tuple[str, ...] = ()
+    installer: str = ""
+
+    @property
+    def platform(self) -> str:
+        """The platform of its images, such as ``linux/amd64``; empty if the node does not say."""
+        return f"{self.os}/{self.arch}" if self.os and self.arch else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +161,11 @@ class Nodes(Fact):
     """All nodes of the cluster."""
 
     nodes: tuple[Node, ...] = ()
+
+    @property
+    def installer(self) -> str:
+        """What made the cluster, as far as its nodes show it."""
+        return next((node.installer for node in self.nodes if node.installer), "")
 
     def named(self, name: str) -> Node | None:
         """The node of that name."""
@@ -224,7 +237,22 @@ def read_node(item: Json) -> Node:
         allocatable=dict(status.get("allocatable") or {}),
         images=frozenset(name for image in status.get("images") or () for name in image.get("names") or ()),
         pod_cidrs=tuple(map(str, spec.get("podCIDRs") or filter(None, [spec.get("podCIDR")]))),
+        installer=_installer(str(info.get("kubeletVersion", "")), labels, meta.get("annotations") or {}),
     )
+
+
+_BY_VERSION = {"+rke2": "RKE2", "+k3s": "k3s", "-eks-": "EKS", "-gke.": "GKE"}  # in the kubelet's version
+_BY_LABEL = {"node.openshift.io/os_id": "OpenShift", "kubernetes.azure.com/cluster": "AKS"}
+
+
+def _installer(version: str, labels: Mapping[str, str], annotations: Mapping[str, str]) -> str:
+    for mark, name in _BY_VERSION.items():
+        if mark in version:
+            return name
+    for label, name in _BY_LABEL.items():
+        if label in labels:
+            return name
+    return "kubeadm" if any(key.startswith("kubeadm.alpha.kubernetes.io/") for key in annotations) else ""
 
 
 # --- a service and what is behind it --------------------------------------------------------------------------------
@@ -254,13 +282,14 @@ def service_endpoints(api: Api, *, namespace: str = "kube-system", name: str = "
             if error.status != _NOT_FOUND:
                 raise
             service = None
-        backends = _endpoints(api, namespace, name) if service else []
+        behind = backends(api, namespace, name) if service else []
     except ApiError as error:
         raise unmeasured(error) from error
-    return read_service_endpoints(service, backends, namespace=namespace, name=name, took=time.monotonic() - began)
+    return read_service_endpoints(service, behind, namespace=namespace, name=name, took=time.monotonic() - began)
 
 
-def _endpoints(api: Api, namespace: str, name: str) -> list[Json]:
+def backends(api: Api, namespace: str, name: str) -> list[Json]:
+    """A Service's EndpointSlices, or its Endpoints where slices may not be read; raises what the API answers."""
     path = f"/apis/discovery.k8s.io/v1/namespaces/{path_segment(namespace)}/endpointslices"
     try:
         return list(api.items(path, labelSelector=f"kubernetes.io/service-name={name}"))

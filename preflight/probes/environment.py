@@ -143,7 +143,7 @@ def _elsewhere(network: Network, expected: Network) -> bool:
     return False
 
 
-def service_network(expected: Network, services: Iterable[ServiceEndpoints]) -> NetworkAgreement:
+def service_network(expected: Network, services: Sequence[ServiceEndpoints]) -> NetworkAgreement:
     """Whether the cluster's own Services have addresses of the expected network."""
     lines, outside = [], []
     for service in services:
@@ -154,7 +154,8 @@ def service_network(expected: Network, services: Iterable[ServiceEndpoints]) -> 
         lines.append(f"Service {service.target}: {address}")
         if address.version == expected.version and address not in expected:
             outside.append(f"Service {service.target} has {address}; the inventory says {expected}")
-    command = "kubectl -n default get service kubernetes; kubectl -n kube-system get service kube-dns"
+    places = (service.target.partition("/") for service in services)
+    command = "; ".join(f"kubectl -n {namespace} get service {name}" for namespace, _, name in places)
     return _agreement("service network", lines, outside, NetworkFault.OTHER_SERVICE_NETWORK, command=command)
 
 
