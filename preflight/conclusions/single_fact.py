@@ -158,7 +158,7 @@ def names_of(facts: Facts, observations: Iterable[Observation] = ()) -> dict[str
         "gitlab_version": inventory.gitlab.version,
         "api": inventory.cluster.api_server,
         "kubernetes": inventory.cluster.version,
-        "pod_cidr": str(inventory.cluster.pod_cidr or "the pod network"),
+        "pod_cidr": joined(inventory.cluster.pod_networks) or "the pod network",
         "resolvers": joined(inventory.dns.resolvers),
         "node": node,
         "nodes": node_names,

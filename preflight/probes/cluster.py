@@ -117,7 +117,7 @@ class Node:
     """One node as the API lists it.
 
     Attributes:
-        address: its InternalIP.
+        address: its first InternalIP; `addresses`: all of them, one for each family.
         ready_reason: the kubelet's (or the node controller's) message if it is not ready.
         pressures: such as ``DiskPressure``.
         taints: in the API's form.
@@ -132,6 +132,7 @@ class Node:
 
     name: str
     address: str = ""
+    addresses: tuple[str, ...] = ()
     roles: frozenset[str] = frozenset()
     ready: bool = False
     ready_reason: str = ""
@@ -209,14 +210,14 @@ def read_node(item: Json) -> Node:
     ready = conditions.get("Ready", {})
     labels = meta.get("labels") or {}
     info = status.get("nodeInfo", {})
+    internal = tuple(str(each["address"]) for each in status.get("addresses") or () if each.get("type") == "InternalIP")
     roles = {key.removeprefix(_ROLE) for key in labels if key.startswith(_ROLE)} | {
         labels[key] for key in ("kubernetes.io/role",) if key in labels
     }
     return Node(
         name=str(meta.get("name", "")),
-        address=next(
-            (str(each["address"]) for each in status.get("addresses") or () if each.get("type") == "InternalIP"), ""
-        ),
+        address=next(iter(internal), ""),
+        addresses=internal,
         roles=frozenset(filter(None, roles)),
         ready=ready.get("status") == "True",
         ready_reason=""
