@@ -37,6 +37,10 @@ VANTAGE = "preflight.gitlab-runner/vantage"
 BUILD = "build"  # the container that runs the script, named as in a job's pod
 
 
+WINDOWS = "windows"
+_SYSTEM = "kubernetes.io/os"  # a node's label
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
     """A container's requests and limits, in Kubernetes quantities by resource name.
@@ -166,6 +170,21 @@ class JobShape:
         """Whether a container of the pod is privileged."""
         contexts = self.security.values()
         return self.privileged or self.privileged_services or any(each.get("privileged") for each in contexts)
+
+    @property
+    def system(self) -> str:
+        """The operating system of the nodes that the values ask for."""
+        required = ((self.affinity or {}).get("nodeAffinity") or {}).get(
+            "requiredDuringSchedulingIgnoredDuringExecution"
+        )
+        named = [
+            value
+            for term in (required or {}).get("nodeSelectorTerms") or ()
+            for expression in term.get("matchExpressions") or ()
+            if expression.get("key") == _SYSTEM and expression.get("operator") == "In"
+            for value in expression.get("values") or ()
+        ]
+        return WINDOWS if WINDOWS in {self.node_selector.get(_SYSTEM), *named} else "linux"
 
     @property
     def service_images(self) -> tuple[str, ...]:

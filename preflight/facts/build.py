@@ -182,7 +182,7 @@ def pushed_image(
     registry = inventory.registry_of(repository)
     return registries.manifest(
         f"{repository}:{pipelines.TAG.format(pipeline=ci_pipeline.id)}",
-        platform=inventory.cluster.platform,
+        platforms=(inventory.cluster.platform,),
         scheme=registry.scheme,
         credentials=push_account.credentials if push_account else None,
         ca_file=registry.ca_file,

@@ -7,12 +7,13 @@ from dataclasses import replace
 
 from preflight import values as helm
 from preflight.clients import kube_api as api_client
+from preflight.evidence import NotApplicable
 from preflight.fact import fact, view
 from preflight.facts.probe_plan import named_node
 from preflight.facts.target_selectors import as_node
 from preflight.faults import ClusterFault
 from preflight.inventory import Inventory
-from preflight.jobshape import JobShape
+from preflight.jobshape import WINDOWS, JobShape
 from preflight.probes import cluster, transcript
 from preflight.probes import cluster_dns as dns_service
 from preflight.probes import nodes as node_states
@@ -108,7 +109,10 @@ def job_shape(helm_values: Values, inventory: Inventory) -> JobShape:
 @fact(after=("node_pressure",), for_target={"node_pressure": ("node", as_node)})
 def worker_placement(worker: str, cluster_nodes: Nodes, job_shape: JobShape) -> NodeState:
     """Whether jobs may be scheduled on a worker."""
-    return node_states.placement(named_node(worker, cluster_nodes), job_shape, cluster_nodes)
+    node = named_node(worker, cluster_nodes)
+    if node.os == WINDOWS and job_shape.system != WINDOWS:
+        raise NotApplicable(f"{worker} runs Windows, and the values ask for no Windows node")
+    return node_states.placement(node, job_shape, cluster_nodes)
 
 
 @fact(after=("api_answer",), optional=("cluster_nodes",), deadline="api+api")

@@ -16,6 +16,7 @@ from preflight.facts.blocking import (
     block_if_no_resolver_knows,
     block_if_same_fault,
 )
+from preflight.facts.probe_plan import platforms_of_jobs
 from preflight.facts.references import Ref
 from preflight.facts.target_selectors import probe_image, registry_of, registry_of_probe
 from preflight.faults import PathFault, PodFault, RegistryFault
@@ -110,14 +111,22 @@ registry_access = view(
 
 @fact(
     after=("registry_access",),
+    optional=("cluster_nodes", "job_shape"),
     for_target={"registry_access": ("registry", registry_of), "registry_account": ("registry", registry_of)},
 )
-def manifest(image: str, registry_account: Account | None, inventory: Inventory, run: Run) -> Manifest:
+def manifest(
+    image: str,
+    registry_account: Account | None,
+    cluster_nodes: Nodes | None,
+    job_shape: JobShape | None,
+    inventory: Inventory,
+    run: Run,
+) -> Manifest:
     """An image's manifest in its registry."""
     registry = inventory.registry_of(image)
     return registries.manifest(
         image,
-        platform=inventory.cluster.platform,
+        platforms=platforms_of_jobs(cluster_nodes, job_shape, inventory),
         scheme=registry.scheme,
         credentials=registry_account.credentials if registry_account else None,
         ca_file=registry.ca_file,

@@ -11,6 +11,7 @@ from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, NotApplicable
 from preflight.fact import fact, view
 from preflight.facts.blocking import block_if_no_resolver_knows
+from preflight.facts.probe_plan import platforms_of_jobs
 from preflight.facts.references import Ref
 from preflight.facts.target_selectors import probe_image
 from preflight.faults import PathFault, ValuesFault
@@ -18,6 +19,7 @@ from preflight.inventory import Inventory
 from preflight.jobshape import JobShape
 from preflight.probes import allowed_images, lint, poll_timeout, registry, secret_keys
 from preflight.probes.allowed_images import AllowedImages
+from preflight.probes.cluster import Nodes
 from preflight.probes.credentials import Account
 from preflight.probes.dns import Lookups
 from preflight.probes.lint import Lint
@@ -169,7 +171,7 @@ values_unregister = view(
 
 
 @fact(
-    optional=("registry_reply", "registry_account", "manifest", "here_lookups"),
+    optional=("registry_reply", "registry_account", "manifest", "here_lookups", "cluster_nodes"),
     fan_in={"registry_reply": "registry", "registry_account": "registry", "here_lookups": "resolver"},
     for_target={"manifest": ("image", probe_image)},
 )
@@ -180,6 +182,7 @@ def helper_image(
     registry_account: tuple[Account, ...],
     manifest: Manifest | None,
     here_lookups: tuple[Lookups, ...],
+    cluster_nodes: Nodes | None,
     inventory: Inventory,
     run: Run,
 ) -> Manifest:
@@ -203,7 +206,7 @@ def helper_image(
     settings = inventory.registry_of(image)
     helper = registry.manifest(
         image,
-        platform=inventory.cluster.platform,
+        platforms=platforms_of_jobs(cluster_nodes, job_shape, inventory),
         scheme=settings.scheme,
         credentials=account.credentials if account else None,
         ca_file=settings.ca_file,

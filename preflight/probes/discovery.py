@@ -183,14 +183,15 @@ def cluster(api: Api) -> Cluster:
         if error.status == _FORBIDDEN:
             raise DiscoveryError(f"the nodes can't be listed: {error.message}; needed:\n{error.rule}") from error
         raise
-    named = {str(item["metadata"]["name"]): entry for item in nodes if (entry := _node(item)) is not None}
+    linux = [item for item in nodes if item.get("status", {}).get("nodeInfo", {}).get("operatingSystem") != "windows"]
+    named = {str(item["metadata"]["name"]): entry for item in linux or nodes if (entry := _node(item)) is not None}
     if not named:
         raise DiscoveryError("the cluster has no node with an internal address")
     pods, services = _networks(api)
     return Cluster(
         version=f"{version.get('major', '1')}.{re.sub(r'[^0-9].*', '', str(version.get('minor', '')))}",
         nodes=named,
-        platform=_platform(nodes),
+        platform=_platform(linux or nodes),
         pod_cidr=pods,
         service_cidr=services,
         resolvers=_forwarders(api),
