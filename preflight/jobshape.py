@@ -211,11 +211,12 @@ _RESTRICTED_CONTAINER: Json = {
     "privileged": False,
     "capabilities": {"drop": ["ALL"]},
 }
+_CHOSEN_HERE = ("runAsUser", "runAsGroup")
 _SLACK = 15  # seconds that the Job outlives its pod's deadline: its own deadline deletes the pod, and the log with it
 _GRACE = 1  # seconds: a shell as process 1 ignores SIGTERM, and nothing of the suite's needs an orderly end
 
 
-def probe_job(
+def probe_job(  # noqa: PLR0913 - a manifest has that many parts
     shape: JobShape,
     *,
     node: str,
@@ -227,6 +228,7 @@ def probe_job(
     other_images: Sequence[str] = (),
     limit_ranges: Sequence[Json] = (),
     pod_selectors_to_avoid: Sequence[Mapping[str, str]] = (),
+    user_assigned: bool = False,
 ) -> Json:
     """The Job whose one pod, on one node, runs a script and pulls all images with the job's own pull secrets.
 
@@ -241,6 +243,7 @@ def probe_job(
         other_images: pulled, each in a container of its own that runs ``true``.
         limit_ranges: the namespace's LimitRange objects.
         pod_selectors_to_avoid: label selectors of Services and PodDisruptionBudgets.
+        user_assigned: whether the cluster gives pods their user (OpenShift), and refuses one that is chosen here.
     """
     containers = [_container(BUILD, image, ["sh", "-c", script], _SCRIPT)]
     containers += [
@@ -252,8 +255,16 @@ def probe_job(
         container["securityContext"] = copy.deepcopy(_RESTRICTED_CONTAINER)
     _fit(containers, limit_ranges)
     spec = pod_spec(shape, node, containers, deadline)
-    spec["securityContext"] = copy.deepcopy(_RESTRICTED_POD)
+    spec["securityContext"] = _restricted(user_assigned=user_assigned)
     return _job(shape, spec, run_id, "pod", node, deadline, ttl, pod_selectors_to_avoid)
+
+
+def _restricted(*, user_assigned: bool) -> Json:
+    return {
+        key: copy.deepcopy(value)
+        for key, value in _RESTRICTED_POD.items()
+        if not user_assigned or key not in _CHOSEN_HERE
+    }
 
 
 def waiting_job(
@@ -267,6 +278,7 @@ def waiting_job(
     ttl: int,
     limit_ranges: Sequence[Json] = (),
     pod_selectors_to_avoid: Sequence[Mapping[str, str]] = (),
+    user_assigned: bool = False,
 ) -> Json:
     """The Job whose one pod, on one node, prints a greeting and then runs what is written to its standard input.
 
@@ -276,7 +288,7 @@ def waiting_job(
     container |= {"stdin": True, "securityContext": copy.deepcopy(_RESTRICTED_CONTAINER)}
     _fit([container], limit_ranges)
     spec = pod_spec(shape, node, [container], deadline)
-    spec["securityContext"] = copy.deepcopy(_RESTRICTED_POD)
+    spec["securityContext"] = _restricted(user_assigned=user_assigned)
     return _job(shape, spec, run_id, "exec", node, deadline, ttl, pod_selectors_to_avoid)
 
 

@@ -159,6 +159,7 @@ def pod_streams(
         ttl=TTL,
         limit_ranges=namespace_state.limit_ranges,
         pod_selectors_to_avoid=namespace_state.selectors,
+        user_assigned=namespace_state.assigns_users,
     )
     pod = pods.hold(
         own_objects.api,

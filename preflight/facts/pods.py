@@ -157,6 +157,7 @@ def job_pod(
         ttl=TTL,
         limit_ranges=namespace_state.limit_ranges,
         pod_selectors_to_avoid=namespace_state.selectors,
+        user_assigned=namespace_state.assigns_users,
     )
     pod = pods.launch(
         own_objects.api,

@@ -609,9 +609,11 @@ class NamespaceState(Fact):
         quotas: its ResourceQuota objects; `limit_ranges`: its LimitRange objects.
         selectors: labels that its Services and PodDisruptionBudgets select pods by.
         unread: the rules that are missing to read some of this, as YAML.
+        assigns_users: whether pods get their user from a range of the namespace, as OpenShift has it.
     """
 
     exists: bool = True
+    assigns_users: bool = False
     labels: dict[str, str] = field(default_factory=dict)
     pod_security: dict[str, str] = field(default_factory=dict)
     quotas: tuple[Json, ...] = ()
@@ -686,6 +688,7 @@ def read_namespace(
     return NamespaceState(
         target=namespace,
         exists=item is not None,
+        assigns_users="openshift.io/sa.scc.uid-range" in (meta.get("annotations") or {}),
         labels=dict(labels),
         pod_security=levels,
         quotas=tuple(parts.get("quotas", ())),

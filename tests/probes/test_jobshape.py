@@ -20,6 +20,7 @@ from preflight.jobshape import (
     pinned,
     probe_job,
 )
+from preflight.probes.cluster import read_namespace
 from preflight.quantities import amounts, exactly, quantity, spell
 
 Json = dict[str, Any]
@@ -103,6 +104,16 @@ def test_a_label_that_only_a_jobs_variables_make_valid_is_left_out() -> None:
 
 
 # --- what differs ---------------------------------------------------------------------------------------------------
+
+
+def test_a_probe_pod_takes_the_user_that_openshift_assigns() -> None:
+    assert pod_of(probe(user_assigned=True))["securityContext"] == {
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    annotated = {"metadata": {"annotations": {"openshift.io/sa.scc.uid-range": "1000680000/10000"}}}
+    assert read_namespace(annotated, {}, namespace="ci").assigns_users
+    assert not read_namespace({"metadata": {}}, {}, namespace="ci").assigns_users
 
 
 def test_a_probe_pod_passes_restricted_admission() -> None:
