@@ -332,6 +332,8 @@ def dind_job(  # noqa: PLR0913 - a manifest has that many parts
     # The daemon first: the kubelet pulls and starts in this order, and the script measures how long the daemon takes.
     _fit([daemon, client], limit_ranges)
     spec = pod_spec(shape, node, [daemon, client], deadline)
+    if shape.pod_security:
+        spec["securityContext"] = copy.deepcopy(shape.pod_security)
     if certificates:
         spec["volumes"] = [{"name": "certs", "emptyDir": {"medium": "Memory"}}]
     names = [name for name in (alias, daemon_image.rpartition(":")[0].replace("/", "-")) if HOST_NAME.fullmatch(name)]

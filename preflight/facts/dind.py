@@ -15,6 +15,7 @@ from preflight.facts.probe_plan import (
     TTL,
     expected_names,
     named_node,
+    own_services,
     require_probed,
     require_readable_log,
     script_report,
@@ -53,11 +54,11 @@ def dind_admission(
     kubernetes: api_client.Api,
     job_shape: JobShape,
     dind_settings: Dind,
+    inventory: Inventory,
 ) -> PodAdmission:
     """The API server's admission of a job's pod with Docker-in-Docker."""
-    return pods.dry_run(
-        kubernetes, job_pod_manifest(job_shape, services=(dind_settings.daemon_image,), name="preflight-dry-run")
-    )
+    del dind_settings  # without Docker-in-Docker there is nothing to admit
+    return pods.dry_run(kubernetes, job_pod_manifest(job_shape, services=own_services(job_shape, inventory)))
 
 
 def _dind_steps(inventory: Inventory, dind: Dind) -> tuple[shell.Step, ...]:

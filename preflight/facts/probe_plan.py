@@ -66,6 +66,12 @@ def platforms_of_jobs(nodes: Nodes | None, shape: JobShape | None, inventory: In
     return tuple(sorted(found)) or (inventory.cluster.platform,)
 
 
+def own_services(shape: JobShape, inventory: Inventory) -> tuple[str, ...]:
+    """The images of services that jobs name themselves: Docker's daemon, unless the values give it to every job."""
+    daemons = () if inventory.dind == "none" else (inventory.dind.daemon_image,)
+    return tuple(image for image in daemons if image not in shape.service_images)
+
+
 def with_pull_secrets(shape: JobShape, inventory: Inventory) -> JobShape:
     """The shape with the pull secrets that the inventory chooses for probe pods, if it does."""
     chosen = inventory.probe.pull_secrets

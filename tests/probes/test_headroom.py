@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from preflight.evidence import Evidence
-from preflight.facts.probe_plan import platforms_of_jobs
+from preflight.facts.probe_plan import own_services, platforms_of_jobs
 from preflight.faults import ClusterFault, PodFault
 from preflight.inventory import Inventory
-from preflight.jobshape import JobShape, Resources, job_pod_limits, job_pod_requests
+from preflight.jobshape import JobShape, Resources, Service, job_pod_limits, job_pod_requests
 from preflight.probes.cluster import Filler, Node, Nodes, PodRequests
 from preflight.probes.headroom import obstacle, pack, suits, why_not
 
@@ -334,3 +334,13 @@ def test_images_are_judged_for_the_nodes_that_may_run_jobs(inventory: Inventory)
     assert platforms_of_jobs(None, chosen, inventory) == (inventory.cluster.platform,)
     nowhere = replace(shape, node_selector={"disk": "ssd"})
     assert platforms_of_jobs(every, nowhere, inventory) == (inventory.cluster.platform,)
+
+
+def test_a_daemon_that_the_values_give_to_every_job_counts_once(inventory: Inventory) -> None:
+    assert inventory.dind != "none"
+    daemon = inventory.dind.daemon_image
+    shape = JobShape(namespace="gitlab", image="a", helper_image="b")
+    assert own_services(shape, inventory) == (daemon,)
+    given = replace(shape, services=(Service(container="docker", image=daemon),))
+    assert own_services(given, inventory) == ()
+    assert own_services(shape, inventory.model_copy(update={"dind": "none"})) == ()

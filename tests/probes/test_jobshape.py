@@ -106,6 +106,19 @@ def test_a_label_that_only_a_jobs_variables_make_valid_is_left_out() -> None:
 # --- what differs ---------------------------------------------------------------------------------------------------
 
 
+def test_a_pod_with_docker_has_the_security_contexts_of_a_job() -> None:
+    shape = replace(
+        SHAPE,
+        pod_security={"fsGroup": 2},
+        security={"service": {"privileged": False, "runAsUser": 1}, "build": {"allowPrivilegeEscalation": True}},
+    )
+    spec = pod_of(dind(shape))
+    assert spec["securityContext"] == {"fsGroup": 2}
+    daemon, client = (container["securityContext"] for container in spec["containers"])
+    assert daemon == {"privileged": False, "runAsUser": 1, "capabilities": {"drop": ["NET_RAW"]}}
+    assert client == {"privileged": True, "allowPrivilegeEscalation": True, "capabilities": {"drop": ["NET_RAW"]}}
+
+
 def test_a_probe_pod_takes_the_user_that_openshift_assigns() -> None:
     assert pod_of(probe(user_assigned=True))["securityContext"] == {
         "runAsNonRoot": True,
