@@ -157,6 +157,7 @@ def test_what_is_rarely_asked_is_asked_when_its_time_comes(tmp_path: Path) -> No
     assert "PriorityClass high" in ended.stdout
     ended, _, apart = run(tmp_path, "read", documents(), "-m", "namespace or cluster", change=per_job)
     assert "kube-dns" not in ended.stdout, "a DNS Service of another name is as good"
+    assert "in all namespaces, as namespace_per_job needs it: " in ended.stdout, "the chart's Role is not enough"
     assert not apart - granted(documents(), "read") - {UNGRANTED}
     hindered |= apart - {UNGRANTED}
     never = {"nodes", "jobs", "pods", "pods/exec", "pods/attach"}  # no lab's fault leads there: see tests/probes
