@@ -2,7 +2,7 @@
 
 import pytest
 
-from preflight.facts import Lint, Manifest, PollTimeout, SecretKeys
+from preflight.facts import AllowedImages, ImagePull, Lint, Manifest, PodPatches, PollTimeout, SecretKeys
 
 
 def test_runners_config_is_toml(values_toml: Lint) -> None:
@@ -244,3 +244,37 @@ def test_every_key_is_known(values_not_known: Lint) -> None:
     Remedy: look it up in the documentation of that version, or update this suite.
     """
     assert not values_not_known.fault
+
+
+def test_the_patches_of_job_pods_apply(pod_patches: PodPatches) -> None:
+    """3.3.25 The patches of `pod_spec` can be applied to a job's pod.
+
+    Why: where one can't, the runner makes no pod, and every job fails in "setting up build pod".
+    Remedy (patch-not-applied): correct the patch as the cause says; a JSON patch must name paths that exist, and a
+        strategic one the key (`name`) of each entry of a list.
+    Remedy: try the patch on a pod of yours: `kubectl patch --local -o yaml`.
+    """
+    assert not pod_patches.fault
+
+
+def test_the_values_allow_the_images_of_jobs(values_allowed_images: AllowedImages) -> None:
+    """3.3.26 The values allow the images that jobs use.
+
+    Why: the runner fails a job whose image or service matches no pattern of `allowed_images` or `allowed_services`.
+    Remedy (not-allowed): add a pattern for the image: `*` stays within one step of its path, `**` does not.
+    Remedy: compare `allowed_images` and `allowed_services` with the images of the inventory.
+    """
+    assert not values_allowed_images.fault
+
+
+def test_each_worker_pulls_the_services_of_the_values(service_pull: ImagePull) -> None:
+    """3.3.27 Each worker pulls the images of the services that the values give to every job.
+
+    Why: a job's pod does not start before all its images are there; one that can't be pulled fails every job.
+    Remedy (pull-not-found, pull-bad-name): correct the service's `name` in `[[runners.kubernetes.services]]`, or push
+        the image.
+    Remedy (pull-unauthorized): give jobs a pull secret for its registry (`image_pull_secrets`).
+    Remedy (pull-platform): push or mirror the image for this node's platform.
+    Remedy: make `crictl pull` of the image succeed on this worker.
+    """
+    assert not service_pull.fault

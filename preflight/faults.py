@@ -152,10 +152,13 @@ class PodFault(Fault):
 
     NAMESPACE_MISSING = "namespace-missing"
     POD_SECURITY = "pod-security"
+    SECURITY_CONSTRAINTS = "security-constraints"  # no SecurityContextConstraints of OpenShift lets it in
     QUOTA = "quota"
     LIMIT_RANGE = "limit-range"
     SERVICE_ACCOUNT_MISSING = "service-account-missing"
+    CLASS_MISSING = "class-missing"  # the PriorityClass or RuntimeClass of a job's pod
     WEBHOOK = "webhook"
+    PATCH = "patch-not-applied"  # a patch of pod_spec can't be applied: the runner makes no pod
     REFUSED_BY_API = "refused-by-api"  # admission refused it with a message that is not known
     NO_ELIGIBLE_NODE = "no-eligible-node"
     UNSCHEDULABLE_RESOURCE = "unschedulable-resource"
@@ -179,6 +182,16 @@ class PodFault(Fault):
     EVICTED = "evicted"
     DEADLINE = "deadline"
     LOST = "lost"
+
+
+class ReferenceFault(Fault):
+    """What a job's pod refers to by name, and the cluster does not have (docs/sources.md#job-references)."""
+
+    CLAIM_MISSING = "claim-missing"
+    CLAIM_UNBOUND = "claim-unbound"  # there is no volume for it, and none is being made
+    SOURCE_MISSING = "source-missing"  # the Secret, ConfigMap, key or driver of a volume or variable
+    PULL_SECRET_MISSING = "pull-secret-missing"  # noqa: S105 - a word, no secret: the runner gives up without it
+    ONE_NODE = "one-node"  # jobs on several nodes can't have the claim at the same time
 
 
 class DindFault(Fault):
@@ -262,6 +275,7 @@ class ValuesFault(Fault):
     RBAC_OFF = "rbac-off"  # nothing grants the managers the right to make pods
     IMAGE_FLAVOUR = "image-flavour"  # an image whose user is not the one it is started as
     PULL_SECRET = "pull-secret"  # noqa: S105 - a word, no secret: none of the jobs' pull secrets is for a registry
+    NOT_ALLOWED = "not-allowed"  # an image that jobs use is not among those that the values allow
     HELPER_IMAGE = "helper-image"  # the nodes can't pull it
     METRICS_OFF = "metrics-off"
     MANAGERS_ONLY = "managers-only"  # a setting of the managers' pods that is easily taken for the jobs'

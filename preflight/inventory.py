@@ -137,6 +137,19 @@ def _network(text: str) -> str:
         raise ValueError(msg) from None
 
 
+def _networks(value: object) -> str | list[str]:
+    if isinstance(value, str):
+        return _network(value)
+    if not isinstance(value, list) or not value or not all(isinstance(each, str) for each in value):
+        msg = "expected a network, such as 10.0.0.0/16, or with dual stack a list of two"
+        raise ValueError(msg)
+    several = [_network(each) for each in value]
+    if len({ipaddress.ip_network(network).version for network in several}) != len(several):
+        msg = f"found {' and '.join(several)}, expected one network of IPv4 and one of IPv6"
+        raise ValueError(msg)
+    return several
+
+
 def _url(text: str) -> str:
     msg = "expected a URL such as http://192.168.1.50/"
     try:
@@ -194,6 +207,7 @@ def _text_only(value: object) -> object:
 
 Address = Annotated[str, AfterValidator(_address), Field(json_schema_extra={"format": "ipv4 or ipv6"})]
 Network = Annotated[str, AfterValidator(_network), Field(json_schema_extra={"format": "CIDR"})]
+Networks = Annotated[str | list[str], BeforeValidator(_networks)]
 Url = Annotated[str, AfterValidator(_url), Field(json_schema_extra={"format": "uri"})]
 Text = Annotated[str, BeforeValidator(_text_only), Field(min_length=1)]
 File = Annotated[Path, AfterValidator(_file)]
@@ -260,9 +274,23 @@ class Cluster(Section):
         description="Nodes by label, where autoscaling changes their names; judged over all that the API lists.",
     )
     platform: Text = Field(default="linux/amd64", description="Platform that the images must offer.")
-    pod_cidr: Network | None = Field(default=None, description="Pod network.")
-    service_cidr: Network | None = Field(default=None, description="Service network.")
+    pod_cidr: Networks | None = Field(default=None, description="Pod network; a list of two with dual stack.")
+    service_cidr: Networks | None = Field(default=None, description="Service network; a list of two with dual stack.")
     vpc_cidr: Network | None = Field(default=None, description="Network of the VPC.")
+
+    @property
+    def pod_networks(self) -> tuple[str, ...]:
+        """The networks that pods have their addresses from: one for each family."""
+        return _several(self.pod_cidr)
+
+    @property
+    def service_networks(self) -> tuple[str, ...]:
+        """The networks that Services have their addresses from."""
+        return _several(self.service_cidr)
+
+
+def _several(networks: str | list[str] | None) -> tuple[str, ...]:
+    return () if networks is None else (networks,) if isinstance(networks, str) else tuple(networks)
 
 
 class Dns(Section):

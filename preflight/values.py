@@ -13,11 +13,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from preflight import charts
+from preflight import charts, executor
 from preflight.inventory import InventoryError, Runner
-from preflight.jobshape import JobShape, Resources
+from preflight.jobpod import patched
+from preflight.jobshape import PATCH_FLAG, POD_FLAGS, JobShape, Resources
 from preflight.redaction import remember_within
-from preflight.runner_config import NotTomlError, RunnerKeys, decode, parse, runner_keys
+from preflight.runner_config import NotTomlError, RunnerEntry, RunnerKeys, decode, parse, runner_keys
 from preflight.yamlfile import KeyPath, YamlFileError, format_path, read_yaml
 
 CHART_CONCURRENT = 10  # the chart's default (docs/sources.md#chart-defaults)
@@ -414,8 +415,12 @@ def read_config(text: str, keys: RunnerKeys) -> tuple[Mapping[str, Any], str, in
 # ---- the job's pod --------------------------------------------------------------------------------------------------
 
 
-def job_shape(values: Values) -> JobShape:
+def job_shape(values: Values, platform: str = "linux/amd64") -> JobShape:
     """The shape that the runner gives to a job's pod with these values.
+
+    Args:
+        values: of the release.
+        platform: of the managers' nodes.
 
     Raises:
         ValueError: the TOML of ``runners.config`` can't be used.
@@ -427,12 +432,20 @@ def job_shape(values: Values) -> JobShape:
     table = _registered(values, runner.get("kubernetes", {}))
     dns_policy = table.get("dns_policy")
     of_account = table.get("use_service_account_image_pull_secrets", False)
-    return JobShape(
-        namespace=table.get("namespace") or _NO_NAMESPACE,
-        image=table.get("image", ""),
-        helper_image=table.get("helper_image") or _default_helper(values, table),
+    per_job = bool(table.get("namespace_per_job"))
+    pull_secrets = tuple(table.get("image_pull_secrets", ()))
+    entry = RunnerEntry(runner, values.runner_keys)
+    flags = frozenset(flag for flag in POD_FLAGS if entry.flag(flag))
+    shape = JobShape(
+        namespace=values.namespace if per_job else table.get("namespace") or _NO_NAMESPACE,
+        namespace_per_job=per_job,
+        image=executor.expanded(table.get("image", ""), runner=values.runner),
+        helper_image=executor.helper_image(
+            table, runner=values.runner, shell=runner.get("shell", ""), platform=platform
+        ),
         service_account=table.get("service_account") or None,
-        pull_secrets=() if of_account else tuple(table.get("image_pull_secrets", ())),
+        pull_secrets=() if of_account else pull_secrets,
+        configured_pull_secrets=pull_secrets,
         use_service_account_pull_secrets=of_account,
         node_selector=dict(table.get("node_selector", {})),
         tolerations=tuple(_toleration(key, effect) for key, effect in table.get("node_tolerations", {}).items()),
@@ -451,16 +464,30 @@ def job_shape(values: Values) -> JobShape:
         priority_class=table.get("priority_class_name") or None,
         privileged=is_privileged(table, "build"),
         service_privileged=is_privileged(table, "service"),
+        security={kind: executor.container_security(table, kind) for kind in executor.KINDS},
+        pod_security=executor.pod_security(table),
+        services=executor.services(table),
+        volumes=executor.volumes(table),
+        mounts=executor.mounts(table),
+        builds_dir=runner.get("builds_dir") or "/builds",
+        lifecycle=executor.lifecycle(table),
+        automount_token=table.get("automount_service_account_token"),
+        termination_grace=table.get("pod_termination_grace_period_seconds"),
+        host_users=table.get("host_users"),
         build=_resources(table, ""),
         helper=_resources(table, "helper_"),
         service=_resources(table, "service_"),
-        pull_policy=tuple(
-            _PULL_POLICIES[policy] for policy in table.get("pull_policy", ()) if policy in _PULL_POLICIES
-        ),
+        pod=_resources(table, "pod_"),
+        flags=flags,
+        patches=executor.patches(table) if PATCH_FLAG in flags else (),
+        allowed_images=tuple(table.get("allowed_images", ())),
+        allowed_services=tuple(table.get("allowed_services", ())),
+        pull_policy=executor.pull_policies(table, _PULL_POLICIES),
         poll_timeout=table.get("poll_timeout") or POLL_TIMEOUT,
         concurrent=_concurrent(values, runner),
         replicas=_whole(values.get("replicas"), 1),
     )
+    return patched(shape)
 
 
 def is_privileged(table: Mapping[str, Any], kind: str) -> bool:
@@ -498,16 +525,6 @@ def _registered(values: Values, table: Mapping[str, Any]) -> dict[str, Any]:
 def replicas_of(values: Mapping[str, Any]) -> int | None:
     """The number of managers that a release's values configure; None where they leave it to an autoscaler (``hpa``)."""
     return None if values.get("hpa") else _whole(values.get("replicas"), 1)
-
-
-def _default_helper(values: Values, table: Mapping[str, Any]) -> str:
-    """The helper image that the runner takes when none is set (docs/sources.md#runner-keys)."""
-    flavour = table.get("helper_image_flavor") or "alpine"
-    arch = "arm64" if table.get("node_selector", {}).get("kubernetes.io/arch") == "arm64" else "x86_64"
-    prefix = "" if flavour == "alpine" else f"{flavour}-"
-    patched = re.fullmatch(r"\d+\.\d+\.\d+", values.runner)
-    version = f"v{values.runner}" if patched else "latest"
-    return f"registry.gitlab.com/gitlab-org/gitlab-runner/gitlab-runner-helper:{prefix}{arch}-{version}"
 
 
 def _toleration(key: str, effect: str) -> dict[str, str]:

@@ -18,9 +18,11 @@ from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.vantages import joined
 from preflight.evidence import Unmeasured
 from preflight.fact import FactSpec
+from preflight.facts.cluster import cluster_nodes, kube_dns
 from preflight.facts.headroom import namespace_state
 from preflight.faults import Fault
 from preflight.inventory import Inventory
+from preflight.probes.cluster import Nodes
 from preflight.shell_command import ShellCommand, fill, program, words
 
 _SSH = 22  # the port
@@ -174,7 +176,9 @@ def names_of(facts: Facts, observations: Iterable[Observation] = ()) -> dict[str
         (observation.measured.target for observation in facts.observations(namespace_state) if observation.measured),
         None,
     )
+    node_names = joined(targets.get("worker", targets.get("node", []))) or "the nodes"
     return {
+        **_installer_steps(facts, node_names),
         "namespace": inventory.runner.namespace,
         "job_namespace": job_namespace or inventory.runner.namespace,
         "release": inventory.runner.release,
@@ -186,10 +190,10 @@ def names_of(facts: Facts, observations: Iterable[Observation] = ()) -> dict[str
         "gitlab_version": inventory.gitlab.version,
         "api": inventory.cluster.api_server,
         "kubernetes": inventory.cluster.version,
-        "pod_cidr": str(inventory.cluster.pod_cidr or "the pod network"),
+        "pod_cidr": joined(inventory.cluster.pod_networks) or "the pod network",
         "resolvers": joined(inventory.dns.resolvers),
         "node": node,
-        "nodes": joined(targets.get("worker", targets.get("node", []))) or "the nodes",
+        "nodes": node_names,
         "node_list": words(dict.fromkeys(targets.get("worker", targets.get("node", []))) or ["NODE"]),
         "address": str(inventory.workers[node].address) if node in inventory.workers else node,
         "resolver": first.get("resolver", ""),
@@ -218,6 +222,29 @@ def _ssh_command(inventory: Inventory) -> ShellCommand:
     key = ("-i", ssh.key) if ssh.key else ()
     port = ("-p", ssh.port) if ssh.port != _SSH else ()
     return program("ssh", *key, *port, "--", f"{ssh.user}@")
+
+
+def _installer_steps(facts: Facts, nodes: str) -> dict[str, str]:
+    """Steps that depend on what made the cluster, and where its DNS Service is."""
+    measured = facts.observation(cluster_nodes).measured
+    installer = measured.installer if isinstance(measured, Nodes) else ""
+    service = facts.observation(kube_dns).measured
+    namespace, _, name = (service.target if service is not None else "kube-system/kube-dns").partition("/")
+    own = f"as {installer} does it" if installer else "as the cluster's installer does it"
+    steps = {
+        "join": f"join it {own}, and look at the kubelet's log on {nodes}",
+        "node_upgrade": f"upgrade the nodes {own}",
+        "dns_install": f"bring the cluster's DNS back {own}, at the address that kubelets give to pods",
+    }
+    if installer == "kubeadm":
+        steps |= {
+            "join": f"join it: `kubeadm token create --print-join-command` on the control plane, run on {nodes}",
+            "node_upgrade": "`kubeadm upgrade node`, then kubelet and kubectl",
+            "dns_install": "install CoreDNS with its Service kube-dns: `kubeadm init phase addon coredns`",
+        }
+    elif installer == "OpenShift":
+        steps["dns_install"] = "`oc get clusteroperator dns`, `oc -n openshift-dns-operator logs deploy/dns-operator`"
+    return {**steps, "dns_namespace": namespace, "dns_service": name}
 
 
 def upgrade_command(inventory: Inventory) -> ShellCommand:

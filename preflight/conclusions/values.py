@@ -24,6 +24,7 @@ from preflight.facts.values import (
     pull_patience,
     runner_ca,
     runner_secret,
+    values_allowed_images,
     values_chart_keys,
     values_concurrency,
     values_consistency,
@@ -111,6 +112,14 @@ for _name, _impact, _facts, _faults, _source, _steps in (
         (),
         "runner-keys",
         ("correct the setting of `runners.config` that it names, in {values}",),
+    ),
+    (
+        "values-image-not-allowed",
+        stops_all,
+        (values_allowed_images,),
+        (),
+        "runner-keys",
+        ("add a pattern for the image to `allowed_images` or `allowed_services` in {values}",),
     ),
     (
         "values-unknown-key",

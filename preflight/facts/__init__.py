@@ -31,6 +31,7 @@ from preflight.facts import (
     upgrade,
     values,
 )
+from preflight.probes.allowed_images import AllowedImages
 from preflight.probes.chart_repository import ChartVersion
 from preflight.probes.ci_variables import RefProtection, VariableState
 from preflight.probes.cluster import ApiServer, Metrics, NamespaceState, Nodes, ServiceEndpoints
@@ -41,6 +42,7 @@ from preflight.probes.encryption import Encryption
 from preflight.probes.environment import NetworkAgreement, OwnNames, Proxies
 from preflight.probes.gitlab import GitLabReply, GitLabVersion
 from preflight.probes.headroom import Headroom
+from preflight.probes.job_references import JobReferences
 from preflight.probes.leftovers import Leftovers
 from preflight.probes.lint import Lint
 from preflight.probes.managers import ManagerHistory, ManagerLogs, ManagerPods, Rollout
@@ -50,7 +52,7 @@ from preflight.probes.nodes import NodeState, PoolState
 from preflight.probes.pipeline import Configuration, Job, JobRunner, Pipeline, Project
 from preflight.probes.placement import Placement
 from preflight.probes.pods import Admission as PodAdmission
-from preflight.probes.pods import ImagePull
+from preflight.probes.pods import ImagePull, PodPatches
 from preflight.probes.poll_timeout import PollTimeout
 from preflight.probes.pull_logins import PullLogin
 from preflight.probes.push import PushPermission
@@ -69,6 +71,7 @@ from preflight.probes.webhooks import Webhooks
 
 __all__ = [
     "Agreement",
+    "AllowedImages",
     "ApiServer",
     "Backup",
     "ChartVersion",
@@ -86,6 +89,7 @@ __all__ = [
     "ImagePull",
     "InnerRegistry",
     "Job",
+    "JobReferences",
     "JobRunner",
     "Leftovers",
     "Lint",
@@ -109,6 +113,7 @@ __all__ = [
     "Pipeline",
     "Placement",
     "PodAdmission",
+    "PodPatches",
     "PodStart",
     "PollTimeout",
     "PoolState",

@@ -8,14 +8,16 @@ from typing import TypeVar
 
 from preflight import values as helm
 from preflight.clients import kube_api as api_client
+from preflight.evidence import NotApplicable
 from preflight.fact import fact, view
 from preflight.facts.headroom import packed
 from preflight.facts.probe_plan import named_node
 from preflight.facts.target_selectors import as_node
 from preflight.faults import ClusterFault, PodFault
 from preflight.inventory import Inventory
-from preflight.jobshape import JobShape
+from preflight.jobshape import WINDOWS, JobShape
 from preflight.probes import cluster, encryption, transcript
+from preflight.probes import cluster_dns as dns_service
 from preflight.probes import nodes as node_states
 from preflight.probes.cluster import ApiServer, Metrics, NamespaceState, Nodes, PodRequests, ServiceEndpoints
 from preflight.probes.encryption import Encryption
@@ -109,9 +111,9 @@ def node_version(node: str, api_answer: ApiServer, cluster_nodes: Nodes, invento
 
 
 @fact(after=("values_toml",), effect="static")
-def job_shape(helm_values: Values) -> JobShape:
+def job_shape(helm_values: Values, inventory: Inventory) -> JobShape:
     """The shape of a job's pod, from the values file."""
-    return helm.job_shape(helm_values)
+    return helm.job_shape(helm_values, inventory.cluster.platform)
 
 
 @fact(
@@ -128,7 +130,10 @@ def worker_placement(
     inventory: Inventory,
 ) -> NodeState:
     """Whether jobs may be scheduled on a worker."""
-    state = node_states.placement(named_node(worker, cluster_nodes), job_shape, cluster_nodes)
+    node = named_node(worker, cluster_nodes)
+    if node.os == WINDOWS and job_shape.system != WINDOWS:
+        raise NotApplicable(f"{worker} runs Windows, and the values ask for no Windows node")
+    state = node_states.placement(node, job_shape, cluster_nodes)
     if state.fault is not PodFault.UNSCHEDULABLE_CORDONED or running_pods is None or namespace_state is None:
         return state
     return _with_room(state, packed(cluster_nodes, running_pods, namespace_state, job_shape, inventory))
@@ -144,10 +149,10 @@ def _with_room(cordoned: Cordoned, room: Headroom) -> Cordoned:
     return replace(cordoned, cause=f"{cordoned.cause}; {room.fits} of {room.wanted} jobs fit on the other workers")
 
 
-@fact(after=("api_answer",), deadline="api")
-def kube_dns(kubernetes: api_client.Api) -> ServiceEndpoints:
+@fact(after=("api_answer",), optional=("cluster_nodes",), deadline="api+api")
+def kube_dns(kubernetes: api_client.Api, cluster_nodes: Nodes | None) -> ServiceEndpoints:
     """The cluster's DNS service."""
-    return cluster.service_endpoints(kubernetes)
+    return dns_service.cluster_dns(kubernetes, cluster_nodes.nodes if cluster_nodes is not None else ())
 
 
 @fact(after=("api_answer",), deadline="api")

@@ -17,6 +17,7 @@ from preflight.facts.probe_plan import (
     TTL,
     expected_names,
     named_node,
+    own_services,
     require_probed,
     require_readable_log,
     script_report,
@@ -26,8 +27,8 @@ from preflight.facts.references import Ref
 from preflight.facts.target_selectors import client_image, daemon_image
 from preflight.faults import DindFault, DnsFault, PathFault
 from preflight.inventory import Dind, Inventory
+from preflight.jobpod import job_pod as job_pod_manifest
 from preflight.jobshape import JobShape, dind_job
-from preflight.jobshape import job_pod as job_pod_manifest
 from preflight.probes import dind, limit_ranges, pods, shell, transcript
 from preflight.probes.cleanup import OwnObjects
 from preflight.probes.cluster import NamespaceState, Nodes
@@ -56,9 +57,11 @@ def dind_admission(
     job_shape: JobShape,
     namespace_state: NamespaceState,
     dind_settings: Dind,
+    inventory: Inventory,
 ) -> PodAdmission:
     """The API server's admission of a job's pod with Docker-in-Docker."""
-    manifest = job_pod_manifest(job_shape, services=(dind_settings.daemon_image,), name="preflight-dry-run")
+    del dind_settings  # without Docker-in-Docker there is nothing to admit
+    manifest = job_pod_manifest(job_shape, services=own_services(job_shape, inventory))
     return limit_ranges.named(pods.dry_run(kubernetes, manifest), namespace_state.limit_ranges)
 
 

@@ -34,10 +34,11 @@ def machine_addresses(inventory: Inventory) -> NetworkAgreement:
 @fact(after=("machine_addresses",), optional=("running_pods",))
 def pod_network(cluster_nodes: Nodes, running_pods: PodRequests | None, inventory: Inventory) -> NetworkAgreement:
     """The network that pods have their addresses from."""
-    if inventory.cluster.pod_cidr is None:
+    if not inventory.cluster.pod_networks:
         reason = "no cluster.pod_cidr in the inventory"
         raise NotApplicable(reason)
-    return environment.pod_network(ipaddress.ip_network(inventory.cluster.pod_cidr), cluster_nodes, running_pods)
+    expected = [ipaddress.ip_network(network) for network in inventory.cluster.pod_networks]
+    return environment.pod_network(expected, cluster_nodes, running_pods)
 
 
 @fact(after=("api_answer",), deadline="api", reported_by=("service_network",))
@@ -53,11 +54,12 @@ def service_network(
     inventory: Inventory,
 ) -> NetworkAgreement:
     """The network that Services have their addresses from."""
-    if inventory.cluster.service_cidr is None:
+    if not inventory.cluster.service_networks:
         reason = "no cluster.service_cidr in the inventory"
         raise NotApplicable(reason)
     services = [kubernetes_service, *([kube_dns] if kube_dns is not None else [])]
-    return environment.service_network(ipaddress.ip_network(inventory.cluster.service_cidr), services)
+    expected = [ipaddress.ip_network(network) for network in inventory.cluster.service_networks]
+    return environment.service_network(expected, services)
 
 
 @fact(after=("api_address",))

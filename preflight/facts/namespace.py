@@ -97,7 +97,14 @@ def runner_rights(manager_account: Account, kubernetes: api_client.Api, job_shap
             cause=manager_account.cause,
             evidence=manager_account.evidence,
         )
-    return rights.review(kubernetes, manager_account, job_shape.namespace, rights.HARD, fault=RightsFault.MISSING)
+    return rights.review(
+        kubernetes,
+        manager_account,
+        job_shape.namespace,
+        rights.needed(job_shape),
+        fault=RightsFault.MISSING,
+        everywhere=job_shape.namespace_per_job,
+    )
 
 
 @fact(after=("namespace_state", "runner_rights"), deadline="api")
@@ -107,7 +114,14 @@ def runner_optional_rights(
     job_shape: JobShape,
 ) -> Rights:
     """What the runner may do in the jobs' namespace, of what it can do without."""
-    return rights.review(kubernetes, manager_account, job_shape.namespace, rights.SOFT, fault=RightsFault.WANTING)
+    return rights.review(
+        kubernetes,
+        manager_account,
+        job_shape.namespace,
+        rights.SOFT,
+        fault=RightsFault.WANTING,
+        everywhere=job_shape.namespace_per_job,
+    )
 
 
 @fact(after=("api_answer",), deadline="api")
@@ -146,6 +160,7 @@ def pod_streams(
         ttl=TTL,
         limit_ranges=namespace_state.limit_ranges,
         pod_selectors_to_avoid=namespace_state.selectors,
+        user_assigned=namespace_state.assigns_users,
     )
     pod = pods.hold(
         own_objects.api,

@@ -12,7 +12,7 @@ from preflight.clients.http import origin_of
 from preflight.evidence import Blocked, NotApplicable, Unmeasured
 from preflight.facts.references import Ref
 from preflight.inventory import Inventory
-from preflight.jobshape import JobShape
+from preflight.jobshape import WINDOWS, JobShape
 from preflight.probes import cluster, placement, shell, shell_sections
 from preflight.probes import headroom as packing
 from preflight.probes.cluster import Nodes
@@ -31,6 +31,9 @@ def require_probed(
     worker: str, cluster_nodes: Nodes, job_shape: JobShape, inventory: Inventory, run: Run, most: int | None
 ) -> None:
     """Raise `NotApplicable` for a worker that this run leaves out: large clusters are sampled."""
+    own = cluster_nodes.named(worker)
+    if own is not None and own.os == WINDOWS:
+        raise NotApplicable(f"{worker} runs Windows, and what the suite runs in pods is for Linux")
     eligible = [
         node
         for name in inventory.workers
@@ -56,6 +59,20 @@ def _sample(eligible: list[cluster.Node], count: int) -> list[cluster.Node]:
         kinds.setdefault((node.os, node.kernel, node.runtime, node.arch), node)
     one_of_each_kind = list(kinds.values())
     return [*one_of_each_kind, *(node for node in eligible if node not in one_of_each_kind)][:count]
+
+
+def platforms_of_jobs(nodes: Nodes | None, shape: JobShape | None, inventory: Inventory) -> tuple[str, ...]:
+    """The platforms of the nodes that may run jobs, which their images must offer; else that of the inventory."""
+    if nodes is None or shape is None:
+        return (inventory.cluster.platform,)
+    found = {node.platform for node in nodes.nodes if node.platform and packing.suits(node, shape)}
+    return tuple(sorted(found)) or (inventory.cluster.platform,)
+
+
+def own_services(shape: JobShape, inventory: Inventory) -> tuple[str, ...]:
+    """The images of services that jobs name themselves: Docker's daemon, unless the values give it to every job."""
+    daemons = () if inventory.dind == "none" else (inventory.dind.daemon_image,)
+    return tuple(image for image in daemons if image not in shape.service_images)
 
 
 def with_pull_secrets(shape: JobShape, inventory: Inventory) -> JobShape:

@@ -16,7 +16,7 @@ from preflight.facts.blocking import (
     block_if_no_resolver_knows,
     block_if_same_fault,
 )
-from preflight.facts.probe_plan import registry_step
+from preflight.facts.probe_plan import platforms_of_jobs, registry_step
 from preflight.facts.references import Ref
 from preflight.facts.target_selectors import probe_image, registry_of, registry_of_probe
 from preflight.faults import PathFault, PodFault, RegistryFault
@@ -128,14 +128,22 @@ registry_access = view(
 
 @fact(
     after=("registry_access",),
+    optional=("cluster_nodes", "job_shape"),
     for_target={"registry_access": ("registry", registry_of), "registry_account": ("registry", registry_of)},
 )
-def manifest(image: str, registry_account: Account | None, inventory: Inventory, run: Run) -> Manifest:
+def manifest(
+    image: str,
+    registry_account: Account | None,
+    cluster_nodes: Nodes | None,
+    job_shape: JobShape | None,
+    inventory: Inventory,
+    run: Run,
+) -> Manifest:
     """An image's manifest in its registry."""
     registry = inventory.registry_of(image)
     return registries.manifest(
         image,
-        platform=inventory.cluster.platform,
+        platforms=platforms_of_jobs(cluster_nodes, job_shape, inventory),
         scheme=registry.scheme,
         token_realm=registry.token_realm or "",
         credentials=registry_account.credentials if registry_account else None,
@@ -320,22 +328,79 @@ def helper_pull(
     if "$" in image:
         reason = f"helper_image {image} holds variables that the runner fills in when a job starts"
         raise NotApplicable(reason)
-    pull = next((pull for pull in job_pod.pod.pulls if pull.image == image), None)
-    if pull is None:
-        block_if_another_pull_hangs(job_pod.pod, inventory)
-        raise Unmeasured(
-            f"the pull of {image} on {worker} had not begun when the pod ended",
-            needs="a larger `deadlines.pod` in the inventory",
-            evidence=job_pod.pod.evidence,
-        )
+    pull = _further_pull(worker, image, job_pod, inventory)
     if pull.fault is not None and helper_image is not None and helper_image.fault is not None:
         raise Blocked.by(Ref.HELPER_IMAGE, helper_image, measured=pull)
-    host = inventory.registry_of(image).host
+    _block_if_explained(
+        pull, job_pod, registry_reply, manifest, node_pull, pod_pull, here_lookups, node_answers, inventory
+    )
+    return pull
+
+
+@fact(
+    after=("pod_start",),
+    optional=("registry_reply", "manifest", "node_pull", "pod_pull", "here_lookups", "node_answers"),
+    fan_in={"registry_reply": "registry", "here_lookups": "resolver", "node_answers": "resolver"},
+    for_target={"manifest": ("image", probe_image), "pod_pull": ("image", probe_image)},
+)
+def service_pull(
+    worker: str,
+    job_pod: PodTranscript,
+    registry_reply: tuple[RegistryReply, ...],
+    manifest: Manifest | None,
+    node_pull: Pull | None,
+    pod_pull: ImagePull | None,
+    here_lookups: tuple[Lookups, ...],
+    node_answers: tuple[Lookups, ...],
+    job_shape: JobShape,
+    inventory: Inventory,
+) -> ImagePull:
+    """The images of the values' services, pulled for a job's pod on a worker."""
+    images = [image for image in job_shape.service_images if image not in inventory.images]
+    pulls = [_further_pull(worker, image, job_pod, inventory) for image in images]
+    for pull in pulls:
+        if pull.fault is not None:
+            _block_if_explained(
+                pull, job_pod, registry_reply, manifest, node_pull, pod_pull, here_lookups, node_answers, inventory
+            )
+            return replace(pull, cause=f"every job gets the service {pull.image} from the values: {pull.cause}")
+    if pulls:
+        return pulls[0]
+    kept = "are pulled with the inventory's images" if job_shape.service_images else "are none"
+    evidence = Evidence(where="here", command="helm get values", observed=f"services of the values {kept}")
+    return ImagePull(target=worker, image="", node=worker, evidence=evidence)
+
+
+def _further_pull(worker: str, image: str, job_pod: PodTranscript, inventory: Inventory) -> ImagePull:
+    """The pull of an image that the inventory does not list."""
+    pull = next((pull for pull in job_pod.pod.pulls if pull.image == image), None)
+    if pull is not None:
+        return pull
+    block_if_another_pull_hangs(job_pod.pod, inventory)
+    raise Unmeasured(
+        f"the pull of {image} on {worker} had not begun when the pod ended",
+        needs="a larger `deadlines.pod` in the inventory",
+        evidence=job_pod.pod.evidence,
+    )
+
+
+def _block_if_explained(
+    pull: ImagePull,
+    job_pod: PodTranscript,
+    registry_reply: tuple[RegistryReply, ...],
+    manifest: Manifest | None,
+    node_pull: Pull | None,
+    pod_pull: ImagePull | None,
+    here_lookups: tuple[Lookups, ...],
+    node_answers: tuple[Lookups, ...],
+    inventory: Inventory,
+) -> None:
+    """Raise `Blocked` if a further image fails as the probe's own, or its registry, does."""
+    host = inventory.registry_of(pull.image).host
     same_registry = manifest is not None and inventory.registry_of(manifest.image).host == host
     reply = next((candidate for candidate in registry_reply if candidate.host == host), None)
     block_if_failing_from_here(pull, inventory, reply, manifest if same_registry else None, like=inventory.probe.image)
-    block_if_no_resolver_answers(pull, worker, here_lookups, node_answers)
+    block_if_no_resolver_answers(pull, pull.node, here_lookups, node_answers)
     block_if_first_pull_failed(pull, job_pod.pod, node_pull, inventory)
     if pod_pull is not None and inventory.registry_of(pod_pull.image).host == host:
-        block_if_same_fault(pull, pod_pull, Ref.POD_PULL, {"worker": worker, "image": pod_pull.image})
-    return pull
+        block_if_same_fault(pull, pod_pull, Ref.POD_PULL, {"worker": pull.node, "image": pod_pull.image})

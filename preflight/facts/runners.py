@@ -55,7 +55,7 @@ def manager_versions(runner_online: RegisteredManagers, inventory: Inventory) ->
 def manager_addresses(runner_online: RegisteredManagers, inventory: Inventory) -> RegisteredManagers:
     """The addresses from which the runner's managers connect."""
     nodes = [node.address for node in inventory.cluster.nodes.values()]
-    return runners.addresses(runner_online, nodes, inventory.cluster.pod_cidr)
+    return runners.addresses(runner_online, nodes, inventory.cluster.pod_networks)
 
 
 def expected_version(inventory: Inventory) -> str:

@@ -130,7 +130,7 @@ class Node:
     """One node as the API lists it.
 
     Attributes:
-        address: its InternalIP.
+        address: its first InternalIP; `addresses`: all of them, one for each family.
         ready_reason: the kubelet's (or the node controller's) message if it is not ready.
         pressures: such as ``DiskPressure``.
         taints: in the API's form.
@@ -139,10 +139,13 @@ class Node:
         allocatable: Kubernetes quantities by resource name.
         images: names that the kubelet lists; at most 50 images by default, and brought up to date with delay.
         pod_cidrs: ranges that the controller manager gave it for pods; not every network plugin uses them.
+        installer: what made it a node of the cluster, as far as it shows: ``kubeadm``, ``RKE2``, ``k3s``,
+            ``OpenShift``, ``EKS``, ``GKE``, ``AKS``; else empty.
     """
 
     name: str
     address: str = ""
+    addresses: tuple[str, ...] = ()
     roles: frozenset[str] = frozenset()
     ready: bool = False
     ready_reason: str = ""
@@ -159,6 +162,12 @@ class Node:
     allocatable: dict[str, str] = field(default_factory=dict)
     images: frozenset[str] = field(default_factory=frozenset, repr=False)
     pod_cidrs: tuple[str, ...] = ()
+    installer: str = ""
+
+    @property
+    def platform(self) -> str:
+        """The platform of its images, such as ``linux/amd64``; empty if the node does not say."""
+        return f"{self.os}/{self.arch}" if self.os and self.arch else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +175,11 @@ class Nodes(Fact):
     """All nodes of the cluster."""
 
     nodes: tuple[Node, ...] = ()
+
+    @property
+    def installer(self) -> str:
+        """What made the cluster, as far as its nodes show it."""
+        return next((node.installer for node in self.nodes if node.installer), "")
 
     def named(self, name: str) -> Node | None:
         """The node of that name."""
@@ -211,14 +225,14 @@ def read_node(item: Json) -> Node:
     ready = conditions.get("Ready", {})
     labels = meta.get("labels") or {}
     info = status.get("nodeInfo", {})
+    internal = tuple(str(each["address"]) for each in status.get("addresses") or () if each.get("type") == "InternalIP")
     roles = {key.removeprefix(_ROLE) for key in labels if key.startswith(_ROLE)} | {
         labels[key] for key in ("kubernetes.io/role",) if key in labels
     }
     return Node(
         name=str(meta.get("name", "")),
-        address=next(
-            (str(each["address"]) for each in status.get("addresses") or () if each.get("type") == "InternalIP"), ""
-        ),
+        address=next(iter(internal), ""),
+        addresses=internal,
         roles=frozenset(filter(None, roles)),
         ready=ready.get("status") == "True",
         ready_reason=""
@@ -239,7 +253,22 @@ def read_node(item: Json) -> Node:
         allocatable=dict(status.get("allocatable") or {}),
         images=frozenset(name for image in status.get("images") or () for name in image.get("names") or ()),
         pod_cidrs=tuple(map(str, spec.get("podCIDRs") or filter(None, [spec.get("podCIDR")]))),
+        installer=_installer(str(info.get("kubeletVersion", "")), labels, meta.get("annotations") or {}),
     )
+
+
+_BY_VERSION = {"+rke2": "RKE2", "+k3s": "k3s", "-eks-": "EKS", "-gke.": "GKE"}  # in the kubelet's version
+_BY_LABEL = {"node.openshift.io/os_id": "OpenShift", "kubernetes.azure.com/cluster": "AKS"}
+
+
+def _installer(version: str, labels: Mapping[str, str], annotations: Mapping[str, str]) -> str:
+    for mark, name in _BY_VERSION.items():
+        if mark in version:
+            return name
+    for label, name in _BY_LABEL.items():
+        if label in labels:
+            return name
+    return "kubeadm" if any(key.startswith("kubeadm.alpha.kubernetes.io/") for key in annotations) else ""
 
 
 # --- a service and what is behind it --------------------------------------------------------------------------------
@@ -269,13 +298,14 @@ def service_endpoints(api: Api, *, namespace: str = "kube-system", name: str = "
             if error.status != _NOT_FOUND:
                 raise
             service = None
-        backends = _endpoints(api, namespace, name) if service else []
+        behind = backends(api, namespace, name) if service else []
     except ApiError as error:
         raise unmeasured(error) from error
-    return read_service_endpoints(service, backends, namespace=namespace, name=name, took=time.monotonic() - began)
+    return read_service_endpoints(service, behind, namespace=namespace, name=name, took=time.monotonic() - began)
 
 
-def _endpoints(api: Api, namespace: str, name: str) -> list[Json]:
+def backends(api: Api, namespace: str, name: str) -> list[Json]:
+    """A Service's EndpointSlices, or its Endpoints where slices may not be read; raises what the API answers."""
     path = f"/apis/discovery.k8s.io/v1/namespaces/{path_segment(namespace)}/endpointslices"
     try:
         return list(api.items(path, labelSelector=f"kubernetes.io/service-name={name}"))
@@ -594,9 +624,11 @@ class NamespaceState(Fact):
         quotas: its ResourceQuota objects; `limit_ranges`: its LimitRange objects.
         selectors: labels that its Services and PodDisruptionBudgets select pods by.
         unread: the rules that are missing to read some of this, as YAML.
+        assigns_users: whether pods get their user from a range of the namespace, as OpenShift has it.
     """
 
     exists: bool = True
+    assigns_users: bool = False
     labels: dict[str, str] = field(default_factory=dict)
     pod_security: dict[str, str] = field(default_factory=dict)
     quotas: tuple[Json, ...] = ()
@@ -671,6 +703,7 @@ def read_namespace(
     return NamespaceState(
         target=namespace,
         exists=item is not None,
+        assigns_users="openshift.io/sa.scc.uid-range" in (meta.get("annotations") or {}),
         labels=dict(labels),
         pod_security=levels,
         quotas=tuple(parts.get("quotas", ())),

@@ -73,8 +73,11 @@ def address_of(url: str) -> Address | None:
 def networks(inventory: Inventory) -> Mapping[str, Network]:
     """The networks that the inventory names, by what they are for."""
     cluster = inventory.cluster
-    named = {"pod network": cluster.pod_cidr, "service network": cluster.service_cidr, "VPC": cluster.vpc_cidr}
-    return {name: ipaddress.ip_network(cidr) for name, cidr in named.items() if cidr}
+    named: dict[str, Network] = {}
+    for name, cidrs in (("pod network", cluster.pod_networks), ("service network", cluster.service_networks)):
+        for number, cidr in enumerate(cidrs):
+            named[name if number == 0 else f"second {name}"] = ipaddress.ip_network(cidr)
+    return named | ({"VPC": ipaddress.ip_network(cluster.vpc_cidr)} if cluster.vpc_cidr else {})
 
 
 def disjoint(known: Mapping[str, Network]) -> NetworkAgreement:
@@ -101,7 +104,7 @@ def machines(inventory: Inventory) -> Mapping[str, Address]:
 
 def machines_outside(known: Mapping[str, Network], addresses: Mapping[str, Address]) -> NetworkAgreement:
     """Whether no machine's address lies in a network that exists inside the cluster alone."""
-    inner = {name: known[name] for name in ("pod network", "service network") if name in known}
+    inner = {name: network for name, network in known.items() if name != "VPC"}
     inside = [
         f"{machine} has {address}, which lies in the {name} {network}"
         for machine, address in addresses.items()
@@ -112,30 +115,38 @@ def machines_outside(known: Mapping[str, Network], addresses: Mapping[str, Addre
     return _agreement("machines", lines, inside, NetworkFault.NODE_INSIDE, command="kubectl get nodes -o wide")
 
 
-def pod_network(expected: Network, nodes: Nodes, pods: PodRequests | None) -> NetworkAgreement:
-    """Whether pods have addresses of the expected network.
+def pod_network(expected: Sequence[Network], nodes: Nodes, pods: PodRequests | None) -> NetworkAgreement:
+    """Whether pods have addresses of the expected networks.
 
-    The addresses of running pods decide. On a node without one, its ``podCIDR`` does, which some network plugins do
-    not use; and both are judged in the expected network's family alone.
+    The addresses of running pods decide. On a node without one, its ``podCIDRs`` do, which some network plugins do
+    not use; and both are judged only in a family of which there is an expected network.
     """
     spans = pods.addresses if pods is not None else {}
     lines, contradictions = [], []
     for node in nodes.nodes:
         if node.name in spans:
             used = [ipaddress.ip_address(address) for address in dict.fromkeys(spans[node.name])]
-            outside = [address for address in used if address.version == expected.version and address not in expected]
+            outside = [address for address in used if _outside(address, expected)]
             line = f"pods on {node.name} have {' to '.join(map(str, used))}"
         else:
             ranges = [ipaddress.ip_network(cidr) for cidr in node.pod_cidrs]
-            outside = [network.network_address for network in ranges if _elsewhere(network, expected)]
+            outside = [
+                network.network_address for network in ranges if any(_elsewhere(network, each) for each in expected)
+            ]
             line = f"{node.name} gives its pods {' and '.join(map(str, ranges))}"
             if not ranges:
                 continue
         lines.append(line)
         if outside:
-            contradictions.append(f"{line}; the inventory says {expected}")
+            contradictions.append(f"{line}; the inventory says {' and '.join(map(str, expected))}")
     command = "kubectl get pods -A -o wide; kubectl get nodes -o jsonpath='{.items[*].spec.podCIDRs}'"
     return _agreement("pod network", lines, contradictions, NetworkFault.OTHER_POD_NETWORK, command=command)
+
+
+def _outside(address: Address, expected: Iterable[Network]) -> bool:
+    """Whether an address lies in none of the networks of its family, of which there is one."""
+    of_family = [network for network in expected if network.version == address.version]
+    return bool(of_family) and not any(address in network for network in of_family)
 
 
 def _elsewhere(network: Network, expected: Network) -> bool:
@@ -147,8 +158,8 @@ def _elsewhere(network: Network, expected: Network) -> bool:
     return False
 
 
-def service_network(expected: Network, services: Iterable[ServiceEndpoints]) -> NetworkAgreement:
-    """Whether the cluster's own Services have addresses of the expected network."""
+def service_network(expected: Sequence[Network], services: Sequence[ServiceEndpoints]) -> NetworkAgreement:
+    """Whether the cluster's own Services have addresses of the expected networks."""
     lines, outside = [], []
     for service in services:
         try:
@@ -156,9 +167,11 @@ def service_network(expected: Network, services: Iterable[ServiceEndpoints]) -> 
         except ValueError:  # there is none, or it is headless
             continue
         lines.append(f"Service {service.target}: {address}")
-        if address.version == expected.version and address not in expected:
-            outside.append(f"Service {service.target} has {address}; the inventory says {expected}")
-    command = "kubectl -n default get service kubernetes; kubectl -n kube-system get service kube-dns"
+        if _outside(address, expected):
+            said = " and ".join(map(str, expected))
+            outside.append(f"Service {service.target} has {address}; the inventory says {said}")
+    places = (service.target.partition("/") for service in services)
+    command = "; ".join(f"kubectl -n {namespace} get service {name}" for namespace, _, name in places)
     return _agreement("service network", lines, outside, NetworkFault.OTHER_SERVICE_NETWORK, command=command)
 
 
@@ -281,8 +294,8 @@ def proxies_of_values(inventory: Inventory, values: Values) -> Proxies:
     """What the proxy variables that the values give to managers and jobs do to GitLab, the API server and Docker."""
     url = str(values.get("gitlabUrl") or inventory.gitlab.url)
     managers = [ProxyTarget.of("GitLab", url)]
-    if inventory.cluster.service_cidr:
-        first = ipaddress.ip_network(inventory.cluster.service_cidr)[1]  # of the Service default/kubernetes
+    if inventory.cluster.service_networks:
+        first = ipaddress.ip_network(inventory.cluster.service_networks[0])[1]  # of the Service default/kubernetes
         managers.append(ProxyTarget("the API server's Service", "https", str(first), 443))
     jobs = [ProxyTarget.of("GitLab", url)]
     if inventory.dind != "none" and inventory.dind.docker_host.startswith("tcp://"):

@@ -20,12 +20,14 @@ Json = dict[str, Any]
 
 _ADMISSION: tuple[tuple[str, PodFault], ...] = (
     (r'namespaces "[^"]*" not found|because it is being terminated', PodFault.NAMESPACE_MISSING),
-    (r'violates PodSecurity "|security context constraint|pod security policy', PodFault.POD_SECURITY),
+    (r"security context constraint", PodFault.SECURITY_CONSTRAINTS),  # OpenShift's
+    (r'violates PodSecurity "|pod security policy', PodFault.POD_SECURITY),
     (r"exceeded quota: |failed quota: |status unknown for quota: |insufficient quota to match", PodFault.QUOTA),
     (
         r"(?:maximum|minimum) \S+ usage per (?:Container|Pod) is|max limit to request ratio per (?:Container|Pod)",
         PodFault.LIMIT_RANGE,
     ),
+    (r"no PriorityClass with name|RuntimeClass \"[^\"]*\" not found", PodFault.CLASS_MISSING),
     (r"error looking up service account|service account \S+ was not found", PodFault.SERVICE_ACCOUNT_MISSING),
     (r'admission webhook "[^"]*" denied the request|failed calling webhook "', PodFault.WEBHOOK),
 )

@@ -20,7 +20,7 @@ from preflight.clients.kube_errors import ApiError
 from preflight.clients.kubectl import kubectl
 from preflight.evidence import Evidence, Fact
 from preflight.faults import Fault, PodFault, StreamFault
-from preflight.jobshape import BUILD
+from preflight.jobshape import BUILD, JobShape
 from preflight.probes.pod_messages import (
     PULL_REASONS,
     START_ENDS,
@@ -132,6 +132,29 @@ class Admission(Fact):
     """
 
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodPatches(Fact):
+    """The patches of a job's pod in the values (``pod_spec``).
+
+    Attributes:
+        applied: how many there are that are used.
+    """
+
+    applied: int = 0
+
+
+def judge_patches(shape: JobShape) -> PodPatches:
+    """Whether the runner can apply the values' patches to a job's pod."""
+    lines = [f"{patch}: {patch.kind}{'' if patch.text is not None else ', in a file'}" for patch in shape.patches]
+    return PodPatches(
+        target="pod_spec",
+        applied=len(shape.patches),
+        fault=PodFault.PATCH if shape.patch_problem else None,
+        cause=shape.patch_problem,
+        evidence=Evidence(where="here", command="helm get values", observed="\n".join(lines) or "no patch is used"),
+    )
 
 
 # --- launching ------------------------------------------------------------------------------------------------------

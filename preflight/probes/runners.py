@@ -423,10 +423,10 @@ def versions(registered: RegisteredManagers, expected: str) -> RegisteredManager
     )
 
 
-def addresses(registered: RegisteredManagers, nodes: Iterable[str], pod_network: str | None) -> RegisteredManagers:
+def addresses(registered: RegisteredManagers, nodes: Iterable[str], pod_networks: Sequence[str]) -> RegisteredManagers:
     """Whether GitLab sees every manager online at a node's address, or at a pod's own where pods are routed."""
     known = {ip_address(node) for node in nodes}
-    others = [manager for manager in registered.online if not _from_the_cluster(manager.address, known, pod_network)]
+    others = [manager for manager in registered.online if not _from_the_cluster(manager.address, known, pod_networks)]
     if not others:
         return registered
     named = ", ".join(f"{manager.system_id} from {manager.address or 'an unknown address'}" for manager in others)
@@ -434,9 +434,9 @@ def addresses(registered: RegisteredManagers, nodes: Iterable[str], pod_network:
     return replace(registered, fault=RunnerFault.MANAGER_ADDRESS, cause=cause)
 
 
-def _from_the_cluster(address: str, known: set[Any], pod_network: str | None) -> bool:
+def _from_the_cluster(address: str, known: set[Any], pod_networks: Sequence[str]) -> bool:
     try:
         parsed = ip_address(address)
     except ValueError:
         return False
-    return parsed in known or (pod_network is not None and parsed in ip_network(pod_network))
+    return parsed in known or any(parsed in ip_network(network) for network in pod_networks)

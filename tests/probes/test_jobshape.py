@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 
+from preflight.jobpod import job_pod
 from preflight.jobshape import (
     JobShape,
     Resources,
     dind_job,
     effective,
     job_name,
-    job_pod,
     job_pod_limits,
     job_pod_requests,
     pinned,
@@ -24,6 +24,7 @@ from preflight.jobshape import (
     pulled_unless_present,
     waiting_job,
 )
+from preflight.probes.cluster import read_namespace
 from preflight.quantities import amounts, exactly, quantity, spell
 
 Json = dict[str, Any]
@@ -107,6 +108,29 @@ def test_a_label_that_only_a_jobs_variables_make_valid_is_left_out() -> None:
 
 
 # --- what differs ---------------------------------------------------------------------------------------------------
+
+
+def test_a_pod_with_docker_has_the_security_contexts_of_a_job() -> None:
+    shape = replace(
+        SHAPE,
+        pod_security={"fsGroup": 2},
+        security={"service": {"privileged": False, "runAsUser": 1}, "build": {"allowPrivilegeEscalation": True}},
+    )
+    spec = pod_of(dind(shape))
+    assert spec["securityContext"] == {"fsGroup": 2}
+    daemon, client = (container["securityContext"] for container in spec["containers"])
+    assert daemon == {"privileged": False, "runAsUser": 1, "capabilities": {"drop": ["NET_RAW"]}}
+    assert client == {"privileged": True, "allowPrivilegeEscalation": True, "capabilities": {"drop": ["NET_RAW"]}}
+
+
+def test_a_probe_pod_takes_the_user_that_openshift_assigns() -> None:
+    assert pod_of(probe(user_assigned=True))["securityContext"] == {
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    annotated = {"metadata": {"annotations": {"openshift.io/sa.scc.uid-range": "1000680000/10000"}}}
+    assert read_namespace(annotated, {}, namespace="ci").assigns_users
+    assert not read_namespace({"metadata": {}}, {}, namespace="ci").assigns_users
 
 
 def test_a_probe_pod_passes_restricted_admission() -> None:

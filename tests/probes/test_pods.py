@@ -13,7 +13,8 @@ import pytest
 
 from preflight.evidence import Unmeasured
 from preflight.faults import DindFault, PodFault
-from preflight.jobshape import dind_job, job_pod
+from preflight.jobpod import job_pod
+from preflight.jobshape import dind_job
 from preflight.probes import pod_runs, pods
 from preflight.probes.quota import needs_of
 from preflight.shutdown import Shutdown

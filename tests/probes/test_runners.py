@@ -249,5 +249,7 @@ def test_versions_of_managers(version: str, expected: str, fault: RunnerFault | 
     ],
 )
 def test_addresses_of_managers(address: str, fault: RunnerFault | None) -> None:
-    judged = runners.addresses(managed(online(1, address=address), GONE), ["192.168.1.101"], "172.24.0.0/16")
+    judged = runners.addresses(
+        managed(online(1, address=address), GONE), ["192.168.1.101"], ["fd00::/64", "172.24.0.0/16"]
+    )
     assert judged.fault is fault
