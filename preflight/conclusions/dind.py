@@ -13,6 +13,7 @@ from preflight.facts.dind import (
     dind_registry,
     dind_run,
     dind_storage,
+    service_start,
 )
 from preflight.faults import DindFault
 
@@ -127,5 +128,13 @@ single(
     remedy=(
         "set the daemon's resolvers: `--dns` for dockerd in the service's command, or `dns` in its daemon.json",
         "{resolvers} must answer from the pod network",
+    ),
+)
+single(
+    cause("service-does-not-start", "5", "job-pod"),
+    service_start,
+    remedy=(
+        "the runtime's message is above: correct `entrypoint`, `command` or `service_container_security_context` in "
+        "{values}, `{upgrade}`",
     ),
 )

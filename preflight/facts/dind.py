@@ -23,7 +23,7 @@ from preflight.facts.probe_plan import (
 )
 from preflight.facts.references import Ref
 from preflight.facts.target_selectors import client_image, daemon_image
-from preflight.faults import DindFault, DnsFault, PathFault
+from preflight.faults import DindFault, DnsFault, PathFault, PodFault
 from preflight.inventory import Dind, Inventory
 from preflight.jobpod import job_pod as job_pod_manifest
 from preflight.jobshape import JobShape, dind_job
@@ -36,7 +36,7 @@ from preflight.probes.lint import Lint
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
 from preflight.probes.registry import RegistryReply
-from preflight.probes.transcript import FoundNames, PodTranscript, Report, ResolvConf
+from preflight.probes.transcript import FoundNames, PodStart, PodTranscript, Report, ResolvConf
 from preflight.run import Run
 
 
@@ -93,7 +93,7 @@ def dind_service(pod_pull: ImagePull | None) -> ImagePull | None:
 
 
 @fact(
-    after=("dind_client", "dind_service", "dind_admission", "worker_placement"),
+    after=("dind_client", "dind_service", "service_pull", "dind_admission", "worker_placement"),
     effect="privileged",
     deadline="dind+clean",
     group="pods",
@@ -139,6 +139,19 @@ def dind_pod(
     )
     own_objects.remove(pod.job)
     return PodTranscript(pod=pod, nonce=nonce)
+
+
+@fact()
+def service_start(worker: str, dind_pod: PodTranscript) -> PodStart:
+    """The services of the values beside a job's script on a worker."""
+    causes = dind_pod.pod.not_started
+    return PodStart(
+        target=worker,
+        node=worker,
+        fault=PodFault.START_ERROR if causes else None,
+        cause="; ".join(causes),
+        evidence=dind_pod.pod.evidence,
+    )
 
 
 @fact()
