@@ -39,6 +39,7 @@ RUN = "preflight.gitlab-runner/run"
 VANTAGE = "preflight.gitlab-runner/vantage"
 BUILD = "build"  # the container that runs the script, named as in a job's pod
 PULLED = "image-"  # how the containers begin that are there for their images alone
+BESIDE = "service-"  # begins the names of the values' services in the suite's own pods
 
 
 WINDOWS = "windows"
@@ -325,6 +326,8 @@ def dind_job(  # noqa: PLR0913 - a manifest has that many parts
 ) -> Json:
     """The Job whose one pod runs a Docker daemon as a CI service and a script beside it, privileged as the values say.
 
+    The services that the values give to every job run there too.
+
     The daemon answers to the host name in `docker_host`, by a host alias to 127.0.0.1, as the runner arranges it. Port
     2376 means TLS with certificates in a shared volume, as GitLab documents it; any other port means none. With a
     `tls_certdir` that says otherwise, the image's entry point starts a daemon that this client can't speak with.
@@ -350,9 +353,14 @@ def dind_job(  # noqa: PLR0913 - a manifest has that many parts
         container["volumeMounts"] = [{"name": _OBSERVATION, "mountPath": f"/{_OBSERVATION}"}]
         if certificates:
             container["volumeMounts"].append({"name": "certs", "mountPath": certificates})
+    others = [service for service in shape.services if service.image in shape.service_images]
+    services = [
+        _beside(shape, service, number)
+        for number, service in enumerate((each for each in others if each.image != daemon_image), start=1)
+    ]
     # The daemon first: the kubelet pulls and starts in this order, and the script measures how long the daemon takes.
-    _fit([daemon, client], limit_ranges)
-    spec = pod_spec(shape, node, [daemon, client], deadline)
+    _fit([daemon, client, *services], limit_ranges)
+    spec = pod_spec(shape, node, [daemon, client, *services], deadline)
     if shape.pod_security:
         spec["securityContext"] = copy.deepcopy(shape.pod_security)
     spec["volumes"] = [{"name": _OBSERVATION, "emptyDir": {}}]
@@ -362,6 +370,17 @@ def dind_job(  # noqa: PLR0913 - a manifest has that many parts
     if names:
         spec["hostAliases"] = [{"ip": "127.0.0.1", "hostnames": names}, *spec.get("hostAliases", ())]
     return _job(shape, spec, run_id, "dind", node, deadline, ttl, pod_selectors_to_avoid)
+
+
+def _beside(shape: JobShape, service: Service, number: int) -> Json:
+    """A service of the values beside the script, as in a job but for its size; the name tells it from the daemon."""
+    container = _container(f"{BESIDE}{number}", service.image, list(service.entrypoint), _CLIENT)
+    optional = {
+        "args": list(service.command),
+        "env": [{"name": name, "value": value} for name, value in service.environment.items()],
+    }
+    container |= {key: value for key, value in optional.items() if value}
+    return container | {"securityContext": as_values_say(shape, "service")}
 
 
 def job_pod_requests(shape: JobShape, services: int, *, limit_ranges: Sequence[Json] = ()) -> Amounts:

@@ -25,7 +25,7 @@ from preflight.facts.probe_plan import (
 )
 from preflight.facts.references import Ref
 from preflight.facts.target_selectors import client_image, daemon_image
-from preflight.faults import DindFault, DnsFault, PathFault
+from preflight.faults import DindFault, DnsFault, PathFault, PodFault
 from preflight.inventory import Dind, Inventory
 from preflight.jobpod import job_pod as job_pod_manifest
 from preflight.jobshape import JobShape, dind_job
@@ -38,7 +38,7 @@ from preflight.probes.lint import Lint
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
 from preflight.probes.registry import RegistryReply
-from preflight.probes.transcript import FoundNames, PodTranscript, Report, ResolvConf
+from preflight.probes.transcript import FoundNames, PodStart, PodTranscript, Report, ResolvConf
 from preflight.run import Run
 
 
@@ -113,7 +113,7 @@ def dind_shape(job_shape: JobShape, here_lookups: tuple[Lookups, ...]) -> JobSha
 
 
 @fact(
-    after=("dind_client", "dind_service", "dind_admission", "worker_placement"),
+    after=("dind_client", "dind_service", "service_pull", "dind_admission", "worker_placement"),
     effect="privileged",
     deadline="dind+clean",
     group="pods",
@@ -159,6 +159,19 @@ def dind_pod(
     )
     own_objects.remove(pod.job)
     return PodTranscript(pod=pod, nonce=nonce)
+
+
+@fact()
+def service_start(worker: str, dind_pod: PodTranscript) -> PodStart:
+    """The services of the values beside a job's script on a worker."""
+    causes = dind_pod.pod.not_started
+    return PodStart(
+        target=worker,
+        node=worker,
+        fault=PodFault.START_ERROR if causes else None,
+        cause="; ".join(causes),
+        evidence=dind_pod.pod.evidence,
+    )
 
 
 @fact()

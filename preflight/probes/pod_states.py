@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 
-from preflight.jobshape import BUILD, PULLED
-from preflight.probes.pod_messages import PULL_REASONS, state_of
+from preflight.jobshape import BESIDE, BUILD, PULLED
+from preflight.probes.pod_messages import PULL_REASONS, START_ENDS, START_REASONS, state_of
 
 Json = dict[str, Any]
 
@@ -61,11 +61,23 @@ def has_started(state: Json) -> bool:
 
 
 def waits_for(pod: Json, reasons: Collection[str]) -> bool:
-    """Whether a container of the pod waits for one of these reasons."""
+    """Whether a container of the pod waits for one of these reasons; services of the values are judged at the end."""
     return any(
         (item.get("state") or {}).get("waiting", {}).get("reason") in reasons
         for item in pod.get("status", {}).get("containerStatuses") or ()
+        if not str(item.get("name", "")).startswith(BESIDE)
     )
+
+
+def not_started(pod: Json) -> Iterator[str]:
+    """Why services of the values did not start, a sentence each."""
+    images = {each.get("name"): each.get("image") for each in pod.get("spec", {}).get("containers") or ()}
+    for item in pod.get("status", {}).get("containerStatuses") or ():
+        name, state = str(item.get("name", "")), item.get("state") or {}
+        waiting, ended = state.get("waiting", {}), state.get("terminated", {})
+        stopped = waiting if waiting.get("reason") in START_REASONS else ended
+        if name.startswith(BESIDE) and stopped.get("reason") in START_REASONS | START_ENDS:
+            yield f"the service {images.get(name)} does not start: {stopped['reason']}: {stopped.get('message', '')}"
 
 
 def unscheduled(pod: Json) -> str:

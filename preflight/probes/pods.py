@@ -44,6 +44,7 @@ from preflight.probes.pod_states import (
     has_started,
     image_in,
     is_fresh,
+    not_started,
     runs_or_settled,
     summarize,
     unscheduled,
@@ -92,9 +93,11 @@ class JobPod(Fact):
         started: whether the script ran at all.
         exit: its exit status, or None.
         warnings: what admission would have refused at a stricter level.
+        not_started: why services of the values did not start beside the script, a sentence each.
     """
 
     node: str
+    not_started: tuple[str, ...] = ()
     job: str = ""
     name: str = ""
     pulls: tuple[ImagePull, ...] = ()
@@ -311,6 +314,7 @@ class _Judgement:
             "started": started,
             "exit": state.get("terminated", {}).get("exitCode"),
             "warnings": run.warnings,
+            "not_started": tuple(not_started(self.pod)),
         }
 
     def _fault(self, state: Json) -> tuple[Fault | None, str]:

@@ -14,6 +14,7 @@ from preflight.jobpod import job_pod
 from preflight.jobshape import (
     JobShape,
     Resources,
+    Service,
     dind_job,
     effective,
     job_name,
@@ -25,6 +26,8 @@ from preflight.jobshape import (
     waiting_job,
 )
 from preflight.probes.cluster import read_namespace
+from preflight.probes.pod_messages import START_REASONS
+from preflight.probes.pod_states import not_started, waits_for
 from preflight.quantities import amounts, exactly, quantity, spell
 
 Json = dict[str, Any]
@@ -121,6 +124,47 @@ def test_a_pod_with_docker_has_the_security_contexts_of_a_job() -> None:
     daemon, client = (container["securityContext"] for container in spec["containers"])
     assert daemon == {"privileged": False, "runAsUser": 1, "capabilities": {"drop": ["NET_RAW"]}}
     assert client == {"privileged": True, "allowPrivilegeEscalation": True, "capabilities": {"drop": ["NET_RAW"]}}
+
+
+def test_services_of_the_values_run_beside_docker_but_no_second_daemon() -> None:
+    database = Service(
+        container="db", image="r.example/postgres:16", command=("-c", "fsync=off"), environment={"A": "b"}
+    )
+    own = Service(container="docker", image="registry.example.com/library/docker:dind")
+    of_a_job = Service(container="svc-0", image="r.example/$CI_PROJECT_NAME")
+    spec = pod_of(dind(replace(SHAPE, services=(database, own, of_a_job))))
+    assert [container["name"] for container in spec["containers"]] == ["docker", "build", "service-1"]
+    beside = spec["containers"][2]
+    assert (beside["image"], beside["args"]) == ("r.example/postgres:16", ["-c", "fsync=off"])
+    assert beside["env"] == [{"name": "A", "value": "b"}]
+    assert "command" not in beside
+    assert beside["securityContext"] == {"privileged": True, "capabilities": {"drop": ["NET_RAW"]}}
+
+
+@pytest.mark.parametrize(
+    ("state", "causes"),
+    [
+        ({"running": {}}, []),
+        ({"terminated": {"reason": "Error", "exitCode": 1}}, []),
+        (
+            {"waiting": {"reason": "CreateContainerConfigError", "message": "image will run as root"}},
+            ["the service r.example/db does not start: CreateContainerConfigError: image will run as root"],
+        ),
+        (
+            {"terminated": {"reason": "StartError", "message": "no such file"}},
+            ["the service r.example/db does not start: StartError: no such file"],
+        ),
+    ],
+)
+def test_a_service_that_does_not_start_is_told_and_waited_for_by_nobody(state: Json, causes: list[str]) -> None:
+    pod: Json = {
+        "spec": {"containers": [{"name": "build"}, {"name": "service-1", "image": "r.example/db"}]},
+        "status": {
+            "containerStatuses": [{"name": "build", "state": {"running": {}}}, {"name": "service-1", "state": state}]
+        },
+    }
+    assert list(not_started(pod)) == causes
+    assert not waits_for(pod, START_REASONS)
 
 
 def test_a_probe_pod_takes_the_user_that_openshift_assigns() -> None:
