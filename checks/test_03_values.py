@@ -244,3 +244,13 @@ def test_every_key_is_known(values_not_known: Lint) -> None:
     Remedy: look it up in the documentation of that version, or update this suite.
     """
     assert not values_not_known.fault
+
+
+def test_all_values_are_in_the_files(values_completeness: Lint) -> None:
+    """3.3.25 All values of the release are in the files of the inventory.
+
+    Why: an Argo CD Application, a Flux HelmRelease or a helmfile may take further values from a ConfigMap, a Secret or
+        another repository; what they set is not checked here.
+    Remedy: write each of them into a file, and list it under `runner.values`.
+    """
+    assert not values_completeness.fault

@@ -28,7 +28,7 @@ from preflight.faults import ValuesFault
 from preflight.inventory import InventoryError
 from preflight.probes.lint import Expected, Finding, lint
 from preflight.rendering import Rendering
-from preflight.valuesource import ValuesSource
+from preflight.valuesource import Settings, ValuesSource
 
 RELEASE, NAMESPACE = "gitlab-runner", "gitlab"
 _RESOLVER = "192.0.2.53"  # of a documentation network: no values file names it
@@ -170,7 +170,7 @@ def render(source: ValuesSource, package: ChartPackage, program: helm.Helm) -> R
         release=RELEASE,
         namespace=NAMESPACE,
         values=[helm.ValuesFile(part.file.name, part.text) for part in source.parts],
-        settings=helm.Settings(set=source.set, set_string=source.set_string),
+        settings=Settings(set=source.set, set_string=source.set_string),
     )
 
 

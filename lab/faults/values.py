@@ -33,6 +33,15 @@ def _(world: World) -> None:
     world.values_edits['cpu_request = "500m"'] = 'cpu_request = "500m'
 
 
+@fault("values-not-rendered", "The values give `image` as one text, where the chart's templates take its parts.")
+def _(world: World) -> None:
+    note = "# the manager's image; alpine's user is 100/65533, which podSecurityContext assumes by default"
+    table = (
+        f"image: {note}\n  registry: registry.example.com\n  image: gitlab-org/gitlab-runner\n  tag: alpine-v18.3.0\n"
+    )
+    world.values_edits[table] = "image: registry.example.com/gitlab-org/gitlab-runner:alpine-v18.3.0\n"
+
+
 @fault("values-config-refused", "In runners.config, one table stands where the runner reads a list of tables.")
 def _(world: World) -> None:
     volume = '[runners.kubernetes.volumes.pvc]\n          name = "cache"\n          mount_path = "/cache"'

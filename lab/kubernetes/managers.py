@@ -405,7 +405,8 @@ def _config_toml(tree: Mapping[str, Any], number: int, *, old: bool) -> str:
 
 
 def _image(tree: Mapping[str, Any]) -> str:
-    image = tree.get("image") or {}
+    image = tree.get("image")
+    image = image if isinstance(image, dict) else {}  # a text, which Helm refuses
     registry = image.get("registry", "registry.gitlab.com")
     return (
         f"{registry}/{image.get('image', 'gitlab-org/gitlab-runner')}:{image.get('tag', f'alpine-v{RUNNER_VERSION}')}"

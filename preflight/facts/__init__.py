@@ -25,6 +25,7 @@ from preflight.facts import (
     pods,
     registry,
     release,
+    rendering,
     runners,
     token,
     uninstall,
@@ -32,6 +33,7 @@ from preflight.facts import (
     values,
 )
 from preflight.probes.chart_repository import ChartVersion
+from preflight.probes.chart_source import FetchedChart
 from preflight.probes.ci_variables import RefProtection, VariableState
 from preflight.probes.cluster import ApiServer, Metrics, NamespaceState, Nodes, ServiceEndpoints
 from preflight.probes.config_toml import ManagerConfig
@@ -55,6 +57,7 @@ from preflight.probes.pull_logins import PullLogin
 from preflight.probes.push import PushPermission
 from preflight.probes.registry import Manifest, RegistryReply
 from preflight.probes.release import Release
+from preflight.probes.rendering import ChartRendering
 from preflight.probes.rights import Rights
 from preflight.probes.runners import OwnRunner, RegisteredManagers, RunnerRecord
 from preflight.probes.secret_keys import SecretKeys
@@ -70,6 +73,7 @@ __all__ = [
     "Agreement",
     "ApiServer",
     "Backup",
+    "ChartRendering",
     "ChartVersion",
     "Clock",
     "Configuration",
@@ -77,6 +81,7 @@ __all__ = [
     "Daemon",
     "DindRun",
     "Drift",
+    "FetchedChart",
     "FoundNames",
     "GitLabReply",
     "GitLabVersion",
@@ -147,6 +152,7 @@ __all__ = [
     "pods",
     "registry",
     "release",
+    "rendering",
     "runners",
     "token",
     "uninstall",

@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from preflight import values as helm
 from preflight.clients import kube_api as api_client
 from preflight.evidence import NotApplicable
 from preflight.fact import fact
-from preflight.inventory import Inventory
 from preflight.probes import monitoring
 from preflight.probes.monitoring import ManagerMetrics, Warnings
+from preflight.releasenames import names_of
+from preflight.values import Values
 
 _LATELY = 3600.0  # seconds: as long as the API server keeps events
 
 
 @fact(after=("api_answer",), deadline="api")
-def manager_metrics(kubernetes: api_client.Api, inventory: Inventory) -> ManagerMetrics:
+def manager_metrics(kubernetes: api_client.Api, helm_values: Values) -> ManagerMetrics:
     """The metrics of the runner's managers."""
-    runner = inventory.runner
-    values = helm.values_of(runner)
-    settings = values.tree.get("metrics")
-    settings = settings if isinstance(settings, Mapping) else {}
-    if not settings.get("enabled"):
+    names, release = names_of(helm_values), helm_values.release
+    if names.metrics_port is None:
         reason = "metrics.enabled is not set in the values, and the chart's default is false"
         raise NotApplicable(reason)
-    managers = monitoring.manager_pods(kubernetes, runner.namespace, runner.release)
+    managers = monitoring.manager_pods(kubernetes, names.namespace, release)
     if not managers:
-        reason = f"no manager of release {runner.release} runs in namespace {runner.namespace}"
+        reason = f"no manager of release {release} runs in namespace {names.namespace}"
         raise NotApplicable(reason)
-    port = int(settings.get("port") or monitoring.PORT)
-    return monitoring.metrics(kubernetes, runner.namespace, managers, port=port)
+    return monitoring.metrics(kubernetes, names.namespace, managers, port=names.metrics_port)
 
 
 @fact()
@@ -46,7 +40,7 @@ def manager_polls(manager_metrics: ManagerMetrics) -> ManagerMetrics:
 
 
 @fact(after=("api_answer",), deadline="api")
-def manager_warnings(kubernetes: api_client.Api, inventory: Inventory) -> Warnings:
+def manager_warnings(kubernetes: api_client.Api, helm_values: Values) -> Warnings:
     """The cluster's warnings about the managers."""
-    runner = inventory.runner
-    return monitoring.warnings(kubernetes, runner.namespace, runner.release, within=_LATELY)
+    namespace = names_of(helm_values).namespace
+    return monitoring.warnings(kubernetes, namespace, helm_values.release, within=_LATELY)

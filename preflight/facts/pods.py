@@ -30,6 +30,7 @@ from preflight.probes.lint import Lint
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.transcript import PodStart, PodTranscript, Report, WorkerRoom
 from preflight.run import Run
+from preflight.values import HELPER_SETTINGS, Values
 
 
 @fact(
@@ -76,6 +77,7 @@ def job_pod(
     cluster_nodes: Nodes,
     namespace_state: NamespaceState,
     job_shape: JobShape,
+    helm_values: Values,
     own_objects: OwnObjects,
     inventory: Inventory,
     run: Run,
@@ -85,10 +87,17 @@ def job_pod(
     require_probed(worker, cluster_nodes, job_shape, inventory, run, None)
     nonce = shell.new_nonce()
     steps = script_steps(
-        inventory, run, reply=Ref.POD_GITLAB, page=Ref.POD_PAGE, lookups=Ref.POD_LOOKUPS, conf=Ref.POD_RESOLV_CONF
+        inventory,
+        run,
+        reply=Ref.POD_GITLAB,
+        page=Ref.POD_PAGE,
+        lookups=Ref.POD_LOOKUPS,
+        conf=Ref.POD_RESOLV_CONF,
+        values=helm_values,
     )
     others = [image for image in inventory.images if run.plans(Ref.POD_IMAGE, worker=worker, image=image)]
-    if run.plans(Ref.HELPER_PULL, worker=worker) and "$" not in job_shape.helper_image:
+    is_known = "$" not in job_shape.helper_image and helm_values.unread_within(*HELPER_SETTINGS) is None
+    if run.plans(Ref.HELPER_PULL, worker=worker) and is_known:
         others.append(job_shape.helper_image)
     manifest = probe_job(
         with_pull_secrets(job_shape, inventory),
