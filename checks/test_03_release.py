@@ -30,10 +30,12 @@ def test_chart_version_is_in_the_repository(chart_version: ChartVersion) -> None
     assert not chart_version.fault
 
 
+@pytest.mark.advice
 def test_chart_and_image_have_the_same_runner_version(chart_image: ChartVersion) -> None:
     """3.4.2 The image in the values has the runner version that the chart is made for.
 
-    Why: the chart's scripts, probes and configuration are written for the runner version in its appVersion.
+    Why: the chart's scripts, probes and configuration are written for the runner version in its appVersion; another one
+        runs jobs, too, as long as no setting needs the newer of the two.
     Remedy: set `image.tag` to the chart's appVersion (`helm show chart gitlab/gitlab-runner --version VERSION`), or
         omit it; keep the flavour `alpine-v…`, since the chart uses Alpine's user IDs.
     """

@@ -210,7 +210,7 @@ class TokenFault(Fault):
     PERSONAL = "token-personal"  # a user's access token
     OTHER_KIND = "token-other-kind"  # another of GitLab's tokens
     UNRECOGNISED = "token-unrecognised"  # the runner decides by the prefix glrt- alone, and this has another one
-    MISPLACED = "token-misplaced"  # a runner's own token, configured as a registration token
+    MISPLACED = "token-misplaced"  # a runner's own token in the key of registration tokens, where it works as well
     FORM = "token-form"  # begins with glrt-, but has no form that GitLab is known to make
     CHECKSUM = "token-checksum"  # its end is not the checksum of what precedes: cut or mistyped
     REVOKED = "token-revoked"  # no runner of this GitLab has it

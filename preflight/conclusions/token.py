@@ -21,6 +21,7 @@ from preflight.facts.token import (
     token_expiry,
     token_form,
     token_kind,
+    token_place,
     token_presence,
     token_whitespace,
     valid_runner,
@@ -53,6 +54,11 @@ single(
         "set it as `runnerToken`, or in the Secret of `runners.secret`; a registration token can't be used",
         _ROLL,
     ),
+)
+single(
+    cause("token-misplaced", "2.2", "token-kinds"),
+    token_place,
+    remedy=("move the token from `runnerRegistrationToken` to `runnerToken` in {values}: it stays the same", _ROLL),
 )
 single(
     cause("token-mistyped", "2.2", "token-kinds"),

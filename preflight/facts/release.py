@@ -24,6 +24,7 @@ from preflight.probes.release import History, Release
 from preflight.probes.streams import StreamCheck
 from preflight.probes.token import RunnerToken
 from preflight.probes.values_drift import Drift
+from preflight.releasenames import names_of
 from preflight.rendering import Rendering
 from preflight.run import Run, Stage
 
@@ -47,9 +48,9 @@ def release_history(api_answer: ApiServer, kubernetes: api_client.Api, inventory
 
 
 @fact(deadline="api", reported_by=("manager_rollout",))
-def release_objects(api_answer: ApiServer, kubernetes: api_client.Api, inventory: Inventory) -> Objects:
+def release_objects(api_answer: ApiServer, kubernetes: api_client.Api, helm_values: helm.Values) -> Objects:
     """The release's Deployment and its pods."""
-    return managers.objects(kubernetes, inventory.runner.release, inventory.runner.namespace)
+    return managers.objects(kubernetes, helm_values.release, names_of(helm_values).namespace)
 
 
 @fact(optional=("release_objects",))

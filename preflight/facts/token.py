@@ -86,6 +86,9 @@ token_whitespace = view(
 token_kind = view(
     "token_kind", configured_token, token.kind, "The kind of the runner's token.", after=("token_presence",)
 )
+token_place = view(
+    "token_place", configured_token, token.place, "Where the runner's token is configured.", after=("token_kind",)
+)
 token_form = view(
     "token_form",
     configured_token,

@@ -9,7 +9,6 @@ import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Any
 from urllib.parse import urlsplit
 
 from preflight.evidence import Evidence, Fact
@@ -284,7 +283,7 @@ def proxies_of_values(inventory: Inventory, values: Values) -> Proxies:
     if inventory.dind != "none" and inventory.dind.docker_host.startswith("tcp://"):
         jobs.append(ProxyTarget.of("the Docker daemon", inventory.dind.docker_host))
     both = (
-        ("the managers' variables", managers, _of_managers(values)),
+        ("the managers' variables", managers, values.environment),
         ("the jobs' variables", jobs, _of_jobs(values)),
     )
     runner = inventory.runner
@@ -302,16 +301,6 @@ def proxies_of_values(inventory: Inventory, values: Values) -> Proxies:
             observed="\n".join(f"{fact.target}: {fact.evidence.observed}" for fact in facts),
         ),
     )
-
-
-def _of_managers(values: Values) -> dict[str, str]:
-    listed = values.get("envVars", [])
-    entries = listed if isinstance(listed, list) else []
-    variables = {
-        str(entry.get("name")): str(entry.get("value") or "") for entry in entries if isinstance(entry, Mapping)
-    }
-    extra: Any = values.get("extraEnv", {})
-    return variables | ({str(name): str(value) for name, value in extra.items()} if isinstance(extra, Mapping) else {})
 
 
 def _of_jobs(values: Values) -> dict[str, str]:
