@@ -22,6 +22,7 @@ _ACTION = re.compile(
     re.DOTALL,
 )
 _BLOCKS = ("if", "with", "range", "define", "block")
+_ROOTS = frozenset({"Values", "Release", "Chart", "Capabilities", "Files", "Template", "Subcharts"})
 _KEY = re.compile(r"^\s*(?P<name>[\w.\"'-]+)\s*=")
 _HEADER = re.compile(r"^\s*\[")
 _EXACT = 1_000_000  # a number of YAML's is a float for Helm, and printed with an exponent from here on
@@ -381,6 +382,8 @@ class _Writer:
         }
         if fields[:1] == ["Values"] and (fields[1:] or whole):
             return scope.values, fields[1:]
+        if fields and fields[0] not in _ROOTS:
+            return None, []
         found = known.get((fields[0], fields[1])) if len(fields) > 1 else None
         if not found:
             raise _Unknown
@@ -434,10 +437,19 @@ def _quoted(value: Any = None) -> str:
 
 
 def _plain_json(value: Any) -> str:
+    _require_exact(value)
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True, allow_nan=False)
-    if re.search(r"[<>&\u2028\u2029]|\d{6}|\d\.\d", text):  # escaped, or printed as a float is
+    if re.search(r"[<>&\u2028\u2029]", text):  # which Go escapes
         raise ValueError
     return text
+
+
+def _require_exact(value: Any) -> None:
+    """Refuse numbers that Go may print otherwise."""
+    for inner in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ():
+        _require_exact(inner)
+    if isinstance(value, float) or (isinstance(value, int) and abs(value) >= _EXACT):
+        raise ValueError
 
 
 def _compared(check: Callable[[Any, Any], bool]) -> Callable[..., bool]:

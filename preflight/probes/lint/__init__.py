@@ -40,6 +40,8 @@ def _is_own(finding: Finding, own: frozenset[KeyPath]) -> bool:
 
 def _is_unread(finding: Finding, values: Values) -> bool:
     """Whether a finding is about a setting that can't be read here."""
+    if finding.fault is ValuesFault.NO_NAMESERVERS and values.unread_within("runners.kubernetes.dns_config"):
+        return True
     names = [name for part in re.findall(r"[^\s\[\]]+", finding.path) for name in part.split(".")]
     return finding.reader == "runner" and values.unread_within(".".join(names)) is not None
 
@@ -64,7 +66,9 @@ def lint(values: Values, expected: Expected) -> Lint:
         )
     elif values.problem is None:
         text = TomlText(values, toml_lines(values.rendered))
-        of_config = tuple(finding for finding in check_runner_config(text) if not _is_unread(finding, values))
+        has_template = bool(values.rendered.strip())  # without one, managers take what their variables say
+        found = check_runner_config(text) if has_template else ()
+        of_config = tuple(finding for finding in found if not _is_unread(finding, values))
         refused = {finding.path for finding in of_config if finding.fault is ValuesFault.REFUSED}
         findings += [*of_config, *check_templates(values)]
         # What is refused has no value, and what follows from that is no finding of its own.
