@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from preflight import templatetext
+from preflight import charts, templatetext
 from preflight.rendering import Rendering, name_of
 from preflight.templatetext import Scope
 from preflight.values import Values
@@ -45,7 +45,8 @@ class ReleaseNames:
 def names_of(values: Values) -> ReleaseNames:
     """The names in the rendered objects, or else those that the values lead to."""
     rendering = values.rendering
-    by_hand = names_in(values.tree, release=values.release, namespace=values.namespace)
+    tree = values.tree if "namespace" in charts.keys(values.chart).tree else {**values.tree, "namespace": None}
+    by_hand = names_in(tree, release=values.release, namespace=values.namespace)
     if rendering is None or rendering.workload is None:
         return by_hand
     secret = _token_secret(rendering)

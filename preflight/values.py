@@ -150,6 +150,7 @@ class Values:
         lines: for each line of `rendered`, the line of `text` that it comes from, both from 1.
         unread: settings of ``runners.config`` that are expressions which can't be read without Helm.
         elsewhere: what gives values, too, and can't be read from here.
+        removed: keys of the chart's own values that null takes away, as far as it matters.
         rendering: what Helm makes of chart and values; None where it was not asked.
         refused: why Helm refuses them, or "".
     """
@@ -170,6 +171,7 @@ class Values:
     lines: tuple[int, ...] = ()
     unread: tuple[UnreadSetting, ...] = ()
     elsewhere: tuple[str, ...] = ()
+    removed: frozenset[str] = frozenset()
     rendering: Rendering | None = field(default=None, repr=False)
     refused: str = ""
 
@@ -404,7 +406,8 @@ def _merged(
     tree = _set_all(tree, settings, origins, blamed)
     remember_within(tree)
     given = _dig(tree, "runners.config")
-    text = _DEFAULT_CONFIG if given is None and not _is_removed(layers, settings) else str(given or "")
+    removed = given is None and _is_removed(layers, settings)
+    text = _DEFAULT_CONFIG if given is None and not removed else str(given or "")
     version = runner or runner_version(tree, chart, app_version)
     values = Values(
         files=tuple(layer.file for layer in layers),
@@ -419,6 +422,7 @@ def _merged(
         runner=version,
         chart=chart,
         app_version=app_version,
+        removed=frozenset({"runners.config"} if removed else ()),
     )
     return _with_reading(values)
 

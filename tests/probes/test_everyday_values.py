@@ -19,7 +19,7 @@ HEADER = "[[runners]]\n[runners.kubernetes]\n"
 
 
 def values_of(case: dict[str, Any], folder: Path) -> Values:
-    tree = dict(BASE)
+    tree: dict[str, Any] = dict(BASE)
     config = case.get("toml") or (HEADER + case["config"] + "\n" if "config" in case else None)
     if config is not None:
         tree["runners"] = {"config": config}
