@@ -289,6 +289,7 @@ class ReleaseFault(Fault):
     NOT_A_REPOSITORY = "not-a-repository"  # what answers has no index of charts
     HTTP_STATUS = "http-status"
     CHART_MISSING = "chart-missing"  # the repository does not have this version
+    ONLY_HELM = "only-helm-can-tell"  # an expression that can't be read here, where helm or the package is missing
     NOT_RENDERED = "not-rendered"  # Helm refuses the chart with these values
     APP_VERSION = "app-version"  # chart and image are of different runner versions
     MISSING = "release-missing"

@@ -617,10 +617,15 @@ def _survives(tree: Any, path: KeyPath) -> bool:
     return True
 
 
+def config_text(tree: Mapping[str, Any]) -> str:
+    """``runners.config`` as merged values have it, or the chart's own."""
+    given = _dig(tree, "runners.config")
+    return _DEFAULT_CONFIG if given is None else str(given)
+
+
 def config_of(tree: Mapping[str, Any], like: Values) -> Mapping[str, Any]:
     """The TOML of ``runners.config`` in other values of the same release; empty if it is none."""
-    given = _dig(tree, "runners.config")
-    text = _DEFAULT_CONFIG if given is None else str(given)
+    text = config_text(tree)
     return _with_reading(replace(like, tree=tree, text=text, rendering=None, unread=(), problem=None)).config
 
 

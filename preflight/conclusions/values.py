@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from preflight.conclusions.model import cause
-from preflight.conclusions.single_fact import single
+from collections.abc import Iterator
+
+from preflight.conclusions.model import Conclusion, cause, keys, rule
+from preflight.conclusions.observations import Facts
+from preflight.conclusions.single_fact import proof_of, single
+from preflight.evidence import Unmeasured
 from preflight.facts.values import (
     pull_patience,
     runner_ca,
@@ -29,7 +33,7 @@ from preflight.facts.values import (
     values_unregister,
     values_without_effect,
 )
-from preflight.faults import ValuesFault
+from preflight.faults import ReleaseFault, ValuesFault
 
 _ROLL = "`{upgrade}`"
 
@@ -212,3 +216,27 @@ single(
         "`kubectl rollout restart -n {namespace} deployment/{release}`",
     ),
 )
+
+
+NEEDS_HELM = cause("values-need-helm", "3.3", "helm-template")
+
+
+@rule
+def expressions_that_only_helm_can_tell(facts: Facts) -> Iterator[Conclusion]:
+    """Settings that could not be read without Helm: one conclusion for all checks that need them."""
+    unread = [
+        observation
+        for observation in facts
+        if isinstance(observation.error, Unmeasured) and observation.error.fault is ReleaseFault.ONLY_HELM
+    ]
+    if unread:
+        errors = [observation.error for observation in unread if isinstance(observation.error, Unmeasured)]
+        yield Conclusion(
+            cause=NEEDS_HELM,
+            about=(),
+            sentence="; ".join(dict.fromkeys(error.reason for error in errors)),
+            certain=True,
+            explains=keys(unread),
+            proofs=tuple(proof_of(observation) for observation in unread[:1]),
+            remedy=tuple(dict.fromkeys(error.needs for error in errors if error.needs)),
+        )

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from preflight.evidence import Blocked, Fact, Unmeasured
 from preflight.facts.references import Ref
 from preflight.facts.target_selectors import registry_of
-from preflight.faults import DnsFault, Fault, GitLabFault, PathFault, PodFault, RegistryFault
+from preflight.faults import DnsFault, Fault, GitLabFault, PathFault, PodFault, RegistryFault, ReleaseFault
 from preflight.inventory import Inventory
 from preflight.probes import registry as registries
 from preflight.probes.dns import Lookups
@@ -38,7 +38,7 @@ def unread(cause: str, needs: str, *, refused: str) -> Blocked | Unmeasured:
     """Why what can't be read can't be judged."""
     if refused:
         return Blocked(str(Ref.CHART_RENDERING), {}, refused, failed=True)
-    return Unmeasured(cause, needs=needs)
+    return Unmeasured(cause, needs=needs, fault=ReleaseFault.ONLY_HELM)
 
 
 def gitlab_fact(reply: GitLabReply | None) -> Ref:

@@ -9,6 +9,7 @@ from preflight import values as helm
 from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, NotApplicable
 from preflight.fact import fact
+from preflight.facts.blocking import require_read
 from preflight.facts.references import Ref
 from preflight.faults import ManagerFault, ReleaseFault, StreamFault
 from preflight.inventory import Inventory
@@ -109,6 +110,8 @@ def release_drift(
             **wanted,
             "runnerToken": newest.values["runnerToken"],
         }  # set at the installation only, as it should be
+    if helm.config_text(newest.values) != helm_values.text:
+        require_read(helm_values, "runners")
     deployed = release.rendered(newest, runner.release, runner.namespace)
     drift = values_drift.read_drift(
         newest.values,
