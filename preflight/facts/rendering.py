@@ -92,15 +92,16 @@ def chart_package(
         raise NotApplicable("runner.repository is none, and runner.chart names no package")
     if source.kind == "repository" and (chart_version is None or chart_version.fault is not None):
         raise Blocked.by(Ref.CHART_VERSION, chart_version, otherwise="the chart repository could not be asked")
-    registry = inventory.registry_of(source.place.removeprefix(chart_source.OCI))
+    is_oci = source.kind == "oci"
+    registry = inventory.registry_of(source.place.removeprefix(chart_source.OCI)) if is_oci else None
     chart = chart_source.fetch(
         source,
         listed=chart_version if source.kind == "repository" else None,
         credentials=repository_account.credentials,
-        ca_file=runner.repository_ca_file or (registry.ca_file if source.kind == "oci" else None),
+        ca_file=runner.repository_ca_file or (registry.ca_file if registry is not None else None),
         routes=run.routes,
         deadline=inventory.deadlines.http,
-        scheme=registry.scheme if source.kind == "oci" else "https",
+        scheme=registry.scheme if registry is not None else "https",
     )
     if source.kind != "local":
         block_if_no_resolver_knows(chart, urlsplit(source.place).netloc, here_lookups)
