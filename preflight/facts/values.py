@@ -136,7 +136,7 @@ values_without_effect = view(
     "values_without_effect",
     values_lint,
     _about(ValuesFault.NO_EFFECT, needs=()),
-    "Settings of runners.config that do nothing.",
+    "Settings of the values that do nothing.",
     after=("values_toml",),
 )
 values_not_known = view(
