@@ -231,7 +231,7 @@ def test_every_runner_setting_has_an_effect(values_without_effect: Lint) -> None
     """3.3.23 Every setting of the values has an effect.
 
     Why: some settings are read and then dropped: a cache without a bucket, a patch without its feature flag, tags with a
-        token of the kind glrt-…, which GitLab alone keeps.
+        token of the kind glrt-….
     Remedy: complete the setting as the cause says, or remove it.
     """
     assert not values_without_effect.fault
