@@ -3,8 +3,10 @@
 import pytest
 
 from preflight.facts import (
+    ChartRendering,
     ChartVersion,
     Drift,
+    FetchedChart,
     ManagerConfig,
     ManagerHistory,
     ManagerLogs,
@@ -29,10 +31,12 @@ def test_chart_version_is_in_the_repository(chart_version: ChartVersion) -> None
     assert not chart_version.fault
 
 
+@pytest.mark.advice
 def test_chart_and_image_have_the_same_runner_version(chart_image: ChartVersion) -> None:
     """3.4.2 The image in the values has the runner version that the chart is made for.
 
-    Why: the chart's scripts, probes and configuration are written for the runner version in its appVersion.
+    Why: the chart's scripts, probes and configuration are written for the runner version in its appVersion; another one
+        runs jobs, too, as long as no setting needs the newer of the two.
     Remedy: set `image.tag` to the chart's appVersion (`helm show chart gitlab/gitlab-runner --version VERSION`), or
         omit it; keep the flavour `alpine-v…`, since the chart uses Alpine's user IDs.
     """
@@ -82,6 +86,28 @@ def test_release_values_match_the_files(release_drift: Drift) -> None:
         values RELEASE` shows what is deployed.
     """
     assert not release_drift.fault
+
+
+def test_chart_package_is_available(chart_package: FetchedChart) -> None:
+    """3.4.7 The chart's package can be fetched.
+
+    Why: Helm installs and upgrades from it; its keys and templates decide what is read of the values.
+    Remedy (refused, timeout, unreachable, unresolved, reset, silent): open the path from this machine to the host that
+        the cause names, or write the path of a package into `runner.chart`.
+    Remedy (http-status, unauthorized, denied): set `runner.repository_credentials`.
+    Remedy: make `helm pull gitlab-runner --repo REPOSITORY --version VERSION` succeed.
+    """
+    assert not chart_package.fault
+
+
+def test_chart_renders_with_the_values(chart_rendering: ChartRendering) -> None:
+    """3.4.8 Helm renders the chart with the values.
+
+    Why: a value that a template cannot use, or an expression that Helm cannot evaluate, ends every installation and
+        upgrade before it begins.
+    Remedy: correct what the cause names in the values; `helm template RELEASE CHART -f VALUES` shows it again.
+    """
+    assert not chart_rendering.fault
 
 
 def test_rollout_is_complete(manager_rollout: Rollout) -> None:

@@ -228,9 +228,10 @@ def test_no_setting_makes_jobs_fail(values_job_settings: Lint) -> None:
 
 @pytest.mark.advice
 def test_every_runner_setting_has_an_effect(values_without_effect: Lint) -> None:
-    """3.3.23 Every setting of `runners.config` has an effect.
+    """3.3.23 Every setting of the values has an effect.
 
-    Why: some settings are read and then dropped: a cache without a bucket, a patch without its feature flag.
+    Why: some settings are read and then dropped: a cache without a bucket, a patch without its feature flag, tags with
+        a token of the kind glrt-….
     Remedy: complete the setting as the cause says, or remove it.
     """
     assert not values_without_effect.fault
@@ -278,3 +279,13 @@ def test_each_worker_pulls_the_services_of_the_values(service_pull: ImagePull) -
     Remedy: make `crictl pull` of the image succeed on this worker.
     """
     assert not service_pull.fault
+
+
+def test_all_values_are_in_the_files(values_completeness: Lint) -> None:
+    """3.3.28 All values of the release are in the files of the inventory.
+
+    Why: an Argo CD Application, a Flux HelmRelease or a helmfile may take further values from a ConfigMap, a Secret or
+        another repository; what they set is not checked here.
+    Remedy: write each of them into a file, and list it under `runner.values`.
+    """
+    assert not values_completeness.fault

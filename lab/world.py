@@ -242,7 +242,12 @@ class Registry:
 
 @dataclass
 class ChartRepository:
-    """The web server that charts are installed from; runner's version by version of the chart, the newest first."""
+    """The web server that charts are installed from.
+
+    Attributes:
+        versions: runner's version by version of the chart, the newest first.
+        without_package: versions that the index lists, and whose package is not there.
+    """
 
     host: str = CHARTS
     address: str = CHARTS_ADDRESS
@@ -258,6 +263,7 @@ class ChartRepository:
             "0.78.0": "18.1.0",
         }
     )
+    without_package: frozenset[str] = frozenset()
 
 
 @dataclass

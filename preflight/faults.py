@@ -225,7 +225,7 @@ class TokenFault(Fault):
     PERSONAL = "token-personal"  # a user's access token
     OTHER_KIND = "token-other-kind"  # another of GitLab's tokens
     UNRECOGNISED = "token-unrecognised"  # the runner decides by the prefix glrt- alone, and this has another one
-    MISPLACED = "token-misplaced"  # a runner's own token, configured as a registration token
+    MISPLACED = "token-misplaced"  # a runner's own token in the key of registration tokens, where it works as well
     FORM = "token-form"  # begins with glrt-, but has no form that GitLab is known to make
     CHECKSUM = "token-checksum"  # its end is not the checksum of what precedes: cut or mistyped
     REVOKED = "token-revoked"  # no runner of this GitLab has it
@@ -305,6 +305,8 @@ class ReleaseFault(Fault):
     NOT_A_REPOSITORY = "not-a-repository"  # what answers has no index of charts
     HTTP_STATUS = "http-status"
     CHART_MISSING = "chart-missing"  # the repository does not have this version
+    ONLY_HELM = "only-helm-can-tell"  # an expression that can't be read here, where helm or the package is missing
+    NOT_RENDERED = "not-rendered"  # Helm refuses the chart with these values
     APP_VERSION = "app-version"  # chart and image are of different runner versions
     MISSING = "release-missing"
     PRESENT = "release-present"  # where none is expected yet

@@ -21,6 +21,11 @@ def _(world: World) -> None:
     world.charts.versions = {name: app for name, app in world.charts.versions.items() if name < "0.80"}
 
 
+@fault("chart-package-missing", "The chart repository lists the chart's version, and does not have its package.")
+def _(world: World) -> None:
+    world.charts.without_package = frozenset({"0.80.0"})
+
+
 @fault("release-missing", "Nothing is installed: no release, no managers (a fault with `--stage upgrade` alone).")
 def _(world: World) -> None:
     world.release.installed = False

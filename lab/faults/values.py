@@ -33,6 +33,22 @@ def _(world: World) -> None:
     world.values_edits['cpu_request = "500m"'] = 'cpu_request = "500m'
 
 
+@fault("values-not-rendered", "The values give `image` as one text, where the chart's templates take its parts.")
+def _(world: World) -> None:
+    note = "# the manager's image; alpine's user is 100/65533, which podSecurityContext assumes by default"
+    table = (
+        f"image: {note}\n  registry: registry.example.com\n  image: gitlab-org/gitlab-runner\n  tag: alpine-v18.3.0\n"
+    )
+    world.values_edits[table] = "image: registry.example.com/gitlab-org/gitlab-runner:alpine-v18.3.0\n"
+
+
+@fault("values-unread", "An expression of runners.config is beyond this suite, and `runner.helm` is none.")
+def _(world: World) -> None:
+    world.inventory_edits["runner.helm"] = "none"
+    world.values_edits["poll_timeout = 600"] = "poll_timeout = {{ mul 60 10 }}"
+    world.release.unapplied.add("poll_timeout = 600")
+
+
 @fault("values-config-refused", "In runners.config, one table stands where the runner reads a list of tables.")
 def _(world: World) -> None:
     volume = '[runners.kubernetes.volumes.pvc]\n          name = "cache"\n          mount_path = "/cache"'

@@ -18,6 +18,7 @@ import yaml
 
 from lab.cluster import timestamps
 from lab.cluster.podlogs import Log
+from lab.kubernetes import configuration
 from lab.kubernetes.guide import CONTROL_PLANE, NAMESPACE, pod
 from lab.world import CHART_VERSION, RUNNER_VERSION, ReleaseState
 
@@ -56,8 +57,7 @@ def deploy_managers(cluster: ClusterState, world: World, values: str = "") -> No
     for record in _records(state, tree):
         cluster.add(record)
     _label_access(cluster)
-    config = str((tree.get("runners") or {}).get("config", ""))
-    cluster.add(_object("ConfigMap", RELEASE, data={"config.template.toml": config, "config.toml": _globals(tree)}))
+    cluster.add(_config_map(tree))
     token = base64.b64encode(str(tree.get("runnerToken", "")).encode()).decode()
     cluster.add(
         _object("Secret", RELEASE, data={"runner-registration-token": "", "runner-token": token}) | {"type": "Opaque"}
@@ -112,6 +112,17 @@ def _deploy_pods(cluster: ClusterState, world: World, image: str, wanted: int, t
             cluster.written[stored["metadata"]["uid"], RELEASE] = log
 
 
+def _rendered(tree: Mapping[str, Any]) -> str:
+    """``runners.config`` as Helm renders it."""
+    return configuration.rendered(
+        tree, release=RELEASE, namespace=NAMESPACE, version=CHART_VERSION, app_version=RUNNER_VERSION
+    )
+
+
+def _config_map(tree: Mapping[str, Any]) -> Raw:
+    return _object("ConfigMap", RELEASE, data={"config.template.toml": _rendered(tree), "config.toml": _globals(tree)})
+
+
 # ---- Helm's records
 
 
@@ -153,7 +164,7 @@ def _record(
         },
         "chart": {"metadata": metadata, "lock": None, "templates": [], "values": {}, "schema": None, "files": []},
         "config": tree,
-        "manifest": "---\n# Source: gitlab-runner/templates/service-account.yaml\n",
+        "manifest": _manifest(_config_map(tree), _deployment(state, _image(tree), int(tree.get("replicas", 1)), tree)),
         "version": revision,
         "namespace": NAMESPACE,
     }
@@ -169,6 +180,15 @@ def _record(
         "version": str(revision),
     }
     return item | {"type": "helm.sh/release.v1"}
+
+
+def _manifest(*objects: Raw) -> str:
+    """Objects as Helm's record has them: one after the other, without what the API server adds."""
+    documents = []
+    for item in objects:
+        kept = {key: value for key, value in item.items() if key != "status"}
+        documents.append(f"---\n# Source: gitlab-runner/templates/{item['kind'].lower()}.yaml\n{json.dumps(kept)}\n")
+    return "".join(documents)
 
 
 # ---- the chart's objects
@@ -434,27 +454,27 @@ def _info(message: str, *pairs: str, plain: str = "") -> str:
 
 def _config_toml(tree: Mapping[str, Any], number: int, *, old: bool) -> str:
     """The config.toml that ``register`` writes from the template and the chart's globals."""
-    text = str((tree.get("runners") or {}).get("config", "")).replace("{{.Release.Namespace}}", NAMESPACE)
+    text = _rendered(tree)
     if old:
         text = text.replace('["10.0.0.2", "10.1.0.251", "10.1.0.252"]', '["10.0.0.2"]')
-    head, _, rest = text.partition("[[runners]]\n")
-    runner = [
-        f'  name = "{RELEASE}-{number}"',
-        f'  url = "{tree.get("gitlabUrl", "")}"',
-        "  id = 12",
-        f'  token = "{tree.get("runnerToken", "")}"',
-        "  token_obtained_at = 2025-09-14T08:12:44Z",
-        "  token_expires_at = 0001-01-01T00:00:00Z",
-        '  executor = "kubernetes"',
-    ]
-    return f"{_globals(tree)}{head}\n[[runners]]\n" + "\n".join(runner) + f"\n{rest}"
+    registration = {
+        "name": f"{RELEASE}-{number}",
+        "url": str(tree.get("gitlabUrl", "")),
+        "id": 12,
+        "token": str(tree.get("runnerToken", "")),
+        "token_obtained_at": datetime(2025, 9, 14, 8, 12, 44, tzinfo=UTC),
+        "token_expires_at": datetime(1, 1, 1, tzinfo=UTC),
+        "executor": "kubernetes",
+    }
+    return f"{_globals(tree)}{configuration.saved(text, registration)}"
 
 
 # ---- parts
 
 
 def _image(tree: Mapping[str, Any]) -> str:
-    image = tree.get("image") or {}
+    image = tree.get("image")
+    image = image if isinstance(image, dict) else {}  # a text, which Helm refuses
     registry = image.get("registry", "registry.gitlab.com")
     return (
         f"{registry}/{image.get('image', 'gitlab-org/gitlab-runner')}:{image.get('tag', f'alpine-v{RUNNER_VERSION}')}"

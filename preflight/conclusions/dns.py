@@ -186,7 +186,7 @@ def _resolver_conclusion(facts: Facts, name: str, workers: tuple[str, ...], conc
     quiet = [observation for observation in failed if _QUIET(observation)]
     is_ = "is" if len(concerned) == 1 else "are"
     ask = f"`{program('dig', '+time=2', '+tries=1', f'@{first}', next(iter(facts.inventory.dns.names), 'NAME'))}`"
-    values = facts.inventory.runner.values[0].name
+    values = facts.inventory.runner.files[0].name
     likely, sentence, steps = _describe(name, who, is_, workers, ask, quiet or failed, nodes, values=values)
     if name == UDP_BLOCKED.name or name not in {REFUSES.name, BROKEN.name}:
         failed = quiet or failed

@@ -33,7 +33,6 @@ from preflight.facts.monitoring import manager_metrics, manager_polls, manager_v
 from preflight.facts.pipeline import ci_configuration, ci_project, smoke_job, smoke_resolv_conf, smoke_runner
 from preflight.facts.release import (
     chart_image,
-    chart_version,
     manager_config,
     manager_history,
     manager_logs,
@@ -44,6 +43,7 @@ from preflight.facts.release import (
     release_drift,
     release_record,
 )
+from preflight.facts.rendering import chart_package, chart_rendering, chart_version
 from preflight.facts.uninstall import leftover_jobs, leftover_objects, leftover_records, leftover_runner
 from preflight.facts.upgrade import release_backup, running_jobs, target_version, upgrade_direction
 from preflight.faults import ManagerFault, MetricsFault, PathFault, PipelineFault, RegistryFault, ReleaseFault
@@ -117,6 +117,24 @@ single(
     before_the_release(removes_reserve("what is installed runs on, and can't be installed anew")),
     chart_version,
     remedy=("correct `runner.repository`: `curl -sS {charts}/index.yaml | head` must show an index of charts",),
+)
+single(
+    cause("chart-package-unavailable", "3.4", "chart-repository"),
+    before_the_release(removes_reserve("what is installed runs on, and can't be installed anew")),
+    chart_package,
+    remedy=(
+        "`helm pull gitlab-runner --repo URL --version VERSION` shows what is in the way",
+        "or write the path of a package into `runner.chart`: `./gitlab-runner-VERSION.tgz`",
+    ),
+)
+single(
+    cause("chart-not-rendered", "3.4", "helm-template"),
+    stops_all,
+    chart_rendering,
+    remedy=(
+        "correct what Helm names in {values}: until then, it refuses every installation and upgrade",
+        "`helm template {release} {chart_reference} -n {namespace} -f {values}` shows it again",
+    ),
 )
 single(
     cause("chart-and-image-differ", "3.4", "chart-versions"),

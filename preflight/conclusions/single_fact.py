@@ -21,7 +21,7 @@ from preflight.fact import FactSpec
 from preflight.facts.cluster import cluster_nodes, kube_dns
 from preflight.facts.headroom import namespace_state
 from preflight.faults import Fault
-from preflight.inventory import Inventory
+from preflight.inventory import Inventory, Runner, is_chart_path
 from preflight.probes.cluster import Nodes
 from preflight.shell_command import ShellCommand, fill, program, words
 
@@ -183,7 +183,8 @@ def names_of(facts: Facts, observations: Iterable[Observation] = ()) -> dict[str
         "job_namespace": job_namespace or inventory.runner.namespace,
         "release": inventory.runner.release,
         "chart": inventory.runner.chart,
-        "values": inventory.runner.values[0].name,
+        "chart_reference": words(_chart(inventory.runner)),
+        "values": inventory.runner.files[0].name,
         "upgrade": upgrade_command(inventory),
         "gitlab": inventory.gitlab.url,
         "gitlab_host": parts.hostname or "",
@@ -247,11 +248,26 @@ def _installer_steps(facts: Facts, nodes: str) -> dict[str, str]:
     return {**steps, "dns_namespace": namespace, "dns_service": name}
 
 
+def _chart(runner: Runner) -> list[str]:
+    """The chart as helm's commands take it."""
+    if is_chart_path(runner.chart):
+        return [runner.chart]
+    if runner.chart.startswith("oci://"):
+        place, _, version = runner.chart.rpartition(":")
+        return [place, "--version", version] if "/" not in version else [runner.chart]
+    if runner.repository.startswith("oci://"):
+        place = runner.repository.rstrip("/")
+        return [place if place.endswith("/gitlab-runner") else f"{place}/gitlab-runner", "--version", runner.chart]
+    return ["gitlab/gitlab-runner", "--version", runner.chart]
+
+
 def upgrade_command(inventory: Inventory) -> ShellCommand:
     """The command that applies the values to the cluster."""
     runner = inventory.runner
-    arguments = ["helm", "upgrade", runner.release, "gitlab/gitlab-runner", "-n", runner.namespace]
-    arguments += ["--version", runner.chart, *(word for file in runner.values for word in ("-f", file.name))]
+    arguments = ["helm", "upgrade", runner.release, *_chart(runner), "-n", runner.namespace]
+    arguments += [word for file in runner.files for word in ("-f", file.name)]
     # A value set on the command line may be a token: only its name is shown.
-    arguments += [word for option in runner.set for word in ("--set", f"{option.partition('=')[0]}=…")]
+    for option, pairs in (("set-json", runner.set_json), ("set", runner.set), ("set-string", runner.set_string)):
+        arguments += [word for pair in pairs for word in (f"--{option}", f"{pair.partition('=')[0]}=…")]
+    arguments += [word for pair in runner.set_file for word in ("--set-file", pair)]
     return program(*arguments)

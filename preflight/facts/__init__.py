@@ -25,6 +25,7 @@ from preflight.facts import (
     pods,
     registry,
     release,
+    rendering,
     runners,
     token,
     uninstall,
@@ -33,6 +34,7 @@ from preflight.facts import (
 )
 from preflight.probes.allowed_images import AllowedImages
 from preflight.probes.chart_repository import ChartVersion
+from preflight.probes.chart_source import FetchedChart
 from preflight.probes.ci_variables import RefProtection, VariableState
 from preflight.probes.cluster import ApiServer, Metrics, NamespaceState, Nodes, ServiceEndpoints
 from preflight.probes.config_toml import ManagerConfig
@@ -58,6 +60,7 @@ from preflight.probes.pull_logins import PullLogin
 from preflight.probes.push import PushPermission
 from preflight.probes.registry import Manifest, RegistryReply
 from preflight.probes.release import Release
+from preflight.probes.rendering import ChartRendering
 from preflight.probes.rights import Rights
 from preflight.probes.runners import OwnRunner, RegisteredManagers, RunnerRecord
 from preflight.probes.secret_keys import SecretKeys
@@ -74,6 +77,7 @@ __all__ = [
     "AllowedImages",
     "ApiServer",
     "Backup",
+    "ChartRendering",
     "ChartVersion",
     "Clock",
     "Configuration",
@@ -82,6 +86,7 @@ __all__ = [
     "DindRun",
     "Drift",
     "Encryption",
+    "FetchedChart",
     "FoundNames",
     "GitLabReply",
     "GitLabVersion",
@@ -157,6 +162,7 @@ __all__ = [
     "pods",
     "registry",
     "release",
+    "rendering",
     "runners",
     "token",
     "uninstall",

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import cast
 from urllib.parse import urlsplit
 
-from preflight.evidence import Blocked, Fact
+from preflight.evidence import Blocked, Fact, Unmeasured
 from preflight.facts.references import Ref
 from preflight.facts.target_selectors import registry_of
-from preflight.faults import DnsFault, Fault, GitLabFault, PathFault, PodFault, RegistryFault
+from preflight.faults import DnsFault, Fault, GitLabFault, PathFault, PodFault, RegistryFault, ReleaseFault
 from preflight.inventory import Inventory
 from preflight.probes import registry as registries
 from preflight.probes.dns import Lookups
@@ -20,6 +20,26 @@ from preflight.probes.pod_messages import PATH_FAULTS
 from preflight.probes.pods import ImagePull, JobPod
 from preflight.probes.registry import Manifest, RegistryReply
 from preflight.probes.transcript import FoundNames, ResolvConf
+from preflight.values import Values
+
+
+def require_read(values: Values, *paths: str) -> None:
+    """Go on only where these settings of ``runners.config`` (``runners.cache``) could be read.
+
+    Raises:
+        Blocked: Helm refuses the values.
+        Unmeasured: one is an expression that only Helm can tell.
+    """
+    setting = values.unread_within(*paths)
+    if setting is not None:
+        raise unread(str(setting), setting.needs, refused=values.refused)
+
+
+def unread(cause: str, needs: str, *, refused: str) -> Blocked | Unmeasured:
+    """Why what can't be read can't be judged."""
+    if refused:
+        return Blocked(str(Ref.CHART_RENDERING), {}, refused, failed=True)
+    return Unmeasured(cause, needs=needs, fault=ReleaseFault.ONLY_HELM)
 
 
 def gitlab_fact(reply: GitLabReply | None) -> Ref:

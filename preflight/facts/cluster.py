@@ -10,6 +10,7 @@ from preflight import values as helm
 from preflight.clients import kube_api as api_client
 from preflight.evidence import NotApplicable
 from preflight.fact import fact, view
+from preflight.facts.blocking import require_read
 from preflight.facts.headroom import packed
 from preflight.facts.probe_plan import named_node
 from preflight.facts.target_selectors import as_node
@@ -113,6 +114,7 @@ def node_version(node: str, api_answer: ApiServer, cluster_nodes: Nodes, invento
 @fact(after=("values_toml",), effect="static")
 def job_shape(helm_values: Values, inventory: Inventory) -> JobShape:
     """The shape of a job's pod, from the values file."""
+    require_read(helm_values, *helm.POD_SETTINGS)
     return helm.job_shape(helm_values, inventory.cluster.platform)
 
 

@@ -38,6 +38,7 @@ from preflight.probes.pods import PodPatches
 from preflight.probes.pull_logins import PullLogin
 from preflight.probes.transcript import PodStart, PodTranscript, Report, WorkerRoom
 from preflight.run import Run
+from preflight.values import HELPER_SETTINGS, Values
 
 
 @fact(effect="static")
@@ -138,6 +139,7 @@ def job_pod(
     cluster_nodes: Nodes,
     namespace_state: NamespaceState,
     job_shape: JobShape,
+    helm_values: Values,
     own_objects: OwnObjects,
     inventory: Inventory,
     run: Run,
@@ -147,11 +149,18 @@ def job_pod(
     require_probed(worker, cluster_nodes, job_shape, inventory, run, None)
     nonce, nameless = shell.new_nonce(), hosts_without_address(inventory, here_lookups)
     steps = script_steps(
-        inventory, run, reply=Ref.POD_GITLAB, page=Ref.POD_PAGE, lookups=Ref.POD_LOOKUPS, conf=Ref.POD_RESOLV_CONF
+        inventory,
+        run,
+        reply=Ref.POD_GITLAB,
+        page=Ref.POD_PAGE,
+        lookups=Ref.POD_LOOKUPS,
+        conf=Ref.POD_RESOLV_CONF,
+        values=helm_values,
     )
     planned = [image for image in inventory.images if run.plans(Ref.POD_IMAGE, worker=worker, image=image)]
     others = one_of_each_registry_first(inventory, planned)
-    if run.plans(Ref.HELPER_PULL, worker=worker) and "$" not in job_shape.helper_image:
+    is_known = "$" not in job_shape.helper_image and helm_values.unread_within(*HELPER_SETTINGS) is None
+    if run.plans(Ref.HELPER_PULL, worker=worker) and is_known:
         others.append(job_shape.helper_image)
     if run.plans(Ref.SERVICE_PULL, worker=worker):
         others += job_shape.service_images

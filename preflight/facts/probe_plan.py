@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
 
-from preflight import values as helm
 from preflight.clients.http import origin_of
 from preflight.evidence import Blocked, NotApplicable, Unmeasured
 from preflight.facts.references import Ref
@@ -20,6 +19,7 @@ from preflight.probes.dns import Lookups
 from preflight.probes.registry import parse_reference
 from preflight.probes.transcript import PodTranscript, Report
 from preflight.run import Run
+from preflight.values import Values
 
 TTL = 60
 """Seconds after its end at which the cluster itself removes a Job of ours (docs/cleaning.md)."""
@@ -87,7 +87,14 @@ def page_of(inventory: Inventory) -> str:
 
 
 def script_steps(
-    inventory: Inventory, run: Run, *, reply: Ref, page: Ref, lookups: Ref, conf: Ref | None = None
+    inventory: Inventory,
+    run: Run,
+    *,
+    reply: Ref,
+    page: Ref,
+    lookups: Ref,
+    conf: Ref | None = None,
+    values: Values | None = None,
 ) -> tuple[shell.Step, ...]:
     """The probe script's steps on a worker or in a probe pod: only those that the planned facts need."""
     steps = [shell.fetch(inventory.gitlab.url)] if run.plans(reply) else []
@@ -97,11 +104,11 @@ def script_steps(
     steps += [shell.lookup(name, resolver) for resolver in resolvers for name in inventory.dns.names]
     if run.plans(Ref.POD_NAMES) and conf:
         steps += [shell.resolve(name) for name in inventory.dns.names]
-    if run.plans(Ref.POD_CACHE) and conf:
+    if values is not None and run.plans(Ref.POD_CACHE):
         with contextlib.suppress(ValueError):  # what can't be read is reported by the fact itself
-            cache = cache_of(inventory)
+            cache = cache_of(values)
             steps += [shell.tcp(cache.host, cache.port)] if cache else []
-    if run.plans(Ref.POD_CLONE) and conf and (clone := clone_url_of(inventory)) is not None:
+    if values is not None and run.plans(Ref.POD_CLONE) and (clone := clone_url_of(values, inventory)) is not None:
         steps.append(shell.fetch(clone))
     return tuple(steps)
 
@@ -113,22 +120,17 @@ def registry_step(inventory: Inventory, registry: str) -> shell.Step:
     return shell.tcp(parts.hostname or settings.host, parts.port or (80 if settings.scheme == "http" else 443))
 
 
-def _values(inventory: Inventory) -> helm.Values:
-    return helm.values_of(inventory.runner)
-
-
-def cache_of(inventory: Inventory) -> placement.Endpoint | None:
+def cache_of(values: Values) -> placement.Endpoint | None:
     """Where the values keep the jobs' cache; None without one."""
-    return placement.cache_endpoint(_values(inventory).config)
+    return placement.cache_endpoint({"runners": [values.runner_entry]})
 
 
-def clone_url_of(inventory: Inventory) -> str | None:
+def clone_url_of(values: Values, inventory: Inventory) -> str | None:
     """Where jobs clone from, if that is another server than `gitlabUrl`.
 
     The runner's ``clone_url`` overrides GitLab's own URL (docs/sources.md#clone-url).
     """
-    runners = _values(inventory).config.get("runners") or [{}]
-    url = str(runners[0].get("clone_url") or inventory.gitlab.external_url or inventory.gitlab.url)
+    url = str(values.runner_entry.get("clone_url") or inventory.gitlab.external_url or inventory.gitlab.url)
     return None if origin_of(url) == origin_of(inventory.gitlab.url) else url
 
 

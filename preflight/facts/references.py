@@ -14,6 +14,8 @@ class Ref(FactName):
     """A fact's name as a value that mypy checks."""
 
     API_ANSWER = auto()
+    CHART_RENDERING = auto()
+    CHART_VERSION = auto()
     DIND_LOOKUPS = auto()
     DIND_PULL = auto()
     GITLAB_CONNECTION = auto()

@@ -15,6 +15,7 @@ from preflight.facts.blocking import (
     block_if_no_resolver_answers,
     block_if_no_resolver_knows,
     block_if_same_fault,
+    require_read,
 )
 from preflight.facts.probe_plan import platforms_of_jobs, registry_step
 from preflight.facts.references import Ref
@@ -35,6 +36,7 @@ from preflight.probes.registry import Credentials, Manifest, RegistryReply, pars
 from preflight.probes.shell_readers import Connection
 from preflight.probes.transcript import NodeLogin, PodStart, PodTranscript, Report
 from preflight.run import Run
+from preflight.values import HELPER_SETTINGS, Values
 
 
 @fact(deadline="api", optional=("api_answer", "namespace_state"), secret=True, reported_by=("registry_reply",))
@@ -321,9 +323,11 @@ def helper_pull(
     here_lookups: tuple[Lookups, ...],
     node_answers: tuple[Lookups, ...],
     job_shape: JobShape,
+    helm_values: Values,
     inventory: Inventory,
 ) -> ImagePull:
     """The runner's helper image, pulled for a job's pod on a worker."""
+    require_read(helm_values, *HELPER_SETTINGS)
     image = job_shape.helper_image
     if "$" in image:
         reason = f"helper_image {image} holds variables that the runner fills in when a job starts"

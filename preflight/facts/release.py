@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 from preflight import values as helm
 from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, Fact, NotApplicable
 from preflight.fact import fact
-from preflight.facts.blocking import block_if_no_resolver_knows, gitlab_fact
+from preflight.facts.blocking import gitlab_fact, require_read
 from preflight.facts.references import Ref
 from preflight.faults import ManagerFault, ReleaseFault, StreamFault
 from preflight.inventory import Inventory
@@ -19,7 +18,6 @@ from preflight.probes import chart_repository, config_toml, managers, release, v
 from preflight.probes.chart_repository import ChartVersion
 from preflight.probes.cluster import ApiServer
 from preflight.probes.config_toml import ManagerConfig
-from preflight.probes.dns import Lookups
 from preflight.probes.gitlab import GitLabReply
 from preflight.probes.lint import Lint
 from preflight.probes.managers import LogVerdict, ManagerHistory, ManagerLogs, ManagerPods, Objects, Rollout
@@ -30,38 +28,17 @@ from preflight.probes.runners import RegisteredManagers
 from preflight.probes.streams import StreamCheck
 from preflight.probes.token import RunnerToken
 from preflight.probes.values_drift import Drift
+from preflight.releasenames import names_of
+from preflight.rendering import Rendering
 from preflight.run import Run, Stage
 
 Replaceable = TypeVar("Replaceable", bound=Fact)
 
 
-@fact(effect="static")
-def desired_values(inventory: Inventory) -> helm.Values:
-    """The merged values files."""
-    return helm.values_of(inventory.runner)
-
-
-@fact(optional=("here_lookups",), fan_in={"here_lookups": "resolver"})
-def chart_version(here_lookups: tuple[Lookups, ...], inventory: Inventory, run: Run) -> ChartVersion:
-    """The chart's version in its repository."""
-    runner = inventory.runner
-    if runner.repository == "none":
-        raise NotApplicable("runner.repository is none: the chart does not come from a repository")
-    chart = chart_repository.chart_version(
-        runner.repository,
-        runner.chart,
-        routes=run.routes,
-        ca_file=runner.repository_ca_file,
-        deadline=inventory.deadlines.http,
-    )
-    block_if_no_resolver_knows(chart, urlsplit(runner.repository).netloc, here_lookups)
-    return chart
-
-
 @fact()
-def chart_image(chart_version: ChartVersion, desired_values: helm.Values) -> ChartVersion:
+def chart_image(chart_version: ChartVersion, helm_values: helm.Values) -> ChartVersion:
     """The chart's own runner version, compared with the image of the values."""
-    tag = str(desired_values.get("image.tag", ""))
+    tag = str(helm_values.get("image.tag", ""))
     if tag and not chart_repository.runner_of(tag):
         raise NotApplicable(f"image.tag is {tag}, which names no version of the runner")
     return chart_repository.with_image(chart_version, tag)
@@ -77,9 +54,9 @@ def release_history(api_answer: ApiServer, kubernetes: api_client.Api, inventory
 
 
 @fact(deadline="api", reported_by=("manager_rollout",))
-def release_objects(api_answer: ApiServer, kubernetes: api_client.Api, inventory: Inventory) -> Objects:
+def release_objects(api_answer: ApiServer, kubernetes: api_client.Api, helm_values: helm.Values) -> Objects:
     """The release's Deployment and its pods."""
-    return managers.objects(kubernetes, inventory.runner.release, inventory.runner.namespace)
+    return managers.objects(kubernetes, helm_values.release, names_of(helm_values).namespace)
 
 
 @fact(optional=("release_objects",))
@@ -122,30 +99,34 @@ def release_record(
 
 
 @fact()
-def release_chart(release_record: Release, inventory: Inventory, run: Run) -> Release:
+def release_chart(release_record: Release, helm_values: helm.Values, run: Run) -> Release:
     """The chart that the release was installed from."""
     if run.stage is Stage.UPGRADE:
-        raise NotApplicable(f"--stage upgrade: from chart {release_record.chart} to {inventory.runner.chart}")
-    return release.with_chart(release_record, inventory.runner.chart)
+        raise NotApplicable(f"--stage upgrade: from chart {release_record.chart} to {helm_values.chart}")
+    return release.with_chart(release_record, helm_values.chart)
 
 
 @fact()
 def release_drift(
-    release_record: Release, release_history: History, desired_values: helm.Values, inventory: Inventory, run: Run
+    release_record: Release, release_history: History, helm_values: helm.Values, inventory: Inventory, run: Run
 ) -> Drift:
     """The release's values, compared with the values files."""
     newest = release_history.records[-1]
     runner = inventory.runner
-    wanted = desired_values.tree
+    wanted = helm_values.tree
     if runner.token and not wanted.get("runnerToken") and "runnerToken" in newest.values:
         wanted = {
             **wanted,
             "runnerToken": newest.values["runnerToken"],
         }  # set at the installation only, as it should be
+    if helm.config_text(newest.values) != helm_values.text:
+        require_read(helm_values, "runners")
+    deployed = release.rendered(newest, runner.release, runner.namespace)
     drift = values_drift.read_drift(
         newest.values,
         wanted,
-        desired_values.runner_keys,
+        helm_values.runner_keys,
+        templates=_templates(deployed, helm_values),
         release=runner.release,
         namespace=runner.namespace,
         took=release_history.took,
@@ -165,7 +146,7 @@ _USER_KEYS = (*_IMAGE_KEYS, "podSecurityContext", "securityContext")
 
 @fact(reported_by=("release_record",))
 def upgrade_changes(
-    release_history: History, desired_values: helm.Values, inventory: Inventory, run: Run
+    release_history: History, helm_values: helm.Values, inventory: Inventory, run: Run
 ) -> frozenset[str]:
     """The keys that the upgrade changes, ``chart`` among them; none if no upgrade is ahead (`--stage upgrade`)."""
     newest = release_history.newest
@@ -174,15 +155,15 @@ def upgrade_changes(
     runner = inventory.runner
     drift = values_drift.read_drift(
         newest.values,
-        desired_values.tree,
-        desired_values.runner_keys,
+        helm_values.tree,
+        helm_values.runner_keys,
         release=runner.release,
         namespace=runner.namespace,
     )
     keys = {difference.key for difference in drift.differences}
-    if "runnerToken" not in desired_values.tree:  # set at the installation only, as it should be
+    if "runnerToken" not in helm_values.tree:  # set at the installation only, as it should be
         keys.discard("runnerToken")
-    return frozenset(keys | ({"chart"} if newest.chart.get("version") != runner.chart else set()))
+    return frozenset(keys | ({"chart"} if newest.chart.get("version") != helm_values.chart else set()))
 
 
 def as_replaced(measured: Replaceable, changes: frozenset[str]) -> Replaceable:
@@ -213,6 +194,13 @@ def _changes_the_fault(measured: Fact, changes: frozenset[str]) -> bool:
         case _:
             return False
     return any(key.startswith(needed) for key in changes)
+
+
+def _templates(deployed: Rendering | None, values: helm.Values) -> tuple[str, str] | None:
+    """``runners.config`` as it was rendered for the release, and as it is to be; None unless both are known."""
+    if deployed is None or deployed.template is None or values.unread or values.refused:
+        return None
+    return deployed.template, values.rendered
 
 
 # ---- the managers ---------------------------------------------------------------------------------------------------
@@ -339,7 +327,7 @@ def manager_config(
     values_toml: Lint | None,
     token_whitespace: RunnerToken | None,
     upgrade_changes: frozenset[str] | None,
-    desired_values: helm.Values,
+    helm_values: helm.Values,
     kubernetes: api_client.Api,
     inventory: Inventory,
 ) -> ManagerConfig:
@@ -356,9 +344,13 @@ def manager_config(
         if stream.fault is StreamFault.KUBELET_UNREACHABLE:
             raise Blocked.by(Ref.POD_LOGS, stream, {"worker": stream.node})
     # What is installed counts here; differences from the files are the drift's to report.
-    template = desired_values.config
+    template, keys = helm_values.config, helm_values.runner_keys
     if release_record is not None and release_history.newest is not None:
-        template = helm.config_of(release_history.newest.values, desired_values)
-    keys = desired_values.runner_keys
+        newest = release_history.newest
+        deployed = release.rendered(newest, inventory.runner.release, inventory.runner.namespace)
+        if deployed is not None and deployed.template is not None:
+            template, _, _ = helm.read_config(deployed.template, keys)
+        else:
+            template = helm.config_of(newest.values, helm_values)
     config = config_toml.manager_config(kubernetes, release_objects, template, keys, deadline=inventory.deadlines.api)
     return as_replaced(config, upgrade_changes or frozenset())

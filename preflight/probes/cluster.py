@@ -71,6 +71,38 @@ def api_server(api: Api, *, expected_url: str) -> ApiServer:
     return read_api_server(version, ready, server=api.server, certified=certified, expected_url=expected_url, took=took)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiGroups(Fact):
+    """The groups of resources that the cluster serves, by which charts decide what they make.
+
+    Attributes:
+        versions: such as ``monitoring.coreos.com/v1``.
+    """
+
+    versions: tuple[str, ...] = ()
+
+
+def api_groups(api: Api) -> ApiGroups:
+    """Ask for the groups.
+
+    Raises:
+        Unmeasured: the API could not be asked.
+    """
+    began = time.monotonic()
+    try:
+        listed = api.get("/apis").get("groups") or ()
+    except ApiError as error:
+        raise unmeasured(error) from error
+    versions = tuple(str(version["groupVersion"]) for group in listed for version in group.get("versions") or ())
+    return ApiGroups(
+        target=api.server,
+        versions=versions,
+        evidence=Evidence(
+            where="here", command="kubectl api-versions", observed="\n".join(versions), took=time.monotonic() - began
+        ),
+    )
+
+
 def _readiness(api: Api) -> str:
     try:
         return api.text("/readyz", verbose="")

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from preflight.clients.connect import Routes
@@ -301,7 +300,7 @@ def proxies_of_values(inventory: Inventory, values: Values) -> Proxies:
     if inventory.dind != "none" and inventory.dind.docker_host.startswith("tcp://"):
         jobs.append(ProxyTarget.of("the Docker daemon", inventory.dind.docker_host))
     both = (
-        ("the managers' variables", managers, _of_managers(values)),
+        ("the managers' variables", managers, values.environment),
         ("the jobs' variables", jobs, _of_jobs(values)),
     )
     runner = inventory.runner
@@ -322,16 +321,6 @@ def proxies_of_values(inventory: Inventory, values: Values) -> Proxies:
             observed="\n".join(f"{fact.target}: {fact.evidence.observed}" for fact in facts),
         ),
     )
-
-
-def _of_managers(values: Values) -> dict[str, str]:
-    listed = values.get("envVars", [])
-    entries = listed if isinstance(listed, list) else []
-    variables = {
-        str(entry.get("name")): str(entry.get("value") or "") for entry in entries if isinstance(entry, Mapping)
-    }
-    extra: Any = values.get("extraEnv", {})
-    return variables | ({str(name): str(value) for name, value in extra.items()} if isinstance(extra, Mapping) else {})
 
 
 def _of_jobs(values: Values) -> dict[str, str]:

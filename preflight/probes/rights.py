@@ -18,6 +18,7 @@ from preflight.clients.kubectl import kubectl
 from preflight.evidence import Evidence, Fact
 from preflight.faults import RightsFault
 from preflight.jobshape import ENTRYPOINT_FLAG, EVENTS_FLAG, LEGACY_FLAG, REACHABLE_FLAG, JobShape
+from preflight.releasenames import ReleaseNames
 from preflight.shell_command import program
 
 Json = dict[str, Any]
@@ -92,22 +93,22 @@ class Rights(Fact):
     missing: Mapping[str, tuple[str, ...]]
 
 
-def account(api: Api, namespace: str, release: str, tree: Mapping[str, Any]) -> Account | None:
+def account(api: Api, release: str, names: ReleaseNames) -> Account | None:
     """The account of the deployed managers, else the one that the values lead to; None if the chart is yet to make it.
 
     Args:
         api: the cluster's API.
-        namespace: the release's.
         release: its name, which is the label ``release`` of all that the chart makes.
-        tree: the merged values.
+        names: what the values lead to.
 
     Raises:
         Unmeasured: the API could not be asked.
     """
+    namespace = names.namespace
     deployments = f"/apis/apps/v1/namespaces/{path_segment(namespace)}/deployments"
     pods = f"/api/v1/namespaces/{path_segment(namespace)}/pods"
     try:
-        chosen, made_by_chart = _account_of_values(tree, release)
+        chosen, made_by_chart = names.service_account, names.account_made
         source = "the values"
         # Admission has written the account into each pod; a Deployment may leave it out and mean the default one.
         if running := next(iter(api.items(pods, labelSelector=f"release={release}")), None):
@@ -148,24 +149,6 @@ def account(api: Api, namespace: str, release: str, tree: Mapping[str, Any]) -> 
 
 
 _NOT_FOUND = 404
-
-
-def _account_of_values(tree: Mapping[str, Any], release: str) -> tuple[str, bool]:
-    """The account that the chart gives the managers, and whether the chart makes it.
-
-    By its templates: docs/sources.md#rbac.
-    """
-    full = str(tree.get("fullnameOverride") or "") or (
-        release if release.startswith("gitlab-runner") else f"{release}-gitlab-runner"
-    )
-    own, rbac = tree.get("serviceAccount") or {}, tree.get("rbac") or {}
-    creates = own.get("create")
-    made_by_chart = bool(creates) or (bool(rbac.get("create")) and creates is None)
-    if creates or own.get("name"):
-        return str(own.get("name") or full), made_by_chart
-    if rbac.get("create"):
-        return str(rbac.get("generatedServiceAccountName") or full), made_by_chart
-    return str(rbac.get("serviceAccountName") or "default"), False
 
 
 def review(

@@ -16,6 +16,7 @@ from preflight.jobshape import ENTRYPOINT_FLAG, EVENTS_FLAG, LEGACY_FLAG, REACHA
 from preflight.probes import rights
 from preflight.probes.rights import Account
 from preflight.probes.webhooks import read_webhooks, selects
+from preflight.releasenames import names_in
 from tests.probes.apiserver import Asked, Reply, Scripted, kubeconfig, status
 
 Json = dict[str, Any]
@@ -134,7 +135,7 @@ def test_the_account_is_the_one_that_the_chart_gives_the_managers(
 
     with Scripted(answer) as server:
         api = Api(kubeconfig(tmp_path, server.url), None, routes=Routes(), deadline=2)
-        found = rights.account(api, "gitlab", release, tree)
+        found = rights.account(api, release, names_in(tree, release=release, namespace="gitlab"))
         assert found is not None
         assert (found.name, found.fault) == (expected, None)
 
@@ -147,9 +148,11 @@ def test_an_account_that_the_chart_is_yet_to_make_is_no_finding(tmp_path: Path) 
 
     with Scripted(answer) as server:
         api = Api(kubeconfig(tmp_path, server.url), None, routes=Routes(), deadline=2)
-        assert rights.account(api, "gitlab", "gitlab-runner", {"rbac": {"create": True}}) is None
-        named = {"serviceAccount": {"create": False, "name": "ci"}}
-        found = rights.account(api, "gitlab", "gitlab-runner", named)
+        made = names_in({"rbac": {"create": True}}, release="gitlab-runner", namespace="gitlab")
+        assert rights.account(api, "gitlab-runner", made) is None
+        tree = {"serviceAccount": {"create": False, "name": "ci"}}
+        named = names_in(tree, release="gitlab-runner", namespace="gitlab")
+        found = rights.account(api, "gitlab-runner", named)
         assert found is not None
         assert found.fault is RightsFault.ACCOUNT_MISSING
 
