@@ -198,6 +198,7 @@ def test_a_fault_turns_the_right_checks_red_and_nothing_else(
     assert not screens.beyond_one_screen(printed, causes=len(expected["concludes"])), printed
     assert not list(screens.contradictions(report))
     said = ended.stdout + "".join(ElementTree.parse(tmp_path / "preflight.xml").getroot().itertext())
+    said += "".join(check["remedy"] for check in report["checks"])  # of advice, -v shows it
     for words in expected["says"]:
         assert words in said or re.search(words, said), (words, said)
 

@@ -26,11 +26,11 @@ from preflight.facts.cluster import (
     pool_presence,
     worker_placement,
 )
+from preflight.facts.dind import dind_admission
 from preflight.facts.dns import here_lookups, node_answers, pod_lookups, pod_names
 from preflight.facts.gitlab import gitlab_connection, gitlab_reply
 from preflight.facts.headroom import headroom
 from preflight.facts.paths import node_gitlab, node_reply, pod_gitlab
-from preflight.facts.pods import pod_admission
 from preflight.facts.registry import node_pull, pod_pull
 from preflight.facts.release import manager_readiness, release_record
 from preflight.faults import DnsFault, Fault, ManagerFault, PathFault, ReleaseFault
@@ -159,12 +159,12 @@ def jobs_that_fit(facts: Facts, observations: Sequence[Observation]) -> Impact:
 def admission(facts: Facts, observations: Sequence[Observation]) -> Impact:
     """Pods that the API refuses: every job's, only those with Docker-in-Docker, or those on some nodes."""
     faulty = [observation for observation in observations if observation.faulty]
-    if not faulty or any(observation.is_of(pod_admission) for observation in faulty):
-        return impact.stops()
+    if faulty and all(observation.is_of(dind_admission) for observation in faulty):
+        return impact.stops("Docker-in-Docker jobs")
     workers = nodes_of(faulty)
-    if workers:
+    if workers and all(observation.targets for observation in faulty):
         return impact.stops_on(workers, of=measured_workers(facts, faulty))
-    return impact.stops("Docker-in-Docker jobs")
+    return impact.stops()
 
 
 # ---- GitLab ----------------------------------------------------------------------------------------------------------

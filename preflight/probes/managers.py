@@ -265,7 +265,8 @@ def read_managers(
         cause = (
             f"Deployment {objects.name} was scaled to {objects.wanted}; the release's values say {released} replicas"
         )
-    lines = [
+    scaled = [f"Deployment {objects.name}: scaled to {objects.wanted} replicas"]
+    lines = scaled * (fault is ManagerFault.SCALED_DOWN) + [
         f"{pod.name}  {'ready' if pod.ready else pod.trouble or 'not ready'}  {pod.restarts} restarts"
         + (f" (the last {describe_duration(pod.ended)} ago: {pod.end})" if pod.ended is not None else "")
         + f"  {pod.node}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -22,6 +23,12 @@ EVIDENCE = Evidence(where="here", command="true")
 POD = "gitlab-runner-1"
 SYSTEM_ID = "r_made0001"
 NOW = datetime.now(UTC)
+
+
+@pytest.fixture(autouse=True)
+def _now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The logs' times are of when this module was imported, which may be minutes ago."""
+    monkeypatch.setattr("preflight.facts.release.time", SimpleNamespace(time=NOW.timestamp))
 
 
 def stamp(seconds: float) -> str:
