@@ -255,7 +255,7 @@ def runner_version(tree: Mapping[str, Any], chart: str, app_version: str = "") -
     keys = charts.keys(chart)
     if keys.newer_than_tables:
         return _NEWEST
-    patch = re.match(r"v?\d+\.\d+\.(\d+)", chart)  # a chart and its runner count patches alike
+    patch = re.match(r"v?\d{1,9}\.\d{1,9}\.(\d{1,9})", chart)  # a chart and its runner count patches alike
     return f"{keys.runner}.{patch[1]}" if patch and keys.covered else keys.runner
 
 
@@ -469,7 +469,7 @@ def is_privileged(table: Mapping[str, Any], kind: str) -> bool:
     return bool(table.get("privileged", False) if own is None else own)
 
 
-_NAMESPACE_SET = re.compile(r"\s*namespace\s*=")  # the chart's own test of runners.config (_env_vars.tpl)
+_NAMESPACE_SET = re.compile(r"namespace\s*=")  # as the chart's own test of runners.config (_env_vars.tpl)
 
 
 def _registered(values: Values, table: Mapping[str, Any]) -> dict[str, Any]:
@@ -505,7 +505,7 @@ def _default_helper(values: Values, table: Mapping[str, Any]) -> str:
     flavour = table.get("helper_image_flavor") or "alpine"
     arch = "arm64" if table.get("node_selector", {}).get("kubernetes.io/arch") == "arm64" else "x86_64"
     prefix = "" if flavour == "alpine" else f"{flavour}-"
-    patched = re.fullmatch(r"\d+\.\d+\.\d+", values.runner)
+    patched = re.fullmatch(r"\d{1,9}\.\d{1,9}\.\d{1,9}", values.runner)
     version = f"v{values.runner}" if patched else "latest"
     return f"registry.gitlab.com/gitlab-org/gitlab-runner/gitlab-runner-helper:{prefix}{arch}-{version}"
 
