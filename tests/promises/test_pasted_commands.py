@@ -21,9 +21,11 @@ from typing import Any
 
 import pytest
 
+from preflight import placeholders
 from preflight.clients.kubectl import kubectl
 from preflight.conclusions.single_fact import ROWS, upgrade_command
 from preflight.evidence import Evidence, Unmeasured, clean
+from preflight.guide import paragraph
 from preflight.inventory import load
 from preflight.probes.shell import KINDS, command_line
 from preflight.shell_command import (
@@ -201,6 +203,26 @@ def test_every_row_of_causes_quotes_names(tmp_path: Path, inventory_file: Path) 
     }
     assert len(commands) > 300
     assert sandbox(tmp_path, sorted(commands)) == []
+
+
+def test_placeholders_of_checks_are_filled_with_whole_words(tmp_path: Path, inventory_file: Path) -> None:
+    inventory = load(inventory_file)
+    commands: list[str] = []
+    for text in HOSTILE:
+        named = {"release": text, "namespace": text, "chart": text, "values": (Path(text.replace("/", "")),)}
+        runner = inventory.runner.model_copy(update=named)
+        hostile = inventory.model_copy(update={"runner": runner})
+        for file in sorted((PROJECT / "checks").glob("test_*.py")):
+            for node in ast.parse(file.read_text("utf-8")).body:
+                doc = ast.get_docstring(node) if isinstance(node, ast.FunctionDef) else None
+                if not doc or "Remedy" not in doc:
+                    continue
+                targets = {"node": text, "resolver": text}
+                known = placeholders.filled(paragraph(doc), hostile, targets, job_namespace=text)
+                commands += [command for remedy in known.remedies.values() for command in spans(remedy)]
+    commands = sorted(dict.fromkeys(commands))
+    assert len(commands) > 300
+    assert sandbox(tmp_path, commands) == []
 
 
 # ---- the only way ---------------------------------------------------------------------------------------------------
