@@ -1,19 +1,19 @@
 """Placeholders of the checks' remedies, filled with what the inventory knows.
 
 Docstrings name in capitals what differs from one environment to the next (``kubectl describe node NODE``), and
-docs/checks.md shows them like that. What a run prints is to be pasted.
+docs/checks.md shows them like that. What a run prints is to be pasted, so what is filled in is quoted.
 """
 
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import urlsplit
 
 from preflight.guide import Paragraph
 from preflight.inventory import Inventory
+from preflight.shell_command import words
 
 _CODE = re.compile(r"`[^`]*`")
 _WORD = re.compile(r"(?<![\w$./])[A-Z][A-Z]+(?![\w=])")
@@ -29,10 +29,10 @@ def filled(paragraph: Paragraph, inventory: Inventory, targets: Mapping[str, str
         job_namespace: where the jobs' pods are; NAMESPACE stays, where that is not the release's own.
     """
     runner = inventory.runner
-    known = {
+    known: dict[str, str | list[str]] = {
         "RELEASE": runner.release,
         "VERSION": runner.chart,
-        "FILE": " -f ".join(shlex.quote(file.name) for file in runner.files),
+        "FILE": [file.name for file in runner.files],
         "REPOSITORY": runner.repository if runner.repository != "none" else "",
         "GITLAB": urlsplit(inventory.gitlab.url).hostname or "",
         "NAMESPACE": runner.namespace if job_namespace == runner.namespace else "",
@@ -43,7 +43,14 @@ def filled(paragraph: Paragraph, inventory: Inventory, targets: Mapping[str, str
         known["NAME"] = next(iter(inventory.dns.names), "")
 
     def command(match: re.Match[str]) -> str:
-        return _WORD.sub(lambda word: known.get(word[0]) or word[0], match[0])
+        return _WORD.sub(lambda word: _quoted(known.get(word[0]), match[0]) or word[0], match[0])
 
     remedies = {fault: _CODE.sub(command, remedy) for fault, remedy in paragraph.remedies.items()}
     return replace(paragraph, remedies=remedies)
+
+
+def _quoted(value: str | list[str] | None, command: str) -> str:
+    """A value as words of a command; empty where there is none, or where it would stand in quotes within quotes."""
+    values = value if isinstance(value, list) else [value] if value else []
+    shown = " -f ".join(words([each]) for each in values)
+    return "" if shown != " -f ".join(values) and ("'" in command or '"' in command) else shown

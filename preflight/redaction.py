@@ -36,7 +36,7 @@ _ends: dict[str, list[str]] = {}
 _short: list[str] = []
 _lock = threading.Lock()
 
-_NOISE = re.compile(rf"(?:[\s'\"`>|#]|\\+[nrt]?|{secret_shapes.INVISIBLE.pattern})+")
+_NOISE = re.compile(rf"(?:[\s'\"\x60>|#]|\\+[nrt]?|{secret_shapes.INVISIBLE.pattern})+")
 """What may stand within a secret that was wrapped, quoted or escaped."""
 
 _VARIABLE = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]{0,200})=(?P<value>(?![$%{<]).{4,})", re.DOTALL)

@@ -147,9 +147,9 @@ _NAME = (
     r"|dockerconfigjson|dockercfg|tls\.key|(?<![A-Za-z0-9_\-])auth|(?<![A-Za-z0-9])pass|x-registry-auth|密码|口令|令牌|密钥)[_\-]?\d{0,3}"
 )
 _ASSIGNED = re.compile(
-    rf"(?P<name>{_NAME})(?P<closed>\\{{0,3}}[\"'`]?){_SPACE}(?P<sign>=>|:=|[=:\uff1a]){_SPACE}"
+    rf"(?P<name>{_NAME})(?P<closed>\\{{0,3}}[\"'\x60]?){_SPACE}(?P<sign>=>|:=|[=:\uff1a]){_SPACE}"
     r"(?:!{1,2}[a-z]{0,10}[ \t]{1,8})?(?:[|>][+\-]?[ \t]{0,8}\r?\n[ \t]{0,40})?"
-    rf"(?P<open>\\{{0,3}}[\"']?){_NO_REFERENCE}(?P<value>[^\s\"'`])",
+    rf"(?P<open>\\{{0,3}}[\"']?){_NO_REFERENCE}(?P<value>[^\s\"'\x60])",
     re.IGNORECASE,
 )
 _OPTION = re.compile(

@@ -6,11 +6,13 @@
 
 Every argument may come from outside: from the inventory, from values, or from an object of the cluster. None of them
 can end its word: redaction and cutting happen before quoting, so that neither can take a quotation mark away
-afterwards. `fill` puts names into the template of a sentence that has commands between backquotes.
+afterwards. `fill` puts names into the template of a sentence that has commands between backquotes; such a `Sentence`
+may be a name of another one, as a `ShellCommand` may, and a `Setting`, which is TOML.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,6 +27,9 @@ _ROOM = LONGEST - 100  # characters of a command, so that what shows it has no n
 _UNSAFE_LINE = re.compile(r"[`\n\t]")
 _WORD = re.compile(r"""(?:'[^']*'|\$'(?:[^'\\]|\\.)*'|"[^"\\`$]*"|"\$\w+"|[\w@%+=:,./\[\]…<>-])+""")
 _WORDS = re.compile(rf"{_WORD.pattern}(?: {_WORD.pattern})*")
+_NAME = re.compile(r"\w+")
+_LONGEST_NAME = 600  # characters of a name in a sentence
+_TOML_ESCAPES = str.maketrans({sign: f"\\u{ord(sign):04x}" for sign in "`$!"})  # which a shell would take for its own
 _ESCAPES = str.maketrans({"\\": "\\\\", "'": "\\'", "`": "\\140", "!": "\\041", "\n": "\\n", "\t": "\\t"})
 
 
@@ -37,6 +42,18 @@ class ShellCommand(str):
         """The same command behind a prefix, such as ``sudo -n``."""
         whole = f"{program(*words)} {self}"
         return ShellCommand(whole if len(whole) <= _ROOM else f"{program(*words)} {self.partition(' ')[0]} …")
+
+
+class Sentence(str):
+    """A sentence whose commands, between backquotes, are quoted."""
+
+    __slots__ = ()
+
+
+class Setting(str):
+    """A piece of TOML whose texts are quoted, for TOML first, and so that they stay texts if a shell gets them."""
+
+    __slots__ = ()
 
 
 class Syntax(str):
@@ -53,6 +70,12 @@ def syntax(constant: str) -> Syntax:
 def variable(name: str, prefix: str = "") -> Syntax:
     """The value of a shell variable as one word, behind a text that is quoted."""
     return Syntax(f'{quote(prefix) if prefix else ""}"${name}"')
+
+
+def output_of(command: ShellCommand, prefix: str = "") -> Syntax:
+    """What a command prints as one word, behind a text that is quoted."""
+    _check(command)
+    return Syntax(f'{quote(prefix) if prefix else ""}"$({command})"')
 
 
 def program(*words: object) -> ShellCommand:
@@ -123,15 +146,34 @@ def _connected(operator: str, commands: Iterable[ShellCommand]) -> ShellCommand:
     """The commands with an operator between them, as many as there is room for."""
     shown: list[str] = []
     for command in commands:
-        if not isinstance(command, ShellCommand):
-            raise TypeError(f"{command!r} is no ShellCommand")
+        _check(command)
         if len(operator.join([*shown, command])) > _ROOM:
             break
         shown.append(command)
     return ShellCommand(operator.join(shown))
 
 
-def fill(template: str, names: Mapping[str, object]) -> str:
+def _check(command: object) -> None:
+    if not isinstance(command, ShellCommand):
+        raise TypeError(f"found {command!r}, expected a ShellCommand")
+
+
+def toml_texts(texts: Iterable[object]) -> Setting:
+    """Texts as TOML writes them, as the entries of a list."""
+    return Setting(", ".join(_toml(text) for text in texts))
+
+
+def toml_pair(key: object, value: object) -> Setting:
+    """A key of any characters, and the text that is its value, as TOML writes them."""
+    return Setting(f"{_toml(key)} = {_toml(value)}")
+
+
+def _toml(text: object) -> str:
+    shown = one_line(str(text), longest=_LONGEST_NAME)
+    return json.dumps(shown, ensure_ascii=False).translate(_TOML_ESCAPES)
+
+
+def fill(template: str, names: Mapping[str, object]) -> Sentence:
     """A sentence's template with names put in; those inside of backquotes, where commands stand, are quoted.
 
     A template has ``{name}`` for a name and ``{{`` for a brace, and nothing else of format strings: what an operator, a
@@ -139,28 +181,56 @@ def fill(template: str, names: Mapping[str, object]) -> str:
 
     Args:
         template: only ever a constant of this suite.
-        names: the values, which are never formatted themselves.
+        names: the values, which are never formatted themselves; longer ones are cut where there is no room for all.
 
     Raises:
         ValueError: a template has a conversion or a format specification, or a name that there is not.
     """
-    return "`".join(
-        "".join(_pieces(part, names, inside=bool(place % 2))) for place, part in enumerate(template.split("`"))
+    limit = _LONGEST_NAME
+    sentence = _filled(template, names, limit)
+    while len(sentence) > _ROOM and limit > 0:
+        limit = limit // 2 if limit > _SHORTEST_WORD else 0
+        sentence = _filled(template, names, limit)
+    return sentence
+
+
+def fill_each(template: str, several: Iterable[Mapping[str, object]]) -> Sentence:
+    """A template filled with each of several sets of names, with commas between, as many as there is room for."""
+    shown: list[str] = []
+    for names in several:
+        sentence = fill(template, names)
+        if len(", ".join([*shown, sentence])) > _ROOM:
+            break
+        shown.append(sentence)
+    return Sentence(", ".join(shown))
+
+
+def _filled(template: str, names: Mapping[str, object], limit: int) -> Sentence:
+    parts = template.split("`")
+    return Sentence(
+        "`".join("".join(_pieces(part, names, limit, inside=bool(place % 2))) for place, part in enumerate(parts))
     )
 
 
-def _pieces(template: str, names: Mapping[str, object], *, inside: bool) -> Iterator[str]:
+def _pieces(template: str, names: Mapping[str, object], limit: int, *, inside: bool) -> Iterator[str]:
     for literal, name, specification, conversion in Formatter().parse(template):
         yield literal
         if name is None:
             continue
-        if specification or conversion or name not in names:
-            raise ValueError(f"found {{{name[:40]}}} with a specification or without a value, expected a name alone")
-        yield _value(names[name], inside=inside)
+        if specification or conversion or not _NAME.fullmatch(name):
+            raise ValueError(f"found {{{name[:40]}}} with more than a name, expected a name alone")
+        try:
+            value = names[name]
+        except KeyError as error:
+            raise ValueError(f"found {{{name[:40]}}} without a value, expected a name alone that has one") from error
+        yield _value(value, limit, inside=inside)
 
 
-def _value(value: object, *, inside: bool) -> str:
+def _value(value: object, limit: int, *, inside: bool) -> str:
+    """A value as it stands in a sentence, cut to a length; with 0, what can't be cut is left out."""
     if isinstance(value, ShellCommand):
-        return value
-    text = one_line(str(value), longest=600)
+        return value if limit else ShellCommand(f"{value.partition(' ')[0]} …")
+    if isinstance(value, Setting) or (isinstance(value, Sentence) and not inside):
+        return value if limit else "…"
+    text = _cut(one_line(str(value), longest=_LONGEST_NAME), limit or _SHORTEST_WORD)
     return quote(text) if inside else text.replace("`", "'")

@@ -594,7 +594,7 @@ def runner_version(tree: Mapping[str, Any], chart: str, app_version: str = "") -
     keys = charts.keys(chart)
     if keys.newer_than_tables:
         return _NEWEST
-    patch = re.match(r"v?\d+\.\d+\.(\d+)", chart)  # a chart and its runner count patches alike
+    patch = re.match(r"v?\d{1,9}\.\d{1,9}\.(\d{1,9})", chart)  # a chart and its runner count patches alike
     return f"{keys.runner}.{patch[1]}" if patch and keys.covered else keys.runner
 
 
@@ -889,7 +889,7 @@ def is_privileged(table: Mapping[str, Any], kind: str) -> bool:
     return bool(table.get("privileged", False) if own is None else own)
 
 
-_NAMESPACE_SET = re.compile(r"\s*namespace\s*=")  # the chart's own test of runners.config (_env_vars.tpl)
+_NAMESPACE_SET = re.compile(r"namespace\s*=")  # as the chart's own test of runners.config (_env_vars.tpl)
 
 
 def _registered(values: Values, table: Mapping[str, Any]) -> dict[str, Any]:

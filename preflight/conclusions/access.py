@@ -16,7 +16,7 @@ from preflight.facts.cluster import api_answer, api_encryption, node_readiness
 from preflight.facts.nodes import node_login, node_report
 from preflight.faults import ApiFault, ClusterFault, PathFault, SshFault
 from preflight.impact import Impact
-from preflight.shell_command import program
+from preflight.shell_command import output_of, program
 
 API_UNREACHABLE = cause("api-unreachable", "2.3", "kubernetes-api")
 API_CREDENTIALS = cause("api-credentials-rejected", "2.3", "kubernetes-api")
@@ -135,13 +135,19 @@ def missing_rights(facts: Facts) -> Iterator[Conclusion]:
 def _own_account(facts: Facts) -> tuple[str, ...]:
     """How to run with the account of deploy/rbac.yaml: its rights are that account's, and nobody else's."""
     namespace = facts.inventory.runner.namespace
-    edited = "" if namespace == _RBAC_NAMESPACE else f" (with {namespace} in the place of {_RBAC_NAMESPACE})"
-    token = f"kubectl -n {namespace} create token gitlab-runner-preflight-privileged --duration 2h"
-    return (
-        f"or run with the account that has all rights: `kubectl apply -f deploy/rbac.yaml`{edited}, then "
-        f'`kubectl config set-credentials preflight --token="$({token})"` and '
-        "`kubectl config set-context --current --user=preflight`",
-    )
+    account = "gitlab-runner-preflight-privileged"
+    token = program("kubectl", "-n", namespace, "create", "token", account, "--duration", "2h")
+    names = {
+        "namespace": namespace,
+        "login": program("kubectl", "config", "set-credentials", "preflight", output_of(token, "--token=")),
+    }
+    return steps_of((_OWN_ACCOUNT if namespace == _RBAC_NAMESPACE else _OWN_ACCOUNT_ELSEWHERE,), names)
+
+
+_APPLY = "or run with the account that has all rights: `kubectl apply -f deploy/rbac.yaml`"
+_LOG_IN = ", then `{login}` and `kubectl config set-context --current --user=preflight`"
+_OWN_ACCOUNT = _APPLY + _LOG_IN
+_OWN_ACCOUNT_ELSEWHERE = f"{_APPLY} (with {{namespace}} in the place of {_RBAC_NAMESPACE}){_LOG_IN}"
 
 
 @rule
@@ -195,11 +201,13 @@ def _worker_down(facts: Facts, down: list[Observation]) -> Conclusion:
         impact=room(facts, ready),
         explains=(*keys(down), *keys(ready)),
         proofs=tuple(proof_of(observation) for observation in (*ready[:1], *down[:1])),
-        remedy=(
-            f"check its console, hypervisor or cloud: {joined(workers)}; start it, or repair its network",
-            f"gone for good: `{program('kubectl', 'drain', workers[0], '--ignore-daemonsets')}`, "
-            f"`{program('kubectl', 'delete', 'node', workers[0])}`, "
-            "and remove it from the inventory",
+        remedy=steps_of(
+            (
+                "check its console, hypervisor or cloud: {nodes}; start it, or repair its network",
+                "gone for good: `kubectl drain {node} --ignore-daemonsets`, `kubectl delete node {node}`, and remove "
+                "it from the inventory",
+            ),
+            names_of(facts, down),
         ),
     )
 

@@ -1,8 +1,8 @@
 """Names in remedies that only a measurement knows: the webhook, the label, the taint, the limit, the Secret.
 
 Each function takes the observations of a row, and gives names for its remedy's steps; where the measurement does not
-hold one, the step names what to look for. What comes from outside is quoted for a shell, or is of letters that need no
-quotes: steps are pasted.
+hold one, the step names what to look for. What has commands in it is made by `preflight.shell_command`, which quotes
+what comes from outside; all other names `fill` quotes where a remedy puts them into a command.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from preflight.probes.managers import ManagerPods
 from preflight.probes.placement import Placement
 from preflight.probes.pull_logins import PullLogin
 from preflight.probes.secret_keys import SecretKeys
+from preflight.shell_command import ShellCommand, fill, fill_each, pipe, program, toml_pair, toml_texts, words
 
 _CALLED = re.compile(r'webhook "(?P<hook>[^"]{1,253})"')
 _SERVICE = re.compile(r"https://(?P<service>[a-z0-9-]{1,63})\.(?P<namespace>[a-z0-9-]{1,63})\.svc[.:/]")
@@ -41,22 +42,29 @@ def webhook(_: Facts, observations: Sequence[Observation]) -> Mapping[str, str]:
     """The webhook that refuses, and the Service that answers for it, from the API server's message."""
     message = " ".join(fact.cause for fact in _measured(observations))
     hook, service = _CALLED.search(message), _SERVICE.search(message)
-    which = f"`{hook['hook']}`" if hook else "the webhook that the message names"
+    called = hook["hook"] if hook else ""
+    which = fill("`{hook}`", {"hook": called}) if called else "the webhook that the message names"
     kinds = "validatingwebhookconfigurations,mutatingwebhookconfigurations"
-    find = f"kubectl get {kinds}"
-    find += f" -o yaml | grep -B 30 {shlex.quote('name: ' + hook['hook'])}" if hook else ""
+    find = program("kubectl", "get", kinds)
+    if called:
+        find = pipe(program("kubectl", "get", kinds, "-o", "yaml"), program("grep", "-B", 30, f"name: {called}"))
     if not service:
-        return {"webhook": which, "webhook_server": f"change what {which} refuses, or its rules: `{find}`"}
-    name, namespace = service["service"], service["namespace"]
-    ask = f"`kubectl get endpoints {name} -n {namespace}`, `kubectl get pods -n {namespace}`"
-    return {"webhook": which, "webhook_server": f"repair its server, Service {name} in namespace {namespace}: {ask}"}
+        rules = fill("change what {webhook} refuses, or its rules: `{find}`", {"webhook": which, "find": find})
+        return {"webhook": which, "webhook_server": rules}
+    repair = "repair its server, Service {service} in namespace {namespace}: `{endpoints}`, `{pods}`"
+    namespace = ("-n", service["namespace"])
+    commands = {
+        "endpoints": program("kubectl", "get", "endpoints", service["service"], *namespace),
+        "pods": program("kubectl", "get", "pods", *namespace),
+    }
+    return {"webhook": which, "webhook_server": fill(repair, {**service.groupdict(), **commands})}
 
 
 def placement(facts: Facts, observations: Sequence[Observation]) -> Mapping[str, str]:
     """The labels that are wanted, and the taints that are not tolerated."""
     labels: dict[str, None] = {}
     taints: dict[str, None] = {}
-    tolerated: dict[str, None] = {}
+    tolerated: dict[tuple[str, str], None] = {}
     for fact in _measured(observations):
         if isinstance(fact, Placement):
             labels.update(dict.fromkeys(text for text in fact.requirements if "=" in text and len(text.split()) == 1))
@@ -64,13 +72,14 @@ def placement(facts: Facts, observations: Sequence[Observation]) -> Mapping[str,
         for match in _TAINT.finditer(fact.cause):
             taints[f"{match['key']}:{match['effect']}-"] = None
             value = f"={match['value']}" if match["value"] else ""
-            tolerated[f'"{match["key"]}{value}" = "{match["effect"]}"'] = None
+            tolerated[f"{match['key']}{value}", match["effect"]] = None
     nodes = [] if any(observation.targets for observation in observations) else list(facts.inventory.workers)
+    pairs = tolerated or {("KEY=VALUE", "EFFECT"): None}
     return {
-        "labels": " ".join(map(shlex.quote, labels)) or "KEY=VALUE",
-        "taints": " ".join(map(shlex.quote, taints)) or "KEY-",
-        "tolerations": ", ".join(f"`{entry}`" for entry in tolerated) or '`"KEY=VALUE" = "EFFECT"`',
-        **({"node_list": " ".join(nodes)} if nodes else {}),
+        "labels": words(labels or ["KEY=VALUE"]),
+        "taints": words(taints or ["KEY-"]),
+        "tolerations": fill_each("`{pair}`", ({"pair": toml_pair(key, effect)} for key, effect in pairs)),
+        **({"node_list": words(nodes)} if nodes else {}),
     }
 
 
@@ -83,15 +92,15 @@ def crash(facts: Facts, observations: Sequence[Observation]) -> Mapping[str, str
         if isinstance(fact, ManagerPods)
         for pod in fact.pods
     }
-    logs = f"kubectl logs -n {runner.namespace} deployment/{runner.release} --previous --tail=50"
+    deployment, namespace = f"deployment/{runner.release}", ("-n", runner.namespace)
+    names: dict[str, object] = {"values": runner.files[0].name}
     if "OOMKilled" not in ends:
-        return {"crash": f"`{logs}` shows its last lines: correct in {runner.files[0].name} what they name"}
-    now = "{.spec.template.spec.containers[0].resources.limits.memory}"
-    return {
-        "crash": "the memory limit of the managers is too low: raise `resources.limits.memory` in "
-        f"{runner.files[0].name} (now: `kubectl get deployment {runner.release} -n {runner.namespace} "
-        f"-o jsonpath='{now}'`)"
-    }
+        names["logs"] = program("kubectl", "logs", *namespace, deployment, "--previous", "--tail=50")
+        return {"crash": fill("`{logs}` shows its last lines: correct in {values} what they name", names)}
+    limit = "jsonpath={.spec.template.spec.containers[0].resources.limits.memory}"
+    names["now"] = program("kubectl", "get", deployment, *namespace, "-o", limit)
+    raise_it = "the memory limit of the managers is too low: raise `resources.limits.memory` in {values} (now: `{now}`)"
+    return {"crash": fill(raise_it, names)}
 
 
 def secret(facts: Facts, observations: Sequence[Observation]) -> Mapping[str, str]:
@@ -111,8 +120,7 @@ def pull_secret(facts: Facts, observations: Sequence[Observation]) -> Mapping[st
     reference = reference.password if isinstance(reference, Login) else reference
     configured = [reference.cluster_key[1]] if isinstance(reference, Secret) and reference.cluster_key else []
     name = [*shadowed, *configured, f"{registry or 'registry'}-pull"][0]
-    listed = ", ".join(f'"{each}"' for each in dict.fromkeys([*others, name]))
-    return {"pull_secret": name, "pull_secrets": listed}
+    return {"pull_secret": name, "pull_secrets": toml_texts(dict.fromkeys([*others, name]))}
 
 
 def inner_host(_: Facts, observations: Sequence[Observation]) -> Mapping[str, str]:
@@ -123,12 +131,22 @@ def inner_host(_: Facts, observations: Sequence[Observation]) -> Mapping[str, st
 
 def leftovers(_: Facts, observations: Sequence[Observation]) -> Mapping[str, str]:
     """The commands that delete what an uninstalled release has left; what GitLab has is deleted there."""
-    commands = [
-        fact.evidence.command.replace(" get ", " delete ", 1)
-        for fact in _measured(observations)
-        if fact.evidence.command.startswith("kubectl ")
-    ]
-    return {"deletes": ", ".join(f"`{command}`" for command in commands) or "in GitLab, the runner that it names"}
+    commands = [_deleting(fact.evidence.command) for fact in _measured(observations)]
+    deletes = fill_each("`{command}`", ({"command": command} for command in commands if command is not None))
+    return {"deletes": deletes or "in GitLab, the runner that it names"}
+
+
+def _deleting(command: str) -> ShellCommand | None:
+    """The command that deletes what one of ``kubectl get`` has listed; None for any other."""
+    try:
+        arguments = shlex.split(command)
+    except ValueError:  # cut
+        return None
+    if not arguments or arguments[0] != "kubectl":
+        return None
+    # A namespace may be called so too.
+    verbs = [place for place, word in enumerate(arguments) if word == "get" and arguments[place - 1] != "-n"]
+    return program(*arguments[: verbs[0]], "delete", *arguments[verbs[0] + 1 :]) if verbs else None
 
 
 def service_account(_: Facts, observations: Sequence[Observation]) -> Mapping[str, str]:
@@ -170,9 +188,10 @@ def grants(messages: Iterable[str]) -> tuple[str, ...]:
     for (user, namespace, verb), resources in wanted.items():
         account = user.removeprefix(_ACCOUNT)
         subject = f"--serviceaccount={account}" if user.startswith(_ACCOUNT) else f"--user={user}"
-        kind, place = ("role", f" -n {namespace}") if namespace else ("clusterrole", "")
+        kind, place = ("role", ("-n", namespace)) if namespace else ("clusterrole", ())
         name = f"preflight-{verb}-{next(iter(resources)).replace('/', '-').partition('.')[0]}"
-        role = f"kubectl create {kind} {name}{place} --verb={verb} --resource={','.join(resources)}"
-        binding = f"kubectl create {kind}binding {name}{place} --{kind}={name} {shlex.quote(subject)}"
-        steps.append(f"`{role}`, `{binding}`")
+        rights = (f"--verb={verb}", f"--resource={','.join(resources)}")
+        role = program("kubectl", "create", kind, name, *place, *rights)
+        binding = program("kubectl", "create", f"{kind}binding", name, *place, f"--{kind}={name}", subject)
+        steps.append(fill("`{role}`, `{binding}`", {"role": role, "binding": binding}))
     return tuple(steps)

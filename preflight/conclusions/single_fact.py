@@ -119,7 +119,6 @@ def _applies(observation: Observation, row: Row, named: Collection[tuple[str, tu
 
 
 def _conclusion(facts: Facts, row: Row, observations: list[Observation]) -> Conclusion:
-    names = {**names_of(facts, observations), **(row.names(facts, observations) if row.names is not None else {})}
     sentences = dict.fromkeys(_sentence_of(observation) for observation in observations)
     more = f"; and {len(sentences) - _QUOTED} more" if len(sentences) > _QUOTED else ""
     return Conclusion(
@@ -131,8 +130,14 @@ def _conclusion(facts: Facts, row: Row, observations: list[Observation]) -> Conc
         settled_by=row.settled_by,
         explains=keys(observations),
         proofs=tuple(proof_of(observation) for observation in observations[:_SHOWN]),
-        remedy=steps_of(row.remedy, names),
+        remedy=remedy_of(row, facts, observations),
     )
+
+
+def remedy_of(row: Row, facts: Facts, observations: Sequence[Observation]) -> tuple[str, ...]:
+    """The steps of a row's remedy, with this environment's names and those that only the observations know."""
+    measured = row.names(facts, observations) if row.names is not None else {}
+    return steps_of(row.remedy, {**names_of(facts, observations), **measured})
 
 
 def _sentence_of(observation: Observation) -> str:
@@ -198,7 +203,7 @@ def names_of(facts: Facts, observations: Iterable[Observation] = ()) -> dict[str
         "node_list": words(dict.fromkeys(targets.get("worker", targets.get("node", []))) or ["NODE"]),
         "address": str(inventory.workers[node].address) if node in inventory.workers else node,
         "resolver": first.get("resolver", ""),
-        "dns_arguments": " ".join(f"--dns={resolver}" for resolver in inventory.dns.resolvers),
+        "dns_arguments": words(f"--dns={resolver}" for resolver in inventory.dns.resolvers),
         "image": image or "IMAGE",
         "host": host or "the registry",
         "repository": first.get("repository", image),

@@ -14,18 +14,35 @@ import re
 import shlex
 import shutil
 import subprocess
+import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from preflight import placeholders
 from preflight.clients.kubectl import kubectl
 from preflight.conclusions.single_fact import ROWS, upgrade_command
 from preflight.evidence import Evidence, Unmeasured, clean
+from preflight.guide import paragraph
 from preflight.inventory import load
 from preflight.probes.shell import KINDS, command_line
-from preflight.shell_command import ShellCommand, both, fill, pipe, program, sequence, syntax, variable, words
+from preflight.shell_command import (
+    ShellCommand,
+    both,
+    fill,
+    fill_each,
+    output_of,
+    pipe,
+    program,
+    sequence,
+    syntax,
+    toml_pair,
+    toml_texts,
+    variable,
+    words,
+)
 from tests.processes import PROJECT
 
 TOOLS = (
@@ -132,6 +149,34 @@ def test_no_argument_ends_its_word(tmp_path: Path) -> None:
     assert sandbox(tmp_path, commands) == []
 
 
+def test_a_sentence_within_a_sentence_is_quoted_once(tmp_path: Path) -> None:
+    sentences: list[str] = []
+    for text in HOSTILE:
+        inner = fill("`dig {x}`, or {x}", {"x": text})
+        each = fill_each("`kubectl get {x}`", [{"x": text}, {"x": "y"}])
+        login = program("kubectl", "config", output_of(program("kubectl", "-n", text, "create", "token"), text))
+        names = {"inner": inner, "each": each, "login": login, "pair": toml_pair(text, text)}
+        outer = fill("do {inner}; {each}; `kubectl get {inner} {each}` `{login}` `dig {pair}`", {**names, "x": text})
+        assert len(text) > 100 or inner in outer
+        assert fill("`kubectl get {inner} {each}`", names).count("`") == 2
+        sentences += [outer, fill("`dig {x} {x}` `dig {x}` `dig {pair} {x}`", {**names, "x": text})]
+        sentences.append(fill("`{long}` and `{long}`, `dig {texts}`", {"long": login, "texts": toml_texts([text] * 9)}))
+    assert all(sentence.count("`") % 2 == 0 and len(sentence) <= 2000 for sentence in sentences)
+    assert all(clean(sentence).count("\n") == 0 for sentence in sentences)
+    commands = [command for sentence in sentences for command in spans(clean(sentence))]
+    assert len(commands) > len(HOSTILE) * 8
+    assert sandbox(tmp_path, commands) == []
+
+
+def test_texts_of_settings_are_those_that_toml_reads() -> None:
+    for text in HOSTILE[:6]:
+        shown = text.strip().replace("\n", " ")
+        assert tomllib.loads(f"{toml_pair(text, text)}\nx = [{toml_texts([text, 'y'])}]") == {
+            shown: shown,
+            "x": [shown, "y"],
+        }
+
+
 def test_cleaning_a_command_again_changes_no_word() -> None:
     random.seed(16)
     pieces = ["'", '"', "`", "\\", " ", "\n", "$(x)", "token=", "--password", "http://a:b@", ";", "é", "A" * 9, "="]
@@ -158,6 +203,26 @@ def test_every_row_of_causes_quotes_names(tmp_path: Path, inventory_file: Path) 
     }
     assert len(commands) > 300
     assert sandbox(tmp_path, sorted(commands)) == []
+
+
+def test_placeholders_of_checks_are_filled_with_whole_words(tmp_path: Path, inventory_file: Path) -> None:
+    inventory = load(inventory_file)
+    commands: list[str] = []
+    for text in HOSTILE:
+        named = {"release": text, "namespace": text, "chart": text, "values": (Path(text.replace("/", "")),)}
+        runner = inventory.runner.model_copy(update=named)
+        hostile = inventory.model_copy(update={"runner": runner})
+        for file in sorted((PROJECT / "checks").glob("test_*.py")):
+            for node in ast.parse(file.read_text("utf-8")).body:
+                doc = ast.get_docstring(node) if isinstance(node, ast.FunctionDef) else None
+                if not doc or "Remedy" not in doc:
+                    continue
+                targets = {"node": text, "resolver": text}
+                known = placeholders.filled(paragraph(doc), hostile, targets, job_namespace=text)
+                commands += [command for remedy in known.remedies.values() for command in spans(remedy)]
+    commands = sorted(dict.fromkeys(commands))
+    assert len(commands) > 300
+    assert sandbox(tmp_path, commands) == []
 
 
 # ---- the only way ---------------------------------------------------------------------------------------------------
@@ -193,7 +258,7 @@ def complaints(source: str, name: str) -> Iterator[str]:
             yield from (f"{place}: a command that is {made}" for made in made_by_hand(node.value))
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             first = node.args[0] if node.args else None
-            if node.func.id in {"ShellCommand", "Syntax"} and name != "shell_command.py":
+            if node.func.id in {"ShellCommand", "Syntax", "Sentence", "Setting"} and name != "shell_command.py":
                 yield f"{place}: {node.func.id} is made by the builder alone"
             if node.func.id in {"syntax", "variable"} and not isinstance(first, ast.Constant):
                 yield f"{place}: {node.func.id} takes constants alone"
