@@ -1,3 +1,3 @@
 """Plug the guide (checks/) into an environment; the instrument is in preflight/, the miniature in lab/."""
 
-pytest_plugins = ("lab.plugin", "preflight.plugin")
+pytest_plugins = ("preflight.plugin", "lab.plugin")

@@ -1,6 +1,6 @@
 """2.3 Kubernetes cluster: the API answers, the nodes are present and healthy, and its own services work."""
 
-from preflight.facts import ApiServer, Metrics, Nodes, NodeState, PoolState, ServiceEndpoints
+from preflight.facts import ApiServer, Encryption, Metrics, Nodes, NodeState, PoolState, ServiceEndpoints
 
 
 def test_api_server_answers(api_answer: ApiServer) -> None:
@@ -13,7 +13,7 @@ def test_api_server_answers(api_answer: ApiServer) -> None:
     Remedy (unauthorized): renew the credentials of this kubeconfig context; the API server does not accept them.
     Remedy (tls-untrusted, tls-wrong-name): use a kubeconfig whose certificate-authority-data and server belong
         together.
-    Remedy (tls-expired): renew the API server's certificate: `kubeadm certs renew apiserver`.
+    Remedy (tls-expired): renew the API server's certificate with the cluster's own installer.
     Remedy (api-unhealthy): see which check of `kubectl get --raw '/readyz?verbose'` fails; usually it is etcd.
     Remedy: make `kubectl cluster-info` work with the inventory's kubeconfig and context.
     """
@@ -51,7 +51,7 @@ def test_node_is_present(node_presence: NodeState) -> None:
     """2.3.5 Each node of the inventory is in the cluster.
 
     Why: without this worker, its share of the job capacity is missing.
-    Remedy: join the node (`kubeadm token create --print-join-command`), or remove it from `cluster.nodes`.
+    Remedy: join the node with the cluster's own installer, or remove it from `cluster.nodes`.
     """
     assert not node_presence.fault
 
@@ -110,13 +110,13 @@ def test_jobs_may_be_scheduled_on_each_worker(worker_placement: NodeState) -> No
 
 
 def test_kube_dns_has_ready_endpoints(kube_dns: ServiceEndpoints) -> None:
-    """2.3.11 The kube-dns service exists and has ready endpoints.
+    """2.3.11 The cluster's DNS Service exists and has ready endpoints.
 
-    Why: the managers resolve GitLab through it, and so do jobs unless `dns_policy` says otherwise.
-    Remedy (service-missing): restore the Service kube-dns in kube-system (`kubeadm init phase addon coredns`).
-    Remedy (no-endpoints): check the CoreDNS pods: `kubectl -n kube-system get pods -l k8s-app=kube-dns`, their logs and
-        events.
-    Remedy: make `kubectl -n kube-system get endpoints kube-dns` list an address.
+    Why: the managers resolve GitLab through it, and so do jobs unless `dns_policy` says otherwise. Many clusters call
+        it kube-dns; what counts is the address that kubelets give to pods.
+    Remedy (service-missing): restore the Service at the address that kubelets give to pods (`clusterDNS`).
+    Remedy (no-endpoints): check the pods behind it (CoreDNS, usually): their logs and events.
+    Remedy: make `kubectl get endpointslices -l kubernetes.io/service-name=NAME` of that Service list an address.
     """
     assert not kube_dns.fault
 
@@ -174,3 +174,15 @@ def test_jobs_may_be_scheduled_on_the_nodes_of_each_pool(pool_placement: PoolSta
     Remedy: make the nodes schedulable for a job's pod.
     """
     assert not pool_placement.fault
+
+
+def test_api_server_is_verified(api_encryption: Encryption) -> None:
+    """2.3.17 The way to the API server is encrypted, and its certificate is verified.
+
+    Why: the kubeconfig's token is sent on it; whoever gets it has this account's rights in the cluster.
+    Remedy (not-verified): take `insecure-skip-tls-verify` out of the kubeconfig, and put the cluster's CA into its
+        `certificate-authority-data` (`/etc/kubernetes/pki/ca.crt` on the control plane).
+    Remedy (not-encrypted): write the API server's https address as `server` into the kubeconfig.
+    Remedy: make `kubectl config view --minify` show an https server and a certificate authority.
+    """
+    assert not api_encryption.fault

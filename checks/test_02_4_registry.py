@@ -1,6 +1,8 @@
 """2.4 Registries: they answer, accept the jobs' accounts, have the images, and nodes really pull them."""
 
-from preflight.facts import ImagePull, Manifest, Pull, PullLogin, RegistryReply
+import pytest
+
+from preflight.facts import Encryption, ImagePull, Manifest, Pull, PullLogin, RegistryReply
 
 
 def test_registry_answers(registry_connection: RegistryReply) -> None:
@@ -118,3 +120,23 @@ def test_jobs_have_a_login_for_each_registry(pull_login: PullLogin) -> None:
     Remedy: make `kubectl get pod -o jsonpath='{.spec.imagePullSecrets}'` of a job's pod name the registry's secret.
     """
     assert not pull_login.fault
+
+
+@pytest.mark.advice
+def test_registry_password_is_encrypted(registry_encryption: Encryption) -> None:
+    """2.4.20 The account of each registry is sent to it encrypted.
+
+    Why: without TLS, whoever is on the way reads the password with which images are pulled and pushed.
+    Remedy: serve the registry by TLS, and take `scheme: http` out of the inventory; or let it be read without an
+        account.
+    """
+    assert not registry_encryption.fault
+
+
+def test_charts_come_encrypted(repository_encryption: Encryption) -> None:
+    """2.4.21 Charts come from their repository encrypted.
+
+    Why: without TLS, whoever is on the way decides what is installed with the rights of the release.
+    Remedy: write the repository's https address as `runner.repository`, and its CA as `runner.repository_ca_file`.
+    """
+    assert not repository_encryption.fault

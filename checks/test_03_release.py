@@ -8,6 +8,7 @@ from preflight.facts import (
     Drift,
     FetchedChart,
     ManagerConfig,
+    ManagerHistory,
     ManagerLogs,
     ManagerPods,
     Release,
@@ -113,6 +114,7 @@ def test_rollout_is_complete(manager_rollout: Rollout) -> None:
     """3.5.1 The rollout of the managers is complete.
 
     Why: while a rollout is stuck, the old configuration stays in use beside, or instead of, the new one.
+    Remedy (rollout-under-way): wait for `kubectl rollout status deployment/RELEASE`, and run this again.
     Remedy (deployment-missing): upgrade or install the release again: its Deployment was deleted.
     Remedy (rollout-stuck): `kubectl describe pod` of the newest manager shows what it waits for: the image
         (`image.registry`, `imagePullSecrets`), a missing Secret key, free resources on a node.
@@ -122,11 +124,12 @@ def test_rollout_is_complete(manager_rollout: Rollout) -> None:
 
 
 def test_managers_are_ready(manager_readiness: ManagerPods) -> None:
-    """4.1.1 Every manager is ready, and none was restarted recently.
+    """4.1.1 Every manager is ready, none is restarted again and again, and none ran out of memory recently.
 
     Why: without a manager, its share of `concurrent` is missing, and one that restarts loses its jobs.
-    Remedy (crash-loop, restarted): `kubectl logs --previous` shows why the pod ended; after OOMKilled raise
-        `resources.limits.memory` of the values; after failed liveness probes check GitLab and the token.
+    Remedy (crash-loop, restarted): `kubectl logs --previous` shows why the pod ended; after failed liveness probes
+        check GitLab and the token.
+    Remedy (oom-killed): raise `resources.limits.memory` of the values, and upgrade.
     Remedy (too-few-managers): read the events of the ReplicaSet: quota, admission, service account.
     Remedy (scaled-down): upgrade, which restores `replicas` of the values; set a smaller number in the values.
     Remedy (manager-not-ready): `kubectl describe pod` shows what it waits for.
@@ -163,3 +166,15 @@ def test_managers_run_the_deployed_configuration(manager_config: ManagerConfig) 
         and `[runners.kubernetes.dns_config]`.
     """
     assert not manager_config.fault
+
+
+@pytest.mark.advice
+def test_nothing_befell_the_managers_lately(manager_history: ManagerHistory) -> None:
+    """4.1.4 No manager was restarted, or complained of GitLab, within the last hour (`limits.restart_age`).
+
+    Why: what is over stops no job any more, and may come again; a runner logs no line for a poll that succeeds, so its
+        last line can be an old failure.
+    Remedy: read `kubectl logs --previous` and GitLab's own logs of that time; if it coincides with an outage or an
+        upgrade of GitLab, nothing is to be done.
+    """
+    assert not manager_history.fault

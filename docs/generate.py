@@ -20,7 +20,9 @@ from preflight import facts, guide, renamed, symptoms
 from preflight.conclusions.model import CAUSES, RULES
 from preflight.conclusions.rules import draw
 from preflight.fact import CATALOGUE, Effect
+from preflight.impact import Harm
 from preflight.inventory import Inventory, Secret
+from preflight.verdicts import EXIT_STATUSES
 
 DOCS = Path(__file__).parent
 CHECKS = DOCS.parent / "checks"
@@ -222,21 +224,74 @@ def conclusions_page() -> str:
         "## A rule of your own",
         "",
         "A cause that one fact shows by itself is a row. Its source is an anchor of [sources.md](sources.md), and",
-        "names in braces in its remedy are replaced by the environment's own (`names_of` in `single_fact.py`):",
+        "names in braces in its remedy are replaced by the environment's own (`names_of` in `single_fact.py`). Its",
+        "second argument says what it does to jobs, from the facts (`impacts.py`; [verdicts.md](verdicts.md)):",
         "",
         "```python",
         "single(",
         '    cause("node-pressure", "2.3", "node-conditions"),',
+        "    room,",
         "    node_pressure,",
         "    faults=(ClusterFault.NODE_PRESSURE,),",
         '    remedy=("on {nodes}: `df -h`, `crictl rmi --prune`",),',
         ")",
         "```",
         "",
-        "A cause that only several vantages show is a function, decorated with `rule`, from `Facts` to conclusions;",
+        "A cause that only several vantages show is a function, decorated with `rule`, from `Facts` to conclusions,",
+        "each with its `impact`;",
         "`preflight/conclusions/paths.py` is the one to read. `Facts` never takes *unknown* for *healthy*: use",
         "`healthy`, `faulty` or `unknown` of an observation. `tests/conclusions/` hides facts at random and fails a",
         "rule whose conclusion the whole does not confirm.",
+    ]
+    return "\n".join(lines)
+
+
+def verdicts_page() -> str:
+    """What a run comes to, the impact on jobs that decides it, and every exit status."""
+    lines = [
+        "# Verdicts and exit statuses",
+        "",
+        "Generated from `preflight/verdicts.py` and `preflight/impact.py` by `python docs/generate.py`.",
+        "",
+        "GO means: a job of this runner, with these values, on these nodes, would run. So the verdict follows the",
+        "impact on jobs of what is wrong, and not the number of failed checks. Every root cause states its impact,",
+        "from the facts that show it, and root causes are listed in its order:",
+        "",
+        "| impact | what happens to jobs | verdict |",
+        "|---|---|---|",
+    ]
+    verdict = {Harm.STOPS: "NO GO", Harm.NONE: "GO; INCONCLUSIVE where it is not seen"}
+    lines += [f"| {harm} | {harm.meaning} | {verdict.get(harm, 'DEGRADED')} |" for harm in Harm]
+    lines += [
+        "",
+        "- A failed check that no root cause explains counts as stopping jobs (those on its node, if it is of one):",
+        "  harm that is not known must not read as none. A waiver that is no longer needed removes a reserve.",
+        "- A failed check of no harm stays failed (`F`, and a failure in JUnit), and alone leaves the verdict GO.",
+        "- INCONCLUSIVE outranks DEGRADED: what could not be judged may stop jobs. What can't be judged because of",
+        "  a fault whose impact is known (checks on a node that is cordoned) is explained by it, and is not open; what",
+        "  this machine can't see of GitLab, which the cluster reaches, is.",
+        "- Advice and waived findings have an impact too, and change no verdict.",
+        "",
+        "## A run of a part",
+        "",
+        "`-k`, `-m`, a check's name, `--deselect`, `--symptom`, `--effect` below what the inventory needs",
+        "(`privileged`, or `probe` with `dind: none`), `-x`, `--maxfail` and an interrupt make a run of a part. It",
+        "says `PARTIAL: 20 of 258 checks judged (effect static)` in every output, lists what was not looked at, and",
+        "names its reports `preflight-partial.*`, unless `--report-dir` is given, so that it never replaces the",
+        "report of a whole run. GO is said of a whole run alone. `--effect write` is opt-in: no whole run needs it.",
+        "",
+        "A part in which nothing is wrong ends with 0. Whoever gates a pipeline with `--effect read` has chosen what",
+        "is looked at, and needs to know whether that is in order; whoever uses pytest's `-k` expects the same. A",
+        'gate that must not pass on a part asks for it: `--summary json` says `"partial": true`. Nothing but a',
+        "deliberate selection leads to a clean part: a run that `-x` stops has failed, an interrupted one ends with 2.",
+        "",
+        "## Exit statuses",
+        "",
+        "| status | verdict | means |",
+        "|---|---|---|",
+        *(f"| {status} | {name} | {meaning} |" for status, name, meaning in EXIT_STATUSES),
+        "",
+        "`--allow-degraded` makes DEGRADED end with 0, for a gate that lets jobs run worse; the verdict stays so.",
     ]
     return "\n".join(lines)
 
@@ -308,6 +363,7 @@ def _anchor(title: str) -> str:
 
 PAGES = {
     "conclusions.md": conclusions_page,
+    "verdicts.md": verdicts_page,
     "inventory.md": inventory_page,
     "checks.md": checks_page,
     "faults.md": faults_page,

@@ -34,6 +34,7 @@ DEADLINES = {
     "api": 15,
     "ssh": 6,
     "step": 5,
+    "polls": 4,
     "script": 40,
     "pull": 20,
     "pod": 45,
@@ -93,9 +94,9 @@ def write(
     _put(folder / "registry-ca.pem", credentials.registry_ca)
     _put(folder / "id_ed25519", credentials.ssh_key)
     _put(folder / "known_hosts", credentials.known_hosts)
-    _put(
-        folder / "kubeconfig", yaml.safe_dump(_kubeconfig(credentials.api_ca, world.kubeconfig_token), sort_keys=False)
-    )
+    address = connect[f"{API_ADDRESS}:{API_PORT}"]
+    kubeconfig = _kubeconfig(credentials.api_ca, world.kubeconfig_token, address, verifies=world.kubeconfig_verifies)
+    _put(folder / "kubeconfig", yaml.safe_dump(kubeconfig, sort_keys=False))
     names = document["runner"]["values"]
     document["runner"]["values"] = [_values(world, base.parent / name, folder) for name in names]
     kubernetes.deploy_managers(world.cluster, world, _deployed(world, names, folder))
@@ -142,12 +143,13 @@ def draft(folder: Path, *, base: Path, names: Iterable[str] = ()) -> Path:
 
 
 def find(start: Path | None = None) -> Path:
-    """The repository's inventory: in the given directory, beside this package, or in the current directory.
+    """The repository's inventory: in the given directory, beside this package, in the current one, or in the wheel.
 
     Raises:
         FileNotFoundError: it is in none of them.
     """
-    folders = [folder for folder in (start, Path(__file__).resolve().parent.parent, Path.cwd()) if folder is not None]
+    shipped = Path(__file__).resolve().parent.parent
+    folders = [folder for folder in (start, shipped, Path.cwd(), shipped / "preflight") if folder is not None]
     for folder in folders:
         if (folder / "inventory.yaml").is_file():
             return folder / "inventory.yaml"
@@ -201,13 +203,17 @@ def _deployed(world: World, names: list[str], folder: Path) -> str:
     return text
 
 
-def _kubeconfig(ca: str, token: str) -> dict[str, Any]:
-    data = base64.b64encode(ca.encode()).decode()
-    server = f"https://{API_ADDRESS}:{API_PORT}"
+def _kubeconfig(ca: str, token: str, address: SocketAddress, *, verifies: bool) -> dict[str, Any]:
+    """It names the lab's own listener, so that no other program that is given it leaves this machine."""
+    host, port = address
+    trust: dict[str, Any] = {"certificate-authority-data": base64.b64encode(ca.encode()).decode()}
+    if not verifies:
+        trust = {"insecure-skip-tls-verify": True}
+    cluster = {**trust, "server": f"https://{host}:{port}", "tls-server-name": API_ADDRESS}
     return {
         "apiVersion": "v1",
         "kind": "Config",
-        "clusters": [{"name": "kubernetes", "cluster": {"certificate-authority-data": data, "server": server}}],
+        "clusters": [{"name": "kubernetes", "cluster": cluster}],
         "users": [{"name": "ops", "user": {"token": token}}],
         "contexts": [{"name": "ops@kubernetes", "context": {"cluster": "kubernetes", "user": "ops"}}],
         "current-context": "ops@kubernetes",

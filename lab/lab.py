@@ -173,9 +173,12 @@ class Lab:
         listeners[API_ADDRESS, API_PORT] = listener
         await self._serve_registries(loopback, company_ca)
         charts = world.charts
-        tls = _server_tls(company_ca.issue_cert(charts.host, common_name=charts.host))
+        plain = charts.port == 80  # noqa: PLR2004 - HTTP's port
+        tls = None if plain else _server_tls(company_ca.issue_cert(charts.host, common_name=charts.host))
         listener = await loopback.http("charts", chart_repository.application(world), tls=tls)
-        listeners[charts.address, charts.port] = await misbehaviour.relayed(world, loopback, "charts", listener, turn=2)
+        listeners[charts.address, charts.port] = await misbehaviour.relayed(
+            world, loopback, "charts", listener, turn=1 if plain else 2
+        )
         for resolver in world.resolvers.values():
             listener = await dns.serve(world, resolver, loopback)
             listener = await misbehaviour.relayed(

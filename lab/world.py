@@ -40,7 +40,7 @@ RegistryMode = Literal["up", "down", "vanished", "unavailable"]
 Certificate = Literal["valid", "self-signed", "expired", "other-name", "none"]
 SshMode = Literal["up", "down", "vanished", "mute"]
 Realm = Literal["up", "down", "vanished"]
-ManagerHealth = Literal["up", "out-of-memory", "refused", "half-rolled-out"]
+ManagerHealth = Literal["up", "out-of-memory", "refused", "half-rolled-out", "rolling-out", "recovered"]
 Misbehaviour = Literal["", "silent", "drip", "cut", "brief", "429", "500", "503", "410", "truncated"]
 """How a server misbehaves (`lab.misbehaviour`); an empty text only puts the relay in place, to be set later."""
 
@@ -305,12 +305,14 @@ class MetricsState:
 
     Attributes:
         on: whether the managers serve metrics.
-        rejected: whether GitLab has refused the managers' polls for an hour.
+        rejected: whether GitLab refuses the managers' polls.
+        lost: polls of each manager that were lost in an outage that is over.
         since: when the counters began (seconds of the wall clock).
     """
 
     on: bool = True
     rejected: bool = False
+    lost: int = 0
     since: float = field(default_factory=lambda: time.time() - 6 * 86_400, repr=False)
 
 
@@ -339,6 +341,7 @@ class DaemonSettings:
     version: str = "28.3.3"
     inner_nameservers: tuple[str, ...] | None = None  # of containers inside; None: as the pod's own
     mtu: int = 1500  # of its bridge and of the containers on it, without --mtu
+    listens_on: str = ""  # the address of its TCP port; empty: all of them
 
 
 @dataclass
@@ -428,6 +431,7 @@ class World:
     misbehaviour: dict[str, Misbehaviour] = field(default_factory=dict)  # server → how it misbehaves (lab.misbehaviour)
     cache_mode: Literal["up", "down", "vanished"] = "up"  # the object storage of the jobs' cache
     inventory_edits: dict[str, object] = field(default_factory=dict)  # dotted key of the inventory → value
+    kubeconfig_verifies: bool = True  # whether the operator's kubeconfig verifies the API server's certificate
     kubeconfig_token: str = "made-up-token-of-the-operator"  # what the operator's kubeconfig holds
     configured_token: str = RUNNER_TOKEN  # what the operator's values file holds
     values_edits: dict[str, str] = field(default_factory=dict)  # a piece of the values file → its replacement

@@ -1,14 +1,45 @@
-"""Small commands beside pytest; ``python -m preflight COMMAND --help`` says more of each."""
+"""Preflight and diagnostics for GitLab Runner on Kubernetes; `preflight COMMAND --help` says more of each command."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+from importlib import metadata
+from typing import Protocol
 
-from preflight import explain, init, lint_values, schema, sweep, symptom
+from preflight import check_list, explain, image_list, init, lint_values, run_checks, schema, sweep, symptom
 
-COMMANDS = (init, lint_values, symptom, explain, schema, sweep)
-"""One module each, with NAME, HELP, `add_arguments(parser)` and `run(options)`, which returns the exit status."""
+
+class Command(Protocol):
+    """A command: a module, or an object with the same names."""
+
+    @property
+    def NAME(self) -> str:  # noqa: N802 - a module's constant
+        """What it is called."""
+
+    @property
+    def HELP(self) -> str:  # noqa: N802 - a module's constant
+        """What it does, in a line."""
+
+    def add_arguments(self, parser: argparse.ArgumentParser, /) -> None:
+        """Add the command's options."""
+
+    def run(self, options: argparse.Namespace, /) -> int:
+        """Do it; returns the exit status."""
+
+
+COMMANDS: tuple[Command, ...] = (
+    run_checks.RUN,
+    run_checks.DEMO,
+    init,
+    lint_values,
+    symptom,
+    explain,
+    check_list,
+    image_list,
+    schema,
+    sweep,
+)
 USAGE = 4  # as pytest's exit status for a bad option, and not argparse's 2, which means interrupted here
 
 
@@ -19,15 +50,55 @@ class _Parser(argparse.ArgumentParser):
         super().exit(USAGE if status else 0, message)
 
 
+def version() -> str:
+    """This suite's version, or that it runs from a clone that is not installed."""
+    try:
+        return metadata.version("gitlab-runner-preflight")
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def parser_of_commands() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = _Parser(prog="preflight", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"gitlab-runner-preflight {version()}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        inner = commands.add_parser(
+            command.NAME,
+            help=command.HELP,
+            description=command.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_arguments(inner)
+        inner.set_defaults(run=command.run)
+    commands.add_parser("version", help="print the version").set_defaults(run=_print_version)
+    completion = commands.add_parser("completion", help="print a script by which a shell completes these commands")
+    completion.add_argument("shell", choices=("bash", "zsh"), help='such as `eval "$(preflight completion bash)"`')
+    completion.set_defaults(run=_print_completion)
+    return parser
+
+
+def _print_version(options: argparse.Namespace) -> int:
+    del options
+    sys.stdout.write(f"{version()}\n")
+    return 0
+
+
+def _print_completion(options: argparse.Namespace) -> int:
+    import shtab  # noqa: PLC0415 - by this command alone
+
+    sys.stdout.write(shtab.complete(parser_of_commands(), shell=options.shell) + "\n")
+    return 0
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    parser = _Parser(prog="python -m preflight", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in COMMANDS:
-        inner = commands.add_parser(module.NAME, help=module.HELP, description=module.__doc__)
-        module.add_arguments(inner)
-        inner.set_defaults(run=module.run)
-    options = parser.parse_args(arguments)
+    given = sys.argv[1:] if arguments is None else arguments
+    for command in (run_checks.RUN, run_checks.DEMO):
+        if given[:1] == [command.NAME]:  # argparse would read pytest's options, --help too, as its own
+            command.start(given[1:])
+    options = parser_of_commands().parse_args(given)
     status: int = options.run(options)
     return status
 

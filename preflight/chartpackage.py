@@ -378,7 +378,7 @@ def keys_of(package: ChartPackage) -> Keys:
     """
     known = chart_keys(package)
     table = charts.keys(package.version)
-    runner = re.match(r"v?(\d+\.\d+)", package.app_version)
+    runner = re.match(r"v?(\d{1,9}\.\d{1,9})", package.app_version)
     return replace(
         table,
         version=package.version,

@@ -1,29 +1,35 @@
 """pytest's items as checks: id, target, the facts that a check takes, what it may do, what its docstring says.
 
-Checks are the tests under the ``checks`` folder beside the conftest that loads the plugin; other tests are left alone.
+Checks are the guide's, below the folder ``checks``, and in a run with an inventory any test that takes a fact.
+Other tests are left alone.
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
-from preflight import guide, options
+from preflight import guide, options, shipped
 from preflight.evidence import Key, key_of
 from preflight.fact import CATALOGUE, TARGETS, Effect
+from preflight.inputs import INVENTORY
 
 _PARAGRAPH = pytest.StashKey[guide.Paragraph]()
 
 
 def is_check(item: pytest.Item) -> bool:
     """Whether a test is a check."""
-    return in_checks(item.path, item.config)
+    return belongs(item.path, getattr(item, "fixturenames", ()), item.config)
 
 
-def in_checks(file: Path, config: pytest.Config) -> bool:
-    """Whether a file is below the folder of the checks."""
-    return options.project_folder(config) / "checks" in file.parents
+def belongs(file: Path, names: Iterable[str], config: pytest.Config) -> bool:
+    """Whether a test of this file, with these fixtures, is a check."""
+    if shipped.CHECKS in file.parents or options.project_folder(config) / "checks" in file.parents:
+        return True
+    return INVENTORY in config.stash and any(name in CATALOGUE for name in names)
 
 
 def check_id(item: pytest.Item) -> str:
@@ -35,6 +41,11 @@ def target(item: pytest.Item) -> str:
     """What stands in the test's brackets, or ""."""
     callspec = getattr(item, "callspec", None)
     return str(callspec.id) if callspec else ""
+
+
+def test_name(item: pytest.Item) -> str:
+    """The check's id with its target in brackets, as `Outcome.name` has it."""
+    return f"{check_id(item)}[{target(item)}]" if target(item) else check_id(item)
 
 
 def targets(item: pytest.Item) -> dict[str, str]:
@@ -78,6 +89,10 @@ def is_advice(item: pytest.Item) -> bool:
 def read_paragraph(item: pytest.Item) -> None:
     """Read what a check's docstring says; a `pytest.UsageError` names the check and what is missing."""
     docstring = getattr(getattr(item, "function", None), "__doc__", None) or ""
+    if not docstring and sys.flags.optimize > 1:
+        raise pytest.UsageError(
+            "Python strips docstrings, which say what each check is: unset PYTHONOPTIMIZE (python -OO)"
+        )
     try:
         item.stash[_PARAGRAPH] = guide.paragraph(docstring)
     except ValueError as error:

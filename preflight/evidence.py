@@ -12,17 +12,22 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Self
 
+from preflight import excerpts
 from preflight.faults import Fault
-from preflight.redaction import redact
+from preflight.redaction import redact, redact_part
+from preflight.secret_shapes import INVISIBLE
 
-LONGEST = 2000  # characters of what a command printed; the end matters more than the middle
+LONGEST = 2000  # characters of what a command printed
+_UNJUDGED = 4 * LONGEST  # characters of it, until the cause is known that says which of them matter
 _MARK = 40  # characters at most of the note that says what was left out
-_FAR = 20 * LONGEST  # characters that are searched for secrets on each side of what is kept of a text
+_CONTEXT = 8_192  # characters beside what is shown that are searched for secrets that reach into it
+_AS_PICTURE = 0xFE0F  # the variation selector that makes a symbol a coloured picture
 _CONTROL = re.compile(
     r"\x1b(?:\[[0-?]{0,64}[ -/]{0,16}[@-~]|\][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)|[@-_])"  # ANSI
     r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"
@@ -46,22 +51,51 @@ def without_controls(text: str) -> str:
 
 
 def clean(text: str, *, longest: int = LONGEST) -> str:
-    """A text from outside made safe to print: no ANSI or control characters, no secrets, not longer than `longest`."""
-    dropped = 0
-    if len(text) > 2 * (longest + _FAR):  # megabytes: what is left out anyway need not be searched
-        dropped = len(text) - 2 * (longest + _FAR)
-        text = f"{text[: longest + _FAR]}{text[-longest - _FAR :]}"
-    text = redact(_SURROGATES.sub("\ufffd", without_controls(text.replace("\r\n", "\n"))))
-    if len(text) <= longest and not dropped:
-        return text
+    """A text from outside made safe to print, and cut to `longest` characters, of which the end matters most.
+
+    Without ANSI sequences, control characters and secrets; other characters that nobody sees are shown as escapes. Of a
+    long text only what is shown is redacted, with regard to what stands beside it.
+    """
     kept = longest - _MARK  # so that a shortened text is short enough to stay as it is
     head, tail = kept * 2 // 3, kept // 3
-    return f"{text[:head]}\n… {len(text) + dropped - head - tail} characters cut …\n{text[-tail:]}"
+    if len(text) > 2 * (longest + _CONTEXT):
+        first, last = clean_part(text, 0, head), clean_part(text, len(text) - tail, len(text))
+        return f"{first[:head]}\n… {len(text) - head - tail} characters cut …\n{last[-tail:]}"
+    text = _visible(redact(_printable(text)))
+    if len(text) <= longest:
+        return text
+    return f"{text[:head]}\n… {len(text) - head - tail} characters cut …\n{text[-tail:]}"
+
+
+def clean_part(text: str, start: int, stop: int) -> str:
+    """A part of a text made safe to print, as `clean` does it, with regard to secrets that reach into it."""
+    before = _printable(text[max(0, start - _CONTEXT) : start])
+    part = _printable(text[start:stop])
+    after = _printable(text[stop : stop + _CONTEXT])
+    return _visible(redact_part(before + part + after, len(before), len(before) + len(part)))
+
+
+def _printable(text: str) -> str:
+    return _SURROGATES.sub("\ufffd", without_controls(text.replace("\r\n", "\n")))
+
+
+def _visible(text: str) -> str:
+    """The text with escapes instead of characters that nobody sees; what makes a symbol a picture stays."""
+    if text.isascii():
+        return text
+    return INVISIBLE.sub(_escaped, text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code, place = ord(match[0]), match.start()
+    if code == _AS_PICTURE and place and unicodedata.category(match.string[place - 1]) == "So":
+        return match[0]
+    return f"\\u{code:04x}" if code < 0x1_0000 else f"\\U{code:08x}"  # noqa: PLR2004 - what four digits can say
 
 
 def one_line(text: str, *, longest: int = LONGEST) -> str:
     """The same as one line, so that no text from outside can begin a line of a report."""
-    return re.sub(r"\s*\n\s*", " ", clean(text, longest=longest).strip())
+    return " ".join(filter(None, (line.strip() for line in clean(text, longest=longest).split("\n"))))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +117,13 @@ class Evidence:
     def __post_init__(self) -> None:
         object.__setattr__(self, "where", one_line(self.where, longest=200))
         object.__setattr__(self, "command", clean(self.command))
-        object.__setattr__(self, "observed", clean(self.observed))
+        object.__setattr__(self, "observed", clean(self.observed, longest=_UNJUDGED))
+
+    def around(self, cause: str) -> Self:
+        """The same, at most `LONGEST` long: cut around what bears the cause out, such as the last error of a chain."""
+        if len(self.observed) <= LONGEST:
+            return self
+        return replace(self, observed=excerpts.cut(self.observed, cause, longest=LONGEST, command=self.command))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,12 +134,14 @@ class Fact:
         target: what was measured, in the inventory's words.
         fault: what is wrong with it, or None.
         cause: one sentence with names and numbers; empty without a fault.
+        advice: why the fault blocks no rollout here, such as ``the upgrade replaces it``; its check is advice then.
         evidence: kept out of the repr, because pytest prints reprs in assertion messages.
     """
 
     target: str
     fault: Fault | None = None
     cause: str = ""
+    advice: str = ""
     evidence: Evidence = field(repr=False)
 
     def __init_subclass__(cls) -> None:
@@ -113,6 +155,8 @@ class Fact:
     def __post_init__(self) -> None:
         object.__setattr__(self, "target", one_line(self.target, longest=300))
         object.__setattr__(self, "cause", one_line(self.cause, longest=600))
+        object.__setattr__(self, "evidence", self.evidence.around(f"{self.fault or ''} {self.cause}"))
+        object.__setattr__(self, "advice", one_line(self.advice, longest=300))
 
     @property
     def where(self) -> str:
@@ -125,7 +169,11 @@ class Fact:
             self.fault is kind if isinstance(kind, Fault) else isinstance(self.fault, kind) for kind in kinds
         ):
             return self
-        return replace(self, fault=None, cause="")
+        return replace(self, fault=None, cause="", advice="")
+
+    def as_advice(self, why: str) -> Self:
+        """The same, so that its fault is reported and blocks no rollout."""
+        return replace(self, advice=why, cause=f"{self.cause}; {why}" if self.cause else why)
 
 
 KINDS: dict[str, type[Fact]] = {"Fact": Fact}
@@ -164,7 +212,7 @@ class Unmeasured(PreflightError):
         self.reason = clean(reason, longest=1000)
         self.needs = clean(needs)
         self.fault = fault
-        self.evidence = evidence
+        self.evidence = evidence.around(self.reason) if evidence is not None else None
         super().__init__(self.reason)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-from preflight import faults, guide, symptoms
+from preflight import faults, guide, shipped, symptoms
 from preflight.conclusions import CAUSES, Cause
 from preflight.conclusions.rules import draw
 from preflight.symptoms import Symptom
@@ -21,8 +21,6 @@ HELP = "what is known of a check, a symptom, a root cause or a fault, by its id"
 EXPLAINED, UNKNOWN_ID = 0, 4
 """Exit statuses: it is explained; there is none of that id."""
 
-CHECKS = (Path(__file__).parents[1] / "checks", Path("checks"))
-"""Where the checks may be: beside the package in a clone, or in this folder where the package is installed."""
 _MEMBER = re.compile(r'^    [A-Z_]+ = "(?P<value>[a-z-]+)"(?:  # (?P<comment>.*))?$')
 
 
@@ -64,11 +62,10 @@ def explained(asked: str) -> Iterator[str]:
 
 @cache
 def checks() -> Mapping[str, guide.Paragraph]:
-    """Every check of the guide, by id; empty where no folder of checks is found."""
-    folder = next((folder for folder in CHECKS if folder.is_dir()), CHECKS[0])
+    """Every check of the guide, by id."""
     return {
         node.name: guide.paragraph(ast.get_docstring(node) or "")
-        for file in sorted(folder.glob("test_*.py"))
+        for file in sorted(shipped.CHECKS.glob("test_*.py"))
         for node in ast.parse(file.read_text(encoding="utf-8")).body
         if isinstance(node, ast.FunctionDef)
     }

@@ -134,13 +134,14 @@ def parse(text: str) -> Template:
 
 def _actions(text: str) -> Iterable[list[_Token]]:
     """The tokens of each action."""
-    position = 0
+    position = counted = 0
+    line = 1
     while (start := text.find("{{", position)) >= 0:
         if comment := _COMMENT.match(text, start):
             position = comment.end()
             continue
-        line = text.count("\n", 0, start) + 1
-        position = start + 2
+        line += text.count("\n", counted, start)
+        position, counted = start + 2, start
         if text.startswith("-", position) and text[position + 1 : position + 2].isspace():
             position += 1
         tokens: list[_Token] = []

@@ -44,7 +44,7 @@ MODULES: Mapping[str, str] = {
 }
 """The modules of checks in the guide's order, and the title of each."""
 
-_FIRST = re.compile(r"(?P<number>\d+(?:\.\d+)*)\s+(?P<title>.+?)\.?$", re.DOTALL)
+_FIRST = re.compile(r"(?P<number>\d{1,3}(?:\.\d{1,3}){0,5})\s{1,40}(?P<title>.{1,400}?)\.?$", re.DOTALL)
 _PART = re.compile(r"^(?P<key>Why|Remedy(?:\s*\((?P<faults>[^)]*)\))?):\s*", re.MULTILINE)
 
 

@@ -11,7 +11,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from preflight.clients.kube_api import Api
 from preflight.clients.kube_errors import ApiError
 from preflight.clients.kubeconfig import KubeconfigError
 from preflight.evidence import Unmeasured
-from preflight.inventory import InventoryError, load
+from preflight.inventory import InventoryError, checked_connect, load
 from preflight.jobshape import JobShape
 from preflight.probes import discovery
 from preflight.probes.discovery import Cluster, DiscoveryError, Release
@@ -64,7 +64,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="HOST:PORT=HOST:PORT",
-        help="connect to another address, as curl's --connect-to; is written into the inventory (repeatable)",
+        help="connect to another address, as curl's --connect-to, or '*=refuse': to none that is not mapped; "
+        "is written into the inventory (repeatable)",
     )
     parser.add_argument("--force", action="store_true", help="overwrite the files if they exist")
 
@@ -144,9 +145,9 @@ def discover(options: argparse.Namespace) -> Discovery:
         ApiError: a request to the API failed.
         ValueError: `--connect` is malformed.
     """
-    connect = dict(_pair(text) for text in options.connect)
+    connect = _connect(options.connect)
     path = _kubeconfig(options.kubeconfig)
-    api = Api(path, options.context, routes=Routes(connect), deadline=20)
+    api = Api(path, options.context, routes=Routes.of(connect), deadline=20)
     try:
         release = discovery.release(api, options.release, options.namespace)
         cluster = discovery.cluster(api)
@@ -182,12 +183,20 @@ def _pull_secrets(api: Api, shape: JobShape) -> Iterator[tuple[str, str]]:
             yield host, f"{shape.namespace}/{name}"
 
 
-def _pair(text: str) -> tuple[str, str]:
-    source, separator, target = text.partition("=")
-    if not separator or not source.rpartition(":")[2].isdigit() or not target.rpartition(":")[2].isdigit():
-        msg = f"--connect: found {text!r}, expected HOST:PORT=HOST:PORT, such as 10.0.0.5:6443=127.0.0.1:16443"
-        raise ValueError(msg)
-    return source, target
+def _connect(texts: Sequence[str]) -> dict[str, str]:
+    """The options `--connect`, as the inventory has them."""
+    mapping: dict[str, str] = {}
+    for text in texts:
+        source, _, target = text.partition("=")
+        try:
+            mapping |= checked_connect({source: target})
+        except ValueError:
+            msg = (
+                f"--connect: found {text!r}, expected HOST:PORT=HOST:PORT, such as 10.0.0.5:6443=127.0.0.1:16443, "
+                "or '*=refuse'"
+            )
+            raise ValueError(msg) from None
+    return mapping
 
 
 def _kubeconfig(option: Path | None) -> Path:
@@ -259,7 +268,7 @@ def _secrets(node: Any, name: str = "") -> Iterator[str]:
             yield node.strip()
 
 
-_ASSIGNMENT = re.compile(r"""([A-Za-z0-9_.-]+)\s*=\s*["']?([^"',\s\]]+)""")
+_ASSIGNMENT = re.compile(r"""([A-Za-z0-9_.-]{1,200})\s{0,20}=\s{0,20}["']?([^"',\s\]]+)""")
 
 
 def _assigned(line: str) -> Iterator[str]:
@@ -350,12 +359,13 @@ class Draft:
             node = {"address": address} | ({"role": role} if role != "worker" else {})
             lines.append(f"    {flow(name)}: {flow(node)}")
         lines.append(f"  platform: {flow(cluster.platform)}")
-        for key, network, what in (
+        for key, found, what in (
             ("pod_cidr", cluster.pod_cidr, "the pod network"),
             ("service_cidr", cluster.service_cidr, "the service network"),
-            ("vpc_cidr", None, "the network of the VPC"),
+            ("vpc_cidr", (), "the network of the VPC"),
         ):
-            lines.append(f"  {key}: {network}" if network else f"  # {key}: {self._gap(what)}")
+            written = found[0] if len(found) == 1 else flow(list(found))
+            lines.append(f"  {key}: {written}" if found else f"  # {key}: {self._gap(what)}")
         return lines
 
     def _dns(self) -> list[str]:

@@ -17,6 +17,7 @@ import pytest
 
 from preflight import options, saved, symptoms
 from preflight.evidence import Unmeasured, clean
+from preflight.fact import Effect
 from preflight.inventory import Inventory, InventoryError, load
 from preflight.redaction import remember_within
 
@@ -28,12 +29,17 @@ EARLIER_RUN = pytest.StashKey[Mapping[str, Any]]()
 """The JSON report of the run that `--baseline` names."""
 SYMPTOMS = pytest.StashKey[tuple[symptoms.Found, ...]]()
 """The known symptoms in the text of `--symptom`."""
+NEAREST = pytest.StashKey[tuple[tuple[symptoms.Symptom, symptoms.Sample], ...]]()
+"""The known symptoms that a text resembles which shows none of them."""
+READING_ONLY = pytest.StashKey[bool]()
+"""Set where the run makes nothing because nobody knows which checks explain the text of `--symptom`."""
 
 _LONG_ENOUGH = 8  # characters of a variable's value that is taken for a secret; fewer may be any word
 
 
 def read(config: pytest.Config) -> None:
     """Read everything that the command line names."""
+    options.complete(config)
     _read_symptom(config)
     _read_baseline(config)
     if config.getoption("replay"):
@@ -89,7 +95,17 @@ def _read_symptom(config: pytest.Config) -> None:
         text = _standard_input(config)
     if not text.strip():
         raise pytest.UsageError("--symptom: expected an error of a job's log, found no text")
-    config.stash[SYMPTOMS] = symptoms.find(text[-symptoms.LARGEST :])
+    _keep_symptoms(config, text[-symptoms.LARGEST :])
+
+
+def _keep_symptoms(config: pytest.Config, text: str) -> None:
+    """Find the symptoms; a text that no check explains makes no pods, unless `--effect` says that it may."""
+    found = config.stash[SYMPTOMS] = symptoms.find(text)
+    if not found:
+        config.stash[NEAREST] = symptoms.nearest(text)
+    if not any(symptom.checks for symptom in found) and not options.effect_was_given(config):
+        config.option.effect = str(Effect.READ)
+        config.stash[READING_ONLY] = True
 
 
 def _read_job_log(config: pytest.Config) -> None:
@@ -117,7 +133,7 @@ def _read_job_log(config: pytest.Config) -> None:
         log = job_log(url, api)
     except (ValueError, GitLabError, Unmeasured) as error:
         raise pytest.UsageError(f"--job: {clean(str(error))}") from None
-    config.stash[SYMPTOMS] = symptoms.find(log)
+    _keep_symptoms(config, log)
 
 
 def _standard_input(config: pytest.Config) -> str:

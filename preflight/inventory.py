@@ -138,6 +138,19 @@ def _network(text: str) -> str:
         raise ValueError(msg) from None
 
 
+def _networks(value: object) -> str | list[str]:
+    if isinstance(value, str):
+        return _network(value)
+    if not isinstance(value, list) or not value or not all(isinstance(each, str) for each in value):
+        msg = "expected a network, such as 10.0.0.0/16, or with dual stack a list of two"
+        raise ValueError(msg)
+    several = [_network(each) for each in value]
+    if len({ipaddress.ip_network(network).version for network in several}) != len(several):
+        msg = f"found {' and '.join(several)}, expected one network of IPv4 and one of IPv6"
+        raise ValueError(msg)
+    return several
+
+
 def _url(text: str) -> str:
     msg = "expected a URL such as http://192.168.1.50/"
     try:
@@ -161,7 +174,8 @@ def _endpoint(text: str) -> str:
     return text
 
 
-def _connect(mapping: dict[str, str]) -> dict[str, str]:
+def checked_connect(mapping: dict[str, str]) -> dict[str, str]:
+    """A mapping that is fit for ``connect:``; a ValueError says what of it is not."""
     for source, destination in mapping.items():
         if source == "*":
             if destination != "refuse":
@@ -250,10 +264,12 @@ def _helm(text: str, info: core_schema.ValidationInfo) -> str:
 
 Address = Annotated[str, AfterValidator(_address), Field(json_schema_extra={"format": "ipv4 or ipv6"})]
 Network = Annotated[str, AfterValidator(_network), Field(json_schema_extra={"format": "CIDR"})]
+Networks = Annotated[str | list[str], BeforeValidator(_networks)]
 Url = Annotated[str, AfterValidator(_url), Field(json_schema_extra={"format": "uri"})]
 Text = Annotated[str, BeforeValidator(_text_only), Field(min_length=1)]
 File = Annotated[Path, AfterValidator(_file)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._\-]*[A-Za-z0-9])?$")]
+KubernetesName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.\-]{0,251}[a-z0-9])?$")]
 Seconds = Annotated[float, Field(gt=0)]
 
 
@@ -307,7 +323,7 @@ class Cluster(Section):
     context: Text | None = Field(default=None, description="Context in it; default: its current one.")
     api_server: Url = Field(description="The API server's address, as `kubectl cluster-info` prints it.")
     version: Text = Field(description='Expected Kubernetes version, such as "1.28".')
-    nodes: dict[Name, ClusterNode] = Field(
+    nodes: dict[KubernetesName, ClusterNode] = Field(
         min_length=1, description="Nodes by name; probe pods and SSH go to the workers among them."
     )
     pools: dict[Name, NodePool] = Field(
@@ -315,9 +331,23 @@ class Cluster(Section):
         description="Nodes by label, where autoscaling changes their names; judged over all that the API lists.",
     )
     platform: Text = Field(default="linux/amd64", description="Platform that the images must offer.")
-    pod_cidr: Network | None = Field(default=None, description="Pod network.")
-    service_cidr: Network | None = Field(default=None, description="Service network.")
+    pod_cidr: Networks | None = Field(default=None, description="Pod network; a list of two with dual stack.")
+    service_cidr: Networks | None = Field(default=None, description="Service network; a list of two with dual stack.")
     vpc_cidr: Network | None = Field(default=None, description="Network of the VPC.")
+
+    @property
+    def pod_networks(self) -> tuple[str, ...]:
+        """The networks that pods have their addresses from: one for each family."""
+        return _several(self.pod_cidr)
+
+    @property
+    def service_networks(self) -> tuple[str, ...]:
+        """The networks that Services have their addresses from."""
+        return _several(self.service_cidr)
+
+
+def _several(networks: str | list[str] | None) -> tuple[str, ...]:
+    return () if networks is None else (networks,) if isinstance(networks, str) else tuple(networks)
 
 
 class Dns(Section):
@@ -347,6 +377,11 @@ class Registry(Section):
     credentials: Login | Secret | None = Field(
         default=None,
         description="`{username, password}`, or a reference to a docker config (`secret:…/.dockerconfigjson`).",
+    )
+    token_realm: Url | None = Field(
+        default=None,
+        description="The token server that may get the credentials (`https://auth.example.com/token`), if the registry "
+        "names one of another origin than its own; no other gets them then.",
     )
     ca_file: File | None = Field(default=None, description="PEM file of the CA that signed the registry's certificate.")
     push: list[Text] = Field(
@@ -382,8 +417,8 @@ class ValuesFile(Section):
 class Runner(Section):
     """The runner's Helm release (guide 3)."""
 
-    release: Name = Field(default="gitlab-runner", description="Release name.")
-    namespace: Name = Field(default="gitlab", description="Namespace of the release.")
+    release: KubernetesName = Field(default="gitlab-runner", description="Release name.")
+    namespace: KubernetesName = Field(default="gitlab", description="Namespace of the release.")
     chart: Annotated[Text, AfterValidator(_chart)] = Field(
         default="0.80.0",
         description="Chart version; or the chart itself: a package (`./gitlab-runner-0.80.1.tgz`), a folder "
@@ -541,6 +576,7 @@ class Deadlines(Section):
     api: Seconds = Field(default=20, description="One request to the Kubernetes API.")
     ssh: Seconds = Field(default=15, description="An SSH login.")
     step: Seconds = Field(default=5, description="One step of the probe script on a node or in a pod.")
+    polls: Seconds = Field(default=20, description="A manager's next poll for a job, where earlier ones have failed.")
     script: Seconds = Field(default=60, description="The probe script on a node or in a pod, as a whole.")
     pull: Seconds = Field(default=300, description="An image pull on a node's runtime.")
     pod: Seconds = Field(default=300, description="A probe pod, from its creation to its end, pulls included.")
@@ -556,7 +592,7 @@ class Limits(Section):
     clock_skew: Seconds = Field(default=5, description="Seconds between GitLab's clock and another.")
     version_skew: int = Field(default=3, ge=0, description="Minor versions a kubelet may be behind the API server.")
     token_days_left: int = Field(default=7, ge=0, description="Days that the runner's token must still be valid.")
-    restart_age: Seconds = Field(default=3600, description="Seconds for which a manager's restart is still a finding.")
+    restart_age: Seconds = Field(default=3600, description="Seconds for which what befell a manager is reported.")
     probe_pods_at_once: int = Field(default=5, ge=1, description="Probe pods at the same time.")
 
 
@@ -585,7 +621,7 @@ class Inventory(Section):
     access: Access = Access()
     deadlines: Deadlines = Deadlines()
     limits: Limits = Limits()
-    connect: Annotated[dict[str, str], AfterValidator(_connect)] = Field(
+    connect: Annotated[dict[str, str], AfterValidator(checked_connect)] = Field(
         default={},
         description='Where to connect instead, as `curl --connect-to`: `"192.168.1.50:80": "127.0.0.1:8080"`; '
         '`"*": refuse` forbids every address that is not mapped.',
@@ -694,7 +730,7 @@ def _excerpt(value: object) -> str:
     if isinstance(value, list):
         return f"a list of {len(value)}" if value else "an empty list"
     text = repr(value) if not isinstance(value, Secret) else "a secret"
-    text = redact(re.sub(r"(?<=//)\S*@", "…@", text))  # what stands before an @ may be a password
+    text = redact(re.sub(r"(?<=//)\S{0,500}@", "…@", text))  # what stands before an @ may be a password
     return text if len(text) <= 60 else f"{text[:57]}…"  # noqa: PLR2004 - a line's worth
 
 

@@ -39,7 +39,10 @@ def begin(config: pytest.Config, checks: Iterable[pytest.Item]) -> None:
 
     preload.load()
     _show_progress(config, survey)
-    survey.start()
+    try:
+        survey.start()
+    except RuntimeError as error:
+        pytest.exit(f"{error}; nothing was measured", returncode=pytest.ExitCode.INTERNAL_ERROR)
 
 
 def _make_run(config: pytest.Config) -> Run:
@@ -95,3 +98,21 @@ def close(config: pytest.Config, exit_status: int) -> Iterator[str]:
     survey = config.stash[SURVEY]
     patience = 0.0 if exit_status == 0 else min(_PATIENCE, survey.run.inventory.deadlines.clean)
     yield from survey.close(patience=patience)
+
+
+def removal(config: pytest.Config, *, complete: bool, seconds: float) -> str:
+    """What was removed at the run's end, in one sentence; empty for a replay, which makes nothing.
+
+    Args:
+        config: of the run.
+        complete: whether nothing is left.
+        seconds: how long the removal took.
+    """
+    if SAVED_RUN in config.stash:
+        return ""
+    made = config.stash[SURVEY].run.shutdown.counted()
+    if not made:
+        return "nothing was made in the cluster" if complete else "what was made could not be removed"
+    if not complete:
+        return f"of {made}, not everything could be removed in {seconds:.1f} s: see above"
+    return f"{made} removed, nothing is left ({seconds:.1f} s)"

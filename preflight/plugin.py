@@ -4,6 +4,8 @@ Hooks only; each delegates to the module of its subject:
 
 - options.py declares the command line, inputs.py reads what it names
 - check_items.py, selection.py, waivers.py: which tests are checks, which run, and whose failure is accepted
+- other_plugins.py: what other plugins may not do to checks
+- asserts.py: whether a false assert fails at all
 - measuring.py begins and ends the survey, judging.py gives each check its outcome
 - results.py holds what the run comes to, reports.py writes it
 
@@ -13,6 +15,7 @@ State lives in ``config.stash``, under a key of the module that sets it.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Generator
 from typing import Any
 
@@ -20,6 +23,7 @@ import pytest
 from pytest_metadata.plugin import metadata_key
 
 from preflight import (
+    asserts,
     baseline,
     check_items,
     guide,
@@ -27,14 +31,21 @@ from preflight import (
     judging,
     measuring,
     options,
+    other_plugins,
     reports,
+    screen,
     selection,
     waivers,
 )
+from preflight.evidence import clean
 from preflight.inputs import INVENTORY
 from preflight.inventory import Inventory
 from preflight.results import RESULTS, Results
 from preflight.survey import SURVEY, fixtures
+
+_ACCEPTED = pytest.StashKey[bool]()
+"""Whether the checks were collected and selected without an error."""
+_FILES = pytest.StashKey[reports.WholeFiles]()
 
 # ---- start ----------------------------------------------------------------------------------------------------------
 
@@ -44,20 +55,38 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     options.add(parser)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Switch off what other plugins would do to checks, before they begin with it."""
+    other_plugins.switch_off(config)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Register markers and fixtures, read the inventory and switch the reports on; nothing is contacted.
 
-    Runs before pytest's own report writers look at their options, since a conftest's plugins are the last to register.
+    Runs before the report writers look at their options, and after the lab, which is loaded later.
     """
     for line in guide.markers():
         config.addinivalue_line("markers", line)
     config.pluginmanager.register(fixtures(), "preflight-facts")
-    config.stash[RESULTS] = Results()
+    config.stash[RESULTS] = Results(notes=[*other_plugins.notes(config)])
     inputs.read(config)
-    if INVENTORY in config.stash:
+    if INVENTORY in config.stash and not config.option.collectonly:
+        config.stash[RESULTS].notes += filter(None, [options.backup_warning(config)])
         # What pytest-metadata collects by default includes CI's variables, some of which carry tokens.
         config.stash[metadata_key] = reports.environment(config.stash[INVENTORY], config)
         reports.switch_on(config, options.report_folder(config))
+        reports.quieten(config)
+        config.stash[_FILES] = reports.WholeFiles(config, options.report_folder(config))
+        config.pluginmanager.register(config.stash[_FILES], "preflight-files")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Keep standard output free for the one line of `--summary json`."""
+    if session.config.getoption("summary") == "json":
+        reports.print_to_standard_error(session.config)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
@@ -79,18 +108,28 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     selection.parametrize(metafunc)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark each check with its section, bring them into the guide's order, waive and select."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
+    """Mark each check with its section, waive and select; whoever shuffles them, they run in the guide's order."""
+    collected = list(items)
     checks = [item for item in items if check_items.is_check(item)]
-    if not checks:
-        return
+    if checks:
+        _prepare(config, items, checks)
+    yield
+    if checks:
+        selection.order(items, collected=collected)
+        config.stash[_ACCEPTED] = True
+
+
+def _prepare(config: pytest.Config, items: list[pytest.Item], checks: list[pytest.Item]) -> None:
+    config.stash[RESULTS].collected.update(map(check_items.check_id, checks))
     selection.require_environment(config)
     for check in checks:
-        check.add_marker(guide.marker(check.path.stem))
+        if check.path.stem in guide.MODULES:
+            check.add_marker(guide.marker(check.path.stem))
         check_items.read_paragraph(check)
-    selection.order(items, checks)
     config.stash[RESULTS].notes += waivers.apply(config, checks)
+    config.stash[RESULTS].notes += other_plugins.lift_time_limits(config, checks)
     selection.keep_stage(config, items)
     selection.keep_symptoms(config, items)
 
@@ -98,8 +137,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Begin to measure what the selected checks need, and nothing else."""
     checks = [item for item in session.items if check_items.is_check(item)]
-    if checks and INVENTORY in session.config.stash and not session.config.option.collectonly:
-        measuring.begin(session.config, checks)
+    config = session.config
+    # pytest calls this hook also when collecting ended with an error.
+    broken = session.testsfailed and not config.option.continue_on_collection_errors
+    accepted = _ACCEPTED in config.stash and INVENTORY in config.stash
+    if checks and accepted and not config.option.collectonly and not broken:
+        asserts.require(checks)
+        for check in checks:
+            judging.observe(check)
+        judging.show_as_judged(config)
+        measuring.begin(config, checks)
 
 
 # ---- running --------------------------------------------------------------------------------------------------------
@@ -119,17 +166,21 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip a check that would do more to the environment than allowed; end here, if an interrupt was lost."""
     if measuring.interrupted(item.config):
         raise KeyboardInterrupt
+    judging.begin(item)
     if INVENTORY in item.config.stash and check_items.is_check(item):
         effect = check_items.effect_above_ceiling(item)
         if effect is not None:
+            item.config.stash[RESULTS].above_ceiling.add(check_items.test_name(item))
             pytest.skip(f"needs effects up to {effect}; this run allows {item.config.getoption('effect')}")
 
 
-@pytest.hookimpl(wrapper=True)
+@pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Give each check its verdict and its diagnosis, once."""
+    if check_items.paragraph(item) is not None:
+        reports.spare_traceback(item, call)
     try:
         report = yield
     except SystemError:
@@ -142,7 +193,8 @@ def pytest_runtest_makereport(
         outcome = judging.judge(item, call, report, paragraph)
         if outcome is not None:
             reports.attach(report, item, outcome)
-            item.config.stash[RESULTS].outcomes.append(outcome)
+            judging.complete(report)
+            item.config.stash[RESULTS].add(item.nodeid, outcome)
     return report
 
 
@@ -154,26 +206,67 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
     """Set the exit status, let everyone write reports, and only then clean up."""
     config = session.config
     if SURVEY not in config.stash:
+        reports.switch_off(config)
         yield
         return
     measuring.stop(config)
     results = config.stash[RESULTS]
-    session.exitstatus = results.settle(int(exitstatus))
+    results.notes += judging.notes(config)
     try:
-        _conclude(config, results)
-        try:
-            reports.write_json(config, options.report_folder(config), results)
-        except OSError as error:
-            _print(config, f"preflight.json could not be written: {error}")
-        reports.add_test_case(config, results.explanation)
+        _decide(session, results, int(exitstatus))
+        session.exitstatus = results.decision.status
+        if int(exitstatus) in reports.STATUSES:
+            _write_reports(config, results)
+        else:
+            reports.switch_off(config)
         yield
+        session.exitstatus = results.decision.status  # not that of another plugin
     finally:
-        for problem in measuring.close(config, int(exitstatus)):
-            _print(config, problem)
+        _clean_up(session, int(exitstatus))
+        reports.print_summary(config, results)
 
 
-def _conclude(config: pytest.Config, results: Results) -> None:
+def _clean_up(session: pytest.Session, exitstatus: int) -> None:
+    """Remove what the run made; an error of ours here must not end Python with 1, which would be read as NO GO."""
+    config, began = session.config, time.monotonic()
+    try:
+        problems = list(measuring.close(config, exitstatus))
+        for problem in problems:
+            _print(config, f"preflight: {problem}", yellow=True)
+        removed = measuring.removal(config, complete=not problems, seconds=time.monotonic() - began)
+    except Exception as error:  # noqa: BLE001 - whatever it is
+        removed = ""
+        sentence = f"internal error while cleaning up: {type(error).__name__}: {clean(str(error))}"
+        _print(config, f"preflight: {sentence}", yellow=True)
+        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+    if config.get_verbosity() >= 0:
+        written = reports.written(config)
+        _print(config, "; ".join(filter(None, [f"reports: {written}" if written else "", removed])))
+
+
+def _decide(session: pytest.Session, results: Results, pytests_status: int) -> None:
+    config = session.config
     results.conclude(config.stash[SURVEY])
+    results.settle(
+        pytests_status,
+        selection.judged_part(session, results, pytests_status=pytests_status),
+        selected=[item.nodeid for item in session.items if check_items.is_check(item)],
+        effect=config.getoption("effect"),
+        allow_degraded=config.getoption("allow_degraded"),
+    )
+
+
+def _write_reports(config: pytest.Config, results: Results) -> None:
+    _answer(config, results)
+    reports.name(config, results.decision)
+    try:
+        reports.write_json(config, results)
+    except OSError as error:
+        _print(config, f"preflight: preflight.json could not be written: {error}", yellow=True)
+    reports.add_to_junit(config, results)
+
+
+def _answer(config: pytest.Config, results: Results) -> None:
     results.answer_symptom(config.stash.get(inputs.SYMPTOMS, None), config.stash.get(selection.SELECTED, ()))
     results.compare(
         config.stash.get(inputs.EARLIER_RUN, None),
@@ -182,16 +275,23 @@ def _conclude(config: pytest.Config, results: Results) -> None:
     )
 
 
-def _print(config: pytest.Config, problem: str) -> None:
+def _print(config: pytest.Config, sentence: str, **markup: bool) -> None:
     with contextlib.suppress(OSError):  # a terminal that is gone, or a pipe that nobody reads
-        config.get_terminal_writer().line(f"preflight: {problem}", yellow=True)
+        config.get_terminal_writer().line(sentence, **markup)
 
 
-def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """Print advice, waivers, root causes and the verdict in one line."""
-    if SURVEY in config.stash:
-        reports.print_results(terminalreporter, config.stash[RESULTS], effect=config.getoption("effect"))
-        terminalreporter.write_line(f"reports: {options.report_folder(config)}")
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Generator[None]:
+    """Print advice, waivers, root causes and the verdict, behind what pytest prints of checks that none explains."""
+    if SURVEY not in config.stash:
+        return (yield)
+    results, everything = config.stash[RESULTS], screen.wants_everything(config)
+    with contextlib.nullcontext() if everything else screen.explained_left_out(terminalreporter, results.explanation):
+        yield
+    screen.print_results(terminalreporter, results, everything=everything, brief=config.get_verbosity() < 0)
+    if config.stash[_FILES].problem:
+        _print(config, f"preflight: {config.stash[_FILES].problem}", yellow=True)
+    return None
 
 
 # ---- pytest-html ----------------------------------------------------------------------------------------------------
@@ -207,9 +307,8 @@ def pytest_html_report_title(report: Any) -> None:
 def pytest_html_results_summary(prefix: list[str], session: pytest.Session) -> None:
     """Put the verdict, the root causes and the pictures at the top of the page."""
     config = session.config
-    if INVENTORY in config.stash:
-        status = int(session.exitstatus)
-        prefix.extend(reports.page_top(config.stash[RESULTS], status=status, effect=config.getoption("effect")))
+    if SURVEY in config.stash:
+        prefix.extend(reports.page_top(config.stash[RESULTS]))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,7 +1,8 @@
-"""Take secrets out of text: by value (every secret that was read) and by shape (tokens, passwords in URLs, …).
+"""Take secrets out of text: by value (every secret that was read) and by shape (`preflight.secret_shapes`).
 
 Redaction happens once, when evidence is made, so that no report, log or assertion message can leak what it never held.
-The shapes follow the token prefixes of GitLab (docs/sources.md#token-kinds).
+A known secret is found however it is written: in JSON, URLs, HTML, base64 or base16, quoted for a shell, wrapped over
+lines, with invisible characters in it, or cut. So texts are compared without white space, quotes and backslashes.
 """
 
 from __future__ import annotations
@@ -11,9 +12,15 @@ import html
 import json
 import re
 import threading
-from collections.abc import Iterable, Mapping
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-from urllib.parse import quote, quote_plus
+from urllib.parse import quote, quote_plus, unquote
+
+from preflight import secret_shapes
+from preflight.secret_shapes import Span, names_a_secret
+
+__all__ = ["MASK", "names_a_secret", "redact", "redact_part", "remember", "remember_within"]
 
 MASK = "[redacted]"
 _SHORTEST = 4  # a shorter "secret" would blot out ordinary words
@@ -21,6 +28,7 @@ _LONG = 16  # characters of a line that is a secret by itself
 _CORE = 8  # characters of base64 that are no ordinary word
 _GRAM = 8  # characters by which a secret is found
 _PIECE = 12  # characters of a secret that was cut, from its beginning or before its end, that are no ordinary words
+_DEEPEST = 3  # times that base64 is decoded
 
 _known: set[str] = set()
 _beginnings: dict[str, list[str]] = {}
@@ -28,44 +36,10 @@ _ends: dict[str, list[str]] = {}
 _short: list[str] = []
 _lock = threading.Lock()
 
-_TOKEN_PREFIXES = "glpat glptt gldt glrt glrtr glcbt glft glimt glagent gloas glsoat glffct glwt gltok".split()
+_NOISE = re.compile(rf"(?:[\s'\"`>|#]|\\+[nrt]?|{secret_shapes.INVISIBLE.pattern})+")
+"""What may stand within a secret that was wrapped, quoted or escaped."""
 
-_NAMES = re.compile(
-    r"(token|passw(or)?d|passphrase|(secret|access|account|private|api)key|clientsecret|credentials|dsn|keydata"
-    r"|authconfig)$|^auth$"
-)
-_VARIABLE = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)=(?P<value>(?![$%{<]).{4,})", re.DOTALL)
-_ASSIGNED = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_\-]*)[\"']?\s*[:=]\s*[\"']?(?P<value>(?![$%{<\[])[^\s\"',]{4,})")
-_USERINFO = re.compile(r"[a-z][a-z0-9+.\-]{0,30}://[^\s/@:]*:(?P<password>[^\s/@]+)@")
-
-_NAMED = re.compile(
-    r"(?P<name>[A-Za-z_][A-Za-z0-9_\-]{0,80})(?P<sign>\\?[\"']?(?:=|:\s*(?=\\?[\"']))\\?[\"']?)"
-    r"(?P<value>(?![$%{<\[*])[^\s\"',;&\\]{4,})"
-)
-
-_SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(rf"\b(?:[a-z0-9]+-)?(?:{'|'.join(_TOKEN_PREFIXES)})-[0-9A-Za-z_\-.]{{8,}}"), MASK),
-    (re.compile(r"\bGR1348941[0-9A-Za-z_\-]{8,}"), MASK),
-    (re.compile(r"_gitlab_session=[0-9A-Fa-f]+"), f"_gitlab_session={MASK}"),
-    (re.compile(r"(?P<scheme>[a-z][a-z0-9+.\-]{0,30}://)[^\s/@:]*:[^\s/@]+@"), rf"\g<scheme>{MASK}@"),
-    (re.compile(r"(https?://)[^\s/@:]{16,}@"), rf"\g<1>{MASK}@"),  # a token for a user
-    (re.compile(r"(?i)(--[a-z\-]*(?:password|passphrase|token|secret)\s+)(?![-$<{%])[^\s\"',]+"), rf"\g<1>{MASK}"),
-    (re.compile(r"(?i)\b(authorization[\"']?\s*[:=]\s*[\"']?(?:basic|bearer|token)\s+)[^\s\"',]+"), rf"\g<1>{MASK}"),
-    (
-        re.compile(r"(?i)\b((?:private-token|job-token|runner-token|x-registry-auth)[\"']?\s*[:=]\s*[\"']?)[^\s\"',]+"),
-        rf"\g<1>{MASK}",
-    ),
-    (re.compile(r"(?i)(\"(?:auth|password|identitytoken|registrytoken|secret)\"\s*:\s*\")[^\"]*"), rf"\g<1>{MASK}"),
-    (re.compile(r"\beyJ[A-Za-z0-9_\-]{10,}\.[A-Za-z0-9_\-]{10,}\.[A-Za-z0-9_\-]*"), MASK),  # JSON web token
-    (
-        re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
-        MASK,
-    ),
-    (
-        re.compile(r"(?i)\b((?:client-key-data|runnerToken|password|passwd|secretkey)\s*[:=]\s*)[\"']?[^\s\"',]+"),
-        rf"\g<1>{MASK}",
-    ),
-)
+_VARIABLE = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]{0,200})=(?P<value>(?![$%{<]).{4,})", re.DOTALL)
 
 
 def remember(secret: str) -> str:
@@ -81,12 +55,18 @@ def remember(secret: str) -> str:
         for form in forms - _known:
             if len(form) >= _SHORTEST:
                 _known.add(form)
-            if len(form) >= _GRAM:
-                _beginnings.setdefault(form[:_GRAM], []).append(form)
-                _ends.setdefault(form[-_GRAM:], []).append(form)
+            plain = _NOISE.sub("", form)
+            if len(plain) >= _GRAM:
+                _add(_beginnings.setdefault(plain[:_GRAM], []), plain)
+                _add(_ends.setdefault(plain[-_GRAM:], []), plain)
             elif len(form) >= _SHORTEST:
                 _short.append(form)
     return secret
+
+
+def _add(forms: list[str], form: str) -> None:
+    if form not in forms:
+        forms.append(form)
 
 
 def remember_within(tree: Any, name: str = "") -> None:
@@ -107,17 +87,16 @@ def remember_within(tree: Any, name: str = "") -> None:
     elif isinstance(tree, str) and tree.strip():
         if names_a_secret(name):
             remember(tree)
-        whole = _VARIABLE.fullmatch(tree.strip())
-        for assignment in [whole] if whole else _ASSIGNED.finditer(tree):
-            if names_a_secret(assignment["name"]):
-                remember(assignment["value"])
-        for userinfo in _USERINFO.finditer(tree):
-            remember(userinfo["password"])
-
-
-def names_a_secret(name: str) -> bool:
-    """Whether a key or a variable of this name holds a secret, whatever the secret's shape."""
-    return bool(_NAMES.search(re.sub(r"[_\-]", "", name).lower()))
+        if variable := _VARIABLE.fullmatch(tree.strip()):
+            if names_a_secret(variable["name"]):
+                remember(variable["value"])
+        else:
+            for start, stop in secret_shapes.named(tree):
+                remember(tree[start:stop])
+        for start, stop in secret_shapes.in_urls(tree):
+            password = secret_shapes.password_of(tree[start:stop])
+            remember(password)
+            remember(unquote(password))
 
 
 def _encodings(text: str) -> set[str]:
@@ -125,11 +104,16 @@ def _encodings(text: str) -> set[str]:
     code = repr(text)[1:-1]
     forms = {text, code, code.replace('"', '\\"'), html.escape(text)}
     forms |= {json.dumps(text, ensure_ascii=ascii_only)[1:-1] for ascii_only in (True, False)}
+    forms |= {form.translate(_OF_GO) for form in tuple(forms)}
     urls = {quote(text, safe=safe, errors="replace") for safe in ("", "/", "/:", "!'()*")}
     urls.add(quote_plus(text, errors="replace"))
     forms |= urls | {re.sub(r"%[0-9A-F]{2}", lambda escape: escape[0].lower(), form) for form in urls}
     data = text.encode("utf-8", "surrogatepass")
     return forms | {data.hex(), data.hex().upper()} | _in_base64(data)
+
+
+_OF_GO = str.maketrans({sign: f"\\u{ord(sign):04x}" for sign in "<>&"})
+"""How Go's encoder of JSON writes what HTML would take for its own."""
 
 
 def _in_base64(data: bytes) -> set[str]:
@@ -146,35 +130,88 @@ def _in_base64(data: bytes) -> set[str]:
 
 
 def redact(text: str) -> str:
-    """The text without any known secret, or a piece of one that was cut, and without anything shaped like one."""
-    text = _without_known(text)
-    for shape, replacement in _SHAPES:
-        text = shape.sub(replacement, text)
-    return _NAMED.sub(_masked, text)
+    """The text without any known secret, or a piece of one that was cut, and without anything shaped like one.
+
+    Takes time linear in the text's length; placeholders (`preflight.secret_shapes.is_placeholder`) stay.
+    """
+    return redact_part(text, 0, len(text))
 
 
-def _masked(match: re.Match[str]) -> str:
-    return f"{match['name']}{match['sign']}{MASK}" if names_a_secret(match["name"]) else match[0]
+def redact_part(text: str, start: int, stop: int) -> str:
+    """A part of a text, redacted with regard to what stands beside it."""
+    pieces, end = [], start
+    for begin, finish in _joined(_spans(text)):
+        if finish <= start or begin >= stop:
+            continue
+        pieces += [text[end:begin], MASK]
+        end = finish
+    return "".join([*pieces, text[end:stop]])
 
 
-def _without_known(text: str) -> str:
-    spans = [
-        span
-        for index in range(len(text) - _GRAM + 1)
-        if ((gram := text[index : index + _GRAM]) in _beginnings or gram in _ends)
-        and (span := _known_span(text, index))
+def _spans(text: str, depth: int = 0) -> list[Span]:
+    """The spans of all secrets in a text."""
+    visible, places = _without(secret_shapes.INVISIBLE, text)
+    spans = [*secret_shapes.shaped(visible), *secret_shapes.named(visible), *secret_shapes.in_urls(visible)]
+    spans += secret_shapes.bodies(visible)
+    spans += [
+        (start, stop)
+        for start, stop in secret_shapes.encoded_runs(visible)
+        if depth < _DEEPEST and _is_encoded_secret(visible[start:stop], depth)
     ]
-    pieces, end = [], 0
-    for start, stop in _joined(spans):
-        pieces += [text[end:start], MASK]
-        end = stop
-    text = "".join([*pieces, text[end:]])
+    return [*_placed(spans, places), *_known_spans(text)]
+
+
+def _is_encoded_secret(run: str, depth: int) -> bool:
+    """Whether a run of characters is base64 of a secret, or of a text that holds one."""
+    return any(
+        secret_shapes.is_account(decoded) or _spans(decoded, depth + 1) for decoded in secret_shapes.decodings(run)
+    )
+
+
+def _without(pattern: re.Pattern[str], text: str) -> tuple[str, Sequence[int]]:
+    """The text without what a pattern matches, and where each character of it, and its end, stands in the original."""
+    if pattern.search(text) is None:
+        return text, range(len(text) + 1)
+    pieces: list[str] = []
+    places = array("Q")
+    end = 0
+    for match in pattern.finditer(text):
+        pieces.append(text[end : match.start()])
+        places.extend(range(end, match.start()))
+        end = match.end()
+    pieces.append(text[end:])
+    places.extend(range(end, len(text) + 1))
+    return "".join(pieces), places
+
+
+def _placed(spans: Iterable[Span], places: Sequence[int]) -> list[Span]:
+    """The spans in the original text: each ends behind its last character."""
+    return [(places[start], places[stop - 1] + 1) for start, stop in spans if stop > start]
+
+
+def _known_spans(text: str) -> list[Span]:
+    spans: list[Span] = []
+    if _beginnings:
+        plain, places = _without(_NOISE, text)
+        found: list[Span] = []
+        index, last = 0, len(plain) - _GRAM
+        while index <= last:
+            gram = plain[index : index + _GRAM]
+            if (gram in _beginnings or gram in _ends) and (span := _known_span(plain, index)):
+                found.append(span)
+                index = max(index + 1, span[1])
+            else:
+                index += 1
+        spans = _placed(found, places)
     for secret in tuple(_short):
-        text = text.replace(secret, MASK)
-    return text
+        at = text.find(secret)
+        while at >= 0:
+            spans.append((at, at + len(secret)))
+            at = text.find(secret, at + len(secret))
+    return spans
 
 
-def _known_span(text: str, index: int) -> tuple[int, int] | None:
+def _known_span(text: str, index: int) -> Span | None:
     """The span of a known secret that begins at an index, whole or cut; or of one whose end does, behind a cut."""
     gram = text[index : index + _GRAM]
     longest = 0
@@ -187,20 +224,23 @@ def _known_span(text: str, index: int) -> tuple[int, int] | None:
     stop = index + _GRAM
     for form in tuple(_ends.get(gram, ())):
         common = _common(form[::-1], text[max(0, stop - len(form)) : stop][::-1])
-        cut = text[: stop - common].rstrip()
+        cut = text[max(0, stop - common - len(MASK)) : stop - common]
         longest = max(longest, common if common >= _PIECE and (not cut or cut.endswith(("…", MASK))) else 0)
     return (stop - longest, stop) if longest else None
 
 
 def _common(first: str, second: str) -> int:
     """The length of the longest common beginning of two texts."""
-    pairs = enumerate(zip(first, second, strict=False))
-    return next((index for index, (a, b) in pairs if a != b), min(len(first), len(second)))
+    least, most = 0, min(len(first), len(second))
+    while least < most:
+        middle = (least + most + 1) // 2
+        least, most = (middle, most) if first[least:middle] == second[least:middle] else (least, middle - 1)
+    return least
 
 
-def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+def _joined(spans: Iterable[Span]) -> list[Span]:
     """The spans in order, those that touch merged."""
-    merged: list[tuple[int, int]] = []
+    merged: list[Span] = []
     for start, stop in sorted(spans):
         if merged and start <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(merged[-1][1], stop))

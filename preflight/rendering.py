@@ -10,7 +10,6 @@ import base64
 import binascii
 import json
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +17,7 @@ from typing import Any
 
 import yaml
 
+from preflight.documents import load_json, load_toml
 from preflight.redaction import remember_within
 from preflight.yamltext import line_and_words, load_yaml
 
@@ -27,7 +27,7 @@ VALUES_KIND = "PreflightValues"
 """The kind of the document by which the merged values come back: no cluster ever sees it."""
 MOST_OBJECTS = 2_000
 TEMPLATE_KEY = "config.template.toml"
-_SEPARATOR = re.compile(r"(?:^|\s*\n)---[ \t]*(?=\n|$)")  # Helm's own way to tell documents apart
+_SEPARATOR = re.compile(r"(?:^|\s{0,100}\n)---[ \t]*(?=\n|$)")  # Helm's own way to tell documents apart
 _SOURCE = re.compile(r"^# Source: (?P<path>\S+)", re.MULTILINE)
 _TEMPLATE_ARGUMENT = re.compile(r"--template-config[= ]\s*\"?(?P<path>[^\s\"\\]+)")
 _WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet")
@@ -240,7 +240,7 @@ class Rendering:
         Raises:
             tomllib.TOMLDecodeError: it is none, and no manager will register.
         """
-        return tomllib.loads(self.template or "")
+        return load_toml(self.template or "")
 
     # ---- what it needs ----
 
@@ -318,7 +318,7 @@ def read(
 
 def _carried(text: str) -> Json | None:
     try:
-        found = json.loads(base64.b64decode(text, validate=True))
+        found = load_json(base64.b64decode(text, validate=True))
     except (binascii.Error, ValueError, RecursionError):
         return None
     return found if isinstance(found, Mapping) else None

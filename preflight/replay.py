@@ -30,7 +30,8 @@ class Replay(Survey):
         self._file = file
         for entry in document.get("facts", []):
             name, targets = entry.get("name"), entry.get("targets", {})
-            if name in CATALOGUE:
+            # A target that the fact does not have, or that it lacks, is of another version.
+            if name in CATALOGUE and targets.keys() == set(CATALOGUE[name].targets):
                 measurement = self._measurement(name, targets)
                 measurement.value, measurement.error = saved.measurement_from(entry)
                 measurement.took = float(entry.get("took", 0.0))

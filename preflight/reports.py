@@ -6,32 +6,46 @@ its evidence was made; what goes into HTML is escaped here, since pytest-html do
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
+import errno
 import html
 import json
 import os
+import re
+import shlex
+import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from _pytest.config import create_terminal_writer
 from _pytest.junitxml import bin_xml_escape, xml_key
 
-from preflight import pages, saved
+from preflight import options, pages, saved
 from preflight.conclusions import Explanation, Finding, text
+from preflight.decision import Decision, impact_of
 from preflight.evidence import clean
 from preflight.inventory import Inventory
 from preflight.results import Results
 from preflight.saved import SCHEMA
 from preflight.survey import SURVEY, Measurement
+from preflight.terminal import DiagnosisRepr
 from preflight.verdicts import Outcome, Verdict
 
 TITLE = "Preflight of GitLab Runner on Kubernetes"
 """Of the HTML page."""
 
+STATUSES = frozenset({0, 1, 2})
+"""pytest's own exit statuses after which reports are written: it came to its end, or was interrupted."""
+
+_OWN = pytest.StashKey[tuple[str, ...]]()  # the reports that no option names
+_PAGE_WRITER = pytest.StashKey[Any]()
+_STEM = pytest.StashKey[str]()
 _CAPTURED = 20_000  # characters of what was printed or logged beside one check
 
 
@@ -44,11 +58,124 @@ def switch_on(config: pytest.Config, folder: Path) -> None:
     except OSError as error:
         msg = f"--report-dir: {folder} can't be written: {error.strerror}"
         raise pytest.UsageError(msg) from None
-    if not config.option.xmlpath:
+    # What they are called is known at the end; until then nothing is written.
+    own: list[str] = []
+    if not getattr(config.option, "xmlpath", None):
         config.option.xmlpath = str(folder / "preflight.xml")
+        own.append("xml")
     if not getattr(config.option, "htmlpath", None):
         config.option.htmlpath = str(folder / "preflight.html")
         config.option.self_contained_html = True
+        own.append("html")
+    config.stash[_OWN] = tuple(own)
+
+
+def name(config: pytest.Config, decision: Decision) -> None:
+    """Name the reports: those of a part stand beside those of a whole run, unless a folder was chosen for them."""
+    partial = decision.partial and not config.getoption("report_dir")
+    stem = config.stash[_STEM] = "preflight-partial" if partial else "preflight"
+    folder = options.report_folder(config)
+    _redirect(config, folder / f"{stem}.xml", folder / f"{stem}.html")
+    _hide_page(config)
+
+
+def switch_off(config: pytest.Config) -> None:
+    """Write no report, where nothing was judged, or pytest itself has failed."""
+    _redirect(config, Path(os.devnull), Path(os.devnull))
+    _hide_page(config)
+    xml = config.stash.get(xml_key, None)
+    if xml is not None and "xml" in config.stash.get(_OWN, ()):
+        config.pluginmanager.unregister(xml)
+        del config.stash[xml_key]
+
+
+def _redirect(config: pytest.Config, xml_file: Path, page_file: Path) -> None:
+    """Let pytest and pytest-html write the reports that no option names to these files."""
+    own = config.stash.get(_OWN, ())
+    xml = config.stash.get(xml_key, None)
+    if xml is not None and "xml" in own:
+        xml.logfile = str(xml_file)
+    page = _page_writer(config)
+    if page is not None and "html" in own:
+        page._report_path = page_file  # noqa: SLF001 - there is no other way to name it when the run is over
+
+
+def _page_writer(config: pytest.Config) -> Any:
+    """pytest-html's plugin object that writes the page."""
+    if _PAGE_WRITER not in config.stash:
+        plugins = config.pluginmanager.get_plugins()
+        writer = next((plugin for plugin in plugins if hasattr(plugin, "_report_path")), None)
+        if writer is None:
+            return None
+        config.stash[_PAGE_WRITER] = writer  # `_hide_page` takes it out of the plugins
+    return config.stash[_PAGE_WRITER]
+
+
+def _hide_page(config: pytest.Config) -> None:
+    """Let pytest-html print nothing of a page that no option names: the last line says where the reports are.
+
+    A hook that is being called goes on with the plugins that it began with, so the page is still written.
+    """
+    page = _page_writer(config)
+    if page is not None and "html" in config.stash.get(_OWN, ()):
+        config.pluginmanager.unregister(page)
+
+
+def quieten(config: pytest.Config) -> None:
+    """With `-q`, a run prints a line a root cause and the verdict: no traceback, unless one is asked for."""
+    if config.get_verbosity() >= 0:
+        return
+    given = [*config.invocation_params.args, *shlex.split(os.environ.get("PYTEST_ADDOPTS", ""))]
+    if not any(str(word).startswith("--tb") for word in given):
+        config.option.tbstyle = "no"
+    if not any(re.match(r"-[a-zA-Z]*r", str(word)) for word in given):
+        config.option.reportchars = ""
+
+
+def print_to_standard_error(config: pytest.Config) -> None:
+    """Let pytest write its progress and summaries to standard error."""
+    reporter: Any = config.pluginmanager.getplugin("terminalreporter")
+    if reporter is not None:
+        reporter._tw = create_terminal_writer(config, sys.stderr)  # noqa: SLF001 - there is no option for it
+
+
+def print_summary(config: pytest.Config, results: Results) -> None:
+    """With `--summary json`, print what the run comes to as one line of JSON."""
+    if config.getoption("summary") != "json":
+        return
+    with contextlib.suppress(OSError):  # a pipe that nobody reads
+        sys.stdout.write(json.dumps(_summary(config, results), ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+
+
+def _summary(config: pytest.Config, results: Results) -> dict[str, Any]:
+    written = _STEM in config.stash
+    return {
+        "verdict": results.decision.sentence,
+        **results.decision.plain(),
+        "not_looked_at": list(results.decision.coverage.lines()),
+        "causes": [
+            {
+                "name": finding.conclusion.name,
+                "about": list(finding.conclusion.about),
+                "impact": finding.conclusion.impact.plain(),
+                "cause": finding.conclusion.sentence,
+            }
+            for finding in results.explanation.root_causes
+        ],
+        "unexplained": [outcome.name for outcome in results.explanation.unexplained],
+        "report": str(report_file(config)) if written else "",
+    }
+
+
+def written(config: pytest.Config) -> str:
+    """The reports' names, as the last line says them; empty where none was written."""
+    return f"{report_file(config).with_suffix('')}.html, .xml, .json" if _STEM in config.stash else ""
+
+
+def report_file(config: pytest.Config) -> Path:
+    """The JSON report of this run."""
+    return options.report_folder(config) / f"{config.stash[_STEM]}.json"
 
 
 # ---- one test's report ----------------------------------------------------------------------------------------------
@@ -69,12 +196,29 @@ def attach(report: pytest.TestReport, item: pytest.Item, outcome: Outcome) -> No
     if outcome.diagnosis is None:
         return
     failure: Any = report.longrepr
-    if outcome.verdict is Verdict.UNKNOWN or not hasattr(failure, "addsection"):
-        report.longrepr = outcome.diagnosis.text()
+    if not (
+        _wants_tracebacks(item.config) and outcome.verdict is not Verdict.UNKNOWN and hasattr(failure, "addsection")
+    ):
+        report.longrepr = DiagnosisRepr(outcome.diagnosis, item.location)
         return
     failure.addsection("diagnosis", outcome.diagnosis.text())
     if getattr(failure, "reprcrash", None) is not None:
         failure.reprcrash.message = outcome.diagnosis.headline
+
+
+def _wants_tracebacks(config: pytest.Config) -> bool:
+    """Whether pytest's tracebacks were asked for, with ``--tb`` or ``-vv``."""
+    return config.getoption("tbstyle") != "auto" or config.get_verbosity() > 1
+
+
+def spare_traceback(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Keep pytest from rendering a judged check's traceback that nobody asked for: it parses the module each time."""
+    if (
+        call.excinfo is not None
+        and isinstance(call.excinfo.value, AssertionError)
+        and not _wants_tracebacks(item.config)
+    ):
+        item.repr_failure = lambda excinfo, style=None: str(excinfo.value)  # type: ignore[method-assign] # noqa: ARG005
 
 
 def scrub(report: pytest.TestReport) -> None:
@@ -115,76 +259,20 @@ def properties(outcome: Outcome) -> list[tuple[str, object]]:
     return [(name, value) for name, value in named if value]
 
 
-# ---- the terminal ---------------------------------------------------------------------------------------------------
+# ---- JUnit -----------------------------------------------------------------------------------------------------------
 
 
-def print_results(terminal: Any, results: Results, *, effect: str) -> None:
-    """Print what pytest's own summary leaves out: advice, waivers, notes, root causes, answers, and the verdict."""
-    _print_outcomes(terminal, results.outcomes, notes=results.notes)
-    _print_conclusions(terminal, results.explanation)
-    if results.symptom_answer is not None:
-        _print_section(terminal, "symptom", results.symptom_answer.lines())
-    if results.comparison is not None:
-        _print_section(terminal, results.comparison.title, results.comparison.lines())
-    status = results.status
-    terminal.write_sep("=", "verdict", bold=True)
-    terminal.write_line(
-        results.sentence(effect=effect), bold=True, green=status == 0, red=status == 1, yellow=status not in {0, 1}
-    )
-
-
-def _print_section(terminal: Any, title: str, lines: Iterable[str]) -> None:
-    terminal.write_sep("=", title, bold=True)
-    for line in lines:
-        terminal.write_line(line)
-
-
-def _print_outcomes(terminal: Any, judged: Sequence[Outcome], *, notes: Sequence[str]) -> None:
-    for verdict in (Verdict.ADVICE, Verdict.WAIVED):
-        accepted = [outcome for outcome in judged if outcome.verdict is verdict]
-        if accepted:
-            terminal.write_sep("-", str(verdict))
-        for outcome in accepted:
-            target = f" [{outcome.target}]" if outcome.target else ""
-            terminal.write_line(f"{outcome.number} {outcome.title}{target}: {outcome.reason}")
-            if outcome.diagnosis is not None and verdict is Verdict.ADVICE:
-                terminal.write_line(f"    remedy: {outcome.diagnosis.remedy}")
-    for verdict in (Verdict.BLOCKED, Verdict.NOT_APPLICABLE):
-        reasons: dict[str, list[Outcome]] = {}
-        for outcome in judged:
-            if outcome.verdict is verdict:
-                reasons.setdefault(outcome.reason, []).append(outcome)
-        if reasons:
-            terminal.write_sep("-", str(verdict))
-        for reason, concerned in reasons.items():
-            count = f"{len(concerned)} {'check' if len(concerned) == 1 else 'checks'}"
-            witnesses = ", ".join(dict.fromkeys(outcome.witness for outcome in concerned if outcome.witness))
-            also = f"; also seen from {witnesses}" if witnesses else ""
-            terminal.write_line(f"{count} {reason}{also}" if verdict is Verdict.BLOCKED else f"{count}: {reason}")
-    for note in notes:
-        terminal.write_line(f"note: {note}", yellow=True)
-
-
-def _print_conclusions(terminal: Any, explanation: Explanation) -> None:
-    if explanation.root_causes:
-        terminal.write_sep("=", "root causes", bold=True)
-    for place, finding in enumerate(explanation.root_causes, start=1):
-        if place > 1:
-            terminal.write_line("")
-        for line in text.lines(finding, place):
-            terminal.write_line(line)
-    if explanation.unexplained:
-        terminal.write_sep("-", "not explained by a root cause")
-        for outcome in explanation.unexplained:
-            headline = outcome.diagnosis.headline if outcome.diagnosis is not None else outcome.reason
-            terminal.write_line(f"{outcome.number} {outcome.name}: {headline}")
-
-
-def add_test_case(config: pytest.Config, explanation: Explanation) -> None:
-    """Append a test case ``conclusions`` to the JUnit report; it counts as neither a pass nor a failure."""
+def add_to_junit(config: pytest.Config, results: Results) -> None:
+    """Add the verdict as properties, and a test case ``conclusions``, which counts as neither a pass nor a failure."""
     xml = config.stash.get(xml_key, None)
     if xml is None:
         return
+    decision, explanation = results.decision, results.explanation
+    xml.add_global_property("verdict", decision.sentence)
+    xml.add_global_property("answer", str(decision.answer))
+    xml.add_global_property("partial", str(decision.partial).lower())
+    for line in decision.coverage.lines():
+        xml.add_global_property("not looked at", line)
     # An interrupt may have struck while pytest finalized a test case: one that lost its attributes can't be written.
     complete = [case for case in xml.node_reporters_ordered if {"attrs", "to_xml"} & vars(case).keys()]
     xml.node_reporters_ordered[:] = complete
@@ -193,7 +281,7 @@ def add_test_case(config: pytest.Config, explanation: Explanation) -> None:
     reporter.add_attribute("name", "conclusions")
     reporter.add_attribute("time", "0")
     for finding in explanation.findings:
-        reporter.add_property(finding.conclusion.name, finding.conclusion.sentence)
+        reporter.add_property(finding.conclusion.name, f"{finding.conclusion.impact}: {finding.conclusion.sentence}")
     lines: list[str] = []
     for place, finding in enumerate(explanation.findings, start=1):
         lines += [*text.lines(finding, place), ""]
@@ -206,9 +294,9 @@ def add_test_case(config: pytest.Config, explanation: Explanation) -> None:
 # ---- HTML -----------------------------------------------------------------------------------------------------------
 
 
-def page_top(results: Results, *, status: int, effect: str) -> list[str]:
+def page_top(results: Results) -> list[str]:
     """What stands above the table of results: verdict, root causes, pictures, and the answers that were asked for."""
-    parts = pages.top(results.outcomes, results.explanation, results.facts, status=status, effect=effect)
+    parts = pages.top(results.outcomes, results.explanation, results.facts, results.decision)
     for answer in (results.symptom_answer, results.comparison):
         parts += answer.page() if answer is not None else []
     return parts
@@ -247,11 +335,83 @@ def row(cells: list[str], outcome: Outcome | None) -> None:
         cells.insert(position, f"<td>{html.escape(cell)}</td>")
 
 
+# ---- files ----------------------------------------------------------------------------------------------------------
+
+
+def _empty_file(folder: Path) -> Path:
+    """A new file of a name that nobody knows, so that nothing is written through what stands in a report's place."""
+    descriptor, name = tempfile.mkstemp(dir=folder, prefix=".preflight-")
+    os.close(descriptor)
+    return Path(name)
+
+
+def _move(file: Path, place: Path) -> None:
+    """Put a report that is written to its end in its place; a symbolic link there is replaced, and not followed."""
+    if file == Path(os.devnull):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    file.chmod(0o644)
+    file.replace(place)
+
+
+def _set_path(writer: object, attribute: str, path: Path) -> None:
+    """Say where to write; pytest's path is a text, pytest-html's is none."""
+    setattr(writer, attribute, type(getattr(writer, attribute))(path))
+
+
+class WholeFiles:
+    """A plugin that lets pytest and pytest-html write their reports beside their place, and moves those that are whole.
+
+    Args:
+        config: of the run.
+        folder: of the reports; a report that the command line names elsewhere is left alone.
+
+    Attributes:
+        problem: why they could not be written; "" if they were.
+    """
+
+    def __init__(self, config: pytest.Config, folder: Path) -> None:
+        self._config, self._folder = config, folder
+        self.problem = ""
+
+    @pytest.hookimpl(wrapper=True, trylast=True)
+    def pytest_sessionfinish(self) -> Generator[None]:
+        """Around the hooks that write; within the terminal's, which then still prints its summary."""
+        reports = self._places()
+        beside: list[Path] = []
+        try:
+            for writer, attribute, _ in reports:
+                try:
+                    beside.append(_empty_file(self._folder))
+                except OSError:
+                    beside.append(Path(os.devnull))
+                _set_path(writer, attribute, beside[-1])
+            yield
+            for file, (_, _, place) in zip(beside, reports, strict=True):
+                _move(file, place)
+        except OSError as error:
+            names = " and ".join(place.name for _, _, place in reports)
+            self.problem = f"{names} could not be written: {error.strerror or error}"
+        finally:
+            for file, (writer, attribute, place) in zip(beside, reports, strict=False):
+                _set_path(writer, attribute, place)
+                if file.parent == self._folder:
+                    file.unlink(missing_ok=True)
+
+    def _places(self) -> list[tuple[Any, str, Path]]:
+        """Who writes a report of ours, the attribute that says where, and that place."""
+        writers: list[tuple[Any, str]] = [(self._config.stash.get(xml_key, None), "logfile")]
+        writers.append((_page_writer(self._config), "_report_path"))
+        named = [(writer, name, getattr(writer, name, None)) for writer, name in writers]
+        places = [(writer, name, Path(place)) for writer, name, place in named if isinstance(place, str | Path)]
+        return [entry for entry in places if entry[2].parent == self._folder]
+
+
 # ---- JSON -----------------------------------------------------------------------------------------------------------
 
 
-def write_json(config: pytest.Config, folder: Path, results: Results) -> None:
+def write_json(config: pytest.Config, results: Results) -> None:
     """Write facts, verdicts and the exit status, as one file that appears whole or not at all."""
+    target = report_file(config)
     survey = config.stash[SURVEY]
     explanation = results.explanation
     document = {
@@ -263,20 +423,38 @@ def write_json(config: pytest.Config, folder: Path, results: Results) -> None:
         "effect": config.getoption("effect"),
         "stage": config.getoption("stage"),
         "require_idle": config.getoption("require_idle"),
-        "exit": results.status,
-        "verdict": results.sentence(effect=config.getoption("effect")),
+        "exit": results.decision.status,
+        "verdict": results.decision.sentence,
+        "decision": results.decision.plain(),
         "facts": [_fact(measurement) for measurement in survey.measurements.values() if measurement.done.is_set()],
-        "checks": [_check(outcome) for outcome in results.outcomes],
+        "checks": [_check(outcome, explanation) for outcome in results.outcomes],
         "conclusions": [_conclusion(finding) for finding in explanation.findings],
         "unexplained": [outcome.name for outcome in explanation.unexplained],
         "symptom": results.symptom_answer.plain() if results.symptom_answer is not None else None,
         "baseline": results.comparison.plain() if results.comparison is not None else None,
     }
-    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".preflight-")
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(document, file, ensure_ascii=False, indent=1, allow_nan=False)
-    Path(temporary).chmod(0o644)
-    Path(temporary).replace(folder / "preflight.json")
+    file = _empty_file(target.parent)
+    try:
+        with file.open("w", encoding="utf-8") as stream:
+            stream.writelines(_lines(document))
+        _move(file, target)
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _lines(document: dict[str, Any]) -> Iterator[str]:
+    """The document as JSON, each item of a list on a line of its own: short, and two runs can be compared by diff."""
+
+    def text(value: Any) -> str:
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+    for number, (key, value) in enumerate(document.items()):
+        yield f"{',' if number else '{'}\n{text(key)}: "
+        if isinstance(value, list) and value:
+            yield "[\n " + ",\n ".join(map(text, value)) + "\n]"
+        else:
+            yield text(value)
+    yield "\n}\n"
 
 
 def _fact(measurement: Measurement) -> dict[str, Any]:
@@ -296,6 +474,7 @@ def _conclusion(finding: Finding) -> dict[str, Any]:
         "reference": conclusion.cause.reference,
         "about": list(conclusion.about),
         "cause": conclusion.sentence,
+        "impact": conclusion.impact.plain(),
         "confidence": conclusion.confidence,
         "settled_by": conclusion.settled_by,
         "root_cause": finding.is_root_cause,
@@ -305,7 +484,7 @@ def _conclusion(finding: Finding) -> dict[str, Any]:
     }
 
 
-def _check(outcome: Outcome) -> dict[str, Any]:
+def _check(outcome: Outcome, explanation: Explanation) -> dict[str, Any]:
     failure = outcome.diagnosis
     return {
         "id": outcome.check,
@@ -318,6 +497,7 @@ def _check(outcome: Outcome) -> dict[str, Any]:
         "cause": failure.cause if failure else "",
         "where": failure.where if failure else "",
         "remedy": failure.remedy if failure else "",
+        "impact": impact_of(outcome, explanation).plain() if outcome.verdict is Verdict.FAIL else None,
         "blocked_by": list(outcome.blocked_by),
         "witness": outcome.witness,
         "facts": list(outcome.facts),

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
-from preflight import baseline, symptoms, verdicts
+from preflight import baseline, decision, symptoms, verdicts
 from preflight.conclusions import Explanation, Facts, draw, explain
 from preflight.conclusions.observations import facts_of
+from preflight.coverage import Coverage
+from preflight.decision import Decision
 from preflight.survey import Survey
 from preflight.verdicts import Outcome
 
@@ -19,12 +22,15 @@ RESULTS = pytest.StashKey["Results"]()
 
 @dataclass
 class Results:
-    """What is known of a run, as far as it has come; complete after `settle` and `conclude`.
+    """What is known of a run, as far as it has come; complete after `conclude` and `settle`.
 
     Attributes:
         outcomes: what the checks came to, in the order in which they ran.
+        places: where each stands in `outcomes`, by pytest's id of the test.
         notes: what else the operator should know, a sentence each.
-        status: the exit status; None before the run's end.
+        collected: how many tests of each check were collected, before any were deselected.
+        above_ceiling: the names of tests that need more than `--effect` allows.
+        decision: what the run comes to; its status is the exit status.
         facts: every measurement; None before the conclusions are drawn.
         explanation: the conclusions, and the failing checks that none explains.
         symptom_answer: the answer to `--symptom`.
@@ -32,18 +38,65 @@ class Results:
     """
 
     outcomes: list[Outcome] = field(default_factory=list)
+    places: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    status: int | None = None
+    collected: Counter[str] = field(default_factory=Counter)
+    above_ceiling: set[str] = field(default_factory=set)
+    decision: Decision = field(default_factory=Decision)
     facts: Facts | None = None
     explanation: Explanation = field(default_factory=Explanation)
     symptom_answer: symptoms.Answer | None = None
     comparison: baseline.Baseline | None = None
 
-    def settle(self, pytests_status: int) -> int:
-        """The exit status: that of the verdicts, where pytest came to its own end; kept as `status`."""
-        judged = self.outcomes and pytests_status in {0, 1}
-        self.status = verdicts.exit_status(self.outcomes) if judged else int(pytests_status)
-        return self.status
+    @property
+    def judged(self) -> Counter[str]:
+        """How many tests of each check came to a verdict, without those above the ceiling."""
+        names = {outcome.name: outcome.check for outcome in self.outcomes if outcome.name not in self.above_ceiling}
+        return Counter(names.values())
+
+    def add(self, test: str, outcome: Outcome) -> None:
+        """Keep what a check came to; of one that is judged again, in its teardown or a second run, the worst."""
+        place = self.places.setdefault(test, len(self.outcomes))
+        if place == len(self.outcomes):
+            self.outcomes.append(outcome)
+        elif verdicts.severity(outcome.verdict) > verdicts.severity(self.outcomes[place].verdict):
+            self.outcomes[place] = outcome
+
+    def settle(
+        self,
+        pytests_status: int,
+        coverage: Coverage,
+        *,
+        selected: Sequence[str],
+        effect: str,
+        allow_degraded: bool,
+    ) -> int:
+        """Decide what the run comes to, after the conclusions were drawn; returns the exit status.
+
+        Args:
+            pytests_status: what pytest would end with.
+            coverage: how much was judged.
+            selected: pytest's ids of the checks that were to be judged. Where some were not, the run is no GO.
+            effect: the most that the run was allowed to do.
+            allow_degraded: whether jobs that run worse are accepted.
+        """
+        self.decision = decision.decide(
+            self.outcomes,
+            self.explanation,
+            coverage,
+            pytests_status=pytests_status,
+            effect=effect,
+            allow_degraded=allow_degraded,
+        )
+        unjudged = [test for test in selected if test not in self.places]
+        if pytests_status in {0, 1} and unjudged:
+            first = unjudged[0].rpartition("::")[2]
+            count = f"{len(unjudged)} selected {'check was' if len(unjudged) == 1 else 'checks were'} not judged"
+            self.notes.append(
+                f"{count}, such as {first}: pytest, an option or a plugin ended the run or did not run them"
+            )
+            self.decision = self.decision.without_go()
+        return self.decision.status
 
     def conclude(self, survey: Survey) -> None:
         """Draw the conclusions; a rule that crashes costs its conclusions, and neither a report nor the exit status."""
@@ -74,8 +127,3 @@ class Results:
             self.comparison = baseline.compare(
                 earlier_run, self.outcomes, self.explanation, file=file, environment=environment
             )
-
-    def sentence(self, *, effect: str) -> str:
-        """The verdict in one line."""
-        causes = len(self.explanation.root_causes)
-        return verdicts.sentence(self.outcomes, status=self.status or 0, effect=effect, causes=causes)

@@ -8,9 +8,9 @@ it (``fault_kind``) says of which. Fields marked ``live`` (clients, sessions) ar
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import enum
 import functools
-import json
 import math
 import sys
 import types
@@ -19,14 +19,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from preflight import faults
+from preflight import faults, report_form
+from preflight.documents import load_json
 from preflight.evidence import KINDS, Blocked, Evidence, Fact, NotApplicable, PreflightError, Unmeasured, clean
 from preflight.inventory import Inventory
 
-SCHEMA = 3
+SCHEMA = 4
 """Version of preflight.json's form; docs/reports.md describes it."""
 
-COMPARABLE = frozenset({2, SCHEMA})
+COMPARABLE = frozenset({2, 3, SCHEMA})
 """Versions whose checks and conclusions have the same form, whatever became of the facts: fit for `--baseline`."""
 
 _LONGEST = 20_000  # characters of one text
@@ -116,7 +117,7 @@ def measurement_from(document: Mapping[str, Any]) -> tuple[Fact | None, Prefligh
                 return (_fact(document["value"]) if "value" in document else None), None
             case other:
                 raise SavedError(f"found the error {other!r}, expected Blocked, Unmeasured or NotApplicable")
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         name = clean(str(document.get("name", "?")))
         raise SavedError(f"fact {name}: {type(error).__name__}: {clean(str(error))}") from None
 
@@ -198,6 +199,8 @@ def _typed(hint: Any, value: Any) -> Any:
             return decoded(hint, value)
         if issubclass(hint, enum.Enum | Path):
             return hint(value)
+        if issubclass(hint, datetime.datetime):
+            return hint.fromisoformat(value)
         if hint is float and isinstance(value, int):
             return float(value)
     return value
@@ -227,17 +230,18 @@ def _member(options: tuple[Any, ...], value: Any) -> Any:
 def read(file: Path) -> dict[str, Any]:
     """The JSON report of a run that is to be judged again; a SavedError names the file and what is wrong with it."""
     remedy = "run the checks again with this version, or replay the file with the version that wrote it"
-    return _read(file, frozenset({SCHEMA}), remedy)
+    return _read(file, frozenset({SCHEMA}), remedy, replayed=True)
 
 
 def read_comparable(file: Path) -> dict[str, Any]:
     """The JSON report of a run to compare with, also of an older version; a SavedError as for `read`."""
-    return _read(file, COMPARABLE, "run the checks again with this version and compare with that report")
+    remedy = "run the checks again with this version and compare with that report"
+    return _read(file, COMPARABLE, remedy, replayed=False)
 
 
-def _read(file: Path, schemas: frozenset[int], remedy: str) -> dict[str, Any]:
+def _read(file: Path, schemas: frozenset[int], remedy: str, *, replayed: bool) -> dict[str, Any]:
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = load_json(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise SavedError(f"{file} can't be read: {error.strerror}") from None
     except ValueError as error:
@@ -245,9 +249,12 @@ def _read(file: Path, schemas: frozenset[int], remedy: str) -> dict[str, Any]:
     if not isinstance(document, dict) or not isinstance(document.get("checks"), list):
         raise SavedError(f"{file}: expected a preflight.json with `facts` and `checks`")
     schema = document.get("schema")
-    if not isinstance(schema, int) or schema not in schemas:
+    if not isinstance(schema, int) or isinstance(schema, bool) or schema not in schemas:
         expected = " or ".join(map(str, sorted(schemas)))
         raise SavedError(f"{file}: found schema {clean(repr(schema))}, expected {expected}: {remedy}")
+    problem = report_form.problem(document, replayed=replayed)
+    if problem:
+        raise SavedError(f"{file}: {problem}")
     return document
 
 

@@ -22,12 +22,14 @@ class Shutdown(threading.Event):
         expedite: set when the run must end at once: what is left to remove is still removed, but nothing waits for a
             graceful end.
         made: whether a request to make something was ever sent.
+        objects: the names of what was made outside of this process, by kind: ``Job``, ``pod``, ``pipeline``, ``image``.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.expedite = threading.Event()
         self.made = False
+        self.objects: dict[str, set[str]] = {}
         self._making = 0
         self._changed = threading.Condition()
 
@@ -52,6 +54,18 @@ class Shutdown(threading.Event):
             with self._changed:
                 self._making -= 1
                 self._changed.notify_all()
+
+    def note(self, kind: str, name: str) -> None:
+        """Remember something that was made, so that its removal can be reported."""
+        with self._changed:
+            self.objects.setdefault(kind, set()).add(name)
+
+    def counted(self) -> str:
+        """What was made, such as ``3 Jobs and 3 pods``; empty if nothing was."""
+        with self._changed:
+            numbers = [(kind, len(names)) for kind, names in self.objects.items()]
+        counts = [f"{number} {kind}{'s' if number > 1 else ''}" for kind, number in numbers]
+        return " and ".join(filter(None, [", ".join(counts[:-1]), *counts[-1:]]))
 
     def settled(self, *, within: float) -> bool:
         """Wait at most so many seconds until nothing is being made; returns whether that is so."""

@@ -8,6 +8,7 @@ for another, and a single thread is enough.
 from __future__ import annotations
 
 import inspect
+import os
 import queue
 import threading
 import time
@@ -27,6 +28,7 @@ from preflight.shutdown import POLL
 GRACE = 2.0  # seconds beyond its own deadline after which a measurement is given up
 EXPEDITED = 4.0  # seconds that cleaning may still take once it is expedited
 _POLL = 0.1
+_ROOM = "a higher limit of processes (`ulimit -u`, or the container's pids) or of memory"
 _LEFT_TO_THE_CLUSTER = "the cluster itself removes what is left when its time to live is over"
 
 
@@ -124,6 +126,7 @@ class Survey:
         self._held: dict[str, deque[Measurement]] = {}
         self._threads: list[threading.Thread] = []
         self._deadline = float("inf")
+        self._process = os.getpid()
         self._opened: list[Measurement] = []
         self.on_wait: Callable[[], None] = _nothing
         self.on_waited: Callable[[], None] = _nothing
@@ -156,10 +159,17 @@ class Survey:
         return planned
 
     def start(self) -> None:
-        """Begin to measure everything that is planned."""
+        """Begin to measure everything that is planned, on as many threads as can start.
+
+        Raises:
+            RuntimeError: not even one can.
+        """
         self._deadline = time.monotonic() + self.run.inventory.deadlines.run
         for _ in range(min(self._workers, max(1, len(self.measurements)))):
-            self._add_worker()
+            if not self._add_worker():
+                break
+        if not self._threads:
+            raise RuntimeError(f"no thread can start: {_ROOM}")
         with self._lock:
             for planned in self.measurements.values():
                 for need in _flat(planned.needs.values()):
@@ -179,6 +189,8 @@ class Survey:
             Blocked: what it needs is faulty or unmeasured.
             NotApplicable: there is nothing to measure.
         """
+        if os.getpid() != self._process:  # its threads are not there
+            raise Unmeasured("a plugin runs checks in another process than the one that measures", needs="its removal")
         spec = CATALOGUE[name]
         wanted = self.measurements[key_of(name, {kind: targets[kind] for kind in spec.targets})]
         try:
@@ -221,7 +233,11 @@ class Survey:
         problems: list[str] = []
         # On a thread of its own, since a clean-up that hangs must not delay the end of the run.
         cleaner = threading.Thread(target=self._clean, args=(opened, patience, problems), name="cleaning", daemon=True)
-        cleaner.start()
+        try:
+            cleaner.start()
+        except RuntimeError:  # no thread can start, for a limit of processes or of memory
+            self._clean(opened, patience, problems)
+            return list(dict.fromkeys(problems))
         limit = patience + GRACE + self.run.inventory.deadlines.clean * max(1, len(opened))
         end = time.monotonic() + limit
         while cleaner.is_alive() and time.monotonic() < end:
@@ -243,10 +259,15 @@ class Survey:
 
     # ---- on the workers
 
-    def _add_worker(self) -> None:
+    def _add_worker(self) -> bool:
+        """Add a thread, if one can start."""
         thread = threading.Thread(target=self._work, name=f"survey-{len(self._threads)}", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return False
         self._threads.append(thread)
-        thread.start()
+        return True
 
     def _work(self) -> None:
         while (planned := self._ready.get()) is not None:
@@ -413,6 +434,8 @@ def _arguments(planned: Measurement, run: Run) -> dict[str, Any]:
 def _crash(planned: Measurement, error: Exception) -> Unmeasured:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     place = f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}"
+    if isinstance(error, MemoryError) or "can't start new thread" in str(error):
+        return Unmeasured(f"{planned.spec.title}: {error or 'no memory is left'}", needs=_ROOM)
     return Unmeasured(
         f"{planned.spec.title}: internal error in {place}: {type(error).__name__}: {error}",
         needs="a report of this line to the suite's authors",

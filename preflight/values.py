@@ -18,12 +18,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from preflight import charts, templatetext, valuesource
+from preflight import charts, executor, templatetext, valuesource
 from preflight.inventory import InventoryError, Runner
-from preflight.jobshape import JobShape, Resources
+from preflight.jobpod import patched
+from preflight.jobshape import PATCH_FLAG, POD_FLAGS, JobShape, Resources
 from preflight.redaction import remember_within
 from preflight.rendering import Rendering
-from preflight.runner_config import NotTomlError, RunnerKeys, decode, parse, runner_keys
+from preflight.runner_config import NotTomlError, RunnerEntry, RunnerKeys, decode, parse, runner_keys
 from preflight.templatetext import PLACEHOLDER, Scope
 from preflight.valuesource import Settings, ValuesSource, split_pairs
 from preflight.yamlfile import KeyPath, YamlFileError, YamlPositions, format_path, read_yaml
@@ -752,7 +753,9 @@ def _set_path(tree: dict[str, Any], path: Sequence[str | int], value: Any, *, re
         node = held
 
 
-TEMPLATE = re.compile(r"\{\{-?\s*(?P<body>(?:\"(?:\\.|[^\"\\\n])*\"|.)*?)\s*-?\}\}", re.DOTALL)
+TEMPLATE = re.compile(
+    r"\{\{-?\s{0,20}(?P<body>(?:\"(?:\\.|[^\"\\\n])*+\"|`[^`]*+`|(?!\s{0,20}-?\}\}|\{\{).)*+)\s{0,20}-?\}\}", re.DOTALL
+)
 
 
 def _dig(tree: Mapping[str, Any], path: str) -> Any:
@@ -805,8 +808,12 @@ RESOURCE_SETTINGS = tuple(
 )
 
 
-def job_shape(values: Values) -> JobShape:
+def job_shape(values: Values, platform: str = "linux/amd64") -> JobShape:
     """The shape that the runner gives to a job's pod with these values.
+
+    Args:
+        values: of the release.
+        platform: of the managers' nodes.
 
     Raises:
         ValueError: the TOML of ``runners.config`` can't be used.
@@ -818,12 +825,20 @@ def job_shape(values: Values) -> JobShape:
     table = _registered(values, runner.get("kubernetes", {}))
     dns_policy = table.get("dns_policy")
     of_account = table.get("use_service_account_image_pull_secrets", False)
-    return JobShape(
-        namespace=table.get("namespace") or _NO_NAMESPACE,
-        image=table.get("image", ""),
-        helper_image=table.get("helper_image") or _default_helper(values, table),
+    per_job = bool(table.get("namespace_per_job"))
+    pull_secrets = tuple(table.get("image_pull_secrets", ()))
+    entry = RunnerEntry(runner, values.runner_keys)
+    flags = frozenset(flag for flag in POD_FLAGS if entry.flag(flag))
+    shape = JobShape(
+        namespace=values.namespace if per_job else table.get("namespace") or _NO_NAMESPACE,
+        namespace_per_job=per_job,
+        image=executor.expanded(table.get("image", ""), runner=values.runner),
+        helper_image=executor.helper_image(
+            table, runner=values.runner, shell=runner.get("shell", ""), platform=platform
+        ),
         service_account=table.get("service_account") or None,
-        pull_secrets=() if of_account else tuple(table.get("image_pull_secrets", ())),
+        pull_secrets=() if of_account else pull_secrets,
+        configured_pull_secrets=pull_secrets,
         use_service_account_pull_secrets=of_account,
         node_selector=dict(table.get("node_selector", {})),
         tolerations=tuple(_toleration(key, effect) for key, effect in table.get("node_tolerations", {}).items()),
@@ -842,16 +857,30 @@ def job_shape(values: Values) -> JobShape:
         priority_class=table.get("priority_class_name") or None,
         privileged=is_privileged(table, "build"),
         service_privileged=is_privileged(table, "service"),
+        security={kind: executor.container_security(table, kind) for kind in executor.KINDS},
+        pod_security=executor.pod_security(table),
+        services=executor.services(table),
+        volumes=executor.volumes(table),
+        mounts=executor.mounts(table),
+        builds_dir=runner.get("builds_dir") or "/builds",
+        lifecycle=executor.lifecycle(table),
+        automount_token=table.get("automount_service_account_token"),
+        termination_grace=table.get("pod_termination_grace_period_seconds"),
+        host_users=table.get("host_users"),
         build=_resources(table, ""),
         helper=_resources(table, "helper_"),
         service=_resources(table, "service_"),
-        pull_policy=tuple(
-            _PULL_POLICIES[policy] for policy in table.get("pull_policy", ()) if policy in _PULL_POLICIES
-        ),
+        pod=_resources(table, "pod_"),
+        flags=flags,
+        patches=executor.patches(table) if PATCH_FLAG in flags else (),
+        allowed_images=tuple(table.get("allowed_images", ())),
+        allowed_services=tuple(table.get("allowed_services", ())),
+        pull_policy=executor.pull_policies(table, _PULL_POLICIES),
         poll_timeout=table.get("poll_timeout") or POLL_TIMEOUT,
         concurrent=_concurrent(values, runner),
         replicas=_replicas(values),
     )
+    return patched(shape)
 
 
 def is_privileged(table: Mapping[str, Any], kind: str) -> bool:
@@ -895,16 +924,6 @@ def _replicas(values: Values) -> int:
 def replicas_of(values: Mapping[str, Any]) -> int | None:
     """The number of managers that a release's values configure; None where they leave it to an autoscaler (``hpa``)."""
     return None if values.get("hpa") else _whole(values.get("replicas"), 1)
-
-
-def _default_helper(values: Values, table: Mapping[str, Any]) -> str:
-    """The helper image that the runner takes when none is set (docs/sources.md#runner-keys)."""
-    flavour = table.get("helper_image_flavor") or "alpine"
-    arch = "arm64" if table.get("node_selector", {}).get("kubernetes.io/arch") == "arm64" else "x86_64"
-    prefix = "" if flavour == "alpine" else f"{flavour}-"
-    patched = re.fullmatch(r"\d+\.\d+\.\d+", values.runner)
-    version = f"v{values.runner}" if patched else "latest"
-    return f"registry.gitlab.com/gitlab-org/gitlab-runner/gitlab-runner-helper:{prefix}{arch}-{version}"
 
 
 def _toleration(key: str, effect: str) -> dict[str, str]:

@@ -1,24 +1,37 @@
-"""The seven verdicts, and the exit status that follows from them.
+"""The seven verdicts of a check, and the exit statuses of a run.
 
-A verdict is set once, on a test's report, and everything that is written later reads it from there.
+A verdict is set once, on a test's report, and everything that is written later reads it from there. What all of them
+come to is decided in decision.py.
 """
 
 from __future__ import annotations
 
 import enum
-from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from preflight.diagnosis import Diagnosis
 from preflight.evidence import Key
 
-GO, NO_GO, INCONCLUSIVE = 0, 1, 6
-"""Exit statuses of a run whose checks were judged; pytest's own are never overridden."""
+GO, NOT_GO, INTERRUPTED, INCONCLUSIVE = 0, 1, 2, 6
+"""Exit statuses of a run whose checks were judged; 3, 4 and 5 are pytest's own."""
 
+NO_VERDICT = "none"
+"""Stands for the verdict in the table below where there is none."""
 
-_INTERRUPTED = 2  # pytest's own
-_HEADS = {GO: "GO", NO_GO: "NO GO", INCONCLUSIVE: "INCONCLUSIVE", _INTERRUPTED: "INTERRUPTED"}
+EXIT_STATUSES: tuple[tuple[int, str, str], ...] = (
+    (
+        GO,
+        "GO or PARTIAL",
+        "a job would run, or nothing in the part is wrong; with `--allow-degraded` DEGRADED too",
+    ),
+    (NOT_GO, "NO GO or DEGRADED", "jobs are stopped, or run worse: in a whole run or in a part of one"),
+    (INTERRUPTED, "PARTIAL (interrupted)", "by Ctrl-C, SIGTERM or SIGHUP: reports are written, and nothing is left"),
+    (3, NO_VERDICT, "an internal error of pytest or of a plugin; no report is written"),
+    (4, NO_VERDICT, "a bad inventory, option or check; nothing was contacted, and no report is written"),
+    (5, NO_VERDICT, "no check was selected; no report is written"),
+    (INCONCLUSIVE, "INCONCLUSIVE", "nothing that was judged stops jobs, but something could not be judged"),
+)
+"""Every exit status of a run: number, verdict, meaning."""
 
 
 class Verdict(enum.StrEnum):
@@ -31,6 +44,17 @@ class Verdict(enum.StrEnum):
     ADVICE = "advice"
     WAIVED = "waived"
     NOT_APPLICABLE = "not applicable"
+
+
+_MILDEST_FIRST = (
+    *(Verdict.PASS, Verdict.NOT_APPLICABLE, Verdict.WAIVED, Verdict.ADVICE, Verdict.BLOCKED, Verdict.UNKNOWN),
+    Verdict.FAIL,
+)
+
+
+def severity(verdict: Verdict) -> int:
+    """How much a verdict stands against a GO; the higher, the more."""
+    return _MILDEST_FIRST.index(verdict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,41 +95,3 @@ class Outcome:
     def name(self) -> str:
         """The id with its target, as pytest writes it."""
         return f"{self.check}[{self.target}]" if self.target else self.check
-
-
-def exit_status(outcomes: Iterable[Outcome]) -> int:
-    """0 is go; 1 is a failure; 6 is no failure, but something could not be judged and no other check reports why."""
-    judged = list(outcomes)
-    if any(outcome.verdict is Verdict.FAIL for outcome in judged):
-        return NO_GO
-    if any(
-        outcome.verdict is Verdict.UNKNOWN or (outcome.verdict is Verdict.BLOCKED and not _excused(outcome, judged))
-        for outcome in judged
-    ):
-        return INCONCLUSIVE
-    return GO
-
-
-def _excused(blocked: Outcome, judged: list[Outcome]) -> bool:
-    """Whether what blocks a check is an accepted finding (advice, waived) of a check that was selected."""
-    blockers = [outcome for outcome in judged if outcome.name in blocked.blocked_by]
-    return bool(blockers) and all(blocker.verdict in {Verdict.ADVICE, Verdict.WAIVED} for blocker in blockers)
-
-
-def sentence(outcomes: Iterable[Outcome], *, status: int, effect: str, causes: int = 0) -> str:
-    """The verdict in one line: ``NO GO: 1 root cause, 2 failed, 1 blocked, 81 passed (effects up to probe)``."""
-    count = Counter(outcome.verdict for outcome in outcomes)
-    words = [
-        (Verdict.FAIL, "failed"),
-        (Verdict.UNKNOWN, "unknown"),
-        (Verdict.BLOCKED, "blocked"),
-        (Verdict.ADVICE, "advice"),
-        (Verdict.WAIVED, "waived"),
-        (Verdict.NOT_APPLICABLE, "not applicable"),
-        (Verdict.PASS, "passed"),
-    ]
-    parts = [f"{causes} root cause{'s' if causes > 1 else ''}"] if causes else []
-    parts += [f"{count[verdict]} {word}" for verdict, word in words if count[verdict]]
-    counts = ", ".join(parts) or "nothing was judged"
-    head = _HEADS.get(status, "NO VERDICT")
-    return f"{head}: {counts} (effects up to {effect})"

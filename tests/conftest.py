@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from preflight import redaction
 from preflight.inventory import Inventory, load
 from tests import programs
 
 PROJECT = Path(__file__).parents[1]
+# What CI says does not change by itself, and no example is a matter of time on a busy machine.
+settings.register_profile("steady", deadline=None, derandomize=bool(os.environ.get("PREFLIGHT_REQUIRE_SERVERS")))
+settings.load_profile("steady")
 collect_ignore = [] if os.environ.get("PREFLIGHT_E2E") else ["e2e"]  # against a real cluster: `tox -e e2e`
 
 

@@ -143,3 +143,72 @@ def test_the_page_explains_each_file_and_names_commands_that_there_are() -> None
         assert option in help_text.stdout
     for variable in re.findall(r"`(PREFLIGHT_[A-Z]+)`", page):
         assert variable in template()["variables"]
+
+
+APART = "preflight.gitlab-runner/apart"
+
+
+def rules(*, apart: bool) -> list[dict[str, Any]]:
+    """The rules of the roles that are applied by default, or of those that are a decision each."""
+    objects = [item for item in yaml.safe_load_all((DEPLOY / "rbac.yaml").read_text()) if item]
+    chosen = [item for item in objects if "rules" in item and (APART in item["metadata"]["labels"]) is apart]
+    return [rule for item in chosen for rule in item["rules"]]
+
+
+def test_what_reads_every_secret_or_runs_commands_stands_apart() -> None:
+    for rule in rules(apart=False):
+        assert not {"pods/exec", "pods/attach", "pods/proxy", "pods/portforward", "nodes/proxy"} & set(
+            rule["resources"]
+        )
+        if "secrets" in rule["resources"]:
+            assert rule["verbs"] == ["get"]
+            assert rule["resourceNames"], "by name alone"
+    kinds = {resource for rule in rules(apart=True) for resource in rule["resources"]}
+    assert kinds == {"secrets", "pods/proxy", "pods/exec", "pods/attach"}
+
+
+def test_the_header_says_what_a_stolen_token_can_do() -> None:
+    text = (DEPLOY / "rbac.yaml").read_text()
+    header = text[: text.index("apiVersion")]
+    assert "WHAT A STOLEN TOKEN CAN DO" in header
+    for level in ("read", "probe", "privileged", "write"):
+        assert re.search(rf"^#   {level} +\S", header, re.MULTILINE)
+    labels = re.findall(rf"{APART}: ([a-z-]+)", text)
+    for part in set(labels):
+        assert f"`{part}`" in header
+        assert f"| `{part}` |" in PAGE.read_text()
+    for phrase in ("EVERY Secret", "ROOT ON EVERY NODE", "a namespace of their own"):
+        assert phrase in header
+
+
+def test_only_protected_branches_see_credentials() -> None:
+    jobs = template()
+    for name in (".preflight", "upgrade", "verify"):
+        rules_of_job = jobs[name]["rules"]
+        assert rules_of_job, name
+        assert all('$CI_COMMIT_REF_PROTECTED == "true"' in rule["if"] for rule in rules_of_job), name
+        assert not any("||" in rule["if"] for rule in rules_of_job), name
+    assert "rules" not in jobs["preflight"], "it has those of what it extends"
+    open_to_all = [name for name, job in jobs.items() if name != "variables" and "PROTECTED == " not in str(job)]
+    assert set(open_to_all) == {"lint", "preflight"}
+    assert "KUBECONFIG" not in str(jobs["lint"])
+    assert all("python -m preflight lint" in line or line.startswith("cd ") for line in jobs["lint"]["script"])
+
+
+def test_artifacts_are_for_developers_and_images_by_digest() -> None:
+    jobs = template()
+    assert jobs[".preflight"]["artifacts"]["access"] == "developer"
+    for name in ("PREFLIGHT_IMAGE", "HELM_IMAGE"):
+        assert re.fullmatch(r"\S+@sha256:[0-9a-f]{64}", jobs["variables"][name])
+
+
+def test_the_page_says_what_an_inventory_of_a_branch_could_do() -> None:
+    page = PAGE.read_text()
+    for word in (
+        "protected branches alone",
+        "An inventory from a branch",
+        "`connect:`",
+        "`access: developer`",
+        "digest",
+    ):
+        assert word in page.replace("artifacts: access", "access")

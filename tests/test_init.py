@@ -6,6 +6,7 @@ import re
 import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -15,6 +16,7 @@ from lab.lab import Lab
 from lab.world import RUNNER_TOKEN, World
 from preflight.init import full, without_secrets
 from preflight.inventory import load
+from preflight.probes import discovery
 from tests import processes
 
 PROJECT = Path(__file__).parents[1]
@@ -78,6 +80,25 @@ def test_it_is_taken_as_it_is_and_right(tmp_path: Path) -> None:
     )
 
 
+def test_only_mapped_addresses_are_contacted_and_the_inventory_says_so(tmp_path: Path) -> None:
+    output = tmp_path / "prod.yaml"
+    with Lab() as lab:
+        ended = init(lab, output, "--connect", "*=refuse")
+        kubeconfig = yaml.safe_load((lab.inventory.parent / "kubeconfig").read_text())
+        alone = processes.run(
+            *("preflight", "init", "--kubeconfig", lab.inventory.parent / "kubeconfig"),
+            *("--connect", "*=refuse", "-o", tmp_path / "none.yaml"),
+            timeout=60,
+        )
+    assert ended.returncode == 0, ended.stderr
+    inventory = yaml.safe_load(output.read_text())
+    assert inventory["connect"]["*"] == "refuse"
+    assert inventory["cluster"]["api_server"] == f"https://{API}"
+    assert urlsplit(kubeconfig["clusters"][0]["cluster"]["server"]).hostname == "127.0.0.1"
+    assert alone.returncode == 1
+    assert "connect:" in alone.stderr
+
+
 def test_gaps_are_marked_and_no_secret_is_written(tmp_path: Path) -> None:
     output = tmp_path / "prod.yaml"
     with Lab() as lab:
@@ -133,6 +154,8 @@ def test_no_file_is_overwritten_without_force(tmp_path: Path) -> None:
         (("--namespace", "shop"), "cannot list resource"),
         (("--release", "other"), "has no release of the chart gitlab-runner called other"),
         (("--connect", "here"), "--connect: found 'here', expected HOST:PORT=HOST:PORT"),
+        (("--connect", "*=127.0.0.1:1"), "expected HOST:PORT=HOST:PORT, such as 10.0.0.5:6443=127.0.0.1:16443, or '*="),
+        (("--connect", "a:1=b:70000"), "--connect: found 'a:1=b:70000', expected HOST:PORT=HOST:PORT"),
     ],
 )
 def test_an_error_is_one_sentence(tmp_path: Path, arguments: tuple[str, ...], message: str) -> None:
@@ -209,3 +232,16 @@ def test_whatever_looks_like_a_secret_is_removed_from_the_values() -> None:
 )
 def test_images_get_their_host_and_tag(short: str, whole: str) -> None:
     assert full(short) == whole
+
+
+@pytest.mark.parametrize(
+    ("text", "networks"),
+    [
+        ("10.244.0.0/16,fd00:1::/48", ("10.244.0.0/16", "fd00:1::/48")),
+        ("10.244.0.0/16", ("10.244.0.0/16",)),
+        (None, ()),
+        ("10.244.0.0/16,nonsense", ()),
+    ],
+)
+def test_both_networks_of_a_dual_stack_cluster_are_found(text: str | None, networks: tuple[str, ...]) -> None:
+    assert discovery._several(text) == networks

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 import yaml
@@ -21,9 +22,10 @@ from preflight import saved
 from preflight.clients.connect import Routes
 from preflight.conclusions.observations import facts_of
 from preflight.fact import Effect
+from preflight.impact import Harm, Impact
 from preflight.replay import Replay
 from preflight.run import Run
-from tests import processes, programs
+from tests import processes, programs, screens
 from tests.conclusions.hidden import unfounded
 from tests.effects import sufficient
 
@@ -33,6 +35,7 @@ PATIENT = ("--lab-patience", "3")
 """Many labs run side by side here, on few cores."""
 EXPECTED: dict[str, dict[str, Any]] = yaml.safe_load((PROJECT / "tests" / "lab_faults.yaml").read_text())
 EFFECTS = sufficient(EXPECTED)
+VERDICTS: dict[str, dict[str, str]] = yaml.safe_load((PROJECT / "tests" / "lab_verdicts.yaml").read_text())
 PAIRS: dict[str, dict[str, Any]] = yaml.safe_load((PROJECT / "tests" / "lab_pairs.yaml").read_text())
 
 
@@ -40,7 +43,8 @@ def run(
     folder: Path, *arguments: str, check: str = "checks/"
 ) -> tuple[subprocess.CompletedProcess[str], dict[str, Any]]:
     """Run the suite as an operator does; returns what it printed and its JSON report."""
-    ended = processes.run_checks("--report-dir", folder, *PATIENT, *arguments, target=check)
+    env = processes.environment(COLUMNS=str(screens.WIDTH))
+    ended = processes.run_checks("--report-dir", folder, *PATIENT, *arguments, target=check, env=env)
     report = folder / "preflight.json"
     return ended, json.loads(report.read_text()) if report.exists() else {}
 
@@ -64,7 +68,7 @@ def test_every_fault_is_expected_to_do_something() -> None:
     rows = [line.split(":")[0] for line in (PROJECT / "tests" / "lab_faults.yaml").read_text().splitlines()]
     names = [row for row in rows if row and not row.startswith(("#", " "))]
     assert len(names) == len(set(names)), "each fault has one row"
-    assert set(EXPECTED) == set(faults.known())
+    assert set(EXPECTED) == set(VERDICTS) == set(faults.known())
 
 
 def test_faults_of_pods_and_one_of_each_kind_besides_are_proven_by_whole_runs() -> None:
@@ -77,15 +81,18 @@ def test_faults_of_pods_and_one_of_each_kind_besides_are_proven_by_whole_runs() 
 
 
 @pytest.mark.parametrize("effect", ["static", "read", "probe"])
-def test_a_healthy_lab_is_go_at_each_effect(effect: str, tmp_path: Path) -> None:
+def test_a_healthy_lab_passes_at_each_effect_and_a_part_is_not_go(effect: str, tmp_path: Path) -> None:
     ended, report = run(tmp_path, "--lab", "--effect", effect)
     assert ended.returncode == 0, ended.stdout
+    assert re.match(rf"PARTIAL: \d+ of \d+ checks judged \(effect {effect}\): ", report["verdict"]), report["verdict"]
+    assert report["decision"]["not_looked_at"]
     assert {one["verdict"] for one in report["checks"]} <= {"pass", "advice", "not applicable"}
 
 
 def test_a_healthy_lab_is_go(tmp_path: Path) -> None:
     ended, report = run(tmp_path / "reports", "--lab", "--backup", str(tmp_path / "backup"))
     assert ended.returncode == 0, ended.stdout
+    assert report["verdict"].startswith("GO: ")
     passed = named(report, "pass")
     assert len(passed) >= 60
     assert len({name.split("[")[0] for name in passed}) >= 30
@@ -150,6 +157,21 @@ def judge(
         assert not re.search(r"\{\w+\}", " ".join(one["remedy"])), "a name is left unfilled"
 
 
+def follows_the_fate_of_jobs(report: dict[str, Any], expected: dict[str, str]) -> None:
+    """The verdict is what the fault does to jobs, and the root cause says that."""
+    decision = report["decision"]
+    assert decision["answer"] == expected["answer"], report["verdict"]
+    below = report["effect"] in {"static", "read", "probe"} and report["stage"] != "uninstalled"  # which only reads
+    assert decision["partial"] == below, report["verdict"]
+    impacts = [
+        str(Impact(**{**one["impact"], "harm": Harm(one["impact"]["harm"])}))
+        for one in report["conclusions"]
+        if one["root_cause"]
+    ]
+    assert bool(impacts) == ("impact" in expected), impacts
+    assert not impacts or impacts[0].startswith(expected["impact"]), impacts
+
+
 def hide_some(report: dict[str, Any], *, seed: str) -> None:
     """With any part of this run's facts hidden, nothing is concluded that the whole does not bear out."""
     file = Path("preflight.json")
@@ -171,8 +193,13 @@ def test_a_fault_turns_the_right_checks_red_and_nothing_else(
     judge(expected, ended, report, record_property)
     hide_some(report, seed=name)
     assert ended.returncode == expected["exit"] == report["exit"]
+    follows_the_fate_of_jobs(report, VERDICTS[name])
+    printed = ended.stdout.replace(str(tmp_path), "reports")  # no screen makes that shorter
+    assert not screens.beyond_one_screen(printed, causes=len(expected["concludes"])), printed
+    assert not list(screens.contradictions(report))
+    said = ended.stdout + "".join(ElementTree.parse(tmp_path / "preflight.xml").getroot().itertext())
     for words in expected["says"]:
-        assert words in ended.stdout or re.search(words, ended.stdout), (words, ended.stdout)
+        assert words in said or re.search(words, said), (words, said)
 
 
 @pytest.mark.parametrize("pair", PAIRS)
@@ -188,3 +215,6 @@ def test_two_faults_are_two_conclusions(
     expected = {**both, **PAIRS[pair]}
     ended, report = run(tmp_path, "--lab", "--lab-fault", one, "--lab-fault", other, *expected["options"])
     judge(expected, ended, report, record_property)
+    printed = ended.stdout.replace(str(tmp_path), "reports")
+    assert not screens.beyond_one_screen(printed, causes=len(expected["concludes"])), printed
+    assert not list(screens.contradictions(report))

@@ -104,7 +104,7 @@ def test_reading_alone_makes_nothing(tmp_path: Path) -> None:
     assert changed == []
     assert verified
     assert token.strip() not in "".join(verified), "the real token makes a manager: only a bogus one is shown"
-    assert "effects up to read" in ended.stdout
+    assert "(effect read)" in ended.stdout
 
 
 @pytest.mark.parametrize("effect", ["probe", "privileged"])

@@ -49,9 +49,13 @@ def test_a_replay_of_some_checks_leaves_the_rest_alone(broken: Path, tmp_path: P
         ("[]", "expected a preflight.json"),
         (
             '{"schema": 1, "checks": []}',
-            "found schema 1, expected 3: run the checks again with this version, or replay",
+            "found schema 1, expected 4: run the checks again with this version, or replay",
         ),
-        ('{"schema": 3, "checks": [], "environment": {"gitlab": 3}}', "environment."),
+        (
+            '{"schema": 4, "checks": [], "inventory": "i", "effect": "read", "stage": "auto", "require_idle": false, '
+            '"environment": {"gitlab": 3}}',
+            "environment.",
+        ),
     ],
 )
 def test_a_file_that_can_not_be_judged_is_refused(text: str, message: str, tmp_path: Path) -> None:
@@ -93,7 +97,7 @@ def test_conclusions_are_in_terminal_and_junit(broken: Path) -> None:
     output = cases[-1].findtext("system-out") or ""
     for cause in causes:
         for place in (text, output):
-            assert f"{cause['name']}: " in place
+            assert f"{cause['name']} (" in place
             assert cause["remedy"][0].split("`")[0].strip() in place
     counted = int(suite.get("tests", "0"))
     assert counted == len(cases) - 1 == len(report["checks"]), "it is neither a pass nor a failure"

@@ -21,7 +21,7 @@ def test_an_emptied_lab_has_nothing_left(tmp_path: Path) -> None:
 
 
 def test_an_installed_release_is_what_is_left(tmp_path: Path) -> None:
-    ended, report = run(tmp_path, "--lab", "--stage", "uninstalled")
+    ended, report = run(tmp_path, "--lab", "--stage", "uninstalled", "-v")
     assert ended.returncode == 1
     failed = named(report, "fail")
     assert {"test_no_release_record_is_left", "test_no_object_of_the_release_is_left"} == failed

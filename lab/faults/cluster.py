@@ -20,6 +20,11 @@ def _(world: World) -> None:
     del world.cluster.tokens[world.kubeconfig_token]
 
 
+@fault("api-not-verified", "The operator's kubeconfig accepts any certificate of the API server.")
+def _(world: World) -> None:
+    world.kubeconfig_verifies = False
+
+
 @fault("api-forbidden", "The operator may neither read nodes nor create Jobs.")
 def _(world: World) -> None:
     world.cluster.revoke("nodes")
@@ -39,6 +44,12 @@ def _(world: World) -> None:
 @fault("node-cordoned", "k8s-worker-2 is cordoned.")
 def _(world: World) -> None:
     world.cluster.cordon("k8s-worker-2")
+
+
+@fault("nodes-cordoned", "Two of three workers are cordoned, and the third has no room for all jobs.")
+def _(world: World) -> None:
+    world.cluster.cordon("k8s-worker-2")
+    world.cluster.cordon("k8s-worker-3")
 
 
 @fault("node-disk-pressure", "k8s-worker-1 runs out of disk: its kubelet reports DiskPressure.")

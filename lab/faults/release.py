@@ -10,6 +10,12 @@ if TYPE_CHECKING:
     from lab.world import World
 
 
+@fault("chart-repository-plain", "The charts come from http://charts.gitlab.io, without TLS.")
+def _(world: World) -> None:
+    world.charts.port = 80
+    world.inventory_edits["runner.repository"] = "http://charts.gitlab.io"
+
+
 @fault("chart-missing", "The chart repository is a mirror that nobody has updated: its newest chart is 0.79.1.")
 def _(world: World) -> None:
     world.charts.versions = {name: app for name, app in world.charts.versions.items() if name < "0.80"}
@@ -48,9 +54,22 @@ def _(world: World) -> None:
     world.release.health = "half-rolled-out"
 
 
+@fault("rollout-under-way", "The last of three managers has begun a moment ago with the newest template: all is well.")
+def _(world: World) -> None:
+    world.release.health = "rolling-out"
+
+
 @fault("manager-crashloop", "The managers run out of memory: all of them are in CrashLoopBackOff.")
 def _(world: World) -> None:
     world.release.health = "out-of-memory"
+
+
+@fault(
+    "managers-recovered",
+    "GitLab was down until 14 minutes ago, managers were restarted and logged it; they poll again, which logs nothing.",
+)
+def _(world: World) -> None:
+    world.release.health, world.metrics.lost = "recovered", 40_000_000
 
 
 @fault("managers-scaled-down", "Somebody scaled the Deployment of three managers down to one by hand.")

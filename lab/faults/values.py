@@ -60,6 +60,27 @@ def _(world: World) -> None:
     world.values_edits["        privileged = true\n"] = '        privileged = true\n        pull_policy = "Always"\n'
 
 
+@fault("values-patch-broken", "In runners.config, a patch of the pod removes host aliases, of which the pod has none.")
+def _(world: World) -> None:
+    patch = '[{"op": "remove", "path": "/hostAliases"}]'
+    entry = f"[[runners.kubernetes.pod_spec]]\n          patch_type = \"json\"\n          patch = '{patch}'"
+    flags = "[runners.feature_flags]\n          FF_USE_ADVANCED_POD_SPEC_CONFIGURATION = true"
+    world.values_edits[f"        {_TABLE}\n"] = f"        {entry}\n        {_TABLE}\n"
+    world.values_edits["    [[runners]]\n"] = f"    [[runners]]\n      {flags}\n"
+
+
+@fault("values-services-not-allowed", "The values allow jobs the services of another registry alone.")
+def _(world: World) -> None:
+    allowed = '        allowed_services = ["other.example.com/**"]\n'
+    world.values_edits["        privileged = true\n"] = f"        privileged = true\n{allowed}"
+
+
+@fault("values-service-image", "The values give every job a service whose image is in no registry.")
+def _(world: World) -> None:
+    service = '[[runners.kubernetes.services]]\n          name = "registry.example.com/library/absent:1"'
+    world.values_edits[f"        {_TABLE}\n"] = f"        {service}\n        {_TABLE}\n"
+
+
 @fault("values-wrong-table", "In runners.config, poll_timeout stands below the header of dns_config.")
 def _(world: World) -> None:
     world.values_edits["        poll_timeout = 600\n"] = ""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from lab.cluster import timestamps
 from lab.world import Dockerd
@@ -52,6 +53,9 @@ def prepare(world: World, node: str, resolv_conf: str, arguments: Sequence[str],
     """
     secure = bool(env.get(_CERTIFICATES, "/certs"))
     settings = replace(world.daemon, tls=True) if secure else world.daemon
+    if arguments and arguments[0] == "dockerd":  # the entry point adds no host then
+        hosts = [urlsplit(host).hostname for host in _values(arguments, "--host") if host.startswith("tcp:")]
+        settings = replace(settings, listens_on=hosts[0] or "" if hosts else "")
     for mtu in _values(arguments, "--mtu"):
         settings = replace(settings, mtu=int(mtu))
     return Dockerd(
@@ -76,7 +80,7 @@ async def live(daemon: Dockerd, write: Callable[[str], None], *, privileged: boo
     daemon.started = time.monotonic()
     _log(say, "info Starting up")
     for line in () if secure else _INSECURE:
-        _log(say, f'{line}|host="tcp://0.0.0.0:{daemon.port}"')
+        _log(say, f'{line}|host="tcp://{settings.listens_on or "0.0.0.0"}:{daemon.port}"')
     _log(say, "info libcontainerd: started new containerd process|pid=13")
     _log(say, 'info starting containerd|revision="05044ec0a9a75232cad458027ca83437aae3f4da" version="v1.7.27"')
     _log(say, "info containerd successfully booted in 0.043713s")
@@ -97,7 +101,7 @@ async def live(daemon: Dockerd, write: Callable[[str], None], *, privileged: boo
         )
         _log(say, "info Daemon has completed initialization")
         _log(say, "info API listen on /var/run/docker.sock")
-        _log(say, f"info API listen on [::]:{daemon.port}")
+        _log(say, f"info API listen on {settings.listens_on or '[::]'}:{daemon.port}")
         await asyncio.Event().wait()
     finally:
         daemon.exited = True

@@ -32,6 +32,8 @@ RELEASE = "gitlab-runner"
 PORT = 9252
 _TEMPLATE, _NEXT_TEMPLATE = "6b8d5c7f9d", "7c5d9f64bb"  # hashes of the Deployment's two last pod templates
 _DAYS = ReleaseState.age / 86_400  # since the last installation
+_ROLLING = ("half-rolled-out", "rolling-out")  # one manager has the newest template
+_OUTAGE_ENDED = 14 * 60.0  # seconds since GitLab answers again, where managers have recovered from an outage
 _LABELS = {"app": RELEASE, "chart": f"gitlab-runner-{CHART_VERSION}", "heritage": "Helm", "release": RELEASE}
 _HOME = "/home/gitlab-runner/.gitlab-runner"
 _SELECTOR = {"app": RELEASE}
@@ -67,13 +69,15 @@ def deploy_managers(cluster: ClusterState, world: World, values: str = "") -> No
 
 def _deploy_pods(cluster: ClusterState, world: World, image: str, wanted: int, tree: Mapping[str, Any]) -> None:
     state = world.release
+    # The chart's liveness probe asks GitLab: managers that it does not answer are restarted again and again.
+    unanswered = world.gitlab.mode not in {"up", "redirect"}
     homes = [
         item["metadata"]["name"]
         for item in cluster.list("nodes")
         if CONTROL_PLANE not in item["metadata"]["labels"] and cluster.kubelet_runs(item["metadata"]["name"])
     ]
     for number in range(wanted if homes else 0):
-        fresh = state.health == "half-rolled-out" and number == wanted - 1
+        fresh = state.health in _ROLLING and number == wanted - 1
         home = homes[number % len(homes)]
         item = _manager(cluster, home, number, image, template=_NEXT_TEMPLATE if fresh else _TEMPLATE)
         match state.health:
@@ -83,6 +87,12 @@ def _deploy_pods(cluster: ClusterState, world: World, image: str, wanted: int, t
                 _crash_loop(item, 1, "Error", restarts=4)
             case "half-rolled-out" if fresh:
                 _fail_image_pull(item)
+            case "rolling-out" if fresh:
+                _begin(item)
+            case "recovered":
+                _restart(item, ago=_OUTAGE_ENDED)
+            case _ if unanswered:
+                _restart(item, ago=40, times=2)
             case _:
                 pass
         stored = cluster.add(item)
@@ -95,6 +105,10 @@ def _deploy_pods(cluster: ClusterState, world: World, image: str, wanted: int, t
         if not fresh:
             refused = state.health == "refused"
             log = _manager_log(image, tree, number, refused=refused, days=0.005 if refused else _DAYS)
+            if state.health == "recovered":
+                _complain(log, ago=_OUTAGE_ENDED + 40)
+            elif unanswered and state.health == "up":
+                _complain(log, ago=9)
             cluster.written[stored["metadata"]["uid"], RELEASE] = log
 
 
@@ -229,7 +243,7 @@ def job_pod(node: str, *, job: int = 4711, project: int = 12, minutes: float = 9
 
 def _deployment(state: ReleaseState, image: str, wanted: int, tree: Mapping[str, Any]) -> Raw:
     up = 0 if state.health in {"out-of-memory", "refused"} else wanted
-    half = state.health == "half-rolled-out"
+    half = state.health in _ROLLING
     item = _object("Deployment", RELEASE)
     item["metadata"] |= {"generation": 3, "labels": dict(_LABELS)}
     item["metadata"]["annotations"] = {
@@ -259,6 +273,8 @@ def _deployment(state: ReleaseState, image: str, wanted: int, tree: Mapping[str,
     current = f'ReplicaSet "{RELEASE}-{_NEXT_TEMPLATE if half else _TEMPLATE}"'
     progress = (
         ("False", "ProgressDeadlineExceeded", f"{current} has timed out progressing.")
+        if state.health == "half-rolled-out"
+        else ("True", "ReplicaSetUpdated", f"{current} is progressing.")
         if half
         else ("True", "NewReplicaSetAvailable", f"{current} has successfully progressed.")
     )
@@ -330,8 +346,31 @@ def _crash_loop(item: Raw, code: int, reason: str, *, restarts: int) -> None:
     _unready(item)
 
 
+def _begin(item: Raw) -> None:
+    """Let the pod have begun a moment ago: it runs, and its readiness probe has not been tried yet."""
+    began = timestamps.ago(seconds=9)
+    item["metadata"]["creationTimestamp"] = item["status"]["startTime"] = began
+    status = item["status"]["containerStatuses"][0]
+    status |= {"ready": False, "started": True, "state": {"running": {"startedAt": began}}}
+    _unready(item)
+
+
+def _restart(item: Raw, *, ago: float, times: int = 1) -> None:
+    """Restart the container so many seconds ago, because its liveness probe failed; it has been ready since.
+
+    The first time it had run since its beginning, later for 90 s: the probe begins after 60 s and fails three times.
+    """
+    status = item["status"]["containerStatuses"][0]
+    began = status["state"]["running"]["startedAt"] if times == 1 else timestamps.ago(seconds=ago + 90)
+    end = {"exitCode": 143, "reason": "Error", "startedAt": began}
+    end |= {"finishedAt": timestamps.ago(seconds=ago), "containerID": status["containerID"]}
+    status |= {"restartCount": times, "lastState": {"terminated": end}}
+    status["state"] = {"running": {"startedAt": timestamps.ago(seconds=ago - 1)}}
+
+
 def _fail_image_pull(item: Raw) -> None:
-    """Put the container into ImagePullBackOff."""
+    """Put the container of a pod that is 20 minutes old into ImagePullBackOff."""
+    item["metadata"]["creationTimestamp"] = item["status"]["startTime"] = timestamps.ago(seconds=1200)
     status = item["status"]["containerStatuses"][0]
     status |= {"ready": False, "started": False, "restartCount": 0, "imageID": ""}
     status["image"] = status["image"].replace("v18.3.0", "v18.3.9")
@@ -396,6 +435,16 @@ def _manager_log(image: str, tree: Mapping[str, Any], number: int, *, refused: b
     for index, line in enumerate(lines):
         log.lines.append((began + timedelta(seconds=0.7 * index), line.encode() + b"\n"))
     return log
+
+
+def _complain(log: Log, *, ago: float) -> None:
+    """Log three polls that failed, so many seconds ago; those that succeed since leave no line."""
+    line = _info(
+        "\x1b[0;33mWARNING: Checking for jobs... failed", "status=couldn't execute POST against http://192.168.1.50/"
+    )
+    for index in range(3):
+        moment = datetime.now(UTC) - timedelta(seconds=ago - 3 * index)
+        log.lines.append((moment, line.encode() + b"\n"))
 
 
 def _info(message: str, *pairs: str, plain: str = "") -> str:

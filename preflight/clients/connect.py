@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import http.client
+import io
 import ipaddress
 import socket
 import ssl
@@ -87,6 +89,48 @@ class NotMapped(OSError):
         )
 
 
+_Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
+
+
+class _Names:
+    """Names that are looked up by the system's resolver: each once, in bounded time (getaddrinfo knows no deadline)."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._asked: dict[str, tuple[threading.Event, list[Sequence[_Address] | OSError]]] = {}
+        self.seconds: dict[str, float] = {}
+
+    def look_up(self, host: str, *, within: float) -> Sequence[_Address]:
+        """The addresses, with port 0; an OSError if there are none, or none in time."""
+        with self._lock:
+            known = self._asked.get(host)
+            if known is None:
+                known = self._asked[host] = (threading.Event(), [])
+                asking = threading.Thread(target=self._ask, args=(host, *known), name=f"resolve {host}", daemon=True)
+                try:
+                    asking.start()
+                except RuntimeError:  # none can start: better without a bound than not at all, as cleaning needs it
+                    self._ask(host, *known)
+        answered, outcome = known
+        if not answered.wait(within):
+            raise socket.gaierror(socket.EAI_AGAIN, f"{host} was not resolved within {within:.3g} s")
+        if isinstance(outcome[0], OSError):
+            raise socket.gaierror(*outcome[0].args)
+        return outcome[0]
+
+    def _ask(self, host: str, answered: threading.Event, outcome: list[Sequence[_Address] | OSError]) -> None:
+        began = time.monotonic()
+        try:
+            outcome.append(socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM))
+        except OSError as error:
+            outcome.append(error)
+        except UnicodeError:  # a label that is empty or longer than 63 characters
+            outcome.append(socket.gaierror(socket.EAI_NONAME, f"{host!r} is no host name"))
+        finally:
+            self.seconds[host] = time.monotonic() - began
+            answered.set()
+
+
 @dataclass(frozen=True, slots=True)
 class Routes:
     """The inventory's ``connect:``: from the address asked for to the address dialled, both ``host:port``.
@@ -94,10 +138,14 @@ class Routes:
     Attributes:
         mapping: only what differs needs an entry.
         only_mapped: refuse whatever has no entry (``"*": refuse``).
+
+    Every name is looked up once, however many requests wait for it: where one of this machine's own resolvers is dead,
+    each further look-up would wait for it anew.
     """
 
     mapping: Mapping[str, str] = field(default_factory=dict)
     only_mapped: bool = field(default=False, kw_only=True)
+    _names: _Names = field(default_factory=_Names, init=False, repr=False, compare=False, hash=False)
 
     def __post_init__(self) -> None:
         mapped = {join_address(*split_address(a)): join_address(*split_address(b)) for a, b in self.mapping.items()}
@@ -122,6 +170,33 @@ class Routes:
             raise NotMapped(host, port)
         return host.strip("[]"), port
 
+    def addresses(self, host: str, port: int, *, within: float) -> Sequence[_Address]:
+        """What the system's resolver answers for a host that is to be dialled, in at most `within` seconds.
+
+        Raises:
+            OSError: it has no address, or none in time.
+        """
+        with contextlib.suppress(ValueError):
+            ipaddress.ip_address(host.partition("%")[0])
+            return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+        answers = self._names.look_up(host, within=within)
+        return [
+            (family, kind, protocol, name, (place[0], port, *place[2:]))
+            for family, kind, protocol, name, place in answers
+        ]
+
+    def look_up_seconds(self, host: str, *, within: float) -> float | None:
+        """How long the system's resolver takes for the addresses of a name; None for what needs no look-up.
+
+        Raises:
+            OSError: it has no address, or none in time.
+        """
+        with contextlib.suppress(ValueError):
+            ipaddress.ip_address(host)
+            return None
+        self._names.look_up(host, within=within)
+        return self._names.seconds[host]
+
 
 def dial(host: str, port: int, *, routes: Routes, deadline: float) -> socket.socket:
     """A TCP connection to where `routes` leads, in at most `deadline` seconds, name look-up included.
@@ -131,7 +206,7 @@ def dial(host: str, port: int, *, routes: Routes, deadline: float) -> socket.soc
     """
     until = time.monotonic() + deadline
     host, port = routes.resolve(host, port)
-    places = _addresses(host, port, within=deadline)
+    places = routes.addresses(host, port, within=deadline)
     failure: OSError = socket.gaierror(socket.EAI_NONAME, f"{host} has no address")
     for number, (family, kind, protocol, _, place) in enumerate(places):
         share = (until - time.monotonic()) / (len(places) - number)
@@ -150,34 +225,6 @@ def dial(host: str, port: int, *, routes: Routes, deadline: float) -> socket.soc
     raise failure
 
 
-_Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
-
-
-def _addresses(host: str, port: int, *, within: float) -> Sequence[_Address]:
-    """What the system's resolver answers, in bounded time: getaddrinfo itself knows no deadline."""
-    with contextlib.suppress(ValueError):
-        ipaddress.ip_address(host.partition("%")[0])
-        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    outcome: list[Sequence[_Address] | OSError] = []
-
-    def ask() -> None:
-        try:
-            outcome.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except OSError as error:
-            outcome.append(error)
-        except UnicodeError:  # a label that is empty or longer than 63 characters
-            outcome.append(socket.gaierror(socket.EAI_NONAME, f"{host!r} is no host name"))
-
-    asking = threading.Thread(target=ask, name=f"resolve {host}", daemon=True)
-    asking.start()
-    asking.join(within)
-    if not outcome:
-        raise socket.gaierror(socket.EAI_AGAIN, f"{host} was not resolved within {within:g} s")
-    if isinstance(outcome[0], OSError):
-        raise outcome[0]
-    return outcome[0]
-
-
 class Cutoff:
     """A deadline over a whole exchange: cuts the guarded connections when it passes, however slowly bytes drip in.
 
@@ -192,7 +239,8 @@ class Cutoff:
         self._timer.daemon = True
 
     def __enter__(self) -> Self:
-        self._timer.start()
+        with contextlib.suppress(RuntimeError):  # where no thread can start, each read has its own bound still
+            self._timer.start()
         return self
 
     def __exit__(
@@ -225,6 +273,61 @@ class Cutoff:
                     socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
 
+class _UntilDeadline(io.RawIOBase):
+    """What comes from a socket, up to a deadline for all reads together, as long as there is one.
+
+    No thread watches over it, so that it also holds where none can be started.
+    """
+
+    def __init__(self, raw: io.RawIOBase, connection: socket.socket, seconds: float) -> None:
+        self._raw, self._connection, self._each = raw, connection, seconds
+        self._until: float | None = time.monotonic() + seconds
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """Read what is there, at the latest when the deadline is over."""
+        if self._until is not None:
+            left = self._until - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("timed out")
+            self._connection.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def lift(self) -> None:
+        """From now on each read has its own time again."""
+        self._until = None
+        with contextlib.suppress(OSError):  # it may be closed
+            self._connection.settimeout(self._each)
+
+    def close(self) -> None:
+        """Close what is read from."""
+        self._raw.close()
+        super().close()
+
+
+class _TimedResponse(http.client.HTTPResponse):
+    """An answer whose status line and headers have one deadline, however slowly they drip in."""
+
+    def __init__(self, sock: socket.socket, *arguments: Any, **more: Any) -> None:
+        super().__init__(sock, *arguments, **more)
+        self._head: _UntilDeadline | None = None
+        seconds = sock.gettimeout()
+        if seconds:
+            self._head = _UntilDeadline(self.fp.detach(), sock, seconds)
+            self.fp = io.BufferedReader(self._head)
+
+    def begin(self) -> None:
+        """Read status line and headers."""
+        try:
+            super().begin()
+        finally:
+            if self._head is not None:
+                self._head.lift()
+
+
 def pool_classes(routes: Routes, *, cutoff: Cutoff | None = None) -> dict[str, type[HTTPConnectionPool]]:
     """urllib3's connection pools by scheme, dialling where `routes` leads; for ``pool_classes_by_scheme``."""
     from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
@@ -233,6 +336,8 @@ def pool_classes(routes: Routes, *, cutoff: Cutoff | None = None) -> dict[str, t
 
     class RoutedConnection(HTTPConnection):
         """Dials the mapped address and keeps the name; urllib3.contrib.socks does it at the same place."""
+
+        response_class = _TimedResponse
 
         def _new_conn(self) -> socket.socket:
             patience = self.timeout if isinstance(self.timeout, int | float) else _FALLBACK

@@ -10,7 +10,6 @@ command ran and failed is no error but its exit status. https://kubernetes.io/do
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,8 +19,10 @@ from typing import TYPE_CHECKING, Any
 from preflight.clients.kube_api import Api, path_segment
 from preflight.clients.kube_errors import ApiError
 from preflight.clients.kubectl import kubectl
+from preflight.documents import load_json
 from preflight.evidence import Evidence
 from preflight.faults import PathFault, StreamFault
+from preflight.shell_command import pipe, program, syntax
 
 if TYPE_CHECKING:
     import websocket
@@ -118,7 +119,7 @@ def attach_to_pod(api: Api, namespace: str, pod: str, container: str, *, text: s
         stdout=channel.text(_STDOUT),
         stderr=channel.text(_STDERR),
         where=f"pod {namespace}/{pod}",
-        command=f"printf %s … | {channel.command}",
+        command=pipe(program("printf", "%s", syntax("…")), channel.command),
         took=channel.took,
     )
 
@@ -152,7 +153,7 @@ class _Channel:
         if not content:
             return None
         try:
-            status = json.loads(content)
+            status = load_json(content)
         except ValueError:
             status = {"status": "Failure", "message": content.decode(errors="replace").strip()}
         return status if isinstance(status, dict) else {"status": "Failure", "message": str(status)}

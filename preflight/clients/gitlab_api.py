@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +11,11 @@ from urllib.parse import quote, urlencode
 from preflight.clients.connect import Routes
 from preflight.clients.gitlab_reply import judge_reply
 from preflight.clients.http import NoReply, exchange
+from preflight.documents import load_json
 from preflight.evidence import Evidence, Unmeasured
 from preflight.faults import GitLabFault, PathFault
 from preflight.redaction import remember
+from preflight.shell_command import ShellCommand, program, variable
 
 PAGE = 100  # items of a list a request; GitLab's own maximum
 _LONGEST = 4 * 1024 * 1024  # bytes of a job's log that are read; GitLab's own limit for logs is of that size
@@ -73,7 +74,7 @@ class GitLabApi:
         """
         text = self.text(path, method=method, **query)
         try:
-            return json.loads(text) if text.strip() else None
+            return load_json(text) if text.strip() else None
         except (ValueError, RecursionError):
             raise GitLabError(
                 GitLabFault.NOT_GITLAB,
@@ -128,11 +129,12 @@ class GitLabApi:
                 break
         return collected
 
-    def command(self, path: str, method: str = "GET", query: Mapping[str, str] | None = None) -> str:
+    def command(self, path: str, method: str = "GET", query: Mapping[str, str] | None = None) -> ShellCommand:
         """What a person can paste to ask the same; the token stays in the environment."""
-        verb = "" if method == "GET" else f" -X {method}"
+        verb = [] if method == "GET" else ["-X", method]
         address = f"{self.url.rstrip('/')}/api/v4{path}" + (f"?{urlencode(query)}" if query else "")
-        return f"curl -sS{verb} --max-time {self.deadline:g} --oauth2-bearer \"$GITLAB_API_TOKEN\" '{address}'"
+        token = variable("GITLAB_API_TOKEN")
+        return program("curl", "-sS", *verb, "--max-time", f"{self.deadline:g}", "--oauth2-bearer", token, address)
 
 
 def segment(name: str) -> str:

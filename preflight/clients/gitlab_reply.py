@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from urllib.parse import urljoin, urlsplit
 
 from preflight.clients.http import origin_of
+from preflight.documents import load_json
 from preflight.faults import GitLabFault
 
 _PAGE_MARKS = re.compile(
@@ -70,7 +70,7 @@ def shows_gitlab(status: int, headers: Mapping[str, str], body: bytes, url: str)
         return origin_of(urljoin(url, location)) == origin_of(url) and bool(_OWN_PAGES.search(urlsplit(location).path))
     if "/api/v4/" in url:
         try:
-            document = json.loads(body)
+            document = load_json(body)
         except (ValueError, RecursionError):
             return False
         return isinstance(document, dict) and ("version" in document or document.get("message") == "401 Unauthorized")

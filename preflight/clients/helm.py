@@ -237,20 +237,24 @@ def _is_secret(key: str, value: str) -> bool:
 # ---- Helm's words ---------------------------------------------------------------------------------------------------
 
 _QUOTED_TEXT = re.compile(r'(?P<before>cannot parse template|function execution for) "(?:\\.|[^"\\])*"')
-_WITHIN_TEXT = re.compile(r"error calling tpl: .*?(?:\bgotpl|parse error at \([^:()]+):(?P<line>\d+)", re.DOTALL)
-_AT_TEMPLATE = re.compile(r"(?P<path>[\w.\-/]+/templates/[\w.\-/]+):(?P<line>\d+)(?::\d+)?")
+_WITHIN_TEXT = re.compile(
+    r"error calling tpl: .{0,1000}?(?:\bgotpl|parse error at \([^:()]{1,200}):(?P<line>\d{1,9})", re.DOTALL
+)
+_AT_TEMPLATE = re.compile(r"(?P<path>[\w.\-/]{1,200}/templates/[\w.\-/]{1,200}+):(?P<line>\d{1,9})(?::\d{1,9})?")
 _TEXT = re.compile(r"at <tpl \$?\.Values\.(?P<path>[\w.]+)")
-_AT_VALUE = re.compile(r"at <\$?\.Values\.(?P<path>[\w.]+)[^>]*>")
+_AT_VALUE = re.compile(r"at <\$?\.Values\.(?P<path>[\w.]{1,300}+)[^>]{0,1000}+>")
 _OF_RENDERED = re.compile(r"YAML parse error on (?P<path>\S+?): (?P<reason>.*)", re.DOTALL)
 _YAML_LINE = re.compile(r"yaml: line (?P<line>\d+): ")
-_INNERMOST = re.compile(r"(?:executing \"[^\"]*\" at <(?P<at>[^>]*)>:|gotpl:\d+:(?:\d+:)?)\s*", re.DOTALL)
+_INNERMOST = re.compile(
+    r"(?:executing \"[^\"]{0,300}+\" at <(?P<at>[^>]{0,1000}+)>:|gotpl:\d{1,9}:(?:\d{1,9}:)?)\s*", re.DOTALL
+)
 _WARNING = re.compile(r"^(?:\S+\.go:\d+: |(?:time=\S+ )?level=\w+ msg=\"?)?(?:[Ww]arning: ?|WARNING: ?)?")
 
 
 def _render_error(errors: str, chart: ChartPackage, files: tuple[str, ...]) -> RenderError:
     """What helm's last words mean."""
     said = errors[errors.rfind("Error: ") :].removeprefix("Error: ") if "Error: " in errors else errors
-    said = re.sub(r"\s*\n\s*", " ", said.partition("Use --debug flag")[0]).strip()
+    said = " ".join(filter(None, map(str.strip, said.partition("Use --debug flag")[0].splitlines())))
     within = _WITHIN_TEXT.search(_QUOTED_TEXT.sub(r"\g<before> …", said))
     said = _QUOTED_TEXT.sub(r"\g<before> …", said)
     line = _YAML_LINE.search(said)
@@ -286,7 +290,7 @@ def _inside(path: str, chart: ChartPackage) -> str:
 
 def _warnings(errors: str) -> tuple[str, ...]:
     """What helm said beside its output, without the values that it prints."""
-    lines = [re.sub(r"\s*\(.*$", "", _WARNING.sub("", line)).rstrip('"') for line in errors.splitlines()]
+    lines = [_WARNING.sub("", line).partition("(")[0].rstrip().rstrip('"') for line in errors.splitlines()]
     return tuple(dict.fromkeys(one_line(line) for line in lines if line.strip()))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import email.utils
 import errno
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from preflight.clients.connect import Cutoff, NotMapped, Routes, detail_of, fault_of, sentence, session
+from preflight.documents import load_json
 from preflight.faults import PathFault
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Reply:
     def json(self) -> object:
         """The body read as JSON; None when it is not."""
         try:
-            return json.loads(self.body)
+            return load_json(self.body)
         except (ValueError, RecursionError):
             return None
 

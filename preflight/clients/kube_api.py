@@ -15,13 +15,21 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
-from preflight.clients.connect import Routes, detail_of, join_address, pool_classes, sentence
+from preflight.clients.connect import (
+    Cutoff,
+    Routes,
+    detail_of,
+    join_address,
+    pool_classes,
+    sentence,
+    split_address,
+)
 from preflight.clients.kube_errors import (
     ApiError,
     ResponseTooLong,
@@ -30,7 +38,12 @@ from preflight.clients.kube_errors import (
     classify_status,
     classify_upgrade,
 )
-from preflight.clients.kubeconfig import KubeconfigError, check_kubeconfig, client_configuration, tls_context
+from preflight.clients.kubeconfig import (
+    Kubeconfig,
+    KubeconfigError,
+    check_kubeconfig,
+    client_settings,
+)
 from preflight.clients.kubectl import kubectl, missing_rule, query_string
 from preflight.faults import ApiFault, PathFault, StreamFault
 from preflight.redaction import remember
@@ -56,6 +69,8 @@ _WORTH_ANOTHER_TRY = {PathFault.RESET, PathFault.REFUSED, ApiFault.GARBLED}
 _LEAST = 0.05  # seconds that any try gets
 _OK, _BAD, _FORBIDDEN, _NOT_FOUND, _CONFLICT, _GONE, _ERROR = 200, 400, 403, 404, 409, 410, 500
 _WITHOUT_RIGHT = re.compile(r'User "(?P<user>[^"]*)" cannot \S+ (?:resource|path) ')
+
+_SEGMENT = re.compile(r"[a-z0-9](?:[a-z0-9.:-]{0,251}[a-z0-9])?")  # a colon: ``http:POD:PORT`` of a proxied request
 
 
 def path_segment(name: str) -> str:
@@ -106,6 +121,22 @@ class _Request:
     query: Mapping[str, Any]
     body: Json | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what is no name before it is sent: ``..`` would lead to another path.
+
+        Raises:
+            ApiError: as the API server says that there is no object of this name.
+        """
+        odd = next((part for part in self.path.strip("/").split("/") if not _SEGMENT.fullmatch(part)), None)
+        if odd is not None:
+            raise ApiError(
+                ApiFault.NOT_FOUND,
+                status=_NOT_FOUND,
+                reason="NotFound",
+                message=f"{unquote(odd)!r} is no name that Kubernetes accepts (RFC 1123); nothing was asked",
+                command=self.command(None),
+            )
+
     def command(self, context: str | None) -> str:
         return kubectl(self.method, self.path, self.query, context=context)
 
@@ -140,7 +171,7 @@ class Api:
     """
 
     def __init__(self, kubeconfig: Path | None, context: str | None, *, routes: Routes, deadline: float) -> None:
-        self.config = check_kubeconfig(kubeconfig, context)
+        self.config = _untunnelled(check_kubeconfig(kubeconfig, context), routes)
         self.deadline = deadline
         self._context, self._routes = context, routes
         self._lock = threading.Lock()
@@ -148,7 +179,7 @@ class Api:
 
     @property
     def server(self) -> str:
-        """The API server's URL as the kubeconfig has it."""
+        """The API server's URL as the kubeconfig has it, or, where that is a tunnel's end, as `routes` leads to it."""
         return self.config.server
 
     def close(self) -> None:
@@ -215,22 +246,31 @@ class Api:
         return self._parse(request, response), tuple(_warnings(response.headers))
 
     def delete(
-        self, path: str, *, propagation: str = "Background", grace: int | None = None, deadline: float | None = None
+        self,
+        path: str,
+        *,
+        uid: str = "",
+        propagation: str = "Background",
+        grace: int | None = None,
+        deadline: float | None = None,
     ) -> None:
-        """Delete one object; one that is gone already is no error.
+        """Delete one object; one that is gone already is no error, nor one that another of its name has replaced.
 
         Args:
             path: of the object.
+            uid: of the object that is meant; "" for whichever has the name.
             propagation: what becomes of those that it owns.
             grace: seconds that a pod gets to end gracefully, instead of its own; 0 does not wait for its kubelet.
             deadline: seconds for the request.
         """
         body: Json = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": propagation}
         body |= {} if grace is None else {"gracePeriodSeconds": grace}
+        body |= {"preconditions": {"uid": uid}} if uid else {}
         try:
             self._send(_Request("DELETE", path, {}, body), deadline=deadline)
         except ApiError as error:
-            if error.status != _NOT_FOUND:
+            replaced = bool(uid) and error.status == _CONFLICT
+            if error.status != _NOT_FOUND and not replaced:
                 raise
 
     def watch(self, path: str, *, timeout: float, **query: str | int | None) -> Iterator[Json]:
@@ -257,7 +297,7 @@ class Api:
             for chunk in response.stream(2**16):
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in filter(None, lines):
-                    event: Json = json.loads(line)
+                    event: Json = decode(line)
                     if event.get("type") == "ERROR":
                         status = event.get("object", {})
                         self._refuse(
@@ -301,15 +341,18 @@ class Api:
         upgraded = websocket.WebSocket(enable_multithread=False)
         try:
             connected = self._connect(opened, deadline)
-            connected.settimeout(max(began + deadline - time.monotonic(), _LEAST))
-            upgraded.connect(  # type: ignore[no-untyped-call]
-                address,
-                socket=connected,
-                header=headers,
-                subprotocols=list(protocols),
-                suppress_origin=True,
-                redirect_limit=0,
-            )
+            left = max(began + deadline - time.monotonic(), _LEAST)
+            connected.settimeout(left)
+            with Cutoff(left) as cutoff:
+                cutoff.guard(connected)
+                upgraded.connect(  # type: ignore[no-untyped-call]
+                    address,
+                    socket=connected,
+                    header=headers,
+                    subprotocols=list(protocols),
+                    suppress_origin=True,
+                    redirect_limit=0,
+                )
         except websocket.WebSocketBadStatusException as error:
             body = error.resp_body or b""
             content = body if isinstance(body, bytes) else str(body).encode()
@@ -318,7 +361,8 @@ class Api:
         except websocket.WebSocketTimeoutException as error:
             raise self._unreached(request, PathFault.SILENT, error, began) from error
         except websocket.WebSocketConnectionClosedException as error:
-            raise self._unreached(request, PathFault.RESET, error, began) from error
+            late = time.monotonic() >= began + deadline
+            raise self._unreached(request, PathFault.SILENT if late else PathFault.RESET, error, began) from error
         except websocket.WebSocketException as error:
             raise ApiError(
                 StreamFault.NO_UPGRADE,
@@ -420,6 +464,7 @@ class Api:
                 header_params=headers,
                 body=request.body,
                 auth_settings=["BearerToken"],
+                _host=self.server,
             )
         authorization = str(serialized[2].get("Authorization") or "")
         remember(authorization.partition(" ")[2] or authorization)
@@ -435,13 +480,10 @@ class Api:
         from kubernetes.client import ApiClient
 
         try:
-            configuration = client_configuration(self.config, deadline=self.deadline)
-            tls = tls_context(self.config, configuration)
+            configuration, tls = client_settings(self.config, deadline=self.deadline)
         except KubeconfigError as error:
             command = _Request("GET", "/version", {}).command(self._context)
             raise ApiError(ApiFault.CONTEXT, status=None, reason="", message=str(error), command=command) from error
-        # The context has the certificates already; given twice, they would be read again for each connection.
-        configuration.ssl_ca_cert = configuration.cert_file = configuration.key_file = None
         configuration.retries = False  # nor does it follow redirects then
         configuration.connection_pool_maxsize = CONNECTIONS
         client = ApiClient(configuration)
@@ -492,7 +534,7 @@ class Api:
         text = response.body.decode(errors="replace").strip()
         reason, message = "", text
         with suppress(ValueError, AttributeError):
-            status = json.loads(text)
+            status = decode(text)
             reason, message = str(status.get("reason") or ""), str(status.get("message") or text)
         fault = classify_upgrade(response.status, reason, message) if upgrade else classify_status(response.status)
         rule = ""
@@ -507,6 +549,20 @@ class Api:
             rule=rule,
             took=response.took,
         )
+
+
+def _untunnelled(config: Kubeconfig, routes: Routes) -> Kubeconfig:
+    """The same kubeconfig by the API server's own address, where it names the near end of a tunnel to it.
+
+    That is so where the certificate must be that of another host (``tls-server-name``) whose port `routes` leads to the
+    very address that the kubeconfig names. So messages speak of the API server, and not of the tunnel.
+    """
+    parts = urlsplit(config.server)
+    near_end = join_address(str(parts.hostname), parts.port or (443 if parts.scheme == "https" else 80))
+    for address, target in routes.mapping.items():
+        if target == near_end and split_address(address)[0] == config.tls_server_name.lower():
+            return replace(config, server=parts._replace(netloc=address).geturl())
+    return config
 
 
 def classify_kubelet_path(api: Api, error: ApiError) -> ApiError:
@@ -540,7 +596,7 @@ def _body(response: urllib3.BaseHTTPResponse, end: float) -> bytes:
     parts: list[bytes] = []
     size = 0
     try:
-        for chunk in response.stream(2**18):
+        while chunk := response.read1(2**18):  # what is there, and not as much as that: it may drip
             size += len(chunk)
             parts.append(chunk)
             if size > LARGEST or time.monotonic() > end:

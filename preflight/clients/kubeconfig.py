@@ -48,6 +48,7 @@ class Kubeconfig:
 
     Attributes:
         path: the file, or several, joined as in ``$KUBECONFIG``.
+        tls_server_name: the name that the server's certificate must have instead of the URL's; "" for the URL's.
         verified: False if the file itself switches TLS verification off.
         runs_program: whether credentials come from a program that has to be run first.
     """
@@ -56,6 +57,7 @@ class Kubeconfig:
     context: str
     cluster: str
     server: str
+    tls_server_name: str = ""
     verified: bool = True
     runs_program: bool = False
 
@@ -88,7 +90,7 @@ def check_kubeconfig(path: Path | None, context: str | None) -> Kubeconfig:
     cluster = _section(entry, "cluster", source)
     server = str(cluster.get("server") or "")
     if not _is_server_url(server):
-        server = re.sub(r"(?<=//)\S*@", "…@", server)  # what stands before an @ may be a password
+        server = re.sub(r"(?<=//)\S{0,500}@", "…@", server)  # what stands before an @ may be a password
         raise KubeconfigError(source, f"cluster {selected.get('cluster')!r} has no server URL (found {server!r})")
     user: Json = {}
     user_folder = Path()
@@ -103,6 +105,7 @@ def check_kubeconfig(path: Path | None, context: str | None) -> Kubeconfig:
         context=name,
         cluster=cluster_name,
         server=server.rstrip("/"),
+        tls_server_name=str(cluster.get("tls-server-name") or ""),
         verified=not cluster.get("insecure-skip-tls-verify", False),
         runs_program=bool(_credential_program(source, user)),
     )
@@ -277,8 +280,11 @@ def client_configuration(kubeconfig: Kubeconfig, *, deadline: float) -> Configur
 
     if kubeconfig.runs_program:
         worker = threading.Thread(target=load, name="kubeconfig", daemon=True)
-        worker.start()
-        worker.join(deadline)
+        try:
+            worker.start()
+            worker.join(deadline)
+        except RuntimeError:  # no thread can start
+            load()
         if worker.is_alive():
             problems.append(f"its credential program gave nothing within {deadline:g} s")
     else:
@@ -286,6 +292,31 @@ def client_configuration(kubeconfig: Kubeconfig, *, deadline: float) -> Configur
     if problems:
         raise KubeconfigError(kubeconfig.path, problems[0])
     return configuration
+
+
+_FILES = threading.Lock()  # the client keeps its temporary files in one table, for all threads
+
+
+def client_settings(kubeconfig: Kubeconfig, *, deadline: float) -> tuple[Configuration, ssl.SSLContext]:
+    """The official client's configuration, with TLS that has read its certificates and key.
+
+    The client writes what the kubeconfig holds into temporary files, the key too; they are removed before this returns.
+
+    Raises:
+        KubeconfigError: as `client_configuration` and `tls_context`.
+    """
+    from kubernetes.config import kube_config
+
+    with _FILES:
+        try:
+            configuration = client_configuration(kubeconfig, deadline=deadline)
+            tls = tls_context(kubeconfig, configuration)
+        finally:
+            # There is no public way before the interpreter's end, which a run that is killed never reaches.
+            kube_config._cleanup_temp_files()  # type: ignore[no-untyped-call] # noqa: SLF001
+    # The context has the certificates already; given twice, they would be read again for each connection.
+    configuration.ssl_ca_cert = configuration.cert_file = configuration.key_file = None
+    return configuration, tls
 
 
 def tls_context(kubeconfig: Kubeconfig, configuration: Configuration) -> ssl.SSLContext:

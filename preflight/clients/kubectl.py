@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode
+
+from preflight.shell_command import ShellCommand, program
 
 _PATH = re.compile(
     r"/(?:api/v1|apis/(?P<group>[^/]+)/[^/]+)(?:/namespaces/(?P<namespace>[^/]+)(?=/.))?/(?P<resource>[^/]+)"
@@ -17,7 +18,7 @@ _STREAMS = {"exec", "attach"}
 _VERBS = {"POST": "create", "DELETE": "delete", "PUT": "update", "PATCH": "patch"}
 
 
-def kubectl(method: str, path: str, query: Mapping[str, Any], *, context: str | None = None) -> str:
+def kubectl(method: str, path: str, query: Mapping[str, Any], *, context: str | None = None) -> ShellCommand:
     """The kubectl command that sends the same request, as closely as there is one."""
     words = ["kubectl", *(["--context", context] if context else [])]
     match = _PATH.fullmatch(path)
@@ -25,19 +26,19 @@ def kubectl(method: str, path: str, query: Mapping[str, Any], *, context: str | 
     if method == "POST" and match:
         namespace = ["-n", match["namespace"]] if match["namespace"] else []
         dry_run = ["--dry-run=server"] if "dryRun" in parameters else []
-        return shlex.join([*words, "create", *dry_run, *namespace, "-f", "-"])
+        return program(*[*words, "create", *dry_run, *namespace, "-f", "-"])
     if match and match["subresource"] in _STREAMS:
         namespace = ["-n", match["namespace"]] if match["namespace"] else []
         container = ["-c", str(parameters["container"])] if "container" in parameters else []
         run = ["--", *parameters["command"]] if "command" in parameters else ["-i"] if "stdin" in parameters else []
-        return shlex.join([*words, *namespace, match["subresource"], str(match["name"]), *container, *run])
+        return program(*[*words, *namespace, match["subresource"], str(match["name"]), *container, *run])
     if not match or (match["subresource"] and match["subresource"] != "log"):
-        return shlex.join([*words, "get", "--raw", f"{path}{query_string(parameters)}"])
+        return program(*[*words, "get", "--raw", f"{path}{query_string(parameters)}"])
     if match["namespace"]:
         words += ["-n", match["namespace"]]
     if match["subresource"] == "log":
         container = ["-c", str(parameters["container"])] if "container" in parameters else []
-        return shlex.join([*words, "logs", str(match["name"]), *container])
+        return program(*[*words, "logs", str(match["name"]), *container])
     resource = f"{match['resource']}.{match['group']}" if match["group"] else match["resource"]
     words += ["delete" if method == "DELETE" else "get", resource, *([match["name"]] if match["name"] else [])]
     if not match["name"] and not match["namespace"] and match["resource"] in {"pods", "events", "jobs"}:
@@ -48,7 +49,7 @@ def kubectl(method: str, path: str, query: Mapping[str, Any], *, context: str | 
         words.append(f"--field-selector={parameters['fieldSelector']}")
     if "watch" in parameters:
         words.append("-w")
-    return shlex.join(words)
+    return program(*words)
 
 
 def missing_rule(method: str, path: str, query: Mapping[str, Any], *, user: str = "") -> str:

@@ -16,7 +16,6 @@ import os
 import re
 import secrets
 import selectors
-import shlex
 import socket
 import threading
 import time
@@ -29,6 +28,7 @@ from preflight.clients.connect import NotMapped, Routes, dial, fault_of, join_ad
 from preflight.evidence import Evidence, Unmeasured
 from preflight.faults import PathFault, SshFault
 from preflight.redaction import remember
+from preflight.shell_command import ShellCommand, program, sequence, syntax
 
 if TYPE_CHECKING:
     import paramiko
@@ -192,9 +192,9 @@ class Session:
         """The vantage in an operator's words."""
         return f"node {self.node}"
 
-    def command(self, command: str) -> str:
+    def command(self, command: str) -> ShellCommand:
         """`command` as a person runs it on the node from here."""
-        return f"{_ssh(self.address, self.login)} {shlex.quote(command)}"
+        return program(*_ssh(self.address, self.login), command)
 
     def run(self, command: str, *, stdin: str = "", deadline: float) -> CommandResult:
         """Run `command` with `stdin` fed to it, at most `deadline` seconds; send scripts to ``sh -s`` this way.
@@ -325,14 +325,14 @@ def _collect(channel: paramiko.Channel, *, until: float) -> tuple[int | None, by
     return None, bytes(outputs[0]), bytes(outputs[1])
 
 
-def _ssh(address: str, login: Login) -> str:
+def _ssh(address: str, login: Login) -> list[str]:
     """The ``ssh`` command of a person who logs in as we do."""
-    command = ["ssh", "-o BatchMode=yes", "-o StrictHostKeyChecking=yes"]
-    command += [f"-p {login.port}"] if login.port != _PORT else []
-    command += [f"-o UserKnownHostsFile={shlex.quote(str(login.known_hosts))}"] if login.known_hosts else []
-    command += [f"-i {shlex.quote(str(login.key))}"] if login.key else []
-    command += [f"-J {login.jump}"] if login.jump else []
-    return " ".join([*command, f"{login.user}@{address}"])
+    command = ["ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"]
+    command += ["-p", str(login.port)] if login.port != _PORT else []
+    command += ["-o", f"UserKnownHostsFile={login.known_hosts}"] if login.known_hosts else []
+    command += ["-i", str(login.key)] if login.key else []
+    command += ["-J", login.jump] if login.jump else []
+    return [*command, "--", f"{login.user}@{address}"]  # a name that begins with a hyphen is no option
 
 
 def open_session(node: str, address: str, login: Login, *, routes: Routes, deadline: float, gate: AuthGate) -> Session:
@@ -355,7 +355,7 @@ def open_session(node: str, address: str, login: Login, *, routes: Routes, deadl
     except Unmeasured as error:
         evidence = Evidence(
             where="here",
-            command=f"{_ssh(address, login)} true",
+            command=program(*_ssh(address, login), "true"),
             observed=error.reason,
             took=time.monotonic() - attempt.began,
         )
@@ -526,7 +526,8 @@ class _LoginAttempt:
             )
         if (kind, blob) in trusted.keys:
             return
-        scan = f"ssh-keyscan{f' -p {self.login.port}' if self.login.port != _PORT else ''} {self.address}"
+        port = ["-p", self.login.port] if self.login.port != _PORT else []
+        scan = program("ssh-keyscan", *port, "--", self.address, syntax(">>"), known)
         if any(known_kind == kind for known_kind, _ in trusted.keys):
             of_kind = next(key for known_kind, key in trusted.keys if known_kind == kind)
             self._fail(
@@ -534,14 +535,14 @@ class _LoginAttempt:
                 f"{name} ({host}) shows the host key {description}, but {known} has {fingerprint(of_kind)}",
                 None,
                 needs=f"someone who knows why (a new installation, or another machine at that address), "
-                f"then: ssh-keygen -R '{host}' -f {known}; {scan} >> {known}",
+                f"then: `{sequence(program('ssh-keygen', '-R', host, '-f', known), scan)}`",
             )
         besides = "; a @cert-authority line for it is not used here" if trusted.authority else ""
         self._fail(
             SshFault.HOST_KEY_UNKNOWN,
             f"{name} ({host}) shows the host key {description}, of which {known} has none{besides}",
             None,
-            needs=f"the key, once compared with the node's own: {scan} >> {known}",
+            needs=f"the key, once compared with the node's own: `{scan}`",
         )
 
     def _authenticate(self, transport: paramiko.Transport, name: str, identities: Sequence[paramiko.PKey]) -> None:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from preflight import impact
+from preflight.conclusions import remedy_names
+from preflight.conclusions.impacts import not_seen, reserve, room, server_answered, stops_all
 from preflight.conclusions.model import Conclusion, cause, keys, rule
 from preflight.conclusions.observations import Facts, Observation
-from preflight.conclusions.single_fact import names_of, proof_of, single
+from preflight.conclusions.single_fact import names_of, proof_of, single, steps_of
 from preflight.conclusions.vantages import faults_of, has_fault, joined, tally, targets_of
 from preflight.evidence import Unmeasured
-from preflight.facts.cluster import api_answer, node_readiness
+from preflight.facts.cluster import api_answer, api_encryption, node_readiness
 from preflight.facts.nodes import node_login, node_report
 from preflight.faults import ApiFault, ClusterFault, PathFault, SshFault
+from preflight.impact import Impact
+from preflight.shell_command import program
 
 API_UNREACHABLE = cause("api-unreachable", "2.3", "kubernetes-api")
 API_CREDENTIALS = cause("api-credentials-rejected", "2.3", "kubernetes-api")
@@ -24,28 +29,59 @@ SSH_UNREACHABLE = cause("ssh-unreachable", "2.4", "ssh")
 SSH_UNUSABLE = cause("ssh-login-unusable", "2.4", "ssh")
 WORKER_DOWN = cause("worker-down", "2.3", "node-conditions", specialises=("node-not-ready", "ssh-unreachable"))
 
+_RBAC_NAMESPACE = "gitlab"  # in deploy/rbac.yaml
 _SSH_WAY = (SshFault.REFUSED, SshFault.TIMEOUT, SshFault.UNREACHABLE, SshFault.UNRESOLVED, SshFault.SILENT)
+
+
+def _api_certificate(_facts: Facts, observations: Sequence[Observation]) -> Impact:
+    """An expired certificate is refused by managers too; which CA is trusted is this machine's own matter."""
+    if any(observation.fault is PathFault.TLS_EXPIRED for observation in observations):
+        return impact.stops()
+    return impact.unseen("managers trust the API server by a CA of their own")
+
+
+def _api_unreachable(_facts: Facts, observations: Sequence[Observation]) -> Impact:
+    """A server that refuses everyone stops all jobs; what only gets no answer may be a matter of this machine."""
+    if all(server_answered(observation.fault) for observation in observations):
+        return impact.stops()
+    return impact.unseen("the API server was looked at from this machine alone")
+
 
 single(
     API_CREDENTIALS,
+    not_seen("the cluster refuses this account, and nobody else's"),
     api_answer,
     faults=(ApiFault.UNAUTHORIZED,),
     remedy=(
-        "see which account the kubeconfig uses: `kubectl config view --minify`",
-        "renew its token or client certificate, then try `kubectl auth whoami`",
+        "renew token or client certificate of the kubeconfig's account (`kubectl config view --minify` shows which)",
+        "then `kubectl auth whoami` must answer",
     ),
 )
 single(
     API_CERTIFICATE,
+    _api_certificate,
     api_answer,
     faults=(PathFault.TLS_UNTRUSTED, PathFault.TLS_WRONG_NAME, PathFault.TLS_EXPIRED, PathFault.TLS_HANDSHAKE),
     remedy=(
         "compare `certificate-authority-data` and `server` of the kubeconfig with {api}",
-        "expired: `kubeadm certs check-expiration`, then `kubeadm certs renew all` on the control plane",
+        "expired: renew the control plane's certificates with the cluster's own installer "
+        "(where that is kubeadm: `kubeadm certs renew all`)",
+    ),
+)
+single(
+    cause("api-unprotected", "2.3", "encryption"),
+    reserve("whoever stands between can read the token, and answer in the API server's place"),
+    api_encryption,
+    remedy=(
+        "`kubectl config view --minify` shows what the context says",
+        "get the cluster's CA by a way that is trusted: `/etc/kubernetes/pki/ca.crt` on the control plane",
+        "write it as `certificate-authority` with an https `server`, and take out `insecure-skip-tls-verify`",
+        "renew the kubeconfig's token: it may have been read",
     ),
 )
 single(
     API_UNHEALTHY,
+    stops_all,
     api_answer,
     faults=(ClusterFault.API_UNHEALTHY, ApiFault.UNAVAILABLE, ApiFault.SERVER_ERROR, ApiFault.TOO_MANY_REQUESTS),
     remedy=(
@@ -55,11 +91,12 @@ single(
 )
 single(
     API_UNREACHABLE,
+    _api_unreachable,
     api_answer,
     remedy=(
-        "`curl -vk {api}/version` shows how far it gets",
         "on the control plane: `crictl ps -a | grep apiserver`, `journalctl -u kubelet -n 100`",
         "open the port of {api} to this machine, or map it to a tunnel with `connect:` in the inventory",
+        "`curl -vk {api}/version` shows how far it gets",
     ),
 )
 
@@ -85,9 +122,25 @@ def missing_rights(facts: Facts) -> Iterator[Conclusion]:
         sentence="the account of the kubeconfig lacks rights that these checks need: "
         + "; ".join(dict.fromkeys(str(observation.error) for observation in denied[:3])),
         certain=True,
+        impact=impact.unseen("these checks could not be judged"),
         explains=keys(denied),
         proofs=tuple(proof_of(observation) for observation in denied[:2]),
-        remedy=("`kubectl apply -f deploy/rbac.yaml` grants all of them; or add:", *needs),
+        remedy=(
+            *(remedy_names.grants(str(observation.error) for observation in denied) or needs),
+            *_own_account(facts),
+        ),
+    )
+
+
+def _own_account(facts: Facts) -> tuple[str, ...]:
+    """How to run with the account of deploy/rbac.yaml: its rights are that account's, and nobody else's."""
+    namespace = facts.inventory.runner.namespace
+    edited = "" if namespace == _RBAC_NAMESPACE else f" (with {namespace} in the place of {_RBAC_NAMESPACE})"
+    token = f"kubectl -n {namespace} create token gitlab-runner-preflight-privileged --duration 2h"
+    return (
+        f"or run with the account that has all rights: `kubectl apply -f deploy/rbac.yaml`{edited}, then "
+        f'`kubectl config set-credentials preflight --token="$({token})"` and '
+        "`kubectl config set-context --current --user=preflight`",
     )
 
 
@@ -121,9 +174,10 @@ def ssh_to_workers(facts: Facts) -> Iterator[Conclusion]:
                 f"{faults_of(failed)}; "
                 + "; ".join(list(dict.fromkeys(str(observation.error) for observation in failed))[:2]),
                 certain=True,
+                impact=impact.unseen("nothing was measured on " + joined(workers)),
                 explains=(*keys(failed), *keys(facts.failing(node_report, where=has_fault(*faults)))),
                 proofs=tuple(proof_of(observation) for observation in failed[:2]),
-                remedy=tuple(step.format_map(names) for step in remedy),
+                remedy=steps_of(remedy, names),
             )
 
 
@@ -138,27 +192,35 @@ def _worker_down(facts: Facts, down: list[Observation]) -> Conclusion:
         sentence=f"{joined(workers)} {'is' if len(workers) == 1 else 'are'} down or cut off: NotReady in the cluster, "
         f"and SSH fails ({faults_of(down)})",
         certain=True,
+        impact=room(facts, ready),
         explains=(*keys(down), *keys(ready)),
         proofs=tuple(proof_of(observation) for observation in (*ready[:1], *down[:1])),
         remedy=(
             f"check its console, hypervisor or cloud: {joined(workers)}; start it, or repair its network",
-            f"gone for good: `kubectl drain {workers[0]} --ignore-daemonsets`, `kubectl delete node {workers[0]}`, "
+            f"gone for good: `{program('kubectl', 'drain', workers[0], '--ignore-daemonsets')}`, "
+            f"`{program('kubectl', 'delete', 'node', workers[0])}`, "
             "and remove it from the inventory",
         ),
     )
 
 
 _KEY = (
-    "`ssh -i KEY {ssh}@{address} true` must work with the key of `access.ssh`",
-    "add its public half to `~{ssh}/.ssh/authorized_keys` on {nodes}, or correct `access.ssh.user` and `key`",
+    "add the public half of the key of `access.ssh` to `~{ssh}/.ssh/authorized_keys` on {nodes}, or correct "
+    "`access.ssh.user` and `key`",
+    "`{ssh_command}{address} true` must then succeed",
     "or set `ssh: none` under `access:`, and do without measurements from the workers",
 )
 _HOST_KEY = (
     "compare the fingerprint with the machine's own: `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` on {node}",
-    "rebuilt on purpose: `ssh-keygen -R {address}`, then `ssh-keyscan {address} >> known_hosts` over a trusted network",
+    "rebuilt on purpose: `ssh-keygen -R {address}`, then, over a trusted network, "
+    "`ssh-keyscan {address} >> {known_hosts}`",
 )
 _WAY = (
-    "`ssh -v {ssh}@{address}` shows how far it gets",
-    "start sshd on {nodes}, open port 22 to this machine, or name a `jump` host in `access.ssh`",
+    "start sshd on {nodes} (`systemctl enable --now sshd`), open its port to this machine, or name a `jump` host in "
+    "`access.ssh`",
+    "`{ssh_command}{address} -v true` shows how far it gets",
 )
-_SHELL = ("`ssh {ssh}@{address} sh -s <<< 'echo ok'` must print ok", "give the user a POSIX shell")
+_SHELL = (
+    "give {ssh} a POSIX shell on {nodes}: `usermod -s /bin/sh {ssh}`",
+    "`{ssh_command}{address} sh -s <<< 'echo ok'` must print ok",
+)

@@ -36,7 +36,7 @@ class Explanation:
     """The conclusions of a run, with the checks that they explain.
 
     Attributes:
-        findings: root causes first, and among them the one that explains most.
+        findings: root causes first, and among them the one that harms jobs most.
         unexplained: failing checks that no conclusion explains.
     """
 
@@ -73,12 +73,18 @@ def explain(conclusions: Iterable[Conclusion], judged: Sequence[Outcome]) -> Exp
         )
         if any(_counts(outcome) for outcome in checks):
             findings.append(Finding(conclusion, checks))
-    findings.sort(key=lambda finding: (not finding.is_root_cause, -len(finding.checks), not finding.conclusion.certain))
+    findings.sort(key=_order)
     explained_names = {outcome.name for finding in findings for outcome in finding.checks}
     unexplained = tuple(
         outcome for outcome in not_passed if outcome.verdict in _FAILING and outcome.name not in explained_names
     )
     return Explanation(tuple(findings), unexplained)
+
+
+def _order(finding: Finding) -> tuple[object, ...]:
+    """What to mend first: root causes by their impact on jobs, then by how much they explain."""
+    conclusion = finding.conclusion
+    return not finding.is_root_cause, conclusion.impact.rank, -len(finding.checks), not conclusion.certain
 
 
 def _counts(outcome: Outcome) -> bool:

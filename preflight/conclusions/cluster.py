@@ -2,7 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from preflight import impact
+from preflight.conclusions import remedy_names
+from preflight.conclusions.impacts import (
+    is_by_address,
+    measured_workers,
+    no_harm,
+    nodes_of,
+    not_seen,
+    reserve,
+    room,
+    stops_all,
+    stops_there,
+)
 from preflight.conclusions.model import cause
+from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.single_fact import single
 from preflight.facts.cluster import (
     api_address,
@@ -34,35 +50,66 @@ from preflight.facts.namespace import (
     runner_rights,
 )
 from preflight.facts.pods import pod_admission
+from preflight.facts.values import values_dns_policy, values_resolvers
 from preflight.faults import ClusterFault, PodFault, RightsFault, StreamFault
+from preflight.impact import Impact
+
+
+def _placement(facts: Facts, observations: Sequence[Observation]) -> Impact:
+    """Nodes that a selector excludes take no jobs; where it selects none at all, no pod starts."""
+    if any(observation.is_of(job_placement) or observation.is_of(manager_placement) for observation in observations):
+        return impact.stops()
+    return room(facts, observations)
+
+
+def _cluster_dns(facts: Facts, _observations: Sequence[Observation]) -> Impact:
+    """Without the cluster's DNS, jobs with own resolvers run, as do managers that need no name."""
+    settings = (*facts.observations(values_dns_policy), *facts.observations(values_resolvers))
+    if len(settings) > 1 and all(setting.healthy for setting in settings) and is_by_address(facts.inventory):
+        return impact.removes_reserve("jobs and managers use other resolvers; what runs beside them has none")
+    return impact.stops()
+
+
+def _streams(facts: Facts, observations: Sequence[Observation]) -> Impact:
+    """Streams that break on some nodes break for managers too; on all nodes, this machine's way may break them."""
+    nodes, measured = nodes_of(observations), measured_workers(facts, observations)
+    if set(nodes) < set(measured):
+        return impact.stops_on(nodes, of=measured)
+    return impact.unseen("managers have another way to the API server than this machine")
+
 
 single(
     cause("api-wrong-address", "2.3", "kubernetes-api"),
+    not_seen("another cluster was looked at"),
     api_address,
     remedy=("the kubeconfig leads to another server than {api}: choose its context in `cluster.context`",),
 )
 single(
     cause("kubernetes-wrong-version", "2.3", "version-skew-kubelet"),
+    no_harm("the inventory expects another version"),
     api_version,
     remedy=("write the version that runs into `cluster.version`; chart and runner are to fit it",),
 )
 single(
     cause("nodes-not-listed", "2.3", "guide"),
+    not_seen("the nodes are not known"),
     cluster_nodes,
     likely="`kubectl get nodes` with the same kubeconfig",
     remedy=("`kubectl get nodes`",),
 )
 single(
     cause("node-missing", "2.3", "guide"),
+    room,
     node_presence,
     remedy=(
         "`kubectl get nodes`: under another name? correct `cluster.nodes`",
-        "otherwise join it: `kubeadm token create --print-join-command` on the control plane, run on {nodes}",
+        "otherwise {join}",
     ),
 )
 NODE_NOT_READY = cause("node-not-ready", "2.3", "node-conditions")
 single(
     NODE_NOT_READY,
+    room,
     node_readiness,
     pool_health,
     faults=(ClusterFault.NODE_NOT_READY,),
@@ -73,6 +120,7 @@ single(
 )
 single(
     cause("node-pressure", "2.3", "node-conditions"),
+    room,
     node_pressure,
     pool_health,
     faults=(ClusterFault.NODE_PRESSURE,),
@@ -83,92 +131,118 @@ single(
 )
 single(
     cause("node-wrong-role", "2.3", "guide"),
+    no_harm("the inventory expects another role"),
     node_role,
     remedy=("`kubectl label node {node} node-role.kubernetes.io/worker=`, or correct `role` in the inventory",),
 )
 single(
     cause("node-version-skew", "2.3", "version-skew-kubelet"),
+    reserve("Kubernetes does not support kubelets that old"),
     node_version,
     pool_versions,
-    remedy=("upgrade the kubelet of {nodes} to {kubernetes}: `kubeadm upgrade node`, then kubelet and kubectl",),
+    remedy=("upgrade the kubelet of {nodes} to {kubernetes}: {node_upgrade}",),
 )
 _PLACES = (worker_placement, pool_placement)
 single(
     cause("node-cordoned", "2.3", "node-conditions"),
+    room,
     *_PLACES,
     faults=(PodFault.UNSCHEDULABLE_CORDONED,),
     remedy=("`kubectl uncordon {node_list}` once maintenance there is over",),
 )
 single(
     cause("node-tainted", "2.3", "scheduling"),
+    room,
     *_PLACES,
     faults=(PodFault.UNSCHEDULABLE_TAINT,),
     remedy=(
-        "remove the taint: `kubectl taint nodes {node_list} KEY-`",
-        "or tolerate it: `[runners.kubernetes.node_tolerations]` in {values}, `{upgrade}`",
+        "remove the taint: `kubectl taint nodes {node_list} {taints}`",
+        "or tolerate it: {tolerations} below `[runners.kubernetes.node_tolerations]` in {values}",
+        "`{upgrade}`",
     ),
+    names=remedy_names.placement,
 )
 single(
     cause("node-not-selected", "2.3", "scheduling"),
+    _placement,
     *_PLACES,
     job_placement,
     manager_placement,
     remedy=(
-        "label the nodes: `kubectl label nodes {node_list} KEY=VALUE` as the selector or affinity of {values} requires",
-        "or correct `node_selector` / `affinity` in {values}, `{upgrade}`",
+        "label the nodes as {values} requires: `kubectl label nodes {node_list} {labels}`",
+        "or correct `node_selector` / `affinity` in {values}",
+        "`{upgrade}`",
     ),
+    names=remedy_names.placement,
 )
 single(
     cause("preference-unmet", "7.3", "scheduling"),
+    no_harm("jobs run on other nodes"),
     preferred_placement,
     remedy=("label the nodes that are preferred, or remove the preference from {values}",),
 )
 single(
     cause("pool-missing", "2.3", "guide"),
+    room,
     pool_presence,
-    remedy=("`kubectl get nodes -l SELECTOR` with the labels of `cluster.pools.{pool}`; scale the pool up",),
+    remedy=("scale the pool up; `kubectl get nodes -l {pool_selector}` must show its nodes",),
+    names=remedy_names.pool_labels,
 )
 single(
     cause("cluster-dns-missing", "2.3", "kube-dns"),
+    _cluster_dns,
     kube_dns,
     faults=(ClusterFault.SERVICE_MISSING,),
-    remedy=("install CoreDNS with its Service kube-dns: `kubeadm init phase addon coredns`",),
+    remedy=("{dns_install}",),
 )
 single(
     cause("cluster-dns-down", "2.3", "kube-dns"),
+    _cluster_dns,
     kube_dns,
     faults=(ClusterFault.NO_ENDPOINTS,),
     remedy=(
-        "`kubectl get pods -n kube-system -l k8s-app=kube-dns -o wide`, then `kubectl logs` of one",
-        "`kubectl rollout restart -n kube-system deployment/coredns`",
+        "`kubectl -n {dns_namespace} get service {dns_service} -o wide`: its selector finds the pods; then "
+        "`kubectl -n {dns_namespace} get pods -l SELECTOR -o wide`, and `kubectl logs` of one",
+        "`kubectl -n {dns_namespace} get deployments,daemonsets`, then `kubectl rollout restart` of the pods' own",
     ),
 )
 single(
     cause("metrics-missing", "2.3", "metrics-server"),
+    no_harm("only `kubectl top` and autoscaling need it"),
     metrics_api,
     faults=(ClusterFault.METRICS_MISSING,),
-    remedy=("install metrics-server; `kubectl top nodes` must answer",),
+    remedy=(
+        "install metrics-server: `helm upgrade --install metrics-server metrics-server -n kube-system --repo "
+        "https://kubernetes-sigs.github.io/metrics-server/`",
+        "`kubectl top nodes` must answer",
+    ),
 )
 single(
     cause("metrics-unavailable", "2.3", "metrics-server"),
+    no_harm("only `kubectl top` and autoscaling need it"),
     metrics_api,
     remedy=(
-        "`kubectl get apiservice v1beta1.metrics.k8s.io`, then `kubectl logs -n kube-system deploy/metrics-server`",
+        "`kubectl get apiservice v1beta1.metrics.k8s.io` says why; its Service and pods: "
+        "`kubectl get deploy,svc,pods -n kube-system | grep metrics-server`",
+        "`kubectl rollout restart -n kube-system deployment/metrics-server`, or install it again",
     ),
 )
 NAMESPACE_MISSING = cause("namespace-missing", "3.2", "guide")
 single(
     NAMESPACE_MISSING,
+    stops_all,
     namespace_presence,
     pod_admission,
     faults=(PodFault.NAMESPACE_MISSING,),
     remedy=(
         "`kubectl create namespace {job_namespace}`",
-        "if another one was meant: correct `namespace` in `runners.config` of {values}, `{upgrade}`",
+        "if another one was meant: correct `namespace` in `runners.config` of {values}",
+        "`{upgrade}`",
     ),
 )
 single(
     cause("namespace-limits-refuse-jobs", "3.2", "limit-range"),
+    stops_all,
     namespace_limits,
     remedy=(
         "`kubectl describe limitrange,quota -n {job_namespace}` against requests and limits in {values}",
@@ -177,51 +251,66 @@ single(
 )
 single(
     cause("stricter-pod-security-announced", "3.2", "pod-security"),
+    no_harm("it is not enforced"),
     namespace_levels,
     remedy=("decide before the level is enforced: `kubectl get ns {job_namespace} --show-labels`",),
 )
 single(
     cause("runner-service-account-missing", "3.2", "rbac"),
+    stops_all,
     runner_rights,
     faults=(RightsFault.ACCOUNT_MISSING,),
     remedy=("`serviceAccount.create: true` in {values} (or create the one it names), `{upgrade}`",),
 )
 single(
     cause("runner-rights-missing", "3.2", "rbac"),
+    stops_all,
     runner_rights,
     remedy=(
-        "`rbac.create: true` in {values}, `{upgrade}`; in a job namespace of its own add Role and RoleBinding by hand",
+        "`rbac.create: true` in {values}; in a job namespace of its own add Role and RoleBinding by hand",
+        "`{upgrade}`",
         "`kubectl auth can-i --list -n {job_namespace} --as system:serviceaccount:{namespace}:{release}`",
     ),
 )
 single(
     cause("runner-optional-rights-missing", "3.2", "optional-rights"),
+    no_harm("jobs run, the runner reports less of them"),
     runner_optional_rights,
     remedy=("add the verbs that it names under `rbac.rules` in {values}, `{upgrade}`",),
 )
 single(
     cause("webhook-fails-closed", "3.2", "webhooks"),
+    reserve("where the webhook's server fails, no job starts"),
     job_webhooks,
-    remedy=("exempt {job_namespace} by the webhook's namespaceSelector, or run more replicas of its server",),
+    remedy=(
+        "exempt {job_namespace} by the webhook's namespaceSelector, or run more replicas of its server",
+        "`kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations` lists them",
+    ),
 )
 _STREAMS = (pod_exec, pod_attach, pod_logs)
 single(
     cause("api-proxy-without-upgrade", "3.2", "exec-attach"),
+    not_seen("managers have another way to the API server than this machine"),
     *_STREAMS,
     faults=(StreamFault.NO_UPGRADE,),
-    remedy=("let the load balancer in front of {api} pass on WebSocket upgrades (and SPDY for older clients)",),
+    remedy=(
+        "let the load balancer in front of {api} pass on WebSocket upgrades (and SPDY for older clients): best as "
+        "plain TCP (`stream` of nginx, `mode tcp` of HAProxy)",
+    ),
 )
 single(
     cause("kubelet-unreachable-from-api", "3.2", "exec-attach"),
+    stops_there(),
     *_STREAMS,
     faults=(StreamFault.KUBELET_UNREACHABLE,),
     remedy=(
         "allow the control plane to port 10250 of {nodes}",
-        "`kubectl get csr`: approve pending kubelet certificates",
+        "`kubectl get csr` shows pending kubelet certificates, `kubectl certificate approve` lets them in",
     ),
 )
 single(
     cause("stream-broken", "3.2", "exec-attach"),
+    _streams,
     *_STREAMS,
     likely="`kubectl exec` from another network, and the kubelet's log on the node",
     remedy=("raise the idle timeout of what lies between here and {api}", "on {nodes}: `journalctl -u kubelet -n 100`"),

@@ -6,8 +6,16 @@ record is no fault: an answer has one only if its name has no usable address (pr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
+from preflight.conclusions.impacts import (
+    always,
+    ignored_resolvers,
+    name_for_jobs,
+    no_harm,
+    resolvers_for_jobs,
+    stops_there,
+)
 from preflight.conclusions.model import Cause, Conclusion, cause, keys, rule
 from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.single_fact import single
@@ -30,8 +38,11 @@ from preflight.facts.dns import (
     pod_resolv_conf,
     resolver_agreement,
 )
+from preflight.facts.environment import own_names
 from preflight.faults import DnsFault
+from preflight.impact import none, stops
 from preflight.probes.dns import Lookups
+from preflight.shell_command import program
 
 _SOURCE = "resolvers"
 
@@ -52,11 +63,19 @@ DISAGREE = cause("resolvers-disagree", "2.4", _SOURCE)
 
 single(
     DISAGREE,
+    always(stops("jobs that get the wrong address")),
     resolver_agreement,
     remedy=(
         "make all resolvers serve one zone: compare serials with `dig SOA` at {resolvers}, "
         "and decide which answer is right",
     ),
+)
+
+single(
+    cause("own-resolvers-slow", "1.2", "own-resolvers"),
+    no_harm("this machine alone waits for its own resolver"),
+    own_names,
+    remedy=("remove the resolver that does not answer from /etc/resolv.conf of this machine, or move it to the end",),
 )
 
 _QUIET = has_fault(DnsFault.TIMEOUT, DnsFault.UNREACHABLE)
@@ -74,8 +93,10 @@ def resolvers(facts: Facts) -> Iterator[Conclusion]:
         yield _resolver_conclusion(facts, name, workers, concerned)
 
 
-def _observations(facts: Facts, resolver: str) -> tuple[VantageGroup, VantageGroup, VantageGroup]:
-    here, nodes, pods = (VantageGroup.of(facts.observations(name, resolver=resolver), _QUIET) for name in _VANTAGES)
+def _observations(
+    facts: Facts, resolver: str, failing: Callable[[Observation], bool] = _QUIET
+) -> tuple[VantageGroup, VantageGroup, VantageGroup]:
+    here, nodes, pods = (VantageGroup.of(facts.observations(name, resolver=resolver), failing) for name in _VANTAGES)
     return here, nodes, pods
 
 
@@ -145,6 +166,10 @@ def _udp_only(observation: Observation) -> bool:
 def _resolver_conclusion(facts: Facts, name: str, workers: tuple[str, ...], concerned: Sequence[str]) -> Conclusion:
     who, first = joined(concerned), concerned[0]
     here, nodes, pods = _observations(facts, first)
+    # One that answers with an error gets no query through to an address either.
+    shown = (here, nodes, pods)
+    if name in {REFUSES.name, BROKEN.name}:
+        shown = _observations(facts, first, lambda observation: observation.faulty)
     size = len(facts.inventory.dns.resolvers)
     others = [resolver for resolver in facts.inventory.dns.resolvers if resolver not in concerned]
     healthy = [
@@ -160,8 +185,9 @@ def _resolver_conclusion(facts: Facts, name: str, workers: tuple[str, ...], conc
     ]
     quiet = [observation for observation in failed if _QUIET(observation)]
     is_ = "is" if len(concerned) == 1 else "are"
-    ask = f"`dig +time=2 +tries=1 @{first} {next(iter(facts.inventory.dns.names), 'NAME')}`"
-    likely, sentence, steps = _describe(name, who, is_, workers, ask, quiet or failed, nodes)
+    ask = f"`{program('dig', '+time=2', '+tries=1', f'@{first}', next(iter(facts.inventory.dns.names), 'NAME'))}`"
+    values = facts.inventory.runner.files[0].name
+    likely, sentence, steps = _describe(name, who, is_, workers, ask, quiet or failed, nodes, values=values)
     if name == UDP_BLOCKED.name or name not in {REFUSES.name, BROKEN.name}:
         failed = quiet or failed
     if name == FROM_HERE.name:
@@ -174,11 +200,12 @@ def _resolver_conclusion(facts: Facts, name: str, workers: tuple[str, ...], conc
         sentence=f"{sentence} ({len(concerned)} of {size} resolvers)" if size > 1 else sentence,
         certain=not likely,
         settled_by=likely,
+        impact=none("the cluster gets answers, this machine alone does not")
+        if name == FROM_HERE.name
+        else resolvers_for_jobs(facts, workers),
         explains=keys(failed),
         proofs=proofs(
-            here.proof("here", "answered"),
-            nodes.proof("worker", "answered"),
-            pods.proof("pod", "answered"),
+            *(group.proof(noun, "answered") for group, noun in zip(shown, ("here", "worker", "pod"), strict=True)),
             VantageGroup(reached=tuple(healthy)).proof("other resolver", "answer the same names") if healthy else None,
         )[:4],
         # Something must be left in `nameservers`.
@@ -194,11 +221,13 @@ def _describe(
     ask: str,
     failed: Sequence[Observation],
     nodes: VantageGroup,
+    *,
+    values: str,
 ) -> tuple[str, str, tuple[str, ...]]:
     """What would settle it (empty: certain), the sentence, and the remedy."""
     what, on_first = faults_of(failed), f"on {workers[0]}: " if workers else ""
     open_it = f"open UDP and TCP 53 to {who}"
-    meanwhile = f"until then remove {who} from `nameservers` in the values, so that no job waits for it"
+    meanwhile = f"until then remove {who} from `nameservers` in {values}, so that no job waits for it"
     start = f"start the resolver on {who}: `systemctl status named unbound dnsmasq`"
     table: dict[str, tuple[str, str, tuple[str, ...]]] = {
         UDP_BLOCKED.name: (
@@ -228,7 +257,7 @@ def _describe(
             (
                 f"{open_it} from {joined(workers)}",
                 f"{on_first}{ask}",
-                f"`kubectl cordon {workers[0] if workers else ''}` until then",
+                f"`{program('kubectl', 'cordon', workers[0] if workers else 'NODE')}` until then",
             ),
         ),
         NODES_BLOCKED.name: (
@@ -249,12 +278,21 @@ def _describe(
         REFUSES.name: (
             "",
             f"{who} {'answers' if is_ == 'is' else 'answer'} REFUSED: it serves others, not these addresses",
-            (f"allow recursion for workers, pods and this machine in the configuration of {who} (`allow-query`)", ask),
+            (
+                f"allow workers, pods and this machine in the configuration of {who}: `allow-query` and "
+                "`allow-recursion` of named, `access-control` of unbound",
+                f"then {ask} must give an address",
+            ),
         ),
         BROKEN.name: (
             "",
             f"{who} could not resolve the names ({what}): its own upstream or zone is broken",
-            (f"the log of {who} shows why: upstream, DNSSEC or an expired zone", ask, meanwhile),
+            (
+                f"on {who}: `journalctl -u named -u unbound -u dnsmasq -n 50` shows why: upstream, DNSSEC or an "
+                "expired zone",
+                f"{ask.replace('dig ', 'dig +cd ')} answers if DNSSEC is the reason",
+                meanwhile,
+            ),
         ),
     }
     return table[name]
@@ -300,6 +338,7 @@ def missing_names(facts: Facts) -> Iterator[Conclusion]:
                 about=(name, *targets_of(mismatched, "resolver")),
                 sentence=f"{name} has another address than the inventory says: {causes}",
                 certain=True,
+                impact=name_for_jobs(name, facts.inventory),
                 explains=keys(
                     observation for observation in lookups if _answer(observation, name) is DnsFault.WRONG_ANSWER
                 ),
@@ -335,6 +374,7 @@ def _lacking(facts: Facts, name: str, lacking: Sequence[Observation], lookups: S
         if everywhere
         else f"{name} is not known to {joined(who)} ({len(who)} of {size} resolvers, {faults_of(lacking)})",
         certain=everywhere or bool(knowing),
+        impact=name_for_jobs(name, facts.inventory),
         settled_by="" if everywhere or knowing else "an answer of the other resolvers",
         explains=(
             *keys(observation for observation in lookups if _lacks(observation, name)),
@@ -346,13 +386,14 @@ def _lacking(facts: Facts, name: str, lacking: Sequence[Observation], lookups: S
         ),
         remedy=(
             f"add {name} to the internal zone" + ("" if everywhere else f" that {joined(who)} serves"),
-            f"then `dig +short @{who[0]} {name}` must give its address",
+            f"then `{program('dig', '+short', f'@{who[0]}', name)}` must give its address",
         ),
     )
 
 
 single(
     cause("search-list-misleads", "2.4", "name-resolution"),
+    stops_there(),
     pod_names,
     faults=(DnsFault.SEARCH_LIST,),
     remedy=(
@@ -363,12 +404,14 @@ single(
 )
 single(
     cause("job-names-unresolved", "2.4", "name-resolution"),
+    stops_there(),
     pod_names,
     likely="the same names, queried at each resolver from that pod (2.4.9)",
     remedy=("compare /etc/resolv.conf of a job's pod with `dns_config` in {values}; {resolvers} must answer there",),
 )
 single(
     cause("job-dns-settings-not-applied", "2.4", "dns-policy"),
+    ignored_resolvers,
     pod_resolv_conf,
     dind_resolv_conf,
     likely="the pod as the API server has it (`kubectl get pod -o yaml`): a webhook may rewrite its dnsPolicy",

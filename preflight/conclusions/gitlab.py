@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from preflight.conclusions.impacts import gitlab_for_jobs, no_harm, not_seen, stops_all
 from preflight.conclusions.model import Conclusion, Proof, cause, keys, rule
 from preflight.conclusions.observations import Facts
 from preflight.conclusions.single_fact import single
@@ -28,10 +29,12 @@ from preflight.facts.gitlab import (
 )
 from preflight.facts.pipeline import ci_project
 from preflight.faults import GitLabFault, PathFault
+from preflight.impact import removes_reserve
 from preflight.probes.transcript import Clock
 
 single(
     cause("gitlab-name-unresolved", "2.1", "name-resolution"),
+    gitlab_for_jobs,
     gitlab_connection,
     faults=(PathFault.UNRESOLVED,),
     likely="the same name, resolved from the workers and from pods",
@@ -42,12 +45,14 @@ single(
 )
 single(
     cause("gitlab-unmapped", "2.1", "suite-inventory"),
+    not_seen("the inventory gives this machine no way to GitLab"),
     gitlab_connection,
     faults=(PathFault.NOT_MAPPED,),
     remedy=("add {gitlab} to `connect:` in the inventory, or remove `'*': refuse`",),
 )
 single(
     cause("gitlab-backend-down", "2.1", "gitlab-answers", specialises="gitlab-answers-differ"),
+    gitlab_for_jobs,
     gitlab_service,
     faults=(GitLabFault.BAD_GATEWAY,),
     remedy=(
@@ -58,6 +63,7 @@ single(
 )
 single(
     cause("gitlab-unavailable", "2.1", "gitlab-answers", specialises="gitlab-answers-differ"),
+    gitlab_for_jobs,
     gitlab_service,
     remedy=(
         "on {gitlab_host}: `gitlab-ctl status`; maintenance mode, an upgrade or overload answers like this",
@@ -66,6 +72,7 @@ single(
 )
 single(
     cause("gitlab-redirects", "2.1", "gitlab-redirect", specialises="gitlab-answers-differ"),
+    gitlab_for_jobs,
     gitlab_location,
     remedy=(
         "write the URL that it redirects to into `gitlab.url` and into `gitlabUrl` in {values}",
@@ -75,6 +82,7 @@ single(
 )
 single(
     cause("not-gitlab", "2.1", "gitlab-answers", specialises="gitlab-answers-differ"),
+    gitlab_for_jobs,
     gitlab_identity,
     remedy=(
         "`curl -sI {gitlab}` shows which server answers",
@@ -83,6 +91,7 @@ single(
 )
 single(
     cause("gitlab-api-token-refused", "2.1", "gitlab-version"),
+    not_seen("the inventory's API token is this machine's alone"),
     gitlab_version,
     ci_project,
     faults=(GitLabFault.TOKEN_REFUSED,),
@@ -90,6 +99,7 @@ single(
 )
 single(
     cause("gitlab-wrong-version", "2.1", "version-skew"),
+    no_harm("the inventory expects another version"),
     gitlab_version,
     faults=(GitLabFault.WRONG_VERSION,),
     remedy=(
@@ -98,11 +108,19 @@ single(
     ),
 )
 
-_NTP = "`timedatectl` shows whether the clock is synchronised; `systemctl enable --now chronyd` (or systemd-timesyncd)"
+_NTP = (
+    "`systemctl enable --now chronyd` (or systemd-timesyncd), `chronyc makestep`; then `timedatectl` must say that the "
+    "clock is synchronised"
+)
 
 CLOCKS = cause("clock-skew", "2.1", "clock")
 GITLAB_CLOCK = cause("gitlab-clock-skew", "2.1", "clock", specialises="clock-skew")
 NODE_CLOCK = cause("node-clock-skew", "2.3", "clock", specialises="clock-skew")
+
+
+def _apart(seconds: float) -> str:
+    """How far a clock is from another one: ``420 s behind``."""
+    return f"{abs(seconds):.0f} s {'ahead' if seconds > 0 else 'behind'}"
 
 
 @rule
@@ -115,17 +133,19 @@ def clocks(facts: Facts) -> Iterator[Conclusion]:
     alike = bool(offsets) and max(offsets) - min(offsets) <= facts.inventory.limits.clock_skew
     workers = targets_of(group.failed, "worker")
     host = facts.inventory.gitlab.url
-    apart = ", ".join(f"{name} {-offset:+.0f} s" for name, offset in zip(workers, offsets, strict=False))
+    apart = ", ".join(f"{name} is {_apart(offset)}" for name, offset in zip(workers, offsets, strict=False))
     if group.reached:
         kind, whose = (
             NODE_CLOCK,
-            f"the clock of {joined(workers)} is off, against GitLab ({apart}) and the other workers",
+            f"the clock of {workers[0]} is {_apart(offsets[0])} GitLab's and the other workers'"
+            if len(workers) == 1 and offsets
+            else f"the clocks of {joined(workers)} differ from GitLab's and the other workers' ({apart})",
         )
         steps = tuple(f"on {name}: {_NTP}" for name in workers[:2])
     elif alike and group.all_failed and len(workers) > 1:
         kind, whose = (
             GITLAB_CLOCK,
-            f"GitLab's clock is {abs(offsets[0]):.0f} s off: every worker differs from it by the same",
+            f"GitLab's clock is {_apart(-offsets[0])}: every worker differs from it by the same",
         )
         steps = (f"on the host of {host}: {_NTP}",)
     else:
@@ -137,6 +157,7 @@ def clocks(facts: Facts) -> Iterator[Conclusion]:
         about=workers if kind is not GITLAB_CLOCK else (),
         sentence=whose,
         certain=certain,
+        impact=removes_reserve("jobs run; certificates and signed requests fail where clocks differ by more"),
         settled_by="" if certain else "a third clock: a measurement from every worker",
         explains=keys(group.failed),
         proofs=proofs(
@@ -149,6 +170,7 @@ def clocks(facts: Facts) -> Iterator[Conclusion]:
 
 single(
     cause("networks-overlap", "1.2", "networks"),
+    no_harm("the inventory's networks contradict each other; what is reached is measured"),
     networks,
     remedy=(
         "set `cluster.pod_cidr`, `service_cidr` and `vpc_cidr` to the cluster's real networks",
@@ -157,6 +179,7 @@ single(
 )
 single(
     cause("machine-in-cluster-network", "1.2", "networks"),
+    no_harm("the inventory's networks contradict each other; what is reached is measured"),
     machine_addresses,
     remedy=(
         "correct the address or the network in the inventory; a real overlap needs another pod or service network",
@@ -164,6 +187,7 @@ single(
 )
 single(
     cause("pod-network-differs", "1.2", "networks"),
+    no_harm("the inventory names another network"),
     pod_network,
     remedy=(
         "write what `kubectl get nodes -o jsonpath='{{.items[*].spec.podCIDR}}'` shows into `cluster.pod_cidr`",
@@ -172,21 +196,25 @@ single(
 )
 single(
     cause("service-network-differs", "1.2", "networks"),
+    no_harm("the inventory names another network"),
     service_network,
     remedy=("write the network of `kubectl get svc kubernetes` into `cluster.service_cidr`",),
 )
 single(
     cause("api-address-of-no-control-plane", "1.2", "guide"),
+    no_harm("the inventory names another address"),
     control_plane_address,
     remedy=("correct `cluster.api_server`, or the addresses under `cluster.nodes`",),
 )
 single(
     cause("outside-vpc", "1.2", "guide"),
+    no_harm("the inventory names another network"),
     vpc,
     remedy=("write the VPC's real CIDR (or its secondary one) into `cluster.vpc_cidr`, or leave it out",),
 )
 single(
     cause("proxy-intercepts-jobs", "1.2", "proxy"),
+    stops_all,
     values_proxies,
     remedy=(
         "add the hosts and ports that it names to `no_proxy` and `NO_PROXY` in {values} (names and addresses: "
@@ -196,6 +224,7 @@ single(
 )
 single(
     cause("proxy-intercepts-tools", "1.2", "proxy"),
+    no_harm("it concerns the tools on this machine"),
     here_proxies,
     remedy=("add what it names to NO_PROXY of this machine or CI job before `helm` and `kubectl` are run",),
 )

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from preflight import impact
+from preflight.conclusions.impacts import jobs_that_fit, no_harm, slows_there
 from preflight.conclusions.model import Conclusion, Proof, cause, keys, rule
 from preflight.conclusions.observations import Facts, Observation
-from preflight.conclusions.single_fact import names_of, single
+from preflight.conclusions.single_fact import names_of, single, steps_of
 from preflight.conclusions.vantages import has_fault, joined, proofs, targets_of
 from preflight.facts.dind import dind_admission, dind_daemon
 from preflight.facts.headroom import headroom, option_headroom, pod_cache, scenario_headroom, worker_headroom
 from preflight.facts.pods import pod_admission, pod_start
 from preflight.faults import PodFault
 from preflight.probes.headroom import Headroom
+from preflight.shell_command import pipe, program
 
 TOO_FEW_FIT = cause("too-few-jobs-fit", "6.5", "room-for-jobs")
 QUOTA_EXHAUSTED = cause("quota-exhausted", "3.2", "quota", specialises="quota-too-small-for-jobs")
@@ -20,12 +23,14 @@ QUOTA_SHORT = cause("quota-too-small-for-jobs", "6.5", "quota")
 
 single(
     cause("scenario-does-not-fit", "7.2", "room-for-jobs"),
+    no_harm("jobs of that size are not configured"),
     scenario_headroom,
     option_headroom,
     remedy=("lower `concurrent`, `replicas` or the requests of that scenario in {values}, or add nodes",),
 )
 single(
     cause("cache-unreachable", "7.4", "cache"),
+    slows_there("jobs with a cache"),
     pod_cache,
     remedy=(
         "`[runners.cache.s3] ServerAddress` in {values}: correct it, or start that server",
@@ -59,13 +64,15 @@ def quota(facts: Facts) -> Iterator[Conclusion]:
         about=targets_of(refused, "worker"),
         sentence=sentence,
         certain=True,
+        impact=impact.stops(),
         explains=keys((*refused, *short)),
         proofs=proofs(
             *(Proof.of(observation.measured) for observation in (*refused[:1], *short[:1]) if observation.measured)
         ),
         remedy=(
-            f"`kubectl describe quota -n {names['job_namespace']}`",
-            f"remove what uses it (`kubectl get pods -n {names['job_namespace']}`: old job pods?), or raise the quota",
+            f"`{program('kubectl', 'describe', 'quota', '-n', names['job_namespace'])}`",
+            f"remove what uses it (`{program('kubectl', 'get', 'pods', '-n', names['job_namespace'])}`: old job pods?)"
+            ", or raise the quota",
         ),
     )
 
@@ -92,12 +99,12 @@ def room_for_jobs(facts: Facts) -> Iterator[Conclusion]:
             dict.fromkeys(observation.measured.cause for observation in failing if observation.measured is not None)
         )
     )
-    lack = room.runs_out if room is not None else ""
+    names["lack"] = lack = room.runs_out if room is not None else ""
     steps = (
         ("`kubectl describe quota -n {job_namespace}`: raise it, or lower `concurrent` or requests in {values}",)
         if by_quota
         else (
-            f"free {lack}: " + "`kubectl describe nodes | grep -A8 'Allocated resources'` shows what is requested"
+            "free {lack}: `kubectl describe nodes | grep -A8 'Allocated resources'` shows what is requested"
             if lack
             else "`kubectl describe nodes | grep -A8 'Allocated resources'` shows what is requested",
             "lower `concurrent`, `replicas` or the jobs' requests in {values} (`{upgrade}`), or add a node",
@@ -106,14 +113,19 @@ def room_for_jobs(facts: Facts) -> Iterator[Conclusion]:
     if room is not None and not by_quota and room.fillers:
         largest = room.fillers[0]
         namespace, _, owner = largest.owner.partition("/")
-        command = f"kubectl get {owner.lower()} -n {namespace} -o yaml | grep -A 6 resources"
-        steps = (f"does {largest.owner} need that much? `{command}`", *steps)
+        names["owner"] = largest.owner
+        names["shown_by"] = pipe(
+            program("kubectl", "get", owner.lower(), "-n", namespace, "-o", "yaml"),
+            program("grep", "-A", 6, "resources"),
+        )
+        steps = ("does {owner} need that much? `{shown_by}`", *steps)
     yield Conclusion(
         cause=QUOTA_SHORT if by_quota else TOO_FEW_FIT,
         about=about,
         sentence=sentence or f"no room for a job on {joined(about)}",
         certain=True,
+        impact=jobs_that_fit(facts, failing),
         explains=keys((*failing, *unmeasured)),
         proofs=proofs(*(Proof.of(observation.measured) for observation in failing[:2] if observation.measured)),
-        remedy=tuple(step.format_map(names) for step in steps),
+        remedy=steps_of(steps, names),
     )

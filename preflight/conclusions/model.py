@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from preflight.conclusions.observations import Facts, Observation
 from preflight.evidence import Fact, Key, clean
+from preflight.impact import Impact
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +41,34 @@ class Proof:
         where: the vantage.
         command: a command that a person can paste.
         observed: what it printed.
+        healthy: whether it shows what is well beside what is broken: a vantage that gets through, a resolver that
+            answers.
     """
 
     statement: str
     where: str = ""
     command: str = ""
     observed: str = ""
+    healthy: bool = False
 
     @classmethod
-    def of(cls, fact: Fact, statement: str = "") -> Proof:
-        """What a fact's evidence shows: the statement, or the fact's own cause."""
+    def of(cls, fact: Fact, statement: str = "", *, healthy: bool | None = None) -> Proof:
+        """What a fact's evidence shows: the statement, or the fact's own cause.
+
+        Args:
+            fact: what was measured.
+            statement: what it shows; without it, the fact's own cause.
+            healthy: whether it shows what is well; by default, whether the fact has no fault.
+        """
         evidence = fact.evidence
         text = statement or fact.cause or f"{fact.target}: nothing is wrong"
-        return cls(statement=clean(text), where=evidence.where, command=evidence.command, observed=evidence.observed)
+        return cls(
+            statement=clean(text),
+            where=evidence.where,
+            command=evidence.command,
+            observed=evidence.observed,
+            healthy=fact.fault is None if healthy is None else healthy,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,21 +81,26 @@ class Conclusion:
         sentence: what is broken and where, in one sentence with names and numbers.
         certain: whether the facts leave no other cause; otherwise it is likely.
         settled_by: what would settle it; empty where it is certain.
+        impact: what it does to jobs.
         explains: the observations that it explains.
         proofs: the decisive observations, side by side.
         remedy: what to do, a step each, with this environment's own names.
+        consequences: conclusions that follow from this one, and that it explains as well.
     """
 
     cause: Cause
     sentence: str
     certain: bool
+    impact: Impact
     explains: tuple[Key, ...]
     about: tuple[str, ...] = ()
     settled_by: str = ""
     proofs: tuple[Proof, ...] = ()
     remedy: tuple[str, ...] = ()
+    consequences: tuple[Conclusion, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "impact", replace(self.impact, jobs=clean(self.impact.jobs)))
         object.__setattr__(self, "sentence", clean(self.sentence, longest=1200))
         object.__setattr__(self, "remedy", tuple(clean(step) for step in self.remedy))
 

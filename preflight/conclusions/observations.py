@@ -10,6 +10,7 @@ from preflight.evidence import Blocked, Fact, Key, NotApplicable, PreflightError
 from preflight.fact import FactSpec
 from preflight.faults import Fault
 from preflight.inventory import Inventory
+from preflight.run import Stage
 from preflight.survey import Measurement, Survey
 
 
@@ -83,10 +84,12 @@ class Facts:
 
     Attributes:
         inventory: the environment.
+        stage: where in the release's life the run stands.
     """
 
-    def __init__(self, inventory: Inventory, observations: Iterable[Observation]) -> None:
+    def __init__(self, inventory: Inventory, observations: Iterable[Observation], *, stage: Stage = Stage.AUTO) -> None:
         self.inventory = inventory
+        self.stage = stage
         self._observations: dict[str, dict[Key, Observation]] = {}
         for observation in observations:
             self._observations.setdefault(observation.name, {})[observation.key] = observation
@@ -144,6 +147,7 @@ class Facts:
                 else observation
                 for observation in self
             ),
+            stage=self.stage,
         )
 
 
@@ -162,4 +166,4 @@ def facts_of(survey: Survey) -> Facts:
             observations.append(Observation(measured.spec.name, measured.targets, error=unmeasured))
         elif measured.error is not None or isinstance(measured.value, Fact):
             observations.append(observation_of(measured))
-    return Facts(survey.run.inventory, observations)
+    return Facts(survey.run.inventory, observations, stage=survey.run.stage)

@@ -6,10 +6,12 @@ cut. A certain conclusion about all vantages needs a measurement from each of th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+from preflight import impact
+from preflight.conclusions.impacts import gitlab_for_jobs, gitlab_from
 from preflight.conclusions.model import Cause, Conclusion, Proof, cause, keys, rule
 from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.vantages import (
@@ -29,6 +31,7 @@ from preflight.facts.paths import node_gitlab, node_reply, pod_gitlab
 from preflight.faults import GitLabFault, PathFault
 from preflight.inventory import Inventory
 from preflight.probes.gitlab import GitLabReply
+from preflight.shell_command import ShellCommand, pipe, program, syntax
 
 _SOURCE = "path-compare"
 
@@ -106,7 +109,7 @@ def _everywhere(facts: Facts, here: VantageGroup, nodes: VantageGroup, pods: Van
     host = endpoint.rpartition(":")[0]
     quiet = {PathFault.TIMEOUT, PathFault.SILENT, PathFault.UNREACHABLE}
     kinds = {PathFault.TIMEOUT if observation.fault in quiet else observation.fault for observation in failed}
-    kind, sentence, remedy = _server_side(endpoint, host, failed)
+    kind, sentence, remedy = _server_side(endpoint, host, failed, namespace=facts.inventory.runner.namespace)
     if not settled or len(kinds) > 1:
         kind = UNREACHABLE
     whole = joined(
@@ -126,26 +129,44 @@ def _everywhere(facts: Facts, here: VantageGroup, nodes: VantageGroup, pods: Van
         settled_by=""
         if kind is not UNREACHABLE
         else "a measurement from every worker (SSH), which distinguishes a server that is down from a path that is cut",
+        impact=gitlab_for_jobs(facts, failed),
         explains=_explained(facts, failed, gitlab_connection, node_gitlab, pod_gitlab),
         proofs=proofs(here.proof("here"), nodes.proof("worker"), pods.proof("pod")),
         remedy=remedy,
     )
 
 
-def _server_side(endpoint: str, host: str, failed: tuple[Observation, ...]) -> tuple[Cause, str, tuple[str, ...]]:
+def _cordon(workers: Iterable[str]) -> str:
+    return "; ".join(f"`{program('kubectl', 'cordon', worker)}`" for worker in workers)
+
+
+def _ca_secret(namespace: str, host: str) -> ShellCommand:
+    return program(
+        "kubectl", "create", "secret", "generic", "gitlab-ca", "-n", namespace, f"--from-file={host}.crt=ca.pem"
+    )
+
+
+def _server_side(
+    endpoint: str, host: str, failed: tuple[Observation, ...], *, namespace: str
+) -> tuple[Cause, str, tuple[str, ...]]:
     start = f"on {host}: `gitlab-ctl status`, then `gitlab-ctl start`"
     if all(_CLOSED(observation) for observation in failed):
         sentence = f"nothing listens on {endpoint}: GitLab's host refuses every connection"
         return PORT_CLOSED, sentence, (start, f"compare the port of `gitlab.url` with `external_url` on {host}")
     if all(_CERTIFICATE(observation) for observation in failed):
         sentence = f"the certificate of {endpoint} is not accepted ({faults_of(failed)})"
-        command = (
-            f"`openssl s_client -connect {endpoint} -servername {host} </dev/null | openssl x509 -noout -dates -text`"
+        command = pipe(
+            program("openssl", "s_client", "-connect", endpoint, "-servername", host, syntax("</dev/null")),
+            program("openssl", "x509", "-noout", "-dates", "-text"),
         )
         return (
             CERTIFICATE,
             sentence,
-            (f"see what is served: {command}", "renew it, or set its CA in `gitlab.ca_file`"),
+            (
+                f"a private CA: `ca_file: ca.pem` under `gitlab` in the inventory, and for the runner the Secret of "
+                f"`certsSecretName` with the key {host}.crt: `{_ca_secret(namespace, host)}`",
+                f"otherwise renew the certificate: `{command}` shows what is served",
+            ),
         )
     if any(map(_QUIET, failed)):
         return SILENT, f"{endpoint} accepts connections and never answers: the server there hangs", (start,)
@@ -168,6 +189,7 @@ def _from_here(facts: Facts, here: VantageGroup, nodes: VantageGroup, pods: Vant
         sentence=f"only this machine does not reach {endpoint} ({faults_of(here.failed)}); the cluster does, so jobs "
         "are not affected",
         certain=True,
+        impact=impact.none("the cluster reaches GitLab, this machine alone does not", hides=True),
         explains=_explained(facts, here.failed, gitlab_connection),
         proofs=proofs(here.proof("here"), nodes.proof("worker"), pods.proof("pod")),
         remedy=(
@@ -191,7 +213,8 @@ def _from_nodes(facts: Facts, here: VantageGroup, nodes: VantageGroup) -> Conclu
     explains = _explained(facts, nodes.failed, node_gitlab) + keys(some_pods.failed)
     path = f"a firewall, security group or route between {addresses} and {endpoint}"
     check = (
-        f"on {workers[0]}: `curl -v -m 5 {facts.inventory.gitlab.url}`, `ip route get {endpoint.rpartition(':')[0]}`"
+        f"on {workers[0]}: `{program('curl', '-v', '-m', 5, facts.inventory.gitlab.url)}`, "
+        f"`{program('ip', 'route', 'get', endpoint.rpartition(':')[0])}`"
     )
     if nodes.reached:
         return Conclusion(
@@ -201,12 +224,13 @@ def _from_nodes(facts: Facts, here: VantageGroup, nodes: VantageGroup) -> Conclu
             f"({faults_of(nodes.failed)}), {tally(len(nodes.reached), nodes.size, 'worker')} do: the path of "
             f"{'this node' if len(workers) == 1 else 'these nodes'} is cut",
             certain=True,
+            impact=gitlab_from(facts, workers),
             explains=explains,
             proofs=evidence,
             remedy=(
                 f"allow {addresses} to {endpoint} in GitLab's security group and firewall",
                 f"check the route and the local firewall {check}",
-                f"until then keep jobs away: {'; '.join(f'`kubectl cordon {worker}`' for worker in workers)}",
+                f"until then keep jobs away: {_cordon(workers)}",
             ),
         )
     certain = bool(here.reached) and not nodes.unmeasured
@@ -217,6 +241,7 @@ def _from_nodes(facts: Facts, here: VantageGroup, nodes: VantageGroup) -> Conclu
         + (", this machine does: the workers' network is cut off from GitLab" if here.reached else ""),
         certain=certain,
         settled_by="" if certain else "a measurement from the workers that could not be reached, and from here",
+        impact=gitlab_from(facts, workers),
         explains=explains,
         proofs=evidence,
         remedy=(
@@ -238,13 +263,14 @@ def _others(group: VantageGroup) -> Proof | None:
 def _from_pods(facts: Facts, here: VantageGroup, nodes: VantageGroup, pods: VantageGroup) -> Conclusion:
     endpoint, workers = _endpoint(facts.inventory), targets_of(pods.failed, "worker")
     own_nodes = [observation for observation in nodes.reached if observation.targets["worker"] in workers]
-    namespace, pod_cidr = facts.inventory.runner.namespace, facts.inventory.cluster.pod_cidr
+    namespace, pod_cidr = facts.inventory.runner.namespace, joined(facts.inventory.cluster.pod_networks)
+    pods_of = ("kubectl", "get", "pods", "-A", "--field-selector")
     nodes_own = VantageGroup(reached=tuple(own_nodes)).proof("node")
     evidence = proofs(pods.proof("pod"), nodes_own, here.proof("here"))
     remedy = (
         f"allow the pod network {pod_cidr} to {endpoint} in GitLab's security group and firewall, or let the nodes "
         "masquerade pod addresses",
-        f"see what forbids it: `kubectl get networkpolicy -n {namespace}`",
+        f"see what forbids it: `{program('kubectl', 'get', 'networkpolicy', '-n', namespace)}`",
     )
     if pods.reached and len(own_nodes) == len(workers):
         return Conclusion(
@@ -254,12 +280,13 @@ def _from_pods(facts: Facts, here: VantageGroup, nodes: VantageGroup, pods: Vant
             f"{'the node itself does' if len(workers) == 1 else 'the nodes themselves do'}, and so do pods on "
             f"{joined(targets_of(pods.reached, 'worker'))}: the pod network of {joined(workers)} is broken",
             certain=True,
+            impact=gitlab_from(facts, workers),
             explains=keys(pods.failed),
             proofs=(*evidence, *proofs(_others(pods))),
             remedy=(
-                f"restart the network plugin there: `kubectl get pods -A --field-selector spec.nodeName={workers[0]}`",
+                f"restart the network plugin there: `{program(*pods_of, f'spec.nodeName={workers[0]}')}`",
                 f"compare masquerading with a node that works: `iptables -t nat -S POSTROUTING` on {workers[0]}",
-                f"until then keep jobs away: {'; '.join(f'`kubectl cordon {worker}`' for worker in workers)}",
+                f"until then keep jobs away: {_cordon(workers)}",
             ),
         )
     certain = pods.all_failed and len(own_nodes) == len(workers)
@@ -272,6 +299,7 @@ def _from_pods(facts: Facts, here: VantageGroup, nodes: VantageGroup, pods: Vant
         + (f", {joined(targets_of(own_nodes, 'worker'))} itself does" if some_nodes_reach and not certain else ""),
         certain=certain,
         settled_by="" if certain else "a measurement from every worker (SSH) and from a pod on each",
+        impact=gitlab_from(facts, workers),
         explains=keys(pods.failed),
         proofs=evidence,
         remedy=remedy,
@@ -301,11 +329,14 @@ def large_packets(facts: Facts) -> Iterator[Conclusion]:
         sentence=f"short answers of {endpoint} reach {who}, its sign-in page does not{others}{beside}: packets of "
         "full size are lost on the path (MTU)",
         certain=False,
-        settled_by=f"`ping -M do -s 1472 {host}` there, which needs a full packet, beside `ping -s 100 {host}`",
+        impact=impact.stops_on(workers, of=targets_of((*group.reached, *group.failed), "worker")),
+        settled_by=f"`{program('ping', '-M', 'do', '-s', 1472, host)}` there, which needs a full packet, "
+        f"beside `{program('ping', '-s', 100, host)}`",
         explains=keys([*nodes.failed, *pods.failed]),
         proofs=proofs(nodes.proof("worker"), _others(nodes), pods.proof("pod"), _others(pods)),
         remedy=(
-            f"the largest N with which `ping -M do -s N {host}` is answered, plus 28, is the path's MTU",
+            f"the largest N with which `{program('ping', '-M', 'do', '-s', 'N', host)}` is answered, "
+            "plus 28, is the path's MTU",
             f"set the MTU of {'their interfaces' if nodes.failed else 'the network plugin'} to it, "
             "and recreate the pods",
             "or clamp TCP's MSS on the tunnel or firewall in between: `iptables -t mangle -A FORWARD -p tcp "
@@ -332,13 +363,15 @@ def another_server(facts: Facts) -> Iterator[Conclusion]:
         sentence=f"something else answers instead of GitLab on {joined(workers)} ({faults_of(answered_by_others)}), "
         "while GitLab answers this machine: a proxy or portal is on the path",
         certain=True,
+        impact=gitlab_from(facts, workers),
         explains=(*keys(answered_by_others), *keys(facts.failing(node_gitlab, where=strange))),
         proofs=proofs(
             *(Proof.of(observation.measured) for observation in answered_by_others[:2] if observation.measured),
             VantageGroup(reached=tuple(healthy)).proof("here"),
         ),
         remedy=(
-            f"on {workers[0]}: `env | grep -i proxy` and `curl -v {facts.inventory.gitlab.url}` show what answers",
+            f"on {workers[0]}: `env | grep -i proxy` and `{program('curl', '-v', facts.inventory.gitlab.url)}` "
+            "show what answers",
             f"exempt {urlsplit(facts.inventory.gitlab.url).hostname} in NO_PROXY, or remove the proxy from the path",
         ),
     )

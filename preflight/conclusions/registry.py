@@ -8,9 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from preflight import impact
+from preflight.conclusions import remedy_names
+from preflight.conclusions.impacts import (
+    image_for_jobs,
+    jobs_that_pull,
+    nodes_of,
+    not_seen,
+    pulls_from,
+    registry_for_jobs,
+    reserve,
+    stops_all,
+    stops_there,
+    unless_healthy,
+)
 from preflight.conclusions.model import Cause, Conclusion, cause, keys, rule
 from preflight.conclusions.observations import Facts, Observation
-from preflight.conclusions.single_fact import names_of, proof_of, single
+from preflight.conclusions.single_fact import names_of, proof_of, single, steps_of
 from preflight.conclusions.vantages import VantageGroup, faults_of, has_fault, joined, proofs, targets_of
 from preflight.facts.registry import (
     helper_pull,
@@ -20,10 +34,14 @@ from preflight.facts.registry import (
     pull_login,
     registry_access,
     registry_connection,
+    registry_encryption,
     registry_reply,
+    repository_encryption,
+    service_pull,
 )
 from preflight.facts.values import helper_image
 from preflight.faults import ApiFault, PathFault, PodFault, RegistryFault, ValuesFault
+from preflight.impact import Impact
 from preflight.inventory import Login, Secret
 from preflight.probes.pull_logins import PullLogin
 
@@ -57,7 +75,7 @@ def registries_from_here(facts: Facts) -> Iterator[Conclusion]:
         reply = facts.observation(registry_reply, registry=registry)
         if not isinstance(reply.fault, PathFault) or reply.measured is None:
             continue
-        pulls = VantageGroup.of(_pulls_from(facts, settings.host), lambda observation: observation.faulty)
+        pulls = VantageGroup.of(pulls_from(facts, settings.host), lambda observation: observation.faulty)
         judged = facts.failing(registry_connection, registry=registry)
         names = {**names_of(facts, [reply]), "host": settings.host}
         kind, sentence, likely, steps = _outside(reply, pulls, settings.host)
@@ -68,9 +86,10 @@ def registries_from_here(facts: Facts) -> Iterator[Conclusion]:
             sentence=sentence,
             certain=not likely,
             settled_by=likely,
+            impact=jobs_that_pull(facts, [settings.host], fault=reply.fault),
             explains=(*keys(judged), *keys(inside)),
             proofs=proofs(VantageGroup(failed=(reply,)).proof("here"), pulls.proof("pull", "succeed")),
-            remedy=tuple(step.format_map(names) for step in steps),
+            remedy=steps_of(steps, names),
         )
 
 
@@ -83,8 +102,9 @@ def _outside(reply: Observation, pulls: VantageGroup, host: str) -> tuple[Cause,
     if _TLS(reply):
         command = "`openssl s_client -connect {host} -showcerts </dev/null`"
         steps = (
-            f"see what is served: {command}",
-            "renew it, or install its CA: `ca_file` here, `/etc/containerd/certs.d/{host}` on the nodes",
+            "a private CA: `ca_file: ca.pem` under `registries.{registry}` in the inventory, and on every node "
+            '`ca = "/etc/containerd/certs.d/{host}/ca.pem"` in `/etc/containerd/certs.d/{host}/hosts.toml`',
+            f"otherwise renew the certificate: {command} shows what is served",
         )
         return CERTIFICATE, f"the certificate of {host} is not accepted: {cause_of}", "", steps
     if has_fault(PathFault.UNRESOLVED)(reply):
@@ -95,21 +115,12 @@ def _outside(reply: Observation, pulls: VantageGroup, host: str) -> tuple[Cause,
             ("`dig {host}` here; add it to the internal zone",),
         )
     steps = (
-        "`curl -v https://{host}/v2/` shows how far it gets",
         "start the registry on {host}, or open its port to this machine and to the nodes",
+        "`curl -v https://{host}/v2/` shows how far it gets",
     )
     if pulls.failed and not pulls.reached:
         return DOWN, f"{host} is down: {cause_of}, and no node can pull from it", "", steps
     return UNREACHABLE, f"{host} is not reached: {cause_of}", "a pull from it by a node or a pod", steps
-
-
-def _pulls_from(facts: Facts, host: str) -> tuple[Observation, ...]:
-    """The pulls from a registry by nodes and pods."""
-    return tuple(
-        observation
-        for observation in facts.observations(node_pull, pod_pull)
-        if observation.measured is not None and str(getattr(observation.measured, "image", "")).startswith(f"{host}/")
-    )
 
 
 @rule
@@ -117,7 +128,7 @@ def pulls(facts: Facts) -> Iterator[Conclusion]:
     """Pulls that fail on nodes or in pods, while the registry is healthy from here."""
     for registry, settings in facts.inventory.registries.items():
         reply = facts.observation(registry_reply, registry=registry)
-        failed = [observation for observation in _pulls_from(facts, settings.host) if observation.failing]
+        failed = [observation for observation in pulls_from(facts, settings.host) if observation.failing]
         if not failed or reply.faulty:
             continue
         for group, kind in (
@@ -133,7 +144,7 @@ def _pull_conclusion(
     facts: Facts, host: str, registry: str, failed: Sequence[Observation], kind: Cause | None, *, known: bool
 ) -> Conclusion:
     workers = targets_of(failed, "worker")
-    all_pulls = VantageGroup.of(_pulls_from(facts, host), lambda observation: observation.failing)
+    all_pulls = VantageGroup.of(pulls_from(facts, host), lambda observation: observation.failing)
     healthy_pulls = [observation for observation in all_pulls.reached if observation.targets["worker"] not in workers]
     evidence = proofs(
         VantageGroup(failed=tuple(failed)).proof("pull"),
@@ -144,7 +155,8 @@ def _pull_conclusion(
         if known
         else None,
     )
-    names = {**names_of(facts, failed), "host": host}
+    secrets = remedy_names.pull_secret(facts, facts.observations(pull_login, registry=registry) or failed)
+    names = {**names_of(facts, failed), **secrets, "host": host}
     kind, sentence, likely, steps = _inside(
         kind, failed, host, others_can=bool(healthy_pulls), size=len(facts.inventory.workers), known=known
     )
@@ -154,10 +166,25 @@ def _pull_conclusion(
         sentence=sentence,
         certain=not likely,
         settled_by=likely,
+        impact=_pulls_of_jobs(facts, host, failed),
         explains=keys(failed),
         proofs=evidence,
-        remedy=tuple(step.format_map(names) for step in steps),
+        remedy=steps_of(steps, names),
     )
+
+
+def _pulls_of_jobs(facts: Facts, host: str, failed: Sequence[Observation]) -> Impact:
+    """Pulls that fail: only those of jobs' pods count where pods on the same workers were measured."""
+    by_pods = [observation for observation in pulls_from(facts, host) if observation.is_of(pod_pull)]
+    pulling = {
+        worker
+        for worker in nodes_of(by_pods)
+        if all(pull.healthy for pull in by_pods if pull.targets["worker"] == worker)
+    }
+    workers = [worker for worker in nodes_of(failed) if worker not in pulling]
+    if not workers:
+        return impact.none("jobs' pods pull from it with their own account")
+    return impact.stops_on(workers, of=nodes_of(pulls_from(facts, host)), jobs=f"jobs that pull from {host}")
 
 
 def _inside(
@@ -180,9 +207,10 @@ def _inside(
             f"{host} accepts the account of the inventory, but not that of {holder} on {joined(workers)}: {first_cause}"
         )
         steps = (
-            "`kubectl get secret -n {job_namespace} -o name | grep -i regi`: is there one for {host}?",
-            '`image_pull_secrets = ["NAME"]` below `[runners.kubernetes]` in {values}: an account\'s own secrets '
-            "count only if the runner names none",
+            "is there a Secret for {host}? `kubectl get secret -n {job_namespace} "
+            "--field-selector type=kubernetes.io/dockerconfigjson`",
+            "`image_pull_secrets = [{pull_secrets}]` below `[runners.kubernetes]` in {values}: an account's own "
+            "secrets count only if the runner names none",
             "`{upgrade}`",
         )
         return (PULL_ACCOUNT if by_node_runtime else PULL_SECRET), sentence, "", steps
@@ -191,8 +219,8 @@ def _inside(
     beside = ", other workers can" if chosen is NODE_CUT_OFF else ", this machine reaches it" if known else ""
     sentence = f"{joined(workers)} can't pull from {host} ({faults_of(failed)}){beside}: {first_cause}"
     pull_steps = (
-        "on {node}: `curl -v https://{host}/v2/`, `crictl pull {image}`",
         "open the path from {nodes} to {host}: firewall, route, the runtime's proxy, `hosts.toml`",
+        "on {node}: `curl -v https://{host}/v2/`, `crictl pull {image}`",
     )
     return (
         chosen,
@@ -240,16 +268,17 @@ def missing_pull_secrets(facts: Facts) -> Iterator[Conclusion]:
             sentence=f"namespace {namespace} has no Secret {secret}, with which a job's pod is to pull from "
             + joined([observation.measured.target for observation in observations if observation.measured]),
             certain=True,
+            impact=_without_login(facts, observations),
             explains=(*keys(observations), *keys(read)),
             proofs=tuple(proof_of(observation) for observation in (*observations[:1], *read[:1])),
-            remedy=tuple(step.format_map(names) for step in _SECRET),
+            remedy=steps_of(_SECRET, names),
         )
 
 
 _SECRET = (
-    "`kubectl get secrets -n {job_namespace}`: is it there under another name?",
     "`kubectl create secret docker-registry {secret} -n {job_namespace} --docker-server={host} "
-    "--docker-username=USER --docker-password=$PASSWORD`",
+    "--docker-username=USER --docker-password=PASSWORD`",
+    "or is it there under another name? `kubectl get secrets -n {job_namespace}`",
 )
 
 
@@ -259,33 +288,61 @@ def _cluster_key(credentials: Login | Secret | None) -> tuple[str, str] | None:
     return secret.cluster_key[:2] if secret is not None and secret.cluster_key else None
 
 
+def _without_login(_facts: Facts, observations: Sequence[Observation]) -> Impact:
+    """Jobs' pods that have no account of a registry which wants one."""
+    hosts = joined(str(observation.measured.target) for observation in observations if observation.measured)
+    return impact.stops(f"jobs that pull from {hosts or 'a registry'}")
+
+
+def _account(facts: Facts, observations: Sequence[Observation]) -> Impact:
+    """A registry that refuses the inventory's account: jobs' pulls decide; unmeasured, it matters if it is theirs."""
+    shown = registry_for_jobs(facts, observations)
+    known = facts.inventory.registries
+    registries = [known[name] for name in targets_of(observations, "registry") if name in known]
+    own = all(_cluster_key(registry.credentials) is None for registry in registries)
+    measured = any(pulls_from(facts, registry.host) for registry in registries)
+    return impact.unseen("jobs may have another account than the inventory's") if own and not measured else shown
+
+
+def _rate_limited(facts: Facts, observations: Sequence[Observation]) -> Impact:
+    """A pull limit that is used up: pulls from that registry fail until it is over."""
+    shown = registry_for_jobs if targets_of(observations, "registry") else image_for_jobs
+    return shown(facts, observations)
+
+
 single(
     cause("inventory-secret-missing", "2.4", "suite-inventory"),
+    not_seen("the inventory's account is this machine's alone"),
     registry_connection,
     faults=(ApiFault.NOT_FOUND,),
     remedy=("correct the reference under `registries:` in the inventory, or create that Secret with that key",),
 )
 single(
     cause("registry-credentials-rejected", "2.4", "image-access", specialises="pulls-fail"),
+    _account,
     registry_access,
     faults=(RegistryFault.UNAUTHORIZED, RegistryFault.DENIED),
     remedy=(
         "`docker login {host}` with the account of the inventory must succeed",
-        "renew the pull secret from that login: `kubectl create secret generic NAME -n {job_namespace} "
-        "--type=kubernetes.io/dockerconfigjson --from-file=.dockerconfigjson=$HOME/.docker/config.json`",
+        "renew the pull secret from that login: `kubectl create secret generic {pull_secret} -n {job_namespace} "
+        "--type=kubernetes.io/dockerconfigjson --from-file=.dockerconfigjson=$HOME/.docker/config.json "
+        "--dry-run=client -o yaml | kubectl apply -f -`",
     ),
+    names=remedy_names.pull_secret,
 )
 single(
     cause("registry-token-server-unreachable", "2.4", "registry-token", specialises="pulls-fail"),
+    registry_for_jobs,
     registry_access,
     faults=(RegistryFault.TOKEN_REALM,),
     remedy=(
-        "`curl -sI https://{host}/v2/ | grep -i www-authenticate` names the token server (realm)",
-        "start it, or open the path to it from here and from the nodes",
+        "start the token server that the cause names, or open the path to it from here and from the nodes",
+        "`curl -sI https://{host}/v2/ | grep -i www-authenticate` names it as `realm`",
     ),
 )
 single(
     cause("registry-rate-limited", "2.4", "rate-limited-pulls"),
+    _rate_limited,
     registry_access,
     manifest,
     pod_pull,
@@ -297,68 +354,92 @@ single(
 )
 single(
     cause("registry-blob-host-unreachable", "2.4", "registry-protocol", specialises="pulls-fail"),
+    image_for_jobs,
     manifest,
     faults=(RegistryFault.BLOB_HOST,),
     remedy=(
-        "{host} sends layers from another host (the evidence names it): start that one, or open "
-        "the path to it from here and from the nodes",
+        "start the host that the cause names, from which {host} has its layers sent, or open the path to it from here "
+        "and from the nodes",
         "with `distribution`, `storage.redirect.disable: true` lets {host} send them itself",
     ),
 )
 single(
     PULL_SECRET,
+    _without_login,
     pull_login,
     remedy=(
-        '`image_pull_secrets = ["NAME"]` below `[runners.kubernetes]` in {values}: an account\'s '
-        "own secrets count only "
-        "if the runner names none",
-        "`kubectl get secret -n {job_namespace}` lists what there is",
+        "`image_pull_secrets = [{pull_secrets}]` below `[runners.kubernetes]` in {values}: an account's own secrets "
+        "count only if the runner names none",
+        "`kubectl get secret {pull_secret} -n {job_namespace}` must show it",
         "`{upgrade}`",
     ),
+    names=remedy_names.pull_secret,
 )
 single(
     cause("helper-image-unreachable", "3.3", "helper-image"),
+    stops_there(),
     helper_pull,
     remedy=(
         "mirror the helper image where the nodes reach it, and set `helper_image` below "
         "`[runners.kubernetes]` in {values}",
-        "or open the path from {nodes} to its registry; on {node}: `crictl pull` of the image above",
+        "or open the path from {nodes} to its registry; on {node}: `crictl pull {image}`",
+        "`{upgrade}`",
+    ),
+)
+single(
+    cause("service-image-unusable", "3.3", "job-pod"),
+    stops_there(),
+    service_pull,
+    remedy=(
+        "correct `name` below `[[runners.kubernetes.services]]` in {values}, or push or mirror the image: every job "
+        "waits for it",
+        "on {node}: `crictl pull` of the image above",
         "`{upgrade}`",
     ),
 )
 single(
     cause("not-a-registry", "2.4", "registry-protocol"),
+    registry_for_jobs,
     registry_access,
     remedy=("`curl -sI https://{host}/v2/` must answer 200 or 401; correct host and port in the inventory",),
 )
 single(
     cause("image-missing", "2.4", "image-references"),
+    image_for_jobs,
     manifest,
     pod_pull,
     node_pull,
     faults=(RegistryFault.NOT_FOUND, PodFault.PULL_NOT_FOUND, PodFault.PULL_BAD_NAME),
     remedy=(
-        "push or mirror it: `docker pull SOURCE && docker tag SOURCE {image} && docker push {image}`",
+        "push or mirror it: `docker pull {source} && docker tag {source} {image} && docker push {image}`",
         "or correct the reference in {values} and in the inventory",
     ),
+    names=remedy_names.image_source,
 )
 single(
     cause("image-denied", "2.4", "image-access"),
+    image_for_jobs,
     manifest,
     faults=(RegistryFault.DENIED, RegistryFault.UNAUTHORIZED),
     remedy=("give the account of {host} the right to pull {image}",),
 )
 single(
     cause("image-of-another-platform", "2.4", "registry-platform"),
+    image_for_jobs,
     manifest,
     pod_pull,
     node_pull,
     helper_image,
     faults=(RegistryFault.WRONG_PLATFORM, PodFault.PULL_PLATFORM),
-    remedy=("`docker buildx imagetools inspect {image}` shows its platforms; mirror all of them, or the nodes' own",),
+    remedy=(
+        "mirror all of its platforms, or the nodes' own: `docker buildx imagetools create -t {image} {source}`",
+        "`docker buildx imagetools inspect {image}` shows which there are",
+    ),
+    names=remedy_names.image_source,
 )
 single(
     cause("helper-image-unavailable", "3.3", "helper-image"),
+    unless_healthy(helper_pull, stops_all, "every node has the helper image"),
     helper_image,
     remedy=(
         "mirror it where the nodes reach it, and set `helper_image` below `[runners.kubernetes]` in {values}",
@@ -367,14 +448,35 @@ single(
 )
 single(
     cause("image-unusable", "2.4", "registry-protocol"),
+    image_for_jobs,
     manifest,
     likely="a pull by hand: `crictl pull` on a node",
     remedy=("`docker manifest inspect {image}` shows the registry's answer",),
 )
 single(
     PULLS,
+    image_for_jobs,
     node_pull,
     pod_pull,
     likely="a pull by hand: `crictl pull` on the node",
     remedy=("on {node}: `crictl pull {image}`", "`journalctl -u containerd -n 50` on {node}"),
+)
+
+single(
+    cause("registry-password-in-clear", "2.4", "encryption"),
+    reserve("whoever stands between can read the registry's password"),
+    registry_encryption,
+    remedy=(
+        "serve {host} by TLS, take `scheme: http` out of the inventory, and set its CA as `ca_file`",
+        "renew the account's password then: it may have been read",
+    ),
+)
+single(
+    cause("chart-repository-unprotected", "2.4", "encryption"),
+    reserve("whoever stands between can change the chart"),
+    repository_encryption,
+    remedy=(
+        "write an https address as `runner.repository`, with `runner.repository_ca_file` for a CA of your own",
+        "the same for `helm repo list` of whoever runs `{upgrade}`",
+    ),
 )

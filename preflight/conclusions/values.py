@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from preflight import impact
+from preflight.conclusions import remedy_names
+from preflight.conclusions.impacts import (
+    ignored_resolvers,
+    names_in_pods,
+    no_harm,
+    reserve,
+    stops_all,
+    stops_docker,
+)
 from preflight.conclusions.model import Conclusion, cause, keys, rule
-from preflight.conclusions.observations import Facts
+from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.single_fact import proof_of, single
+from preflight.conclusions.vantages import joined, targets_of
 from preflight.evidence import Unmeasured
+from preflight.facts.namespace import runner_rights
+from preflight.facts.release import release_drift
 from preflight.facts.values import (
     pull_patience,
     runner_ca,
     runner_secret,
+    values_allowed_images,
     values_chart_keys,
     values_concurrency,
     values_consistency,
@@ -34,13 +48,59 @@ from preflight.facts.values import (
     values_without_effect,
 )
 from preflight.faults import ReleaseFault, ValuesFault
+from preflight.impact import Impact
+from preflight.probes.lint import Lint
 
 _ROLL = "`{upgrade}`"
+_IGNORED = reserve("jobs run without what an ignored setting asks for")
 
-for _name, _facts, _faults, _source, _steps in (
-    ("values-toml-broken", (values_toml,), (), "runner-keys", ("fix the line of `runners.config` that it names",)),
+
+def _concurrency(_facts: Facts, observations: Sequence[Observation]) -> Impact:
+    """No job runs at all, or fewer at the same time than the values seem to say."""
+    findings = [
+        finding
+        for observation in observations
+        if isinstance(observation.measured, Lint)
+        for finding in observation.measured.findings
+    ]
+    if any(finding.path == "concurrent" for finding in findings):
+        return impact.stops()
+    return impact.takes_room("managers run fewer jobs at once than `concurrent` says")
+
+
+def _failing_jobs(_facts: Facts, observations: Sequence[Observation]) -> Impact:
+    """A setting with which every job fails, or only those that it concerns."""
+    if any(observation.fault is ValuesFault.JOBS_FAIL for observation in observations):
+        return impact.stops()
+    return impact.stops("the jobs that the setting concerns")
+
+
+def _rights(facts: Facts, _observations: Sequence[Observation]) -> Impact:
+    """Managers whose rights come from elsewhere have them: as it is, and with the values that are installed."""
+    rights, drift = facts.observations(runner_rights), facts.observation(release_drift)
+    if rights and all(observation.healthy for observation in rights) and drift.healthy:
+        return impact.none("managers have their rights from elsewhere")
+    return impact.stops()
+
+
+def _slow_pulls(_facts: Facts, observations: Sequence[Observation]) -> Impact:
+    """The runner gives up while a node pulls an image for the first time."""
+    images = joined(targets_of(observations, "image"), longest=2)
+    return impact.stops(f"jobs on nodes that have yet to pull {images or 'an image'}")
+
+
+for _name, _impact, _facts, _faults, _source, _steps in (
+    (
+        "values-toml-broken",
+        stops_all,
+        (values_toml,),
+        (),
+        "runner-keys",
+        ("fix the line of `runners.config` that it names",),
+    ),
     (
         "values-config-refused",
+        stops_all,
         (values_loading,),
         (),
         "runner-keys",
@@ -48,13 +108,23 @@ for _name, _facts, _faults, _source, _steps in (
     ),
     (
         "values-jobs-fail",
+        _failing_jobs,
         (values_job_settings,),
         (),
         "runner-keys",
         ("correct the setting of `runners.config` that it names, in {values}",),
     ),
     (
+        "values-image-not-allowed",
+        stops_all,
+        (values_allowed_images,),
+        (),
+        "runner-keys",
+        ("add a pattern for the image to `allowed_images` or `allowed_services` in {values}",),
+    ),
+    (
         "values-unknown-key",
+        _IGNORED,
         (values_chart_keys, values_runner_keys),
         (ValuesFault.UNKNOWN_KEY,),
         "chart-keys",
@@ -62,6 +132,7 @@ for _name, _facts, _faults, _source, _steps in (
     ),
     (
         "values-other-version",
+        _IGNORED,
         (values_runner_keys,),
         (ValuesFault.OTHER_VERSION,),
         "runner-keys",
@@ -69,6 +140,7 @@ for _name, _facts, _faults, _source, _steps in (
     ),
     (
         "values-key-not-known",
+        no_harm("this suite has no table of that version's keys"),
         (values_not_known,),
         (),
         "runner-keys",
@@ -76,6 +148,7 @@ for _name, _facts, _faults, _source, _steps in (
     ),
     (
         "values-without-effect",
+        no_harm("jobs run without it"),
         (values_without_effect,),
         (),
         "runner-keys",
@@ -83,6 +156,7 @@ for _name, _facts, _faults, _source, _steps in (
     ),
     (
         "values-moved-key",
+        _IGNORED,
         (values_chart_keys, values_moved_keys, values_runner_keys),
         (ValuesFault.MOVED_KEY,),
         "chart-moved-keys",
@@ -90,6 +164,7 @@ for _name, _facts, _faults, _source, _steps in (
     ),
     (
         "values-wrong-table",
+        _IGNORED,
         (values_runner_keys,),
         (ValuesFault.WRONG_TABLE,),
         "runner-keys",
@@ -97,6 +172,7 @@ for _name, _facts, _faults, _source, _steps in (
     ),
     (
         "values-wrong-form",
+        stops_all,
         (values_chart_keys, values_runner_keys, values_moved_keys),
         (ValuesFault.WRONG_FORM,),
         "runner-keys",
@@ -104,6 +180,7 @@ for _name, _facts, _faults, _source, _steps in (
     ),
     (
         "values-contradict",
+        reserve("one of two settings is not what it says"),
         (values_consistency,),
         (),
         "registration-options",
@@ -111,6 +188,7 @@ for _name, _facts, _faults, _source, _steps in (
     ),
     (
         "values-template",
+        stops_all,
         (values_templates,),
         (),
         "chart-keys",
@@ -118,14 +196,23 @@ for _name, _facts, _faults, _source, _steps in (
     ),
     (
         "values-gitlab-url",
+        stops_all,
         (values_gitlab,),
         (),
         "gitlab-redirect",
         ("`gitlabUrl: {gitlab}` in {values}; or correct `gitlab.url` in the inventory",),
     ),
-    ("values-rbac-off", (values_rights,), (), "rbac", ("`rbac.create: true` in {values}",)),
+    (
+        "values-rbac-off",
+        _rights,
+        (values_rights,),
+        (),
+        "rbac",
+        ("`rbac.create: true` in {values}",),
+    ),
     (
         "image-flavour-mismatch",
+        stops_all,
         (values_image,),
         (),
         "image-flavour",
@@ -133,6 +220,7 @@ for _name, _facts, _faults, _source, _steps in (
     ),
     (
         "dns-policy-misspelt",
+        ignored_resolvers,
         (values_dns_policy,),
         (),
         "dns-policy",
@@ -140,6 +228,7 @@ for _name, _facts, _faults, _source, _steps in (
     ),
     (
         "nameservers-misplaced",
+        ignored_resolvers,
         (values_resolvers,),
         (ValuesFault.FLAT_NAMESERVERS,),
         "dns-policy",
@@ -147,6 +236,7 @@ for _name, _facts, _faults, _source, _steps in (
     ),
     (
         "too-many-nameservers",
+        stops_all,
         (values_resolvers,),
         (ValuesFault.TOO_MANY_NAMESERVERS,),
         "nameserver-limit",
@@ -154,6 +244,7 @@ for _name, _facts, _faults, _source, _steps in (
     ),
     (
         "nameservers-differ",
+        names_in_pods,
         (values_resolvers,),
         (),
         "dns-policy",
@@ -161,6 +252,7 @@ for _name, _facts, _faults, _source, _steps in (
     ),
     (
         "values-not-privileged",
+        stops_docker,
         (values_privilege,),
         (),
         "privileged",
@@ -168,6 +260,7 @@ for _name, _facts, _faults, _source, _steps in (
     ),
     (
         "values-concurrency",
+        _concurrency,
         (values_concurrency,),
         (),
         "concurrency",
@@ -175,14 +268,23 @@ for _name, _facts, _faults, _source, _steps in (
     ),
     (
         "poll-timeout-short",
+        _slow_pulls,
         (pull_patience,),
         (),
         "poll-timeout",
         ("raise `poll_timeout` in {values} above the measured pull time, or pull from a nearer registry",),
     ),
-    ("manager-metrics-off", (values_metrics,), (), "manager-metrics", ("`metrics.enabled: true` in {values}",)),
+    (
+        "manager-metrics-off",
+        no_harm("only the monitoring misses it"),
+        (values_metrics,),
+        (),
+        "manager-metrics",
+        ("`metrics.enabled: true` in {values}",),
+    ),
     (
         "manager-placement-misplaced",
+        no_harm("jobs run on other nodes"),
         (values_placement,),
         (),
         "scheduling",
@@ -190,31 +292,36 @@ for _name, _facts, _faults, _source, _steps in (
     ),
     (
         "managers-not-unregistered",
+        no_harm("GitLab keeps records of managers that are gone"),
         (values_unregister,),
         (),
         "unregister",
         ("`unregisterRunners` in {values} as it says",),
     ),
 ):
-    single(cause(_name, "3.3", _source), *_facts, faults=_faults, remedy=(*_steps, _ROLL))
+    single(cause(_name, "3.3", _source), _impact, *_facts, faults=_faults, remedy=(*_steps, _ROLL))
 
 single(
     cause("runner-secret-missing", "3.3", "runner-secret"),
+    stops_all,
     runner_secret,
     remedy=(
-        "the Secret needs both keys: `kubectl create secret generic NAME -n {namespace} "
-        "--from-literal=runner-token=TOKEN --from-literal=runner-registration-token=`",
+        "the Secret needs both keys: `kubectl create secret generic {secret} -n {namespace} "
+        '--from-literal=runner-token=TOKEN --from-literal=runner-registration-token=""`',
         "`kubectl rollout restart -n {namespace} deployment/{release}`",
     ),
+    names=remedy_names.secret,
 )
 single(
     cause("runner-ca-missing", "3.3", "runner-ca"),
+    stops_all,
     runner_ca,
     remedy=(
-        "`kubectl create secret generic NAME -n {namespace} --from-file={gitlab_host}.crt=ca.pem` with the name of "
-        "`certsSecretName`: the key is GitLab's host name and .crt",
+        "`kubectl create secret generic {secret} -n {namespace} --from-file={gitlab_host}.crt=ca.pem`, and "
+        "`certsSecretName: {secret}` in {values}: the key is GitLab's host name and .crt",
         "`kubectl rollout restart -n {namespace} deployment/{release}`",
     ),
+    names=remedy_names.secret,
 )
 
 
@@ -236,6 +343,7 @@ def expressions_that_only_helm_can_tell(facts: Facts) -> Iterator[Conclusion]:
             about=(),
             sentence="; ".join(dict.fromkeys(error.reason for error in errors)),
             certain=True,
+            impact=impact.unseen("these checks could not be judged"),
             explains=keys(unread),
             proofs=tuple(proof_of(observation) for observation in unread[:1]),
             remedy=tuple(dict.fromkeys(error.needs for error in errors if error.needs)),

@@ -57,14 +57,16 @@ class VantageGroup:
 
     def proof(self, noun: str, verb: str = "reached") -> Proof | None:
         """A sentence with the count, and the evidence of the first one."""
-        chosen, described = (self.failed, None) if self.failed else (self.reached, verb)
+        chosen, described = (self.failed, faults_of(self.failed)) if self.failed else (self.reached, verb)
         if not chosen or chosen[0].measured is None:
             return None
+        if not self.failed and (other_faults := faults_of(chosen)):  # it got through, to something that is wrong
+            described = f"{verb}, {other_faults}"
         counted = f"{'from ' if noun == 'here' else ''}{tally(len(chosen), self.size, noun)}"
-        statement = f"{counted}: {described or faults_of(chosen)}"
+        statement = f"{counted}: {described}"
         if self.unmeasured:
             statement += f" ({len(self.unmeasured)} not measured)"
-        return Proof.of(chosen[0].measured, statement)
+        return Proof.of(chosen[0].measured, statement, healthy=not self.failed and not faults_of(chosen))
 
 
 def proofs(*candidates: Proof | None) -> tuple[Proof, ...]:

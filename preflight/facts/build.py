@@ -109,6 +109,7 @@ def push_permission(repository: str, push_account: PushAccount, inventory: Inven
     return push.push_permission(
         repository,
         scheme=registry.scheme,
+        token_realm=registry.token_realm or "",
         credentials=push_account.credentials,
         ca_file=registry.ca_file,
         routes=run.routes,
@@ -153,6 +154,7 @@ def build_job(
         lambda: push.remove_image(
             image,
             scheme=registry.scheme,
+            token_realm=registry.token_realm or "",
             credentials=account,
             ca_file=registry.ca_file,
             routes=run.routes,
@@ -182,8 +184,9 @@ def pushed_image(
     registry = inventory.registry_of(repository)
     return registries.manifest(
         f"{repository}:{pipelines.TAG.format(pipeline=ci_pipeline.id)}",
-        platform=inventory.cluster.platform,
+        platforms=(inventory.cluster.platform,),
         scheme=registry.scheme,
+        token_realm=registry.token_realm or "",
         credentials=push_account.credentials if push_account else None,
         ca_file=registry.ca_file,
         routes=run.routes,

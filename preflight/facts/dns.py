@@ -78,13 +78,14 @@ def pod_names(
     inventory: Inventory,
 ) -> FoundNames:
     """The names, as programs in a job's pod on a worker resolve them."""
-    if pod_resolv_conf is not None and pod_resolv_conf.fault is not None:
-        raise Blocked.by(Ref.POD_RESOLV_CONF, pod_resolv_conf, {"worker": worker})
+    misconfigured = pod_resolv_conf is not None and pod_resolv_conf.fault is not None
     addresses: dict[str, set[str]] = {}
     for lookups in pod_lookups:
         for answer in lookups.answers:
             if answer.addresses:
                 addresses.setdefault(answer.name, set()).update(answer.addresses)
+    if misconfigured and not addresses:
+        raise Blocked.by(Ref.POD_RESOLV_CONF, pod_resolv_conf, {"worker": worker})
     if not addresses and inventory.dns.names:
         resolver = next(iter(inventory.dns.resolvers), "")
         reason = "no resolver has an address for any name"
@@ -94,6 +95,8 @@ def pod_names(
         raise NotApplicable(reason)
     section = pod_report.section(shell.resolv_conf())
     names = transcript.found_names(pod_report, worker, addresses, shell_readers.read_resolv_conf(section))
+    if misconfigured:
+        raise Blocked.by(Ref.POD_RESOLV_CONF, pod_resolv_conf, {"worker": worker}, measured=names)
     answering = {lookups.resolver for lookups in pod_lookups if lookups.fault is None}
     silent = next((resolver for resolver in inventory.dns.resolvers if resolver not in answering), None)
     if names.fault is DnsFault.NO_ANSWER and silent is not None:

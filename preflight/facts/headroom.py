@@ -13,7 +13,7 @@ from preflight.facts.blocking import (
     block_if_search_list_misleads,
     require_read,
 )
-from preflight.facts.probe_plan import cache_of
+from preflight.facts.probe_plan import cache_of, own_services
 from preflight.facts.references import Ref
 from preflight.faults import PodFault, TuningFault
 from preflight.inventory import Inventory
@@ -110,7 +110,7 @@ def packed(
     wanted: int | None = None,
 ) -> Headroom:
     """Jobs of that shape, packed onto the nodes; as many as the values allow, if no number is given."""
-    services = 0 if inventory.dind == "none" else 1
+    services = len(own_services(shape, inventory))
     return packing.pack(
         nodes,
         running,

@@ -21,6 +21,7 @@ from preflight.probes.streams import StreamCheck, StreamChecks
 from preflight.probes.webhooks import Webhooks
 from preflight.releasenames import names_of
 from preflight.run import Run
+from preflight.shell_command import program
 from preflight.values import Values
 
 _ANNOUNCING = ("warn", "audit")  # modes of Pod Security that refuse nothing
@@ -45,7 +46,7 @@ def namespace_limits(namespace_state: NamespaceState) -> NamespaceState:
     ]
     evidence = Evidence(
         where="here",
-        command=f"kubectl -n {namespace_state.target} get resourcequota,limitrange -o yaml",
+        command=program("kubectl", "-n", namespace_state.target, "get", "resourcequota,limitrange", "-o", "yaml"),
         observed="\n".join(quotas + limits) or "neither quota nor limits",
         took=namespace_state.evidence.took,
     )
@@ -97,7 +98,14 @@ def runner_rights(manager_account: Account, kubernetes: api_client.Api, job_shap
             cause=manager_account.cause,
             evidence=manager_account.evidence,
         )
-    return rights.review(kubernetes, manager_account, job_shape.namespace, rights.HARD, fault=RightsFault.MISSING)
+    return rights.review(
+        kubernetes,
+        manager_account,
+        job_shape.namespace,
+        rights.needed(job_shape),
+        fault=RightsFault.MISSING,
+        everywhere=job_shape.namespace_per_job,
+    )
 
 
 @fact(after=("namespace_state", "runner_rights"), deadline="api")
@@ -107,7 +115,14 @@ def runner_optional_rights(
     job_shape: JobShape,
 ) -> Rights:
     """What the runner may do in the jobs' namespace, of what it can do without."""
-    return rights.review(kubernetes, manager_account, job_shape.namespace, rights.SOFT, fault=RightsFault.WANTING)
+    return rights.review(
+        kubernetes,
+        manager_account,
+        job_shape.namespace,
+        rights.SOFT,
+        fault=RightsFault.WANTING,
+        everywhere=job_shape.namespace_per_job,
+    )
 
 
 @fact(after=("api_answer",), deadline="api")
@@ -146,6 +161,7 @@ def pod_streams(
         ttl=TTL,
         limit_ranges=namespace_state.limit_ranges,
         pod_selectors_to_avoid=namespace_state.selectors,
+        user_assigned=namespace_state.assigns_users,
     )
     pod = pods.hold(
         own_objects.api,

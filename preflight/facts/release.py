@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import TypeVar
 
 from preflight import values as helm
 from preflight.clients import kube_api as api_client
-from preflight.evidence import Blocked, NotApplicable
+from preflight.evidence import Blocked, Fact, NotApplicable
 from preflight.fact import fact
-from preflight.facts.blocking import require_read
+from preflight.facts.blocking import gitlab_fact, require_read
 from preflight.facts.references import Ref
 from preflight.faults import ManagerFault, ReleaseFault, StreamFault
 from preflight.inventory import Inventory
@@ -19,15 +20,19 @@ from preflight.probes.cluster import ApiServer
 from preflight.probes.config_toml import ManagerConfig
 from preflight.probes.gitlab import GitLabReply
 from preflight.probes.lint import Lint
-from preflight.probes.managers import ManagerLogs, ManagerPods, Objects, Rollout
+from preflight.probes.managers import LogVerdict, ManagerHistory, ManagerLogs, ManagerPods, Objects, Rollout
+from preflight.probes.monitoring import ManagerActivity
 from preflight.probes.nodes import NodeState
 from preflight.probes.release import History, Release
+from preflight.probes.runners import RegisteredManagers
 from preflight.probes.streams import StreamCheck
 from preflight.probes.token import RunnerToken
 from preflight.probes.values_drift import Drift
 from preflight.releasenames import names_of
 from preflight.rendering import Rendering
 from preflight.run import Run, Stage
+
+Replaceable = TypeVar("Replaceable", bound=Fact)
 
 
 @fact()
@@ -68,15 +73,19 @@ def release_absence(release_history: History, release_objects: Objects | None) -
     return replace(absence, fault=None, cause="")
 
 
-@fact(optional=("release_objects",))
+@fact(optional=("release_objects", "upgrade_changes"))
 def release_record(
-    release_history: History, release_objects: Objects | None, inventory: Inventory, run: Run
+    release_history: History,
+    release_objects: Objects | None,
+    upgrade_changes: frozenset[str] | None,
+    inventory: Inventory,
+    run: Run,
 ) -> Release:
     """Helm's last record of the release."""
     if run.stage is Stage.INSTALL:
         raise NotApplicable("--stage install: nothing is expected to be installed yet")
     if release_history.newest is not None:
-        return release.read_release(release_history, now=time.time())
+        return as_replaced(release.read_release(release_history, now=time.time()), upgrade_changes or frozenset())
     runner = inventory.runner
     if runner.managed_by != "helm":
         raise NotApplicable(f"runner.managed_by is {runner.managed_by}: Helm has no record of the release")
@@ -135,11 +144,72 @@ def _templates(deployed: Rendering | None, values: helm.Values) -> tuple[str, st
     return deployed.template, values.rendered
 
 
+# ---- what an upgrade replaces ----------------------------------------------------------------------------------------
+
+_IMAGE_KEYS = ("chart", "image", "imagePullPolicy", "imagePullSecrets")
+_CONFIG_KEYS = ("chart", "runners")
+_USER_KEYS = (*_IMAGE_KEYS, "podSecurityContext", "securityContext")
+
+
+@fact(reported_by=("release_record",))
+def upgrade_changes(
+    release_history: History, helm_values: helm.Values, inventory: Inventory, run: Run
+) -> frozenset[str]:
+    """The keys that the upgrade changes, ``chart`` among them; none if no upgrade is ahead (`--stage upgrade`)."""
+    newest = release_history.newest
+    if run.stage is not Stage.UPGRADE or newest is None:
+        return frozenset()
+    runner = inventory.runner
+    drift = values_drift.read_drift(
+        newest.values,
+        helm_values.tree,
+        helm_values.runner_keys,
+        release=runner.release,
+        namespace=runner.namespace,
+    )
+    keys = {difference.key for difference in drift.differences}
+    if "runnerToken" not in helm_values.tree:  # set at the installation only, as it should be
+        keys.discard("runnerToken")
+    return frozenset(keys | ({"chart"} if newest.chart.get("version") != helm_values.chart else set()))
+
+
+def as_replaced(measured: Replaceable, changes: frozenset[str]) -> Replaceable:
+    """A fault of the release that runs, as advice if the upgrade changes what is at fault.
+
+    What the new values keep would be at fault again, and stays a failure.
+    """
+    if measured.fault is None or measured.advice or not _changes_the_fault(measured, changes):
+        return measured
+    return measured.as_advice("the upgrade replaces it")
+
+
+def _changes_the_fault(measured: Fact, changes: frozenset[str]) -> bool:
+    needed: tuple[str, ...] = ()
+    match measured:
+        case Rollout(fault=ManagerFault.ROLLOUT_STUCK):
+            needed = _IMAGE_KEYS if managers.is_about_images(measured.cause) else ("",)
+        case ManagerLogs(fault=ManagerFault.CONFIG_REFUSED):
+            needed = _CONFIG_KEYS
+        case ManagerLogs(fault=ManagerFault.WRONG_USER):
+            needed = _USER_KEYS
+        case ManagerPods(fault=ManagerFault.OOM_KILLED):
+            needed = ("resources",)
+        case ManagerPods(fault=ManagerFault.SCALED_DOWN) | ManagerConfig() | Release(fault=ReleaseFault.FAILED):
+            needed = ("",)
+        case ManagerPods(fault=ManagerFault.NOT_READY) if managers.is_about_images(measured.cause):
+            needed = _IMAGE_KEYS
+        case _:
+            return False
+    return any(key.startswith(needed) for key in changes)
+
+
 # ---- the managers ---------------------------------------------------------------------------------------------------
 
 
-@fact(optional=("release_record",))
-def manager_rollout(release_objects: Objects, release_record: Release | None, run: Run) -> Rollout:
+@fact(optional=("release_record", "upgrade_changes"))
+def manager_rollout(
+    release_objects: Objects, release_record: Release | None, upgrade_changes: frozenset[str] | None, run: Run
+) -> Rollout:
     """The rollout of the managers."""
     if run.stage is Stage.INSTALL:
         raise NotApplicable("--stage install: nothing is expected to be installed yet")
@@ -148,57 +218,103 @@ def manager_rollout(release_objects: Objects, release_record: Release | None, ru
             raise Blocked.by(Ref.RELEASE_RECORD, release_record)
         if release_record is None and run.stage is not Stage.UPGRADE:
             raise NotApplicable(f"nothing is installed yet: {managers.read_rollout(release_objects).cause}")
-    return managers.read_rollout(release_objects)
+    return as_replaced(managers.read_rollout(release_objects), upgrade_changes or frozenset())
 
 
-@fact(deadline="script", tolerates=("manager_rollout",), optional=("gitlab_reply",))
+@fact(
+    deadline="script",
+    tolerates=("manager_rollout",),
+    optional=("gitlab_reply", "manager_activity", "manager_list", "upgrade_changes"),
+)
 def manager_logs(
-    manager_rollout: Rollout, release_objects: Objects, kubernetes: api_client.Api, gitlab_reply: GitLabReply | None
+    manager_rollout: Rollout,
+    release_objects: Objects,
+    kubernetes: api_client.Api,
+    gitlab_reply: GitLabReply | None,
+    manager_activity: ManagerActivity | None,
+    manager_list: RegisteredManagers | None,
+    upgrade_changes: frozenset[str] | None,
 ) -> ManagerLogs:
     """The managers' logs."""
     if manager_rollout.fault is ManagerFault.DEPLOYMENT_MISSING:
         raise Blocked.by(Ref.MANAGER_ROLLOUT, manager_rollout)
     if not release_objects.pods:
         raise Blocked.by(Ref.MANAGER_READINESS, None, because=f"{release_objects.name} has no pods")
-    logs = managers.logs(kubernetes, release_objects, now=time.time())
+
+    def is_over(verdict: LogVerdict) -> bool:
+        """Whether GitLab has accepted this manager since its log complained."""
+        if manager_activity is not None and verdict.pod in manager_activity.polling:
+            return True
+        own = manager_activity.system_id(verdict.pod) if manager_activity is not None else ""
+        contact = manager_list.last_contact(own or verdict.system_id) if manager_list is not None else None
+        return contact is not None and verdict.age is not None and contact < verdict.age
+
+    staying = managers.that_stay(release_objects, manager_rollout)
+    logs = managers.logs(kubernetes, staying, now=time.time(), is_over=is_over)
     if logs.fault is ManagerFault.GITLAB_UNREACHABLE and gitlab_reply is not None and gitlab_reply.fault is not None:
-        raise Blocked.by(Ref.GITLAB_REPLY, gitlab_reply, witness="the managers' logs")
-    return logs
+        raise Blocked.by(gitlab_fact(gitlab_reply), gitlab_reply, measured=logs, witness="the managers' logs")
+    return as_replaced(logs, upgrade_changes or frozenset())
 
 
-@fact(optional=("manager_logs", "node_readiness", "release_history"), fan_in={"node_readiness": "node"})
-def manager_readiness(
-    manager_rollout: Rollout,
-    release_objects: Objects,
-    manager_logs: ManagerLogs | None,
-    node_readiness: tuple[NodeState, ...],
-    release_history: History | None,
-    inventory: Inventory,
+@fact(tolerates=("manager_rollout",), optional=("release_history",), reported_by=("manager_readiness",))
+def manager_pods(
+    manager_rollout: Rollout, release_objects: Objects, release_history: History | None, inventory: Inventory
 ) -> ManagerPods:
-    """The manager pods."""
+    """The manager pods, faulty or not."""
+    under_way = manager_rollout.fault is ManagerFault.ROLLOUT_UNDER_WAY
+    if manager_rollout.fault is not None and not under_way:
+        raise Blocked.by(Ref.MANAGER_ROLLOUT, manager_rollout)
     newest = release_history.newest if release_history is not None else None
-    readiness = managers.read_managers(
+    return managers.read_managers(
         release_objects,
         now=time.time(),
         restart_age=inventory.limits.restart_age,
         released=helm.replicas_of(newest.values) if newest is not None else None,
+        under_way=under_way,
     )
-    if readiness.fault is None:
-        return readiness
+
+
+@fact(
+    tolerates=("manager_pods",),
+    optional=("manager_logs", "node_readiness", "gitlab_reply", "upgrade_changes"),
+    fan_in={"node_readiness": "node"},
+)
+def manager_readiness(
+    manager_pods: ManagerPods,
+    manager_logs: ManagerLogs | None,
+    node_readiness: tuple[NodeState, ...],
+    gitlab_reply: GitLabReply | None,
+    upgrade_changes: frozenset[str] | None,
+) -> ManagerPods:
+    """The manager pods."""
+    if manager_pods.fault is None:
+        return manager_pods
     if manager_logs is not None and manager_logs.fault is not None:
         raise Blocked.by(Ref.MANAGER_LOGS, manager_logs)
     down = {state.node: state for state in node_readiness if state.fault is not None}
-    unready = [pod for pod in readiness.pods if not pod.ready]
-    if readiness.fault is ManagerFault.NOT_READY and all(pod.node in down for pod in unready):
+    unready = [pod for pod in manager_pods.pods if not pod.ready]
+    if manager_pods.fault is ManagerFault.NOT_READY and all(pod.node in down for pod in unready):
         node = down[unready[0].node]
         raise Blocked.by(Ref.NODE_READINESS, node, {"node": node.node})
-    return readiness
+    # The chart's liveness probe asks GitLab: it restarts managers that GitLab does not answer.
+    if gitlab_reply is not None and gitlab_reply.fault is not None and managers.may_follow_from_gitlab(manager_pods):
+        raise Blocked.by(gitlab_fact(gitlab_reply), gitlab_reply, measured=manager_pods, witness="the managers' pods")
+    return as_replaced(manager_pods, upgrade_changes or frozenset())
+
+
+@fact(tolerates=("manager_pods",), optional=("manager_logs",))
+def manager_history(
+    manager_pods: ManagerPods, manager_logs: ManagerLogs | None, inventory: Inventory
+) -> ManagerHistory:
+    """What befell the managers and is over."""
+    return managers.read_history(manager_pods, manager_logs, within=inventory.limits.restart_age)
 
 
 @fact(
     effect="probe",
+    after=("manager_rollout",),
     deadline="script",
-    optional=("release_record", "pod_exec", "pod_logs", "values_toml", "token_whitespace"),
+    optional=("release_record", "pod_exec", "pod_logs", "values_toml", "token_whitespace", "upgrade_changes"),
     fan_in={"pod_exec": "worker", "pod_logs": "worker"},
 )
 def manager_config(
@@ -210,6 +326,7 @@ def manager_config(
     pod_logs: tuple[StreamCheck, ...],
     values_toml: Lint | None,
     token_whitespace: RunnerToken | None,
+    upgrade_changes: frozenset[str] | None,
     helm_values: helm.Values,
     kubernetes: api_client.Api,
     inventory: Inventory,
@@ -235,4 +352,5 @@ def manager_config(
             template, _, _ = helm.read_config(deployed.template, keys)
         else:
             template = helm.config_of(newest.values, helm_values)
-    return config_toml.manager_config(kubernetes, release_objects, template, keys, deadline=inventory.deadlines.api)
+    config = config_toml.manager_config(kubernetes, release_objects, template, keys, deadline=inventory.deadlines.api)
+    return as_replaced(config, upgrade_changes or frozenset())

@@ -15,6 +15,9 @@ from preflight.probes.managers import ManagerPods
 from preflight.probes.runners import RegisteredManagers, RunnerRecord
 from preflight.values import Values
 
+_THEY_RUN = {None, ManagerFault.OOM_KILLED, ManagerFault.RESTARTED}
+"""What may be wrong with managers that run nevertheless."""
+
 
 @fact(optional=("manager_readiness",))
 def runner_online(
@@ -37,7 +40,7 @@ def manager_count(
 
 def _unless_pods_are_down(registered: RegisteredManagers, pods: ManagerPods | None) -> RegisteredManagers:
     """What GitLab lists; `Blocked` if it lacks managers that the cluster does not run either."""
-    if registered.fault is not None and pods is not None and pods.fault not in {None, ManagerFault.RESTARTED}:
+    if registered.fault is not None and pods is not None and pods.fault not in _THEY_RUN:
         raise Blocked.by(Ref.MANAGER_READINESS, pods, measured=registered)
     return registered
 
@@ -52,14 +55,14 @@ def manager_versions(runner_online: RegisteredManagers, helm_values: Values) -> 
 def manager_addresses(runner_online: RegisteredManagers, inventory: Inventory) -> RegisteredManagers:
     """The addresses from which the runner's managers connect."""
     nodes = [node.address for node in inventory.cluster.nodes.values()]
-    return runners.addresses(runner_online, nodes, inventory.cluster.pod_cidr)
+    return runners.addresses(runner_online, nodes, inventory.cluster.pod_networks)
 
 
 def expected_version(values: Values) -> str:
     """The version that ``image.tag`` names, or that of the chart's own runner (docs/sources.md#chart-versions)."""
     image = values.rendering.image if values.rendering is not None else ""
     tag = image.rpartition(":")[2] or str(values.get("image.tag", ""))
-    if version := re.search(r"v?(\d+\.\d+\.\d+)", tag):
+    if version := re.search(r"v?(\d{1,9}\.\d{1,9}\.\d{1,9})", tag):
         return version[1]
     if not tag and values.app_version:
         return values.app_version.removeprefix("v")

@@ -16,6 +16,7 @@ from preflight.probes.runners import OwnRunner, Reader, RegisteredManagers, Runn
 from preflight.probes.token import ConfiguredToken, RunnerToken, TokenReply
 from preflight.releasenames import names_of
 from preflight.run import Run
+from preflight.shell_command import ShellCommand, program
 from preflight.values import INSTALL_HELM, Values
 
 _WITHOUT_API_ACCESS = (
@@ -33,7 +34,7 @@ def configured_token(
     if runner.token:
         return ConfiguredToken(
             source="runner.token of the inventory",
-            command=f"reference {runner.token.reference}",
+            command=program("grep", "-n", "-A", 9, "^runner:", "inventory.yaml"),
             text=_text(runner.token, api_answer, kubernetes),
         )
     for key, registration in (("runnerToken", False), ("runnerRegistrationToken", True)):
@@ -66,13 +67,13 @@ def _require(api_answer: ApiServer | None) -> None:
         raise Blocked.by(Ref.API_ANSWER, api_answer, otherwise="the API server could not be asked")
 
 
-def _place(values: Values, key: str) -> tuple[str, str]:
+def _place(values: Values, key: str) -> tuple[str, ShellCommand]:
     """Where a key of the values is written, with its line, and a command that shows it."""
     origin = values.origin(key)
     if origin.pair:
-        return "runner.set of the inventory", f"grep -n {key} inventory.yaml"
+        return "runner.set of the inventory", program("grep", "-n", key, "inventory.yaml")
     place = str(origin) if origin.file is not None else values.files[-1].name
-    return place, f"grep -n {key} {place.partition(':')[0]}"
+    return place, program("grep", "-n", key, place.partition(":")[0])
 
 
 token_presence = view("token_presence", configured_token, token.presence, "Whether a token is configured.")

@@ -12,13 +12,16 @@ from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, NotApplicable, Unmeasured
 from preflight.fact import fact, view
 from preflight.facts.blocking import block_if_no_resolver_knows, require_read, unread
+from preflight.facts.probe_plan import platforms_of_jobs
 from preflight.facts.references import Ref
 from preflight.facts.target_selectors import probe_image
 from preflight.faults import PathFault, ValuesFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape
-from preflight.probes import lint, poll_timeout, registry, secret_keys
+from preflight.probes import allowed_images, lint, poll_timeout, registry, secret_keys
+from preflight.probes.allowed_images import AllowedImages
 from preflight.probes.chart_source import FetchedChart
+from preflight.probes.cluster import Nodes
 from preflight.probes.credentials import Account
 from preflight.probes.dns import Lookups
 from preflight.probes.lint import Lint
@@ -228,7 +231,7 @@ def values_completeness(values_lint: Lint) -> Lint:
 
 
 @fact(
-    optional=("registry_reply", "registry_account", "manifest", "here_lookups"),
+    optional=("registry_reply", "registry_account", "manifest", "here_lookups", "cluster_nodes"),
     fan_in={"registry_reply": "registry", "registry_account": "registry", "here_lookups": "resolver"},
     for_target={"manifest": ("image", probe_image)},
 )
@@ -239,6 +242,7 @@ def helper_image(
     registry_account: tuple[Account, ...],
     manifest: Manifest | None,
     here_lookups: tuple[Lookups, ...],
+    cluster_nodes: Nodes | None,
     inventory: Inventory,
     run: Run,
 ) -> Manifest:
@@ -263,8 +267,9 @@ def helper_image(
     settings = inventory.registry_of(image)
     helper = registry.manifest(
         image,
-        platform=inventory.cluster.platform,
+        platforms=platforms_of_jobs(cluster_nodes, job_shape, inventory),
         scheme=settings.scheme,
+        token_realm=settings.token_realm or "",
         credentials=account.credentials if account else None,
         ca_file=settings.ca_file,
         routes=run.routes,
@@ -278,6 +283,19 @@ def helper_image(
         "" if helm_values.kubernetes.get("helper_image") else "helper_image is not set, and the runner's default is "
     )
     return replace(helper, fault=ValuesFault.HELPER_IMAGE, cause=f"{unset}{image}: {helper.fault}: {helper.cause}")
+
+
+@fact(effect="static")
+def values_allowed_images(job_shape: JobShape, inventory: Inventory) -> AllowedImages:
+    """The images that the values allow to jobs."""
+    listed = [f"{registry.host}/{image}" for registry in inventory.registries.values() for image in registry.images]
+    dind = inventory.dind
+    return allowed_images.judge(
+        job_shape,
+        images=listed,
+        jobs=[] if dind == "none" else [dind.client_image],
+        services=[] if dind == "none" else [dind.daemon_image],
+    )
 
 
 @fact(effect="probe", deadline="pod", fan_in={"pod_pull": "worker"})

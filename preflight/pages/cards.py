@@ -35,7 +35,8 @@ def _confidence(conclusion: Conclusion) -> str:
     to_be_certain = code(conclusion.settled_by) if conclusion.settled_by and not conclusion.certain else ""
     settled = f": to be certain, {to_be_certain}" if to_be_certain else ""
     return (
-        f'<p class="pf-meta"><b class="pf-{conclusion.confidence}">{conclusion.confidence}</b>{settled} · '
+        f'<p class="pf-meta"><b class="pf-impact">{html.escape(str(conclusion.impact))}</b> · '
+        f'<b class="pf-{conclusion.confidence}">{conclusion.confidence}</b>{settled} · '
         f"<code>{html.escape(conclusion.name)}</code> · guide {html.escape(conclusion.cause.section)}</p>"
     )
 

@@ -6,15 +6,15 @@ import html
 from collections.abc import Callable, Sequence
 from importlib import resources
 
-from preflight import verdicts
 from preflight.conclusions import Explanation, Facts
+from preflight.decision import Decision
 from preflight.evidence import clean
 from preflight.pages import cards, dns, headroom, matrix, paths, registry
 from preflight.verdicts import Outcome, Verdict
 
 # pytest-html's page has none, and phones then lay it out as wide as a desktop; browsers accept it in the body too.
 _VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1">'
-_SIGNS = {0: ("go", "✓"), 1: ("nogo", "✗"), 6: ("inconclusive", "?"), 2: ("stopped", "■")}
+_SIGNS = {"go": "✓", "nogo": "✗", "inconclusive": "?", "degraded": "!", "partial": "◐", "stopped": "■"}
 
 _CHARTS: tuple[tuple[str, Callable[[Facts], str]], ...] = (
     ("Paths", lambda facts: matrix.table(paths.matrix(facts))),
@@ -24,23 +24,21 @@ _CHARTS: tuple[tuple[str, Callable[[Facts], str]], ...] = (
 )
 
 
-def top(
-    judged: Sequence[Outcome], explanation: Explanation, facts: Facts | None, *, status: int, effect: str
-) -> list[str]:
+def top(judged: Sequence[Outcome], explanation: Explanation, facts: Facts | None, decision: Decision) -> list[str]:
     """Everything that the page shows above its table of results, as pieces of HTML."""
     style = resources.files("preflight.pages").joinpath("style.css").read_text(encoding="utf-8")
-    parts = [_VIEWPORT + f"<style>{style}</style>", banner(judged, explanation, status=status, effect=effect)]
+    parts = [_VIEWPORT + f"<style>{style}</style>", banner(decision)]
     parts += _causes(judged, explanation)
+    parts += _not_looked_at(decision)
     if facts is not None:
         parts += charts(facts)
     return [parts[0], f'<div class="preflight">{"".join(parts[1:])}</div>']
 
 
-def banner(judged: Sequence[Outcome], explanation: Explanation, *, status: int, effect: str) -> str:
+def banner(decision: Decision) -> str:
     """The verdict in one line."""
-    line = verdicts.sentence(judged, status=status, effect=effect, causes=len(explanation.root_causes))
-    kind, sign = _SIGNS.get(status, ("stopped", "■"))
-    head, _, rest = line.partition(": ")
+    kind, sign = decision.style, _SIGNS[decision.style]
+    head, _, rest = decision.sentence.partition(": ")
     return (
         f'<p class="pf-banner pf-{kind}" role="status"><strong><i aria-hidden="true">{sign}</i> {html.escape(head)}'
         f"</strong> <span>{html.escape(rest)}</span></p>"
@@ -62,6 +60,19 @@ def _causes(judged: Sequence[Outcome], explanation: Explanation) -> list[str]:
     if advice:
         parts += ["<h2>Advice and waived</h2>", cards.findings(advice, caption="Faults that block no rollout")]
     return parts
+
+
+def _not_looked_at(decision: Decision) -> list[str]:
+    """What a run of a part has left out, by the guide's sections."""
+    if not decision.partial:
+        return []
+    sections = "".join(
+        f"<details><summary>{html.escape(section)}: {sum(part.count for part in parts)}</summary><ul>"
+        + "".join(f"<li>{html.escape(part.title)} ({part.count})</li>" for part in parts)
+        + "</ul></details>"
+        for section, parts in decision.coverage.by_section().items()
+    )
+    return ["<h2>Not looked at</h2>", f'<div class="pf-left-out">{sections}</div>']
 
 
 def charts(facts: Facts) -> list[str]:

@@ -17,12 +17,13 @@ from preflight.clients.http import NoReply, exchange
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ReleaseFault
 from preflight.probes.registry import Credentials
+from preflight.shell_command import pipe, program
 from preflight.yamltext import load_yaml
 
 CHART = "gitlab-runner"
 LARGEST_INDEX = 64 * 2**20  # bytes; charts.gitlab.io, with all of GitLab's charts, has a few million
 _OK = 200
-_VERSION = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
+_VERSION = re.compile(r"(\d{1,9})\.(\d{1,9})(?:\.(\d{1,9}))?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +59,7 @@ def chart_version(
         Unmeasured: ``connect:`` refuses the address, or the CA file can't be read.
     """
     url = f"{repository.rstrip('/')}/index.yaml"
-    command = f"curl -sS {url} | grep -A 3 'name: {CHART}$'"
+    command = pipe(program("curl", "-sS", url), program("grep", "-A", 3, f"name: {CHART}$"))
     try:
         headers = {} if credentials is None else {"Authorization": f"Basic {credentials.basic}"}
         reply = exchange(url, routes=routes, ca_file=ca_file, deadline=deadline, headers=headers, longest=LARGEST_INDEX)
@@ -157,7 +158,7 @@ def numbers(version: str) -> tuple[int, int, int]:
 
 def runner_of(tag: str) -> str:
     """The runner's version in an image tag such as ``alpine-v18.3.0``, or "" where it has none."""
-    match = re.search(r"(?:^|-|v)(\d+\.\d+\.\d+)", tag)
+    match = re.search(r"(?:^|-|v)(\d{1,9}\.\d{1,9}\.\d{1,9})", tag)
     return match[1] if match else ""
 
 

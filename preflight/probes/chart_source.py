@@ -20,6 +20,7 @@ from preflight.evidence import Evidence, Fact
 from preflight.faults import Fault, RegistryFault, ReleaseFault
 from preflight.probes.chart_repository import CHART, LARGEST_INDEX, ChartVersion, read_index
 from preflight.probes.registry import Conversation, Credentials, Refused, error_suffix, parse_reference
+from preflight.shell_command import ShellCommand, program
 
 Kind = Literal["repository", "oci", "local"]
 
@@ -50,12 +51,16 @@ class Source:
         return f"{self.place} {self.version}".rstrip()
 
     @property
-    def command(self) -> str:
+    def command(self) -> ShellCommand:
         """What a person types to get the package."""
-        version = f" --version {self.version}" if self.version else ""
+        version = ["--version", self.version] if self.version else []
         if self.kind == "repository":
-            return f"helm pull {CHART} --repo {self.place}{version}"
-        return f"helm pull {self.place}{version}" if self.kind == "oci" else f"helm show chart {self.place}"
+            return program("helm", "pull", CHART, "--repo", self.place, *version)
+        return (
+            program("helm", "pull", self.place, *version)
+            if self.kind == "oci"
+            else program("helm", "show", "chart", self.place)
+        )
 
 
 def source_of(chart: str, repository: str, *, folder: Path) -> Source | None:
@@ -176,7 +181,7 @@ class _Asking:
     def took(self) -> float:
         return time.monotonic() - self._began
 
-    def evidence(self, command: str, last: str) -> Evidence:
+    def evidence(self, command: ShellCommand, last: str) -> Evidence:
         return Evidence(where="here", command=command, observed="\n".join([*self.noted, last]), took=self.took)
 
     def get(self, url: str, *, home: str, longest: int) -> Reply:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,6 +17,7 @@ from preflight.clients.kube_api import Api, jobs_path, pods_path
 from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.evidence import PreflightError
 from preflight.jobshape import MANAGED_BY, OURS, RUN
+from preflight.shell_command import program
 from preflight.shutdown import Shutdown
 
 Json = dict[str, Any]
@@ -55,12 +56,14 @@ class OwnObjects:
     shutdown: Shutdown
 
     def remove(self, job: str) -> tuple[str, ...]:
-        """Remove one Job with its pods; the pods that are still there are returned.
+        """Remove one Job with its pods; the pods that are still there are returned, and left to the sweep.
+
+        A kubelet that still pulls for a pod ends it late, and nothing that is to be measured waits for that.
 
         Raises:
             Unmeasured: the API could not be asked.
         """
-        return remove_job(self.api, self.namespace, job, deadline=self.deadline)
+        return remove_job(self.api, self.namespace, job, deadline=min(self.deadline, COLLECTED_WITHIN))
 
     def sweep(self) -> None:
         """Remove all of them.
@@ -77,13 +80,19 @@ class OwnObjects:
             left = self._remove_all()
         if left:
             message = (
-                f"still in namespace {self.namespace}: {', '.join(left)}; kubectl -n {self.namespace} get jobs,pods"
+                f"still in namespace {self.namespace}: {', '.join(left)}: "
+                f"`{program('kubectl', '-n', self.namespace, 'get', 'jobs,pods')}`"
             )
             raise CleanupError(message)
 
     def _remove_all(self) -> tuple[str, ...]:
         expedite = self.shutdown.expedite
-        return remove_run(self.api, self.namespace, self.run_id, deadline=self.deadline, expedite=expedite)
+        return remove_run(
+            *(self.api, self.namespace, self.run_id),
+            deadline=self.deadline,
+            expedite=expedite,
+            on_object=self.shutdown.note,
+        )
 
 
 def remove_job(api: Api, namespace: str, job: str, *, deadline: float = 30.0) -> tuple[str, ...]:
@@ -102,7 +111,13 @@ def remove_job(api: Api, namespace: str, job: str, *, deadline: float = 30.0) ->
 
 
 def remove_run(
-    api: Api, namespace: str, run_id: str, *, deadline: float = 30.0, expedite: threading.Event | None = None
+    api: Api,
+    namespace: str,
+    run_id: str,
+    *,
+    deadline: float = 30.0,
+    expedite: threading.Event | None = None,
+    on_object: Callable[[str, str], None] = lambda _kind, _name: None,
 ) -> tuple[str, ...]:
     """Remove every Job and pod of one run, and nothing else; pods left after `deadline` seconds are returned.
 
@@ -112,6 +127,7 @@ def remove_run(
         run_id: their label.
         deadline: seconds for all of it.
         expedite: once it is set, pods are not given the time to end gracefully, and are hardly waited for.
+        on_object: takes kind and name of each object that was there to be removed.
 
     Raises:
         Unmeasured: the API could not be asked.
@@ -122,10 +138,13 @@ def remove_run(
     try:
         jobs = list(api.items(jobs_path(namespace), deadline=_time_left(end, expedite), labelSelector=selector))
         for job in jobs:
-            api.delete(jobs_path(namespace, job["metadata"]["name"]), deadline=_time_left(end, expedite))
+            metadata, left_for_it = job["metadata"], _time_left(end, expedite)
+            on_object("Job", str(metadata["name"]))
+            api.delete(jobs_path(namespace, metadata["name"]), uid=metadata.get("uid", ""), deadline=left_for_it)
         if any(_has_no_pod_yet(job) for job in jobs):
             expedite.wait(POD_MADE_WITHIN)  # the Job controller may just be about to make it
-        left = _wait_until_gone(api, namespace, selector, min(deadline / 2, COLLECTED_WITHIN), expedite=expedite)
+        patience = min(deadline / 2, COLLECTED_WITHIN)
+        left = _wait_until_gone(api, namespace, selector, patience, expedite=expedite, on_object=on_object)
         # A Job that somebody deleted without its pods leaves them behind, and so does a node whose kubelet is gone.
         for pod in left:
             with suppress(ApiError):
@@ -152,7 +171,13 @@ def _has_no_pod_yet(job: Json) -> bool:
 
 
 def _wait_until_gone(
-    api: Api, namespace: str, selector: str, deadline: float, *, expedite: threading.Event | None = None
+    api: Api,
+    namespace: str,
+    selector: str,
+    deadline: float,
+    *,
+    expedite: threading.Event | None = None,
+    on_object: Callable[[str, str], None] = lambda _kind, _name: None,
 ) -> tuple[str, ...]:
     """Wait until no pod has these labels; pods left after `deadline` seconds, or once expedited, are returned."""
     expedite = expedite or threading.Event()
@@ -161,6 +186,8 @@ def _wait_until_gone(
     while True:
         pods = api.items(pods_path(namespace), deadline=_time_left(end, expedite), labelSelector=selector)
         left = tuple(str(pod["metadata"]["name"]) for pod in pods)
+        for name in left:
+            on_object("pod", name)
         if not left or time.monotonic() + pause > end or expedite.wait(pause):
             return left
         pause = min(pause * 1.5, 1.0)
@@ -175,12 +202,14 @@ class OwnedObject:
 
     Attributes:
         kind: ``Job`` or ``Pod``.
+        uid: which object of this name it is.
         name: its name; `namespace`: where it is; `run`: its label `preflight.gitlab-runner/run`.
         made: when, in seconds since 1970, by the API server's clock.
         needed_until: from then on no living run can need it: its deadline and its time to live are over.
     """
 
     kind: str
+    uid: str
     name: str
     namespace: str
     run: str
@@ -216,18 +245,21 @@ def _owned_object(kind: str, item: Mapping[str, Any]) -> OwnedObject:
     metadata, spec = item["metadata"], item.get("spec") or {}
     made = datetime.fromisoformat(str(metadata["creationTimestamp"])).timestamp()
     deadline, time_to_live = spec.get("activeDeadlineSeconds"), spec.get("ttlSecondsAfterFinished", _POD_TTL)
+    # Who else may make objects here can give them our labels: no claim on time is longer than any of ours.
+    needed = _LONGEST if deadline is None else min(int(deadline) + int(time_to_live), _LONGEST)
     return OwnedObject(
         kind=kind,
+        uid=str(metadata["uid"]),
         name=str(metadata["name"]),
         namespace=str(metadata.get("namespace", "")),
         run=str((metadata.get("labels") or {}).get(RUN, "")),
         made=made,
-        needed_until=made + (_WITHOUT_DEADLINE if deadline is None else int(deadline) + int(time_to_live)),
+        needed_until=made + needed,
     )
 
 
 _POD_TTL = 300  # seconds for a pod, which has no time to live of its own: more than its Job's
-_WITHOUT_DEADLINE = 86400.0  # seconds for what has no deadline, as nothing has that this version makes
+_LONGEST = 86400.0  # seconds for what has no deadline, or a longer one, as nothing has that this version makes
 
 
 def of_dead_runs(owned: Sequence[OwnedObject], *, now: float, older_than: float = 0.0) -> tuple[OwnedObject, ...]:
@@ -253,7 +285,7 @@ def remove_objects(api: Api, owned: Sequence[OwnedObject], *, deadline: float) -
     left: dict[OwnedObject, str] = {}
     for item in owned:
         try:
-            api.delete(item.path, grace=0 if item.kind == "Pod" else None)
+            api.delete(item.path, uid=item.uid, grace=0 if item.kind == "Pod" else None)
         except ApiError as error:
             left[item] = f"{error.message}\n{error.rule}" if error.rule else error.message
     waiting = [item for item in owned if item not in left]
@@ -266,12 +298,12 @@ def remove_objects(api: Api, owned: Sequence[OwnedObject], *, deadline: float) -
 
 
 def _exists(api: Api, item: OwnedObject) -> bool:
+    """Whether it, or a pod of it, is there; another object that has its name by now is none of it."""
     try:
-        if item.kind == "Job" and api.get(pods_path(item.namespace), labelSelector=f"job-name={item.name}").get(
-            "items"
-        ):
-            return True
-        api.get(item.path)
+        if item.kind == "Job":
+            pods = api.get(pods_path(item.namespace), labelSelector=f"job-name={item.name}").get("items") or ()
+            if any(item.uid in _owner_uids(pod) for pod in pods):
+                return True
+        return bool(api.get(item.path)["metadata"]["uid"] == item.uid)
     except ApiError as error:
         return error.status != _NOT_FOUND
-    return True

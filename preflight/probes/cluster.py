@@ -23,6 +23,7 @@ from preflight.evidence import Evidence, Fact
 from preflight.faults import ApiFault, ClusterFault, PodFault
 from preflight.jobshape import MANAGED_BY, OURS
 from preflight.quantities import Amounts, amounts, exactly, largest, total
+from preflight.shell_command import program
 
 Json = dict[str, Any]
 
@@ -66,7 +67,8 @@ def api_server(api: Api, *, expected_url: str) -> ApiServer:
         return ApiServer(
             target=api.server, server=api.server, fault=error.fault, cause=error.message, evidence=error.evidence
         )
-    return read_api_server(version, ready, server=api.server, expected_url=expected_url, took=time.monotonic() - began)
+    took, certified = time.monotonic() - began, api.config.tls_server_name
+    return read_api_server(version, ready, server=api.server, certified=certified, expected_url=expected_url, took=took)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,12 +113,23 @@ def _readiness(api: Api) -> str:
         raise
 
 
-def read_api_server(version: Json, ready: str, *, server: str, expected_url: str, took: float = 0.0) -> ApiServer:
-    """The fact from ``/version`` and ``/readyz?verbose``."""
+def read_api_server(
+    version: Json, ready: str, *, server: str, expected_url: str, certified: str = "", took: float = 0.0
+) -> ApiServer:
+    """The fact from ``/version`` and ``/readyz?verbose``.
+
+    Args:
+        version: the answer of ``/version``.
+        ready: the text of ``/readyz?verbose``.
+        server: the API server's URL in the kubeconfig.
+        expected_url: the same in the inventory.
+        certified: the kubeconfig's ``tls-server-name``: through a tunnel, the certificate says whose server it is.
+        took: seconds.
+    """
     unhealthy = tuple(re.findall(r"^\[-\](\S+)", ready, re.MULTILINE))
     fault: ClusterFault | None = None
     cause = ""
-    if _address(server) != _address(expected_url):
+    if _address(server) != _address(expected_url) and certified.lower() != _address(expected_url)[1]:
         fault, cause = (
             ClusterFault.WRONG_ADDRESS,
             f"the kubeconfig speaks to {server}, the inventory says {expected_url}",
@@ -149,7 +162,7 @@ class Node:
     """One node as the API lists it.
 
     Attributes:
-        address: its InternalIP.
+        address: its first InternalIP; `addresses`: all of them, one for each family.
         ready_reason: the kubelet's (or the node controller's) message if it is not ready.
         pressures: such as ``DiskPressure``.
         taints: in the API's form.
@@ -158,10 +171,13 @@ class Node:
         allocatable: Kubernetes quantities by resource name.
         images: names that the kubelet lists; at most 50 images by default, and brought up to date with delay.
         pod_cidrs: ranges that the controller manager gave it for pods; not every network plugin uses them.
+        installer: what made it a node of the cluster, as far as it shows: ``kubeadm``, ``RKE2``, ``k3s``,
+            ``OpenShift``, ``EKS``, ``GKE``, ``AKS``; else empty.
     """
 
     name: str
     address: str = ""
+    addresses: tuple[str, ...] = ()
     roles: frozenset[str] = frozenset()
     ready: bool = False
     ready_reason: str = ""
@@ -178,6 +194,12 @@ class Node:
     allocatable: dict[str, str] = field(default_factory=dict)
     images: frozenset[str] = field(default_factory=frozenset, repr=False)
     pod_cidrs: tuple[str, ...] = ()
+    installer: str = ""
+
+    @property
+    def platform(self) -> str:
+        """The platform of its images, such as ``linux/amd64``; empty if the node does not say."""
+        return f"{self.os}/{self.arch}" if self.os and self.arch else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +207,11 @@ class Nodes(Fact):
     """All nodes of the cluster."""
 
     nodes: tuple[Node, ...] = ()
+
+    @property
+    def installer(self) -> str:
+        """What made the cluster, as far as its nodes show it."""
+        return next((node.installer for node in self.nodes if node.installer), "")
 
     def named(self, name: str) -> Node | None:
         """The node of that name."""
@@ -203,12 +230,14 @@ def nodes(api: Api) -> Nodes:
         node_list = read_nodes(api.items(path))
     except ApiError as error:
         raise unmeasured(error) from error
-    return _nodes_fact(node_list, kubectl("GET", path, {}), time.monotonic() - began)
+    return _nodes_fact(node_list, time.monotonic() - began)
 
 
-def _nodes_fact(node_list: tuple[Node, ...], command: str, took: float) -> Nodes:
+def _nodes_fact(node_list: tuple[Node, ...], took: float) -> Nodes:
     lines = (f"{node.name}  {_condition(node)}  {','.join(sorted(node.roles))}  {node.version}" for node in node_list)
-    evidence = Evidence(where="here", command=f"{command} -o wide", observed="\n".join(lines), took=took)
+    evidence = Evidence(
+        where="here", command=program("kubectl", "get", "nodes", "-o", "wide"), observed="\n".join(lines), took=took
+    )
     return Nodes(target="cluster", nodes=node_list, evidence=evidence)
 
 
@@ -228,14 +257,14 @@ def read_node(item: Json) -> Node:
     ready = conditions.get("Ready", {})
     labels = meta.get("labels") or {}
     info = status.get("nodeInfo", {})
+    internal = tuple(str(each["address"]) for each in status.get("addresses") or () if each.get("type") == "InternalIP")
     roles = {key.removeprefix(_ROLE) for key in labels if key.startswith(_ROLE)} | {
         labels[key] for key in ("kubernetes.io/role",) if key in labels
     }
     return Node(
         name=str(meta.get("name", "")),
-        address=next(
-            (str(each["address"]) for each in status.get("addresses") or () if each.get("type") == "InternalIP"), ""
-        ),
+        address=next(iter(internal), ""),
+        addresses=internal,
         roles=frozenset(filter(None, roles)),
         ready=ready.get("status") == "True",
         ready_reason=""
@@ -256,7 +285,22 @@ def read_node(item: Json) -> Node:
         allocatable=dict(status.get("allocatable") or {}),
         images=frozenset(name for image in status.get("images") or () for name in image.get("names") or ()),
         pod_cidrs=tuple(map(str, spec.get("podCIDRs") or filter(None, [spec.get("podCIDR")]))),
+        installer=_installer(str(info.get("kubeletVersion", "")), labels, meta.get("annotations") or {}),
     )
+
+
+_BY_VERSION = {"+rke2": "RKE2", "+k3s": "k3s", "-eks-": "EKS", "-gke.": "GKE"}  # in the kubelet's version
+_BY_LABEL = {"node.openshift.io/os_id": "OpenShift", "kubernetes.azure.com/cluster": "AKS"}
+
+
+def _installer(version: str, labels: Mapping[str, str], annotations: Mapping[str, str]) -> str:
+    for mark, name in _BY_VERSION.items():
+        if mark in version:
+            return name
+    for label, name in _BY_LABEL.items():
+        if label in labels:
+            return name
+    return "kubeadm" if any(key.startswith("kubeadm.alpha.kubernetes.io/") for key in annotations) else ""
 
 
 # --- a service and what is behind it --------------------------------------------------------------------------------
@@ -286,13 +330,14 @@ def service_endpoints(api: Api, *, namespace: str = "kube-system", name: str = "
             if error.status != _NOT_FOUND:
                 raise
             service = None
-        backends = _endpoints(api, namespace, name) if service else []
+        behind = backends(api, namespace, name) if service else []
     except ApiError as error:
         raise unmeasured(error) from error
-    return read_service_endpoints(service, backends, namespace=namespace, name=name, took=time.monotonic() - began)
+    return read_service_endpoints(service, behind, namespace=namespace, name=name, took=time.monotonic() - began)
 
 
-def _endpoints(api: Api, namespace: str, name: str) -> list[Json]:
+def backends(api: Api, namespace: str, name: str) -> list[Json]:
+    """A Service's EndpointSlices, or its Endpoints where slices may not be read; raises what the API answers."""
     path = f"/apis/discovery.k8s.io/v1/namespaces/{path_segment(namespace)}/endpointslices"
     try:
         return list(api.items(path, labelSelector=f"kubernetes.io/service-name={name}"))
@@ -316,12 +361,12 @@ def read_service_endpoints(
     elif not ready:
         fault = ClusterFault.NO_ENDPOINTS
         cause = f"Service {name} ({ip}) has no ready endpoint; {len(not_ready)} are not ready"
-    command = f"kubectl -n {namespace} get endpointslices -l kubernetes.io/service-name={name}"
+    command = program("kubectl", "-n", namespace, "get", "endpointslices", "-l", f"kubernetes.io/service-name={name}")
     observed = (
         f"{name} {ip}: ready {', '.join(sorted(ready)) or 'none'}; not ready {', '.join(sorted(not_ready)) or 'none'}"
     )
     if service is None:
-        command = f"kubectl -n {namespace} get service {name}"
+        command = program("kubectl", "-n", namespace, "get", "service", name)
         observed = f'Error from server (NotFound): services "{name}" not found'
     return ServiceEndpoints(
         target=f"{namespace}/{name}",
@@ -611,9 +656,11 @@ class NamespaceState(Fact):
         quotas: its ResourceQuota objects; `limit_ranges`: its LimitRange objects.
         selectors: labels that its Services and PodDisruptionBudgets select pods by.
         unread: the rules that are missing to read some of this, as YAML.
+        assigns_users: whether pods get their user from a range of the namespace, as OpenShift has it.
     """
 
     exists: bool = True
+    assigns_users: bool = False
     labels: dict[str, str] = field(default_factory=dict)
     pod_security: dict[str, str] = field(default_factory=dict)
     quotas: tuple[Json, ...] = ()
@@ -651,7 +698,7 @@ def namespace_state(api: Api, namespace: str) -> NamespaceState:
     parts: dict[str, list[Json]] = {name: [] for name in _PARTS}
     for name, path in _PARTS.items() if item is not None else ():
         try:
-            parts[name] = list(api.items(path.format(path_segment(namespace))))
+            parts[name] = list(api.items(path.replace("{}", path_segment(namespace))))
         except ApiError as error:
             if not error.rule and error.status != _NOT_FOUND:
                 raise unmeasured(error) from error
@@ -688,6 +735,7 @@ def read_namespace(
     return NamespaceState(
         target=namespace,
         exists=item is not None,
+        assigns_users="openshift.io/sa.scc.uid-range" in (meta.get("annotations") or {}),
         labels=dict(labels),
         pod_security=levels,
         quotas=tuple(parts.get("quotas", ())),
@@ -698,7 +746,7 @@ def read_namespace(
         cause=cause,
         evidence=Evidence(
             where="here",
-            command=f"kubectl describe namespace {namespace}",
+            command=program("kubectl", "describe", "namespace", namespace),
             observed=f"labels {labels}" if item is not None else f'namespaces "{namespace}" not found',
             took=took,
         ),

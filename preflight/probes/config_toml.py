@@ -14,11 +14,13 @@ from typing import Any
 from preflight.clients.exec import exec_in_pod
 from preflight.clients.kube_api import Api, classify_kubelet_path
 from preflight.clients.kube_errors import ApiError, unmeasured
+from preflight.documents import load_toml
 from preflight.evidence import Evidence, Fact, Unmeasured
 from preflight.faults import ManagerFault
 from preflight.probes.managers import Objects
 from preflight.probes.values_drift import Difference, remember_secrets, toml_differences
 from preflight.runner_config import RunnerKeys
+from preflight.shell_command import pipe, program
 
 _HOME = "/home/gitlab-runner/.gitlab-runner/config.toml"
 _ROOT_HOME = "/etc/gitlab-runner/config.toml"  # where podSecurityContext.runAsUser is 0
@@ -73,7 +75,9 @@ def manager_config(
         if running.exit:
             # The error alone is reported, not the file's content: it holds the token.
             last_lines = running.stderr.strip().splitlines()[-1:] or ["no reason given"]
-            raise Unmeasured(f"{name}: {path} could not be read: {last_lines[0]}", needs=f"`cat {path}` in the manager")
+            raise Unmeasured(
+                f"{name}: {path} could not be read: {last_lines[0]}", needs=f"`{program('cat', path)}` in the manager"
+            )
         texts[name] = running.stdout
     return read_config(texts, template, keys, objects, path=path, mounted=mounted)
 
@@ -82,6 +86,10 @@ def _user(objects: Objects) -> int | None:
     spec = (objects.deployment or {})["spec"]["template"]["spec"]
     user = (spec.get("securityContext") or {}).get("runAsUser")
     return None if user is None else int(user)
+
+
+def _exec(objects: Objects, pod: str) -> tuple[str, ...]:
+    return ("kubectl", "-n", objects.namespace, "exec", pod, "-c", objects.container, "--")
 
 
 def read_config(
@@ -98,7 +106,7 @@ def read_config(
     outdated: dict[str, tuple[Difference, ...]] = {}
     for name, text in texts.items():
         try:
-            config = tomllib.loads(text)
+            config = load_toml(text)
         except tomllib.TOMLDecodeError as error:
             raise Unmeasured(f"{name}: {path} is not TOML: {error}", needs="a manager that has registered") from error
         remember_secrets(config)
@@ -122,8 +130,9 @@ def read_config(
         else "",
         evidence=Evidence(
             where=f"pod {first or next(iter(texts), '')}",
-            command=f"kubectl -n {objects.namespace} exec deploy/{objects.name} -c {objects.container} -- "
-            f"sh -c 'grep -v token {path}'",
+            command=program(
+                *_exec(objects, f"deploy/{objects.name}"), "sh", "-c", str(program("grep", "-v", "token", path))
+            ),
             observed="\n".join(f"{name}: {_describe(item)}" for name, items in differing.items() for item in items)
             or _dns(next(iter(texts.values()), "")),
         ),
@@ -133,7 +142,7 @@ def read_config(
 def _changed_since(config: Mapping[str, Any], mounted: str) -> tuple[Difference, ...]:
     """The global settings that the ConfigMap has by now, and the manager, which copied it at its start, has not."""
     try:
-        now = tomllib.loads(mounted)
+        now = load_toml(mounted)
     except tomllib.TOMLDecodeError:
         return ()  # reported by the checks of the values
     return tuple(
@@ -161,8 +170,12 @@ def _not_restarted(
         f"{first}: {summary}",
         evidence=Evidence(
             where=f"pod {first}",
-            command=f"kubectl -n {objects.namespace} exec {first} -c {objects.container} -- "
-            f"sh -c 'grep -v token {path} | diff - {_MOUNTED}'",
+            command=program(
+                *_exec(objects, first),
+                "sh",
+                "-c",
+                pipe(program("grep", "-v", "token", path), program("diff", "-", _MOUNTED)),
+            ),
             observed="\n".join(
                 f"{name}: {item.key} {item.deployed} → {item.wanted}"
                 for name, items in outdated.items()

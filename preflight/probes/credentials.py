@@ -12,6 +12,7 @@ from preflight.evidence import Unmeasured
 from preflight.faults import ApiFault
 from preflight.probes.registry import Credentials
 from preflight.redaction import remember
+from preflight.shell_command import program, syntax
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,8 @@ def read_secret(api: Api, namespace: str, name: str, key: str) -> str:
         if error.fault is ApiFault.NOT_FOUND:
             raise Unmeasured(
                 f"there is no Secret {name} in namespace {namespace}, which the inventory refers to",
-                needs=f"`kubectl -n {namespace} create secret …`, or another reference in the inventory",
+                needs=f"`{program('kubectl', '-n', namespace, 'create', 'secret', syntax('…'))}`, "
+                "or another reference in the inventory",
                 fault=ApiFault.NOT_FOUND,
             ) from None
         raise unmeasured(error) from error

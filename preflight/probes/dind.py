@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from preflight.documents import load_json
 from preflight.evidence import Evidence, Fact, Unmeasured
 from preflight.faults import DindFault, PodFault
 from preflight.probes import shell
@@ -18,6 +19,7 @@ from preflight.probes.pods import DindPod, JobPod
 from preflight.probes.shell_readers import read_interface
 from preflight.probes.shell_sections import CUT, Section, excerpt, find, parse
 from preflight.probes.transcript import PodTranscript, Report
+from preflight.shell_command import program, sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +86,7 @@ _DOCKER_MESSAGES = re.compile(
     r"Cannot connect to the Docker daemon|error during connect|Error response from daemon|^ERROR:|^docker: |^Error",
     re.IGNORECASE,
 )
-_NO_MESSAGE = re.compile(r"(?:.*:|Terminated|Killed)?")  # a heading, the shell's own, or nothing at all
+_NO_MESSAGE = re.compile(r"(?:.{0,400}:|Terminated|Killed)?")  # a heading, the shell's own, or nothing at all
 _DOCKER_FAILED = 125  # docker run's own exit status, when no container was run
 
 
@@ -134,7 +136,7 @@ def read_docker_info(version: Section, info: Section, *, where: str) -> DockerIn
         cause=cause,
         evidence=Evidence(
             where=where,
-            command=f"{version.command}; {info.command}",
+            command=sequence(version.command, info.command),
             observed=json.dumps(summary) if not fault else excerpt(f"{version.output}\n{info.output}"),
             took=version.took + info.took,
         ),
@@ -208,7 +210,7 @@ def _json(text: str) -> dict[str, object]:
     for line in text.splitlines():
         if line.startswith("{"):
             try:
-                document = json.loads(line)
+                document = load_json(line)
             except ValueError:
                 continue
             if isinstance(document, dict):
@@ -335,7 +337,7 @@ def _not_ready(node: str, pod: JobPod, ready: DockerReady) -> Daemon:
         )
         if log_fault is not None:
             fault, cause = log_fault, log_cause
-            command = f"kubectl logs {pod.name} -c docker"
+            command = program("kubectl", "logs", pod.name, "-c", "docker")
             observed = f"{ready.evidence.observed}\n{pod.daemon_log[-1500:]}"
             evidence = Evidence(where=ready.where, command=command, observed=observed, took=ready.evidence.took)
     return Daemon(target=node, node=node, fault=fault, cause=f"on {node}, {cause}", evidence=evidence)
@@ -397,7 +399,7 @@ def packet_sizes(report: Report, node: str, image: str) -> PacketSizes:
         else "",
         evidence=Evidence(
             where=report.where,
-            command=f"cat /sys/class/net/{own.name}/mtu; {section.command}",
+            command=sequence(program("cat", f"/sys/class/net/{own.name}/mtu"), section.command),
             observed=f"{own.name} of the pod: {own.mtu}\neth0 of a container inside: {inside}",
             took=section.took,
         ),

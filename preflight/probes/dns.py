@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from preflight.clients.connect import NotMapped, Routes, split_address
 from preflight.evidence import Evidence, Fact
 from preflight.faults import DnsFault
+from preflight.shell_command import program
 
 if TYPE_CHECKING:
     import dns.message
@@ -48,6 +49,7 @@ _SENTENCES = {
     DnsFault.NO_ANSWER: "{resolver} knows {names} but no address of them",
     DnsFault.WRONG_ANSWER: "{resolver} gives other addresses than expected for {names}",
 }
+_OTHERWISE = "{resolver}: {fault} for {names}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +140,7 @@ def _cause(resolver: str, answers: Sequence[Answer], fault: DnsFault, deadline: 
     count = f"{len(affected)} of {len(answers)} name{'s' if len(answers) > 1 else ''}"
     if fault is DnsFault.TIMEOUT and deadline:
         count += f" within {deadline:g} s"
-    cause = _SENTENCES.get(fault, "{resolver}: " + fault + " for {names}").format(resolver=resolver, names=count)
+    cause = _SENTENCES.get(fault, _OTHERWISE).format(resolver=resolver, names=count, fault=fault)
     wrong = fault is DnsFault.WRONG_ANSWER
     listed = [f"{answer.name} ({answer.message})" if wrong and answer.message else answer.name for answer in affected]
     cause += f": {', '.join(listed[:_MOST_NAMED])}{' …' if len(listed) > _MOST_NAMED else ''}"
@@ -181,14 +183,14 @@ def lookups(
         _combined(a, aaaa, ipv6=_holds_ipv6(expected))
         for a, aaaa, expected in zip(received, received[len(names) :], names.values(), strict=False)
     )
-    at_port = f" -p {port}" if port != _PORT else ""
+    at_port = ["-p", port] if port != _PORT else []
     seconds = max(1, round(deadline))
     return summarise(
         resolver,
         answers,
         expected=names,
         where=where,
-        command=f"dig +time={seconds} +tries=1{at_port} @{host} {' '.join(names)}",
+        command=program("dig", f"+time={seconds}", "+tries=1", *at_port, f"@{host}", *names),
         observed="\n".join(f"{answer.name}: {answer.message}" for answer in answers),
         took=time.monotonic() - began,
         deadline=deadline,

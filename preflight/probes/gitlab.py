@@ -16,6 +16,7 @@ from preflight.clients.http import NoReply, Reply, exchange
 from preflight.evidence import Evidence, Fact
 from preflight.faults import GitLabFault, PathFault
 from preflight.redaction import remember
+from preflight.shell_command import program, sequence, variable
 
 _OK, _UNAUTHORIZED, _FORBIDDEN = 200, 401, 403
 
@@ -55,14 +56,14 @@ def api_url(url: str) -> str:
 
 def request_sign_in_page(url: str, *, routes: Routes, ca_file: Path | None, deadline: float) -> GitLabReply:
     """What answers at GitLab's `url` from here: its front page without following, and its API without a token."""
-    command = f"curl -sS -i --max-time {deadline:g} {url}"
+    command = program("curl", "-sS", "-i", "--max-time", f"{deadline:g}", url)
     try:
         front = exchange(url, routes=routes, ca_file=ca_file, deadline=deadline)
     except NoReply as no:
         evidence = Evidence(where="here", command=command, observed=no.cause, took=no.took)
         return GitLabReply(target=url, url=url, fault=no.fault, cause=no.cause, evidence=evidence, took=no.took)
 
-    command += f"; curl -sS -i --max-time {deadline:g} {api_url(url)}"
+    command = sequence(command, program("curl", "-sS", "-i", "--max-time", f"{deadline:g}", api_url(url)))
     fault: GitLabFault | PathFault | None
     fault, cause = judge_reply(front.status, front.headers, front.body, url)
     is_gitlab = shows_gitlab(front.status, front.headers, front.body, url)
@@ -102,7 +103,9 @@ def version(url: str, token: str, *, routes: Routes, ca_file: Path | None, deadl
     A redirect is never followed, so that the token goes nowhere else.
     """
     endpoint = api_url(url)
-    command = f'curl -sS --max-time {deadline:g} --oauth2-bearer "$GITLAB_API_TOKEN" {endpoint}'
+    command = program(
+        "curl", "-sS", "--max-time", f"{deadline:g}", "--oauth2-bearer", variable("GITLAB_API_TOKEN"), endpoint
+    )
     authorization = {"Authorization": f"Bearer {remember(token)}"}
     try:
         reply = exchange(endpoint, routes=routes, ca_file=ca_file, deadline=deadline, headers=authorization)

@@ -16,6 +16,7 @@ from preflight.evidence import Evidence, Fact
 from preflight.faults import ReleaseFault
 from preflight.probes.cluster import JOB_POD
 from preflight.probes.release import without_namespace
+from preflight.shell_command import program
 
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
 KINDS: Mapping[str, str] = {
@@ -68,12 +69,12 @@ def _leftovers(api: Api, namespace: str, kinds: Mapping[str, str], selector: str
     objects: list[str] = []
     try:
         for kind, path in kinds.items():
-            items = api.items(path.format(path_segment(namespace)), labelSelector=selector)
+            items = api.items(path.replace("{}", path_segment(namespace)), labelSelector=selector)
             objects += [f"{kind}/{item['metadata']['name']}" for item in items]
     except ApiError as error:
         if not without_namespace(api, namespace, error):
             raise unmeasured(error) from error
-    command = f"kubectl -n {namespace} get {','.join(kinds)} -l {selector}"
+    command = program("kubectl", "-n", namespace, "get", ",".join(kinds), "-l", selector)
     return read_leftovers(
         objects, f"namespace {namespace}", target=target, command=command, took=time.monotonic() - began
     )

@@ -8,7 +8,6 @@ CRI-O, ``crictl`` pulls through the same interface as the kubelet.
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import shlex
 import threading
@@ -18,10 +17,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from preflight.clients.ssh import Session
+from preflight.documents import load_json
 from preflight.evidence import Evidence, Fact, NotApplicable, Unmeasured
 from preflight.faults import PodFault
 from preflight.probes.pod_messages import classify_pull
 from preflight.probes.registry import Credentials, parse_reference
+from preflight.shell_command import ShellCommand, program
 
 if TYPE_CHECKING:
     import docker
@@ -101,7 +102,7 @@ def _fact(
     image: str,
     *,
     runtime: str,
-    command: str,
+    command: ShellCommand,
     observed: str,
     took: float,
     failure: tuple[PodFault, str] | None = None,
@@ -144,12 +145,12 @@ def _by_crictl(session: Session, image: str, *, runtime: str, credentials: Crede
         failure = _too_slow(deadline)
     elif ran.exit != 0:
         failure = classify_pull(_reason(output) or f"crictl ended with {ran.exit}")
-    command = f"crictl pull {shlex.quote(reference)}"
+    command = program("crictl", "pull", reference)
     return _fact(
         session,
         image,
         runtime=runtime,
-        command=command if session.login.user == "root" else f"sudo -n {command}",
+        command=command if session.login.user == "root" else command.after("sudo", "-n"),
         observed=output,
         took=ran.took,
         failure=failure,
@@ -165,7 +166,7 @@ def _reason(output: str) -> str:
     if quoted is None:
         return last
     with contextlib.suppress(ValueError):
-        return str(json.loads(quoted[1]))
+        return str(load_json(quoted[1]))
     return quoted[1]
 
 
@@ -211,7 +212,7 @@ def _by_docker(session: Session, image: str, *, credentials: Credentials | None,
         session,
         image,
         runtime="docker",
-        command=f"docker pull {reference}",
+        command=program("docker", "pull", reference),
         observed=status,
         took=time.monotonic() - pulling,
         failure=failure,
@@ -223,7 +224,7 @@ def _docker_version(session: Session, *, deadline: float) -> str:
     """The daemon's API version, if this login may use it; the SDK itself would only see a closed stream."""
     ran = session.run("docker version --format '{{.Server.APIVersion}}'", deadline=deadline)
     version = ran.stdout.strip().rpartition("\n")[2]  # a noisy shell profile may stand before it
-    if ran.exit == 0 and re.fullmatch(r"\d+\.\d+", version):
+    if ran.exit == 0 and re.fullmatch(r"\d{1,9}\.\d{1,9}", version):
         return version
     output = (ran.stderr or ran.stdout).strip().splitlines()
     reason = output[-1] if output else f"`docker version` ended with {ran.exit}"

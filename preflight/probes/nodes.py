@@ -14,8 +14,9 @@ from preflight.faults import ClusterFault, Fault
 from preflight.jobshape import JobShape
 from preflight.probes.cluster import Node, Nodes
 from preflight.probes.headroom import obstacle
+from preflight.shell_command import program
 
-_MINOR = re.compile(r"v?(\d+)\.(\d+)")
+_MINOR = re.compile(r"v?(\d{1,9})\.(\d{1,9})")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,7 @@ def _state(name: str, observed: str, nodes: Nodes, *, fault: Fault | None, cause
         cause=cause if fault else "",
         evidence=Evidence(
             where=nodes.where,
-            command=command or f"kubectl get node {name} -o wide",
+            command=command or program("kubectl", "get", "node", name, "-o", "wide"),
             observed=observed,
             took=nodes.evidence.took,
         ),
@@ -56,7 +57,7 @@ def presence(name: str, address: str, nodes: Nodes) -> NodeState:
         return _state(
             name, "", nodes, fault=ClusterFault.NODE_MISSING, cause=cause, command="kubectl get nodes -o wide"
         )
-    differs = node.address not in {"", address}
+    differs = bool(node.address) and address not in {node.address, *node.addresses}
     return _state(
         name,
         f"{node.name} {node.address} {node.version}",
@@ -74,7 +75,7 @@ def readiness(node: Node, nodes: Nodes) -> NodeState:
         nodes,
         fault=None if node.ready else ClusterFault.NODE_NOT_READY,
         cause=f"{node.name} is not Ready: {node.ready_reason}",
-        command=f"kubectl describe node {node.name}",
+        command=program("kubectl", "describe", "node", node.name),
     )
 
 
@@ -87,7 +88,7 @@ def pressure(node: Node, nodes: Nodes) -> NodeState:
         nodes,
         fault=ClusterFault.NODE_PRESSURE if short else None,
         cause=f"{node.name} reports {short}",
-        command=f"kubectl describe node {node.name}",
+        command=program("kubectl", "describe", "node", node.name),
     )
 
 
@@ -123,13 +124,14 @@ def placement(node: Node, shape: JobShape, nodes: Nodes) -> NodeState:
     """Whether the scheduler may put a job's pod on the node: cordon, taints, selector and required affinity."""
     fault, why_not = obstacle(node, shape)
     taints = ", ".join(f"{taint.get('key')}:{taint.get('effect')}" for taint in node.taints)
+    labels = ", ".join(f"{key}={value}" if value else key for key, value in node.labels.items())
     return _state(
         node.name,
-        f"unschedulable={node.cordoned} taints=[{taints}] labels={dict(node.labels)}",
+        f"Taints: {taints or 'none'}\nUnschedulable: {str(node.cordoned).lower()}\nLabels: {labels or 'none'}",
         nodes,
         fault=fault,
         cause=f"no job may run on {node.name}: {why_not}",
-        command=f"kubectl describe node {node.name}",
+        command=program("kubectl", "describe", "node", node.name),
     )
 
 
@@ -211,7 +213,7 @@ def _pool_state(
         cause=cause,
         evidence=Evidence(
             where=nodes.where,
-            command=f"kubectl get nodes -l {labels} -o wide",
+            command=program("kubectl", "get", "nodes", "-l", labels, "-o", "wide"),
             observed="\n".join(f"{state.node}  {state.observed}" for state in failing) or f"{len(pool_nodes)} nodes",
             took=nodes.evidence.took,
         ),

@@ -319,6 +319,7 @@ class OwnPipelines:
                 )
             number = int(started["id"])
             self._started.append(number)
+            self._shutdown.note("pipeline", str(number))
         web = str(started.get("web_url") or f"pipeline {number}")
         others = self._cancel_if_foreign(number)
         return Pipeline(
@@ -420,6 +421,7 @@ class OwnPipelines:
         """
         with self._lock:
             self._images[image] = remove
+            self._shutdown.note("image", image)
 
     def sweep(self) -> None:
         """Cancel and delete every pipeline, and remove every image.

@@ -11,6 +11,7 @@ from preflight.evidence import Evidence, Fact
 from preflight.faults import TuningFault
 from preflight.probes.cluster import Nodes
 from preflight.probes.headroom import matches_term
+from preflight.shell_command import program
 
 Json = dict[str, Any]
 
@@ -68,7 +69,7 @@ def placement(who: str, selector: Mapping[str, str], affinity: Json | None, node
         fault = TuningFault.NO_NODE_MATCHES
         cause = f"the values put {who} on nodes with {' and '.join(requirements)}, and no node has that"
     labels = sorted(set(selector) | {key for term in [*terms, *preferred] for key in _keys(term)})
-    command = "kubectl get nodes" + (f" -L {','.join(labels)}" if labels else " --show-labels")
+    command = program("kubectl", "get", "nodes", *(["-L", ",".join(labels)] if labels else ["--show-labels"]))
     labels_by_node = {
         node.name: " ".join(f"{key}={node.labels[key]}" for key in labels if key in node.labels) for node in nodes.nodes
     }

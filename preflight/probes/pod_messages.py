@@ -20,12 +20,14 @@ Json = dict[str, Any]
 
 _ADMISSION: tuple[tuple[str, PodFault], ...] = (
     (r'namespaces "[^"]*" not found|because it is being terminated', PodFault.NAMESPACE_MISSING),
-    (r'violates PodSecurity "|security context constraint|pod security policy', PodFault.POD_SECURITY),
+    (r"security context constraint", PodFault.SECURITY_CONSTRAINTS),  # OpenShift's
+    (r'violates PodSecurity "|pod security policy', PodFault.POD_SECURITY),
     (r"exceeded quota: |failed quota: |status unknown for quota: |insufficient quota to match", PodFault.QUOTA),
     (
         r"(?:maximum|minimum) \S+ usage per (?:Container|Pod) is|max limit to request ratio per (?:Container|Pod)",
         PodFault.LIMIT_RANGE,
     ),
+    (r"no PriorityClass with name|RuntimeClass \"[^\"]*\" not found", PodFault.CLASS_MISSING),
     (r"error looking up service account|service account \S+ was not found", PodFault.SERVICE_ACCOUNT_MISSING),
     (r'admission webhook "[^"]*" denied the request|failed calling webhook "', PodFault.WEBHOOK),
 )
@@ -116,6 +118,29 @@ def classify_pull(message: str) -> tuple[PodFault, str]:
     return PodFault.PULL_FAILED, cause
 
 
+PATH_FAULTS = frozenset(
+    {
+        PodFault.PULL_REFUSED,
+        PodFault.PULL_TIMEOUT,
+        PodFault.PULL_UNREACHABLE,
+        PodFault.PULL_UNRESOLVED,
+        PodFault.PULL_TLS,
+    }
+)
+"""Faults of the path from a node to a registry, whatever image is pulled."""
+
+
+def container_of(event: Json) -> str:
+    """The container that a kubelet's event is about, or ""."""
+    match = re.search(r"ontainers\{([^}]*)\}$", str(event.get("involvedObject", {}).get("fieldPath", "")))
+    return match[1] if match else ""
+
+
+def is_failed_pull(event: Json) -> bool:
+    """Whether a kubelet's event reports how a pull failed."""
+    return event.get("reason") == "Failed" and str(event.get("message", "")).startswith("Failed to pull image")
+
+
 # --- the end --------------------------------------------------------------------------------------------------------
 
 _ENDS: dict[str, PodFault] = {  # a failed pod's own reason
@@ -187,7 +212,7 @@ _NOT_PRIVILEGED = re.compile(
 )
 _TLS_SEEN_BY_CLIENT = re.compile(
     r"Client sent an HTTP request to an HTTPS server|ca\.pem: no such file|"
-    r"error during connect: .*(?:HTTP response to HTTPS client|TLS handshake|x509: |tls: |remote error)"
+    r"error during connect: .{0,400}(?:HTTP response to HTTPS client|TLS handshake|x509: |tls: |remote error)"
 )
 _LISTENING = re.compile(r"API listen on \S*?:(?P<port>\d+)")
 _LAST_WORDS = re.compile(r"failed to start daemon|level=fatal|^error|unable to|cannot|refus", re.IGNORECASE)
@@ -237,13 +262,13 @@ _SENTENCE = 300  # characters
 
 # --- pull times ------------------------------------------------------------------------------------------------------
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s|µs|us|ns)")
+_DURATION = re.compile(r"(\d{1,20}(?:\.\d{1,20})?)(h|ms|m|s|µs|us|ns)")
 _SECONDS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "µs": 1e-6, "us": 1e-6, "ns": 1e-9}
 
 
 def pull_seconds(message: str) -> float | None:
     """Seconds in ``Successfully pulled image "…" in 1m2.5s (… including waiting)``; None if there is no duration."""
-    match = re.search(r"\bin ((?:\d+(?:\.\d+)?(?:h|ms|m|s|µs|us|ns))+)", message)
+    match = re.search(r"\bin ((?:\d{1,20}(?:\.\d{1,20})?(?:h|ms|m|s|µs|us|ns))+)", message)
     if not match:
         return None
     return round(sum(float(number) * _SECONDS[unit] for number, unit in _DURATION.findall(match[1])), 3)

@@ -20,6 +20,7 @@ from preflight.faults import ApiFault, ValuesFault
 from preflight.inventory import Login, Secret
 from preflight.jobshape import JobShape
 from preflight.probes.registry import parse_docker_config
+from preflight.shell_command import program, sequence
 
 Json = dict[str, Any]
 
@@ -88,8 +89,10 @@ def read(api: Api, shape: JobShape, host: str, *, known: Login | Secret | None =
         cause=cause,
         evidence=Evidence(
             where="here",
-            command=f"kubectl -n {shape.namespace} get serviceaccount {account} -o yaml; "
-            f"kubectl -n {shape.namespace} describe secret {' '.join(used) or 'NAME'}",
+            command=sequence(
+                program("kubectl", "-n", shape.namespace, "get", "serviceaccount", account, "-o", "yaml"),
+                program("kubectl", "-n", shape.namespace, "describe", "secret", *(used or ["NAME"])),
+            ),
             observed="\n".join([*lines, f"service account {account}: {', '.join(own) or 'no pull secret'}"]),
             took=time.monotonic() - began,
         ),

@@ -24,6 +24,7 @@ from preflight.probes.registry import (
     error_suffix,
     parse_reference,
 )
+from preflight.shell_command import program, variable
 
 _ACCEPTED, _OK, _NO_CONTENT = 202, 200, 204
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _NOT_ALLOWED = 401, 403, 404, 405
@@ -52,6 +53,7 @@ def push_permission(
     ca_file: Path | None,
     routes: Routes,
     deadline: float,
+    token_realm: str = "",
 ) -> PushPermission:
     """Start an upload to ``host/name`` and cancel it: a token alone would prove nothing.
 
@@ -62,7 +64,13 @@ def push_permission(
     reference = parse_reference(repository)
     account = credentials.username if credentials else ""
     registry = Conversation(
-        reference.host, scheme=scheme, credentials=credentials, ca_file=ca_file, routes=routes, deadline=deadline
+        reference.host,
+        scheme=scheme,
+        credentials=credentials,
+        ca_file=ca_file,
+        routes=routes,
+        deadline=deadline,
+        token_realm=token_realm,
     )
     fault: RegistryFault | PathFault | None = None
     cause, cancelled = "", False
@@ -77,12 +85,14 @@ def push_permission(
         fault, cause = no.fault, no.cause
     except Refused as refused:
         fault, cause = refused.fault, refused.cause
-    login = f' -u "{account}:$REGISTRY_PASSWORD"' if account else ""
+    login = ["-u", variable("REGISTRY_PASSWORD", f"{account}:")] if account else []
     return PushPermission(
         target=repository,
         fault=fault,
         cause=cause,
-        evidence=registry.evidence(f"curl -sS -i --max-time {deadline:g}{login} -X POST {registry.root}{path}"),
+        evidence=registry.evidence(
+            program("curl", "-sS", "-i", "--max-time", f"{deadline:g}", *login, "-X", "POST", f"{registry.root}{path}")
+        ),
         repository=repository,
         account=account,
         cancelled=cancelled,
@@ -131,6 +141,7 @@ def remove_image(
     ca_file: Path | None,
     routes: Routes,
     deadline: float,
+    token_realm: str = "",
 ) -> str:
     """Remove an image that the suite's own job pushed; returns why it is still there, or "" if it is gone.
 
@@ -139,7 +150,13 @@ def remove_image(
     """
     reference = parse_reference(image)
     registry = Conversation(
-        reference.host, scheme=scheme, credentials=credentials, ca_file=ca_file, routes=routes, deadline=deadline
+        reference.host,
+        scheme=scheme,
+        credentials=credentials,
+        ca_file=ca_file,
+        routes=routes,
+        deadline=deadline,
+        token_realm=token_realm,
     )
     manifests = f"/v2/{reference.repository}/manifests/"
     try:

@@ -10,10 +10,9 @@ from __future__ import annotations
 import base64
 import binascii
 import fnmatch
-import json
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -21,9 +20,11 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 from preflight.clients.connect import Routes
 from preflight.clients.http import NoReply, Reply, exchange, origin_of
+from preflight.documents import load_json
 from preflight.evidence import Evidence, Fact
 from preflight.faults import PathFault, RegistryFault
 from preflight.redaction import remember
+from preflight.shell_command import ShellCommand, program, variable
 
 Challenge = Literal["none", "basic", "bearer"]
 
@@ -116,7 +117,7 @@ def parse_reference(image: str) -> Reference:
     part = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
     if not re.fullmatch(rf"{part}(?:/{part})*", repository) or not re.fullmatch(r"\w[\w.-]{0,127}", tag, re.ASCII):
         raise ValueError(f"{image!r} is no image reference")
-    if digest and not re.fullmatch(r"[a-z0-9]+(?:[.+_-][a-z0-9]+)*:[0-9a-fA-F]{32,}", digest):
+    if digest and not re.fullmatch(r"[a-z0-9]{1,40}(?:[.+_-][a-z0-9]{1,40}){0,4}:[0-9a-fA-F]{32,}", digest):
         raise ValueError(f"{image!r} has a digest that is none")
     return Reference(first, repository, digest or tag)
 
@@ -130,7 +131,7 @@ def parse_docker_config(text: str, host: str) -> Credentials | None:
         ValueError: when the text is no Docker configuration, or the entry can't be read; it quotes no secret.
     """
     try:
-        config = json.loads(text)
+        config = load_json(text)
     except (ValueError, RecursionError):
         raise ValueError("the Docker configuration is not JSON") from None
     entries = config.get("auths", config) if isinstance(config, dict) else None
@@ -183,7 +184,11 @@ class _Challenge(NamedTuple):
 
 
 class Conversation:
-    """Requests to one registry under one deadline and one login, with a record of all answers."""
+    """Requests to one registry under one deadline and one login, with a record of all answers.
+
+    The login belongs to the registry's origin and to the token server that the registry itself names; `token_realm`
+    admits one token server alone. A challenge of any other origin is answered with nothing.
+    """
 
     def __init__(
         self,
@@ -194,8 +199,10 @@ class Conversation:
         ca_file: Path | None,
         routes: Routes,
         deadline: float,
+        token_realm: str = "",
     ) -> None:
         self.host, self.scheme, self.credentials = host, scheme, credentials
+        self._token_realm = token_realm
         self._ca_file, self._routes, self._deadline = ca_file, routes, deadline
         self._began = time.monotonic()
         self._authorization = ""
@@ -246,9 +253,17 @@ class Conversation:
                 cause = f"{self.host} keeps this elsewhere, and there {no.cause} ({no.fault})"
                 raise Refused(RegistryFault.BLOB_HOST, cause) from no
             if method != "GET" or reply.status not in _MOVED or "location" not in reply.headers:
+                self._require_own_challenge(reply)
                 return reply  # only a GET follows a redirect
             url = urljoin(url, reply.headers["location"])
         raise Refused(RegistryFault.HTTP_STATUS, f"{self.host} redirected more than {_MOST_REDIRECTS} times")
+
+    def _require_own_challenge(self, reply: Reply) -> None:
+        """Refuse the challenge of another origin: the account is not for it, and never goes there."""
+        if reply.status == _UNAUTHORIZED and origin_of(reply.url) != origin_of(self.root):
+            place = urlsplit(reply.url).netloc
+            cause = f"{self.host} keeps this at {place}, which asks for a login; the registry's was not sent there"
+            raise Refused(RegistryFault.BLOB_HOST, cause)
 
     def answer(
         self, path: str, *, scope: str = "", accept: str = "*/*", method: str = "GET"
@@ -278,12 +293,10 @@ class Conversation:
         if scope:
             query["scope"] = scope  # our own: the challenge's may carry no actions (docs/sources.md#registry-swr)
         headers = {}
+        if origin_of(realm) != origin_of(self.root):
+            self.record.append(f"tokens of {self.root} come from another origin: {realm.partition('?')[0]}")
         if self.credentials is not None:
-            if self.scheme == "https" and urlsplit(realm).scheme != "https":
-                raise Refused(
-                    RegistryFault.TOKEN_REALM,
-                    f"{self.host} wants its password sent unencrypted, to {realm}; it was not sent",
-                )
+            self._require_realm(realm)
             query["account"] = self.credentials.username
             headers["Authorization"] = f"Basic {self.credentials.basic}"
         try:
@@ -305,6 +318,18 @@ class Conversation:
         answer = f"answered {reply.status}" if reply.status != _OK else "answered without a token"
         raise Refused(RegistryFault.TOKEN_REALM, f"{self.host} gives its tokens at {place}, which {answer}")
 
+    def _require_realm(self, realm: str) -> None:
+        """Refuse to send the password to a token server that it is not for."""
+        place = realm.partition("?")[0]
+        if self.scheme == "https" and urlsplit(realm).scheme != "https":
+            cause = f"{self.host} wants its password sent unencrypted, to {place}; it was not sent"
+        elif self._token_realm and origin_of(realm) not in {origin_of(self._token_realm), origin_of(self.root)}:
+            cause = f"{self.host} wants its password sent to {place}, and the inventory's token_realm is "
+            cause += f"{self._token_realm}; it was not sent"
+        else:
+            return
+        raise Refused(RegistryFault.TOKEN_REALM, cause)
+
     def _unauthorized(self, place: str, reply: Reply) -> str:
         if self.credentials is None:
             return f"{place} asks for credentials, and the inventory names none{error_suffix(reply)}"
@@ -321,7 +346,7 @@ class Conversation:
         if reply.status != _OK:
             raise Refused(RegistryFault.HTTP_STATUS, f"{self.host} answered {reply.status}{error_suffix(reply)}")
 
-    def evidence(self, command: str) -> Evidence:
+    def evidence(self, command: ShellCommand) -> Evidence:
         """The answers so far, beside a command that does the same."""
         return Evidence(where="here", command=command, observed="\n\n".join(self.record), took=self.took)
 
@@ -348,7 +373,7 @@ def error_suffix(reply: Reply) -> str:
 
 def _parse_challenge(header: str) -> _Challenge:
     """What a WWW-Authenticate header requires; where it offers both, Bearer, as container runtimes choose."""
-    pairs = dict(re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', header))
+    pairs = dict(re.findall(r'(\w{1,100})="((?:[^"\\]|\\.)*)"', header))
     lowered = {name.lower(): value for name, value in pairs.items()}
     if re.search(r"\bbearer\b", header, re.IGNORECASE) and lowered.get("realm"):
         return _Challenge("bearer", lowered["realm"], lowered.get("service", ""), lowered.get("scope", ""))
@@ -363,10 +388,17 @@ def ping(
     ca_file: Path | None,
     routes: Routes,
     deadline: float,
+    token_realm: str = "",
 ) -> RegistryReply:
     """What answers at a registry's ``/v2/`` from here, and whether it accepts the credentials, if any are given."""
     registry = Conversation(
-        host, scheme=scheme, credentials=credentials, ca_file=ca_file, routes=routes, deadline=deadline
+        host,
+        scheme=scheme,
+        credentials=credentials,
+        ca_file=ca_file,
+        routes=routes,
+        deadline=deadline,
+        token_realm=token_realm,
     )
     challenge = _Challenge("none")
     fault: RegistryFault | PathFault | None = None
@@ -385,12 +417,18 @@ def ping(
         fault, cause = no.fault, no.cause
     except Refused as refused:
         fault, cause = refused.fault, refused.cause
-    login = f' -u "{credentials.username}:$REGISTRY_PASSWORD"' if credentials and challenge.kind == "basic" else ""
+    login = (
+        ["-u", variable("REGISTRY_PASSWORD", f"{credentials.username}:")]
+        if credentials and challenge.kind == "basic"
+        else []
+    )
     return RegistryReply(
         target=host,
         fault=fault,
         cause=cause,
-        evidence=registry.evidence(f"curl -sS -i --max-time {deadline:g}{login} {registry.root}/v2/"),
+        evidence=registry.evidence(
+            program("curl", "-sS", "-i", "--max-time", f"{deadline:g}", *login, f"{registry.root}/v2/")
+        ),
         host=host,
         challenge=challenge.kind,
         realm=challenge.realm,
@@ -421,16 +459,27 @@ def _require_registry(host: str, reply: Reply, challenge: _Challenge) -> None:
 def manifest(
     image: str,
     *,
-    platform: str = "linux/amd64",
+    platforms: Sequence[str] = ("linux/amd64",),
     scheme: str = "https",
     credentials: Credentials | None,
     ca_file: Path | None,
     routes: Routes,
     deadline: float,
+    token_realm: str = "",
 ) -> Manifest:
     """What `image` points to, for which platforms it is, and whether its data can be fetched, without pulling it.
 
-    The configuration blob of the platform is read, too: it proves that blobs can be fetched where they are kept.
+    The configuration blob of the first platform is read, too: it proves that blobs can be fetched where they are kept.
+
+    Args:
+        image: the reference.
+        platforms: of the nodes that may run it, each of which it must offer.
+        scheme: the registry's.
+        credentials: None for anonymous access.
+        ca_file: of the CA that signed the registry's certificate.
+        routes: other ways to addresses.
+        token_realm: the token server that may get the account besides the registry; "" for none.
+        deadline: seconds for each request.
 
     Raises:
         ValueError: when `image` is no reference.
@@ -438,23 +487,30 @@ def manifest(
     """
     reference = parse_reference(image)
     registry = Conversation(
-        reference.host, scheme=scheme, credentials=credentials, ca_file=ca_file, routes=routes, deadline=deadline
+        reference.host,
+        scheme=scheme,
+        credentials=credentials,
+        ca_file=ca_file,
+        routes=routes,
+        deadline=deadline,
+        token_realm=token_realm,
     )
-    digest, platforms, size = "", tuple[str, ...](), 0
+    digest, offered, size = "", tuple[str, ...](), 0
     fault: RegistryFault | PathFault | None = None
     cause = ""
     try:
         top = _manifest(registry, reference, reference.ref)
         digest = top.digest
-        platforms = tuple(top.offers) or (_platform_of_config(registry, reference, top),)
-        chosen = _choose(platforms, platform)
+        offered = tuple(top.offers) or (_platform_of_config(registry, reference, top),)
+        missing = [platform for platform in platforms if not _choose(offered, platform)]
+        chosen = next(filter(None, (_choose(offered, platform) for platform in platforms)), "")
         leaf = _manifest(registry, reference, top.offers[chosen]) if chosen in top.offers else top
         if chosen and leaf is not top:
             _platform_of_config(registry, reference, leaf)
         size = leaf.size
-        if not chosen:
+        if missing:
             fault = RegistryFault.WRONG_PLATFORM
-            cause = f"{reference} is for {', '.join(platforms)}, not for {platform}"
+            cause = f"{reference} is for {', '.join(offered)}, not for {', '.join(missing)}"
     except NoReply as no:
         fault, cause = no.fault, no.cause
     except Refused as refused:
@@ -463,10 +519,12 @@ def manifest(
         target=image,
         fault=fault,
         cause=cause,
-        evidence=registry.evidence(f"docker manifest inspect {'--insecure ' if scheme == 'http' else ''}{reference}"),
+        evidence=registry.evidence(
+            program("docker", "manifest", "inspect", *(["--insecure"] if scheme == "http" else []), reference)
+        ),
         image=str(reference),
         digest=digest,
-        platforms=platforms,
+        platforms=offered,
         size=size,
     )
 

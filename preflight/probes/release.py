@@ -8,8 +8,6 @@ so records never become a fact; what is reported of them is read by `read_releas
 from __future__ import annotations
 
 import base64
-import binascii
-import json
 import time
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,14 +18,17 @@ from typing import Any
 from preflight import rendering
 from preflight.clients.kube_api import Api, path_segment
 from preflight.clients.kube_errors import ApiError, unmeasured
+from preflight.documents import load_json
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ReleaseFault
 from preflight.probes.values_drift import remember_secrets
 from preflight.rendering import NotAManifestError, Rendering
+from preflight.shell_command import ShellCommand, program
 
 Json = dict[str, Any]
 
-_LARGEST = 64 * 2**20  # bytes of one record, unpacked; a Secret holds at most one MiB packed
+_LARGEST = 8 * 2**20  # bytes of one record, unpacked: the chart of GitLab Runner makes less than one MiB
+_DIGITS = 10  # of a revision's number
 _NOT_FOUND = 404
 _GZIP = b"\x1f\x8b\x08"
 
@@ -56,26 +57,24 @@ class Record:
     @property
     def values(self) -> Mapping[str, Any]:
         """The values that the user gave, without the chart's defaults."""
-        config = self.body.get("config")
-        return config if isinstance(config, Mapping) else {}
+        return _mapping(self.body.get("config"))
 
     @property
     def chart(self) -> Mapping[str, Any]:
         """The chart's metadata."""
-        metadata = (self.body.get("chart") or {}).get("metadata")
-        return metadata if isinstance(metadata, Mapping) else {}
+        return _mapping(_mapping(self.body.get("chart")).get("metadata"))
 
     @property
     def description(self) -> str:
         """What Helm noted about the operation's end."""
-        return str((self.body.get("info") or {}).get("description", ""))
+        return str(_mapping(self.body.get("info")).get("description", ""))
 
     @property
     def changed(self) -> float | None:
         """When the operation began, seconds since 1970."""
         try:
-            return datetime.fromisoformat(str((self.body.get("info") or {}).get("last_deployed"))).timestamp()
-        except ValueError:
+            return datetime.fromisoformat(str(_mapping(self.body.get("info")).get("last_deployed"))).timestamp()
+        except (ValueError, OverflowError):
             return None
 
 
@@ -97,12 +96,12 @@ class History:
     @property
     def deployed(self) -> Record | None:
         """The last revision that was deployed with success."""
-        return next((record for record in reversed(self.records) if record.status in {"deployed", "superseded"}), None)
+        return _running(self.records)
 
     @property
-    def command(self) -> str:
+    def command(self) -> ShellCommand:
         """The helm command that shows the same."""
-        return f"helm history {self.name} -n {self.namespace}"
+        return program("helm", "history", self.name, "-n", self.namespace)
 
     @property
     def shown(self) -> str:
@@ -110,6 +109,8 @@ class History:
         return "\n".join(
             f"{record.revision}  {record.status}  {record.chart.get('name', '?')}-{record.chart.get('version', '?')}  "
             f"{record.broken or record.description}"
+            if record.body or record.broken
+            else f"{record.revision}  {record.status}"
             for record in self.records
         )
 
@@ -147,31 +148,61 @@ def without_namespace(api: Api, namespace: str, refusal: ApiError) -> bool:
 
 
 def read_records(items: Iterable[Json], resource: str = "secrets") -> list[Record]:
-    """The records in a list of Secrets (or ConfigMaps), the oldest first; their secrets are remembered."""
-    records: list[Record] = []
+    """The records in a list of Secrets (or ConfigMaps), the oldest first; their secrets are remembered.
+
+    Of each release the newest revision and the one that is deployed are decoded: what is judged, and what runs. Of the
+    others the labels say enough, and each may unpack to megabytes.
+    """
+    listed: dict[str, list[tuple[Record, str]]] = {}
     for item in items:
-        meta = item.get("metadata", {})
-        labels = meta.get("labels") or {}
-        body: Json = {}
-        broken = ""
-        try:
-            body = decode(str((item.get("data") or {}).get("release", "")), wrapped=resource == "secrets")
-        except NotARecordError as error:
-            broken = str(error)
+        meta = item.get("metadata") or {}
+        labels = _mapping(meta.get("labels"))
         record = Record(
-            revision=_integer(body.get("version", labels.get("version"))),
-            status=str((body.get("info") or {}).get("status") or labels.get("status", "")),
-            body=body,
-            broken=broken,
+            revision=_integer(labels.get("version")) or _integer(str(meta.get("name", "")).rpartition(".v")[2]),
+            status=str(labels.get("status", "")),
             kept_in=f"{resource.removesuffix('s')}/{meta.get('name', '')}",
         )
-        remember_secrets(record.values)
-        records.append(record)
-    return sorted(records, key=lambda item: item.revision)
+        packed = str(_mapping(item.get("data")).get("release", ""))
+        listed.setdefault(str(labels.get("name", "")), []).append((record, packed))
+    records: list[Record] = []
+    for revisions in listed.values():
+        revisions.sort(key=lambda revision: revision[0].revision)
+        judged = {id(revisions[-1][0]), id(_running([record for record, _ in revisions]))}
+        records += [
+            _decoded(record, packed, wrapped=resource == "secrets") if id(record) in judged else record
+            for record, packed in revisions
+        ]
+    return sorted(records, key=lambda record: record.revision)
+
+
+def _running(records: Sequence[Record]) -> Record | None:
+    """The last revision that was deployed with success."""
+    deployed = [record for record in records if record.status == "deployed"]
+    return next(reversed(deployed or [record for record in records if record.status == "superseded"]), None)
+
+
+def _decoded(record: Record, packed: str, *, wrapped: bool) -> Record:
+    try:
+        body = decode(packed, wrapped=wrapped)
+    except NotARecordError as error:
+        return replace(record, broken=str(error))
+    decoded = replace(
+        record,
+        revision=_integer(body.get("version")) or record.revision,
+        status=str(_mapping(body.get("info")).get("status") or record.status),
+        body=body,
+    )
+    remember_secrets(decoded.values)
+    return decoded
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _integer(value: Any) -> int:
-    return int(value) if str(value).isdigit() else 0
+    text = str(value)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < _DIGITS else 0
 
 
 def decode(text: str, *, wrapped: bool = True) -> Json:
@@ -188,11 +219,15 @@ def decode(text: str, *, wrapped: bool = True) -> Json:
             unpacked = zlib.decompressobj(wbits=31)
             data = unpacked.decompress(data, _LARGEST)
             if unpacked.unconsumed_tail:
-                raise NotARecordError("it is larger than any release")
+                raise NotARecordError(f"it unpacks to more than {_LARGEST >> 20} MiB, larger than any release")
             if not unpacked.eof:
                 raise NotARecordError("it is cut short")
-        body = json.loads(data)
-    except (binascii.Error, zlib.error, UnicodeError, RecursionError, json.JSONDecodeError) as error:
+        if len(data) > _LARGEST:
+            raise NotARecordError(f"it is larger than {_LARGEST >> 20} MiB, and so than any release")
+        body = load_json(data)
+    except (zlib.error, ValueError) as error:  # a ValueError is what base64, Unicode and JSON raise
+        if isinstance(error, NotARecordError):
+            raise
         raise NotARecordError(f"it is no record of Helm's ({type(error).__name__})") from error
     if not isinstance(body, dict):
         raise NotARecordError("it is no record of Helm's (no object)")
@@ -251,12 +286,22 @@ def read_release(history: History, *, now: float) -> Release:
 
 
 def _judge(history: History, newest: Record, age: float | None) -> tuple[ReleaseFault | None, str]:
+    fault, cause = _judge_newest(history, newest, age)
+    unreadable = "; ".join(
+        f"{record.kept_in} can't be read: {record.broken}" for record in reversed(history.records) if record.broken
+    )
+    if not unreadable:
+        return fault, cause
+    if fault is None or newest.broken:
+        return ReleaseFault.UNREADABLE, unreadable
+    return fault, f"{cause}; {unreadable}"
+
+
+def _judge_newest(history: History, newest: Record, age: float | None) -> tuple[ReleaseFault | None, str]:
     since = f" since {describe_duration(age)}" if age is not None else ""
     about = f"revision {newest.revision} of {history.name}"
     before = next((record for record in reversed(history.records[:-1]) if record.status == "deployed"), None)
     standing = f"; revision {before.revision} is the one deployed" if before else ""
-    if newest.broken:
-        return ReleaseFault.UNREADABLE, f"{newest.kept_in} can't be read: {newest.broken}"
     if newest.status == "deployed":
         return None, ""
     if newest.status.startswith("pending") or newest.status == "uninstalling":
@@ -281,7 +326,7 @@ def absent(name: str, namespace: str, *, took: float = 0.0) -> Release:
         cause=f"Helm has no release {name} in namespace {namespace}",
         evidence=Evidence(
             where="here",
-            command=f"helm history {name} -n {namespace}",
+            command=program("helm", "history", name, "-n", namespace),
             observed="Error: release: not found",
             took=took,
         ),

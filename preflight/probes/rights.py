@@ -17,7 +17,9 @@ from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.clients.kubectl import kubectl
 from preflight.evidence import Evidence, Fact
 from preflight.faults import RightsFault
+from preflight.jobshape import ENTRYPOINT_FLAG, EVENTS_FLAG, LEGACY_FLAG, REACHABLE_FLAG, JobShape
 from preflight.releasenames import ReleaseNames
+from preflight.shell_command import program
 
 Json = dict[str, Any]
 
@@ -28,7 +30,7 @@ HARD: Mapping[str, tuple[str, ...]] = {
     "secrets": ("create", "get", "update", "delete"),
     "serviceaccounts": ("get",),
 }
-"""Verbs by resource without which no job runs."""
+"""Verbs by resource without which no job runs, whatever the values say but for `needed`."""
 
 SOFT: Mapping[str, tuple[str, ...]] = {
     "pods": ("list", "watch"),  # else "won't use informers"
@@ -37,6 +39,30 @@ SOFT: Mapping[str, tuple[str, ...]] = {
     "services": ("create", "get"),  # of services with ports
 }
 """Verbs by resource without which the runner sees or logs less."""
+
+
+CLUSTER_WIDE: Mapping[str, tuple[str, ...]] = {"namespaces": ("create", "delete")}
+"""Verbs by resource that a runner with ``namespace_per_job`` needs besides, in the whole cluster."""
+
+
+def needed(shape: JobShape) -> dict[str, tuple[str, ...]]:
+    """Verbs by resource without which no job of this shape runs; with ``namespace_per_job``, `CLUSTER_WIDE` among them.
+
+    The service account is looked for only where the values name one; nothing is attached to with the legacy strategy.
+    """
+    rights = dict(HARD)
+    if not shape.service_account:
+        del rights["serviceaccounts"]
+    if LEGACY_FLAG in shape.flags:
+        del rights["pods/attach"]
+    elif ENTRYPOINT_FLAG in shape.flags:
+        rights["pods"] = (*rights["pods"], "watch")
+        rights["pods/log"] = ("get",)
+    if REACHABLE_FLAG in shape.flags:
+        rights["pods/log"] = ("get",)
+    if EVENTS_FLAG in shape.flags:
+        rights["events"] = ("watch",)
+    return {**rights, **CLUSTER_WIDE} if shape.namespace_per_job else rights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,20 +152,34 @@ _NOT_FOUND = 404
 
 
 def review(
-    api: Api, account: Account, namespace: str, table: Mapping[str, Sequence[str]], *, fault: RightsFault
+    api: Api,
+    account: Account,
+    namespace: str,
+    table: Mapping[str, Sequence[str]],
+    *,
+    fault: RightsFault,
+    everywhere: bool = False,
 ) -> Rights:
     """Ask the authorizer for every verb of a table.
+
+    Args:
+        api: the cluster's API.
+        account: whose rights are asked for.
+        namespace: of the jobs.
+        table: verbs by resource.
+        fault: of what is missing.
+        everywhere: ask for the whole cluster: jobs have namespaces of their own that are not there yet.
 
     Raises:
         Unmeasured: reviews may not be made, or the API could not be asked.
     """
     began = time.monotonic()
-    path = f"/apis/authorization.k8s.io/v1/namespaces/{path_segment(namespace)}/localsubjectaccessreviews"
+    place = "" if everywhere else namespace
     missing: dict[str, tuple[str, ...]] = {}
     lines: list[str] = []
     try:
         for resource, verbs in table.items():
-            refused = [verb for verb in verbs if not _allowed(api, path, account, namespace, verb, resource)]
+            refused = [verb for verb in verbs if not _allowed(api, account, place, verb, resource)]
             lines += [f"{verb} {resource}: {'no' if verb in refused else 'yes'}" for verb in verbs]
             if refused:
                 missing[resource] = tuple(refused)
@@ -150,8 +190,9 @@ def review(
     cause = ""
     if missing:
         wanted = "; ".join(f"{', '.join(verbs)} {resource}" for resource, verbs in missing.items())
-        cause = f"{account.target} may not do in namespace {namespace}: {wanted}"
-        lines += ["", rule(missing, namespace)]
+        where = f"in namespace {namespace}" if place else "in all namespaces, as namespace_per_job needs it"
+        cause = f"{account.target} may not do {where}: {wanted}"
+        lines += ["", rule(missing, place)]
     return Rights(
         target=account.target,
         account=account.target,
@@ -160,22 +201,31 @@ def review(
         cause=cause,
         evidence=Evidence(
             where="here",
-            command=f"kubectl auth can-i {first[1]} {first[0]} -n {namespace} --as {user}",
+            command=program(
+                "kubectl", "auth", "can-i", first[1], first[0], *(("-n", place) if place else ("-A",)), "--as", user
+            ),
             observed="\n".join(lines),
             took=time.monotonic() - began,
         ),
     )
 
 
-def _allowed(api: Api, path: str, account: Account, namespace: str, verb: str, resource: str) -> bool:
+def _allowed(api: Api, account: Account, namespace: str, verb: str, resource: str) -> bool:
+    """Whether the account may do it in the namespace; where none is given, in the whole cluster."""
     name, _, subresource = resource.partition("/")
-    attributes = {"namespace": namespace, "verb": verb, "group": "", "resource": name}
+    attributes = {"verb": verb, "group": "", "resource": name}
+    kind, path = "SubjectAccessReview", "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+    metadata = {}
+    if namespace:
+        kind = "LocalSubjectAccessReview"
+        path = f"/apis/authorization.k8s.io/v1/namespaces/{path_segment(namespace)}/localsubjectaccessreviews"
+        attributes["namespace"] = metadata["namespace"] = namespace
     if subresource:
         attributes["subresource"] = subresource
     body = {
         "apiVersion": "authorization.k8s.io/v1",
-        "kind": "LocalSubjectAccessReview",
-        "metadata": {"namespace": namespace},
+        "kind": kind,
+        "metadata": metadata,
         "spec": {
             "user": f"system:serviceaccount:{account.namespace}:{account.name}",
             "groups": [
@@ -191,12 +241,12 @@ def _allowed(api: Api, path: str, account: Account, namespace: str, verb: str, r
 
 
 def rule(missing: Mapping[str, Iterable[str]], namespace: str) -> str:
-    """The Role rules that give what is missing, as YAML."""
+    """The rules that give what is missing, as YAML; without a namespace, they belong in a ClusterRole."""
     rules = (
         f'- apiGroups: [""]\n  resources: ["{resource}"]\n  verbs: [{", ".join(map(_quoted, verbs))}]'
         for resource, verbs in missing.items()
     )
-    return "\n".join([f"# in a Role in namespace {namespace}", *rules])
+    return "\n".join([f"# in a Role in namespace {namespace}" if namespace else "# in a ClusterRole", *rules])
 
 
 def _quoted(word: str) -> str:

@@ -7,6 +7,7 @@ serves as well as POST), so which runner has the token is found without sending 
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Iterable, Sequence
@@ -23,6 +24,7 @@ from preflight.evidence import Evidence, Fact, Unmeasured
 from preflight.faults import Fault, RunnerFault, TokenFault
 from preflight.probes.token import ConfiguredToken, short_forms
 from preflight.redaction import remember
+from preflight.shell_command import ShellCommand, program, variable
 
 _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 200, 401, 403, 404
 _PAGE, _PAGES = 100, 100
@@ -103,6 +105,17 @@ class RegisteredManagers(Fact):
         """
         return tuple(manager for manager in self.managers if manager.status == "online" and self._fresh(manager))
 
+    def last_contact(self, system_id: str) -> float | None:
+        """Seconds since GitLab heard of the manager of this name; None if that is not known."""
+        contacts = [
+            contacted
+            for manager in self.managers
+            if system_id and manager.system_id == system_id and (contacted := _timestamp(manager.contacted))
+        ]
+        if self.listed_at is None or not contacts:
+            return None
+        return (self.listed_at - max(contacts)).total_seconds()
+
     def _fresh(self, manager: Manager) -> bool:
         contacted = _timestamp(manager.contacted)
         return self.listed_at is None or contacted is None or self.listed_at - contacted <= _FRESH
@@ -132,9 +145,9 @@ class Reader:
         self.answered_at = None if offset is None else datetime.fromtimestamp(reply.at + offset, tz=UTC)
         return document
 
-    def command(self, path: str) -> str:
+    def command(self, path: str) -> ShellCommand:
         """A command that reads the same."""
-        return f'curl -sS --oauth2-bearer "$GITLAB_API_TOKEN" "{self.url}/api/v4{path}"'
+        return program("curl", "-sS", "--oauth2-bearer", variable("GITLAB_API_TOKEN"), f"{self.url}/api/v4{path}")
 
     def query(self, text: str) -> dict[str, Any]:
         """The data that a GraphQL query gives."""
@@ -149,9 +162,11 @@ class Reader:
         data = document.get("data")
         return data if isinstance(data, dict) else {}
 
-    def query_command(self, text: str) -> str:
+    def query_command(self, text: str) -> ShellCommand:
         """A command that sends the same query."""
-        return f"curl -sSG --oauth2-bearer \"$GITLAB_API_TOKEN\" --data-urlencode 'query={text}' {self.url}/api/graphql"
+        token = variable("GITLAB_API_TOKEN")
+        fields = ["--data-urlencode", f"query={text}"]
+        return program("curl", "-sSG", "--oauth2-bearer", token, *fields, f"{self.url}/api/graphql")
 
     def _read(self, url: str, command: str) -> tuple[Reply, Any]:
         left = self._end - time.monotonic()
@@ -301,7 +316,7 @@ def record(reader: Reader, number: int) -> RunnerRecord:
     evidence = Evidence(
         where="here",
         command=reader.command(f"/runners/{number}"),
-        observed="\n".join(f"{key}: {value}" for key, value in shown.items()),
+        observed="\n".join(f"{key}: {json.dumps(value, ensure_ascii=False)}" for key, value in shown.items()),
     )
     return RunnerRecord(
         target=f"runner #{number}",
@@ -408,10 +423,10 @@ def versions(registered: RegisteredManagers, expected: str) -> RegisteredManager
     )
 
 
-def addresses(registered: RegisteredManagers, nodes: Iterable[str], pod_network: str | None) -> RegisteredManagers:
+def addresses(registered: RegisteredManagers, nodes: Iterable[str], pod_networks: Sequence[str]) -> RegisteredManagers:
     """Whether GitLab sees every manager online at a node's address, or at a pod's own where pods are routed."""
     known = {ip_address(node) for node in nodes}
-    others = [manager for manager in registered.online if not _from_the_cluster(manager.address, known, pod_network)]
+    others = [manager for manager in registered.online if not _from_the_cluster(manager.address, known, pod_networks)]
     if not others:
         return registered
     named = ", ".join(f"{manager.system_id} from {manager.address or 'an unknown address'}" for manager in others)
@@ -419,9 +434,9 @@ def addresses(registered: RegisteredManagers, nodes: Iterable[str], pod_network:
     return replace(registered, fault=RunnerFault.MANAGER_ADDRESS, cause=cause)
 
 
-def _from_the_cluster(address: str, known: set[Any], pod_network: str | None) -> bool:
+def _from_the_cluster(address: str, known: set[Any], pod_networks: Sequence[str]) -> bool:
     try:
         parsed = ip_address(address)
     except ValueError:
         return False
-    return parsed in known or (pod_network is not None and parsed in ip_network(pod_network))
+    return parsed in known or any(parsed in ip_network(network) for network in pod_networks)

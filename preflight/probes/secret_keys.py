@@ -10,6 +10,7 @@ from preflight.clients.kube_api import Api, path_segment
 from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ApiFault, ValuesFault
+from preflight.shell_command import program
 
 TOKEN_KEYS = (
     "runner-registration-token",
@@ -52,7 +53,7 @@ def read(
         Unmeasured: the API did not answer, or the Secret may not be read.
     """
     began = time.monotonic()
-    command = f"kubectl -n {namespace} describe secret {name}"
+    command = program("kubectl", "-n", namespace, "describe", "secret", name)
     try:
         document = api.get(f"/api/v1/namespaces/{path_segment(namespace)}/secrets/{path_segment(name)}")
     except ApiError as error:

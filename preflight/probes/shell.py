@@ -18,6 +18,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 
+from preflight.shell_command import ShellCommand, program
+
 AT_ONCE = 6  # steps side by side; a small node can bear it, and a dead resolver times many names does not add up
 _SLACK = 2.0  # seconds a step may take beyond its limit until it is killed for good
 _STARTUP = 3.0  # seconds for everything around the steps
@@ -47,7 +49,7 @@ class Step:
                 raise ValueError(msg)
 
     @property
-    def command(self) -> str:
+    def command(self) -> ShellCommand:
         """What a person can type to see the same."""
         return command_line(self.kind, self.args)
 
@@ -191,16 +193,16 @@ _WITH_TOOL: Mapping[str, tuple[str, ...]] = {"curl": ("curl", "-sS", "-i"), "wge
 KINDS = frozenset({*_COMMANDS, "lookup"})
 
 
-def command_line(kind: str, args: Sequence[str], *, tool: str = "") -> str:
+def command_line(kind: str, args: Sequence[str], *, tool: str = "") -> ShellCommand:
     """What a person can type to see the same as a step; with the tool that was used, once that is known."""
     if kind == "lookup":
         return _lookup_command(tool, *args)
-    return shlex.join([*(_WITH_TOOL.get(tool) or _COMMANDS[kind]), *(() if kind == "docker_ready" else args)])
+    return program(*(_WITH_TOOL.get(tool) or _COMMANDS[kind]), *(() if kind == "docker_ready" else args))
 
 
-def _lookup_command(tool: str, name: str, server: str = "", port: str = "") -> str:
+def _lookup_command(tool: str, name: str, server: str = "", port: str = "") -> ShellCommand:
     if tool == "dig":
-        return shlex.join(["dig", *(["-p", port] if port else []), *([f"@{server}"] if server else []), name])
+        return program("dig", *(["-p", port] if port else []), *([f"@{server}"] if server else []), name)
     if tool == "getent":
-        return shlex.join(["getent", "ahostsv4", name])
-    return shlex.join(["nslookup", *([f"-port={port}"] if port else []), name, *([server] if server else [])])
+        return program("getent", "ahostsv4", name)
+    return program("nslookup", *([f"-port={port}"] if port else []), name, *([server] if server else []))

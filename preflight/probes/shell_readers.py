@@ -37,7 +37,7 @@ _UNREACHABLE = re.compile(
 _SILENT = re.compile(r"timed out|no servers could be reached", re.IGNORECASE)
 # musl's and glibc's messages for getaddrinfo's errors, from nslookup of busybox before 1.30
 _UNKNOWN_NAME = re.compile(
-    r"can't resolve '(?!\(null\)).*(?:does not resolve|Name or service not known|NXDOMAIN)", re.IGNORECASE
+    r"can't resolve '(?!\(null\)).{0,400}(?:does not resolve|Name or service not known|NXDOMAIN)", re.IGNORECASE
 )
 _TRY_AGAIN = re.compile(r"can't resolve '(?!\(null\))", re.IGNORECASE)  # "Try again", or (glibc) no reason at all
 # messages of dig, nslookup and busybox for a packet that is no answer; one may have come after it all the same
@@ -246,21 +246,21 @@ def _answers(section: Section) -> tuple[list[_Header], str]:
     """The headers of the answers, in order, and the last one's body."""
     if section.tool == "curl":
         head, _, body = section.output.replace("\r\n", "\n").partition("\n\n")
-        while re.match(r"HTTP/\S+ 1\d\d", head):  # 100 Continue and its like stand before the answer
+        while re.match(r"HTTP/\S{1,20} 1\d\d", head):  # 100 Continue and its like stand before the answer
             head, _, body = body.partition("\n\n")
         header = _header(head.split("\n"))
         return ([header] if header else []), body
     groups: list[list[str]] = []
     for line in section.stderr.replace("\r", "").split("\n"):
-        if re.match(r"\s*HTTP/\S+ \d{3}", line):
+        if re.match(r"\s{0,40}HTTP/\S{1,20} \d{3}", line):
             groups.append([line.strip()])
-        elif groups and re.match(r"\s+\S+:", line):
+        elif groups and re.match(r"\s{1,40}\S{1,200}:", line):
             groups[-1].append(line.strip())
     return [header for header in map(_header, groups) if header], section.output
 
 
 def _header(lines: Sequence[str]) -> _Header | None:
-    status = re.match(r"HTTP/\S+ (\d{3})", lines[0]) if lines else None
+    status = re.match(r"HTTP/\S{1,20} (\d{3})", lines[0]) if lines else None
     if status is None:
         return None
     fields: dict[str, str] = {}

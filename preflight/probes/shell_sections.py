@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from preflight.evidence import Unmeasured
 from preflight.probes.shell import KINDS, Step, command_line
+from preflight.shell_command import ShellCommand
 
 CUT = (124, 137, 143)  # exit statuses of a command that was ended: timeout's own, and 128 + KILL, TERM
 _NOT_STARTED = (126, 127)
@@ -47,7 +48,7 @@ class Section:
     clock: float | None = None
 
     @property
-    def command(self) -> str:
+    def command(self) -> ShellCommand:
         """What a person can type to see the same."""
         return command_line(self.kind, self.args, tool=self.tool)
 

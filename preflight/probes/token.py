@@ -27,6 +27,7 @@ from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ApiFault, Fault, GitLabFault, TokenFault
 from preflight.redaction import redact, remember
+from preflight.shell_command import ShellCommand, pipe, program, variable
 
 TOKEN_KEY, REGISTRATION_KEY = (
     "runner-token",
@@ -41,7 +42,7 @@ _FORM = re.compile(
 _ROUTABLE = re.compile(
     r"(?P<head>glrt-(?:t[123]_)?(?P<payload>[0-9A-Za-z_-]{27,300})\.[0-9a-z]{2}\.(?P<length>[0-9a-z]{2}))(?P<crc>[0-9a-z]{7})"
 )
-_CUSTOM_PREFIX = re.compile(r"[0-9A-Za-z_.]+-glrt-")
+_CUSTOM_PREFIX = re.compile(r"[0-9A-Za-z_.]{1,100}-glrt-")
 _KINDS: tuple[tuple[str, TokenFault, str], ...] = (
     ("GR1348941", TokenFault.REGISTRATION, "a registration token, which GitLab has deprecated and refuses by default"),
     ("glpat-", TokenFault.PERSONAL, "a user's personal, group or project access token"),
@@ -59,7 +60,7 @@ _KINDS: tuple[tuple[str, TokenFault, str], ...] = (
 """GitLab's other tokens by their prefix (docs/sources.md#token-kinds)."""
 
 _PLACEHOLDERS = re.compile(
-    r"YOUR[_-]|REPLACE|CHANGE[_-]?ME|TOKEN[_-]?HERE|EXAMPLE|PLACEHOLDER|x{6,}|\.{3}|…|<[^>]*>|\$[{(]|\{\{|\*{3,}|^TODO$",
+    r"YOUR[_-]|REPLACE|CHANGE[_-]?ME|TOKEN[_-]?HERE|EXAMPLE|PLACEHOLDER|x{6,}|\.{3}|…|<[^>]{0,200}>|\$[{(]|\{\{|\*{3,}|^TODO$",
     re.IGNORECASE,
 )
 """What examples have in place of a token; each is too long to occur in a random one."""
@@ -81,7 +82,7 @@ class ConfiguredToken:
     """
 
     source: str
-    command: str
+    command: ShellCommand
     text: str = field(repr=False, default="")
     registration: bool = False
     absent: str = ""
@@ -100,7 +101,10 @@ class ConfiguredToken:
             (prefix for prefix in (_PREFIX, *(kind[0] for kind in _KINDS)) if self.token.startswith(prefix)), ""
         )
         begins = f", beginning with {known}" if known else ""
-        return f"{len(self.text)} characters{begins}"
+        blanks = len(re.findall(r"\s", self.text))
+        return f"{len(self.text)} characters{begins}" + (
+            f", {blanks} of them a blank or an end of line" if blanks else ""
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +134,11 @@ class TokenReply(Fact):
 # ---- where it is configured -----------------------------------------------------------------------------------------
 
 
+def _secret_command(namespace: str, name: str, key: str) -> ShellCommand:
+    get = program("kubectl", "-n", namespace, "get", "secret", name, "-o", f"jsonpath={{.data.{key}}}")
+    return pipe(get, program("base64", "-d"))
+
+
 def from_secret(api: Api, namespace: str, name: str) -> ConfiguredToken:
     """The token in the Secret that ``runners.secret`` names; one that is not there is a token that is missing.
 
@@ -137,7 +146,7 @@ def from_secret(api: Api, namespace: str, name: str) -> ConfiguredToken:
         Unmeasured: the Secret may not be read, or the API server does not answer.
     """
     source = f"Secret {name} in namespace {namespace}"
-    command = f"kubectl -n {namespace} get secret {name} -o jsonpath='{{.data.{TOKEN_KEY}}}' | base64 -d"
+    command = _secret_command(namespace, name, TOKEN_KEY)
     try:
         data = api.get(f"/api/v1/namespaces/{path_segment(namespace)}/secrets/{path_segment(name)}").get("data") or {}
     except ApiError as error:
@@ -150,7 +159,7 @@ def from_secret(api: Api, namespace: str, name: str) -> ConfiguredToken:
     absent = "" if texts[key].strip() else f"the {source} has nothing under {TOKEN_KEY}"
     return ConfiguredToken(
         source=f"{key} of the {source}",
-        command=command.replace(TOKEN_KEY, key),
+        command=_secret_command(namespace, name, key),
         text=texts[key],
         registration=key == REGISTRATION_KEY,
         absent=absent,
@@ -264,7 +273,7 @@ def runner_api(url: str, *, routes: Routes, ca_file: Path | None, deadline: floa
     The token is random, so GitLab keeps nothing (docs/sources.md#runner-verify).
     """
     random_token = _PREFIX + secrets.token_urlsafe(15)
-    command = _command(url, "glrt-of-no-runner", "r_preflight000", deadline)
+    command = _command(url, "token=glrt-of-no-runner", "r_preflight000", deadline)
     try:
         reply = _verify(url, random_token, "r_preflight000", routes=routes, ca_file=ca_file, deadline=deadline)
     except NoReply as no:
@@ -288,7 +297,7 @@ def acceptance(
         ca_file: PEM of a further CA to trust.
         deadline: seconds.
     """
-    command = _command(url, "$RUNNER_TOKEN", system_id, deadline)
+    command = _command(url, variable("RUNNER_TOKEN", "token="), system_id, deadline)
     try:
         reply = _verify(url, remember(configured.token), system_id, routes=routes, ca_file=ca_file, deadline=deadline)
     except NoReply as no:
@@ -318,9 +327,9 @@ def _verify(url: str, token: str, system_id: str, *, routes: Routes, ca_file: Pa
     return exchange(verify_url(url), routes=routes, ca_file=ca_file, deadline=deadline, method="POST", content=content)
 
 
-def _command(url: str, token: str, system_id: str, deadline: float) -> str:
-    fields = f'--data-urlencode "token={token}" --data-urlencode "system_id={system_id}"'
-    return f"curl -sS -i --max-time {deadline:g} {fields} {verify_url(url)}"
+def _command(url: str, token: str, system_id: str, deadline: float) -> ShellCommand:
+    fields = ["--data-urlencode", token, "--data-urlencode", f"system_id={system_id}"]
+    return program("curl", "-sS", "-i", "--max-time", f"{deadline:g}", *fields, verify_url(url))
 
 
 def _refused(reply: Reply) -> bool:

@@ -6,6 +6,7 @@ one pod and one connection per node carry all its measurements.
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,6 +23,7 @@ from preflight.probes.headroom import Headroom
 from preflight.probes.pods import JobPod
 from preflight.probes.shell import Step
 from preflight.probes.shell_sections import Section, find
+from preflight.shell_command import pipe, program, sequence
 
 _MOST_NAMESERVERS = 3  # of a pod's resolv.conf, which the kubelet writes
 
@@ -207,7 +209,8 @@ def clock(node: str, section: Section, *, middle: float, reply: GitLabReply, all
         allowed: seconds that they may differ.
         where: the vantage.
     """
-    offset = shell_readers.read_clock(section) - middle - (reply.clock_offset or 0.0)
+    gitlab_time = middle + (reply.clock_offset or 0.0)
+    offset = shell_readers.read_clock(section) - gitlab_time
     skewed = abs(offset) > allowed
     relation = "ahead of" if offset > 0 else "behind"
     return Clock(
@@ -218,11 +221,21 @@ def clock(node: str, section: Section, *, middle: float, reply: GitLabReply, all
         cause=f"{node}'s clock is {abs(offset):.0f} s {relation} GitLab's; {allowed:g} s are allowed" if skewed else "",
         evidence=Evidence(
             where=where,
-            command=f"date -u; curl -sI {reply.url} | grep -i ^date",
-            observed=f"{section.output.strip()} on {node}; GitLab is {reply.clock_offset or 0.0:+.1f} s from here",
+            command=sequence(
+                program("date", "-u"), pipe(program("curl", "-sI", reply.url), program("grep", "-i", "^date"))
+            ),
+            observed=f"{_utc(gitlab_time + offset)} on {node}, {_utc(gitlab_time)} on GitLab at the same moment",
             took=section.took,
         ),
     )
+
+
+def _utc(seconds: float) -> str:
+    """A time in seconds since 1970 as ``date -u`` shows it, or the number, where it is none of a calendar."""
+    try:
+        return datetime.datetime.fromtimestamp(seconds, tz=datetime.UTC).isoformat(sep=" ", timespec="seconds")[:19]
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds:.0f}"
 
 
 def _by_answer(answers: Mapping[str, tuple[str, ...]]) -> str:
@@ -253,7 +266,7 @@ def agreement(by_resolver: Iterable[Lookups]) -> Agreement:
         cause="; ".join(differences),
         evidence=Evidence(
             where=where,
-            command=f"for r in {' '.join(resolvers)}; do dig +short @$r {name}; done",
+            command=sequence(*(program("dig", "+short", f"@{resolver}", name) for resolver in resolvers)),
             observed="\n".join(
                 f"{name} {resolver}: {' '.join(addresses)}"
                 for name, answers in (differing or table).items()
@@ -361,7 +374,7 @@ def found_names(
         cause=f"a job's pod on {node} {cause} ({conf})" if fault else "",
         evidence=Evidence(
             where=report.where,
-            command=shown.command if shown else f"getent ahostsv4 {next(iter(answered), 'NAME')}",
+            command=shown.command if shown else program("getent", "ahostsv4", next(iter(answered), "NAME")),
             observed="\n".join([*lines, conf]),
             took=shown.took if shown else 0.0,
         ),
@@ -383,7 +396,7 @@ def worker_room(node: str, headroom: Headroom) -> WorkerRoom:
         cause="" if fits else f"no job fits on {node}: a job requests {request} {limited}, and {free} is free",
         evidence=Evidence(
             where=headroom.where,
-            command=f"kubectl describe node {node}",
+            command=program("kubectl", "describe", "node", node),
             observed=f"{limited}: {free} free, {request} for one job",
             took=headroom.evidence.took,
         ),

@@ -23,6 +23,7 @@ from preflight.faults import ReleaseFault
 from preflight.probes.chart_repository import numbers, runner_of
 from preflight.probes.cluster import JOB_POD
 from preflight.probes.release import History, Release, describe_duration, documents
+from preflight.shell_command import program, sequence
 
 Json = dict[str, Any]
 
@@ -192,14 +193,14 @@ def backup(history: History, folder: Path, *, stamp: str) -> Backup:
             path.unlink(missing_ok=True)
         reason = f"the backup could not be written to {folder}: {error.strerror or error}"
         raise Unmeasured(reason, needs="a folder for --backup that can be written to") from error
-    release = f"{history.name} -n {history.namespace}"
+    release = (history.name, "-n", history.namespace)
     sizes = "\n".join(f"{path}  {path.stat().st_size} bytes" for path in written)
     return Backup(
         target=history.name,
         files=tuple(map(str, written)),
         evidence=Evidence(
             where="here",
-            command=f"helm get values {release}; helm get all {release}",
+            command=sequence(program("helm", "get", "values", *release), program("helm", "get", "all", *release)),
             observed=sizes,
             took=time.monotonic() - began,
         ),

@@ -14,11 +14,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from preflight.documents import load_toml
 from preflight.evidence import Evidence, Fact, clean
 from preflight.faults import ReleaseFault
 from preflight.redaction import names_a_secret, remember_within
 from preflight.runner_config import Duration, NotTomlError, RunnerKeys, meaning, parse
 from preflight.runner_config import differences as config_differences
+from preflight.shell_command import program
 
 _CONFIG = "runners.config"
 _OPAQUE = ("envVars", "extraEnv", "environment", "secrets", "extraObjects")  # may carry secrets under any name
@@ -88,7 +90,7 @@ def read_drift(
         cause=cause,
         evidence=Evidence(
             where="here",
-            command=f"helm get values {release} -n {namespace}",
+            command=program("helm", "get", "values", release, "-n", namespace),
             observed="\n".join(f"{change.key}: {change.deployed} → {change.wanted}" for change in changes),
             took=took,
         ),
@@ -155,7 +157,7 @@ def remember_secrets(values: Mapping[str, Any]) -> None:
     for key, value in _leaves(values):
         if key == _CONFIG and isinstance(value, str):
             with contextlib.suppress(tomllib.TOMLDecodeError):
-                remember_within(tomllib.loads(value))
+                remember_within(load_toml(value))
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

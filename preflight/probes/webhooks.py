@@ -14,9 +14,9 @@ from typing import Any
 
 from preflight.clients.kube_api import Api
 from preflight.clients.kube_errors import ApiError, unmeasured
-from preflight.clients.kubectl import kubectl
 from preflight.evidence import Evidence, Fact
 from preflight.faults import RightsFault
+from preflight.shell_command import program
 
 Json = dict[str, Any]
 
@@ -85,7 +85,7 @@ def read_webhooks(
         cause=cause,
         evidence=Evidence(
             where="here",
-            command=kubectl("GET", f"{_GROUP}/{KINDS[1]}", {}).replace(KINDS[1], ",".join(KINDS)),
+            command=program("kubectl", "get", ",".join(KINDS)),
             observed="\n".join(lines) or "no webhook sees a job's pod",
             took=took,
         ),

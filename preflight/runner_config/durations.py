@@ -17,7 +17,8 @@ _UNITS = {
     "h": 3_600_000_000_000,
 }
 _PART = re.compile(
-    rf"(?P<number>[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?P<unit>{'|'.join(sorted(_UNITS, key=len, reverse=True))})"
+    r"(?P<number>[0-9]{1,40}(?:\.[0-9]{0,40})?|\.[0-9]{1,40})"
+    rf"(?P<unit>{'|'.join(sorted(_UNITS, key=len, reverse=True))})"
 )
 _MOST = 2**63  # nanoseconds
 

@@ -12,12 +12,13 @@ from typing import Any
 
 import tomli  # TOML 1.1, which the standard library does not read
 
+from preflight.documents import load_toml
 from preflight.runner_config.keys import RunnerKeys
 
 _NEWER = "18.9"
 _AT = re.compile(r" \(at (?:line (?P<line>\d+), column \d+|end of document)\)$")
 # Python's readers keep to the letter that a table is not defined twice; the runner's merges some that are.
-_LAX = re.compile(r"^Cannot (?:declare|mutate|redefine)|^Invalid date or datetime")
+_LAX = re.compile(r"^Cannot (?:declare|mutate|redefine)|^Invalid date or datetime|^it nests deeper")
 
 
 class NotTomlError(ValueError):
@@ -44,12 +45,10 @@ def parse(text: str, keys: RunnerKeys) -> dict[str, Any]:
     """
     loads = tomli.loads if keys.newer_than(_NEWER) else tomllib.loads
     try:
-        return loads(text.removeprefix("\N{BYTE ORDER MARK}"))
+        return load_toml(text.removeprefix("\N{BYTE ORDER MARK}"), loads=loads)
     except ValueError as error:  # both have a class of their own, which is one; so is what int() says of a long number
         message = str(error).splitlines()[0]
         at = _AT.search(message)
         reason = message[: at.start()] if at else message
         line = int(at["line"]) if at and at["line"] else None
         raise NotTomlError(reason, line, certain=not _LAX.match(reason)) from None
-    except RecursionError:
-        raise NotTomlError("it nests too deep", None, certain=False) from None

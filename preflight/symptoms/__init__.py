@@ -1,12 +1,13 @@
 """Symptoms: from the words of a failed job's log to the checks that tell what they mean (`--symptom`).
 
 `catalogue` holds what is known, as data (a YAML file an area); `stages` follows a job's log through its stages;
-`reading` finds what is known in a text; `answering` says, once the checks are judged, which meaning is confirmed, which
-is ruled out, and which is open.
+`reading` finds what is known in a text, `nearest` what it resembles; `answering` says, once the checks are judged,
+which meaning is confirmed, which is ruled out, and which is open.
 """
 
 from preflight.symptoms.answering import Answer, Meaning, State, answer, before
 from preflight.symptoms.catalogue import Candidate, Kind, Sample, Symptom, areas, known, without_text
+from preflight.symptoms.nearest import nearest
 from preflight.symptoms.reading import LARGEST, Found, Reading, find, from_stream, pieces, read
 from preflight.symptoms.stages import Stage
 
@@ -28,6 +29,7 @@ __all__ = [
     "find",
     "from_stream",
     "known",
+    "nearest",
     "pieces",
     "read",
     "without_text",

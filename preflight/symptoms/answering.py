@@ -13,12 +13,15 @@ from typing import Any
 
 from preflight.conclusions import Explanation, Finding
 from preflight.conclusions.model import lineage
-from preflight.symptoms.catalogue import Candidate
+from preflight.evidence import clean
+from preflight.symptoms.catalogue import Candidate, Sample, Symptom
 from preflight.symptoms.reading import Found
 from preflight.verdicts import Outcome, Verdict
 
 _WRONG = frozenset({Verdict.FAIL, Verdict.ADVICE, Verdict.WAIVED})
-_TARGET = re.compile(r" \[[^\]]*\]")  # of what blocks: the same for every target
+_TARGET = re.compile(r" \[[^\]]{0,400}\]")  # of what blocks: the same for every target
+_EVERY = "every check is run"
+_LINE = 160  # characters of a real line that are shown
 _SHOWN = 3  # checks of one kind that are named
 
 
@@ -116,16 +119,26 @@ class Answer:
         return [f'<h2>Symptom</h2><table class="symptom"><tr>{heads}</tr>{rows}</table>']
 
 
-def before(matches: Sequence[Found]) -> Iterator[str]:
-    """What is known before the run: each symptom, and what it can mean."""
+def before(
+    matches: Sequence[Found], alike: Sequence[tuple[Symptom, Sample]] = (), *, reading_only: bool = False
+) -> Iterator[str]:
+    """What is known before the run: each symptom, and what it can mean.
+
+    Args:
+        matches: the symptoms that the text shows.
+        alike: where it shows none, those that it resembles, each with a real line.
+        reading_only: whether the run makes nothing, since no check tells what the text means.
+    """
+    which = "every check that only reads is run (--effect privileged: every check)" if reading_only else _EVERY
     if not matches:
-        yield "symptom: nothing that is known stands in the text; every check is run"
+        yield f"symptom: nothing that is known stands in the text; {which}"
+        yield from (f"    nearest: {symptom.id}: {clean(sample.line, longest=_LINE)}" for symptom, sample in alike)
     for match in matches:
         times = f", {match.count} times" if match.count > 1 else ""
         yield f"symptom: {match.symptom.id} (line {match.place}{times}): {match.line}"
         yield from (f"    it can mean: {candidate.says}" for candidate in match.candidates)
     if matches and not any(match.checks for match in matches):
-        yield "    no check can tell; every check is run"
+        yield f"    no check can tell; {which}"
 
 
 def answer(

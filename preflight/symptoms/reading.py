@@ -18,7 +18,7 @@ from typing import BinaryIO
 
 import ahocorasick_rs
 
-from preflight.evidence import clean, without_controls
+from preflight.evidence import clean_part, without_controls
 from preflight.symptoms.catalogue import Candidate, Kind, Pattern, Symptom, known
 from preflight.symptoms.stages import MARKS, Progress, Stage
 
@@ -34,6 +34,7 @@ PATIENCE = 30.0
 _BLOCK = 1 << 20  # bytes that are looked at together
 _LONGEST = 1 << 22  # bytes without a line's end that are waited for
 _SHOWN = 240  # characters of a line that are shown
+_LONGEST_LINE = 1 << 14  # bytes of a line that are looked at together, around what was found in it
 _FEW = 30  # lines up to which a text may be one message that a terminal has wrapped
 _ENOUGH = 5_000  # lines of one stage with the same run of characters, after which further ones are not looked at
 _LONGEST_STAMP = 48  # bytes
@@ -197,6 +198,7 @@ class _Reader:
             if hits:
                 self._look_at_line(text[bounds[0] : bounds[1]], self._number + _original(lines, joins), hits)
             bounds = _line_around(text, start)
+            bounds = max(bounds[0], start - _LONGEST_LINE), min(bounds[1], start + _LONGEST_LINE)
             shown, hits = bounds[1], [hit]
             lines += text.count(b"\n", at, bounds[0])
             at = bounds[0]
@@ -378,9 +380,8 @@ def _automaton() -> ahocorasick_rs.BytesAhoCorasick:
 
 
 def _shown(symptom: Symptom, line: str) -> str:
-    """The line without secrets, as much of it as shows the symptom."""
-    line = clean(line, longest=len(line) + 100)
+    """As much of the line as shows the symptom, without secrets."""
     matches = (pattern.expression.search(line) for pattern in symptom.patterns)
     begin = next((max(0, match.start() - _SHOWN // 3) for match in matches if match is not None), 0)
-    shown = line[begin : begin + _SHOWN]
+    shown = clean_part(line, begin, begin + _SHOWN)
     return f"{'…' if begin else ''}{shown}{'…' if begin + _SHOWN < len(line) else ''}"

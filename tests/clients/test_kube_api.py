@@ -15,7 +15,7 @@ from urllib3.exceptions import InsecureRequestWarning
 
 from preflight.clients import kube_api
 from preflight.clients.connect import Routes
-from preflight.clients.kube_api import Api
+from preflight.clients.kube_api import Api, path_segment
 from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.faults import ApiFault, Fault, PathFault
 from tests.probes.apiserver import Answer, Asked, Reply, Scripted, kubeconfig, recorded, status
@@ -248,6 +248,20 @@ def test_an_address_that_is_not_mapped_is_not_contacted(tmp_path: Path) -> None:
     assert caught.value.fault is PathFault.NOT_MAPPED
 
 
+@pytest.mark.parametrize(
+    "name", ["..", ".", "", "a/b", "a/../../secrets", "A", "a_b", "-a", "a\nb", "a?x=1", "a%2e", "a" * 254]
+)
+def test_what_is_no_name_is_not_asked_for(opened: Opened, name: str) -> None:
+    api, server = opened(in_turn(Reply({"items": []})))
+    for path in (f"/api/v1/namespaces/{path_segment(name)}/pods", f"/api/v1/namespaces/{name}/pods"):
+        with pytest.raises(ApiError, match="is no name that Kubernetes accepts") as caught:
+            api.get(path)
+        assert (caught.value.fault, caught.value.status) == (ApiFault.NOT_FOUND, 404)
+        if "/" in name:
+            break  # unquoted, these may be names one after another
+    assert server.asked == []
+
+
 # --- rights ---------------------------------------------------------------------------------------------------------
 
 
@@ -351,6 +365,22 @@ def test_tls_is_verified_for_the_original_address_whereever_it_is_dialled(
                 api.get("/version")
             assert caught.value.fault is fault
             assert "192.168.1.100:6443" in caught.value.message
+        api.close()
+
+
+@pytest.mark.parametrize("led", [True, False])
+def test_a_tunnel_is_followed_and_messages_name_the_server_behind_it(tmp_path: Path, led: bool) -> None:
+    authority = trustme.CA()
+    more = {"certificate-authority-data": base64.b64encode(authority.cert_pem.bytes()).decode()}
+    with Scripted(in_turn(Reply({"ok": 1})), authority.issue_cert("192.168.1.100")) as server:
+        near_end = f"127.0.0.1:{server.port}"
+        file = kubeconfig(tmp_path, f"https://{near_end}", **more, **{"tls-server-name": "192.168.1.100"})
+        other = {"192.168.1.50:80": near_end}
+        routes = Routes({**other, "192.168.1.100:6443": near_end}, only_mapped=True) if led else Routes(other)
+        api = Api(file, None, routes=routes, deadline=3)
+        assert api.get("/version") == {"ok": 1}
+        assert api.server == ("https://192.168.1.100:6443" if led else f"https://{near_end}")
+        assert api.config.tls_server_name == "192.168.1.100"
         api.close()
 
 

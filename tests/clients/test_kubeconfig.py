@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from preflight.clients.connect import Routes
 from preflight.clients.kube_api import Api
 from preflight.clients.kube_errors import ApiError
-from preflight.clients.kubeconfig import KubeconfigError, check_kubeconfig
+from preflight.clients.kubeconfig import KubeconfigError, check_kubeconfig, client_settings
 from preflight.faults import ApiFault
 
 Json = dict[str, Any]
@@ -125,3 +126,22 @@ def test_certificates_that_are_none_are_named(tmp_path: Path) -> None:
     with pytest.raises(ApiError, match="certificates can't be used") as caught:
         api.get("/version")
     assert caught.value.fault is ApiFault.CONTEXT
+
+
+def test_no_temporary_file_of_a_client_key_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = trustme.CA()
+    certificate = authority.issue_cert("ops")
+    user = {
+        "client-certificate-data": base64.b64encode(certificate.cert_chain_pems[0].bytes()).decode(),
+        "client-key-data": base64.b64encode(certificate.private_key_pem.bytes()).decode(),
+    }
+    data = base64.b64encode(authority.cert_pem.bytes()).decode()
+    cluster = {"server": "https://192.168.1.100:6443", "certificate-authority-data": data}
+    content = changed(clusters=[{"name": "k", "cluster": cluster}], users=[{"name": "u", "user": user}])
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    for _ in range(2):  # the client keeps a table of the files that it made
+        _, tls = client_settings(check_kubeconfig(written(tmp_path, content), None), deadline=2)
+        assert tls.get_ca_certs()
+        assert list(temporary.iterdir()) == []

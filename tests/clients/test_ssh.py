@@ -47,11 +47,11 @@ def routes_to(port: int) -> Routes:
     return Routes({f"{ADDRESS}:22": f"127.0.0.1:{port}"}, only_mapped=True)
 
 
-def enter(port: int, login: Login, *, gate: AuthGate | None = None, deadline: float = 5, node: str = NODE) -> Session:
+def enter(port: int, login: Login, *, gate: AuthGate | None = None, deadline: float = 20, node: str = NODE) -> Session:
     return open_session(node, ADDRESS, login, routes=routes_to(port), deadline=deadline, gate=gate or AuthGate())
 
 
-def refused(port: int, login: Login, *, gate: AuthGate | None = None, deadline: float = 5) -> Unmeasured:
+def refused(port: int, login: Login, *, gate: AuthGate | None = None, deadline: float = 20) -> Unmeasured:
     with pytest.raises(Unmeasured) as met:
         enter(port, login, gate=gate, deadline=deadline).close()
     return met.value
@@ -180,7 +180,7 @@ def test_the_command_can_be_pasted(session: Session) -> None:
     assert session.command("crictl pull a b") == (
         "ssh -o BatchMode=yes -o StrictHostKeyChecking=yes "
         f"-o UserKnownHostsFile={session.login.known_hosts} -i {session.login.key} "
-        "root@192.168.1.101 'crictl pull a b'"
+        "-- root@192.168.1.101 'crictl pull a b'"
     )
 
 
@@ -304,7 +304,7 @@ def test_an_unknown_host_key_is_refused_before_ours_is_shown(ours: asyncssh.SSHK
     assert met.fault is SshFault.HOST_KEY_UNKNOWN
     assert server.host_key is not None
     assert server.host_key.get_fingerprint() in met.reason
-    assert met.needs.endswith(f"ssh-keyscan 192.168.1.101 >> {login.known_hosts}")
+    assert met.needs.endswith(f"`ssh-keyscan -- 192.168.1.101 >> {login.known_hosts}`")
     assert server.logins == []
 
 
@@ -318,7 +318,7 @@ def test_a_changed_host_key_is_refused_before_ours_is_shown(ours: asyncssh.SSHKe
     assert server.host_key is not None
     assert other.host_key.get_fingerprint() in met.reason
     assert server.host_key.get_fingerprint() in met.reason
-    assert "ssh-keygen -R '192.168.1.101'" in met.needs
+    assert "ssh-keygen -R 192.168.1.101 " in met.needs
     assert server.logins == []
 
 
@@ -490,7 +490,7 @@ def test_a_node_behind_a_jump_host_is_reached(
         routes = routes_through(jump, server.port)
         with open_session(NODE, ADDRESS, via, routes=routes, deadline=5, gate=AuthGate()) as opened:
             assert opened.run("echo behind", deadline=5).stdout == "behind\n"
-            assert " -J ops@bastion.example.com root@" in opened.command("true")
+            assert " -J ops@bastion.example.com -- root@" in opened.command("true")
     assert (jump.logins, server.logins) == (["ops"], ["root"])
     assert jump.forwarded == [("127.0.0.1", server.port)]
 

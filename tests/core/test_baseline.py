@@ -9,6 +9,7 @@ import pytest
 from preflight.baseline import Baseline, Comparison, compare, environment_of
 from preflight.conclusions import Cause, Conclusion, Explanation, Finding
 from preflight.diagnosis import Diagnosis
+from preflight.impact import stops
 from preflight.verdicts import Outcome, Verdict
 
 
@@ -20,7 +21,14 @@ def outcome(name: str, verdict: str, fault: str = "", target: str = "") -> Outco
     diagnosis = None
     if fault:
         diagnosis = Diagnosis(
-            check=name, fault=fault, cause="so", where="here", evidence=None, remedy="mend it", section=""
+            check=name,
+            fault=fault,
+            cause="so",
+            where="here",
+            evidence=None,
+            remedy="mend it",
+            section="",
+            impact=stops(),
         )
     return Outcome(check=name, number="1", title="t", target=target, verdict=Verdict(verdict), diagnosis=diagnosis)
 
@@ -85,7 +93,9 @@ def test_a_changed_fault_shows_both() -> None:
 
 def conclusion(name: str, *checks: Outcome, about: tuple[str, ...] = ()) -> Finding:
     cause = Cause(name, "2.4", "made up")
-    return Finding(Conclusion(cause=cause, sentence=f"{name}!", certain=True, explains=(), about=about), checks)
+    return Finding(
+        Conclusion(cause=cause, sentence=f"{name}!", certain=True, impact=stops(), explains=(), about=about), checks
+    )
 
 
 def earlier(name: str, *explains: str, about: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -53,6 +53,12 @@ def test_the_shipped_inventory_is_the_guides(inventory: Inventory) -> None:
             "pod_cidr: 172.24.0.1/16",
             "cluster.pod_cidr: found '172.24.0.1/16', expected a network",
         ),
+        (
+            "pod_cidr: 172.24.0.0/16",
+            "pod_cidr: [172.24.0.0/16, 172.25.0.0/16]",
+            "cluster.pod_cidr: found 172.24.0.0/16 and 172.25.0.0/16, expected one network of IPv4 and one of IPv6",
+        ),
+        ("pod_cidr: 172.24.0.0/16", "pod_cidr: 4", "cluster.pod_cidr: found 4, expected a network, such as"),
         ("url: http://192.168.1.50/", "url: 192.168.1.50", "gitlab.url: found '192.168.1.50', expected a URL such as"),
         ("kubeconfig: kubeconfig", "kubeconfig: absent", "absent can't be read: No such file or directory"),
         ("key: id_ed25519", "key: absent", "absent can't be read: No such file or directory"),
@@ -112,7 +118,7 @@ def test_secrets_are_read_by_reference_and_not_shown(inventory_file: Path, monke
         (b"", "found None, expected keys with values"),
         (b"- a\n- b\n", "found a list of 2, expected keys with values"),
         (b"gitlab:\n  url: \xff\n", ":2: found a byte that is not UTF-8"),
-        (b"a: &a [*a]\n", "unknown key"),
+        (b"a: &a [*a]\n", ":1: not YAML: an alias stands within"),
         (b"a: b: c\n", ":1: not YAML"),
     ],
 )

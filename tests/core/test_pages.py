@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from preflight.conclusions import Cause, Conclusion, Explanation, Facts, Finding, Observation, Proof
+from preflight.coverage import Coverage, Part
+from preflight.decision import Answer as RunAnswer
+from preflight.decision import Decision
 from preflight.diagnosis import Diagnosis
 from preflight.evidence import Blocked, Evidence, Fact, NotApplicable, PreflightError, Unmeasured
 from preflight.facts.headroom import headroom as headroom_fact
 from preflight.faults import ClusterFault, DnsFault, PathFault, PodFault
+from preflight.impact import stops
 from preflight.inventory import Inventory
 from preflight.pages import cards, dns, headroom, matrix, paths, registry, top
 from preflight.pages.cells import Cell, State, cell_of, duration, together
@@ -290,6 +295,9 @@ def test_headroom_that_is_not_known_says_why(inventory: Inventory) -> None:
     assert "no right to list nodes" in headroom.section(facts)
 
 
+WHOLE = Coverage(4, 4)
+PART = Coverage(4, 9, (Part("test_e", "2.2 Runner token", "2.2.1 The token is given", 5),), ("-k paths",))
+
 # ---- the whole ------------------------------------------------------------------------------------------------------
 
 
@@ -297,7 +305,14 @@ def outcome(check: str, verdict: Verdict, *, target: str = "", text: str = "caus
     diagnosis = None
     if verdict in {Verdict.FAIL, Verdict.UNKNOWN, Verdict.ADVICE}:
         diagnosis = Diagnosis(
-            check=check, fault="timeout", cause=text, where=text, evidence=None, remedy=text, section=""
+            check=check,
+            fault="timeout",
+            cause=text,
+            where=text,
+            evidence=None,
+            remedy=text,
+            section="",
+            impact=stops(),
         )
     return Outcome(
         check=check, number="2.4.2", title=check, target=target, verdict=verdict, reason=text, diagnosis=diagnosis
@@ -309,6 +324,7 @@ def conclusion(text: str = "the firewall drops", *, certain: bool = False) -> Co
         cause=Cause("node-path-blocked", "2.4", "failures"),
         sentence=text,
         certain=certain,
+        impact=stops(),
         explains=(),
         settled_by="" if certain else text,
         proofs=(Proof(statement=text, where=text, command=text, observed=text), Proof(statement="the others connect")),
@@ -316,7 +332,9 @@ def conclusion(text: str = "the firewall drops", *, certain: bool = False) -> Co
     )
 
 
-def page(inventory: Inventory, text: str = "words", status: int = 1) -> str:
+def page(
+    inventory: Inventory, text: str = "words", answer: RunAnswer = RunAnswer.NO_GO, coverage: Coverage = WHOLE
+) -> str:
     judged = [
         outcome("test_a", Verdict.FAIL, text=text),
         outcome("test_b", Verdict.BLOCKED, text=text),
@@ -331,7 +349,7 @@ def page(inventory: Inventory, text: str = "words", status: int = 1) -> str:
             observation("node_gitlab", error=Unmeasured(text), worker="k8s-worker-1"),
         ],
     )
-    return "".join(top(judged, explanation, facts, status=status, effect="probe"))
+    return "".join(top(judged, explanation, facts, Decision(answer, coverage=coverage)))
 
 
 def test_nothing_from_outside_becomes_html(inventory: Inventory) -> None:
@@ -367,16 +385,22 @@ def test_a_card_names_each_check_once_and_the_red_ones_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "words", "style"),
+    ("answer", "coverage", "words", "style"),
     [
-        (0, "GO", "pf-go"),
-        (1, "NO GO", "pf-nogo"),
-        (6, "INCONCLUSIVE", "pf-inconclusive"),
-        (2, "INTERRUPTED", "pf-stopped"),
+        (RunAnswer.GO, WHOLE, "GO", "pf-go"),
+        (RunAnswer.DEGRADED, WHOLE, "DEGRADED", "pf-degraded"),
+        (RunAnswer.NO_GO, WHOLE, "NO GO", "pf-nogo"),
+        (RunAnswer.INCONCLUSIVE, WHOLE, "INCONCLUSIVE", "pf-inconclusive"),
+        (RunAnswer.INTERRUPTED, WHOLE, "INTERRUPTED", "pf-stopped"),
+        (RunAnswer.GO, PART, "PARTIAL", "pf-partial"),
+        (RunAnswer.NO_GO, PART, "PARTIAL", "pf-nogo"),
+        (RunAnswer.INTERRUPTED, PART, "PARTIAL", "pf-stopped"),
     ],
 )
-def test_the_banner_says_the_verdict_in_words(inventory: Inventory, status: int, words: str, style: str) -> None:
-    shown = page(inventory, status=status)
+def test_the_banner_says_the_verdict_in_words(
+    inventory: Inventory, answer: RunAnswer, coverage: Coverage, words: str, style: str
+) -> None:
+    shown = page(inventory, answer=answer, coverage=coverage)
     assert re.search(rf'{style}" role="status"><strong><i [^>]*>[^<]+</i> {words}</strong>', shown)
 
 
@@ -388,8 +412,7 @@ def test_a_chart_with_an_internal_error_costs_nothing_else(inventory: Inventory)
             [],
             Explanation(),
             Facts(inventory, [observation("gitlab_reply", reply()), head, broken]),
-            status=1,
-            effect="read",
+            Decision(RunAnswer.NO_GO),
         )
     )
     assert "could not be drawn" in shown
@@ -403,5 +426,7 @@ def test_the_page_loads_nothing_and_runs_nothing(inventory: Inventory) -> None:
 
 
 def test_the_style_ships_with_the_package() -> None:
-    project = Path(__file__).parents[2]
-    assert '"pages/*.css"' in (project / "pyproject.toml").read_text()
+    settings = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    wheel = settings["tool"]["hatch"]["build"]["targets"]["wheel"]
+    assert "preflight" in wheel["packages"]  # hatchling takes every file of a package
+    assert not {"exclude", "include", "only-include"} & set(wheel)

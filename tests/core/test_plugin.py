@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -90,11 +92,17 @@ def slow(run):
     return seen()
 
 
+@fact(effect="probe")
+def probed():
+    """The probed fact."""
+    return seen()
+
+
 @fact()
 def thing():
     """Something to clean up."""
     yield seen()
-    open("cleaned", "w").write("reports: " + str(__import__("pathlib").Path("reports/preflight.json").exists()))
+    open("cleaned", "w").write("reports: " + str(any(__import__("pathlib").Path("reports").glob("*.json"))))
 '''
 
 CHECK = '''
@@ -115,8 +123,8 @@ def guide(tmp_path: Path, inventory_file: Path) -> Path:
     project = tmp_path / "project"
     (project / "checks").mkdir(parents=True)
     (project / "myfacts.py").write_text(FACTS)
-    (project / "conftest.py").write_text('pytest_plugins = ("lab.plugin", "preflight.plugin", "myfacts")\n')
-    (project / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers --tb=short -ra -p no:cacheprovider\n")
+    (project / "conftest.py").write_text('pytest_plugins = ("preflight.plugin", "lab.plugin", "myfacts")\n')
+    (project / "pytest.ini").write_text("[pytest]\naddopts = --strict-markers -ra -p no:cacheprovider\n")
     for file in inventory_file.parent.iterdir():
         if file.is_file():
             (project / file.name).write_bytes(file.read_bytes())
@@ -187,6 +195,18 @@ def test_a_failure_shows_cause_where_evidence_remedy_and_section_everywhere(guid
     assert properties["remedy"] == "start it."
     assert verdicts(guide)["test_ill_is_right"]["cause"] == "192.168.1.50:80 refused the connection"
     assert "NO GO: 1 failed" in ended.stdout
+    assert not re.search("assert not|AssertionError|PathFault", ended.stdout), "a judged check prints no Python"
+    assert (
+        ended.stdout.rstrip().splitlines()[-1]
+        == f"reports: {guide / 'reports' / 'preflight'}.html, .xml, .json; nothing was made in the cluster"
+    )
+
+
+def test_pytests_tracebacks_are_there_for_who_asks_for_them(guide: Path) -> None:
+    check(guide, "ill")
+    ended = run(guide, "--tb=short")
+    assert "assert not ill.fault" in ended.stdout
+    assert "cause     refused: 192.168.1.50:80 refused the connection" in ended.stdout
 
 
 def test_what_a_fault_blocks_is_named_and_not_a_failure(guide: Path) -> None:
@@ -213,10 +233,10 @@ def test_without_a_target_nothing_is_measured_and_the_report_is_whole(guide: Pat
 
 def test_blocked_by_what_nobody_selected_is_not_go(guide: Path) -> None:
     check(guide, "ill", "after_ill")
-    ended = run(guide, "-k", "after_ill")
+    ended = run(guide, "-k", "after_ill", "--report-dir", "reports")
     assert ended.returncode == 6
     assert "no selected check reports it" in verdicts(guide)["test_after_ill_is_right"]["reason"]
-    assert "INCONCLUSIVE: 1 blocked" in ended.stdout
+    assert "PARTIAL: 1 of 2 checks judged (-k after_ill): INCONCLUSIVE: 1 blocked" in ended.stdout
 
 
 def test_an_unknown_is_an_error_with_exit_six_and_says_what_would_allow_it(guide: Path) -> None:
@@ -229,6 +249,8 @@ def test_an_unknown_is_an_error_with_exit_six_and_says_what_would_allow_it(guide
     assert (unknown["verdict"], unknown["fault"]) == ("unknown", "authentication")
     assert judged["test_after_unseen_is_right[k8s-worker-2]"]["blocked_by"] == ["test_unseen_is_right[k8s-worker-2]"]
     assert "the public key in authorized_keys" in ended.stdout
+    (summary,) = [line for line in ended.stdout.splitlines() if line.startswith("ERROR checks/")]
+    assert unknown["cause"][:40] in summary, "the short summary gives the reason, as it does of failures"
     assert "INCONCLUSIVE: 1 unknown, 1 blocked, 4 passed" in ended.stdout
 
 
@@ -257,6 +279,9 @@ def test_advice_is_reported_and_blocks_nothing(guide: Path) -> None:
     path = guide / "checks" / "test_05_dind.py"
     path.write_text("import pytest\n@pytest.mark.advice" + CHECK.format(name="ill_advice", fact="ill", number=9))
     ended = run(guide)
+    (line,) = [line for line in ended.stdout.splitlines() if line.startswith("2.1.9")]
+    assert line == "2.1.9 refused: 192.168.1.50:80 refused the connection", "it takes one line"
+    ended = run(guide, "-v")
     assert ended.returncode == 0, ended.stdout
     assert verdicts(guide)["test_ill_advice"]["verdict"] == "advice"
     assert "remedy: start it." in ended.stdout
@@ -289,19 +314,76 @@ def test_a_waiver_of_an_old_id_holds_for_the_new_one_and_is_reported(guide: Path
     assert "no selected check has this id" not in ended.stdout
 
 
-def test_a_waiver_of_an_id_that_never_was_is_reported(guide: Path) -> None:
-    check(guide, "well")
-    waive(guide, "test_made_up", "2999-01-01")
-    ended = run(guide)
-    assert ended.returncode == 0, ended.stdout
-    assert "note: waiver for 'test_made_up': no selected check has this id" in ended.stdout
-    assert "now called" not in ended.stdout
+@pytest.mark.parametrize("selected", [[], ["-k", "ill"], ["checks/test_02_1_gitlab.py::test_ill_is_right"]])
+def test_a_misspelt_waiver_is_refused_with_the_nearest_name_whatever_is_selected(
+    guide: Path, selected: list[str]
+) -> None:
+    check(guide, "well", "ill", "unseen")
+    check(guide, "well", module="test_02_4_dns")
+    with (guide / "inventory.yaml").open("a") as file:
+        file.write(
+            "\nwaivers:\n"
+            "  - {check: test_wel_is_right, reason: r, until: 2999-01-01}\n"
+            "  - {check: 'test_unseen_is_right[k8s-worker-1]', reason: r, until: 2020-01-01}\n"
+            "  - {check: test_unseen_is_right, target: k8s-worker-l, reason: r, until: 2999-01-01}\n"
+            "  - {check: test_unseen_is_right, target: elsewhere, reason: r, until: 2999-01-01}\n"
+            "  - {check: test_ill_is_right, target: here, reason: r, until: 2999-01-01}\n"
+        )
+    lines = (guide / "inventory.yaml").read_text().splitlines()
+    first = lines.index("waivers:") + 2
+    ended = run(guide, *selected)
+    assert ended.returncode == 4, ended.stdout
+    assert ended.stderr.removeprefix("ERROR: ").strip().splitlines() == [
+        f"inventory.yaml:{first}: waivers[0].check: found 'test_wel_is_right', expected the id of a check; "
+        "did you mean 'test_well_is_right'?",
+        f"inventory.yaml:{first + 1}: waivers[1].check: found 'test_unseen_is_right[k8s-worker-1]', expected the id of "
+        "a check, without its target, which goes under `target`; did you mean 'test_unseen_is_right'?",
+        f"inventory.yaml:{first + 2}: waivers[2].target: found 'k8s-worker-l', expected a target of "
+        "test_unseen_is_right; did you mean 'k8s-worker-1' or 'k8s-worker-2' or 'k8s-worker-3'?",
+        f"inventory.yaml:{first + 3}: waivers[3].target: found 'elsewhere', expected a target of "
+        "test_unseen_is_right: k8s-worker-1, k8s-worker-2, k8s-worker-3",
+        f"inventory.yaml:{first + 4}: waivers[4].target: found 'here', expected none: test_ill_is_right has no targets",
+    ]
+    assert not list((guide / "reports").glob("preflight.json"))
 
 
-def test_a_waiver_past_its_date_is_a_failure(guide: Path) -> None:
+def test_a_waiver_of_one_target_holds_for_it_alone_also_where_another_is_selected(guide: Path) -> None:
+    check(
+        guide, "unseen", extra=CHECK.format(name="each", fact="worker, ill", number=9).replace("worker, ill.", "ill.")
+    )
+    with (guide / "inventory.yaml").open("a") as file:
+        file.write("\nwaivers: [{check: test_each, target: k8s-worker-2, reason: r, until: 2999-01-01}]\n")
+    ended = run(guide, "checks/test_02_1_gitlab.py::test_each[k8s-worker-1]")
+    assert ended.returncode == 1, ended.stdout + ended.stderr
+    ended = run(guide, "checks/test_02_1_gitlab.py::test_each[k8s-worker-2]")
+    assert verdicts(guide)["test_each[k8s-worker-2]"]["verdict"] == "waived"
+
+
+def test_what_a_waiver_hides_is_shown(guide: Path) -> None:
     check(guide, "ill")
+    waive(guide, "test_ill_is_right", "2999-01-01")
+    words = "waived until 2999-01-01: known to ops; it hides refused: 192.168.1.50:80 refused the connection"
+    assert words in run(guide).stdout
+    assert verdicts(guide)["test_ill_is_right"]["reason"] == words
+
+
+def test_a_waiver_past_its_date_is_a_failure_and_says_so(guide: Path) -> None:
+    check(guide, "ill", "well")
     waive(guide, "test_ill_is_right", "2020-01-01")
-    assert run(guide).returncode == 1
+    ended = run(guide)
+    assert ended.returncode == 1
+    assert (
+        "note: waiver for test_ill_is_right: ended on 2020-01-01 (known to ops), so a failure counts; "
+        "remove it from inventory.yaml"
+    ) in ended.stdout
+    assert verdicts(guide)["test_ill_is_right"]["reason"] == "its waiver ended on 2020-01-01 (known to ops)"
+    assert verdicts(guide)["test_well_is_right"]["reason"] == ""
+
+
+def test_no_waiver_holds_with_runxfail(guide: Path) -> None:
+    check(guide, "ill")
+    waive(guide, "test_ill_is_right", "2999-01-01")
+    assert run(guide, "--runxfail").returncode == 1
 
 
 def test_a_waiver_that_is_not_needed_any_more_is_a_failure(guide: Path) -> None:
@@ -358,6 +440,7 @@ def test_two_environments_are_one_too_many(guide: Path) -> None:
     ("old", "new", "message"),
     [
         ("user: root", "usr: root", "did you mean 'user'?"),
+        ("namespace: gitlab", "namespace: ../kube-system", "runner.namespace: found '../kube-system'"),
         ("kubeconfig: kubeconfig", "kubeconfig: kubeconfig\n  context: nosuch", "nosuch"),
     ],
 )
@@ -385,6 +468,7 @@ def test_a_check_without_its_paragraph_is_refused(guide: Path) -> None:
     ended = run(guide)
     assert ended.returncode == 4
     assert "test_x: expected a number and a title" in ended.stderr
+    assert not (guide / "reports" / "preflight.json").exists(), "nothing was measured"
 
 
 def test_modules_run_in_the_guides_order(guide: Path) -> None:
@@ -448,11 +532,147 @@ def test_an_interrupted_run_writes_reports_first_and_then_cleans_up(guide: Path,
     printed = (guide / "output").read_text()
     assert status == 2, printed
     assert (guide / "cleaned").read_text() == "reports: True"
-    document = json.loads((guide / "reports" / "preflight.json").read_text())
+    document = json.loads((guide / "reports" / "preflight-partial.json").read_text())
     assert [entry["verdict"] for entry in document["checks"]] == ["pass", "pass"]
-    for name in ("preflight.html", "preflight.xml"):
-        assert (guide / "reports" / name).exists()
-    assert "INTERRUPTED: 2 passed" in printed
+    assert sorted(file.name for file in (guide / "reports").iterdir()) == [
+        f"preflight-partial.{kind}" for kind in ("html", "json", "xml")
+    ]
+    assert "PARTIAL: 2 of 3 checks judged (interrupted): 2 passed" in printed
+
+
+# ---- a part of the guide, and no run at all
+
+
+def contents(project: Path) -> dict[str, bytes]:
+    folder = project / "reports"
+    return {file.name: file.read_bytes() for file in folder.iterdir()} if folder.exists() else {}
+
+
+BROKEN = "def pytest_runtest_logreport(report):\n    raise RuntimeError('a plugin is broken')\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (("--collect-only",), 0),
+        (("-k", "nothing_is_called_so"), 5),
+        (("--no-such-option",), 4),
+        (("--effect", "huge"), 4),
+        (("checks/test_there_is_none.py",), 4),
+        (("-p", "broken"), 3),
+    ],
+)
+def test_what_judges_nothing_writes_no_report_and_touches_none(
+    guide: Path, arguments: tuple[str, ...], status: int
+) -> None:
+    check(guide, "well")
+    (guide / "broken.py").write_text(BROKEN)
+    ended = run(guide, *arguments)
+    assert ended.returncode == status, ended.stdout + ended.stderr
+    assert contents(guide) == {}
+    (guide / "reports").mkdir(exist_ok=True)
+    for kind in ("html", "json", "xml"):
+        (guide / "reports" / f"preflight.{kind}").write_text("a whole run's")
+    before = contents(guide)
+    assert run(guide, *arguments).returncode == status
+    assert contents(guide) == before
+
+
+def test_a_check_that_can_not_be_collected_writes_no_report(guide: Path) -> None:
+    check(guide, "well")
+    (guide / "checks" / "test_02_2_token.py").write_text("import no_such_module\n")
+    ended = run(guide)
+    assert ended.returncode == 2, ended.stdout
+    assert contents(guide) == {}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words", "status"),
+    [
+        (("-k", "thing"), "1 of 3 checks judged (-k thing): 1 passed", 0),
+        (("-m", "gitlab", "-k", "not ill"), "2 of 3 checks judged (-k not ill, -m gitlab): 2 passed", 0),
+        (("--deselect", "checks/test_02_1_gitlab.py::test_ill_is_right"), "(--deselect): 2 passed", 0),
+        (("-x",), "1 of 3 checks judged (stopped after 1 failed): NO GO: 1 failed", 1),
+        (("--maxfail=1", "-k", "ill or well"), "1 of 3 checks judged", 1),
+    ],
+)
+def test_a_run_of_a_part_says_so_everywhere_and_has_reports_of_its_own(
+    guide: Path, arguments: tuple[str, ...], words: str, status: int
+) -> None:
+    check(guide, "ill", "well", "thing")
+    assert run(guide).returncode == 1
+    whole = contents(guide)
+    assert sorted(whole) == ["preflight.html", "preflight.json", "preflight.xml"]
+    ended = run(guide, *arguments)
+    assert ended.returncode == status, ended.stdout
+    assert words in ended.stdout
+    assert f"PARTIAL: {words.split(' of', maxsplit=1)[0]}" in ended.stdout or words.startswith("(")
+    assert "not looked at" in ended.stdout
+    assert "2.1 GitLab server: " in ended.stdout
+    written = contents(guide)
+    assert {name: written[name] for name in whole} == whole, "the reports of the whole run are as they were"
+    page, xml = written["preflight-partial.html"].decode(), written["preflight-partial.xml"].decode()
+    document = json.loads(written["preflight-partial.json"])
+    assert document["verdict"].startswith("PARTIAL: ")
+    assert document["decision"]["partial"] is True
+    assert document["decision"]["not_looked_at"]
+    assert "</i> PARTIAL</strong>" in html.unescape(page)
+    assert "Not looked at" in page
+    assert f'name="verdict" value="{document["verdict"]}"' in xml
+    assert 'name="not looked at" value="2.1 GitLab server: ' in xml
+
+
+def test_a_part_of_one_name_is_a_part_and_a_chosen_folder_keeps_the_names(guide: Path) -> None:
+    check(guide, "ill", "well")
+    check(guide, "absent", module="test_02_2_token")
+    ended = processes.run(
+        *("pytest", "checks/test_02_1_gitlab.py::test_well_is_right", *processes.WITHOUT_PLUGINS),
+        *("--inventory", "inventory.yaml", "--report-dir", "chosen"),
+        cwd=guide,
+        env=environment(guide),
+        timeout=60,
+    )
+    assert ended.returncode == 0, ended.stdout
+    assert "PARTIAL: 1 of 3 checks judged (checks/test_02_1_gitlab.py::test_well_is_right): 1 passed" in ended.stdout
+    assert "2.2 Runner token: 1 check\n" in ended.stdout
+    assert {file.name for file in (guide / "chosen").iterdir()} == {
+        f"preflight.{kind}" for kind in ("html", "json", "xml")
+    }
+    assert contents(guide) == {}
+
+
+def test_reports_that_an_option_names_are_left_to_it(guide: Path) -> None:
+    check(guide, "well", "thing")
+    assert run(guide, "-k", "thing", "--junitxml=own.xml", "--html=own.html").returncode == 0
+    assert (guide / "own.xml").exists()
+    assert (guide / "own.html").exists()
+    assert set(contents(guide)) == {"preflight-partial.json"}
+
+
+def test_quiet_is_a_line_a_cause_and_the_verdict(guide: Path) -> None:
+    check(guide, "ill", "well", "absent")
+    ended = run(guide, "-q")
+    lines = [line for line in ended.stdout.splitlines() if line.strip()]
+    assert lines[1:-1] == [
+        "2.1.1 test_ill_is_right: stops all jobs: refused: 192.168.1.50:80 refused the connection",
+        "NO GO: 1 failed, 1 not applicable, 1 passed (effects up to privileged)",
+    ], ended.stdout
+    assert "Traceback" in run(guide, "-q", "--tb=native").stdout, "what is asked for is printed"
+
+
+def test_a_summary_for_scripts_is_one_line_of_json(guide: Path) -> None:
+    check(guide, "ill", "well")
+    ended = run(guide, "--summary", "json")
+    (line,) = ended.stdout.splitlines()
+    summary = json.loads(line)
+    assert (summary["answer"], summary["status"], summary["partial"]) == ("NO GO", ended.returncode, False)
+    assert summary["verdict"] == "NO GO: 1 failed, 1 passed (effects up to privileged)"
+    assert summary["counts"] == {"failed": 1, "passed": 1}
+    assert summary["unexplained"] == ["test_ill_is_right"]
+    assert json.loads(Path(summary["report"]).read_text())["decision"]["answer"] == "NO GO"
+    assert "test session starts" in ended.stderr
+    part = run(guide, "--summary", "json", "-k", "well")
+    assert json.loads(part.stdout)["not_looked_at"] == ["2.1 GitLab server: 1 check"]
 
 
 # ---- --symptom and --baseline
@@ -476,7 +696,7 @@ SYMPTOM = "dial tcp 192.168.1.50:80: i/o timeout"
 
 def test_a_symptom_selects_the_checks_that_tell_its_meanings_apart_and_is_answered(guide: Path) -> None:
     ask(guide, gitlab_port_answers="ill", gitlab_is_gitlab="well", runner_token_is_given="slow")
-    ended = run(guide, "--symptom", SYMPTOM)
+    ended = run(guide, "--symptom", SYMPTOM, "--report-dir", "reports")
     assert ended.returncode == 1, ended.stdout
     assert "1 deselected" in ended.stdout
     assert not (guide / "began").exists(), "what was not selected is not measured"
@@ -494,21 +714,29 @@ def test_a_symptom_selects_the_checks_that_tell_its_meanings_apart_and_is_answer
     assert "<h2>Symptom</h2>" in (guide / "reports" / "preflight.html").read_text()
 
 
-def test_a_text_without_a_known_symptom_runs_everything(guide: Path) -> None:
-    ask(guide, gitlab_port_answers="well", runner_token_is_given="well")
-    ended = run(guide, "--symptom", "the weather is bad")
-    assert ended.returncode == 0, ended.stdout
-    assert "nothing that is known stands in the text; every check is run" in ended.stdout
-    assert "2 passed" in ended.stdout
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("the weather is bad", "nothing that is known stands in the text; every"),
+        ("ping: permission denied", "no check can tell; every"),
+    ],
+)
+def test_a_text_that_no_check_explains_makes_nothing_unless_it_may(guide: Path, text: str, words: str) -> None:
+    ask(guide, gitlab_port_answers="well", runner_token_is_given="probed")
+    ended = run(guide, "--symptom", text)
+    assert f"{words} check that only reads is run (--effect privileged: every check)" in ended.stdout
+    assert "PARTIAL: 1 of 2 checks judged (--symptom, effect read)" in ended.stdout
+    ended = run(guide, "--symptom", text, "--effect", "probe")
+    assert f"{words} check is run" in ended.stdout
+    assert "1 of 2 checks judged" not in ended.stdout
+    assert "(effects up to probe)" in ended.stdout
+
+
+def test_a_text_without_a_known_symptom_names_the_nearest(guide: Path) -> None:
+    ask(guide, gitlab_port_answers="well")
+    ended = run(guide, "--symptom", "Failed to connect with 192.168.1.50 port 80 since the connection is timed out")
+    assert "    nearest: " in ended.stdout
     assert report(guide)["symptom"]["found"] == []
-
-
-def test_a_symptom_without_any_check_runs_everything(guide: Path) -> None:
-    ask(guide, gitlab_port_answers="well", runner_token_is_given="well")
-    ended = run(guide, "--symptom", "ping: permission denied")
-    assert "no check can tell; every check is run" in ended.stdout
-    assert "2 passed" in ended.stdout
-    assert "by hand" in ended.stdout
 
 
 @pytest.mark.parametrize("capture", ["fd", "sys", "no"])
@@ -546,7 +774,7 @@ def test_a_baseline_reports_new_fixed_and_unchanged_and_what_was_not_judged(guid
     assert report(guide)["baseline"] is None
     ask(guide, one="ill", two="well", three="ill", four="ill")
     # The report that is about to be replaced is a baseline too.
-    ended = run(guide, "-k", "not four", "--baseline", "reports/preflight.json")
+    ended = run(guide, "-k", "not four", "--baseline", "reports/preflight.json", "--report-dir", "reports")
     assert ended.returncode == 1
     compared = report(guide)["baseline"]
     names = {
@@ -569,7 +797,7 @@ def test_a_baseline_reports_new_fixed_and_unchanged_and_what_was_not_judged(guid
         (None, "can't be read"),
         ("no json", "found no JSON"),
         ("[]", "expected a preflight.json"),
-        ('{"schema": 1, "checks": []}', "found schema 1, expected 2 or 3: run the checks again"),
+        ('{"schema": 1, "checks": []}', "found schema 1, expected 2 or 3 or 4: run the checks again"),
     ],
 )
 def test_what_is_no_baseline_is_a_usage_error(guide: Path, text: str | None, message: str) -> None:
@@ -662,4 +890,5 @@ def test_an_interrupt_that_struck_in_a_finalizer_is_not_lost(inventory_file: Pat
         tmp_path,
     )
     assert ended.returncode == 2, ended.stdout + ended.stderr
-    assert "INTERRUPTED" in ended.stdout
+    assert "PARTIAL: 1 of" in ended.stdout
+    assert "(interrupted, effect static)" in ended.stdout

@@ -79,7 +79,7 @@ def guide(tmp_path: Path, inventory_file: Path) -> Path:
     project = tmp_path / "project"
     (project / "checks").mkdir(parents=True)
     (project / "myfacts.py").write_text(FACTS)
-    (project / "conftest.py").write_text('pytest_plugins = ("lab.plugin", "preflight.plugin", "myfacts")\n')
+    (project / "conftest.py").write_text('pytest_plugins = ("preflight.plugin", "lab.plugin", "myfacts")\n')
     (project / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider\n")
     (project / "checks" / "test_02_1_gitlab.py").write_text(CHECKS)
     for file in inventory_file.parent.iterdir():

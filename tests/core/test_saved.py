@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,7 +104,7 @@ def written(folder: Path, schema: object) -> Path:
     return file
 
 
-@pytest.mark.parametrize("schema", [1, 2, 4, None, "3", [3]])
+@pytest.mark.parametrize("schema", [1, 2, 3, 5, None, "4", [4]])
 def test_a_run_of_another_schema_is_not_judged_again_and_the_error_says_what_to_do(
     schema: object, tmp_path: Path
 ) -> None:
@@ -115,12 +116,73 @@ def test_a_run_of_another_schema_is_not_judged_again_and_the_error_says_what_to_
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("schema", [2, 3])
+@pytest.mark.parametrize("schema", [2, 3, 4])
 def test_a_run_of_an_older_schema_can_be_compared_with(schema: int, tmp_path: Path) -> None:
     assert read_comparable(written(tmp_path, schema))["checks"] == []
 
 
-@pytest.mark.parametrize("schema", [1, 4])
+@pytest.mark.parametrize("schema", [1, 5])
 def test_a_run_of_a_schema_without_comparable_checks_is_refused(schema: int, tmp_path: Path) -> None:
-    with pytest.raises(SavedError, match=f"found schema {schema}, expected 2 or 3"):
+    with pytest.raises(SavedError, match=f"found schema {schema}, expected 2 or 3 or 4"):
         read_comparable(written(tmp_path, schema))
+
+
+WHOLE = {
+    "schema": 4,
+    "inventory": "prod.yaml",
+    "environment": {},
+    "effect": "read",
+    "stage": "auto",
+    "require_idle": False,
+    "checks": [{"id": "test_a", "target": "", "verdict": "pass", "fault": ""}],
+    "conclusions": [{"name": "dns-down", "about": ["a"], "explains": ["test_a"]}],
+    "facts": [{"name": "here_lookups", "targets": {"resolver": "10.0.0.2"}, "took": 1}],
+}
+
+
+def test_a_report_of_the_known_form_is_read(tmp_path: Path) -> None:
+    file = tmp_path / "preflight.json"
+    file.write_text(json.dumps(WHOLE))
+    assert read(file) == read_comparable(file) == WHOLE
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 100_000, "found no JSON: it nests deeper than 100 levels"),
+        ('{"a":' * 500 + "1" + "}" * 500, "found no JSON: it nests deeper than 100 levels"),
+        (json.dumps(WHOLE)[:-1] + ', "more": ' + "[" * 500 + "]" * 500 + "}", "it nests deeper than 100 levels"),
+        (json.dumps({**WHOLE, "checks": ["x"]}), "checks.0: found 'x'; input should be"),
+        (json.dumps({**WHOLE, "checks": [{"id": 5}]}), "checks.0.id: found 5; input should be a valid string"),
+        (json.dumps({**WHOLE, "conclusions": [{}]}), "conclusions.0.name: field required"),
+        (json.dumps({**WHOLE, "conclusions": 5}), "conclusions: found 5; input should be a valid list"),
+        (json.dumps({**WHOLE, "schema": True}), "found schema True, expected"),
+        ("9" * 5_000, "expected a preflight.json, found no JSON"),
+        ('"\\ud800"', "expected a preflight.json with"),
+    ],
+)
+def test_odd_json_is_one_sentence(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "preflight.json"
+    file.write_text(text)
+    for reading in (read, read_comparable):
+        with pytest.raises(SavedError, match=re.escape(message)) as refused:
+            reading(file)
+        assert str(refused.value).startswith(f"{file}: ")
+        assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"effect": "all"}, "effect: found 'all'; input should be 'static', 'read', 'probe', 'privileged' or 'write'"),
+        ({"inventory": ["x"]}, "inventory: found ['x']; input should be a valid string"),
+        ({"facts": {"a": 1}}, "facts: found {'a': 1}; input should be a valid list"),
+        ({"facts": [{"name": "here_lookups", "targets": [1]}]}, "facts.0.targets: found [1]; input should be a valid"),
+        ({"environment": 5}, "environment: found 5; input should be a valid dictionary"),
+    ],
+)
+def test_what_a_replay_relies_on_is_checked(tmp_path: Path, changed: dict[str, object], message: str) -> None:
+    file = tmp_path / "preflight.json"
+    file.write_text(json.dumps({**WHOLE, **changed}))
+    with pytest.raises(SavedError, match=re.escape(message)):
+        read(file)

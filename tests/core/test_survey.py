@@ -388,3 +388,65 @@ def test_an_optional_need_above_the_ceiling_is_not_measured(inventory: Inventory
         assert survey.join("weak", {}).target == target
         survey.close(patience=1)
     assert measured == ["strong"]
+
+
+class NoThread(threading.Thread):
+    """A thread as it is where a limit of processes or of memory is reached."""
+
+    def start(self) -> None:
+        raise RuntimeError("can't start new thread")
+
+
+def test_cleaning_works_where_no_thread_can_start(
+    surveyed: Callable[..., Survey], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removed: list[str] = []
+
+    @fact()
+    def pod(worker: str) -> Iterator[Fact]:
+        yield a_fact(worker)
+        removed.append(worker)
+
+    survey = surveyed("pod")
+    for worker in survey.run.inventory.workers:
+        survey.join("pod", {"worker": worker})
+    monkeypatch.setattr(threading, "Thread", NoThread)
+    assert survey.close(patience=0) == []
+    assert sorted(removed) == sorted(survey.run.inventory.workers)
+
+
+def test_as_many_threads_measure_as_can_start(surveyed: Callable[..., Survey], monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[threading.Thread] = []
+
+    class Limited(threading.Thread):
+        def start(self) -> None:
+            if started:
+                raise RuntimeError("can't start new thread")
+            started.append(self)
+            super().start()
+
+    @fact()
+    def pod(worker: str) -> Fact:
+        threading.Thread().start()
+        return a_fact(worker)
+
+    @fact()
+    def page(worker: str) -> Fact:
+        return a_fact(worker)
+
+    monkeypatch.setattr(threading, "Thread", Limited)
+    survey = surveyed("pod", "page")
+    worker = next(iter(survey.run.inventory.workers))
+    assert survey.join("page", {"worker": worker}) == a_fact(worker)
+    with pytest.raises(Unmeasured, match="can't start new thread") as caught:
+        survey.join("pod", {"worker": worker})
+    assert "ulimit -u" in caught.value.needs
+    assert len(started) == 1
+
+
+def test_without_any_thread_nothing_is_measured(
+    surveyed: Callable[..., Survey], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading, "Thread", NoThread)
+    with pytest.raises(RuntimeError, match="no thread can start"):
+        surveyed()

@@ -16,6 +16,7 @@ import pytest
 from preflight import faults
 from preflight.conclusions import CAUSES, Cause, Conclusion, Explanation, Finding, explain
 from preflight.diagnosis import Diagnosis
+from preflight.impact import stops
 from preflight.symptoms import State, Symptom, answer, before, find, from_stream, known, reading, without_text
 from preflight.symptoms.catalogue import Pattern, Sample
 from preflight.verdicts import Outcome, Verdict
@@ -228,6 +229,7 @@ def outcome(check: str, verdict: Verdict, fault: str = "", reason: str = "", by:
             evidence=None,
             remedy="mend it",
             section="",
+            impact=stops(),
         )
     return Outcome(
         check=check,
@@ -298,7 +300,9 @@ def test_the_conclusion_that_explains_a_confirming_check_is_told_and_others_besi
     red = outcome("test_job_pods_on_each_worker_reach_gitlab", Verdict.FAIL, "timeout")
     other = outcome("test_rbac_for_the_managers_is_enabled", Verdict.FAIL, "rbac-off")
     causes = [
-        Conclusion(cause=Cause(name, "2.4", "made up"), sentence=f"{name} it is", certain=True, explains=())
+        Conclusion(
+            cause=Cause(name, "2.4", "made up"), sentence=f"{name} it is", certain=True, impact=stops(), explains=()
+        )
         for name in ("made-up-path", "made-up-rights")
     ]
     explanation = Explanation((Finding(causes[0], (red,)), Finding(causes[1], (other,))))
@@ -316,7 +320,9 @@ def test_the_conclusion_that_explains_a_confirming_check_is_told_and_others_besi
 
 def test_a_conclusion_is_told_where_all_that_it_explains_is_blocked_by_what_was_not_selected() -> None:
     key = ("made_up", ())
-    cause = Conclusion(cause=Cause("made-up", "2.4", "made up"), sentence="it is", certain=True, explains=(key,))
+    cause = Conclusion(
+        cause=Cause("made-up", "2.4", "made up"), sentence="it is", certain=True, impact=stops(), explains=(key,)
+    )
     blocked = replace(outcome("test_each_worker_reaches_gitlab", Verdict.BLOCKED, reason="blocked"), keys=(key,))
     (finding,) = explain([cause], [blocked]).findings
     assert finding.is_root_cause

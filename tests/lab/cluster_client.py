@@ -63,7 +63,7 @@ class Client:
     async def events(self, name: str, namespace: str = "gitlab") -> list[Json]:
         return await self.items(f"/api/v1/namespaces/{namespace}/events?fieldSelector=involvedObject.name%3D{name}")
 
-    async def until(self, path: str, test: Callable[[Any], bool], seconds: float = 5.0) -> Any:
+    async def until(self, path: str, test: Callable[[Any], bool], seconds: float = 30.0) -> Any:
         """Ask until the answer passes a test; the last answer."""
         end = time.monotonic() + seconds
         while True:

@@ -94,6 +94,16 @@ def test_the_address_is_held_against_the_inventorys(expected: str, fault: Fault 
         assert expected in found.cause
 
 
+@pytest.mark.parametrize(
+    ("certified", "fault"), [("192.168.1.100", None), ("192.168.1.101", ClusterFault.WRONG_ADDRESS)]
+)
+def test_behind_a_tunnel_the_certificate_says_whose_server_it_is(certified: str, fault: Fault | None) -> None:
+    api_server = cluster.read_api_server(
+        {}, "ok", server="https://127.0.0.1:16443", certified=certified, expected_url=URL
+    )
+    assert api_server.fault == fault
+
+
 def test_a_server_that_is_not_ready_names_its_checks(serve: Serve) -> None:
     said = "[+]ping ok\n[-]etcd failed: reason withheld\n[+]log ok\nreadyz check failed\n"
     api, _ = serve({"/version": Reply({"gitVersion": "v1.28.15"}), "/readyz": Reply(said, 500)})

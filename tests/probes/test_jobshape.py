@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from preflight.jobpod import job_pod
 from preflight.jobshape import (
     JobShape,
     Resources,
+    Service,
     dind_job,
     effective,
     job_name,
-    job_pod,
     job_pod_limits,
     job_pod_requests,
     pinned,
     probe_job,
+    pulled_unless_present,
+    waiting_job,
 )
+from preflight.probes.cluster import read_namespace
+from preflight.probes.pod_messages import START_REASONS
+from preflight.probes.pod_states import not_started, waits_for
 from preflight.quantities import amounts, exactly, quantity, spell
 
 Json = dict[str, Any]
@@ -105,6 +113,70 @@ def test_a_label_that_only_a_jobs_variables_make_valid_is_left_out() -> None:
 # --- what differs ---------------------------------------------------------------------------------------------------
 
 
+def test_a_pod_with_docker_has_the_security_contexts_of_a_job() -> None:
+    shape = replace(
+        SHAPE,
+        pod_security={"fsGroup": 2},
+        security={"service": {"privileged": False, "runAsUser": 1}, "build": {"allowPrivilegeEscalation": True}},
+    )
+    spec = pod_of(dind(shape))
+    assert spec["securityContext"] == {"fsGroup": 2}
+    daemon, client = (container["securityContext"] for container in spec["containers"])
+    assert daemon == {"privileged": False, "runAsUser": 1, "capabilities": {"drop": ["NET_RAW"]}}
+    assert client == {"privileged": True, "allowPrivilegeEscalation": True, "capabilities": {"drop": ["NET_RAW"]}}
+
+
+def test_services_of_the_values_run_beside_docker_but_no_second_daemon() -> None:
+    database = Service(
+        container="db", image="r.example/postgres:16", command=("-c", "fsync=off"), environment={"A": "b"}
+    )
+    own = Service(container="docker", image="registry.example.com/library/docker:dind")
+    of_a_job = Service(container="svc-0", image="r.example/$CI_PROJECT_NAME")
+    spec = pod_of(dind(replace(SHAPE, services=(database, own, of_a_job))))
+    assert [container["name"] for container in spec["containers"]] == ["docker", "build", "service-1"]
+    beside = spec["containers"][2]
+    assert (beside["image"], beside["args"]) == ("r.example/postgres:16", ["-c", "fsync=off"])
+    assert beside["env"] == [{"name": "A", "value": "b"}]
+    assert "command" not in beside
+    assert beside["securityContext"] == {"privileged": True, "capabilities": {"drop": ["NET_RAW"]}}
+
+
+@pytest.mark.parametrize(
+    ("state", "causes"),
+    [
+        ({"running": {}}, []),
+        ({"terminated": {"reason": "Error", "exitCode": 1}}, []),
+        (
+            {"waiting": {"reason": "CreateContainerConfigError", "message": "image will run as root"}},
+            ["the service r.example/db does not start: CreateContainerConfigError: image will run as root"],
+        ),
+        (
+            {"terminated": {"reason": "StartError", "message": "no such file"}},
+            ["the service r.example/db does not start: StartError: no such file"],
+        ),
+    ],
+)
+def test_a_service_that_does_not_start_is_told_and_waited_for_by_nobody(state: Json, causes: list[str]) -> None:
+    pod: Json = {
+        "spec": {"containers": [{"name": "build"}, {"name": "service-1", "image": "r.example/db"}]},
+        "status": {
+            "containerStatuses": [{"name": "build", "state": {"running": {}}}, {"name": "service-1", "state": state}]
+        },
+    }
+    assert list(not_started(pod)) == causes
+    assert not waits_for(pod, START_REASONS)
+
+
+def test_a_probe_pod_takes_the_user_that_openshift_assigns() -> None:
+    assert pod_of(probe(user_assigned=True))["securityContext"] == {
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    annotated = {"metadata": {"annotations": {"openshift.io/sa.scc.uid-range": "1000680000/10000"}}}
+    assert read_namespace(annotated, {}, namespace="ci").assigns_users
+    assert not read_namespace({"metadata": {}}, {}, namespace="ci").assigns_users
+
+
 def test_a_probe_pod_passes_restricted_admission() -> None:
     """The rules of the restricted level, Pod Security Standards v1.28."""
     spec = pod_of(probe(other_images=["r.example/a:1"]))
@@ -141,6 +213,17 @@ def test_all_that_is_ours_is_labelled(make: Any, vantage: str) -> None:
     assert job["metadata"]["labels"] == ours
     assert ours.items() <= job["spec"]["template"]["metadata"]["labels"].items()
     assert job["metadata"]["name"].startswith(f"preflight-ab12-{vantage}-k8s-worker-1-")
+
+
+def test_what_was_pulled_to_be_timed_is_not_pulled_again() -> None:
+    holding = waiting_job(SHAPE, node="k8s-worker-1", run_id="ab12", image=ALPINE, greeting="hi", deadline=9, ttl=9)
+    for spec in (pod_of(dind()), pod_of(holding)):
+        assert {each["imagePullPolicy"] for each in spec["containers"]} == {"IfNotPresent"}
+
+
+def test_images_that_need_no_timing_are_pulled_where_they_are_missing_alone() -> None:
+    spec = pod_of(pulled_unless_present(probe(other_images=["r.example/a:1", "r.example/b:1"]), ["r.example/b:1"]))
+    assert [each["imagePullPolicy"] for each in spec["containers"]] == ["Always", "Always", "IfNotPresent"]
 
 
 def test_no_priority_class_and_images_are_always_pulled() -> None:
@@ -289,7 +372,8 @@ def test_dind_is_as_privileged_as_the_values_say(privileged: bool) -> None:
 def test_the_daemon_is_a_service_with_its_alias_and_comes_first() -> None:
     spec = pod_of(dind())
     daemon, client = spec["containers"]
-    assert (daemon["name"], daemon["args"], client["name"]) == ("docker", ["--tls=false"], "build")
+    assert (daemon["name"], client["name"]) == ("docker", "build")
+    assert daemon["args"][-1] == "--tls=false"
     assert "command" not in daemon, "the image's own entry point starts the daemon"
     assert spec["hostAliases"][0] == {
         "ip": "127.0.0.1",
@@ -301,10 +385,10 @@ def test_the_daemon_is_a_service_with_its_alias_and_comes_first() -> None:
 
 def test_a_daemon_with_tls_shares_its_certificates_with_the_client() -> None:
     spec = pod_of(dind(docker_host="tcp://docker:2376", daemon_args=[]))
-    assert spec["volumes"] == [{"name": "certs", "emptyDir": {"medium": "Memory"}}]
+    assert spec["volumes"][1:] == [{"name": "certs", "emptyDir": {"medium": "Memory"}}]
     for container in spec["containers"]:
         assert {"name": "DOCKER_TLS_CERTDIR", "value": "/certs"} in container["env"]
-        assert container["volumeMounts"] == [{"name": "certs", "mountPath": "/certs/client"}]
+        assert container["volumeMounts"][1:] == [{"name": "certs", "mountPath": "/certs/client"}]
 
 
 @pytest.mark.parametrize(
@@ -325,10 +409,12 @@ def test_job_and_service_have_the_tls_directory_that_is_stated(
     mount = f"{place.rstrip('/')}/client"
     for container in spec["containers"]:
         assert {"name": "DOCKER_TLS_CERTDIR", "value": place} in container["env"]
-        assert [one["mountPath"] for one in container.get("volumeMounts", [])] == ([mount] if place else [])
+        assert [one["mountPath"] for one in container["volumeMounts"] if one["name"] == "certs"] == (
+            [mount] if place else []
+        )
     told = {one["name"]: one["value"] for one in spec["containers"][1]["env"]}
     assert told.get("DOCKER_CERT_PATH") == (mount if verifies else None)
-    assert ("volumes" in spec) is bool(place)
+    assert [volume["name"] for volume in spec["volumes"][1:]] == (["certs"] if place else [])
 
 
 def test_a_daemon_at_an_address_needs_no_alias() -> None:
@@ -413,3 +499,58 @@ def test_amounts_are_spelled_as_a_person_would(resource: str, amount: str, words
 def test_exact_spelling_loses_nothing_but_what_the_api_has_no_word_for(amount: str) -> None:
     assert quantity(exactly(Decimal(amount))) >= Decimal(amount)
     assert quantity(exactly(Decimal(amount))) - Decimal(amount) < Decimal("0.001")
+
+
+def test_no_pod_of_the_suite_holds_a_service_accounts_token() -> None:
+    for job in (probe(), dind()):
+        assert pod_of(job)["automountServiceAccountToken"] is False
+    assert "automountServiceAccountToken" not in job_pod(SHAPE)["spec"], "a job's pod is judged as the runner makes it"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], ["dockerd", "--host=unix:///var/run/docker.sock", "--host=tcp://127.0.0.1:2375"]),
+        (
+            ["--mtu=1450"],
+            ["dockerd", "--host=unix:///var/run/docker.sock", "--host=tcp://127.0.0.1:2375", "--mtu=1450"],
+        ),
+        (
+            ["--host=tcp://0.0.0.0:2375", "--tls=false"],
+            ["dockerd", "--host=unix:///var/run/docker.sock", "--host=tcp://127.0.0.1:2375", "--tls=false"],
+        ),
+        (["dockerd", "-H", "tcp://[::]:2375"], ["dockerd", "-H", "tcp://127.0.0.1:2375"]),
+        (["dockerd", "--host", "tcp://:2375"], ["dockerd", "--host", "tcp://127.0.0.1:2375"]),
+    ],
+)
+def test_a_daemon_without_tls_listens_for_its_own_pod_alone(arguments: list[str], expected: list[str]) -> None:
+    daemon = pod_of(dind(daemon_args=arguments))["containers"][0]
+    assert daemon["args"] == expected
+
+
+def test_a_daemon_ends_with_the_script_beside_it(tmp_path: Path) -> None:
+    """Also when the suite was killed: the kubelet runs the probe, and the script leaves its mark however it ends."""
+    daemon, client = pod_of(dind(script="exit 3"))["containers"]
+    assert daemon["volumeMounts"][0] == client["volumeMounts"][0]
+    place = daemon["volumeMounts"][0]["mountPath"]
+    probe_command, script = daemon["livenessProbe"]["exec"]["command"][2], client["command"][2]
+
+    def run(text: str) -> int:
+        return subprocess.run(["sh", "-c", text.replace(place, str(tmp_path / "shared"))], check=False).returncode
+
+    assert run(script) == 3, "without the volume there is nothing to leave a mark in"
+    (tmp_path / "shared").mkdir()
+    assert run(probe_command) == 0, "alive while the script runs"
+    assert run(script) == 3, "the script's own exit status"
+    assert run(probe_command) == 1
+    probe = daemon["livenessProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] + probe["timeoutSeconds"] <= 40
+
+
+def test_a_pod_that_nobody_writes_to_ends() -> None:
+    spec = pod_of(waiting_job(SHAPE, node="n", run_id="ab12", image=ALPINE, greeting="hi", deadline=300, ttl=60))
+    command = spec["containers"][0]["command"][2].replace("timeout 60", "timeout 1")
+    waiting = subprocess.Popen(["sh", "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert waiting.stdout is not None
+    assert waiting.stdout.readline() == b"hi\n"
+    assert waiting.wait(timeout=20) != 0

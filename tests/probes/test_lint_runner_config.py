@@ -174,7 +174,7 @@ FOUND = {
         kubernetes('[runners.kubernetes.dns_config]\nsearches = ["a.example"]\npoll_timeout = 600'),
         "wrong-table",
         f"{K}.dns_config] poll_timeout",
-        "it belongs to [runners.kubernetes]",
+        "move it up to [runners.kubernetes]",
     ),
     "a list of names that is text": (
         kubernetes('pod_labels = "team=ci"'),

@@ -12,6 +12,7 @@ from preflight.clients.connect import Routes
 from preflight.clients.kube_api import Api
 from preflight.evidence import Evidence, Unmeasured
 from preflight.faults import RightsFault
+from preflight.jobshape import ENTRYPOINT_FLAG, EVENTS_FLAG, LEGACY_FLAG, REACHABLE_FLAG, JobShape
 from preflight.probes import rights
 from preflight.probes.rights import Account
 from preflight.probes.webhooks import read_webhooks, selects
@@ -66,6 +67,41 @@ def test_what_is_missing_comes_with_the_rule_that_gives_it(tmp_path: Path) -> No
     assert told.evidence.command == (
         "kubectl auth can-i create pods/exec -n ci-jobs --as system:serviceaccount:gitlab:gitlab-runner"
     )
+
+
+def test_with_a_namespace_for_each_job_the_rights_are_those_of_the_whole_cluster(tmp_path: Path) -> None:
+    with Scripted(allowing("create namespaces", "create pods")) as server:
+        api = Api(kubeconfig(tmp_path, server.url), None, routes=Routes(), deadline=2)
+        table = {"pods": ("create",), **rights.CLUSTER_WIDE}
+        found = rights.review(api, WHO, "gitlab", table, fault=RightsFault.MISSING, everywhere=True)
+        asked = server.asked
+    assert {one.path for one in asked} == {"/apis/authorization.k8s.io/v1/subjectaccessreviews"}
+    assert all("namespace" not in one.body["spec"]["resourceAttributes"] for one in asked)
+    assert found.missing == {"pods": ("create",), "namespaces": ("create",)}
+    assert "in all namespaces, as namespace_per_job needs it" in found.cause
+    assert "# in a ClusterRole\n" in found.evidence.observed
+
+
+@pytest.mark.parametrize(
+    ("changes", "without", "besides"),
+    [
+        ({}, {"serviceaccounts"}, {}),
+        ({"service_account": "ci"}, set(), {}),
+        ({"flags": frozenset({LEGACY_FLAG, ENTRYPOINT_FLAG})}, {"serviceaccounts", "pods/attach"}, {}),
+        (
+            {"flags": frozenset({ENTRYPOINT_FLAG})},
+            {"serviceaccounts"},
+            {"pods": ("create", "get", "delete", "watch"), "pods/log": ("get",)},
+        ),
+        ({"flags": frozenset({REACHABLE_FLAG})}, {"serviceaccounts"}, {"pods/log": ("get",)}),
+        ({"flags": frozenset({EVENTS_FLAG})}, {"serviceaccounts"}, {"events": ("watch",)}),
+        ({"namespace_per_job": True}, {"serviceaccounts"}, {"namespaces": ("create", "delete")}),
+    ],
+)
+def test_the_rights_are_those_that_these_values_need(changes: Json, without: set[str], besides: Json) -> None:
+    shape = JobShape(namespace="ci", image="a", helper_image="h", **changes)
+    expected = {resource: verbs for resource, verbs in rights.HARD.items() if resource not in without} | besides
+    assert rights.needed(shape) == expected
 
 
 def test_that_we_may_not_ask_is_told_as_such(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from lab.kubernetes.managers import RELEASE
 from lab.lab import Lab
 from lab.world import World
 from tests.promises.operator_run import PATIENCE, Run, run
+from tests.promises.test_pasted_commands import offered, sandbox
 
 OWN = "document.documentElement.setAttribute('data-owned','1')"
 MARKUP = (
@@ -41,14 +42,17 @@ MARKUP = (
 CONTROL = "\x1b[31mred\x1b]0;title\x07\x1b[2J\x00\x08\x0b\x7f\x9b31m\x85\u202eesrever\u2066\u200b\u2028\ufeff\ufffe\r"
 HALF = "\ud83d"
 """Half a character, as JSON may hold; no other encoding of text can."""
+PASTED = "';touch owned;'`touch owned`$(touch owned)\"; touch owned #"
 LINES = "\nGO: 999 passed (effects up to write)\n= verdict =\n"
-HOSTILE = f"{MARKUP} {CONTROL} {LINES}"
+HOSTILE = f"{MARKUP} {CONTROL} {LINES} {PASTED}"
 LONG = HOSTILE + "A" * 100_000 + MARKUP
 MEGABYTES = HOSTILE + "A" * 5_000_000 + MARKUP
 
 
 def poison(world: World) -> None:
     """What a world can be told before its servers start."""
+    world.values_edits["\nrunners:\n"] = f"\nrunners:\n  secret: {json.dumps(PASTED)}\n"
+    world.gitlab.runners[0].managers[0].system_id = PASTED
     world.gitlab.version = f"17.11.4-{HOSTILE}"
     world.gitlab.runners[0].description = HOSTILE
     world.gitlab.runners[0].tags = (MARKUP, CONTROL, "docker")
@@ -83,6 +87,9 @@ def poison_cluster(world: World) -> None:
             item["spec"].setdefault("taints", []).append({"key": MARKUP, "value": HOSTILE, "effect": "NoSchedule"})
         if "nodeInfo" in item["status"] and item["metadata"]["name"].endswith("2"):
             item["status"]["conditions"] = [{"type": HOSTILE, "status": HOSTILE}, *item["status"]["conditions"]]
+    for item in world.cluster.list("pods"):
+        owner = {"apiVersion": "v1", "controller": True, "kind": f"x{PASTED}", "name": PASTED, "uid": "1"}
+        item["metadata"]["ownerReferences"] = [owner]
     for number, item in enumerate(world.cluster.list("pods", NAMESPACE)):
         for status in item["status"].get("containerStatuses") or ():
             status |= {"ready": False, "state": {"waiting": {"reason": HOSTILE, "message": f"{HALF}{LONG}"}}}
@@ -209,3 +216,12 @@ def texts(value: Any) -> Iterator[str]:
         yield value
     for one in [*value, *value.values()] if isinstance(value, dict) else value if isinstance(value, list) else ():
         yield from texts(one)
+
+
+def test_no_command_that_is_offered_runs_more_than_it_shows(judged: list[tuple[Run, Path]], tmp_path: Path) -> None:
+    for number, (ended, _) in enumerate(judged):
+        commands = sorted(set(offered(json.loads(ended.reports["preflight.json"]))))
+        assert len(commands) > 50
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        assert sandbox(folder, commands) == []

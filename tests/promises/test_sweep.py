@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from lab.cluster import timestamps
 from lab.lab import Lab
 from preflight.jobshape import JobShape, probe_job
+from preflight.probes import cleanup
 from tests import processes
 from tests.promises.suite import ALPINE, NAMESPACE, client, made, others, plant
 
@@ -88,6 +90,32 @@ def test_one_young_object_keeps_its_whole_run(lab: Lab) -> None:
     lab.change(young)
     assert "removed" not in sweep(lab.inventory).stdout
     assert len(made(lab, resources=("jobs",))) == 2
+
+
+def test_a_claim_on_time_is_no_longer_than_a_day(lab: Lab) -> None:
+    leave(lab, aged=86_400 + 5)
+
+    def claim(world: Any) -> None:
+        for job in world.cluster.each("jobs"):
+            if DEAD in job["metadata"]["name"]:
+                job["spec"]["activeDeadlineSeconds"] = 2**31 - 1
+
+    lab.change(claim)
+    assert f"removed Job gitlab/preflight-{DEAD}-pod-k8s-worker-2" in sweep(lab.inventory).stdout
+    assert made(lab) == []
+
+
+def test_an_object_that_has_replaced_the_one_that_was_seen_stays(lab: Lab) -> None:
+    leave(lab, aged=BOUND + 5)
+    api = client(lab)
+    try:
+        (seen,) = [item for item in cleanup.owned_objects(api, NAMESPACE) if item.run == DEAD]
+        assert cleanup.remove_objects(api, [replace(seen, uid="of-another-life")], deadline=5) == {}
+        assert [job["name"] for job in made(lab, resources=("jobs",))] == [seen.name]
+        assert cleanup.remove_objects(api, [seen], deadline=5) == {}
+    finally:
+        api.close()
+    assert made(lab) == []
 
 
 def test_older_than_asks_for_more(lab: Lab) -> None:

@@ -107,19 +107,6 @@ def test_an_unknown_id_is_refused_with_those_near_to_it(capsys: pytest.CaptureFi
     assert "near to it: image-not-pulled" in err
 
 
-def test_without_the_checks_beside_it_the_rest_is_still_explained(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(explain, "CHECKS", (tmp_path,))
-    explain.checks.cache_clear()
-    try:
-        status, out, _ = run(["explain", "image-not-pulled"], capsys)
-        assert status == explain.EXPLAINED
-        assert "symptom   image-not-pulled" in out
-    finally:
-        explain.checks.cache_clear()
-
-
 def test_a_terminal_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     class Terminal(io.BytesIO):
         def isatty(self) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from preflight.conclusions import Explanation, Facts, Finding
+from preflight.decision import Answer, Decision
 from preflight.inventory import Inventory
 from preflight.pages import top
 from preflight.verdicts import Verdict
@@ -50,9 +51,7 @@ def hostile_page(inventory: Inventory, tmp_path: Path) -> Path:
     cluster = inventory.cluster.model_copy(update={"nodes": dict.fromkeys(names, worker)})
     large = inventory.model_copy(update={"cluster": cluster})
     observations = [observation("node_gitlab", reply(), worker=name) for name in names]
-    body = "".join(
-        top(judged, told, Facts(large, [*observations, *packed(large, count=200)]), status=1, effect="probe")
-    )
+    body = "".join(top(judged, told, Facts(large, [*observations, *packed(large, count=200)]), Decision(Answer.NO_GO)))
     file = tmp_path / "page.html"
     file.write_text(f"<!DOCTYPE html><html lang=en><meta charset=utf-8><title>t</title><body>{body}</body></html>")
     return file

@@ -20,6 +20,7 @@ from preflight.probes.lint.runner_keys import check_runner_config
 from preflight.probes.lint.runner_settings import check_runner_settings
 from preflight.probes.lint.templates import check_templates
 from preflight.probes.lint.toml_text import TomlText, toml_lines
+from preflight.shell_command import program
 from preflight.values import Values
 from preflight.yamlfile import KeyPath
 
@@ -91,7 +92,7 @@ def lint(values: Values, expected: Expected) -> Lint:
         elsewhere=values.elsewhere,
         evidence=Evidence(
             where="here",
-            command=f"helm show values gitlab/gitlab-runner --version {expected.chart}",
+            command=program("helm", "show", "values", "gitlab/gitlab-runner", "--version", expected.chart),
             observed=f"{files} beside the keys of chart {chart.version} and runner {values.runner_keys.version}{known}",
         ),
     )

@@ -11,7 +11,7 @@ from preflight.probes.lint.findings import Expected, Finding, chart_finding
 from preflight.values import CHART_CONCURRENT, Values
 
 _ALPINE, _UBUNTU = (100, 65533), (999, 999)  # user and group of the two images (docs/sources.md#image-flavour)
-_RELEASE_TAG = re.compile(r"^(?:(?P<flavour>[a-z]+[a-z0-9.]*)-)?(?:v\d+\.\d+\.\d+|latest|bleeding)$")
+_RELEASE_TAG = re.compile(r"^(?:(?P<flavour>[a-z][a-z0-9.]{0,60})-)?(?:v\d{1,9}\.\d{1,9}\.\d{1,9}|latest|bleeding)$")
 
 _Verdict = tuple[ValuesFault, str, str]  # fault, key, message
 

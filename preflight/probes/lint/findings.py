@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from typing import Literal
 
 from preflight.charts import Keys
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ValuesFault
+from preflight.shell_command import ShellCommand, pipe, program, sequence
 from preflight.values import Origin, Values
 
 Reader = Literal["chart", "runner"]
@@ -141,14 +141,16 @@ def position(finding: Finding) -> tuple[str, int]:
     return file, int(line) if line.isdigit() else 0
 
 
-def _command(findings: tuple[Finding, ...]) -> str:
+def _command(findings: tuple[Finding, ...]) -> ShellCommand:
     """A command that shows the lines of the findings; a secret in them stays where it is."""
     lines: dict[str, list[int]] = {}
     for finding in findings:
         file, line = position(finding)
         if file and line and line not in lines.setdefault(file, []):
             lines[file].append(line)
-    return "; ".join(
-        f"cat -n {shlex.quote(file)} | sed -n '{';'.join(f'{line}p' for line in numbers)}'"
-        for file, numbers in lines.items()
+    return sequence(
+        *(
+            pipe(program("cat", "-n", file), program("sed", "-n", ";".join(f"{line}p" for line in numbers)))
+            for file, numbers in lines.items()
+        )
     )

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from preflight.documents import load_toml
 from preflight.faults import ValuesFault
 from preflight.probes.lint.findings import Finding
 from preflight.values import Values
@@ -67,7 +68,7 @@ def _last_line(lines: list[str], first: int) -> int:
     """The last line of a key's value: of a text or an array over several lines, where it parses."""
     for last in range(first, len(lines)):
         try:
-            tomllib.loads("\n".join(lines[first : last + 1]))
+            load_toml("\n".join(lines[first : last + 1]))
         except tomllib.TOMLDecodeError:
             continue
         return last
