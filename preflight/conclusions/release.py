@@ -129,7 +129,7 @@ single(
 )
 single(
     cause("chart-not-rendered", "3.4", "helm-template"),
-    before_the_release(removes_reserve("what is installed runs on, and Helm refuses the next upgrade")),
+    stops_all,
     chart_rendering,
     remedy=(
         "correct what Helm names in {values}: until then, it refuses every installation and upgrade",

@@ -183,7 +183,7 @@ def names_of(facts: Facts, observations: Iterable[Observation] = ()) -> dict[str
         "job_namespace": job_namespace or inventory.runner.namespace,
         "release": inventory.runner.release,
         "chart": inventory.runner.chart,
-        "chart_reference": program(*_chart(inventory.runner)),
+        "chart_reference": words(_chart(inventory.runner)),
         "values": inventory.runner.files[0].name,
         "upgrade": upgrade_command(inventory),
         "gitlab": inventory.gitlab.url,
@@ -213,19 +213,6 @@ def names_of(facts: Facts, observations: Iterable[Observation] = ()) -> dict[str
         "registry": registry or "NAME",
         "dind_image": "IMAGE" if inventory.dind == "none" else inventory.dind.pull,
     }
-
-
-def _chart(runner: Runner) -> list[str]:
-    """The chart as helm's commands take it."""
-    if is_chart_path(runner.chart):
-        return [runner.chart]
-    if runner.chart.startswith("oci://"):
-        place, _, version = runner.chart.rpartition(":")
-        return [place, "--version", version] if "/" not in version else [runner.chart]
-    if runner.repository.startswith("oci://"):
-        place = runner.repository.rstrip("/")
-        return [place if place.endswith("/gitlab-runner") else f"{place}/gitlab-runner", "--version", runner.chart]
-    return ["gitlab/gitlab-runner", "--version", runner.chart]
 
 
 def _ssh_command(inventory: Inventory) -> ShellCommand:
@@ -259,6 +246,19 @@ def _installer_steps(facts: Facts, nodes: str) -> dict[str, str]:
     elif installer == "OpenShift":
         steps["dns_install"] = "`oc get clusteroperator dns`, `oc -n openshift-dns-operator logs deploy/dns-operator`"
     return {**steps, "dns_namespace": namespace, "dns_service": name}
+
+
+def _chart(runner: Runner) -> list[str]:
+    """The chart as helm's commands take it."""
+    if is_chart_path(runner.chart):
+        return [runner.chart]
+    if runner.chart.startswith("oci://"):
+        place, _, version = runner.chart.rpartition(":")
+        return [place, "--version", version] if "/" not in version else [runner.chart]
+    if runner.repository.startswith("oci://"):
+        place = runner.repository.rstrip("/")
+        return [place if place.endswith("/gitlab-runner") else f"{place}/gitlab-runner", "--version", runner.chart]
+    return ["gitlab/gitlab-runner", "--version", runner.chart]
 
 
 def upgrade_command(inventory: Inventory) -> ShellCommand:

@@ -89,7 +89,7 @@ single(
 )
 single(
     cause("token-misplaced", "2.2", "token-kinds"),
-    no_harm("the runner takes it from there as well"),
+    no_harm("the runner takes it from there, too"),
     token_place,
     remedy=("move the token from `runnerRegistrationToken` to `runnerToken` in {values}: it stays the same", _ROLL),
 )

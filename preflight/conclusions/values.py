@@ -343,7 +343,7 @@ def expressions_that_only_helm_can_tell(facts: Facts) -> Iterator[Conclusion]:
             about=(),
             sentence="; ".join(dict.fromkeys(error.reason for error in errors)),
             certain=True,
-            impact=impact.unseen("these checks could not be judged"),
+            impact=impact.unseen("these settings could not be judged"),
             explains=keys(unread),
             proofs=tuple(proof_of(observation) for observation in unread[:1]),
             remedy=tuple(dict.fromkeys(error.needs for error in errors if error.needs)),

@@ -11,7 +11,7 @@ from preflight.inventory import Inventory
 from preflight.probes import managers, monitoring
 from preflight.probes.managers import Objects, Rollout
 from preflight.probes.monitoring import ManagerActivity, ManagerMetrics, Warnings
-from preflight.releasenames import METRICS_PORT, names_of
+from preflight.releasenames import names_of
 from preflight.values import Values
 
 _LATELY = 3600.0  # seconds: as long as the API server keeps events
@@ -61,7 +61,7 @@ def manager_activity(
         kubernetes,
         names.namespace,
         manager_metrics,
-        port=names.metrics_port or METRICS_PORT,
+        port=names.metrics_port or monitoring.PORT,
         deadline=inventory.deadlines.polls,
     )
 

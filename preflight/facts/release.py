@@ -137,13 +137,6 @@ def release_drift(
     return drift
 
 
-def _templates(deployed: Rendering | None, values: helm.Values) -> tuple[str, str] | None:
-    """``runners.config`` as it was rendered for the release, and as it is to be; None unless both are known."""
-    if deployed is None or deployed.template is None or values.unread or values.refused:
-        return None
-    return deployed.template, values.rendered
-
-
 # ---- what an upgrade replaces ----------------------------------------------------------------------------------------
 
 _IMAGE_KEYS = ("chart", "image", "imagePullPolicy", "imagePullSecrets")
@@ -201,6 +194,13 @@ def _changes_the_fault(measured: Fact, changes: frozenset[str]) -> bool:
         case _:
             return False
     return any(key.startswith(needed) for key in changes)
+
+
+def _templates(deployed: Rendering | None, values: helm.Values) -> tuple[str, str] | None:
+    """``runners.config`` as it was rendered for the release, and as it is to be; None unless both are known."""
+    if deployed is None or deployed.template is None or values.unread or values.refused:
+        return None
+    return deployed.template, values.rendered
 
 
 # ---- the managers ---------------------------------------------------------------------------------------------------
