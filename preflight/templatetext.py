@@ -17,10 +17,8 @@ from preflight.gotemplate import Chain, Literal, NotATemplateError, Operand, Pip
 
 PLACEHOLDER = "preflight-unread-{}"
 """What stands for an expression that only Helm can tell, with its number."""
-_ACTION = re.compile(
-    r"\{\{(?P<before>-(?=\s))?\s*(?P<body>/\*.*?\*/|(?:\"(?:\\.|[^\"\\\n])*\"|`[^`]*`|(?!\}\}).)*?)\s*(?P<after>(?<=\s)-)?\}\}",
-    re.DOTALL,
-)
+_COMMENT = re.compile(r"\{\{(?:-(?=\s))?\s{0,99}/\*.*?\*/\s{0,99}(?:(?<=\s)-)?\}\}", re.DOTALL)
+_STRING = re.compile(r'"(?:\\.|[^"\\\n]){0,2000}+"|`[^`]{0,20000}+`')
 _BLOCKS = ("if", "with", "range", "define", "block")
 _ROOTS = frozenset({"Values", "Release", "Chart", "Capabilities", "Files", "Template", "Subcharts"})
 _KEY = re.compile(r"^\s*(?P<name>[\w.\"'-]+)\s*=")
@@ -86,13 +84,15 @@ def read(text: str, scope: Scope) -> ReadText:
     if "{{" not in text:
         return ReadText(text, tuple(range(1, text.count("\n") + 2)))
     try:
-        nodes = _parsed(text)
+        writer = _Writer(scope)
+        writer.write(_parsed(text), {})
+        return writer.result()
     except NotATemplateError as error:
-        where = Unread(error.reason, error.line, 1, text.count("\n") + 1, anything=True)
-        return ReadText(text, tuple(range(1, text.count("\n") + 2)), (where,), error=str(error))
-    writer = _Writer(scope)
-    writer.write(nodes, {})
-    return writer.result()
+        refused = error
+    except RecursionError:
+        refused = NotATemplateError(1, "more levels than anybody writes")
+    where = Unread(refused.reason, refused.line, 1, text.count("\n") + 1, anything=True)
+    return ReadText(text, tuple(range(1, text.count("\n") + 2)), (where,), error=str(refused))
 
 
 # ---- the parts of a text --------------------------------------------------------------------------------------------
@@ -111,31 +111,40 @@ class _Piece:
 
 def _pieces(text: str) -> Iterator[_Piece]:
     position, trim = 0, False
-    for action in _ACTION.finditer(text):
-        plain = text[position : action.start()]
-        line = text.count("\n", 0, position) + 1
-        if trim:
-            stripped = plain.lstrip()
-            line += plain[: len(plain) - len(stripped)].count("\n")
-            plain = stripped
-        if action["before"]:
-            plain = plain.rstrip()
-        if plain:
-            yield _Piece("text", plain, line)
-        body = action["body"]
-        if not body.startswith("/*"):
-            yield _Piece("expression", body, text.count("\n", 0, action.start()) + 1, written=action[0])
-        position, trim = action.end(), bool(action["after"])
-    plain = text[position:]
-    line = text.count("\n", 0, position) + 1
-    if "{{" in plain:
-        raise NotATemplateError(line + plain[: plain.index("{{")].count("\n"), "an action that does not end")
-    if trim:
+    while (start := text.find("{{", position)) >= 0:
+        comment = _COMMENT.match(text, start)
+        end = comment.end() if comment else _end(text, start)
+        action = text[start:end]
+        before, after = action[2:3] == "-" and action[3:4].isspace(), action[-3:-2] == "-" and action[-4:-3].isspace()
+        yield from _plain_piece(text, position, start, trim_left=trim, trim_right=before)
+        if not comment:
+            body = action[3 if before else 2 : -3 if after else -2].strip()
+            yield _Piece("expression", body, text.count("\n", 0, start) + 1, written=action)
+        position, trim = end, after
+    yield from _plain_piece(text, position, len(text), trim_left=trim, trim_right=False)
+
+
+def _end(text: str, start: int) -> int:
+    """Where the action ends that begins there; braces in its strings do not end it."""
+    position = start + 2
+    while position < len(text):
+        if text.startswith("}}", position):
+            return position + 2
+        string = _STRING.match(text, position) if text[position] in '"`' else None
+        position = string.end() if string else position + 1
+    raise NotATemplateError(text.count("\n", 0, start) + 1, "an action that does not end")
+
+
+def _plain_piece(text: str, start: int, end: int, *, trim_left: bool, trim_right: bool) -> Iterator[_Piece]:
+    plain = text[start:end]
+    if trim_left:
         stripped = plain.lstrip()
-        line += plain[: len(plain) - len(stripped)].count("\n")
+        start += len(plain) - len(stripped)
         plain = stripped
+    if trim_right:
+        plain = plain.rstrip()
     if plain:
-        yield _Piece("text", plain, line)
+        yield _Piece("text", plain, text.count("\n", 0, start) + 1)
 
 
 def _parsed(text: str) -> list[_Piece]:

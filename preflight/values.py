@@ -754,7 +754,7 @@ def _set_path(tree: dict[str, Any], path: Sequence[str | int], value: Any, *, re
 
 
 TEMPLATE = re.compile(
-    r"\{\{-?\s{0,20}(?P<body>(?:\"(?:\\.|[^\"\\\n]){0,2000}+\"|(?!\s{0,20}-?\}\}|\{\{).)*+)\s{0,20}-?\}\}", re.DOTALL
+    r"\{\{-?\s{0,20}(?P<body>(?:\"(?:\\.|[^\"\\\n])*+\"|`[^`]*+`|(?!\s{0,20}-?\}\}|\{\{).)*+)\s{0,20}-?\}\}", re.DOTALL
 )
 
 

@@ -11,6 +11,7 @@ from preflight.clients import helm
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ReleaseFault
 from preflight.rendering import Rendering
+from preflight.shell_command import program
 from preflight.valuesource import Part, Settings
 
 
@@ -33,7 +34,7 @@ class ChartRendering(Fact):
 
 
 def render(
-    program: helm.Helm,
+    executable: helm.Helm,
     chart: ChartPackage,
     *,
     release: str,
@@ -49,13 +50,13 @@ def render(
     Raises:
         Unmeasured: helm could not be run, or did not end in time.
     """
-    files = "".join(f" -f {part.file.name}" for part in parts)
-    command = f"helm template {release} {chart.source} -n {namespace}{files}"
+    files = [word for part in parts for word in ("-f", part.file.name)]
+    command = program("helm", "template", release, chart.source, "-n", namespace, *files)
     began = time.monotonic()
     target = f"{chart.name} {chart.version}"
     try:
         rendering = helm.template(
-            program,
+            executable,
             chart,
             release=release,
             namespace=namespace,
@@ -68,11 +69,11 @@ def render(
     except helm.RenderError as error:
         return ChartRendering(
             target=target,
-            rendered_by=str(program),
+            rendered_by=str(executable),
             chart=chart.version,
             app_version=chart.app_version,
             fault=ReleaseFault.NOT_RENDERED,
-            cause=f"{program} refuses {target} with these values: {place(error, parts)}",
+            cause=f"{executable} refuses {target} with these values: {place(error, parts)}",
             evidence=Evidence(where="here", command=command, observed=error.detail, took=time.monotonic() - began),
         )
     objects = tuple(
@@ -80,7 +81,7 @@ def render(
     )
     return ChartRendering(
         target=target,
-        rendered_by=str(program),
+        rendered_by=str(executable),
         chart=chart.version,
         app_version=chart.app_version,
         objects=objects,

@@ -121,3 +121,20 @@ def test_each_line_knows_the_line_that_it_comes_from() -> None:
     reading = read(text, SCOPE)
     assert reading.text.splitlines() == ["a = 1", "c = 3", "d = 4", "d = 4"]
     assert reading.lines == (1, 5, 7, 7)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{" * 20_000,
+        '{{ "' * 20_000,
+        "{{ `" * 20_000,
+        "{{" + " " * 50_000,
+        '{{ "' + '\\"' * 20_000,
+        "{{/*" * 10_000,
+        "{{ if true }}" * 3_000 + "{{ end }}" * 3_000,
+        "{{ " + "(" * 5_000 + ")" * 5_000 + " }}",
+    ],
+)
+def test_a_text_that_nobody_writes_is_unread_in_no_time(text: str) -> None:
+    assert read(text, SCOPE).error

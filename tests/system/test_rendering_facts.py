@@ -80,14 +80,14 @@ def test_helms_rendering_is_what_jobs_get(local: Inventory) -> None:
     assert (found.fault, found.chart) == (None, "0.80.1")
     assert "ConfigMap/gitlab-runner-gitlab-runner" in found.objects
     assert (merged.chart, merged.app_version, merged.unread) == ("0.80.1", "18.3.1", ())
-    assert cluster.job_shape(merged).privileged
+    assert cluster.job_shape(merged, local).privileged
 
 
 def test_without_helm_the_checks_that_need_an_expression_are_unmeasured(local: Inventory) -> None:
     write(local, "privileged = true", 'privileged = {{ printf "%t" true }}')
     merged = values.helm_values(fetched(local), None, local)
     with pytest.raises(Unmeasured, match="only Helm can tell") as raised:
-        cluster.job_shape(merged)
+        cluster.job_shape(merged, local)
     assert raised.value.needs == "install helm, or name it in `runner.helm`"
     found = values.values_lint(fetched(local), merged, local)
     assert values.values_dns_policy(values_lint=found).fault is None
@@ -115,7 +115,7 @@ def test_what_helm_refuses_is_told_with_the_line_of_the_values_and_blocks_what_n
     assert f"{local.runner.files[0].name}:{line}: runners.config" in found.cause
     assert 'function "nosuch" not defined' in found.cause
     with pytest.raises(Blocked, match="not-rendered"):
-        cluster.job_shape(merged)
+        cluster.job_shape(merged, local)
 
 
 def test_the_charts_own_keys_are_those_of_the_package(local: Inventory) -> None:
