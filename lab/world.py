@@ -225,6 +225,7 @@ class Registry:
     port: int = 443
     mode: RegistryMode = "up"
     certificate: Certificate = "valid"
+    certificate_days: float | None = None  # until it ends; None: years
     auth: Literal["none", "basic", "bearer"] = "none"
     realm: Realm = "up"
     realm_host: str = TOKEN_SERVER
@@ -419,6 +420,7 @@ class World:
     listeners: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     api_mode: Literal["up", "down", "vanished"] = "up"
+    api_certificate_days: float | None = None  # until the API server's certificate ends; None: years
     api_upgrades: bool = True  # whether the proxy in front of the API server forwards WebSocket upgrades
     misbehaviour: dict[str, Misbehaviour] = field(default_factory=dict)  # server → how it misbehaves (lab.misbehaviour)
     cache_mode: Literal["up", "down", "vanished"] = "up"  # the object storage of the jobs' cache

@@ -26,6 +26,7 @@ terms that an operator would use; they key the remedies in the checks' docstring
     - VariableFault  what is wrong with a project's CI/CD variable
     - TuningFault    what the tuned values need and the cluster does not have
     - EncryptionFault  how a way on which secrets travel is not protected
+    - CertificateFault  how little time a certificate has left
 """
 
 from enum import StrEnum
@@ -389,3 +390,10 @@ class EncryptionFault(Fault):
 
     NOT_ENCRYPTED = "not-encrypted"  # there is no TLS at all
     NOT_VERIFIED = "not-verified"  # there is TLS, and any certificate is accepted
+
+
+class CertificateFault(Fault):
+    """How little time a certificate has left that is still valid (docs/sources.md#certificate-names)."""
+
+    ENDS_SOON = "certificate-ends-soon"  # within `limits.certificate_days_left`
+    RENEWAL_DUE = "certificate-renewal-due"  # within `limits.certificate_renewal_days`: automatic renewal is overdue

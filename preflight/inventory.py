@@ -450,6 +450,12 @@ class Limits(Section):
     clock_skew: Seconds = Field(default=5, description="Seconds between GitLab's clock and another.")
     version_skew: int = Field(default=3, ge=0, description="Minor versions a kubelet may be behind the API server.")
     token_days_left: int = Field(default=7, ge=0, description="Days that the runner's token must still be valid.")
+    certificate_days_left: int = Field(
+        default=7, ge=0, description="Days that certificates (GitLab, registries, API server) must still be valid."
+    )
+    certificate_renewal_days: int = Field(
+        default=30, ge=0, description="Days before its end in which a certificate is reported as due for renewal."
+    )
     restart_age: Seconds = Field(default=3600, description="Seconds for which a manager's restart is still a finding.")
     probe_pods_at_once: int = Field(default=5, ge=1, description="Probe pods at the same time.")
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, unquote, urlsplit
 
+from preflight.clients.certificates import Certificate
 from preflight.clients.connect import (
     Cutoff,
     Routes,
@@ -166,6 +167,10 @@ class Api:
         routes: where addresses are really to be dialled; certificates and names stay the original's.
         deadline: seconds for one request and its retries, unless a call says otherwise.
 
+    Attributes:
+        certificate: the API server's, once it has been reached over TLS.
+        own_certificate: what the kubeconfig logs in with, once it has been used; None if that is a token.
+
     Raises:
         KubeconfigError: the kubeconfig can't be used.
     """
@@ -176,6 +181,8 @@ class Api:
         self._context, self._routes = context, routes
         self._lock = threading.Lock()
         self._opened: _Connection | None = None
+        self.certificate: Certificate | None = None
+        self.own_certificate: Certificate | None = None
 
     @property
     def server(self) -> str:
@@ -480,7 +487,7 @@ class Api:
         from kubernetes.client import ApiClient
 
         try:
-            configuration, tls = client_settings(self.config, deadline=self.deadline)
+            configuration, tls, self.own_certificate = client_settings(self.config, deadline=self.deadline)
         except KubeconfigError as error:
             command = _Request("GET", "/version", {}).command(self._context)
             raise ApiError(ApiFault.CONTEXT, status=None, reason="", message=str(error), command=command) from error
@@ -488,9 +495,12 @@ class Api:
         configuration.connection_pool_maxsize = CONNECTIONS
         client = ApiClient(configuration)
         client.user_agent = "gitlab-runner-preflight"
-        client.rest_client.pool_manager.pool_classes_by_scheme = pool_classes(self._routes)
+        client.rest_client.pool_manager.pool_classes_by_scheme = pool_classes(self._routes, on_tls=self._keep)
         client.rest_client.pool_manager.connection_pool_kw["ssl_context"] = tls
         return _Connection(client, tls)
+
+    def _keep(self, _host: str, _port: int, certificate: Certificate) -> None:
+        self.certificate = certificate
 
     def _connect(self, opened: _Connection, deadline: float) -> Any:
         """A connected socket to the API server, with TLS where it has that, through the kubeconfig's own proxy."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from preflight.conclusions.impacts import gitlab_for_jobs, no_harm, not_seen, stops_all
+from preflight.conclusions.impacts import gitlab_for_jobs, no_harm, not_seen, reserve, stops_all
 from preflight.conclusions.model import Conclusion, Proof, cause, keys, rule
 from preflight.conclusions.observations import Facts
 from preflight.conclusions.single_fact import single
@@ -20,6 +20,7 @@ from preflight.facts.environment import (
     vpc,
 )
 from preflight.facts.gitlab import (
+    gitlab_certificate,
     gitlab_connection,
     gitlab_identity,
     gitlab_location,
@@ -105,6 +106,17 @@ single(
     remedy=(
         "if another one was meant: write it into `gitlab.version`, and see 9.1 for the matching runner",
         "otherwise upgrade GitLab to {gitlab_version} on {gitlab_host}",
+    ),
+)
+
+single(
+    cause("gitlab-certificate-ends", "2.1", "certificate-names"),
+    reserve("jobs run until the certificate ends"),
+    gitlab_certificate,
+    remedy=(
+        "on {gitlab_host}: `gitlab-ctl renew-le-certs`, or a new certificate with its chain in /etc/gitlab/ssl and "
+        "`gitlab-ctl hup nginx`",
+        "a new CA belongs into the Secret of `certsSecretName` too",
     ),
 )
 

@@ -31,6 +31,7 @@ from preflight.facts import (
     upgrade,
     values,
 )
+from preflight.probes.certificates import CertificateTerm
 from preflight.probes.chart_repository import ChartVersion
 from preflight.probes.ci_variables import RefProtection, VariableState
 from preflight.probes.cluster import ApiServer, Metrics, NamespaceState, Nodes, ServiceEndpoints
@@ -71,6 +72,7 @@ __all__ = [
     "Agreement",
     "ApiServer",
     "Backup",
+    "CertificateTerm",
     "ChartVersion",
     "Clock",
     "Configuration",

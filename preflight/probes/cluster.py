@@ -11,11 +11,12 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
+from preflight.clients.certificates import Certificate
 from preflight.clients.kube_api import Api, path_segment
 from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.clients.kubectl import kubectl
@@ -44,11 +45,15 @@ class ApiServer(Fact):
         server: its URL in the kubeconfig.
         version: such as ``v1.28.15``.
         unhealthy: the readiness checks that fail.
+        certificate: the server's, or the authority's that ends before it; None without TLS.
+        own_certificate: what the kubeconfig logs in with; None if that is something else.
     """
 
     server: str
     version: str = ""
     unhealthy: tuple[str, ...] = ()
+    certificate: Certificate | None = None
+    own_certificate: Certificate | None = None
 
 
 def api_server(api: Api, *, expected_url: str) -> ApiServer:
@@ -68,7 +73,10 @@ def api_server(api: Api, *, expected_url: str) -> ApiServer:
             target=api.server, server=api.server, fault=error.fault, cause=error.message, evidence=error.evidence
         )
     took, certified = time.monotonic() - began, api.config.tls_server_name
-    return read_api_server(version, ready, server=api.server, certified=certified, expected_url=expected_url, took=took)
+    answer = read_api_server(
+        version, ready, server=api.server, certified=certified, expected_url=expected_url, took=took
+    )
+    return replace(answer, certificate=api.certificate, own_certificate=api.own_certificate)
 
 
 def _readiness(api: Api) -> str:
