@@ -2,7 +2,7 @@
 
 import pytest
 
-from preflight.facts import NetworkAgreement, Proxies
+from preflight.facts import NetworkAgreement, OwnNames, Proxies
 
 
 def test_networks_are_disjoint(networks: NetworkAgreement) -> None:
@@ -80,3 +80,14 @@ def test_no_proxy_intercepts_internal_addresses_here(here_proxies: Proxies) -> N
     Remedy: add the API server's and GitLab's hosts to NO_PROXY.
     """
     assert not here_proxies.fault
+
+
+@pytest.mark.advice
+def test_this_machine_resolves_names_without_delay(own_names: OwnNames) -> None:
+    """1.2.9 This machine itself resolves the names that it needs without delay.
+
+    Why: a dead resolver before a living one in /etc/resolv.conf delays each name by seconds, so that helm, kubectl and
+        this suite are slow from here, while jobs use the resolvers of the values.
+    Remedy: remove the resolver that does not answer from /etc/resolv.conf here, or move it behind the others.
+    """
+    assert not own_names.fault

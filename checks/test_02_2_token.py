@@ -42,7 +42,6 @@ def test_runner_token_is_an_authentication_token(token_kind: RunnerToken) -> Non
         runner should: use the runner's `glrt-` token here, and revoke this one if the file was shared.
     Remedy (token-unrecognised): use the `glrt-` token of a runner created in GitLab: with any other, a manager that
         stops removes the runner for all managers (set `unregisterRunners: false` if you must keep such a token).
-    Remedy (token-misplaced): move the token from `runnerRegistrationToken` to `runnerToken`.
     Remedy: use the token that GitLab shows when a runner is created.
     """
     assert not token_kind.fault
@@ -141,3 +140,15 @@ def test_runner_takes_untagged_jobs_as_expected(runner_untagged: RunnerRecord) -
     Remedy: set it on the runner's page as expected.
     """
     assert not runner_untagged.fault
+
+
+@pytest.mark.advice
+def test_runner_token_is_in_its_own_key(token_place: RunnerToken) -> None:
+    """2.2.12 The runner token is in `runnerToken`, not in the key of registration tokens.
+
+    Why: the runner takes an authentication token from `runnerRegistrationToken` as well, but GitLab removes that key
+        together with registration tokens.
+    Remedy: move the token from `runnerRegistrationToken` to `runnerToken`; in a Secret, from
+        `runner-registration-token` to `runner-token`.
+    """
+    assert not token_place.fault

@@ -24,7 +24,7 @@ def test_api_server_answers(api_answer: ApiServer) -> None:
     Remedy (unauthorized): renew the credentials of this kubeconfig context; the API server does not accept them.
     Remedy (tls-untrusted, tls-wrong-name): use a kubeconfig whose certificate-authority-data and server belong
         together.
-    Remedy (tls-expired): renew the API server's certificate: `kubeadm certs renew apiserver`.
+    Remedy (tls-expired): renew the API server's certificate with the cluster's own installer.
     Remedy (api-unhealthy): see which check of `kubectl get --raw '/readyz?verbose'` fails; usually it is etcd.
     Remedy: make `kubectl cluster-info` work with the inventory's kubeconfig and context.
     """
@@ -62,7 +62,7 @@ def test_node_is_present(node_presence: NodeState) -> None:
     """2.3.5 Each node of the inventory is in the cluster.
 
     Why: without this worker, its share of the job capacity is missing.
-    Remedy: join the node (`kubeadm token create --print-join-command`), or remove it from `cluster.nodes`.
+    Remedy: join the node with the cluster's own installer, or remove it from `cluster.nodes`.
     """
     assert not node_presence.fault
 
@@ -121,13 +121,13 @@ def test_jobs_may_be_scheduled_on_each_worker(worker_placement: NodeState) -> No
 
 
 def test_kube_dns_has_ready_endpoints(kube_dns: ServiceEndpoints) -> None:
-    """2.3.11 The kube-dns service exists and has ready endpoints.
+    """2.3.11 The cluster's DNS Service exists and has ready endpoints.
 
-    Why: the managers resolve GitLab through it, and so do jobs unless `dns_policy` says otherwise.
-    Remedy (service-missing): restore the Service kube-dns in kube-system (`kubeadm init phase addon coredns`).
-    Remedy (no-endpoints): check the CoreDNS pods: `kubectl -n kube-system get pods -l k8s-app=kube-dns`, their logs and
-        events.
-    Remedy: make `kubectl -n kube-system get endpoints kube-dns` list an address.
+    Why: the managers resolve GitLab through it, and so do jobs unless `dns_policy` says otherwise. Many clusters call
+        it kube-dns; what counts is the address that kubelets give to pods.
+    Remedy (service-missing): restore the Service at the address that kubelets give to pods (`clusterDNS`).
+    Remedy (no-endpoints): check the pods behind it (CoreDNS, usually): their logs and events.
+    Remedy: make `kubectl get endpointslices -l kubernetes.io/service-name=NAME` of that Service list an address.
     """
     assert not kube_dns.fault
 

@@ -32,14 +32,17 @@ def test_each_worker_reaches_gitlab(node_gitlab: GitLabReply) -> None:
 def test_the_api_admits_a_job_pod(pod_admission: PodAdmission) -> None:
     """2.4.3 The API server admits a pod shaped like a job's.
 
-    Why: if admission rejects the suite's restricted pod, it rejects every job's.
+    Why: if admission rejects a pod with a job's containers, volumes and privileges, it rejects every job's.
     Remedy (namespace-missing): create the namespace that `namespace` in `runners.config` names (`kubectl create
         namespace`).
     Remedy (pod-security): label the namespace with a level that admits jobs: `kubectl label ns NAMESPACE
         pod-security.kubernetes.io/enforce=privileged --overwrite`.
+    Remedy (security-constraints): let the jobs' service account use a SecurityContextConstraints that admits them: `oc
+        adm policy add-scc-to-user SCC -z ACCOUNT -n NAMESPACE`.
     Remedy (quota): raise the ResourceQuota, or remove what uses it up: `kubectl describe quota -n NAMESPACE`.
     Remedy (limit-range): keep requests and limits in `runners.config` within the namespace's LimitRange.
     Remedy (service-account-missing): create the service account, or correct `service_account` in `runners.config`.
+    Remedy (class-missing): correct `priority_class_name` or `runtime_class_name`, or have the class created.
     Remedy (webhook): fix the admission webhook that the message names, or exempt the namespace from it.
     Remedy: make admission accept the pod: `kubectl apply --dry-run=server` shows the API server's message.
     """

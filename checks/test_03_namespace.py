@@ -2,7 +2,7 @@
 
 import pytest
 
-from preflight.facts import NamespaceState, Rights, StreamCheck, Webhooks
+from preflight.facts import JobReferences, NamespaceState, Rights, StreamCheck, Webhooks
 
 
 def test_the_jobs_namespace_exists(namespace_presence: NamespaceState) -> None:
@@ -110,3 +110,43 @@ def test_logs_are_readable_on_each_worker(pod_logs: StreamCheck) -> None:
     Remedy: make `kubectl logs` of a pod on this worker succeed.
     """
     assert not pod_logs.fault
+
+
+def test_the_volumes_of_job_pods_have_their_sources(job_volumes: JobReferences) -> None:
+    """3.2.10 What the volumes and variables of a job's pod are made of exists: claims, Secrets, ConfigMaps, drivers.
+
+    Why: a job's pod that names what is not there stays Pending until the runner gives up.
+    Remedy (claim-missing): create the PersistentVolumeClaim in the jobs' namespace, or correct its name below
+        [[runners.kubernetes.volumes.pvc]].
+    Remedy (claim-unbound): `kubectl describe pvc` shows what the claim waits for: a StorageClass, its provisioner, or a
+        PersistentVolume.
+    Remedy (source-missing): create the Secret or ConfigMap with the keys that the values name, or install the CSI
+        driver.
+    Remedy: make every object that `[runners.kubernetes.volumes]` names exist in the jobs' namespace.
+    """
+    assert not job_volumes.fault
+
+
+def test_what_job_pods_require_exists(job_prerequisites: JobReferences) -> None:
+    """3.2.11 Whatever must exist before a job's pod is made does: service account, pull secrets and classes.
+
+    Why: the API server refuses a pod that names an account or a class that is not there, and the runner looks for
+        account and pull secrets itself, and fails the job without them.
+    Remedy (service-account-missing): create the service account, or correct `service_account` in `runners.config`.
+    Remedy (pull-secret-missing): create the Secret in the jobs' namespace, or remove its name from
+        `image_pull_secrets`: the runner waits for each, used or not.
+    Remedy (class-missing): correct `priority_class_name` or `runtime_class_name`, or have the class created.
+    Remedy: make every name of `[runners.kubernetes]` one that exists.
+    """
+    assert not job_prerequisites.fault
+
+
+@pytest.mark.advice
+def test_the_claims_of_jobs_suit_several_nodes(job_claims: JobReferences) -> None:
+    """3.2.12 Jobs on several nodes can use the claims of the values at the same time.
+
+    Why: a ReadWriteOnce volume is attached to one node; jobs on all others wait for it, and then fail.
+    Remedy (one-node): use a ReadWriteMany claim or the distributed cache, or keep jobs on one node (`node_selector`).
+    Remedy: compare the claims' access modes with the number of nodes that run jobs.
+    """
+    assert not job_claims.fault

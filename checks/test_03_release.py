@@ -2,7 +2,18 @@
 
 import pytest
 
-from preflight.facts import ChartVersion, Drift, ManagerConfig, ManagerLogs, ManagerPods, Release, Rollout
+from preflight.facts import (
+    ChartRendering,
+    ChartVersion,
+    Drift,
+    FetchedChart,
+    ManagerConfig,
+    ManagerHistory,
+    ManagerLogs,
+    ManagerPods,
+    Release,
+    Rollout,
+)
 
 
 def test_chart_version_is_in_the_repository(chart_version: ChartVersion) -> None:
@@ -20,10 +31,12 @@ def test_chart_version_is_in_the_repository(chart_version: ChartVersion) -> None
     assert not chart_version.fault
 
 
+@pytest.mark.advice
 def test_chart_and_image_have_the_same_runner_version(chart_image: ChartVersion) -> None:
     """3.4.2 The image in the values has the runner version that the chart is made for.
 
-    Why: the chart's scripts, probes and configuration are written for the runner version in its appVersion.
+    Why: the chart's scripts, probes and configuration are written for the runner version in its appVersion; another one
+        runs jobs, too, as long as no setting needs the newer of the two.
     Remedy: set `image.tag` to the chart's appVersion (`helm show chart gitlab/gitlab-runner --version VERSION`), or
         omit it; keep the flavour `alpine-v…`, since the chart uses Alpine's user IDs.
     """
@@ -75,10 +88,33 @@ def test_release_values_match_the_files(release_drift: Drift) -> None:
     assert not release_drift.fault
 
 
+def test_chart_package_is_available(chart_package: FetchedChart) -> None:
+    """3.4.7 The chart's package can be fetched.
+
+    Why: Helm installs and upgrades from it; its keys and templates decide what is read of the values.
+    Remedy (refused, timeout, unreachable, unresolved, reset, silent): open the path from this machine to the host that
+        the cause names, or write the path of a package into `runner.chart`.
+    Remedy (http-status, unauthorized, denied): set `runner.repository_credentials`.
+    Remedy: make `helm pull gitlab-runner --repo REPOSITORY --version VERSION` succeed.
+    """
+    assert not chart_package.fault
+
+
+def test_chart_renders_with_the_values(chart_rendering: ChartRendering) -> None:
+    """3.4.8 Helm renders the chart with the values.
+
+    Why: a value that a template cannot use, or an expression that Helm cannot evaluate, ends every installation and
+        upgrade before it begins.
+    Remedy: correct what the cause names in the values; `helm template RELEASE CHART -f VALUES` shows it again.
+    """
+    assert not chart_rendering.fault
+
+
 def test_rollout_is_complete(manager_rollout: Rollout) -> None:
     """3.5.1 The rollout of the managers is complete.
 
     Why: while a rollout is stuck, the old configuration stays in use beside, or instead of, the new one.
+    Remedy (rollout-under-way): wait for `kubectl rollout status deployment/RELEASE`, and run this again.
     Remedy (deployment-missing): upgrade or install the release again: its Deployment was deleted.
     Remedy (rollout-stuck): `kubectl describe pod` of the newest manager shows what it waits for: the image
         (`image.registry`, `imagePullSecrets`), a missing Secret key, free resources on a node.
@@ -88,11 +124,12 @@ def test_rollout_is_complete(manager_rollout: Rollout) -> None:
 
 
 def test_managers_are_ready(manager_readiness: ManagerPods) -> None:
-    """4.1.1 Every manager is ready, and none was restarted recently.
+    """4.1.1 Every manager is ready, none is restarted again and again, and none ran out of memory recently.
 
     Why: without a manager, its share of `concurrent` is missing, and one that restarts loses its jobs.
-    Remedy (crash-loop, restarted): `kubectl logs --previous` shows why the pod ended; after OOMKilled raise
-        `resources.limits.memory` of the values; after failed liveness probes check GitLab and the token.
+    Remedy (crash-loop, restarted): `kubectl logs --previous` shows why the pod ended; after failed liveness probes
+        check GitLab and the token.
+    Remedy (oom-killed): raise `resources.limits.memory` of the values, and upgrade.
     Remedy (too-few-managers): read the events of the ReplicaSet: quota, admission, service account.
     Remedy (scaled-down): upgrade, which restores `replicas` of the values; set a smaller number in the values.
     Remedy (manager-not-ready): `kubectl describe pod` shows what it waits for.
@@ -129,3 +166,15 @@ def test_managers_run_the_deployed_configuration(manager_config: ManagerConfig) 
         and `[runners.kubernetes.dns_config]`.
     """
     assert not manager_config.fault
+
+
+@pytest.mark.advice
+def test_nothing_befell_the_managers_lately(manager_history: ManagerHistory) -> None:
+    """4.1.4 No manager was restarted, or complained of GitLab, within the last hour (`limits.restart_age`).
+
+    Why: what is over stops no job any more, and may come again; a runner logs no line for a poll that succeeds, so its
+        last line can be an old failure.
+    Remedy: read `kubectl logs --previous` and GitLab's own logs of that time; if it coincides with an outage or an
+        upgrade of GitLab, nothing is to be done.
+    """
+    assert not manager_history.fault

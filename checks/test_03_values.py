@@ -2,7 +2,7 @@
 
 import pytest
 
-from preflight.facts import Lint, Manifest, PollTimeout, SecretKeys
+from preflight.facts import AllowedImages, ImagePull, Lint, Manifest, PodPatches, PollTimeout, SecretKeys
 
 
 def test_runners_config_is_toml(values_toml: Lint) -> None:
@@ -228,9 +228,10 @@ def test_no_setting_makes_jobs_fail(values_job_settings: Lint) -> None:
 
 @pytest.mark.advice
 def test_every_runner_setting_has_an_effect(values_without_effect: Lint) -> None:
-    """3.3.23 Every setting of `runners.config` has an effect.
+    """3.3.23 Every setting of the values has an effect.
 
-    Why: some settings are read and then dropped: a cache without a bucket, a patch without its feature flag.
+    Why: some settings are read and then dropped: a cache without a bucket, a patch without its feature flag, tags with
+        a token of the kind glrt-….
     Remedy: complete the setting as the cause says, or remove it.
     """
     assert not values_without_effect.fault
@@ -244,3 +245,47 @@ def test_every_key_is_known(values_not_known: Lint) -> None:
     Remedy: look it up in the documentation of that version, or update this suite.
     """
     assert not values_not_known.fault
+
+
+def test_the_patches_of_job_pods_apply(pod_patches: PodPatches) -> None:
+    """3.3.25 The patches of `pod_spec` can be applied to a job's pod.
+
+    Why: where one can't, the runner makes no pod, and every job fails in "setting up build pod".
+    Remedy (patch-not-applied): correct the patch as the cause says; a JSON patch must name paths that exist, and a
+        strategic one the key (`name`) of each entry of a list.
+    Remedy: try the patch on a pod of yours: `kubectl patch --local -o yaml`.
+    """
+    assert not pod_patches.fault
+
+
+def test_the_values_allow_the_images_of_jobs(values_allowed_images: AllowedImages) -> None:
+    """3.3.26 The values allow the images that jobs use.
+
+    Why: the runner fails a job whose image or service matches no pattern of `allowed_images` or `allowed_services`.
+    Remedy (not-allowed): add a pattern for the image: `*` stays within one step of its path, `**` does not.
+    Remedy: compare `allowed_images` and `allowed_services` with the images of the inventory.
+    """
+    assert not values_allowed_images.fault
+
+
+def test_each_worker_pulls_the_services_of_the_values(service_pull: ImagePull) -> None:
+    """3.3.27 Each worker pulls the images of the services that the values give to every job.
+
+    Why: a job's pod does not start before all its images are there; one that can't be pulled fails every job.
+    Remedy (pull-not-found, pull-bad-name): correct the service's `name` in `[[runners.kubernetes.services]]`, or push
+        the image.
+    Remedy (pull-unauthorized): give jobs a pull secret for its registry (`image_pull_secrets`).
+    Remedy (pull-platform): push or mirror the image for this node's platform.
+    Remedy: make `crictl pull` of the image succeed on this worker.
+    """
+    assert not service_pull.fault
+
+
+def test_all_values_are_in_the_files(values_completeness: Lint) -> None:
+    """3.3.28 All values of the release are in the files of the inventory.
+
+    Why: an Argo CD Application, a Flux HelmRelease or a helmfile may take further values from a ConfigMap, a Secret or
+        another repository; what they set is not checked here.
+    Remedy: write each of them into a file, and list it under `runner.values`.
+    """
+    assert not values_completeness.fault

@@ -2,7 +2,7 @@
 
 import pytest
 
-from preflight.facts import Daemon, DindRun, InnerRegistry, Lookups, PacketSizes, PodAdmission, ResolvConf
+from preflight.facts import Daemon, DindRun, InnerRegistry, Lookups, PacketSizes, PodAdmission, PodStart, ResolvConf
 
 
 def test_the_api_admits_a_dind_pod(dind_admission: PodAdmission) -> None:
@@ -87,6 +87,16 @@ def test_docker_reaches_each_registry_from_inside(dind_registry: InnerRegistry) 
     Remedy: make `docker login` to the registry succeed in a job with Docker-in-Docker.
     """
     assert not dind_registry.fault
+
+
+def test_services_of_the_values_start(service_start: PodStart) -> None:
+    """5.1.8 The services that the values give to every job start beside its script.
+
+    Why: a container that can't be started keeps a job's pod Pending until the runner gives up.
+    Remedy (start-error): correct command, user and security context of the service: the message is the runtime's own.
+    Remedy: `kubectl describe pod` of a job shows the state of each container.
+    """
+    assert not service_start.fault
 
 
 def test_dind_has_the_dns_settings_of_the_values(dind_resolv_conf: ResolvConf) -> None:

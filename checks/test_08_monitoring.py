@@ -2,7 +2,7 @@
 
 import pytest
 
-from preflight.facts import ManagerMetrics, Warnings
+from preflight.facts import ManagerActivity, ManagerMetrics, Warnings
 
 
 @pytest.mark.advice
@@ -40,11 +40,11 @@ def test_each_manager_runs_the_version_of_its_image(manager_version: ManagerMetr
     assert not manager_version.fault
 
 
-def test_gitlab_accepts_the_managers_polls(manager_polls: ManagerMetrics) -> None:
+def test_gitlab_accepts_the_managers_polls(manager_polls: ManagerActivity) -> None:
     """8.4.3 GitLab accepts the managers' polls for jobs.
 
     Why: a manager whose polls are rejected stays Running and Ready, but gets no jobs (its probe only checks the
-        process).
+        process). Polls that failed earlier are counted a second time: only what is added meanwhile is the present.
     Remedy (polls-rejected): the runner was deleted in GitLab or its token reset: create a runner, put its new token
         into `runnerToken`, and upgrade the release.
     Remedy (polls-failed): see 2.4 for the path from the workers to GitLab, and the managers' logs for the error.

@@ -1,4 +1,4 @@
-"""The chart repository: one ``index.yaml`` on a static web server, as ``helm repo index`` writes it."""
+"""The chart repository: ``index.yaml`` and packages on a static web server, as ``helm repo index`` writes it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import yaml
 from aiohttp import web
+
+from lab import chart
 
 if TYPE_CHECKING:
     from lab.world import World
@@ -23,6 +25,10 @@ def application(world: World) -> web.Application:
         await world.pause()
         if request.path == "/index.yaml":
             return web.Response(text=index(world), headers={"Content-Type": "text/yaml", "Server": "nginx"})
+        for version, app in world.charts.versions.items():
+            if request.path == f"/{_CHART}-{version}.tgz" and version not in world.charts.without_package:
+                archive = chart.package(version, app)
+                return web.Response(body=archive, headers={"Content-Type": "application/gzip", "Server": "nginx"})
         page = "<html>\r\n<head><title>404 Not Found</title></head>\r\n</html>\r\n"
         return web.Response(status=404, text=page, headers={"Content-Type": "text/html", "Server": "nginx"})
 
@@ -50,7 +56,7 @@ def _entry(host: str, name: str, version: str, app: str) -> dict[str, object]:
         "appVersion": app,
         "created": "2025-09-18T12:04:11.100742818Z",
         "description": "GitLab Runner" if name == _CHART else "GitLab agent for Kubernetes",
-        "digest": hashlib.sha256(archive.encode()).hexdigest(),
+        "digest": hashlib.sha256(chart.package(version, app) if name == _CHART else archive.encode()).hexdigest(),
         "icon": "https://gitlab.com/uploads/-/system/project/avatar/250833/runner_logo.png",
         "name": name,
         "urls": [f"https://{host}/{archive}"],

@@ -34,6 +34,7 @@ DEADLINES = {
     "api": 15,
     "ssh": 6,
     "step": 5,
+    "polls": 4,
     "script": 40,
     "pull": 20,
     "pod": 45,

@@ -40,7 +40,7 @@ RegistryMode = Literal["up", "down", "vanished", "unavailable"]
 Certificate = Literal["valid", "self-signed", "expired", "other-name", "none"]
 SshMode = Literal["up", "down", "vanished", "mute"]
 Realm = Literal["up", "down", "vanished"]
-ManagerHealth = Literal["up", "out-of-memory", "refused", "half-rolled-out"]
+ManagerHealth = Literal["up", "out-of-memory", "refused", "half-rolled-out", "rolling-out", "recovered"]
 Misbehaviour = Literal["", "silent", "drip", "cut", "brief", "429", "500", "503", "410", "truncated"]
 """How a server misbehaves (`lab.misbehaviour`); an empty text only puts the relay in place, to be set later."""
 
@@ -243,7 +243,12 @@ class Registry:
 
 @dataclass
 class ChartRepository:
-    """The web server that charts are installed from; runner's version by version of the chart, the newest first."""
+    """The web server that charts are installed from.
+
+    Attributes:
+        versions: runner's version by version of the chart, the newest first.
+        without_package: versions that the index lists, and whose package is not there.
+    """
 
     host: str = CHARTS
     address: str = CHARTS_ADDRESS
@@ -259,6 +264,7 @@ class ChartRepository:
             "0.78.0": "18.1.0",
         }
     )
+    without_package: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -300,12 +306,14 @@ class MetricsState:
 
     Attributes:
         on: whether the managers serve metrics.
-        rejected: whether GitLab has refused the managers' polls for an hour.
+        rejected: whether GitLab refuses the managers' polls.
+        lost: polls of each manager that were lost in an outage that is over.
         since: when the counters began (seconds of the wall clock).
     """
 
     on: bool = True
     rejected: bool = False
+    lost: int = 0
     since: float = field(default_factory=lambda: time.time() - 6 * 86_400, repr=False)
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import ast
 import math
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,6 +111,14 @@ class Coverage:
         for part in self.left_out:
             sections[part.section] = (*sections.get(part.section, ()), part)
         return sections
+
+    def sections(self) -> str:
+        """What was not looked at, as ``2.2 (1), 2.4 (46)`` by the guide's sections."""
+        counts: Counter[str] = Counter()
+        for title, parts in self.by_section().items():
+            numbers = re.match(r"\d[\d., ]*", title)
+            counts[numbers[0].rstrip(", ") if numbers else title] += sum(part.count for part in parts)
+        return ", ".join(f"{section} ({count})" for section, count in counts.items())
 
     def lines(self) -> Iterator[str]:
         """What was not looked at, a line for each section of the guide."""

@@ -134,12 +134,14 @@ class Fact:
         target: what was measured, in the inventory's words.
         fault: what is wrong with it, or None.
         cause: one sentence with names and numbers; empty without a fault.
+        advice: why the fault blocks no rollout here, such as ``the upgrade replaces it``; its check is advice then.
         evidence: kept out of the repr, because pytest prints reprs in assertion messages.
     """
 
     target: str
     fault: Fault | None = None
     cause: str = ""
+    advice: str = ""
     evidence: Evidence = field(repr=False)
 
     def __init_subclass__(cls) -> None:
@@ -154,6 +156,7 @@ class Fact:
         object.__setattr__(self, "target", one_line(self.target, longest=300))
         object.__setattr__(self, "cause", one_line(self.cause, longest=600))
         object.__setattr__(self, "evidence", self.evidence.around(f"{self.fault or ''} {self.cause}"))
+        object.__setattr__(self, "advice", one_line(self.advice, longest=300))
 
     @property
     def where(self) -> str:
@@ -166,7 +169,11 @@ class Fact:
             self.fault is kind if isinstance(kind, Fault) else isinstance(self.fault, kind) for kind in kinds
         ):
             return self
-        return replace(self, fault=None, cause="")
+        return replace(self, fault=None, cause="", advice="")
+
+    def as_advice(self, why: str) -> Self:
+        """The same, so that its fault is reported and blocks no rollout."""
+        return replace(self, advice=why, cause=f"{self.cause}; {why}" if self.cause else why)
 
 
 KINDS: dict[str, type[Fact]] = {"Fact": Fact}

@@ -127,8 +127,8 @@ class FactSpec(Generic[V_co]):
 
     @functools.cached_property
     def effect(self) -> Effect:
-        """The most that it and what it needs do to the world."""
-        effects = [self.own_effect, *(CATALOGUE[need].effect for need in self.needs)]
+        """The most that it and what it needs do to the world, without the needs that are optional."""
+        effects = [self.own_effect, *(CATALOGUE[need].effect for need in self.needs if need not in self.optional)]
         return max(effects, key=lambda effect: effect.rank)
 
 
@@ -164,7 +164,7 @@ def fact(
         after: facts that come first, and block this one where they are faulty, although it does not take them.
         tolerates: needed facts that it can use although they are faulty.
         optional: needed facts without which it can be measured: it takes None where there is nothing, and the fact,
-            faulty or not, where there is.
+            faulty or not, where there is. One whose effect is above the run's ceiling is not measured for it.
         reported_by: facts whose checks report it, where no check takes it: if it could not be measured, they could
             not either, and what needs it is blocked by their checks.
         fan_in: needed facts of which it takes all, as a tuple: name of the fact → kind of target.

@@ -78,6 +78,7 @@ class DnsFault(Fault):
     UNREACHABLE = "unreachable"  # nothing listens there, or there is no route
     GARBLED = "garbled"  # what came back is not a DNS answer to the query
     SEARCH_LIST = "search-list"  # a search domain answers in the place of the name itself
+    SLOW = "slow-names"  # a name takes longer than a resolver that answers: another one before it does not
     DISAGREE = "disagree"  # the resolvers give different answers
     NOT_APPLIED = "not-applied"  # a pod's resolv.conf is not what the values configure
 
@@ -152,10 +153,13 @@ class PodFault(Fault):
 
     NAMESPACE_MISSING = "namespace-missing"
     POD_SECURITY = "pod-security"
+    SECURITY_CONSTRAINTS = "security-constraints"  # no SecurityContextConstraints of OpenShift lets it in
     QUOTA = "quota"
     LIMIT_RANGE = "limit-range"
     SERVICE_ACCOUNT_MISSING = "service-account-missing"
+    CLASS_MISSING = "class-missing"  # the PriorityClass or RuntimeClass of a job's pod
     WEBHOOK = "webhook"
+    PATCH = "patch-not-applied"  # a patch of pod_spec can't be applied: the runner makes no pod
     REFUSED_BY_API = "refused-by-api"  # admission refused it with a message that is not known
     NO_ELIGIBLE_NODE = "no-eligible-node"
     UNSCHEDULABLE_RESOURCE = "unschedulable-resource"
@@ -179,6 +183,16 @@ class PodFault(Fault):
     EVICTED = "evicted"
     DEADLINE = "deadline"
     LOST = "lost"
+
+
+class ReferenceFault(Fault):
+    """What a job's pod refers to by name, and the cluster does not have (docs/sources.md#job-references)."""
+
+    CLAIM_MISSING = "claim-missing"
+    CLAIM_UNBOUND = "claim-unbound"  # there is no volume for it, and none is being made
+    SOURCE_MISSING = "source-missing"  # the Secret, ConfigMap, key or driver of a volume or variable
+    PULL_SECRET_MISSING = "pull-secret-missing"  # noqa: S105 - a word, no secret: the runner gives up without it
+    ONE_NODE = "one-node"  # jobs on several nodes can't have the claim at the same time
 
 
 class DindFault(Fault):
@@ -212,7 +226,7 @@ class TokenFault(Fault):
     PERSONAL = "token-personal"  # a user's access token
     OTHER_KIND = "token-other-kind"  # another of GitLab's tokens
     UNRECOGNISED = "token-unrecognised"  # the runner decides by the prefix glrt- alone, and this has another one
-    MISPLACED = "token-misplaced"  # a runner's own token, configured as a registration token
+    MISPLACED = "token-misplaced"  # a runner's own token in the key of registration tokens, where it works as well
     FORM = "token-form"  # begins with glrt-, but has no form that GitLab is known to make
     CHECKSUM = "token-checksum"  # its end is not the checksum of what precedes: cut or mistyped
     REVOKED = "token-revoked"  # no runner of this GitLab has it
@@ -262,6 +276,7 @@ class ValuesFault(Fault):
     RBAC_OFF = "rbac-off"  # nothing grants the managers the right to make pods
     IMAGE_FLAVOUR = "image-flavour"  # an image whose user is not the one it is started as
     PULL_SECRET = "pull-secret"  # noqa: S105 - a word, no secret: none of the jobs' pull secrets is for a registry
+    NOT_ALLOWED = "not-allowed"  # an image that jobs use is not among those that the values allow
     HELPER_IMAGE = "helper-image"  # the nodes can't pull it
     METRICS_OFF = "metrics-off"
     MANAGERS_ONLY = "managers-only"  # a setting of the managers' pods that is easily taken for the jobs'
@@ -291,6 +306,8 @@ class ReleaseFault(Fault):
     NOT_A_REPOSITORY = "not-a-repository"  # what answers has no index of charts
     HTTP_STATUS = "http-status"
     CHART_MISSING = "chart-missing"  # the repository does not have this version
+    ONLY_HELM = "only-helm-can-tell"  # an expression that can't be read here, where helm or the package is missing
+    NOT_RENDERED = "not-rendered"  # Helm refuses the chart with these values
     APP_VERSION = "app-version"  # chart and image are of different runner versions
     MISSING = "release-missing"
     PRESENT = "release-present"  # where none is expected yet
@@ -310,11 +327,14 @@ class ManagerFault(Fault):
 
     DEPLOYMENT_MISSING = "deployment-missing"
     ROLLOUT_STUCK = "rollout-stuck"
+    ROLLOUT_UNDER_WAY = "rollout-under-way"  # within the time that its Deployment allows, and no new pod fails
     TOO_FEW = "too-few-managers"
     SCALED_DOWN = "scaled-down"  # fewer replicas than the release's values say: somebody scaled them by hand
     NOT_READY = "manager-not-ready"
     CRASH_LOOP = "crash-loop"
-    RESTARTED = "restarted"  # a short while ago
+    OOM_KILLED = "oom-killed"  # a manager that runs again was ended for its memory a short while ago
+    RESTARTED = "restarted"  # again and again: the last run was short, and this one is not longer yet
+    RECOVERED = "recovered"  # restarts and log lines of a short while ago that are over
     TOKEN_REJECTED = "token-rejected"  # noqa: S105 - a word, no secret: GitLab does not accept the runner's token
     GITLAB_UNREACHABLE = "gitlab-unreachable"  # by the managers' own logs
     CONFIG_REFUSED = "config-refused"  # the runner cannot use its configuration

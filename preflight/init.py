@@ -30,6 +30,7 @@ from preflight.jobshape import JobShape
 from preflight.probes import discovery
 from preflight.probes.discovery import Cluster, DiscoveryError, Release
 from preflight.redaction import MASK, redact, remember
+from preflight.releasenames import names_in
 from preflight.yamltext import load_yaml
 
 NAME = "init"
@@ -152,9 +153,10 @@ def discover(options: argparse.Namespace) -> Discovery:
         cluster = discovery.cluster(api)
         tree, text = without_secrets(release.values)
         has_token = any(str(release.values.get(key) or "").strip() for key in _TOKENS)
-        token = discovery.key_of_token(api, release.namespace, _full_name(release)) if has_token else None
+        names = names_in(release.values, release=release.name, namespace=release.namespace)
+        token = discovery.key_of_token(api, names.namespace, names.workload) if has_token else None
         values = _read(tree, release)
-        shape = None if values.problem else helm.job_shape(values)
+        shape = None if values.problem or values.unread_within() else helm.job_shape(values)
         secrets = dict(_pull_secrets(api, shape)) if shape else {}
     finally:
         api.close()
@@ -205,12 +207,6 @@ def _kubeconfig(option: Path | None) -> Path:
     if len(files) > 1:
         raise KubeconfigError(os.pathsep.join(files), "KUBECONFIG names several files; choose one with --kubeconfig")
     return Path(files[0] if files else "~/.kube/config").expanduser().resolve()
-
-
-def _full_name(release: Release) -> str:
-    """The name of the chart's objects (its template ``gitlab-runner.fullname``)."""
-    override = str(release.values.get("fullnameOverride") or "")
-    return override or (release.name if release.name.startswith("gitlab-runner") else f"{release.name}-gitlab-runner")
 
 
 def _read(tree: Mapping[str, Any], release: Release) -> helm.Values:
@@ -363,12 +359,13 @@ class Draft:
             node = {"address": address} | ({"role": role} if role != "worker" else {})
             lines.append(f"    {flow(name)}: {flow(node)}")
         lines.append(f"  platform: {flow(cluster.platform)}")
-        for key, network, what in (
+        for key, found, what in (
             ("pod_cidr", cluster.pod_cidr, "the pod network"),
             ("service_cidr", cluster.service_cidr, "the service network"),
-            ("vpc_cidr", None, "the network of the VPC"),
+            ("vpc_cidr", (), "the network of the VPC"),
         ):
-            lines.append(f"  {key}: {network}" if network else f"  # {key}: {self._gap(what)}")
+            written = found[0] if len(found) == 1 else flow(list(found))
+            lines.append(f"  {key}: {written}" if found else f"  # {key}: {self._gap(what)}")
         return lines
 
     def _dns(self) -> list[str]:

@@ -26,6 +26,7 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     ValidationError,
+    model_validator,
 )
 from pydantic_core import CoreSchema, core_schema
 
@@ -137,6 +138,19 @@ def _network(text: str) -> str:
         raise ValueError(msg) from None
 
 
+def _networks(value: object) -> str | list[str]:
+    if isinstance(value, str):
+        return _network(value)
+    if not isinstance(value, list) or not value or not all(isinstance(each, str) for each in value):
+        msg = "expected a network, such as 10.0.0.0/16, or with dual stack a list of two"
+        raise ValueError(msg)
+    several = [_network(each) for each in value]
+    if len({ipaddress.ip_network(network).version for network in several}) != len(several):
+        msg = f"found {' and '.join(several)}, expected one network of IPv4 and one of IPv6"
+        raise ValueError(msg)
+    return several
+
+
 def _url(text: str) -> str:
     msg = "expected a URL such as http://192.168.1.50/"
     try:
@@ -192,8 +206,65 @@ def _text_only(value: object) -> object:
     return value
 
 
+_PACKAGE = re.compile(r"gitlab-runner-v?(\d+\.\d+\.\d+[\w.+-]*?)\.(?:tgz|tar\.gz)$")
+
+
+def is_chart_path(chart: str) -> bool:
+    """Whether a chart is a package or a folder of this machine, and not a version."""
+    return chart.endswith((".tgz", ".tar.gz")) or chart.startswith((".", "/", "~"))
+
+
+def chart_version(chart: str) -> str:
+    """The version in ``0.80.1``, ``./gitlab-runner-0.80.1.tgz`` or ``oci://…:0.80.1``; empty where there is none."""
+    if chart.startswith("oci://"):
+        tag = chart.rpartition(":")[2]
+        return "" if "/" in tag else tag.removeprefix("v")
+    if is_chart_path(chart):
+        found = _PACKAGE.search(chart)
+        return found[1] if found else ""
+    return chart
+
+
+def _chart(text: str, info: core_schema.ValidationInfo) -> str:
+    """A version, a reference, or a path, which becomes a full one."""
+    if not is_chart_path(text) or (info.context or {}).get("saved"):
+        return text
+    path: Path = (info.context or {}).get("folder", Path()) / Path(text).expanduser()
+    if not path.exists() or (path.is_dir() and not (path / "Chart.yaml").is_file()):
+        msg = f"{path} is no chart: expected a package (gitlab-runner-VERSION.tgz) or a folder with a Chart.yaml"
+        raise ValueError(msg)
+    return str(path)
+
+
+def _repository(text: str) -> str:
+    if text == "none" or re.fullmatch(r"oci://[^/\s@]+(/[^\s@]+)?", text):
+        return text
+    return _url(text)
+
+
+def _set_file(pair: str, info: core_schema.ValidationInfo) -> str:
+    """A pair of key and path, which becomes a full one."""
+    key, separator, path = pair.partition("=")
+    if not separator or not key.strip():
+        msg = "expected key=path"
+        raise ValueError(msg)
+    return f"{key}={_file(Path(path), info)}"
+
+
+def _helm(text: str, info: core_schema.ValidationInfo) -> str:
+    """``none``, a program's name, or a path, which becomes a full one."""
+    if text == "none" or "/" not in text or (info.context or {}).get("saved"):
+        return text
+    path: Path = (info.context or {}).get("folder", Path()) / Path(text).expanduser()
+    if not os.access(path, os.X_OK) or path.is_dir():
+        msg = f"{path} is no program that can be run: expected the path of helm, or none"
+        raise ValueError(msg)
+    return str(path)
+
+
 Address = Annotated[str, AfterValidator(_address), Field(json_schema_extra={"format": "ipv4 or ipv6"})]
 Network = Annotated[str, AfterValidator(_network), Field(json_schema_extra={"format": "CIDR"})]
+Networks = Annotated[str | list[str], BeforeValidator(_networks)]
 Url = Annotated[str, AfterValidator(_url), Field(json_schema_extra={"format": "uri"})]
 Text = Annotated[str, BeforeValidator(_text_only), Field(min_length=1)]
 File = Annotated[Path, AfterValidator(_file)]
@@ -260,9 +331,23 @@ class Cluster(Section):
         description="Nodes by label, where autoscaling changes their names; judged over all that the API lists.",
     )
     platform: Text = Field(default="linux/amd64", description="Platform that the images must offer.")
-    pod_cidr: Network | None = Field(default=None, description="Pod network.")
-    service_cidr: Network | None = Field(default=None, description="Service network.")
+    pod_cidr: Networks | None = Field(default=None, description="Pod network; a list of two with dual stack.")
+    service_cidr: Networks | None = Field(default=None, description="Service network; a list of two with dual stack.")
     vpc_cidr: Network | None = Field(default=None, description="Network of the VPC.")
+
+    @property
+    def pod_networks(self) -> tuple[str, ...]:
+        """The networks that pods have their addresses from: one for each family."""
+        return _several(self.pod_cidr)
+
+    @property
+    def service_networks(self) -> tuple[str, ...]:
+        """The networks that Services have their addresses from."""
+        return _several(self.service_cidr)
+
+
+def _several(networks: str | list[str] | None) -> tuple[str, ...]:
+    return () if networks is None else (networks,) if isinstance(networks, str) else tuple(networks)
 
 
 class Dns(Section):
@@ -306,25 +391,71 @@ class Registry(Section):
     )
 
 
+class ValuesFile(Section):
+    """A values file, or a place inside of a file that another tool reads."""
+
+    file: File = Field(
+        description="The file: plain values, an umbrella chart's, an Argo CD Application, a helmfile, …."
+    )
+    at: str = Field(
+        default="",
+        description="Where in the file the values stand, such as `gitlab-runner` or `spec.values`; default: the whole "
+        "file, or the one place that holds the runner's values.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_path(cls, given: object) -> object:
+        """A path stands for a file without a place."""
+        return {"file": given} if isinstance(given, str | Path) else given
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string", "format": "path"}, handler(schema)]}
+
+
 class Runner(Section):
     """The runner's Helm release (guide 3)."""
 
     release: KubernetesName = Field(default="gitlab-runner", description="Release name.")
     namespace: KubernetesName = Field(default="gitlab", description="Namespace of the release.")
-    chart: Text = Field(default="0.80.0", description="Chart version.")
-    repository: Url | Literal["none"] = Field(
+    chart: Annotated[Text, AfterValidator(_chart)] = Field(
+        default="0.80.0",
+        description="Chart version; or the chart itself: a package (`./gitlab-runner-0.80.1.tgz`), a folder "
+        "(`./chart`), or `oci://HOST/PATH/gitlab-runner:VERSION`.",
+    )
+    repository: Annotated[str, AfterValidator(_repository)] = Field(
         default="https://charts.gitlab.io",
-        description="Chart repository that releases are installed from, or `none` where charts come another way.",
+        description="Chart repository that releases are installed from (a URL, or `oci://HOST/PATH`), or `none` where "
+        "charts come another way.",
+    )
+    repository_credentials: Login | Secret | None = Field(
+        default=None,
+        description="`{username, password}` for the chart repository, or a reference to a docker config "
+        "(`secret:…/.dockerconfigjson`) for an OCI registry.",
     )
     repository_ca_file: File | None = Field(
         default=None, description="PEM file of the CA that signed the chart repository's certificate."
+    )
+    helm: Annotated[str, AfterValidator(_helm)] = Field(
+        default="",
+        description="Path of the `helm` that renders the chart, or `none` to go without; default: the one on the PATH.",
     )
     managed_by: Literal["helm", "argocd", "flux"] = Field(
         default="helm",
         description="What installs the release; with `argocd` or `flux`, Helm is not expected to have a record of it.",
     )
-    values: list[File] = Field(min_length=1, description="Values files, merged in this order as `helm -f` does.")
+    values: list[ValuesFile] = Field(
+        min_length=1,
+        description="Values files, merged in this order as `helm -f` does: paths, or `{file, at}` where the values "
+        "stand inside of a file that another tool reads.",
+    )
     set: list[Text] = Field(default=[], description="`key=value` pairs, as `helm --set` takes them.")
+    set_string: list[Text] = Field(default=[], description="The same, as `helm --set-string` takes them.")
+    set_json: list[Text] = Field(default=[], description="`key=JSON` pairs, as `helm --set-json` takes them.")
+    set_file: list[Annotated[Text, AfterValidator(_set_file)]] = Field(
+        default=[], description="`key=path` pairs, as `helm --set-file` takes them."
+    )
     token: Secret | None = Field(
         default=None,
         description="Reference to the runner's token, where it is given at the installation only "
@@ -342,6 +473,16 @@ class Runner(Section):
     run_untagged: bool | None = Field(
         default=None, description="Whether the runner takes jobs without tags (guide 2.2); default: not checked."
     )
+
+    @property
+    def files(self) -> list[Path]:
+        """The values files."""
+        return [entry.file for entry in self.values]
+
+    @property
+    def chart_version(self) -> str:
+        """The chart's version, as far as `chart` names it."""
+        return chart_version(self.chart)
 
 
 class Probe(Section):
@@ -435,6 +576,7 @@ class Deadlines(Section):
     api: Seconds = Field(default=20, description="One request to the Kubernetes API.")
     ssh: Seconds = Field(default=15, description="An SSH login.")
     step: Seconds = Field(default=5, description="One step of the probe script on a node or in a pod.")
+    polls: Seconds = Field(default=20, description="A manager's next poll for a job, where earlier ones have failed.")
     script: Seconds = Field(default=60, description="The probe script on a node or in a pod, as a whole.")
     pull: Seconds = Field(default=300, description="An image pull on a node's runtime.")
     pod: Seconds = Field(default=300, description="A probe pod, from its creation to its end, pulls included.")
@@ -456,7 +598,7 @@ class Limits(Section):
     certificate_renewal_days: int = Field(
         default=30, ge=0, description="Days before its end in which a certificate is reported as due for renewal."
     )
-    restart_age: Seconds = Field(default=3600, description="Seconds for which a manager's restart is still a finding.")
+    restart_age: Seconds = Field(default=3600, description="Seconds for which what befell a manager is reported.")
     probe_pods_at_once: int = Field(default=5, ge=1, description="Probe pods at the same time.")
 
 

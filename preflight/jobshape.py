@@ -11,8 +11,9 @@ A probe pod differs from a job's in these ways only:
 - pinned to its node by a required node affinity;
 - no priority class, and no label that a Service or PodDisruptionBudget selects;
 - it has no token of its service account: no probe asks the API;
-- images are pulled with Always, and no helper, init container or volume is there, but for what a Docker daemon and its
-  client share;
+- images are pulled with Always, and no helper, init container, hook or volume is there, but for what a Docker daemon
+  and its client share;
+- of the patches in ``pod_spec`` only what decides on its place, names, account and pull secrets;
 - a Docker daemon without TLS listens on 127.0.0.1 alone, and ends with the script beside it.
 """
 
@@ -21,12 +22,13 @@ from __future__ import annotations
 import copy
 import re
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
+from preflight.podpatch import Patch
 from preflight.quantities import Amounts, amounts, exactly, total
 
 Json = dict[str, Any]
@@ -36,6 +38,12 @@ OURS = "gitlab-runner-preflight"
 RUN = "preflight.gitlab-runner/run"
 VANTAGE = "preflight.gitlab-runner/vantage"
 BUILD = "build"  # the container that runs the script, named as in a job's pod
+PULLED = "image-"  # how the containers begin that are there for their images alone
+BESIDE = "service-"  # begins the names of the values' services in the suite's own pods
+
+
+WINDOWS = "windows"
+_SYSTEM = "kubernetes.io/os"  # a node's label
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +58,39 @@ class Resources:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A service that every job gets from the values (``[[runners.kubernetes.services]]``).
+
+    Attributes:
+        container: the name of its container.
+        aliases: host names that jobs reach it by, beside those made of the image's name.
+        entrypoint, command: what is run; empty leaves it to the image.
+    """
+
+    container: str
+    image: str
+    aliases: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    environment: dict[str, str] = field(default_factory=dict, repr=False)  # may hold a password
+
+
+DEADLINE_FLAG = "FF_USE_POD_ACTIVE_DEADLINE_SECONDS"
+LEGACY_FLAG = "FF_USE_LEGACY_KUBERNETES_EXECUTION_STRATEGY"
+DUMB_INIT_FLAG = "FF_USE_DUMB_INIT_WITH_KUBERNETES_EXECUTOR"
+UMASK_FLAG = "FF_DISABLE_UMASK_FOR_KUBERNETES_EXECUTOR"
+PATCH_FLAG = "FF_USE_ADVANCED_POD_SPEC_CONFIGURATION"
+ENTRYPOINT_FLAG = "FF_KUBERNETES_HONOR_ENTRYPOINT"
+REACHABLE_FLAG = "FF_WAIT_FOR_POD_TO_BE_REACHABLE"
+EVENTS_FLAG = "FF_PRINT_POD_EVENTS"
+POD_FLAGS = (
+    *(DEADLINE_FLAG, LEGACY_FLAG, DUMB_INIT_FLAG, UMASK_FLAG, PATCH_FLAG),
+    *(ENTRYPOINT_FLAG, REACHABLE_FLAG, EVENTS_FLAG),
+)
+"""Feature flags of the runner that change what is in a job's pod, or which rights it takes to run it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class JobShape:
     """What the values configure for all pods of jobs; docs/sources.md#runner-keys lists the keys.
 
@@ -60,6 +101,19 @@ class JobShape:
         tolerations: in the API's form, as are `affinity`, `dns_config` and `host_aliases`.
         dns_policy: in the API's spelling (``None``, ``ClusterFirst``, …); None leaves it to the cluster.
         privileged: of the build container; `service_privileged`: of the services', where that differs.
+        security: what the values set in the security context of a kind of container (``build``, ``helper``,
+            ``init_permissions``, ``service``), in the API's form; `pod_security`: in that of the pod.
+        configured_pull_secrets: those that the values name, used or not: the runner waits for each of them.
+        services: that every job gets from the values.
+        volumes, mounts: of the values, the mounts in every container.
+        builds_dir: where the runner mounts a volume of its own, unless one of the values' is mounted there.
+        lifecycle: hooks of the build, helper and service containers.
+        flags: the `POD_FLAGS` that are on.
+        patches: of the pod's spec, by ``pod_spec``; empty without `PATCH_FLAG`.
+        patch_problem: why they can't be applied, so that every job fails; empty if they can.
+        before_patches: the shape without what the patches change in it; None without patches.
+        namespace_per_job: each job has a new namespace of its own, and `namespace` is only the release's.
+        allowed_images, allowed_services: patterns of images that jobs may name; empty allows all.
         pull_policy: in the API's spelling, tried in turn by the runner; empty leaves it to the cluster.
         poll_timeout: seconds that the runner waits for a pod to run.
         concurrent: jobs at once in one manager; `replicas`: managers.
@@ -87,6 +141,25 @@ class JobShape:
     build: Resources = field(default_factory=Resources)
     helper: Resources = field(default_factory=Resources)
     service: Resources = field(default_factory=Resources)
+    security: Mapping[str, Json] = field(default_factory=dict)
+    pod_security: Json | None = None
+    configured_pull_secrets: tuple[str, ...] = ()
+    services: tuple[Service, ...] = ()
+    volumes: tuple[Json, ...] = ()
+    mounts: tuple[Json, ...] = ()
+    builds_dir: str = "/builds"
+    lifecycle: Json | None = None
+    automount_token: bool | None = None
+    termination_grace: int | None = None
+    host_users: bool | None = None
+    pod: Resources = field(default_factory=Resources)
+    flags: frozenset[str] = frozenset({DEADLINE_FLAG})
+    patches: tuple[Patch, ...] = ()
+    patch_problem: str = ""
+    before_patches: JobShape | None = field(default=None, repr=False)
+    namespace_per_job: bool = False
+    allowed_images: tuple[str, ...] = ()
+    allowed_services: tuple[str, ...] = ()
     pull_policy: tuple[str, ...] = ()
     poll_timeout: int = 180
     concurrent: int = 10
@@ -100,7 +173,28 @@ class JobShape:
     @property
     def privileged_anywhere(self) -> bool:
         """Whether a container of the pod is privileged."""
-        return self.privileged or self.privileged_services
+        contexts = self.security.values()
+        return self.privileged or self.privileged_services or any(each.get("privileged") for each in contexts)
+
+    @property
+    def system(self) -> str:
+        """The operating system of the nodes that the values ask for."""
+        required = ((self.affinity or {}).get("nodeAffinity") or {}).get(
+            "requiredDuringSchedulingIgnoredDuringExecution"
+        )
+        named = [
+            value
+            for term in (required or {}).get("nodeSelectorTerms") or ()
+            for expression in term.get("matchExpressions") or ()
+            if expression.get("key") == _SYSTEM and expression.get("operator") == "In"
+            for value in expression.get("values") or ()
+        ]
+        return WINDOWS if WINDOWS in {self.node_selector.get(_SYSTEM), *named} else "linux"
+
+    @property
+    def service_images(self) -> tuple[str, ...]:
+        """The images of the values' services, as far as they are known before a job starts."""
+        return tuple(dict.fromkeys(service.image for service in self.services if "$" not in service.image))
 
 
 # --- resources of the suite's own containers: enough for a shell script, little enough for a full node --------------
@@ -122,12 +216,13 @@ _RESTRICTED_CONTAINER: Json = {
     "privileged": False,
     "capabilities": {"drop": ["ALL"]},
 }
+_CHOSEN_HERE = ("runAsUser", "runAsGroup")
 _SLACK = 15  # seconds that the Job outlives its pod's deadline: its own deadline deletes the pod, and the log with it
 _WAITS = 60  # seconds for which a pod waits for what is written to it
 _GRACE = 1  # seconds: a shell as process 1 ignores SIGTERM, and nothing of the suite's needs an orderly end
 
 
-def probe_job(
+def probe_job(  # noqa: PLR0913 - a manifest has that many parts
     shape: JobShape,
     *,
     node: str,
@@ -139,6 +234,7 @@ def probe_job(
     other_images: Sequence[str] = (),
     limit_ranges: Sequence[Json] = (),
     pod_selectors_to_avoid: Sequence[Mapping[str, str]] = (),
+    user_assigned: bool = False,
 ) -> Json:
     """The Job whose one pod, on one node, runs a script and pulls all images with the job's own pull secrets.
 
@@ -153,19 +249,36 @@ def probe_job(
         other_images: pulled, each in a container of its own that runs ``true``.
         limit_ranges: the namespace's LimitRange objects.
         pod_selectors_to_avoid: label selectors of Services and PodDisruptionBudgets.
+        user_assigned: whether the cluster gives pods their user (OpenShift), and refuses one that is chosen here.
     """
     containers = [_container(BUILD, image, ["sh", "-c", script], _SCRIPT)]
     containers += [
-        _container(f"image-{number}", other, ["true"], _PULLED)
+        _container(f"{PULLED}{number}", other, ["true"], _PULLED)
         for number, other in enumerate(dict.fromkeys(other_images), start=1)
         if other != image
     ]
     for container in containers:
         container["securityContext"] = copy.deepcopy(_RESTRICTED_CONTAINER)
     _fit(containers, limit_ranges)
-    spec = _pod_spec(shape, node, containers, deadline)
-    spec["securityContext"] = copy.deepcopy(_RESTRICTED_POD)
+    spec = pod_spec(shape, node, containers, deadline)
+    spec["securityContext"] = _restricted(user_assigned=user_assigned)
     return _job(shape, spec, run_id, "pod", node, deadline, ttl, pod_selectors_to_avoid)
+
+
+def pulled_unless_present(job: Json, images: Collection[str]) -> Json:
+    """The Job of `probe_job`, which does not pull these images anew where the node has them already."""
+    for container in job["spec"]["template"]["spec"]["containers"]:
+        if container["image"] in images:
+            container.update(_UNLESS_PRESENT)
+    return job
+
+
+def _restricted(*, user_assigned: bool) -> Json:
+    return {
+        key: copy.deepcopy(value)
+        for key, value in _RESTRICTED_POD.items()
+        if not user_assigned or key not in _CHOSEN_HERE
+    }
 
 
 def waiting_job(
@@ -179,6 +292,7 @@ def waiting_job(
     ttl: int,
     limit_ranges: Sequence[Json] = (),
     pod_selectors_to_avoid: Sequence[Mapping[str, str]] = (),
+    user_assigned: bool = False,
 ) -> Json:
     """The Job whose one pod, on one node, prints a greeting and then runs what is written to its standard input.
 
@@ -187,10 +301,10 @@ def waiting_job(
     # Whoever waits for the pod writes to it at once; without anybody it ends, where there is a timeout(1).
     waits = f"if timeout {_WAITS} true 2>/dev/null; then timeout {_WAITS} sh; else sh; fi; exit $?"
     container = _container(BUILD, image, ["sh", "-c", f"echo {greeting}; {waits}"], _SCRIPT)
-    container |= {"stdin": True, "securityContext": copy.deepcopy(_RESTRICTED_CONTAINER)}
+    container |= {"stdin": True, "securityContext": copy.deepcopy(_RESTRICTED_CONTAINER), **_UNLESS_PRESENT}
     _fit([container], limit_ranges)
-    spec = _pod_spec(shape, node, [container], deadline)
-    spec["securityContext"] = copy.deepcopy(_RESTRICTED_POD)
+    spec = pod_spec(shape, node, [container], deadline)
+    spec["securityContext"] = _restricted(user_assigned=user_assigned)
     return _job(shape, spec, run_id, "exec", node, deadline, ttl, pod_selectors_to_avoid)
 
 
@@ -212,6 +326,8 @@ def dind_job(  # noqa: PLR0913 - a manifest has that many parts
 ) -> Json:
     """The Job whose one pod runs a Docker daemon as a CI service and a script beside it, privileged as the values say.
 
+    The services that the values give to every job run there too.
+
     The daemon answers to the host name in `docker_host`, by a host alias to 127.0.0.1, as the runner arranges it. Port
     2376 means TLS with certificates in a shared volume, as GitLab documents it; any other port means none. With a
     `tls_certdir` that says otherwise, the image's entry point starts a daemon that this client can't speak with.
@@ -231,67 +347,59 @@ def dind_job(  # noqa: PLR0913 - a manifest has that many parts
     daemon["args"] = list(daemon_args) if certificates else _for_its_pod_alone(daemon_args)
     daemon["livenessProbe"] = copy.deepcopy(_UNTIL_THE_END)
     daemon["env"] = list(environment)
-    for container, is_service in ((client, False), (daemon, True)):
-        container["securityContext"] = _as_values_say(shape, service=is_service)
+    for container, kind in ((client, "build"), (daemon, "service")):
+        # The pod of `probe_job` has pulled them, and measured how long that takes.
+        container |= {"securityContext": as_values_say(shape, kind), **_UNLESS_PRESENT}
         container["volumeMounts"] = [{"name": _OBSERVATION, "mountPath": f"/{_OBSERVATION}"}]
         if certificates:
             container["volumeMounts"].append({"name": "certs", "mountPath": certificates})
+    others = [service for service in shape.services if service.image in shape.service_images]
+    services = [
+        _beside(shape, service, number)
+        for number, service in enumerate((each for each in others if each.image != daemon_image), start=1)
+    ]
     # The daemon first: the kubelet pulls and starts in this order, and the script measures how long the daemon takes.
-    _fit([daemon, client], limit_ranges)
-    spec = _pod_spec(shape, node, [daemon, client], deadline)
+    _fit([daemon, client, *services], limit_ranges)
+    spec = pod_spec(shape, node, [daemon, client, *services], deadline)
+    if shape.pod_security:
+        spec["securityContext"] = copy.deepcopy(shape.pod_security)
     spec["volumes"] = [{"name": _OBSERVATION, "emptyDir": {}}]
     if certificates:
         spec["volumes"].append({"name": "certs", "emptyDir": {"medium": "Memory"}})
-    names = [name for name in (alias, daemon_image.rpartition(":")[0].replace("/", "-")) if _HOST_NAME.fullmatch(name)]
+    names = [name for name in (alias, daemon_image.rpartition(":")[0].replace("/", "-")) if HOST_NAME.fullmatch(name)]
     if names:
         spec["hostAliases"] = [{"ip": "127.0.0.1", "hostnames": names}, *spec.get("hostAliases", ())]
     return _job(shape, spec, run_id, "dind", node, deadline, ttl, pod_selectors_to_avoid)
 
 
-def job_pod(shape: JobShape, *, services: Sequence[str] = (), name: str = "preflight-dry-run") -> Json:
-    """A job's pod in its real size and privilege, as the runner would create it: for a server-side dry run only."""
-    policy = {"imagePullPolicy": shape.pull_policy[0]} if shape.pull_policy else {}
-    images = [(BUILD, shape.image, shape.build), ("helper", shape.helper_image, shape.helper)]
-    images += [(f"svc-{number}", image, shape.service) for number, image in enumerate(services)]
-    containers = []
-    for container_name, image, resources in images:
-        context = _as_values_say(shape, service=container_name.startswith("svc-"))
-        container: Json = {"name": container_name, "image": image, "securityContext": context, **policy}
-        if resources.requests or resources.limits:
-            container["resources"] = {"requests": dict(resources.requests), "limits": dict(resources.limits)}
-        containers.append(container)
-    spec = _pod_spec(shape, None, containers, _LONGEST_JOB)
-    del spec["terminationGracePeriodSeconds"], spec["automountServiceAccountToken"]  # a job's pod has the account's own
-    spec["initContainers"] = [{**containers[1], "name": "init-permissions"}]
-    if shape.priority_class:
-        spec["priorityClassName"] = shape.priority_class
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {
-            "name": name,
-            "namespace": shape.namespace,
-            "labels": _valid_labels(shape.labels),
-            "annotations": dict(shape.annotations),
-        },
-        "spec": spec,
+def _beside(shape: JobShape, service: Service, number: int) -> Json:
+    """A service of the values beside the script, as in a job but for its size; the name tells it from the daemon."""
+    container = _container(f"{BESIDE}{number}", service.image, list(service.entrypoint), _CLIENT)
+    optional = {
+        "args": list(service.command),
+        "env": [{"name": name, "value": value} for name, value in service.environment.items()],
     }
+    container |= {key: value for key, value in optional.items() if value}
+    return container | {"securityContext": as_values_say(shape, "service")}
 
 
 def job_pod_requests(shape: JobShape, services: int, *, limit_ranges: Sequence[Json] = ()) -> Amounts:
-    """The sum of the requests of one job's pod: build, helper and services, and one pod.
+    """The sum of the requests of one job's pod: build, helper, the values' and the job's own services, and one pod.
 
     A container with a limit and no request requests its limit, as in Kubernetes; the namespace's LimitRange gives
     defaults to one with neither.
     """
-    containers = [shape.build, shape.helper, *[shape.service] * services]
-    return total([*(effective(each, limit_ranges)[0] for each in containers), {"pods": Decimal(1)}])
+    summed = total(effective(each, limit_ranges)[0] for each in _sized(shape, services))
+    return {**summed, **effective(shape.pod, ())[0], "pods": Decimal(1)}  # what the pod itself asks for wins
 
 
 def job_pod_limits(shape: JobShape, services: int, *, limit_ranges: Sequence[Json] = ()) -> Amounts:
     """The sum of the limits of one job's pod, as a quota on limits counts it."""
-    containers = [shape.build, shape.helper, *[shape.service] * services]
-    return total(effective(each, limit_ranges)[1] for each in containers)
+    return total(effective(each, limit_ranges)[1] for each in _sized(shape, services)) | amounts(shape.pod.limits)
+
+
+def _sized(shape: JobShape, services: int) -> list[Resources]:
+    return [shape.build, shape.helper, *[shape.service] * (len(shape.services) + services)]
 
 
 def effective(resources: Resources, limit_ranges: Sequence[Json]) -> tuple[Amounts, Amounts]:
@@ -338,9 +446,9 @@ def _for_its_pod_alone(arguments: Sequence[str]) -> list[str]:
 # --- the parts ------------------------------------------------------------------------------------------------------
 
 _TLS_PORT = 2376
-_LONGEST_JOB = 3601  # seconds: GitLab's default job timeout, and the second that the runner adds
+_UNLESS_PRESENT = {"imagePullPolicy": "IfNotPresent"}
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_HOST_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+HOST_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 
 
@@ -356,13 +464,22 @@ def _container(name: str, image: str, command: list[str], resources: Resources) 
     return container
 
 
-def _as_values_say(shape: JobShape, *, service: bool) -> Json:
-    """The runner's own security context: it drops NET_RAW always, and privilege is the values' affair."""
-    privileged = shape.privileged_services if service else shape.privileged
-    return {"privileged": privileged, "capabilities": {"drop": ["NET_RAW"]}}
+def as_values_say(shape: JobShape, kind: str) -> Json:
+    """The security context of a kind of container: the runner drops NET_RAW, and the rest is the values' affair."""
+    privileged = shape.privileged_services if kind == "service" else shape.privileged
+    context = {"privileged": privileged, "capabilities": {"drop": ["NET_RAW"]}}
+    return context | copy.deepcopy(dict(shape.security.get(kind, {})))
 
 
-def _pod_spec(shape: JobShape, node: str | None, containers: list[Json], deadline: int) -> Json:
+def pod_spec(shape: JobShape, node: str | None, containers: list[Json], deadline: int) -> Json:
+    """What the suite's pods and a job's have alike: where they run, their names, account and pull secrets.
+
+    Args:
+        shape: of a job's pod.
+        node: the node that it is pinned to, if it is.
+        containers: its containers.
+        deadline: seconds after which Kubernetes ends it.
+    """
     spec: Json = {
         "restartPolicy": "Never",
         # As in a job's pod; it also puts both under the same quotas, which recognise Terminating pods by it.
@@ -416,7 +533,7 @@ def _job(
     avoid: Sequence[Mapping[str, str]],
 ) -> Json:
     ours = {MANAGED_BY: OURS, RUN: run_id, VANTAGE: vantage}
-    labels = _valid_labels(shape.labels) | ours
+    labels = valid_labels(shape.labels) | ours
     for selector in avoid:
         if selector and selector.items() <= labels.items():
             for key in selector.keys() - ours.keys():
@@ -440,7 +557,7 @@ def job_name(run_id: str, vantage: str, node: str) -> str:
     return f"preflight-{run_id}-{vantage}-{slug}-{zlib.crc32(node.encode()) & 0xFFFFFF:06x}"
 
 
-def _valid_labels(labels: Mapping[str, str]) -> dict[str, str]:
+def valid_labels(labels: Mapping[str, str]) -> dict[str, str]:
     """Labels without those that only a real job's variables would make valid."""
     return {key: value for key, value in labels.items() if _LABEL_VALUE.fullmatch(value)}
 

@@ -275,7 +275,7 @@ def _failed(item: pytest.Item, report: pytest.TestReport, outcome: Outcome, fail
         reason = f"waived until {waiver.until}: {clean(waiver.reason)}; it hides {failure.headline}"
         report.outcome, report.wasxfail = "skipped", reason
         return replace(outcome, verdict=Verdict.WAIVED, reason=reason, diagnosis=failure)
-    if check_items.is_advice(item):
+    if check_items.is_advice(item) or _is_advice(item):
         report.outcome = "skipped"
         report.wasxfail = f"advice: {failure.headline}"
         return replace(outcome, verdict=Verdict.ADVICE, reason=failure.headline, diagnosis=failure)
@@ -287,6 +287,14 @@ def _harm(item: pytest.Item) -> Impact:
     inventory, targets = item.config.stash[INVENTORY], check_items.targets(item)
     node = targets.get("worker") or targets.get("node")
     return impact.stops_on([node], of=tuple(inventory.workers)) if node else impact.stops()
+
+
+def _is_advice(item: pytest.Item) -> bool:
+    """Whether every fault that the check judges is one that blocks no rollout here (`Fact.advice`)."""
+    faulty = [
+        value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Fact) and value.fault is not None
+    ]
+    return bool(faulty) and all(fact.advice for fact in faulty)
 
 
 def _waiver_not_needed(

@@ -8,29 +8,25 @@ unknowns alone, 4 for what can't be read.
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
-import re
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from preflight import charts, valuesource
 from preflight import values as reader
-from preflight.chartpackage import ChartPackage, NotAChartError, chart_keys, keys_of, own_reads
+from preflight import valuesource
+from preflight.chartpackage import ChartPackage, NotAChartError, keys_of
 from preflight.clients import helm
 from preflight.evidence import Unmeasured, one_line
 from preflight.faults import ValuesFault
-from preflight.inventory import InventoryError
+from preflight.inventory import InventoryError, is_chart_path
 from preflight.probes import lint
 from preflight.probes.lint import Expected, Finding
 from preflight.rendering import Rendering
-from preflight.values import Origin, Problem, Values
-from preflight.valuesource import ValuesSource
-from preflight.yamlfile import KeyPath, format_path
+from preflight.values import Origin, Values
+from preflight.valuesource import Settings, ValuesSource
 
 NAME = "lint"
 HELP = "judge values files by what Helm, the chart and the runner make of them"
@@ -148,7 +144,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Judge the files; returns the exit status."""
-    settings = helm.Settings(
+    settings = Settings(
         set=tuple(chosen.set),
         set_string=tuple(chosen.set_string),
         set_json=tuple(chosen.set_json),
@@ -202,7 +198,7 @@ def as_text(linted: Linted, *, rendered: bool) -> str:
 
 def judge(
     sources: Sequence[ValuesSource],
-    settings: helm.Settings,
+    settings: Settings,
     *,
     chart: str = CHART,
     runner: str = "",
@@ -217,11 +213,11 @@ def judge(
         NotAChartError: the chart's package is none.
         Unmeasured: the program that is given is no helm, or did not end.
     """
-    package = ChartPackage.open(Path(chart)) if _is_path(chart) else None
+    package = ChartPackage.open(Path(chart)) if is_chart_path(chart) else None
     release = release or next((one.release for one in sources if one.release), "gitlab-runner")
     namespace = namespace or next((one.namespace for one in sources if one.namespace), "gitlab")
     version = package.version if package is not None else chart
-    values = read_values(
+    values = reader.read_values(
         sources,
         settings,
         release=release,
@@ -236,34 +232,34 @@ def judge(
     if executable is not None and package is not None:
         try:
             rendered = _rendered(executable, package, sources, settings, values)
+            values = reader.with_rendering(values, rendered)
         except helm.RenderError as error:
             judgements.append(_refused(error, values))
-    judged = with_rendering(values, rendered) if rendered is not None else values
-    lines = source_lines(values.text, judged.rendered)
-    expected = Expected(chart=version, gitlab_url=str(values.get("gitlabUrl", "")), resolvers=(), privileged=False)
-    for finding in lint.lint(judged, expected).findings:
-        if finding.fault in _ENVIRONMENTS or _is_read(finding, values, package, rendered, version):
-            continue
-        judgements.append(_judgement(finding, values, lines))
-    if rendered is None:
-        judgements += _unrendered(values, judgements)
+            values = replace(values, refused=str(error))
+    expected = Expected(
+        chart=version,
+        gitlab_url=str(values.get("gitlabUrl", "")),
+        resolvers=(),
+        privileged=False,
+        keys=keys_of(package) if package is not None else None,
+    )
+    found = lint.lint(values, expected)
+    judgements += [_judgement(finding) for finding in found.findings if finding.fault not in _ENVIRONMENTS]
+    if not values.refused:
+        judgements += _unread(values)
     return Linted(
         rendered_by=rendered.rendered_by if rendered is not None else "reader",
-        config=judged.config if judged.problem is None and judged.config else None,
-        text=judged.rendered,
+        config=values.config if values.problem is None and values.config and not values.unread else None,
+        text=values.rendered,
         judgements=tuple(sorted(judgements, key=lambda one: (one.file, one.line))),
     )
-
-
-def _is_path(chart: str) -> bool:
-    return not re.fullmatch(r"v?\d{1,9}\.\d{1,9}(\.\d{1,9})?\S*", chart) or chart.endswith(".tgz")
 
 
 def _rendered(
     executable: helm.Helm,
     package: ChartPackage,
     sources: Sequence[ValuesSource],
-    settings: helm.Settings,
+    settings: Settings,
     values: Values,
 ) -> Rendering:
     files = [helm.ValuesFile(part.file.name, part.text) for one in sources for part in one.parts]
@@ -273,51 +269,13 @@ def _rendered(
         release=values.release,
         namespace=values.namespace,
         values=files,
-        settings=with_wrappers(sources, settings),
+        settings=reader.with_wrappers(sources, settings),
     )
 
 
-def with_wrappers(sources: Sequence[ValuesSource], settings: helm.Settings) -> helm.Settings:
-    """The settings, with those that the wrappers give, which come first."""
-    return replace(
-        settings,
-        set=(*(pair for one in sources for pair in one.set), *settings.set),
-        set_string=(*(pair for one in sources for pair in one.set_string), *settings.set_string),
-    )
-
-
-def _is_read(
-    finding: Finding, values: Values, package: ChartPackage | None, rendered: Rendering | None, version: str
-) -> bool:
-    """Whether a key is read after all: by the package at hand, or by the operator's own templates."""
-    if finding.fault is ValuesFault.TEMPLATE:
-        return rendered is not None and "it fails with" in finding.message
-    if finding.reader != "chart" or finding.fault is not ValuesFault.UNKNOWN_KEY:
-        return False
-    keys = keys_of(package) if package is not None else charts.keys(version)
-    templates = chart_keys(package).templates if package is not None else keys.templates
-    steps = tuple(re.findall(r"[^.\[\]]+", finding.path))
-    read = own_reads(values.tree, templates)
-    return _knows(keys.tree, steps) or any(path[: len(steps)] == steps or steps[: len(path)] == path for path in read)
-
-
-def _knows(tree: charts.Tree, steps: tuple[str, ...]) -> bool:
-    node: Any = tree
-    for step in steps:
-        if not isinstance(node, Mapping):
-            return node in {"any", "map", "list"}
-        node = node.get(step)
-    return node is not None
-
-
-def _judgement(finding: Finding, values: Values, lines: Sequence[int]) -> Judgement:
+def _judgement(finding: Finding) -> Judgement:
     file, _, line = finding.place.rpartition(":")
     number = int(line) if line.isdigit() else 0
-    if number and finding.reader == "runner" and finding.path != "runners.config":
-        # The line is one of the rendered text; what is told is the one that it was rendered from.
-        first = values.origin("runners.config").line
-        within = number - first
-        number = first + lines[within - 1] if 0 < within <= len(lines) else number
     return Judgement(
         file=file if number else "",
         line=number,
@@ -356,104 +314,17 @@ def _refused(error: helm.RenderError, values: Values) -> Judgement:
     )
 
 
-def _unrendered(values: Values, judgements: Sequence[Judgement]) -> Iterator[Judgement]:
-    """The expressions of ``runners.config`` that only Helm can tell."""
-    judged = {one.line for one in judgements}
-    origin = values.origin("runners.config")
-    for number, line in enumerate(values.rendered.splitlines(), start=1):
-        place = origin.inside(number)
-        if "{{" in line and place.line not in judged:
-            yield Judgement(
-                file=place.file.name if place.file else "",
-                line=place.line,
-                path="runners.config",
-                level="unknown",
-                fault="not-rendered",
-                message="only Helm can tell what this expression becomes",
-                remedy="install helm, and give the chart's package with --chart",
-            )
-            return
-
-
-# ---- values from their sources --------------------------------------------------------------------------------------
-
-
-def read_values(
-    sources: Sequence[ValuesSource],
-    settings: helm.Settings,
-    *,
-    release: str,
-    namespace: str,
-    chart: str = CHART,
-    app_version: str = "",
-    runner: str = "",
-) -> Values:
-    """The values of several sources, merged by the suite's own reader, with the lines of the files they come from.
-
-    Raises:
-        InventoryError: a pair of ``--set`` is none.
-    """
-    parts = [part for one in sources for part in one.parts]
-    with tempfile.TemporaryDirectory() as folder:
-        files = [Path(folder) / f"values-{number}.yaml" for number in range(max(1, len(parts)))]
-        for number, file in enumerate(files):
-            file.write_text(parts[number].text if parts else "", encoding="utf-8")
-        pairs = with_wrappers(sources, settings)
-        try:
-            values = reader.load(
-                files,
-                [*pairs.set, *pairs.set_string],
-                release=release,
-                namespace=namespace,
-                chart=chart,
-                app_version=app_version,
-                runner=runner,
-            )
-        except InventoryError as error:
-            named = [re.sub(rf"{re.escape(folder)}\S*?: ?", "", problem) for problem in error.problems]
-            raise InventoryError(sources[0].file, named) from None
-    by_file = dict(zip(files, parts, strict=False))
-
-    def origin(path: KeyPath, written: Origin) -> Origin:
-        part = by_file.get(written.file) if written.file is not None else None
-        if part is None:
-            return written
-        return Origin(part.file, part.marks.line(path), block=path in part.marks.blocks)
-
-    moved = replace(
-        values,
-        files=tuple(part.file for part in parts),
-        origins={path: origin(path, written) for path, written in values.origins.items()},
-        duplicates=tuple(
-            (format_path(path), Origin(part.file, line)) for part in parts for path, line in part.marks.duplicates
-        ),
-    )
-    if values.problem is None:
-        return moved
-    line = values.problem.origin.line - values.origin("runners.config").line
-    return replace(moved, problem=Problem(moved.origin("runners.config").inside(line), values.problem.message))
-
-
-def with_rendering(values: Values, rendered: Rendering) -> Values:
-    """The values with ``runners.config`` as Helm rendered it; the operator's own keys stay as they are written."""
-    text = rendered.template or ""
-    config, message, line = reader.read_config(text, values.runner_keys)
-    problem: Problem | None = None
-    if message:
-        lines = source_lines(values.text, text)
-        written = lines[line - 1] if line <= len(lines) else line
-        problem = Problem(values.origin("runners.config").inside(written), message)
-    return replace(values, rendered=text, config=config, problem=problem)
-
-
-def source_lines(text: str, rendered: str) -> list[int]:
-    """For each line of a rendered text, the line of the template that it comes from, both from 1."""
-    before, after = text.splitlines(), rendered.splitlines()
-    lines = list(range(1, len(after) + 1))
-    if len(before) == len(after) and "{{-" not in text and "-}}" not in text:
-        return lines
-    matcher = difflib.SequenceMatcher(a=[line.strip() for line in before], b=[line.strip() for line in after])
-    for _, first, last, start, stop in matcher.get_opcodes():
-        for number in range(start, stop):
-            lines[number] = min(first + 1 + (number - start), max(last, 1))
-    return lines
+def _unread(values: Values) -> Iterator[Judgement]:
+    """The settings of ``runners.config`` that can't be read here; each line once."""
+    for setting in {setting.origin: setting for setting in reversed(values.unread)}.values():
+        yield Judgement(
+            file=setting.origin.file.name if setting.origin.file else "",
+            line=setting.origin.line,
+            path=".".join(setting.path) or "runners.config",
+            level="unknown",
+            fault="not-rendered",
+            message=f"{one_line(setting.expression)}: {setting.reason}",
+            remedy="install helm, and give the chart's package with --chart"
+            if setting.needs == reader.INSTALL_HELM
+            else setting.needs,
+        )

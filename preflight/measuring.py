@@ -11,6 +11,7 @@ import pytest
 
 from preflight import check_items, options, progress_line, saved
 from preflight.clients.connect import Routes
+from preflight.fact import Effect
 from preflight.inputs import INVENTORY, SAVED_RUN
 from preflight.replay import Replay
 from preflight.run import Run, Stage
@@ -60,7 +61,8 @@ def _make_run(config: pytest.Config) -> Run:
 def _make_survey(config: pytest.Config, run: Run) -> Survey:
     if SAVED_RUN not in config.stash:
         at_once = {"pods": run.inventory.limits.probe_pods_at_once}
-        return Survey(run, workers=max(1, config.getoption("workers")), at_once=at_once)
+        ceiling = Effect(config.getoption("effect"))
+        return Survey(run, workers=max(1, config.getoption("workers")), at_once=at_once, ceiling=ceiling)
     file = Path(config.getoption("replay"))
     try:
         return Replay(run, config.stash[SAVED_RUN], file)

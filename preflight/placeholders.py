@@ -32,7 +32,7 @@ def filled(paragraph: Paragraph, inventory: Inventory, targets: Mapping[str, str
     known = {
         "RELEASE": runner.release,
         "VERSION": runner.chart,
-        "FILE": " -f ".join(shlex.quote(file.name) for file in runner.values),
+        "FILE": " -f ".join(shlex.quote(file.name) for file in runner.files),
         "REPOSITORY": runner.repository if runner.repository != "none" else "",
         "GITLAB": urlsplit(inventory.gitlab.url).hostname or "",
         "NAMESPACE": runner.namespace if job_namespace == runner.namespace else "",

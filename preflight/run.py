@@ -36,6 +36,7 @@ class Run:
         backup: folder to write the release's backup to; None for no backup.
         shutdown: set when the run is over or ends early; long waits poll it, and nothing is created once it is set.
         status: what each measurement is waiting for, by its name.
+        cut_off: hosts that a worker was seen not to reach, by the worker's name: nothing waits long for them there.
     """
 
     inventory: Inventory
@@ -48,10 +49,15 @@ class Run:
     planned: set[Key] = field(default_factory=set)
     shutdown: Shutdown = field(default_factory=Shutdown)
     status: dict[str, str] = field(default_factory=dict)
+    cut_off: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def plans(self, name: FactName, **targets: str) -> bool:
         """Whether some measurement of this fact, for these targets, is planned."""
         return any(fact == name and targets.items() <= dict(planned).items() for fact, planned in self.planned)
+
+    def note_cut_off(self, worker: str, host: str) -> None:
+        """Note that a worker does not reach a host."""
+        self.cut_off[worker] = self.cut_off.get(worker, frozenset()) | {host}
 
     def say(self, who: str, text: str) -> None:
         """Note what a measurement is waiting for, for the live line and for its own deadline's message."""

@@ -14,6 +14,7 @@ import pytest
 
 from preflight import reports
 from preflight.conclusions import Explanation, Finding, card, text
+from preflight.coverage import Coverage
 from preflight.layout import Line, Style, first_line, hanging, labelled, wrapped
 from preflight.results import Results
 from preflight.terminal import LABEL, STYLES, write
@@ -72,6 +73,8 @@ def print_results(terminal: Any, results: Results, *, everything: bool, brief: b
         screen.not_judged(results.outcomes, explained=explained_names(results.explanation))
     for note in results.notes:
         screen.paragraph(f"note: {note}", yellow=True)
+    if decision.partial and not brief:
+        screen.not_looked_at(decision.coverage)
     if not brief:
         screen.root_causes(results.explanation.root_causes)
         screen.unexplained(results.explanation.unexplained)
@@ -79,8 +82,6 @@ def print_results(terminal: Any, results: Results, *, everything: bool, brief: b
         screen.section("symptom", results.symptom_answer.lines())
     if results.comparison is not None:
         screen.section(results.comparison.title, results.comparison.lines())
-    if decision.partial and not brief:
-        screen.not_looked_at(list(decision.coverage.lines()))
     colour = {"go": "green", "nogo": "red"}.get(decision.style, "yellow")
     screen.paragraph(decision.sentence, bold=True, **{colour: True})
 
@@ -184,12 +185,12 @@ class _Screen:
         for outcome in explanation.unexplained:
             self._terminal.write_line(f"{outcome.number} {outcome.name}: {_headline(outcome)}")
 
-    def not_looked_at(self, sections: Sequence[str]) -> None:
-        """What a run of a part leaves out: a line a section, or all of them in a sentence."""
+    def not_looked_at(self, coverage: Coverage) -> None:
+        """What a run of a part leaves out: a line a section, or how many checks of each."""
         if self._everything:
-            self.section("not looked at", sections)
-        elif sections:
-            self.paragraph(f"not looked at: {'; '.join(sections)}")
+            self.section("not looked at", coverage.lines())
+        elif sections := coverage.sections():
+            self.paragraph(f"checks not looked at, by section: {sections}")
 
 
 def _headline(outcome: Outcome) -> str:

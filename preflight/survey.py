@@ -103,14 +103,22 @@ class Survey:
         run: shared by all measurements.
         workers: number of threads.
         at_once: most measurements of a group at the same time.
+        ceiling: the strongest effect that an optional need may have.
 
     Attributes:
         on_wait: called a few times a second while a check waits in `join`.
         on_waited: called when it no longer waits, whatever the result.
     """
 
-    def __init__(self, run: Run, *, workers: int = 16, at_once: Mapping[str, int] | None = None) -> None:
-        self.run, self._workers, self._at_once = run, workers, dict(at_once or {})
+    def __init__(
+        self,
+        run: Run,
+        *,
+        workers: int = 16,
+        at_once: Mapping[str, int] | None = None,
+        ceiling: Effect = Effect.WRITE,
+    ) -> None:
+        self.run, self._workers, self._at_once, self._ceiling = run, workers, dict(at_once or {}), ceiling
         self.measurements: dict[Key, Measurement] = {}
         self._ready: queue.SimpleQueue[Measurement | None] = queue.SimpleQueue()
         self._lock = threading.RLock()
@@ -134,7 +142,9 @@ class Survey:
             return self.measurements[key]
         planned = Measurement(spec, chosen)
         for need in spec.needs:
-            if need in spec.fan_in:
+            if need in spec.optional and CATALOGUE[need].effect.rank > self._ceiling.rank:
+                planned.needs[need] = () if need in spec.fan_in else None
+            elif need in spec.fan_in:
                 kind = spec.fan_in[need]
                 all_targets = TARGETS[kind](self.run.inventory)
                 planned.needs[need] = tuple(self.begin(need, {**chosen, kind: target}) for target in all_targets)

@@ -89,6 +89,10 @@ def _sweep(api: Api, namespace: str, arguments: argparse.Namespace, *, deadline:
 def _namespace(inventory: Inventory) -> str:
     """Where jobs' pods are, by the values file: all that runs make is there."""
     values = helm.values_of(inventory.runner)
+    unread = values.unread_within("runners.kubernetes.namespace")
+    if unread is not None:
+        msg = f"the jobs' namespace can't be read: {unread}"
+        raise ValueError(msg)
     return helm.job_shape(values).namespace
 
 

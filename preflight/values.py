@@ -7,18 +7,27 @@ it ignores or refuses is not judged here, and has no part in the shape.
 
 from __future__ import annotations
 
+import copy
+import difflib
+import json
 import re
+import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from preflight import charts
+from preflight import charts, executor, templatetext, valuesource
 from preflight.inventory import InventoryError, Runner
-from preflight.jobshape import JobShape, Resources
+from preflight.jobpod import patched
+from preflight.jobshape import PATCH_FLAG, POD_FLAGS, JobShape, Resources
 from preflight.redaction import remember_within
-from preflight.runner_config import NotTomlError, RunnerKeys, decode, parse, runner_keys
-from preflight.yamlfile import KeyPath, YamlFileError, format_path, read_yaml
+from preflight.rendering import Rendering
+from preflight.runner_config import NotTomlError, RunnerEntry, RunnerKeys, decode, parse, runner_keys
+from preflight.templatetext import PLACEHOLDER, Scope
+from preflight.valuesource import Settings, ValuesSource, split_pairs
+from preflight.yamlfile import KeyPath, YamlFileError, YamlPositions, format_path, read_yaml
 
 CHART_CONCURRENT = 10  # the chart's default (docs/sources.md#chart-defaults)
 POLL_TIMEOUT = 180  # seconds, the runner's default (docs/sources.md#runner-keys)
@@ -33,6 +42,27 @@ _DEFAULT_CONFIG = """\
     image = "alpine"
 """  # the chart's default (docs/sources.md#chart-defaults)
 
+CHART_DEFAULTS: Mapping[str, Any] = {
+    "image": {"registry": "registry.gitlab.com", "image": "gitlab-org/gitlab-runner"},
+    "useTini": False,
+    "imagePullPolicy": "IfNotPresent",
+    "unregisterRunners": True,
+    "terminationGracePeriodSeconds": 3600,
+    "concurrent": 10,
+    "checkInterval": 3,
+    "shutdown_timeout": 0,
+    "rbac": {"create": False, "clusterWideAccess": False, "podSecurityPolicy": {"enabled": False}},
+    "metrics": {
+        "enabled": False,
+        "portName": "metrics",
+        "port": 9252,
+        "serviceMonitor": {"enabled": False},
+    },
+    "service": {"enabled": False, "type": "ClusterIP"},
+    "podSecurityContext": {"runAsUser": 100, "fsGroup": 65533},
+}
+"""What the chart's own values set: the same from 0.77 to 0.86 (docs/sources.md#chart-defaults)."""
+
 DNS_POLICIES = {  # the runner's spelling → the API's (docs/sources.md#dns-policy)
     "none": "None",
     "default": "Default",
@@ -40,6 +70,10 @@ DNS_POLICIES = {  # the runner's spelling → the API's (docs/sources.md#dns-pol
     "cluster-first-with-host-net": "ClusterFirstWithHostNet",
 }
 _PULL_POLICIES = {"always": "Always", "never": "Never", "if-not-present": "IfNotPresent"}
+
+
+INSTALL_HELM = "install helm, or name it in `runner.helm`"
+GIVE_PACKAGE = "give the chart's package: `runner.chart: ./gitlab-runner-VERSION.tgz`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +110,29 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnreadSetting:
+    """A setting of ``runners.config`` that only Helm can tell, since it is an expression.
+
+    Attributes:
+        path: its names, tables first; empty if any setting may come of the expression.
+        expression: as it is written.
+        origin: where.
+        bare: whether it stands outside of quotes, and may become another type than text.
+        reason: why it can't be read; `needs`: what would allow it.
+    """
+
+    path: tuple[str, ...]
+    expression: str
+    origin: Origin
+    bare: bool = True
+    reason: str = "only Helm can tell what this expression becomes"
+    needs: str = INSTALL_HELM
+
+    def __str__(self) -> str:
+        return f"{self.origin}: {self.expression}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Values:
     """Merged values of a release.
 
@@ -89,7 +146,14 @@ class Values:
         origins: where each key of the tree is written.
         duplicates: keys that stand twice in one file, with the later place; there, the last one counts.
         release: release name; `namespace`: the release's namespace.
-        runner: the runner's version, such as ``18.3.1``.
+        runner: the runner's version, such as ``18.3.1``; `chart`: the chart's; `app_version`: that of its own runner,
+            or "" where it is not known.
+        lines: for each line of `rendered`, the line of `text` that it comes from, both from 1.
+        unread: settings of ``runners.config`` that are expressions which can't be read without Helm.
+        elsewhere: what gives values, too, and can't be read from here.
+        removed: keys of the chart's own values that null takes away, as far as it matters.
+        rendering: what Helm makes of chart and values; None where it was not asked.
+        refused: why Helm refuses them, or "".
     """
 
     files: tuple[Path, ...]
@@ -103,6 +167,28 @@ class Values:
     release: str
     namespace: str
     runner: str = "18.3"
+    chart: str = ""
+    app_version: str = ""
+    lines: tuple[int, ...] = ()
+    unread: tuple[UnreadSetting, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+    removed: frozenset[str] = frozenset()
+    rendering: Rendering | None = field(default=None, repr=False)
+    refused: str = ""
+
+    def config_origin(self, line: int) -> Origin:
+        """Where a line of the rendered ``runners.config``, from 1, is written."""
+        written = self.lines[line - 1] if 0 < line <= len(self.lines) else line
+        return self.origin("runners.config").inside(written)
+
+    def unread_within(self, *paths: str) -> UnreadSetting | None:
+        """The first setting that can't be read and is, or is around, or is below one of these (``runners.cache``)."""
+        wanted = [tuple(path.lower().split(".")) for path in paths]
+        for setting in self.unread:
+            path = tuple(name.lower() for name in setting.path)
+            if not path or any(path[: len(steps)] == steps[: len(path)] for steps in wanted):
+                return setting
+        return None
 
     def origin(self, path: str | KeyPath) -> Origin:
         """Where a key, or the nearest one around it, is written."""
@@ -141,6 +227,12 @@ class Values:
     @property
     def environment(self) -> Mapping[str, str]:
         """The variables that the values give to the managers: ``envVars``, and ``extraEnv``, which wins."""
+        if self.rendering is not None and self.rendering.workload is not None:
+            return {
+                variable.name: variable.value
+                for variable in self.rendering.environment
+                if variable.value is not None and variable.name not in _OF_THE_CHART
+            }
         listed, extra = self.get("envVars"), self.get("extraEnv")
         variables = {
             str(entry.get("name")): _environment_text(entry.get("value"))
@@ -152,14 +244,55 @@ class Values:
         return variables
 
 
-def values_of(runner: Runner) -> Values:
-    """The values that an inventory's runner is to be installed with; raises what `load` does."""
-    return load(runner.values, runner.set, release=runner.release, namespace=runner.namespace, chart=runner.chart)
+_OF_THE_CHART = frozenset({"CI_SERVER_URL", "RUNNER_EXECUTOR", "REGISTER_LOCKED", "RUNNER_TAG_LIST"})
+"""Variables that the chart gives to all managers (its template ``_env_vars.tpl``)."""
+
+
+def values_of(runner: Runner, *, chart: str = "", app_version: str = "") -> Values:
+    """The values that an inventory's runner is to be installed with; raises what `load` does.
+
+    Args:
+        runner: of the inventory.
+        chart: the chart's version; by default, the one that the inventory names.
+        app_version: the runner's version that the chart brings; by default, the one that the tables have for it.
+    """
+    return read_values(
+        sources_of(runner),
+        settings_of(runner),
+        release=runner.release,
+        namespace=runner.namespace,
+        chart=chart or runner.chart_version or _CHART,
+        app_version=app_version,
+    )
+
+
+def sources_of(runner: Runner) -> list[ValuesSource]:
+    """The values of an inventory's files, taken out of what another tool wraps around them."""
+    return [valuesource.read(entry.file, entry.at) for entry in runner.values]
+
+
+def settings_of(runner: Runner) -> Settings:
+    """What an inventory sets beside the files."""
+    return Settings(
+        set=tuple(runner.set),
+        set_string=tuple(runner.set_string),
+        set_json=tuple(runner.set_json),
+        set_file=tuple(runner.set_file),
+    )
 
 
 def _environment_text(value: Any) -> str:
     """A value as the chart's template quotes it."""
     return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    """A file's values, with the lines of their keys."""
+
+    file: Path
+    document: Any
+    positions: YamlPositions
 
 
 def load(
@@ -172,7 +305,7 @@ def load(
     app_version: str = "",
     runner: str = "",
 ) -> Values:
-    """Read and merge values files and ``--set`` pairs.
+    """Read and merge plain values files and ``--set`` pairs.
 
     TOML that can't be used is a `Problem` of the values, since Helm installs it all the same.
 
@@ -188,52 +321,258 @@ def load(
     Raises:
         InventoryError: a file or a pair can't be read, which Helm would refuse as well.
     """
+    layers: list[_Layer] = []
+    for file in files:
+        try:
+            layers.append(_Layer(file, *read_yaml(file, allow_duplicates=True)))
+        except YamlFileError as error:
+            raise InventoryError(error.file, error.problems) from None
+    settings = Settings(set=tuple(pairs))
+    return _merged(
+        layers,
+        settings,
+        blamed=files[-1],
+        release=release,
+        namespace=namespace,
+        chart=chart,
+        app_version=app_version,
+        runner=runner,
+    )
+
+
+def read_values(
+    sources: Sequence[ValuesSource],
+    settings: Settings,
+    *,
+    release: str,
+    namespace: str,
+    chart: str = _CHART,
+    app_version: str = "",
+    runner: str = "",
+) -> Values:
+    """The values of several sources and what is set besides, as `load` reads those of plain files.
+
+    Raises:
+        InventoryError: a file or a pair can't be read, which Helm would refuse as well.
+    """
+    layers = [_Layer(part.file, part.document, part.marks) for source in sources for part in source.parts]
+    values = _merged(
+        layers,
+        with_wrappers(sources, settings),
+        blamed=sources[-1].file,
+        release=release,
+        namespace=namespace,
+        chart=chart,
+        app_version=app_version,
+        runner=runner,
+    )
+    return replace(values, elsewhere=tuple(name for source in sources for name in source.unresolved))
+
+
+def with_wrappers(sources: Sequence[ValuesSource], settings: Settings) -> Settings:
+    """The settings, with those that the wrappers give, which come first."""
+    return replace(
+        settings,
+        set=(*(pair for source in sources for pair in source.set), *settings.set),
+        set_string=(*(pair for source in sources for pair in source.set_string), *settings.set_string),
+    )
+
+
+def _merged(
+    layers: Sequence[_Layer],
+    settings: Settings,
+    *,
+    blamed: Path,
+    release: str,
+    namespace: str,
+    chart: str,
+    app_version: str,
+    runner: str,
+) -> Values:
     tree: dict[str, Any] = {}
     origins: dict[KeyPath, Origin] = {}
     duplicates: list[tuple[str, Origin]] = []
-    for file in files:
-        try:
-            document, positions = read_yaml(file, allow_duplicates=True)
-        except YamlFileError as error:
-            raise InventoryError(error.file, error.problems) from None
-        if document is None:
+    for layer in layers:
+        if layer.document is None:
             continue
-        if not isinstance(document, Mapping):
-            raise InventoryError(file, [f"{file}:1: found {type(document).__name__}, expected keys with values"])
-        duplicates += [(format_path(path), Origin(file, line)) for path, line in positions.duplicates]
+        if not isinstance(layer.document, Mapping):
+            found = type(layer.document).__name__
+            raise InventoryError(layer.file, [f"{layer.file}:1: found {found}, expected keys with values"])
+        marks = layer.positions
+        duplicates += [(format_path(path), Origin(layer.file, line)) for path, line in marks.duplicates]
         origins |= {
-            path: Origin(file, positions.line(path), block=path in positions.blocks) for path in _paths(document)
+            path: Origin(layer.file, marks.line(path), block=path in marks.blocks) for path in _paths(layer.document)
         }
-        tree = merge(tree, document)
-    for number, pair in enumerate(pairs):
-        try:
-            override = parse_set(pair)
-        except ValueError as error:
-            # What follows the sign may be a token; without one, all may be.
-            key = repr(pair.partition("=")[0]) if "=" in pair else "no ="
-            raise InventoryError(files[-1], [f"runner.set[{number}]: found {key}, {error}"]) from None
-        origins |= dict.fromkeys(_paths(override), Origin(pair=True))
-        tree = merge(tree, override)
+        tree = merge(tree, layer.document)
+    tree = _set_all(tree, settings, origins, blamed)
     remember_within(tree)
-    text = str(_dig(tree, "runners.config") or _DEFAULT_CONFIG)
-    rendered = render(text, tree, release=release, namespace=namespace)
+    given = _dig(tree, "runners.config")
+    removed = given is None and _is_removed(layers, settings)
+    text = _DEFAULT_CONFIG if given is None and not removed else str(given or "")
+    version = runner or runner_version(tree, chart, app_version)
     values = Values(
-        files=tuple(files),
+        files=tuple(layer.file for layer in layers),
         tree=tree,
         config={},
         text=text,
-        rendered=rendered,
+        rendered=text,
         origins={path: origin for path, origin in origins.items() if _survives(tree, path)},
         duplicates=tuple(duplicates),
         release=release,
         namespace=namespace,
-        runner=runner or runner_version(tree, chart, app_version),
+        runner=version,
+        chart=chart,
+        app_version=app_version,
+        removed=frozenset({"runners.config"} if removed else ()),
     )
-    config, message, line = read_config(rendered, values.runner_keys)
+    return _with_reading(values)
+
+
+def _is_removed(layers: Sequence[_Layer], settings: Settings) -> bool:
+    """Whether the chart's own ``runners.config`` is taken away: by null, or an empty text."""
+    removed = False
+    for layer in layers:
+        runners = layer.document.get("runners") if isinstance(layer.document, Mapping) else None
+        if isinstance(runners, Mapping) and "config" in runners:
+            removed = not runners["config"]
+    for pair in (*settings.set, *settings.set_string):
+        for part in split_pairs(pair):
+            key, _, value = part.partition("=")
+            removed = value in {"", "null"} if key.strip() == "runners.config" else removed
+    return removed
+
+
+def _set_all(tree: dict[str, Any], settings: Settings, origins: dict[KeyPath, Origin], blamed: Path) -> dict[str, Any]:
+    """The tree with everything that is set besides, in Helm's order."""
+    tree = (
+        copy.deepcopy(tree) if any((settings.set, settings.set_string, settings.set_json, settings.set_file)) else tree
+    )
+    for option, pairs in (
+        ("set_json", settings.set_json),
+        ("set", settings.set),
+        ("set_string", settings.set_string),
+        ("set_file", settings.set_file),
+    ):
+        for number, pair in enumerate(pairs):
+            try:
+                for path, value in parse_pairs(pair, option):
+                    _set_path(tree, path, value, removing=True)
+                    steps = tuple(step for step in path if value is not None)
+                    origins |= {steps[: length + 1]: Origin(pair=True) for length in range(len(steps))}
+                    origins |= dict.fromkeys(((*steps, *inner) for inner in _paths(value)), Origin(pair=True))
+            except (ValueError, OSError) as error:
+                # What follows the sign may be a token; without one, all may be.
+                key = repr(pair.partition("=")[0]) if "=" in pair else "no ="
+                reason = getattr(error, "strerror", None) or str(error)
+                raise InventoryError(blamed, [f"runner.{option}[{number}]: found {key}, {reason}"]) from None
+    return tree
+
+
+def _with_reading(values: Values) -> Values:
+    """The values with ``runners.config`` as far as it can be read without Helm."""
+    keys = charts.keys(values.chart)
+    patch = re.match(r"v?\d+\.\d+\.(\d+)", values.chart)  # a chart and its runner count patches alike
+    known = f"{keys.runner}.{patch[1]}" if patch and keys.covered and not keys.newer_than_tables else ""
+    scope = Scope(
+        values=merge(CHART_DEFAULTS, values.tree),
+        release=values.release,
+        namespace=values.namespace,
+        chart=values.chart,
+        app_version=values.app_version or known,
+    )
+    reading = templatetext.read(values.text, scope)
+    values = replace(values, rendered=reading.text, lines=reading.lines)
+    config, message, line = read_config(reading.text, values.runner_keys, template=bool(values.text.strip()))
+    origin = values.origin("runners.config")
+    unread = tuple(_unread_settings(values, config, reading.unread))
+    if reading.error or (message and reading.unread):
+        unread = tuple(
+            UnreadSetting(path=(), expression=one.expression, origin=origin.inside(one.line)) for one in reading.unread
+        )
+        return replace(values, config={}, unread=unread)
     if message:
-        return replace(values, problem=Problem(values.origin("runners.config").inside(line), message))
+        return replace(values, problem=Problem(values.config_origin(line), message), unread=unread)
+    remember_within(config)
+    return replace(values, config=_without_placeholders(config) if unread else config, unread=unread)
+
+
+def _without_placeholders(table: Mapping[str, Any]) -> dict[str, Any]:
+    """A TOML table without the settings that can't be read."""
+    kept: dict[str, Any] = {}
+    for name, value in table.items():
+        held = [*(value if isinstance(value, list) else [value]), name]
+        if any(isinstance(one, str) and PLACEHOLDER.format("") in one for one in held):
+            continue
+        if isinstance(value, Mapping):
+            kept[name] = _without_placeholders(value)
+        elif isinstance(value, list):
+            kept[name] = [_without_placeholders(one) if isinstance(one, Mapping) else one for one in value]
+        else:
+            kept[name] = value
+    return kept
+
+
+def _unread_settings(
+    values: Values, config: Mapping[str, Any], unread: Sequence[templatetext.Unread]
+) -> Iterator[UnreadSetting]:
+    origin = values.origin("runners.config")
+    holders = list(_texts_of(config))
+    for number, expression in enumerate(unread):
+        place = origin.inside(expression.line)
+        if expression.anything:
+            yield UnreadSetting(path=(), expression=expression.expression, origin=place)
+        for path, text in () if expression.anything else holders:
+            if re.search(rf"{PLACEHOLDER.format(number)}(?!\d)", text):
+                yield UnreadSetting(path=path, expression=expression.expression, origin=place, bare=expression.bare)
+
+
+def _texts_of(node: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """The texts of a TOML document, each with its names; a name that is one counts as its table's."""
+    if isinstance(node, Mapping):
+        for name, value in node.items():
+            if PLACEHOLDER.format("") in name:
+                yield path, name
+            yield from _texts_of(value, (*path, str(name)))
+    elif isinstance(node, list):
+        for value in node:
+            yield from _texts_of(value, path)
+    elif isinstance(node, str):
+        yield path, node
+
+
+def with_rendering(values: Values, rendering: Rendering) -> Values:
+    """The values with what Helm makes of them; the operator's own keys stay as they are written."""
+    text = rendering.template or ""
+    lines = tuple(source_lines(values.text, text))
+    values = replace(values, rendering=rendering, rendered=text, lines=lines, problem=None, unread=(), config={})
+    if not text.strip() and values.get("runners.configPath"):
+        place = values.origin("runners.configPath")
+        elsewhere = UnreadSetting(
+            path=(),
+            expression=f"the file {values.get('runners.configPath')}",
+            origin=place,
+            reason="managers take their template from a file that is not in the values",
+            needs="the template in `runners.config`",
+        )
+        return replace(values, unread=(elsewhere,))
+    config, message, line = read_config(text, values.runner_keys, template=bool(text.strip()))
+    if message:
+        return replace(values, problem=Problem(values.config_origin(line), message))
     remember_within(config)
     return replace(values, config=config)
+
+
+def source_lines(text: str, rendered: str) -> list[int]:
+    """For each line of a rendered text, the line of the template that it comes from, both from 1."""
+    before, after = text.splitlines(), rendered.splitlines()
+    lines = list(range(1, len(after) + 1))
+    if len(before) == len(after) and "{{-" not in text and "-}}" not in text:
+        return lines
+    matcher = difflib.SequenceMatcher(a=[line.strip() for line in before], b=[line.strip() for line in after])
+    for _, first, last, start, stop in matcher.get_opcodes():
+        for number in range(start, stop):
+            lines[number] = min(first + 1 + (number - start), max(last, 1))
+    return lines
 
 
 _TAG_OF_A_RELEASE = re.compile(r"(?:^|-)v?(?P<version>\d+\.\d+(?:\.\d+)?)(?:$|[-+])")
@@ -279,13 +618,16 @@ def _survives(tree: Any, path: KeyPath) -> bool:
     return True
 
 
+def config_text(tree: Mapping[str, Any]) -> str:
+    """``runners.config`` as merged values have it, or the chart's own."""
+    given = _dig(tree, "runners.config")
+    return _DEFAULT_CONFIG if given is None else str(given)
+
+
 def config_of(tree: Mapping[str, Any], like: Values) -> Mapping[str, Any]:
     """The TOML of ``runners.config`` in other values of the same release; empty if it is none."""
-    text = _dig(tree, "runners.config") or _DEFAULT_CONFIG
-    try:
-        return parse(render(str(text), tree, release=like.release, namespace=like.namespace), like.runner_keys)
-    except NotTomlError:
-        return {}
+    text = config_text(tree)
+    return _with_reading(replace(like, tree=tree, text=text, rendering=None, unread=(), problem=None)).config
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -304,13 +646,54 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 def parse_set(text: str) -> dict[str, Any]:
     """Read ``a.b=1,c[0].d=x,e={f,g}`` as ``helm --set`` does; a ValueError says what was expected."""
     tree: dict[str, Any] = {}
-    for pair in _split(text, ",", keep=True):
-        path, separator, value = pair.partition("=")
-        if not separator or not path.strip():
+    for path, value in parse_pairs(text, "set"):
+        _set_path(tree, path, value)
+    return tree
+
+
+def parse_pairs(text: str, option: str) -> Iterator[tuple[list[str | int], Any]]:
+    """Paths and values of one of helm's options: ``set``, ``set_string``, ``set_json`` or ``set_file``.
+
+    Raises:
+        ValueError: it is none; the message says what was expected.
+        OSError: the file of ``set_file`` can't be read.
+    """
+    if option == "set_json":
+        yield from _json_pairs(text)
+        return
+    for pair in _split(text, ",", keep=True) if option != "set_file" else [text]:
+        key, separator, value = pair.partition("=")
+        if not separator or not key.strip():
             msg = "expected key=value"
             raise ValueError(msg)
-        _set_path(tree, _split(path.strip(), "."), _scalar(value))
-    return tree
+        if option == "set_file":
+            yield _steps(key), Path(value).read_text(encoding="utf-8")
+        else:
+            yield _steps(key), _scalar(value, typed=option == "set")
+
+
+def _json_pairs(text: str) -> Iterator[tuple[list[str | int], Any]]:
+    decoder, text = json.JSONDecoder(), text.strip()
+    if text.startswith("{"):
+        for key, value in json.loads(text).items():
+            yield [key], value
+        return
+    while text:
+        key, separator, rest = text.partition("=")
+        if not separator or not key.strip():
+            msg = "expected key=JSON"
+            raise ValueError(msg)
+        value, end = decoder.raw_decode(rest.lstrip())
+        yield _steps(key), value
+        text = rest.lstrip()[end:].lstrip().removeprefix(",").lstrip()
+
+
+def _steps(key: str) -> list[str | int]:
+    steps: list[str | int] = []
+    for part in _split(key.strip(), "."):
+        name, *indexes = re.split(r"\[(\d+)\]", part)
+        steps += [name, *(int(index) for index in indexes if index.isdigit())]
+    return steps
 
 
 def _split(text: str, separator: str, *, keep: bool = False) -> list[str]:
@@ -331,9 +714,12 @@ def _split(text: str, separator: str, *, keep: bool = False) -> list[str]:
     return parts
 
 
-def _scalar(text: str) -> Any:
+def _scalar(text: str, *, typed: bool = True) -> Any:
     if text.startswith("{") and text.endswith("}"):
-        return [_scalar(item) for item in _split(text[1:-1], ",")] if text != "{}" else []
+        return [_scalar(item, typed=typed) for item in _split(text[1:-1], ",")] if text != "{}" else []
+    text = re.sub(r"\\(.)", r"\1", text)
+    if not typed:
+        return text
     if text in {"true", "false"}:
         return text == "true"
     if text == "null":
@@ -341,53 +727,35 @@ def _scalar(text: str) -> Any:
     return int(text) if re.fullmatch(r"-?(0|[1-9]\d*)", text) else text
 
 
-def _set_path(tree: dict[str, Any], path: list[str], value: Any) -> None:
+_LONGEST_LIST = 65_536  # Helm's own bound on an index
+
+
+def _set_path(tree: dict[str, Any], path: Sequence[str | int], value: Any, *, removing: bool = False) -> None:
+    """Set what stands at a path, as Helm does: into the lists and tables that are there; null may remove a key."""
     node: Any = tree
-    steps: list[str | int] = []
-    for part in path:
-        name, *indexes = re.split(r"\[(\d+)\]", part)
-        steps.append(name)
-        steps.extend(int(index) for index in indexes if index.isdigit())
-    for step, following in zip(steps, [*steps[1:], None], strict=True):
+    for step, following in zip(path, [*path[1:], None], strict=True):
         if isinstance(step, int):
+            if step > _LONGEST_LIST:
+                msg = f"expected an index up to {_LONGEST_LIST}"
+                raise ValueError(msg)
             node.extend([None] * (step + 1 - len(node)))
         if following is None:
-            node[step] = value
+            if removing and value is None and isinstance(node, dict):
+                node.pop(step, None)
+            else:
+                node[step] = value
             return
         held = node[step] if isinstance(step, int) else node.get(step)
-        if held is None:
-            held = [] if isinstance(following, int) else {}
+        wanted: type = list if isinstance(following, int) else dict
+        if not isinstance(held, wanted):
+            held = wanted()
             node[step] = held
         node = held
 
 
-TEMPLATE = re.compile(r"\{\{-?\s{0,20}(?P<body>(?:(?!\s{0,20}-?\}\}|\{\{).)*+)\s{0,20}-?\}\}")
-
-
-def render(text: str, tree: Mapping[str, Any], *, release: str, namespace: str) -> str:
-    """Replace the template expressions that values files use in ``runners.config``; any other one stays as it is."""
-
-    def known(expression: str) -> str | None:
-        if expression == ".Release.Namespace":
-            return namespace
-        if expression == ".Release.Name":
-            return release
-        if expression.startswith(".Values."):
-            value = _dig(tree, expression.removeprefix(".Values."))
-            return "" if value is None else str(value)
-        return None
-
-    def replaced(match: re.Match[str]) -> str:
-        words = [word for word in match["body"].split() if word not in {"|", "quote"}]
-        if words[:1] == ["default"] and len(words) == 3:  # noqa: PLR2004 - default FALLBACK VALUE
-            result = known(words[2]) or known(words[1]) or words[1].strip('"')
-        elif len(words) == 1:
-            result = known(words[0])
-        else:
-            result = None
-        return match[0] if result is None else result
-
-    return TEMPLATE.sub(replaced, text)
+TEMPLATE = re.compile(
+    r"\{\{-?\s{0,20}(?P<body>(?:\"(?:\\.|[^\"\\\n]){0,2000}+\"|(?!\s{0,20}-?\}\}|\{\{).)*+)\s{0,20}-?\}\}", re.DOTALL
+)
 
 
 def _dig(tree: Mapping[str, Any], path: str) -> Any:
@@ -397,8 +765,16 @@ def _dig(tree: Mapping[str, Any], path: str) -> Any:
     return node
 
 
-def read_config(text: str, keys: RunnerKeys) -> tuple[Mapping[str, Any], str, int]:
-    """The parsed TOML of ``runners.config``; or why it can't be used, and at which of its lines."""
+def read_config(text: str, keys: RunnerKeys, *, template: bool = True) -> tuple[Mapping[str, Any], str, int]:
+    """The parsed TOML of ``runners.config``; or why it can't be used, and at which of its lines.
+
+    Args:
+        text: the rendered text.
+        keys: what the runner reads.
+        template: whether managers register with it; without one, they take what their variables say.
+    """
+    if not template:
+        return {}, "", 0
     try:
         config = parse(text, keys)
     except NotTomlError as error:
@@ -414,8 +790,30 @@ def read_config(text: str, keys: RunnerKeys) -> tuple[Mapping[str, Any], str, in
 # ---- the job's pod --------------------------------------------------------------------------------------------------
 
 
-def job_shape(values: Values) -> JobShape:
+POD_SETTINGS = tuple(
+    f"runners.kubernetes.{key}"
+    for key in (
+        "namespace service_account use_service_account_image_pull_secrets image_pull_secrets node_selector "
+        "node_tolerations affinity dns_policy dns_config host_aliases pod_labels pod_annotations runtime_class_name "
+        "scheduler_name privileged build_container_security_context service_container_security_context"
+    ).split()
+)
+"""What the suite's own pods take of a job's: without one of these, none of them would be like a job's."""
+HELPER_SETTINGS = ("runners.kubernetes.helper_image", "runners.kubernetes.helper_image_flavor")
+RESOURCE_SETTINGS = tuple(
+    f"runners.kubernetes.{prefix}{name}_{kind}"
+    for prefix in ("", "helper_", "service_")
+    for name in ("cpu", "memory", "ephemeral_storage")
+    for kind in ("request", "limit")
+)
+
+
+def job_shape(values: Values, platform: str = "linux/amd64") -> JobShape:
     """The shape that the runner gives to a job's pod with these values.
+
+    Args:
+        values: of the release.
+        platform: of the managers' nodes.
 
     Raises:
         ValueError: the TOML of ``runners.config`` can't be used.
@@ -427,12 +825,20 @@ def job_shape(values: Values) -> JobShape:
     table = _registered(values, runner.get("kubernetes", {}))
     dns_policy = table.get("dns_policy")
     of_account = table.get("use_service_account_image_pull_secrets", False)
-    return JobShape(
-        namespace=table.get("namespace") or _NO_NAMESPACE,
-        image=table.get("image", ""),
-        helper_image=table.get("helper_image") or _default_helper(values, table),
+    per_job = bool(table.get("namespace_per_job"))
+    pull_secrets = tuple(table.get("image_pull_secrets", ()))
+    entry = RunnerEntry(runner, values.runner_keys)
+    flags = frozenset(flag for flag in POD_FLAGS if entry.flag(flag))
+    shape = JobShape(
+        namespace=values.namespace if per_job else table.get("namespace") or _NO_NAMESPACE,
+        namespace_per_job=per_job,
+        image=executor.expanded(table.get("image", ""), runner=values.runner),
+        helper_image=executor.helper_image(
+            table, runner=values.runner, shell=runner.get("shell", ""), platform=platform
+        ),
         service_account=table.get("service_account") or None,
-        pull_secrets=() if of_account else tuple(table.get("image_pull_secrets", ())),
+        pull_secrets=() if of_account else pull_secrets,
+        configured_pull_secrets=pull_secrets,
         use_service_account_pull_secrets=of_account,
         node_selector=dict(table.get("node_selector", {})),
         tolerations=tuple(_toleration(key, effect) for key, effect in table.get("node_tolerations", {}).items()),
@@ -451,16 +857,30 @@ def job_shape(values: Values) -> JobShape:
         priority_class=table.get("priority_class_name") or None,
         privileged=is_privileged(table, "build"),
         service_privileged=is_privileged(table, "service"),
+        security={kind: executor.container_security(table, kind) for kind in executor.KINDS},
+        pod_security=executor.pod_security(table),
+        services=executor.services(table),
+        volumes=executor.volumes(table),
+        mounts=executor.mounts(table),
+        builds_dir=runner.get("builds_dir") or "/builds",
+        lifecycle=executor.lifecycle(table),
+        automount_token=table.get("automount_service_account_token"),
+        termination_grace=table.get("pod_termination_grace_period_seconds"),
+        host_users=table.get("host_users"),
         build=_resources(table, ""),
         helper=_resources(table, "helper_"),
         service=_resources(table, "service_"),
-        pull_policy=tuple(
-            _PULL_POLICIES[policy] for policy in table.get("pull_policy", ()) if policy in _PULL_POLICIES
-        ),
+        pod=_resources(table, "pod_"),
+        flags=flags,
+        patches=executor.patches(table) if PATCH_FLAG in flags else (),
+        allowed_images=tuple(table.get("allowed_images", ())),
+        allowed_services=tuple(table.get("allowed_services", ())),
+        pull_policy=executor.pull_policies(table, _PULL_POLICIES),
         poll_timeout=table.get("poll_timeout") or POLL_TIMEOUT,
         concurrent=_concurrent(values, runner),
-        replicas=_whole(values.get("replicas"), 1),
+        replicas=_replicas(values),
     )
+    return patched(shape)
 
 
 def is_privileged(table: Mapping[str, Any], kind: str) -> bool:
@@ -475,7 +895,7 @@ _NAMESPACE_SET = re.compile(r"\s*namespace\s*=")  # the chart's own test of runn
 def _registered(values: Values, table: Mapping[str, Any]) -> dict[str, Any]:
     """The executor's table as a manager registers it: what its variables set is there before the template is merged."""
     variables = dict(values.environment)
-    if not _NAMESPACE_SET.search(values.text):
+    if values.rendering is None and not _NAMESPACE_SET.search(values.text):
         variables = {"KUBERNETES_NAMESPACE": values.namespace, **variables}
     registered = dict(table)
     for variable, text in variables.items():
@@ -495,19 +915,15 @@ def _registered(values: Values, table: Mapping[str, Any]) -> dict[str, Any]:
     return registered
 
 
+def _replicas(values: Values) -> int:
+    """The number of managers; with an autoscaler, the one that it begins with."""
+    rendered = values.rendering.replicas if values.rendering is not None else None
+    return _whole(values.get("replicas"), 1) if rendered is None else rendered
+
+
 def replicas_of(values: Mapping[str, Any]) -> int | None:
     """The number of managers that a release's values configure; None where they leave it to an autoscaler (``hpa``)."""
     return None if values.get("hpa") else _whole(values.get("replicas"), 1)
-
-
-def _default_helper(values: Values, table: Mapping[str, Any]) -> str:
-    """The helper image that the runner takes when none is set (docs/sources.md#runner-keys)."""
-    flavour = table.get("helper_image_flavor") or "alpine"
-    arch = "arm64" if table.get("node_selector", {}).get("kubernetes.io/arch") == "arm64" else "x86_64"
-    prefix = "" if flavour == "alpine" else f"{flavour}-"
-    patched = re.fullmatch(r"\d+\.\d+\.\d+", values.runner)
-    version = f"v{values.runner}" if patched else "latest"
-    return f"registry.gitlab.com/gitlab-org/gitlab-runner/gitlab-runner-helper:{prefix}{arch}-{version}"
 
 
 def _toleration(key: str, effect: str) -> dict[str, str]:
@@ -559,5 +975,8 @@ def _whole(value: Any, default: int) -> int:
 def _concurrent(values: Values, runner: Mapping[str, Any]) -> int:
     """Jobs that one manager runs at most: ``concurrent``, or the runner's own lower ``limit``."""
     concurrent = _whole(values.get("concurrent"), CHART_CONCURRENT)
+    if values.rendering is not None:
+        with suppress(tomllib.TOMLDecodeError):
+            concurrent = _whole(tomllib.loads(values.rendering.config or "").get("concurrent"), concurrent)
     limit = _whole(runner.get("limit"), 0)
     return min(concurrent, limit) if limit > 0 else concurrent

@@ -101,6 +101,29 @@ class ValuesSource:
         return f"{self.file.name}, {self.wrapper}{f', at {self.at}' if self.at else ''}"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What is set beside the values files, each as helm's option of that name takes it."""
+
+    set: tuple[str, ...] = field(default=(), repr=False)
+    set_string: tuple[str, ...] = field(default=(), repr=False)
+    set_json: tuple[str, ...] = field(default=(), repr=False)
+    set_file: tuple[str, ...] = field(default=(), repr=False)
+
+
+def split_pairs(text: str) -> list[str]:
+    """The pairs of one ``--set``: what is parted by commas outside of braces that no backslash guards."""
+    pairs, depth, escaped = [""], 0, False
+    for character in text:
+        if character == "," and not depth and not escaped:
+            pairs.append("")
+            continue
+        depth += 0 if escaped else {"{": 1, "}": -1}.get(character, 0)
+        escaped = character == "\\" and not escaped
+        pairs[-1] += character
+    return [pair for pair in pairs if pair]
+
+
 def read(file: Path, at: str = "") -> ValuesSource:
     """The runner's values in a file.
 

@@ -109,12 +109,16 @@ def test_the_gates_script_runs(tmp_path: Path, fault: str, status: int) -> None:
 def test_the_image_holds_what_it_needs_and_runs_as_nobody() -> None:
     dockerfile = lines()
     assert re.fullmatch(r"ARG BASE=\S+/python:3\.\d+\.\d+-\S+", dockerfile[0]), "pinned"
-    assert dockerfile[1] == "FROM ${BASE}"
+    assert re.fullmatch(r"ARG HELM=\S+:3\.\d+\.\d+", dockerfile[1]), "pinned"
+    assert dockerfile[2:4] == ["FROM ${HELM} AS helm", "FROM ${BASE}"]
+    assert "COPY --from=helm ${HELM_PATH} /usr/local/bin/helm" in dockerfile
     lowest = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]["requires-python"]
     minor = re.search(r"python:3\.(\d+)", dockerfile[0])
     assert minor is not None
     assert int(minor[1]) >= int(lowest.rpartition(".")[2])
-    sources = [word for line in dockerfile if line.startswith("COPY") for word in line.split()[1:-1]]
+    sources = [
+        word for line in dockerfile if line.startswith("COPY") and "--from" not in line for word in line.split()[1:-1]
+    ]
     assert {"preflight", "lab", "checks", "conftest.py", "pyproject.toml", "inventory.yaml"} <= set(sources)
     for source in sources:
         assert (PROJECT / source).exists(), source

@@ -16,6 +16,7 @@ from lab.lab import Lab
 from lab.world import RUNNER_TOKEN, World
 from preflight.init import full, without_secrets
 from preflight.inventory import load
+from preflight.probes import discovery
 from tests import processes
 
 PROJECT = Path(__file__).parents[1]
@@ -231,3 +232,16 @@ def test_whatever_looks_like_a_secret_is_removed_from_the_values() -> None:
 )
 def test_images_get_their_host_and_tag(short: str, whole: str) -> None:
     assert full(short) == whole
+
+
+@pytest.mark.parametrize(
+    ("text", "networks"),
+    [
+        ("10.244.0.0/16,fd00:1::/48", ("10.244.0.0/16", "fd00:1::/48")),
+        ("10.244.0.0/16", ("10.244.0.0/16",)),
+        (None, ()),
+        ("10.244.0.0/16,nonsense", ()),
+    ],
+)
+def test_both_networks_of_a_dual_stack_cluster_are_found(text: str | None, networks: tuple[str, ...]) -> None:
+    assert discovery._several(text) == networks

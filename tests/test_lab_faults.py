@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from fnmatch import fnmatchcase
@@ -24,7 +25,7 @@ from preflight.fact import Effect
 from preflight.impact import Harm, Impact
 from preflight.replay import Replay
 from preflight.run import Run
-from tests import processes, screens
+from tests import processes, programs, screens
 from tests.conclusions.hidden import unfounded
 from tests.effects import sufficient
 
@@ -98,13 +99,18 @@ def test_a_healthy_lab_is_go(tmp_path: Path) -> None:
     # The guide's own GitLab lies outside of the guide's own VPC.
     assert named(report, "advice") == {"test_machines_lie_in_the_vpc"}
     left_out = [one for one in report["checks"] if one["verdict"] not in {"pass", "advice"}]
-    assert {one["reason"] for one in left_out} == {"needs effects up to write; this run allows privileged"}, left_out
+    expected = {"needs effects up to write; this run allows privileged"}
+    if shutil.which("helm") is None:
+        expected.add("there is no helm on the PATH: the values are read as far as they can be without Helm")
+    assert {one["reason"] for one in left_out} == expected, left_out
 
 
 def test_a_healthy_lab_is_go_to_the_last_check_where_writing_is_allowed(tmp_path: Path) -> None:
     ended, report = run(tmp_path / "reports", "--lab", "--effect", "write", "--backup", str(tmp_path / "backup"))
     assert ended.returncode == 0, ended.stdout
-    assert {one["verdict"] for one in report["checks"]} == {"pass", "advice"}, "nothing is left out in the lab"
+    left_out = {one["id"] for one in report["checks"] if one["verdict"] not in {"pass", "advice"}}
+    without_helm = {"test_chart_renders_with_the_values"} if shutil.which("helm") is None else set()
+    assert left_out == without_helm, "nothing is left out in the lab"
 
 
 def concluded(report: dict[str, Any]) -> set[str]:
@@ -181,6 +187,7 @@ def test_a_fault_turns_the_right_checks_red_and_nothing_else(
     name: str, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     expected, effect = EXPECTED[name], EFFECTS[name]
+    programs.require(*expected.get("programs", []))
     options = [*expected.get("options", []), *(["--effect", effect] if effect else [])]
     ended, report = run(tmp_path, "--lab", "--lab-fault", name, *options)
     judge(expected, ended, report, record_property)

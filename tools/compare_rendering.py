@@ -3,15 +3,16 @@
     python tools/compare_rendering.py FOLDER --packages FOLDER [--helm PATH] [--quiet]
 
 Each values file of the first folder, wrapped or plain, is rendered by helm with each package of gitlab-runner in the
-second, and read by the suite. Every difference and every finding is printed, and the figures at the end. A finding
-that the rendering contradicts is marked as false. Exit status 1 with a difference or a false finding.
+second, read by the suite without helm, and judged by it with and without. Every difference and every finding is
+printed, and the figures at the end. A finding that the rendering contradicts is marked as false. Exit status 1 with a
+difference or a false finding.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
-import tempfile
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -21,14 +22,14 @@ from typing import Any
 
 from preflight import values as reader
 from preflight import valuesource
-from preflight.chartpackage import ChartPackage, NotAChartError, chart_keys, own_reads
+from preflight.chartpackage import ChartPackage, NotAChartError, chart_keys, keys_of, own_reads
 from preflight.clients import helm
 from preflight.evidence import Unmeasured, one_line
 from preflight.faults import ValuesFault
 from preflight.inventory import InventoryError
 from preflight.probes.lint import Expected, Finding, lint
 from preflight.rendering import Rendering
-from preflight.valuesource import ValuesSource
+from preflight.valuesource import Settings, ValuesSource
 
 RELEASE, NAMESPACE = "gitlab-runner", "gitlab"
 _RESOLVER = "192.0.2.53"  # of a documentation network: no values file names it
@@ -46,7 +47,9 @@ class Figures:
     both_refuse: int = 0
     findings: Counter[str] = field(default_factory=Counter)
     false: Counter[str] = field(default_factory=Counter)
+    false_without_helm: Counter[str] = field(default_factory=Counter)
     unreadable: int = 0
+    unread: int = 0
     seconds: float = 0.0
     slowest: float = 0.0
 
@@ -77,7 +80,8 @@ def main(arguments: list[str] | None = None) -> int:
                 sys.stdout.write(f"{file.name}, chart {package.version}\n")
                 sys.stdout.writelines(f"  {line}\n" for line in lines)
     sys.stdout.write("\n".join(summary(figures, files, packages, program)) + "\n")
-    return 1 if figures.alike + figures.both_refuse < figures.renderings or figures.false else 0
+    is_false = figures.false or figures.false_without_helm
+    return 1 if figures.alike + figures.both_refuse < figures.renderings or is_false else 0
 
 
 def _packages(folder: Path) -> list[ChartPackage]:
@@ -103,6 +107,8 @@ def summary(figures: Figures, files: list[Path], packages: list[ChartPackage], p
         f"read alike {figures.alike + figures.both_refuse} of {judged} ({figures.both_refuse} of them refused by both)",
         f"findings {figures.findings.total()}: " + _counted(figures.findings),
         f"false findings {figures.false.total()}: " + _counted(figures.false),
+        f"without helm and package: {figures.unread} with expressions that can't be read, false findings "
+        f"{figures.false_without_helm.total()}: " + _counted(figures.false_without_helm),
     ]
 
 
@@ -131,14 +137,16 @@ def compare(file: Path, package: ChartPackage, program: helm.Helm, figures: Figu
         refusal = error
         figures.refused += 1
     lines = [] if quiet else [f"{source.wrapper} at {source.at or 'the top'}"] if source.at else []
-    read, problem = load(source)
+    read, problem = load(source, package)
     if read is None:
         figures.both_refuse += refusal is not None
         words = f"both refuse it: {problem}" if refusal else f"DIFFERS: the suite refuses it ({problem}), Helm does not"
         return [*lines, *([] if quiet and refusal else [words])]
-    found = findings(read, package)
+    figures.unread += bool(read.unread)
+    judged = read if rendered is None else reader.with_rendering(read, rendered)
+    found = findings(judged, package)
     if rendered is None:
-        told = read.problem is not None or any(one.fault in _REFUSING for one in found)
+        told = read.problem is not None or bool(read.unread) or any(one.fault in _REFUSING for one in found)
         figures.both_refuse += told
         words = f"{'both refuse it' if told else 'DIFFERS: the suite reads it'}; Helm: {refusal}"
         figures.findings.update(str(one.fault) for one in found)
@@ -148,11 +156,15 @@ def compare(file: Path, package: ChartPackage, program: helm.Helm, figures: Figu
     lines += [f"DIFFERS: {one}" for one in differences]
     for one in found:
         figures.findings[str(one.fault)] += 1
-        if reason := contradiction(one, read, rendered, package):
+        if reason := contradiction(one, judged, rendered, package):
             figures.false[str(one.fault)] += 1
             lines.append(f"FALSE: {_finding(one)} [{reason}]")
         elif not quiet:
             lines.append(_finding(one))
+    for one in findings(read, None):
+        if reason := contradiction(one, read, rendered, package):
+            figures.false_without_helm[str(one.fault)] += 1
+            lines.append(f"FALSE WITHOUT HELM: {_finding(one)} [{reason}]")
     if not quiet:
         lines += [f"Helm warns: {one}" for one in rendered.warnings]
     return lines
@@ -170,33 +182,34 @@ def render(source: ValuesSource, package: ChartPackage, program: helm.Helm) -> R
         release=RELEASE,
         namespace=NAMESPACE,
         values=[helm.ValuesFile(part.file.name, part.text) for part in source.parts],
-        settings=helm.Settings(set=source.set, set_string=source.set_string),
+        settings=Settings(set=source.set, set_string=source.set_string),
     )
 
 
-def load(source: ValuesSource) -> tuple[reader.Values | None, str]:
-    """The values as the suite reads them, or why it can't."""
-    with tempfile.TemporaryDirectory() as folder:
-        files: list[Path] = []
-        for number, part in enumerate(source.parts):
-            files.append(Path(folder) / f"{number}-{part.file.name}")
-            files[-1].write_text(part.text, encoding="utf-8")
-        if not files:
-            files = [Path(folder) / "empty.yaml"]
-            files[0].write_text("", encoding="utf-8")
-        try:
-            return reader.load(files, [*source.set, *source.set_string], release=RELEASE, namespace=NAMESPACE), ""
-        except InventoryError as error:
-            return None, "; ".join(error.problems).replace(folder, "")
+def load(source: ValuesSource, package: ChartPackage) -> tuple[reader.Values | None, str]:
+    """The values as the suite reads them without helm, or why it can't."""
+    try:
+        values = reader.read_values(
+            [source],
+            Settings(),
+            release=RELEASE,
+            namespace=NAMESPACE,
+            chart=package.version,
+            app_version=package.app_version,
+        )
+    except InventoryError as error:
+        return None, "; ".join(error.problems)
+    return values, ""
 
 
-def findings(read: reader.Values, package: ChartPackage) -> tuple[Finding, ...]:
+def findings(read: reader.Values, package: ChartPackage | None) -> tuple[Finding, ...]:
     """What the suite finds in the values, for an environment that is as they say as far as that can be."""
     expected = Expected(
-        chart=package.version,
+        chart=read.chart,
         gitlab_url=str(read.get("gitlabUrl", "")),
         resolvers=(_RESOLVER,),
         privileged=False,
+        keys=keys_of(package) if package is not None else None,
     )
     return lint(read, expected).findings
 
@@ -217,8 +230,8 @@ def differing(read: reader.Values, rendered: Rendering) -> Iterator[str]:
     else:
         if read.problem is not None and template:
             yield f"runners.config: the suite says {read.problem.message}, Helm renders TOML"
-        elif read.problem is None and (template or read.get("runners.config")):
-            yield from _tree(template, read.config, "runners.config")
+        elif read.problem is None and not read.unread_within() and (template or read.get("runners.config")):
+            yield from (one for one in _tree(template, read.config, "runners.config") if not _unread(one, read))
     if rendered.values is not None:
         yield from _merged(rendered.values, read.tree, "")
     if rendered.workload is not None:
@@ -228,6 +241,12 @@ def differing(read: reader.Values, rendered: Rendering) -> Iterator[str]:
     concurrent = tomllib.loads(rendered.config or "").get("concurrent")
     if concurrent != read.get("concurrent", reader.CHART_CONCURRENT) and not isinstance(read.get("concurrent"), str):
         yield f"concurrent: Helm renders {concurrent}, the suite reads {read.get('concurrent')}"
+
+
+def _unread(difference: str, read: reader.Values) -> bool:
+    """Whether a difference is about a setting that the suite says it can't read."""
+    names = re.sub(r"\[\d+\]", "", difference.partition(": ")[0]).removeprefix("runners.config.")
+    return read.unread_within(names) is not None
 
 
 def _tree(rendered: Any, read: Any, path: str) -> Iterator[str]:

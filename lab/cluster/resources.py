@@ -66,6 +66,8 @@ STORED: tuple[Resource, ...] = (
     Resource("rolebindings", "RoleBinding", _RBAC),
     Resource("priorityclasses", "PriorityClass", "scheduling.k8s.io", namespaced=False, short=("pc",)),
     Resource("runtimeclasses", "RuntimeClass", "node.k8s.io", namespaced=False),
+    Resource("csidrivers", "CSIDriver", "storage.k8s.io", namespaced=False),
+    Resource("storageclasses", "StorageClass", "storage.k8s.io", namespaced=False, short=("sc",)),
     Resource("mutatingwebhookconfigurations", "MutatingWebhookConfiguration", _HOOKS, namespaced=False),
     Resource("validatingwebhookconfigurations", "ValidatingWebhookConfiguration", _HOOKS, namespaced=False),
 )

@@ -43,6 +43,15 @@ def _(world: World) -> None:
     world.resolvers["10.1.0.252"].overrides[MIRROR] = ("192.168.1.160",)
 
 
+@fault(
+    "dns-most-lie",
+    "10.0.0.2 and 10.1.0.251 give private-registry.example.com another address than 10.1.0.252: no machine is there.",
+)
+def _(world: World) -> None:
+    for address in ("10.0.0.2", "10.1.0.251"):
+        world.resolvers[address].overrides[PRIVATE] = ("192.168.1.161",)
+
+
 @fault("dns-policy-not-applied", "A webhook gives every pod the cluster's DNS, whatever dns_policy the values ask for.")
 def _(world: World) -> None:
     world.cluster.mutating.append(cluster_dns_only)

@@ -85,6 +85,18 @@ def _(world: World) -> None:
     world.values_edits['dns_policy = "none"'] = 'service_account = "ci-jobs"\n        dns_policy = "none"'
 
 
+@fault("job-claim-missing", "The values mount the claim build-cache in every job, and there is none of that name.")
+def _(world: World) -> None:
+    volume = '[[runners.kubernetes.volumes.pvc]]\n          name = "build-cache"\n          mount_path = "/cache"'
+    table = "        [runners.kubernetes.dns_config]\n"
+    world.values_edits[table] = f"        {volume}\n{table}"
+
+
+@fault("job-priority-class-missing", "The values give jobs the priority class ci-high, which does not exist.")
+def _(world: World) -> None:
+    world.values_edits['dns_policy = "none"'] = 'priority_class_name = "ci-high"\n        dns_policy = "none"'
+
+
 @fault("kubelet-port-dropped", "A firewall drops what the API server sends to port 10250 of k8s-worker-2.")
 def _(world: World) -> None:
     world.cluster.dropped_kubelets.add("k8s-worker-2")

@@ -21,6 +21,11 @@ def _(world: World) -> None:
     world.charts.versions = {name: app for name, app in world.charts.versions.items() if name < "0.80"}
 
 
+@fault("chart-package-missing", "The chart repository lists the chart's version, and does not have its package.")
+def _(world: World) -> None:
+    world.charts.without_package = frozenset({"0.80.0"})
+
+
 @fault("release-missing", "Nothing is installed: no release, no managers (a fault with `--stage upgrade` alone).")
 def _(world: World) -> None:
     world.release.installed = False
@@ -49,9 +54,22 @@ def _(world: World) -> None:
     world.release.health = "half-rolled-out"
 
 
+@fault("rollout-under-way", "The last of three managers has begun a moment ago with the newest template: all is well.")
+def _(world: World) -> None:
+    world.release.health = "rolling-out"
+
+
 @fault("manager-crashloop", "The managers run out of memory: all of them are in CrashLoopBackOff.")
 def _(world: World) -> None:
     world.release.health = "out-of-memory"
+
+
+@fault(
+    "managers-recovered",
+    "GitLab was down until 14 minutes ago, managers were restarted and logged it; they poll again, which logs nothing.",
+)
+def _(world: World) -> None:
+    world.release.health, world.metrics.lost = "recovered", 40_000_000
 
 
 @fault("managers-scaled-down", "Somebody scaled the Deployment of three managers down to one by hand.")

@@ -24,3 +24,12 @@ def _(world: World) -> None:
 def _(world: World) -> None:
     for job, node in ((4711, "k8s-worker-1"), (4712, "k8s-worker-3")):
         world.cluster.add(job_pod(node, job=job))
+
+
+@fault(
+    "upgrade-repairs",
+    "The release that runs has an image that can't be pulled; the values files name the right one (`--stage upgrade`).",
+)
+def _(world: World) -> None:
+    world.release.health = "half-rolled-out"
+    world.release.changed["image.tag"] = "alpine-v18.3.9"

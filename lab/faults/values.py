@@ -33,6 +33,22 @@ def _(world: World) -> None:
     world.values_edits['cpu_request = "500m"'] = 'cpu_request = "500m'
 
 
+@fault("values-not-rendered", "The values give `image` as one text, where the chart's templates take its parts.")
+def _(world: World) -> None:
+    note = "# the manager's image; alpine's user is 100/65533, which podSecurityContext assumes by default"
+    table = (
+        f"image: {note}\n  registry: registry.example.com\n  image: gitlab-org/gitlab-runner\n  tag: alpine-v18.3.0\n"
+    )
+    world.values_edits[table] = "image: registry.example.com/gitlab-org/gitlab-runner:alpine-v18.3.0\n"
+
+
+@fault("values-unread", "An expression of runners.config is beyond this suite, and `runner.helm` is none.")
+def _(world: World) -> None:
+    world.inventory_edits["runner.helm"] = "none"
+    world.values_edits["poll_timeout = 600"] = "poll_timeout = {{ mul 60 10 }}"
+    world.release.unapplied.add("poll_timeout = 600")
+
+
 @fault("values-config-refused", "In runners.config, one table stands where the runner reads a list of tables.")
 def _(world: World) -> None:
     volume = '[runners.kubernetes.volumes.pvc]\n          name = "cache"\n          mount_path = "/cache"'
@@ -42,6 +58,27 @@ def _(world: World) -> None:
 @fault("values-pull-policy", "In runners.config, pull_policy is spelled as Kubernetes does, and every job fails.")
 def _(world: World) -> None:
     world.values_edits["        privileged = true\n"] = '        privileged = true\n        pull_policy = "Always"\n'
+
+
+@fault("values-patch-broken", "In runners.config, a patch of the pod removes host aliases, of which the pod has none.")
+def _(world: World) -> None:
+    patch = '[{"op": "remove", "path": "/hostAliases"}]'
+    entry = f"[[runners.kubernetes.pod_spec]]\n          patch_type = \"json\"\n          patch = '{patch}'"
+    flags = "[runners.feature_flags]\n          FF_USE_ADVANCED_POD_SPEC_CONFIGURATION = true"
+    world.values_edits[f"        {_TABLE}\n"] = f"        {entry}\n        {_TABLE}\n"
+    world.values_edits["    [[runners]]\n"] = f"    [[runners]]\n      {flags}\n"
+
+
+@fault("values-services-not-allowed", "The values allow jobs the services of another registry alone.")
+def _(world: World) -> None:
+    allowed = '        allowed_services = ["other.example.com/**"]\n'
+    world.values_edits["        privileged = true\n"] = f"        privileged = true\n{allowed}"
+
+
+@fault("values-service-image", "The values give every job a service whose image is in no registry.")
+def _(world: World) -> None:
+    service = '[[runners.kubernetes.services]]\n          name = "registry.example.com/library/absent:1"'
+    world.values_edits[f"        {_TABLE}\n"] = f"        {service}\n        {_TABLE}\n"
 
 
 @fault("values-wrong-table", "In runners.config, poll_timeout stands below the header of dns_config.")

@@ -25,6 +25,7 @@ def page(state: MetricsState, pod: Raw, port: int) -> str | None:
     version = tag[1] if tag else "18.3.0"
     identity = f'runner="zaxRuzyO8",system_id="r_{pod["metadata"]["uid"].replace("-", "")[:12]}"'
     polls = int((time.time() - state.since) / _POLLS_EVERY)
+    before = 172_800  # polls until GitLab began to refuse them
     lines = [
         "# HELP gitlab_runner_api_request_statuses_total The total number of api requests, partitioned by runner, "
         "system_id, endpoint and status.",
@@ -34,8 +35,9 @@ def page(state: MetricsState, pod: Raw, port: int) -> str | None:
     for endpoint, method, status, count in (
         ("patch_trace", "patch", "202", 1894),
         ("request_job", "post", "201", 211),
-        *((("request_job", "post", "403", 3),) if state.rejected else ()),
-        ("request_job", "post", "204", polls),
+        *((("request_job", "post", "-1", state.lost),) if state.lost else ()),
+        *((("request_job", "post", "403", polls),) if state.rejected else ()),
+        ("request_job", "post", "204", before if state.rejected else polls),
         ("update_job", "put", "200", 633),
     ):
         labels = f'endpoint="{endpoint}",method="{method}",{identity},status="{status}"'

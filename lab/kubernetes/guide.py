@@ -109,6 +109,7 @@ def node(machine: Node) -> Raw:
     identity = hashlib.md5(machine.name.encode(), usedforsecurity=False).hexdigest()
     item = _object("Node", "", machine.name, spec=spec)
     item["metadata"] |= {"labels": labels, "annotations": {"node.alpha.kubernetes.io/ttl": "0"}}
+    item["metadata"]["annotations"]["kubeadm.alpha.kubernetes.io/cri-socket"] = "unix:///run/containerd/containerd.sock"
     item["metadata"]["annotations"]["volumes.kubernetes.io/controller-managed-attach-detach"] = "true"
     item["status"] = {
         "capacity": {"cpu": "24", "ephemeral-storage": storage, **hugepages, "memory": "49396184Ki", "pods": "110"},
@@ -335,6 +336,7 @@ def _access() -> list[Raw]:
         rule("poddisruptionbudgets", _READ, group="policy"),
         rule("priorityclasses", _READ, group="scheduling.k8s.io"),
         rule("runtimeclasses", _READ, group="node.k8s.io"),
+        rule("csidrivers storageclasses", _READ, group="storage.k8s.io"),
         rule("apiservices", _READ, group="apiregistration.k8s.io"),
         rule(
             "mutatingwebhookconfigurations validatingwebhookconfigurations", _READ, group="admissionregistration.k8s.io"

@@ -18,6 +18,7 @@ import yaml
 
 from lab.cluster import timestamps
 from lab.cluster.podlogs import Log
+from lab.kubernetes import configuration
 from lab.kubernetes.guide import CONTROL_PLANE, NAMESPACE, pod
 from lab.world import CHART_VERSION, RUNNER_VERSION, ReleaseState
 
@@ -31,6 +32,8 @@ RELEASE = "gitlab-runner"
 PORT = 9252
 _TEMPLATE, _NEXT_TEMPLATE = "6b8d5c7f9d", "7c5d9f64bb"  # hashes of the Deployment's two last pod templates
 _DAYS = ReleaseState.age / 86_400  # since the last installation
+_ROLLING = ("half-rolled-out", "rolling-out")  # one manager has the newest template
+_OUTAGE_ENDED = 14 * 60.0  # seconds since GitLab answers again, where managers have recovered from an outage
 _LABELS = {"app": RELEASE, "chart": f"gitlab-runner-{CHART_VERSION}", "heritage": "Helm", "release": RELEASE}
 _HOME = "/home/gitlab-runner/.gitlab-runner"
 _SELECTOR = {"app": RELEASE}
@@ -54,8 +57,7 @@ def deploy_managers(cluster: ClusterState, world: World, values: str = "") -> No
     for record in _records(state, tree):
         cluster.add(record)
     _label_access(cluster)
-    config = str((tree.get("runners") or {}).get("config", ""))
-    cluster.add(_object("ConfigMap", RELEASE, data={"config.template.toml": config, "config.toml": _globals(tree)}))
+    cluster.add(_config_map(tree))
     token = base64.b64encode(str(tree.get("runnerToken", "")).encode()).decode()
     cluster.add(
         _object("Secret", RELEASE, data={"runner-registration-token": "", "runner-token": token}) | {"type": "Opaque"}
@@ -67,13 +69,15 @@ def deploy_managers(cluster: ClusterState, world: World, values: str = "") -> No
 
 def _deploy_pods(cluster: ClusterState, world: World, image: str, wanted: int, tree: Mapping[str, Any]) -> None:
     state = world.release
+    # The chart's liveness probe asks GitLab: managers that it does not answer are restarted again and again.
+    unanswered = world.gitlab.mode not in {"up", "redirect"}
     homes = [
         item["metadata"]["name"]
         for item in cluster.list("nodes")
         if CONTROL_PLANE not in item["metadata"]["labels"] and cluster.kubelet_runs(item["metadata"]["name"])
     ]
     for number in range(wanted if homes else 0):
-        fresh = state.health == "half-rolled-out" and number == wanted - 1
+        fresh = state.health in _ROLLING and number == wanted - 1
         home = homes[number % len(homes)]
         item = _manager(cluster, home, number, image, template=_NEXT_TEMPLATE if fresh else _TEMPLATE)
         match state.health:
@@ -83,6 +87,12 @@ def _deploy_pods(cluster: ClusterState, world: World, image: str, wanted: int, t
                 _crash_loop(item, 1, "Error", restarts=4)
             case "half-rolled-out" if fresh:
                 _fail_image_pull(item)
+            case "rolling-out" if fresh:
+                _begin(item)
+            case "recovered":
+                _restart(item, ago=_OUTAGE_ENDED)
+            case _ if unanswered:
+                _restart(item, ago=40, times=2)
             case _:
                 pass
         stored = cluster.add(item)
@@ -95,7 +105,22 @@ def _deploy_pods(cluster: ClusterState, world: World, image: str, wanted: int, t
         if not fresh:
             refused = state.health == "refused"
             log = _manager_log(image, tree, number, refused=refused, days=0.005 if refused else _DAYS)
+            if state.health == "recovered":
+                _complain(log, ago=_OUTAGE_ENDED + 40)
+            elif unanswered and state.health == "up":
+                _complain(log, ago=9)
             cluster.written[stored["metadata"]["uid"], RELEASE] = log
+
+
+def _rendered(tree: Mapping[str, Any]) -> str:
+    """``runners.config`` as Helm renders it."""
+    return configuration.rendered(
+        tree, release=RELEASE, namespace=NAMESPACE, version=CHART_VERSION, app_version=RUNNER_VERSION
+    )
+
+
+def _config_map(tree: Mapping[str, Any]) -> Raw:
+    return _object("ConfigMap", RELEASE, data={"config.template.toml": _rendered(tree), "config.toml": _globals(tree)})
 
 
 # ---- Helm's records
@@ -139,7 +164,7 @@ def _record(
         },
         "chart": {"metadata": metadata, "lock": None, "templates": [], "values": {}, "schema": None, "files": []},
         "config": tree,
-        "manifest": "---\n# Source: gitlab-runner/templates/service-account.yaml\n",
+        "manifest": _manifest(_config_map(tree), _deployment(state, _image(tree), int(tree.get("replicas", 1)), tree)),
         "version": revision,
         "namespace": NAMESPACE,
     }
@@ -155,6 +180,15 @@ def _record(
         "version": str(revision),
     }
     return item | {"type": "helm.sh/release.v1"}
+
+
+def _manifest(*objects: Raw) -> str:
+    """Objects as Helm's record has them: one after the other, without what the API server adds."""
+    documents = []
+    for item in objects:
+        kept = {key: value for key, value in item.items() if key != "status"}
+        documents.append(f"---\n# Source: gitlab-runner/templates/{item['kind'].lower()}.yaml\n{json.dumps(kept)}\n")
+    return "".join(documents)
 
 
 # ---- the chart's objects
@@ -209,7 +243,7 @@ def job_pod(node: str, *, job: int = 4711, project: int = 12, minutes: float = 9
 
 def _deployment(state: ReleaseState, image: str, wanted: int, tree: Mapping[str, Any]) -> Raw:
     up = 0 if state.health in {"out-of-memory", "refused"} else wanted
-    half = state.health == "half-rolled-out"
+    half = state.health in _ROLLING
     item = _object("Deployment", RELEASE)
     item["metadata"] |= {"generation": 3, "labels": dict(_LABELS)}
     item["metadata"]["annotations"] = {
@@ -239,6 +273,8 @@ def _deployment(state: ReleaseState, image: str, wanted: int, tree: Mapping[str,
     current = f'ReplicaSet "{RELEASE}-{_NEXT_TEMPLATE if half else _TEMPLATE}"'
     progress = (
         ("False", "ProgressDeadlineExceeded", f"{current} has timed out progressing.")
+        if state.health == "half-rolled-out"
+        else ("True", "ReplicaSetUpdated", f"{current} is progressing.")
         if half
         else ("True", "NewReplicaSetAvailable", f"{current} has successfully progressed.")
     )
@@ -310,8 +346,31 @@ def _crash_loop(item: Raw, code: int, reason: str, *, restarts: int) -> None:
     _unready(item)
 
 
+def _begin(item: Raw) -> None:
+    """Let the pod have begun a moment ago: it runs, and its readiness probe has not been tried yet."""
+    began = timestamps.ago(seconds=9)
+    item["metadata"]["creationTimestamp"] = item["status"]["startTime"] = began
+    status = item["status"]["containerStatuses"][0]
+    status |= {"ready": False, "started": True, "state": {"running": {"startedAt": began}}}
+    _unready(item)
+
+
+def _restart(item: Raw, *, ago: float, times: int = 1) -> None:
+    """Restart the container so many seconds ago, because its liveness probe failed; it has been ready since.
+
+    The first time it had run since its beginning, later for 90 s: the probe begins after 60 s and fails three times.
+    """
+    status = item["status"]["containerStatuses"][0]
+    began = status["state"]["running"]["startedAt"] if times == 1 else timestamps.ago(seconds=ago + 90)
+    end = {"exitCode": 143, "reason": "Error", "startedAt": began}
+    end |= {"finishedAt": timestamps.ago(seconds=ago), "containerID": status["containerID"]}
+    status |= {"restartCount": times, "lastState": {"terminated": end}}
+    status["state"] = {"running": {"startedAt": timestamps.ago(seconds=ago - 1)}}
+
+
 def _fail_image_pull(item: Raw) -> None:
-    """Put the container into ImagePullBackOff."""
+    """Put the container of a pod that is 20 minutes old into ImagePullBackOff."""
+    item["metadata"]["creationTimestamp"] = item["status"]["startTime"] = timestamps.ago(seconds=1200)
     status = item["status"]["containerStatuses"][0]
     status |= {"ready": False, "started": False, "restartCount": 0, "imageID": ""}
     status["image"] = status["image"].replace("v18.3.0", "v18.3.9")
@@ -378,6 +437,16 @@ def _manager_log(image: str, tree: Mapping[str, Any], number: int, *, refused: b
     return log
 
 
+def _complain(log: Log, *, ago: float) -> None:
+    """Log three polls that failed, so many seconds ago; those that succeed since leave no line."""
+    line = _info(
+        "\x1b[0;33mWARNING: Checking for jobs... failed", "status=couldn't execute POST against http://192.168.1.50/"
+    )
+    for index in range(3):
+        moment = datetime.now(UTC) - timedelta(seconds=ago - 3 * index)
+        log.lines.append((moment, line.encode() + b"\n"))
+
+
 def _info(message: str, *pairs: str, plain: str = "") -> str:
     coloured = [pair.replace("=", "\x1b[0;m=", 1) for pair in pairs]
     return f"{message:<52}\x1b[0;m  " + " ".join([*coloured, *([plain] if plain else [])])
@@ -385,27 +454,27 @@ def _info(message: str, *pairs: str, plain: str = "") -> str:
 
 def _config_toml(tree: Mapping[str, Any], number: int, *, old: bool) -> str:
     """The config.toml that ``register`` writes from the template and the chart's globals."""
-    text = str((tree.get("runners") or {}).get("config", "")).replace("{{.Release.Namespace}}", NAMESPACE)
+    text = _rendered(tree)
     if old:
         text = text.replace('["10.0.0.2", "10.1.0.251", "10.1.0.252"]', '["10.0.0.2"]')
-    head, _, rest = text.partition("[[runners]]\n")
-    runner = [
-        f'  name = "{RELEASE}-{number}"',
-        f'  url = "{tree.get("gitlabUrl", "")}"',
-        "  id = 12",
-        f'  token = "{tree.get("runnerToken", "")}"',
-        "  token_obtained_at = 2025-09-14T08:12:44Z",
-        "  token_expires_at = 0001-01-01T00:00:00Z",
-        '  executor = "kubernetes"',
-    ]
-    return f"{_globals(tree)}{head}\n[[runners]]\n" + "\n".join(runner) + f"\n{rest}"
+    registration = {
+        "name": f"{RELEASE}-{number}",
+        "url": str(tree.get("gitlabUrl", "")),
+        "id": 12,
+        "token": str(tree.get("runnerToken", "")),
+        "token_obtained_at": datetime(2025, 9, 14, 8, 12, 44, tzinfo=UTC),
+        "token_expires_at": datetime(1, 1, 1, tzinfo=UTC),
+        "executor": "kubernetes",
+    }
+    return f"{_globals(tree)}{configuration.saved(text, registration)}"
 
 
 # ---- parts
 
 
 def _image(tree: Mapping[str, Any]) -> str:
-    image = tree.get("image") or {}
+    image = tree.get("image")
+    image = image if isinstance(image, dict) else {}  # a text, which Helm refuses
     registry = image.get("registry", "registry.gitlab.com")
     return (
         f"{registry}/{image.get('image', 'gitlab-org/gitlab-runner')}:{image.get('tag', f'alpine-v{RUNNER_VERSION}')}"

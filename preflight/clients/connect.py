@@ -90,6 +90,48 @@ class NotMapped(OSError):
         )
 
 
+_Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
+
+
+class _Names:
+    """Names that are looked up by the system's resolver: each once, in bounded time (getaddrinfo knows no deadline)."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._asked: dict[str, tuple[threading.Event, list[Sequence[_Address] | OSError]]] = {}
+        self.seconds: dict[str, float] = {}
+
+    def look_up(self, host: str, *, within: float) -> Sequence[_Address]:
+        """The addresses, with port 0; an OSError if there are none, or none in time."""
+        with self._lock:
+            known = self._asked.get(host)
+            if known is None:
+                known = self._asked[host] = (threading.Event(), [])
+                asking = threading.Thread(target=self._ask, args=(host, *known), name=f"resolve {host}", daemon=True)
+                try:
+                    asking.start()
+                except RuntimeError:  # none can start: better without a bound than not at all, as cleaning needs it
+                    self._ask(host, *known)
+        answered, outcome = known
+        if not answered.wait(within):
+            raise socket.gaierror(socket.EAI_AGAIN, f"{host} was not resolved within {within:.3g} s")
+        if isinstance(outcome[0], OSError):
+            raise socket.gaierror(*outcome[0].args)
+        return outcome[0]
+
+    def _ask(self, host: str, answered: threading.Event, outcome: list[Sequence[_Address] | OSError]) -> None:
+        began = time.monotonic()
+        try:
+            outcome.append(socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM))
+        except OSError as error:
+            outcome.append(error)
+        except UnicodeError:  # a label that is empty or longer than 63 characters
+            outcome.append(socket.gaierror(socket.EAI_NONAME, f"{host!r} is no host name"))
+        finally:
+            self.seconds[host] = time.monotonic() - began
+            answered.set()
+
+
 @dataclass(frozen=True, slots=True)
 class Routes:
     """The inventory's ``connect:``: from the address asked for to the address dialled, both ``host:port``.
@@ -97,10 +139,14 @@ class Routes:
     Attributes:
         mapping: only what differs needs an entry.
         only_mapped: refuse whatever has no entry (``"*": refuse``).
+
+    Every name is looked up once, however many requests wait for it: where one of this machine's own resolvers is dead,
+    each further look-up would wait for it anew.
     """
 
     mapping: Mapping[str, str] = field(default_factory=dict)
     only_mapped: bool = field(default=False, kw_only=True)
+    _names: _Names = field(default_factory=_Names, init=False, repr=False, compare=False, hash=False)
 
     def __post_init__(self) -> None:
         mapped = {join_address(*split_address(a)): join_address(*split_address(b)) for a, b in self.mapping.items()}
@@ -125,6 +171,33 @@ class Routes:
             raise NotMapped(host, port)
         return host.strip("[]"), port
 
+    def addresses(self, host: str, port: int, *, within: float) -> Sequence[_Address]:
+        """What the system's resolver answers for a host that is to be dialled, in at most `within` seconds.
+
+        Raises:
+            OSError: it has no address, or none in time.
+        """
+        with contextlib.suppress(ValueError):
+            ipaddress.ip_address(host.partition("%")[0])
+            return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+        answers = self._names.look_up(host, within=within)
+        return [
+            (family, kind, protocol, name, (place[0], port, *place[2:]))
+            for family, kind, protocol, name, place in answers
+        ]
+
+    def look_up_seconds(self, host: str, *, within: float) -> float | None:
+        """How long the system's resolver takes for the addresses of a name; None for what needs no look-up.
+
+        Raises:
+            OSError: it has no address, or none in time.
+        """
+        with contextlib.suppress(ValueError):
+            ipaddress.ip_address(host)
+            return None
+        self._names.look_up(host, within=within)
+        return self._names.seconds[host]
+
 
 def dial(host: str, port: int, *, routes: Routes, deadline: float) -> socket.socket:
     """A TCP connection to where `routes` leads, in at most `deadline` seconds, name look-up included.
@@ -134,7 +207,7 @@ def dial(host: str, port: int, *, routes: Routes, deadline: float) -> socket.soc
     """
     until = time.monotonic() + deadline
     host, port = routes.resolve(host, port)
-    places = _addresses(host, port, within=deadline)
+    places = routes.addresses(host, port, within=deadline)
     failure: OSError = socket.gaierror(socket.EAI_NONAME, f"{host} has no address")
     for number, (family, kind, protocol, _, place) in enumerate(places):
         share = (until - time.monotonic()) / (len(places) - number)
@@ -151,37 +224,6 @@ def dial(host: str, port: int, *, routes: Routes, deadline: float) -> socket.soc
         else:
             return connection
     raise failure
-
-
-_Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
-
-
-def _addresses(host: str, port: int, *, within: float) -> Sequence[_Address]:
-    """What the system's resolver answers, in bounded time: getaddrinfo itself knows no deadline."""
-    with contextlib.suppress(ValueError):
-        ipaddress.ip_address(host.partition("%")[0])
-        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
-    outcome: list[Sequence[_Address] | OSError] = []
-
-    def ask() -> None:
-        try:
-            outcome.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-        except OSError as error:
-            outcome.append(error)
-        except UnicodeError:  # a label that is empty or longer than 63 characters
-            outcome.append(socket.gaierror(socket.EAI_NONAME, f"{host!r} is no host name"))
-
-    asking = threading.Thread(target=ask, name=f"resolve {host}", daemon=True)
-    try:
-        asking.start()
-        asking.join(within)
-    except RuntimeError:  # no thread can start: better without a bound than not at all, as a run's cleaning needs it
-        ask()
-    if not outcome:
-        raise socket.gaierror(socket.EAI_AGAIN, f"{host} was not resolved within {within:g} s")
-    if isinstance(outcome[0], OSError):
-        raise outcome[0]
-    return outcome[0]
 
 
 class Cutoff:

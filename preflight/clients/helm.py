@@ -26,6 +26,7 @@ from preflight.chartpackage import ChartPackage
 from preflight.evidence import Unmeasured, clean, one_line
 from preflight.redaction import names_a_secret, remember
 from preflight.rendering import VALUES_KIND, NotAManifestError, Rendering
+from preflight.valuesource import Settings, split_pairs
 
 NONE = "none"
 """What stands for helm where it is not to be used although it is there."""
@@ -63,16 +64,6 @@ class ValuesFile:
 
     name: str
     text: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What is set beside the values files, each as helm's option of that name takes it."""
-
-    set: tuple[str, ...] = field(default=(), repr=False)
-    set_string: tuple[str, ...] = field(default=(), repr=False)
-    set_json: tuple[str, ...] = field(default=(), repr=False)
-    set_file: tuple[str, ...] = field(default=(), repr=False)
 
 
 class RenderError(Exception):
@@ -235,19 +226,6 @@ def _options(settings: Settings, folder: Path) -> Iterator[str]:
                     yield from (option, one)
     for pair in settings.set_file:
         yield from ("--set-file", pair)
-
-
-def split_pairs(text: str) -> list[str]:
-    """The pairs of one ``--set``: what is parted by commas outside of braces that no backslash guards."""
-    pairs, depth, escaped = [""], 0, False
-    for character in text:
-        if character == "," and not depth and not escaped:
-            pairs.append("")
-            continue
-        depth += 0 if escaped else {"{": 1, "}": -1}.get(character, 0)
-        escaped = character == "\\" and not escaped
-        pairs[-1] += character
-    return [pair for pair in pairs if pair]
 
 
 def _is_secret(key: str, value: str) -> bool:

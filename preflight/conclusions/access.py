@@ -64,7 +64,8 @@ single(
     faults=(PathFault.TLS_UNTRUSTED, PathFault.TLS_WRONG_NAME, PathFault.TLS_EXPIRED, PathFault.TLS_HANDSHAKE),
     remedy=(
         "compare `certificate-authority-data` and `server` of the kubeconfig with {api}",
-        "expired: `kubeadm certs check-expiration`, then `kubeadm certs renew all` on the control plane",
+        "expired: renew the control plane's certificates with the cluster's own installer "
+        "(where that is kubeadm: `kubeadm certs renew all`)",
     ),
 )
 single(

@@ -114,7 +114,7 @@ single(
     node_presence,
     remedy=(
         "`kubectl get nodes`: under another name? correct `cluster.nodes`",
-        "otherwise join it: `kubeadm token create --print-join-command` on the control plane, run on {nodes}",
+        "otherwise {join}",
     ),
 )
 NODE_NOT_READY = cause("node-not-ready", "2.3", "node-conditions")
@@ -151,7 +151,7 @@ single(
     reserve("Kubernetes does not support kubelets that old"),
     node_version,
     pool_versions,
-    remedy=("upgrade the kubelet of {nodes} to {kubernetes}: `kubeadm upgrade node`, then kubelet and kubectl",),
+    remedy=("upgrade the kubelet of {nodes} to {kubernetes}: {node_upgrade}",),
 )
 _PLACES = (worker_placement, pool_placement)
 single(
@@ -204,7 +204,7 @@ single(
     _cluster_dns,
     kube_dns,
     faults=(ClusterFault.SERVICE_MISSING,),
-    remedy=("install CoreDNS with its Service kube-dns: `kubeadm init phase addon coredns`",),
+    remedy=("{dns_install}",),
 )
 single(
     cause("cluster-dns-down", "2.3", "kube-dns"),
@@ -212,9 +212,9 @@ single(
     kube_dns,
     faults=(ClusterFault.NO_ENDPOINTS,),
     remedy=(
-        "see why its pods are not ready: `kubectl describe pods -n kube-system -l k8s-app=kube-dns`, "
-        "`kubectl logs -n kube-system -l k8s-app=kube-dns --tail=20`",
-        "`kubectl rollout restart -n kube-system deployment/coredns`",
+        "`kubectl -n {dns_namespace} get service {dns_service} -o wide`: its selector finds the pods; then "
+        "`kubectl -n {dns_namespace} get pods -l SELECTOR -o wide`, and `kubectl logs` of one",
+        "`kubectl -n {dns_namespace} get deployments,daemonsets`, then `kubectl rollout restart` of the pods' own",
     ),
 )
 single(

@@ -20,6 +20,7 @@ from preflight.facts.dind import (
     dind_registry,
     dind_run,
     dind_storage,
+    service_start,
 )
 from preflight.faults import DindFault
 from preflight.impact import Impact
@@ -167,5 +168,14 @@ single(
         "set the daemon's resolvers: `{dns_arguments}` in the service's `command` in `.gitlab-ci.yml`, and "
         "`dind.daemon_args` in the inventory",
         "{resolvers} must answer from the pod network",
+    ),
+)
+single(
+    cause("service-does-not-start", "5", "job-pod"),
+    stops_there(),
+    service_start,
+    remedy=(
+        "the runtime's message is above: correct `entrypoint`, `command` or `service_container_security_context` in "
+        "{values}, `{upgrade}`",
     ),
 )

@@ -12,6 +12,7 @@ from preflight.conclusions.impacts import (
     always,
     ignored_resolvers,
     name_for_jobs,
+    no_harm,
     resolvers_for_jobs,
     stops_there,
 )
@@ -37,6 +38,7 @@ from preflight.facts.dns import (
     pod_resolv_conf,
     resolver_agreement,
 )
+from preflight.facts.environment import own_names
 from preflight.faults import DnsFault
 from preflight.impact import none, stops
 from preflight.probes.dns import Lookups
@@ -67,6 +69,13 @@ single(
         "make all resolvers serve one zone: compare serials with `dig SOA` at {resolvers}, "
         "and decide which answer is right",
     ),
+)
+
+single(
+    cause("own-resolvers-slow", "1.2", "own-resolvers"),
+    no_harm("this machine alone waits for its own resolver"),
+    own_names,
+    remedy=("remove the resolver that does not answer from /etc/resolv.conf of this machine, or move it to the end",),
 )
 
 _QUIET = has_fault(DnsFault.TIMEOUT, DnsFault.UNREACHABLE)
@@ -177,7 +186,7 @@ def _resolver_conclusion(facts: Facts, name: str, workers: tuple[str, ...], conc
     quiet = [observation for observation in failed if _QUIET(observation)]
     is_ = "is" if len(concerned) == 1 else "are"
     ask = f"`{program('dig', '+time=2', '+tries=1', f'@{first}', next(iter(facts.inventory.dns.names), 'NAME'))}`"
-    values = facts.inventory.runner.values[0].name
+    values = facts.inventory.runner.files[0].name
     likely, sentence, steps = _describe(name, who, is_, workers, ask, quiet or failed, nodes, values=values)
     if name == UDP_BLOCKED.name or name not in {REFUSES.name, BROKEN.name}:
         failed = quiet or failed

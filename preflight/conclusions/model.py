@@ -85,6 +85,7 @@ class Conclusion:
         explains: the observations that it explains.
         proofs: the decisive observations, side by side.
         remedy: what to do, a step each, with this environment's own names.
+        consequences: conclusions that follow from this one, and that it explains as well.
     """
 
     cause: Cause
@@ -96,6 +97,7 @@ class Conclusion:
     settled_by: str = ""
     proofs: tuple[Proof, ...] = ()
     remedy: tuple[str, ...] = ()
+    consequences: tuple[Conclusion, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "impact", replace(self.impact, jobs=clean(self.impact.jobs)))

@@ -263,7 +263,7 @@ def _others(group: VantageGroup) -> Proof | None:
 def _from_pods(facts: Facts, here: VantageGroup, nodes: VantageGroup, pods: VantageGroup) -> Conclusion:
     endpoint, workers = _endpoint(facts.inventory), targets_of(pods.failed, "worker")
     own_nodes = [observation for observation in nodes.reached if observation.targets["worker"] in workers]
-    namespace, pod_cidr = facts.inventory.runner.namespace, facts.inventory.cluster.pod_cidr
+    namespace, pod_cidr = facts.inventory.runner.namespace, joined(facts.inventory.cluster.pod_networks)
     pods_of = ("kubectl", "get", "pods", "-A", "--field-selector")
     nodes_own = VantageGroup(reached=tuple(own_nodes)).proof("node")
     evidence = proofs(pods.proof("pod"), nodes_own, here.proof("here"))

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from preflight.conclusions import remedy_names
-from preflight.conclusions.impacts import admission, gitlab_for_jobs, room, stops_there
+from preflight.conclusions.impacts import admission, always, gitlab_for_jobs, room, stops_all, stops_there
 from preflight.conclusions.model import cause
 from preflight.conclusions.paths import OTHERWISE
 from preflight.conclusions.single_fact import single
 from preflight.facts.dind import dind_admission
 from preflight.facts.paths import node_gitlab, pod_clone, pod_gitlab
-from preflight.facts.pods import pod_admission, pod_start
-from preflight.faults import PathFault, PodFault
+from preflight.facts.pods import (
+    job_claims,
+    job_prerequisites,
+    job_volumes,
+    pod_admission,
+    pod_patches,
+    pod_start,
+)
+from preflight.faults import PathFault, PodFault, ReferenceFault
+from preflight.impact import takes_room
 
 _ADMISSION = (pod_admission, dind_admission, pod_start)
 _LIMITS = "`kubectl describe quota,limitrange -n {job_namespace}`"
@@ -27,6 +35,17 @@ single(
     ),
 )
 single(
+    cause("security-constraints-refuse-jobs", "3.2", "admission-policy"),
+    admission,
+    *_ADMISSION,
+    faults=(PodFault.SECURITY_CONSTRAINTS,),
+    remedy=(
+        "the message lists what each SecurityContextConstraints objects to: `oc get scc`",
+        "`oc adm policy add-scc-to-user SCC -z ACCOUNT -n {job_namespace}` (privileged jobs need `privileged`)",
+        "or leave users, groups and privileges of `[runners.kubernetes]` in {values} to OpenShift, `{upgrade}`",
+    ),
+)
+single(
     cause("limit-range-refuses-jobs", "3.2", "limit-range"),
     admission,
     *_ADMISSION,
@@ -40,6 +59,7 @@ single(
 single(
     cause("job-service-account-missing", "3.2", "rbac"),
     admission,
+    job_prerequisites,
     *_ADMISSION,
     faults=(PodFault.SERVICE_ACCOUNT_MISSING,),
     remedy=(
@@ -48,6 +68,74 @@ single(
         "or correct the name: `kubectl get serviceaccounts -n {job_namespace}` lists what there is; `{upgrade}`",
     ),
     names=remedy_names.service_account,
+)
+single(
+    cause("job-class-missing", "3.2", "job-references"),
+    stops_all,
+    job_prerequisites,
+    *_ADMISSION,
+    faults=(PodFault.CLASS_MISSING,),
+    remedy=(
+        "`kubectl get priorityclasses,runtimeclasses`",
+        "correct `priority_class_name` or `runtime_class_name` in {values}, `{upgrade}`; or have the class created",
+    ),
+)
+single(
+    cause("job-pull-secret-missing", "3.2", "job-references"),
+    stops_all,
+    job_prerequisites,
+    faults=(ReferenceFault.PULL_SECRET_MISSING,),
+    remedy=(
+        "`kubectl get secrets -n {job_namespace}`: is it there under another name?",
+        "create it there, or take its name out of `image_pull_secrets` in {values}, `{upgrade}`",
+    ),
+)
+single(
+    cause("job-claim-missing", "3.2", "job-references"),
+    stops_all,
+    job_volumes,
+    faults=(ReferenceFault.CLAIM_MISSING,),
+    remedy=(
+        "`kubectl get pvc -n {job_namespace}`: is it there under another name, or in another namespace?",
+        "create it in {job_namespace}, or correct `[[runners.kubernetes.volumes.pvc]]` in {values}, `{upgrade}`",
+    ),
+)
+single(
+    cause("job-claim-unbound", "3.2", "job-references"),
+    stops_all,
+    job_volumes,
+    faults=(ReferenceFault.CLAIM_UNBOUND,),
+    remedy=(
+        "`kubectl describe pvc -n {job_namespace}`: its events say what it waits for",
+        "`kubectl get storageclass,pv`: create the class or the volume, or repair the class's provisioner",
+    ),
+)
+single(
+    cause("job-volume-source-missing", "3.2", "job-references"),
+    stops_all,
+    job_volumes,
+    remedy=(
+        "`kubectl get secrets,configmaps -n {job_namespace}`; `kubectl get csidrivers`",
+        "create what is missing, or correct `[runners.kubernetes.volumes]` in {values}, `{upgrade}`",
+    ),
+)
+single(
+    cause("job-claim-on-one-node", "3.2", "job-references"),
+    always(takes_room("jobs run on the one node that has the claim")),
+    job_claims,
+    remedy=(
+        "use a ReadWriteMany claim or `[runners.cache]` instead",
+        "or keep jobs on one node: `[runners.kubernetes.node_selector]` in {values}, `{upgrade}`",
+    ),
+)
+single(
+    cause("pod-patch-fails", "3.3", "pod-spec-patches"),
+    stops_all,
+    pod_patches,
+    remedy=(
+        "correct the patch below `[[runners.kubernetes.pod_spec]]` in {values}, `{upgrade}`",
+        "a job's pod without it: `kubectl get pod -n {job_namespace} -l job.runner.gitlab.com/pod -o yaml`",
+    ),
 )
 single(
     cause("webhook-refuses-jobs", "3.2", "webhooks"),

@@ -38,6 +38,7 @@ from preflight.facts.registry import (
     registry_encryption,
     registry_reply,
     repository_encryption,
+    service_pull,
 )
 from preflight.facts.values import helper_image
 from preflight.faults import ApiFault, PathFault, PodFault, RegistryFault, ValuesFault
@@ -383,6 +384,17 @@ single(
         "mirror the helper image where the nodes reach it, and set `helper_image` below "
         "`[runners.kubernetes]` in {values}",
         "or open the path from {nodes} to its registry; on {node}: `crictl pull {image}`",
+        "`{upgrade}`",
+    ),
+)
+single(
+    cause("service-image-unusable", "3.3", "job-pod"),
+    stops_there(),
+    service_pull,
+    remedy=(
+        "correct `name` below `[[runners.kubernetes.services]]` in {values}, or push or mirror the image: every job "
+        "waits for it",
+        "on {node}: `crictl pull` of the image above",
         "`{upgrade}`",
     ),
 )

@@ -33,8 +33,8 @@ from preflight.facts.monitoring import manager_metrics, manager_polls, manager_v
 from preflight.facts.pipeline import ci_configuration, ci_project, smoke_job, smoke_resolv_conf, smoke_runner
 from preflight.facts.release import (
     chart_image,
-    chart_version,
     manager_config,
+    manager_history,
     manager_logs,
     manager_readiness,
     manager_rollout,
@@ -43,6 +43,7 @@ from preflight.facts.release import (
     release_drift,
     release_record,
 )
+from preflight.facts.rendering import chart_package, chart_rendering, chart_version
 from preflight.facts.uninstall import leftover_jobs, leftover_objects, leftover_records, leftover_runner
 from preflight.facts.upgrade import release_backup, running_jobs, target_version, upgrade_direction
 from preflight.faults import ManagerFault, MetricsFault, PathFault, PipelineFault, RegistryFault, ReleaseFault
@@ -118,6 +119,24 @@ single(
     remedy=("correct `runner.repository`: `curl -sS {charts}/index.yaml | head` must show an index of charts",),
 )
 single(
+    cause("chart-package-unavailable", "3.4", "chart-repository"),
+    before_the_release(removes_reserve("what is installed runs on, and can't be installed anew")),
+    chart_package,
+    remedy=(
+        "`helm pull gitlab-runner --repo URL --version VERSION` shows what is in the way",
+        "or write the path of a package into `runner.chart`: `./gitlab-runner-VERSION.tgz`",
+    ),
+)
+single(
+    cause("chart-not-rendered", "3.4", "helm-template"),
+    stops_all,
+    chart_rendering,
+    remedy=(
+        "correct what Helm names in {values}: until then, it refuses every installation and upgrade",
+        "`helm template {release} {chart_reference} -n {namespace} -f {values}` shows it again",
+    ),
+)
+single(
     cause("chart-and-image-differ", "3.4", "chart-versions"),
     reserve("the chart is made for another version of the runner"),
     chart_image,
@@ -182,7 +201,14 @@ single(
     remedy=("`helm get manifest {release} -n {namespace} | grep -A2 'kind: Deployment'`", _UPGRADE),
 )
 single(
-    cause("rollout-stuck", "3.5", "guide"),
+    cause("rollout-under-way", "3.5", "rollouts"),
+    no_harm("managers that were there take jobs until the new ones are ready"),
+    manager_rollout,
+    faults=(ManagerFault.ROLLOUT_UNDER_WAY,),
+    remedy=("`kubectl rollout status -n {namespace} deployment/{release}` waits for its end", "then run this again"),
+)
+single(
+    cause("rollout-stuck", "3.5", "rollouts"),
     managers,
     manager_rollout,
     remedy=(
@@ -194,9 +220,18 @@ single(
     cause("manager-crashes", "4.1", "image-flavour"),
     managers,
     manager_readiness,
-    faults=(ManagerFault.CRASH_LOOP, ManagerFault.RESTARTED),
+    faults=(ManagerFault.CRASH_LOOP, ManagerFault.RESTARTED, ManagerFault.OOM_KILLED),
     remedy=("{crash}", _UPGRADE),
     names=remedy_names.crash,
+)
+single(
+    cause("managers-recovered", "4.1", "manager-history"),
+    no_harm("it is over"),
+    manager_history,
+    remedy=(
+        "`kubectl logs -n {namespace} deployment/{release} --previous --tail=50` shows the last lines before a restart",
+        "nothing is to be done if it coincides with an outage or an upgrade of GitLab",
+    ),
 )
 single(
     cause("managers-scaled-down", "4.1", "guide"),

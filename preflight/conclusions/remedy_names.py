@@ -85,11 +85,11 @@ def crash(facts: Facts, observations: Sequence[Observation]) -> Mapping[str, str
     }
     logs = f"kubectl logs -n {runner.namespace} deployment/{runner.release} --previous --tail=50"
     if "OOMKilled" not in ends:
-        return {"crash": f"`{logs}` shows its last lines: correct in {runner.values[0].name} what they name"}
+        return {"crash": f"`{logs}` shows its last lines: correct in {runner.files[0].name} what they name"}
     now = "{.spec.template.spec.containers[0].resources.limits.memory}"
     return {
         "crash": "the memory limit of the managers is too low: raise `resources.limits.memory` in "
-        f"{runner.values[0].name} (now: `kubectl get deployment {runner.release} -n {runner.namespace} "
+        f"{runner.files[0].name} (now: `kubectl get deployment {runner.release} -n {runner.namespace} "
         f"-o jsonpath='{now}'`)"
     }
 

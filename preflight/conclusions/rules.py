@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable
 
-from preflight.conclusions import single_fact
+from preflight.conclusions import consequences, single_fact
 from preflight.conclusions.model import RULES, Conclusion, Rule, check_lineages
 from preflight.conclusions.observations import Facts
 from preflight.evidence import Key, clean
@@ -33,6 +33,7 @@ def draw(facts: Facts) -> tuple[tuple[Conclusion, ...], tuple[str, ...]]:
     """Every conclusion that the facts support, the one that explains most first; and the rules' internal errors.
 
     Rules over several vantages run before the rows of single facts; what one has explained, a later one leaves alone.
+    What follows from another conclusion is shown under that one.
     """
     drawn: list[Conclusion] = []
     errors: list[str] = []
@@ -52,5 +53,9 @@ def draw(facts: Facts) -> tuple[tuple[Conclusion, ...], tuple[str, ...]]:
     for rule in RULES:
         take(rule)
     take(lambda known: single_fact.conclusions(known, frozenset(explained)))
+    try:
+        drawn = consequences.fold(facts, drawn)
+    except Exception as error:  # noqa: BLE001 - as in a rule
+        errors.append(f"internal error in the consequences: {type(error).__name__}: {clean(str(error))}")
     drawn.sort(key=lambda conclusion: (-len(conclusion.explains), not conclusion.certain))
     return tuple(drawn), tuple(errors)

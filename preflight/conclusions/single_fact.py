@@ -18,9 +18,11 @@ from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.vantages import joined
 from preflight.evidence import Unmeasured
 from preflight.fact import FactSpec
+from preflight.facts.cluster import cluster_nodes, kube_dns
 from preflight.facts.headroom import namespace_state
 from preflight.faults import Fault
-from preflight.inventory import Inventory
+from preflight.inventory import Inventory, Runner, is_chart_path
+from preflight.probes.cluster import Nodes
 from preflight.shell_command import ShellCommand, fill, program, words
 
 _SSH = 22  # the port
@@ -174,22 +176,25 @@ def names_of(facts: Facts, observations: Iterable[Observation] = ()) -> dict[str
         (observation.measured.target for observation in facts.observations(namespace_state) if observation.measured),
         None,
     )
+    node_names = joined(targets.get("worker", targets.get("node", []))) or "the nodes"
     return {
+        **_installer_steps(facts, node_names),
         "namespace": inventory.runner.namespace,
         "job_namespace": job_namespace or inventory.runner.namespace,
         "release": inventory.runner.release,
         "chart": inventory.runner.chart,
-        "values": inventory.runner.values[0].name,
+        "chart_reference": words(_chart(inventory.runner)),
+        "values": inventory.runner.files[0].name,
         "upgrade": upgrade_command(inventory),
         "gitlab": inventory.gitlab.url,
         "gitlab_host": parts.hostname or "",
         "gitlab_version": inventory.gitlab.version,
         "api": inventory.cluster.api_server,
         "kubernetes": inventory.cluster.version,
-        "pod_cidr": str(inventory.cluster.pod_cidr or "the pod network"),
+        "pod_cidr": joined(inventory.cluster.pod_networks) or "the pod network",
         "resolvers": joined(inventory.dns.resolvers),
         "node": node,
-        "nodes": joined(targets.get("worker", targets.get("node", []))) or "the nodes",
+        "nodes": node_names,
         "node_list": words(dict.fromkeys(targets.get("worker", targets.get("node", []))) or ["NODE"]),
         "address": str(inventory.workers[node].address) if node in inventory.workers else node,
         "resolver": first.get("resolver", ""),
@@ -220,11 +225,49 @@ def _ssh_command(inventory: Inventory) -> ShellCommand:
     return program("ssh", *key, *port, "--", f"{ssh.user}@")
 
 
+def _installer_steps(facts: Facts, nodes: str) -> dict[str, str]:
+    """Steps that depend on what made the cluster, and where its DNS Service is."""
+    measured = facts.observation(cluster_nodes).measured
+    installer = measured.installer if isinstance(measured, Nodes) else ""
+    service = facts.observation(kube_dns).measured
+    namespace, _, name = (service.target if service is not None else "kube-system/kube-dns").partition("/")
+    own = f"as {installer} does it" if installer else "as the cluster's installer does it"
+    steps = {
+        "join": f"join it {own}, and look at the kubelet's log on {nodes}",
+        "node_upgrade": f"upgrade the nodes {own}",
+        "dns_install": f"bring the cluster's DNS back {own}, at the address that kubelets give to pods",
+    }
+    if installer == "kubeadm":
+        steps |= {
+            "join": f"join it: `kubeadm token create --print-join-command` on the control plane, run on {nodes}",
+            "node_upgrade": "`kubeadm upgrade node`, then kubelet and kubectl",
+            "dns_install": "install CoreDNS with its Service kube-dns: `kubeadm init phase addon coredns`",
+        }
+    elif installer == "OpenShift":
+        steps["dns_install"] = "`oc get clusteroperator dns`, `oc -n openshift-dns-operator logs deploy/dns-operator`"
+    return {**steps, "dns_namespace": namespace, "dns_service": name}
+
+
+def _chart(runner: Runner) -> list[str]:
+    """The chart as helm's commands take it."""
+    if is_chart_path(runner.chart):
+        return [runner.chart]
+    if runner.chart.startswith("oci://"):
+        place, _, version = runner.chart.rpartition(":")
+        return [place, "--version", version] if "/" not in version else [runner.chart]
+    if runner.repository.startswith("oci://"):
+        place = runner.repository.rstrip("/")
+        return [place if place.endswith("/gitlab-runner") else f"{place}/gitlab-runner", "--version", runner.chart]
+    return ["gitlab/gitlab-runner", "--version", runner.chart]
+
+
 def upgrade_command(inventory: Inventory) -> ShellCommand:
     """The command that applies the values to the cluster."""
     runner = inventory.runner
-    arguments = ["helm", "upgrade", runner.release, "gitlab/gitlab-runner", "-n", runner.namespace]
-    arguments += ["--version", runner.chart, *(word for file in runner.values for word in ("-f", file.name))]
+    arguments = ["helm", "upgrade", runner.release, *_chart(runner), "-n", runner.namespace]
+    arguments += [word for file in runner.files for word in ("-f", file.name)]
     # A value set on the command line may be a token: only its name is shown.
-    arguments += [word for option in runner.set for word in ("--set", f"{option.partition('=')[0]}=…")]
+    for option, pairs in (("set-json", runner.set_json), ("set", runner.set), ("set-string", runner.set_string)):
+        arguments += [word for pair in pairs for word in (f"--{option}", f"{pair.partition('=')[0]}=…")]
+    arguments += [word for pair in runner.set_file for word in ("--set-file", pair)]
     return program(*arguments)

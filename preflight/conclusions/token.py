@@ -23,6 +23,7 @@ from preflight.facts.token import (
     token_expiry,
     token_form,
     token_kind,
+    token_place,
     token_presence,
     token_whitespace,
     valid_runner,
@@ -85,6 +86,12 @@ single(
         _KEEP,
         _ROLL,
     ),
+)
+single(
+    cause("token-misplaced", "2.2", "token-kinds"),
+    no_harm("the runner takes it from there, too"),
+    token_place,
+    remedy=("move the token from `runnerRegistrationToken` to `runnerToken` in {values}: it stays the same", _ROLL),
 )
 single(
     cause("token-mistyped", "2.2", "token-kinds"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from preflight import impact
 from preflight.conclusions import remedy_names
@@ -14,16 +14,18 @@ from preflight.conclusions.impacts import (
     stops_all,
     stops_docker,
 )
-from preflight.conclusions.model import cause
+from preflight.conclusions.model import Conclusion, cause, keys, rule
 from preflight.conclusions.observations import Facts, Observation
-from preflight.conclusions.single_fact import single
+from preflight.conclusions.single_fact import proof_of, single
 from preflight.conclusions.vantages import joined, targets_of
+from preflight.evidence import Unmeasured
 from preflight.facts.namespace import runner_rights
 from preflight.facts.release import release_drift
 from preflight.facts.values import (
     pull_patience,
     runner_ca,
     runner_secret,
+    values_allowed_images,
     values_chart_keys,
     values_concurrency,
     values_consistency,
@@ -45,7 +47,7 @@ from preflight.facts.values import (
     values_unregister,
     values_without_effect,
 )
-from preflight.faults import ValuesFault
+from preflight.faults import ReleaseFault, ValuesFault
 from preflight.impact import Impact
 from preflight.probes.lint import Lint
 
@@ -111,6 +113,14 @@ for _name, _impact, _facts, _faults, _source, _steps in (
         (),
         "runner-keys",
         ("correct the setting of `runners.config` that it names, in {values}",),
+    ),
+    (
+        "values-image-not-allowed",
+        stops_all,
+        (values_allowed_images,),
+        (),
+        "runner-keys",
+        ("add a pattern for the image to `allowed_images` or `allowed_services` in {values}",),
     ),
     (
         "values-unknown-key",
@@ -313,3 +323,28 @@ single(
     ),
     names=remedy_names.secret,
 )
+
+
+NEEDS_HELM = cause("values-need-helm", "3.3", "helm-template")
+
+
+@rule
+def expressions_that_only_helm_can_tell(facts: Facts) -> Iterator[Conclusion]:
+    """Settings that could not be read without Helm: one conclusion for all checks that need them."""
+    unread = [
+        observation
+        for observation in facts
+        if isinstance(observation.error, Unmeasured) and observation.error.fault is ReleaseFault.ONLY_HELM
+    ]
+    if unread:
+        errors = [observation.error for observation in unread if isinstance(observation.error, Unmeasured)]
+        yield Conclusion(
+            cause=NEEDS_HELM,
+            about=(),
+            sentence="; ".join(dict.fromkeys(error.reason for error in errors)),
+            certain=True,
+            impact=impact.unseen("these settings could not be judged"),
+            explains=keys(unread),
+            proofs=tuple(proof_of(observation) for observation in unread[:1]),
+            remedy=tuple(dict.fromkeys(error.needs for error in errors if error.needs)),
+        )

@@ -25,38 +25,43 @@ from preflight.facts import (
     pods,
     registry,
     release,
+    rendering,
     runners,
     token,
     uninstall,
     upgrade,
     values,
 )
+from preflight.probes.allowed_images import AllowedImages
 from preflight.probes.certificates import CertificateTerm
 from preflight.probes.chart_repository import ChartVersion
+from preflight.probes.chart_source import FetchedChart
 from preflight.probes.ci_variables import RefProtection, VariableState
 from preflight.probes.cluster import ApiServer, Metrics, NamespaceState, Nodes, ServiceEndpoints
 from preflight.probes.config_toml import ManagerConfig
 from preflight.probes.dind import Daemon, DindRun, InnerRegistry, PacketSizes
 from preflight.probes.dns import Lookups
 from preflight.probes.encryption import Encryption
-from preflight.probes.environment import NetworkAgreement, Proxies
+from preflight.probes.environment import NetworkAgreement, OwnNames, Proxies
 from preflight.probes.gitlab import GitLabReply, GitLabVersion
 from preflight.probes.headroom import Headroom
+from preflight.probes.job_references import JobReferences
 from preflight.probes.leftovers import Leftovers
 from preflight.probes.lint import Lint
-from preflight.probes.managers import ManagerLogs, ManagerPods, Rollout
-from preflight.probes.monitoring import ManagerMetrics, Warnings
+from preflight.probes.managers import ManagerHistory, ManagerLogs, ManagerPods, Rollout
+from preflight.probes.monitoring import ManagerActivity, ManagerMetrics, Warnings
 from preflight.probes.node_pulls import Pull
 from preflight.probes.nodes import NodeState, PoolState
 from preflight.probes.pipeline import Configuration, Job, JobRunner, Pipeline, Project
 from preflight.probes.placement import Placement
 from preflight.probes.pods import Admission as PodAdmission
-from preflight.probes.pods import ImagePull
+from preflight.probes.pods import ImagePull, PodPatches
 from preflight.probes.poll_timeout import PollTimeout
 from preflight.probes.pull_logins import PullLogin
 from preflight.probes.push import PushPermission
 from preflight.probes.registry import Manifest, RegistryReply
 from preflight.probes.release import Release
+from preflight.probes.rendering import ChartRendering
 from preflight.probes.rights import Rights
 from preflight.probes.runners import OwnRunner, RegisteredManagers, RunnerRecord
 from preflight.probes.secret_keys import SecretKeys
@@ -70,9 +75,11 @@ from preflight.probes.webhooks import Webhooks
 
 __all__ = [
     "Agreement",
+    "AllowedImages",
     "ApiServer",
     "Backup",
     "CertificateTerm",
+    "ChartRendering",
     "ChartVersion",
     "Clock",
     "Configuration",
@@ -81,6 +88,7 @@ __all__ = [
     "DindRun",
     "Drift",
     "Encryption",
+    "FetchedChart",
     "FoundNames",
     "GitLabReply",
     "GitLabVersion",
@@ -88,11 +96,14 @@ __all__ = [
     "ImagePull",
     "InnerRegistry",
     "Job",
+    "JobReferences",
     "JobRunner",
     "Leftovers",
     "Lint",
     "Lookups",
+    "ManagerActivity",
     "ManagerConfig",
+    "ManagerHistory",
     "ManagerLogs",
     "ManagerMetrics",
     "ManagerPods",
@@ -103,11 +114,13 @@ __all__ = [
     "NodeLogin",
     "NodeState",
     "Nodes",
+    "OwnNames",
     "OwnRunner",
     "PacketSizes",
     "Pipeline",
     "Placement",
     "PodAdmission",
+    "PodPatches",
     "PodStart",
     "PollTimeout",
     "PoolState",
@@ -151,6 +164,7 @@ __all__ = [
     "pods",
     "registry",
     "release",
+    "rendering",
     "runners",
     "token",
     "uninstall",

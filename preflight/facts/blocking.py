@@ -6,19 +6,40 @@ from collections.abc import Mapping
 from typing import cast
 from urllib.parse import urlsplit
 
-from preflight.evidence import Blocked, Fact
+from preflight.evidence import Blocked, Fact, Unmeasured
 from preflight.facts.references import Ref
 from preflight.facts.target_selectors import registry_of
-from preflight.faults import DnsFault, Fault, GitLabFault, PathFault, PodFault, RegistryFault
+from preflight.faults import DnsFault, Fault, GitLabFault, PathFault, PodFault, RegistryFault, ReleaseFault
 from preflight.inventory import Inventory
 from preflight.probes import registry as registries
 from preflight.probes.dns import Lookups
 from preflight.probes.gitlab import GitLabReply
 from preflight.probes.lint import Lint
 from preflight.probes.node_pulls import Pull
+from preflight.probes.pod_messages import PATH_FAULTS
 from preflight.probes.pods import ImagePull, JobPod
 from preflight.probes.registry import Manifest, RegistryReply
 from preflight.probes.transcript import FoundNames, ResolvConf
+from preflight.values import Values
+
+
+def require_read(values: Values, *paths: str) -> None:
+    """Go on only where these settings of ``runners.config`` (``runners.cache``) could be read.
+
+    Raises:
+        Blocked: Helm refuses the values.
+        Unmeasured: one is an expression that only Helm can tell.
+    """
+    setting = values.unread_within(*paths)
+    if setting is not None:
+        raise unread(str(setting), setting.needs, refused=values.refused)
+
+
+def unread(cause: str, needs: str, *, refused: str) -> Blocked | Unmeasured:
+    """Why what can't be read can't be judged."""
+    if refused:
+        return Blocked(str(Ref.CHART_RENDERING), {}, refused, failed=True)
+    return Unmeasured(cause, needs=needs, fault=ReleaseFault.ONLY_HELM)
 
 
 def gitlab_fact(reply: GitLabReply | None) -> Ref:
@@ -81,21 +102,9 @@ def block_if_failing_from_here(
             raise Blocked.by(blocker, outer, targets, measured=pull)
 
 
-_PATH_FAULTS = frozenset(
-    {
-        PodFault.PULL_REFUSED,
-        PodFault.PULL_TIMEOUT,
-        PodFault.PULL_UNREACHABLE,
-        PodFault.PULL_UNRESOLVED,
-        PodFault.PULL_TLS,
-    }
-)
-"""Faults of the path from a node to a registry, whatever image is pulled."""
-
-
 def block_if_first_pull_failed(pull: ImagePull, pod: JobPod, node_pull: Pull | None, inventory: Inventory) -> None:
     """Raise `Blocked` if the node's own pull, or that of the registry's first image, has the same fault of the path."""
-    if pull.fault not in _PATH_FAULTS:
+    if pull.fault not in PATH_FAULTS:
         return
     registry = inventory.registry_of(pull.image)
     if (
@@ -115,15 +124,15 @@ def block_if_first_pull_failed(pull: ImagePull, pod: JobPod, node_pull: Pull | N
 def block_if_another_pull_hangs(pod: JobPod, inventory: Inventory) -> None:
     """Raise `Blocked` if the pull of another image hangs: a kubelet pulls one after the other."""
     for image in inventory.images:
-        if hanging := next((pull for pull in pod.pulls if pull.image == image and pull.fault in _PATH_FAULTS), None):
+        if hanging := next((pull for pull in pod.pulls if pull.image == image and pull.fault in PATH_FAULTS), None):
             raise Blocked.by(Ref.POD_PULL, hanging, {"worker": pod.node, "image": image})
 
 
 def block_if_no_resolver_answers(
     pull: Pull | ImagePull, worker: str, here: tuple[Lookups, ...], node: tuple[Lookups, ...]
 ) -> None:
-    """Raise `Blocked` if a pull failed because no resolver has the registry's address."""
-    if pull.fault is not PodFault.PULL_UNRESOLVED:
+    """Raise `Blocked` if a pull failed, or hangs, because no resolver has the registry's address."""
+    if pull.fault not in {PodFault.PULL_UNRESOLVED, PodFault.PULL_TIMEOUT}:
         return
     host = registries.parse_reference(pull.image).host
     for resolvers, name, targets in ((here, Ref.HERE_LOOKUPS, {}), (node, Ref.NODE_LOOKUPS, {"worker": worker})):

@@ -184,7 +184,7 @@ def pushed_image(
     registry = inventory.registry_of(repository)
     return registries.manifest(
         f"{repository}:{pipelines.TAG.format(pipeline=ci_pipeline.id)}",
-        platform=inventory.cluster.platform,
+        platforms=(inventory.cluster.platform,),
         scheme=registry.scheme,
         token_realm=registry.token_realm or "",
         credentials=push_account.credentials if push_account else None,

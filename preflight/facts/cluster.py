@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from preflight import values as helm
@@ -11,16 +12,20 @@ from preflight.clients import kube_api as api_client
 from preflight.clients.http import place_of
 from preflight.evidence import NotApplicable
 from preflight.fact import fact, view
+from preflight.facts.blocking import require_read
+from preflight.facts.headroom import packed
 from preflight.facts.probe_plan import named_node
 from preflight.facts.target_selectors import as_node
-from preflight.faults import CertificateFault, ClusterFault
+from preflight.faults import CertificateFault, ClusterFault, PodFault
 from preflight.inventory import Inventory
-from preflight.jobshape import JobShape
+from preflight.jobshape import WINDOWS, JobShape
 from preflight.probes import certificates, cluster, encryption, transcript
+from preflight.probes import cluster_dns as dns_service
 from preflight.probes import nodes as node_states
 from preflight.probes.certificates import CertificateTerm
-from preflight.probes.cluster import ApiServer, Metrics, Nodes, ServiceEndpoints
+from preflight.probes.cluster import ApiServer, Metrics, NamespaceState, Nodes, PodRequests, ServiceEndpoints
 from preflight.probes.encryption import Encryption
+from preflight.probes.headroom import Headroom
 from preflight.probes.nodes import NodeState, PoolState
 from preflight.run import Run
 from preflight.values import Values
@@ -156,21 +161,49 @@ def node_version(node: str, api_answer: ApiServer, cluster_nodes: Nodes, invento
 
 
 @fact(after=("values_toml",), effect="static")
-def job_shape(helm_values: Values) -> JobShape:
+def job_shape(helm_values: Values, inventory: Inventory) -> JobShape:
     """The shape of a job's pod, from the values file."""
-    return helm.job_shape(helm_values)
+    require_read(helm_values, *helm.POD_SETTINGS)
+    return helm.job_shape(helm_values, inventory.cluster.platform)
 
 
-@fact(after=("node_pressure",), for_target={"node_pressure": ("node", as_node)})
-def worker_placement(worker: str, cluster_nodes: Nodes, job_shape: JobShape) -> NodeState:
+@fact(
+    after=("node_pressure",),
+    for_target={"node_pressure": ("node", as_node)},
+    optional=("running_pods", "namespace_state"),
+)
+def worker_placement(
+    worker: str,
+    cluster_nodes: Nodes,
+    job_shape: JobShape,
+    running_pods: PodRequests | None,
+    namespace_state: NamespaceState | None,
+    inventory: Inventory,
+) -> NodeState:
     """Whether jobs may be scheduled on a worker."""
-    return node_states.placement(named_node(worker, cluster_nodes), job_shape, cluster_nodes)
+    node = named_node(worker, cluster_nodes)
+    if node.os == WINDOWS and job_shape.system != WINDOWS:
+        raise NotApplicable(f"{worker} runs Windows, and the values ask for no Windows node")
+    state = node_states.placement(node, job_shape, cluster_nodes)
+    if state.fault is not PodFault.UNSCHEDULABLE_CORDONED or running_pods is None or namespace_state is None:
+        return state
+    return _with_room(state, packed(cluster_nodes, running_pods, namespace_state, job_shape, inventory))
 
 
-@fact(after=("api_answer",), deadline="api")
-def kube_dns(kubernetes: api_client.Api) -> ServiceEndpoints:
+Cordoned = TypeVar("Cordoned", NodeState, PoolState)
+
+
+def _with_room(cordoned: Cordoned, room: Headroom) -> Cordoned:
+    """Cordoned nodes are advice as long as all jobs fit on the others."""
+    if room.fits >= room.wanted:
+        return cordoned.as_advice(f"all {room.wanted} jobs fit on the other workers")
+    return replace(cordoned, cause=f"{cordoned.cause}; {room.fits} of {room.wanted} jobs fit on the other workers")
+
+
+@fact(after=("api_answer",), optional=("cluster_nodes",), deadline="api+api")
+def kube_dns(kubernetes: api_client.Api, cluster_nodes: Nodes | None) -> ServiceEndpoints:
     """The cluster's DNS service."""
-    return cluster.service_endpoints(kubernetes)
+    return dns_service.cluster_dns(kubernetes, cluster_nodes.nodes if cluster_nodes is not None else ())
 
 
 @fact(after=("api_answer",), deadline="api")
@@ -209,12 +242,22 @@ def pool_versions(pool: str, api_answer: ApiServer, cluster_nodes: Nodes, invent
     return node_states.pool_property(pool, pool_spec.selector, cluster_nodes, judge, named=inventory.cluster.nodes)
 
 
-@fact(after=("pool_health",))
-def pool_placement(pool: str, cluster_nodes: Nodes, job_shape: JobShape, inventory: Inventory) -> PoolState:
+@fact(after=("pool_health",), optional=("running_pods", "namespace_state"))
+def pool_placement(
+    pool: str,
+    cluster_nodes: Nodes,
+    job_shape: JobShape,
+    running_pods: PodRequests | None,
+    namespace_state: NamespaceState | None,
+    inventory: Inventory,
+) -> PoolState:
     """Whether jobs may be scheduled on the nodes of a pool."""
     pool_spec = inventory.cluster.pools[pool]
 
     def judge(node: cluster.Node) -> NodeState:
         return node_states.placement(node, job_shape, cluster_nodes)
 
-    return node_states.pool_property(pool, pool_spec.selector, cluster_nodes, judge, named=inventory.cluster.nodes)
+    state = node_states.pool_property(pool, pool_spec.selector, cluster_nodes, judge, named=inventory.cluster.nodes)
+    if state.fault is not PodFault.UNSCHEDULABLE_CORDONED or running_pods is None or namespace_state is None:
+        return state
+    return _with_room(state, packed(cluster_nodes, running_pods, namespace_state, job_shape, inventory))

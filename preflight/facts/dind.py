@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, NotApplicable
 from preflight.fact import fact
@@ -15,6 +17,7 @@ from preflight.facts.probe_plan import (
     TTL,
     expected_names,
     named_node,
+    own_services,
     require_probed,
     require_readable_log,
     script_report,
@@ -22,11 +25,11 @@ from preflight.facts.probe_plan import (
 )
 from preflight.facts.references import Ref
 from preflight.facts.target_selectors import client_image, daemon_image
-from preflight.faults import DindFault, DnsFault, PathFault
+from preflight.faults import DindFault, DnsFault, PathFault, PodFault
 from preflight.inventory import Dind, Inventory
+from preflight.jobpod import job_pod as job_pod_manifest
 from preflight.jobshape import JobShape, dind_job
-from preflight.jobshape import job_pod as job_pod_manifest
-from preflight.probes import dind, pods, shell, transcript
+from preflight.probes import dind, limit_ranges, pods, shell, transcript
 from preflight.probes.cleanup import OwnObjects
 from preflight.probes.cluster import NamespaceState, Nodes
 from preflight.probes.dind import MTU_COMMAND, Daemon, DindRun, InnerRegistry, PacketSizes
@@ -35,7 +38,7 @@ from preflight.probes.lint import Lint
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
 from preflight.probes.registry import RegistryReply
-from preflight.probes.transcript import FoundNames, PodTranscript, Report, ResolvConf
+from preflight.probes.transcript import FoundNames, PodStart, PodTranscript, Report, ResolvConf
 from preflight.run import Run
 
 
@@ -52,12 +55,14 @@ def dind_settings(inventory: Inventory) -> Dind:
 def dind_admission(
     kubernetes: api_client.Api,
     job_shape: JobShape,
+    namespace_state: NamespaceState,
     dind_settings: Dind,
+    inventory: Inventory,
 ) -> PodAdmission:
     """The API server's admission of a job's pod with Docker-in-Docker."""
-    return pods.dry_run(
-        kubernetes, job_pod_manifest(job_shape, services=(dind_settings.daemon_image,), name="preflight-dry-run")
-    )
+    del dind_settings  # without Docker-in-Docker there is nothing to admit
+    manifest = job_pod_manifest(job_shape, services=own_services(job_shape, inventory))
+    return limit_ranges.named(pods.dry_run(kubernetes, manifest), namespace_state.limit_ranges)
 
 
 def _dind_steps(inventory: Inventory, dind: Dind) -> tuple[shell.Step, ...]:
@@ -92,7 +97,23 @@ def dind_service(pod_pull: ImagePull | None) -> ImagePull | None:
 
 
 @fact(
-    after=("dind_client", "dind_service", "dind_admission", "worker_placement"),
+    effect="static",
+    optional=("here_lookups",),
+    fan_in={"here_lookups": "resolver"},
+    reported_by=("dind_admission",),
+)
+def dind_shape(job_shape: JobShape, here_lookups: tuple[Lookups, ...]) -> JobShape:
+    """The shape of a job's pod, without resolvers that are known not to answer: a daemon would wait for them anew."""
+    quiet = {lookups.resolver for lookups in here_lookups if lookups.fault in {DnsFault.TIMEOUT, DnsFault.UNREACHABLE}}
+    config = job_shape.dns_config or {}
+    answering = [server for server in config.get("nameservers") or () if server not in quiet]
+    if not answering:
+        return job_shape
+    return replace(job_shape, dns_config={**config, "nameservers": answering})
+
+
+@fact(
+    after=("dind_client", "dind_service", "service_pull", "dind_admission", "worker_placement"),
     effect="privileged",
     deadline="dind+clean",
     group="pods",
@@ -102,7 +123,7 @@ def dind_pod(
     worker: str,
     cluster_nodes: Nodes,
     namespace_state: NamespaceState,
-    job_shape: JobShape,
+    dind_shape: JobShape,
     dind_settings: Dind,
     own_objects: OwnObjects,
     inventory: Inventory,
@@ -110,10 +131,10 @@ def dind_pod(
 ) -> PodTranscript:
     """A job's pod with Docker-in-Docker on a worker, after its images were pulled: nothing is pulled twice at once."""
     dind = dind_settings
-    require_probed(worker, cluster_nodes, job_shape, inventory, run, dind.nodes)
+    require_probed(worker, cluster_nodes, dind_shape, inventory, run, dind.nodes)
     nonce = shell.new_nonce()
     manifest = dind_job(
-        with_pull_secrets(job_shape, inventory),
+        with_pull_secrets(dind_shape, inventory),
         node=worker,
         run_id=run.id,
         client_image=dind.client_image,
@@ -138,6 +159,19 @@ def dind_pod(
     )
     own_objects.remove(pod.job)
     return PodTranscript(pod=pod, nonce=nonce)
+
+
+@fact()
+def service_start(worker: str, dind_pod: PodTranscript) -> PodStart:
+    """The services of the values beside a job's script on a worker."""
+    causes = dind_pod.pod.not_started
+    return PodStart(
+        target=worker,
+        node=worker,
+        fault=PodFault.START_ERROR if causes else None,
+        cause="; ".join(causes),
+        evidence=dind_pod.pod.evidence,
+    )
 
 
 @fact()
@@ -224,10 +258,10 @@ def dind_resolv_conf(
     dind_report: Report,
     pod_resolv_conf: ResolvConf | None,
     values_dns_policy: Lint | None,
-    job_shape: JobShape,
+    dind_shape: JobShape,
 ) -> ResolvConf:
     """The resolv.conf of a pod with Docker-in-Docker on a worker."""
-    resolv_conf = transcript.resolv_conf(dind_report, job_shape, worker)
+    resolv_conf = transcript.resolv_conf(dind_report, dind_shape, worker)
     block_if_policy_misspelt(resolv_conf, values_dns_policy)
     block_if_same_fault(resolv_conf, pod_resolv_conf, Ref.POD_RESOLV_CONF, {"worker": worker})
     return resolv_conf

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import ipaddress
 import os
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from preflight.clients import kube_api as api_client
+from preflight.clients.connect import split_address
 from preflight.evidence import NotApplicable
 from preflight.fact import fact
 from preflight.inventory import Inventory
 from preflight.probes import cluster, environment
 from preflight.probes.cluster import Nodes, PodRequests, ServiceEndpoints
-from preflight.probes.environment import NetworkAgreement, Proxies
+from preflight.probes.environment import NetworkAgreement, OwnNames, Proxies
+from preflight.run import Run
 from preflight.values import Values
 
 
@@ -30,10 +34,11 @@ def machine_addresses(inventory: Inventory) -> NetworkAgreement:
 @fact(after=("machine_addresses",), optional=("running_pods",))
 def pod_network(cluster_nodes: Nodes, running_pods: PodRequests | None, inventory: Inventory) -> NetworkAgreement:
     """The network that pods have their addresses from."""
-    if inventory.cluster.pod_cidr is None:
+    if not inventory.cluster.pod_networks:
         reason = "no cluster.pod_cidr in the inventory"
         raise NotApplicable(reason)
-    return environment.pod_network(ipaddress.ip_network(inventory.cluster.pod_cidr), cluster_nodes, running_pods)
+    expected = [ipaddress.ip_network(network) for network in inventory.cluster.pod_networks]
+    return environment.pod_network(expected, cluster_nodes, running_pods)
 
 
 @fact(after=("api_answer",), deadline="api", reported_by=("service_network",))
@@ -49,11 +54,12 @@ def service_network(
     inventory: Inventory,
 ) -> NetworkAgreement:
     """The network that Services have their addresses from."""
-    if inventory.cluster.service_cidr is None:
+    if not inventory.cluster.service_networks:
         reason = "no cluster.service_cidr in the inventory"
         raise NotApplicable(reason)
     services = [kubernetes_service, *([kube_dns] if kube_dns is not None else [])]
-    return environment.service_network(ipaddress.ip_network(inventory.cluster.service_cidr), services)
+    expected = [ipaddress.ip_network(network) for network in inventory.cluster.service_networks]
+    return environment.service_network(expected, services)
 
 
 @fact(after=("api_address",))
@@ -89,3 +95,16 @@ def here_proxies(inventory: Inventory) -> Proxies:
     # A copy of the whole environment would fail if another thread set a variable meanwhile.
     variables = {name: os.environ[name] for name in list(os.environ) if name.lower().endswith("_proxy")}
     return environment.proxies_here(inventory, variables)
+
+
+@fact(deadline="http+http+http+http")
+def own_names(inventory: Inventory, run: Run) -> OwnNames:
+    """The names, as this machine itself resolves them."""
+    urls = (inventory.gitlab.url, inventory.cluster.api_server)
+    hosts = [urlsplit(url).hostname or "" for url in urls]
+    hosts += [urlsplit(f"//{settings.host}").hostname or "" for settings in inventory.registries.values()]
+    mapped = {split_address(source)[0] for source in run.routes.mapping}
+    needed = [] if run.routes.only_mapped else [host for host in hosts if host and host not in mapped]
+    return environment.own_names(
+        needed, routes=run.routes, resolv_conf=Path("/etc/resolv.conf"), deadline=inventory.deadlines.http
+    )

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from preflight import values as helm
 from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, NotApplicable, Unmeasured
 from preflight.fact import fact
 from preflight.facts.blocking import (
     block_if_no_resolver_knows,
     block_if_search_list_misleads,
+    require_read,
 )
-from preflight.facts.probe_plan import cache_of
+from preflight.facts.probe_plan import cache_of, own_services
 from preflight.facts.references import Ref
 from preflight.faults import PodFault, TuningFault
 from preflight.inventory import Inventory
@@ -28,6 +28,7 @@ from preflight.probes.placement import Endpoint, Placement
 from preflight.probes.shell_readers import Connection
 from preflight.probes.transcript import FoundNames, Report, WorkerRoom
 from preflight.sizes import OPTIONS, resized
+from preflight.values import RESOURCE_SETTINGS, Values
 
 
 @fact(after=("api_answer",), deadline="api+api+api", reported_by=("namespace_presence",))
@@ -86,9 +87,11 @@ def headroom(
     running_pods: PodRequests,
     namespace_state: NamespaceState,
     job_shape: JobShape,
+    helm_values: Values,
     inventory: Inventory,
 ) -> Headroom:
     """The room for jobs on the cluster."""
+    require_read(helm_values, *RESOURCE_SETTINGS)
     refusing = [state for state in worker_placement if state.fault is not None]
     if refusing and len(refusing) == len(worker_placement):
         raise Blocked.by(Ref.WORKER_PLACEMENT, refusing[0], {"worker": refusing[0].node})
@@ -107,7 +110,7 @@ def packed(
     wanted: int | None = None,
 ) -> Headroom:
     """Jobs of that shape, packed onto the nodes; as many as the values allow, if no number is given."""
-    services = 0 if inventory.dind == "none" else 1
+    services = len(own_services(shape, inventory))
     return packing.pack(
         nodes,
         running,
@@ -173,11 +176,11 @@ def scenario_headroom(
 
 
 @fact()
-def manager_placement(cluster_nodes: Nodes, inventory: Inventory) -> Placement:
+def manager_placement(cluster_nodes: Nodes, helm_values: Values) -> Placement:
     """The nodes that the values select for the managers."""
-    values = helm.values_of(inventory.runner)
-    selector = {str(key): str(value) for key, value in (values.get("nodeSelector") or {}).items()}
-    return placement.placement("managers", selector, values.get("affinity"), cluster_nodes)
+    rendered = helm_values.rendering.pod_spec if helm_values.rendering is not None else helm_values.tree
+    selector = {str(key): str(value) for key, value in (rendered.get("nodeSelector") or {}).items()}
+    return placement.placement("managers", selector, rendered.get("affinity"), cluster_nodes)
 
 
 @fact(optional=("worker_placement",), fan_in={"worker_placement": "worker"})
@@ -198,10 +201,11 @@ def preferred_placement(manager_placement: Placement, job_placement: Placement) 
 
 
 @fact(effect="static")
-def cache_settings(inventory: Inventory) -> Endpoint:
+def cache_settings(helm_values: Values) -> Endpoint:
     """Where the values keep the jobs' cache."""
+    require_read(helm_values, "runners.cache")
     try:
-        endpoint = cache_of(inventory)
+        endpoint = cache_of(helm_values)
     except ValueError as error:
         raise Unmeasured(
             f"the address of the cache in runners.config can't be read: {error}", needs="host:port as `ServerAddress`"

@@ -2,35 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 
-from preflight import values as helm
 from preflight.clients import kube_api as api_client
 from preflight.evidence import NotApplicable
-from preflight.fact import fact
+from preflight.fact import fact, view
 from preflight.inventory import Inventory
-from preflight.probes import monitoring
-from preflight.probes.monitoring import ManagerMetrics, Warnings
+from preflight.probes import managers, monitoring
+from preflight.probes.managers import Objects, Rollout
+from preflight.probes.monitoring import ManagerActivity, ManagerMetrics, Warnings
+from preflight.releasenames import names_of
+from preflight.values import Values
 
 _LATELY = 3600.0  # seconds: as long as the API server keeps events
 
 
 @fact(after=("api_answer",), deadline="api")
-def manager_metrics(kubernetes: api_client.Api, inventory: Inventory) -> ManagerMetrics:
+def manager_metrics(kubernetes: api_client.Api, helm_values: Values) -> ManagerMetrics:
     """The metrics of the runner's managers."""
-    runner = inventory.runner
-    values = helm.values_of(runner)
-    settings = values.tree.get("metrics")
-    settings = settings if isinstance(settings, Mapping) else {}
-    if not settings.get("enabled"):
+    names, release = names_of(helm_values), helm_values.release
+    if names.metrics_port is None:
         reason = "metrics.enabled is not set in the values, and the chart's default is false"
         raise NotApplicable(reason)
-    managers = monitoring.manager_pods(kubernetes, runner.namespace, runner.release)
-    if not managers:
-        reason = f"no manager of release {runner.release} runs in namespace {runner.namespace}"
+    pods = monitoring.manager_pods(kubernetes, names.namespace, release)
+    if not pods:
+        reason = f"no manager of release {release} runs in namespace {names.namespace}"
         raise NotApplicable(reason)
-    port = int(settings.get("port") or monitoring.PORT)
-    return monitoring.metrics(kubernetes, runner.namespace, managers, port=port)
+    return monitoring.metrics(kubernetes, names.namespace, pods, port=names.metrics_port)
 
 
 @fact()
@@ -39,14 +37,46 @@ def manager_version(manager_metrics: ManagerMetrics) -> ManagerMetrics:
     return monitoring.judge_version(manager_metrics)
 
 
-@fact()
-def manager_polls(manager_metrics: ManagerMetrics) -> ManagerMetrics:
-    """GitLab's answers to the managers' polls for jobs."""
-    return monitoring.judge_polls(manager_metrics)
+@fact(
+    tolerates=("manager_metrics",),
+    optional=("release_objects", "manager_rollout"),
+    deadline="polls+api",
+    reported_by=("manager_polls",),
+)
+def manager_activity(
+    manager_metrics: ManagerMetrics,
+    release_objects: Objects | None,
+    manager_rollout: Rollout | None,
+    kubernetes: api_client.Api,
+    helm_values: Values,
+    inventory: Inventory,
+) -> ManagerActivity:
+    """The managers' polls for jobs, counted twice where some have failed."""
+    if release_objects is not None and release_objects.pods:
+        staying = {pod["metadata"]["name"] for pod in managers.that_stay(release_objects, manager_rollout).pods}
+        pages = tuple(page for page in manager_metrics.pages if page.pod in staying)
+        manager_metrics = replace(manager_metrics, pages=pages)
+    names = names_of(helm_values)
+    return monitoring.activity(
+        kubernetes,
+        names.namespace,
+        manager_metrics,
+        port=names.metrics_port or monitoring.PORT,
+        deadline=inventory.deadlines.polls,
+    )
+
+
+manager_polls = view(
+    "manager_polls",
+    manager_activity,
+    lambda activity: activity,
+    "GitLab's answers to the managers' polls for jobs.",
+    after=("manager_metrics",),
+)
 
 
 @fact(after=("api_answer",), deadline="api")
-def manager_warnings(kubernetes: api_client.Api, inventory: Inventory) -> Warnings:
+def manager_warnings(kubernetes: api_client.Api, helm_values: Values) -> Warnings:
     """The cluster's warnings about the managers."""
-    runner = inventory.runner
-    return monitoring.warnings(kubernetes, runner.namespace, runner.release, within=_LATELY)
+    namespace = names_of(helm_values).namespace
+    return monitoring.warnings(kubernetes, namespace, helm_values.release, within=_LATELY)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from preflight import values as helm
 from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, Evidence, NotApplicable, Unmeasured
 from preflight.fact import fact, view
@@ -20,8 +19,10 @@ from preflight.probes.cluster import NamespaceState
 from preflight.probes.rights import Account, Rights
 from preflight.probes.streams import StreamCheck, StreamChecks
 from preflight.probes.webhooks import Webhooks
+from preflight.releasenames import names_of
 from preflight.run import Run
 from preflight.shell_command import program
+from preflight.values import Values
 
 _ANNOUNCING = ("warn", "audit")  # modes of Pod Security that refuse nothing
 
@@ -74,13 +75,13 @@ def namespace_levels(namespace_state: NamespaceState, job_shape: JobShape) -> Na
 
 
 @fact(after=("api_answer",), deadline="api", reported_by=("runner_rights",))
-def manager_account(kubernetes: api_client.Api, inventory: Inventory) -> Account:
+def manager_account(kubernetes: api_client.Api, helm_values: Values) -> Account:
     """The service account of the runner's managers."""
-    runner = inventory.runner
-    values = helm.values_of(runner)
-    account = rights.account(kubernetes, runner.namespace, runner.release, values.tree)
+    account = rights.account(kubernetes, helm_values.release, names_of(helm_values))
     if account is None:
-        reason = f"release {runner.release} is not installed yet, and its chart makes the service account and its role"
+        reason = (
+            f"release {helm_values.release} is not installed yet, and its chart makes the service account and its role"
+        )
         raise NotApplicable(reason)
     return account
 
@@ -97,7 +98,14 @@ def runner_rights(manager_account: Account, kubernetes: api_client.Api, job_shap
             cause=manager_account.cause,
             evidence=manager_account.evidence,
         )
-    return rights.review(kubernetes, manager_account, job_shape.namespace, rights.HARD, fault=RightsFault.MISSING)
+    return rights.review(
+        kubernetes,
+        manager_account,
+        job_shape.namespace,
+        rights.needed(job_shape),
+        fault=RightsFault.MISSING,
+        everywhere=job_shape.namespace_per_job,
+    )
 
 
 @fact(after=("namespace_state", "runner_rights"), deadline="api")
@@ -107,7 +115,14 @@ def runner_optional_rights(
     job_shape: JobShape,
 ) -> Rights:
     """What the runner may do in the jobs' namespace, of what it can do without."""
-    return rights.review(kubernetes, manager_account, job_shape.namespace, rights.SOFT, fault=RightsFault.WANTING)
+    return rights.review(
+        kubernetes,
+        manager_account,
+        job_shape.namespace,
+        rights.SOFT,
+        fault=RightsFault.WANTING,
+        everywhere=job_shape.namespace_per_job,
+    )
 
 
 @fact(after=("api_answer",), deadline="api")
@@ -146,6 +161,7 @@ def pod_streams(
         ttl=TTL,
         limit_ranges=namespace_state.limit_ranges,
         pod_selectors_to_avoid=namespace_state.selectors,
+        user_assigned=namespace_state.assigns_users,
     )
     pod = pods.hold(
         own_objects.api,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from preflight.clients import ssh
 from preflight.evidence import Evidence, NotApplicable, Unmeasured
 from preflight.fact import fact
-from preflight.facts.probe_plan import script_steps
+from preflight.facts.probe_plan import registry_step, script_steps
 from preflight.facts.references import Ref
 from preflight.faults import SshFault
 from preflight.inventory import Inventory
@@ -54,6 +54,11 @@ def node_report(worker: str, node_login: NodeLogin, inventory: Inventory, run: R
     """The output of the probe script on a worker."""
     nonce = shell.new_nonce()
     steps = script_steps(inventory, run, reply=Ref.NODE_REPLY, page=Ref.NODE_PAGE, lookups=Ref.NODE_ANSWERS)
+    steps += tuple(
+        registry_step(inventory, registry)
+        for registry in inventory.registries
+        if run.plans(Ref.NODE_REGISTRY, worker=worker, registry=registry)
+    )
     script = shell.render(steps, limit=inventory.deadlines.step, nonce=nonce)
     session = node_login.session
     ran = session.run("sh -s", stdin=script, deadline=inventory.deadlines.script)

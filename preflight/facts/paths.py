@@ -11,6 +11,7 @@ from preflight.facts.blocking import (
     block_if_same_fault,
     block_if_search_list_misleads,
     gitlab_fact,
+    require_read,
 )
 from preflight.facts.probe_plan import (
     clone_url_of,
@@ -21,6 +22,7 @@ from preflight.probes import transcript
 from preflight.probes.dns import Lookups
 from preflight.probes.gitlab import GitLabReply
 from preflight.probes.transcript import FoundNames, Report
+from preflight.values import Values
 
 
 @fact(
@@ -35,10 +37,12 @@ def pod_clone(
     pod_gitlab: GitLabReply | None,
     here_lookups: tuple[Lookups, ...],
     pod_names: FoundNames | None,
+    helm_values: Values,
     inventory: Inventory,
 ) -> GitLabReply:
     """GitLab's clone host, from a job's pod on a worker."""
-    url = clone_url_of(inventory)
+    require_read(helm_values, "runners.clone_url")
+    url = clone_url_of(helm_values, inventory)
     if url is None:
         reason = "jobs clone from gitlabUrl itself: neither external_url nor clone_url names another host"
         raise NotApplicable(reason)

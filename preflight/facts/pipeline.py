@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from preflight import values as helm
 from preflight.clients.gitlab_api import GitLabApi
 from preflight.evidence import Blocked, NotApplicable, Unmeasured
 from preflight.fact import fact
@@ -19,7 +18,9 @@ from preflight.probes import shell_sections, transcript
 from preflight.probes.gitlab import GitLabVersion
 from preflight.probes.pipeline import Configuration, Job, JobRunner, OwnPipelines, Pipeline, Project
 from preflight.probes.transcript import Report, ResolvConf
+from preflight.releasenames import names_of
 from preflight.run import Run
+from preflight.values import Values
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,16 +105,12 @@ def smoke_job(ci_pipeline: Pipeline, own_pipelines: OwnPipelines, inventory: Inv
 
 
 @fact(effect="static")
-def manager_names(inventory: Inventory) -> ManagerNames:
-    """The names of the release's manager pods, from the values file.
+def manager_names(helm_values: Values) -> ManagerNames:
+    """The names of the release's manager pods.
 
     docs/sources.md#release-names says how the chart names them.
     """
-    runner = inventory.runner
-    values = helm.values_of(runner)
-    chart = str(values.get("nameOverride") or "gitlab-runner")
-    default = runner.release if runner.release.startswith(chart) else f"{runner.release}-{chart}"
-    return ManagerNames(begin=str(values.get("fullnameOverride") or default)[:63].rstrip("-"))
+    return ManagerNames(begin=names_of(helm_values).workload)
 
 
 @fact(effect="write")

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from urllib.parse import urlsplit
 
-from preflight import values as helm
 from preflight.clients.http import origin_of
 from preflight.evidence import Blocked, NotApplicable, Unmeasured
 from preflight.facts.references import Ref
 from preflight.inventory import Inventory
-from preflight.jobshape import JobShape
+from preflight.jobshape import WINDOWS, JobShape
 from preflight.probes import cluster, placement, shell, shell_sections
 from preflight.probes import headroom as packing
 from preflight.probes.cluster import Nodes
+from preflight.probes.dns import Lookups
+from preflight.probes.registry import parse_reference
 from preflight.probes.transcript import PodTranscript, Report
 from preflight.run import Run
+from preflight.values import Values
 
 TTL = 60
 """Seconds after its end at which the cluster itself removes a Job of ours (docs/cleaning.md)."""
@@ -28,6 +31,9 @@ def require_probed(
     worker: str, cluster_nodes: Nodes, job_shape: JobShape, inventory: Inventory, run: Run, most: int | None
 ) -> None:
     """Raise `NotApplicable` for a worker that this run leaves out: large clusters are sampled."""
+    own = cluster_nodes.named(worker)
+    if own is not None and own.os == WINDOWS:
+        raise NotApplicable(f"{worker} runs Windows, and what the suite runs in pods is for Linux")
     eligible = [
         node
         for name in inventory.workers
@@ -55,6 +61,20 @@ def _sample(eligible: list[cluster.Node], count: int) -> list[cluster.Node]:
     return [*one_of_each_kind, *(node for node in eligible if node not in one_of_each_kind)][:count]
 
 
+def platforms_of_jobs(nodes: Nodes | None, shape: JobShape | None, inventory: Inventory) -> tuple[str, ...]:
+    """The platforms of the nodes that may run jobs, which their images must offer; else that of the inventory."""
+    if nodes is None or shape is None:
+        return (inventory.cluster.platform,)
+    found = {node.platform for node in nodes.nodes if node.platform and packing.suits(node, shape)}
+    return tuple(sorted(found)) or (inventory.cluster.platform,)
+
+
+def own_services(shape: JobShape, inventory: Inventory) -> tuple[str, ...]:
+    """The images of services that jobs name themselves: Docker's daemon, unless the values give it to every job."""
+    daemons = () if inventory.dind == "none" else (inventory.dind.daemon_image,)
+    return tuple(image for image in daemons if image not in shape.service_images)
+
+
 def with_pull_secrets(shape: JobShape, inventory: Inventory) -> JobShape:
     """The shape with the pull secrets that the inventory chooses for probe pods, if it does."""
     chosen = inventory.probe.pull_secrets
@@ -67,7 +87,14 @@ def page_of(inventory: Inventory) -> str:
 
 
 def script_steps(
-    inventory: Inventory, run: Run, *, reply: Ref, page: Ref, lookups: Ref, conf: Ref | None = None
+    inventory: Inventory,
+    run: Run,
+    *,
+    reply: Ref,
+    page: Ref,
+    lookups: Ref,
+    conf: Ref | None = None,
+    values: Values | None = None,
 ) -> tuple[shell.Step, ...]:
     """The probe script's steps on a worker or in a probe pod: only those that the planned facts need."""
     steps = [shell.fetch(inventory.gitlab.url)] if run.plans(reply) else []
@@ -77,37 +104,61 @@ def script_steps(
     steps += [shell.lookup(name, resolver) for resolver in resolvers for name in inventory.dns.names]
     if run.plans(Ref.POD_NAMES) and conf:
         steps += [shell.resolve(name) for name in inventory.dns.names]
-    if run.plans(Ref.POD_CACHE) and conf:
+    if values is not None and run.plans(Ref.POD_CACHE):
         with contextlib.suppress(ValueError):  # what can't be read is reported by the fact itself
-            cache = cache_of(inventory)
+            cache = cache_of(values)
             steps += [shell.tcp(cache.host, cache.port)] if cache else []
-    if run.plans(Ref.POD_CLONE) and conf and (clone := clone_url_of(inventory)) is not None:
+    if values is not None and run.plans(Ref.POD_CLONE) and (clone := clone_url_of(values, inventory)) is not None:
         steps.append(shell.fetch(clone))
     return tuple(steps)
 
 
-def _values(inventory: Inventory) -> helm.Values:
-    return helm.values_of(inventory.runner)
+def registry_step(inventory: Inventory, registry: str) -> shell.Step:
+    """The connection to a registry's port."""
+    settings = inventory.registries[registry]
+    parts = urlsplit(f"//{settings.host}")
+    return shell.tcp(parts.hostname or settings.host, parts.port or (80 if settings.scheme == "http" else 443))
 
 
-def cache_of(inventory: Inventory) -> placement.Endpoint | None:
+def cache_of(values: Values) -> placement.Endpoint | None:
     """Where the values keep the jobs' cache; None without one."""
-    return placement.cache_endpoint(_values(inventory).config)
+    return placement.cache_endpoint({"runners": [values.runner_entry]})
 
 
-def clone_url_of(inventory: Inventory) -> str | None:
+def clone_url_of(values: Values, inventory: Inventory) -> str | None:
     """Where jobs clone from, if that is another server than `gitlabUrl`.
 
     The runner's ``clone_url`` overrides GitLab's own URL (docs/sources.md#clone-url).
     """
-    runners = _values(inventory).config.get("runners") or [{}]
-    url = str(runners[0].get("clone_url") or inventory.gitlab.external_url or inventory.gitlab.url)
+    url = str(values.runner_entry.get("clone_url") or inventory.gitlab.external_url or inventory.gitlab.url)
     return None if origin_of(url) == origin_of(inventory.gitlab.url) else url
 
 
 def expected_names(inventory: Inventory) -> Mapping[str, frozenset[str]]:
     """The names to resolve, each with the addresses it must have."""
     return {name: frozenset(addresses) for name, addresses in inventory.dns.names.items()}
+
+
+def hosts_without_address(inventory: Inventory, here_lookups: Iterable[Lookups]) -> frozenset[str]:
+    """The hosts of registries of which no resolver, asked from here, has an address."""
+    answers = [answer for lookups in here_lookups for answer in lookups.answers]
+    hosts = {parse_reference(f"{settings.host}/any").host for settings in inventory.registries.values()}
+    asked = {name: [answer.fault for answer in answers if answer.name == name] for name in hosts}
+    return frozenset(name for name, faults in asked.items() if faults and None not in faults)
+
+
+def one_of_each_registry_first(inventory: Inventory, images: Sequence[str]) -> list[str]:
+    """The images, the first one of each registry before the others: a kubelet pulls one after the other."""
+    firsts: dict[str, str] = {}
+    for image in images:
+        firsts.setdefault(inventory.registry_of(image).host, image)
+    return [*firsts.values(), *(image for image in images if image not in firsts.values())]
+
+
+def beyond_the_first(inventory: Inventory, images: Sequence[str]) -> tuple[str, ...]:
+    """The images that are not the first one of their registry."""
+    hosts = [inventory.registry_of(image).host for image in images]
+    return tuple(image for number, image in enumerate(images) if hosts[number] in hosts[:number] and image != images[0])
 
 
 def named_node(name: str, nodes: Nodes) -> cluster.Node:

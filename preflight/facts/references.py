@@ -14,6 +14,8 @@ class Ref(FactName):
     """A fact's name as a value that mypy checks."""
 
     API_ANSWER = auto()
+    CHART_RENDERING = auto()
+    CHART_VERSION = auto()
     DIND_LOOKUPS = auto()
     DIND_PULL = auto()
     GITLAB_CONNECTION = auto()
@@ -26,6 +28,7 @@ class Ref(FactName):
     HELPER_IMAGE = auto()
     HELPER_PULL = auto()
     HERE_LOOKUPS = auto()
+    JOB_PREREQUISITES = auto()
     MANAGER_LOGS = auto()
     MANAGER_READINESS = auto()
     MANAGER_ROLLOUT = auto()
@@ -39,6 +42,7 @@ class Ref(FactName):
     NODE_PRESSURE = auto()
     NODE_PULL = auto()
     NODE_READINESS = auto()
+    NODE_REGISTRY = auto()
     NODE_REPLY = auto()
     POD_ADMISSION = auto()
     POD_CACHE = auto()
@@ -58,6 +62,7 @@ class Ref(FactName):
     REGISTRY_CONNECTION = auto()
     RELEASE_CHART = auto()
     RELEASE_RECORD = auto()
+    SERVICE_PULL = auto()
     TOKEN_EXPIRY = auto()
     TOKEN_WHITESPACE = auto()
     VALUES_DNS_POLICY = auto()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 from preflight.clients import kube_api as api_client
@@ -15,13 +16,15 @@ from preflight.facts.blocking import (
     block_if_no_resolver_answers,
     block_if_no_resolver_knows,
     block_if_same_fault,
+    require_read,
 )
+from preflight.facts.probe_plan import platforms_of_jobs, registry_step
 from preflight.facts.references import Ref
 from preflight.facts.target_selectors import probe_image, registry_of, registry_of_probe
 from preflight.faults import CertificateFault, PathFault, PodFault, RegistryFault
 from preflight.inventory import Inventory, Login, Secret
 from preflight.jobshape import JobShape
-from preflight.probes import certificates, encryption, node_pulls, pull_logins
+from preflight.probes import certificates, encryption, node_pulls, pull_logins, shell_readers
 from preflight.probes import registry as registries
 from preflight.probes.certificates import CertificateTerm
 from preflight.probes.cluster import ApiServer, NamespaceState, Nodes
@@ -31,9 +34,11 @@ from preflight.probes.encryption import Encryption
 from preflight.probes.node_pulls import Pull
 from preflight.probes.pods import ImagePull
 from preflight.probes.pull_logins import PullLogin
-from preflight.probes.registry import Credentials, Manifest, RegistryReply
-from preflight.probes.transcript import NodeLogin, PodStart, PodTranscript
+from preflight.probes.registry import Credentials, Manifest, RegistryReply, parse_reference
+from preflight.probes.shell_readers import Connection
+from preflight.probes.transcript import NodeLogin, PodStart, PodTranscript, Report
 from preflight.run import Run
+from preflight.values import HELPER_SETTINGS, Values
 
 
 @fact(deadline="api", optional=("api_answer", "namespace_state"), secret=True, reported_by=("registry_reply",))
@@ -162,14 +167,22 @@ registry_certificate_renewal = view(
 
 @fact(
     after=("registry_access",),
+    optional=("cluster_nodes", "job_shape"),
     for_target={"registry_access": ("registry", registry_of), "registry_account": ("registry", registry_of)},
 )
-def manifest(image: str, registry_account: Account | None, inventory: Inventory, run: Run) -> Manifest:
+def manifest(
+    image: str,
+    registry_account: Account | None,
+    cluster_nodes: Nodes | None,
+    job_shape: JobShape | None,
+    inventory: Inventory,
+    run: Run,
+) -> Manifest:
     """An image's manifest in its registry."""
     registry = inventory.registry_of(image)
     return registries.manifest(
         image,
-        platform=inventory.cluster.platform,
+        platforms=platforms_of_jobs(cluster_nodes, job_shape, inventory),
         scheme=registry.scheme,
         token_realm=registry.token_realm or "",
         credentials=registry_account.credentials if registry_account else None,
@@ -228,6 +241,16 @@ def node_pull(
     return node_image
 
 
+@fact(reported_by=("node_pull", "pod_pull"))
+def node_registry(worker: str, registry: str, node_report: Report, inventory: Inventory, run: Run) -> Connection:
+    """The connection from a worker to a registry's port; its runtime may use another way, such as a proxy."""
+    step = registry_step(inventory, registry)
+    connection = shell_readers.read_tcp(node_report.section(step), where=node_report.where)
+    if connection.fault is not None:
+        run.note_cut_off(worker, parse_reference(f"{inventory.registries[registry].host}/any").host)
+    return connection
+
+
 @fact(after=("api_answer", "namespace_state"), deadline="api+api+api")
 def pull_login(
     registry: str,
@@ -278,15 +301,28 @@ def pod_image(
 
 @fact(
     tolerates=("pod_image",),
-    optional=("registry_reply", "manifest", "here_lookups", "node_answers", "node_pull", "pull_login"),
+    optional=(
+        "registry_reply",
+        "manifest",
+        "here_lookups",
+        "node_answers",
+        "node_pull",
+        "node_registry",
+        "pull_login",
+    ),
     fan_in={"here_lookups": "resolver", "node_answers": "resolver"},
-    for_target={"registry_reply": ("registry", registry_of), "pull_login": ("registry", registry_of)},
+    for_target={
+        "registry_reply": ("registry", registry_of),
+        "node_registry": ("registry", registry_of),
+        "pull_login": ("registry", registry_of),
+    },
 )
 def pod_pull(
     worker: str,
     pod_image: ImagePull,
     job_pod: PodTranscript,
     node_pull: Pull | None,
+    node_registry: Connection | None,
     pull_login: PullLogin | None,
     registry_reply: RegistryReply | None,
     manifest: Manifest | None,
@@ -295,6 +331,8 @@ def pod_pull(
     inventory: Inventory,
 ) -> ImagePull:
     """An image, pulled for a job's pod on a worker."""
+    if pod_image.fault is PodFault.PULL_TIMEOUT and node_registry is not None and node_registry.fault is not None:
+        pod_image = replace(pod_image, cause=f"{pod_image.cause}; the node itself: {node_registry.cause}")
     block_if_no_resolver_answers(pod_image, worker, here_lookups, node_answers)
     block_if_failing_from_here(pod_image, inventory, registry_reply, manifest)
     block_if_first_pull_failed(pod_image, job_pod.pod, node_pull, inventory)
@@ -322,29 +360,88 @@ def helper_pull(
     here_lookups: tuple[Lookups, ...],
     node_answers: tuple[Lookups, ...],
     job_shape: JobShape,
+    helm_values: Values,
     inventory: Inventory,
 ) -> ImagePull:
     """The runner's helper image, pulled for a job's pod on a worker."""
+    require_read(helm_values, *HELPER_SETTINGS)
     image = job_shape.helper_image
     if "$" in image:
         reason = f"helper_image {image} holds variables that the runner fills in when a job starts"
         raise NotApplicable(reason)
-    pull = next((pull for pull in job_pod.pod.pulls if pull.image == image), None)
-    if pull is None:
-        block_if_another_pull_hangs(job_pod.pod, inventory)
-        raise Unmeasured(
-            f"the pull of {image} on {worker} had not begun when the pod ended",
-            needs="a larger `deadlines.pod` in the inventory",
-            evidence=job_pod.pod.evidence,
-        )
+    pull = _further_pull(worker, image, job_pod, inventory)
     if pull.fault is not None and helper_image is not None and helper_image.fault is not None:
         raise Blocked.by(Ref.HELPER_IMAGE, helper_image, measured=pull)
-    host = inventory.registry_of(image).host
+    _block_if_explained(
+        pull, job_pod, registry_reply, manifest, node_pull, pod_pull, here_lookups, node_answers, inventory
+    )
+    return pull
+
+
+@fact(
+    after=("pod_start",),
+    optional=("registry_reply", "manifest", "node_pull", "pod_pull", "here_lookups", "node_answers"),
+    fan_in={"registry_reply": "registry", "here_lookups": "resolver", "node_answers": "resolver"},
+    for_target={"manifest": ("image", probe_image), "pod_pull": ("image", probe_image)},
+)
+def service_pull(
+    worker: str,
+    job_pod: PodTranscript,
+    registry_reply: tuple[RegistryReply, ...],
+    manifest: Manifest | None,
+    node_pull: Pull | None,
+    pod_pull: ImagePull | None,
+    here_lookups: tuple[Lookups, ...],
+    node_answers: tuple[Lookups, ...],
+    job_shape: JobShape,
+    inventory: Inventory,
+) -> ImagePull:
+    """The images of the values' services, pulled for a job's pod on a worker."""
+    images = [image for image in job_shape.service_images if image not in inventory.images]
+    pulls = [_further_pull(worker, image, job_pod, inventory) for image in images]
+    for pull in pulls:
+        if pull.fault is not None:
+            _block_if_explained(
+                pull, job_pod, registry_reply, manifest, node_pull, pod_pull, here_lookups, node_answers, inventory
+            )
+            return replace(pull, cause=f"every job gets the service {pull.image} from the values: {pull.cause}")
+    if pulls:
+        return pulls[0]
+    kept = "are pulled with the inventory's images" if job_shape.service_images else "are none"
+    evidence = Evidence(where="here", command="helm get values", observed=f"services of the values {kept}")
+    return ImagePull(target=worker, image="", node=worker, evidence=evidence)
+
+
+def _further_pull(worker: str, image: str, job_pod: PodTranscript, inventory: Inventory) -> ImagePull:
+    """The pull of an image that the inventory does not list."""
+    pull = next((pull for pull in job_pod.pod.pulls if pull.image == image), None)
+    if pull is not None:
+        return pull
+    block_if_another_pull_hangs(job_pod.pod, inventory)
+    raise Unmeasured(
+        f"the pull of {image} on {worker} had not begun when the pod ended",
+        needs="a larger `deadlines.pod` in the inventory",
+        evidence=job_pod.pod.evidence,
+    )
+
+
+def _block_if_explained(
+    pull: ImagePull,
+    job_pod: PodTranscript,
+    registry_reply: tuple[RegistryReply, ...],
+    manifest: Manifest | None,
+    node_pull: Pull | None,
+    pod_pull: ImagePull | None,
+    here_lookups: tuple[Lookups, ...],
+    node_answers: tuple[Lookups, ...],
+    inventory: Inventory,
+) -> None:
+    """Raise `Blocked` if a further image fails as the probe's own, or its registry, does."""
+    host = inventory.registry_of(pull.image).host
     same_registry = manifest is not None and inventory.registry_of(manifest.image).host == host
     reply = next((candidate for candidate in registry_reply if candidate.host == host), None)
     block_if_failing_from_here(pull, inventory, reply, manifest if same_registry else None, like=inventory.probe.image)
-    block_if_no_resolver_answers(pull, worker, here_lookups, node_answers)
+    block_if_no_resolver_answers(pull, pull.node, here_lookups, node_answers)
     block_if_first_pull_failed(pull, job_pod.pod, node_pull, inventory)
     if pod_pull is not None and inventory.registry_of(pod_pull.image).host == host:
-        block_if_same_fault(pull, pod_pull, Ref.POD_PULL, {"worker": worker, "image": pod_pull.image})
-    return pull
+        block_if_same_fault(pull, pod_pull, Ref.POD_PULL, {"worker": pull.node, "image": pod_pull.image})

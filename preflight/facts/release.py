@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from urllib.parse import urlsplit
+from typing import TypeVar
 
 from preflight import values as helm
 from preflight.clients import kube_api as api_client
-from preflight.evidence import Blocked, NotApplicable
+from preflight.evidence import Blocked, Fact, NotApplicable
 from preflight.fact import fact
-from preflight.facts.blocking import block_if_no_resolver_knows
+from preflight.facts.blocking import gitlab_fact, require_read
 from preflight.facts.references import Ref
 from preflight.faults import ManagerFault, ReleaseFault, StreamFault
 from preflight.inventory import Inventory
@@ -18,45 +18,27 @@ from preflight.probes import chart_repository, config_toml, managers, release, v
 from preflight.probes.chart_repository import ChartVersion
 from preflight.probes.cluster import ApiServer
 from preflight.probes.config_toml import ManagerConfig
-from preflight.probes.dns import Lookups
 from preflight.probes.gitlab import GitLabReply
 from preflight.probes.lint import Lint
-from preflight.probes.managers import ManagerLogs, ManagerPods, Objects, Rollout
+from preflight.probes.managers import LogVerdict, ManagerHistory, ManagerLogs, ManagerPods, Objects, Rollout
+from preflight.probes.monitoring import ManagerActivity
 from preflight.probes.nodes import NodeState
 from preflight.probes.release import History, Release
+from preflight.probes.runners import RegisteredManagers
 from preflight.probes.streams import StreamCheck
 from preflight.probes.token import RunnerToken
 from preflight.probes.values_drift import Drift
+from preflight.releasenames import names_of
+from preflight.rendering import Rendering
 from preflight.run import Run, Stage
 
-
-@fact(effect="static")
-def desired_values(inventory: Inventory) -> helm.Values:
-    """The merged values files."""
-    return helm.values_of(inventory.runner)
-
-
-@fact(optional=("here_lookups",), fan_in={"here_lookups": "resolver"})
-def chart_version(here_lookups: tuple[Lookups, ...], inventory: Inventory, run: Run) -> ChartVersion:
-    """The chart's version in its repository."""
-    runner = inventory.runner
-    if runner.repository == "none":
-        raise NotApplicable("runner.repository is none: the chart does not come from a repository")
-    chart = chart_repository.chart_version(
-        runner.repository,
-        runner.chart,
-        routes=run.routes,
-        ca_file=runner.repository_ca_file,
-        deadline=inventory.deadlines.http,
-    )
-    block_if_no_resolver_knows(chart, urlsplit(runner.repository).netloc, here_lookups)
-    return chart
+Replaceable = TypeVar("Replaceable", bound=Fact)
 
 
 @fact()
-def chart_image(chart_version: ChartVersion, desired_values: helm.Values) -> ChartVersion:
+def chart_image(chart_version: ChartVersion, helm_values: helm.Values) -> ChartVersion:
     """The chart's own runner version, compared with the image of the values."""
-    tag = str(desired_values.get("image.tag", ""))
+    tag = str(helm_values.get("image.tag", ""))
     if tag and not chart_repository.runner_of(tag):
         raise NotApplicable(f"image.tag is {tag}, which names no version of the runner")
     return chart_repository.with_image(chart_version, tag)
@@ -72,9 +54,9 @@ def release_history(api_answer: ApiServer, kubernetes: api_client.Api, inventory
 
 
 @fact(deadline="api", reported_by=("manager_rollout",))
-def release_objects(api_answer: ApiServer, kubernetes: api_client.Api, inventory: Inventory) -> Objects:
+def release_objects(api_answer: ApiServer, kubernetes: api_client.Api, helm_values: helm.Values) -> Objects:
     """The release's Deployment and its pods."""
-    return managers.objects(kubernetes, inventory.runner.release, inventory.runner.namespace)
+    return managers.objects(kubernetes, helm_values.release, names_of(helm_values).namespace)
 
 
 @fact(optional=("release_objects",))
@@ -91,15 +73,19 @@ def release_absence(release_history: History, release_objects: Objects | None) -
     return replace(absence, fault=None, cause="")
 
 
-@fact(optional=("release_objects",))
+@fact(optional=("release_objects", "upgrade_changes"))
 def release_record(
-    release_history: History, release_objects: Objects | None, inventory: Inventory, run: Run
+    release_history: History,
+    release_objects: Objects | None,
+    upgrade_changes: frozenset[str] | None,
+    inventory: Inventory,
+    run: Run,
 ) -> Release:
     """Helm's last record of the release."""
     if run.stage is Stage.INSTALL:
         raise NotApplicable("--stage install: nothing is expected to be installed yet")
     if release_history.newest is not None:
-        return release.read_release(release_history, now=time.time())
+        return as_replaced(release.read_release(release_history, now=time.time()), upgrade_changes or frozenset())
     runner = inventory.runner
     if runner.managed_by != "helm":
         raise NotApplicable(f"runner.managed_by is {runner.managed_by}: Helm has no record of the release")
@@ -113,30 +99,34 @@ def release_record(
 
 
 @fact()
-def release_chart(release_record: Release, inventory: Inventory, run: Run) -> Release:
+def release_chart(release_record: Release, helm_values: helm.Values, run: Run) -> Release:
     """The chart that the release was installed from."""
     if run.stage is Stage.UPGRADE:
-        raise NotApplicable(f"--stage upgrade: from chart {release_record.chart} to {inventory.runner.chart}")
-    return release.with_chart(release_record, inventory.runner.chart)
+        raise NotApplicable(f"--stage upgrade: from chart {release_record.chart} to {helm_values.chart}")
+    return release.with_chart(release_record, helm_values.chart)
 
 
 @fact()
 def release_drift(
-    release_record: Release, release_history: History, desired_values: helm.Values, inventory: Inventory, run: Run
+    release_record: Release, release_history: History, helm_values: helm.Values, inventory: Inventory, run: Run
 ) -> Drift:
     """The release's values, compared with the values files."""
     newest = release_history.records[-1]
     runner = inventory.runner
-    wanted = desired_values.tree
+    wanted = helm_values.tree
     if runner.token and not wanted.get("runnerToken") and "runnerToken" in newest.values:
         wanted = {
             **wanted,
             "runnerToken": newest.values["runnerToken"],
         }  # set at the installation only, as it should be
+    if helm.config_text(newest.values) != helm_values.text:
+        require_read(helm_values, "runners")
+    deployed = release.rendered(newest, runner.release, runner.namespace)
     drift = values_drift.read_drift(
         newest.values,
         wanted,
-        desired_values.runner_keys,
+        helm_values.runner_keys,
+        templates=_templates(deployed, helm_values),
         release=runner.release,
         namespace=runner.namespace,
         took=release_history.took,
@@ -147,11 +137,79 @@ def release_drift(
     return drift
 
 
+# ---- what an upgrade replaces ----------------------------------------------------------------------------------------
+
+_IMAGE_KEYS = ("chart", "image", "imagePullPolicy", "imagePullSecrets")
+_CONFIG_KEYS = ("chart", "runners")
+_USER_KEYS = (*_IMAGE_KEYS, "podSecurityContext", "securityContext")
+
+
+@fact(reported_by=("release_record",))
+def upgrade_changes(
+    release_history: History, helm_values: helm.Values, inventory: Inventory, run: Run
+) -> frozenset[str]:
+    """The keys that the upgrade changes, ``chart`` among them; none if no upgrade is ahead (`--stage upgrade`)."""
+    newest = release_history.newest
+    if run.stage is not Stage.UPGRADE or newest is None:
+        return frozenset()
+    runner = inventory.runner
+    drift = values_drift.read_drift(
+        newest.values,
+        helm_values.tree,
+        helm_values.runner_keys,
+        release=runner.release,
+        namespace=runner.namespace,
+    )
+    keys = {difference.key for difference in drift.differences}
+    if "runnerToken" not in helm_values.tree:  # set at the installation only, as it should be
+        keys.discard("runnerToken")
+    return frozenset(keys | ({"chart"} if newest.chart.get("version") != helm_values.chart else set()))
+
+
+def as_replaced(measured: Replaceable, changes: frozenset[str]) -> Replaceable:
+    """A fault of the release that runs, as advice if the upgrade changes what is at fault.
+
+    What the new values keep would be at fault again, and stays a failure.
+    """
+    if measured.fault is None or measured.advice or not _changes_the_fault(measured, changes):
+        return measured
+    return measured.as_advice("the upgrade replaces it")
+
+
+def _changes_the_fault(measured: Fact, changes: frozenset[str]) -> bool:
+    needed: tuple[str, ...] = ()
+    match measured:
+        case Rollout(fault=ManagerFault.ROLLOUT_STUCK):
+            needed = _IMAGE_KEYS if managers.is_about_images(measured.cause) else ("",)
+        case ManagerLogs(fault=ManagerFault.CONFIG_REFUSED):
+            needed = _CONFIG_KEYS
+        case ManagerLogs(fault=ManagerFault.WRONG_USER):
+            needed = _USER_KEYS
+        case ManagerPods(fault=ManagerFault.OOM_KILLED):
+            needed = ("resources",)
+        case ManagerPods(fault=ManagerFault.SCALED_DOWN) | ManagerConfig() | Release(fault=ReleaseFault.FAILED):
+            needed = ("",)
+        case ManagerPods(fault=ManagerFault.NOT_READY) if managers.is_about_images(measured.cause):
+            needed = _IMAGE_KEYS
+        case _:
+            return False
+    return any(key.startswith(needed) for key in changes)
+
+
+def _templates(deployed: Rendering | None, values: helm.Values) -> tuple[str, str] | None:
+    """``runners.config`` as it was rendered for the release, and as it is to be; None unless both are known."""
+    if deployed is None or deployed.template is None or values.unread or values.refused:
+        return None
+    return deployed.template, values.rendered
+
+
 # ---- the managers ---------------------------------------------------------------------------------------------------
 
 
-@fact(optional=("release_record",))
-def manager_rollout(release_objects: Objects, release_record: Release | None, run: Run) -> Rollout:
+@fact(optional=("release_record", "upgrade_changes"))
+def manager_rollout(
+    release_objects: Objects, release_record: Release | None, upgrade_changes: frozenset[str] | None, run: Run
+) -> Rollout:
     """The rollout of the managers."""
     if run.stage is Stage.INSTALL:
         raise NotApplicable("--stage install: nothing is expected to be installed yet")
@@ -160,57 +218,103 @@ def manager_rollout(release_objects: Objects, release_record: Release | None, ru
             raise Blocked.by(Ref.RELEASE_RECORD, release_record)
         if release_record is None and run.stage is not Stage.UPGRADE:
             raise NotApplicable(f"nothing is installed yet: {managers.read_rollout(release_objects).cause}")
-    return managers.read_rollout(release_objects)
+    return as_replaced(managers.read_rollout(release_objects), upgrade_changes or frozenset())
 
 
-@fact(deadline="script", tolerates=("manager_rollout",), optional=("gitlab_reply",))
+@fact(
+    deadline="script",
+    tolerates=("manager_rollout",),
+    optional=("gitlab_reply", "manager_activity", "manager_list", "upgrade_changes"),
+)
 def manager_logs(
-    manager_rollout: Rollout, release_objects: Objects, kubernetes: api_client.Api, gitlab_reply: GitLabReply | None
+    manager_rollout: Rollout,
+    release_objects: Objects,
+    kubernetes: api_client.Api,
+    gitlab_reply: GitLabReply | None,
+    manager_activity: ManagerActivity | None,
+    manager_list: RegisteredManagers | None,
+    upgrade_changes: frozenset[str] | None,
 ) -> ManagerLogs:
     """The managers' logs."""
     if manager_rollout.fault is ManagerFault.DEPLOYMENT_MISSING:
         raise Blocked.by(Ref.MANAGER_ROLLOUT, manager_rollout)
     if not release_objects.pods:
         raise Blocked.by(Ref.MANAGER_READINESS, None, because=f"{release_objects.name} has no pods")
-    logs = managers.logs(kubernetes, release_objects, now=time.time())
+
+    def is_over(verdict: LogVerdict) -> bool:
+        """Whether GitLab has accepted this manager since its log complained."""
+        if manager_activity is not None and verdict.pod in manager_activity.polling:
+            return True
+        own = manager_activity.system_id(verdict.pod) if manager_activity is not None else ""
+        contact = manager_list.last_contact(own or verdict.system_id) if manager_list is not None else None
+        return contact is not None and verdict.age is not None and contact < verdict.age
+
+    staying = managers.that_stay(release_objects, manager_rollout)
+    logs = managers.logs(kubernetes, staying, now=time.time(), is_over=is_over)
     if logs.fault is ManagerFault.GITLAB_UNREACHABLE and gitlab_reply is not None and gitlab_reply.fault is not None:
-        raise Blocked.by(Ref.GITLAB_REPLY, gitlab_reply, witness="the managers' logs")
-    return logs
+        raise Blocked.by(gitlab_fact(gitlab_reply), gitlab_reply, measured=logs, witness="the managers' logs")
+    return as_replaced(logs, upgrade_changes or frozenset())
 
 
-@fact(optional=("manager_logs", "node_readiness", "release_history"), fan_in={"node_readiness": "node"})
-def manager_readiness(
-    manager_rollout: Rollout,
-    release_objects: Objects,
-    manager_logs: ManagerLogs | None,
-    node_readiness: tuple[NodeState, ...],
-    release_history: History | None,
-    inventory: Inventory,
+@fact(tolerates=("manager_rollout",), optional=("release_history",), reported_by=("manager_readiness",))
+def manager_pods(
+    manager_rollout: Rollout, release_objects: Objects, release_history: History | None, inventory: Inventory
 ) -> ManagerPods:
-    """The manager pods."""
+    """The manager pods, faulty or not."""
+    under_way = manager_rollout.fault is ManagerFault.ROLLOUT_UNDER_WAY
+    if manager_rollout.fault is not None and not under_way:
+        raise Blocked.by(Ref.MANAGER_ROLLOUT, manager_rollout)
     newest = release_history.newest if release_history is not None else None
-    readiness = managers.read_managers(
+    return managers.read_managers(
         release_objects,
         now=time.time(),
         restart_age=inventory.limits.restart_age,
         released=helm.replicas_of(newest.values) if newest is not None else None,
+        under_way=under_way,
     )
-    if readiness.fault is None:
-        return readiness
+
+
+@fact(
+    tolerates=("manager_pods",),
+    optional=("manager_logs", "node_readiness", "gitlab_reply", "upgrade_changes"),
+    fan_in={"node_readiness": "node"},
+)
+def manager_readiness(
+    manager_pods: ManagerPods,
+    manager_logs: ManagerLogs | None,
+    node_readiness: tuple[NodeState, ...],
+    gitlab_reply: GitLabReply | None,
+    upgrade_changes: frozenset[str] | None,
+) -> ManagerPods:
+    """The manager pods."""
+    if manager_pods.fault is None:
+        return manager_pods
     if manager_logs is not None and manager_logs.fault is not None:
         raise Blocked.by(Ref.MANAGER_LOGS, manager_logs)
     down = {state.node: state for state in node_readiness if state.fault is not None}
-    unready = [pod for pod in readiness.pods if not pod.ready]
-    if readiness.fault is ManagerFault.NOT_READY and all(pod.node in down for pod in unready):
+    unready = [pod for pod in manager_pods.pods if not pod.ready]
+    if manager_pods.fault is ManagerFault.NOT_READY and all(pod.node in down for pod in unready):
         node = down[unready[0].node]
         raise Blocked.by(Ref.NODE_READINESS, node, {"node": node.node})
-    return readiness
+    # The chart's liveness probe asks GitLab: it restarts managers that GitLab does not answer.
+    if gitlab_reply is not None and gitlab_reply.fault is not None and managers.may_follow_from_gitlab(manager_pods):
+        raise Blocked.by(gitlab_fact(gitlab_reply), gitlab_reply, measured=manager_pods, witness="the managers' pods")
+    return as_replaced(manager_pods, upgrade_changes or frozenset())
+
+
+@fact(tolerates=("manager_pods",), optional=("manager_logs",))
+def manager_history(
+    manager_pods: ManagerPods, manager_logs: ManagerLogs | None, inventory: Inventory
+) -> ManagerHistory:
+    """What befell the managers and is over."""
+    return managers.read_history(manager_pods, manager_logs, within=inventory.limits.restart_age)
 
 
 @fact(
     effect="probe",
+    after=("manager_rollout",),
     deadline="script",
-    optional=("release_record", "pod_exec", "pod_logs", "values_toml", "token_whitespace"),
+    optional=("release_record", "pod_exec", "pod_logs", "values_toml", "token_whitespace", "upgrade_changes"),
     fan_in={"pod_exec": "worker", "pod_logs": "worker"},
 )
 def manager_config(
@@ -222,7 +326,8 @@ def manager_config(
     pod_logs: tuple[StreamCheck, ...],
     values_toml: Lint | None,
     token_whitespace: RunnerToken | None,
-    desired_values: helm.Values,
+    upgrade_changes: frozenset[str] | None,
+    helm_values: helm.Values,
     kubernetes: api_client.Api,
     inventory: Inventory,
 ) -> ManagerConfig:
@@ -239,8 +344,13 @@ def manager_config(
         if stream.fault is StreamFault.KUBELET_UNREACHABLE:
             raise Blocked.by(Ref.POD_LOGS, stream, {"worker": stream.node})
     # What is installed counts here; differences from the files are the drift's to report.
-    template = desired_values.config
+    template, keys = helm_values.config, helm_values.runner_keys
     if release_record is not None and release_history.newest is not None:
-        template = helm.config_of(release_history.newest.values, desired_values)
-    keys = desired_values.runner_keys
-    return config_toml.manager_config(kubernetes, release_objects, template, keys, deadline=inventory.deadlines.api)
+        newest = release_history.newest
+        deployed = release.rendered(newest, inventory.runner.release, inventory.runner.namespace)
+        if deployed is not None and deployed.template is not None:
+            template, _, _ = helm.read_config(deployed.template, keys)
+        else:
+            template = helm.config_of(newest.values, helm_values)
+    config = config_toml.manager_config(kubernetes, release_objects, template, keys, deadline=inventory.deadlines.api)
+    return as_replaced(config, upgrade_changes or frozenset())

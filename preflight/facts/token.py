@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from preflight import values as helm
 from preflight.clients import kube_api as api_client
-from preflight.evidence import Blocked, NotApplicable
+from preflight.evidence import Blocked, NotApplicable, Unmeasured
 from preflight.fact import fact, view
 from preflight.facts.references import Ref
 from preflight.faults import GitLabFault, TokenFault
@@ -15,9 +14,10 @@ from preflight.probes.credentials import read_secret
 from preflight.probes.gitlab import GitLabVersion
 from preflight.probes.runners import OwnRunner, Reader, RegisteredManagers, RunnerRecord
 from preflight.probes.token import ConfiguredToken, RunnerToken, TokenReply
+from preflight.releasenames import names_of
 from preflight.run import Run
 from preflight.shell_command import ShellCommand, program
-from preflight.yamlfile import YamlFileError, read_yaml
+from preflight.values import INSTALL_HELM, Values
 
 _WITHOUT_API_ACCESS = (
     "no gitlab.api_token in the inventory: without one, neither the runner that has the token nor one of its managers "
@@ -26,7 +26,9 @@ _WITHOUT_API_ACCESS = (
 
 
 @fact(deadline="api", optional=("api_answer",), secret=True, reported_by=("token_presence",))
-def configured_token(api_answer: ApiServer | None, kubernetes: api_client.Api, inventory: Inventory) -> ConfiguredToken:
+def configured_token(
+    api_answer: ApiServer | None, kubernetes: api_client.Api, helm_values: Values, inventory: Inventory
+) -> ConfiguredToken:
     """The runner's token, and where it is configured."""
     runner = inventory.runner
     if runner.token:
@@ -35,17 +37,18 @@ def configured_token(api_answer: ApiServer | None, kubernetes: api_client.Api, i
             command=program("grep", "-n", "-A", 9, "^runner:", "inventory.yaml"),
             text=_text(runner.token, api_answer, kubernetes),
         )
-    values = helm.values_of(runner)
     for key, registration in (("runnerToken", False), ("runnerRegistrationToken", True)):
-        text = str(values.get(key, ""))
+        text = str(helm_values.get(key, ""))
         if text.strip():
-            place, command = _place(inventory, key)
+            place, command = _place(helm_values, key)
             return ConfiguredToken(source=f"{key} in {place}", command=command, text=text, registration=registration)
-    name = str(values.get("runners.secret", ""))
-    if name:
+    if helm_values.get("runners.secret"):
+        names = names_of(helm_values)
+        if names.secret is None:
+            raise Unmeasured("runners.secret holds an expression that only Helm can tell", needs=INSTALL_HELM)
         _require(api_answer)
-        return token.from_secret(kubernetes, str(values.get("namespace", runner.namespace)), name)
-    place, command = _place(inventory, "runnerToken")
+        return token.from_secret(kubernetes, names.namespace, names.secret)
+    place, command = _place(helm_values, "runnerToken")
     absent = f"neither runnerToken nor runners.secret is set in {place}, and no `runner.token` in the inventory"
     return ConfiguredToken(source=f"runnerToken in {place}", command=command, absent=absent)
 
@@ -64,19 +67,13 @@ def _require(api_answer: ApiServer | None) -> None:
         raise Blocked.by(Ref.API_ANSWER, api_answer, otherwise="the API server could not be asked")
 
 
-def _place(inventory: Inventory, key: str) -> tuple[str, ShellCommand]:
-    """The last values file that has the key, with its line, and a command that shows it; ``--set`` overrides files."""
-    if any(pair.partition("=")[0].strip() == key for option in inventory.runner.set for pair in option.split(",")):
+def _place(values: Values, key: str) -> tuple[str, ShellCommand]:
+    """Where a key of the values is written, with its line, and a command that shows it."""
+    origin = values.origin(key)
+    if origin.pair:
         return "runner.set of the inventory", program("grep", "-n", key, "inventory.yaml")
-    for file in reversed(inventory.runner.values):
-        try:
-            document, marks = read_yaml(file)
-        except YamlFileError:
-            continue
-        if isinstance(document, dict) and key in document:
-            return f"{file.name}:{marks.line((key,))}", program("grep", "-n", key, file.name)
-    name = inventory.runner.values[-1].name
-    return name, program("grep", "-n", key, name)
+    place = str(origin) if origin.file is not None else values.files[-1].name
+    return place, program("grep", "-n", key, place.partition(":")[0])
 
 
 token_presence = view("token_presence", configured_token, token.presence, "Whether a token is configured.")
@@ -89,6 +86,9 @@ token_whitespace = view(
 )
 token_kind = view(
     "token_kind", configured_token, token.kind, "The kind of the runner's token.", after=("token_presence",)
+)
+token_place = view(
+    "token_place", configured_token, token.place, "Where the runner's token is configured.", after=("token_kind",)
 )
 token_form = view(
     "token_form",

@@ -11,6 +11,8 @@ from preflight.probes.cluster import ApiServer
 from preflight.probes.leftovers import Leftovers
 from preflight.probes.release import History
 from preflight.probes.runners import OwnRunner
+from preflight.releasenames import names_of
+from preflight.values import Values
 
 
 @fact()
@@ -27,9 +29,9 @@ def leftover_records(release_history: History) -> Leftovers:
 
 
 @fact(deadline="script")
-def leftover_objects(api_answer: ApiServer, kubernetes: api_client.Api, inventory: Inventory) -> Leftovers:
+def leftover_objects(api_answer: ApiServer, kubernetes: api_client.Api, helm_values: Values) -> Leftovers:
     """Objects of the release that are left."""
-    return leftovers.of_release(kubernetes, inventory.runner.release, inventory.runner.namespace)
+    return leftovers.of_release(kubernetes, helm_values.release, names_of(helm_values).namespace)
 
 
 @fact(deadline="api")

@@ -10,7 +10,6 @@ from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, NotApplicable
 from preflight.fact import fact
 from preflight.facts.references import Ref
-from preflight.inventory import Inventory
 from preflight.jobshape import JobShape
 from preflight.probes import upgrade
 from preflight.probes.chart_repository import ChartVersion
@@ -23,10 +22,10 @@ from preflight.run import Run, Stage
 
 @fact(optional=("chart_version",))
 def target_version(
-    gitlab_version: GitLabVersion, chart_version: ChartVersion | None, desired_values: helm.Values, inventory: Inventory
+    gitlab_version: GitLabVersion, chart_version: ChartVersion | None, helm_values: helm.Values
 ) -> TargetVersion:
     """The runner's version, compared with GitLab's."""
-    chart, tag = inventory.runner.chart, str(desired_values.get("image.tag", ""))
+    chart, tag = helm_values.chart, str(helm_values.get("image.tag", ""))
     runner = upgrade.runner_version(tag, chart, chart_version.app_version if chart_version else "")
     if not runner:
         raise NotApplicable(f"neither image.tag {tag or '(unset)'} nor chart {chart} names a version of the runner")
@@ -34,9 +33,9 @@ def target_version(
 
 
 @fact()
-def upgrade_direction(release_record: Release, inventory: Inventory, run: Run) -> Release:
+def upgrade_direction(release_record: Release, helm_values: helm.Values, run: Run) -> Release:
     """The chart to come, compared with the installed one."""
-    release = upgrade.with_target(release_record, inventory.runner.chart)
+    release = upgrade.with_target(release_record, helm_values.chart)
     if release.fault is not None and run.stage is not Stage.UPGRADE:
         raise Blocked.by(Ref.RELEASE_CHART, release)
     return release

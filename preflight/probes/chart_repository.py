@@ -9,11 +9,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
 
 from preflight.clients.connect import Routes
 from preflight.clients.http import NoReply, exchange
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ReleaseFault
+from preflight.probes.registry import Credentials
 from preflight.shell_command import pipe, program
 from preflight.yamltext import load_yaml
 
@@ -31,15 +34,24 @@ class ChartVersion(Fact):
         version: the chart's.
         app_version: the runner's version that it installs unless the values say otherwise, such as ``18.3.0``.
         newest: the newest version in the repository, which ``helm upgrade`` without ``--version`` takes.
+        url: where the repository says that its package is; `digest`: the SHA-256 that it gives, or "".
     """
 
     version: str
     app_version: str = ""
     newest: str = ""
+    url: str = ""
+    digest: str = ""
 
 
 def chart_version(
-    repository: str, version: str, *, routes: Routes, ca_file: Path | None, deadline: float
+    repository: str,
+    version: str,
+    *,
+    credentials: Credentials | None = None,
+    routes: Routes,
+    ca_file: Path | None,
+    deadline: float,
 ) -> ChartVersion:
     """Fetch the repository's index and find `version` of the runner's chart in it.
 
@@ -49,7 +61,8 @@ def chart_version(
     url = f"{repository.rstrip('/')}/index.yaml"
     command = pipe(program("curl", "-sS", url), program("grep", "-A", 3, f"name: {CHART}$"))
     try:
-        reply = exchange(url, routes=routes, ca_file=ca_file, deadline=deadline, longest=LARGEST_INDEX)
+        headers = {} if credentials is None else {"Authorization": f"Basic {credentials.basic}"}
+        reply = exchange(url, routes=routes, ca_file=ca_file, deadline=deadline, headers=headers, longest=LARGEST_INDEX)
     except NoReply as error:
         evidence = Evidence(where="here", command=command, observed=error.cause, took=error.took)
         return ChartVersion(target=repository, version=version, fault=error.fault, cause=error.cause, evidence=evidence)
@@ -65,7 +78,7 @@ def chart_version(
 
 
 def read_index(text: str, version: str, *, repository: str, command: str = "", took: float = 0.0) -> ChartVersion:
-    """The fact from the text of an ``index.yaml``."""
+    """The fact from the text of an ``index.yaml``; without a version, that of the newest that is stable."""
     entries = _entries(text)
     if entries is None:
         return ChartVersion(
@@ -77,10 +90,12 @@ def read_index(text: str, version: str, *, repository: str, command: str = "", t
         )
     versions = sorted(entries, key=numbers, reverse=True)
     stable = next((listed for listed in versions if "-" not in listed), "")
+    version = version or stable
     evidence = Evidence(
         where="here",
         command=command,
-        observed="\n".join(f"{listed}  runner {entries[listed]}" for listed in versions[:10]) or f"no chart {CHART}",
+        observed="\n".join(f"{listed}  runner {_app_version(entries[listed])}" for listed in versions[:10])
+        or f"no chart {CHART}",
         took=took,
     )
     chosen = next((listed for listed in entries if listed.lstrip("v") == version.lstrip("v")), None)
@@ -98,13 +113,26 @@ def read_index(text: str, version: str, *, repository: str, command: str = "", t
             cause=f"{repository} does not have {CHART} {version}: {has}",
             evidence=evidence,
         )
+    entry = entries[chosen]
+    urls = entry.get("urls")
     return ChartVersion(
-        target=repository, version=version, app_version=entries[chosen], newest=stable, evidence=evidence
+        target=repository,
+        version=version,
+        app_version=_app_version(entry),
+        newest=stable,
+        # A path in the index is relative to the repository, as helm has it.
+        url=urljoin(f"{repository.rstrip('/')}/", str(urls[0])) if isinstance(urls, list) and urls else "",
+        digest=str(entry.get("digest") or ""),
+        evidence=evidence,
     )
 
 
-def _entries(text: str) -> dict[str, str] | None:
-    """App version by version of the runner's chart; None if the text is no index."""
+def _app_version(entry: Mapping[str, Any]) -> str:
+    return str(entry.get("appVersion", ""))
+
+
+def _entries(text: str) -> dict[str, Mapping[str, Any]] | None:
+    """The entries of the runner's chart by version; None if the text is no index."""
     import yaml
 
     try:
@@ -116,7 +144,7 @@ def _entries(text: str) -> dict[str, str] | None:
         return None
     charts = listed.get(CHART)
     return {
-        str(entry["version"]): str(entry.get("appVersion", ""))
+        str(entry["version"]): entry
         for entry in (charts if isinstance(charts, list) else ())
         if isinstance(entry, Mapping) and "version" in entry
     }

@@ -8,23 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import urljoin
-
-import yaml
 
 from preflight.chartpackage import LARGEST_ARCHIVE, ChartPackage, NotAChartError
 from preflight.clients.connect import Routes
 from preflight.clients.http import NoReply, Reply, exchange, origin_of
 from preflight.evidence import Evidence, Fact
 from preflight.faults import Fault, RegistryFault, ReleaseFault
-from preflight.probes.chart_repository import CHART, LARGEST_INDEX, numbers
+from preflight.probes.chart_repository import CHART, LARGEST_INDEX, ChartVersion, read_index
 from preflight.probes.registry import Conversation, Credentials, Refused, error_suffix, parse_reference
 from preflight.shell_command import ShellCommand, program
-from preflight.yamltext import load_yaml
 
 Kind = Literal["repository", "oci", "local"]
 
@@ -116,6 +112,7 @@ class _Unobtainable(Exception):
 def fetch(
     source: Source,
     *,
+    listed: ChartVersion | None = None,
     credentials: Credentials | None,
     ca_file: Path | None,
     routes: Routes,
@@ -126,6 +123,7 @@ def fetch(
 
     Args:
         source: where it comes from.
+        listed: what a repository's index says of it, where that was read already.
         credentials: for a repository or registry that wants some; they never reach another host.
         ca_file: PEM of a further CA to trust.
         routes: where to connect instead.
@@ -144,7 +142,9 @@ def fetch(
             archive = b"" if path.is_dir() else path.read_bytes()
         else:
             archive = (
-                _from_repository(source, asking) if source.kind == "repository" else _from_oci(source, asking, scheme)
+                _from_repository(source, asking, listed)
+                if source.kind == "repository"
+                else _from_oci(source, asking, scheme)
             )
             package = ChartPackage.from_archive(archive, source=str(source))
     except _Unobtainable as error:
@@ -213,45 +213,21 @@ class _Asking:
 # ---- a repository ---------------------------------------------------------------------------------------------------
 
 
-def _from_repository(source: Source, asking: _Asking) -> bytes:
-    index = asking.get(f"{source.place}/index.yaml", home=source.place, longest=LARGEST_INDEX)
-    entry = _entry(index.text, source)
-    urls = entry.get("urls")
-    if not isinstance(urls, list) or not urls:
+def _from_repository(source: Source, asking: _Asking, listed: ChartVersion | None) -> bytes:
+    if listed is None:
+        index = asking.get(f"{source.place}/index.yaml", home=source.place, longest=LARGEST_INDEX)
+        listed = read_index(index.text, source.version, repository=source.place)
+    if listed.fault is not None:
+        raise _Unobtainable(listed.fault, listed.cause)
+    if not listed.url:
         raise _Unobtainable(ReleaseFault.CHART_MISSING, f"{source.place} lists {CHART} {source.version} without a file")
-    # A path in the index is relative to the repository, as helm has it.
-    url = urljoin(f"{source.place}/", str(urls[0]))
-    if url.startswith(OCI):
+    if listed.url.startswith(OCI):
         raise _Unobtainable(
-            ReleaseFault.CHART_MISSING, f"{source.place} keeps the package at {url}: write that reference"
+            ReleaseFault.CHART_MISSING, f"{source.place} keeps the package at {listed.url}: write that reference"
         )
-    archive = asking.get(url, home=source.place, longest=LARGEST_ARCHIVE).body
-    _require_digest(archive, str(entry.get("digest") or ""), source)
+    archive = asking.get(listed.url, home=source.place, longest=LARGEST_ARCHIVE).body
+    _require_digest(archive, listed.digest, source)
     return archive
-
-
-def _entry(text: str, source: Source) -> Mapping[str, Any]:
-    try:
-        document = load_yaml(text)
-    except yaml.YAMLError:
-        document = None
-    listed = document.get("entries") if isinstance(document, Mapping) else None
-    if not isinstance(listed, Mapping):
-        raise _Unobtainable(ReleaseFault.NOT_A_REPOSITORY, f"{source.place} answers, but with no index of charts")
-    charts = listed.get(CHART)
-    entries = {
-        str(one["version"]).removeprefix("v"): one
-        for one in (charts if isinstance(charts, list) else ())
-        if isinstance(one, Mapping) and "version" in one
-    }
-    wanted = source.version.removeprefix("v") or max(
-        (one for one in entries if "-" not in one), key=numbers, default=""
-    )
-    if wanted not in entries:
-        newest = max(entries, key=numbers, default="")
-        has = f"the newest of its {len(entries)} versions is {newest}" if newest else f"it has no chart {CHART} at all"
-        raise _Unobtainable(ReleaseFault.CHART_MISSING, f"{source.place} does not have {CHART} {wanted}: {has}")
-    return entries[wanted]
 
 
 def _require_digest(archive: bytes, digest: str, source: Source) -> None:

@@ -79,6 +79,38 @@ def api_server(api: Api, *, expected_url: str) -> ApiServer:
     return replace(answer, certificate=api.certificate, own_certificate=api.own_certificate)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiGroups(Fact):
+    """The groups of resources that the cluster serves, by which charts decide what they make.
+
+    Attributes:
+        versions: such as ``monitoring.coreos.com/v1``.
+    """
+
+    versions: tuple[str, ...] = ()
+
+
+def api_groups(api: Api) -> ApiGroups:
+    """Ask for the groups.
+
+    Raises:
+        Unmeasured: the API could not be asked.
+    """
+    began = time.monotonic()
+    try:
+        listed = api.get("/apis").get("groups") or ()
+    except ApiError as error:
+        raise unmeasured(error) from error
+    versions = tuple(str(version["groupVersion"]) for group in listed for version in group.get("versions") or ())
+    return ApiGroups(
+        target=api.server,
+        versions=versions,
+        evidence=Evidence(
+            where="here", command="kubectl api-versions", observed="\n".join(versions), took=time.monotonic() - began
+        ),
+    )
+
+
 def _readiness(api: Api) -> str:
     try:
         return api.text("/readyz", verbose="")
@@ -138,7 +170,7 @@ class Node:
     """One node as the API lists it.
 
     Attributes:
-        address: its InternalIP.
+        address: its first InternalIP; `addresses`: all of them, one for each family.
         ready_reason: the kubelet's (or the node controller's) message if it is not ready.
         pressures: such as ``DiskPressure``.
         taints: in the API's form.
@@ -147,10 +179,13 @@ class Node:
         allocatable: Kubernetes quantities by resource name.
         images: names that the kubelet lists; at most 50 images by default, and brought up to date with delay.
         pod_cidrs: ranges that the controller manager gave it for pods; not every network plugin uses them.
+        installer: what made it a node of the cluster, as far as it shows: ``kubeadm``, ``RKE2``, ``k3s``,
+            ``OpenShift``, ``EKS``, ``GKE``, ``AKS``; else empty.
     """
 
     name: str
     address: str = ""
+    addresses: tuple[str, ...] = ()
     roles: frozenset[str] = frozenset()
     ready: bool = False
     ready_reason: str = ""
@@ -167,6 +202,12 @@ class Node:
     allocatable: dict[str, str] = field(default_factory=dict)
     images: frozenset[str] = field(default_factory=frozenset, repr=False)
     pod_cidrs: tuple[str, ...] = ()
+    installer: str = ""
+
+    @property
+    def platform(self) -> str:
+        """The platform of its images, such as ``linux/amd64``; empty if the node does not say."""
+        return f"{self.os}/{self.arch}" if self.os and self.arch else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +215,11 @@ class Nodes(Fact):
     """All nodes of the cluster."""
 
     nodes: tuple[Node, ...] = ()
+
+    @property
+    def installer(self) -> str:
+        """What made the cluster, as far as its nodes show it."""
+        return next((node.installer for node in self.nodes if node.installer), "")
 
     def named(self, name: str) -> Node | None:
         """The node of that name."""
@@ -219,14 +265,14 @@ def read_node(item: Json) -> Node:
     ready = conditions.get("Ready", {})
     labels = meta.get("labels") or {}
     info = status.get("nodeInfo", {})
+    internal = tuple(str(each["address"]) for each in status.get("addresses") or () if each.get("type") == "InternalIP")
     roles = {key.removeprefix(_ROLE) for key in labels if key.startswith(_ROLE)} | {
         labels[key] for key in ("kubernetes.io/role",) if key in labels
     }
     return Node(
         name=str(meta.get("name", "")),
-        address=next(
-            (str(each["address"]) for each in status.get("addresses") or () if each.get("type") == "InternalIP"), ""
-        ),
+        address=next(iter(internal), ""),
+        addresses=internal,
         roles=frozenset(filter(None, roles)),
         ready=ready.get("status") == "True",
         ready_reason=""
@@ -247,7 +293,22 @@ def read_node(item: Json) -> Node:
         allocatable=dict(status.get("allocatable") or {}),
         images=frozenset(name for image in status.get("images") or () for name in image.get("names") or ()),
         pod_cidrs=tuple(map(str, spec.get("podCIDRs") or filter(None, [spec.get("podCIDR")]))),
+        installer=_installer(str(info.get("kubeletVersion", "")), labels, meta.get("annotations") or {}),
     )
+
+
+_BY_VERSION = {"+rke2": "RKE2", "+k3s": "k3s", "-eks-": "EKS", "-gke.": "GKE"}  # in the kubelet's version
+_BY_LABEL = {"node.openshift.io/os_id": "OpenShift", "kubernetes.azure.com/cluster": "AKS"}
+
+
+def _installer(version: str, labels: Mapping[str, str], annotations: Mapping[str, str]) -> str:
+    for mark, name in _BY_VERSION.items():
+        if mark in version:
+            return name
+    for label, name in _BY_LABEL.items():
+        if label in labels:
+            return name
+    return "kubeadm" if any(key.startswith("kubeadm.alpha.kubernetes.io/") for key in annotations) else ""
 
 
 # --- a service and what is behind it --------------------------------------------------------------------------------
@@ -277,13 +338,14 @@ def service_endpoints(api: Api, *, namespace: str = "kube-system", name: str = "
             if error.status != _NOT_FOUND:
                 raise
             service = None
-        backends = _endpoints(api, namespace, name) if service else []
+        behind = backends(api, namespace, name) if service else []
     except ApiError as error:
         raise unmeasured(error) from error
-    return read_service_endpoints(service, backends, namespace=namespace, name=name, took=time.monotonic() - began)
+    return read_service_endpoints(service, behind, namespace=namespace, name=name, took=time.monotonic() - began)
 
 
-def _endpoints(api: Api, namespace: str, name: str) -> list[Json]:
+def backends(api: Api, namespace: str, name: str) -> list[Json]:
+    """A Service's EndpointSlices, or its Endpoints where slices may not be read; raises what the API answers."""
     path = f"/apis/discovery.k8s.io/v1/namespaces/{path_segment(namespace)}/endpointslices"
     try:
         return list(api.items(path, labelSelector=f"kubernetes.io/service-name={name}"))
@@ -602,9 +664,11 @@ class NamespaceState(Fact):
         quotas: its ResourceQuota objects; `limit_ranges`: its LimitRange objects.
         selectors: labels that its Services and PodDisruptionBudgets select pods by.
         unread: the rules that are missing to read some of this, as YAML.
+        assigns_users: whether pods get their user from a range of the namespace, as OpenShift has it.
     """
 
     exists: bool = True
+    assigns_users: bool = False
     labels: dict[str, str] = field(default_factory=dict)
     pod_security: dict[str, str] = field(default_factory=dict)
     quotas: tuple[Json, ...] = ()
@@ -679,6 +743,7 @@ def read_namespace(
     return NamespaceState(
         target=namespace,
         exists=item is not None,
+        assigns_users="openshift.io/sa.scc.uid-range" in (meta.get("annotations") or {}),
         labels=dict(labels),
         pod_security=levels,
         quotas=tuple(parts.get("quotas", ())),

@@ -21,6 +21,8 @@ from preflight.clients.connect import is_address
 from preflight.clients.kube_api import Api, path_segment
 from preflight.clients.kube_errors import ApiError
 from preflight.documents import load_json
+from preflight.evidence import Unmeasured
+from preflight.probes.cluster_dns import cluster_dns
 from preflight.probes.release import Record, read_records
 from preflight.yamltext import load_yaml
 
@@ -59,17 +61,17 @@ class Cluster:
         version: major and minor.
         nodes: address and role by name.
         platform: what most workers are, such as ``linux/amd64``.
-        pod_cidr, service_cidr: None where they are unknown.
+        pod_cidr, service_cidr: a network for each family; empty where they are unknown.
         resolvers: where the cluster's DNS forwards to; empty where that is unknown.
-        dns_address: of the Service kube-dns.
+        dns_address: of the cluster's DNS Service.
         images: references that the nodes hold.
     """
 
     version: str
     nodes: Mapping[str, tuple[str, str]]
     platform: str
-    pod_cidr: str | None
-    service_cidr: str | None
+    pod_cidr: tuple[str, ...]
+    service_cidr: tuple[str, ...]
     resolvers: tuple[str, ...]
     dns_address: str
     images: tuple[str, ...]
@@ -181,14 +183,15 @@ def cluster(api: Api) -> Cluster:
         if error.status == _FORBIDDEN:
             raise DiscoveryError(f"the nodes can't be listed: {error.message}; needed:\n{error.rule}") from error
         raise
-    named = {str(item["metadata"]["name"]): entry for item in nodes if (entry := _node(item)) is not None}
+    linux = [item for item in nodes if item.get("status", {}).get("nodeInfo", {}).get("operatingSystem") != "windows"]
+    named = {str(item["metadata"]["name"]): entry for item in linux or nodes if (entry := _node(item)) is not None}
     if not named:
         raise DiscoveryError("the cluster has no node with an internal address")
     pods, services = _networks(api)
     return Cluster(
         version=f"{version.get('major', '1')}.{re.sub(r'[^0-9].*', '', str(version.get('minor', '')))}",
         nodes=named,
-        platform=_platform(nodes),
+        platform=_platform(linux or nodes),
         pod_cidr=pods,
         service_cidr=services,
         resolvers=_forwarders(api),
@@ -227,45 +230,39 @@ def _images(nodes: Iterable[Json]) -> Iterator[str]:
 # ---- networks -------------------------------------------------------------------------------------------------------
 
 
-def _networks(api: Api) -> tuple[str | None, str | None]:
-    """Pod and service network: from kubeadm's configuration, the control plane's options, or the API."""
-    pods: str | None = None
-    services: str | None = None
+def _networks(api: Api) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Pod and service networks: from kubeadm's configuration, the control plane's options, or the API."""
+    pods: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
     with suppress(ApiError, yaml.YAMLError, AttributeError):
         stored = api.get("/api/v1/namespaces/kube-system/configmaps/kubeadm-config").get("data") or {}
         networking = (load_yaml(str(stored.get("ClusterConfiguration", ""))) or {}).get("networking") or {}
-        pods, services = _network(networking.get("podSubnet")), _network(networking.get("serviceSubnet"))
-    for component, option in (("kube-controller-manager", "--cluster-cidr"), ("kube-apiserver", _SERVICES)):
-        if (pods if option != _SERVICES else services) is None:
-            network = _started_with(api, component, option)
-            pods, services = (network, services) if option != _SERVICES else (pods, network)
-    if services is None:
-        with suppress(ApiError, KeyError, IndexError):
+        pods, services = _several(networking.get("podSubnet")), _several(networking.get("serviceSubnet"))
+    pods = pods or _started_with(api, "kube-controller-manager", "--cluster-cidr")
+    services = services or _started_with(api, "kube-apiserver", "--service-cluster-ip-range")
+    if not services:
+        with suppress(ApiError, KeyError):
             stored = api.get("/apis/networking.k8s.io/v1/servicecidrs/kubernetes")
-            services = _network(stored["spec"]["cidrs"][0])
+            services = _several(",".join(map(str, stored["spec"]["cidrs"])))
     return pods, services
 
 
-_SERVICES = "--service-cluster-ip-range"
-
-
-def _started_with(api: Api, component: str, option: str) -> str | None:
+def _started_with(api: Api, component: str, option: str) -> tuple[str, ...]:
     with suppress(ApiError):
         for pod in api.items("/api/v1/namespaces/kube-system/pods", labelSelector=f"component={component}"):
             for container in pod["spec"]["containers"]:
                 for argument in (*(container.get("command") or ()), *(container.get("args") or ())):
                     if str(argument).startswith(f"{option}="):
-                        return _network(str(argument).partition("=")[2])
-    return None
+                        return _several(str(argument).partition("=")[2])
+    return ()
 
 
-def _network(text: Any) -> str | None:
-    """The first of a comma-separated list of networks; None if it is not one."""
-    first = str(text or "").split(",")[0].strip()
+def _several(text: Any) -> tuple[str, ...]:
+    """The networks of a comma-separated list; empty if one of them is none."""
     try:
-        return str(ipaddress.ip_network(first))
+        return tuple(str(ipaddress.ip_network(each.strip())) for each in str(text or "").split(",") if each.strip())
     except ValueError:
-        return None
+        return ()
 
 
 # ---- names ----------------------------------------------------------------------------------------------------------
@@ -282,8 +279,8 @@ def _forwarders(api: Api) -> tuple[str, ...]:
 
 
 def _dns_address(api: Api) -> str:
-    with suppress(ApiError):
-        return str(api.get("/api/v1/namespaces/kube-system/services/kube-dns").get("spec", {}).get("clusterIP", ""))
+    with suppress(ApiError, Unmeasured):
+        return cluster_dns(api).cluster_ip
     return ""
 
 

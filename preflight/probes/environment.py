@@ -5,15 +5,17 @@ Pure: the cluster's own objects are measured by `preflight.probes.cluster`.
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import combinations
-from typing import Any
+from pathlib import Path
 from urllib.parse import urlsplit
 
+from preflight.clients.connect import Routes
 from preflight.evidence import Evidence, Fact
-from preflight.faults import NetworkFault
+from preflight.faults import DnsFault, NetworkFault
 from preflight.inventory import Inventory
 from preflight.probes.cluster import Node, Nodes, PodRequests, ServiceEndpoints
 from preflight.shell_command import pipe, program
@@ -70,8 +72,11 @@ def address_of(url: str) -> Address | None:
 def networks(inventory: Inventory) -> Mapping[str, Network]:
     """The networks that the inventory names, by what they are for."""
     cluster = inventory.cluster
-    named = {"pod network": cluster.pod_cidr, "service network": cluster.service_cidr, "VPC": cluster.vpc_cidr}
-    return {name: ipaddress.ip_network(cidr) for name, cidr in named.items() if cidr}
+    named: dict[str, Network] = {}
+    for name, cidrs in (("pod network", cluster.pod_networks), ("service network", cluster.service_networks)):
+        for number, cidr in enumerate(cidrs):
+            named[name if number == 0 else f"second {name}"] = ipaddress.ip_network(cidr)
+    return named | ({"VPC": ipaddress.ip_network(cluster.vpc_cidr)} if cluster.vpc_cidr else {})
 
 
 def disjoint(known: Mapping[str, Network]) -> NetworkAgreement:
@@ -98,7 +103,7 @@ def machines(inventory: Inventory) -> Mapping[str, Address]:
 
 def machines_outside(known: Mapping[str, Network], addresses: Mapping[str, Address]) -> NetworkAgreement:
     """Whether no machine's address lies in a network that exists inside the cluster alone."""
-    inner = {name: known[name] for name in ("pod network", "service network") if name in known}
+    inner = {name: network for name, network in known.items() if name != "VPC"}
     inside = [
         f"{machine} has {address}, which lies in the {name} {network}"
         for machine, address in addresses.items()
@@ -109,30 +114,38 @@ def machines_outside(known: Mapping[str, Network], addresses: Mapping[str, Addre
     return _agreement("machines", lines, inside, NetworkFault.NODE_INSIDE, command="kubectl get nodes -o wide")
 
 
-def pod_network(expected: Network, nodes: Nodes, pods: PodRequests | None) -> NetworkAgreement:
-    """Whether pods have addresses of the expected network.
+def pod_network(expected: Sequence[Network], nodes: Nodes, pods: PodRequests | None) -> NetworkAgreement:
+    """Whether pods have addresses of the expected networks.
 
-    The addresses of running pods decide. On a node without one, its ``podCIDR`` does, which some network plugins do
-    not use; and both are judged in the expected network's family alone.
+    The addresses of running pods decide. On a node without one, its ``podCIDRs`` do, which some network plugins do
+    not use; and both are judged only in a family of which there is an expected network.
     """
     spans = pods.addresses if pods is not None else {}
     lines, contradictions = [], []
     for node in nodes.nodes:
         if node.name in spans:
             used = [ipaddress.ip_address(address) for address in dict.fromkeys(spans[node.name])]
-            outside = [address for address in used if address.version == expected.version and address not in expected]
+            outside = [address for address in used if _outside(address, expected)]
             line = f"pods on {node.name} have {' to '.join(map(str, used))}"
         else:
             ranges = [ipaddress.ip_network(cidr) for cidr in node.pod_cidrs]
-            outside = [network.network_address for network in ranges if _elsewhere(network, expected)]
+            outside = [
+                network.network_address for network in ranges if any(_elsewhere(network, each) for each in expected)
+            ]
             line = f"{node.name} gives its pods {' and '.join(map(str, ranges))}"
             if not ranges:
                 continue
         lines.append(line)
         if outside:
-            contradictions.append(f"{line}; the inventory says {expected}")
+            contradictions.append(f"{line}; the inventory says {' and '.join(map(str, expected))}")
     command = "kubectl get pods -A -o wide; kubectl get nodes -o jsonpath='{.items[*].spec.podCIDRs}'"
     return _agreement("pod network", lines, contradictions, NetworkFault.OTHER_POD_NETWORK, command=command)
+
+
+def _outside(address: Address, expected: Iterable[Network]) -> bool:
+    """Whether an address lies in none of the networks of its family, of which there is one."""
+    of_family = [network for network in expected if network.version == address.version]
+    return bool(of_family) and not any(address in network for network in of_family)
 
 
 def _elsewhere(network: Network, expected: Network) -> bool:
@@ -144,8 +157,8 @@ def _elsewhere(network: Network, expected: Network) -> bool:
     return False
 
 
-def service_network(expected: Network, services: Iterable[ServiceEndpoints]) -> NetworkAgreement:
-    """Whether the cluster's own Services have addresses of the expected network."""
+def service_network(expected: Sequence[Network], services: Sequence[ServiceEndpoints]) -> NetworkAgreement:
+    """Whether the cluster's own Services have addresses of the expected networks."""
     lines, outside = [], []
     for service in services:
         try:
@@ -153,9 +166,11 @@ def service_network(expected: Network, services: Iterable[ServiceEndpoints]) -> 
         except ValueError:  # there is none, or it is headless
             continue
         lines.append(f"Service {service.target}: {address}")
-        if address.version == expected.version and address not in expected:
-            outside.append(f"Service {service.target} has {address}; the inventory says {expected}")
-    command = "kubectl -n default get service kubernetes; kubectl -n kube-system get service kube-dns"
+        if _outside(address, expected):
+            said = " and ".join(map(str, expected))
+            outside.append(f"Service {service.target} has {address}; the inventory says {said}")
+    places = (service.target.partition("/") for service in services)
+    command = "; ".join(f"kubectl -n {namespace} get service {name}" for namespace, _, name in places)
     return _agreement("service network", lines, outside, NetworkFault.OTHER_SERVICE_NETWORK, command=command)
 
 
@@ -278,14 +293,14 @@ def proxies_of_values(inventory: Inventory, values: Values) -> Proxies:
     """What the proxy variables that the values give to managers and jobs do to GitLab, the API server and Docker."""
     url = str(values.get("gitlabUrl") or inventory.gitlab.url)
     managers = [ProxyTarget.of("GitLab", url)]
-    if inventory.cluster.service_cidr:
-        first = ipaddress.ip_network(inventory.cluster.service_cidr)[1]  # of the Service default/kubernetes
+    if inventory.cluster.service_networks:
+        first = ipaddress.ip_network(inventory.cluster.service_networks[0])[1]  # of the Service default/kubernetes
         managers.append(ProxyTarget("the API server's Service", "https", str(first), 443))
     jobs = [ProxyTarget.of("GitLab", url)]
     if inventory.dind != "none" and inventory.dind.docker_host.startswith("tcp://"):
         jobs.append(ProxyTarget.of("the Docker daemon", inventory.dind.docker_host))
     both = (
-        ("the managers' variables", managers, _of_managers(values)),
+        ("the managers' variables", managers, values.environment),
         ("the jobs' variables", jobs, _of_jobs(values)),
     )
     runner = inventory.runner
@@ -308,16 +323,55 @@ def proxies_of_values(inventory: Inventory, values: Values) -> Proxies:
     )
 
 
-def _of_managers(values: Values) -> dict[str, str]:
-    listed = values.get("envVars", [])
-    entries = listed if isinstance(listed, list) else []
-    variables = {
-        str(entry.get("name")): str(entry.get("value") or "") for entry in entries if isinstance(entry, Mapping)
-    }
-    extra: Any = values.get("extraEnv", {})
-    return variables | ({str(name): str(value) for name, value in extra.items()} if isinstance(extra, Mapping) else {})
-
-
 def _of_jobs(values: Values) -> dict[str, str]:
     pairs = (entry.partition("=") for entry in values.runner_entry.get("environment", ()))
     return {name: value for name, _, value in pairs}
+
+
+# ---- this machine's own resolvers -----------------------------------------------------------------------------------
+
+SLOW_NAMES = 3.0  # seconds: libc waits 5 for a resolver that does not answer, and asks the next one then
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnNames(Fact):
+    """How long this machine itself takes for names, by its own resolvers.
+
+    Attributes:
+        seconds: of each name that has an address.
+        nameservers: of /etc/resolv.conf, in their order.
+    """
+
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    nameservers: tuple[str, ...] = ()
+
+
+def own_names(hosts: Iterable[str], *, routes: Routes, resolv_conf: Path, deadline: float) -> OwnNames:
+    """Look names up as this machine does; one without an address is left out, for who needs it reports that."""
+    seconds: dict[str, float] = {}
+    for host in dict.fromkeys(hosts):
+        with contextlib.suppress(OSError):
+            took = routes.look_up_seconds(host, within=deadline)
+            if took is not None:
+                seconds[host] = took
+    text = resolv_conf.read_text(errors="replace") if resolv_conf.is_file() else ""
+    words = [line.split() for line in text.splitlines()]
+    nameservers = tuple(line[1] for line in words if len(line) > 1 and line[0] == "nameserver")
+    slow = {host: took for host, took in seconds.items() if took >= SLOW_NAMES}
+    listed = ", ".join(f"{host} took {took:.0f} s" for host, took in slow.items())
+    cause = (
+        f"{listed} here, where {resolv_conf} lists {', '.join(nameservers) or 'no nameserver'}; jobs do not ask here"
+    )
+    return OwnNames(
+        target="this machine",
+        seconds=seconds,
+        nameservers=nameservers,
+        fault=DnsFault.SLOW if slow else None,
+        cause=cause if slow else "",
+        evidence=Evidence(
+            where="here",
+            command=f"cat {resolv_conf}; time getent hosts {next(iter(slow or seconds), 'NAME')}",
+            observed="\n".join([*(f"nameserver {server}" for server in nameservers), listed]),
+            took=max(seconds.values(), default=0.0),
+        ),
+    )

@@ -9,7 +9,7 @@ from typing import Any
 
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ClusterFault, PodFault
-from preflight.jobshape import JobShape
+from preflight.jobshape import WINDOWS, JobShape
 from preflight.probes.cluster import Filler, Node, Nodes, PodRequests
 from preflight.quantities import Amounts, amounts, exactly, quantity, spell
 
@@ -36,6 +36,8 @@ def obstacle(node: Node, shape: JobShape) -> tuple[PodFault | None, str]:
     required = ((shape.affinity or {}).get("nodeAffinity") or {}).get("requiredDuringSchedulingIgnoredDuringExecution")
     if required is not None and not any(matches_term(term, node) for term in required.get("nodeSelectorTerms") or ()):
         return PodFault.UNSCHEDULABLE_SELECTOR, "no term of the required node affinity matches the node"
+    if node.os == WINDOWS and shape.system != WINDOWS:
+        return PodFault.UNSCHEDULABLE_SELECTOR, "the node runs Windows, and the values ask for no Windows node"
     if not node.ready:
         return PodFault.NO_ELIGIBLE_NODE, f"the node is not ready: {node.ready_reason}"
     if node.cordoned and not _tolerated(_CORDON, shape.tolerations):
@@ -45,6 +47,15 @@ def obstacle(node: Node, shape: JobShape) -> tuple[PodFault | None, str]:
             value = f"={taint['value']}" if taint.get("value") else ""
             return PodFault.UNSCHEDULABLE_TAINT, f"taint {taint.get('key')}{value}:{taint['effect']} is not tolerated"
     return None, ""
+
+
+_PASSING = {PodFault.NO_ELIGIBLE_NODE, PodFault.UNSCHEDULABLE_CORDONED}
+
+
+def suits(node: Node, shape: JobShape) -> bool:
+    """Whether a node is one for jobs, be it ready or not."""
+    fault, _ = obstacle(node, shape)
+    return fault is None or fault in _PASSING
 
 
 def _tolerated(taint: Json, tolerations: Sequence[Json]) -> bool:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -29,6 +29,9 @@ LINES = 2000  # of each log, from its end
 _LONGEST_LOG = 2**20  # bytes of one log
 _BAD_REQUEST, _NOT_FOUND = 400, 404
 _SHOWN = 3  # pods that a cause names
+_FIRST_BACKOFF, _LONGEST_BACKOFF = 10.0, 300.0  # seconds that the kubelet waits before it restarts a container
+_PROGRESS_DEADLINE = 600  # seconds that a Deployment has for each step of a rollout, unless it says otherwise
+_BACKOFF_FORGOTTEN = 600.0  # seconds of running after which the kubelet forgets earlier ends
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +126,11 @@ class Rollout(Fact):
 
 
 def read_rollout(objects: Objects) -> Rollout:
-    """The fact from the Deployment, judged as ``kubectl rollout status`` does; availability is the pods' own matter."""
+    """The fact from the Deployment; availability is the pods' own matter.
+
+    A rollout that is not complete is under way, which is advice, until the Deployment's own condition says that it took
+    too long (ProgressDeadlineExceeded), or a new pod fails (docs/sources.md#rollouts).
+    """
     deployment = objects.deployment
     if deployment is None:
         command = program("kubectl", "-n", objects.namespace, "get", "deployments", "-l", f"release={objects.release}")
@@ -138,18 +145,21 @@ def read_rollout(objects: Objects) -> Rollout:
     progressing: Json = next(
         (condition for condition in status.get("conditions") or () if condition.get("type") == "Progressing"), {}
     )
-    fault, cause = None, ""
+    fault, cause, advice = None, "", ""
     is_observed = int(status.get("observedGeneration", 0)) >= int(meta.get("generation", 0))
     if not is_observed or updated < objects.wanted or total > updated:
-        fault = ManagerFault.ROLLOUT_STUCK
         parts = [f"{updated} of {objects.wanted} replicas of {objects.name} have the newest template"]
         parts += [f"{total - updated} of an older one still run"] if total > updated else []
         parts += ["its controller has not seen the last change yet"] if not is_observed else []
-        parts += (
-            [str(progressing["message"]).rstrip(".")] if progressing.get("reason") == "ProgressDeadlineExceeded" else []
-        )
-        parts += [f"{pod['metadata']['name']}: {reason}" for pod in objects.pods if (reason := _waiting(pod))][:_SHOWN]
-        cause = "; ".join(parts)
+        exceeded = progressing.get("reason") == "ProgressDeadlineExceeded"
+        parts += [str(progressing["message"]).rstrip(".")] if exceeded else []
+        new = _newest(objects.pods)
+        failing = [f"{pod['metadata']['name']}: {reason}" for pod in new if (reason := _failing(pod))]
+        fault = ManagerFault.ROLLOUT_STUCK if exceeded or failing else ManagerFault.ROLLOUT_UNDER_WAY
+        if fault is ManagerFault.ROLLOUT_UNDER_WAY:
+            failing = [f"{pod['metadata']['name']}: {_waiting_for(pod)}" for pod in new if not _is_ready(pod)]
+            advice = f"it has {deployment['spec'].get('progressDeadlineSeconds', _PROGRESS_DEADLINE)} s for each step"
+        cause = "; ".join([*parts, *failing[:_SHOWN]])
     observed = "\n".join(
         [
             f"replicas {objects.wanted} wanted, {updated} updated, {total} in all, "
@@ -160,7 +170,7 @@ def read_rollout(objects: Objects) -> Rollout:
             for condition in status.get("conditions") or ()
         ]
     )
-    return Rollout(
+    rollout = Rollout(
         target=objects.name,
         wanted=objects.wanted,
         updated=updated,
@@ -175,6 +185,7 @@ def read_rollout(objects: Objects) -> Rollout:
             took=objects.took,
         ),
     )
+    return rollout.as_advice(advice) if advice else rollout
 
 
 # ---- the pods -------------------------------------------------------------------------------------------------------
@@ -188,6 +199,7 @@ class ManagerPod:
         restarts: how often its container was started again.
         ended: seconds since it ended the last time; None if it never did.
         end: how it ended then, such as ``OOMKilled, exit 137``.
+        lasted: seconds of the run that ended then; None if the API does not say.
         trouble: why it is not ready, or "".
     """
 
@@ -198,7 +210,28 @@ class ManagerPod:
     restarts: int = 0
     ended: float | None = None
     end: str = ""
+    lasted: float | None = None
     trouble: str = ""
+
+    @property
+    def has_recovered(self) -> bool:
+        """Whether its restarts have ended: it is ready, and has run for longer than it would take to end again.
+
+        The kubelet waits 10 s before the second restart, twice as long before each further one, 5 min at most, and
+        forgets about them once a container has run for 10 min (docs/sources.md#crash-backoff). A container that was
+        restarted repeatedly also has to outlive its previous run, or its end may be as near as that one was.
+        """
+        if self.ended is None or not self.ready:
+            return self.ended is None
+        backoff = min(_FIRST_BACKOFF * 2.0 ** min(self.restarts - 1, 9), _LONGEST_BACKOFF)
+        if self.restarts > 1 and self.lasted is not None and self.lasted < _BACKOFF_FORGOTTEN:
+            backoff = max(backoff, self.lasted)
+        return self.ended > backoff
+
+    @property
+    def was_oom_killed(self) -> bool:
+        """Whether it ended for its memory the last time."""
+        return self.end.startswith("OOMKilled")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +242,9 @@ class ManagerPods(Fact):
     pods: tuple[ManagerPod, ...] = ()
 
 
-def read_managers(objects: Objects, *, now: float, restart_age: float, released: int | None = None) -> ManagerPods:
+def read_managers(
+    objects: Objects, *, now: float, restart_age: float, released: int | None = None, under_way: bool = False
+) -> ManagerPods:
     """The fact from the pods of the Deployment.
 
     Args:
@@ -217,9 +252,14 @@ def read_managers(objects: Objects, *, now: float, restart_age: float, released:
         now: seconds since 1970.
         restart_age: for how many seconds a restart is a finding.
         released: replicas that the release's values ask for; None if that is not known, or an autoscaler's matter.
+        under_way: whether a rollout is under way, whose new pods may still be on their way.
     """
     pods = tuple(sorted((_manager_pod(pod, now) for pod in objects.pods), key=lambda pod: pod.name))
-    fault, cause = _judge(pods, objects, restart_age)
+    judged = pods
+    if under_way:  # older ones are about to go, whatever their state
+        arrived = {pod["metadata"]["name"] for pod in _newest(objects.pods) if _is_ready(pod) or _failing(pod)}
+        judged = tuple(pod for pod in pods if pod.name in arrived)
+    fault, cause = _judge(judged, objects, restart_age, expected=0 if under_way else objects.wanted)
     if fault is None and released is not None and objects.wanted < released:
         fault = ManagerFault.SCALED_DOWN
         cause = (
@@ -246,22 +286,47 @@ def read_managers(objects: Objects, *, now: float, restart_age: float, released:
     )
 
 
-def _judge(pods: Sequence[ManagerPod], objects: Objects, restart_age: float) -> tuple[ManagerFault | None, str]:
+def _judge(
+    pods: Sequence[ManagerPod], objects: Objects, restart_age: float, *, expected: int
+) -> tuple[ManagerFault | None, str]:
     looping = [pod for pod in pods if pod.trouble.startswith("CrashLoopBackOff")]
     if looping:
         details = _listed(f"{pod.name} ended {pod.restarts} times, the last with {pod.end}" for pod in looping)
         return ManagerFault.CRASH_LOOP, f"{len(looping)} of {objects.wanted} managers end again and again: {details}"
-    if len(pods) < objects.wanted:
+    if len(pods) < expected:
         return ManagerFault.TOO_FEW, f"{len(pods)} of {objects.wanted} managers of {objects.name} exist"
     waiting = [pod for pod in pods if not pod.ready]
     if waiting:
         details = _listed(f"{pod.name}: {pod.trouble or 'not ready'}" for pod in waiting)
         return ManagerFault.NOT_READY, f"{len(waiting)} of {objects.wanted} managers are not ready: {details}"
     restarted = [pod for pod in pods if pod.ended is not None and pod.ended < restart_age]
-    if restarted:
-        details = _listed(f"{pod.name} {describe_duration(pod.ended or 0)} ago: {pod.end}" for pod in restarted)
-        return ManagerFault.RESTARTED, f"{len(restarted)} of {objects.wanted} managers were restarted: {details}"
+    for fault, concerned, what in (
+        (ManagerFault.OOM_KILLED, [pod for pod in restarted if pod.was_oom_killed], "ran out of memory"),
+        (ManagerFault.RESTARTED, [pod for pod in restarted if not pod.has_recovered], "are restarted repeatedly"),
+    ):
+        if concerned:
+            details = _listed(f"{pod.name} {_last_end_of(pod)}" for pod in concerned)
+            return fault, f"{len(concerned)} of {objects.wanted} managers {what}: {details}"
     return None, ""
+
+
+def _last_end_of(pod: ManagerPod) -> str:
+    times = f", {pod.restarts} times in all" if pod.restarts > 1 else ""
+    return f"{describe_duration(pod.ended or 0)} ago: {pod.end}{times}"
+
+
+def may_follow_from_gitlab(pods: ManagerPods) -> bool:
+    """Whether what is wrong with the pods can be that GitLab does not answer them: their liveness probe asks it.
+
+    A pod that ran out of memory or waits for anything but its restart (an image, a Secret, a node) has another reason.
+    """
+    if pods.fault not in {ManagerFault.CRASH_LOOP, ManagerFault.NOT_READY, ManagerFault.RESTARTED}:
+        return False
+    return not any(
+        pod.was_oom_killed or (pod.trouble and not pod.trouble.startswith("CrashLoopBackOff"))
+        for pod in pods.pods
+        if not pod.ready or not pod.has_recovered
+    )
 
 
 def _listed(items: Iterator[str] | Any) -> str:
@@ -273,23 +338,22 @@ def _listed(items: Iterator[str] | Any) -> str:
 def _manager_pod(pod: Json, now: float) -> ManagerPod:
     status = pod.get("status", {})
     containers = status.get("containerStatuses") or ()
-    ended, end = _last_end(containers, now)
+    ended, end, lasted = _last_end(containers, now)
     return ManagerPod(
         name=pod["metadata"]["name"],
         node=pod.get("spec", {}).get("nodeName", ""),
         address=status.get("podIP", ""),
-        ready=any(
-            item.get("type") == "Ready" and item.get("status") == "True" for item in status.get("conditions") or ()
-        ),
+        ready=_is_ready(pod),
         restarts=sum(int(item.get("restartCount", 0)) for item in containers),
         ended=ended,
         end=end,
+        lasted=lasted,
         trouble=_waiting(pod),
     )
 
 
-def _last_end(containers: Sequence[Json], now: float) -> tuple[float | None, str]:
-    """How long ago a container ended the last time, and how."""
+def _last_end(containers: Sequence[Json], now: float) -> tuple[float | None, str, float | None]:
+    """How long ago a container ended the last time, how, and how long it had run."""
     ends = [
         end
         for item in containers
@@ -297,13 +361,63 @@ def _last_end(containers: Sequence[Json], now: float) -> tuple[float | None, str
         if end
     ]
     if not ends:
-        return None, ""
+        return None, "", None
     last = max(ends, key=lambda item: str(item.get("finishedAt", "")))
+    finished, started = _seconds(last.get("finishedAt")), _seconds(last.get("startedAt"))
+    lasted = finished - started if finished is not None and started is not None else None
+    ended = max(0.0, now - (now if finished is None else finished))
+    return ended, f"{last.get('reason') or 'Error'}, exit {last.get('exitCode')}", lasted
+
+
+def _seconds(moment: Any) -> float | None:
+    """A moment that the API writes, in seconds since 1970."""
     try:
-        finished = datetime.fromisoformat(str(last.get("finishedAt"))).timestamp()
+        return datetime.fromisoformat(str(moment)).timestamp()
     except ValueError:
-        finished = now
-    return max(0.0, now - finished), f"{last.get('reason') or 'Error'}, exit {last.get('exitCode')}"
+        return None
+
+
+def _is_ready(pod: Json) -> bool:
+    conditions = pod.get("status", {}).get("conditions") or ()
+    return any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions)
+
+
+def that_stay(objects: Objects, rollout: Rollout | None) -> Objects:
+    """The objects without the pods that a rollout under way is about to replace, whatever is wrong with them."""
+    if rollout is None or rollout.fault is not ManagerFault.ROLLOUT_UNDER_WAY:
+        return objects
+    return replace(objects, pods=tuple(_newest(objects.pods)))
+
+
+def _newest(pods: Sequence[Json]) -> Sequence[Json]:
+    """The pods of the template of which the youngest one is."""
+    youngest = max(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")), default=None)
+    template = _template_of(youngest) if youngest is not None else ""
+    return [pod for pod in pods if _template_of(pod) == template]
+
+
+def _template_of(pod: Json) -> str:
+    return str((pod["metadata"].get("labels") or {}).get("pod-template-hash", ""))
+
+
+def _waiting_for(pod: Json) -> str:
+    """What a new pod that is not ready yet waits for."""
+    return _waiting(pod) or "it runs, and its readiness probe has not succeeded yet"
+
+
+def is_about_images(cause: str) -> bool:
+    """Whether what is wrong with pods is their image, by the reasons that the API gives."""
+    return re.search(r": (ErrImagePull|ImagePullBackOff|InvalidImageName|ErrImageNeverPull)\b", cause) is not None
+
+
+_ON_THE_WAY = ("ContainerCreating", "PodInitializing")
+"""Why containers of a pod wait that fares well."""
+
+
+def _failing(pod: Json) -> str:
+    """Why a pod can't start, as the API reports it; "" if it runs, or is about to."""
+    reason = _waiting(pod)
+    return "" if reason.startswith(_ON_THE_WAY) else reason
 
 
 def _waiting(pod: Json) -> str:
@@ -323,7 +437,7 @@ def _waiting(pod: Json) -> str:
 
 FOR_EVER = float("inf")
 _HOUR = 3900.0  # seconds: a runner that was refused is asked for a job again once an hour
-_POLLS = 600.0  # seconds: a polling runner repeats what is wrong every few seconds, and does not log when it is over
+_POLLS = 120.0  # seconds: a runner whose polls fail says so at least once a minute, and not when it is over
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,6 +489,10 @@ LOG_PATTERNS: tuple[LogPattern, ...] = tuple(
     )
 )
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_SYSTEM_ID = re.compile(r"\bsystem_id=([rs]_\w+)")
+_LONGEST_MESSAGE = 300  # characters
+OF_GITLAB = frozenset({ManagerFault.TOKEN_REJECTED, ManagerFault.GITLAB_UNREACHABLE})
+"""What a log says of GitLab's answers, which are over as soon as GitLab accepts a poll."""
 _STAMP = re.compile(r"^(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.\d+)?Z ")
 
 
@@ -384,13 +502,24 @@ class LogVerdict:
 
     Attributes:
         pod: the pod; `fault`: what its log shows to be wrong; `line`: the message that shows it.
+        age: seconds since that message; None if it has no time.
         accepted: whether GitLab accepted the runner, as far as the log goes back.
+        past: the last message that something was wrong, where that is over; `past_age`: seconds since it.
+        system_id: the name by which GitLab knows the manager, if the log tells it.
     """
 
     pod: str
     fault: ManagerFault | None = None
     line: str = ""
+    age: float | None = None
     accepted: bool = False
+    past: str = ""
+    past_age: float | None = None
+    system_id: str = ""
+
+    def as_over(self) -> LogVerdict:
+        """The same where something else shows that what the log complains of is over."""
+        return replace(self, fault=None, past=self.line, past_age=self.age)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -400,8 +529,16 @@ class ManagerLogs(Fact):
     logs: tuple[LogVerdict, ...] = ()
 
 
-def logs(api: Api, objects: Objects, *, now: float) -> ManagerLogs:
+def logs(
+    api: Api, objects: Objects, *, now: float, is_over: Callable[[LogVerdict], bool] = lambda _: False
+) -> ManagerLogs:
     """Read and judge the log of every manager that has one.
+
+    Args:
+        api: the cluster's API.
+        objects: the release's objects.
+        now: seconds since 1970.
+        is_over: whether something else shows that GitLab has accepted a manager since its log complained of GitLab.
 
     Raises:
         Unmeasured: logs may not be read, or no pod's kubelet hands one out.
@@ -415,7 +552,8 @@ def logs(api: Api, objects: Objects, *, now: float) -> ManagerLogs:
         container = objects.container
         try:
             text = api.text(path, container=container, tailLines=LINES, limitBytes=_LONGEST_LOG, timestamps="true")
-            verdicts.append(read_log(text, pod=name, now=now))
+            verdict = read_log(text, pod=name, now=now)
+            verdicts.append(verdict.as_over() if verdict.fault in OF_GITLAB and is_over(verdict) else verdict)
         except ApiError as error:
             if error.rule:
                 raise unmeasured(error) from error
@@ -435,7 +573,8 @@ def read_logs(verdicts: Sequence[LogVerdict], objects: Objects, *, took: float =
     cause = ""
     if failing:
         alike = [verdict for verdict in failing if verdict.fault is failing[0].fault]
-        cause = f"{len(alike)} of {objects.wanted} managers say so; {alike[0].pod}: {alike[0].line}"
+        age = "" if alike[0].age is None else f", {describe_duration(alike[0].age)} ago"
+        cause = f"{len(alike)} of {objects.wanted} managers say so{age}; {alike[0].pod}: {alike[0].line}"
     pod = (failing or list(verdicts))[0].pod if verdicts else ""
     path = f"/api/v1/namespaces/{objects.namespace}/pods/{pod}/log"
     return ManagerLogs(
@@ -455,20 +594,29 @@ def read_logs(verdicts: Sequence[LogVerdict], objects: Objects, *, took: float =
 def read_log(text: str, *, pod: str, now: float) -> LogVerdict:
     """What one log comes to: the last message that decides, and of several errors in a row the first.
 
-    The first is the cause, what follows it (`PANIC: Failed to verify the runner.`) only its consequence.
+    The first is the cause, what follows it (`PANIC: Failed to verify the runner.`) only its consequence. How old an
+    error is goes by its last message.
     """
-    fault: ManagerFault | None = None
-    line, accepted = "", False
+    verdict = LogVerdict(pod=pod)
     for raw in text.splitlines():
         sentence, written_at = plain(raw)
+        if identity := _SYSTEM_ID.search(sentence):
+            verdict = replace(verdict, system_id=identity[1])
         known = next((candidate for candidate in LOG_PATTERNS if candidate.pattern.search(sentence)), None)
-        if known is None or (written_at is not None and now - written_at > known.valid_for):
+        if known is None:
             continue
+        age = None if written_at is None else max(0.0, now - written_at)
+        message = sentence[:_LONGEST_MESSAGE]
         if known.fault is None:
-            fault, line, accepted = None, sentence, True
-        elif fault is None:
-            fault, line, accepted = known.fault, sentence, False
-    return LogVerdict(pod=pod, fault=fault, line=line[:300], accepted=accepted)
+            verdict = verdict.as_over() if verdict.fault is not None else verdict
+            verdict = replace(verdict, line=message, age=age, accepted=True)
+        elif age is not None and age > known.valid_for:
+            verdict = replace(verdict, past=message, past_age=age)
+        elif verdict.fault is None:
+            verdict = replace(verdict, fault=known.fault, line=message, age=age, accepted=False)
+        else:
+            verdict = replace(verdict, age=age)
+    return verdict
 
 
 def plain(line: str) -> tuple[str, float | None]:
@@ -479,3 +627,43 @@ def plain(line: str) -> tuple[str, float | None]:
             moment = datetime.fromisoformat(f"{stamped[1]}+00:00").timestamp()
         line = line[stamped.end() :]
     return " ".join(_ANSI.sub("", line).split()), moment
+
+
+# ---- what is over ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManagerHistory(Fact):
+    """What befell the managers lately, and is over."""
+
+
+def read_history(pods: ManagerPods, logs: ManagerLogs | None, *, within: float) -> ManagerHistory:
+    """The fact from the managers' pods and logs; what is faulty now is theirs to report.
+
+    Args:
+        pods: the managers' pods.
+        logs: their logs, if they could be read.
+        within: seconds for which it is reported.
+    """
+    events: list[tuple[float, str]] = [
+        (pod.ended, f"{pod.name} was restarted {_last_end_of(pod)}; it is ready since")
+        for pod in pods.pods
+        if pod.ended is not None and pod.ended < within and pod.has_recovered and not pod.was_oom_killed
+    ]
+    events += [
+        (verdict.past_age, f"{verdict.pod} logged {describe_duration(verdict.past_age)} ago: {verdict.past}")
+        for verdict in (logs.logs if logs is not None else ())
+        if verdict.past and verdict.fault is None and verdict.past_age is not None and verdict.past_age < within
+    ]
+    lines = [line for _, line in sorted(events)]
+    return ManagerHistory(
+        target=pods.target,
+        fault=ManagerFault.RECOVERED if lines else None,
+        cause=f"over by now: {_listed(lines)}" if lines else "",
+        evidence=Evidence(
+            where="here",
+            command=pods.evidence.command,
+            observed="\n".join([pods.evidence.observed, *lines]),
+            took=pods.evidence.took,
+        ),
+    )

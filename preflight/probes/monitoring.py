@@ -3,7 +3,8 @@
 Each manager pod has metrics of its own, so a port-forward to the Deployment would show one of several. A poll for a job
 is counted by GitLab's answer: 204 (none) and 201 (one) are right, 403 means that GitLab refuses the token, -1 that it
 was not reached (docs/sources.md#manager-metrics). The counters begin at zero with each pod, and a label appears only
-with its first event, so that what is absent is no failure.
+with its first event, so that what is absent is no failure. A counter tells what has been, and its growth what is: polls
+that were refused or lost are counted a second time, and only what is added meanwhile is the present.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.clients.kubectl import kubectl
 from preflight.evidence import Evidence, Fact
 from preflight.faults import MetricsFault
+from preflight.probes.release import describe_duration
 from preflight.shell_command import program
 
 Json = dict[str, Any]
@@ -28,7 +30,8 @@ Json = dict[str, Any]
 PORT = 9252  # of the chart's metrics.port, unless the values say otherwise
 _NOT_FOUND = 404
 _ANSWERED = ("204", "201")
-_REFUSED, _FAILED = "403", "-1"
+_REFUSED = "403"
+_BETWEEN_PAGES = 1.0  # seconds between two readings of a manager's metrics
 _SAMPLE = re.compile(r"^(?P<name>[a-zA-Z_:][\w:]*)(?:\{(?P<labels>.*)\})?\s+(?P<value>\S+)")
 _LABEL = re.compile(r'(\w{1,100})="((?:[^"\\]|\\.)*)"')
 
@@ -55,12 +58,19 @@ class Page:
         image: of its container.
         version: the runner's, such as ``18.3.0``.
         polls: requests for a job, by GitLab's answer: ``204``, ``201``, ``403``, ``-1``, ….
+        system_id: the name by which GitLab knows the manager; empty if the runner does not tell.
     """
 
     pod: str
     image: str
     version: str = ""
     polls: Mapping[str, int] = field(default_factory=dict)
+    system_id: str = ""
+
+    @property
+    def failed(self) -> int:
+        """How many of the polls GitLab did not answer with a job, or with none."""
+        return sum(count for status, count in self.polls.items() if status not in _ANSWERED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +78,54 @@ class ManagerMetrics(Fact):
     """The metrics of all managers; the fault is the first one's that has one."""
 
     pages: tuple[Page, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PollGrowth:
+    """The polls of one manager that were added while it was watched.
+
+    Attributes:
+        pod: whose.
+        seconds: how long it was watched; 0 if none of its polls has ever failed, which makes watching needless.
+        added: the polls added, by GitLab's answer; all of them where it was not watched.
+        system_id: the name by which GitLab knows the manager.
+    """
+
+    pod: str
+    seconds: float = 0.0
+    added: Mapping[str, int] = field(default_factory=dict)
+    system_id: str = ""
+
+    @property
+    def accepted(self) -> int:
+        """Polls that GitLab answered with a job, or with none."""
+        return sum(self.added.get(status, 0) for status in _ANSWERED)
+
+    @property
+    def refused(self) -> int:
+        """Polls whose token GitLab refused."""
+        return self.added.get(_REFUSED, 0)
+
+    @property
+    def failed(self) -> int:
+        """Polls that failed in any other way."""
+        return sum(self.added.values()) - self.accepted - self.refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ManagerActivity(Fact):
+    """What the managers' polls come to now; a manager without metrics is missing."""
+
+    growth: tuple[PollGrowth, ...] = ()
+
+    @property
+    def polling(self) -> frozenset[str]:
+        """The pods whose polls GitLab accepts now."""
+        return frozenset(manager.pod for manager in self.growth if manager.accepted)
+
+    def system_id(self, pod: str) -> str:
+        """The name by which GitLab knows a pod's manager, or ""."""
+        return next((manager.system_id for manager in self.growth if manager.pod == pod), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,11 +175,8 @@ def metrics(api: Api, namespace: str, managers: Sequence[ManagerPod], *, port: i
     silent: list[tuple[str, MetricsFault, str]] = []
     lines: list[str] = []
     for manager in managers:
-        path = (
-            f"/api/v1/namespaces/{path_segment(namespace)}/pods/http:{path_segment(manager.name)}:{port}/proxy/metrics"
-        )
         try:
-            text = api.text(path)
+            text = api.text(_page_path(namespace, manager.name, port))
         except ApiError as error:
             if error.status == _NOT_FOUND and error.reason:
                 continue  # the pod has gone in the meantime
@@ -163,19 +218,20 @@ def metrics(api: Api, namespace: str, managers: Sequence[ManagerPod], *, port: i
 
 def read_page(text: str, manager: ManagerPod) -> Page:
     """One manager's page, in Prometheus' text format."""
-    version = ""
+    version = system_id = ""
     polls: dict[str, int] = {}
     for line in text.splitlines():
         sample = _SAMPLE.match(line)
         if sample is None:
             continue
         labels = dict(_LABEL.findall(sample["labels"] or ""))
+        system_id = system_id or labels.get("system_id", "")
         if sample["name"] == "gitlab_runner_version_info":
             version = labels.get("version", "")
         if sample["name"] == "gitlab_runner_api_request_statuses_total" and labels.get("endpoint") == "request_job":
             status = labels.get("status", "")
             polls[status] = polls.get(status, 0) + round(float(sample["value"]))
-    return Page(pod=manager.name, image=manager.image, version=version, polls=polls)
+    return Page(pod=manager.name, image=manager.image, version=version, polls=polls, system_id=system_id)
 
 
 def judge_version(measured: ManagerMetrics) -> ManagerMetrics:
@@ -194,18 +250,83 @@ def _version_in(image: str) -> str:
     return tag[1] if tag else ""
 
 
-def judge_polls(measured: ManagerMetrics) -> ManagerMetrics:
-    """The same, faulty if GitLab refuses the managers' polls, or more of them were lost than answered."""
-    for page in measured.pages:
-        answered = sum(page.polls.get(status, 0) for status in _ANSWERED)
-        refused, lost = page.polls.get(_REFUSED, 0), page.polls.get(_FAILED, 0)
-        if refused:
-            cause = f"GitLab refused {refused} polls of manager {page.pod} (403), and answered {answered}"
-            return _with(measured, MetricsFault.POLLS_REJECTED, cause)
-        if lost > answered:
-            cause = f"{lost} polls of manager {page.pod} did not reach GitLab (-1), and {answered} were answered"
-            return _with(measured, MetricsFault.POLLS_FAILED, cause)
-    return measured.only()
+def activity(
+    api: Api, namespace: str, measured: ManagerMetrics, *, port: int = PORT, deadline: float
+) -> ManagerActivity:
+    """Watch the managers of which some polls have failed, until each has polled again.
+
+    Args:
+        api: the cluster's API.
+        namespace: the managers'.
+        measured: their first pages.
+        port: of their metrics.
+        deadline: seconds to wait for the next poll; GitLab may hold one for 50 s if it has no job.
+    """
+    began = time.monotonic()
+    growth = {page.pod: PollGrowth(page.pod, 0.0, page.polls, page.system_id) for page in measured.pages}
+    watched = {page.pod: page for page in measured.pages if page.failed}
+    growth.update({name: PollGrowth(name, system_id=page.system_id) for name, page in watched.items()})
+    waiting = dict(watched)
+    while waiting and time.monotonic() - began < deadline:
+        time.sleep(min(_BETWEEN_PAGES, deadline))
+        for name, before in list(waiting.items()):
+            try:
+                now = read_page(
+                    api.text(_page_path(namespace, name, port)), ManagerPod(name=name, image=before.image)
+                ).polls
+            except ApiError:  # it has gone, or ends just now: its pod tells that
+                del waiting[name]
+                continue
+            added = {status: count - before.polls.get(status, 0) for status, count in now.items()}
+            if min(added.values(), default=0) < 0:  # a restart has begun the counters anew
+                added = dict(now)
+            growth[name] = PollGrowth(name, time.monotonic() - began, _positive(added), before.system_id)
+            if growth[name].added:
+                del waiting[name]
+    return _judge_growth(measured, tuple(growth.values()))
+
+
+def _positive(counts: Mapping[str, int]) -> dict[str, int]:
+    return {status: count for status, count in counts.items() if count > 0}
+
+
+def _page_path(namespace: str, pod: str, port: int) -> str:
+    return f"/api/v1/namespaces/{path_segment(namespace)}/pods/http:{path_segment(pod)}:{port}/proxy/metrics"
+
+
+def _judge_growth(measured: ManagerMetrics, growth: tuple[PollGrowth, ...]) -> ManagerActivity:
+    """Faulty if GitLab refuses the polls of a manager now, or none of them gets through."""
+    fault: MetricsFault | None = None
+    cause = ""
+    for manager in growth:
+        within = f"within {manager.seconds:.0f} s"
+        if manager.refused and not manager.accepted:
+            fault = MetricsFault.POLLS_REJECTED
+            cause = f"GitLab refused {manager.refused} polls of manager {manager.pod} (403) {within}, and accepted none"
+            break
+        if manager.failed and not manager.accepted and fault is None:
+            fault = MetricsFault.POLLS_FAILED
+            statuses = ", ".join(manager.added)
+            cause = f"{manager.failed} polls of manager {manager.pod} failed ({statuses}) {within}, and none succeeded"
+    lines = [
+        f"{manager.pod}: polls added "
+        + (f"within {manager.seconds:.0f} s: " if manager.seconds else "since its start: ")
+        + (", ".join(f"{status}: {count}" for status, count in manager.added.items()) or "none")
+        for manager in growth
+    ]
+    evidence = measured.evidence
+    return ManagerActivity(
+        target=measured.target,
+        growth=growth,
+        fault=fault,
+        cause=cause,
+        evidence=Evidence(
+            where=evidence.where,
+            command=evidence.command,
+            observed="\n".join([evidence.observed, *lines]),
+            took=max([evidence.took, *(manager.seconds for manager in growth)]),
+        ),
+    )
 
 
 def _with(measured: ManagerMetrics, fault: MetricsFault, cause: str) -> ManagerMetrics:
@@ -229,12 +350,12 @@ def warnings(api: Api, namespace: str, release: str, *, within: float) -> Warnin
     except ApiError as error:
         raise unmeasured(error) from error
     since = datetime.now(UTC) - timedelta(seconds=within)
-    lines = read_warnings(events, names, since=since)
+    lines = read_warnings(events, names, since=since, now=datetime.now(UTC))
     return Warnings(
         target=namespace,
         lines=lines,
         fault=MetricsFault.WARNINGS if lines else None,
-        cause=f"{len(lines)} warnings about {', '.join(names)} lately, the last: {lines[-1]}" if lines else "",
+        cause=f"{len(lines)} warnings about {', '.join(names)} lately, the last {lines[-1]}" if lines else "",
         evidence=Evidence(
             where="here",
             command=kubectl("GET", path, {"fieldSelector": query}),
@@ -244,8 +365,8 @@ def warnings(api: Api, namespace: str, release: str, *, within: float) -> Warnin
     )
 
 
-def read_warnings(events: Iterable[Json], names: Sequence[str], *, since: datetime) -> tuple[str, ...]:
-    """The warnings about objects of these names and what is derived from them, oldest first, a line each."""
+def read_warnings(events: Iterable[Json], names: Sequence[str], *, since: datetime, now: datetime) -> tuple[str, ...]:
+    """The warnings about objects of these names and what is derived from them, oldest first, each with its age."""
     lines: list[tuple[datetime, str]] = []
     for event in events:
         subject = event.get("involvedObject") or {}
@@ -255,7 +376,8 @@ def read_warnings(events: Iterable[Json], names: Sequence[str], *, since: dateti
             continue
         times = f" ({event['count']} times)" if int(event.get("count") or 1) > 1 else ""
         kind = str(subject.get("kind", "")).lower()
-        lines.append((when, f"{event.get('reason')}  {kind}/{name}  {event.get('message')}{times}"))
+        age = describe_duration((now - when).total_seconds())
+        lines.append((when, f"{age} ago: {event.get('reason')}  {kind}/{name}  {event.get('message')}{times}"))
     return tuple(line for _, line in sorted(lines))
 
 

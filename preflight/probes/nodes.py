@@ -57,7 +57,7 @@ def presence(name: str, address: str, nodes: Nodes) -> NodeState:
         return _state(
             name, "", nodes, fault=ClusterFault.NODE_MISSING, cause=cause, command="kubectl get nodes -o wide"
         )
-    differs = node.address not in {"", address}
+    differs = bool(node.address) and address not in {node.address, *node.addresses}
     return _state(
         name,
         f"{node.name} {node.address} {node.version}",

@@ -20,12 +20,14 @@ Json = dict[str, Any]
 
 _ADMISSION: tuple[tuple[str, PodFault], ...] = (
     (r'namespaces "[^"]*" not found|because it is being terminated', PodFault.NAMESPACE_MISSING),
-    (r'violates PodSecurity "|security context constraint|pod security policy', PodFault.POD_SECURITY),
+    (r"security context constraint", PodFault.SECURITY_CONSTRAINTS),  # OpenShift's
+    (r'violates PodSecurity "|pod security policy', PodFault.POD_SECURITY),
     (r"exceeded quota: |failed quota: |status unknown for quota: |insufficient quota to match", PodFault.QUOTA),
     (
         r"(?:maximum|minimum) \S+ usage per (?:Container|Pod) is|max limit to request ratio per (?:Container|Pod)",
         PodFault.LIMIT_RANGE,
     ),
+    (r"no PriorityClass with name|RuntimeClass \"[^\"]*\" not found", PodFault.CLASS_MISSING),
     (r"error looking up service account|service account \S+ was not found", PodFault.SERVICE_ACCOUNT_MISSING),
     (r'admission webhook "[^"]*" denied the request|failed calling webhook "', PodFault.WEBHOOK),
 )
@@ -114,6 +116,29 @@ def classify_pull(message: str) -> tuple[PodFault, str]:
         if re.search(pattern, unquoted):
             return fault, cause
     return PodFault.PULL_FAILED, cause
+
+
+PATH_FAULTS = frozenset(
+    {
+        PodFault.PULL_REFUSED,
+        PodFault.PULL_TIMEOUT,
+        PodFault.PULL_UNREACHABLE,
+        PodFault.PULL_UNRESOLVED,
+        PodFault.PULL_TLS,
+    }
+)
+"""Faults of the path from a node to a registry, whatever image is pulled."""
+
+
+def container_of(event: Json) -> str:
+    """The container that a kubelet's event is about, or ""."""
+    match = re.search(r"ontainers\{([^}]*)\}$", str(event.get("involvedObject", {}).get("fieldPath", "")))
+    return match[1] if match else ""
+
+
+def is_failed_pull(event: Json) -> bool:
+    """Whether a kubelet's event reports how a pull failed."""
+    return event.get("reason") == "Failed" and str(event.get("message", "")).startswith("Failed to pull image")
 
 
 # --- the end --------------------------------------------------------------------------------------------------------

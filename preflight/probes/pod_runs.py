@@ -16,10 +16,20 @@ from preflight.clients.kube_api import Api, classify_kubelet_path, jobs_path, pa
 from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.evidence import Unmeasured
 from preflight.faults import ApiFault, Fault, PodFault, StreamFault
-from preflight.jobshape import BUILD, VANTAGE
-from preflight.probes.pod_messages import PULL_REASONS, START_REASONS, classify_admission, state_of
-from preflight.probes.pod_states import has_started, unscheduled, waits_for
+from preflight.jobshape import BUILD, PULLED, VANTAGE
+from preflight.probes.pod_messages import (
+    PATH_FAULTS,
+    PULL_REASONS,
+    START_REASONS,
+    classify_admission,
+    classify_pull,
+    container_of,
+    is_failed_pull,
+    state_of,
+)
+from preflight.probes.pod_states import has_started, is_settled, unscheduled, waits_for
 from preflight.probes.quota import Needs, needs_of, quota_room
+from preflight.probes.registry import parse_reference
 from preflight.shutdown import Shutdown
 
 Json = dict[str, Any]
@@ -30,6 +40,7 @@ UNSCHEDULABLE_FOR = 3.0  # seconds that the scheduler may say no before it is be
 NOT_STARTING_FOR = 10.0  # seconds that a container may fail to be created before that is believed
 NODE_ASKED_AFTER = 15.0  # seconds that a pod does not begin before its node is asked for its state
 SECRET_SEEN_WITHIN = 30.0  # seconds that a kubelet may take to see a pull secret that is there; it pulls again after 10
+CUT_OFF_FOR = 40.0  # seconds that a pod may be at a first pull from a registry that is known to be out of reach
 SHORT_WATCH = 1.0  # seconds of one watch while there is no pod yet
 LONG_WATCH = 2.0  # seconds of one watch after that; between two, events are read
 PAUSE = 0.5  # seconds between two lists when the API can't be watched, or has just failed
@@ -49,6 +60,7 @@ class PodRun:
         on_event: called with what the pod is at, in the API's words.
         images: what the node held before; None if that is not known.
         unschedulable_for: seconds that the scheduler may say no before it is believed.
+        cut_off: the hosts of registries that are known by now to be out of the node's reach.
         shutdown: of the run.
 
     Attributes:
@@ -74,6 +86,7 @@ class PodRun:
         on_event: OnEvent,
         images: Collection[str] | None = None,
         unschedulable_for: float = UNSCHEDULABLE_FOR,
+        cut_off: Callable[[], Collection[str]] = tuple,
         shutdown: Shutdown | None = None,
     ) -> None:
         self.api, self.manifest, self.node, self.on_event, self.images = api, manifest, node, on_event, images
@@ -99,6 +112,7 @@ class PodRun:
         self.log_fault: StreamFault | None = None
         self._end = self.began + deadline
         self._unschedulable_for = unschedulable_for
+        self._cut_off = cut_off
         self._shutdown = shutdown or Shutdown()
         self._events: dict[str, Json] = {}
         self._events_refused: ApiError | None = None
@@ -203,6 +217,9 @@ class PodRun:
                 return
             if self._node_is_lost():
                 return
+            if self._pulls_in_vain():
+                self.over = True
+                return
         if failure:
             raise unmeasured(failure)
 
@@ -261,6 +278,39 @@ class PodRun:
         if problem := self.node_problem():
             self.verdict = PodFault.LOST, problem
         return bool(problem)
+
+    def _pulls_in_vain(self) -> bool:
+        """Whether whatever is still to be pulled comes from a registry to which this node has no path.
+
+        A kubelet pulls one image after the other, reports how a pull failed in an event at once, and in the pod's state
+        only when it has tried all of them. So the first real error of a registry is that of its other images, too, and
+        a container that is there for its image alone is done as soon as that is pulled.
+        """
+        if self.pod is None:
+            return False
+        images = {str(item["name"]): str(item["image"]) for item in self.pod_manifest["spec"]["containers"]}
+        failed = {
+            name: fault
+            for event in self.events_of(self.name)
+            if is_failed_pull(event)
+            and (name := container_of(event)) in images
+            and (fault := classify_pull(str(event["message"]))[0])
+        }
+        cut_off = {parse_reference(images[name]).host for name, fault in failed.items() if fault in PATH_FAULTS}
+        if self.seconds > CUT_OFF_FOR and not self.events_of(self.name, "Pulled"):
+            cut_off |= set(self._cut_off())
+        pulled = {container_of(event) for event in self.events_of(self.name, "Pulled")}
+        return bool(cut_off) and all(
+            is_settled(state_of(self.pod, name))
+            or name in failed
+            or (name in pulled and name.startswith(PULLED))
+            or (
+                name not in pulled
+                and not has_started(state_of(self.pod, name))
+                and parse_reference(image).host in cut_off
+            )
+            for name, image in images.items()
+        )
 
     def _pulls_again_with_its_secret(self) -> bool:
         """Whether a pull failed without a pull secret that is there: the kubelet learns of it late, and pulls again."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 
-from preflight.jobshape import BUILD
-from preflight.probes.pod_messages import PULL_REASONS, state_of
+from preflight.jobshape import BESIDE, BUILD, PULLED
+from preflight.probes.pod_messages import PULL_REASONS, START_ENDS, START_REASONS, state_of
 
 Json = dict[str, Any]
 
@@ -21,8 +21,8 @@ def all_settled(pod: Json) -> bool:
     """Whether every container of ours has ended or can't begin; those that others inject run as long as they like."""
     if _has_ended(pod):
         return True
-    ours = [name for name in _container_names(pod) if name == BUILD or name.startswith("image-")]
-    return all(_is_settled(state_of(pod, name)) for name in ours)
+    ours = [name for name in _container_names(pod) if name == BUILD or name.startswith(PULLED)]
+    return all(is_settled(state_of(pod, name)) for name in ours)
 
 
 def runs_or_settled(pod: Json) -> bool:
@@ -36,7 +36,7 @@ def client_or_daemon_settled(pod: Json) -> bool:
         return True
     aliases = {name for alias in pod["spec"].get("hostAliases") or () for name in alias.get("hostnames") or ()}
     daemons = [name for name in _container_names(pod) if name in aliases or name.startswith("svc-")]
-    return any(_is_settled(state_of(pod, name)) for name in (BUILD, *daemons))
+    return any(is_settled(state_of(pod, name)) for name in (BUILD, *daemons))
 
 
 def _has_ended(pod: Json) -> bool:
@@ -50,7 +50,8 @@ def _container_names(pod: Json) -> list[str]:
     return [str(container["name"]) for container in pod.get("spec", {}).get("containers") or ()]
 
 
-def _is_settled(state: Json) -> bool:
+def is_settled(state: Json) -> bool:
+    """Whether a container has ended, or its image can't be pulled."""
     return "terminated" in state or state.get("waiting", {}).get("reason") in PULL_REASONS
 
 
@@ -60,11 +61,23 @@ def has_started(state: Json) -> bool:
 
 
 def waits_for(pod: Json, reasons: Collection[str]) -> bool:
-    """Whether a container of the pod waits for one of these reasons."""
+    """Whether a container of the pod waits for one of these reasons; services of the values are judged at the end."""
     return any(
         (item.get("state") or {}).get("waiting", {}).get("reason") in reasons
         for item in pod.get("status", {}).get("containerStatuses") or ()
+        if not str(item.get("name", "")).startswith(BESIDE)
     )
+
+
+def not_started(pod: Json) -> Iterator[str]:
+    """Why services of the values did not start, a sentence each."""
+    images = {each.get("name"): each.get("image") for each in pod.get("spec", {}).get("containers") or ()}
+    for item in pod.get("status", {}).get("containerStatuses") or ():
+        name, state = str(item.get("name", "")), item.get("state") or {}
+        waiting, ended = state.get("waiting", {}), state.get("terminated", {})
+        stopped = waiting if waiting.get("reason") in START_REASONS else ended
+        if name.startswith(BESIDE) and stopped.get("reason") in START_REASONS | START_ENDS:
+            yield f"the service {images.get(name)} does not start: {stopped['reason']}: {stopped.get('message', '')}"
 
 
 def unscheduled(pod: Json) -> str:

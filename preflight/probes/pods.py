@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -20,7 +20,7 @@ from preflight.clients.kube_errors import ApiError
 from preflight.clients.kubectl import kubectl
 from preflight.evidence import Evidence, Fact
 from preflight.faults import Fault, PodFault, StreamFault
-from preflight.jobshape import BUILD
+from preflight.jobshape import BUILD, JobShape
 from preflight.probes.pod_messages import (
     PULL_REASONS,
     START_ENDS,
@@ -29,6 +29,8 @@ from preflight.probes.pod_messages import (
     classify_end,
     classify_pull,
     classify_scheduling,
+    container_of,
+    is_failed_pull,
     names_a_reason,
     pull_seconds,
     state_of,
@@ -42,6 +44,7 @@ from preflight.probes.pod_states import (
     has_started,
     image_in,
     is_fresh,
+    not_started,
     runs_or_settled,
     summarize,
     unscheduled,
@@ -90,9 +93,11 @@ class JobPod(Fact):
         started: whether the script ran at all.
         exit: its exit status, or None.
         warnings: what admission would have refused at a stricter level.
+        not_started: why services of the values did not start beside the script, a sentence each.
     """
 
     node: str
+    not_started: tuple[str, ...] = ()
     job: str = ""
     name: str = ""
     pulls: tuple[ImagePull, ...] = ()
@@ -130,6 +135,29 @@ class Admission(Fact):
     """
 
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PodPatches(Fact):
+    """The patches of a job's pod in the values (``pod_spec``).
+
+    Attributes:
+        applied: how many there are that are used.
+    """
+
+    applied: int = 0
+
+
+def judge_patches(shape: JobShape) -> PodPatches:
+    """Whether the runner can apply the values' patches to a job's pod."""
+    lines = [f"{patch}: {patch.kind}{'' if patch.text is not None else ', in a file'}" for patch in shape.patches]
+    return PodPatches(
+        target="pod_spec",
+        applied=len(shape.patches),
+        fault=PodFault.PATCH if shape.patch_problem else None,
+        cause=shape.patch_problem,
+        evidence=Evidence(where="here", command="helm get values", observed="\n".join(lines) or "no patch is used"),
+    )
 
 
 # --- launching ------------------------------------------------------------------------------------------------------
@@ -170,6 +198,7 @@ def launch(
     images: Collection[str] | None = None,
     job: Needs | None = None,
     unschedulable_for: float = UNSCHEDULABLE_FOR,
+    cut_off: Callable[[], Collection[str]] = tuple,
     shutdown: Shutdown | None = None,
 ) -> JobPod:
     """Make the Job and follow its pod until every container has ended or can't begin.
@@ -185,6 +214,8 @@ def launch(
         images: what the node held before, as its status lists it, so that a pull can be known to be fresh.
         job: what a real job would count for in a quota.
         unschedulable_for: seconds that the scheduler may say no before it is believed.
+        cut_off: the hosts of registries that are known by now to be out of the node's reach: pulls from them are
+            hardly waited for.
         shutdown: set when the run ends early: then no Job is made any more, and one that is followed is left.
 
     Raises:
@@ -198,6 +229,7 @@ def launch(
         on_event=on_event,
         images=images,
         unschedulable_for=unschedulable_for,
+        cut_off=cut_off,
         shutdown=shutdown,
     )
     run.run(job, all_settled)
@@ -214,6 +246,7 @@ def launch_dind(
     images: Collection[str] | None = None,
     job: Needs | None = None,
     unschedulable_for: float = UNSCHEDULABLE_FOR,
+    cut_off: Callable[[], Collection[str]] = tuple,
     shutdown: Shutdown | None = None,
 ) -> DindPod:
     """As `launch`, for `preflight.jobshape.dind_job`: follow until the client has ended, or the daemon has."""
@@ -225,6 +258,7 @@ def launch_dind(
         on_event=on_event,
         images=images,
         unschedulable_for=unschedulable_for,
+        cut_off=cut_off,
         shutdown=shutdown,
     )
     run.run(job, client_or_daemon_settled)
@@ -280,6 +314,7 @@ class _Judgement:
             "started": started,
             "exit": state.get("terminated", {}).get("exitCode"),
             "warnings": run.warnings,
+            "not_started": tuple(not_started(self.pod)),
         }
 
     def _fault(self, state: Json) -> tuple[Fault | None, str]:
@@ -296,7 +331,8 @@ class _Judgement:
             problem = "" if names_a_reason(fault) else run.node_problem()
             return (PodFault.LOST, problem) if problem else (fault, f"the scheduler can't place the pod: {cause}")
         waiting = state.get("waiting", {})
-        if waiting.get("reason") in PULL_REASONS:
+        failed = any(is_failed_pull(event) for event in self._container_events(BUILD))
+        if waiting.get("reason") in PULL_REASONS or (failed and not self._container_events(BUILD, "Pulled")):
             return classify_pull(self._pull_message(BUILD, waiting))
         for status in pod.get("status", {}).get("initContainerStatuses") or ():
             init_waiting = (status.get("state") or {}).get("waiting", {})
@@ -337,11 +373,7 @@ class _Judgement:
     # -- images --
 
     def _container_events(self, container: str, *reasons: str) -> list[Json]:
-        return [
-            event
-            for event in self.run.events_of(self.run.name, *reasons)
-            if str(event["involvedObject"].get("fieldPath", "")).endswith(f"ontainers{{{container}}}")
-        ]
+        return [event for event in self.run.events_of(self.run.name, *reasons) if container_of(event) == container]
 
     def _pull_message(self, container: str, waiting: Json) -> str:
         """Why a pull failed: the kubelet's event has the reason even while the state says no more than «back-off»."""
@@ -371,7 +403,9 @@ class _Judgement:
         state = state_of(self.pod, container)
         waiting = state.get("waiting", {})
         fresh = None if run.images is None else is_fresh(image, run.images)
-        if waiting.get("reason") in PULL_REASONS:
+        # A kubelet shows in the state that a pull failed only when it has tried the pod's other images, too.
+        failed = not pulled and any(is_failed_pull(event) for event in events)
+        if waiting.get("reason") in PULL_REASONS or (failed and not has_started(state)):
             fault, cause = classify_pull(self._pull_message(container, waiting))
             cause = f"{run.node} could not pull {image}: {cause}"
         elif pulled:

@@ -12,7 +12,7 @@ import binascii
 import fnmatch
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -472,7 +472,7 @@ def _require_registry(host: str, reply: Reply, challenge: _Challenge) -> None:
 def manifest(
     image: str,
     *,
-    platform: str = "linux/amd64",
+    platforms: Sequence[str] = ("linux/amd64",),
     scheme: str = "https",
     credentials: Credentials | None,
     ca_file: Path | None,
@@ -482,7 +482,17 @@ def manifest(
 ) -> Manifest:
     """What `image` points to, for which platforms it is, and whether its data can be fetched, without pulling it.
 
-    The configuration blob of the platform is read, too: it proves that blobs can be fetched where they are kept.
+    The configuration blob of the first platform is read, too: it proves that blobs can be fetched where they are kept.
+
+    Args:
+        image: the reference.
+        platforms: of the nodes that may run it, each of which it must offer.
+        scheme: the registry's.
+        credentials: None for anonymous access.
+        ca_file: of the CA that signed the registry's certificate.
+        routes: other ways to addresses.
+        token_realm: the token server that may get the account besides the registry; "" for none.
+        deadline: seconds for each request.
 
     Raises:
         ValueError: when `image` is no reference.
@@ -498,21 +508,22 @@ def manifest(
         deadline=deadline,
         token_realm=token_realm,
     )
-    digest, platforms, size = "", tuple[str, ...](), 0
+    digest, offered, size = "", tuple[str, ...](), 0
     fault: RegistryFault | PathFault | None = None
     cause = ""
     try:
         top = _manifest(registry, reference, reference.ref)
         digest = top.digest
-        platforms = tuple(top.offers) or (_platform_of_config(registry, reference, top),)
-        chosen = _choose(platforms, platform)
+        offered = tuple(top.offers) or (_platform_of_config(registry, reference, top),)
+        missing = [platform for platform in platforms if not _choose(offered, platform)]
+        chosen = next(filter(None, (_choose(offered, platform) for platform in platforms)), "")
         leaf = _manifest(registry, reference, top.offers[chosen]) if chosen in top.offers else top
         if chosen and leaf is not top:
             _platform_of_config(registry, reference, leaf)
         size = leaf.size
-        if not chosen:
+        if missing:
             fault = RegistryFault.WRONG_PLATFORM
-            cause = f"{reference} is for {', '.join(platforms)}, not for {platform}"
+            cause = f"{reference} is for {', '.join(offered)}, not for {', '.join(missing)}"
     except NoReply as no:
         fault, cause = no.fault, no.cause
     except Refused as refused:
@@ -526,7 +537,7 @@ def manifest(
         ),
         image=str(reference),
         digest=digest,
-        platforms=platforms,
+        platforms=offered,
         size=size,
     )
 

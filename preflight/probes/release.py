@@ -15,12 +15,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from preflight import rendering
 from preflight.clients.kube_api import Api, path_segment
 from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.documents import load_json
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ReleaseFault
 from preflight.probes.values_drift import remember_secrets
+from preflight.rendering import NotAManifestError, Rendering
 from preflight.shell_command import ShellCommand, program
 
 Json = dict[str, Any]
@@ -230,6 +232,17 @@ def decode(text: str, *, wrapped: bool = True) -> Json:
     if not isinstance(body, dict):
         raise NotARecordError("it is no record of Helm's (no object)")
     return body
+
+
+def rendered(record: Record, name: str, namespace: str) -> Rendering | None:
+    """The objects of a revision, from the manifest in its record; None if it holds none that can be read."""
+    manifest = record.body.get("manifest")
+    if not isinstance(manifest, str) or not manifest.strip():
+        return None
+    try:
+        return rendering.read(manifest, release=name, namespace=namespace)
+    except NotAManifestError:
+        return None
 
 
 # ---- what the records hold ------------------------------------------------------------------------------------------

@@ -17,6 +17,8 @@ from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.clients.kubectl import kubectl
 from preflight.evidence import Evidence, Fact
 from preflight.faults import RightsFault
+from preflight.jobshape import ENTRYPOINT_FLAG, EVENTS_FLAG, LEGACY_FLAG, REACHABLE_FLAG, JobShape
+from preflight.releasenames import ReleaseNames
 from preflight.shell_command import program
 
 Json = dict[str, Any]
@@ -28,7 +30,7 @@ HARD: Mapping[str, tuple[str, ...]] = {
     "secrets": ("create", "get", "update", "delete"),
     "serviceaccounts": ("get",),
 }
-"""Verbs by resource without which no job runs."""
+"""Verbs by resource without which no job runs, whatever the values say but for `needed`."""
 
 SOFT: Mapping[str, tuple[str, ...]] = {
     "pods": ("list", "watch"),  # else "won't use informers"
@@ -37,6 +39,30 @@ SOFT: Mapping[str, tuple[str, ...]] = {
     "services": ("create", "get"),  # of services with ports
 }
 """Verbs by resource without which the runner sees or logs less."""
+
+
+CLUSTER_WIDE: Mapping[str, tuple[str, ...]] = {"namespaces": ("create", "delete")}
+"""Verbs by resource that a runner with ``namespace_per_job`` needs besides, in the whole cluster."""
+
+
+def needed(shape: JobShape) -> dict[str, tuple[str, ...]]:
+    """Verbs by resource without which no job of this shape runs; with ``namespace_per_job``, `CLUSTER_WIDE` among them.
+
+    The service account is looked for only where the values name one; nothing is attached to with the legacy strategy.
+    """
+    rights = dict(HARD)
+    if not shape.service_account:
+        del rights["serviceaccounts"]
+    if LEGACY_FLAG in shape.flags:
+        del rights["pods/attach"]
+    elif ENTRYPOINT_FLAG in shape.flags:
+        rights["pods"] = (*rights["pods"], "watch")
+        rights["pods/log"] = ("get",)
+    if REACHABLE_FLAG in shape.flags:
+        rights["pods/log"] = ("get",)
+    if EVENTS_FLAG in shape.flags:
+        rights["events"] = ("watch",)
+    return {**rights, **CLUSTER_WIDE} if shape.namespace_per_job else rights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,22 +93,22 @@ class Rights(Fact):
     missing: Mapping[str, tuple[str, ...]]
 
 
-def account(api: Api, namespace: str, release: str, tree: Mapping[str, Any]) -> Account | None:
+def account(api: Api, release: str, names: ReleaseNames) -> Account | None:
     """The account of the deployed managers, else the one that the values lead to; None if the chart is yet to make it.
 
     Args:
         api: the cluster's API.
-        namespace: the release's.
         release: its name, which is the label ``release`` of all that the chart makes.
-        tree: the merged values.
+        names: what the values lead to.
 
     Raises:
         Unmeasured: the API could not be asked.
     """
+    namespace = names.namespace
     deployments = f"/apis/apps/v1/namespaces/{path_segment(namespace)}/deployments"
     pods = f"/api/v1/namespaces/{path_segment(namespace)}/pods"
     try:
-        chosen, made_by_chart = _account_of_values(tree, release)
+        chosen, made_by_chart = names.service_account, names.account_made
         source = "the values"
         # Admission has written the account into each pod; a Deployment may leave it out and mean the default one.
         if running := next(iter(api.items(pods, labelSelector=f"release={release}")), None):
@@ -125,39 +151,35 @@ def account(api: Api, namespace: str, release: str, tree: Mapping[str, Any]) -> 
 _NOT_FOUND = 404
 
 
-def _account_of_values(tree: Mapping[str, Any], release: str) -> tuple[str, bool]:
-    """The account that the chart gives the managers, and whether the chart makes it.
-
-    By its templates: docs/sources.md#rbac.
-    """
-    full = str(tree.get("fullnameOverride") or "") or (
-        release if release.startswith("gitlab-runner") else f"{release}-gitlab-runner"
-    )
-    own, rbac = tree.get("serviceAccount") or {}, tree.get("rbac") or {}
-    creates = own.get("create")
-    made_by_chart = bool(creates) or (bool(rbac.get("create")) and creates is None)
-    if creates or own.get("name"):
-        return str(own.get("name") or full), made_by_chart
-    if rbac.get("create"):
-        return str(rbac.get("generatedServiceAccountName") or full), made_by_chart
-    return str(rbac.get("serviceAccountName") or "default"), False
-
-
 def review(
-    api: Api, account: Account, namespace: str, table: Mapping[str, Sequence[str]], *, fault: RightsFault
+    api: Api,
+    account: Account,
+    namespace: str,
+    table: Mapping[str, Sequence[str]],
+    *,
+    fault: RightsFault,
+    everywhere: bool = False,
 ) -> Rights:
     """Ask the authorizer for every verb of a table.
+
+    Args:
+        api: the cluster's API.
+        account: whose rights are asked for.
+        namespace: of the jobs.
+        table: verbs by resource.
+        fault: of what is missing.
+        everywhere: ask for the whole cluster: jobs have namespaces of their own that are not there yet.
 
     Raises:
         Unmeasured: reviews may not be made, or the API could not be asked.
     """
     began = time.monotonic()
-    path = f"/apis/authorization.k8s.io/v1/namespaces/{path_segment(namespace)}/localsubjectaccessreviews"
+    place = "" if everywhere else namespace
     missing: dict[str, tuple[str, ...]] = {}
     lines: list[str] = []
     try:
         for resource, verbs in table.items():
-            refused = [verb for verb in verbs if not _allowed(api, path, account, namespace, verb, resource)]
+            refused = [verb for verb in verbs if not _allowed(api, account, place, verb, resource)]
             lines += [f"{verb} {resource}: {'no' if verb in refused else 'yes'}" for verb in verbs]
             if refused:
                 missing[resource] = tuple(refused)
@@ -168,8 +190,9 @@ def review(
     cause = ""
     if missing:
         wanted = "; ".join(f"{', '.join(verbs)} {resource}" for resource, verbs in missing.items())
-        cause = f"{account.target} may not do in namespace {namespace}: {wanted}"
-        lines += ["", rule(missing, namespace)]
+        where = f"in namespace {namespace}" if place else "in all namespaces, as namespace_per_job needs it"
+        cause = f"{account.target} may not do {where}: {wanted}"
+        lines += ["", rule(missing, place)]
     return Rights(
         target=account.target,
         account=account.target,
@@ -178,22 +201,31 @@ def review(
         cause=cause,
         evidence=Evidence(
             where="here",
-            command=program("kubectl", "auth", "can-i", first[1], first[0], "-n", namespace, "--as", user),
+            command=program(
+                "kubectl", "auth", "can-i", first[1], first[0], *(("-n", place) if place else ("-A",)), "--as", user
+            ),
             observed="\n".join(lines),
             took=time.monotonic() - began,
         ),
     )
 
 
-def _allowed(api: Api, path: str, account: Account, namespace: str, verb: str, resource: str) -> bool:
+def _allowed(api: Api, account: Account, namespace: str, verb: str, resource: str) -> bool:
+    """Whether the account may do it in the namespace; where none is given, in the whole cluster."""
     name, _, subresource = resource.partition("/")
-    attributes = {"namespace": namespace, "verb": verb, "group": "", "resource": name}
+    attributes = {"verb": verb, "group": "", "resource": name}
+    kind, path = "SubjectAccessReview", "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+    metadata = {}
+    if namespace:
+        kind = "LocalSubjectAccessReview"
+        path = f"/apis/authorization.k8s.io/v1/namespaces/{path_segment(namespace)}/localsubjectaccessreviews"
+        attributes["namespace"] = metadata["namespace"] = namespace
     if subresource:
         attributes["subresource"] = subresource
     body = {
         "apiVersion": "authorization.k8s.io/v1",
-        "kind": "LocalSubjectAccessReview",
-        "metadata": {"namespace": namespace},
+        "kind": kind,
+        "metadata": metadata,
         "spec": {
             "user": f"system:serviceaccount:{account.namespace}:{account.name}",
             "groups": [
@@ -209,12 +241,12 @@ def _allowed(api: Api, path: str, account: Account, namespace: str, verb: str, r
 
 
 def rule(missing: Mapping[str, Iterable[str]], namespace: str) -> str:
-    """The Role rules that give what is missing, as YAML."""
+    """The rules that give what is missing, as YAML; without a namespace, they belong in a ClusterRole."""
     rules = (
         f'- apiGroups: [""]\n  resources: ["{resource}"]\n  verbs: [{", ".join(map(_quoted, verbs))}]'
         for resource, verbs in missing.items()
     )
-    return "\n".join([f"# in a Role in namespace {namespace}", *rules])
+    return "\n".join([f"# in a Role in namespace {namespace}" if namespace else "# in a ClusterRole", *rules])
 
 
 def _quoted(word: str) -> str:

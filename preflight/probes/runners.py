@@ -105,6 +105,17 @@ class RegisteredManagers(Fact):
         """
         return tuple(manager for manager in self.managers if manager.status == "online" and self._fresh(manager))
 
+    def last_contact(self, system_id: str) -> float | None:
+        """Seconds since GitLab heard of the manager of this name; None if that is not known."""
+        contacts = [
+            contacted
+            for manager in self.managers
+            if system_id and manager.system_id == system_id and (contacted := _timestamp(manager.contacted))
+        ]
+        if self.listed_at is None or not contacts:
+            return None
+        return (self.listed_at - max(contacts)).total_seconds()
+
     def _fresh(self, manager: Manager) -> bool:
         contacted = _timestamp(manager.contacted)
         return self.listed_at is None or contacted is None or self.listed_at - contacted <= _FRESH
@@ -412,10 +423,10 @@ def versions(registered: RegisteredManagers, expected: str) -> RegisteredManager
     )
 
 
-def addresses(registered: RegisteredManagers, nodes: Iterable[str], pod_network: str | None) -> RegisteredManagers:
+def addresses(registered: RegisteredManagers, nodes: Iterable[str], pod_networks: Sequence[str]) -> RegisteredManagers:
     """Whether GitLab sees every manager online at a node's address, or at a pod's own where pods are routed."""
     known = {ip_address(node) for node in nodes}
-    others = [manager for manager in registered.online if not _from_the_cluster(manager.address, known, pod_network)]
+    others = [manager for manager in registered.online if not _from_the_cluster(manager.address, known, pod_networks)]
     if not others:
         return registered
     named = ", ".join(f"{manager.system_id} from {manager.address or 'an unknown address'}" for manager in others)
@@ -423,9 +434,9 @@ def addresses(registered: RegisteredManagers, nodes: Iterable[str], pod_network:
     return replace(registered, fault=RunnerFault.MANAGER_ADDRESS, cause=cause)
 
 
-def _from_the_cluster(address: str, known: set[Any], pod_network: str | None) -> bool:
+def _from_the_cluster(address: str, known: set[Any], pod_networks: Sequence[str]) -> bool:
     try:
         parsed = ip_address(address)
     except ValueError:
         return False
-    return parsed in known or (pod_network is not None and parsed in ip_network(pod_network))
+    return parsed in known or any(parsed in ip_network(network) for network in pod_networks)

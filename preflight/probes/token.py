@@ -206,9 +206,6 @@ def kind(configured: ConfiguredToken) -> RunnerToken:
     """Whether it is a runner's own authentication token, configured as one (docs/sources.md#token-kinds)."""
     token = configured.token
     if token.startswith(_PREFIX):
-        if configured.registration:
-            cause = f"{configured.source} holds a runner's own token, which is treated as a registration token there"
-            return _token(configured, TokenFault.MISPLACED, cause)
         return _token(configured)
     for prefix, fault, description in _KINDS:
         if token.startswith(prefix):
@@ -223,6 +220,14 @@ def kind(configured: ConfiguredToken) -> RunnerToken:
         return _token(configured, TokenFault.UNRECOGNISED, cause)
     cause = f"{configured.source} does not begin with glrt-, as a runner's authentication token does"
     return _token(configured, TokenFault.UNRECOGNISED, cause)
+
+
+def place(configured: ConfiguredToken) -> RunnerToken:
+    """Whether it is configured where a runner's own token belongs; the runner takes it from the old key as well."""
+    if configured.registration and configured.token.startswith(_PREFIX):
+        cause = f"{configured.source} holds a runner's own token, which belongs to runnerToken"
+        return _token(configured, TokenFault.MISPLACED, cause)
+    return _token(configured)
 
 
 def form(configured: ConfiguredToken) -> RunnerToken:

@@ -60,11 +60,26 @@ def read_drift(
     wanted: Mapping[str, Any],
     keys: RunnerKeys,
     *,
+    templates: tuple[str, str] | None = None,
     release: str,
     namespace: str,
     took: float = 0.0,
 ) -> Drift:
-    """The fact from the values of a release and the merged values files."""
+    """The fact from the values of a release and the merged values files.
+
+    Args:
+        deployed: the release's values.
+        wanted: those of the files.
+        keys: what the runner reads.
+        templates: ``runners.config`` of both as Helm renders them, which then takes the place of what is written.
+        release: the release's name.
+        namespace: its namespace.
+        took: seconds.
+    """
+    if templates is not None:
+        deployed, wanted = (
+            _with_template(tree, text) for tree, text in zip((deployed, wanted), templates, strict=True)
+        )
     changes = differences(deployed, wanted, keys)
     more = f" and {len(changes) - _SHOWN_AT_MOST} more" if len(changes) > _SHOWN_AT_MOST else ""
     cause = "; ".join(map(str, changes[:_SHOWN_AT_MOST])) + more
@@ -80,6 +95,11 @@ def read_drift(
             took=took,
         ),
     )
+
+
+def _with_template(tree: Mapping[str, Any], text: str) -> Mapping[str, Any]:
+    runners = tree.get("runners")
+    return {**tree, "runners": {**(runners if isinstance(runners, Mapping) else {}), "config": text}}
 
 
 def differences(deployed: Mapping[str, Any], wanted: Mapping[str, Any], keys: RunnerKeys) -> tuple[Difference, ...]:

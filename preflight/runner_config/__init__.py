@@ -10,8 +10,10 @@ from preflight.runner_config.decoder import ConfigFinding, Decoded, Outcome, dec
 from preflight.runner_config.durations import Duration
 from preflight.runner_config.judging import RULES, judge
 from preflight.runner_config.keys import Key, RunnerKeys, runner_keys, versions
+from preflight.runner_config.names import matches_image
 from preflight.runner_config.registering import OF_THE_CHART
 from preflight.runner_config.rules import Role, Rule
+from preflight.runner_config.rules import Runner as RunnerEntry
 from preflight.runner_config.text import NotTomlError, parse
 
 __all__ = [
@@ -26,11 +28,13 @@ __all__ = [
     "Outcome",
     "Role",
     "Rule",
+    "RunnerEntry",
     "RunnerKeys",
     "decode",
     "differences",
     "equal",
     "judge",
+    "matches_image",
     "meaning",
     "parse",
     "runner_keys",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from preflight.quantities import quantity
 from preflight.runner_config.decoder import Outcome, nearest_names
-from preflight.runner_config.names import dns_subdomain, glob, go_pattern
+from preflight.runner_config.names import dns_subdomain, go_pattern, matches_image
 from preflight.runner_config.rules import Broken, Runner, no_quantity, rule
 
 # ---- preparing a job (executors/kubernetes Prepare) -----------------------------------------------------------------
@@ -141,18 +141,8 @@ def _services(runner: Runner) -> Iterator[Broken]:
         for alias in service.get("alias", "").replace(",", " ").split():
             if "$" not in alias and not dns_subdomain(alias):
                 yield runner.here(*place, "alias"), f'"{alias}" is no DNS name'
-        if allowed and name not in internal and "$" not in name and not _matches(name, allowed):
+        if allowed and name not in internal and "$" not in name and not matches_image(name, allowed):
             yield runner.here(*place, "name"), f"{name} is not among allowed_services"
-
-
-def _matches(image: str, patterns: Sequence[str]) -> bool:
-    for pattern in patterns:
-        try:
-            if glob(pattern).fullmatch(image):
-                return True
-        except ValueError:
-            continue  # the runner passes it over
-    return False
 
 
 # ---- the cache (cache/cache.go: a job without one runs) --------------------------------------------------------------

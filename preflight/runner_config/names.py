@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
@@ -80,3 +81,14 @@ def glob(pattern: str) -> re.Pattern[str]:
     except re.error as error:
         msg = f"{pattern!r} is no pattern"
         raise ValueError(msg) from error
+
+
+def matches_image(image: str, patterns: Iterable[str]) -> bool:
+    """Whether one of the patterns takes in an image; one that is none is passed over, as the runner does."""
+    for pattern in patterns:
+        try:
+            if glob(pattern).fullmatch(image):
+                return True
+        except ValueError:
+            continue
+    return False

@@ -103,6 +103,11 @@ def _tolerations(runner: Runner) -> Iterator[Broken]:
 
 
 _SYSTEMS = ("linux", "windows", "freebsd")
+_WINDOWS_BUILD = "node.kubernetes.io/windows-build"
+_WINDOWS_BUILDS = (
+    *("10.0.17763", "10.0.20348", "10.0.26100"),  # servers
+    *("10.0.19043", "10.0.19044", "10.0.19045", "10.0.22000", "10.0.22621", "10.0.22631"),
+)
 
 
 @rule("labels-of-kubernetes", Outcome.ALL_JOBS_FAIL, "executors/kubernetes prepareHelperImage, buildLabels; the API")
@@ -114,7 +119,12 @@ def _kubernetes_labels(runner: Runner) -> Iterator[Broken]:
                 yield runner.here(name, key), f"it is no key of a label or annotation: {_ONLY}"
             elif name == "node_selector" and not label_value(value):
                 yield runner.here(name, key), f'"{value}" is no value of a label: {_ONLY}'
-    system = (runner.get("node_selector") or {}).get("kubernetes.io/os")
+    selector = runner.get("node_selector") or {}
+    system, build = selector.get("kubernetes.io/os"), selector.get(_WINDOWS_BUILD, "")
+    if system == "windows" and ".".join(build.replace(" ", ".").split(".")[:3]) not in _WINDOWS_BUILDS:
+        known = ", ".join(_WINDOWS_BUILDS[:3])
+        message = f'for Windows the runner wants "{_WINDOWS_BUILD}" of a build that it has a helper image for ({known})'
+        yield runner.here("node_selector", _WINDOWS_BUILD if build else "kubernetes.io/os"), message
     if system and system not in _SYSTEMS:
         yield runner.here("node_selector", "kubernetes.io/os"), f'there is no helper image for "{system}"'
 

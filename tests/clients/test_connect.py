@@ -331,6 +331,25 @@ def test_several_addresses_share_the_deadline(monkeypatch: pytest.MonkeyPatch) -
     assert time.monotonic() - began < 1
 
 
+def test_a_name_is_looked_up_once_for_all_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def look_up(host: str, *_: object, **__: object) -> object:
+        asked.append(host)
+        if host == "none.example":
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    routes = Routes()
+    places = [routes.addresses("one.example", port, within=5)[0][4] for port in (80, 443)]
+    assert places == [("127.0.0.1", 80), ("127.0.0.1", 443)]
+    for _ in range(2):
+        with pytest.raises(socket.gaierror, match="not known"):
+            routes.addresses("none.example", 80, within=5)
+    assert asked == ["one.example", "none.example"]
+
+
 def test_a_resolver_that_hangs_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(1))
     began = time.monotonic()

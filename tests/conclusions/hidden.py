@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from preflight.conclusions import Conclusion, Facts, draw
 from preflight.conclusions.model import lineage
 
@@ -14,8 +16,15 @@ def unfounded(whole: Facts, part: Facts) -> list[str]:
     return [
         f"{conclusion.confidence} {conclusion.name} {conclusion.about}"
         for conclusion in drawn
-        if not any(_confirms(other, conclusion) for other in full)
+        if not any(_confirms(other, conclusion) for whole_cause in full for other in _with_consequences(whole_cause))
     ]
+
+
+def _with_consequences(conclusion: Conclusion) -> Iterator[Conclusion]:
+    """A conclusion and what follows from it, which stands alone where the cause is hidden."""
+    yield conclusion
+    for consequence in conclusion.consequences:
+        yield from _with_consequences(consequence)
 
 
 def _confirms(full: Conclusion, part: Conclusion) -> bool:

@@ -12,8 +12,10 @@ from preflight.conclusions.model import lineage
 from preflight.evidence import PreflightError
 from preflight.facts.gitlab import gitlab_connection
 from preflight.facts.paths import node_gitlab, pod_gitlab
-from preflight.faults import DnsFault, Fault, GitLabFault, PathFault, PodFault, RegistryFault, SshFault
+from preflight.faults import ClusterFault, DnsFault, Fault, GitLabFault, PathFault, PodFault, RegistryFault, SshFault
 from preflight.inventory import Inventory
+from preflight.probes.cluster import Node, Nodes, ServiceEndpoints
+from preflight.probes.nodes import NodeState
 from preflight.probes.registry import RegistryReply
 from tests.conclusions import made
 from tests.conclusions.hidden import unfounded
@@ -331,3 +333,27 @@ def test_a_quota_that_leaves_too_little_room_also_keeps_probes_away(inventory: I
     )
     (conclusion,) = concluded(facts)
     assert (conclusion.name, len(conclusion.explains)) == ("quota-too-small-for-jobs", 4)
+
+
+@pytest.mark.parametrize("installer", ["kubeadm", "RKE2", "OpenShift", ""])
+def test_nobody_is_told_to_run_another_clusters_installer(inventory: Inventory, installer: str) -> None:
+    nodes = Nodes(target="cluster", nodes=(Node(name="a", installer=installer),), evidence=made.shown())
+    missing = ServiceEndpoints(
+        target="kube-system/kube-dns", fault=ClusterFault.SERVICE_MISSING, cause="none", evidence=made.shown()
+    )
+    gone = NodeState(target="b", node="b", fault=ClusterFault.NODE_MISSING, cause="none", evidence=made.shown())
+    skewed = NodeState(target="a", node="a", fault=ClusterFault.VERSION_SKEW, cause="old", evidence=made.shown())
+    facts = Facts(
+        inventory,
+        [
+            observation("cluster_nodes", nodes),
+            observation("kube_dns", missing),
+            observation("node_presence", gone, node="b"),
+            observation("node_version", skewed, node="a"),
+        ],
+    )
+    steps = {conclusion.cause.name: " ".join(conclusion.remedy) for conclusion in concluded(facts)}
+    assert set(steps) == {"cluster-dns-missing", "node-missing", "node-version-skew"}
+    for text in steps.values():
+        assert ("kubeadm" in text) == (installer == "kubeadm")
+    assert installer in {"kubeadm", "", "OpenShift"} or all(installer in text for text in steps.values())

@@ -53,6 +53,12 @@ def test_the_shipped_inventory_is_the_guides(inventory: Inventory) -> None:
             "pod_cidr: 172.24.0.1/16",
             "cluster.pod_cidr: found '172.24.0.1/16', expected a network",
         ),
+        (
+            "pod_cidr: 172.24.0.0/16",
+            "pod_cidr: [172.24.0.0/16, 172.25.0.0/16]",
+            "cluster.pod_cidr: found 172.24.0.0/16 and 172.25.0.0/16, expected one network of IPv4 and one of IPv6",
+        ),
+        ("pod_cidr: 172.24.0.0/16", "pod_cidr: 4", "cluster.pod_cidr: found 4, expected a network, such as"),
         ("url: http://192.168.1.50/", "url: 192.168.1.50", "gitlab.url: found '192.168.1.50', expected a URL such as"),
         ("kubeconfig: kubeconfig", "kubeconfig: absent", "absent can't be read: No such file or directory"),
         ("key: id_ed25519", "key: absent", "absent can't be read: No such file or directory"),

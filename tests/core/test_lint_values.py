@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from preflight.__main__ import main
-from preflight.lint_values import source_lines
+from preflight.values import source_lines
 from tests import tinychart
 
 GOOD = """\
@@ -80,7 +80,7 @@ def test_advice_and_what_an_inventory_would_have_to_say_change_no_exit_status(
 
 
 def test_an_expression_that_only_helm_can_tell_is_unknown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    text = GOOD.replace('image = "alpine"', 'image = "{{ .Values.a | upper }}"') + "a: x\n"
+    text = GOOD.replace('image = "alpine"', 'image = "{{ .Values.a | sha256sum }}"') + "a: x\n"
     status, found = linted(tmp_path, capsys, text)
     assert (status, [(one["level"], one["line"]) for one in found["findings"]]) == (6, [("unknown", 8)])
     assert found["findings"][0]["remedy"].startswith("install helm")

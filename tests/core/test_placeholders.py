@@ -25,7 +25,7 @@ def test_what_the_inventory_knows_is_filled(inventory: Inventory) -> None:
         "run `helm uninstall gitlab-runner -n gitlab`, then `kubectl describe node k8s-worker-1`; HTTP stays."
     )
     assert "`dig @10.0.0.2 registry.example.com`" in other
-    assert f"`helm upgrade --version {inventory.runner.chart} -f {inventory.runner.values[0].name}`" in other
+    assert f"`helm upgrade --version {inventory.runner.chart} -f {inventory.runner.files[0].name}`" in other
     assert "`$PASSWORD`" in other
 
 

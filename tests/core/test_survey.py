@@ -11,7 +11,7 @@ import pytest
 from preflight import survey as engine
 from preflight.clients.connect import Routes
 from preflight.evidence import Blocked, Evidence, Fact, NotApplicable, Unmeasured
-from preflight.fact import CATALOGUE, fact
+from preflight.fact import CATALOGUE, Effect, fact
 from preflight.faults import PathFault
 from preflight.inventory import Inventory
 from preflight.run import Run
@@ -426,3 +426,27 @@ def test_without_any_thread_nothing_is_measured(
     monkeypatch.setattr(threading, "Thread", NoThread)
     with pytest.raises(RuntimeError, match="no thread can start"):
         surveyed()
+
+
+def test_an_optional_need_above_the_ceiling_is_not_measured(inventory: Inventory) -> None:
+    measured: list[str] = []
+
+    @fact(effect="probe")
+    def strong() -> Fact:
+        """Strong."""
+        measured.append("strong")
+        return a_fact()
+
+    @fact(effect="static", optional=("strong",))
+    def weak(strong: Fact | None) -> Fact:
+        """Weak."""
+        return a_fact("with" if strong is not None else "without")
+
+    assert CATALOGUE["weak"].effect is Effect.STATIC
+    for ceiling, target in ((Effect.READ, "without"), (Effect.PROBE, "with")):
+        survey = Survey(Run(inventory=inventory, routes=Routes(), id="r"), ceiling=ceiling)
+        survey.begin("weak", {})
+        survey.start()
+        assert survey.join("weak", {}).target == target
+        survey.close(patience=1)
+    assert measured == ["strong"]

@@ -77,7 +77,7 @@ def secrets_of(environment: Environment) -> Iterator[str]:
             yield from _passwords(text) if secret.cluster_key[2] == ".dockerconfigjson" else [text]
         elif secret.text:
             yield secret.text
-    for file in inventory.runner.values:
+    for file in inventory.runner.files:
         tree = yaml.safe_load(file.read_text()) or {}
         yield from (str(tree[key]) for key in ("runnerToken", "runnerRegistrationToken") if tree.get(key))
     kubeconfig = yaml.safe_load(inventory.cluster.kubeconfig.read_text())

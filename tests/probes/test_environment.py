@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from preflight.clients.connect import Routes
 from preflight.evidence import Evidence
-from preflight.faults import NetworkFault
+from preflight.faults import DnsFault, NetworkFault
 from preflight.inventory import Inventory
 from preflight.probes import cluster, environment
 from preflight.probes.cluster import Node, Nodes, PodRequests, ServiceEndpoints, read_node
@@ -73,9 +74,9 @@ def test_running_pods_decide_on_the_pod_network(
     node: Node, span: tuple[str, str] | None, fault: NetworkFault | None
 ) -> None:
     pods = PodRequests(target="cluster", addresses={"a": span} if span else {}, evidence=SEEN)
-    assert environment.pod_network(POD_CIDR, nodes(node), pods).fault is fault
+    assert environment.pod_network([POD_CIDR], nodes(node), pods).fault is fault
     if span is None:
-        assert environment.pod_network(POD_CIDR, nodes(node), None).fault is fault
+        assert environment.pod_network([POD_CIDR], nodes(node), None).fault is fault
 
 
 def test_a_nodes_pod_ranges_are_read_in_the_old_form_and_in_the_new() -> None:
@@ -95,14 +96,44 @@ def test_the_span_of_a_nodes_pods_leaves_out_those_in_its_own_network() -> None:
     assert {name: tuple(map(str, span)) for name, span in spans.items()} == {"a": ("172.24.1.2", "172.24.1.10")}
 
 
+def test_with_dual_stack_each_family_has_its_network(tmp_path: Path) -> None:
+    ours = inventory(
+        tmp_path, pod_cidr=["172.24.0.0/16", "fd00:1::/48"], service_cidr=["172.21.0.0/16", "fd00:2::/108"]
+    )
+    known = environment.networks(ours)
+    assert [str(network) for network in known.values()] == [
+        *("172.24.0.0/16", "fd00:1::/48"),
+        *("172.21.0.0/16", "fd00:2::/108"),
+        "10.0.0.0/16",
+    ]
+    assert environment.disjoint(known).fault is None
+    inside = environment.machines_outside(known, {"node a": ipaddress.ip_address("fd00:2::7")})
+    assert inside.cause == "node a has fd00:2::7, which lies in the second service network fd00:2::/108"
+    expected = [ipaddress.ip_network(network) for network in ours.cluster.pod_networks]
+    node = Node(name="a", pod_cidrs=("172.24.1.0/24", "fd00:9::/64"))
+    assert environment.pod_network(expected, nodes(node), None).cause == (
+        "a gives its pods 172.24.1.0/24 and fd00:9::/64; the inventory says 172.24.0.0/16 and fd00:1::/48"
+    )
+    right = Node(name="a", pod_cidrs=("172.24.1.0/24", "fd00:1::/64"))
+    assert environment.pod_network(expected, nodes(right), None).fault is None
+    services = [
+        ServiceEndpoints(target=f"default/{address}", cluster_ip=address, evidence=SEEN)
+        for address in ("172.21.0.1", "fd00:2::a", "fd00:3::a")
+    ]
+    wrong = environment.service_network(
+        [ipaddress.ip_network(each) for each in ours.cluster.service_networks], services
+    )
+    assert wrong.cause.startswith("Service default/fd00:3::a has fd00:3::a; the inventory says 172.21.0.0/16 and")
+
+
 def test_headless_and_missing_services_say_nothing_of_the_service_network() -> None:
     services = [
         ServiceEndpoints(target="default/kubernetes", cluster_ip="172.21.0.1", evidence=SEEN),
         ServiceEndpoints(target="kube-system/kube-dns", cluster_ip="None", evidence=SEEN),
         ServiceEndpoints(target="kube-system/other", cluster_ip="", evidence=SEEN),
     ]
-    assert environment.service_network(ipaddress.ip_network("172.21.0.0/16"), services).fault is None
-    wrong = environment.service_network(ipaddress.ip_network("10.96.0.0/12"), services)
+    assert environment.service_network([ipaddress.ip_network("172.21.0.0/16")], services).fault is None
+    wrong = environment.service_network([ipaddress.ip_network("10.96.0.0/12")], services)
     assert wrong.cause == "Service default/kubernetes has 172.21.0.1; the inventory says 10.96.0.0/12"
 
 
@@ -188,3 +219,26 @@ def test_here_only_the_environment_given_counts(tmp_path: Path) -> None:
     found = environment.proxies_here(ours, {"https_proxy": "http://proxy.example.com:3128"})
     assert found.fault is NetworkFault.PROXY
     assert "the API server (192.168.1.100:6443)" in found.cause
+
+
+# ---- this machine's own resolvers
+
+
+@pytest.mark.parametrize(("seconds", "fault"), [(0.002, None), (5.01, DnsFault.SLOW)])
+def test_a_name_that_takes_as_long_as_a_dead_resolver_is_slow(
+    seconds: float, fault: DnsFault | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look_up(_routes: Routes, host: str, *, within: float) -> float | None:
+        if host == "none.example.com":
+            raise OSError(f"not within {within}")
+        return None if host == "192.168.1.50" else seconds
+
+    monkeypatch.setattr(Routes, "look_up_seconds", look_up)
+    conf = tmp_path / "resolv.conf"
+    conf.write_text("# made by hand\nnameserver 10.0.0.2\nnameserver 10.1.0.251\noptions ndots:2\nnameserver\n")
+    hosts = ["192.168.1.50", "registry.example.com", "none.example.com"]
+    names = environment.own_names(hosts, routes=Routes(), resolv_conf=conf, deadline=1)
+    assert names.fault is fault
+    assert names.nameservers == ("10.0.0.2", "10.1.0.251")
+    assert set(names.seconds) == {"registry.example.com"}, "an address needs no look-up; what fails is another's"
+    assert not fault or "registry.example.com took 5 s here" in names.cause

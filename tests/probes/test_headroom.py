@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from preflight.evidence import Evidence
+from preflight.facts.probe_plan import own_services, platforms_of_jobs
 from preflight.faults import ClusterFault, PodFault
-from preflight.jobshape import JobShape, Resources, job_pod_limits, job_pod_requests
+from preflight.inventory import Inventory
+from preflight.jobshape import JobShape, Resources, Service, job_pod_limits, job_pod_requests
 from preflight.probes.cluster import Filler, Node, Nodes, PodRequests
-from preflight.probes.headroom import obstacle, pack, why_not
+from preflight.probes.headroom import obstacle, pack, suits, why_not
 
 Json = dict[str, Any]
 EVIDENCE = Evidence(where="here", command="kubectl get nodes")
@@ -289,3 +291,56 @@ def test_who_fills_the_node_that_is_full_first_is_named() -> None:
     assert [one.owner for one in found.fillers] == ["shop/Deployment reports", "shop/DaemonSet agent"]
     enough = pack(nodes(node("a")), busy, job={"cpu": Decimal("0.5")}, shape=SHAPE, wanted=3)
     assert (enough.fault, enough.fillers) == (None, ())
+
+
+ARM = Node(name="arm", ready=True, os="linux", arch="arm64", labels={"kubernetes.io/arch": "arm64"})
+AMD = Node(name="amd", ready=True, os="linux", arch="amd64", labels={"kubernetes.io/arch": "amd64"})
+WINDOWS_NODE = Node(name="win", ready=True, os="windows", arch="amd64", labels={"kubernetes.io/os": "windows"})
+AWAY = Node(name="away", os="linux", arch="s390x", cordoned=True)
+TAINTED = Node(name="m", ready=True, os="linux", arch="ppc64le", taints=({"key": "x", "effect": "NoSchedule"},))
+OF_WINDOWS = {
+    "nodeAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [
+                {"matchExpressions": [{"key": "kubernetes.io/os", "operator": "In", "values": ["windows"]}]}
+            ]
+        }
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({}, ["arm", "amd", "away"]),
+        ({"node_selector": {"kubernetes.io/arch": "arm64"}}, ["arm"]),
+        ({"node_selector": {"kubernetes.io/os": "windows"}}, ["win"]),
+        ({"affinity": OF_WINDOWS}, ["win"]),
+        ({"tolerations": ({"operator": "Exists"},)}, ["arm", "amd", "away", "m"]),
+    ],
+)
+def test_nodes_of_windows_are_left_out_unless_they_are_asked_for(changes: dict[str, Any], names: list[str]) -> None:
+    shape = JobShape(namespace="gitlab", image="a", helper_image="b", **changes)
+    every = (ARM, AMD, WINDOWS_NODE, AWAY, TAINTED)
+    assert [node.name for node in every if suits(node, shape)] == names
+
+
+def test_images_are_judged_for_the_nodes_that_may_run_jobs(inventory: Inventory) -> None:
+    shape = JobShape(namespace="gitlab", image="a", helper_image="b")
+    every = Nodes(target="cluster", nodes=(ARM, AMD, WINDOWS_NODE, TAINTED), evidence=EVIDENCE)
+    assert platforms_of_jobs(every, shape, inventory) == ("linux/amd64", "linux/arm64")
+    chosen = replace(shape, node_selector={"kubernetes.io/arch": "arm64"})
+    assert platforms_of_jobs(every, chosen, inventory) == ("linux/arm64",)
+    assert platforms_of_jobs(None, chosen, inventory) == (inventory.cluster.platform,)
+    nowhere = replace(shape, node_selector={"disk": "ssd"})
+    assert platforms_of_jobs(every, nowhere, inventory) == (inventory.cluster.platform,)
+
+
+def test_a_daemon_that_the_values_give_to_every_job_counts_once(inventory: Inventory) -> None:
+    assert inventory.dind != "none"
+    daemon = inventory.dind.daemon_image
+    shape = JobShape(namespace="gitlab", image="a", helper_image="b")
+    assert own_services(shape, inventory) == (daemon,)
+    given = replace(shape, services=(Service(container="docker", image=daemon),))
+    assert own_services(given, inventory) == ()
+    assert own_services(shape, inventory.model_copy(update={"dind": "none"})) == ()

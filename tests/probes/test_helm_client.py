@@ -9,8 +9,9 @@ import pytest
 
 from preflight.chartpackage import ChartPackage
 from preflight.clients import helm as client
-from preflight.clients.helm import Helm, Settings, find, split_pairs, template
+from preflight.clients.helm import Helm, find, template
 from preflight.evidence import Unmeasured
+from preflight.valuesource import Settings, split_pairs
 from tests import tinychart
 
 CHART = ChartPackage.from_archive(tinychart.archive(), source="test")

@@ -10,19 +10,24 @@ from typing import Any
 
 import pytest
 
+from preflight.jobpod import job_pod
 from preflight.jobshape import (
     JobShape,
     Resources,
+    Service,
     dind_job,
     effective,
     job_name,
-    job_pod,
     job_pod_limits,
     job_pod_requests,
     pinned,
     probe_job,
+    pulled_unless_present,
     waiting_job,
 )
+from preflight.probes.cluster import read_namespace
+from preflight.probes.pod_messages import START_REASONS
+from preflight.probes.pod_states import not_started, waits_for
 from preflight.quantities import amounts, exactly, quantity, spell
 
 Json = dict[str, Any]
@@ -108,6 +113,70 @@ def test_a_label_that_only_a_jobs_variables_make_valid_is_left_out() -> None:
 # --- what differs ---------------------------------------------------------------------------------------------------
 
 
+def test_a_pod_with_docker_has_the_security_contexts_of_a_job() -> None:
+    shape = replace(
+        SHAPE,
+        pod_security={"fsGroup": 2},
+        security={"service": {"privileged": False, "runAsUser": 1}, "build": {"allowPrivilegeEscalation": True}},
+    )
+    spec = pod_of(dind(shape))
+    assert spec["securityContext"] == {"fsGroup": 2}
+    daemon, client = (container["securityContext"] for container in spec["containers"])
+    assert daemon == {"privileged": False, "runAsUser": 1, "capabilities": {"drop": ["NET_RAW"]}}
+    assert client == {"privileged": True, "allowPrivilegeEscalation": True, "capabilities": {"drop": ["NET_RAW"]}}
+
+
+def test_services_of_the_values_run_beside_docker_but_no_second_daemon() -> None:
+    database = Service(
+        container="db", image="r.example/postgres:16", command=("-c", "fsync=off"), environment={"A": "b"}
+    )
+    own = Service(container="docker", image="registry.example.com/library/docker:dind")
+    of_a_job = Service(container="svc-0", image="r.example/$CI_PROJECT_NAME")
+    spec = pod_of(dind(replace(SHAPE, services=(database, own, of_a_job))))
+    assert [container["name"] for container in spec["containers"]] == ["docker", "build", "service-1"]
+    beside = spec["containers"][2]
+    assert (beside["image"], beside["args"]) == ("r.example/postgres:16", ["-c", "fsync=off"])
+    assert beside["env"] == [{"name": "A", "value": "b"}]
+    assert "command" not in beside
+    assert beside["securityContext"] == {"privileged": True, "capabilities": {"drop": ["NET_RAW"]}}
+
+
+@pytest.mark.parametrize(
+    ("state", "causes"),
+    [
+        ({"running": {}}, []),
+        ({"terminated": {"reason": "Error", "exitCode": 1}}, []),
+        (
+            {"waiting": {"reason": "CreateContainerConfigError", "message": "image will run as root"}},
+            ["the service r.example/db does not start: CreateContainerConfigError: image will run as root"],
+        ),
+        (
+            {"terminated": {"reason": "StartError", "message": "no such file"}},
+            ["the service r.example/db does not start: StartError: no such file"],
+        ),
+    ],
+)
+def test_a_service_that_does_not_start_is_told_and_waited_for_by_nobody(state: Json, causes: list[str]) -> None:
+    pod: Json = {
+        "spec": {"containers": [{"name": "build"}, {"name": "service-1", "image": "r.example/db"}]},
+        "status": {
+            "containerStatuses": [{"name": "build", "state": {"running": {}}}, {"name": "service-1", "state": state}]
+        },
+    }
+    assert list(not_started(pod)) == causes
+    assert not waits_for(pod, START_REASONS)
+
+
+def test_a_probe_pod_takes_the_user_that_openshift_assigns() -> None:
+    assert pod_of(probe(user_assigned=True))["securityContext"] == {
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    annotated = {"metadata": {"annotations": {"openshift.io/sa.scc.uid-range": "1000680000/10000"}}}
+    assert read_namespace(annotated, {}, namespace="ci").assigns_users
+    assert not read_namespace({"metadata": {}}, {}, namespace="ci").assigns_users
+
+
 def test_a_probe_pod_passes_restricted_admission() -> None:
     """The rules of the restricted level, Pod Security Standards v1.28."""
     spec = pod_of(probe(other_images=["r.example/a:1"]))
@@ -144,6 +213,17 @@ def test_all_that_is_ours_is_labelled(make: Any, vantage: str) -> None:
     assert job["metadata"]["labels"] == ours
     assert ours.items() <= job["spec"]["template"]["metadata"]["labels"].items()
     assert job["metadata"]["name"].startswith(f"preflight-ab12-{vantage}-k8s-worker-1-")
+
+
+def test_what_was_pulled_to_be_timed_is_not_pulled_again() -> None:
+    holding = waiting_job(SHAPE, node="k8s-worker-1", run_id="ab12", image=ALPINE, greeting="hi", deadline=9, ttl=9)
+    for spec in (pod_of(dind()), pod_of(holding)):
+        assert {each["imagePullPolicy"] for each in spec["containers"]} == {"IfNotPresent"}
+
+
+def test_images_that_need_no_timing_are_pulled_where_they_are_missing_alone() -> None:
+    spec = pod_of(pulled_unless_present(probe(other_images=["r.example/a:1", "r.example/b:1"]), ["r.example/b:1"]))
+    assert [each["imagePullPolicy"] for each in spec["containers"]] == ["Always", "Always", "IfNotPresent"]
 
 
 def test_no_priority_class_and_images_are_always_pulled() -> None:

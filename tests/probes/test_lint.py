@@ -278,7 +278,7 @@ def test_odd_forms_in_the_toml_are_findings_and_no_stumbling(tmp_path: Path, key
 
 
 def test_tags_in_the_values_are_void(tmp_path: Path) -> None:
-    found = judged(tmp_path, values_with() + "  tags: [kubernetes]\n").about(ValuesFault.MOVED_KEY)
+    found = judged(tmp_path, values_with() + "  tags: [kubernetes]\n").about(ValuesFault.NO_EFFECT)
     assert [(one.place, one.path) for one in found.findings] == [("values.yaml:12", "runners.tags")]
 
 

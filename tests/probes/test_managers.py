@@ -76,8 +76,58 @@ def test_a_missing_deployment_is_told() -> None:
 )
 def test_a_rollout_that_is_not_over_says_why(status: dict[str, int], words: str) -> None:
     found = managers.read_rollout(objects(found=deployment(**status)))
-    assert found.fault is ManagerFault.ROLLOUT_STUCK
+    assert found.fault is ManagerFault.ROLLOUT_UNDER_WAY
     assert words in found.cause
+    assert found.advice == "it has 600 s for each step"
+
+
+def test_a_rollout_is_stuck_by_the_deployments_own_condition() -> None:
+    message = 'ReplicaSet "gitlab-runner-7c5d9f64bb" has timed out progressing.'
+    condition = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": message}
+    rollout = managers.read_rollout(objects(found=deployment(updatedReplicas=1, conditions=[condition])))
+    assert (rollout.fault, rollout.advice) == (ManagerFault.ROLLOUT_STUCK, "")
+    assert "has timed out progressing" in rollout.cause
+
+
+@pytest.mark.parametrize(
+    ("state", "fault"),
+    [
+        ({"waiting": {"reason": "ContainerCreating"}}, ManagerFault.ROLLOUT_UNDER_WAY),
+        ({"running": {}}, ManagerFault.ROLLOUT_UNDER_WAY),
+        ({"waiting": {"reason": "ImagePullBackOff", "message": "Back-off"}}, ManagerFault.ROLLOUT_STUCK),
+        ({"waiting": {"reason": "CrashLoopBackOff"}}, ManagerFault.ROLLOUT_STUCK),
+    ],
+    ids=["creating", "not ready yet", "no image", "crash loop"],
+)
+def test_a_rollout_is_stuck_when_a_new_pod_fails(state: dict[str, Any], fault: ManagerFault) -> None:
+    new = pod("c", ready=False, state=state)
+    rollout = managers.read_rollout(objects(pod("a"), pod("b"), new, found=deployment(updatedReplicas=1)))
+    assert rollout.fault is fault
+    assert "c: " in rollout.cause, "what it waits for"
+
+
+def test_pods_that_a_rollout_is_about_to_replace_may_fail() -> None:
+    looping = {"waiting": {"reason": "CrashLoopBackOff"}}
+    old = pod("a", ready=False, state=looping, lastState=ended(9))
+    new = pod("b", ready=False, state={"waiting": {"reason": "ContainerCreating"}})
+    for item, age, template in ((old, 600, "6b8d5c7f9d"), (new, 5, "7c5d9f64bb")):
+        item["metadata"] |= {"creationTimestamp": stamp(age), "labels": {"pod-template-hash": template}}
+    whole = objects(old, new, found=deployment(updatedReplicas=1))
+    rollout = managers.read_rollout(whole)
+    assert rollout.fault is ManagerFault.ROLLOUT_UNDER_WAY
+    assert [item["metadata"]["name"] for item in managers.that_stay(whole, rollout).pods] == ["b"]
+    assert managers.that_stay(whole, None) is whole
+    assert managers.read_managers(whole, now=NOW, restart_age=3600, under_way=True).fault is None
+
+
+def test_new_pods_of_a_rollout_that_is_under_way_are_not_missed() -> None:
+    new = pod("c", ready=False, state={"waiting": {"reason": "ContainerCreating"}})
+    whole = objects(pod("a"), new)
+    assert managers.read_managers(whole, now=NOW, restart_age=3600, under_way=True).fault is None
+    assert managers.read_managers(whole, now=NOW, restart_age=3600).fault is ManagerFault.TOO_FEW
+    failing = pod("c", ready=False, state={"waiting": {"reason": "CrashLoopBackOff"}}, lastState=ended(9))
+    looping = managers.read_managers(objects(pod("a"), failing), now=NOW, restart_age=3600, under_way=True)
+    assert looping.fault is ManagerFault.CRASH_LOOP
 
 
 def test_the_manager_is_the_container_of_the_deployments_name() -> None:
@@ -129,9 +179,94 @@ def test_a_pod_without_a_node_tells_the_schedulers_words() -> None:
     assert "Unschedulable: 0/4 nodes" in judged(pod("a"), pod("b"), pending).cause
 
 
-@pytest.mark.parametrize(("seconds", "fault"), [(600, ManagerFault.RESTARTED), (7200, None)])
-def test_a_restart_counts_for_a_while(seconds: float, fault: ManagerFault | None) -> None:
-    assert judged(pod("a"), pod("b"), pod("c", lastState=ended(seconds), restartCount=1)).fault is fault
+OOM: dict[str, Any] = {"reason": "OOMKilled", "code": 137}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "restarts", "lasted", "how", "fault"),
+    [
+        (600, 1, 86_400, {}, None),
+        (5, 1, 86_400, {}, ManagerFault.RESTARTED),
+        (60, 2, 90, {}, ManagerFault.RESTARTED),
+        (120, 2, 90, {}, None),
+        (120, 6, 30, {}, ManagerFault.RESTARTED),
+        (310, 9, 30, {}, None),
+        (60, 3, 7200, {}, None),
+        (600, 1, 86_400, OOM, ManagerFault.OOM_KILLED),
+        (7200, 1, 86_400, OOM, None),
+    ],
+    ids=[
+        "once, over",
+        "a moment ago",
+        "shorter than the run before",
+        "longer than the run before",
+        "within the backoff",
+        "beyond the longest backoff",
+        "after hours of running",
+        "out of memory",
+        "out of memory, long ago",
+    ],
+)
+def test_a_restart_that_is_over_is_no_fault(
+    seconds: float, restarts: int, lasted: float, how: dict[str, Any], fault: ManagerFault | None
+) -> None:
+    last = ended(seconds, **how)
+    last["terminated"]["startedAt"] = stamp(seconds + lasted)
+    assert judged(pod("a"), pod("b"), pod("c", lastState=last, restartCount=restarts)).fault is fault
+
+
+def test_a_manager_that_is_not_ready_since_its_restart_has_not_recovered() -> None:
+    restarted = pod("c", ready=False, lastState=ended(600), restartCount=1)
+    assert judged(pod("a"), pod("b"), restarted).fault is ManagerFault.NOT_READY
+    assert not judged(restarted).pods[0].has_recovered
+
+
+@pytest.mark.parametrize(
+    ("status", "follows"),
+    [
+        ({"ready": False}, True),
+        ({"ready": False, "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": ended(9)}, True),
+        ({"ready": False, "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": ended(9, **OOM)}, False),
+        ({"ready": False, "state": {"waiting": {"reason": "ImagePullBackOff"}}}, False),
+        ({"lastState": ended(5)}, True),
+    ],
+    ids=["not ready", "crash loop", "out of memory", "no image", "restarted"],
+)
+def test_gitlab_explains_what_its_silence_can_do_to_a_pod(status: dict[str, Any], follows: bool) -> None:
+    assert managers.may_follow_from_gitlab(judged(pod("a"), pod("b"), pod("c", **status))) is follows
+
+
+# ---- what is over
+
+
+def history(*pods: dict[str, Any], log: str = "") -> managers.ManagerHistory:
+    verdicts = [managers.read_log(log, pod="a", now=NOW)] if log else []
+    return managers.read_history(judged(*pods), managers.read_logs(verdicts, objects()), within=3600)
+
+
+def test_restarts_that_have_ended_are_history_with_their_time_and_reason() -> None:
+    past = history(pod("a"), pod("b"), pod("c", lastState=ended(720, code=143), restartCount=1))
+    assert past.fault is ManagerFault.RECOVERED
+    assert "c was restarted 12 min ago: Error, exit 143; it is ready since" in past.cause
+
+
+def test_what_was_long_ago_is_no_history() -> None:
+    restarted = pod("c", lastState=ended(7200), restartCount=1)
+    line = f"{stamp(7200)} WARNING: Checking for jobs... failed\n"
+    assert history(pod("a"), pod("b"), restarted, log=line).fault is None
+
+
+def test_a_complaint_that_is_over_is_history_with_its_time() -> None:
+    line = f"{stamp(900)} WARNING: Checking for jobs... failed  status=502\n"
+    past = history(pod("a"), pod("b"), pod("c"), log=line)
+    assert past.fault is ManagerFault.RECOVERED
+    assert "a logged 15 min ago: WARNING: Checking for jobs... failed status=502" in past.cause
+
+
+def test_what_is_wrong_now_is_no_history() -> None:
+    line = f"{stamp(20)} WARNING: Checking for jobs... failed  status=502\n"
+    looping = pod("c", lastState=ended(600, **OOM), restartCount=1)
+    assert history(pod("a"), pod("b"), looping, log=line).fault is None
 
 
 # ---- the logs
@@ -192,6 +327,22 @@ def test_the_first_complaint_is_the_cause_and_the_others_follow_from_it() -> Non
 def test_a_poll_that_failed_long_ago_is_over(seconds: float, fault: ManagerFault | None) -> None:
     moment = stamp(seconds).replace("Z", ".123456789Z")
     assert verdict(f"{moment} WARNING: Checking for jobs... failed  status=502\n").fault is fault
+
+
+def test_how_old_a_complaint_is_goes_by_its_last_line() -> None:
+    lines = "".join(f"{stamp(age)} WARNING: Checking for jobs... failed  status=502\n" for age in (100, 50, 20))
+    assert verdict(lines).age == 20
+
+
+def test_a_complaint_may_be_over_by_what_else_is_known() -> None:
+    refused = verdict(f"{stamp(300)} ERROR: Checking for jobs... forbidden\n")
+    over = refused.as_over()
+    assert (refused.fault, over.fault) == (ManagerFault.TOKEN_REJECTED, None)
+    assert (over.past, over.past_age) == ("ERROR: Checking for jobs... forbidden", 300)
+
+
+def test_a_log_tells_the_name_by_which_gitlab_knows_the_manager() -> None:
+    assert verdict("Created missing unique system ID   system_id=r_made0001").system_id == "r_made0001"
 
 
 def test_a_registration_that_failed_long_ago_is_not() -> None:

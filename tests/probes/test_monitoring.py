@@ -14,7 +14,14 @@ from preflight.clients.kube_api import Api
 from preflight.evidence import Evidence, Unmeasured
 from preflight.faults import MetricsFault
 from preflight.probes import monitoring
-from preflight.probes.monitoring import ManagerMetrics, ManagerPod, Page, judge_polls, judge_version, read_page
+from preflight.probes.monitoring import (
+    ManagerActivity,
+    ManagerMetrics,
+    ManagerPod,
+    Page,
+    judge_version,
+    read_page,
+)
 from tests.probes.apiserver import Asked, Reply, Scripted, kubeconfig, status
 
 IMAGE = "registry.example.com/gitlab-org/gitlab-runner:alpine-v18.3.0"
@@ -53,19 +60,69 @@ def test_a_page_says_the_version_and_the_polls_of_all_runners() -> None:
     assert page.polls == {"204": 1203}, "other endpoints are no polls"
 
 
+def polls_page(polls: Mapping[str, int]) -> str:
+    """A page of metrics with these counts of polls."""
+    counter = 'gitlab_runner_api_request_statuses_total{endpoint="request_job",system_id="r_made0001",status='
+    return "".join(f'{counter}"{status}"}} {count}\n' for status, count in polls.items())
+
+
+def watch(folder: Path, first: Mapping[str, int], *later: Mapping[str, int], deadline: float = 0.05) -> ManagerActivity:
+    """Watch a manager whose page shows these polls, one after the other, and then the last ones for good."""
+    remaining = [polls_page(polls) for polls in later]
+
+    def answer(_asked: Asked) -> Reply:
+        return Reply(remaining.pop(0) if len(remaining) > 1 else remaining[0])
+
+    page = read_page(polls_page(first), ONE)
+    measured = ManagerMetrics(target="gitlab", pages=(page,), evidence=Evidence(where="here", command="true"))
+    with Scripted(answer) as server:
+        api = Api(kubeconfig(folder, server.url), None, routes=Routes(), deadline=2)
+        activity = monitoring.activity(api, "gitlab", measured, deadline=deadline)
+        assert bool(server.asked) == bool(later), "a manager is watched only if one of its polls has failed"
+        return activity
+
+
 @pytest.mark.parametrize(
-    ("polls", "fault"),
+    ("first", "later", "fault", "polling"),
     [
-        ({}, None),
-        ({"204": 10, "201": 1}, None),
-        ({"204": 10, "-1": 3}, None),
-        ({"204": 1, "-1": 3}, MetricsFault.POLLS_FAILED),
-        ({"204": 100, "403": 1}, MetricsFault.POLLS_REJECTED),
-        ({"-1": 5, "403": 1}, MetricsFault.POLLS_REJECTED),
+        ({}, (), None, False),
+        ({"204": 10, "201": 1}, (), None, True),
+        ({"204": 10, "-1": 300}, ({"204": 11, "-1": 300},), None, True),
+        ({"204": 1, "403": 3}, ({"204": 9, "403": 3},), None, True),
+        ({"204": 1, "403": 3}, ({"204": 1, "403": 3},), None, False),
+        ({"204": 100, "403": 1}, ({"204": 100, "403": 2},), MetricsFault.POLLS_REJECTED, False),
+        ({"204": 900, "-1": 3}, ({"204": 900, "-1": 5},), MetricsFault.POLLS_FAILED, False),
+        ({"204": 900, "502": 3}, ({"204": 900, "502": 5},), MetricsFault.POLLS_FAILED, False),
+        ({"204": 900, "-1": 3}, ({"204": 901, "-1": 5},), None, True),
+        ({"204": 900, "-1": 3}, ({"204": 2},), None, True),
+    ],
+    ids=[
+        "no-poll-yet",
+        "none-has-failed",
+        "outage-is-over",
+        "refusals-are-over",
+        "refusals-stand-still",
+        "refused-now",
+        "lost-now",
+        "bad-gateway-now",
+        "lossy",
+        "restarted-meanwhile",
     ],
 )
-def test_polls_are_judged_by_what_gitlab_answered(polls: dict[str, int], fault: MetricsFault | None) -> None:
-    assert judge_polls(found(polls)).fault is fault
+def test_polls_are_judged_by_what_is_added(
+    first: dict[str, int], later: tuple[dict[str, int], ...], fault: MetricsFault | None, polling: bool, tmp_path: Path
+) -> None:
+    activity = watch(tmp_path, first, *later)
+    assert activity.fault is fault
+    assert bool(activity.polling) is polling
+    assert activity.system_id(ONE.name) == ("r_made0001" if first else "")
+
+
+def test_watching_ends_with_the_first_poll_that_is_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(monitoring, "_BETWEEN_PAGES", 0.01)
+    failed = {"204": 1, "-1": 3}
+    activity = watch(tmp_path, failed, failed, {"204": 1, "-1": 4}, {"204": 9, "-1": 4}, deadline=60)
+    assert activity.growth[0].added == {"-1": 1}
 
 
 @pytest.mark.parametrize(
@@ -108,8 +165,7 @@ def test_a_missing_right_to_the_proxy_comes_with_its_rule(tmp_path: Path) -> Non
     assert "a Role in namespace gitlab" in raised.value.needs
 
 
-def events(*told: tuple[str, float, str]) -> Iterator[dict[str, Any]]:
-    now = datetime.now(UTC)
+def events(now: datetime, *told: tuple[str, float, str]) -> Iterator[dict[str, Any]]:
     for name, age, message in told:
         when = (now - timedelta(seconds=age)).strftime("%Y-%m-%dT%H:%M:%SZ")
         about = {"kind": "Pod", "name": name}
@@ -117,26 +173,29 @@ def events(*told: tuple[str, float, str]) -> Iterator[dict[str, Any]]:
 
 
 def test_only_young_warnings_about_the_release_count() -> None:
+    now = datetime.now(UTC).replace(microsecond=0)
     every = events(
+        now,
         ("gitlab-runner-7d-abc", 5, "second"),
         ("gitlab-runner-7d-abc", 60, "first"),
         ("gitlab-runner-7d-abc", 7200, "long ago"),
         ("gitlab-runnerother-1", 5, "another release"),
         ("runner-zaxruzyo8-project-12-concurrent-0-abcdefgh", 5, "a job's"),
     )
-    told = monitoring.read_warnings(every, ["gitlab-runner"], since=datetime.now(UTC) - timedelta(hours=1))
+    told = monitoring.read_warnings(every, ["gitlab-runner"], since=now - timedelta(hours=1), now=now)
     assert told == (
-        "Unhealthy  pod/gitlab-runner-7d-abc  first (2 times)",
-        "Unhealthy  pod/gitlab-runner-7d-abc  second (2 times)",
+        "60 s ago: Unhealthy  pod/gitlab-runner-7d-abc  first (2 times)",
+        "5 s ago: Unhealthy  pod/gitlab-runner-7d-abc  second (2 times)",
     )
 
 
 def test_events_of_the_newer_form_have_their_moment() -> None:
-    event = next(events(("gitlab-runner", 0, "x"))) | {"lastTimestamp": None}
-    young = datetime.now(UTC) - timedelta(hours=1)
-    assert monitoring.read_warnings([event], ["gitlab-runner"], since=young) == ()
-    event["eventTime"] = datetime.now(UTC).isoformat()
-    assert len(monitoring.read_warnings([event], ["gitlab-runner"], since=young)) == 1
+    now = datetime.now(UTC)
+    event = next(events(now, ("gitlab-runner", 0, "x"))) | {"lastTimestamp": None}
+    young = now - timedelta(hours=1)
+    assert monitoring.read_warnings([event], ["gitlab-runner"], since=young, now=now) == ()
+    event["eventTime"] = now.isoformat()
+    assert len(monitoring.read_warnings([event], ["gitlab-runner"], since=young, now=now)) == 1
 
 
 def test_only_pods_whose_container_runs_are_asked() -> None:

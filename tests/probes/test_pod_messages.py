@@ -84,12 +84,19 @@ def test_each_of_the_other_refusals_has_its_fault() -> None:
             "Container is 1Gi, but limit is 2Gi]",
             PodFault.LIMIT_RANGE,
         ),
-        ('pods "x" is forbidden: unable to validate against any security context constraint', PodFault.POD_SECURITY),
+        (
+            'pods "x" is forbidden: unable to validate against any security context constraint: [provider "anyuid": '
+            "Forbidden: not usable by user or serviceaccount, provider restricted-v2: .containers[0].privileged: "
+            "Invalid value: true: Privileged containers are not allowed]",
+            PodFault.SECURITY_CONSTRAINTS,
+        ),
         (
             'pods "x" is forbidden: unable to create new content in namespace gitlab because it is being terminated',
             PodFault.NAMESPACE_MISSING,
         ),
-        ('pods "x" is forbidden: pod rejected: RuntimeClass "gvisor" not found', PodFault.REFUSED_BY_API),
+        ('pods "x" is forbidden: pod rejected: RuntimeClass "gvisor" not found', PodFault.CLASS_MISSING),
+        ('pods "x" is forbidden: no PriorityClass with name ci-high was found', PodFault.CLASS_MISSING),
+        ('pods "x" is forbidden: a plugin of ours says no', PodFault.REFUSED_BY_API),
         ("", PodFault.REFUSED_BY_API),
     ],
 )

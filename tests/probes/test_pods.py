@@ -13,7 +13,8 @@ import pytest
 
 from preflight.evidence import Unmeasured
 from preflight.faults import DindFault, PodFault
-from preflight.jobshape import dind_job, job_pod
+from preflight.jobpod import job_pod
+from preflight.jobshape import dind_job
 from preflight.probes import pod_runs, pods
 from preflight.probes.quota import needs_of
 from preflight.shutdown import Shutdown
@@ -102,6 +103,55 @@ def test_one_image_that_can_not_be_pulled_does_not_hide_the_others(start: Start)
     ]
     assert pod.pulls[2].cause == f"{NODE} could not pull {absent}: {absent}: not found"
     assert "Failed to pull image" in pod.pulls[2].evidence.observed
+
+
+REFUSED = 'failed to do request: Head "https://registry.example.com/v2/": dial tcp 192.168.1.60:443: i/o timeout'
+PRIVATE = "private-registry.example.com/my-namespace/alpine:latest"
+
+
+def failing(image: str, container: str) -> list[tuple[str, str, str]]:
+    return [
+        ("Pulling", f'Pulling image "{image}"', container),
+        ("Failed", f'Failed to pull image "{image}": {REFUSED}', container),
+        ("Failed", "Error: ErrImagePull", container),
+    ]
+
+
+def test_a_registry_without_a_path_is_not_waited_for_once_for_each_of_its_images(start: Start) -> None:
+    """The state shows no more than ContainerCreating until the kubelet has tried all images, one after the other."""
+    api, *_ = start(
+        states=[PENDING, containers("Pending", build=CREATING, image_1=CREATING, image_2=CREATING)],
+        events=[*failing(ALPINE, "build"), *pulled(PRIVATE, "image-1"), ("Pulling", f'Pulling "{DOCKER}"', "image-2")],
+    )
+    began = time.monotonic()
+    pod = pods.launch(api, job(PRIVATE, DOCKER), node=NODE, deadline=60)
+    assert time.monotonic() - began < 30, "not until its deadline"
+    assert [(pull.image, pull.fault) for pull in pod.pulls] == [
+        (ALPINE, PodFault.PULL_TIMEOUT),
+        (PRIVATE, None),
+        (DOCKER, PodFault.PULL_TIMEOUT),
+    ]
+    assert "i/o timeout" in pod.pulls[0].cause, "the first real error"
+
+
+def test_another_registry_is_waited_for_although_one_has_no_path(start: Start) -> None:
+    waiting = containers("Pending", build=CREATING, image_1=CREATING)
+    api, *_ = start(states=[PENDING, waiting], events=failing(ALPINE, "build"), nodes={NODE: {}})
+    began = time.monotonic()
+    pods.launch(api, job(PRIVATE), node=NODE, deadline=1.5)
+    assert time.monotonic() - began >= 1.5
+
+
+def test_a_registry_that_is_known_to_be_out_of_reach_is_hardly_waited_for(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pod_runs, "CUT_OFF_FOR", 0.1)
+    events = [("Pulling", f'Pulling image "{ALPINE}"', "build")]
+    api, *_ = start(states=[PENDING, containers("Pending", build=CREATING)], events=events, nodes={NODE: {}})
+    began = time.monotonic()
+    pod = pods.launch(api, job(), node=NODE, deadline=60, cut_off=lambda: {"registry.example.com"})
+    assert time.monotonic() - began < 30, "not until its deadline"
+    assert pod.pulls[0].fault is PodFault.PULL_TIMEOUT
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,13 @@ def described(
     with web_server(registry) as web:
         routes = routes_to(web, **others)
         told = manifest(
-            name, platform=platform, scheme="http", credentials=credentials, ca_file=None, routes=routes, deadline=2
+            name,
+            platforms=platform.split(),
+            scheme="http",
+            credentials=credentials,
+            ca_file=None,
+            routes=routes,
+            deadline=2,
         )
         return told, web
 
@@ -405,6 +411,21 @@ def test_the_platform_is_compared(offered: str, wanted: str, right: bool) -> Non
     if not right:
         assert told.cause == f"{IMAGE} is for {offered}, not for {wanted}"
         assert told.platforms == (offered,)
+
+
+@pytest.mark.parametrize(
+    ("offered", "wanted", "cause"),
+    [
+        (("linux/amd64", "linux/arm64/v8"), "linux/amd64 linux/arm64", ""),
+        (("linux/amd64",), "linux/amd64 linux/arm64", "is for linux/amd64, not for linux/arm64"),
+        (("linux/arm64",), "linux/amd64 linux/arm64", "is for linux/arm64, not for linux/amd64"),
+        (("linux/s390x",), "linux/amd64 linux/arm64", "is for linux/s390x, not for linux/amd64, linux/arm64"),
+    ],
+)
+def test_every_platform_of_the_nodes_is_wanted(offered: tuple[str, ...], wanted: str, cause: str) -> None:
+    told, _ = described(Registry(tags={"library/alpine:latest": index(*offered)}), platform=wanted)
+    assert told.fault is (RegistryFault.WRONG_PLATFORM if cause else None)
+    assert cause in told.cause
 
 
 def test_a_single_image_of_another_platform_is_wrong() -> None:

@@ -12,9 +12,11 @@ from preflight.clients.connect import Routes
 from preflight.clients.kube_api import Api
 from preflight.evidence import Evidence, Unmeasured
 from preflight.faults import RightsFault
+from preflight.jobshape import ENTRYPOINT_FLAG, EVENTS_FLAG, LEGACY_FLAG, REACHABLE_FLAG, JobShape
 from preflight.probes import rights
 from preflight.probes.rights import Account
 from preflight.probes.webhooks import read_webhooks, selects
+from preflight.releasenames import names_in
 from tests.probes.apiserver import Asked, Reply, Scripted, kubeconfig, status
 
 Json = dict[str, Any]
@@ -67,6 +69,41 @@ def test_what_is_missing_comes_with_the_rule_that_gives_it(tmp_path: Path) -> No
     )
 
 
+def test_with_a_namespace_for_each_job_the_rights_are_those_of_the_whole_cluster(tmp_path: Path) -> None:
+    with Scripted(allowing("create namespaces", "create pods")) as server:
+        api = Api(kubeconfig(tmp_path, server.url), None, routes=Routes(), deadline=2)
+        table = {"pods": ("create",), **rights.CLUSTER_WIDE}
+        found = rights.review(api, WHO, "gitlab", table, fault=RightsFault.MISSING, everywhere=True)
+        asked = server.asked
+    assert {one.path for one in asked} == {"/apis/authorization.k8s.io/v1/subjectaccessreviews"}
+    assert all("namespace" not in one.body["spec"]["resourceAttributes"] for one in asked)
+    assert found.missing == {"pods": ("create",), "namespaces": ("create",)}
+    assert "in all namespaces, as namespace_per_job needs it" in found.cause
+    assert "# in a ClusterRole\n" in found.evidence.observed
+
+
+@pytest.mark.parametrize(
+    ("changes", "without", "besides"),
+    [
+        ({}, {"serviceaccounts"}, {}),
+        ({"service_account": "ci"}, set(), {}),
+        ({"flags": frozenset({LEGACY_FLAG, ENTRYPOINT_FLAG})}, {"serviceaccounts", "pods/attach"}, {}),
+        (
+            {"flags": frozenset({ENTRYPOINT_FLAG})},
+            {"serviceaccounts"},
+            {"pods": ("create", "get", "delete", "watch"), "pods/log": ("get",)},
+        ),
+        ({"flags": frozenset({REACHABLE_FLAG})}, {"serviceaccounts"}, {"pods/log": ("get",)}),
+        ({"flags": frozenset({EVENTS_FLAG})}, {"serviceaccounts"}, {"events": ("watch",)}),
+        ({"namespace_per_job": True}, {"serviceaccounts"}, {"namespaces": ("create", "delete")}),
+    ],
+)
+def test_the_rights_are_those_that_these_values_need(changes: Json, without: set[str], besides: Json) -> None:
+    shape = JobShape(namespace="ci", image="a", helper_image="h", **changes)
+    expected = {resource: verbs for resource, verbs in rights.HARD.items() if resource not in without} | besides
+    assert rights.needed(shape) == expected
+
+
 def test_that_we_may_not_ask_is_told_as_such(tmp_path: Path) -> None:
     words = (
         'localsubjectaccessreviews.authorization.k8s.io is forbidden: User "ops" cannot create resource '
@@ -98,7 +135,7 @@ def test_the_account_is_the_one_that_the_chart_gives_the_managers(
 
     with Scripted(answer) as server:
         api = Api(kubeconfig(tmp_path, server.url), None, routes=Routes(), deadline=2)
-        found = rights.account(api, "gitlab", release, tree)
+        found = rights.account(api, release, names_in(tree, release=release, namespace="gitlab"))
         assert found is not None
         assert (found.name, found.fault) == (expected, None)
 
@@ -111,9 +148,11 @@ def test_an_account_that_the_chart_is_yet_to_make_is_no_finding(tmp_path: Path) 
 
     with Scripted(answer) as server:
         api = Api(kubeconfig(tmp_path, server.url), None, routes=Routes(), deadline=2)
-        assert rights.account(api, "gitlab", "gitlab-runner", {"rbac": {"create": True}}) is None
-        named = {"serviceAccount": {"create": False, "name": "ci"}}
-        found = rights.account(api, "gitlab", "gitlab-runner", named)
+        made = names_in({"rbac": {"create": True}}, release="gitlab-runner", namespace="gitlab")
+        assert rights.account(api, "gitlab-runner", made) is None
+        tree = {"serviceAccount": {"create": False, "name": "ci"}}
+        named = names_in(tree, release="gitlab-runner", namespace="gitlab")
+        found = rights.account(api, "gitlab-runner", named)
         assert found is not None
         assert found.fault is RightsFault.ACCOUNT_MISSING
 

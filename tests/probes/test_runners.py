@@ -208,6 +208,16 @@ def test_a_manager_that_gitlab_still_calls_online_must_have_been_seen_within_the
     assert len(replace(late, listed_at=datetime(2026, 3, 1, 11, 50, tzinfo=UTC)).online) == 1, "clocks differ"
 
 
+def test_how_long_ago_gitlab_heard_of_a_manager_is_known_by_gitlabs_clock() -> None:
+    asked = datetime(2026, 3, 1, 12, 0, 30, tzinfo=UTC)
+    listed = replace(managed(online(1)), listed_at=asked)  # seen at 12:00
+    name = listed.managers[0].system_id
+    assert listed.last_contact(name) == 30
+    assert listed.last_contact("r_other") is None
+    assert listed.last_contact("") is None, "a runner too old to have a name"
+    assert replace(listed, listed_at=None).last_contact(name) is None
+
+
 @pytest.mark.parametrize(("count", "fault"), [(2, RunnerFault.TOO_FEW), (3, None), (5, None)])
 def test_as_many_managers_as_replicas(count: int, fault: RunnerFault | None) -> None:
     assert runners.number_of(managed(GONE, *map(online, range(count))), 3).fault is fault
@@ -239,5 +249,7 @@ def test_versions_of_managers(version: str, expected: str, fault: RunnerFault | 
     ],
 )
 def test_addresses_of_managers(address: str, fault: RunnerFault | None) -> None:
-    judged = runners.addresses(managed(online(1, address=address), GONE), ["192.168.1.101"], "172.24.0.0/16")
+    judged = runners.addresses(
+        managed(online(1, address=address), GONE), ["192.168.1.101"], ["fd00::/64", "172.24.0.0/16"]
+    )
     assert judged.fault is fault

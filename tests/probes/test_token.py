@@ -118,9 +118,14 @@ def test_the_kind_is_told_by_the_prefix(text: str, fault: TokenFault | None) -> 
     assert text.strip()[-10:] not in found.cause + found.evidence.observed
 
 
-@pytest.mark.parametrize(("text", "fault"), [(CLASSIC, TokenFault.MISPLACED), ("Ab3d", TokenFault.REGISTRATION)])
-def test_in_the_place_of_a_registration_token_stands_what_is_deprecated(text: str, fault: TokenFault) -> None:
-    assert token.kind(given(text, registration=True)).fault is fault
+@pytest.mark.parametrize(
+    ("text", "kind", "place"), [(CLASSIC, None, TokenFault.MISPLACED), ("Ab3d", TokenFault.REGISTRATION, None)]
+)
+def test_a_runners_own_token_works_in_the_key_of_registration_tokens_and_belongs_elsewhere(
+    text: str, kind: TokenFault | None, place: TokenFault | None
+) -> None:
+    configured = given(text, registration=True)
+    assert (token.kind(configured).fault, token.place(configured).fault) == (kind, place)
 
 
 @pytest.mark.parametrize(

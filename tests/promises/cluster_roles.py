@@ -89,8 +89,8 @@ def use(world: World, level: str, objects: Iterable[Json]) -> None:
     world.cluster.tokens[world.kubeconfig_token] = service_account_user(NAMESPACE, account(level))
 
 
-EVERYBODYS = {"/version", "/readyz"}
-"""Paths that ``system:public-info-viewer`` gives everybody."""
+EVERYBODYS = {"/version", "/readyz", "/apis"}
+"""Paths that ``system:public-info-viewer`` and ``system:discovery`` give everybody who has logged in."""
 
 _PATH = re.compile(
     r"/(?:api/v1|apis/(?P<group>[^/]+)/[^/]+)(?:/namespaces/(?P<namespace>[^/]+)(?=/.))?/(?P<resource>[^/]+)"

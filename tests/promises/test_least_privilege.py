@@ -29,7 +29,18 @@ from tests.promises.cluster_roles import (
 
 RBAC = "rbac.authorization.k8s.io"
 UNINSTALLED = "what an uninstall leaves is looked for with `--stage uninstalled` alone"
+NAMED = "where the values name one for jobs"
 RARELY: dict[Right, str] = {
+    Right("get", "", "persistentvolumeclaims", NAMESPACE): NAMED,
+    Right("get", "", "configmaps", NAMESPACE): NAMED,
+    Right("get", "scheduling.k8s.io", "priorityclasses", ""): NAMED,
+    Right("get", "node.k8s.io", "runtimeclasses", ""): NAMED,
+    Right("get", "storage.k8s.io", "csidrivers", ""): NAMED,
+    Right("get", "storage.k8s.io", "storageclasses", ""): "where a claim of the values is not bound",
+    Right("list", "storage.k8s.io", "storageclasses", ""): "the same, where it leaves its class to the cluster",
+    Right("create", "authorization.k8s.io", "subjectaccessreviews", ""): "with namespace_per_job",
+    Right("list", "", "services", ""): "where the DNS Service has another name",
+    Right("list", "discovery.k8s.io", "endpointslices", ""): "the same",
     Right("list", "", "configmaps", NAMESPACE): UNINSTALLED,
     Right("list", "", "persistentvolumeclaims", NAMESPACE): UNINSTALLED,
     Right("list", "", "serviceaccounts", NAMESPACE): UNINSTALLED,
@@ -45,6 +56,9 @@ RARELY: dict[Right, str] = {
     Right("create", "", "pods/attach", NAMESPACE): "the same",
 }
 """Rights that a healthy run never asks for, and when it would."""
+
+UNGRANTED = Right("get", "", "nodes/proxy", "")
+"""Asked where the DNS Service has another name, and not needed: it would give more than a reader should have."""
 
 SPARED: dict[Right, str] = {
     Right("watch", "", "pods", NAMESPACE): "pods are listed again and again instead",
@@ -91,15 +105,61 @@ def test_each_level_is_enough_and_not_too_much(tmp_path: Path, level: str) -> No
     assert granted(documents(), level) - rights - set(RARELY) == set(), "granted, and never asked"
 
 
+TABLE = "[runners.kubernetes.dns_config]"
+DRIVER = 'driver = "d.example"'
+
+
+def naming(world: World) -> None:
+    """Jobs name everything that can be named; of two claims that wait, one has a class."""
+    volumes = [("pvc", "classy"), ("pvc", "plain"), ("config_map", "settings"), ("csi", "secrets")]
+    tables = "".join(
+        f'[[runners.kubernetes.volumes.{kind}]]\n          name = "{name}"\n          mount_path = "/{name}"\n'
+        f"          {DRIVER if kind == 'csi' else ''}\n        "
+        for kind, name in volumes
+    )
+    world.values_edits[f"        {TABLE}\n"] = f"        {tables}{TABLE}\n"
+    classes = 'priority_class_name = "high"\n        runtime_class_name = "gvisor"\n        '
+    world.values_edits['dns_policy = "none"'] = f'{classes}dns_policy = "none"'
+    for name, spec in (("classy", {"storageClassName": "fast"}), ("plain", {})):
+        world.cluster.add(
+            {"kind": "PersistentVolumeClaim", "metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec}
+        )
+
+
+def per_job(world: World) -> None:
+    """Each job has a namespace of its own, and the cluster's DNS another name."""
+    for kind, singular in (("services", "Service"), ("endpoints", "Endpoints")):
+        usual = world.cluster.get(kind, "kube-system", "kube-dns")
+        assert usual is not None
+        kept = {key: value for key, value in usual.items() if key != "metadata"}
+        world.cluster.add({"kind": singular, "metadata": {"name": "coredns", "namespace": "kube-system"}, **kept})
+    for item in world.cluster.list("endpointslices", "kube-system"):
+        if item["metadata"]["labels"]["kubernetes.io/service-name"] == "kube-dns":
+            item["metadata"]["labels"]["kubernetes.io/service-name"] = "coredns"
+    world.cluster.remove("services", "kube-system", "kube-dns")
+    world.values_edits['dns_policy = "none"'] = 'namespace_per_job = true\n        dns_policy = "none"'
+
+
 def test_what_is_rarely_asked_is_asked_when_its_time_comes(tmp_path: Path) -> None:
     _, _, uninstalled = run(
         tmp_path, "read", documents(), "--stage", "uninstalled", faults=["release-missing"]
     )  # the lab's release has no record then, and its objects are gone
-    slices = [right for right in SPARED if right.resource == "endpointslices"]
+    slices = [right for right in {**SPARED, **RARELY} if right.resource == "endpointslices"]
     ended, _, hindered = run(
-        tmp_path, "read", without(documents(), *slices), "-m", "cluster or environment", faults=["metrics-unavailable"]
+        tmp_path,
+        "read",
+        without(documents(), *slices),
+        *("-m", "cluster or environment or namespace"),
+        faults=["metrics-unavailable"],
+        change=naming,
     )
     assert "metrics-unavailable" in ended.stdout
+    assert "PriorityClass high" in ended.stdout
+    ended, _, apart = run(tmp_path, "read", documents(), "-m", "namespace or cluster", change=per_job)
+    assert "kube-dns" not in ended.stdout, "a DNS Service of another name is as good"
+    assert "in all namespaces, as namespace_per_job needs it: " in ended.stdout, "the chart's Role is not enough"
+    assert not apart - granted(documents(), "read") - {UNGRANTED}
+    hindered |= apart - {UNGRANTED}
     never = {"nodes", "jobs", "pods", "pods/exec", "pods/attach"}  # no lab's fault leads there: see tests/probes
     assert {right for right in RARELY if right.resource not in never} <= uninstalled | hindered
     assert uninstalled | hindered <= granted(documents(), "read")
@@ -110,9 +170,10 @@ def test_levels_build_on_each_other_and_no_rule_has_a_wildcard() -> None:
     assert rights[0] < rights[1] == rights[2] == rights[3]
     assert not [right for right in rights[3] if "*" in "".join(right)]
     changing = {(right.resource, right.verb) for right in rights[0] if right.verb not in {"get", "list"}}
-    assert changing == {("localsubjectaccessreviews", "create")}, "a question, of which nothing is kept"
+    questions = {"localsubjectaccessreviews", "subjectaccessreviews"}
+    assert changing == {(question, "create") for question in questions}, "of which nothing is kept"
     made = {right.resource for right in rights[3] if right.verb in {"create", "delete"}}
-    assert made == {"jobs", "pods", "pods/exec", "pods/attach", "localsubjectaccessreviews"}
+    assert made == {"jobs", "pods", "pods/exec", "pods/attach", *questions}
     assert not [right for right in rights[3] if right.verb in {"update", "patch", "deletecollection"}]
 
 
@@ -144,7 +205,7 @@ def test_every_path_in_the_code_is_granted() -> None:
             sub = rest.split("/")[1] if rest.count("/") else ""
             found.add((match["group"] or "", f"{resource}/{sub}" if sub else resource))
     assert len(found) > 15, "the pattern no longer finds the paths"
-    assert found <= {(right.group, right.resource) for right in granted(documents(), "write")}
+    assert found <= {(right.group, right.resource) for right in {*granted(documents(), "write"), UNGRANTED}}
 
 
 MISSING: dict[str, tuple[str, list[Right]]] = {

@@ -309,7 +309,7 @@ def refusal(inventory_file: Path) -> str:
     try:
         inventory = load(inventory_file)
         runner = inventory.runner
-        values.load(runner.values, runner.set, release=runner.release, namespace=runner.namespace)
+        values.load(runner.files, runner.set, release=runner.release, namespace=runner.namespace)
         check_kubeconfig(inventory.cluster.kubeconfig, None)
     except (InventoryError, KubeconfigError) as error:
         return "".join(traceback.format_exception(error))

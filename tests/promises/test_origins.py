@@ -86,7 +86,7 @@ def runner_token(a: Web, b: Web, _: Path) -> None:
 def pull(a: Web, b: Web, *, realm: str = "") -> registry.Manifest:
     return registry.manifest(
         f"{host(a)}/library/alpine:latest",
-        platform="linux/amd64",
+        platforms=("linux/amd64",),
         scheme="http",
         credentials=ACCOUNT,
         ca_file=None,

@@ -471,7 +471,7 @@ def test_namespaces_services_and_events_become_facts(world: dict[str, Any], data
         "lastTimestamp": "2025-09-14T08:12:44Z",
     }
     event |= {"type": "Warning", "involvedObject": {"kind": "Pod", "name": "gitlab-runner-1"}, "count": 3}
-    monitoring.read_warnings(sent(data, [event]), ["gitlab-runner"], since=NOW)
+    monitoring.read_warnings(sent(data, [event]), ["gitlab-runner"], since=NOW, now=NOW)
 
 
 @bounded

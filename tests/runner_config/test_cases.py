@@ -394,6 +394,18 @@ FURTHER: dict[str, tuple[str, Found]] = {
         below("node_selector", '"kubernetes.io/os" = "Linux"'),
         [(ALL, "labels-of-kubernetes", f"{K}.node_selector.kubernetes.io/os")],
     ),
+    "Windows of no build": (
+        below("node_selector", '"kubernetes.io/os" = "windows"'),
+        [(ALL, "labels-of-kubernetes", f"{K}.node_selector.kubernetes.io/os")],
+    ),
+    "Windows of a build without helper image": (
+        below("node_selector", '"kubernetes.io/os" = "windows"', '"node.kubernetes.io/windows-build" = "10.0.14393"'),
+        [(ALL, "labels-of-kubernetes", f"{K}.node_selector.node.kubernetes.io/windows-build")],
+    ),
+    "Windows of a build": (
+        below("node_selector", '"kubernetes.io/os" = "windows"', '"node.kubernetes.io/windows-build" = "10.0.20348"'),
+        [],
+    ),
     "affinity": (node_terms('key = "pool"', 'operator = "In"', 'values = ["ci"]'), []),
     "an operator that is none": (
         node_terms('key = "pool"', 'operator = "Equals"', 'values = ["ci"]'),

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from preflight import charts
 from tests import tinychart
 
 SPEC = importlib.util.spec_from_file_location(
@@ -70,8 +71,8 @@ def test_what_is_read_otherwise_is_printed(
 ) -> None:
     load = compare_rendering.load
 
-    def misread(source: Any) -> Any:
-        values, problem = load(source)
+    def misread(source: Any, package: Any) -> Any:
+        values, problem = load(source, package)
         config = {"runners": [{"kubernetes": {"namespace": "other", "dns_policy": "cluster-first"}}]}
         return replace(values, config=config, tree={**values.tree, "replicas": 5}), problem
 
@@ -90,6 +91,7 @@ def test_a_finding_that_helm_contradicts_is_false(
     fork = {**tinychart.FILES, "templates/more.yaml": "{{ with .Values.ours }}{{ .key }}{{ end }}"}
     (folders[1] / "gitlab-runner-0.80.1.tgz").write_bytes(tinychart.archive(fork))
     (folders[0] / "good.yaml").write_text(f"{GOOD}ours: {{key: '#'}}\nnobodys: 1\n")
+    monkeypatch.setattr(compare_rendering, "keys_of", lambda package: charts.keys(package.version))
     status, told = compared(folders, capsys)
     assert status == 1
     assert "FALSE: unknown-key" in told

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from preflight.chartpackage import ChartPackage
-from preflight.clients.helm import Helm, RenderError, Settings, ValuesFile, find, template
+from preflight.clients.helm import Helm, RenderError, ValuesFile, find, template
 from preflight.rendering import Rendering
+from preflight.valuesource import Settings
 from tests import tinychart
 
 TOKEN = "glrt-made-up-runner-token"

@@ -106,7 +106,7 @@ def test_an_open_registry_and_its_images(tmp_path: Path) -> None:
 
         def described(image: str, platform: str = "linux/amd64") -> tuple[object, tuple[str, ...], str]:
             told = manifest(
-                image, platform=platform, scheme="http", credentials=None, ca_file=None, routes=routes, deadline=5
+                image, platforms=(platform,), scheme="http", credentials=None, ca_file=None, routes=routes, deadline=5
             )
             return told.fault, told.platforms, told.cause
 

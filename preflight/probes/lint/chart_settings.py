@@ -30,8 +30,12 @@ def _contradictions(values: Values) -> Iterator[_Verdict]:
             "runners.secret names a Secret of your own, and the chart would make another of that name with this token"
         )
         yield ValuesFault.TOKEN_IN_FILE, "runnerToken", f"{message}: remove the token from the file"
-    if get("runners.configPath") and get("runners.config"):
-        yield fault, "runners.configPath", "it is not read, since runners.config is set"
+    if get("runners.configPath") and values.text.strip():
+        whose = "is set" if get("runners.config") else "has a default in the chart: take it away with an empty one"
+        yield fault, "runners.configPath", f"it is not read, since runners.config {whose}"
+    if not values.text and "runners.config" in values.removed:
+        message = "Helm refuses null here, since the chart's templates take a text: write an empty one"
+        yield ValuesFault.WRONG_FORM, "runners.config", message
     if get("sessionServer.enabled") is True and replicas != 1:
         message = f"the chart silently switches it off, since there are {replicas} managers and not one"
         yield fault, "sessionServer.enabled", message

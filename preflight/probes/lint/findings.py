@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from preflight.charts import Keys
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ValuesFault
 from preflight.shell_command import ShellCommand, pipe, program, sequence
@@ -38,16 +39,54 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnreadFinding:
+    """A setting of ``runners.config`` that can't be read here.
+
+    Attributes:
+        path: its names with dots; empty if any setting may come of it.
+        cause: where, and why.
+        needs: what would allow it.
+        bare: whether it may become another type than text.
+    """
+
+    path: str
+    cause: str
+    needs: str
+    bare: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Lint(Fact):
     """What a check of the values found.
 
     Attributes:
         findings: in the order of the file.
         chart: the version whose keys were taken.
+        unread: settings that could not be read, and so not be judged.
+        refused: why Helm refuses the values, or "".
+        elsewhere: what gives values, too, and can't be read from here.
     """
 
     findings: tuple[Finding, ...] = ()
     chart: str = ""
+    unread: tuple[UnreadFinding, ...] = ()
+    refused: str = ""
+    elsewhere: tuple[str, ...] = ()
+
+    def gap(self, *tables: str, bare: bool = False) -> UnreadFinding | None:
+        """The first unread setting that is, is around or is below one of these; without any, of all settings.
+
+        Args:
+            tables: dotted names, such as ``runners.cache``.
+            bare: leave out what stands in quotes, and can become nothing else than text.
+        """
+        wanted = [table.split(".") for table in tables]
+        for setting in self.unread:
+            path = setting.path.lower().split(".") if setting.path else []
+            related = not path or any(path[: len(steps)] == steps[: len(path)] for steps in wanted)
+            if (related or not tables) and (setting.bare or not bare):
+                return setting
+        return None
 
     def about(self, *faults: ValuesFault, reader: Reader | None = None) -> Lint:
         """The same check, with the findings of these kinds alone; the first of them is the fault."""
@@ -56,6 +95,8 @@ class Lint(Fact):
             target=self.target,
             findings=chosen,
             chart=self.chart,
+            unread=self.unread,
+            refused=self.refused,
             fault=chosen[0].fault if chosen else None,
             cause="; ".join(map(str, chosen[:_NAMED]))
             + (f"; and {len(chosen) - _NAMED} more" if chosen[_NAMED:] else ""),
@@ -76,12 +117,14 @@ class Expected:
         gitlab_url: GitLab's address.
         resolvers: the resolvers that jobs are given.
         privileged: whether jobs use Docker-in-Docker.
+        keys: of the chart's package, where it is at hand; else the shipped tables are taken.
     """
 
     chart: str
     gitlab_url: str
     resolvers: tuple[str, ...]
     privileged: bool
+    keys: Keys | None = None
 
 
 def chart_finding(

@@ -41,7 +41,7 @@ def check_chart_keys(values: Values, chart: Keys) -> Iterator[Finding]:
                 f"not in the chart's values since {retired['since']}, and void with a token of the kind glrt-…: "
                 f"set it on {retired['instead']}"
             )
-            yield chart_finding(values, ValuesFault.MOVED_KEY, name, message)
+            yield chart_finding(values, ValuesFault.NO_EFFECT, name, message)
     for path, value, form in _misformed(values.tree, chart.tree, ()):
         message = f"the chart reads {_FORMS[form]} here, and finds {_form(value)}"
         yield chart_finding(values, ValuesFault.WRONG_FORM, format_path(path), message, origin=values.origin(path))

@@ -10,7 +10,7 @@ from preflight.probes.lint.chart_settings import server_of
 from preflight.probes.lint.findings import Expected, Finding, chart_finding
 from preflight.probes.lint.keys import is_whole_number
 from preflight.probes.lint.toml_text import TomlText
-from preflight.values import CHART_CONCURRENT, is_privileged
+from preflight.values import CHART_CONCURRENT, is_privileged, job_shape
 
 MOST_NAMESERVERS = 3  # the API's validation of a pod
 
@@ -20,6 +20,7 @@ _JOBS_COUNTERPARTS: Mapping[str, str] = {
     "affinity": "affinity",
     "tolerations": "node_tolerations",
     "imagePullSecrets": "image_pull_secrets",
+    "hostAliases": "host_aliases",
 }
 
 
@@ -35,6 +36,10 @@ def check_runner_settings(text: TomlText, expected: Expected) -> Iterator[Findin
         if values.get(name) and not table.get(counterpart):
             message = f"it is for the managers' own pods and moves no job: jobs take [runners.kubernetes] {counterpart}"
             yield chart_finding(values, ValuesFault.MANAGERS_ONLY, name, message)
+    context = values.get("securityContext")
+    if isinstance(context, Mapping) and context.get("privileged") is True and not is_privileged(table, "build"):
+        message = "it makes the managers' container privileged, and no job: jobs take [runners.kubernetes] privileged"
+        yield chart_finding(values, ValuesFault.MANAGERS_ONLY, "securityContext.privileged", message)
     runner = values.runner_entry
     limit, concurrent = runner.get("limit", 0), values.get("concurrent", CHART_CONCURRENT)
     if is_whole_number(concurrent) and 0 < limit < concurrent:
@@ -56,6 +61,11 @@ def _overruled(text: TomlText, runner: Mapping[str, Any], table: Mapping[str, An
     if all(spaces) and spaces[0] != spaces[1]:
         message = f"it is {spaces[0]} and wins over runners.jobNamespace, {spaces[1]}, where the chart gives rights"
         yield text.finding(fault, (*_TABLE, "namespace"), message)
+    elif spaces[1]:
+        namespace = job_shape(values).namespace
+        if namespace != spaces[1]:
+            message = f"runners.config does not take it: jobs run in {namespace}"
+            yield chart_finding(values, ValuesFault.NO_EFFECT, "runners.jobNamespace", message)
 
 
 def _dns(text: TomlText, table: Mapping[str, Any], expected: Expected) -> Iterator[Finding]:

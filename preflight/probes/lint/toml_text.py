@@ -89,10 +89,9 @@ class TomlText:
 
     def place(self, *path: str | int) -> str:
         """The place of a key, or of the nearest table around it."""
-        origin = self.values.origin("runners.config")
         while path and path not in self.lines:
             path = path[:-1]
-        return str(origin.inside(self.lines[path]) if path else origin)
+        return str(self.values.config_origin(self.lines[path]) if path else self.values.origin("runners.config"))
 
     def finding(self, fault: ValuesFault, path: TomlPath, message: str) -> Finding:
         """A finding about a key of the TOML, at its own place."""

@@ -1,0 +1,72 @@
+"""What is known of registries before a pod of ours pulls from them, and the daemon's resolvers."""
+
+from __future__ import annotations
+
+from preflight import values
+from preflight.clients.connect import Routes
+from preflight.facts.dind import dind_shape
+from preflight.facts.probe_plan import (
+    beyond_the_first,
+    hosts_without_address,
+    one_of_each_registry_first,
+    registry_step,
+)
+from preflight.facts.registry import node_registry
+from preflight.faults import DnsFault, PathFault
+from preflight.inventory import Inventory
+from preflight.jobshape import JobShape
+from preflight.probes.shell_sections import Section
+from preflight.probes.transcript import Report
+from preflight.run import Run
+from preflight.values import values_of
+from tests.conclusions import made
+from tests.conclusions.made import RESOLVERS
+
+MIRROR, PRIVATE = "registry.example.com", "private-registry.example.com"
+
+
+def test_a_registry_is_nameless_only_if_no_resolver_has_its_address(inventory: Inventory) -> None:
+    silent = made.lookups(RESOLVERS[0], DnsFault.TIMEOUT, "here", (MIRROR, PRIVATE))
+    answering = made.lookups(RESOLVERS[1], None, "here", (MIRROR,))
+    lacking = made.lookups(RESOLVERS[1], DnsFault.NXDOMAIN, "here", (PRIVATE,))
+    assert hosts_without_address(inventory, [silent]) == {MIRROR, PRIVATE}
+    assert hosts_without_address(inventory, [silent, answering, lacking]) == {PRIVATE}
+    assert hosts_without_address(inventory, []) == frozenset(), "what was not asked is not known"
+
+
+def test_one_image_of_each_registry_is_pulled_before_the_others(inventory: Inventory) -> None:
+    images = [f"{MIRROR}/a:1", f"{MIRROR}/b:1", f"{PRIVATE}/c:1", f"{MIRROR}/d:1"]
+    assert one_of_each_registry_first(inventory, images) == [images[0], images[2], images[1], images[3]]
+
+
+def test_where_names_are_slow_one_image_of_each_registry_is_pulled_anew(inventory: Inventory) -> None:
+    first = f"{MIRROR}/a:1"
+    images = [first, first, f"{PRIVATE}/c:1", f"{MIRROR}/b:1", f"{MIRROR}/d:1"]
+    assert beyond_the_first(inventory, images) == (f"{MIRROR}/b:1", f"{MIRROR}/d:1")
+
+
+def test_a_daemon_does_not_wait_for_resolvers_that_are_known_to_be_silent(inventory: Inventory) -> None:
+    shape = values.job_shape(values_of(inventory.runner))
+    names = (MIRROR,)
+    healthy = tuple(made.lookups(resolver, None, "here", names) for resolver in RESOLVERS[1:])
+    silent = made.lookups(RESOLVERS[0], DnsFault.TIMEOUT, "here", names)
+    assert servers(dind_shape(shape, (silent, *healthy))) == list(RESOLVERS[1:])
+    assert servers(dind_shape(shape, healthy)) == servers(shape) == list(RESOLVERS)
+    everyone = tuple(made.lookups(resolver, DnsFault.TIMEOUT, "here", names) for resolver in RESOLVERS)
+    assert servers(dind_shape(shape, everyone)) == list(RESOLVERS), "something has to be left"
+
+
+def servers(shape: JobShape) -> list[str]:
+    return list((shape.dns_config or {})["nameservers"])
+
+
+def test_what_a_worker_does_not_reach_is_known_to_all_measurements(inventory: Inventory) -> None:
+    run = Run(inventory=inventory, routes=Routes({}, only_mapped=True), id="made")
+    steps = {name: registry_step(inventory, name) for name in inventory.registries}
+    ends = {"mirror": 124, "private": 0}
+    sections = tuple(Section(kind=step.kind, args=step.args, exit=ends[name], took=5.0) for name, step in steps.items())
+    report = Report(where="node k8s-worker-2", sections=sections)
+    connections = {name: node_registry("k8s-worker-2", name, report, inventory, run) for name in inventory.registries}
+    assert connections["mirror"].fault is PathFault.TIMEOUT
+    assert connections["private"].fault is None
+    assert run.cut_off == {"k8s-worker-2": frozenset({MIRROR})}
