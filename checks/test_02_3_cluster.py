@@ -3,6 +3,7 @@
 import pytest
 
 from preflight.facts import (
+    ApiClock,
     ApiServer,
     CertificateTerm,
     Encryption,
@@ -231,3 +232,15 @@ def test_kubeconfig_certificate_is_valid_for_weeks(kubeconfig_certificate: Certi
     Remedy: use a kubeconfig whose certificate stays valid, or one with a service account's token.
     """
     assert not kubeconfig_certificate.fault
+
+
+def test_api_server_clock_agrees(api_clock: ApiClock) -> None:
+    """2.3.21 The API server's clock agrees with this machine's or with GitLab's.
+
+    Why: it dates every object and token: managers' leases, service accounts' tokens and certificates that are not valid
+        yet fail in random places.
+    Remedy (clock-skew): start time synchronisation on the control plane: `timedatectl set-ntp true`,
+        `chronyc makestep`.
+    Remedy: make `timedatectl` on the control plane say that the clock is synchronised.
+    """
+    assert not api_clock.fault

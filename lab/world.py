@@ -428,6 +428,7 @@ class World:
     listeners: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     api_mode: Literal["up", "down", "vanished"] = "up"
+    api_clock_offset: float = 0.0  # of the API server's Date
     api_certificate_days: float | None = None  # until the API server's certificate ends; None: years
     api_upgrades: bool = True  # whether the proxy in front of the API server forwards WebSocket upgrades
     misbehaviour: dict[str, Misbehaviour] = field(default_factory=dict)  # server → how it misbehaves (lab.misbehaviour)

@@ -114,6 +114,7 @@ class ClusterFault(Fault):
     METRICS_MISSING = "metrics-missing"
     METRICS_UNAVAILABLE = "metrics-unavailable"
     TOO_FEW_FIT = "too-few-fit"
+    CLOCK_SKEW = "clock-skew"  # the API server's clock is another than ours and GitLab's
 
 
 class SshFault(Fault):

@@ -37,7 +37,7 @@ from preflight.probes.certificates import CertificateTerm
 from preflight.probes.chart_repository import ChartVersion
 from preflight.probes.chart_source import FetchedChart
 from preflight.probes.ci_variables import RefProtection, VariableState
-from preflight.probes.cluster import ApiServer, Metrics, NamespaceState, Nodes, ServiceEndpoints
+from preflight.probes.cluster import ApiClock, ApiServer, Metrics, NamespaceState, Nodes, ServiceEndpoints
 from preflight.probes.config_toml import ManagerConfig
 from preflight.probes.dind import Daemon, DindRun, InnerRegistry, PacketSizes
 from preflight.probes.dns import Lookups
@@ -76,6 +76,7 @@ from preflight.probes.webhooks import Webhooks
 __all__ = [
     "Agreement",
     "AllowedImages",
+    "ApiClock",
     "ApiServer",
     "Backup",
     "CertificateTerm",
