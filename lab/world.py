@@ -432,6 +432,7 @@ class World:
     api_certificate_days: float | None = None  # until the API server's certificate ends; None: years
     api_upgrades: bool = True  # whether the proxy in front of the API server forwards WebSocket upgrades
     misbehaviour: dict[str, Misbehaviour] = field(default_factory=dict)  # server → how it misbehaves (lab.misbehaviour)
+    stream_idle_timeout: float | None = None  # seconds after which that proxy cuts a stream on which nothing is sent
     cache_mode: Literal["up", "down", "vanished"] = "up"  # the object storage of the jobs' cache
     inventory_edits: dict[str, object] = field(default_factory=dict)  # dotted key of the inventory → value
     kubeconfig_verifies: bool = True  # whether the operator's kubeconfig verifies the API server's certificate

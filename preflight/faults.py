@@ -352,6 +352,7 @@ class StreamFault(Fault):
     NOT_STARTED = "not-started"  # the container's runtime could not start the command
     CUT = "stream-cut"  # the connection ended before the command had
     SLOW = "stream-slow"  # no end came in time
+    IDLE_CUT = "stream-idle-cut"  # it was cut while nothing was sent, long before the command had ended
     WRONG_OUTPUT = "wrong-output"  # what came back is not what was sent
 
 
