@@ -1,8 +1,6 @@
 """2.1 GitLab server: it answers, it is GitLab, it is up, and it is the version that the runner was chosen for."""
 
-import pytest
-
-from preflight.facts import CertificateTerm, Clock, GitLabReply, GitLabVersion
+from preflight.facts import Clock, GitLabReply, GitLabVersion
 
 
 def test_gitlab_port_answers(gitlab_connection: GitLabReply) -> None:
@@ -80,25 +78,3 @@ def test_gitlab_clock_agrees_with_each_worker(node_clock: Clock) -> None:
     Remedy: start time synchronisation on the host whose clock is wrong: `timedatectl set-ntp true`, `chronyc makestep`.
     """
     assert not node_clock.fault
-
-
-def test_gitlab_certificate_is_valid_for_days(gitlab_certificate: CertificateTerm) -> None:
-    """2.1.7 GitLab's certificate is valid for the next days.
-
-    Why: when it ends, managers get no jobs and jobs clone nothing, all at the same moment.
-    Remedy (certificate-ends-soon): renew it on GitLab's host (`gitlab-ctl renew-le-certs`, or new files in
-        `/etc/gitlab/ssl`, then `gitlab-ctl hup nginx`), with the chain of its authority.
-    Remedy: serve a certificate that stays valid, or correct `limits.certificate_days_left`.
-    """
-    assert not gitlab_certificate.fault
-
-
-@pytest.mark.advice
-def test_gitlab_certificate_has_been_renewed(gitlab_certificate_renewal: CertificateTerm) -> None:
-    """2.1.8 GitLab's certificate is not due for renewal.
-
-    Why: what renews certificates does so a month before they end; later, nobody does it unless somebody is told.
-    Remedy (certificate-renewal-due): renew it, and see why that did not happen by itself (`gitlab-ctl renew-le-certs`).
-    Remedy: renew the certificate, or correct `limits.certificate_renewal_days`.
-    """
-    assert not gitlab_certificate_renewal.fault

@@ -1,11 +1,8 @@
 """2.3 Kubernetes cluster: the API answers, the nodes are present and healthy, and its own services work."""
 
-import pytest
-
 from preflight.facts import (
     ApiClock,
     ApiServer,
-    CertificateTerm,
     Encryption,
     Metrics,
     Nodes,
@@ -200,42 +197,8 @@ def test_api_server_is_verified(api_encryption: Encryption) -> None:
     assert not api_encryption.fault
 
 
-def test_api_server_certificate_is_valid_for_days(api_certificate: CertificateTerm) -> None:
-    """2.3.18 The API server's certificate is valid for the next days.
-
-    Why: kubeadm's certificates end after a year; then kubelets, managers and this suite are cut off together.
-    Remedy (certificate-ends-soon): on each control-plane node `kubeadm certs renew all`, then restart kube-apiserver,
-        kube-controller-manager, kube-scheduler and etcd; `kubeadm certs check-expiration` lists them all.
-    Remedy: serve a certificate that stays valid, or correct `limits.certificate_days_left`.
-    """
-    assert not api_certificate.fault
-
-
-@pytest.mark.advice
-def test_api_server_certificate_has_been_renewed(api_certificate_renewal: CertificateTerm) -> None:
-    """2.3.19 The API server's certificate is not due for renewal.
-
-    Why: kubeadm renews certificates at every upgrade of the control plane, and at no other time.
-    Remedy (certificate-renewal-due): upgrade the control plane, or run `kubeadm certs renew all` on it.
-    Remedy: renew the certificate, or correct `limits.certificate_renewal_days`.
-    """
-    assert not api_certificate_renewal.fault
-
-
-@pytest.mark.advice
-def test_kubeconfig_certificate_is_valid_for_weeks(kubeconfig_certificate: CertificateTerm) -> None:
-    """2.3.20 The client certificate of the kubeconfig is valid for the next weeks.
-
-    Why: when it ends, this suite, `kubectl` and `helm` are refused with this kubeconfig; jobs do not use it.
-    Remedy (certificate-ends-soon, certificate-renewal-due): write a new kubeconfig; for kubeadm's own:
-        `kubeadm certs renew admin.conf` on the control plane, then copy `/etc/kubernetes/admin.conf`.
-    Remedy: use a kubeconfig whose certificate stays valid, or one with a service account's token.
-    """
-    assert not kubeconfig_certificate.fault
-
-
 def test_api_server_clock_agrees(api_clock: ApiClock) -> None:
-    """2.3.21 The API server's clock agrees with this machine's or with GitLab's.
+    """2.3.18 The API server's clock agrees with this machine's or with GitLab's.
 
     Why: it dates every object and token: managers' leases, service accounts' tokens and certificates that are not valid
         yet fail in random places.

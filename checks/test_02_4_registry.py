@@ -2,7 +2,7 @@
 
 import pytest
 
-from preflight.facts import CertificateTerm, Encryption, ImagePull, Manifest, Pull, PullLogin, RegistryReply
+from preflight.facts import Encryption, ImagePull, Manifest, Pull, PullLogin, RegistryReply
 
 
 def test_registry_answers(registry_connection: RegistryReply) -> None:
@@ -140,25 +140,3 @@ def test_charts_come_encrypted(repository_encryption: Encryption) -> None:
     Remedy: write the repository's https address as `runner.repository`, and its CA as `runner.repository_ca_file`.
     """
     assert not repository_encryption.fault
-
-
-def test_registry_certificate_is_valid_for_days(registry_certificate: CertificateTerm) -> None:
-    """2.4.24 The certificates of each registry and of its token server are valid for the next days.
-
-    Why: when one ends, no node pulls from there any more; jobs whose images are cached go on, all others fail.
-    Remedy (certificate-ends-soon): renew it on the registry's host or its load balancer, with the chain of its
-        authority.
-    Remedy: serve a certificate that stays valid, or correct `limits.certificate_days_left`.
-    """
-    assert not registry_certificate.fault
-
-
-@pytest.mark.advice
-def test_registry_certificate_has_been_renewed(registry_certificate_renewal: CertificateTerm) -> None:
-    """2.4.25 The certificates of each registry and of its token server are not due for renewal.
-
-    Why: what renews certificates does so a month before they end; later, nobody does it unless somebody is told.
-    Remedy (certificate-renewal-due): renew it, and see why that did not happen by itself.
-    Remedy: renew the certificate, or correct `limits.certificate_renewal_days`.
-    """
-    assert not registry_certificate_renewal.fault

@@ -25,16 +25,6 @@ def _(world: World) -> None:
     world.kubeconfig_verifies = False
 
 
-@fault("api-certificate-ends", "The API server's certificate ends in three days: kubeadm's, a year old.")
-def _(world: World) -> None:
-    world.api_certificate_days = 3.5
-
-
-@fault("api-certificate-due", "The API server's certificate ends in twenty days.")
-def _(world: World) -> None:
-    world.api_certificate_days = 20.5
-
-
 @fault("api-clock-skew", "The API server's clock is a minute and a half behind.")
 def _(world: World) -> None:
     world.api_clock_offset = -90.0

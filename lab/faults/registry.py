@@ -22,16 +22,6 @@ def _(world: World) -> None:
     world.registries[PRIVATE].certificate = "self-signed"
 
 
-@fault("registry-certificate-ends", "The certificate of private-registry.example.com ends in five days.")
-def _(world: World) -> None:
-    world.registries[PRIVATE].certificate_days = 5.5
-
-
-@fault("registry-certificate-due", "The certificate of registry.example.com ends in twenty days, and is not renewed.")
-def _(world: World) -> None:
-    world.registries[MIRROR].certificate_days = 20.5
-
-
 @fault("registry-auth", "private-registry.example.com no longer accepts the password in the pull secret.")
 def _(world: World) -> None:
     world.registries[PRIVATE].accounts = {"ops": "a-newer-made-up-password"}

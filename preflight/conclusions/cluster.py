@@ -22,7 +22,6 @@ from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.single_fact import single
 from preflight.facts.cluster import (
     api_address,
-    api_certificate,
     api_version,
     cluster_nodes,
     kube_dns,
@@ -91,16 +90,6 @@ single(
     no_harm("the inventory expects another version"),
     api_version,
     remedy=("write the version that runs into `cluster.version`; chart and runner are to fit it",),
-)
-single(
-    cause("api-certificate-ends", "2.3", "certificate-names"),
-    reserve("jobs run until the certificate ends"),
-    api_certificate,
-    remedy=(
-        "on each control-plane node: `kubeadm certs renew all`, then restart kube-apiserver, "
-        "kube-controller-manager, kube-scheduler and etcd",
-        "hand out the new /etc/kubernetes/admin.conf: its certificate ends at the same time",
-    ),
 )
 single(
     cause("nodes-not-listed", "2.3", "guide"),

@@ -21,7 +21,6 @@ from preflight.facts.environment import (
     vpc,
 )
 from preflight.facts.gitlab import (
-    gitlab_certificate,
     gitlab_connection,
     gitlab_identity,
     gitlab_location,
@@ -110,16 +109,6 @@ single(
     ),
 )
 
-single(
-    cause("gitlab-certificate-ends", "2.1", "certificate-names"),
-    reserve("jobs run until the certificate ends"),
-    gitlab_certificate,
-    remedy=(
-        "on {gitlab_host}: `gitlab-ctl renew-le-certs`, or a new certificate with its chain in /etc/gitlab/ssl and "
-        "`gitlab-ctl hup nginx`",
-        "a new CA belongs into the Secret of `certsSecretName` too",
-    ),
-)
 
 _NTP = (
     "`systemctl enable --now chronyd` (or systemd-timesyncd), `chronyc makestep`; then `timedatectl` must say that the "

@@ -33,7 +33,6 @@ from preflight.facts.registry import (
     pod_pull,
     pull_login,
     registry_access,
-    registry_certificate,
     registry_connection,
     registry_encryption,
     registry_reply,
@@ -463,15 +462,6 @@ single(
     remedy=("on {node}: `crictl pull {image}`", "`journalctl -u containerd -n 50` on {node}"),
 )
 
-single(
-    cause("registry-certificate-ends", "2.4", "certificate-names"),
-    reserve("jobs run until the certificate ends"),
-    registry_certificate,
-    remedy=(
-        "renew it on that host, or on the load balancer in front of it, with its chain",
-        "a new CA belongs into every node's runtime too, and into `ca_file` of the inventory",
-    ),
-)
 single(
     cause("registry-password-in-clear", "2.4", "encryption"),
     reserve("whoever stands between can read the registry's password"),

@@ -10,6 +10,7 @@ plugin makes pytest fixtures of them. The facts' types are exported here too, fo
 from preflight.fact import check_references
 from preflight.facts import (
     build,
+    certificates,
     cluster,
     dind,
     dns,
@@ -150,6 +151,7 @@ __all__ = [
     "Webhooks",
     "WorkerRoom",
     "build",
+    "certificates",
     "cluster",
     "dind",
     "dns",

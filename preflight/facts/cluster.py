@@ -5,24 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 from preflight import values as helm
 from preflight.clients import kube_api as api_client
-from preflight.clients.http import place_of
 from preflight.evidence import NotApplicable
 from preflight.fact import fact, view
 from preflight.facts.blocking import require_read
 from preflight.facts.headroom import packed
 from preflight.facts.probe_plan import named_node
 from preflight.facts.target_selectors import as_node
-from preflight.faults import CertificateFault, ClusterFault, PodFault
+from preflight.faults import ClusterFault, PodFault
 from preflight.inventory import Inventory
 from preflight.jobshape import WINDOWS, JobShape
-from preflight.probes import certificates, cluster, encryption, transcript
+from preflight.probes import cluster, encryption, transcript
 from preflight.probes import cluster_dns as dns_service
 from preflight.probes import nodes as node_states
-from preflight.probes.certificates import CertificateTerm
 from preflight.probes.cluster import ApiClock, ApiServer, Metrics, NamespaceState, Nodes, PodRequests, ServiceEndpoints
 from preflight.probes.encryption import Encryption
 from preflight.probes.gitlab import GitLabReply
@@ -69,57 +66,11 @@ def api_encryption(kubernetes: api_client.Api) -> Encryption:
     return encryption.of_api_server(kubernetes.config)
 
 
-@fact(reported_by=("api_certificate",))
-def api_certificate_term(api_answer: ApiServer, inventory: Inventory) -> CertificateTerm:
-    """The time that the API server's certificate has left."""
-    if urlsplit(api_answer.server).scheme != "https":
-        reason = f"the kubeconfig reaches {api_answer.server} without TLS: there is no certificate"
-        raise NotApplicable(reason)
-    return certificates.term(
-        api_answer.server,
-        api_answer.certificate,
-        whose=f"the certificate of {api_answer.server}",
-        limits=inventory.limits,
-        command=certificates.shown_by(*place_of(api_answer.server)),
-    )
-
-
-api_certificate = view(
-    "api_certificate",
-    api_certificate_term,
-    lambda term: term.only(CertificateFault.ENDS_SOON),
-    "The API server's certificate.",
-)
-api_certificate_renewal = view(
-    "api_certificate_renewal",
-    api_certificate_term,
-    lambda term: term.only(CertificateFault.RENEWAL_DUE),
-    "The renewal of the API server's certificate.",
-    after=("api_certificate",),
-)
-
-
 @fact(optional=("gitlab_reply",))
 def api_clock(api_answer: ApiServer, gitlab_reply: GitLabReply | None, inventory: Inventory) -> ApiClock:
     """The API server's clock."""
     gitlab_offset = gitlab_reply.clock_offset if gitlab_reply is not None else None
     return cluster.api_clock(api_answer, gitlab_offset=gitlab_offset, allowed=inventory.limits.clock_skew)
-
-
-@fact()
-def kubeconfig_certificate(api_answer: ApiServer, kubernetes: api_client.Api, inventory: Inventory) -> CertificateTerm:
-    """The time that the kubeconfig's own certificate has left."""
-    if api_answer.own_certificate is None:
-        reason = "the kubeconfig logs in with no certificate"
-        raise NotApplicable(reason)
-    config = kubernetes.config
-    return certificates.term(
-        config.context,
-        api_answer.own_certificate,
-        whose=f"the client certificate in context {config.context} of {config.path}",
-        limits=inventory.limits,
-        command=certificates.of_kubeconfig(config.context),
-    )
 
 
 @fact()

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from urllib.parse import urlsplit
 
-from preflight.clients.http import place_of
 from preflight.evidence import NotApplicable, Unmeasured
 from preflight.fact import fact, view
-from preflight.faults import CertificateFault, GitLabFault, PathFault, SshFault
+from preflight.faults import GitLabFault, PathFault, SshFault
 from preflight.inventory import Inventory
-from preflight.probes import certificates, gitlab, shell_sections, transcript
-from preflight.probes.certificates import CertificateTerm
+from preflight.probes import gitlab, shell_sections, transcript
 from preflight.probes.gitlab import GitLabReply, GitLabVersion
 from preflight.probes.transcript import Clock, NodeLogin
 from preflight.run import Run
@@ -52,37 +49,6 @@ gitlab_identity = view(
     lambda reply: reply.only(GitLabFault.NOT_GITLAB),
     "Whether what answers is GitLab.",
     after=("gitlab_location",),
-)
-
-
-@fact(reported_by=("gitlab_certificate",))
-def gitlab_certificate_term(gitlab_connection: GitLabReply, inventory: Inventory) -> CertificateTerm:
-    """The time that GitLab's certificate has left."""
-    url = inventory.gitlab.url
-    if urlsplit(url).scheme != "https":
-        reason = f"gitlab.url is {url}: without TLS there is no certificate"
-        raise NotApplicable(reason)
-    return certificates.term(
-        url,
-        gitlab_connection.certificate,
-        whose=f"the certificate of {url}",
-        limits=inventory.limits,
-        command=certificates.shown_by(*place_of(url)),
-    )
-
-
-gitlab_certificate = view(
-    "gitlab_certificate",
-    gitlab_certificate_term,
-    lambda term: term.only(CertificateFault.ENDS_SOON),
-    "GitLab's certificate.",
-)
-gitlab_certificate_renewal = view(
-    "gitlab_certificate_renewal",
-    gitlab_certificate_term,
-    lambda term: term.only(CertificateFault.RENEWAL_DUE),
-    "The renewal of GitLab's certificate.",
-    after=("gitlab_certificate",),
 )
 
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import cast
 
 from preflight.clients import kube_api as api_client
-from preflight.clients.connect import split_address
 from preflight.evidence import Blocked, Evidence, NotApplicable, Unmeasured
 from preflight.fact import fact, view
 from preflight.facts.blocking import (
@@ -21,12 +20,11 @@ from preflight.facts.blocking import (
 from preflight.facts.probe_plan import platforms_of_jobs, registry_step
 from preflight.facts.references import Ref
 from preflight.facts.target_selectors import probe_image, registry_of, registry_of_probe
-from preflight.faults import CertificateFault, PathFault, PodFault, RegistryFault
+from preflight.faults import PathFault, PodFault, RegistryFault
 from preflight.inventory import Inventory, Login, Secret
 from preflight.jobshape import JobShape
-from preflight.probes import certificates, encryption, node_pulls, pull_logins, shell_readers
+from preflight.probes import encryption, node_pulls, pull_logins, shell_readers
 from preflight.probes import registry as registries
-from preflight.probes.certificates import CertificateTerm
 from preflight.probes.cluster import ApiServer, NamespaceState, Nodes
 from preflight.probes.credentials import Account, read_secret
 from preflight.probes.dns import Lookups
@@ -127,41 +125,6 @@ registry_access = view(
     lambda reply: reply.only(RegistryFault),
     "A registry's login.",
     after=("registry_connection",),
-)
-
-
-@fact(reported_by=("registry_certificate",))
-def registry_certificate_term(
-    registry: str, registry_connection: RegistryReply, inventory: Inventory
-) -> CertificateTerm:
-    """The time that the certificates of a registry and of its token server have left."""
-    settings = inventory.registries[registry]
-    if registry_connection.certificate is None and settings.scheme != "https":
-        reason = f"{settings.host} is spoken to without TLS: there is no certificate"
-        raise NotApplicable(reason)
-    host, port = split_address(registry_connection.certified or settings.host, 443)
-    owner = settings.host if host == settings.host.partition(":")[0] else f"{host}, the token server of {settings.host}"
-    return certificates.term(
-        settings.host,
-        registry_connection.certificate,
-        whose=f"the certificate of {owner}",
-        limits=inventory.limits,
-        command=certificates.shown_by(host, port),
-    )
-
-
-registry_certificate = view(
-    "registry_certificate",
-    registry_certificate_term,
-    lambda term: term.only(CertificateFault.ENDS_SOON),
-    "A registry's certificate.",
-)
-registry_certificate_renewal = view(
-    "registry_certificate_renewal",
-    registry_certificate_term,
-    lambda term: term.only(CertificateFault.RENEWAL_DUE),
-    "The renewal of a registry's certificate.",
-    after=("registry_certificate",),
 )
 
 

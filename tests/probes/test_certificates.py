@@ -15,8 +15,12 @@ from preflight.clients.certificates import Certificate
 from preflight.clients.connect import Routes
 from preflight.clients.kube_api import Api
 from preflight.evidence import Evidence, NotApplicable, Unmeasured
-from preflight.facts.cluster import kubeconfig_certificate
-from preflight.facts.gitlab import gitlab_certificate, gitlab_certificate_renewal, gitlab_certificate_term
+from preflight.facts.certificates import (
+    gitlab_certificate,
+    gitlab_certificate_renewal,
+    gitlab_certificate_term,
+    kubeconfig_certificate,
+)
 from preflight.faults import CertificateFault, Fault
 from preflight.inventory import Inventory, Limits
 from preflight.probes import certificates
