@@ -1,6 +1,15 @@
 """2.3 Kubernetes cluster: the API answers, the nodes are present and healthy, and its own services work."""
 
-from preflight.facts import ApiServer, Encryption, Metrics, Nodes, NodeState, PoolState, ServiceEndpoints
+from preflight.facts import (
+    ApiClock,
+    ApiServer,
+    Encryption,
+    Metrics,
+    Nodes,
+    NodeState,
+    PoolState,
+    ServiceEndpoints,
+)
 
 
 def test_api_server_answers(api_answer: ApiServer) -> None:
@@ -186,3 +195,15 @@ def test_api_server_is_verified(api_encryption: Encryption) -> None:
     Remedy: make `kubectl config view --minify` show an https server and a certificate authority.
     """
     assert not api_encryption.fault
+
+
+def test_api_server_clock_agrees(api_clock: ApiClock) -> None:
+    """2.3.18 The API server's clock agrees with this machine's or with GitLab's.
+
+    Why: it dates every object and token: managers' leases, service accounts' tokens and certificates that are not valid
+        yet fail in random places.
+    Remedy (clock-skew): start time synchronisation on the control plane: `timedatectl set-ntp true`,
+        `chronyc makestep`.
+    Remedy: make `timedatectl` on the control plane say that the clock is synchronised.
+    """
+    assert not api_clock.fault

@@ -150,3 +150,16 @@ def test_the_claims_of_jobs_suit_several_nodes(job_claims: JobReferences) -> Non
     Remedy: compare the claims' access modes with the number of nodes that run jobs.
     """
     assert not job_claims.fault
+
+
+def test_quiet_streams_stay_open_on_each_worker(pod_quiet_stream: StreamCheck) -> None:
+    """3.2.13 A stream to a pod on each worker stays open while nothing is sent over it.
+
+    Why: a job that prints nothing for some minutes, such as a long link step, ends with `unexpected EOF` or `connection
+        reset` where a proxy or load balancer before the API server cuts idle connections.
+    Remedy (stream-idle-cut): raise the idle timeout of what lies before the API server (`proxy_timeout` of nginx's
+        stream, `timeout client`, `timeout server` and `timeout tunnel` of HAProxy, the load balancer's own), or let
+        managers reach the API server without it.
+    Remedy: make `kubectl exec POD -- sleep 600` on this worker end by itself.
+    """
+    assert not pod_quiet_stream.fault

@@ -223,7 +223,7 @@ def _kubeconfig(ca: str, token: str, address: SocketAddress, *, verifies: bool) 
 def _set(document: dict[str, Any], key: str, value: object) -> None:
     *parents, last = key.split(".")
     for part in parents:
-        document = document[part]
+        document = document.setdefault(part, {})
     document[last] = value
 
 

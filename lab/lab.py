@@ -165,7 +165,10 @@ class Lab:
         listener = await loopback.http("gitlab", gitlab.application(world))
         listener = await misbehaviour.relayed(world, loopback, "gitlab", listener, turn=1)
         listeners[world.gitlab.address, world.gitlab.port] = listener
-        api = _server_tls(cluster_ca.issue_cert(API_ADDRESS, "k8s-master", "kubernetes", common_name="kube-apiserver"))
+        end = _in_days(world.api_certificate_days)
+        api = _server_tls(
+            cluster_ca.issue_cert(API_ADDRESS, "k8s-master", "kubernetes", common_name="kube-apiserver", not_after=end)
+        )
         app = await stack.enter_async_context(kubernetes.running(world))
         app.middlewares.append(misbehaviour.answers(world, "kubernetes"))
         listener = await loopback.http("kubernetes", app, tls=api)
@@ -288,14 +291,21 @@ def _registry_tls(registry_state: Registry, authority: trustme.CA) -> ssl.SSLCon
             other = trustme.CA(organization_name=registry_state.host, organization_unit_name=registry_state.host)
             return _server_tls(other.issue_cert(registry_state.host, common_name=registry_state.host))
         case "expired":
-            end = datetime.now(UTC) - timedelta(days=3)
+            end = _in_days(-3)
             return _server_tls(
                 authority.issue_cert(registry_state.host, common_name=registry_state.host, not_after=end)
             )
         case "other-name":
             return _server_tls(authority.issue_cert("www.example.com", common_name="www.example.com"))
         case _:
-            return _server_tls(authority.issue_cert(registry_state.host, common_name=registry_state.host))
+            end = _in_days(registry_state.certificate_days)
+            return _server_tls(
+                authority.issue_cert(registry_state.host, common_name=registry_state.host, not_after=end)
+            )
+
+
+def _in_days(days: float | None) -> datetime | None:
+    return None if days is None else datetime.now(UTC) + timedelta(days=days)
 
 
 if sys.platform == "win32":  # pragma: no cover

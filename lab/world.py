@@ -225,6 +225,7 @@ class Registry:
     port: int = 443
     mode: RegistryMode = "up"
     certificate: Certificate = "valid"
+    certificate_days: float | None = None  # until it ends; None: years
     auth: Literal["none", "basic", "bearer"] = "none"
     realm: Realm = "up"
     realm_host: str = TOKEN_SERVER
@@ -427,8 +428,11 @@ class World:
     listeners: dict[tuple[str, int], tuple[str, int]] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     api_mode: Literal["up", "down", "vanished"] = "up"
+    api_clock_offset: float = 0.0  # of the API server's Date
+    api_certificate_days: float | None = None  # until the API server's certificate ends; None: years
     api_upgrades: bool = True  # whether the proxy in front of the API server forwards WebSocket upgrades
     misbehaviour: dict[str, Misbehaviour] = field(default_factory=dict)  # server → how it misbehaves (lab.misbehaviour)
+    stream_idle_timeout: float | None = None  # seconds after which that proxy cuts a stream on which nothing is sent
     cache_mode: Literal["up", "down", "vanished"] = "up"  # the object storage of the jobs' cache
     inventory_edits: dict[str, object] = field(default_factory=dict)  # dotted key of the inventory → value
     kubeconfig_verifies: bool = True  # whether the operator's kubeconfig verifies the API server's certificate

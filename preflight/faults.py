@@ -26,6 +26,7 @@ terms that an operator would use; they key the remedies in the checks' docstring
     - VariableFault  what is wrong with a project's CI/CD variable
     - TuningFault    what the tuned values need and the cluster does not have
     - EncryptionFault  how a way on which secrets travel is not protected
+    - CertificateFault  how little time a certificate has left
 """
 
 from enum import StrEnum
@@ -113,6 +114,7 @@ class ClusterFault(Fault):
     METRICS_MISSING = "metrics-missing"
     METRICS_UNAVAILABLE = "metrics-unavailable"
     TOO_FEW_FIT = "too-few-fit"
+    CLOCK_SKEW = "clock-skew"  # the API server's clock is another than ours and GitLab's
 
 
 class SshFault(Fault):
@@ -350,6 +352,7 @@ class StreamFault(Fault):
     NOT_STARTED = "not-started"  # the container's runtime could not start the command
     CUT = "stream-cut"  # the connection ended before the command had
     SLOW = "stream-slow"  # no end came in time
+    IDLE_CUT = "stream-idle-cut"  # it was cut while nothing was sent, long before the command had ended
     WRONG_OUTPUT = "wrong-output"  # what came back is not what was sent
 
 
@@ -409,3 +412,10 @@ class EncryptionFault(Fault):
 
     NOT_ENCRYPTED = "not-encrypted"  # there is no TLS at all
     NOT_VERIFIED = "not-verified"  # there is TLS, and any certificate is accepted
+
+
+class CertificateFault(Fault):
+    """How little time a certificate has left that is still valid (docs/sources.md#certificate-names)."""
+
+    ENDS_SOON = "certificate-ends-soon"  # within `limits.certificate_days_left`
+    RENEWAL_DUE = "certificate-renewal-due"  # within `limits.certificate_renewal_days`: automatic renewal is overdue

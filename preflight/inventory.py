@@ -26,6 +26,8 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 from pydantic_core import CoreSchema, core_schema
@@ -592,8 +594,22 @@ class Limits(Section):
     clock_skew: Seconds = Field(default=5, description="Seconds between GitLab's clock and another.")
     version_skew: int = Field(default=3, ge=0, description="Minor versions a kubelet may be behind the API server.")
     token_days_left: int = Field(default=7, ge=0, description="Days that the runner's token must still be valid.")
+    certificate_days_left: int = Field(
+        default=7, ge=0, description="Days that certificates (GitLab, registries, API server) must still be valid."
+    )
+    certificate_renewal_days: int = Field(
+        default=30, ge=0, description="Days before its end in which a certificate is reported as due for renewal."
+    )
     restart_age: Seconds = Field(default=3600, description="Seconds for which what befell a manager is reported.")
+    quiet_stream: Seconds | None = Field(
+        default=None,
+        description="Seconds for which an exec stream on which nothing is sent must stay open; it makes the run that "
+        "much longer, and by default it is not tried.",
+    )
     probe_pods_at_once: int = Field(default=5, ge=1, description="Probe pods at the same time.")
+
+
+_BESIDE_A_QUIET_STREAM = 30  # seconds in which a pod has to start, and to end
 
 
 class Waiver(Section):
@@ -627,6 +643,21 @@ class Inventory(Section):
         '`"*": refuse` forbids every address that is not mapped.',
     )
     waivers: list[Waiver] = Field(default=[], description="Accepted failures.")
+
+    @field_validator("limits")
+    @classmethod
+    def _leaves_a_pod_time(cls, limits: Limits, info: ValidationInfo) -> Limits:
+        """Refuse a quiet stream that outlasts the pod in which it is held open."""
+        deadlines = info.data.get("deadlines")
+        if limits.quiet_stream is not None and deadlines is not None:
+            least = limits.quiet_stream + _BESIDE_A_QUIET_STREAM
+            if deadlines.pod < least:
+                msg = (
+                    f"found quiet_stream: {limits.quiet_stream:g} beside deadlines.pod: {deadlines.pod:g}, expected a "
+                    f"deadlines.pod of at least {least:g}, so that the pod starts and ends besides"
+                )
+                raise ValueError(msg)
+        return limits
 
     @property
     def workers(self) -> dict[str, ClusterNode]:

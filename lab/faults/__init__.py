@@ -25,6 +25,7 @@ MODULES = (
     "dns",
     "registry",
     "packets",
+    "certificates",
     "namespace",
     "values",
     "release",

@@ -25,6 +25,11 @@ def _(world: World) -> None:
     world.kubeconfig_verifies = False
 
 
+@fault("api-clock-skew", "The API server's clock is a minute and a half behind.")
+def _(world: World) -> None:
+    world.api_clock_offset = -90.0
+
+
 @fault("api-forbidden", "The operator may neither read nodes nor create Jobs.")
 def _(world: World) -> None:
     world.cluster.revoke("nodes")

@@ -101,3 +101,9 @@ def _(world: World) -> None:
 def _(world: World) -> None:
     world.cluster.dropped_kubelets.add("k8s-worker-2")
     world.inventory_edits["deadlines.api"] = 6  # each request to that node takes as long
+
+
+@fault("stream-idle-cut", "The load balancer before the API server cuts streams that are quiet for a second.")
+def _(world: World) -> None:
+    world.stream_idle_timeout = 1.5
+    world.inventory_edits["limits.quiet_stream"] = 2.5

@@ -7,9 +7,11 @@ import base64
 import contextlib
 import json
 import secrets
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -130,7 +132,11 @@ class ApiServer:
         app = web.Application(client_max_size=4 * 1024**2)
         app.router.add_route("*", "/{path:.*}", self._answer)
         app.on_response_prepare.append(_add_headers)
+        app.on_response_prepare.append(self._add_date)
         return app
+
+    async def _add_date(self, _request: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Date"] = formatdate(time.time() + self.world.api_clock_offset, usegmt=True)
 
     def close(self) -> None:
         """End the watches and log streams."""

@@ -55,7 +55,7 @@ async def execute(request: web.Request, kubelets: Kubelets, pod: Raw) -> web.Str
             return _not_started(pod, argv)
         return _SUCCESS if result.exit == 0 else _failed(argv, result.exit)
 
-    return await _exchange(request, run_command)
+    return await _exchange(request, run_command, idle=kubelets.world.stream_idle_timeout)
 
 
 async def attach(request: web.Request, kubelets: Kubelets, pod: Raw) -> web.StreamResponse:
@@ -88,7 +88,7 @@ async def attach(request: web.Request, kubelets: Kubelets, pod: Raw) -> web.Stre
             kubelets.detach_stdin(pod, name)
         return _SUCCESS
 
-    return await _exchange(request, pass_through)
+    return await _exchange(request, pass_through, idle=kubelets.world.stream_idle_timeout)
 
 
 def is_running(pod: Raw, container: str) -> bool:
@@ -106,9 +106,12 @@ def refuse_without_upgrade(request: web.Request, kubelets: Kubelets) -> None:
 
 
 async def _exchange(
-    request: web.Request, body: Callable[[Callable[[int, bytes], None], asyncio.Queue[bytes]], Coroutine[Any, Any, Raw]]
+    request: web.Request,
+    body: Callable[[Callable[[int, bytes], None], asyncio.Queue[bytes]], Coroutine[Any, Any, Raw]],
+    *,
+    idle: float | None,
 ) -> web.WebSocketResponse:
-    """Switch protocols, run `body`, and send the Status that it returns."""
+    """Switch protocols, run `body`, and send the Status that it returns; cut after `idle` seconds without output."""
     socket = web.WebSocketResponse(protocols=(PROTOCOL,), timeout=1.0)
     await socket.prepare(request)
     received: asyncio.Queue[bytes] = asyncio.Queue()
@@ -120,8 +123,12 @@ async def _exchange(
                 received.put_nowait(message.data[1:])
 
     async def transmit() -> None:
-        while (data := await outgoing.get()) is not None:
-            await socket.send_bytes(data)
+        with contextlib.suppress(TimeoutError):
+            while (data := await asyncio.wait_for(outgoing.get(), idle)) is not None:
+                await socket.send_bytes(data)
+            return
+        if request.transport is not None:
+            request.transport.abort()
 
     async def run_body() -> None:
         for channel in (_STDOUT, _STDERR, _STATUS):  # each stream is opened with an empty message

@@ -22,6 +22,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from preflight.clients.certificates import OnTls, of_connection
 from preflight.evidence import Unmeasured
 from preflight.faults import PathFault
 
@@ -328,8 +329,13 @@ class _TimedResponse(http.client.HTTPResponse):
                 self._head.lift()
 
 
-def pool_classes(routes: Routes, *, cutoff: Cutoff | None = None) -> dict[str, type[HTTPConnectionPool]]:
-    """urllib3's connection pools by scheme, dialling where `routes` leads; for ``pool_classes_by_scheme``."""
+def pool_classes(
+    routes: Routes, *, cutoff: Cutoff | None = None, on_tls: OnTls | None = None
+) -> dict[str, type[HTTPConnectionPool]]:
+    """urllib3's connection pools by scheme, dialling where `routes` leads; for ``pool_classes_by_scheme``.
+
+    `on_tls` gets the certificate of each connection that is made.
+    """
     from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
     from urllib3.connection import HTTPConnection, HTTPSConnection
     from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
@@ -356,6 +362,8 @@ def pool_classes(routes: Routes, *, cutoff: Cutoff | None = None) -> dict[str, t
             super().connect()
             if cutoff is not None and self.sock is not None:
                 cutoff.guard(self.sock)
+            if on_tls is not None and (certificate := of_connection(self.sock)) is not None:
+                on_tls(self.host, self.port or self.default_port, certificate)
 
     class RoutedTlsConnection(RoutedConnection, HTTPSConnection):
         """The same over TLS; SNI and the certificate's check stay urllib3's own."""
@@ -401,13 +409,15 @@ def _trust(ca_file: Path | None, _state: object) -> ssl.SSLContext:
 
 
 @contextlib.contextmanager
-def session(routes: Routes, *, ca_file: Path | None, cutoff: Cutoff) -> Iterator[requests.Session]:
+def session(
+    routes: Routes, *, ca_file: Path | None, cutoff: Cutoff, on_tls: OnTls | None = None
+) -> Iterator[requests.Session]:
     """A requests session over `routes` that ignores proxies, netrc and redirects of the environment, never retries."""
     import requests
     from requests.adapters import HTTPAdapter
 
     context = trust(ca_file)
-    pools = pool_classes(routes, cutoff=cutoff)
+    pools = pool_classes(routes, cutoff=cutoff, on_tls=on_tls)
 
     class RoutedAdapter(HTTPAdapter):
         """requests' own adapter over the routed pools."""

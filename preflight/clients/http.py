@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from preflight.clients.certificates import Certificate
 from preflight.clients.connect import Cutoff, NotMapped, Routes, detail_of, fault_of, sentence, session
 from preflight.documents import load_json
 from preflight.faults import PathFault
@@ -40,6 +41,7 @@ class Reply:
         body: at most as many bytes as were asked for.
         at: our clock, seconds since 1970, halfway between the question and the answer's head.
         took: seconds until the body was read.
+        certificate: of the server's chain, the one that ends first; None without TLS.
     """
 
     url: str
@@ -49,6 +51,7 @@ class Reply:
     body: bytes = field(default=b"", repr=False)
     at: float = 0.0
     took: float = 0.0
+    certificate: Certificate | None = None
 
     @property
     def text(self) -> str:
@@ -134,7 +137,12 @@ def exchange(
     except NotMapped as error:
         raise error.unmeasured() from error
     began, clock = time.monotonic(), time.time()
-    with Cutoff(deadline) as cutoff, session(routes, ca_file=ca_file, cutoff=cutoff) as opened:
+    shown: list[Certificate] = []
+
+    def keep(_host: str, _port: int, certificate: Certificate) -> None:
+        shown.append(certificate)
+
+    with Cutoff(deadline) as cutoff, session(routes, ca_file=ca_file, cutoff=cutoff, on_tls=keep) as opened:
         try:
             with opened.request(
                 method,
@@ -163,6 +171,7 @@ def exchange(
                     body=bytes(body),
                     at=at,
                     took=time.monotonic() - began,
+                    certificate=shown[-1] if shown else None,
                 )
         except (OSError, urllib3.exceptions.HTTPError) as error:
             # Once the cutoff has struck, the exception only shows how: as a reset, a half line, an empty body.

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 from urllib.parse import quote, unquote, urlsplit
 
+from preflight.clients.certificates import Certificate
 from preflight.clients.connect import (
     Cutoff,
     Routes,
@@ -157,6 +158,19 @@ class _Connection:
     tls: ssl.SSLContext
 
 
+@dataclass(frozen=True, slots=True)
+class ClockReading:
+    """A server's clock beside ours.
+
+    Attributes:
+        offset: seconds by which it is ahead of ours.
+        error: seconds by which that may be wrong.
+    """
+
+    offset: float
+    error: float
+
+
 class Api:
     """One cluster's API, for any number of threads: urllib3's pool gives each request a connection of its own.
 
@@ -165,6 +179,11 @@ class Api:
         context: None for the file's current one.
         routes: where addresses are really to be dialled; certificates and names stay the original's.
         deadline: seconds for one request and its retries, unless a call says otherwise.
+
+    Attributes:
+        certificate: the API server's, once it has been reached over TLS.
+        own_certificate: what the kubeconfig logs in with, once it has been used; None if that is a token.
+        clock_reading: how the API server's clock was read the most exactly; None before the first response with a Date.
 
     Raises:
         KubeconfigError: the kubeconfig can't be used.
@@ -176,6 +195,9 @@ class Api:
         self._context, self._routes = context, routes
         self._lock = threading.Lock()
         self._opened: _Connection | None = None
+        self.certificate: Certificate | None = None
+        self.own_certificate: Certificate | None = None
+        self.clock_reading: ClockReading | None = None
 
     @property
     def server(self) -> str:
@@ -444,12 +466,22 @@ class Api:
 
         opened = self._open()
         serialized = self._serialize(opened, request)
+        began, clock = time.monotonic(), time.time()
         try:
             response: urllib3.BaseHTTPResponse
             response = opened.client.call_api(*serialized, _request_timeout=(connect, read)).response
         except ApiException as error:  # the client raises it in place of urllib3's error of TLS
             raise error.__context__ or error from None
+        self._read_clock(response.headers.get("Date", ""), clock=clock, took=time.monotonic() - began)
         return response
+
+    def _read_clock(self, date: str, *, clock: float, took: float) -> None:
+        """Keep the server's clock beside ours, as its quickest response has it."""
+        with suppress(ValueError, TypeError, OverflowError):
+            stamp = parsedate_to_datetime(date).timestamp() + 0.5  # Date is cut to whole seconds
+            reading = ClockReading(offset=round(stamp - clock - took / 2, 1), error=round(0.5 + took / 2, 1))
+            if self.clock_reading is None or reading.error < self.clock_reading.error:
+                self.clock_reading = reading
 
     def _serialize(self, opened: _Connection, request: _Request) -> _Serialized:
         """Method, URL, headers, body and form fields, as the official client sends them."""
@@ -480,7 +512,7 @@ class Api:
         from kubernetes.client import ApiClient
 
         try:
-            configuration, tls = client_settings(self.config, deadline=self.deadline)
+            configuration, tls, self.own_certificate = client_settings(self.config, deadline=self.deadline)
         except KubeconfigError as error:
             command = _Request("GET", "/version", {}).command(self._context)
             raise ApiError(ApiFault.CONTEXT, status=None, reason="", message=str(error), command=command) from error
@@ -488,9 +520,12 @@ class Api:
         configuration.connection_pool_maxsize = CONNECTIONS
         client = ApiClient(configuration)
         client.user_agent = "gitlab-runner-preflight"
-        client.rest_client.pool_manager.pool_classes_by_scheme = pool_classes(self._routes)
+        client.rest_client.pool_manager.pool_classes_by_scheme = pool_classes(self._routes, on_tls=self._keep)
         client.rest_client.pool_manager.connection_pool_kw["ssl_context"] = tls
         return _Connection(client, tls)
+
+    def _keep(self, _host: str, _port: int, certificate: Certificate) -> None:
+        self.certificate = certificate
 
     def _connect(self, opened: _Connection, deadline: float) -> Any:
         """A connected socket to the API server, with TLS where it has that, through the kubeconfig's own proxy."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from preflight.clients.certificates import Certificate, of_pem
 from preflight.evidence import one_line
 from preflight.redaction import remember, remember_within
 from preflight.yamltext import line_and_words, load_yaml
@@ -297,8 +298,10 @@ def client_configuration(kubeconfig: Kubeconfig, *, deadline: float) -> Configur
 _FILES = threading.Lock()  # the client keeps its temporary files in one table, for all threads
 
 
-def client_settings(kubeconfig: Kubeconfig, *, deadline: float) -> tuple[Configuration, ssl.SSLContext]:
-    """The official client's configuration, with TLS that has read its certificates and key.
+def client_settings(
+    kubeconfig: Kubeconfig, *, deadline: float
+) -> tuple[Configuration, ssl.SSLContext, Certificate | None]:
+    """The official client's configuration, with TLS that has read its certificates and key, and the account's own.
 
     The client writes what the kubeconfig holds into temporary files, the key too; they are removed before this returns.
 
@@ -311,12 +314,13 @@ def client_settings(kubeconfig: Kubeconfig, *, deadline: float) -> tuple[Configu
         try:
             configuration = client_configuration(kubeconfig, deadline=deadline)
             tls = tls_context(kubeconfig, configuration)
+            own = of_pem(Path(configuration.cert_file).read_bytes()) if configuration.cert_file else None
         finally:
             # There is no public way before the interpreter's end, which a run that is killed never reaches.
             kube_config._cleanup_temp_files()  # type: ignore[no-untyped-call] # noqa: SLF001
     # The context has the certificates already; given twice, they would be read again for each connection.
     configuration.ssl_ca_cert = configuration.cert_file = configuration.key_file = None
-    return configuration, tls
+    return configuration, tls, own
 
 
 def tls_context(kubeconfig: Kubeconfig, configuration: Configuration) -> ssl.SSLContext:

@@ -20,6 +20,7 @@ _MODULES = (
     "kubernetes.client.exceptions",
     "kubernetes.config",
     "paramiko",
+    "cryptography.x509",
 )
 
 

@@ -46,6 +46,7 @@ from preflight.facts.namespace import (
     pod_attach,
     pod_exec,
     pod_logs,
+    pod_quiet_stream,
     runner_optional_rights,
     runner_rights,
 )
@@ -306,6 +307,18 @@ single(
     remedy=(
         "allow the control plane to port 10250 of {nodes}",
         "`kubectl get csr` shows pending kubelet certificates, `kubectl certificate approve` lets them in",
+    ),
+)
+single(
+    cause("idle-stream-cut", "3.2", "exec-attach"),
+    not_seen("managers have another way to the API server than this machine"),
+    pod_quiet_stream,
+    faults=(StreamFault.IDLE_CUT,),
+    likely="the same stream from a pod of the cluster, which is the managers' own way",
+    remedy=(
+        "raise the idle timeout of the proxy or load balancer before {api}: `proxy_timeout` (nginx), `timeout tunnel` "
+        "(HAProxy)",
+        "it must be longer than the longest time in which a job prints nothing",
     ),
 )
 single(

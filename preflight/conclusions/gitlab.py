@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from preflight.conclusions.impacts import gitlab_for_jobs, no_harm, not_seen, stops_all
+from preflight.conclusions.impacts import gitlab_for_jobs, no_harm, not_seen, reserve, stops_all
 from preflight.conclusions.model import Conclusion, Proof, cause, keys, rule
 from preflight.conclusions.observations import Facts
 from preflight.conclusions.single_fact import single
 from preflight.conclusions.vantages import VantageGroup, joined, proofs, targets_of
+from preflight.facts.cluster import api_clock
 from preflight.facts.environment import (
     control_plane_address,
     here_proxies,
@@ -108,6 +109,7 @@ single(
     ),
 )
 
+
 _NTP = (
     "`systemctl enable --now chronyd` (or systemd-timesyncd), `chronyc makestep`; then `timedatectl` must say that the "
     "clock is synchronised"
@@ -168,6 +170,12 @@ def clocks(facts: Facts) -> Iterator[Conclusion]:
     )
 
 
+single(
+    cause("api-clock-skew", "2.3", "clock", specialises="clock-skew"),
+    reserve("jobs run; certificates and tokens fail where clocks differ by more"),
+    api_clock,
+    remedy=(f"on each control-plane node behind {{api}}: {_NTP}",),
+)
 single(
     cause("networks-overlap", "1.2", "networks"),
     no_harm("the inventory's networks contradict each other; what is reached is measured"),

@@ -13,6 +13,7 @@ from preflight.evidence import Key, clean
 # Their import declares rules and rows; the order is the one in which the rules run.
 for _area in (
     "access",
+    "certificates",
     "headroom",
     "cluster",
     "dind",

@@ -10,6 +10,7 @@ plugin makes pytest fixtures of them. The facts' types are exported here too, fo
 from preflight.fact import check_references
 from preflight.facts import (
     build,
+    certificates,
     cluster,
     dind,
     dns,
@@ -33,10 +34,11 @@ from preflight.facts import (
     values,
 )
 from preflight.probes.allowed_images import AllowedImages
+from preflight.probes.certificates import CertificateTerm
 from preflight.probes.chart_repository import ChartVersion
 from preflight.probes.chart_source import FetchedChart
 from preflight.probes.ci_variables import RefProtection, VariableState
-from preflight.probes.cluster import ApiServer, Metrics, NamespaceState, Nodes, ServiceEndpoints
+from preflight.probes.cluster import ApiClock, ApiServer, Metrics, NamespaceState, Nodes, ServiceEndpoints
 from preflight.probes.config_toml import ManagerConfig
 from preflight.probes.dind import Daemon, DindRun, InnerRegistry, PacketSizes
 from preflight.probes.dns import Lookups
@@ -75,8 +77,10 @@ from preflight.probes.webhooks import Webhooks
 __all__ = [
     "Agreement",
     "AllowedImages",
+    "ApiClock",
     "ApiServer",
     "Backup",
+    "CertificateTerm",
     "ChartRendering",
     "ChartVersion",
     "Clock",
@@ -147,6 +151,7 @@ __all__ = [
     "Webhooks",
     "WorkerRoom",
     "build",
+    "certificates",
     "cluster",
     "dind",
     "dns",

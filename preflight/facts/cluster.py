@@ -20,8 +20,9 @@ from preflight.jobshape import WINDOWS, JobShape
 from preflight.probes import cluster, encryption, transcript
 from preflight.probes import cluster_dns as dns_service
 from preflight.probes import nodes as node_states
-from preflight.probes.cluster import ApiServer, Metrics, NamespaceState, Nodes, PodRequests, ServiceEndpoints
+from preflight.probes.cluster import ApiClock, ApiServer, Metrics, NamespaceState, Nodes, PodRequests, ServiceEndpoints
 from preflight.probes.encryption import Encryption
+from preflight.probes.gitlab import GitLabReply
 from preflight.probes.headroom import Headroom
 from preflight.probes.nodes import NodeState, PoolState
 from preflight.run import Run
@@ -63,6 +64,13 @@ api_address = view(
 def api_encryption(kubernetes: api_client.Api) -> Encryption:
     """How the way to the API server is protected."""
     return encryption.of_api_server(kubernetes.config)
+
+
+@fact(optional=("gitlab_reply",))
+def api_clock(api_answer: ApiServer, gitlab_reply: GitLabReply | None, inventory: Inventory) -> ApiClock:
+    """The API server's clock."""
+    gitlab_offset = gitlab_reply.clock_offset if gitlab_reply is not None else None
+    return cluster.api_clock(api_answer, gitlab_offset=gitlab_offset, allowed=inventory.limits.clock_skew)
 
 
 @fact()

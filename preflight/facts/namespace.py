@@ -185,6 +185,7 @@ def pod_streams(
         node=worker,
         greeting=greeting,
         deadline=inventory.deadlines.api,
+        quiet=inventory.limits.quiet_stream if run.plans(Ref.POD_QUIET_STREAM, worker=worker) else None,
     )
     own_objects.remove(pod.job)
     return checks
@@ -197,6 +198,17 @@ def pod_exec(worker: str, pod_streams: StreamChecks, pod_logs: StreamCheck | Non
     if check.fault is StreamFault.KUBELET_UNREACHABLE and pod_logs is not None and pod_logs.fault is check.fault:
         raise Blocked.by(Ref.POD_LOGS, pod_logs, {"worker": worker}, measured=check)
     return check
+
+
+@fact(after=("pod_exec",))
+def pod_quiet_stream(pod_streams: StreamChecks, inventory: Inventory) -> StreamCheck:
+    """A quiet stream to a pod on a worker."""
+    if inventory.limits.quiet_stream is None:
+        reason = "no limits.quiet_stream in the inventory: no stream was held open to see whether it is cut"
+        raise NotApplicable(reason)
+    if pod_streams.quiet is None:
+        raise Unmeasured("no quiet stream was held open", needs="a run in which exec works in that pod")
+    return streams.unwrap(pod_streams.quiet)
 
 
 pod_attach = view(

@@ -55,6 +55,7 @@ class Ref(FactName):
     POD_NAMES = auto()
     POD_PAGE = auto()
     POD_PULL = auto()
+    POD_QUIET_STREAM = auto()
     POD_RESOLV_CONF = auto()
     POD_START = auto()
     PULL_LOGIN = auto()

@@ -11,19 +11,20 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 from urllib.parse import urlsplit
 
-from preflight.clients.kube_api import Api, path_segment
+from preflight.clients.certificates import Certificate
+from preflight.clients.kube_api import Api, ClockReading, path_segment
 from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.clients.kubectl import kubectl
-from preflight.evidence import Evidence, Fact
+from preflight.evidence import Evidence, Fact, Unmeasured
 from preflight.faults import ApiFault, ClusterFault, PodFault
 from preflight.jobshape import MANAGED_BY, OURS
 from preflight.quantities import Amounts, amounts, exactly, largest, total
-from preflight.shell_command import program
+from preflight.shell_command import pipe, program, sequence
 
 Json = dict[str, Any]
 
@@ -44,11 +45,17 @@ class ApiServer(Fact):
         server: its URL in the kubeconfig.
         version: such as ``v1.28.15``.
         unhealthy: the readiness checks that fail.
+        certificate: the server's, or the authority's that ends before it; None without TLS.
+        own_certificate: what the kubeconfig logs in with; None if that is something else.
+        clock: its clock beside ours; None if it sends no Date.
     """
 
     server: str
     version: str = ""
     unhealthy: tuple[str, ...] = ()
+    certificate: Certificate | None = None
+    own_certificate: Certificate | None = None
+    clock: ClockReading | None = None
 
 
 def api_server(api: Api, *, expected_url: str) -> ApiServer:
@@ -68,7 +75,10 @@ def api_server(api: Api, *, expected_url: str) -> ApiServer:
             target=api.server, server=api.server, fault=error.fault, cause=error.message, evidence=error.evidence
         )
     took, certified = time.monotonic() - began, api.config.tls_server_name
-    return read_api_server(version, ready, server=api.server, certified=certified, expected_url=expected_url, took=took)
+    answer = read_api_server(
+        version, ready, server=api.server, certified=certified, expected_url=expected_url, took=took
+    )
+    return replace(answer, certificate=api.certificate, own_certificate=api.own_certificate, clock=api.clock_reading)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +156,56 @@ def read_api_server(
         fault=fault,
         cause=cause,
         evidence=Evidence(where="here", command="kubectl get --raw '/readyz?verbose'", observed=observed, took=took),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApiClock(Fact):
+    """The API server's clock beside ours and GitLab's.
+
+    Attributes:
+        offset: seconds by which it is ahead of ours.
+        from_gitlab: seconds by which it is ahead of GitLab's; None if that is not known.
+    """
+
+    offset: float
+    from_gitlab: float | None = None
+
+
+def api_clock(server: ApiServer, *, gitlab_offset: float | None, allowed: float) -> ApiClock:
+    """Judge the API server's clock: it is wrong where it agrees neither with ours nor with GitLab's.
+
+    Args:
+        server: the API server's answer, with a clock.
+        gitlab_offset: seconds by which GitLab's clock is ahead of ours; None if that is not known.
+        allowed: seconds that two clocks may differ.
+
+    Raises:
+        Unmeasured: its responses carry no Date.
+    """
+    if server.clock is None:
+        raise Unmeasured("the API server's responses carry no Date", needs="a proxy before it that passes Date on")
+    offset = server.clock.offset
+    from_gitlab = None if gitlab_offset is None else round(offset - gitlab_offset, 1)
+    tolerated = allowed + server.clock.error
+    others = [(offset, "ours"), *([] if from_gitlab is None else [(from_gitlab, "GitLab's")])]
+    wrong = all(abs(difference) > tolerated for difference, _ in others)
+    apart = " and ".join(f"{abs(by):.0f} s {'ahead of' if by > 0 else 'behind'} {whose}" for by, whose in others)
+    cause = f"the API server's clock is {apart}; {allowed:g} s are allowed" if wrong else ""
+    return ApiClock(
+        target=server.server,
+        offset=offset,
+        from_gitlab=from_gitlab,
+        fault=ClusterFault.CLOCK_SKEW if wrong else None,
+        cause=cause,
+        evidence=Evidence(
+            where="here",
+            command=sequence(
+                program("date", "-u"),
+                pipe(program("curl", "-skI", f"{server.server}/version"), program("grep", "-i", "^date")),
+            ),
+            observed=f"the API server's clock is {apart}",
+        ),
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from preflight.clients.certificates import Certificate
 from preflight.clients.connect import Routes
 from preflight.clients.gitlab_reply import judge_reply, shows_gitlab
 from preflight.clients.http import NoReply, Reply, exchange
@@ -31,6 +32,7 @@ class GitLabReply(Fact):
         is_gitlab: whether a page, a header or the API's JSON shows GitLab.
         clock_offset: seconds by which the server's clock is ahead of the clock at the vantage.
         took: seconds until the front page was read.
+        certificate: the server's, or the authority's that ends before it; None without TLS.
     """
 
     url: str
@@ -39,6 +41,7 @@ class GitLabReply(Fact):
     is_gitlab: bool = False
     clock_offset: float | None = None
     took: float = 0.0
+    certificate: Certificate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +97,7 @@ def request_sign_in_page(url: str, *, routes: Routes, ca_file: Path | None, dead
         is_gitlab=is_gitlab,
         clock_offset=front.clock_offset,
         took=front.took,
+        certificate=front.certificate,
     )
 
 

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 from urllib.parse import urlencode, urljoin, urlsplit
 
-from preflight.clients.connect import Routes
-from preflight.clients.http import NoReply, Reply, exchange, origin_of
+from preflight.clients.certificates import Certificate
+from preflight.clients.connect import Routes, join_address
+from preflight.clients.http import NoReply, Reply, exchange, origin_of, place_of
 from preflight.documents import load_json
 from preflight.evidence import Evidence, Fact
 from preflight.faults import PathFault, RegistryFault
@@ -63,11 +64,15 @@ class RegistryReply(Fact):
     Attributes:
         challenge: the authentication that it requires.
         realm: its token server, which may be another host; empty unless the challenge is ``bearer``.
+        certificate: of the registry and of its token server, the one that ends first; None without TLS.
+        certified: the address that has shown it.
     """
 
     host: str
     challenge: Challenge = "none"
     realm: str = ""
+    certificate: Certificate | None = None
+    certified: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,6 +212,8 @@ class Conversation:
         self._began = time.monotonic()
         self._authorization = ""
         self.record: list[str] = []
+        self.certificate: Certificate | None = None
+        self.certified = ""
         self.root = f"{scheme}://{_HUB_API if host in _HUB_NAMES else host}"
 
     @property
@@ -231,6 +238,10 @@ class Conversation:
             self.record.append(f"{method} {url.partition('?')[0]}\n{no.cause}")
             raise
         self.record.append(f"{method} {url.partition('?')[0]}\n{reply.shown}")
+        if reply.certificate is not None and (
+            self.certificate is None or reply.certificate.ends < self.certificate.ends
+        ):
+            self.certificate, self.certified = reply.certificate, join_address(*place_of(url))
         return reply
 
     def ask(self, path: str, *, accept: str = "*/*", method: str = "GET") -> Reply:
@@ -432,6 +443,8 @@ def ping(
         host=host,
         challenge=challenge.kind,
         realm=challenge.realm,
+        certificate=registry.certificate,
+        certified=registry.certified,
     )
 
 

@@ -27,7 +27,7 @@ class StreamCheck(Fact):
 
     Attributes:
         node: where the pod runs.
-        way: ``exec``, ``attach`` or ``logs``.
+        way: ``exec``, ``attach``, ``logs`` or ``quiet exec``.
     """
 
     node: str
@@ -40,15 +40,18 @@ Outcome = StreamCheck | PreflightError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StreamChecks:
-    """All three streams of one pod."""
+    """All streams of one pod; `quiet` is None where no quiet stream was tried."""
 
     exec: Outcome = field(repr=False)
     attach: Outcome = field(repr=False)
     logs: Outcome = field(repr=False)
+    quiet: Outcome | None = field(default=None, repr=False)
 
 
-def check_streams(api: Api, namespace: str, pod: str, *, node: str, greeting: str, deadline: float) -> StreamChecks:
-    """Try all three streams of a pod of `preflight.jobshape.waiting_job` that runs; afterwards it has ended.
+def check_streams(
+    api: Api, namespace: str, pod: str, *, node: str, greeting: str, deadline: float, quiet: float | None = None
+) -> StreamChecks:
+    """Try all streams of a pod of `preflight.jobshape.waiting_job` that runs; afterwards it has ended.
 
     Args:
         api: the cluster's API.
@@ -57,6 +60,7 @@ def check_streams(api: Api, namespace: str, pod: str, *, node: str, greeting: st
         node: where it runs.
         greeting: what it printed at its start.
         deadline: seconds for each stream.
+        quiet: seconds for which one more stream is held open without a byte; None for none.
     """
 
     def execute() -> CommandResult:
@@ -72,8 +76,29 @@ def check_streams(api: Api, namespace: str, pod: str, *, node: str, greeting: st
         # The other two would wait as long for the same kubelet.
         return StreamChecks(exec=replace(log, way="exec"), attach=replace(log, way="attach"), logs=log)
     exec_check = _streamed(api, "exec", execute, f"{greeting}-exec", pod, node)
+    quiet_check = None
+    if quiet is not None and isinstance(exec_check, StreamCheck) and exec_check.fault is None:
+        quiet_check = _quiet(api, namespace, pod, node, f"{greeting}-quiet", quiet, deadline)
     attach_check = _streamed(api, "attach", attach, f"{greeting}-attach", pod, node)
-    return StreamChecks(exec=exec_check, attach=attach_check, logs=log)
+    return StreamChecks(exec=exec_check, attach=attach_check, logs=log, quiet=quiet_check)
+
+
+def _quiet(api: Api, namespace: str, pod: str, node: str, expected: str, seconds: float, deadline: float) -> Outcome:
+    """Whether a stream outlasts a time in which nothing is sent over it, as of a job that prints nothing."""
+
+    def wait() -> CommandResult:
+        command = ["sh", "-c", f"sleep {seconds:g}; echo {expected}"]
+        return exec_in_pod(api, namespace, pod, BUILD, command, deadline=seconds + deadline)
+
+    check = _streamed(api, "quiet exec", wait, expected, pod, node)
+    if not isinstance(check, StreamCheck) or check.fault is not StreamFault.CUT:
+        return check
+    cause = (
+        f"a stream to a pod on {node} was cut after {check.evidence.took:.0f} s in which nothing was sent; it was to "
+        f"last {seconds:g} s"
+    )
+    evidence = replace(check.evidence, observed=f"{check.evidence.observed}: cut after {check.evidence.took:.1f} s")
+    return replace(check, fault=StreamFault.IDLE_CUT, cause=cause, evidence=evidence)
 
 
 def _streamed(api: Api, way: str, stream: Callable[[], CommandResult], expected: str, pod: str, node: str) -> Outcome:

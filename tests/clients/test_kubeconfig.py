@@ -142,6 +142,6 @@ def test_no_temporary_file_of_a_client_key_is_left(tmp_path: Path, monkeypatch: 
     temporary.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
     for _ in range(2):  # the client keeps a table of the files that it made
-        _, tls = client_settings(check_kubeconfig(written(tmp_path, content), None), deadline=2)
+        _, tls, _ = client_settings(check_kubeconfig(written(tmp_path, content), None), deadline=2)
         assert tls.get_ca_certs()
         assert list(temporary.iterdir()) == []

@@ -62,6 +62,11 @@ def test_the_shipped_inventory_is_the_guides(inventory: Inventory) -> None:
         ("url: http://192.168.1.50/", "url: 192.168.1.50", "gitlab.url: found '192.168.1.50', expected a URL such as"),
         ("kubeconfig: kubeconfig", "kubeconfig: absent", "absent can't be read: No such file or directory"),
         ("key: id_ed25519", "key: absent", "absent can't be read: No such file or directory"),
+        (
+            "\naccess:",
+            "\nlimits: {quiet_stream: 290}\naccess:",
+            "limits: found quiet_stream: 290 beside deadlines.pod: 300, expected a deadlines.pod of at least 320",
+        ),
         ("[values.yaml]", "[absent.yaml]", "absent.yaml can't be read: No such file or directory"),
         ("[values.yaml]", "[]", "runner.values: found an empty list, expected at least one"),
         ("'*': refuse", "'*': allow", "'*' takes one word: refuse"),

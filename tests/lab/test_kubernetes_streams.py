@@ -204,3 +204,25 @@ def test_a_right_that_is_missing_for_one_way_says_nothing_of_the_others() -> Non
         assert fault_of(stream_check.exec) is fault_of(stream_check.logs) is None
         assert isinstance(stream_check.attach, Unmeasured)
         assert 'resources: ["pods/attach"]' in stream_check.attach.needs
+
+
+def test_a_quiet_stream_that_is_cut_before_its_time_is_reported_as_that() -> None:
+    with Lab(change=lambda world: setattr(world, "stream_idle_timeout", 0.6)) as lab:
+        api = client(lab)
+        start(api, "asked", command=["sh", "-c", "echo begun; exec sh"], stdin=True)
+        checks = check_streams(api, "gitlab", "asked", node="k8s-worker-1", greeting="begun", deadline=3, quiet=30)
+        assert fault_of(checks.exec) is fault_of(checks.attach) is None
+        assert isinstance(checks.quiet, StreamCheck)
+        assert checks.quiet.fault is StreamFault.IDLE_CUT
+        assert "it was to last 30 s" in checks.quiet.cause
+
+
+def test_a_quiet_stream_that_lasts_is_healthy(api: Api) -> None:
+    start(api, "quiet", command=["sh", "-c", "echo begun; exec sh"], stdin=True)
+    checks = check_streams(api, "gitlab", "quiet", node="k8s-worker-1", greeting="begun", deadline=3, quiet=0.2)
+    assert fault_of(checks.quiet) is None
+    assert fault_of(checks.attach) is None
+
+
+def test_no_quiet_stream_is_tried_unless_asked_for(api: Api) -> None:
+    assert look(api, "unasked").quiet is None

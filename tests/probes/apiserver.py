@@ -178,7 +178,8 @@ class Scripted:
             return
         text = isinstance(reply.body, str)
         payload = reply.body.encode() if isinstance(reply.body, str) else json.dumps(reply.body).encode()
-        handler.send_response(reply.status)
+        # the standard library adds a Date of its own to the status line
+        (handler.send_response_only if "Date" in reply.headers else handler.send_response)(reply.status)
         handler.send_header("Content-Type", "text/plain" if text else "application/json")
         for name, value in reply.headers.items():
             handler.send_header(name, value)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import email.utils
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 import pytest
 
 from preflight.clients.connect import Routes
-from preflight.clients.kube_api import Api
+from preflight.clients.kube_api import Api, ClockReading
 from preflight.evidence import Evidence, Unmeasured
 from preflight.faults import ApiFault, ClusterFault, Fault, PathFault, PodFault
 from preflight.probes import cluster
@@ -26,6 +28,7 @@ from preflight.probes.cluster import (
     read_pod_requests,
 )
 from preflight.quantities import amounts
+from preflight.shell_command import program
 from tests.probes.apiserver import Asked, Reply, Scripted, kubeconfig, recorded, status
 
 Json = dict[str, Any]
@@ -447,3 +450,50 @@ def test_what_is_asked_for_is_told_by_owner() -> None:
         ("shop/ReplicaSet bare-77aa", "1500m"),
         ("shop/StatefulSet db", "200m"),
     ]
+
+
+# --- the API server's clock ----------------------------------------------------------------------------------------
+
+
+def clocked(offset: float, *, error: float = 0.5) -> cluster.ApiServer:
+    evidence = Evidence(where="here", command=program("kubectl", "version"))
+    return cluster.ApiServer(target=URL, server=URL, clock=ClockReading(offset, error), evidence=evidence)
+
+
+@pytest.mark.parametrize(
+    ("offset", "gitlab", "error", "words"),
+    [
+        (0.4, 0.2, 0.5, ""),
+        (-90.0, 0.2, 0.5, "90 s behind ours and 90 s behind GitLab's; 5 s are allowed"),
+        (90.0, None, 0.5, "90 s ahead of ours; 5 s are allowed"),
+        (600.0, 600.5, 0.5, ""),  # ours is the one that is wrong
+        (0.0, 600.0, 0.5, ""),  # GitLab's is
+        (8.0, 0.0, 6.0, ""),  # its response was slow: that close it is not known
+    ],
+)
+def test_the_api_servers_clock_is_wrong_where_no_other_agrees(
+    offset: float, gitlab: float | None, error: float, words: str
+) -> None:
+    measured = cluster.api_clock(clocked(offset, error=error), gitlab_offset=gitlab, allowed=5)
+    assert (measured.fault is ClusterFault.CLOCK_SKEW) is bool(words)
+    assert words in measured.cause
+
+
+def test_a_server_without_a_date_has_no_clock_to_judge() -> None:
+    server = replace(clocked(0.0), clock=None)
+    with pytest.raises(Unmeasured, match="carry no Date"):
+        cluster.api_clock(server, gitlab_offset=0.0, allowed=5)
+
+
+def test_the_clock_is_read_from_the_answer_that_came_the_most_quickly(tmp_path: Path) -> None:
+    def answer(asked: Asked) -> Reply:
+        late = asked.path == "/version"
+        date = email.utils.formatdate(time.time() + (500 if late else -600), usegmt=True)
+        body: object = {"gitVersion": "v1.28.15"} if late else "[+]ping ok\n"
+        return Reply(body, headers={"Date": date}, delay=0.3 if late else 0.0)
+
+    with Scripted(answer) as server:
+        api = Api(kubeconfig(tmp_path, server.url), None, routes=Routes(), deadline=5)
+        measured = cluster.api_server(api, expected_url=server.url)
+    assert measured.clock is not None
+    assert measured.clock.offset == pytest.approx(-600, abs=2)
