@@ -53,8 +53,8 @@ def _(world: World) -> None:
 
 @fault("nodes-cordoned", "Two of three workers are cordoned, and the third has no room for all jobs.")
 def _(world: World) -> None:
+    world.cluster.cordon("k8s-worker-1")
     world.cluster.cordon("k8s-worker-2")
-    world.cluster.cordon("k8s-worker-3")
 
 
 @fault("node-disk-pressure", "k8s-worker-1 runs out of disk: its kubelet reports DiskPressure.")

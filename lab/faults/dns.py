@@ -45,7 +45,7 @@ def _(world: World) -> None:
 
 @fault(
     "dns-most-lie",
-    "10.0.0.2 and 10.1.0.251 give private-registry.example.com another address than 10.1.0.252: no machine is there.",
+    "10.0.0.2 and 10.1.0.251 give private-registry.example.com an address where no machine is.",
 )
 def _(world: World) -> None:
     for address in ("10.0.0.2", "10.1.0.251"):

@@ -66,7 +66,7 @@ def _(world: World) -> None:
 
 @fault(
     "managers-recovered",
-    "GitLab was down until 14 minutes ago, managers were restarted and logged it; they poll again, which logs nothing.",
+    "GitLab was down until 14 minutes ago: managers were restarted and logged it, and poll again since.",
 )
 def _(world: World) -> None:
     world.release.health, world.metrics.lost = "recovered", 40_000_000

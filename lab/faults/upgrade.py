@@ -28,7 +28,7 @@ def _(world: World) -> None:
 
 @fault(
     "upgrade-repairs",
-    "The release that runs has an image that can't be pulled; the values files name the right one (`--stage upgrade`).",
+    "The running release's image can't be pulled; the values files name the right one (`--stage upgrade`).",
 )
 def _(world: World) -> None:
     world.release.health = "half-rolled-out"

@@ -72,13 +72,27 @@ def explain(conclusions: Iterable[Conclusion], judged: Sequence[Outcome]) -> Exp
             if outcome.blocker in explained_blockers or not explained.isdisjoint(outcome.keys)
         )
         if any(_counts(outcome) for outcome in checks):
-            findings.append(Finding(conclusion, checks))
+            findings.append(Finding(conclusion, _with_blocked(checks, not_passed)))
     findings.sort(key=_order)
     explained_names = {outcome.name for finding in findings for outcome in finding.checks}
     unexplained = tuple(
         outcome for outcome in not_passed if outcome.verdict in _FAILING and outcome.name not in explained_names
     )
     return Explanation(tuple(findings), unexplained)
+
+
+def _with_blocked(checks: Sequence[Outcome], not_passed: Sequence[Outcome]) -> tuple[Outcome, ...]:
+    """The checks, and those that they block in turn, in the guide's order."""
+    names = {outcome.name for outcome in checks}
+    while True:
+        followers = {
+            outcome.name
+            for outcome in not_passed
+            if outcome.verdict is Verdict.BLOCKED and outcome.blocked_by and names.issuperset(outcome.blocked_by)
+        }
+        if followers <= names:
+            return tuple(outcome for outcome in not_passed if outcome.name in names)
+        names |= followers
 
 
 def _order(finding: Finding) -> tuple[object, ...]:

@@ -375,6 +375,7 @@ def test_ecdsa_keys_without_a_comment_are_read(login: Login, tmp_path: Path) -> 
             assert [one.asbytes() for one in identities] == [made.public_data]
 
 
+@pytest.mark.filterwarnings("ignore:Warning. bcrypt.kdf:UserWarning")
 def test_an_encrypted_key_needs_its_passphrase(login: Login, tmp_path: Path) -> None:
     made = key(tmp_path / "id", passphrase="made-up-passphrase")
     with ssh_server(made) as server:

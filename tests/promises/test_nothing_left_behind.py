@@ -177,7 +177,7 @@ def test_the_first_failure_and_the_exit_status_outlive_a_failed_cleaning(tmp_pat
     with Lab(faults=["gitlab-502"], patience=3, change=change) as lab:
         ended = Suite(lab.inventory, tmp_path).end()
     assert ended.status == 1, ended.output
-    assert "bad-gateway" in ended.output
+    assert "gitlab-backend-down" in ended.output
     assert "preflight: cleaning up after own_objects: " in ended.output
     reports_are_written(ended)
 

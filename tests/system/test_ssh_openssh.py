@@ -168,7 +168,7 @@ def test_a_changed_host_is_refused_until_the_remedy_is_applied(openssh: Openssh)
         known.write_text(f"[127.0.0.1]:{port} {stale}")
         met = openssh.refused(port)
         assert met.fault is SshFault.HOST_KEY_CHANGED
-        subprocess.run(["sh", "-c", met.needs.partition("then: ")[2]], check=True, capture_output=True)
+        subprocess.run(["sh", "-c", met.needs.partition("then: ")[2].strip("`")], check=True, capture_output=True)
         openssh.enter(port).close()
 
 

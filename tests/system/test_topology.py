@@ -124,7 +124,7 @@ def test_a_real_firewall_turns_the_right_checks_red_and_nothing_else(
     assert not ended.named("unknown"), ended.printed
     assert ended.status == ended.report["exit"] == 1
     for words in case.says:
-        assert words in ended.printed, words
+        assert words in ended.text, words
     causes = [one for one in ended.report["conclusions"] if one["root_cause"]]
     assert [(one["name"], set(one["about"])) for one in causes] == [(case.cause, set(case.about))]
     assert ended.named("fail") | ended.named("blocked") == set(causes[0]["explains"])

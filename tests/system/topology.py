@@ -58,6 +58,18 @@ class Ended:
     printed: str
     report: dict[str, Any]
 
+    @property
+    def text(self) -> str:
+        """What it printed, and what -v would print of its checks."""
+        checks = [
+            f"{one['fault']}: {one['cause']} {one['remedy']} {one['reason']} also seen from {one['witness']}"
+            for one in self.report["checks"]
+        ]
+        proofs = [
+            f"{proof['where']} {proof['statement']}" for one in self.report["conclusions"] for proof in one["proofs"]
+        ]
+        return "\n".join([self.printed, *checks, *proofs])
+
     def named(self, verdict: str) -> set[str]:
         """The checks of a verdict, with their targets in brackets."""
         return {
