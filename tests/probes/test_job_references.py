@@ -215,7 +215,7 @@ def test_a_claim_is_judged_by_what_it_waits_for(tmp_path: Path, name: str) -> No
     with api_with(tmp_path, objects) as api:
         found = look_up(api, "ci", [Reference(Kind.CLAIM, "x")])
     assert found.fault is (ReferenceFault.CLAIM_UNBOUND if problem else None)
-    assert found.cause == (f"the claim x, which every job mounts, {problem}" if problem else "")
+    assert found.cause == (f"the claim x, which a job's pod mounts, {problem}" if problem else "")
 
 
 def test_what_may_not_be_read_is_unknown_unless_something_else_is_missing(tmp_path: Path) -> None:
