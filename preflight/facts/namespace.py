@@ -100,20 +100,12 @@ def manager_references(kubernetes: api_client.Api, helm_values: Values) -> JobRe
     rendering, names = helm_values.rendering, names_of(helm_values)
     elsewhere = {names.secret, str(helm_values.get("certsSecretName"))}
     if rendering is not None and rendering.workload is not None:
-        spec = {**rendering.pod_spec, "serviceAccountName": ""}
-        named = [
-            reference
-            for reference in references.references(spec)
-            if rendering.named(_OBJECTS.get(reference.kind, reference.kind), reference.name) is None
-        ]
+        named = references.beside_the_release(rendering)
     else:  # without Helm, what the values say by themselves
         settings = ("priorityClassName", "runtimeClassName")
         named = list(references.references({key: helm_values.get(key) for key in settings}))
     named = [reference for reference in named if reference.kind != Kind.SECRET or reference.name not in elsewhere]
     return references.look_up(kubernetes, names.namespace, named, pod="the managers' pod")
-
-
-_OBJECTS = {Kind.CLAIM: "PersistentVolumeClaim", Kind.DRIVER: "CSIDriver"}  # what manifests call them
 
 
 @fact(after=("namespace_state",), tolerates=("manager_account",), deadline="api")

@@ -16,6 +16,7 @@ from preflight.clients.kube_api import Api, path_segment
 from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.evidence import Evidence, Fact, Unmeasured
 from preflight.faults import ApiFault, Fault, PodFault, ReferenceFault
+from preflight.rendering import Rendering
 
 Json = dict[str, Any]
 
@@ -148,6 +149,18 @@ def references(spec: Json, *, pull_secrets: Iterable[str] = ()) -> tuple[Referen
         if name and "$" not in name and "{{" not in name:
             keys.setdefault((kind, name), set()).update(needed)
     return tuple(Reference(kind, name, frozenset(needed)) for (kind, name), needed in keys.items())
+
+
+_MANIFEST_KINDS: Mapping[Kind, str] = {Kind.CLAIM: "PersistentVolumeClaim", Kind.DRIVER: "CSIDriver"}
+
+
+def beside_the_release(rendering: Rendering) -> list[Reference]:
+    """What the managers' pods name and the release does not bring; their service account is left to its own check."""
+    return [
+        reference
+        for reference in references({**rendering.pod_spec, "serviceAccountName": ""})
+        if rendering.named(_MANIFEST_KINDS.get(reference.kind, str(reference.kind)), reference.name) is None
+    ]
 
 
 def _named(spec: Json, pull_secrets: Iterable[str]) -> Iterator[tuple[Kind, str, Iterable[str]]]:
