@@ -133,6 +133,7 @@ def test_registry_password_is_encrypted(registry_encryption: Encryption) -> None
     assert not registry_encryption.fault
 
 
+@pytest.mark.advice
 def test_charts_come_encrypted(repository_encryption: Encryption) -> None:
     """2.4.21 Charts come from their repository encrypted.
 

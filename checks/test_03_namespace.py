@@ -163,3 +163,19 @@ def test_quiet_streams_stay_open_on_each_worker(pod_quiet_stream: StreamCheck) -
     Remedy: make `kubectl exec POD -- sleep 600` on this worker end by itself.
     """
     assert not pod_quiet_stream.fault
+
+
+def test_what_the_managers_pods_require_exists(manager_references: JobReferences) -> None:
+    """3.2.14 Whatever the managers' pods name, and the release does not bring, exists.
+
+    Why: Helm says "deployed", and no manager starts: the API server refuses a pod whose class is not there, and a pod
+        waits for ever for a volume whose claim, Secret or ConfigMap is not.
+    Remedy (class-missing): correct `priorityClassName` in the values, or have the class created.
+    Remedy (claim-missing): create the claim in the release's namespace, or correct `volumes` in the values.
+    Remedy (claim-unbound): `kubectl describe pvc` shows what the claim waits for: a StorageClass, its provisioner, or a
+        PersistentVolume.
+    Remedy (source-missing): create the Secret or ConfigMap with the keys that the values name, before the upgrade.
+    Remedy: make every object that `secrets`, `volumes` and `envVars` of the values name exist in the release's
+        namespace.
+    """
+    assert not manager_references.fault

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from lab.world import World
 
 _CHART = "gitlab-runner"
+_HTTP_PORT = 80
 
 
 def application(world: World) -> web.Application:
@@ -39,8 +40,9 @@ def application(world: World) -> web.Application:
 def index(world: World) -> str:
     """The repository's index: the runner's charts, the newest first, and another chart beside them."""
     charts = world.charts
-    entries = [_entry(charts.host, _CHART, version, runner) for version, runner in charts.versions.items()]
-    other = [_entry(charts.host, "gitlab-agent", "2.17.0", "v18.3.0")]
+    origin = f"{'http' if charts.port == _HTTP_PORT else 'https'}://{charts.host}"
+    entries = [_entry(origin, _CHART, version, runner) for version, runner in charts.versions.items()]
+    other = [_entry(origin, "gitlab-agent", "2.17.0", "v18.3.0")]
     document = {
         "apiVersion": "v1",
         "entries": {"gitlab-agent": other, _CHART: entries},
@@ -49,7 +51,7 @@ def index(world: World) -> str:
     return yaml.safe_dump(document, sort_keys=False)
 
 
-def _entry(host: str, name: str, version: str, app: str) -> dict[str, object]:
+def _entry(origin: str, name: str, version: str, app: str) -> dict[str, object]:
     archive = f"{name}-{version}.tgz"
     return {
         "apiVersion": "v1",
@@ -59,6 +61,6 @@ def _entry(host: str, name: str, version: str, app: str) -> dict[str, object]:
         "digest": hashlib.sha256(chart.package(version, app) if name == _CHART else archive.encode()).hexdigest(),
         "icon": "https://gitlab.com/uploads/-/system/project/avatar/250833/runner_logo.png",
         "name": name,
-        "urls": [f"https://{host}/{archive}"],
+        "urls": [f"{origin}/{archive}"],
         "version": version,
     }

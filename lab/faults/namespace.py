@@ -97,6 +97,19 @@ def _(world: World) -> None:
     world.values_edits['dns_policy = "none"'] = 'priority_class_name = "ci-high"\n        dns_policy = "none"'
 
 
+@fault(
+    "managers-priority-class-missing",
+    "The values give the managers the priority class ci-managers, which is not there.",
+)
+def _(world: World) -> None:
+    world.values_edits["replicas: 3\n"] = "priorityClassName: ci-managers\nreplicas: 3\n"
+
+
+@fault("managers-account-missing", "The values let the managers run as the account ci-managers, which is not there.")
+def _(world: World) -> None:
+    world.values_edits["replicas: 3\n"] = "serviceAccount: {create: false, name: ci-managers}\nreplicas: 3\n"
+
+
 @fault("kubelet-port-dropped", "A firewall drops what the API server sends to port 10250 of k8s-worker-2.")
 def _(world: World) -> None:
     world.cluster.dropped_kubelets.add("k8s-worker-2")

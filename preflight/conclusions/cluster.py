@@ -40,6 +40,7 @@ from preflight.facts.cluster import (
 from preflight.facts.headroom import job_placement, manager_placement, preferred_placement
 from preflight.facts.namespace import (
     job_webhooks,
+    manager_references,
     namespace_levels,
     namespace_limits,
     namespace_presence,
@@ -262,6 +263,16 @@ single(
     runner_rights,
     faults=(RightsFault.ACCOUNT_MISSING,),
     remedy=("`serviceAccount.create: true` in {values} (or create the one it names), `{upgrade}`",),
+)
+single(
+    cause("manager-references-missing", "3.2", "job-references"),
+    stops_all,
+    manager_references,
+    remedy=(
+        "`kubectl get priorityclasses` and `kubectl get pvc,secret,configmap -n {namespace}`: "
+        "is it there under another name?",
+        "create it, or correct `priorityClassName`, `secrets`, `volumes` or `envVars` in {values}, `{upgrade}`",
+    ),
 )
 single(
     cause("runner-rights-missing", "3.2", "rbac"),

@@ -13,9 +13,11 @@ from preflight.facts.target_selectors import probe_image
 from preflight.faults import RightsFault, StreamFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape, waiting_job
+from preflight.probes import job_references as references
 from preflight.probes import pods, rights, shell, streams, webhooks
 from preflight.probes.cleanup import OwnObjects
 from preflight.probes.cluster import NamespaceState
+from preflight.probes.job_references import JobReferences, Kind
 from preflight.probes.rights import Account, Rights
 from preflight.probes.streams import StreamCheck, StreamChecks
 from preflight.probes.webhooks import Webhooks
@@ -77,13 +79,33 @@ def namespace_levels(namespace_state: NamespaceState, job_shape: JobShape) -> Na
 @fact(after=("api_answer",), deadline="api", reported_by=("runner_rights",))
 def manager_account(kubernetes: api_client.Api, helm_values: Values) -> Account:
     """The service account of the runner's managers."""
-    account = rights.account(kubernetes, helm_values.release, names_of(helm_values))
+    rendering = helm_values.rendering
+    account = rights.account(
+        kubernetes,
+        helm_values.release,
+        names_of(helm_values),
+        brings_rights=bool(rendering.rules if rendering is not None else helm_values.get("rbac.create")),
+    )
     if account is None:
         reason = (
             f"release {helm_values.release} is not installed yet, and its chart makes the service account and its role"
         )
         raise NotApplicable(reason)
     return account
+
+
+@fact(after=("api_answer", "namespace_state"), deadline="api+api+api")
+def manager_references(kubernetes: api_client.Api, helm_values: Values) -> JobReferences:
+    """What the managers' pods name and the release does not bring, without the account and the Secrets of 3.3."""
+    rendering, names = helm_values.rendering, names_of(helm_values)
+    elsewhere = {names.secret, str(helm_values.get("certsSecretName"))}
+    if rendering is not None and rendering.workload is not None:
+        named = references.beside_the_release(rendering)
+    else:  # without Helm, what the values say by themselves
+        settings = ("priorityClassName", "runtimeClassName")
+        named = list(references.references({key: helm_values.get(key) for key in settings}))
+    named = [reference for reference in named if reference.kind != Kind.SECRET or reference.name not in elsewhere]
+    return references.look_up(kubernetes, names.namespace, named, pod="the managers' pod")
 
 
 @fact(after=("namespace_state",), tolerates=("manager_account",), deadline="api")

@@ -16,6 +16,7 @@ from preflight.clients.kube_api import Api, path_segment
 from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.evidence import Evidence, Fact, Unmeasured
 from preflight.faults import ApiFault, Fault, PodFault, ReferenceFault
+from preflight.rendering import Rendering
 
 Json = dict[str, Any]
 
@@ -145,9 +146,21 @@ def references(spec: Json, *, pull_secrets: Iterable[str] = ()) -> tuple[Referen
     """
     keys: dict[tuple[Kind, str], set[str]] = {}
     for kind, name, needed in _named(spec, pull_secrets):
-        if name and "$" not in name:
+        if name and "$" not in name and "{{" not in name:
             keys.setdefault((kind, name), set()).update(needed)
     return tuple(Reference(kind, name, frozenset(needed)) for (kind, name), needed in keys.items())
+
+
+_MANIFEST_KINDS: Mapping[Kind, str] = {Kind.CLAIM: "PersistentVolumeClaim", Kind.DRIVER: "CSIDriver"}
+
+
+def beside_the_release(rendering: Rendering) -> list[Reference]:
+    """What the managers' pods name and the release does not bring; their service account is left to its own check."""
+    return [
+        reference
+        for reference in references({**rendering.pod_spec, "serviceAccountName": ""})
+        if rendering.named(_MANIFEST_KINDS.get(reference.kind, str(reference.kind)), reference.name) is None
+    ]
 
 
 def _named(spec: Json, pull_secrets: Iterable[str]) -> Iterator[tuple[Kind, str, Iterable[str]]]:
@@ -189,14 +202,17 @@ def _of_environment(source: Json, secret: str, config_map: str) -> Iterator[tupl
 # ---- looking it up --------------------------------------------------------------------------------------------------
 
 
-def look_up(api: Api, namespace: str, named: Sequence[Reference], *, new_namespaces: bool = False) -> JobReferences:
+def look_up(
+    api: Api, namespace: str, named: Sequence[Reference], *, new_namespaces: bool = False, pod: str = "a job's pod"
+) -> JobReferences:
     """Whether the cluster has each of these.
 
     Args:
         api: the cluster's API.
-        namespace: of the jobs.
-        named: what a job's pod refers to.
+        namespace: of the pod.
+        named: what the pod refers to.
         new_namespaces: whether each job has a new namespace: what it holds then can't be seen before the job.
+        pod: what it is called in causes.
 
     Raises:
         Unmeasured: the API did not answer.
@@ -212,7 +228,7 @@ def look_up(api: Api, namespace: str, named: Sequence[Reference], *, new_namespa
             unread.append((reason, ""))
             continue
         try:
-            states.append(_state(api, namespace, reference))
+            states.append(_state(api, namespace, reference, pod))
         except ApiError as error:
             if error.fault is not ApiFault.FORBIDDEN:
                 raise unmeasured(error) from error
@@ -228,7 +244,7 @@ def look_up(api: Api, namespace: str, named: Sequence[Reference], *, new_namespa
         evidence=Evidence(
             where="here",
             command="; ".join(dict.fromkeys(_command(namespace, each) for each in named)) or "helm get values",
-            observed="\n".join(lines) or "a job's pod refers to nothing by name",
+            observed="\n".join(lines) or f"{pod} refers to nothing by name",
             took=time.monotonic() - began,
         ),
     )
@@ -239,24 +255,24 @@ def _command(namespace: str, reference: Reference) -> str:
     return f"kubectl {place}get {_RESOURCES[reference.kind][1].removesuffix('s')} {reference.name}"
 
 
-def _state(api: Api, namespace: str, reference: Reference) -> ReferenceState:
+def _state(api: Api, namespace: str, reference: Reference, pod: str) -> ReferenceState:
     item = _get(api, namespace, reference.kind, reference.name)
     if item is None:
         place = f"namespace {namespace}" if reference.kind in _NAMESPACED else "the cluster"
         return ReferenceState(
             reference=reference,
             fault=_MISSING[reference.kind],
-            cause=f"a job's pod names the {reference}, and {place} has none of that name",
+            cause=f"{pod} names the {reference}, and {place} has none of that name",
             observed=f"{reference}: not found",
         )
     if reference.kind is Kind.CLAIM:
-        return _claim_state(api, namespace, reference, item)
+        return _claim_state(api, namespace, reference, item, pod)
     held = {*(item.get("data") or {}), *(item.get("binaryData") or {})}
     if missing := sorted(reference.keys - held):
         return ReferenceState(
             reference=reference,
             fault=ReferenceFault.SOURCE_MISSING,
-            cause=f"the {reference} has no key {', '.join(missing)}, which a job's pod takes from it",
+            cause=f"the {reference} has no key {', '.join(missing)}, which {pod} takes from it",
             observed=f"{reference}: keys {', '.join(sorted(held)) or 'none'}",
         )
     return ReferenceState(reference=reference, observed=f"{reference}: there")
@@ -276,7 +292,7 @@ def _get(api: Api, namespace: str, kind: Kind, name: str) -> Json | None:
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
 
-def _claim_state(api: Api, namespace: str, reference: Reference, claim: Json) -> ReferenceState:
+def _claim_state(api: Api, namespace: str, reference: Reference, claim: Json, pod: str) -> ReferenceState:
     spec, phase = claim.get("spec", {}), str(claim.get("status", {}).get("phase") or "Pending")
     modes = tuple(map(str, spec.get("accessModes") or ()))
     problem = ""
@@ -291,7 +307,7 @@ def _claim_state(api: Api, namespace: str, reference: Reference, claim: Json) ->
     return ReferenceState(
         reference=reference,
         fault=ReferenceFault.CLAIM_UNBOUND if problem else None,
-        cause=f"the {reference}, which every job mounts, {problem}" if problem else "",
+        cause=f"the {reference}, which {pod} mounts, {problem}" if problem else "",
         observed=observed,
         access_modes=modes,
     )

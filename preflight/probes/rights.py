@@ -93,13 +93,18 @@ class Rights(Fact):
     missing: Mapping[str, tuple[str, ...]]
 
 
-def account(api: Api, release: str, names: ReleaseNames) -> Account | None:
+def account(api: Api, release: str, names: ReleaseNames, *, brings_rights: bool = True) -> Account | None:
     """The account of the deployed managers, else the one that the values lead to; None if the chart is yet to make it.
+
+    One that the values lead to and that the chart does not make is the one to judge: with the next upgrade managers
+    run as it, and no pod of theirs is made where it is not there.
 
     Args:
         api: the cluster's API.
         release: its name, which is the label ``release`` of all that the chart makes.
         names: what the values lead to.
+        brings_rights: whether the release gives the account of the values its rights. Until it has, those of the
+            deployed managers' account are judged, and of the other only whether it is there.
 
     Raises:
         Unmeasured: the API could not be asked.
@@ -118,22 +123,20 @@ def account(api: Api, release: str, names: ReleaseNames) -> Account | None:
             spec = existing[0].get("spec", {}).get("template", {}).get("spec", {})
             chosen, made_by_chart = str(spec.get("serviceAccountName") or "default"), False
             source = f"Deployment {existing[0]['metadata']['name']}"
-        path = f"/api/v1/namespaces/{path_segment(namespace)}/serviceaccounts/{path_segment(chosen)}"
         began = time.monotonic()
-        absent = ""
-        try:
-            api.get(path)
-        except ApiError as error:
-            if error.status != _NOT_FOUND:
-                raise
-            absent = error.message
+        # That values without RBAC name no account, and so lead to the default one, is a finding of its own.
+        if not names.account_made and names.service_account not in {chosen, _UNNAMED}:
+            absent = _absence(api, namespace, names.service_account)
+            if absent or not brings_rights:
+                chosen, source = names.service_account, "the values"
+        absent = _absence(api, namespace, chosen)
     except ApiError as error:
         raise unmeasured(error) from error
     if absent and made_by_chart:
         return None
     evidence = Evidence(
         where="here",
-        command=kubectl("GET", path, {}),
+        command=kubectl("GET", _account_path(namespace, chosen), {}),
         observed=absent or f"{chosen} (named by {source})",
         took=time.monotonic() - began,
     )
@@ -149,6 +152,22 @@ def account(api: Api, release: str, names: ReleaseNames) -> Account | None:
 
 
 _NOT_FOUND = 404
+_UNNAMED = "default"
+
+
+def _account_path(namespace: str, name: str) -> str:
+    return f"/api/v1/namespaces/{path_segment(namespace)}/serviceaccounts/{path_segment(name)}"
+
+
+def _absence(api: Api, namespace: str, name: str) -> str:
+    """The API server's message that there is no such account; empty where there is."""
+    try:
+        api.get(_account_path(namespace, name))
+    except ApiError as error:
+        if error.status != _NOT_FOUND:
+            raise
+        return error.message
+    return ""
 
 
 def review(

@@ -20,10 +20,12 @@ from preflight.probes.job_references import (
     JobReferences,
     Kind,
     Reference,
+    beside_the_release,
     look_up,
     on_one_node,
     references,
 )
+from preflight.rendering import read
 from tests.probes.apiserver import Asked, Reply, Scripted, kubeconfig, status
 
 Json = dict[str, Any]
@@ -143,6 +145,42 @@ def test_what_is_there_is_no_finding_and_nothing_is_asked_where_nothing_is_named
         assert look_up(api, "ci", []).evidence.observed == "a job's pod refers to nothing by name"
 
 
+MANAGERS = """
+kind: Deployment
+apiVersion: apps/v1
+metadata: {name: runner, namespace: ci}
+spec:
+  template:
+    spec:
+      serviceAccountName: own
+      priorityClassName: urgent
+      containers: [{name: runner, envFrom: [{configMapRef: {name: mine}}, {configMapRef: {name: theirs}}]}]
+      volumes:
+        - {name: a, persistentVolumeClaim: {claimName: mine}}
+        - {name: b, persistentVolumeClaim: {claimName: theirs}}
+        - name: c
+          projected: {sources: [{secret: {name: mine}}, {secret: {name: theirs}}, {secret: {name: x, optional: true}}]}
+---
+{kind: ConfigMap, apiVersion: v1, metadata: {name: mine}}
+---
+{kind: Secret, apiVersion: v1, metadata: {name: mine}}
+---
+{kind: PersistentVolumeClaim, apiVersion: v1, metadata: {name: mine}}
+"""
+
+
+def test_what_the_release_brings_need_not_be_there_before_it() -> None:
+    rendering = read(MANAGERS, release="runner", namespace="ci")
+    expected = {"PriorityClass urgent", "claim theirs", "Secret theirs", "ConfigMap theirs"}
+    assert set(map(str, beside_the_release(rendering))) == expected
+
+
+def test_whose_pod_it_is_that_names_what_is_missing_is_told(tmp_path: Path) -> None:
+    with api_with(tmp_path, {}) as api:
+        found = look_up(api, "ci", [Reference(Kind.PRIORITY_CLASS, "x")], pod="the managers' pod")
+    assert found.cause == "the managers' pod names the PriorityClass x, and the cluster has none of that name"
+
+
 def test_a_key_that_is_not_there_is_told(tmp_path: Path) -> None:
     with api_with(tmp_path, {f"{CORE}/secrets/s": {"data": {"k": "eA=="}}}) as api:
         found = look_up(api, "ci", [Reference(Kind.SECRET, "s", frozenset({"k", "tls.crt"}))])
@@ -215,7 +253,7 @@ def test_a_claim_is_judged_by_what_it_waits_for(tmp_path: Path, name: str) -> No
     with api_with(tmp_path, objects) as api:
         found = look_up(api, "ci", [Reference(Kind.CLAIM, "x")])
     assert found.fault is (ReferenceFault.CLAIM_UNBOUND if problem else None)
-    assert found.cause == (f"the claim x, which every job mounts, {problem}" if problem else "")
+    assert found.cause == (f"the claim x, which a job's pod mounts, {problem}" if problem else "")
 
 
 def test_what_may_not_be_read_is_unknown_unless_something_else_is_missing(tmp_path: Path) -> None:

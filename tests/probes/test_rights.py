@@ -157,6 +157,41 @@ def test_an_account_that_the_chart_is_yet_to_make_is_no_finding(tmp_path: Path) 
         assert found.fault is RightsFault.ACCOUNT_MISSING
 
 
+@pytest.mark.parametrize(
+    ("there", "brings_rights", "tree", "expected"),
+    [
+        (
+            {"gitlab-runner"},
+            True,
+            {"serviceAccount": {"create": False, "name": "own"}},
+            ("own", RightsFault.ACCOUNT_MISSING),
+        ),
+        ({"gitlab-runner"}, False, {"rbac": {"serviceAccountName": "own"}}, ("own", RightsFault.ACCOUNT_MISSING)),
+        ({"gitlab-runner", "own"}, False, {"serviceAccount": {"create": False, "name": "own"}}, ("own", None)),
+        ({"gitlab-runner", "own"}, True, {"serviceAccount": {"create": False, "name": "own"}}, ("gitlab-runner", None)),
+        ({"gitlab-runner"}, True, {"serviceAccount": {"create": True, "name": "own"}}, ("gitlab-runner", None)),
+        ({"gitlab-runner", "default"}, False, {}, ("gitlab-runner", None)),
+    ],
+)
+def test_an_account_that_the_values_change_to_is_judged_before_the_upgrade(
+    there: set[str], brings_rights: bool, tree: Json, expected: tuple[str, RightsFault | None], tmp_path: Path
+) -> None:
+    def answer(asked: Asked) -> Reply:
+        if asked.path.endswith("pods"):
+            pod = {"metadata": {"name": "gitlab-runner-1"}, "spec": {"serviceAccountName": "gitlab-runner"}}
+            return Reply({"items": [pod]})
+        name = asked.path.rpartition("/")[2]
+        words = f'serviceaccounts "{name}" not found'
+        return Reply({"metadata": {}}) if name in there else Reply(status(404, "NotFound", words), 404)
+
+    with Scripted(answer) as server:
+        api = Api(kubeconfig(tmp_path, server.url), None, routes=Routes(), deadline=2)
+        names = names_in(tree, release="gitlab-runner", namespace="gitlab")
+        found = rights.account(api, "gitlab-runner", names, brings_rights=brings_rights)
+    assert found is not None
+    assert (found.name, found.fault) == expected
+
+
 # ---- webhooks
 
 
