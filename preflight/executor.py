@@ -273,7 +273,7 @@ def helper_image(table: Table, *, runner: str, shell: str, platform: str = "linu
         architecture = platform.partition("/")[2].partition("/")[0] or architecture
     system = selector.get("kubernetes.io/os") or system
     architecture = selector.get("kubernetes.io/arch") or architecture
-    version = f"v{runner}" if re.fullmatch(r"\d+\.\d+\.\d+", runner) else "latest"
+    version = f"v{runner}" if re.fullmatch(r"\d{1,9}\.\d{1,9}\.\d{1,9}", runner) else "latest"
     if system == "windows":
         base = _WINDOWS.get(str(selector.get(_WINDOWS_BUILD, "")), "servercore1809")
         return f"{HELPER_REGISTRY}:x86_64-{version}-{base}"
@@ -288,7 +288,7 @@ _VARIABLE = re.compile(r"\$(?:\{(?P<braced>[A-Za-z_][A-Za-z0-9_]*)\}|(?P<bare>[A
 
 def expanded(text: str, *, runner: str) -> str:
     """A text with the variables filled in that every job of this runner has with the same value."""
-    known = {"CI_RUNNER_VERSION": runner} if re.fullmatch(r"\d+\.\d+\.\d+", runner) else {}
+    known = {"CI_RUNNER_VERSION": runner} if re.fullmatch(r"\d{1,9}\.\d{1,9}\.\d{1,9}", runner) else {}
 
     def value(match: re.Match[str]) -> str:
         return known.get(match["braced"] or match["bare"], match[0])

@@ -106,7 +106,7 @@ def _job_spec(shape: JobShape, images: Sequence[str]) -> Json:
     return spec | {key: value for key, value in unset_differs.items() if value is not None}
 
 
-_RUNNERS_OWN = re.compile(r"(?:.*\.)?runner\.gitlab\.com(?:/|$)", re.IGNORECASE)  # labels that nobody else sets
+_RUNNERS_OWN = re.compile(r"(?:.{0,253}\.)?runner\.gitlab\.com(?:/|$)", re.IGNORECASE)  # labels that nobody else sets
 
 
 def _job_container(shape: JobShape, name: str, image: str, *, hooks: bool = True) -> Json:

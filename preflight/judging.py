@@ -264,7 +264,7 @@ def _blocked(item: pytest.Item, report: pytest.TestReport, outcome: Outcome, err
 
 def _unknown(outcome: Outcome, paragraph: Paragraph, error: Unmeasured) -> Outcome:
     return replace(
-        outcome, verdict=Verdict.UNKNOWN, reason=error.reason, diagnosis=diagnosis.of_unknown(paragraph, error)
+        outcome, verdict=Verdict.UNKNOWN, reason=clean(error.reason), diagnosis=diagnosis.of_unknown(paragraph, error)
     )
 
 

@@ -427,7 +427,7 @@ def write_json(config: pytest.Config, results: Results) -> None:
         "verdict": results.decision.sentence,
         "decision": results.decision.plain(),
         "facts": [_fact(measurement) for measurement in survey.measurements.values() if measurement.done.is_set()],
-        "checks": [_check(outcome, explanation) for outcome in results.outcomes],
+        "checks": [saved.plain(_check(outcome, explanation)) for outcome in results.outcomes],
         "conclusions": [_conclusion(finding) for finding in explanation.findings],
         "unexplained": [outcome.name for outcome in explanation.unexplained],
         "symptom": results.symptom_answer.plain() if results.symptom_answer is not None else None,

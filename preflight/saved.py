@@ -72,7 +72,7 @@ def plain_measurement(value: Any, error: PreflightError | None) -> dict[str, Any
     if isinstance(error, Blocked):
         return {
             "error": "Blocked",
-            "reason": error.reason,
+            "reason": clean(error.reason),  # a secret may have become known since
             "fact": error.fact,
             "fact_targets": error.targets,
             "failed": error.failed,
@@ -82,8 +82,8 @@ def plain_measurement(value: Any, error: PreflightError | None) -> dict[str, Any
     if isinstance(error, Unmeasured):
         return {
             "error": "Unmeasured",
-            "reason": error.reason,
-            "needs": error.needs,
+            "reason": clean(error.reason),
+            "needs": clean(error.needs),
             "evidence": plain(error.evidence),
             "fault": plain(error.fault),
             **({"fault_kind": type(error.fault).__name__} if error.fault else {}),

@@ -17,7 +17,8 @@ from preflight.gotemplate import Chain, Literal, NotATemplateError, Operand, Pip
 
 PLACEHOLDER = "preflight-unread-{}"
 """What stands for an expression that only Helm can tell, with its number."""
-_COMMENT = re.compile(r"\{\{(?:-(?=\s))?\s{0,99}/\*.*?\*/\s{0,99}(?:(?<=\s)-)?\}\}", re.DOTALL)
+_COMMENT_BEGINS = re.compile(r"\{\{(?:-(?=\s))?\s{0,99}/\*")
+_COMMENT_ENDS = re.compile(r"\*/\s{0,99}(?:(?<=\s)-)?\}\}")
 _STRING = re.compile(r'"(?:\\.|[^"\\\n]){0,2000}+"|`[^`]{0,20000}+`')
 _BLOCKS = ("if", "with", "range", "define", "block")
 _ROOTS = frozenset({"Values", "Release", "Chart", "Capabilities", "Files", "Template", "Subcharts"})
@@ -112,8 +113,8 @@ class _Piece:
 def _pieces(text: str) -> Iterator[_Piece]:
     position, trim = 0, False
     while (start := text.find("{{", position)) >= 0:
-        comment = _COMMENT.match(text, start)
-        end = comment.end() if comment else _end(text, start)
+        comment = _COMMENT_BEGINS.match(text, start)
+        end = _end_of_comment(text, start, comment.end()) if comment else _end(text, start)
         action = text[start:end]
         before, after = action[2:3] == "-" and action[3:4].isspace(), action[-3:-2] == "-" and action[-4:-3].isspace()
         yield from _plain_piece(text, position, start, trim_left=trim, trim_right=before)
@@ -133,6 +134,15 @@ def _end(text: str, start: int) -> int:
         string = _STRING.match(text, position) if text[position] in '"`' else None
         position = string.end() if string else position + 1
     raise NotATemplateError(text.count("\n", 0, start) + 1, "an action that does not end")
+
+
+def _end_of_comment(text: str, start: int, inside: int) -> int:
+    """Where the comment ends that begins there; as for Helm, its first ``*/`` closes the action, too."""
+    closing = text.find("*/", inside)
+    ending = _COMMENT_ENDS.match(text, closing) if closing >= 0 else None
+    if ending is None:
+        raise NotATemplateError(text.count("\n", 0, start) + 1, "a comment that does not end")
+    return ending.end()
 
 
 def _plain_piece(text: str, start: int, end: int, *, trim_left: bool, trim_right: bool) -> Iterator[_Piece]:

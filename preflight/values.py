@@ -471,7 +471,7 @@ def _set_all(tree: dict[str, Any], settings: Settings, origins: dict[KeyPath, Or
 def _with_reading(values: Values) -> Values:
     """The values with ``runners.config`` as far as it can be read without Helm."""
     keys = charts.keys(values.chart)
-    patch = re.match(r"v?\d+\.\d+\.(\d+)", values.chart)  # a chart and its runner count patches alike
+    patch = re.match(r"v?\d{1,9}\.\d{1,9}\.(\d{1,9})", values.chart)  # a chart and its runner count patches alike
     known = f"{keys.runner}.{patch[1]}" if patch and keys.covered and not keys.newer_than_tables else ""
     scope = Scope(
         values=merge(CHART_DEFAULTS, values.tree),

@@ -51,6 +51,11 @@ class Proof:
     observed: str = ""
     healthy: bool = False
 
+    def __post_init__(self) -> None:
+        # A secret may have become known since the evidence was made.
+        for name in ("statement", "command", "observed"):
+            object.__setattr__(self, name, clean(getattr(self, name)))
+
     @classmethod
     def of(cls, fact: Fact, statement: str = "", *, healthy: bool | None = None) -> Proof:
         """What a fact's evidence shows: the statement, or the fact's own cause.
@@ -63,7 +68,7 @@ class Proof:
         evidence = fact.evidence
         text = statement or fact.cause or f"{fact.target}: nothing is wrong"
         return cls(
-            statement=clean(text),
+            statement=text,
             where=evidence.where,
             command=evidence.command,
             observed=evidence.observed,

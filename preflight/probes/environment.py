@@ -18,7 +18,7 @@ from preflight.evidence import Evidence, Fact
 from preflight.faults import DnsFault, NetworkFault
 from preflight.inventory import Inventory
 from preflight.probes.cluster import Node, Nodes, PodRequests, ServiceEndpoints
-from preflight.shell_command import pipe, program
+from preflight.shell_command import pipe, program, sequence
 from preflight.values import Values
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -170,7 +170,7 @@ def service_network(expected: Sequence[Network], services: Sequence[ServiceEndpo
             said = " and ".join(map(str, expected))
             outside.append(f"Service {service.target} has {address}; the inventory says {said}")
     places = (service.target.partition("/") for service in services)
-    command = "; ".join(f"kubectl -n {namespace} get service {name}" for namespace, _, name in places)
+    command = sequence(*(program("kubectl", "-n", namespace, "get", "service", name) for namespace, _, name in places))
     return _agreement("service network", lines, outside, NetworkFault.OTHER_SERVICE_NETWORK, command=command)
 
 
@@ -370,7 +370,9 @@ def own_names(hosts: Iterable[str], *, routes: Routes, resolv_conf: Path, deadli
         cause=cause if slow else "",
         evidence=Evidence(
             where="here",
-            command=f"cat {resolv_conf}; time getent hosts {next(iter(slow or seconds), 'NAME')}",
+            command=sequence(
+                program("cat", resolv_conf), program("time", "getent", "hosts", next(iter(slow or seconds), "NAME"))
+            ),
             observed="\n".join([*(f"nameserver {server}" for server in nameservers), listed]),
             took=max(seconds.values(), default=0.0),
         ),

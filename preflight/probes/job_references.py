@@ -17,6 +17,7 @@ from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.evidence import Evidence, Fact, Unmeasured
 from preflight.faults import ApiFault, Fault, PodFault, ReferenceFault
 from preflight.rendering import Rendering
+from preflight.shell_command import ShellCommand, program, sequence
 
 Json = dict[str, Any]
 
@@ -243,16 +244,17 @@ def look_up(
         cause="; ".join(state.cause for state in faulty),
         evidence=Evidence(
             where="here",
-            command="; ".join(dict.fromkeys(_command(namespace, each) for each in named)) or "helm get values",
+            command=sequence(*dict.fromkeys(_command(namespace, each) for each in named))
+            or program("helm", "get", "values"),
             observed="\n".join(lines) or f"{pod} refers to nothing by name",
             took=time.monotonic() - began,
         ),
     )
 
 
-def _command(namespace: str, reference: Reference) -> str:
-    place = f"-n {namespace} " if reference.kind in _NAMESPACED else ""
-    return f"kubectl {place}get {_RESOURCES[reference.kind][1].removesuffix('s')} {reference.name}"
+def _command(namespace: str, reference: Reference) -> ShellCommand:
+    place = ("-n", namespace) if reference.kind in _NAMESPACED else ()
+    return program("kubectl", *place, "get", _RESOURCES[reference.kind][1].removesuffix("s"), reference.name)
 
 
 def _state(api: Api, namespace: str, reference: Reference, pod: str) -> ReferenceState:

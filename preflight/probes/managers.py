@@ -158,7 +158,8 @@ def read_rollout(objects: Objects) -> Rollout:
         fault = ManagerFault.ROLLOUT_STUCK if exceeded or failing else ManagerFault.ROLLOUT_UNDER_WAY
         if fault is ManagerFault.ROLLOUT_UNDER_WAY:
             failing = [f"{pod['metadata']['name']}: {_waiting_for(pod)}" for pod in new if not _is_ready(pod)]
-            advice = f"it has {deployment['spec'].get('progressDeadlineSeconds', _PROGRESS_DEADLINE)} s for each step"
+            deadline = (deployment.get("spec") or {}).get("progressDeadlineSeconds", _PROGRESS_DEADLINE)
+            advice = f"it has {deadline} s for each step"
         cause = "; ".join([*parts, *failing[:_SHOWN]])
     observed = "\n".join(
         [

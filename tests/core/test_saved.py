@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from preflight import facts, saved
+from preflight.conclusions.model import Proof
 from preflight.evidence import KINDS, Blocked, Evidence, Fact, NotApplicable, PreflightError, Unmeasured
 from preflight.faults import DnsFault, PathFault, SshFault
 from preflight.probes.dns import Answer, Lookups
 from preflight.probes.gitlab import GitLabReply
+from preflight.redaction import remember
 from preflight.saved import SavedError, measurement_from, plain_measurement, read, read_comparable
 
 HERE = Evidence(where="here", command="true", observed="nothing", took=0.5)
@@ -186,3 +188,17 @@ def test_what_a_replay_relies_on_is_checked(tmp_path: Path, changed: dict[str, o
     file.write_text(json.dumps({**WHOLE, **changed}))
     with pytest.raises(SavedError, match=re.escape(message)):
         read(file)
+
+
+def test_a_secret_that_became_known_later_is_not_saved() -> None:
+    secret = "Kq8-later-known-Zw3"
+    blocked = Blocked("x", {}, f"the log shows {secret}", failed=True)
+    unmeasured = Unmeasured(f"the log shows {secret}", needs=f"see {secret}")
+    evidence = Evidence(where="here", command="kubectl logs x", observed=f"received {secret}")
+    seen = Fact(target="x", fault=PathFault.REFUSED, cause=f"the log shows {secret}", evidence=evidence)
+    assert secret in blocked.reason
+    assert secret in seen.evidence.observed
+    remember(secret)
+    assert secret not in json.dumps([plain_measurement(None, blocked), plain_measurement(None, unmeasured)])
+    proof = Proof.of(seen)
+    assert (proof.statement, proof.observed) == ("the log shows [redacted]", "received [redacted]")

@@ -275,7 +275,8 @@ def test_the_toml_of_the_runners_is_read_or_a_problem(inventory_file: Path, text
     )
     assert isinstance(lint.lint(values, expected), Fact)
     if values.problem is None:
-        tomllib.loads(values.rendered)
+        if all(setting.path for setting in values.unread):  # else only Helm can tell what the whole text becomes
+            tomllib.loads(values.rendered)
         try:
             assert isinstance(helm.job_shape(values), JobShape)
         except ValueError as error:

@@ -26,7 +26,7 @@ from preflight.clients.kubectl import kubectl
 from preflight.conclusions.single_fact import ROWS, upgrade_command
 from preflight.evidence import Evidence, Unmeasured, clean
 from preflight.guide import paragraph
-from preflight.inventory import load
+from preflight.inventory import ValuesFile, load
 from preflight.probes.shell import KINDS, command_line
 from preflight.shell_command import (
     ShellCommand,
@@ -209,7 +209,12 @@ def test_placeholders_of_checks_are_filled_with_whole_words(tmp_path: Path, inve
     inventory = load(inventory_file)
     commands: list[str] = []
     for text in HOSTILE:
-        named = {"release": text, "namespace": text, "chart": text, "values": (Path(text.replace("/", "")),)}
+        named = {
+            "release": text,
+            "namespace": text,
+            "chart": text,
+            "values": (ValuesFile.model_construct(file=Path(text.replace("/", "")), at=text),),
+        }
         runner = inventory.runner.model_copy(update=named)
         hostile = inventory.model_copy(update={"runner": runner})
         for file in sorted((PROJECT / "checks").glob("test_*.py")):
