@@ -47,7 +47,7 @@ def ca_file(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> 
     return file
 
 
-def get(url: str, routes: Routes | None = None, *, ca_file: Path | None = None, deadline: float = 1.0) -> Reply:
+def get(url: str, routes: Routes | None = None, *, ca_file: Path | None = None, deadline: float = 5.0) -> Reply:
     return exchange(url, routes=routes or Routes(), ca_file=ca_file, deadline=deadline)
 
 
