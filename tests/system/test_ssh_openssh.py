@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import shlex
@@ -226,9 +227,12 @@ def test_no_shared_algorithm_is_told(openssh: Openssh) -> None:
 
 
 def test_a_server_that_drops_new_connections_is_told(openssh: Openssh) -> None:
-    with openssh.running("MaxStartups 1:100:1") as port, socket.create_connection(("127.0.0.1", port)) as one:
-        one.recv(100)
-        time.sleep(0.2)  # the server counts a connection that has been greeted a little later
+    with openssh.running("MaxStartups 1:100:1") as port, contextlib.ExitStack() as connections:
+        for _ in range(100):  # until the connection by which the start was seen no longer counts
+            one = connections.enter_context(socket.create_connection(("127.0.0.1", port)))
+            if one.recv(100).startswith(b"SSH-"):
+                break
+            time.sleep(0.05)
         met = openssh.refused(port, deadline=3)
     assert met.fault is SshFault.PROTOCOL
     assert "MaxStartups" in met.reason
