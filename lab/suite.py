@@ -1,4 +1,4 @@
-"""What pytest loads where the suite is installed: its plugin and the lab's, which is the first to configure.
+"""What `pytest -p lab.suite` loads, as `preflight run` does: the suite's plugin and the lab's, which configures first.
 
 In a clone conftest.py names the same plugins, and pytest loads each once.
 """

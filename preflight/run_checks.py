@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from preflight import shipped
 
-SETTINGS = ("--import-mode=importlib", "--strict-markers", "-rfE", "-o", "xfail_strict=true")
+SETTINGS = ("-p", "lab.suite", "--import-mode=importlib", "--strict-markers", "-rfE", "-o", "xfail_strict=true")
 """What the project's own pyproject.toml sets for pytest, which another folder lacks."""
 
 
