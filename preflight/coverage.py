@@ -27,20 +27,20 @@ class DeclaredCheck:
     Attributes:
         id: its function's name.
         module: the stem of its file.
-        number: the guide's section and ordinal.
-        title: what is true when it passes.
+        paragraph: what its docstring says.
         facts: the facts that it takes.
         kinds: the kinds of targets that it is made for.
         stages: the stages that it is for; none means all but ``uninstalled``.
+        advice: whether its failure is advice, at least without the option that makes it more.
     """
 
     id: str
     module: str
-    number: str
-    title: str
+    paragraph: guide.Paragraph
     facts: tuple[str, ...]
     kinds: tuple[str, ...]
     stages: tuple[str, ...]
+    advice: bool
 
     @property
     def effect(self) -> Effect:
@@ -161,11 +161,11 @@ def _declared_in(file: Path) -> Iterable[DeclaredCheck]:
         yield DeclaredCheck(
             id=node.name,
             module=file.stem,
-            number=paragraph.number,
-            title=paragraph.title,
+            paragraph=paragraph,
             facts=facts,
             kinds=tuple(sorted(kinds)),
             stages=tuple(_stages(node)),
+            advice=any("mark.advice" in ast.unparse(decorator) for decorator in node.decorator_list),
         )
 
 
@@ -207,7 +207,7 @@ def measure(
         if missing > 0:
             above = above or check.effect.rank > ceiling.rank
             title = guide.MODULES.get(check.module, check.module)
-            left_out.append(Part(check.id, title, f"{check.number} {check.title}", missing))
+            left_out.append(Part(check.id, title, f"{check.paragraph.number} {check.paragraph.title}", missing))
     why = [*reasons, *([f"effect {ceiling}"] if above else [])]
     missed = sum(part.count for part in left_out)
     return Coverage(expected - missed, expected, tuple(left_out), tuple(why) if left_out else ())

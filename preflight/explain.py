@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import difflib
 import re
 import sys
@@ -11,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
-from preflight import faults, guide, shipped, symptoms
+from preflight import coverage, faults, guide, shipped, symptoms
 from preflight.conclusions import CAUSES, Cause
 from preflight.conclusions.rules import draw
 from preflight.symptoms import Symptom
@@ -63,12 +62,7 @@ def explained(asked: str) -> Iterator[str]:
 @cache
 def checks() -> Mapping[str, guide.Paragraph]:
     """Every check of the guide, by id."""
-    return {
-        node.name: guide.paragraph(ast.get_docstring(node) or "")
-        for file in sorted(shipped.CHECKS.glob("test_*.py"))
-        for node in ast.parse(file.read_text(encoding="utf-8")).body
-        if isinstance(node, ast.FunctionDef)
-    }
+    return {check.id: check.paragraph for check in coverage.declared(shipped.CHECKS)}
 
 
 def _check(name: str, paragraph: guide.Paragraph) -> Iterator[str]:
