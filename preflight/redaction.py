@@ -8,6 +8,7 @@ lines, with invisible characters in it, or cut. So texts are compared without wh
 from __future__ import annotations
 
 import base64
+import functools
 import html
 import json
 import re
@@ -29,12 +30,14 @@ _CORE = 8  # characters of base64 that are no ordinary word
 _GRAM = 8  # characters by which a secret is found
 _PIECE = 12  # characters of a secret that was cut, from its beginning or before its end, that are no ordinary words
 _DEEPEST = 3  # times that base64 is decoded
+_REPEATED = 1000  # characters of a text that is likely to come again, as names, addresses and sentences do
 
 _known: set[str] = set()
 _beginnings: dict[str, list[str]] = {}
 _ends: dict[str, list[str]] = {}
 _short: list[str] = []
 _lock = threading.Lock()
+_generation = 0  # of what is known; counted up when all forms of a secret are in place
 
 _NOISE = re.compile(rf"(?:[\s'\"\x60>|#]|\\+[nrt]?|{secret_shapes.INVISIBLE.pattern})+")
 """What may stand within a secret that was wrapped, quoted or escaped."""
@@ -51,6 +54,7 @@ def remember(secret: str) -> str:
     forms = {secret, whole}
     for text in (whole, *(line.strip() for line in whole.splitlines() if len(line.strip()) >= _LONG)):
         forms |= _encodings(text)
+    global _generation  # noqa: PLW0603 - as what is known is the process's
     with _lock:
         for form in forms - _known:
             if len(form) >= _SHORTEST:
@@ -61,6 +65,7 @@ def remember(secret: str) -> str:
                 _add(_ends.setdefault(plain[-_GRAM:], []), plain)
             elif len(form) >= _SHORTEST:
                 _short.append(form)
+        _generation += 1
     return secret
 
 
@@ -148,8 +153,20 @@ def redact_part(text: str, start: int, stop: int) -> str:
     return "".join([*pieces, text[end:stop]])
 
 
-def _spans(text: str, depth: int = 0) -> list[Span]:
+def _spans(text: str, depth: int = 0) -> Sequence[Span]:
     """The spans of all secrets in a text."""
+    if len(text) <= _REPEATED:
+        return _spans_of_repeated(text, depth, _generation)
+    return _find_spans(text, depth)
+
+
+@functools.lru_cache(maxsize=4096)
+def _spans_of_repeated(text: str, depth: int, _generation: int) -> Sequence[Span]:
+    """The same of a short text, found once as long as no further secret is known: nine of ten come again."""
+    return tuple(_find_spans(text, depth))
+
+
+def _find_spans(text: str, depth: int) -> list[Span]:
     visible, places = _without(secret_shapes.INVISIBLE, text)
     spans = [*secret_shapes.shaped(visible), *secret_shapes.named(visible), *secret_shapes.in_urls(visible)]
     spans += secret_shapes.bodies(visible)
