@@ -21,7 +21,7 @@ from urllib.parse import quote, quote_plus, unquote
 from preflight import secret_shapes
 from preflight.secret_shapes import Span, names_a_secret
 
-__all__ = ["MASK", "names_a_secret", "redact", "redact_part", "remember", "remember_within"]
+__all__ = ["MASK", "REPEATED", "generation", "names_a_secret", "redact", "redact_part", "remember", "remember_within"]
 
 MASK = "[redacted]"
 _SHORTEST = 4  # a shorter "secret" would blot out ordinary words
@@ -30,7 +30,8 @@ _CORE = 8  # characters of base64 that are no ordinary word
 _GRAM = 8  # characters by which a secret is found
 _PIECE = 12  # characters of a secret that was cut, from its beginning or before its end, that are no ordinary words
 _DEEPEST = 3  # times that base64 is decoded
-_REPEATED = 1000  # characters of a text that is likely to come again, as names, addresses and sentences do
+REPEATED = 1000
+"""Characters of a text that is likely to come again, as names, addresses and sentences do: nine of ten."""
 
 _known: set[str] = set()
 _beginnings: dict[str, list[str]] = {}
@@ -153,29 +154,34 @@ def redact_part(text: str, start: int, stop: int) -> str:
     return "".join([*pieces, text[end:stop]])
 
 
-def _spans(text: str, depth: int = 0) -> Sequence[Span]:
+def generation() -> int:
+    """A number that grows with each secret that becomes known: what was redacted under another one is redacted anew."""
+    return _generation
+
+
+def _spans(text: str, depth: int = 0) -> list[Span]:
     """The spans of all secrets in a text."""
-    if len(text) <= _REPEATED:
-        return _spans_of_repeated(text, depth, _generation)
-    return _find_spans(text, depth)
+    shaped = _shaped_spans_of_repeated(text) if len(text) <= REPEATED else _shaped_spans(text)
+    return [*shaped, *_encoded_spans(text, depth), *_known_spans(text)]
 
 
 @functools.lru_cache(maxsize=4096)
-def _spans_of_repeated(text: str, depth: int, _generation: int) -> Sequence[Span]:
-    """The same of a short text, found once as long as no further secret is known: nine of ten come again."""
-    return tuple(_find_spans(text, depth))
+def _shaped_spans_of_repeated(text: str) -> Sequence[Span]:
+    return tuple(_shaped_spans(text))
 
 
-def _find_spans(text: str, depth: int) -> list[Span]:
+def _shaped_spans(text: str) -> list[Span]:
     visible, places = _without(secret_shapes.INVISIBLE, text)
     spans = [*secret_shapes.shaped(visible), *secret_shapes.named(visible), *secret_shapes.in_urls(visible)]
-    spans += secret_shapes.bodies(visible)
-    spans += [
-        (start, stop)
-        for start, stop in secret_shapes.encoded_runs(visible)
-        if depth < _DEEPEST and _is_encoded_secret(visible[start:stop], depth)
-    ]
-    return [*_placed(spans, places), *_known_spans(text)]
+    return _placed([*spans, *secret_shapes.bodies(visible)], places)
+
+
+def _encoded_spans(text: str, depth: int) -> list[Span]:
+    if depth >= _DEEPEST:
+        return []
+    visible, places = _without(secret_shapes.INVISIBLE, text)
+    runs = secret_shapes.encoded_runs(visible)
+    return _placed([run for run in runs if _is_encoded_secret(visible[slice(*run)], depth)], places)
 
 
 def _is_encoded_secret(run: str, depth: int) -> bool:
