@@ -124,9 +124,12 @@ class Symptom:
 
     def meant_by(self, line: str, stage: Stage | None) -> tuple[Candidate, ...]:
         """What it can mean on this line of this stage of a log."""
-        possible = [candidate for candidate in self.candidates if candidate.possible(line, stage)]
-        named = {name for name in {one.about for one in possible} - {""} if SYSTEMS[name].search(line)}
-        return tuple(one for one in possible if not named or not one.about or one.about in named)
+        possible = tuple(candidate for candidate in self.candidates if candidate.possible(line, stage))
+        if not any(candidate.about for candidate in possible):
+            return possible
+        named = {name for name, marks in SYSTEMS.items() if marks.search(line)}
+        fitting = tuple(candidate for candidate in possible if not candidate.about or candidate.about in named)
+        return fitting if named and fitting else possible
 
 
 @functools.cache

@@ -41,6 +41,17 @@ _LONGEST_STAMP = 48  # bytes
 _STAMP = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)"
 _CUT = re.compile(rb"\n" + _STAMP + rb" ?[0-9a-f]{2}[OE]\+")  # the second part of a line that GitLab has cut in two
 _STAMPED = re.compile(rb"\n" + _STAMP + rb" ?(?:[0-9a-f]{2}[OE] ?)?")
+_PREFIXES = (
+    (
+        b"]: ",
+        re.compile(rb"\n[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d [^\s:]{1,80} [\w.@-]{1,60}\[\d{1,8}\]: "),
+    ),  # journald
+    (b" | ", re.compile(rb"\n[\w.-]{1,80} {1,40}\| ")),  # docker compose logs
+    (b"[pod/", re.compile(rb"\n\[pod/[^\]\s]{1,300}\] ")),  # kubectl logs --prefix
+)
+"""What programs that show logs put before each line, and runs of characters without which a text has none of it."""
+_ESCAPES = ((b'\\"', b'"'), (b"\\u003c", b"<"), (b"\\u003e", b">"), (b"\\u0026", b"&"))
+"""Characters as JSON and logfmt write them within a string: a manager's log may be in either."""
 _ANSI = re.compile(rb"\x1b(?:\[[0-?]{0,64}[ -/]{0,16}[@-~]|\][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)|[@-_])")
 _CONTROLS = bytes(set(range(32)) - {9, 10, 13} | {127})
 _ESCAPED_END = re.compile(r"(?<!\\)\\n")  # a line's end as JSON has it
@@ -333,7 +344,13 @@ def _stripped(block: bytes) -> tuple[bytes, list[int]]:
             at = cut.end()
             joins.append(line - 1)
         text = _CUT.sub(b"", text)
+    for mark, prefix in _PREFIXES:
+        if mark in text:
+            text = prefix.sub(b"\n", text)
     text = _STAMPED.sub(b"\n", text)[1:].replace(b"\t", b" ")
+    if b"\\" in text:
+        for escape, character in _ESCAPES:
+            text = text.replace(escape, character)
     while b"  " in text:
         text = text.replace(b"  ", b" ")
     return text, joins

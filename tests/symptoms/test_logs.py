@@ -166,6 +166,48 @@ def test_of_two_logs_in_one_text_the_last_counts() -> None:
     assert reading(log).symptoms == ()
 
 
+REFUSED = (
+    'prepare environment: setting up credentials: secrets is forbidden: User "system:serviceaccount:ci:default" '
+    'cannot create resource "secrets" in API group "" in the namespace "ci"'
+)
+QUOTED = REFUSED.replace('"', '\\"')
+
+
+@pytest.mark.parametrize(
+    ("log", "leads"),
+    [
+        (f'{{"job":1,"level":"error","msg":"Job failed (system failure): {QUOTED}","time":"x"}}', "rights-missing"),
+        (f'time="x" level=warning msg="Job failed (system failure): {QUOTED}" job=5', "rights-missing"),
+        (f"Nov  8 12:00:00 host gitlab-runner[812]: ERROR: Job failed (system failure): {REFUSED}", "rights-missing"),
+        ("Nov 28 12:00:00 host-1 gitlab-runner[812]: fatal: write error: made up", "git-failed"),
+        ("runner_1  | fatal: write error: made up", "git-failed"),
+        ("[pod/gitlab-runner-7d4-x/gitlab-runner] fatal: write error: made up", "git-failed"),
+        (
+            '{"level":"error","msg":"\\u003chtml\\u003e unable to upgrade connection: \\u003chtml\\u003e"}',
+            "exec-stream-cut",
+        ),
+    ],
+)
+def test_a_manager_s_log_reads_the_same_in_each_form_that_it_is_shown_in(log: str, leads: str) -> None:
+    beside = '{"level":"info","msg":"Checking for jobs... received"}\n'
+    assert ids(f"{beside}{log}\n")[0] == leads
+
+
+def test_a_healthy_pod_s_description_shows_nothing() -> None:
+    described = """\
+Name:             gitlab-runner-6d5f7c9b8-abcde
+Status:           Running
+Containers:
+  gitlab-runner:
+    State:          Running
+    Ready:          True
+    Restart Count:  0
+    Liveness:   exec [/usr/bin/timeout 3 /bin/bash /configmaps/check-live] delay=60s timeout=3s period=10s #failure=3
+Events:             <none>
+"""
+    assert ids(described) == []
+
+
 def test_line_ends_as_json_has_them_part_a_text() -> None:
     text = r"error: cannot run ssh: No such file or directory\nfatal: unable to fork\nERROR: Job failed: exit code 1"
     assert ids(text)[0] == "git-submodule-by-ssh"
