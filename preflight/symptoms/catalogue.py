@@ -19,7 +19,8 @@ SYSTEMS: Mapping[str, re.Pattern[str]] = {
     for name, text in {
         "gitlab": r"/api/v4/|\.git\b|coordinator|(?:registering|verifying) runner|checking for jobs|gitlab\.",
         "registry": r"/v2/|\bpull|manifest|resolve reference|registry|docker\.io|quay\.io|gcr\.io",
-        "kubernetes": r":6443\b|/api/v1/|/apis/|kubectl|connect to the server|kubernetes|\bx509:.{0,40}kube",
+        "kubernetes": r":6443\b|/api/v1/|/apis/|kubectl|kubeconfig|apiserver|authentication\.go|connect to the server"
+        r"|kubernetes|\bx509:.{0,40}kube",
         "docker": r"daemon|docker:237[56]|dockerd|buildkit|buildah|podman|kaniko",
         "store": r"x-amz|amazonaws|minio|\bs3\b|blob\.core|storage\.googleapis|cache\.zip|context=cache",
     }.items()
