@@ -123,6 +123,26 @@ def test_a_script_s_own_fault_is_said_to_be_one() -> None:
     assert "the job's own fault" in found.candidates[0].says
 
 
+NOISE = "--- PASS: TestTLS: x509: certificate signed by unknown authority\nconnection refused, as expected\n"
+
+
+def test_what_an_earlier_command_of_the_script_printed_does_not_lead() -> None:
+    log = PREPARE + SOURCES + SCRIPT + NOISE + "$ ./deploy.sh\nwrong option\n" + ENDED
+    first, *echoes = reading(log).symptoms
+    assert first.symptom.id == "script-failed"
+    assert [echo.symptom.id for echo in echoes] == ["certificate-untrusted"]
+    assert ids(PREPARE + SOURCES + SCRIPT + "$ go test\n" + NOISE + ENDED)[0] == "certificate-untrusted"
+    again = PREPARE + SOURCES + SCRIPT + NOISE + "$ ./deploy.sh\n" + NOISE + ENDED
+    (found,) = (found for found in reading(again).symptoms if found.symptom.id == "certificate-untrusted")
+    assert (found.echo, found.count, found.place) == (False, 2, again[: again.rindex("--- PASS")].count("\n") + 1)
+
+
+def test_what_a_service_printed_is_not_overcome_by_a_later_command() -> None:
+    service = "[service:docker-docker] failed to start daemon: iptables failed: iptables -t nat -N DOCKER\n"
+    build = "$ docker build .\nCannot connect to the Docker daemon at tcp://docker:2375\n"
+    assert ids(PREPARE + SOURCES + SCRIPT + service + build + ENDED)[0] == "dind-iptables"
+
+
 def stamped(log: str) -> str:
     """A log as the runner writes it since it stamps lines, with marks of sections, colours and Windows line ends."""
     marks = {

@@ -37,7 +37,25 @@ def test_a_log_of_a_job_that_succeeded_shows_nothing(log: Path) -> None:
 
 
 def test_there_are_enough_healthy_logs() -> None:
-    assert len(HEALTHY) >= 20
+    assert len(HEALTHY) >= 34
+
+
+def test_a_job_that_its_own_script_fails_says_that_the_environment_is_well() -> None:
+    """Whatever the commands before printed: they have succeeded."""
+    tried = 0
+    for log in HEALTHY:
+        text = log.read_text(encoding="utf-8")
+        end = text.rfind("Cleaning up project directory")
+        if end < 0 or "Uploading artifacts" in text or "Saving cache" in text:
+            continue
+        failed = f"{text[:end]}$ ./check.sh\n3 problems\n{text[end:]}".replace(
+            "Job succeeded", "ERROR: Job failed: command terminated with exit code 1"
+        )
+        leading = find(failed)[0]
+        assert leading.symptom.id == "script-failed", log.name
+        assert "the environment is well" in leading.candidates[0].says
+        tried += 1
+    assert tried >= 20
 
 
 @pytest.mark.parametrize(
