@@ -174,4 +174,4 @@ def test_a_shell_can_complete_the_commands(shell: str, capsys: pytest.CaptureFix
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert command_line.main(["version"]) == 0
-    assert capsys.readouterr().out.strip() == command_line.version()
+    assert capsys.readouterr().out.strip() == shipped.version()

@@ -1,0 +1,151 @@
+"""The results of all checks by section, and at a glance by section and worker."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from preflight.pages.cells import Cell, State
+from preflight.pages.document import Check, Report
+from preflight.pages.matrix import Head, Matrix
+from preflight.pages.texts import Text
+from preflight.verdicts import Verdict, severity
+
+_TARGETS = 24  # targets of one check with one verdict and reason that have rows of their own
+_STATES = {
+    Verdict.FAIL: State.FAULT,
+    Verdict.UNKNOWN: State.UNKNOWN,
+    Verdict.BLOCKED: State.BLOCKED,
+    Verdict.ADVICE: State.OK,
+    Verdict.WAIVED: State.OK,
+    Verdict.PASS: State.OK,
+    Verdict.NOT_APPLICABLE: State.NOT_APPLICABLE,
+}
+_OPEN = frozenset({Verdict.FAIL, Verdict.UNKNOWN})
+_SLUG = re.compile(r"[^A-Za-z0-9_.]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A check for one target, or for many that all came to the same.
+
+    Attributes:
+        anchor: its id on the page, the same in every report.
+        check: what it came to.
+        worker: the worker that it is about, if any.
+        also: the other targets that came to the same.
+    """
+
+    anchor: str
+    check: Check
+    worker: str = ""
+    also: tuple[str, ...] = ()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether its details are shown at once."""
+        return self.check.verdict in _OPEN
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A module of the guide.
+
+    Attributes:
+        anchor: its id on the page.
+        title: its number and title.
+        rows: its results, in the order in which they were judged.
+        counts: how many checks have each verdict, the worst first.
+    """
+
+    anchor: str
+    title: str
+    rows: tuple[Row, ...]
+    counts: tuple[tuple[Verdict, int], ...]
+
+    @property
+    def is_open(self) -> bool:
+        """Whether something in it failed, or could not be judged."""
+        return any(row.is_open for row in self.rows)
+
+
+def anchor_of(check: Check) -> str:
+    """A check's id on the page."""
+    return _SLUG.sub("-", check.name).strip("-")
+
+
+def sections(report: Report, workers: Sequence[str]) -> tuple[Section, ...]:
+    """All results, by the guide's modules."""
+    by_area: dict[str, list[Check]] = {}
+    for check in report.checks:
+        by_area.setdefault(check.area or check.section.rpartition(".")[0], []).append(check)
+    return tuple(
+        Section(_anchor(area), area, tuple(_rows(checks, workers)), _counts(checks)) for area, checks in by_area.items()
+    )
+
+
+def _anchor(area: str) -> str:
+    return "section-" + _SLUG.sub("-", area.lower()).strip("-")
+
+
+def _counts(checks: Iterable[Check]) -> tuple[tuple[Verdict, int], ...]:
+    count = Counter(check.verdict for check in checks)
+    return tuple(sorted(count.items(), key=lambda item: -severity(item[0])))
+
+
+def _rows(checks: Sequence[Check], workers: Sequence[str]) -> Iterable[Row]:
+    """A row for each result; what many targets of a check came to alike is folded into one."""
+    for _, of_check in groupby(checks, key=lambda check: check.id):
+        results = list(of_check)
+        alike: dict[tuple[str, str], list[Check]] = {}
+        for check in results:
+            alike.setdefault(_alike(check), []).append(check)
+        for check in results:
+            same = alike[_alike(check)]
+            folded = len(same) > _TARGETS
+            if not folded or check is same[0]:
+                also = tuple(other.target for other in same[1:]) if folded else ()
+                yield Row(anchor_of(check), check, "" if folded else worker_of(check, workers), also)
+
+
+def _alike(check: Check) -> tuple[str, str]:
+    """What results of one check are folded by; those that are open are told one by one."""
+    return str(check.verdict), check.name if check.verdict in _OPEN else check.reason
+
+
+def worker_of(check: Check, workers: Iterable[str]) -> str:
+    """The worker that a check is about; "" if it is about none, or about all."""
+    named = check.targets.get("worker") or check.targets.get("node") or ""
+    return named if named in workers else ""
+
+
+def overview(sections: Sequence[Section], checks: Sequence[Check], workers: Sequence[str]) -> Matrix:
+    """Sections as rows; what concerns the whole environment, and each worker, as columns: every failure shows."""
+    columns = [Head(Text("environment")), *(Head(worker, group=Text("workers")) for worker in workers)]
+    places: dict[tuple[str, str], list[Check]] = {}
+    for check in checks:
+        places.setdefault((check.area, worker_of(check, workers)), []).append(check)
+    lines = [
+        tuple(_cell(places.get((section.title, worker), []), section) for worker in ("", *workers))
+        for section in sections
+    ]
+    return Matrix(
+        caption=Text("The worst verdict of each section, for the environment and for each worker"),
+        corner=Text("section"),
+        rows=tuple(Head(section.title) for section in sections),
+        columns=tuple(columns),
+        cells=tuple(lines),
+    )
+
+
+def _cell(checks: Sequence[Check], section: Section) -> Cell:
+    """The worst that was seen of a section's checks; what passes beside what is not applicable is healthy."""
+    state = max((_STATES[check.verdict] for check in checks), key=lambda seen: seen.rank, default=State.NOT_APPLICABLE)
+    if state.rank <= State.OK.rank:
+        return Cell(state, link=section.anchor)
+    worst = [check for check in checks if _STATES[check.verdict] is state]
+    failed = Text("{count} of {all} failed", count=len(worst), all=len(checks))
+    return Cell(state, failed if state is State.FAULT else "", detail=worst[0].title, link=anchor_of(worst[0]))
