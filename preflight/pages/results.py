@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -36,13 +36,13 @@ class Row:
         anchor: its id on the page, the same in every report.
         check: what it came to.
         worker: the worker that it is about, if any.
-        also: the other targets that came to the same.
+        folded: those for other targets that came to the same.
     """
 
     anchor: str
     check: Check
     worker: str = ""
-    also: tuple[str, ...] = ()
+    folded: tuple[Check, ...] = ()
 
     @property
     def is_open(self) -> bool:
@@ -77,6 +77,13 @@ def anchor_of(check: Check) -> str:
     return _SLUG.sub("-", check.name).strip("-")
 
 
+def anchors(sections: Iterable[Section]) -> dict[str, str]:
+    """Where each result stands on the page, by its name: with others, if they came to the same."""
+    return {
+        check.name: row.anchor for section in sections for row in section.rows for check in (row.check, *row.folded)
+    }
+
+
 def sections(report: Report, workers: Sequence[str]) -> tuple[Section, ...]:
     """All results, by the guide's modules."""
     by_area: dict[str, list[Check]] = {}
@@ -107,8 +114,8 @@ def _rows(checks: Sequence[Check], workers: Sequence[str]) -> Iterable[Row]:
             same = alike[_alike(check)]
             folded = len(same) > _TARGETS
             if not folded or check is same[0]:
-                also = tuple(other.target for other in same[1:]) if folded else ()
-                yield Row(anchor_of(check), check, "" if folded else worker_of(check, workers), also)
+                others = tuple(same[1:]) if folded else ()
+                yield Row(anchor_of(check), check, "" if folded else worker_of(check, workers), others)
 
 
 def _alike(check: Check) -> tuple[str, str]:
@@ -122,16 +129,17 @@ def worker_of(check: Check, workers: Iterable[str]) -> str:
     return named if named in workers else ""
 
 
-def overview(sections: Sequence[Section], checks: Sequence[Check], workers: Sequence[str]) -> Matrix:
+def overview(sections: Sequence[Section], workers: Sequence[str]) -> Matrix:
     """Sections as rows; what concerns the whole environment, and each worker, as columns: every failure shows."""
     columns = [Head(Text("environment")), *(Head(worker, group=Text("workers")) for worker in workers)]
-    places: dict[tuple[str, str], list[Check]] = {}
-    for check in checks:
-        places.setdefault((check.area, worker_of(check, workers)), []).append(check)
-    lines = [
-        tuple(_cell(places.get((section.title, worker), []), section) for worker in ("", *workers))
-        for section in sections
-    ]
+    places = anchors(sections)
+    lines = []
+    for section in sections:
+        by_worker: dict[str, list[Check]] = {}
+        for row in section.rows:
+            for check in (row.check, *row.folded):
+                by_worker.setdefault(worker_of(check, workers), []).append(check)
+        lines.append(tuple(_cell(by_worker.get(worker, []), section, places) for worker in ("", *workers)))
     return Matrix(
         caption=Text("The worst verdict of each section, for the environment and for each worker"),
         corner=Text("section"),
@@ -141,11 +149,12 @@ def overview(sections: Sequence[Section], checks: Sequence[Check], workers: Sequ
     )
 
 
-def _cell(checks: Sequence[Check], section: Section) -> Cell:
+def _cell(checks: Sequence[Check], section: Section, places: Mapping[str, str]) -> Cell:
     """The worst that was seen of a section's checks; what passes beside what is not applicable is healthy."""
     state = max((_STATES[check.verdict] for check in checks), key=lambda seen: seen.rank, default=State.NOT_APPLICABLE)
     if state.rank <= State.OK.rank:
-        return Cell(state, link=section.anchor)
+        accepted = next((check for check in checks if check.verdict in {Verdict.ADVICE, Verdict.WAIVED}), None)
+        return Cell(state, Text(str(accepted.verdict)) if accepted else "", link=section.anchor)
     worst = [check for check in checks if _STATES[check.verdict] is state]
     failed = Text("{count} of {all} failed", count=len(worst), all=len(checks))
-    return Cell(state, failed if state is State.FAULT else "", detail=worst[0].title, link=anchor_of(worst[0]))
+    return Cell(state, failed if state is State.FAULT else "", detail=worst[0].title, link=places[worst[0].name])

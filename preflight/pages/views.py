@@ -17,7 +17,6 @@ from preflight.facts.gitlab import gitlab_version
 from preflight.facts.release import release_record
 from preflight.pages.cells import duration, value_of
 from preflight.pages.document import Change, Changes, Check, Conclusion, Earlier, Impact, LeftOut, Report
-from preflight.pages.results import anchor_of
 from preflight.pages.texts import Text
 from preflight.probes.cluster import ApiServer
 from preflight.probes.gitlab import GitLabVersion
@@ -188,20 +187,25 @@ def impact_of(plain: Impact | None) -> str:
     return str(impact.Impact(harm, plain.jobs, unseen=plain.unseen))
 
 
-def causes(report: Report) -> list[CauseView]:
-    """The root causes, in the order in which they are to be fixed."""
+def causes(report: Report, anchors: Mapping[str, str]) -> list[CauseView]:
+    """The root causes, in the order in which they are to be fixed.
+
+    Args:
+        report: the run.
+        anchors: where each check stands on the page, by its name.
+    """
     by_name = {check.name: check for check in report.checks}
     roots = [conclusion for conclusion in report.conclusions if conclusion.root_cause]
-    return [_cause(conclusion, place, by_name) for place, conclusion in enumerate(roots, start=1)]
+    return [_cause(conclusion, place, by_name, anchors) for place, conclusion in enumerate(roots, start=1)]
 
 
-def _cause(conclusion: Conclusion, place: int, by_name: Mapping[str, Check]) -> CauseView:
+def _cause(conclusion: Conclusion, place: int, by_name: Mapping[str, Check], anchors: Mapping[str, str]) -> CauseView:
     checks = [by_name[name] for name in conclusion.explains if name in by_name]
     groups: dict[tuple[str, str], list[Check]] = {}
     for check in sorted(checks, key=lambda check: check.verdict == Verdict.BLOCKED):
         groups.setdefault((check.verdict, check.id), []).append(check)
     listed = tuple(
-        Explained(same[0].verdict, same[0].section, same[0].title, _targets(same), anchor=anchor_of(same[0]))
+        Explained(same[0].verdict, same[0].section, same[0].title, _targets(same), anchors[same[0].name])
         for same in list(groups.values())[:_LISTED]
     )
     counts: dict[Verdict, int] = {}

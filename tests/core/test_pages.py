@@ -446,8 +446,10 @@ def test_only_a_link_to_a_web_page_is_one(inventory: Inventory) -> None:
 
 
 def test_every_link_on_the_page_leads_somewhere_and_every_name_is_there_once(inventory: Inventory) -> None:
-    many = [check("test_m", target=f"{number}") for number in range(60)]
-    page = Parsed(pages.render(document(inventory, checks=[*document(inventory)["checks"], *many])))
+    many = [check("test_m", "blocked", target=f"{number}", targets={"worker": "k8s-worker-1"}) for number in range(60)]
+    cause = conclusion(explains=["test_m[59]", "test_a", "test_absent"])
+    checks = [*document(inventory)["checks"], *many]
+    page = Parsed(pages.render(document(inventory, checks=checks, conclusions=[cause])))
     names = page.values("id")
     assert len(names) == len(set(names))
     assert {link[1:] for link in page.values("href")} <= set(names)
