@@ -295,6 +295,14 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Gen
 # ---- pytest-html ----------------------------------------------------------------------------------------------------
 
 
+@pytest.hookimpl(optionalhook=True, trylast=True)
+def pytest_metadata(metadata: dict[str, Any], config: pytest.Config) -> None:
+    """Describe the environment, where pytest-metadata is configured after us."""
+    if INVENTORY in config.stash:
+        metadata.clear()
+        metadata.update(reports.environment(config.stash[INVENTORY], config))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_html_report_title(report: Any) -> None:
     """Name the page."""

@@ -267,8 +267,8 @@ def add_to_junit(config: pytest.Config, results: Results) -> None:
 
 
 def environment(inventory: Inventory, config: pytest.Config) -> dict[str, str]:
-    """The environment, as the page and the JUnit file show it."""
-    return {
+    """The environment, as pytest-html shows it, which takes it for HTML."""
+    shown = {
         "Inventory": str(config.getoption("inventory")),
         "GitLab": f"{inventory.gitlab.url} (expected {inventory.gitlab.version})",
         "Kubernetes": f"{inventory.cluster.api_server} (expected {inventory.cluster.version})",
@@ -277,6 +277,7 @@ def environment(inventory: Inventory, config: pytest.Config) -> dict[str, str]:
         "Release": f"{inventory.runner.release} in {inventory.runner.namespace}, chart {inventory.runner.chart}",
         "Effects up to": str(config.getoption("effect")),
     }
+    return {name: html.escape(clean(value)) for name, value in shown.items()}
 
 
 def escaped(longrepr: Any) -> str:
@@ -298,13 +299,16 @@ def row(cells: list[str], report: pytest.TestReport) -> None:
     """The cells of one result in these columns; of what is no check, pytest's own words for it."""
     outcome = outcome_of(report)
     result, _, took, *_ = cells  # pytest-html filters, colours and folds rows by the result
-    texts: tuple[str, ...] = ("error" if report.failed else report.outcome, "", report.nodeid, "", "")
-    if outcome is not None:
+    texts: tuple[str, ...]
+    if outcome is None:
+        texts = ("error" if report.failed and report.when != "call" else report.outcome, "", report.nodeid, "", "")
+    else:
         where = outcome.diagnosis.where if outcome.diagnosis is not None else ""
-        number = ".".join(part.rjust(2, "\u2007") for part in outcome.number.split("."))  # it is sorted as a text
-        texts = (str(outcome.verdict), number, outcome.title, outcome.target, where)
+        texts = (str(outcome.verdict), outcome.number, outcome.title, outcome.target, where)
     named = zip(_COLUMNS, texts, strict=False)
     shown = [f'<td class="col-{column}">{html.escape(text)}</td>' for column, text in named]
+    order = ".".join(part.zfill(3) for part in texts[1].split("."))  # what pytest-html sorts by: the cell's HTML
+    shown[1] = shown[1].replace(">", f"><!-- {order} -->", 1)
     shown[0] = shown[0].replace('"col-verdict"', '"col-verdict col-result"')
     cells[:] = [*shown, took, result.replace("<td", "<td hidden", 1)]
 

@@ -14,7 +14,8 @@ from preflight.pages.matrix import Head, Matrix
 from preflight.pages.texts import Text
 from preflight.verdicts import Verdict, severity
 
-_TARGETS = 24  # targets of one check with one verdict and reason that have rows of their own
+_TARGETS = 24  # passing targets of one check that have rows of their own
+_BLOCKED = 3  # the same of those that were not judged, for one reason
 _STATES = {
     Verdict.FAIL: State.FAULT,
     Verdict.UNKNOWN: State.UNKNOWN,
@@ -112,7 +113,7 @@ def _rows(checks: Sequence[Check], workers: Sequence[str]) -> Iterable[Row]:
             alike.setdefault(_alike(check), []).append(check)
         for check in results:
             same = alike[_alike(check)]
-            folded = len(same) > _TARGETS
+            folded = len(same) > (_TARGETS if check.verdict is Verdict.PASS else _BLOCKED)
             if not folded or check is same[0]:
                 others = tuple(same[1:]) if folded else ()
                 yield Row(anchor_of(check), check, "" if folded else worker_of(check, workers), others)

@@ -13,6 +13,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from preflight import baseline, history, pages, saved
@@ -609,6 +610,14 @@ def test_a_file_that_is_no_report_is_refused(
         error, error
     )
     assert not (tmp_path / "odd.html").exists()
+
+
+def test_the_schema_of_a_report_takes_one(inventory: Inventory, capsys: Capture) -> None:
+    assert main(["schema", "report"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    jsonschema.validate(document(inventory), schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**document(inventory), "checks": [{"id": "x"}]}, schema)
 
 
 # ---- earlier runs ---------------------------------------------------------------------------------------------------
