@@ -85,7 +85,9 @@ def _views(report: Report) -> dict[str, Any]:
         "trend": views.trend(report),
         "not_checked": views.not_checked(report),
         "picture": drawn(picture.picture),
-        "overview": matrix.cut_across(results.overview(sections, workers)),
+        "overview": matrix.cut_across(
+            results.overview(sections, workers, {part.section for part in report.decision.not_looked_at})
+        ),
         "matrices": {title: all_of_it for title, all_of_it in shown.items() if all_of_it},
         "sections": sections,
         "workers": workers,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from preflight import guide
 from preflight.pages.cells import Cell, State
 from preflight.pages.document import Check, Report
 from preflight.pages.matrix import Head, Matrix
@@ -130,32 +131,50 @@ def worker_of(check: Check, workers: Iterable[str]) -> str:
     return named if named in workers else ""
 
 
-def overview(sections: Sequence[Section], workers: Sequence[str]) -> Matrix:
-    """Sections as rows; what concerns the whole environment, and each worker, as columns: every failure shows."""
+def overview(sections: Sequence[Section], workers: Sequence[str], left_out: Collection[str]) -> Matrix:
+    """Sections as rows; what concerns the whole environment, and each worker, as columns: every failure shows.
+
+    Args:
+        sections: the results.
+        workers: the columns.
+        left_out: the titles of sections of which something was not looked at.
+    """
     columns = [Head(Text("environment")), *(Head(worker, group=Text("workers")) for worker in workers)]
     places = anchors(sections)
+    by_title = {section.title: section for section in sections}
+    titles = sorted({*by_title, *left_out}, key=_order)
     lines = []
-    for section in sections:
+    for title in titles:
         by_worker: dict[str, list[Check]] = {}
-        for row in section.rows:
+        for row in by_title[title].rows if title in by_title else ():
             for check in (row.check, *row.folded):
                 by_worker.setdefault(worker_of(check, workers), []).append(check)
-        lines.append(tuple(_cell(by_worker.get(worker, []), section, places) for worker in ("", *workers)))
+        lines.append(
+            tuple(_cell(by_worker.get(worker, []), places, partial=title in left_out) for worker in ("", *workers))
+        )
     return Matrix(
         caption=Text("The worst verdict of each section, for the environment and for each worker"),
         corner=Text("section"),
-        rows=tuple(Head(section.title) for section in sections),
+        rows=tuple(Head(title) for title in titles),
         columns=tuple(columns),
         cells=tuple(lines),
     )
 
 
-def _cell(checks: Sequence[Check], section: Section, places: Mapping[str, str]) -> Cell:
+def _order(title: str) -> int:
+    """The place of a section in the guide; what is none of it comes last."""
+    titles = list(guide.MODULES.values())
+    return titles.index(title) if title in titles else len(titles)
+
+
+def _cell(checks: Sequence[Check], places: Mapping[str, str], *, partial: bool) -> Cell:
     """The worst that was seen of a section's checks; what passes beside what is not applicable is healthy."""
-    state = max((_STATES[check.verdict] for check in checks), key=lambda seen: seen.rank, default=State.NOT_APPLICABLE)
+    if not checks:
+        return Cell(State.NOT_MEASURED if partial else State.NOT_APPLICABLE)
+    state = max((_STATES[check.verdict] for check in checks), key=lambda seen: seen.rank)
     if state.rank <= State.OK.rank:
         accepted = next((check for check in checks if check.verdict in {Verdict.ADVICE, Verdict.WAIVED}), None)
-        return Cell(state, Text(str(accepted.verdict)) if accepted else "", link=section.anchor)
+        return Cell(state, Text(str(accepted.verdict)) if accepted else "", link=places[(accepted or checks[0]).name])
     worst = [check for check in checks if _STATES[check.verdict] is state]
     failed = Text("{count} of {all} failed", count=len(worst), all=len(checks))
     return Cell(state, failed if state is State.FAULT else "", detail=worst[0].title, link=places[worst[0].name])

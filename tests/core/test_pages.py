@@ -23,7 +23,7 @@ from preflight.evidence import Blocked, Evidence, Fact, NotApplicable, Preflight
 from preflight.facts.headroom import headroom as headroom_fact
 from preflight.faults import ClusterFault, DnsFault, PathFault, PodFault
 from preflight.inventory import Inventory
-from preflight.pages import dns, headroom, matrix, paths, picture, registry, views
+from preflight.pages import dns, headroom, matrix, paths, picture, registry, results, views
 from preflight.pages.cells import NONE, Cell, State, cell_of, duration, together
 from preflight.pages.matrix import Head, Matrix, folded
 from preflight.probes.cluster import Node, Nodes
@@ -512,6 +512,29 @@ def test_the_page_says_what_is_broken_what_was_not_checked_and_what_changed(inve
     ):
         assert part in shown, f"{part}: {shown}"
     assert "gone resolver-down" not in shown, "a part may only not have looked"
+
+
+def test_every_failure_is_seen_at_a_glance_and_what_was_not_looked_at_is_told_from_what_is_not_there() -> None:
+    checks = [
+        check("test_a", "pass", targets={"worker": "w1"}),
+        check("test_a", "fail", target="w2", targets={"worker": "w2"}),
+        check("test_b", "not applicable", area="3 Values file"),
+        check("test_c", "advice", area="3 Values file"),
+        check("test_d", "unknown", area="own"),
+    ]
+    given = {"schema": saved.SCHEMA, "written": "", "verdict": "", "decision": {"answer": "GO"}, "checks": checks}
+    sections = results.sections(pages.Report.model_validate(given), ("w1", "w2"))
+    drawn = results.overview(sections, ("w1", "w2"), left_out={"2.1 GitLab server", "2.4 Paths"})
+    shown = {str(head.text): cells for head, cells in zip(drawn.rows, drawn.cells, strict=True)}
+    states = {title: [cell.state.style for cell in cells] for title, cells in shown.items()}
+    assert states == {
+        "2.1 GitLab server": ["none", "none", "none"],
+        "3 Values file": ["ok", "na", "na"],
+        "2.4 Paths": ["none", "ok", "fault"],
+        "own": ["unknown", "na", "na"],
+    }
+    assert [(cell.word, cell.link) for cell in shown["2.4 Paths"][2:]] == [("1 of 1 failed", "test_a-w2")]
+    assert shown["3 Values file"][0].word == "advice"
 
 
 @pytest.mark.parametrize(
