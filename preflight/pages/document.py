@@ -5,6 +5,7 @@ What an older version of the suite did not write is empty, and the page then say
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,8 +14,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from preflight import saved
 from preflight.conclusions import Facts
 from preflight.conclusions.observations import Observation
-from preflight.evidence import Fact, PreflightError, clean
+from preflight.evidence import Fact, Key, PreflightError, clean
 from preflight.fact import CATALOGUE
+from preflight.inventory import Inventory
 from preflight.run import Stage
 from preflight.saved import SavedError
 from preflight.verdicts import Verdict
@@ -248,16 +250,48 @@ class Report(_Part):
     """What else the operator should know."""
 
     def measured(self) -> Facts:
-        """The facts of the run.
+        """The facts of the run, each read when it is asked for, which raises a SavedError if it has another form.
 
         Raises:
-            SavedError: they, or the inventory, have another form.
+            SavedError: the facts are those of another version, or the inventory has another form.
         """
         if self.form != saved.SCHEMA:
             raise SavedError(f"facts of schema {self.form}, this version draws those of {saved.SCHEMA}")
         inventory = saved.inventory_from({"environment": self.environment}, Path("preflight.json"))
         stage = Stage(self.stage) if self.stage in set(Stage) else Stage.AUTO
-        return Facts(inventory, [_observation(entry) for entry in self.facts if _is_known(entry)], stage=stage)
+        return _SavedFacts(inventory, self.facts, stage=stage)
+
+
+class _Families(dict[str, dict[Key, Observation]]):
+    """Observations by name and key, read from JSON when they are asked for: a page draws few of all facts."""
+
+    def __init__(self, entries: Iterable[dict[str, Any]]) -> None:
+        super().__init__()
+        self._unread: dict[str, list[dict[str, Any]]] = {}
+        for entry in filter(_is_known, entries):
+            self._unread.setdefault(entry["name"], []).append(entry)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The observations of a fact, by key."""
+        if name in self._unread:
+            observations = [_observation(entry) for entry in self._unread[name]]
+            self[name] = {observation.key: observation for observation in observations}
+            del self._unread[name]
+        return super().get(name, default)
+
+    def values(self) -> Any:
+        """The observations of all facts."""
+        for name in list(self._unread):
+            self.get(name)
+        return super().values()
+
+
+class _SavedFacts(Facts):
+    """The facts of a report."""
+
+    def __init__(self, inventory: Inventory, entries: Iterable[dict[str, Any]], *, stage: Stage) -> None:
+        super().__init__(inventory, (), stage=stage)
+        self._observations = _Families(entries)
 
 
 def _is_known(entry: dict[str, Any]) -> bool:

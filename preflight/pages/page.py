@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import jinja2
 
 _LANGUAGE = "en"
+_MOST = 30  # findings, or changes, of one kind that are listed
 
 _MATRICES: Mapping[Text, tuple[Callable[[Facts], matrix.Matrix], ...]] = {
     Text("Paths"): (paths.matrix,),
@@ -92,6 +93,7 @@ def _views(report: Report) -> dict[str, Any]:
         "sections": sections,
         "workers": workers,
         "problems": problems,
+        "most": _MOST,
     }
 
 
@@ -127,7 +129,7 @@ def _templates() -> jinja2.Environment:
 
 @cache
 def _file(name: str) -> str:
-    """A file that the page contains, indented by nothing."""
+    """A file that the page contains."""
     return resources.files("preflight.pages").joinpath("templates", name).read_text(encoding="utf-8")
 
 

@@ -15,8 +15,8 @@ from preflight.pages.matrix import Head, Matrix
 from preflight.pages.texts import Text
 from preflight.verdicts import Verdict, severity
 
-_TARGETS = 24  # passing targets of one check that have rows of their own
-_BLOCKED = 3  # the same of those that were not judged, for one reason
+_TARGETS = 24  # targets of one check, with one verdict and reason, that have rows of their own
+_BLOCKED = 3  # the same of those that could not be judged
 _STATES = {
     Verdict.FAIL: State.FAULT,
     Verdict.UNKNOWN: State.UNKNOWN,
@@ -27,6 +27,7 @@ _STATES = {
     Verdict.NOT_APPLICABLE: State.NOT_APPLICABLE,
 }
 _OPEN = frozenset({Verdict.FAIL, Verdict.UNKNOWN})
+_NOT_JUDGED = frozenset({Verdict.BLOCKED, Verdict.NOT_APPLICABLE})
 _SLUG = re.compile(r"[^A-Za-z0-9_.]+")
 
 
@@ -114,15 +115,15 @@ def _rows(checks: Sequence[Check], workers: Sequence[str]) -> Iterable[Row]:
             alike.setdefault(_alike(check), []).append(check)
         for check in results:
             same = alike[_alike(check)]
-            folded = len(same) > (_TARGETS if check.verdict is Verdict.PASS else _BLOCKED)
+            folded = len(same) > (_BLOCKED if check.verdict in _NOT_JUDGED else _TARGETS)
             if not folded or check is same[0]:
                 others = tuple(same[1:]) if folded else ()
                 yield Row(anchor_of(check), check, "" if folded else worker_of(check, workers), others)
 
 
 def _alike(check: Check) -> tuple[str, str]:
-    """What results of one check are folded by; those that are open are told one by one."""
-    return str(check.verdict), check.name if check.verdict in _OPEN else check.reason
+    """What results of one check are folded by: the fault of those that have one, else the reason."""
+    return str(check.verdict), check.fault or check.reason
 
 
 def worker_of(check: Check, workers: Iterable[str]) -> str:

@@ -537,6 +537,21 @@ def test_every_failure_is_seen_at_a_glance_and_what_was_not_looked_at_is_told_fr
     assert shown["3 Values file"][0].word == "advice"
 
 
+def test_the_page_of_500_nodes_that_fail_alike_stays_below_its_size(inventory: Inventory) -> None:
+    text = "nothing came back within 5 s, " * 10
+    checks = [
+        check(f"test_{number}_{letter}", verdict, text, target=f"worker-{node}", fault="timeout")
+        for number, (letter, verdict) in enumerate(
+            [("a", "fail"), ("b", "unknown"), ("c", "blocked"), ("d", "pass")] * 3
+        )
+        for node in range(500)
+    ]
+    failing = [f"{entry['id']}[{entry['target']}]" for entry in checks if entry["verdict"] == "fail"]
+    changes = [{"name": name, "before": "pass", "now": text} for name in failing]
+    report = document(inventory, checks=checks, unexplained=failing, baseline={"new": changes})
+    assert len(pages.render(report)) < 250_000
+
+
 @pytest.mark.parametrize(
     ("answer", "partial", "style"),
     [
