@@ -55,6 +55,11 @@ class Matrix:
         return any(cell.state.looked_at for line in self.cells for cell in line)
 
     @property
+    def calm(self) -> bool:
+        """Whether nothing in it is faulty, or could not be judged."""
+        return all(cell.state.rank <= State.OK.rank for line in self.cells for cell in line)
+
+    @property
     def column_groups(self) -> tuple[tuple[str, int], ...]:
         """The groups of columns, and how many columns each has."""
         return tuple((group, len(list(heads))) for group, heads in groupby(self.columns, key=lambda head: head.group))

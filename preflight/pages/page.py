@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from preflight.conclusions import Facts
 from preflight.evidence import clean
-from preflight.pages import dns, headroom, matrix, paths, picture, registry, results, texts, views
+from preflight.pages import dns, headroom, matrix, paths, picture, registry, results, texts, views, workers
 from preflight.pages.cells import State
 from preflight.pages.document import Report, parse
 from preflight.pages.texts import Text
@@ -24,6 +24,7 @@ _LANGUAGE = "en"
 _MOST = 30  # findings, or changes, of one kind that are listed
 
 _MATRICES: Mapping[Text, tuple[Callable[[Facts], matrix.Matrix], ...]] = {
+    Text("Workers"): (workers.matrix,),
     Text("Paths"): (paths.matrix,),
     Text("Names"): (dns.matrix, dns.inner),
     Text("Images"): (registry.matrix,),
@@ -68,8 +69,8 @@ def _views(report: Report) -> dict[str, Any]:
             problems.append(Text("A picture could not be drawn: {error}.", error=said))
             return None
 
-    workers = _workers(report)
-    sections = results.sections(report, workers)
+    judged_workers = _workers(report)
+    sections = results.sections(report, judged_workers)
     matrices = {title: [drawn(draw) for draw in drawings] for title, drawings in _MATRICES.items()}
     shown = {
         title: [matrix.cut(one) for one in all_of_it if one is not None and one.looked_at]
@@ -87,11 +88,11 @@ def _views(report: Report) -> dict[str, Any]:
         "not_checked": views.not_checked(report),
         "picture": drawn(picture.picture),
         "overview": matrix.cut_across(
-            results.overview(sections, workers, {part.section for part in report.decision.not_looked_at})
+            results.overview(sections, judged_workers, {part.section for part in report.decision.not_looked_at})
         ),
         "matrices": {title: all_of_it for title, all_of_it in shown.items() if all_of_it},
         "sections": sections,
-        "workers": workers,
+        "workers": judged_workers,
         "problems": problems,
         "most": _MOST,
     }

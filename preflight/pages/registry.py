@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from preflight.conclusions.observations import Facts, Observation
 from preflight.facts.dind import dind_pull
-from preflight.facts.registry import manifest, node_pull, pod_pull
+from preflight.facts.registry import helper_pull, manifest, node_pull, pod_pull, service_pull
 from preflight.pages.cells import NONE, Cell, cell_of, duration, value_of
 from preflight.pages.matrix import Head, Matrix
 from preflight.pages.texts import Text
@@ -37,9 +37,15 @@ def matrix(facts: Facts) -> Matrix:
 
 
 def _rows(facts: Facts, workers: list[str]) -> Iterable[tuple[Head, tuple[Cell, ...]]]:
+    way = Text("for a job's pod")
     for image in facts.inventory.images:
         pulls = [of_pull(facts.get(pod_pull, worker=worker, image=image)) for worker in workers]
-        yield _head(image, Text("for a job's pod")), (_of_manifest(facts.get(manifest, image=image)), *pulls)
+        yield _head(image, way), (_of_manifest(facts.get(manifest, image=image)), *pulls)
+    for spec, name in ((helper_pull, Text("helper image")), (service_pull, Text("image of a service"))):
+        observations = [facts.get(spec, worker=worker) for worker in workers]
+        pulled = next((pull for each in observations if (pull := value_of(each, ImagePull)) is not None), None)
+        head = _head(pulled.image, way) if pulled is not None else Head(name, group=way)
+        yield head, (NONE, *map(of_pull, observations))
     pulls = [of_pull(facts.get(node_pull, worker=worker)) for worker in workers]
     yield _head(facts.inventory.probe.image, Text("by the node's own runtime, over SSH")), (NONE, *pulls)
     if facts.inventory.dind != "none":

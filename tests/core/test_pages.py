@@ -23,7 +23,7 @@ from preflight.evidence import Blocked, Evidence, Fact, NotApplicable, Preflight
 from preflight.facts.headroom import headroom as headroom_fact
 from preflight.faults import ClusterFault, DnsFault, PathFault, PodFault
 from preflight.inventory import Inventory
-from preflight.pages import dns, headroom, matrix, paths, picture, registry, results, views
+from preflight.pages import dns, headroom, matrix, paths, picture, registry, results, views, workers
 from preflight.pages.cells import NONE, Cell, State, cell_of, duration, together
 from preflight.pages.matrix import Head, Matrix, folded
 from preflight.probes.cluster import Node, Nodes
@@ -192,6 +192,24 @@ def test_the_image_matrix_shows_times_and_what_they_are_worth(inventory: Invento
         (State.OK, "", "1.2 s, cached"),
         (State.FAULT, "pull-tls", ""),
     ]
+
+
+def test_what_a_jobs_pod_needs_beside_its_image_is_shown(inventory: Inventory) -> None:
+    helper = "registry.gitlab.com/gitlab-org/gitlab-runner-helper:v1"
+    facts = Facts(
+        inventory,
+        [
+            observation("helper_pull", pull("w", PodFault.PULL_TIMEOUT, helper), worker="k8s-worker-1"),
+            observation("pod_start", reply(PathFault.TIMEOUT), worker="k8s-worker-2"),
+            observation("dind_daemon", error=NotApplicable("no DinD"), worker="k8s-worker-2"),
+        ],
+    )
+    assert cell(registry.matrix(facts), "gitlab-runner-helper:v1", "pulled on/k8s-worker-1").word == "pull-timeout"
+    steps = workers.matrix(facts)
+    assert cell(steps, "a job's pod/starts", "k8s-worker-2").state is State.FAULT
+    assert cell(steps, "a job's pod/starts", "k8s-worker-1").state is State.NOT_MEASURED
+    assert cell(steps, "Docker-in-Docker/daemon", "k8s-worker-2").state is State.NOT_APPLICABLE
+    assert not steps.calm
 
 
 def wide(count: int, faulty: int, unknown: int = 0) -> Matrix:
