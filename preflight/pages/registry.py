@@ -44,8 +44,9 @@ def _rows(facts: Facts, workers: list[str]) -> Iterable[tuple[Head, tuple[Cell, 
     for spec, name in ((helper_pull, Text("helper image")), (service_pull, Text("image of a service"))):
         observations = [facts.get(spec, worker=worker) for worker in workers]
         pulled = next((pull for each in observations if (pull := value_of(each, ImagePull)) is not None), None)
-        head = _head(pulled.image, way) if pulled is not None else Head(name, group=way)
-        yield head, (NONE, *map(of_pull, observations))
+        if pulled is None or pulled.image:  # the values may name no image besides
+            head = _head(pulled.image, way) if pulled is not None else Head(name, group=way)
+            yield head, (NONE, *map(of_pull, observations))
     pulls = [of_pull(facts.get(node_pull, worker=worker)) for worker in workers]
     yield _head(facts.inventory.probe.image, Text("by the node's own runtime, over SSH")), (NONE, *pulls)
     if facts.inventory.dind != "none":
