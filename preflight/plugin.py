@@ -45,7 +45,7 @@ from preflight.survey import SURVEY, fixtures
 
 _ACCEPTED = pytest.StashKey[bool]()
 """Whether the checks were collected and selected without an error."""
-_FILES = pytest.StashKey[reports.WholeFiles]()
+_FILES = pytest.StashKey[reports.WholeXml]()
 
 # ---- start ----------------------------------------------------------------------------------------------------------
 
@@ -78,7 +78,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[metadata_key] = reports.environment(config.stash[INVENTORY], config)
         reports.switch_on(config, options.report_folder(config))
         reports.quieten(config)
-        config.stash[_FILES] = reports.WholeFiles(config, options.report_folder(config))
+        config.stash[_FILES] = reports.WholeXml(config, options.report_folder(config))
         config.pluginmanager.register(config.stash[_FILES], "preflight-files")
 
 
@@ -259,10 +259,8 @@ def _decide(session: pytest.Session, results: Results, pytests_status: int) -> N
 def _write_reports(config: pytest.Config, results: Results) -> None:
     _answer(config, results)
     reports.name(config, results.decision)
-    try:
-        reports.write_json(config, results)
-    except OSError as error:
-        _print(config, f"preflight: preflight.json could not be written: {error}", yellow=True)
+    for problem in reports.write(config, results):
+        _print(config, f"preflight: {problem}", yellow=True)
     reports.add_to_junit(config, results)
 
 
@@ -297,6 +295,14 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Gen
 # ---- pytest-html ----------------------------------------------------------------------------------------------------
 
 
+@pytest.hookimpl(optionalhook=True, trylast=True)
+def pytest_metadata(metadata: dict[str, Any], config: pytest.Config) -> None:
+    """Describe the environment, where pytest-metadata is configured after us."""
+    if INVENTORY in config.stash:
+        metadata.clear()
+        metadata.update(reports.environment(config.stash[INVENTORY], config))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_html_report_title(report: Any) -> None:
     """Name the page."""
@@ -304,23 +310,15 @@ def pytest_html_report_title(report: Any) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_html_results_summary(prefix: list[str], session: pytest.Session) -> None:
-    """Put the verdict, the root causes and the pictures at the top of the page."""
-    config = session.config
-    if SURVEY in config.stash:
-        prefix.extend(reports.page_top(config.stash[RESULTS]))
-
-
-@pytest.hookimpl(optionalhook=True)
 def pytest_html_results_table_header(cells: list[str]) -> None:
-    """Add columns for section, verdict and where."""
+    """Name our columns."""
     reports.header(cells)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_html_results_table_row(report: pytest.TestReport, cells: list[str]) -> None:
     """Fill the columns."""
-    reports.row(cells, reports.outcome_of(report))
+    reports.row(cells, report)
 
 
 @pytest.hookimpl(optionalhook=True)
