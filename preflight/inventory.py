@@ -189,9 +189,30 @@ def checked_connect(mapping: dict[str, str]) -> dict[str, str]:
     return mapping
 
 
+def _from_environment(path: Path) -> Path:
+    """The path that ``${NAME}`` stands for: GitLab gives a variable of type file as the path of its file."""
+    match = re.fullmatch(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:-)?\}", str(path))
+    if match is None:
+        return path
+    name, optional = match.groups()
+    if optional:
+        msg = f"found {path}, expected ${{{name}}}: a path has no form without a value; leave the key out"
+        raise ValueError(msg)
+    text = os.environ.get(name, "").strip()
+    if not text:
+        msg = f"the environment variable {name} is not set; export it with a path"
+        raise ValueError(msg)
+    if "\n" in text or "-----BEGIN" in text:
+        remember(text)
+        msg = f"the environment variable {name} holds a file's text, expected its path: give it the type file in GitLab"
+        raise ValueError(msg)
+    return Path(text)
+
+
 def _file(path: Path, info: core_schema.ValidationInfo) -> Path:
     if (info.context or {}).get("saved"):
         return path
+    path = _from_environment(path)
     full: Path = (info.context or {}).get("folder", Path()) / path.expanduser()
     try:
         with full.open("rb"):
@@ -321,7 +342,11 @@ class NodePool(Section):
 class Cluster(Section):
     """The Kubernetes cluster (guide 1.2, 2.3)."""
 
-    kubeconfig: File = Field(default=Path("~/.kube/config"), description="Kubeconfig file.", validate_default=True)
+    kubeconfig: File | None = Field(
+        default=None,
+        description="Kubeconfig file; default: the files of `$KUBECONFIG`, else `~/.kube/config`, as kubectl does, or "
+        "inside a pod its service account.",
+    )
     context: Text | None = Field(default=None, description="Context in it; default: its current one.")
     api_server: Url = Field(description="The API server's address, as `kubectl cluster-info` prints it.")
     version: Text = Field(description='Expected Kubernetes version, such as "1.28".')

@@ -90,8 +90,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """Say, before anything runs, which symptoms were found and what each can mean."""
-    return selection.symptom_header(config)
+    """Say, before anything runs, which credentials and symptoms were found, and what each symptom can mean."""
+    credentials = config.stash.get(inputs.CREDENTIALS, "")
+    found = [f"preflight: API server by {credentials}"] if credentials else []
+    return [*found, *selection.symptom_header(config)]
 
 
 @pytest.fixture

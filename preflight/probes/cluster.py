@@ -75,6 +75,10 @@ def api_server(api: Api, *, expected_url: str) -> ApiServer:
             target=api.server, server=api.server, fault=error.fault, cause=error.message, evidence=error.evidence
         )
     took, certified = time.monotonic() - began, api.config.tls_server_name
+    if api.config.in_cluster and api.certificate is not None:
+        # A pod reaches the API server by its Service: which server that is, its certificate says.
+        expected = _address(expected_url)[1]
+        certified = next((name for name in api.certificate.names if name.lower() == expected), "")
     answer = read_api_server(
         version, ready, server=api.server, certified=certified, expected_url=expected_url, took=took
     )
