@@ -133,7 +133,7 @@ def test_the_image_holds_what_it_needs_and_runs_as_nobody() -> None:
 def test_the_page_explains_each_file_and_names_commands_that_there_are() -> None:
     page = PAGE.read_text()
     for file in DEPLOY.iterdir():
-        assert file.name == "Dockerfile.dockerignore" or f"deploy/{file.name}" in page
+        assert file.name == "Dockerfile.dockerignore" or f"deploy/{file.name}" in page, file.name
     for job in ("preflight", "upgrade", "verify"):
         assert f"`{job}`" in page
         assert job in template()
@@ -141,7 +141,8 @@ def test_the_page_explains_each_file_and_names_commands_that_there_are() -> None
     assert help_text.returncode == 0
     for option in ("--kubeconfig", "--namespace", "--release", "--connect", "--force"):
         assert option in help_text.stdout
-    for variable in re.findall(r"`(PREFLIGHT_[A-Z]+)`", page):
+    gate = page[page.index("## The gate") :]
+    for variable in re.findall(r"`(PREFLIGHT_[A-Z]+)`", gate):
         assert variable in template()["variables"]
 
 
@@ -212,3 +213,113 @@ def test_the_page_says_what_an_inventory_of_a_branch_could_do() -> None:
         "digest",
     ):
         assert word in page.replace("artifacts: access", "access")
+
+
+# ---- inside of the cluster ------------------------------------------------------------------------------------------
+
+
+def manifest(name: str) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load(re.sub(r"\{\{ (.*?) \}\}", "template", (DEPLOY / name).read_text()))
+    return loaded
+
+
+def jobs() -> dict[str, dict[str, Any]]:
+    """What runs the suite inside of the cluster: the Job, and that of the CronJob."""
+    return {"job": manifest("job.yaml")["spec"], "cronjob": manifest("cronjob.yaml")["spec"]["jobTemplate"]["spec"]}
+
+
+def pods() -> dict[str, dict[str, Any]]:
+    return {
+        **{name: job["template"]["spec"] for name, job in jobs().items()},
+        "hook": manifest("helm-test.yaml")["spec"],
+    }
+
+
+@pytest.mark.parametrize("name", ["job", "cronjob", "hook"])
+def test_runs_inside_of_the_cluster_are_restricted(name: str) -> None:
+    """Pod Security `restricted`, and a root that nothing writes to; the lab's own admission holds them against it."""
+    from lab.kubernetes.podsecurity import violations
+
+    pod = pods()[name]
+    assert violations(pod, "restricted") == ""
+    (container,) = pod["containers"]
+    assert container["securityContext"]["readOnlyRootFilesystem"] is True
+    assert {"cpu", "memory"} <= set(container["resources"]["requests"])
+    assert "memory" in container["resources"]["limits"]
+    assert pod["terminationGracePeriodSeconds"] > 60, "deadlines.clean"
+    mounted = {mount["name"]: mount for mount in container["volumeMounts"]}
+    assert set(mounted) == {volume["name"] for volume in pod["volumes"]}
+    writable = {mount["mountPath"] for mount in mounted.values() if not mount.get("readOnly")}
+    assert writable <= {"/tmp", "/reports"}
+    accounts = [
+        item for item in yaml.safe_load_all((DEPLOY / "rbac.yaml").read_text()) if item["kind"] == "ServiceAccount"
+    ]
+    assert pod["serviceAccountName"] in {account["metadata"]["name"] for account in accounts}
+    assert {account["metadata"]["namespace"] for account in accounts} == {"preflight-system"}
+
+
+def test_one_run_at_a_time_and_none_is_repeated() -> None:
+    cron = manifest("cronjob.yaml")["spec"]
+    assert cron["concurrencyPolicy"] == "Forbid"
+    assert {"successfulJobsHistoryLimit", "failedJobsHistoryLimit", "startingDeadlineSeconds"} <= set(cron)
+    for job in jobs().values():
+        assert job["backoffLimit"] == 0
+        assert job["activeDeadlineSeconds"] > 1500, "deadlines.run"
+        assert job["ttlSecondsAfterFinished"] >= 86_400
+    pod = jobs()["job"]["template"]
+    assert pod == jobs()["cronjob"]["template"], "the same run"
+    labels = {**pod["metadata"]["labels"], **manifest("helm-test.yaml")["metadata"]["labels"]}
+    assert not {"release", "app", "heritage"} & set(labels), "an uninstall would count them as the release's"
+    assert not [key for key in labels if key.startswith("preflight.gitlab-runner/")], "a sweep would remove them"
+
+
+def test_the_kustomization_holds_what_the_runs_need() -> None:
+    base, probe = manifest("kustomization.yaml"), manifest("probe/kustomization.yaml")
+    assert {"rbac.yaml", "reports.yaml", "job.yaml", "cronjob.yaml"} == set(base["resources"])
+    for file in base["resources"] + base["configMapGenerator"][0]["files"]:
+        assert (DEPLOY / file).is_file()
+    volumes = {volume["name"]: volume for volume in pods()["job"]["volumes"]}
+    assert volumes["run"]["configMap"]["name"] == base["configMapGenerator"][0]["name"]
+    assert volumes["reports"]["persistentVolumeClaim"]["claimName"] == manifest("reports.yaml")["metadata"]["name"]
+    assert base["patches"][0]["target"]["labelSelector"] == APART
+    for patch, job in zip(probe["patches"], (manifest("job.yaml"), manifest("cronjob.yaml")), strict=True):
+        assert patch["target"] == {"kind": job["kind"], "name": job["metadata"]["name"]}
+        account, effect = yaml.safe_load(patch["patch"])
+        assert account["value"] == "gitlab-runner-preflight-probe"
+        assert effect["value"] == {"name": "PREFLIGHT_EFFECT", "value": "probe"}
+        place: Any = job
+        for key in effect["path"].strip("/").split("/"):
+            place = place[int(key)] if isinstance(place, list) else place[key]
+        assert place == {"name": "PREFLIGHT_EFFECT", "value": "read"}
+
+
+def test_reports_are_kept_and_compared_with_the_last(tmp_path: Path) -> None:
+    """The script with a stand-in for `preflight`, which says what it was given and writes a report."""
+    stand_in = tmp_path / "bin" / "preflight"
+    stand_in.parent.mkdir()
+    stand_in.write_text('#!/bin/sh\necho "$@"\nmkdir -p "$7" && echo {} >"$7/preflight.json"\nexit 6\n')
+    stand_in.chmod(0o755)
+    reports = tmp_path / "reports"
+    for day in ("01", "02", "03"):
+        (reports / f"202601{day}T051700Z-node").mkdir(parents=True)
+    for day in ("01", "02"):
+        (reports / f"202601{day}T051700Z-node" / "preflight.json").write_text("{}")
+    environment = {"PREFLIGHT_REPORTS": str(reports), "PREFLIGHT_OPTIONS": "-m dns", "PREFLIGHT_KEEP": "3"}
+    given = []
+    for _ in range(2):
+        ended = subprocess.run(
+            ["sh", str(DEPLOY / "run-and-keep.sh")],
+            env={"PATH": f"{stand_in.parent}:/usr/bin:/bin", **environment},
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        assert (ended.returncode, ended.stderr) == (6, "")
+        given.append(ended.stdout.split())
+    assert given[0][:6] == ["run", "--inventory", "/etc/preflight/inventory.yaml", "--effect", "read", "--report-dir"]
+    first = given[0][6]
+    assert given[0][7:] == ["--baseline", f"{reports}/20260102T051700Z-node/preflight.json", "-m", "dns"]
+    assert given[1][8] == f"{first}/preflight.json"
+    assert not (reports / "20260101T051700Z-node").exists(), "the oldest goes"
+    assert len(list(reports.iterdir())) <= 3
