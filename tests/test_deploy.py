@@ -259,6 +259,8 @@ def test_runs_inside_of_the_cluster_are_restricted(name: str) -> None:
 
 
 def test_one_run_at_a_time_and_none_is_repeated() -> None:
+    from preflight.probes.cluster import read_pod_requests
+
     cron = manifest("cronjob.yaml")["spec"]
     assert cron["concurrencyPolicy"] == "Forbid"
     assert {"successfulJobsHistoryLimit", "failedJobsHistoryLimit", "startingDeadlineSeconds"} <= set(cron)
@@ -271,6 +273,10 @@ def test_one_run_at_a_time_and_none_is_repeated() -> None:
     labels = {**pod["metadata"]["labels"], **manifest("helm-test.yaml")["metadata"]["labels"]}
     assert not {"release", "app", "heritage"} & set(labels), "an uninstall would count them as the release's"
     assert not [key for key in labels if key.startswith("preflight.gitlab-runner/")], "a sweep would remove them"
+    by_node, _, _ = read_pod_requests(
+        [{"metadata": pod["metadata"], "spec": pod["spec"] | {"nodeName": "k8s-worker-1"}}], namespace="gitlab"
+    )
+    assert by_node == {}, "its requests take no room from jobs"
 
 
 def test_the_kustomization_holds_what_the_runs_need() -> None:
