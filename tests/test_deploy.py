@@ -45,7 +45,7 @@ def lines() -> list[str]:
 def test_the_gate_names_options_that_there_are() -> None:
     jobs = [job for name, job in template().items() if name != "variables"]
     script = "\n".join(line for job in jobs for line in job.get("script", ()) if "pytest" in line)
-    given = script + " ".join(job.get("variables", {}).get("PREFLIGHT_OPTIONS", "") for job in jobs)
+    given = script + template()["variables"]["PREFLIGHT_GATE_OPTIONS"]
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", given))
     assert {"--inventory", "--effect", "--report-dir", "--stage", "--require-idle"} <= named
     assert named - options() <= TO_COME
@@ -60,15 +60,22 @@ def test_the_gate_is_one() -> None:
     assert upgrade["needs"] == ["preflight"]
     assert upgrade["when"] == "on_success"
     assert any("helm upgrade" in line for line in upgrade["script"])
+    assert gate["variables"]["PREFLIGHT_STAGE"] == "upgrade"
     assert "|| true" not in str(jobs)
     kept = jobs[".preflight"]["artifacts"]
     assert kept["when"] == "always", "also when it fails"
-    assert kept["reports"]["junit"] in kept["paths"]
+    assert set(kept["reports"].values()) <= set(kept["paths"])
+    assert set(kept["reports"]) == {"junit", "codequality"}
     assert "reports/preflight.html" in kept["paths"]
     for name in ("preflight", "verify"):
         assert jobs[name]["extends"] == ".preflight"
-    for variable in re.findall(r"\$(PREFLIGHT_\w+|HELM_\w+)", (DEPLOY / "preflight.gitlab-ci.yml").read_text()):
-        assert variable in jobs["variables"]
+    own = {name for job in ("preflight", "verify") for name in jobs[job]["variables"]}
+    text = (DEPLOY / "preflight.gitlab-ci.yml").read_text()
+    top = text[: text.index("\nlint:")]
+    for variable in re.findall(r"\$\{?(PREFLIGHT_\w+|HELM_\w+)", text):
+        assert variable in {*jobs["variables"], *own} or re.search(rf"#.*{variable}", top), variable
+    assert not own & set(jobs["variables"]), "a project's variable would take the place of the job's own, or that of it"
+    assert own == set(jobs["verify"]["variables"]) == set(gate["variables"])
 
 
 @pytest.mark.parametrize(("fault", "status"), [("", 0), ("kube-dns-missing", 1)])
@@ -87,10 +94,17 @@ def test_the_gates_script_runs(tmp_path: Path, fault: str, status: int) -> None:
             "PREFLIGHT_EFFECT": "read",
             "PREFLIGHT_BASELINE": "",
             "PREFLIGHT_OPTIONS": "-m cluster",
+            "PREFLIGHT_STAGE": "auto",
+            "PREFLIGHT_JOB_OPTIONS": "",
+            "SSH_KEY": str(tmp_path / "prod" / "id_ed25519"),
         }
         shutil.copytree(lab.inventory.parent, tmp_path / "prod")
         mine = tmp_path / "prod" / "inventory.yaml"
-        mine.write_text(mine.read_text().replace("kubeconfig: kubeconfig", "kubeconfig: ~/.kube/config"))
+        text = mine.read_text()
+        for old, new in (("  kubeconfig: kubeconfig\n", ""), ("key: id_ed25519", "key: ${SSH_KEY}")):
+            assert old in text
+            text = text.replace(old, new)
+        mine.write_text(text.replace("cluster:\n", "cluster: # its kubeconfig is that of the job\n"))
         (tmp_path / "prod" / "kubeconfig").unlink()
         ended = subprocess.run(
             ["sh", "-eu", "-c", script],
@@ -104,6 +118,55 @@ def test_the_gates_script_runs(tmp_path: Path, fault: str, status: int) -> None:
     assert (tmp_path / "home" / ".kube" / "config").stat().st_mode & 0o077 == 0, "credentials are for their owner alone"
     for file in template()[".preflight"]["artifacts"]["paths"]:
         assert (tmp_path / file).stat().st_size > 0
+
+
+KEYWORDS = set(
+    "after_script allow_failure artifacts extends image interruptible needs resource_group rules script".split()
+)
+KEYWORDS |= {"stage", "timeout", "variables", "when"}
+
+
+@pytest.mark.parametrize("file", ["deploy/preflight.gitlab-ci.yml", "preflight/pipeline.gitlab-ci.yml"])
+def test_pipelines_have_the_form_that_gitlab_reads(file: str) -> None:
+    """The structure alone; GitLab's own schema may not be in here, and was held against both by hand."""
+    pipeline = yaml.safe_load((PROJECT / file).read_text())
+    jobs = {name: job for name, job in pipeline.items() if name not in {"variables", "workflow", "stages"}}
+    for name, job in jobs.items():
+        assert set(job) <= KEYWORDS | {"services", "tags"}, name
+        assert "script" in job or job["extends"] in jobs, name
+        assert all(isinstance(line, str) for key in ("script", "after_script") for line in job.get(key, ())), name
+        assert all(needed in jobs for needed in job.get("needs", ())), name
+        assert all(isinstance(value, str) for value in job.get("variables", {}).values()), name
+    assert all(isinstance(value, str) for value in pipeline.get("variables", {}).values()), "a number is none"
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_the_upgrade_has_a_kubeconfig_for_itself_alone(tmp_path: Path, given: bool) -> None:
+    script = "\n".join(template()["upgrade"]["script"])
+    helm = tmp_path / "helm"
+    helm.write_text('#!/bin/sh\necho "helm $*"\nstat -c %a "$KUBECONFIG"\ncat "$KUBECONFIG"\n')
+    helm.chmod(0o755)
+    (tmp_path / "file").write_text("made-up-kubeconfig\n")
+    variables = {name: str(value) for name, value in template()["variables"].items()}
+    variables |= {"HELM_VALUES": "a.yaml b.yaml", "HELM_OPTIONS": "--set x=1"}
+    variables |= {"HELM_KUBECONFIG": str(tmp_path / "file")} if given else {}
+    ended = subprocess.run(
+        ["sh", "-eu", "-c", script],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "TMPDIR": str(tmp_path), **variables},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    if not given:
+        assert ended.returncode == 1
+        assert "HELM_KUBECONFIG is not set: a protected variable of type file" in ended.stderr
+        return
+    assert ended.returncode == 0, ended.stderr
+    lines = ended.stdout.splitlines()
+    assert lines[1:3] == ["600", "made-up-kubeconfig"]
+    assert lines[3].startswith("helm upgrade gitlab-runner gitlab/gitlab-runner --namespace gitlab --version 0.80.0 ")
+    assert lines[3].endswith(" -f a.yaml -f b.yaml --wait --timeout 10m --set x=1")
 
 
 def test_the_image_holds_what_it_needs_and_runs_as_nobody() -> None:
@@ -142,8 +205,9 @@ def test_the_page_explains_each_file_and_names_commands_that_there_are() -> None
     for option in ("--kubeconfig", "--namespace", "--release", "--connect", "--force"):
         assert option in help_text.stdout
     gate = page[page.index("## The gate") :]
-    for variable in re.findall(r"`(PREFLIGHT_[A-Z]+)`", gate):
-        assert variable in template()["variables"]
+    text = (DEPLOY / "preflight.gitlab-ci.yml").read_text()
+    for variable in re.findall(r"`((?:PREFLIGHT|HELM)_[A-Z_]+[A-Z])`", gate):
+        assert variable in text
 
 
 APART = "preflight.gitlab-runner/apart"
@@ -194,6 +258,7 @@ def test_only_protected_branches_see_credentials() -> None:
     assert set(open_to_all) == {"lint", "preflight"}
     assert "KUBECONFIG" not in str(jobs["lint"])
     assert all("python -m preflight lint" in line or line.startswith("cd ") for line in jobs["lint"]["script"])
+    assert "TOKEN" not in str(jobs["lint"])
 
 
 def test_artifacts_are_for_developers_and_images_by_digest() -> None:
