@@ -36,6 +36,8 @@ from preflight.evidence import one_line
 from preflight.redaction import redact, remember
 from preflight.yamlfile import KeyPath, YamlFileError, YamlPositions, format_path, read_yaml
 
+_ABSENT = " can't be read: No such file or directory"
+
 
 class InventoryError(Exception):
     """The inventory can't be used; the message lists every problem, a line each."""
@@ -43,7 +45,20 @@ class InventoryError(Exception):
     def __init__(self, file: Path, problems: list[str]) -> None:
         self.file, self.problems = file, [one_line(problem) for problem in problems]
         count = "1 error" if len(problems) == 1 else f"{len(problems)} errors"
+        if len(problems) > 1 and all(problem.endswith(_ABSENT) for problem in self.problems):
+            named = [_absent_file(problem) for problem in self.problems]  # a fresh copy, and no mistake
+            places = f"{', '.join(named[:-1])} and {named[-1]}"
+            text = f"inventory {file}: {len(named)} files that it names do not exist: {places}; nothing was contacted"
+            super().__init__(text)
+            return
         super().__init__("\n  ".join([f"inventory {file}: {count}; nothing was contacted", *self.problems]))
+
+
+def _absent_file(problem: str) -> str:
+    """``/home/ops/.ssh/id (access.ssh.key, line 87)`` of the problem that names it."""
+    place, _, rest = problem.removesuffix(_ABSENT).partition(": found ")
+    file_and_line, _, key = place.rpartition(": ")
+    return f"{rest.partition(', ')[2]} ({key}, line {file_and_line.rpartition(':')[2]})"
 
 
 class Secret:

@@ -210,6 +210,26 @@ def test_a_path_may_stand_in_a_variable_and_a_keys_text_may_not(
     assert len(caught.value.problems) == 1
 
 
+def test_a_fresh_copy_names_the_files_that_it_misses_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    (home / ".ssh").mkdir(parents=True)
+    (home / ".ssh" / "known_hosts").write_text("")
+    monkeypatch.setenv("HOME", str(home))
+    copy = tmp_path / "prod.yaml"
+    copy.write_text((PROJECT / "inventory.yaml").read_text())
+    with pytest.raises(InventoryError) as caught:
+        load(copy)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(
+        f"inventory {copy}: 2 files that it names do not exist: {tmp_path}/gitlab-runner-values.yaml"
+    )
+    assert f" and {home}/.ssh/id_ed25519 (access.ssh.key, line " in message
+    assert message.endswith("); nothing was contacted")
+
+
 def test_a_kubeconfig_need_not_be_named(inventory_file: Path) -> None:
     inventory_file.write_text(inventory_file.read_text().replace("kubeconfig: kubeconfig", "# as kubectl has it"))
     assert load(inventory_file).cluster.kubeconfig is None
