@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from preflight.decision import Answer
 from preflight.impact import Harm, Impact
 
 Document = Mapping[str, Any]
@@ -14,6 +15,15 @@ def release(document: Document) -> str:
     """The release that was judged, as ``namespace/name``."""
     runner = document["environment"]["runner"]
     return f"{runner['namespace']}/{runner['release']}"
+
+
+PARTIAL = "PARTIAL"
+
+
+def answer(document: Document) -> str:
+    """The verdict in a word: what the judged checks come to, and PARTIAL where that would be the GO of a part."""
+    decision = document["decision"]
+    return PARTIAL if decision["partial"] and decision["answer"] == Answer.GO else str(decision["answer"])
 
 
 def section(check: Mapping[str, Any]) -> str:

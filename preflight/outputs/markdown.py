@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from preflight.evidence import one_line
 from preflight.outputs.document import (
     Document,
+    answer,
     changes,
     impact,
     name_of,
@@ -32,8 +33,7 @@ def note(document: Document) -> str:
 
 def _lines(document: Document) -> Iterator[str]:
     decision = document["decision"]
-    head = "PARTIAL" if decision["partial"] else decision["answer"]
-    yield f"## Preflight of {code(release(document))}: {head}"
+    yield f"## Preflight of {code(release(document))}: {answer(document)}"
     yield ""
     yield prose(document["verdict"])
     causes = root_causes(document)

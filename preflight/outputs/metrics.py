@@ -19,7 +19,7 @@ from preflight.clients.connect import Routes
 from preflight.clients.http import NoReply, exchange
 from preflight.decision import Answer
 from preflight.evidence import Unmeasured, one_line
-from preflight.outputs.document import Document, release, root_causes, section
+from preflight.outputs.document import PARTIAL, Document, answer, release, root_causes, section
 from preflight.redaction import remember
 from preflight.verdicts import Verdict
 
@@ -122,7 +122,7 @@ def _metrics(document: Document) -> Iterator[tuple[str, str, Iterable[_Sample]]]
     yield (
         "verdict",
         "1 for the verdict that the run came to, 0 for the others.",
-        [({"answer": str(answer)}, float(decision["answer"] == answer)) for answer in Answer],
+        [({"answer": word}, float(answer(document) == word)) for word in (*map(str, Answer), PARTIAL)],
     )
     yield "partial", "1 if only a part of the guide was looked at.", [({}, float(decision["partial"]))]
     left_out = sum(part["count"] for part in decision["not_looked_at"])

@@ -14,7 +14,7 @@ from typing import Any
 from preflight.clients.connect import Routes
 from preflight.clients.http import NoReply, exchange
 from preflight.evidence import Unmeasured, one_line
-from preflight.outputs.document import Document, changes, impact, name_of, release, root_causes
+from preflight.outputs.document import Document, answer, changes, impact, name_of, release, root_causes
 from preflight.redaction import redact
 
 DEADLINE = 10.0
@@ -36,7 +36,7 @@ def context(document: Document) -> Context:
     decision = document["decision"]
     return {
         "release": release(document),
-        "answer": decision["answer"],
+        "answer": answer(document),
         "partial": decision["partial"],
         "exit": document["exit"],
         "verdict": document["verdict"],

@@ -12,7 +12,7 @@ from tests.outputs.conftest import Run
 
 def test_the_note_has_verdict_cause_remedy_and_what_was_not_looked_at(run: Run) -> None:
     note = (run.folder / "note.md").read_text()
-    assert note.startswith("## Preflight of `gitlab/gitlab-runner`: PARTIAL\n")
+    assert note.startswith("## Preflight of `gitlab/gitlab-runner`: NO GO\n")
     assert "NO GO: 1 root cause" in note
     assert "1. **`gitlab-port-closed`** (stops all jobs): nothing listens on 192.168.1.50:80" in note
     assert "   - fix: on 192.168.1.50: `gitlab-ctl status`, then `gitlab-ctl start`" in note

@@ -45,6 +45,19 @@ def test_a_run_is_told_in_metrics(run: Run) -> None:
     assert {labels["fact"] for labels, _ in found["measurement_seconds"]} >= {"gitlab_connection", "cluster_nodes"}
 
 
+def test_a_part_in_which_nothing_fails_is_no_go_and_no_failure(document: dict[str, Any]) -> None:
+    document["decision"] |= {"answer": "GO", "partial": True}
+    for partial, word in ((True, "PARTIAL"), (False, "GO")):
+        document["decision"]["partial"] = partial
+        collected = {
+            sample.labels["answer"]: sample.value
+            for family in metrics.registry(document).collect()
+            for sample in family.samples
+            if sample.name == f"{metrics.PREFIX}verdict"
+        }
+        assert [name for name, value in collected.items() if value] == [word]
+
+
 def test_they_are_pushed_whole_with_the_account_of_the_url(run: Run) -> None:
     (pushed,) = [asked for asked in run.asked if asked.path.startswith("/metrics")]
     release = base64.urlsafe_b64encode(b"gitlab/gitlab-runner").decode()
