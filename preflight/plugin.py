@@ -95,8 +95,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Say, before anything runs, which credentials and symptoms were found, and what each symptom can mean."""
     credentials = config.stash.get(inputs.CREDENTIALS, "")
-    found = [f"preflight: API server by {credentials}"] if credentials else []
-    return [*found, *selection.symptom_header(config)]
+    lines = [f"preflight: API server by {credentials}"] if credentials else []
+    return [*lines, *selection.symptom_header(config)]
 
 
 @pytest.fixture

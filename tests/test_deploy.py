@@ -140,6 +140,35 @@ def test_pipelines_have_the_form_that_gitlab_reads(file: str) -> None:
     assert all(isinstance(value, str) for value in pipeline.get("variables", {}).values()), "a number is none"
 
 
+@pytest.mark.parametrize("asked", ["true", "false"])
+def test_a_note_goes_to_the_branchs_merge_request(tmp_path: Path, asked: str) -> None:
+    from tests.probes.apiserver import Reply, Scripted
+
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "preflight.md").write_text("## Preflight: GO\n")
+    with Scripted(lambda _: Reply({"id": 1}, 201)) as server:
+        ended = subprocess.run(
+            ["sh", "-eu", "-c", template()[".preflight"]["after_script"][0]],
+            env={
+                "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+                "CI_PROJECT_DIR": str(tmp_path),
+                "CI_API_V4_URL": f"{server.url}/api/v4",
+                "CI_PROJECT_ID": "7",
+                "CI_OPEN_MERGE_REQUESTS": "ops/runner!12,ops/runner!13",
+                "PREFLIGHT_NOTE": asked,
+                "PREFLIGHT_NOTE_TOKEN": "made-up-note-token",
+            },
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
+    sent = [(each.method, each.path, each.headers["private-token"], each.body) for each in server.asked]
+    path = "/api/v4/projects/7/merge_requests/12/notes"
+    assert sent == ([("POST", path, "made-up-note-token", {"body": "## Preflight: GO\n"})] if asked == "true" else [])
+
+
 @pytest.mark.parametrize("given", [True, False])
 def test_the_upgrade_has_a_kubeconfig_for_itself_alone(tmp_path: Path, given: bool) -> None:
     script = "\n".join(template()["upgrade"]["script"])

@@ -85,8 +85,8 @@ def push(document: Document, url: str, *, deadline: float = DEADLINE) -> None:
             except (NoReply, Unmeasured) as error:
                 raise OSError(str(error)) from None
             if reply.status // 100 != 2:  # noqa: PLR2004 - 2xx
-                said = one_line(reply.text, longest=200)
-                raise OSError(f"it answered {reply.status} {reply.reason}" + (f": {said}" if said else ""))
+                detail = one_line(reply.text, longest=200)
+                raise OSError(f"it answered {reply.status} {reply.reason}" + (f": {detail}" if detail else ""))
 
         return send
 

@@ -26,23 +26,25 @@ def samples(text: str) -> dict[str, list[tuple[dict[str, str], float]]]:
 
 
 def test_a_run_is_told_in_metrics(run: Run) -> None:
-    found = samples((run.folder / "preflight.prom").read_text())
-    assert {labels["release"] for values in found.values() for labels, _ in values} == {"gitlab/gitlab-runner"}
-    assert {labels["answer"] for labels, value in found["verdict"] if value} == {"NO GO"}
-    assert sum(value for _, value in found["verdict"]) == 1
-    assert [value for _, value in found["exit_status"]] == [1.0]
-    assert {(labels["cause"], labels["harm"]) for labels, _ in found["root_cause"]} == {("gitlab-port-closed", "stops")}
-    counts = {(labels["section"], labels["verdict"]): value for labels, value in found["checks"]}
+    written = samples((run.folder / "preflight.prom").read_text())
+    assert {labels["release"] for values in written.values() for labels, _ in values} == {"gitlab/gitlab-runner"}
+    assert {labels["answer"] for labels, value in written["verdict"] if value} == {"NO GO"}
+    assert sum(value for _, value in written["verdict"]) == 1
+    assert [value for _, value in written["exit_status"]] == [1.0]
+    assert {(labels["cause"], labels["harm"]) for labels, _ in written["root_cause"]} == {
+        ("gitlab-port-closed", "stops")
+    }
+    counts = {(labels["section"], labels["verdict"]): value for labels, value in written["checks"]}
     assert counts["2.1", "fail"] == 1.0
     assert counts["2.4", "fail"] == 0.0, "a zero ends an alert"
     assert sum(counts.values()) == len(run.document["checks"])
-    assert found["partial"][0][1] == 1.0
-    assert found["checks_not_looked_at"][0][1] > 30
-    assert found["jobs_that_fit"][0][1] == sum(value for _, value in found["node_jobs_that_fit"])
-    certificates = {labels["certificate"]: value for labels, value in found["certificate_days_left"]}
+    assert written["partial"][0][1] == 1.0
+    assert written["checks_not_looked_at"][0][1] > 30
+    assert written["jobs_that_fit"][0][1] == sum(value for _, value in written["node_jobs_that_fit"])
+    certificates = {labels["certificate"]: value for labels, value in written["certificate_days_left"]}
     assert any(name.startswith("https://192.168.1.100") for name in certificates)
-    assert 0 < found["duration_seconds"][0][1] < 180
-    assert {labels["fact"] for labels, _ in found["measurement_seconds"]} >= {"gitlab_connection", "cluster_nodes"}
+    assert 0 < written["duration_seconds"][0][1] < 180
+    assert {labels["fact"] for labels, _ in written["measurement_seconds"]} >= {"gitlab_connection", "cluster_nodes"}
 
 
 def test_a_part_in_which_nothing_fails_is_no_go_and_no_failure(document: dict[str, Any]) -> None:
