@@ -127,6 +127,10 @@ def test_in_a_pod_the_certificate_says_whose_server_it_is(
         answer = cluster.api_server(api, expected_url=f"https://{expected}:6443")
         api.close()
     assert answer.fault == fault
+    if fault:
+        place = f"https://127.0.0.1:{server.port}"
+        assert answer.cause.startswith(f"the pod's service account speaks to {place}, the inventory says ")
+        assert answer.cause.endswith(f"which the certificate of {place} does not name")
     assert {asked.headers["authorization"] for asked in server.asked} == {"Bearer made-up-token"}
 
 
