@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ class _Chosen:
     webhook: str = ""
     form: str = "json"
     template: str | None = None
+    ca_file: Path | None = None
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -62,6 +64,9 @@ def add_options(parser: pytest.Parser) -> None:
         help="the form of the message (default: %(default)s)",
     )
     group.addoption("--notify-template", metavar="FILE", help="a Jinja template that makes the message instead")
+    group.addoption(
+        "--outputs-ca", metavar="FILE", help="PEM of a further CA that Pushgateway or webhook are signed by"
+    )
 
 
 def check(config: pytest.Config) -> None:
@@ -87,12 +92,24 @@ def check(config: pytest.Config) -> None:
             template = notify.check_template(Path(config.getoption("notify_template")))
         except notify.MessageError as error:
             raise pytest.UsageError(f"--notify-template: {error}") from None
+    ca_file = Path(config.getoption("outputs_ca")) if config.getoption("outputs_ca") else None
+    if ca_file is not None and not _is_ca(ca_file):
+        raise pytest.UsageError(f"--outputs-ca {ca_file}: expected a file with a CA's certificate as PEM")
     config.stash[_CHOSEN] = _Chosen(
+        ca_file=ca_file,
         pushgateway=_url(config, "pushgateway"),
         webhook=_url(config, "notify"),
         form=config.getoption("notify_format"),
         template=template,
     )
+
+
+def _is_ca(file: Path) -> bool:
+    try:
+        ssl.create_default_context(cafile=str(file))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _url(config: pytest.Config, option: str) -> str:
@@ -156,11 +173,13 @@ def send(config: pytest.Config, report: Path) -> Iterator[str]:
 
 
 def _push(chosen: _Chosen) -> Callable[[Document], None]:
-    return lambda document: metrics.push(document, chosen.pushgateway)
+    return lambda document: metrics.push(document, chosen.pushgateway, ca_file=chosen.ca_file)
 
 
 def _notify(chosen: _Chosen) -> Callable[[Document], None]:
-    return lambda document: notify.send(document, chosen.webhook, form=chosen.form, template=chosen.template)
+    return lambda document: notify.send(
+        document, chosen.webhook, form=chosen.form, template=chosen.template, ca_file=chosen.ca_file
+    )
 
 
 def _sentence(option: str, problem: str, error: Exception) -> str:

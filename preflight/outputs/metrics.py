@@ -46,12 +46,13 @@ def write(document: Document, file: Path) -> None:
     write_to_textfile(str(file), registry(document))
 
 
-def push(document: Document, url: str, *, deadline: float = DEADLINE) -> None:
+def push(document: Document, url: str, *, ca_file: Path | None = None, deadline: float = DEADLINE) -> None:
     """Replace the metrics of this release in a Pushgateway.
 
     Args:
         document: the JSON report.
         url: of the Pushgateway; ``user:password@`` in it becomes basic authentication.
+        ca_file: PEM of a further CA to trust.
         deadline: seconds for the whole exchange.
 
     Raises:
@@ -79,7 +80,7 @@ def push(document: Document, url: str, *, deadline: float = DEADLINE) -> None:
                     headers={**dict(headers), **login},
                     body=data,
                     routes=Routes(),
-                    ca_file=None,
+                    ca_file=ca_file,
                     deadline=timeout or deadline,
                 )
             except (NoReply, Unmeasured) as error:

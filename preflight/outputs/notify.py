@@ -155,7 +155,15 @@ def secret_parts(url: str) -> list[str]:
     return [url, *(word for word in words if len(word) >= _SHORTEST_SECRET)]
 
 
-def send(document: Document, url: str, *, form: str, template: str | None = None, deadline: float = DEADLINE) -> None:
+def send(
+    document: Document,
+    url: str,
+    *,
+    form: str,
+    template: str | None = None,
+    ca_file: Path | None = None,
+    deadline: float = DEADLINE,
+) -> None:
     """Post the message, once, without following a redirect.
 
     Args:
@@ -163,6 +171,7 @@ def send(document: Document, url: str, *, form: str, template: str | None = None
         url: the webhook.
         form: one of `FORMATS`.
         template: a template's text, in the form's place.
+        ca_file: PEM of a further CA to trust.
         deadline: seconds for the whole exchange.
 
     Raises:
@@ -178,7 +187,7 @@ def send(document: Document, url: str, *, form: str, template: str | None = None
             headers={"Content-Type": f"{kind}; charset=utf-8"},
             body=body,
             routes=Routes(),
-            ca_file=None,
+            ca_file=ca_file,
             deadline=deadline,
         )
     except (NoReply, Unmeasured) as error:

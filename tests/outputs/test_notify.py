@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
-from preflight.outputs import notify
+from preflight.outputs import metrics, notify
 from tests import processes
 from tests.outputs.conftest import PATH, Run, Serve
-from tests.probes.apiserver import Reply
+from tests.probes.apiserver import Reply, Scripted
 
 
 def test_a_message_is_posted_and_its_refusal_changes_nothing(run: Run) -> None:
@@ -110,11 +111,28 @@ def test_what_a_server_says_decides_whether_it_was_taken(
     assert len(server.asked) == 1
 
 
+def test_tls_is_verified_and_a_ca_of_ones_own_is_trusted(document: dict[str, Any], tmp_path: Path) -> None:
+    authority = trustme.CA()
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_bytes(authority.cert_pem.bytes())
+    with Scripted(lambda _: Reply("ok"), authority.issue_cert("127.0.0.1")) as server:
+        url = f"https://127.0.0.1:{server.port}/hooks/x"
+        notify.send(document, url, form="slack", ca_file=ca_file, deadline=3)
+        metrics.push(document, url, ca_file=ca_file, deadline=3)
+        asked = len(server.asked)
+        with pytest.raises(notify.MessageError, match="certificate"):
+            notify.send(document, url, form="slack", deadline=3)
+        with pytest.raises(OSError, match="certificate"):
+            metrics.push(document, url, deadline=3)
+    assert asked == len(server.asked) == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
         (("--notify", "hooks.example.com/made-up-path"), "--notify: expected a URL such as https://hooks.example.com/"),
         (("--notify", "${MADE_UP_UNSET}"), "--notify: the environment variable MADE_UP_UNSET is not set"),
+        (("--outputs-ca", "/dev/null"), "--outputs-ca /dev/null: expected a file with a CA's certificate as PEM"),
         (("--notify-template", "x.j2"), "--notify-template: needs --notify"),
         (("--notify", "http://x", "--notify-template", "/nosuch.j2"), "--notify-template: /nosuch.j2 can't be read"),
         (
