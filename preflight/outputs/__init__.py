@@ -39,6 +39,7 @@ class _Chosen:
     form: str = "json"
     template: str | None = None
     ca_file: Path | None = None
+    occasion: str = "always"
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -62,6 +63,13 @@ def add_options(parser: pytest.Parser) -> None:
         choices=[*notify.FORMATS],
         default="json",
         help="the form of the message (default: %(default)s)",
+    )
+    group.addoption(
+        "--notify-on",
+        choices=notify.OCCASIONS,
+        default="always",
+        help="post after each run, where the exit status is not 0, or where something has changed since --baseline "
+        "(default: %(default)s)",
     )
     group.addoption("--notify-template", metavar="FILE", help="a Jinja template that makes the message instead")
     group.addoption(
@@ -100,6 +108,7 @@ def check(config: pytest.Config) -> None:
         pushgateway=_url(config, "pushgateway"),
         webhook=_url(config, "notify"),
         form=config.getoption("notify_format"),
+        occasion=config.getoption("notify_on"),
         template=template,
     )
 
@@ -177,9 +186,11 @@ def _push(chosen: _Chosen) -> Callable[[Document], None]:
 
 
 def _notify(chosen: _Chosen) -> Callable[[Document], None]:
-    return lambda document: notify.send(
-        document, chosen.webhook, form=chosen.form, template=chosen.template, ca_file=chosen.ca_file
-    )
+    def post(document: Document) -> None:
+        if notify.is_due(document, chosen.occasion):
+            notify.send(document, chosen.webhook, form=chosen.form, template=chosen.template, ca_file=chosen.ca_file)
+
+    return post
 
 
 def _sentence(option: str, problem: str, error: Exception) -> str:

@@ -108,6 +108,20 @@ FORMATS: Mapping[str, Callable[[Context], Any]] = {
 """The body of a message by the name of its form; each server's own (docs/sources.md#chat-webhooks)."""
 
 
+OCCASIONS = ("always", "failure", "change")
+
+
+def is_due(document: Document, occasion: str) -> bool:
+    """Whether there is a message: always, where the exit status is not 0, or where something has changed.
+
+    Changes are those since the baseline; a run without one counts as a change where its exit status is not 0.
+    """
+    failed = bool(document["exit"])
+    if occasion == "change" and document.get("baseline") is not None:
+        return any(entries for kind, entries in changes(document) if not kind.endswith("not judged"))
+    return failed or occasion == "always"
+
+
 def check_template(file: Path) -> str:
     """The text of a template.
 

@@ -111,6 +111,27 @@ def test_what_a_server_says_decides_whether_it_was_taken(
     assert len(server.asked) == 1
 
 
+@pytest.mark.parametrize(
+    ("status", "changed", "due"),
+    [
+        (0, None, {"always"}),
+        (1, None, {"always", "failure", "change"}),
+        (1, "unchanged", {"always", "failure"}),
+        (1, "not_judged", {"always", "failure"}),
+        (0, "fixed", {"always", "change"}),
+        (1, "new", {"always", "failure", "change"}),
+    ],
+)
+def test_a_message_is_posted_on_its_occasion(
+    document: dict[str, Any], status: int, changed: str | None, due: set[str]
+) -> None:
+    document["exit"] = status
+    if changed is not None:
+        nothing: dict[str, list[Any]] = {kind: [] for kind in ("new", "fixed", "changed", "unchanged", "not_judged")}
+        document["baseline"] = {**nothing, "conclusions": {**nothing, changed: [{"name": "resolver-down"}]}}
+    assert {occasion for occasion in notify.OCCASIONS if notify.is_due(document, occasion)} == due
+
+
 def test_tls_is_verified_and_a_ca_of_ones_own_is_trusted(document: dict[str, Any], tmp_path: Path) -> None:
     authority = trustme.CA()
     ca_file = tmp_path / "ca.pem"
