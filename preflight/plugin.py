@@ -7,7 +7,7 @@ Hooks only; each delegates to the module of its subject:
 - other_plugins.py: what other plugins may not do to checks
 - asserts.py: whether a false assert fails at all
 - measuring.py begins and ends the survey, judging.py gives each check its outcome
-- results.py holds what the run comes to, reports.py writes it
+- results.py holds what the run comes to, reports.py writes it, outputs/ makes metrics, notes and messages of that
 
 State lives in ``config.stash``, under a key of the module that sets it.
 """
@@ -32,6 +32,7 @@ from preflight import (
     measuring,
     options,
     other_plugins,
+    outputs,
     reports,
     screen,
     selection,
@@ -53,6 +54,7 @@ _FILES = pytest.StashKey[reports.WholeXml]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of a run."""
     options.add(parser)
+    outputs.add_options(parser)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -73,6 +75,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RESULTS] = Results(notes=[*other_plugins.notes(config)])
     inputs.read(config)
     if INVENTORY in config.stash and not config.option.collectonly:
+        outputs.check(config)
         config.stash[RESULTS].notes += filter(None, [options.backup_warning(config)])
         # What pytest-metadata collects by default includes CI's variables, some of which carry tokens.
         config.stash[metadata_key] = reports.environment(config.stash[INVENTORY], config)
@@ -90,8 +93,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """Say, before anything runs, which symptoms were found and what each can mean."""
-    return selection.symptom_header(config)
+    """Say, before anything runs, which credentials and symptoms were found, and what each symptom can mean."""
+    credentials = config.stash.get(inputs.CREDENTIALS, "")
+    lines = [f"preflight: API server by {credentials}"] if credentials else []
+    return [*lines, *selection.symptom_header(config)]
 
 
 @pytest.fixture
@@ -242,6 +247,9 @@ def _clean_up(session: pytest.Session, exitstatus: int) -> None:
     if config.get_verbosity() >= 0:
         written = reports.written(config)
         _print(config, "; ".join(filter(None, [f"reports: {written}" if written else "", removed])))
+    if reports.written(config):  # nothing waits for this, and nothing is left in the cluster by now
+        for problem in outputs.send(config, reports.report_file(config)):
+            _print(config, f"preflight: {problem}", yellow=True)
 
 
 def _decide(session: pytest.Session, results: Results, pytests_status: int) -> None:
@@ -260,6 +268,8 @@ def _write_reports(config: pytest.Config, results: Results) -> None:
     _answer(config, results)
     reports.name(config, results.decision)
     for problem in reports.write(config, results):
+        _print(config, f"preflight: {problem}", yellow=True)
+    for problem in outputs.write(config, reports.report_file(config)):
         _print(config, f"preflight: {problem}", yellow=True)
     reports.add_to_junit(config, results)
 

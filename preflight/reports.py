@@ -165,6 +165,7 @@ def attach(report: pytest.TestReport, item: pytest.Item, outcome: Outcome) -> No
     """Put outcome and diagnosis where terminal, JUnit and HTML show them."""
     setattr(report, _OUTCOME, outcome)
     report.user_properties = item.user_properties = [*item.user_properties, *properties(outcome)]
+    _name_in_junit(report, item.config, outcome)
     if outcome.diagnosis is None:
         return
     failure: Any = report.longrepr
@@ -176,6 +177,14 @@ def attach(report: pytest.TestReport, item: pytest.Item, outcome: Outcome) -> No
     failure.addsection("diagnosis", outcome.diagnosis.text())
     if getattr(failure, "reprcrash", None) is not None:
         failure.reprcrash.message = outcome.diagnosis.headline
+
+
+def _name_in_junit(report: pytest.TestReport, config: pytest.Config, outcome: Outcome) -> None:
+    """Call the test case by the guide's sentence; the property `check` has its id."""
+    xml = config.stash.get(xml_key, None)
+    if xml is not None:
+        target = f" [{outcome.target}]" if outcome.target else ""
+        xml.node_reporter(report).add_attribute("name", f"{outcome.number} {outcome.title}{target}")
 
 
 def _wants_tracebacks(config: pytest.Config) -> bool:
@@ -235,7 +244,10 @@ def properties(outcome: Outcome) -> list[tuple[str, object]]:
 
 
 def add_to_junit(config: pytest.Config, results: Results) -> None:
-    """Add the verdict as properties, and a test case ``conclusions``, which counts as neither a pass nor a failure."""
+    """Add the verdict and each conclusion as properties of the suite, and the conclusions in full as its output.
+
+    They are no test case: GitLab would count one, and find it passed.
+    """
     xml = config.stash.get(xml_key, None)
     if xml is None:
         return
@@ -246,21 +258,34 @@ def add_to_junit(config: pytest.Config, results: Results) -> None:
     for line in decision.coverage.lines():
         xml.add_global_property("not looked at", line)
     # An interrupt may have struck while pytest finalized a test case: one that lost its attributes can't be written.
-    complete = [case for case in xml.node_reporters_ordered if {"attrs", "to_xml"} & vars(case).keys()]
+    complete = [case for case in xml.node_reporters_ordered if _is_complete(case)]
     xml.node_reporters_ordered[:] = complete
-    reporter = xml.node_reporter("preflight::conclusions")
-    reporter.add_attribute("classname", "preflight")
-    reporter.add_attribute("name", "conclusions")
-    reporter.add_attribute("time", "0")
     for finding in explanation.findings:
-        reporter.add_property(finding.conclusion.name, f"{finding.conclusion.impact}: {finding.conclusion.sentence}")
+        xml.add_global_property(finding.conclusion.name, f"{finding.conclusion.impact}: {finding.conclusion.sentence}")
     lines: list[str] = []
     for place, finding in enumerate(explanation.findings, start=1):
         lines += [*text.lines(finding, place), ""]
     lines += [f"not explained: {outcome.name}" for outcome in explanation.unexplained]
-    output = ElementTree.Element("system-out")
-    output.text = bin_xml_escape("\n".join(lines))
-    reporter.append(output)
+    # The list is written to the end of the suite, and each entry asked for its XML alone.
+    xml.node_reporters_ordered.append(_SuiteOutput("\n".join(lines)))  # type: ignore[arg-type]
+
+
+def _is_complete(case: Any) -> bool:
+    """Whether pytest has finished a test case, or has it with its own attributes, and not with our title alone."""
+    return "to_xml" in vars(case) or "classname" in vars(case).get("attrs", ())
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _SuiteOutput:
+    """The suite's own output, which pytest appends behind its test cases, where JUnit's form has it."""
+
+    text: str
+
+    def to_xml(self) -> ElementTree.Element:
+        """The element."""
+        output = ElementTree.Element("system-out")
+        output.text = bin_xml_escape(self.text)
+        return output
 
 
 # ---- pytest-html -----------------------------------------------------------------------------------------------------

@@ -85,6 +85,7 @@ def test_the_demo_runs_in_an_empty_folder_and_reports_there(packages: Path, tmp_
     assert set(judged) >= {check.id for check in check_list.checks() if not check.stages}
     (page,) = tmp_path.glob("reports/*.html")
     assert "</html>" in page.read_text(), "templates come with the package"
+    assert "PARTIAL: " in ended.stdout, "what needs more effects was not looked at"
 
 
 def test_checks_of_ones_own_run_beside_the_guide_s(packages: Path, tmp_path: Path) -> None:
