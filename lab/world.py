@@ -283,6 +283,8 @@ class ReleaseState:
         before: dotted keys of the values with which the managers started; they have not been restarted since.
         scaled: replicas to which somebody has scaled the Deployment by hand.
         leftovers: whether an uninstallation left objects behind.
+        edited: what somebody changed in the release's objects by hand since: by resource and keys, a value, or the
+            text that was replaced and the one that stands there now.
     """
 
     installed: bool = True
@@ -298,6 +300,7 @@ class ReleaseState:
     before: dict[str, Any] = field(default_factory=dict)
     scaled: int | None = None
     leftovers: bool = False
+    edited: dict[tuple[str, ...], Any] = field(default_factory=dict)
 
 
 @dataclass

@@ -321,6 +321,8 @@ class ReleaseFault(Fault):
     SKEW = "upgrade-skew"  # the runner would be newer than GitLab, or of an older major version
     JOBS_RUNNING = "jobs-running"
     LEFTOVERS = "leftovers"
+    EDITED = "edited-by-hand"  # a ConfigMap or Secret that managers read at their next start
+    OBJECT_EDITED = "object-edited"  # another object of the release is not as the release has it
 
 
 class ManagerFault(Fault):

@@ -62,6 +62,7 @@ from preflight.probes.pull_logins import PullLogin
 from preflight.probes.push import PushPermission
 from preflight.probes.registry import Manifest, RegistryReply
 from preflight.probes.release import Release
+from preflight.probes.release_edits import ReleaseEdits
 from preflight.probes.rendering import ChartRendering
 from preflight.probes.rights import Rights
 from preflight.probes.runners import OwnRunner, RegisteredManagers, RunnerRecord
@@ -135,6 +136,7 @@ __all__ = [
     "RegisteredManagers",
     "RegistryReply",
     "Release",
+    "ReleaseEdits",
     "ResolvConf",
     "Rights",
     "Rollout",

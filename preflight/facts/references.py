@@ -63,6 +63,7 @@ class Ref(FactName):
     REGISTRY_CONNECTION = auto()
     RELEASE_CHART = auto()
     RELEASE_RECORD = auto()
+    RUNNER_RIGHTS = auto()
     SERVICE_PULL = auto()
     TOKEN_EXPIRY = auto()
     TOKEN_WHITESPACE = auto()

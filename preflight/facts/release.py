@@ -9,12 +9,12 @@ from typing import TypeVar
 from preflight import values as helm
 from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, Fact, NotApplicable
-from preflight.fact import fact
+from preflight.fact import fact, view
 from preflight.facts.blocking import gitlab_fact, require_read
 from preflight.facts.references import Ref
 from preflight.faults import ManagerFault, ReleaseFault, StreamFault
 from preflight.inventory import Inventory
-from preflight.probes import chart_repository, config_toml, managers, release, values_drift
+from preflight.probes import chart_repository, config_toml, managers, release, release_edits, values_drift
 from preflight.probes.chart_repository import ChartVersion
 from preflight.probes.cluster import ApiServer
 from preflight.probes.config_toml import ManagerConfig
@@ -24,6 +24,8 @@ from preflight.probes.managers import LogVerdict, ManagerHistory, ManagerLogs, M
 from preflight.probes.monitoring import ManagerActivity
 from preflight.probes.nodes import NodeState
 from preflight.probes.release import History, Release
+from preflight.probes.release_edits import ReleaseEdits
+from preflight.probes.rights import Rights
 from preflight.probes.runners import RegisteredManagers
 from preflight.probes.streams import StreamCheck
 from preflight.probes.token import RunnerToken
@@ -135,6 +137,41 @@ def release_drift(
         changes = f"will change {len(drift.differences)} values: {drift.cause}" if drift.fault else "changes no value"
         raise NotApplicable(f"--stage upgrade: the upgrade {changes}")
     return drift
+
+
+@fact(deadline="api+api+api", secret=True, reported_by=("edits_at_start", "other_edits"))
+def release_comparison(
+    release_record: Release,
+    release_history: History,
+    helm_values: helm.Values,
+    kubernetes: api_client.Api,
+    inventory: Inventory,
+    run: Run,
+) -> ReleaseEdits:
+    """The release's objects, compared with its manifest."""
+    if run.stage is Stage.UPGRADE:
+        raise NotApplicable("--stage upgrade: the upgrade sets the release's objects to its own manifest")
+    runner, newest = inventory.runner, release_history.records[-1]
+    keys = helm_values.runner_keys
+    return release_edits.release_edits(kubernetes, newest, runner.release, runner.namespace, keys, now=time.time())
+
+
+edits_at_start = view(
+    "edits_at_start",
+    release_comparison,
+    release_edits.at_start,
+    "What managers read when they start, compared with the release's manifest.",
+)
+
+
+@fact(optional=("runner_rights",))
+def other_edits(release_comparison: ReleaseEdits, runner_rights: Rights | None) -> ReleaseEdits:
+    """The release's other objects, compared with its manifest."""
+    edits = release_edits.elsewhere(release_comparison)
+    access_alone = all(edit.kind in release_edits.ACCESS_KINDS for edit in edits.edits)
+    if edits.fault is not None and access_alone and runner_rights is not None and runner_rights.fault is not None:
+        raise Blocked.by(Ref.RUNNER_RIGHTS, runner_rights, measured=edits)
+    return edits
 
 
 # ---- what an upgrade replaces ----------------------------------------------------------------------------------------
