@@ -115,6 +115,8 @@ class ClusterFault(Fault):
     METRICS_UNAVAILABLE = "metrics-unavailable"
     TOO_FEW_FIT = "too-few-fit"
     CLOCK_SKEW = "clock-skew"  # the API server's clock is another than ours and GitLab's
+    JOB_LEFTOVERS = "job-leftovers"  # objects of jobs that are older than any job may be
+    QUOTA_FILLED = "quota-filled"  # such objects take what the next job needs of a quota
 
 
 class SshFault(Fault):

@@ -601,6 +601,9 @@ class Limits(Section):
         default=30, ge=0, description="Days before its end in which a certificate is reported as due for renewal."
     )
     restart_age: Seconds = Field(default=3600, description="Seconds for which what befell a manager is reported.")
+    job_age: Seconds = Field(
+        default=86_400, description="Seconds that the longest job takes; a job's objects that are older are leftovers."
+    )
     quiet_stream: Seconds | None = Field(
         default=None,
         description="Seconds for which an exec stream on which nothing is sent must stay open; it makes the run that "

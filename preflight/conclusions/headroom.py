@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from preflight import impact
 from preflight.conclusions.impacts import jobs_that_fit, no_harm, slows_there
@@ -12,13 +12,16 @@ from preflight.conclusions.single_fact import names_of, single, steps_of
 from preflight.conclusions.vantages import has_fault, joined, proofs, targets_of
 from preflight.facts.dind import dind_admission, dind_daemon
 from preflight.facts.headroom import headroom, option_headroom, pod_cache, scenario_headroom, worker_headroom
+from preflight.facts.namespace import filled_quotas, old_job_objects
 from preflight.facts.pods import pod_admission, pod_start
 from preflight.faults import PodFault
 from preflight.probes.headroom import Headroom
+from preflight.probes.job_leftovers import JobLeftovers
 from preflight.shell_command import pipe, program
 
 TOO_FEW_FIT = cause("too-few-jobs-fit", "6.5", "room-for-jobs")
 QUOTA_EXHAUSTED = cause("quota-exhausted", "3.2", "quota", specialises="quota-too-small-for-jobs")
+QUOTA_FILLED = cause("leftovers-fill-quota", "3.2", "job-leftovers", specialises="quota-exhausted")
 QUOTA_SHORT = cause("quota-too-small-for-jobs", "6.5", "quota")
 
 single(
@@ -39,6 +42,26 @@ single(
 )
 
 
+def _leftover_commands(_: Facts, observations: Sequence[Observation]) -> Mapping[str, str]:
+    """The commands that list and delete what jobs have left."""
+    measured = next(each.measured for each in observations if isinstance(each.measured, JobLeftovers))
+    return {"list": measured.listing, "delete": measured.deleting}
+
+
+_CLEAN = (
+    "`{list}` lists what jobs have left",
+    "`{delete}`",
+)
+
+single(
+    cause("jobs-left-objects", "3.2", "job-leftovers"),
+    no_harm("what is left takes no quota that the next job needs"),
+    old_job_objects,
+    remedy=_CLEAN,
+    names=_leftover_commands,
+)
+
+
 def _stopped_by_quota(facts: Facts, *, measured: bool) -> tuple[Observation, ...]:
     """Pods that the quota refused, or (not `measured`) those not created because little of it is left."""
     by_quota = has_fault(PodFault.QUOTA)
@@ -46,6 +69,29 @@ def _stopped_by_quota(facts: Facts, *, measured: bool) -> tuple[Observation, ...
         observation
         for observation in facts.observations(pod_admission, dind_admission, pod_start, dind_daemon)
         if by_quota(observation) and observation.faulty is measured
+    )
+
+
+@rule
+def filled_by_leftovers(facts: Facts) -> Iterator[Conclusion]:
+    """A quota that is used up by what jobs have left: it explains what the quota refuses."""
+    filled = facts.observation(filled_quotas)
+    measured = filled.measured
+    if not isinstance(measured, JobLeftovers) or measured.fault is None:
+        return
+    of_pods = [name for name in measured.resources if name != "count/secrets"]
+    whole = facts.observation(headroom)
+    bounded = isinstance(whole.measured, Headroom) and whole.measured.quota_limit is not None
+    room = facts.failing(headroom, worker_headroom, where=lambda each: each.faulty) if bounded else ()
+    refused = (*_stopped_by_quota(facts, measured=True), *_stopped_by_quota(facts, measured=False), *room)
+    yield Conclusion(
+        cause=QUOTA_FILLED,
+        sentence=measured.cause,
+        certain=True,
+        impact=impact.stops() if of_pods else impact.stops("jobs that log in to a registry"),
+        explains=keys((filled, *(refused if of_pods else ()))),
+        proofs=proofs(*(Proof.of(each.measured) for each in (filled, *refused)[:2] if each.measured)),
+        remedy=steps_of(_CLEAN, _leftover_commands(facts, [filled])),
     )
 
 

@@ -46,6 +46,7 @@ from preflight.probes.encryption import Encryption
 from preflight.probes.environment import NetworkAgreement, OwnNames, Proxies
 from preflight.probes.gitlab import GitLabReply, GitLabVersion
 from preflight.probes.headroom import Headroom
+from preflight.probes.job_leftovers import JobLeftovers
 from preflight.probes.job_references import JobReferences
 from preflight.probes.leftovers import Leftovers
 from preflight.probes.lint import Lint
@@ -99,6 +100,7 @@ __all__ = [
     "ImagePull",
     "InnerRegistry",
     "Job",
+    "JobLeftovers",
     "JobReferences",
     "JobRunner",
     "Leftovers",
