@@ -88,6 +88,7 @@ class Node:
     ssh: SshState = field(default_factory=SshState)
     resolv_conf: str = ""  # set by `guide_world`
     pulled: set[str] = field(default_factory=set)  # image references in its content store
+    disk_free: int = 60 * 2**30  # of one disk for everything
 
 
 @dataclass

@@ -115,6 +115,8 @@ class ClusterFault(Fault):
     METRICS_UNAVAILABLE = "metrics-unavailable"
     TOO_FEW_FIT = "too-few-fit"
     CLOCK_SKEW = "clock-skew"  # the API server's clock is another than ours and GitLab's
+    DISK_TOO_SMALL = "disk-too-small"  # with the images that jobs need, the kubelet will evict pods
+    DISK_NEARLY_FULL = "disk-nearly-full"
     JOB_LEFTOVERS = "job-leftovers"  # objects of jobs that are older than any job may be
     QUOTA_FILLED = "quota-filled"  # such objects take what the next job needs of a quota
 

@@ -1,4 +1,4 @@
-"""date, hostname, ip and cat: what a machine, or a pod on it, says about itself."""
+"""date, df, hostname, ip and cat: what a machine, or a pod on it, says about itself."""
 
 from __future__ import annotations
 
@@ -25,6 +25,29 @@ async def date(call: Call) -> int:
     form = form.replace("%N", "%%N").replace("%s", str(int(now)))
     call.out(time.strftime(form, time.gmtime(now)) + "\n")
     return 0
+
+
+_DISK = 103_079_844  # KiB of a node's disk, as its Kubernetes object has it
+_FOLDERS = {"/", "/var/lib/kubelet"}
+
+
+async def df(call: Call) -> int:
+    """Of a node with one disk for everything, in KiB and one line a filesystem (-P -k)."""
+    machine = call.world.nodes[call.vantage.node]
+    folders = _FOLDERS | {"/var/lib/docker" if machine.runtime.startswith("docker") else "/var/lib/containerd"}
+    free = machine.disk_free // 1024
+    used = _DISK - free
+    status, shown = 0, False
+    for path in [arg for arg in call.args if not arg.startswith("-")] or ["/"]:
+        if path not in folders:
+            call.err(f"df: {path}: No such file or directory\n")
+            status = 1
+            continue
+        if not shown:
+            call.out("Filesystem     1024-blocks     Used Available Capacity Mounted on\n")
+            shown = True
+        call.out(f"/dev/vda1        {_DISK} {used} {free} {-(-used * 100 // _DISK):>7}% /\n")
+    return status
 
 
 async def hostname(call: Call) -> int:

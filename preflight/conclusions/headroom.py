@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from preflight import impact
-from preflight.conclusions.impacts import jobs_that_fit, no_harm, slows_there
+from preflight.conclusions.impacts import jobs_that_fit, no_harm, reserve, room, slows_there
 from preflight.conclusions.model import Conclusion, Proof, cause, keys, rule
 from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.single_fact import names_of, single, steps_of
 from preflight.conclusions.vantages import has_fault, joined, proofs, targets_of
 from preflight.facts.dind import dind_admission, dind_daemon
-from preflight.facts.headroom import headroom, option_headroom, pod_cache, scenario_headroom, worker_headroom
+from preflight.facts.headroom import (
+    headroom,
+    node_disk_reserve,
+    node_room_for_images,
+    option_headroom,
+    pod_cache,
+    scenario_headroom,
+    worker_headroom,
+)
 from preflight.facts.namespace import filled_quotas, old_job_objects
 from preflight.facts.pods import pod_admission, pod_start
 from preflight.faults import PodFault
@@ -30,6 +38,23 @@ single(
     scenario_headroom,
     option_headroom,
     remedy=("lower `concurrent`, `replicas` or the requests of that scenario in {values}, or add nodes",),
+)
+_DISK = (
+    "on {node} (`{ssh_command}{address}`): `df -h`, `crictl images`, `du -xsh /var/lib/*` show what fills it",
+    "`crictl rmi --prune` there removes images that no container uses",
+    "or give {nodes} a larger disk, or a disk of their own for images",
+)
+single(
+    cause("node-disk-too-small", "6.5", "eviction"),
+    room,
+    node_room_for_images,
+    remedy=_DISK,
+)
+single(
+    cause("node-disk-nearly-full", "6.5", "eviction"),
+    reserve("images and jobs fit, and hardly more"),
+    node_disk_reserve,
+    remedy=_DISK,
 )
 single(
     cause("cache-unreachable", "7.4", "cache"),
@@ -82,8 +107,8 @@ def filled_by_leftovers(facts: Facts) -> Iterator[Conclusion]:
     of_pods = [name for name in measured.resources if name != "count/secrets"]
     whole = facts.observation(headroom)
     bounded = isinstance(whole.measured, Headroom) and whole.measured.quota_limit is not None
-    room = facts.failing(headroom, worker_headroom, where=lambda each: each.faulty) if bounded else ()
-    refused = (*_stopped_by_quota(facts, measured=True), *_stopped_by_quota(facts, measured=False), *room)
+    short = facts.failing(headroom, worker_headroom, where=lambda each: each.faulty) if bounded else ()
+    refused = (*_stopped_by_quota(facts, measured=True), *_stopped_by_quota(facts, measured=False), *short)
     yield Conclusion(
         cause=QUOTA_FILLED,
         sentence=measured.cause,
@@ -130,8 +155,8 @@ def room_for_jobs(facts: Facts) -> Iterator[Conclusion]:
     if not failing:
         return
     whole = facts.observation(headroom).measured
-    room = whole if isinstance(whole, Headroom) else None
-    by_quota = room is not None and room.quota_limit is not None and room.quota_limit <= room.fits
+    space = whole if isinstance(whole, Headroom) else None
+    by_quota = space is not None and space.quota_limit is not None and space.quota_limit <= space.fits
     if by_quota and _stopped_by_quota(facts, measured=True):
         return  # the quota is used up, which explains both
     # A probe leaves the last tenth of a quota alone, so the quota also keeps the suite from measuring.
@@ -139,13 +164,13 @@ def room_for_jobs(facts: Facts) -> Iterator[Conclusion]:
     names = names_of(facts, failing)
     about = targets_of(failing, "worker")
     sentence = (
-        room.cause
-        if room is not None and room.fault
+        space.cause
+        if space is not None and space.fault
         else "; ".join(
             dict.fromkeys(observation.measured.cause for observation in failing if observation.measured is not None)
         )
     )
-    names["lack"] = lack = room.runs_out if room is not None else ""
+    names["lack"] = lack = space.runs_out if space is not None else ""
     steps = (
         ("`kubectl describe quota -n {job_namespace}`: raise it, or lower `concurrent` or requests in {values}",)
         if by_quota
@@ -156,8 +181,8 @@ def room_for_jobs(facts: Facts) -> Iterator[Conclusion]:
             "lower `concurrent`, `replicas` or the jobs' requests in {values} (`{upgrade}`), or add a node",
         )
     )
-    if room is not None and not by_quota and room.fillers:
-        largest = room.fillers[0]
+    if space is not None and not by_quota and space.fillers:
+        largest = space.fillers[0]
         namespace, _, owner = largest.owner.partition("/")
         names["owner"] = largest.owner
         names["shown_by"] = pipe(

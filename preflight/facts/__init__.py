@@ -52,6 +52,7 @@ from preflight.probes.leftovers import Leftovers
 from preflight.probes.lint import Lint
 from preflight.probes.managers import ManagerHistory, ManagerLogs, ManagerPods, Rollout
 from preflight.probes.monitoring import ManagerActivity, ManagerMetrics, Warnings
+from preflight.probes.node_disk import NodeDisk
 from preflight.probes.node_pulls import Pull
 from preflight.probes.nodes import NodeState, PoolState
 from preflight.probes.pipeline import Configuration, Job, JobRunner, Pipeline, Project
@@ -116,6 +117,7 @@ __all__ = [
     "Metrics",
     "NamespaceState",
     "NetworkAgreement",
+    "NodeDisk",
     "NodeLogin",
     "NodeState",
     "Nodes",
