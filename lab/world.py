@@ -89,6 +89,8 @@ class Node:
     resolv_conf: str = ""  # set by `guide_world`
     pulled: set[str] = field(default_factory=set)  # image references in its content store
     disk_free: int = 60 * 2**30  # of one disk for everything
+    kubelet_certificate_days: float = 250.5  # until the certificate ends with which its kubelet logs in
+    kubelet_serving_days: float = 250.5  # until the one ends that its kubelet shows on port 10250
 
 
 @dataclass

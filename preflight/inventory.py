@@ -595,7 +595,9 @@ class Limits(Section):
     version_skew: int = Field(default=3, ge=0, description="Minor versions a kubelet may be behind the API server.")
     token_days_left: int = Field(default=7, ge=0, description="Days that the runner's token must still be valid.")
     certificate_days_left: int = Field(
-        default=7, ge=0, description="Days that certificates (GitLab, registries, API server) must still be valid."
+        default=7,
+        ge=0,
+        description="Days that certificates (GitLab, registries, API server, kubelets) must still be valid.",
     )
     certificate_renewal_days: int = Field(
         default=30, ge=0, description="Days before its end in which a certificate is reported as due for renewal."

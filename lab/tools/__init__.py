@@ -6,7 +6,7 @@ alike. What they print was recorded from busybox 1.35, bind 9.18, curl 7.88, wge
 
 - lookups     nslookup (busybox's in pods, bind's on nodes), dig, getent
 - transfers   wget (busybox's), curl, nc
-- machine     date, df, hostname, ip, cat of the files that describe the machine
+- machine     date, df, hostname, ip, openssl, cat of the files that describe the machine
 - containers  docker, crictl, sudo
 """
 
@@ -36,7 +36,7 @@ FILES = (  # which a stand-in for cat answers; the last three are a runner manag
 )
 
 _EVERYWHERE = frozenset({"cat", "date", "getent", "hostname", "ip", "nc", "nslookup", "wget"})
-_ON_NODES = frozenset({"curl", "df", "dig", "sudo"})
+_ON_NODES = frozenset({"curl", "df", "dig", "openssl", "sudo"})
 
 
 def names(world: World, vantage: Vantage, env: Mapping[str, str]) -> frozenset[str]:
@@ -67,6 +67,7 @@ _TOOLS: dict[str, Callable[[Call], Awaitable[int]]] = {
     "ip": machine.ip,
     "nc": transfers.nc,
     "nslookup": lookups.nslookup,
+    "openssl": machine.openssl,
     "sudo": containers.sudo,
     "wget": transfers.wget,
 }

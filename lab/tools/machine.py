@@ -1,4 +1,4 @@
-"""date, df, hostname, ip and cat: what a machine, or a pod on it, says about itself."""
+"""date, df, hostname, ip, openssl and cat: what a machine, or a pod on it, says about itself."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import fnmatch
 import re
 import time
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -48,6 +49,32 @@ async def df(call: Call) -> int:
             shown = True
         call.out(f"/dev/vda1        {_DISK} {used} {free} {-(-used * 100 // _DISK):>7}% /\n")
     return status
+
+
+_PKI = "/var/lib/kubelet/pki/"
+
+
+async def openssl(call: Call) -> int:
+    """``s_client`` to the node's own kubelet, and ``x509`` of what that or a file in the kubelet's folder shows."""
+    machine = call.world.nodes[call.vantage.node]
+    if call.args[:1] == ["s_client"]:
+        call.out("CONNECTED(00000003)\n-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n")
+        return 0
+    path = call.args[call.args.index("-in") + 1] if "-in" in call.args else ""
+    ends = {
+        f"{_PKI}kubelet-client-current.pem": machine.kubelet_certificate_days,
+        f"{_PKI}kubelet.crt": machine.kubelet_serving_days,
+        "": machine.kubelet_serving_days,
+    }
+    if path not in ends:
+        call.err(f"Could not open file or uri for loading certificate from {path}\n: No such file or directory\n")
+        return 1
+    end = datetime.now(UTC) + timedelta(days=ends[path])
+    who = (
+        f"O = system:nodes, CN = system:node:{machine.name}" if "client" in path else f"CN = {machine.name}@1748700000"
+    )
+    call.out(f"subject={who}\nnotAfter={end:%b %d %H:%M:%S %Y} GMT\n")
+    return 0
 
 
 async def hostname(call: Call) -> int:
