@@ -338,6 +338,30 @@ class Rule:
 
 
 @dataclass
+class Link:
+    """What the way from a vantage to a host does to packets: `source` and `host` match as in a `Rule`.
+
+    Attributes:
+        delay: seconds of a round trip.
+        loss: the part of first packets and queries that is lost, evenly.
+    """
+
+    source: str
+    host: str = "*"
+    delay: float = 0.0
+    loss: float = 0.0
+    _due: float = field(default=0.5, repr=False)
+
+    def loses(self) -> bool:
+        """Whether the next packet is lost."""
+        self._due += self.loss
+        if self._due < 1:
+            return False
+        self._due -= 1
+        return True
+
+
+@dataclass
 class DaemonSettings:
     """How every Docker daemon started in a pod behaves."""
 
@@ -427,6 +451,8 @@ class World:
     charts: ChartRepository = field(default_factory=ChartRepository)
     release: ReleaseState = field(default_factory=ReleaseState)
     firewall: list[Rule] = field(default_factory=list)
+    links: list[Link] = field(default_factory=list)
+    resent: dict[str, int] = field(default_factory=dict)  # vantage → first packets of connections sent again
     daemon: DaemonSettings = field(default_factory=DaemonSettings)
     pod_mtu: int = 1500  # of the network between pods: routed, without encapsulation
     narrow: set[str] = field(default_factory=set)  # vantage points that packets of full size do not reach
@@ -477,6 +503,24 @@ class World:
         """Wait for the simulated latency."""
         if self.latency:
             await asyncio.sleep(self.latency)
+
+    async def cross(self, vantage: Vantage, host: str, *, resends: bool) -> bool:
+        """Wait as long as a round trip takes, and a second more for a packet that has to be sent again.
+
+        Returns False if a packet was lost that nobody sends again.
+        """
+        source = str(vantage)
+        for link in self.links:
+            if not (fnmatchcase(source, link.source) and fnmatchcase(host, link.host)):
+                continue
+            await asyncio.sleep(link.delay)
+            if not link.loses():
+                continue
+            if not resends:
+                return False
+            self.resent[source] = self.resent.get(source, 0) + 1
+            await asyncio.sleep(1)
+        return True
 
     def node_vantage(self, name: str) -> Vantage:
         """A shell on the node itself."""

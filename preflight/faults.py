@@ -26,6 +26,7 @@ terms that an operator would use; they key the remedies in the checks' docstring
     - VariableFault  what is wrong with a project's CI/CD variable
     - TuningFault    what the tuned values need and the cluster does not have
     - EncryptionFault  how a way on which secrets travel is not protected
+    - PacketFault    what the way to a destination does to packets
     - CertificateFault  how little time a certificate has left
 """
 
@@ -418,6 +419,13 @@ class EncryptionFault(Fault):
 
     NOT_ENCRYPTED = "not-encrypted"  # there is no TLS at all
     NOT_VERIFIED = "not-verified"  # there is TLS, and any certificate is accepted
+
+
+class PacketFault(Fault):
+    """What the way to a destination does to packets (docs/sources.md#packet-loss)."""
+
+    LOST = "packets-lost"  # more of them than `limits.packet_loss`
+    FAR = "long-round-trip"  # longer than `limits.round_trip`
 
 
 class CertificateFault(Fault):

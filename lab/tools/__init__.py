@@ -30,6 +30,7 @@ FILES = (  # which a stand-in for cat answers; the last three are a runner manag
     "/etc/hosts",
     "/etc/hostname",
     "/sys/class/net/*/mtu",
+    "/proc/net/netstat",
     "/home/gitlab-runner/*",
     "/configmaps/*",
     "/secrets/*",

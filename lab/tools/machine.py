@@ -130,6 +130,10 @@ def _read(call: Call, file: str) -> str | None:
     if file == "/etc/hosts":
         lines = ["127.0.0.1\tlocalhost", f"{vantage.address}\t{vantage.hostname}"]
         return "\n".join([*lines, *(f"{address}\t{name}" for name, address in vantage.host_aliases.items())]) + "\n"
+    if file == "/proc/net/netstat":
+        names = "SyncookiesSent TCPTimeouts TCPSynRetrans TCPOrigDataSent"
+        resent = call.world.resent.get(str(vantage), 0)
+        return f"TcpExt: {names}\nTcpExt: 0 0 {resent} 4711\nIpExt: InNoRoutes\nIpExt: 0\n"
     if fnmatch.fnmatchcase(file, "/sys/class/net/*/mtu") and re.search(r"/(eth0|lo)/", file):
         return f"{_mtu(call) if '/eth0/' in file else 65536}\n"
     return None

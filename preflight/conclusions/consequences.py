@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
 
+from preflight.conclusions.latency import may_follow_from_losses
 from preflight.conclusions.model import Conclusion, lineage
 from preflight.conclusions.observations import Facts, Observation
 from preflight.facts.certificates import kubelet_certificate
@@ -296,6 +297,17 @@ def _may_follow(facts: Facts, observation: Observation, nodes: set[str]) -> bool
     return not nodes or {homes.get(name, "") for name in affected} <= nodes
 
 
+# ---- lost packets ---------------------------------------------------------------------------------------------------
+
+
+def _losses_explain(facts: Facts, cause: Conclusion, effect: Conclusion) -> bool:
+    """Whether measurements on the same way failed because packets are lost there."""
+    if cause.name != "packets-lost" or effect.name in {"packets-lost", "long-round-trip"}:
+        return False
+    failed = _failed(facts, effect)
+    return bool(failed) and all(may_follow_from_losses(facts, observation) for observation in failed)
+
+
 # ---- kubelets -------------------------------------------------------------------------------------------------------
 
 
@@ -309,6 +321,7 @@ def _certificates_explain(facts: Facts, cause: Conclusion, effect: Conclusion) -
 
 
 _EXPLAINS: tuple[Explains, ...] = (
+    _losses_explain,
     _certificates_explain,
     _resolvers_explain,
     _names_explain,

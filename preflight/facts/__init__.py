@@ -17,6 +17,7 @@ from preflight.facts import (
     environment,
     gitlab,
     headroom,
+    latency,
     monitoring,
     namespace,
     nodes,
@@ -48,6 +49,7 @@ from preflight.probes.gitlab import GitLabReply, GitLabVersion
 from preflight.probes.headroom import Headroom
 from preflight.probes.job_leftovers import JobLeftovers
 from preflight.probes.job_references import JobReferences
+from preflight.probes.latency import RoundTrips
 from preflight.probes.leftovers import Leftovers
 from preflight.probes.lint import Lint
 from preflight.probes.managers import ManagerHistory, ManagerLogs, ManagerPods, Rollout
@@ -144,6 +146,7 @@ __all__ = [
     "ResolvConf",
     "Rights",
     "Rollout",
+    "RoundTrips",
     "RunnerRecord",
     "RunnerToken",
     "RunningJobs",
@@ -164,6 +167,7 @@ __all__ = [
     "environment",
     "gitlab",
     "headroom",
+    "latency",
     "monitoring",
     "namespace",
     "nodes",

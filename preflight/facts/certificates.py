@@ -133,13 +133,13 @@ registry_certificate_renewal = view(
 )
 
 
-@fact(deadline="step", optional=("node_login",), reported_by=("kubelet_serving_certificate",))
+@fact(deadline="script", optional=("node_login",), reported_by=("kubelet_serving_certificate",))
 def kubelet_certificates_shown(worker: str, node_login: NodeLogin | None, inventory: Inventory, run: Run) -> Shown:
     """The certificates of a worker's kubelet, over SSH, else from its port."""
     address = inventory.workers[worker].address
     if node_login is None:
         return kubelet_certificates.shown_by_port(address, routes=run.routes, deadline=inventory.deadlines.step)
-    return kubelet_certificates.shown_by_worker(node_login.session, address, deadline=inventory.deadlines.step)
+    return kubelet_certificates.shown_by_worker(node_login.session, address, deadline=inventory.deadlines.script)
 
 
 @fact(reported_by=("kubelet_certificate",))

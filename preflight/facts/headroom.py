@@ -238,7 +238,7 @@ def pod_cache(
 @fact(
     after=("node_pressure",),
     for_target={"node_pressure": ("node", as_node)},
-    deadline="step",
+    deadline="script",
     optional=("manifest",),
     fan_in={"manifest": "image"},
     reported_by=("node_room_for_images",),
@@ -259,7 +259,7 @@ def node_filesystems(
         inside=[] if inventory.dind == "none" else [inventory.dind.pull],
         present=node.images if node is not None else frozenset(),
         runtime=node.runtime if node is not None else "",
-        deadline=inventory.deadlines.step,
+        deadline=inventory.deadlines.script,
     )
 
 

@@ -88,10 +88,16 @@ def read_shown(text: str) -> Shown:
     for place, printed in outputs.items():
         certificate = _read("\n".join(printed))
         if certificate is None:
-            reasons[place] = printed[0] if printed else _NOTHING
+            reasons[place] = _reason(printed)
         else:
             certificates[place] = certificate
     return Shown(certificates, reasons)
+
+
+def _reason(printed: list[str]) -> str:
+    """Why openssl could not read a file, without its own file names and line numbers."""
+    plain = re.search(r"No such file or directory|Permission denied", "\n".join(printed))
+    return plain[0] if plain else printed[0] if printed else _NOTHING
 
 
 def _read(text: str) -> Certificate | None:

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from preflight.clients.ssh import Session
 from preflight.evidence import Evidence, Fact, Unmeasured
-from preflight.faults import ClusterFault
+from preflight.faults import ClusterFault, SshFault
 from preflight.quantities import spell
 from preflight.shell_command import program
 
@@ -97,6 +97,13 @@ def node_disk(
     ran = session.run(_SCRIPT, deadline=deadline)
     shown = read_df(ran.stdout)
     evidence = Evidence(where=f"node {node}", command=program("df", "-P", "-k", *_PATHS), observed=ran.stdout)
+    if not shown and ran.exit is None:
+        raise Unmeasured(
+            f"`df` on {node} did not finish within {deadline:g} s",
+            needs="a worker that answers commands at once, or a larger `deadlines.script`",
+            fault=SshFault.SILENT,
+            evidence=evidence,
+        )
     if not shown:
         raise Unmeasured(
             f"`df` on {node} shows no filesystem: {ran.stderr or ran.stdout or 'no output'}",

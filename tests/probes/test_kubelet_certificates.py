@@ -46,7 +46,8 @@ def test_each_place_has_its_end() -> None:
 def test_what_may_not_be_read_is_named_and_the_port_shows_the_rest() -> None:
     whole = read_shown(shown(DENIED, ""))
     assert CLIENT not in whole.certificates
-    assert CLIENT in whole.reasons[CLIENT]
+    assert whole.reasons[CLIENT] == "Permission denied"
+    assert whole.reasons[f"{FOLDER}/kubelet-server-current.pem"] == "No such file or directory"
     assert whole.serving is not None
     assert whole.serving[0] == f"{FOLDER}/kubelet.crt", "without an answer of the port, the file"
 
