@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
@@ -185,22 +186,61 @@ _USER_KEYS = (*_IMAGE_KEYS, "podSecurityContext", "securityContext")
 def upgrade_changes(
     release_history: History, helm_values: helm.Values, inventory: Inventory, run: Run
 ) -> frozenset[str]:
-    """The keys that the upgrade changes, ``chart`` among them; none if no upgrade is ahead (`--stage upgrade`)."""
+    """The keys that the upgrade changes, ``chart`` among them; none if no upgrade is ahead (`--stage upgrade`).
+
+    Where both renderings are known, they say what changes: an expression that gives the same, or a default that is
+    written out, changes nothing, and a chart of another version changes what it renders otherwise.
+    """
     newest = release_history.newest
     if run.stage is not Stage.UPGRADE or newest is None:
         return frozenset()
     runner = inventory.runner
+    deployed = release.rendered(newest, runner.release, runner.namespace)
     drift = values_drift.read_drift(
         newest.values,
         helm_values.tree,
         helm_values.runner_keys,
+        templates=_templates(deployed, helm_values),
         release=runner.release,
         namespace=runner.namespace,
     )
     keys = {difference.key for difference in drift.differences}
     if "runnerToken" not in helm_values.tree:  # set at the installation only, as it should be
         keys.discard("runnerToken")
-    return frozenset(keys | ({"chart"} if newest.chart.get("version") != helm_values.chart else set()))
+    chart = newest.chart.get("version") != helm_values.chart
+    return changed_keys(keys, deployed, helm_values.rendering, chart=chart)
+
+
+_RENDERED: Mapping[str, Callable[[Rendering], object]] = {
+    "image": lambda rendering: (
+        rendering.image,
+        rendering.container.get("imagePullPolicy"),
+        rendering.pod_spec.get("imagePullSecrets"),
+    ),
+    "resources": lambda rendering: rendering.container.get("resources"),
+    "podSecurityContext": lambda rendering: rendering.pod_spec.get("securityContext"),
+    "securityContext": lambda rendering: rendering.container.get("securityContext"),
+}
+"""Keys of the values, and what of the managers' pod they make."""
+_RENDERED_CHART = "version of the chart"
+
+
+def changed_keys(
+    keys: Collection[str], deployed: Rendering | None, wanted: Rendering | None, *, chart: bool
+) -> frozenset[str]:
+    """The keys of the values that make a difference to the managers' pod, and those that it does not show.
+
+    Args:
+        keys: those that differ.
+        deployed: the objects of the release.
+        wanted: those that the upgrade will make.
+        chart: whether the upgrade's chart is of another version.
+    """
+    if deployed is None or wanted is None or deployed.workload is None or wanted.workload is None:
+        return frozenset({*keys, *(("chart",) if chart else ())})
+    changed = {key for key, made in _RENDERED.items() if made(deployed) != made(wanted)}
+    unseen = {key for key in keys if not key.startswith(tuple(_RENDERED))}
+    return frozenset(changed | unseen | ({_RENDERED_CHART} if chart else set()))
 
 
 def as_replaced(measured: Replaceable, changes: frozenset[str]) -> Replaceable:
