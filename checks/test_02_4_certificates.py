@@ -1,4 +1,4 @@
-"""2.4 Certificates: those of GitLab, the API server, the kubeconfig and the registries do not end soon."""
+"""2.4 Certificates: those of GitLab, the API server, the kubeconfig, registries and kubelets do not end soon."""
 
 import pytest
 
@@ -81,3 +81,41 @@ def test_registry_certificate_has_been_renewed(registry_certificate_renewal: Cer
     Remedy: renew the certificate, or correct `limits.certificate_renewal_days`.
     """
     assert not registry_certificate_renewal.fault
+
+
+def test_kubelet_certificates_are_valid_for_days(kubelet_certificate: CertificateTerm) -> None:
+    """2.4.31 The certificate with which each worker's kubelet logs in is valid for the next days.
+
+    Why: when it ends, the API server refuses the kubelet: the node becomes NotReady and takes no more jobs.
+    Remedy (certificate-ends-soon): kubelets renew theirs by themselves: `kubectl get csr` shows requests that nobody
+        approved, `journalctl -u kubelet | grep -i certificate` on the worker why there is none; `systemctl restart
+        kubelet` makes it try again.
+    Remedy: give the kubelet a certificate that stays valid (`kubeadm join` again), or correct
+        `limits.certificate_days_left`.
+    """
+    assert not kubelet_certificate.fault
+
+
+@pytest.mark.advice
+def test_kubelet_certificates_have_been_renewed(kubelet_certificate_renewal: CertificateTerm) -> None:
+    """2.4.32 The certificate with which each worker's kubelet logs in is not due for renewal.
+
+    Why: a kubelet renews it long before the last month; where it has not, it does not renew it at all.
+    Remedy (certificate-renewal-due): see why it was not renewed: `kubectl get csr`, `rotateCertificates` in
+        `/var/lib/kubelet/config.yaml`, `journalctl -u kubelet | grep -i certificate` on the worker.
+    Remedy: renew the certificate, or correct `limits.certificate_renewal_days`.
+    """
+    assert not kubelet_certificate_renewal.fault
+
+
+@pytest.mark.advice
+def test_kubelet_ports_show_valid_certificates(kubelet_serving_certificate: CertificateTerm) -> None:
+    """2.4.33 The certificate that each worker's kubelet shows on its port is valid for the next weeks.
+
+    Why: an API server that verifies it (`--kubelet-certificate-authority`) reads no more logs and runs no more
+        commands in pods there when it ends; kubeadm's does not verify it.
+    Remedy (certificate-ends-soon, certificate-renewal-due): with `serverTLSBootstrap`, approve the pending request
+        (`kubectl get csr`); a self-signed `kubelet.crt` is made anew when it is moved away and the kubelet restarted.
+    Remedy: show a certificate that stays valid, or correct `limits.certificate_renewal_days`.
+    """
+    assert not kubelet_serving_certificate.fault

@@ -2,7 +2,7 @@
 
 import pytest
 
-from preflight.facts import JobReferences, NamespaceState, Rights, StreamCheck, Webhooks
+from preflight.facts import JobLeftovers, JobReferences, NamespaceState, Rights, StreamCheck, Webhooks
 
 
 def test_the_jobs_namespace_exists(namespace_presence: NamespaceState) -> None:
@@ -179,3 +179,25 @@ def test_what_the_managers_pods_require_exists(manager_references: JobReferences
         namespace.
     """
     assert not manager_references.fault
+
+
+@pytest.mark.advice
+def test_jobs_have_left_nothing_behind(old_job_objects: JobLeftovers) -> None:
+    """3.2.15 The jobs' namespace has no pod, Secret or ConfigMap of a job that is long over.
+
+    Why: a manager that is killed does not remove what it made for its jobs; it fills quotas and nodes, and Secrets with
+        credentials stay readable.
+    Remedy: delete them, the oldest first: `kubectl get pods,secrets,configmaps -n NAMESPACE
+        --sort-by=.metadata.creationTimestamp`; set `limits.job_age` if jobs may take longer.
+    """
+    assert not old_job_objects.fault
+
+
+def test_leftovers_fill_no_quota(filled_quotas: JobLeftovers) -> None:
+    """3.2.16 What jobs have left behind fills no quota of their namespace.
+
+    Why: the next job's pod or Secret is refused ("exceeded quota"), although no job is running.
+    Remedy: delete what jobs have left, the oldest first: `kubectl get pods,secrets,configmaps -n NAMESPACE
+        --sort-by=.metadata.creationTimestamp`.
+    """
+    assert not filled_quotas.fault

@@ -12,6 +12,7 @@ from preflight.facts import (
     ManagerLogs,
     ManagerPods,
     Release,
+    ReleaseEdits,
     Rollout,
 )
 
@@ -108,6 +109,28 @@ def test_chart_renders_with_the_values(chart_rendering: ChartRendering) -> None:
     Remedy: correct what the cause names in the values; `helm template RELEASE CHART -f VALUES` shows it again.
     """
     assert not chart_rendering.fault
+
+
+def test_managers_find_the_release_at_their_next_start(edits_at_start: ReleaseEdits) -> None:
+    """3.4.9 The ConfigMap and the Secret that managers start from are as the release has them.
+
+    Why: managers read them only when they start, so an edit by hand takes effect at a restart that nobody expects, and
+        the next upgrade undoes it.
+    Remedy: `helm get manifest RELEASE -n NAMESPACE | kubectl diff -n NAMESPACE -f -` shows the edit; write what is
+        intended into the values file, and upgrade, which sets the rest back.
+    """
+    assert not edits_at_start.fault
+
+
+@pytest.mark.advice
+def test_other_objects_are_as_the_release_has_them(other_edits: ReleaseEdits) -> None:
+    """3.4.10 The Deployment, the Role and the other objects are as the release has them.
+
+    Why: what was edited by hand is in effect until the next upgrade undoes it, and no file says so.
+    Remedy: `helm get manifest RELEASE -n NAMESPACE | kubectl diff -n NAMESPACE -f -` shows the edit; write what is
+        intended into the values file, and upgrade.
+    """
+    assert not other_edits.fault
 
 
 def test_rollout_is_complete(manager_rollout: Rollout) -> None:

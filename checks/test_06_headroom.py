@@ -2,7 +2,7 @@
 
 import pytest
 
-from preflight.facts import Connection, Headroom, Placement, WorkerRoom
+from preflight.facts import Connection, Headroom, NodeDisk, Placement, WorkerRoom
 
 
 def test_all_concurrent_jobs_fit(headroom: Headroom) -> None:
@@ -22,6 +22,27 @@ def test_a_job_fits_on_each_eligible_worker(worker_headroom: WorkerRoom) -> None
     Remedy: move pods off the node: `kubectl describe node NODE` lists their requests.
     """
     assert not worker_headroom.fault
+
+
+def test_the_images_fit_on_each_worker(node_room_for_images: NodeDisk) -> None:
+    """6.5.3 The images that jobs need fit on each worker's disk, above what the kubelet keeps free.
+
+    Why: below that, the kubelet removes images, evicts pods and takes no new ones, in the middle of a job.
+    Remedy: remove what is not needed on the node (`crictl rmi --prune`, `journalctl --vacuum-size=500M`), or give it a
+        larger disk.
+    """
+    assert not node_room_for_images.fault
+
+
+@pytest.mark.advice
+def test_each_worker_has_disk_to_spare(node_disk_reserve: NodeDisk) -> None:
+    """6.5.4 Beside the images, each worker's disk has room to spare.
+
+    Why: jobs write their sources, caches and Docker's layers to the same disk.
+    Remedy: remove what is not needed on the node (`crictl rmi --prune`, `journalctl --vacuum-size=500M`), or give it a
+        larger disk.
+    """
+    assert not node_disk_reserve.fault
 
 
 @pytest.mark.advice

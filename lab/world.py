@@ -88,6 +88,9 @@ class Node:
     ssh: SshState = field(default_factory=SshState)
     resolv_conf: str = ""  # set by `guide_world`
     pulled: set[str] = field(default_factory=set)  # image references in its content store
+    disk_free: int = 60 * 2**30  # of one disk for everything
+    kubelet_certificate_days: float = 250.5  # until the certificate ends with which its kubelet logs in
+    kubelet_serving_days: float = 250.5  # until the one ends that its kubelet shows on port 10250
 
 
 @dataclass
@@ -283,6 +286,8 @@ class ReleaseState:
         before: dotted keys of the values with which the managers started; they have not been restarted since.
         scaled: replicas to which somebody has scaled the Deployment by hand.
         leftovers: whether an uninstallation left objects behind.
+        edited: what somebody changed in the release's objects by hand since: by resource and keys, a value, or the
+            text that was replaced and the one that stands there now.
     """
 
     installed: bool = True
@@ -298,6 +303,7 @@ class ReleaseState:
     before: dict[str, Any] = field(default_factory=dict)
     scaled: int | None = None
     leftovers: bool = False
+    edited: dict[tuple[str, ...], Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -329,6 +335,30 @@ class Rule:
     def matches(self, source: str, host: str, port: int) -> bool:
         """Whether the rule applies to this connection."""
         return fnmatchcase(source, self.source) and fnmatchcase(host, self.host) and self.port in (None, port)
+
+
+@dataclass
+class Link:
+    """What the way from a vantage to a host does to packets: `source` and `host` match as in a `Rule`.
+
+    Attributes:
+        delay: seconds of a round trip.
+        loss: the part of first packets and queries that is lost, evenly.
+    """
+
+    source: str
+    host: str = "*"
+    delay: float = 0.0
+    loss: float = 0.0
+    _due: float = field(default=0.5, repr=False)
+
+    def loses(self) -> bool:
+        """Whether the next packet is lost."""
+        self._due += self.loss
+        if self._due < 1:
+            return False
+        self._due -= 1
+        return True
 
 
 @dataclass
@@ -421,6 +451,8 @@ class World:
     charts: ChartRepository = field(default_factory=ChartRepository)
     release: ReleaseState = field(default_factory=ReleaseState)
     firewall: list[Rule] = field(default_factory=list)
+    links: list[Link] = field(default_factory=list)
+    resent: dict[str, int] = field(default_factory=dict)  # vantage → first packets of connections sent again
     daemon: DaemonSettings = field(default_factory=DaemonSettings)
     pod_mtu: int = 1500  # of the network between pods: routed, without encapsulation
     narrow: set[str] = field(default_factory=set)  # vantage points that packets of full size do not reach
@@ -471,6 +503,24 @@ class World:
         """Wait for the simulated latency."""
         if self.latency:
             await asyncio.sleep(self.latency)
+
+    async def cross(self, vantage: Vantage, host: str, *, resends: bool) -> bool:
+        """Wait as long as a round trip takes, and a second more for a packet that has to be sent again.
+
+        Returns False if a packet was lost that nobody sends again.
+        """
+        source = str(vantage)
+        for link in self.links:
+            if not (fnmatchcase(source, link.source) and fnmatchcase(host, link.host)):
+                continue
+            await asyncio.sleep(link.delay)
+            if not link.loses():
+                continue
+            if not resends:
+                return False
+            self.resent[source] = self.resent.get(source, 0) + 1
+            await asyncio.sleep(1)
+        return True
 
     def node_vantage(self, name: str) -> Vantage:
         """A shell on the node itself."""

@@ -26,6 +26,7 @@ terms that an operator would use; they key the remedies in the checks' docstring
     - VariableFault  what is wrong with a project's CI/CD variable
     - TuningFault    what the tuned values need and the cluster does not have
     - EncryptionFault  how a way on which secrets travel is not protected
+    - PacketFault    what the way to a destination does to packets
     - CertificateFault  how little time a certificate has left
 """
 
@@ -115,6 +116,10 @@ class ClusterFault(Fault):
     METRICS_UNAVAILABLE = "metrics-unavailable"
     TOO_FEW_FIT = "too-few-fit"
     CLOCK_SKEW = "clock-skew"  # the API server's clock is another than ours and GitLab's
+    DISK_TOO_SMALL = "disk-too-small"  # with the images that jobs need, the kubelet will evict pods
+    DISK_NEARLY_FULL = "disk-nearly-full"
+    JOB_LEFTOVERS = "job-leftovers"  # objects of jobs that are older than any job may be
+    QUOTA_FILLED = "quota-filled"  # such objects take what the next job needs of a quota
 
 
 class SshFault(Fault):
@@ -321,6 +326,8 @@ class ReleaseFault(Fault):
     SKEW = "upgrade-skew"  # the runner would be newer than GitLab, or of an older major version
     JOBS_RUNNING = "jobs-running"
     LEFTOVERS = "leftovers"
+    EDITED = "edited-by-hand"  # a ConfigMap or Secret that managers read at their next start
+    OBJECT_EDITED = "object-edited"  # another object of the release is not as the release has it
 
 
 class ManagerFault(Fault):
@@ -412,6 +419,13 @@ class EncryptionFault(Fault):
 
     NOT_ENCRYPTED = "not-encrypted"  # there is no TLS at all
     NOT_VERIFIED = "not-verified"  # there is TLS, and any certificate is accepted
+
+
+class PacketFault(Fault):
+    """What the way to a destination does to packets (docs/sources.md#packet-loss)."""
+
+    LOST = "packets-lost"  # more of them than `limits.packet_loss`
+    FAR = "long-round-trip"  # longer than `limits.round_trip`
 
 
 class CertificateFault(Fault):

@@ -31,6 +31,7 @@ MODULES: Mapping[str, str] = {
     "test_02_4_registry": "2.4 Registries and image pulls",
     "test_02_4_packets": "2.4 Packets of full size",
     "test_02_4_certificates": "2.4 Certificates near their end",
+    "test_02_4_latency": "2.4 Packet loss and round trips",
     "test_03_namespace": "3.2 Namespace and rights",
     "test_03_values": "3 Values file",
     "test_03_release": "3 Helm release",

@@ -635,12 +635,23 @@ class Limits(Section):
     version_skew: int = Field(default=3, ge=0, description="Minor versions a kubelet may be behind the API server.")
     token_days_left: int = Field(default=7, ge=0, description="Days that the runner's token must still be valid.")
     certificate_days_left: int = Field(
-        default=7, ge=0, description="Days that certificates (GitLab, registries, API server) must still be valid."
+        default=7,
+        ge=0,
+        description="Days that certificates (GitLab, registries, API server, kubelets) must still be valid.",
     )
     certificate_renewal_days: int = Field(
         default=30, ge=0, description="Days before its end in which a certificate is reported as due for renewal."
     )
+    packet_loss: float = Field(
+        default=2, gt=0, le=100, description="Percent of packets from which on losses are a finding."
+    )
+    round_trip: Seconds = Field(
+        default=0.2, description="Seconds that a round trip to GitLab, a registry or a resolver may take."
+    )
     restart_age: Seconds = Field(default=3600, description="Seconds for which what befell a manager is reported.")
+    job_age: Seconds = Field(
+        default=86_400, description="Seconds that the longest job takes; a job's objects that are older are leftovers."
+    )
     quiet_stream: Seconds | None = Field(
         default=None,
         description="Seconds for which an exec stream on which nothing is sent must stay open; it makes the run that "

@@ -26,6 +26,7 @@ MODULES = (
     "registry",
     "packets",
     "certificates",
+    "latency",
     "namespace",
     "values",
     "release",

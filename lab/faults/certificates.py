@@ -29,3 +29,22 @@ def _(world: World) -> None:
 @fault("registry-certificate-due", "The certificate of registry.example.com ends in twenty days, and is not renewed.")
 def _(world: World) -> None:
     world.registries[MIRROR].certificate_days = 20.5
+
+
+@fault("kubelet-certificate-ends", "The certificate with which the kubelet of k8s-worker-2 logs in ends in three days.")
+def _(world: World) -> None:
+    world.nodes["k8s-worker-2"].kubelet_certificate_days = 3.5
+
+
+@fault(
+    "kubelet-certificate-ended",
+    "The certificate with which the kubelet of k8s-worker-2 logs in ended two days ago: the node is NotReady.",
+)
+def _(world: World) -> None:
+    world.nodes["k8s-worker-2"].kubelet_certificate_days = -2.5
+    world.cluster.stop_kubelet("k8s-worker-2")
+
+
+@fault("kubelet-serving-certificate-due", "What the kubelet of k8s-worker-2 shows on port 10250 ends in twenty days.")
+def _(world: World) -> None:
+    world.nodes["k8s-worker-2"].kubelet_serving_days = 20.5

@@ -72,6 +72,18 @@ def _(world: World) -> None:
             fill(world.cluster, node, requests, application="order-reports")
 
 
+@fault(
+    "disk-too-small", "The disk of k8s-worker-2 has 15 GiB of 98 free: with the images, less than the kubelet keeps."
+)
+def _(world: World) -> None:
+    world.nodes["k8s-worker-2"].disk_free = 15 * 2**30
+
+
+@fault("disk-nearly-full", "The disk of k8s-worker-2 has 18 GiB of 98 free: the images fit, and hardly more.")
+def _(world: World) -> None:
+    world.nodes["k8s-worker-2"].disk_free = 18 * 2**30
+
+
 @fault("cache-down", "Nothing listens on port 9000 of minio.example.com, the storage of the jobs' cache.")
 def _(world: World) -> None:
     world.cache_mode = "down"

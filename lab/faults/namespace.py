@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from lab.cluster import timestamps
 from lab.cluster.resources import STORED
 from lab.faults import fault
-from lab.kubernetes.guide import NAMESPACE, limit_range, quota, webhook
+from lab.kubernetes.guide import NAMESPACE, limit_range, pull_secret, quota, webhook
 from lab.kubernetes.managers import job_pod
 
 if TYPE_CHECKING:
@@ -71,6 +72,38 @@ def _(world: World) -> None:
         pod["status"]["phase"] = "Failed" if number % 3 else "Succeeded"
         world.cluster.add(pod)
     world.cluster.add(quota(NAMESPACE, "object-counts", {"count/pods": "23"}))
+
+
+def _leave_secrets(world: World) -> None:
+    """Add the pull credentials of jobs whose manager was killed."""
+    for number in range(6):
+        name = f"runner-zaxruzyo8-project-12-concurrent-{number}-{number}abcdefg"
+        item = pull_secret(NAMESPACE, name, "registry.example.com", "gitlab-ci-token", "made-up-token-of-a-job")
+        item["metadata"]["creationTimestamp"] = timestamps.ago(days=number + 2)
+        world.cluster.add(item)
+
+
+@fault("job-leftovers", "Six Secrets and a pod of jobs are left, whose manager was killed days ago.")
+def _(world: World) -> None:
+    _leave_secrets(world)
+    pod = job_pod(world.workers[0].name, job=3100, minutes=3 * 24 * 60)
+    pod["status"]["phase"] = "Failed"
+    world.cluster.add(pod)
+
+
+@fault("leftover-secrets-fill-quota", "A quota on Secrets is used up, by six that jobs left days ago.")
+def _(world: World) -> None:
+    _leave_secrets(world)
+    # Those of the world itself, of the release and its two records, and those of jobs.
+    count = sum(item["metadata"]["namespace"] == NAMESPACE for item in world.cluster.each("secrets")) + 3
+    world.cluster.add(quota(NAMESPACE, "object-counts", {"count/secrets": str(count)}))
+
+
+@fault("leftover-pods-fill-quota", "A quota of pods is used up, by pods of jobs that have hung for days.")
+def _(world: World) -> None:
+    for number, node in enumerate(world.workers):
+        world.cluster.add(job_pod(node.name, job=3100 + number, minutes=(number + 2) * 24 * 60))
+    world.cluster.add(quota(NAMESPACE, "compute-resources", {"pods": str(3 + len(world.workers))}))
 
 
 @fault("limitrange", "A LimitRange allows containers in gitlab at most 1 CPU and 1 GiB; the values ask for twice that.")

@@ -49,6 +49,21 @@ def _(world: World) -> None:
     world.release.changed["concurrent"] = 20
 
 
+@fault("config-edited", "Somebody set `privileged = false` in the release's ConfigMap; no manager was restarted since.")
+def _(world: World) -> None:
+    world.release.edited["configmaps", "data", "config.template.toml"] = ("privileged = true", "privileged = false")
+
+
+@fault("token-edited", "Somebody wrote another token into the release's Secret; no manager was restarted since.")
+def _(world: World) -> None:
+    world.release.edited["secrets", "data", "runner-token"] = "bWFkZS11cC1vdGhlci10b2tlbg=="
+
+
+@fault("deployment-edited", "Somebody gave the managers 30 seconds to end, instead of an hour, in their Deployment.")
+def _(world: World) -> None:
+    world.release.edited["deployments", "spec", "template", "spec", "terminationGracePeriodSeconds"] = 30
+
+
 @fault("rollout-stuck", "One of three managers has the newest template, and its image can't be pulled.")
 def _(world: World) -> None:
     world.release.health = "half-rolled-out"

@@ -352,13 +352,6 @@ def _access() -> list[Raw]:
         rule("localsubjectaccessreviews", ["create"], group="authorization.k8s.io"),
         rule("jobs", _READ + _WRITE, group="batch"),
     ]
-    runner = [
-        rule("pods secrets configmaps services", _READ + _WRITE),
-        rule("pods/exec pods/attach", ["create", "get"]),
-        rule("pods/log", ["get", "list"]),
-        rule("serviceaccounts", ["get"]),
-        rule("events", ["list", "watch"]),
-    ]
     return [
         service_account(NAMESPACE, "gitlab-runner"),
         _role("", "system:basic-user", reviews, self_reviews),
@@ -373,8 +366,19 @@ def _access() -> list[Raw]:
         _binding("", "environment-reader", operator),
         _role(NAMESPACE, "runner-operator", *prober),
         _binding(NAMESPACE, "runner-operator", operator),
-        _role(NAMESPACE, "gitlab-runner", *runner),
+        _role(NAMESPACE, "gitlab-runner", *runner_rules()),
         _binding(NAMESPACE, "gitlab-runner", manager),
+    ]
+
+
+def runner_rules() -> list[Raw]:
+    """What the release's Role grants to the managers."""
+    return [
+        rule("pods secrets configmaps services", _READ + _WRITE),
+        rule("pods/exec pods/attach", ["create", "get"]),
+        rule("pods/log", ["get", "list"]),
+        rule("serviceaccounts", ["get"]),
+        rule("events", ["list", "watch"]),
     ]
 
 

@@ -19,11 +19,11 @@ import yaml
 from lab.cluster import timestamps
 from lab.cluster.podlogs import Log
 from lab.kubernetes import configuration
-from lab.kubernetes.guide import CONTROL_PLANE, NAMESPACE, pod
+from lab.kubernetes.guide import CONTROL_PLANE, NAMESPACE, pod, runner_rules
 from lab.world import CHART_VERSION, RUNNER_VERSION, ReleaseState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from lab.cluster.state import ClusterState, Raw
     from lab.world import World
@@ -54,16 +54,20 @@ def deploy_managers(cluster: ClusterState, world: World, values: str = "") -> No
     for key, value in state.changed.items():
         _set(tree, key, value)
     wanted = int(tree.get("replicas", 1)) if state.scaled is None else state.scaled
-    for record in _records(state, tree):
+    image = _image(tree)
+    token = base64.b64encode(str(tree.get("runnerToken", "")).encode()).decode()
+    objects = {
+        "configmaps": _config_map(tree),
+        "secrets": _object("Secret", RELEASE, data={"runner-registration-token": "", "runner-token": token})
+        | {"type": "Opaque"},
+        "deployments": _deployment(state, image, wanted, tree),
+    }
+    for record in _records(state, tree, _manifest(objects.values())):
         cluster.add(record)
     _label_access(cluster)
-    cluster.add(_config_map(tree))
-    token = base64.b64encode(str(tree.get("runnerToken", "")).encode()).decode()
-    cluster.add(
-        _object("Secret", RELEASE, data={"runner-registration-token": "", "runner-token": token}) | {"type": "Opaque"}
-    )
-    image = _image(tree)
-    cluster.add(_deployment(state, image, wanted, tree))
+    for resource, item in objects.items():
+        _edit(item, {tuple(keys): value for (plural, *keys), value in state.edited.items() if plural == resource})
+        cluster.add(item)
     _deploy_pods(cluster, world, image, wanted, tree)
 
 
@@ -120,25 +124,67 @@ def _rendered(tree: Mapping[str, Any]) -> str:
 
 
 def _config_map(tree: Mapping[str, Any]) -> Raw:
-    return _object("ConfigMap", RELEASE, data={"config.template.toml": _rendered(tree), "config.toml": _globals(tree)})
+    scripts = {"config.template.toml": _rendered(tree), "config.toml": _globals(tree), "entrypoint": _ENTRYPOINT}
+    return _object("ConfigMap", RELEASE, data=scripts)
+
+
+_ENTRYPOINT = "#!/bin/bash\nset -e\ncp /configmaps/config.toml /home/gitlab-runner/.gitlab-runner/\n"
+_FILLED_IN = ("revisionHistoryLimit", "strategy", "progressDeadlineSeconds", "restartPolicy", "dnsPolicy", "protocol")
+
+
+def _manifest(objects: Iterable[Raw]) -> str:
+    """Objects as Helm's record has them, without what the API server adds; the managers' Role among them."""
+    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": RELEASE}}
+    documents = [
+        role | {"rules": runner_rules()},
+        *({key: value for key, value in _bare(item).items() if key != "status"} for item in objects),
+    ]
+    return "".join(
+        f"---\n# Source: gitlab-runner/templates/{item['kind'].lower()}.yaml\n{json.dumps(item)}\n"
+        for item in documents
+    )
+
+
+def _bare(node: Any) -> Any:
+    if isinstance(node, list):
+        return [_bare(entry) for entry in node]
+    if not isinstance(node, dict):
+        return node
+    hidden = {*_FILLED_IN, "serviceAccount", "creationTimestamp", "generation"}
+    return {key: _bare(value) for key, value in node.items() if key not in hidden}
+
+
+def _edit(item: Raw, edits: Mapping[tuple[str, ...], Any]) -> None:
+    """Change an object as somebody did by hand."""
+    for (*parents, last), value in edits.items():
+        place = item
+        for key in parents:
+            place = place[key]
+        place[last] = place[last].replace(*value) if isinstance(value, tuple) else value
 
 
 # ---- Helm's records
 
 
-def _records(state: ReleaseState, tree: Mapping[str, Any]) -> Iterator[Raw]:
+def _records(state: ReleaseState, tree: Mapping[str, Any], manifest: str) -> Iterator[Raw]:
     """Helm's Secrets: the first installation, and the last upgrade."""
     deployed = state.status == "deployed"
     first = "superseded" if deployed else "deployed"
-    yield _record(1, first, "Install complete", AGE_OF_FIRST, tree, state)
-    yield _record(2, state.status, state.description, state.age, tree, state)
+    yield _record(1, first, "Install complete", AGE_OF_FIRST, tree, state, manifest)
+    yield _record(2, state.status, state.description, state.age, tree, state, manifest)
 
 
 AGE_OF_FIRST = 30 * 86_400.0  # seconds
 
 
 def _record(
-    revision: int, status: str, description: str, age: float, tree: Mapping[str, Any], state: ReleaseState
+    revision: int,
+    status: str,
+    description: str,
+    age: float,
+    tree: Mapping[str, Any],
+    state: ReleaseState,
+    manifest: str,
 ) -> Raw:
     began = datetime.now(UTC) - timedelta(seconds=age)
     metadata = {
@@ -164,7 +210,7 @@ def _record(
         },
         "chart": {"metadata": metadata, "lock": None, "templates": [], "values": {}, "schema": None, "files": []},
         "config": tree,
-        "manifest": _manifest(_config_map(tree), _deployment(state, _image(tree), int(tree.get("replicas", 1)), tree)),
+        "manifest": manifest,
         "version": revision,
         "namespace": NAMESPACE,
     }
@@ -180,15 +226,6 @@ def _record(
         "version": str(revision),
     }
     return item | {"type": "helm.sh/release.v1"}
-
-
-def _manifest(*objects: Raw) -> str:
-    """Objects as Helm's record has them: one after the other, without what the API server adds."""
-    documents = []
-    for item in objects:
-        kept = {key: value for key, value in item.items() if key != "status"}
-        documents.append(f"---\n# Source: gitlab-runner/templates/{item['kind'].lower()}.yaml\n{json.dumps(kept)}\n")
-    return "".join(documents)
 
 
 # ---- the chart's objects

@@ -6,7 +6,7 @@ alike. What they print was recorded from busybox 1.35, bind 9.18, curl 7.88, wge
 
 - lookups     nslookup (busybox's in pods, bind's on nodes), dig, getent
 - transfers   wget (busybox's), curl, nc
-- machine     date, hostname, ip, cat of the files that describe the machine
+- machine     date, df, hostname, ip, openssl, cat of the files that describe the machine
 - containers  docker, crictl, sudo
 """
 
@@ -30,13 +30,14 @@ FILES = (  # which a stand-in for cat answers; the last three are a runner manag
     "/etc/hosts",
     "/etc/hostname",
     "/sys/class/net/*/mtu",
+    "/proc/net/netstat",
     "/home/gitlab-runner/*",
     "/configmaps/*",
     "/secrets/*",
 )
 
 _EVERYWHERE = frozenset({"cat", "date", "getent", "hostname", "ip", "nc", "nslookup", "wget"})
-_ON_NODES = frozenset({"curl", "dig", "sudo"})
+_ON_NODES = frozenset({"curl", "df", "dig", "openssl", "sudo"})
 
 
 def names(world: World, vantage: Vantage, env: Mapping[str, str]) -> frozenset[str]:
@@ -59,6 +60,7 @@ _TOOLS: dict[str, Callable[[Call], Awaitable[int]]] = {
     "crictl": containers.crictl,
     "curl": transfers.curl,
     "date": machine.date,
+    "df": machine.df,
     "dig": lookups.dig,
     "docker": containers.docker,
     "getent": lookups.getent,
@@ -66,6 +68,7 @@ _TOOLS: dict[str, Callable[[Call], Awaitable[int]]] = {
     "ip": machine.ip,
     "nc": transfers.nc,
     "nslookup": lookups.nslookup,
+    "openssl": machine.openssl,
     "sudo": containers.sudo,
     "wget": transfers.wget,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lab.network import lookup, nameservers, resolve
@@ -64,6 +64,8 @@ async def _ask(call: Call, asked: _Question) -> Reply:
     await call.world.pause()
     reply = resolve(call.world, call.vantage, asked.name, asked.server)
     call.world.record(f"dns {reply.resolver}", "A", asked.name, user=str(call.vantage))
+    if not await call.world.cross(call.vantage, reply.resolver, resends=False):
+        reply = replace(reply, status="timeout", addresses=())
     if reply.status == "timeout":
         silent = 1 if asked.server else max(1, len(nameservers(call.vantage.resolv_conf)))
         await asyncio.sleep(asked.waits * asked.tries * silent)

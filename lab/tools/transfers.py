@@ -257,6 +257,7 @@ async def _connect(call: Call, host: str, port: int) -> tuple[str, str, int]:
         raise _UnreachedError(_Step.ANSWER, way, address)
     if way != "open":
         raise _UnreachedError(_Step.CONNECTION, way, address)
+    await call.world.cross(call.vantage, address, resends=True)
     place = endpoint(call.world, address, port)
     return (address, *(place or ("", 0)))
 

@@ -71,6 +71,7 @@ _LEAST = 0.05  # seconds that any try gets
 _OK, _BAD, _FORBIDDEN, _NOT_FOUND, _CONFLICT, _GONE, _ERROR = 200, 400, 403, 404, 409, 410, 500
 _WITHOUT_RIGHT = re.compile(r'User "(?P<user>[^"]*)" cannot \S+ (?:resource|path) ')
 
+_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _SEGMENT = re.compile(r"[a-z0-9](?:[a-z0-9.:-]{0,251}[a-z0-9])?")  # a colon: ``http:POD:PORT`` of a proxied request
 
 
@@ -121,6 +122,7 @@ class _Request:
     path: str
     query: Mapping[str, Any]
     body: Json | None = None
+    metadata_only: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what is no name before it is sent: ``..`` would lead to another path.
@@ -230,12 +232,19 @@ class Api:
             return parsedate_to_datetime(date).timestamp()
         return time.time()
 
-    def items(self, path: str, *, deadline: float | None = None, **query: str | int | None) -> Iterator[Json]:
-        """Every object of a list, page after page; the deadline is each page's."""
+    def items(
+        self, path: str, *, metadata_only: bool = False, deadline: float | None = None, **query: str | int | None
+    ) -> Iterator[Json]:
+        """Every object of a list, page after page; the deadline is each page's.
+
+        With `metadata_only`, a server that can leaves out all but their metadata, such as the values of Secrets.
+        """
         seen: set[str] = set()
         token, restarts = "", 0
         while True:
-            request = _Request("GET", path, {"limit": PAGE, **query, "continue": token or None})
+            request = _Request(
+                "GET", path, {"limit": PAGE, **query, "continue": token or None}, metadata_only=metadata_only
+            )
             try:
                 page = self._json(request, deadline=deadline)
             except ApiError as error:
@@ -485,7 +494,7 @@ class Api:
 
     def _serialize(self, opened: _Connection, request: _Request) -> _Serialized:
         """Method, URL, headers, body and form fields, as the official client sends them."""
-        headers = {"Accept": "application/json, */*"}
+        headers = {"Accept": f"{_METADATA}, application/json" if request.metadata_only else "application/json, */*"}
         if request.body is not None:
             headers["Content-Type"] = "application/json"
         with self._lock:  # a credential program may be run here

@@ -12,13 +12,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
 
+from preflight.conclusions.latency import may_follow_from_losses
 from preflight.conclusions.model import Conclusion, lineage
 from preflight.conclusions.observations import Facts, Observation
+from preflight.facts.certificates import kubelet_certificate
 from preflight.facts.dns import here_lookups, node_answers, resolver_agreement
 from preflight.facts.environment import own_names
 from preflight.facts.monitoring import manager_warnings
 from preflight.facts.release import manager_pods
 from preflight.faults import DindFault, DnsFault, Fault, ManagerFault, PathFault, PodFault, RegistryFault
+from preflight.probes.certificates import CertificateTerm
 from preflight.probes.dns import Lookups
 from preflight.probes.environment import OwnNames
 from preflight.probes.managers import ManagerLogs, ManagerPods, Rollout, is_about_images, may_follow_from_gitlab
@@ -294,4 +297,34 @@ def _may_follow(facts: Facts, observation: Observation, nodes: set[str]) -> bool
     return not nodes or {homes.get(name, "") for name in affected} <= nodes
 
 
-_EXPLAINS: tuple[Explains, ...] = (_resolvers_explain, _names_explain, _gitlab_explains, _logs_explain)
+# ---- lost packets ---------------------------------------------------------------------------------------------------
+
+
+def _losses_explain(facts: Facts, cause: Conclusion, effect: Conclusion) -> bool:
+    """Whether measurements on the same way failed because packets are lost there."""
+    if cause.name != "packets-lost" or effect.name in {"packets-lost", "long-round-trip"}:
+        return False
+    failed = _failed(facts, effect)
+    return bool(failed) and all(may_follow_from_losses(facts, observation) for observation in failed)
+
+
+# ---- kubelets -------------------------------------------------------------------------------------------------------
+
+
+def _certificates_explain(facts: Facts, cause: Conclusion, effect: Conclusion) -> bool:
+    """Whether nodes are not ready because the certificates of their kubelets have ended."""
+    if (cause.name, effect.name) != ("kubelet-certificate-ends", "node-not-ready") or not effect.about:
+        return False
+    terms = {observation.target: observation.measured for observation in facts.observations(kubelet_certificate)}
+    ended = {name for name, term in terms.items() if isinstance(term, CertificateTerm) and term.days_left <= 0}
+    return set(effect.about) <= ended
+
+
+_EXPLAINS: tuple[Explains, ...] = (
+    _losses_explain,
+    _certificates_explain,
+    _resolvers_explain,
+    _names_explain,
+    _gitlab_explains,
+    _logs_explain,
+)

@@ -149,6 +149,12 @@ def _refused_all(observation: Observation) -> bool:
     )
 
 
+def _answers_some(observation: Observation) -> bool:
+    """Whether a resolver answered some queries and others not."""
+    lookups = observation.measured
+    return isinstance(lookups, Lookups) and 0 < len(lookups.failed) < len(lookups.answers)
+
+
 def _lacks(observation: Observation, name: str) -> bool:
     """Whether a resolver has no address for a name: by its answer, or because it refuses that name alone."""
     fault = _answer(observation, name)
@@ -188,6 +194,8 @@ def _resolver_conclusion(facts: Facts, name: str, workers: tuple[str, ...], conc
     ask = f"`{program('dig', '+time=2', '+tries=1', f'@{first}', next(iter(facts.inventory.dns.names), 'NAME'))}`"
     values = facts.inventory.runner.files[0].name
     likely, sentence, steps = _describe(name, who, is_, workers, ask, quiet or failed, nodes, values=values)
+    if not likely and any(map(_answers_some, quiet)):
+        likely = "the same queries again: some were answered, and packets may be lost (2.4.35, 2.4.36)"
     if name == UDP_BLOCKED.name or name not in {REFUSES.name, BROKEN.name}:
         failed = quiet or failed
     if name == FROM_HERE.name:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from preflight import impact
 from preflight.conclusions import remedy_names
@@ -15,10 +15,10 @@ from preflight.conclusions.impacts import (
     reserve,
     stops_all,
 )
-from preflight.conclusions.model import cause
+from preflight.conclusions.model import Conclusion, Proof, cause, keys, rule
 from preflight.conclusions.observations import Facts, Observation
-from preflight.conclusions.single_fact import single
-from preflight.conclusions.vantages import joined, targets_of
+from preflight.conclusions.single_fact import names_of, single, steps_of
+from preflight.conclusions.vantages import joined, proofs, targets_of
 from preflight.facts.build import (
     build_job,
     push_account,
@@ -33,11 +33,13 @@ from preflight.facts.monitoring import manager_metrics, manager_polls, manager_v
 from preflight.facts.pipeline import ci_configuration, ci_project, smoke_job, smoke_resolv_conf, smoke_runner
 from preflight.facts.release import (
     chart_image,
+    edits_at_start,
     manager_config,
     manager_history,
     manager_logs,
     manager_readiness,
     manager_rollout,
+    other_edits,
     release_absence,
     release_chart,
     release_drift,
@@ -49,6 +51,7 @@ from preflight.facts.upgrade import release_backup, running_jobs, target_version
 from preflight.faults import ManagerFault, MetricsFault, PathFault, PipelineFault, RegistryFault, ReleaseFault
 from preflight.impact import Impact, none, removes_reserve, stops
 from preflight.probes.config_toml import ManagerConfig
+from preflight.probes.release_edits import ReleaseEdits
 
 _WAY = (
     PathFault.REFUSED,
@@ -192,6 +195,55 @@ single(
         "`helm get values {release} -n {namespace}` against {values}: keep what is intended in the file",
         _UPGRADE,
     ),
+)
+EDITED = cause("release-edited-by-hand", "3.4", "hand-edits")
+_EDITED_STEPS = (
+    "`helm get manifest {release} -n {namespace} | kubectl diff -n {namespace} -f -` shows the edit",
+    "write what is intended into {values}",
+    _UPGRADE + " sets the rest back",
+)
+_TOKEN_FAULTS = frozenset({ManagerFault.TOKEN_REJECTED, MetricsFault.POLLS_REJECTED})
+
+
+@rule
+def edited_by_hand(facts: Facts) -> Iterator[Conclusion]:
+    """What managers read at their start was edited: of those that were restarted since, the edit explains the rest."""
+    edited = facts.observation(edits_at_start)
+    measured = edited.measured
+    if not isinstance(measured, ReleaseEdits) or measured.fault is None:
+        return
+    kinds = {edit.kind for edit in measured.edits}
+    refused = facts.failing(
+        manager_logs,
+        manager_polls,
+        where=lambda each: (
+            (each.fault in _TOKEN_FAULTS and "Secret" in kinds)
+            or (each.fault is ManagerFault.CONFIG_REFUSED and "ConfigMap" in kinds)
+        ),
+    )
+    running = facts.failing(manager_config, where=lambda each: each.faulty) if "ConfigMap" in kinds else ()
+    if refused:
+        does = managers(facts, refused)
+    elif running:
+        does = impact.unseen("jobs run with the edited configuration, and not with the one that was measured with")
+    else:
+        does = impact.removes_reserve("managers take what was edited at their next restart")
+    yield Conclusion(
+        cause=EDITED,
+        sentence=measured.cause,
+        certain=True,
+        impact=does,
+        explains=keys((edited, *refused, *running)),
+        proofs=proofs(*(Proof.of(each.measured) for each in (edited, *refused, *running)[:2] if each.measured)),
+        remedy=steps_of(_EDITED_STEPS, names_of(facts, [edited])),
+    )
+
+
+single(
+    cause("release-object-edited", "3.4", "hand-edits"),
+    no_harm("it is in effect already, and what it does is judged elsewhere"),
+    other_edits,
+    remedy=_EDITED_STEPS,
 )
 single(
     cause("managers-not-deployed", "3.5", "release-names"),

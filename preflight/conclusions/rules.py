@@ -12,6 +12,7 @@ from preflight.evidence import Key, clean
 
 # Their import declares rules and rows; the order is the one in which the rules run.
 for _area in (
+    "latency",
     "access",
     "certificates",
     "headroom",

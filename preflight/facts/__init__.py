@@ -17,6 +17,7 @@ from preflight.facts import (
     environment,
     gitlab,
     headroom,
+    latency,
     monitoring,
     namespace,
     nodes,
@@ -46,11 +47,14 @@ from preflight.probes.encryption import Encryption
 from preflight.probes.environment import NetworkAgreement, OwnNames, Proxies
 from preflight.probes.gitlab import GitLabReply, GitLabVersion
 from preflight.probes.headroom import Headroom
+from preflight.probes.job_leftovers import JobLeftovers
 from preflight.probes.job_references import JobReferences
+from preflight.probes.latency import RoundTrips
 from preflight.probes.leftovers import Leftovers
 from preflight.probes.lint import Lint
 from preflight.probes.managers import ManagerHistory, ManagerLogs, ManagerPods, Rollout
 from preflight.probes.monitoring import ManagerActivity, ManagerMetrics, Warnings
+from preflight.probes.node_disk import NodeDisk
 from preflight.probes.node_pulls import Pull
 from preflight.probes.nodes import NodeState, PoolState
 from preflight.probes.pipeline import Configuration, Job, JobRunner, Pipeline, Project
@@ -62,6 +66,7 @@ from preflight.probes.pull_logins import PullLogin
 from preflight.probes.push import PushPermission
 from preflight.probes.registry import Manifest, RegistryReply
 from preflight.probes.release import Release
+from preflight.probes.release_edits import ReleaseEdits
 from preflight.probes.rendering import ChartRendering
 from preflight.probes.rights import Rights
 from preflight.probes.runners import OwnRunner, RegisteredManagers, RunnerRecord
@@ -98,6 +103,7 @@ __all__ = [
     "ImagePull",
     "InnerRegistry",
     "Job",
+    "JobLeftovers",
     "JobReferences",
     "JobRunner",
     "Leftovers",
@@ -113,6 +119,7 @@ __all__ = [
     "Metrics",
     "NamespaceState",
     "NetworkAgreement",
+    "NodeDisk",
     "NodeLogin",
     "NodeState",
     "Nodes",
@@ -135,9 +142,11 @@ __all__ = [
     "RegisteredManagers",
     "RegistryReply",
     "Release",
+    "ReleaseEdits",
     "ResolvConf",
     "Rights",
     "Rollout",
+    "RoundTrips",
     "RunnerRecord",
     "RunnerToken",
     "RunningJobs",
@@ -158,6 +167,7 @@ __all__ = [
     "environment",
     "gitlab",
     "headroom",
+    "latency",
     "monitoring",
     "namespace",
     "nodes",

@@ -14,6 +14,7 @@ from preflight.inventory import Inventory
 from preflight.probes import registry as registries
 from preflight.probes.dns import Lookups
 from preflight.probes.gitlab import GitLabReply
+from preflight.probes.latency import RoundTrips
 from preflight.probes.lint import Lint
 from preflight.probes.node_pulls import Pull
 from preflight.probes.pod_messages import PATH_FAULTS
@@ -151,6 +152,35 @@ def block_if_same_fault(inner: Fact, outer: Fact | None, name: Ref, targets: dic
     """Raise `Blocked` if the outer measurement has the same fault, which hides any fault behind it."""
     if inner.fault is not None and outer is not None and _same(inner.fault, outer.fault):
         raise Blocked.by(name, outer, targets, measured=inner)
+
+
+_BY_LOSS: tuple[Fault, ...] = (
+    PathFault.TIMEOUT,
+    PathFault.RESET,
+    PathFault.SILENT,
+    PathFault.UNRESOLVED,
+    DnsFault.TIMEOUT,
+    DnsFault.NO_ANSWER,
+)
+"""Faults that lost packets make where the other side is healthy."""
+
+
+def block_if_packets_are_lost(
+    measured: Fact, losses: RoundTrips | None, name: Ref, worker: str, destination: str = ""
+) -> None:
+    """Raise `Blocked` if nothing came back from a destination that answers, on a way on which packets are lost.
+
+    Args:
+        measured: the request.
+        losses: what is lost on the same way.
+        name: that fact's.
+        worker: where.
+        destination: as the samples name it; "" where they have none of it.
+    """
+    if losses is None or losses.fault is None or not any(measured.fault is fault for fault in _BY_LOSS):
+        return
+    if not destination or losses.answered(destination):
+        raise Blocked.by(name, losses, {"worker": worker}, measured=measured)
 
 
 def block_if_all_resolvers_fail(inner: Lookups, here: tuple[Lookups, ...]) -> None:

@@ -11,11 +11,14 @@ from preflight.evidence import NotApplicable
 from preflight.fact import fact, view
 from preflight.faults import CertificateFault
 from preflight.inventory import Inventory
-from preflight.probes import certificates
+from preflight.probes import certificates, kubelet_certificates
 from preflight.probes.certificates import CertificateTerm
 from preflight.probes.cluster import ApiServer
 from preflight.probes.gitlab import GitLabReply
+from preflight.probes.kubelet_certificates import Shown
 from preflight.probes.registry import RegistryReply
+from preflight.probes.transcript import NodeLogin
+from preflight.run import Run
 
 
 @fact(reported_by=("gitlab_certificate",))
@@ -128,3 +131,66 @@ registry_certificate_renewal = view(
     "The renewal of a registry's certificate.",
     after=("registry_certificate",),
 )
+
+
+@fact(deadline="script", optional=("node_login",), reported_by=("kubelet_serving_certificate",))
+def kubelet_certificates_shown(worker: str, node_login: NodeLogin | None, inventory: Inventory, run: Run) -> Shown:
+    """The certificates of a worker's kubelet, over SSH, else from its port."""
+    address = inventory.workers[worker].address
+    if node_login is None:
+        return kubelet_certificates.shown_by_port(address, routes=run.routes, deadline=inventory.deadlines.step)
+    return kubelet_certificates.shown_by_worker(node_login.session, address, deadline=inventory.deadlines.script)
+
+
+@fact(reported_by=("kubelet_certificate",))
+def kubelet_certificate_term(worker: str, kubelet_certificates_shown: Shown, inventory: Inventory) -> CertificateTerm:
+    """The time that the certificate has left with which a worker's kubelet logs in to the API server."""
+    path = kubelet_certificates.CLIENT
+    certificate = kubelet_certificates_shown.certificates.get(path)
+    if certificate is None:
+        reason = kubelet_certificates_shown.reasons.get(path, "nothing was printed")
+        raise NotApplicable(f"{path} on {worker} can't be read: {reason}")
+    return certificates.term(
+        worker,
+        certificate,
+        whose=f"the certificate of the kubelet on {worker}",
+        limits=inventory.limits,
+        command=certificates.of_file(path),
+        where=f"node {worker}",
+    )
+
+
+kubelet_certificate = view(
+    "kubelet_certificate",
+    kubelet_certificate_term,
+    lambda term: term.only(CertificateFault.ENDS_SOON),
+    "The certificate with which a worker's kubelet logs in.",
+)
+kubelet_certificate_renewal = view(
+    "kubelet_certificate_renewal",
+    kubelet_certificate_term,
+    lambda term: term.only(CertificateFault.RENEWAL_DUE),
+    "The renewal of the certificate with which a worker's kubelet logs in.",
+    after=("kubelet_certificate",),
+)
+
+
+@fact()
+def kubelet_serving_certificate(
+    worker: str, kubelet_certificates_shown: Shown, inventory: Inventory
+) -> CertificateTerm:
+    """The time that the certificate has left which a worker's kubelet shows to the API server."""
+    if kubelet_certificates_shown.serving is None:
+        raise NotApplicable(f"the kubelet on {worker} shows no certificate on port {kubelet_certificates.PORT}")
+    place, certificate = kubelet_certificates_shown.serving
+    address = inventory.workers[worker].address
+    by_port = place == str(kubelet_certificates.PORT)
+    shown_by = certificates.shown_by(address, kubelet_certificates.PORT)
+    return certificates.term(
+        worker,
+        certificate,
+        whose=f"the certificate that the kubelet on {worker} shows on port {kubelet_certificates.PORT}",
+        limits=inventory.limits,
+        command=shown_by if by_port else certificates.of_file(place),
+        where=f"node {worker}",
+    )

@@ -9,6 +9,7 @@ from preflight.evidence import Blocked, NotApplicable
 from preflight.fact import fact
 from preflight.facts.blocking import (
     block_if_all_resolvers_fail,
+    block_if_packets_are_lost,
     block_if_policy_misspelt,
     block_if_same_fault,
     block_if_search_list_misleads,
@@ -34,6 +35,7 @@ from preflight.probes.cleanup import OwnObjects
 from preflight.probes.cluster import NamespaceState, Nodes
 from preflight.probes.dind import MTU_COMMAND, Daemon, DindRun, InnerRegistry, PacketSizes
 from preflight.probes.dns import Lookups
+from preflight.probes.latency import RoundTrips
 from preflight.probes.lint import Lint
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
@@ -273,20 +275,24 @@ def dind_answers(dind_report: Report, inventory: Inventory) -> Lookups:
     return transcript.own_lookups(dind_report, expected_names(inventory), deadline=inventory.deadlines.step)
 
 
-@fact(tolerates=("dind_answers",), optional=("here_lookups",), fan_in={"here_lookups": "resolver"})
-def dind_lookups(dind_answers: Lookups, here_lookups: tuple[Lookups, ...]) -> Lookups:
+@fact(tolerates=("dind_answers",), optional=("here_lookups", "pod_losses"), fan_in={"here_lookups": "resolver"})
+def dind_lookups(
+    worker: str, dind_answers: Lookups, here_lookups: tuple[Lookups, ...], pod_losses: RoundTrips | None
+) -> Lookups:
     """The names, resolved in a pod with Docker-in-Docker on a worker."""
     block_if_all_resolvers_fail(dind_answers, here_lookups)
+    block_if_packets_are_lost(dind_answers, pod_losses, Ref.POD_LOSSES, worker)
     return dind_answers
 
 
-@fact(optional=("here_lookups", "dind_answers"), fan_in={"here_lookups": "resolver"})
+@fact(optional=("here_lookups", "dind_answers", "pod_losses"), fan_in={"here_lookups": "resolver"})
 def dind_inner_lookups(
     worker: str,
     dind_run: DindRun,
     dind_report: Report,
     dind_answers: Lookups | None,
     here_lookups: tuple[Lookups, ...],
+    pod_losses: RoundTrips | None,
     inventory: Inventory,
 ) -> Lookups:
     """The names, resolved in a container inside of Docker-in-Docker on a worker."""
@@ -294,5 +300,6 @@ def dind_inner_lookups(
         dind_report, dind_run.image, expected_names(inventory), deadline=inventory.deadlines.step
     )
     block_if_all_resolvers_fail(lookups, here_lookups)
+    block_if_packets_are_lost(lookups, pod_losses, Ref.POD_LOSSES, worker)
     block_if_same_fault(lookups, dind_answers, Ref.DIND_LOOKUPS, {"worker": worker})
     return lookups

@@ -5,6 +5,7 @@ from __future__ import annotations
 from preflight.evidence import Blocked, NotApplicable
 from preflight.fact import fact
 from preflight.facts.blocking import (
+    block_if_packets_are_lost,
     block_if_policy_misspelt,
     block_if_same_fault,
 )
@@ -15,6 +16,7 @@ from preflight.inventory import Inventory
 from preflight.jobshape import JobShape
 from preflight.probes import dns, shell, shell_readers, transcript
 from preflight.probes.dns import Lookups
+from preflight.probes.latency import RoundTrips
 from preflight.probes.lint import Lint
 from preflight.probes.transcript import Agreement, FoundNames, Report, ResolvConf
 from preflight.run import Run
@@ -32,10 +34,17 @@ def node_answers(resolver: str, node_report: Report, inventory: Inventory) -> Lo
     return transcript.lookups(node_report, resolver, expected_names(inventory), deadline=inventory.deadlines.step)
 
 
-@fact(tolerates=("node_answers",), optional=("here_lookups",))
-def node_lookups(resolver: str, node_answers: Lookups, here_lookups: Lookups | None) -> Lookups:
+@fact(tolerates=("node_answers",), optional=("here_lookups", "node_losses"))
+def node_lookups(
+    worker: str,
+    resolver: str,
+    node_answers: Lookups,
+    here_lookups: Lookups | None,
+    node_losses: RoundTrips | None,
+) -> Lookups:
     """A resolver's answers to queries from a worker."""
     block_if_same_fault(node_answers, here_lookups, Ref.HERE_LOOKUPS, {"resolver": resolver})
+    block_if_packets_are_lost(node_answers, node_losses, Ref.NODE_LOSSES, worker, resolver)
     return node_answers
 
 
@@ -45,18 +54,20 @@ def resolver_agreement(here_lookups: tuple[Lookups, ...]) -> Agreement:
     return transcript.agreement(here_lookups)
 
 
-@fact(optional=("here_lookups", "node_answers"))
+@fact(optional=("here_lookups", "node_answers", "pod_losses"))
 def pod_lookups(
     worker: str,
     resolver: str,
     pod_report: Report,
     here_lookups: Lookups | None,
     node_answers: Lookups | None,
+    pod_losses: RoundTrips | None,
     inventory: Inventory,
 ) -> Lookups:
     """A resolver's answers to queries from a job's pod on a worker."""
     lookups = transcript.lookups(pod_report, resolver, expected_names(inventory), deadline=inventory.deadlines.step)
     block_if_same_fault(lookups, here_lookups, Ref.HERE_LOOKUPS, {"resolver": resolver})
+    block_if_packets_are_lost(lookups, pod_losses, Ref.POD_LOSSES, worker, resolver)
     block_if_same_fault(lookups, node_answers, Ref.NODE_LOOKUPS, {"worker": worker, "resolver": resolver})
     return lookups
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, NotApplicable, Unmeasured
-from preflight.fact import fact
+from preflight.fact import fact, view
 from preflight.facts.blocking import (
     block_if_no_resolver_knows,
     block_if_search_list_misleads,
@@ -15,18 +15,20 @@ from preflight.facts.blocking import (
 )
 from preflight.facts.probe_plan import cache_of, own_services
 from preflight.facts.references import Ref
+from preflight.facts.target_selectors import as_node
 from preflight.faults import PodFault, TuningFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape, job_pod_limits, job_pod_requests
-from preflight.probes import cluster, placement, shell, shell_readers, transcript
+from preflight.probes import cluster, node_disk, placement, shell, shell_readers, transcript
 from preflight.probes import headroom as packing
 from preflight.probes.cluster import NamespaceState, Nodes, PodRequests
 from preflight.probes.dns import Lookups
 from preflight.probes.headroom import Headroom
 from preflight.probes.nodes import NodeState
 from preflight.probes.placement import Endpoint, Placement
+from preflight.probes.registry import Manifest
 from preflight.probes.shell_readers import Connection
-from preflight.probes.transcript import FoundNames, Report, WorkerRoom
+from preflight.probes.transcript import FoundNames, NodeLogin, Report, WorkerRoom
 from preflight.sizes import OPTIONS, resized
 from preflight.values import RESOURCE_SETTINGS, Values
 
@@ -231,3 +233,46 @@ def pod_cache(
     block_if_no_resolver_knows(connection, cache_settings.host, here_lookups)
     block_if_search_list_misleads(connection, pod_names)
     return connection
+
+
+@fact(
+    after=("node_pressure",),
+    for_target={"node_pressure": ("node", as_node)},
+    deadline="script",
+    optional=("manifest",),
+    fan_in={"manifest": "image"},
+    reported_by=("node_room_for_images",),
+)
+def node_filesystems(
+    worker: str,
+    node_login: NodeLogin,
+    cluster_nodes: Nodes,
+    manifest: tuple[Manifest, ...],
+    inventory: Inventory,
+) -> node_disk.NodeDisk:
+    """The filesystems of a worker that images fill."""
+    node = cluster_nodes.named(worker)
+    return node_disk.node_disk(
+        worker,
+        node_login.session,
+        sizes={image.image: image.size for image in manifest if image.size},
+        inside=[] if inventory.dind == "none" else [inventory.dind.pull],
+        present=node.images if node is not None else frozenset(),
+        runtime=node.runtime if node is not None else "",
+        deadline=inventory.deadlines.script,
+    )
+
+
+node_room_for_images = view(
+    "node_room_for_images",
+    node_filesystems,
+    node_disk.filling,
+    "The room for images on a worker's disk.",
+)
+node_disk_reserve = view(
+    "node_disk_reserve",
+    node_filesystems,
+    node_disk.nearly_full,
+    "What is left on a worker's disk beside the images.",
+    after=("node_room_for_images",),
+)

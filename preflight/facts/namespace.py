@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 from preflight.clients import kube_api as api_client
@@ -12,12 +13,14 @@ from preflight.facts.references import Ref
 from preflight.facts.target_selectors import probe_image
 from preflight.faults import RightsFault, StreamFault
 from preflight.inventory import Inventory
-from preflight.jobshape import JobShape, waiting_job
+from preflight.jobshape import JobShape, job_pod_limits, job_pod_requests, waiting_job
+from preflight.probes import job_leftovers, pods, rights, shell, streams, webhooks
 from preflight.probes import job_references as references
-from preflight.probes import pods, rights, shell, streams, webhooks
 from preflight.probes.cleanup import OwnObjects
 from preflight.probes.cluster import NamespaceState
+from preflight.probes.job_leftovers import JobLeftovers
 from preflight.probes.job_references import JobReferences, Kind
+from preflight.probes.quota import Needs
 from preflight.probes.rights import Account, Rights
 from preflight.probes.streams import StreamCheck, StreamChecks
 from preflight.probes.webhooks import Webhooks
@@ -153,6 +156,27 @@ def job_webhooks(namespace_state: NamespaceState, kubernetes: api_client.Api, jo
     return webhooks.webhooks(
         kubernetes, namespace=job_shape.namespace, namespace_labels=namespace_state.labels, labels=job_shape.labels
     )
+
+
+@fact(after=("namespace_presence",), deadline="api+api+api")
+def old_job_objects(kubernetes: api_client.Api, job_shape: JobShape, inventory: Inventory) -> JobLeftovers:
+    """What jobs that ended badly have left in their namespace."""
+    return job_leftovers.job_leftovers(
+        kubernetes, job_shape.namespace, longest=inventory.limits.job_age, now=time.time()
+    )
+
+
+@fact(tolerates=("old_job_objects",))
+def filled_quotas(
+    old_job_objects: JobLeftovers, namespace_state: NamespaceState, job_shape: JobShape, inventory: Inventory
+) -> JobLeftovers:
+    """The quotas that old objects of jobs fill."""
+    services = 0 if inventory.dind == "none" else 1
+    job = Needs(
+        job_pod_requests(job_shape, services, limit_ranges=namespace_state.limit_ranges),
+        job_pod_limits(job_shape, services, limit_ranges=namespace_state.limit_ranges),
+    )
+    return job_leftovers.filling_quotas(old_job_objects, namespace_state.quotas, job)
 
 
 @fact(

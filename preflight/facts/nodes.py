@@ -11,7 +11,7 @@ from preflight.facts.probe_plan import registry_step, script_steps
 from preflight.facts.references import Ref
 from preflight.faults import SshFault
 from preflight.inventory import Inventory
-from preflight.probes import shell, shell_sections
+from preflight.probes import latency, shell, shell_sections
 from preflight.probes.transcript import NodeLogin, Report
 from preflight.run import Run
 from preflight.shell_command import program
@@ -59,6 +59,8 @@ def node_report(worker: str, node_login: NodeLogin, inventory: Inventory, run: R
         for registry in inventory.registries
         if run.plans(Ref.NODE_REGISTRY, worker=worker, registry=registry)
     )
+    if run.plans(Ref.NODE_ROUND_TRIPS, worker=worker):
+        steps += latency.steps(latency.destinations(inventory))
     script = shell.render(steps, limit=inventory.deadlines.step, nonce=nonce)
     session = node_login.session
     ran = session.run("sh -s", stdin=script, deadline=inventory.deadlines.script)

@@ -8,6 +8,7 @@ from preflight.evidence import NotApplicable
 from preflight.fact import fact
 from preflight.facts.blocking import (
     block_if_no_resolver_knows,
+    block_if_packets_are_lost,
     block_if_same_fault,
     block_if_search_list_misleads,
     gitlab_fact,
@@ -21,6 +22,7 @@ from preflight.inventory import Inventory
 from preflight.probes import transcript
 from preflight.probes.dns import Lookups
 from preflight.probes.gitlab import GitLabReply
+from preflight.probes.latency import GITLAB, RoundTrips
 from preflight.probes.transcript import FoundNames, Report
 from preflight.values import Values
 
@@ -55,17 +57,19 @@ def pod_clone(
     return reply
 
 
-@fact(optional=("gitlab_reply", "node_reply"))
+@fact(optional=("gitlab_reply", "node_reply", "pod_losses"))
 def pod_gitlab(
     worker: str,
     pod_report: Report,
     gitlab_reply: GitLabReply | None,
     node_reply: GitLabReply | None,
+    pod_losses: RoundTrips | None,
     inventory: Inventory,
 ) -> GitLabReply:
     """GitLab's answer to a job's pod on a worker."""
     reply = transcript.gitlab_reply(pod_report, inventory.gitlab.url)
     block_if_same_fault(reply, gitlab_reply, gitlab_fact(gitlab_reply), {})
+    block_if_packets_are_lost(reply, pod_losses, Ref.POD_LOSSES, worker, GITLAB)
     block_if_same_fault(reply, node_reply, Ref.NODE_GITLAB, {"worker": worker})
     return reply
 
@@ -76,8 +80,11 @@ def node_reply(node_report: Report, inventory: Inventory) -> GitLabReply:
     return transcript.gitlab_reply(node_report, inventory.gitlab.url)
 
 
-@fact(tolerates=("node_reply",), optional=("gitlab_reply",))
-def node_gitlab(node_reply: GitLabReply, gitlab_reply: GitLabReply | None) -> GitLabReply:
+@fact(tolerates=("node_reply",), optional=("gitlab_reply", "node_losses"))
+def node_gitlab(
+    worker: str, node_reply: GitLabReply, gitlab_reply: GitLabReply | None, node_losses: RoundTrips | None
+) -> GitLabReply:
     """GitLab's answer to a worker."""
     block_if_same_fault(node_reply, gitlab_reply, gitlab_fact(gitlab_reply), {})
+    block_if_packets_are_lost(node_reply, node_losses, Ref.NODE_LOSSES, worker, GITLAB)
     return node_reply

@@ -26,7 +26,7 @@ from preflight.jobpod import job_pod as job_pod_manifest
 from preflight.jobshape import JobShape, probe_job, pulled_unless_present
 from preflight.probes import headroom as packing
 from preflight.probes import job_references as references
-from preflight.probes import limit_ranges, pods, shell
+from preflight.probes import latency, limit_ranges, pods, shell
 from preflight.probes.cleanup import OwnObjects
 from preflight.probes.cluster import NamespaceState, Nodes
 from preflight.probes.dns import Lookups
@@ -157,6 +157,8 @@ def job_pod(
         conf=Ref.POD_RESOLV_CONF,
         values=helm_values,
     )
+    if run.plans(Ref.POD_ROUND_TRIPS, worker=worker):
+        steps += latency.steps(latency.destinations(inventory))
     planned = [image for image in inventory.images if run.plans(Ref.POD_IMAGE, worker=worker, image=image)]
     others = one_of_each_registry_first(inventory, planned)
     is_known = "$" not in job_shape.helper_image and helm_values.unread_within(*HELPER_SETTINGS) is None

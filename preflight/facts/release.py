@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
 from preflight import values as helm
 from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, Fact, NotApplicable
-from preflight.fact import fact
+from preflight.fact import fact, view
 from preflight.facts.blocking import gitlab_fact, require_read
 from preflight.facts.references import Ref
 from preflight.faults import ManagerFault, ReleaseFault, StreamFault
 from preflight.inventory import Inventory
-from preflight.probes import chart_repository, config_toml, managers, release, values_drift
+from preflight.probes import chart_repository, config_toml, managers, release, release_edits, values_drift
 from preflight.probes.chart_repository import ChartVersion
 from preflight.probes.cluster import ApiServer
 from preflight.probes.config_toml import ManagerConfig
@@ -24,6 +25,8 @@ from preflight.probes.managers import LogVerdict, ManagerHistory, ManagerLogs, M
 from preflight.probes.monitoring import ManagerActivity
 from preflight.probes.nodes import NodeState
 from preflight.probes.release import History, Release
+from preflight.probes.release_edits import ReleaseEdits
+from preflight.probes.rights import Rights
 from preflight.probes.runners import RegisteredManagers
 from preflight.probes.streams import StreamCheck
 from preflight.probes.token import RunnerToken
@@ -137,6 +140,41 @@ def release_drift(
     return drift
 
 
+@fact(deadline="api+api+api", secret=True, reported_by=("edits_at_start", "other_edits"))
+def release_comparison(
+    release_record: Release,
+    release_history: History,
+    helm_values: helm.Values,
+    kubernetes: api_client.Api,
+    inventory: Inventory,
+    run: Run,
+) -> ReleaseEdits:
+    """The release's objects, compared with its manifest."""
+    if run.stage is Stage.UPGRADE:
+        raise NotApplicable("--stage upgrade: the upgrade sets the release's objects to its own manifest")
+    runner, newest = inventory.runner, release_history.records[-1]
+    keys = helm_values.runner_keys
+    return release_edits.release_edits(kubernetes, newest, runner.release, runner.namespace, keys, now=time.time())
+
+
+edits_at_start = view(
+    "edits_at_start",
+    release_comparison,
+    release_edits.at_start,
+    "What managers read when they start, compared with the release's manifest.",
+)
+
+
+@fact(optional=("runner_rights",))
+def other_edits(release_comparison: ReleaseEdits, runner_rights: Rights | None) -> ReleaseEdits:
+    """The release's other objects, compared with its manifest."""
+    edits = release_edits.elsewhere(release_comparison)
+    access_alone = all(edit.kind in release_edits.ACCESS_KINDS for edit in edits.edits)
+    if edits.fault is not None and access_alone and runner_rights is not None and runner_rights.fault is not None:
+        raise Blocked.by(Ref.RUNNER_RIGHTS, runner_rights, measured=edits)
+    return edits
+
+
 # ---- what an upgrade replaces ----------------------------------------------------------------------------------------
 
 _IMAGE_KEYS = ("chart", "image", "imagePullPolicy", "imagePullSecrets")
@@ -148,22 +186,61 @@ _USER_KEYS = (*_IMAGE_KEYS, "podSecurityContext", "securityContext")
 def upgrade_changes(
     release_history: History, helm_values: helm.Values, inventory: Inventory, run: Run
 ) -> frozenset[str]:
-    """The keys that the upgrade changes, ``chart`` among them; none if no upgrade is ahead (`--stage upgrade`)."""
+    """The keys that the upgrade changes, ``chart`` among them; none if no upgrade is ahead (`--stage upgrade`).
+
+    Where both renderings are known, they say what changes: an expression that gives the same, or a default that is
+    written out, changes nothing, and a chart of another version changes what it renders otherwise.
+    """
     newest = release_history.newest
     if run.stage is not Stage.UPGRADE or newest is None:
         return frozenset()
     runner = inventory.runner
+    deployed = release.rendered(newest, runner.release, runner.namespace)
     drift = values_drift.read_drift(
         newest.values,
         helm_values.tree,
         helm_values.runner_keys,
+        templates=_templates(deployed, helm_values),
         release=runner.release,
         namespace=runner.namespace,
     )
     keys = {difference.key for difference in drift.differences}
     if "runnerToken" not in helm_values.tree:  # set at the installation only, as it should be
         keys.discard("runnerToken")
-    return frozenset(keys | ({"chart"} if newest.chart.get("version") != helm_values.chart else set()))
+    chart = newest.chart.get("version") != helm_values.chart
+    return changed_keys(keys, deployed, helm_values.rendering, chart=chart)
+
+
+_RENDERED: Mapping[str, Callable[[Rendering], object]] = {
+    "image": lambda rendering: (
+        rendering.image,
+        rendering.container.get("imagePullPolicy"),
+        rendering.pod_spec.get("imagePullSecrets"),
+    ),
+    "resources": lambda rendering: rendering.container.get("resources"),
+    "podSecurityContext": lambda rendering: rendering.pod_spec.get("securityContext"),
+    "securityContext": lambda rendering: rendering.container.get("securityContext"),
+}
+"""Keys of the values, and what of the managers' pod they make."""
+_RENDERED_CHART = "version of the chart"
+
+
+def changed_keys(
+    keys: Collection[str], deployed: Rendering | None, wanted: Rendering | None, *, chart: bool
+) -> frozenset[str]:
+    """The keys of the values that make a difference to the managers' pod, and those that it does not show.
+
+    Args:
+        keys: those that differ.
+        deployed: the objects of the release.
+        wanted: those that the upgrade will make.
+        chart: whether the upgrade's chart is of another version.
+    """
+    if deployed is None or wanted is None or deployed.workload is None or wanted.workload is None:
+        return frozenset({*keys, *(("chart",) if chart else ())})
+    changed = {key for key, made in _RENDERED.items() if made(deployed) != made(wanted)}
+    unseen = {key for key in keys if not key.startswith(tuple(_RENDERED))}
+    return frozenset(changed | unseen | ({_RENDERED_CHART} if chart else set()))
 
 
 def as_replaced(measured: Replaceable, changes: frozenset[str]) -> Replaceable:

@@ -41,6 +41,7 @@ def term(
     whose: str,
     limits: Limits,
     command: ShellCommand,
+    where: str = "here",
     now: float | None = None,
 ) -> CertificateTerm:
     """Judge the time that a certificate has left.
@@ -51,6 +52,7 @@ def term(
         whose: begins the sentence, such as ``the certificate of registry.example.com``.
         limits: the inventory's thresholds.
         command: shows the same.
+        where: the vantage.
         now: seconds since 1970.
 
     Raises:
@@ -65,10 +67,10 @@ def term(
         fault = CertificateFault.ENDS_SOON
     elif days < limits.certificate_renewal_days:
         fault = CertificateFault.RENEWAL_DUE
-    left = f"{days * 24:.0f} hours" if days < 2 else f"{int(days)} days"  # noqa: PLR2004 - hours where days are too coarse
-    cause = f"{whose} ends in {left}, on {end}" if fault else ""
+    left = f"{abs(days) * 24:.0f} hours" if abs(days) < 2 else f"{int(abs(days))} days"  # noqa: PLR2004 - days are too coarse
+    cause = f"{whose} {f'ends in {left}' if days >= 0 else f'ended {left} ago'}, on {end}" if fault else ""
     observed = f"subject={certificate.subject}\nnotAfter={end}"
-    evidence = Evidence(where="here", command=command, observed=observed)
+    evidence = Evidence(where=where, command=command, observed=observed)
     return CertificateTerm(
         target=target,
         subject=certificate.subject,
@@ -87,6 +89,11 @@ def shown_by(host: str, port: int, *, server_name: str = "") -> ShellCommand:
         program("openssl", "s_client", "-connect", place, "-servername", server_name or host, syntax("</dev/null")),
         program("openssl", "x509", "-noout", "-subject", "-enddate"),
     )
+
+
+def of_file(path: str) -> ShellCommand:
+    """A command that shows the certificate in a file, and not its key."""
+    return program("openssl", "x509", "-noout", "-subject", "-enddate", "-in", path)
 
 
 def of_kubeconfig(context: str) -> ShellCommand:

@@ -298,12 +298,14 @@ def _judge(
     if len(pods) < expected:
         return ManagerFault.TOO_FEW, f"{len(pods)} of {objects.wanted} managers of {objects.name} exist"
     waiting = [pod for pod in pods if not pod.ready]
-    if waiting:
+    restarted = [pod for pod in pods if pod.ended is not None and pod.ended < restart_age]
+    out_of_memory = [pod for pod in restarted if pod.was_oom_killed]
+    # One that ran out of memory is not ready until its probes have begun: that follows.
+    if any(pod.trouble or pod not in out_of_memory for pod in waiting):
         details = _listed(f"{pod.name}: {pod.trouble or 'not ready'}" for pod in waiting)
         return ManagerFault.NOT_READY, f"{len(waiting)} of {objects.wanted} managers are not ready: {details}"
-    restarted = [pod for pod in pods if pod.ended is not None and pod.ended < restart_age]
     for fault, concerned, what in (
-        (ManagerFault.OOM_KILLED, [pod for pod in restarted if pod.was_oom_killed], "ran out of memory"),
+        (ManagerFault.OOM_KILLED, out_of_memory, "ran out of memory"),
         (ManagerFault.RESTARTED, [pod for pod in restarted if not pod.has_recovered], "are restarted repeatedly"),
     ):
         if concerned:

@@ -194,6 +194,86 @@ step_tcp() { # HOST PORT
   fi
 }
 
+sampled() { # FEW MANY COMMAND…: begin, end and status of a command, again and again: MANY times if it was slow or failed
+  wanted=$1 many=$2 taken=0 answered=
+  shift 2
+  read_time
+  ends=$((${moment%.*} + limit))
+  while [ "$taken" -lt "$wanted" ]; do
+    read_time
+    started=$moment
+    limited 2 "$@" >/dev/null 2>&1
+    status=$?
+    read_time
+    echo "$started $moment $status"
+    taken=$((taken + 1))
+    [ "$status" -ne 0 ] || answered=yes
+    if [ "$status" -ne 0 ] || took_long; then
+      wanted=$many
+    fi
+    [ "$taken" -ne 2 ] || [ -n "$answered" ] || break # nobody answers there
+    [ "${moment%.*}" -lt "$ends" ] || break
+  done
+}
+
+took_long() { # whether it is 0.9 s from $started to $moment
+  case $moment in
+    *.*) [ "$((${moment%.*}${moment#*.} - ${started%.*}${started#*.}))" -ge 90 ] ;;
+    *) [ "$((moment - started))" -ge 2 ] ;; # whole seconds
+  esac
+}
+
+step_connects() { # FEW MANY HOST PORT
+  few=$1 many=$2
+  shift 2
+  if have bash; then
+    note tool bash
+    # One process for all of them, since on a busy machine it takes long to start one.
+    # shellcheck disable=SC2016 # expanded by that bash
+    limited "$limit" bash -c '
+      taken=0 answered= wanted=$0
+      while [ "$taken" -lt "$wanted" ]; do
+        read -r started _ </proc/uptime
+        if { exec 3<>"/dev/tcp/$2/$3"; } 2>/dev/null; then
+          status=0 answered=yes
+          exec 3>&-
+        else
+          status=1 wanted=$1
+        fi
+        read -r ended _ </proc/uptime
+        echo "$started $ended $status"
+        taken=$((taken + 1))
+        [ "$((${ended/./} - ${started/./}))" -lt 90 ] || wanted=$1
+        [ "$taken" -ne 2 ] || [ -n "$answered" ] || break
+      done' "$few" "$many" "$1" "$2"
+  elif have nc; then
+    note tool nc
+    case $(limited 2 nc -h 2>&1 </dev/null) in
+      *BusyBox*-z*) sampled "$few" "$many" nc -z -w 2 "$1" "$2" ;;
+      *BusyBox*) sampled "$few" "$many" nc -w 2 "$1" "$2" ;;
+      *) sampled "$few" "$many" nc -z -w 2 "$1" "$2" ;;
+    esac
+  else
+    lacks bash, nc
+  fi
+}
+
+step_queries() { # FEW MANY NAME SERVER [PORT]
+  few=$1 many=$2
+  shift 2
+  note tool "$lookup_tool"
+  case $lookup_tool in
+    busybox) sampled "$few" "$many" nslookup -type=a -timeout=1 -retry=1 ${3:+"-port=$3"} "$1" "$2" ;;
+    bind) sampled "$few" "$many" nslookup -type=a -timeout=1 -retry=0 ${3:+"-port=$3"} "$1" "$2" ;;
+    dig) sampled "$few" "$many" dig +time=1 +tries=1 ${3:+-p "$3"} "@$2" "$1" A ;;
+    *) lacks nslookup, dig ;; # the others wait for longer, or can't query a particular server
+  esac
+}
+
+step_resent() { # WHEN: the kernel's counters of this network, of TCP
+  limited "$limit" cat /proc/net/netstat
+}
+
 step_resolv_conf() {
   limited "$limit" cat /etc/resolv.conf
 }

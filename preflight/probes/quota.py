@@ -56,10 +56,10 @@ def quota_room(quotas: Sequence[Json], ours: Needs, job: Needs | None = None) ->
         for resource, hard in amounts(status.get("hard") or quota.get("spec", {}).get("hard")).items():
             taken = used.get(resource, Decimal(0))
             state = f"{resource} {spell(resource, taken)} of {spell(resource, hard)} used"
-            if job and _counts(quota, job) and 0 < job.of(resource) > hard - taken:
+            if job and counts_pod(quota, job) and 0 < job.of(resource) > hard - taken:
                 wanted = f"; a job wants {spell(resource, job.of(resource))}" if resource != "pods" else ""
                 return PodFault.QUOTA, f"quota {name} leaves no room for a job: {state}{wanted}"
-            if _counts(quota, ours) and ours.of(resource) > 0 and taken + ours.of(resource) > hard * LAST_TENTH:
+            if counts_pod(quota, ours) and ours.of(resource) > 0 and taken + ours.of(resource) > hard * LAST_TENTH:
                 tight = tight or f"quota {name} is nearly used ({state})"
     if tight:
         reason = f"{tight}, and a probe pod would take from its last tenth, which is left to jobs"
@@ -71,7 +71,7 @@ def quota_room(quotas: Sequence[Json], ours: Needs, job: Needs | None = None) ->
     return None, ""
 
 
-def _counts(quota: Json, needs: Needs) -> bool:
+def counts_pod(quota: Json, needs: Needs) -> bool:
     """Whether a quota's scopes take in a pod like this: one with a deadline of its own and without a priority class."""
     spec = quota.get("spec", {})
     scopes = {*(spec.get("scopes") or ())}

@@ -74,6 +74,21 @@ def tcp(host: str, port: int) -> Step:
     return Step("tcp", (host, str(port)))
 
 
+def connects(host: str, port: int, *, few: int, many: int) -> Step:
+    """How long TCP connections take, one after the other: a few, and many where one was slow."""
+    return Step("connects", (str(few), str(many), host, str(port)))
+
+
+def queries(name: str, resolver: str, *, few: int, many: int) -> Step:
+    """How long a resolver takes to answer, again and again: a few times, and many where once it was slow."""
+    return Step("queries", (str(few), str(many), name, *_server(resolver)))
+
+
+def resent(when: str) -> Step:
+    """The kernel's counters of TCP, `when` this is; the steps before it have ended."""
+    return Step("resent", (when,), alone=True)
+
+
 def resolv_conf() -> Step:
     """The resolv.conf."""
     return Step("resolv_conf")
@@ -132,7 +147,7 @@ def render(steps: Sequence[Step], *, limit: float, nonce: str) -> str:
     functions = resources.files(__package__).joinpath("probe.sh").read_text(encoding="utf-8")
     shebang, _, functions = functions.partition("\n")
     rows = ["find_lacking", "choose_timer"]
-    rows += ["choose_lookup_tool"] if any(step.kind == "lookup" for step in steps) else []
+    rows += ["choose_lookup_tool"] if any(step.kind in {"lookup", "queries"} for step in steps) else []
     rows.append(f"printf '\\n%s hello\\n' {nonce}")
     for row in _rows(steps):
         calls = [
@@ -178,6 +193,7 @@ def _server(resolver: str) -> tuple[str, ...]:
 
 _COMMANDS: Mapping[str, tuple[str, ...]] = {
     "clock": ("date", "+%s"),
+    "connects": ("nc", "-v", "-w", "2"),
     "docker_info": ("docker", "info"),
     "docker_pull": ("docker", "pull"),
     "docker_ready": ("docker", "info"),
@@ -185,18 +201,25 @@ _COMMANDS: Mapping[str, tuple[str, ...]] = {
     "docker_version": ("docker", "version"),
     "fetch": ("curl", "-sS", "-i"),
     "interface": ("ip", "route"),
+    "resent": ("cat", "/proc/net/netstat"),
     "resolv_conf": ("cat", "/etc/resolv.conf"),
     "resolve": ("getent", "hosts"),
     "tcp": ("nc", "-v", "-w", "5"),
 }
 _WITH_TOOL: Mapping[str, tuple[str, ...]] = {"curl": ("curl", "-sS", "-i"), "wget": ("wget", "-S", "-O", "-")}
-KINDS = frozenset({*_COMMANDS, "lookup"})
+KINDS = frozenset({*_COMMANDS, "lookup", "queries"})
 
 
 def command_line(kind: str, args: Sequence[str], *, tool: str = "") -> ShellCommand:
     """What a person can type to see the same as a step; with the tool that was used, once that is known."""
     if kind == "lookup":
         return _lookup_command(tool, *args)
+    if kind == "queries":
+        return _lookup_command(tool, *args[2:])
+    if kind == "connects":
+        return program(*_COMMANDS[kind], *args[2:])
+    if kind == "resent":
+        return program(*_COMMANDS[kind])
     return program(*(_WITH_TOOL.get(tool) or _COMMANDS[kind]), *(() if kind == "docker_ready" else args))
 
 

@@ -59,7 +59,15 @@ def parse(output: str, nonce: str) -> tuple[Section, ...]:
     return tuple(section for section in sections if _takes(section.kind, section.args))
 
 
-_ARGUMENTS = {"docker_pull": (1, 1), "docker_run": (1, 1000), "fetch": (1, 1), "lookup": (1, 3), "tcp": (2, 2)}
+_ARGUMENTS = {
+    "connects": (4, 4),
+    "queries": (4, 5),
+    "docker_pull": (1, 1),
+    "docker_run": (1, 1000),
+    "fetch": (1, 1),
+    "lookup": (1, 3),
+    "tcp": (2, 2),
+}
 """How many arguments a kind of step takes, at least and at most; any other takes those that it was given."""
 
 

@@ -183,6 +183,23 @@ OOM: dict[str, Any] = {"reason": "OOMKilled", "code": 137}
 
 
 @pytest.mark.parametrize(
+    ("how", "other_ready", "fault"),
+    [
+        (OOM, True, ManagerFault.OOM_KILLED),
+        (OOM, False, ManagerFault.NOT_READY),  # the other one has another reason
+        ({}, True, ManagerFault.NOT_READY),
+    ],
+)
+def test_one_that_ran_out_of_memory_is_not_ready_for_that(
+    how: dict[str, Any], fault: ManagerFault, *, other_ready: bool
+) -> None:
+    killed = pod("c", ready=False, lastState=ended(9, **how), restartCount=1)
+    found = judged(pod("a"), pod("b", ready=other_ready), killed)
+    assert found.fault is fault
+    assert ("OOMKilled, exit 137" in found.cause) is (fault is ManagerFault.OOM_KILLED)
+
+
+@pytest.mark.parametrize(
     ("seconds", "restarts", "lasted", "how", "fault"),
     [
         (600, 1, 86_400, {}, None),

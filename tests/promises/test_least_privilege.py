@@ -33,7 +33,6 @@ UNINSTALLED = "what an uninstall leaves is looked for with `--stage uninstalled`
 NAMED = "where the values name one for jobs"
 RARELY: dict[Right, str] = {
     Right("get", "", "persistentvolumeclaims", NAMESPACE): NAMED,
-    Right("get", "", "configmaps", NAMESPACE): NAMED,
     Right("get", "scheduling.k8s.io", "priorityclasses", ""): NAMED,
     Right("get", "node.k8s.io", "runtimeclasses", ""): NAMED,
     Right("get", "storage.k8s.io", "csidrivers", ""): NAMED,
@@ -42,7 +41,6 @@ RARELY: dict[Right, str] = {
     Right("create", "authorization.k8s.io", "subjectaccessreviews", ""): "with namespace_per_job",
     Right("list", "", "services", ""): "where the DNS Service has another name",
     Right("list", "discovery.k8s.io", "endpointslices", ""): "the same",
-    Right("list", "", "configmaps", NAMESPACE): UNINSTALLED,
     Right("list", "", "persistentvolumeclaims", NAMESPACE): UNINSTALLED,
     Right("list", "", "serviceaccounts", NAMESPACE): UNINSTALLED,
     Right("list", RBAC, "roles", NAMESPACE): UNINSTALLED,
@@ -68,6 +66,9 @@ SPARED: dict[Right, str] = {
     Right("list", "discovery.k8s.io", "endpointslices", "default"): "Endpoints tell it too",
     Right("list", "discovery.k8s.io", "endpointslices", "kube-system"): "the same",
     Right("list", "batch", "jobs", NAMESPACE): "each Job is removed by its name; the last sweep says it can't look",
+    Right("list", "", "configmaps", NAMESPACE): "what jobs have left is then counted without them",
+    Right("get", "apps", "deployments", NAMESPACE): "it is then not compared with the release's manifest",
+    Right("get", "rbac.authorization.k8s.io", "roles", NAMESPACE): "the same",
     Right("list", "", "pods", NAMESPACE): "the right to list all pods holds in every namespace",
 }
 """Rights without which a healthy run comes to the same end, and why."""
@@ -236,7 +237,14 @@ MISSING: dict[str, tuple[str, list[Right]]] = {
             Right("get", "", "namespaces", ""),
         ],
     ),
-    "nodes": ("read", [Right("list", "", "nodes", ""), Right("list", "apps", "deployments", NAMESPACE)]),
+    "nodes": (
+        "read",
+        [
+            Right("list", "", "nodes", ""),
+            Right("list", "apps", "deployments", NAMESPACE),
+            Right("get", "", "configmaps", NAMESPACE),
+        ],
+    ),
     "dry-run": ("probe", [Right("create", "", "pods", NAMESPACE)]),
     "make": ("probe", [Right("create", "batch", "jobs", NAMESPACE)]),
     "remove": ("probe", [Right("delete", "batch", "jobs", NAMESPACE)]),

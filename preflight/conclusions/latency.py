@@ -1,0 +1,176 @@
+"""2.4 Packets that are lost on the way of a worker, of all of them, or of one destination; and ways that are long.
+
+Losses make other measurements on the same way fail now and then: a query without an answer, a pull that is not done in
+time (`may_follow_from_losses`), as long as the samples show that the destination answers at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from preflight import impact
+from preflight.conclusions.impacts import measured_workers
+from preflight.conclusions.model import Conclusion, Proof, cause, keys, rule
+from preflight.conclusions.observations import Facts, Observation
+from preflight.conclusions.vantages import joined, targets_of
+from preflight.fact import FactSpec
+from preflight.facts.latency import (
+    here_distance,
+    here_losses,
+    node_distance,
+    node_losses,
+    node_round_trips,
+    pod_distance,
+    pod_losses,
+    pod_round_trips,
+)
+from preflight.faults import ClusterFault, DindFault, DnsFault, Fault, PathFault, PodFault, StreamFault
+from preflight.impact import Impact
+from preflight.probes.dns import Lookups
+from preflight.probes.gitlab import GitLabReply
+from preflight.probes.latency import GITLAB, RoundTrips
+from preflight.shell_command import program
+
+LOST = cause("packets-lost", "2.4", "packet-loss")
+FAR = cause("long-round-trip", "2.4", "packet-loss")
+
+_BY_LOSS: tuple[Fault, ...] = (
+    PathFault.TIMEOUT,
+    PathFault.RESET,
+    PathFault.SILENT,
+    PathFault.UNRESOLVED,
+    DnsFault.TIMEOUT,
+    DnsFault.NO_ANSWER,
+    PodFault.PULL_TIMEOUT,
+    PodFault.PULL_UNRESOLVED,
+    PodFault.PULL_FAILED,
+    PodFault.LOST,  # heartbeats of the kubelet are lost too
+    ClusterFault.NODE_NOT_READY,
+    DindFault.PULL_FAILED,
+    DindFault.REGISTRY_UNREACHABLE,
+    StreamFault.KUBELET_UNREACHABLE,
+)
+"""Faults that a lost packet can make where the other side is healthy."""
+
+
+@rule
+def packets_lost(facts: Facts) -> Iterator[Conclusion]:
+    """Packets are lost more than once."""
+    inside = _faulty(facts, node_losses, pod_losses)
+    here = _faulty(facts, here_losses)
+    if not inside and not here:
+        return
+    workers = targets_of(inside, "worker")
+    measured = measured_workers(facts, facts.observations(node_losses, pod_losses))
+    about = workers if workers and set(workers) < set(measured) else _destinations(facts, (*inside, *here))
+    shown = inside or here
+    yield Conclusion(
+        cause=LOST,
+        about=about,
+        sentence=_sentences(shown),
+        certain=True,
+        impact=_slows(workers, measured) if inside else _HERE_ALONE,
+        explains=keys((*inside, *here)),
+        proofs=_proofs(shown),
+        remedy=_remedy(facts, workers, shown, "which hop loses them"),
+    )
+
+
+@rule
+def far_away(facts: Facts) -> Iterator[Conclusion]:
+    """Round trips are long: to one destination, or from some workers to all."""
+    inside = _faulty(facts, node_distance, pod_distance)
+    here = _faulty(facts, here_distance)
+    if not inside and not here:
+        return
+    workers = targets_of(inside, "worker")
+    measured = measured_workers(facts, facts.observations(node_distance, pod_distance))
+    some = workers if set(workers) < set(measured) else ()
+    shown = inside or here
+    yield Conclusion(
+        cause=FAR,
+        about=(*_far(facts, shown), *some),
+        sentence=_sentences(shown),
+        certain=True,
+        impact=_slows(workers, measured) if inside else _HERE_ALONE,
+        explains=keys((*inside, *here)),
+        proofs=_proofs(shown),
+        remedy=_remedy(facts, workers, shown, "which hop adds the time"),
+    )
+
+
+def _faulty(facts: Facts, *specs: FactSpec[Any]) -> tuple[Observation, ...]:
+    return tuple(observation for observation in facts.observations(*specs) if observation.faulty)
+
+
+_HERE_ALONE = impact.none("jobs take other ways than this machine")
+_QUOTED = 2  # vantages whose own sentence is quoted
+
+
+def _slows(workers: Sequence[str], measured: Sequence[str]) -> Impact:
+    return impact.slows_on(workers, of=measured)
+
+
+def _sentences(shown: Sequence[Observation]) -> str:
+    causes = [observation.measured.cause for observation in shown if observation.measured is not None]
+    more = f"; and {len(causes) - _QUOTED} more" if len(causes) > _QUOTED else ""
+    return "; ".join(causes[:_QUOTED]) + more
+
+
+def _proofs(shown: Sequence[Observation]) -> tuple[Proof, ...]:
+    return tuple(Proof.of(observation.measured) for observation in shown[:_QUOTED] if observation.measured is not None)
+
+
+def _destinations(facts: Facts, failing: Sequence[Observation]) -> tuple[str, ...]:
+    """The destinations of which packets are lost, if others are healthy from everywhere; none, if all lose some."""
+    trips = [each.measured for each in failing if isinstance(each.measured, RoundTrips)]
+    every = {samples.destination for trip in trips for samples in trip.samples}
+    losing = {samples.destination for trip in trips for samples in trip.losing}
+    return tuple(_host(facts, name) for name in sorted(losing)) if losing < every else ()
+
+
+def _far(facts: Facts, failing: Sequence[Observation]) -> tuple[str, ...]:
+    limit = facts.inventory.limits.round_trip
+    trips = [each.measured for each in failing if isinstance(each.measured, RoundTrips)]
+    every = {samples.destination for trip in trips for samples in trip.samples}
+    far = {samples.destination for trip in trips for samples in trip.samples if samples.is_longer(limit)}
+    return tuple(_host(facts, name) for name in sorted(far)) if far < every else ()
+
+
+def _host(facts: Facts, destination: str) -> str:
+    return urlsplit(facts.inventory.gitlab.url).hostname or GITLAB if destination == GITLAB else destination
+
+
+def may_follow_from_losses(facts: Facts, observation: Observation) -> bool:
+    """Whether an observation of a worker that loses packets can come from that."""
+    workers = targets_of(_faulty(facts, node_losses, pod_losses), "worker")
+    worker = observation.targets.get("worker") or observation.targets.get("node", "")
+    fault = observation.fault
+    if worker not in workers or not any(fault is each for each in _BY_LOSS):
+        return False
+    destination = ""
+    if isinstance(observation.measured, Lookups):
+        resolver = observation.measured.resolver
+        destination = resolver if resolver in facts.inventory.dns.resolvers else ""  # else its own resolv.conf
+    elif isinstance(observation.measured, GitLabReply):
+        destination = GITLAB
+    trips = [each.measured for each in facts.observations(node_round_trips, pod_round_trips, worker=worker)]
+    known = [trip for trip in trips if isinstance(trip, RoundTrips)]
+    return not destination or any(trip.answered(destination) for trip in known)
+
+
+def _remedy(facts: Facts, workers: Sequence[str], shown: Sequence[Observation], what: str) -> tuple[str, ...]:
+    trips = [each.measured for each in shown if isinstance(each.measured, RoundTrips)]
+    samples = [samples for trip in trips for samples in trip.samples]
+    worst = max(samples, key=lambda each: (each.lost / each.taken, each.round_trip), default=None)
+    host = _host(facts, worst.destination) if worst is not None else "HOST"
+    where = f"on {joined(workers[:1])}: " if workers else ""
+    return (
+        f"{where}`{program('mtr', '-rwzc', 100, host)}` shows {what}",
+        f"{where}`{program('ip', '-s', 'link')}` and `{program('dmesg')}`: errors and drops of an interface, a full "
+        "table of connections (nf_conntrack)",
+        "ask who runs that hop: a full line, a VPN, a faulty cable or port; `limits.packet_loss` and "
+        "`limits.round_trip` say what is accepted",
+    )
