@@ -510,8 +510,18 @@ class Api:
         headers = {"Accept": "application/json, */*"}
         if request.body is not None:
             headers["Content-Type"] = "application/json"
+        try:
+            serialized = self._serialized(opened, request, headers)
+        except KubeconfigError as error:
+            command = request.command(self._context)
+            raise ApiError(ApiFault.CONTEXT, status=None, reason="", message=str(error), command=command) from error
+        authorization = str(serialized[2].get("Authorization") or "")
+        remember(authorization.partition(" ")[2] or authorization)
+        return serialized
+
+    def _serialized(self, opened: _Connection, request: _Request, headers: Mapping[str, str]) -> _Serialized:
         with self._lock:  # a credential program may be run here
-            serialized = opened.client.param_serialize(
+            serialized: _Serialized = opened.client.param_serialize(
                 request.method,
                 request.path,
                 query_params=[(name, value) for name, value in request.query.items() if value is not None],
@@ -520,8 +530,6 @@ class Api:
                 auth_settings=["BearerToken"],
                 _host=self.server,
             )
-        authorization = str(serialized[2].get("Authorization") or "")
-        remember(authorization.partition(" ")[2] or authorization)
         return serialized
 
     def _open(self) -> _Connection:
