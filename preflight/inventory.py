@@ -183,6 +183,25 @@ def _url(text: str) -> str:
     return text
 
 
+_IMAGE = re.compile(r"[A-Za-z0-9][\w.:/@+\-]*", re.ASCII)
+_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._\-]*[A-Za-z0-9])?)(?::[0-9]{1,5})?")
+
+
+def _image(text: str) -> str:
+    """What can be an image's name: no program that gets it takes it for an option."""
+    if not _IMAGE.fullmatch(text):
+        msg = "expected the name of an image, such as registry.example.com/library/alpine:3.22"
+        raise ValueError(msg)
+    return text
+
+
+def _host(text: str) -> str:
+    if not _HOST.fullmatch(text):
+        msg = "expected host or host:port, such as registry.example.com:5000"
+        raise ValueError(msg)
+    return text
+
+
 def _endpoint(text: str) -> str:
     host, separator, port = text.rpartition(":")
     if not separator or not host or not port.isdigit() or not 0 < int(port) < 65536:  # noqa: PLR2004 - ports are 16 bits
@@ -306,6 +325,8 @@ Networks = Annotated[str | list[str], BeforeValidator(_networks)]
 Url = Annotated[str, AfterValidator(_url), Field(json_schema_extra={"format": "uri"})]
 Text = Annotated[str, BeforeValidator(_text_only), Field(min_length=1)]
 File = Annotated[Path, AfterValidator(_file)]
+Image = Annotated[Text, AfterValidator(_image)]
+Host = Annotated[Text, AfterValidator(_host)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._\-]*[A-Za-z0-9])?$")]
 KubernetesName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.\-]{0,251}[a-z0-9])?$")]
 Seconds = Annotated[float, Field(gt=0)]
@@ -411,9 +432,9 @@ class Login(Section):
 class Registry(Section):
     """An image registry and the images that jobs take from it (guide 1.3)."""
 
-    host: Text = Field(description="Host, with a port unless it is the scheme's own.")
+    host: Host = Field(description="Host, with a port unless it is the scheme's own.")
     scheme: Literal["https", "http"] = Field(default="https", description="`http` for a registry without TLS.")
-    images: list[Text] = Field(
+    images: list[Image] = Field(
         default=[], description="Repositories with tag that jobs use; each is pulled by a pod on every probed node."
     )
     credentials: Login | Secret | None = Field(
@@ -426,7 +447,7 @@ class Registry(Section):
         "names one of another origin than its own; no other gets them then.",
     )
     ca_file: File | None = Field(default=None, description="PEM file of the CA that signed the registry's certificate.")
-    push: list[Text] = Field(
+    push: list[Image] = Field(
         default=[],
         description="Repositories that jobs push to (guide 11); an upload to each is started and cancelled, with "
         "`--effect write` only.",
@@ -530,7 +551,7 @@ class Runner(Section):
 class Probe(Section):
     """What the suite's own pods run, and on which nodes."""
 
-    image: Text = Field(description="Image with a POSIX shell, from a registry that the nodes reach.")
+    image: Image = Field(description="Image with a POSIX shell, from a registry that the nodes reach.")
     nodes: Annotated[str, Field(pattern=r"^(auto|all|sample: ?[1-9][0-9]*)$")] = Field(
         default="auto", description="`auto` (all workers up to 10, else 5), `all`, or `sample: N`."
     )
@@ -542,8 +563,8 @@ class Probe(Section):
 class Dind(Section):
     """Docker-in-Docker as the jobs use it (guide 5)."""
 
-    client_image: Text = Field(description="Image of the job, with the docker client.")
-    daemon_image: Text = Field(description="Image of the service, with the docker daemon.")
+    client_image: Image = Field(description="Image of the job, with the docker client.")
+    daemon_image: Image = Field(description="Image of the service, with the docker daemon.")
     daemon_args: list[str] = Field(default=["--tls=false"], description="The service's command.")
     docker_host: Text = Field(default="tcp://docker:2375", description="`DOCKER_HOST` of the job.")
     tls_certdir: Annotated[str, Field(pattern=r"^(/.*)?$")] | None = Field(
@@ -551,7 +572,7 @@ class Dind(Section):
         description="`DOCKER_TLS_CERTDIR` of job and service; default: `/certs` with port 2376 of `docker_host`, "
         "else empty.",
     )
-    pull: Text = Field(description="Image that is pulled and run inside.")
+    pull: Image = Field(description="Image that is pulled and run inside.")
     ready_within: Seconds = Field(default=60, description="Seconds that the daemon may take (guide 5.1).")
     nodes: int = Field(default=3, ge=1, description="At most this many nodes get a DinD pod.")
 
@@ -591,7 +612,7 @@ class Pipeline(Section):
         description="Reference to an API token with scope `api` of a Maintainer (an Owner removes the pipeline again); "
         "default: `gitlab.api_token`.",
     )
-    image: Text | None = Field(
+    image: Image | None = Field(
         default=None,
         description="Repository with host that the build job pushes to, as `PREFLIGHT_REPOSITORY` of that job; "
         "without it, nothing is built.",
@@ -733,7 +754,7 @@ class Inventory(Section):
         """The registry that a full image reference points to: a listed one, or one known by its host alone."""
         host = image.split("/", 1)[0]
         listed = [registry for registry in self.registries.values() if registry.host == host]
-        return listed[0] if listed else Registry(host=host)
+        return listed[0] if listed else Registry.model_construct(host=host)
 
 
 # ---- reading --------------------------------------------------------------------------------------------------------

@@ -383,6 +383,14 @@ def _beside(shape: JobShape, service: Service, number: int) -> Json:
     return container | {"securityContext": as_values_say(shape, "service")}
 
 
+_MOST_OF_OWN = {"cpu": Decimal("0.5"), "memory": Decimal(512 * 2**20)}  # with room for what LimitRanges add
+
+
+def may_be_own(requests: Amounts) -> bool:
+    """Whether a pod asks for as little as a pod of the suite does at most, and for nothing but CPU and memory."""
+    return all(amount <= _MOST_OF_OWN.get(resource, 0) for resource, amount in requests.items())
+
+
 def job_pod_requests(shape: JobShape, services: int, *, limit_ranges: Sequence[Json] = ()) -> Amounts:
     """The sum of the requests of one job's pod: build, helper, the values' and the job's own services, and one pod.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -54,6 +55,7 @@ def _make_run(config: pytest.Config) -> Run:
         all_nodes=config.getoption("all_nodes"),
         stage=Stage(config.getoption("stage")),
         own_job=os.environ.get("CI_JOB_ID", ""),
+        own_host=os.environ.get("HOSTNAME") or socket.gethostname(),
         backup=options.backup_folder(config),
     )
 

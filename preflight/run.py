@@ -33,6 +33,7 @@ class Run:
         planned: every measurement that the selected checks need, directly or not; scripts and pods measure no others.
         stage: where in the release's life the run stands.
         own_job: GitLab's id of the CI job that this run is a part of, or "".
+        own_host: the name of the machine or pod that this run is on.
         backup: folder to write the release's backup to; None for no backup.
         shutdown: set when the run is over or ends early; long waits poll it, and nothing is created once it is set.
         status: what each measurement is waiting for, by its name.
@@ -45,6 +46,7 @@ class Run:
     all_nodes: bool = False
     stage: Stage = Stage.AUTO
     own_job: str = ""
+    own_host: str = ""
     backup: Path | None = None
     planned: set[Key] = field(default_factory=set)
     shutdown: Shutdown = field(default_factory=Shutdown)

@@ -6,8 +6,9 @@
 
 Every argument may come from outside: from the inventory, from values, or from an object of the cluster. None of them
 can end its word: redaction and cutting happen before quoting, so that neither can take a quotation mark away
-afterwards. `fill` puts names into the template of a sentence that has commands between backquotes; such a `Sentence`
-may be a name of another one, as a `ShellCommand` may, and a `Setting`, which is TOML.
+afterwards. Nor can one be an option: before ``--``, none but those that this suite itself uses may begin with a dash.
+`fill` puts names into the template of a sentence that has commands between backquotes; such a `Sentence` may be a name
+of another one, as a `ShellCommand` may, and a `Setting`, which is TOML.
 """
 
 from __future__ import annotations
@@ -24,6 +25,14 @@ from preflight.redaction import redact
 _LONGEST_WORD = 1600
 _SHORTEST_WORD = 20
 _ROOM = LONGEST - 100  # characters of a command, so that what shows it has no need to cut it
+_OPTIONS = frozenset(
+    "- -A -B -J -L -M -O -R -S -X -c -connect -d -dates -enddate -f -i -k -l -m -n -noout -o -p -port -r -s -sI "
+    "-sS -sSG -servername -skI -subject -text -u -v -w --as --context --data-urlencode --dry-run --duration "
+    "--field-selector --from-file --insecure --max-time --minify --namespace --oauth2-bearer --previous --proto "
+    "--raw --repo --resource --rm --serviceaccount --short --show-labels --tail --token --user --verb --version "
+    "--role --clusterrole".split()
+)
+"""The options of commands that this suite shows; the tests hold it against the calls of `program`."""
 _UNSAFE_LINE = re.compile(r"[`\n\t]")
 _WORD = re.compile(r"""(?:'[^']*'|\$'(?:[^'\\]|\\.)*'|"[^"\\`$]*"|"\$\w+"|[\w@%+=:,./\[\]…<>-])+""")
 _WORDS = re.compile(rf"{_WORD.pattern}(?: {_WORD.pattern})*")
@@ -80,6 +89,10 @@ def output_of(command: ShellCommand, prefix: str = "") -> Syntax:
 
 def program(*words: object) -> ShellCommand:
     """The command of these words: program and arguments, each quoted; an `ShellCommand` among them is one word too."""
+    operands = words.index("--") if "--" in words else len(words)
+    words = tuple(
+        syntax("…") if 0 < place < operands and _is_foreign_option(word) else word for place, word in enumerate(words)
+    )
     limit = _LONGEST_WORD
     command = _joined(words, limit)
     while len(command) > _ROOM and limit > _SHORTEST_WORD:
@@ -89,6 +102,12 @@ def program(*words: object) -> ShellCommand:
     if len(command) > _ROOM or (shown != command and _words_of(shown) != len(words)):
         return ShellCommand(f"{quote(str(words[0]))} …")
     return ShellCommand(shown)
+
+
+def _is_foreign_option(word: object) -> bool:
+    """Whether a program would take a word for an option that this suite has no use for."""
+    text = without_controls(str(word)).lstrip()
+    return text.startswith("-") and text.partition("=")[0] not in _OPTIONS
 
 
 def _joined(words: Iterable[object], limit: int) -> ShellCommand:
@@ -124,7 +143,8 @@ def quote(text: str) -> str:
 
 def words(texts: Iterable[str]) -> ShellCommand:
     """Several words, as a part of a command."""
-    return ShellCommand(" ".join(quote(redact(one_line(text, longest=300))) for text in texts))
+    shown = ("…" if _is_foreign_option(text) else quote(redact(one_line(text, longest=300))) for text in texts)
+    return ShellCommand(" ".join(shown))
 
 
 def pipe(*commands: ShellCommand) -> ShellCommand:
@@ -223,7 +243,11 @@ def _pieces(template: str, names: Mapping[str, object], limit: int, *, inside: b
             value = names[name]
         except KeyError as error:
             raise ValueError(f"found {{{name[:40]}}} without a value, expected a name alone that has one") from error
-        yield _value(value, limit, inside=inside)
+        begins_a_word = inside and (not literal or literal[-1].isspace()) and isinstance(value, str)
+        if begins_a_word and not isinstance(value, ShellCommand | Setting) and _is_foreign_option(value):
+            yield "…"
+        else:
+            yield _value(value, limit, inside=inside)
 
 
 def _value(value: object, limit: int, *, inside: bool) -> str:

@@ -129,7 +129,17 @@ async def _wget_ends(call: Call, end: _UnreachedError, host: str) -> int:
 
 async def curl(call: Call) -> int:
     """With -i, -v and -m, and others that change nothing here."""
-    longs = ["noproxy=", "max-time=", "connect-timeout=", "max-redirs=", "silent", "show-error", "include", "verbose"]
+    longs = [
+        "noproxy=",
+        "proto=",
+        "max-time=",
+        "connect-timeout=",
+        "max-redirs=",
+        "silent",
+        "show-error",
+        "include",
+        "verbose",
+    ]
     try:
         given, words = gnu_getopt(call.args, "qsSvikm:o:w:H:", longs)
     except GetoptError as error:

@@ -68,7 +68,7 @@ def split_address(address: str, default_port: int | None = None) -> tuple[str, i
         host, port = text, ""
     if not port and default_port is not None:
         port = str(default_port)
-    if not host or not (port.isascii() and port.isdigit()) or not 0 < int(port) <= _LAST_PORT:
+    if not host or host.startswith("-") or not (port.isascii() and port.isdigit()) or not 0 < int(port) <= _LAST_PORT:
         raise ValueError(f"{address!r} is no host:port")
     return host.lower(), int(port)
 

@@ -10,12 +10,16 @@ command ran and failed is no error but its exit status. https://kubernetes.io/do
 
 from __future__ import annotations
 
+import errno
+import os
+import re
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from preflight.clients.connect import Cutoff
 from preflight.clients.kube_api import Api, path_segment
 from preflight.clients.kube_errors import ApiError
 from preflight.clients.kubectl import kubectl
@@ -31,8 +35,10 @@ Json = dict[str, Any]
 
 PROTOCOL = "v4.channel.k8s.io"
 LARGEST = 8 * 2**20  # bytes of output that are kept
+MOST = 64 * 2**20  # bytes that are received
 _STDIN, _STDOUT, _STDERR, _STATUS = 0, 1, 2, 3
 _NONZERO = "NonZeroExitCode"
+_EXIT = re.compile(r"[0-9]{1,10}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +130,24 @@ def attach_to_pod(api: Api, namespace: str, pod: str, container: str, *, text: s
     )
 
 
+class _Bounded:
+    """A socket from which no more comes than anything needs: a message may say of itself that it is endless."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection, self._left = connection, MOST
+
+    def recv(self, size: int) -> bytes:
+        """What is there; an OSError once it is too much."""
+        piece: bytes = self._connection.recv(size)
+        self._left -= len(piece)
+        if self._left < 0:
+            raise OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
+        return piece
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
 class _Channel:
     """One WebSocket, from the upgrade to the end."""
 
@@ -159,6 +183,14 @@ class _Channel:
         return status if isinstance(status, dict) else {"status": "Failure", "message": str(status)}
 
     def _receive(self, opened: websocket.WebSocket) -> None:
+        """Take in what comes until the end; however it drips, and however long a message says that it is."""
+        connection: Any = opened.sock
+        with Cutoff(max(self.left, 0.0)) as cutoff:
+            cutoff.guard(connection)
+            opened.sock = cast("Any", _Bounded(connection))
+            self._receive_messages(opened)
+
+    def _receive_messages(self, opened: websocket.WebSocket) -> None:
         import websocket
 
         while True:
@@ -169,7 +201,9 @@ class _Channel:
                 kind, message = opened.recv_data(control_frame=True)
             except websocket.WebSocketTimeoutException:
                 raise self._slow() from None
-            except (websocket.WebSocketException, OSError):
+            except (websocket.WebSocketException, OSError, ValueError):
+                if self.left <= 0:
+                    raise self._slow() from None
                 return  # hung up; whether that is a proper end, the Status says
             if kind == websocket.ABNF.OPCODE_CLOSE:
                 return
@@ -190,10 +224,14 @@ class _Channel:
         if status.get("status") == "Success":
             return 0
         message = str(status.get("message", ""))
-        if status.get("reason") == _NONZERO:
-            for cause in (status.get("details") or {}).get("causes") or ():
-                if cause.get("reason") == "ExitCode" and str(cause.get("message", "")).isdigit():
-                    return int(cause["message"])
+        details = status.get("details")
+        causes = details.get("causes") if isinstance(details, dict) else None
+        if status.get("reason") == _NONZERO and isinstance(causes, list):
+            for cause in causes:
+                if isinstance(cause, dict) and cause.get("reason") == "ExitCode":
+                    number = _EXIT.fullmatch(str(cause.get("message", "")))
+                    if number is not None:
+                        return int(number[0])
         raise self.broken(StreamFault.NOT_STARTED, message, reason=str(status.get("reason", "")))
 
     def _slow(self) -> ApiError:

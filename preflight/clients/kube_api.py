@@ -62,6 +62,9 @@ TRIES = 3  # times that a request is sent when the server is busy or the connect
 PAUSE = 0.25  # seconds before the second try, doubled for each further one
 PATIENCE = 10.0  # seconds that a Retry-After may ask for at most
 LARGEST = 128 * 2**20  # bytes of one response
+LARGEST_EVENT = 8 * 2**20  # bytes of one event of a watch; etcd keeps no object of more than 1.5 MiB
+MOST_ITEMS = 200_000  # of one list; Kubernetes itself is not made for more than 150,000 pods
+LIST_DEADLINES = 15  # deadlines of one page that a list may take as a whole
 CONNECTIONS = 16  # kept open for the threads of one run
 RESTARTS = 3  # times that a list whose continue token expired is begun again
 
@@ -240,7 +243,8 @@ class Api:
         With `metadata_only`, a server that can leaves out all but their metadata, such as the values of Secrets.
         """
         seen: set[str] = set()
-        token, restarts = "", 0
+        token, restarts, count, pages = "", 0, 0, 0
+        end = time.monotonic() + LIST_DEADLINES * (self.deadline if deadline is None else deadline)
         while True:
             request = _Request(
                 "GET", path, {"limit": PAGE, **query, "continue": token or None}, metadata_only=metadata_only
@@ -253,17 +257,25 @@ class Api:
                 restarts += 1  # the token outlived etcd's history: begin again, and yield nothing twice
                 token = ""
                 continue
-            for item in page.get("items") or ():
+            listed = page.get("items") or []
+            items: list[Any] = listed if isinstance(listed, list) else [None]
+            for item in items:
                 if not is_api_object(item):
                     raise self._garbled(_Request("GET", path, query), f"{path} lists something that is no object")
                 uid = item.get("metadata", {}).get("uid", "")
                 if restarts and uid in seen:
                     continue
                 seen.add(uid)
+                count += 1
                 yield item
-            token = page.get("metadata", {}).get("continue") or ""
+            metadata = page.get("metadata")
+            token = str(metadata.get("continue") or "") if isinstance(metadata, dict) else ""
             if not token:
                 return
+            pages += 1
+            if count > MOST_ITEMS or pages > MOST_ITEMS // PAGE or time.monotonic() > end:
+                message = f"{path} lists {count} objects on {pages} pages, and comes to no end"
+                raise self._garbled(_Request("GET", path, query), message)
 
     def create(
         self, path: str, body: Json, *, dry_run: bool = False, deadline: float | None = None
@@ -324,23 +336,33 @@ class Api:
         try:
             if response.status != _OK:
                 self._refuse(request, _Response(response.status, response.headers, response.read(2**20), 0.0))
-            rest = b""
-            for chunk in response.stream(2**16):
-                *lines, rest = (rest + chunk).split(b"\n")
-                for line in filter(None, lines):
-                    event: Json = decode(line)
-                    if event.get("type") == "ERROR":
-                        status = event.get("object", {})
-                        self._refuse(
-                            request, _Response(int(status.get("code", 500)), {}, json.dumps(status).encode(), 0.0)
-                        )
-                    yield event
-                if time.monotonic() - began > seconds + 1:
+            rest = bytearray()
+            while chunk := response.read1(2**16):  # what is there, and not as much as that: it may drip
+                rest += chunk
+                if b"\n" in chunk:
+                    *lines, last = bytes(rest).split(b"\n")
+                    rest = bytearray(last)
+                    for line in filter(None, lines):
+                        yield self._event(request, line)
+                if time.monotonic() - began > seconds + 1 or len(rest) > LARGEST_EVENT:
                     return
         except (urllib3.exceptions.HTTPError, OSError, ValueError):
             return  # cut in the middle, or half a line: whoever follows lists again
         finally:
             response.close()
+
+    def _event(self, request: _Request, line: bytes) -> Json:
+        """The event in a line of a watch; a ValueError if it holds none, and an `ApiError` if it tells of one."""
+        event = decode(line)
+        content = event.get("object") if isinstance(event, dict) else None
+        if not isinstance(content, dict):
+            raise ValueError("no event")  # noqa: TRY004 - wrong content, not a wrong call
+        if event.get("type") == "ERROR":
+            status = content
+            self._refuse(request, _Response(int(status.get("code", 500)), {}, json.dumps(status).encode(), 0.0))
+        if not is_api_object(content):
+            raise ValueError("no object")
+        return dict(event)
 
     def websocket(
         self, path: str, *, protocols: Sequence[str], deadline: float, **query: str | Sequence[str] | None
@@ -497,8 +519,18 @@ class Api:
         headers = {"Accept": f"{_METADATA}, application/json" if request.metadata_only else "application/json, */*"}
         if request.body is not None:
             headers["Content-Type"] = "application/json"
+        try:
+            serialized = self._serialized(opened, request, headers)
+        except KubeconfigError as error:
+            command = request.command(self._context)
+            raise ApiError(ApiFault.CONTEXT, status=None, reason="", message=str(error), command=command) from error
+        authorization = str(serialized[2].get("Authorization") or "")
+        remember(authorization.partition(" ")[2] or authorization)
+        return serialized
+
+    def _serialized(self, opened: _Connection, request: _Request, headers: Mapping[str, str]) -> _Serialized:
         with self._lock:  # a credential program may be run here
-            serialized = opened.client.param_serialize(
+            serialized: _Serialized = opened.client.param_serialize(
                 request.method,
                 request.path,
                 query_params=[(name, value) for name, value in request.query.items() if value is not None],
@@ -507,8 +539,6 @@ class Api:
                 auth_settings=["BearerToken"],
                 _host=self.server,
             )
-        authorization = str(serialized[2].get("Authorization") or "")
-        remember(authorization.partition(" ")[2] or authorization)
         return serialized
 
     def _open(self) -> _Connection:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import difflib
+import logging
 import os
 import re
 import shutil
 import ssl
 import threading
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -103,6 +105,7 @@ def check_kubeconfig(path: Path | None, context: str | None) -> Kubeconfig:
     if not _is_server_url(server):
         server = re.sub(r"(?<=//)\S{0,500}@", "…@", server)  # what stands before an @ may be a password
         raise KubeconfigError(source, f"cluster {selected.get('cluster')!r} has no server URL (found {server!r})")
+    _check_proxy(source, cluster.get("proxy-url"))
     user: Json = {}
     user_folder = Path()
     if selected.get("user"):
@@ -248,6 +251,16 @@ def _check_files(source: str, section: Json, folder: Path, keys: tuple[str, ...]
                 raise KubeconfigError(source, f"{key} names {file}: {error.strerror}") from None
 
 
+def _check_proxy(source: str, proxy: object) -> None:
+    """Refuse a ``proxy-url`` that is none, and one of SOCKS, for which the client has no program."""
+    if proxy in (None, ""):
+        return
+    if isinstance(proxy, str) and _is_server_url(proxy):
+        return
+    found = re.sub(r"(?<=//)\S{0,500}@", "…@", str(proxy))  # what stands before an @ may be a password
+    raise KubeconfigError(source, f"proxy-url: found {found[:200]!r}, expected http://host:port or https://host:port")
+
+
 def _remember_credentials(user: Json, folder: Path) -> None:
     """Register a user's credentials for redaction, from the kubeconfig and the files that it names."""
     remember_within(user)
@@ -293,42 +306,62 @@ def client_configuration(kubeconfig: Kubeconfig, *, deadline: float) -> Configur
     configuration = Configuration()
     configuration.proxy = None
     configuration.no_proxy = None
-    problems: list[str] = []
 
     def load() -> None:
+        if kubeconfig.in_cluster:
+            configuration.host = kubeconfig.server
+            configuration.ssl_ca_cert = str(_SERVICE_ACCOUNT / "ca.crt")
+        else:
+            load_kube_config(  # type: ignore[no-untyped-call]
+                config_file=kubeconfig.path,
+                context=kubeconfig.context,
+                client_configuration=configuration,
+                persist_config=False,
+            )
+
+    _read_credentials(load, kubeconfig, deadline=deadline)
+    settings: Any = configuration
+    refresh = settings.refresh_api_key_hook
+    if refresh is not None and kubeconfig.runs_program:  # it is asked at each request, and again when a token is over
+        settings.refresh_api_key_hook = lambda asking: _read_credentials(
+            lambda: refresh(asking), kubeconfig, deadline=deadline
+        )
+    if kubeconfig.token_file:
+        token_file = _TokenFile(kubeconfig.token_file)
+        token_file(configuration)  # the client asks for a token only where it has had one
+        settings.refresh_api_key_hook = token_file
+    return configuration
+
+
+def _read_credentials(load: Callable[[], object], kubeconfig: Kubeconfig, *, deadline: float) -> None:
+    """Let the client read credentials, where they come from a program for `deadline` seconds at most.
+
+    Raises:
+        KubeconfigError: it can't read them, or the program failed or gave nothing in time.
+    """
+    problems: list[str] = []
+
+    def work() -> None:
+        failures = _ClientsLog(problems) if kubeconfig.runs_program else nullcontext()
         try:
-            if kubeconfig.in_cluster:
-                configuration.host = kubeconfig.server
-                configuration.ssl_ca_cert = str(_SERVICE_ACCOUNT / "ca.crt")
-            else:
-                load_kube_config(  # type: ignore[no-untyped-call]
-                    config_file=kubeconfig.path,
-                    context=kubeconfig.context,
-                    client_configuration=configuration,
-                    persist_config=False,
-                )
+            with failures:
+                load()
         except Exception as error:  # noqa: BLE001 - the loader raises whatever its parts do
             problems.append(f"{type(error).__name__}: {error}")
 
     if kubeconfig.runs_program:
-        worker = threading.Thread(target=load, name="kubeconfig", daemon=True)
+        worker = threading.Thread(target=work, name="kubeconfig", daemon=True)
         try:
             worker.start()
             worker.join(deadline)
         except RuntimeError:  # no thread can start
-            load()
+            work()
         if worker.is_alive():
             problems.append(f"its credential program gave nothing within {deadline:g} s")
     else:
-        load()
+        work()
     if problems:
         raise KubeconfigError(kubeconfig.path, problems[0])
-    if kubeconfig.token_file:
-        refresh = _TokenFile(kubeconfig.token_file)
-        refresh(configuration)  # the client asks for a token only where it has had one
-        # The client declares no type for it, so that mypy takes None for one.
-        configuration.refresh_api_key_hook = refresh  # type: ignore[assignment]
-    return configuration
 
 
 class _TokenFile:
@@ -347,6 +380,39 @@ class _TokenFile:
             if token:
                 configuration.api_key["BearerToken"] = f"Bearer {remember(token)}"
 
+
+class _ClientsLog(logging.Filter):
+    """Takes the client's words on a credential program that failed: it says them to the log alone, and goes on without.
+
+    What the program itself printed may hold a credential: it is neither shown nor logged.
+    """
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__()
+        self._problems, self._silent = problems, logging.NullHandler()
+        self._thread = threading.get_ident()  # another one may still wait for its program
+
+    def __enter__(self) -> None:
+        root = logging.getLogger()
+        root.addHandler(self._silent)  # without any, the first message would install one that prints all
+        root.addFilter(self)
+
+    def __exit__(self, *_: object) -> None:
+        root = logging.getLogger()
+        root.removeFilter(self)
+        root.removeHandler(self._silent)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is somebody else's message."""
+        if record.module != "kube_config" or record.thread != self._thread:
+            return True
+        failure = _PROGRAM_FAILURE.match(record.getMessage())
+        reason = f": {failure[1]}" if failure else ""
+        self._problems.append(f"its credential program gave no credentials{reason}; run it by hand")
+        return False
+
+
+_PROGRAM_FAILURE = re.compile(r"exec: (process returned -?\d{1,5}|failed to decode process output|malformed response)")
 
 _FILES = threading.Lock()  # the client keeps its temporary files in one table, for all threads
 

@@ -19,6 +19,7 @@ from preflight.probes.dns import Lookups
 from preflight.probes.registry import parse_reference
 from preflight.probes.transcript import PodTranscript, Report
 from preflight.run import Run
+from preflight.runner_config.names import is_web_url
 from preflight.values import Values
 
 TTL = 60
@@ -130,7 +131,11 @@ def clone_url_of(values: Values, inventory: Inventory) -> str | None:
 
     The runner's ``clone_url`` overrides GitLab's own URL (docs/sources.md#clone-url).
     """
-    url = str(values.runner_entry.get("clone_url") or inventory.gitlab.external_url or inventory.gitlab.url)
+    setting = str(values.runner_entry.get("clone_url") or "")
+    if setting.startswith("http") and not is_web_url(setting):
+        return None  # no job clones with it (3.3)
+    clone_url = setting if setting.startswith("http") else ""  # the runner passes over any other
+    url = clone_url or inventory.gitlab.external_url or inventory.gitlab.url
     return None if origin_of(url) == origin_of(inventory.gitlab.url) else url
 
 

@@ -44,7 +44,9 @@ def upgrade_direction(release_record: Release, helm_values: helm.Values, run: Ru
 @fact(deadline="api")
 def running_jobs(api_answer: ApiServer, kubernetes: api_client.Api, job_shape: JobShape, run: Run) -> RunningJobs:
     """The jobs that run now."""
-    return upgrade.running_jobs(kubernetes, job_shape.namespace, own_job=run.own_job, now=time.time())
+    return upgrade.running_jobs(
+        kubernetes, job_shape.namespace, own_job=run.own_job, own_host=run.own_host, now=time.time()
+    )
 
 
 @fact()

@@ -22,7 +22,7 @@ from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.clients.kubectl import kubectl
 from preflight.evidence import Evidence, Fact, Unmeasured
 from preflight.faults import ApiFault, ClusterFault, PodFault
-from preflight.jobshape import MANAGED_BY, OURS
+from preflight.jobshape import MANAGED_BY, OURS, RUN, may_be_own
 from preflight.quantities import Amounts, amounts, exactly, largest, total
 from preflight.shell_command import pipe, program, sequence
 
@@ -631,7 +631,7 @@ def attributed(items: Iterable[Json], *, namespace: str, owners: Owners) -> Iter
     """Pass on the items of a PodList, and add up on the way whose pods ask for what on which node."""
     for item in items:
         meta, spec = item.get("metadata", {}), item.get("spec", {})
-        if (node := spec.get("nodeName")) and not any(_set_apart(meta, namespace)):
+        if (node := spec.get("nodeName")) and not any(_set_apart(item, namespace)):
             by_owner = owners.setdefault(node, {})
             owner = owner_of(meta)
             by_owner[owner] = total([by_owner.get(owner, {}), effective_requests(spec)])
@@ -663,10 +663,22 @@ def fillers(owners: Owners) -> Iterator[Filler]:
 _FILLERS = 3  # that are reported for each resource of a node
 
 
-def _set_apart(meta: Json, namespace: str) -> tuple[bool, bool]:
-    """Whether a pod is a job of this runner, and whether it is one of ours."""
+def _set_apart(item: Json, namespace: str) -> tuple[bool, bool]:
+    """Whether a pod is a job of this runner, and whether it is one of ours, of this run or of another.
+
+    Labels alone hide no pod: a job's has no controller, and one of ours has a Job and asks for as little as ours do.
+    """
+    meta = item.get("metadata", {})
     labels = meta.get("labels") or {}
-    return meta.get("namespace") == namespace and JOB_POD in labels, labels.get(MANAGED_BY) == OURS
+    if meta.get("namespace") != namespace:
+        return False, False
+    controllers = {
+        (owner.get("kind"), str(owner.get("name", "")).rpartition(f"-{labels.get(RUN)}-")[0])
+        for owner in meta.get("ownerReferences") or ()
+        if owner.get("controller")
+    }
+    claimed = labels.get(MANAGED_BY) == OURS and controllers == {("Job", "preflight")}
+    return JOB_POD in labels and not controllers, claimed and may_be_own(effective_requests(item.get("spec", {})))
 
 
 def _listed(sums: Mapping[str, str]) -> str:
@@ -681,14 +693,13 @@ def read_pod_requests(
     aside: Amounts = {}
     jobs = 0
     for item in items:
-        meta, spec = item.get("metadata", {}), item.get("spec", {})
+        spec = item.get("spec", {})
         if item.get("status", {}).get("phase") in {"Succeeded", "Failed"}:
             continue
-        job, ours = _set_apart(meta, namespace)
+        job, ours = _set_apart(item, namespace)
         if job or ours:
             jobs += job
-            if meta.get("namespace") == namespace:
-                aside = total([aside, dict(_quota_terms(spec))])
+            aside = total([aside, dict(_quota_terms(spec))])
             continue
         if node := spec.get("nodeName"):
             by_node[node] = total([by_node.get(node, {}), effective_requests(spec), {"pods": Decimal(1)}])

@@ -150,6 +150,7 @@ def cache_endpoint(config: Mapping[str, Any]) -> Endpoint | None:
             return Endpoint(_GCS, _HTTPS)
         case "azure":
             domain = str(table("azure").get("StorageDomain") or _AZURE)
-            return Endpoint(f"{table('azure').get('AccountName', '')}.{domain}".lstrip("."), _HTTPS)
+            host = f"{table('azure').get('AccountName', '')}.{domain}".lstrip(".")
+            return Endpoint(*split_address(host, _HTTPS))
         case _:
             return None

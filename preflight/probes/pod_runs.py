@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any
 
-from preflight.clients.kube_api import Api, classify_kubelet_path, jobs_path, path_segment, pods_path
+from preflight.clients.kube_api import Api, classify_kubelet_path, is_api_object, jobs_path, path_segment, pods_path
 from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.evidence import Unmeasured
 from preflight.faults import ApiFault, Fault, PodFault, StreamFault
@@ -227,14 +227,16 @@ class PodRun:
         """Take the Job's newest pod; returns the list's resourceVersion."""
         query = {"labelSelector": f"job-name={self.job}"}
         page = self.api.get(pods_path(self.namespace), deadline=max(min(self.api.deadline, self._left), PAUSE), **query)
-        pods = page.get("items") or []
+        items = page.get("items")
+        pods = [pod for pod in items if is_api_object(pod)] if isinstance(items, list) else []
         for pod in pods:
             self._shutdown.note("pod", str(pod["metadata"]["name"]))
         if pods:
             self.pod = max(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")))
         elif self.pod is not None:
             self.gone = True
-        return str(page.get("metadata", {}).get("resourceVersion", ""))
+        metadata = page.get("metadata")
+        return str(metadata.get("resourceVersion", "")) if isinstance(metadata, dict) else ""
 
     def _watch(self, version: str, settled: Callable[[Json], bool]) -> None:
         window = min(LONG_WATCH if self.pod else SHORT_WATCH, self._left)

@@ -149,13 +149,13 @@ step_fetch() { # URL: header and beginning of the body, then the tool's standard
   wait_seconds=$((limit + 1))
   if have curl; then
     note tool curl
-    set -- curl -q -s -S -v -i -m "$limit" --noproxy '*' "$1"
+    set -- curl -q -s -S -v -i -m "$limit" --noproxy '*' --proto =http,https -- "$1"
   elif have wget; then
     note tool wget
     case $(wget --version 2>/dev/null) in
-      *GNU*) set -- --no-config --no-proxy --tries=1 --max-redirect=0 --content-on-error "--timeout=$limit" "$1" ;;
+      *GNU*) set -- --no-config --no-proxy --tries=1 --max-redirect=0 --content-on-error "--timeout=$limit" -- "$1" ;;
       *) # busybox, which waits for ever; its own -T is missing or broken in places
-        set -- -q "$1"
+        set -- -q -- "$1"
         wait_seconds=$limit
         ;;
     esac
@@ -353,11 +353,11 @@ step_docker_info() {
 }
 
 step_docker_pull() { # IMAGE
-  docker_step pull "$1"
+  docker_step pull -- "$1"
 }
 
 step_docker_run() { # IMAGE WORD…
-  docker_step run --rm "$@"
+  docker_step run --rm -- "$@"
 }
 
 # ---- the row of steps ------------------------------------------------------------------------------------------------------

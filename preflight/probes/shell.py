@@ -43,10 +43,21 @@ class Step:
     alone: bool = False
 
     def __post_init__(self) -> None:
-        for arg in self.args:
+        """Refuse what no program may get as a word.
+
+        Raises:
+            ValueError: an argument is no printable line, begins as an option does, or is no URL where one is needed.
+        """
+        for place, arg in enumerate(self.args):
             if not arg.isprintable() or len(arg) > _LONGEST_ARGUMENT:
                 msg = f"a step's argument must be one printable line: {arg[:80]!r}"
                 raise ValueError(msg)
+            if arg.startswith("-") and (self.kind != "docker_run" or place == 0):  # the image; behind it, its command
+                msg = f"a step's argument must not begin as an option does: {arg[:80]!r}"
+                raise ValueError(msg)
+        if self.kind == "fetch" and not self.args[0].startswith(("http://", "https://")):
+            msg = f"only http and https are fetched: {self.args[0][:80]!r}"
+            raise ValueError(msg)
 
     @property
     def command(self) -> ShellCommand:

@@ -27,6 +27,7 @@ from preflight.shell_command import program, sequence
 
 Json = dict[str, Any]
 
+_LONGEST_HOST = 63  # characters of a pod's name that the kubelet takes for its host's
 _JOB_ID = "job.runner.gitlab.com/id"
 _SHOWN = 3
 _FIRST_MAPPED = (0, 78)  # from chart 0.78.0 on, chart 0.N installs runner 18.(N-77): docs/sources.md#chart-versions
@@ -95,7 +96,7 @@ class RunningJobs(Fact):
     pods: tuple[str, ...] = ()
 
 
-def running_jobs(api: Api, namespace: str, *, own_job: str, now: float) -> RunningJobs:
+def running_jobs(api: Api, namespace: str, *, own_job: str, own_host: str, now: float) -> RunningJobs:
     """List the job pods of a namespace.
 
     Raises:
@@ -108,13 +109,24 @@ def running_jobs(api: Api, namespace: str, *, own_job: str, now: float) -> Runni
     except ApiError as error:
         raise unmeasured(error) from error
     command = kubectl("GET", path, {"labelSelector": JOB_POD})
-    return read_jobs(items, own_job=own_job, now=now, command=command, took=time.monotonic() - began)
+    return read_jobs(items, own_job=own_job, own_host=own_host, now=now, command=command, took=time.monotonic() - began)
 
 
-def read_jobs(items: Iterable[Json], *, own_job: str, now: float, command: str = "", took: float = 0.0) -> RunningJobs:
-    """The fact from the items of a PodList; `own_job` is CI's id of the job that this run is a part of, or ""."""
+def read_jobs(
+    items: Iterable[Json], *, own_job: str, own_host: str, now: float, command: str = "", took: float = 0.0
+) -> RunningJobs:
+    """The fact from the items of a PodList.
+
+    Args:
+        items: the pods that are labelled as jobs.
+        own_job: GitLab's id of the CI job that this run is a part of, or "".
+        own_host: the name of this machine: in that job's pod it is the pod's, or with the host's network the node's.
+        now: seconds since 1970.
+        command: how the items were asked for.
+        took: how many seconds that took.
+    """
     running = sorted(
-        (pod for pod in items if _runs(pod) and not (own_job and _job_id(pod) == own_job)),
+        (pod for pod in items if _runs(pod) and not _is_around_us(pod, own_job, own_host)),
         key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")),
     )
     lines = [f"{pod['metadata']['name']} since {describe_duration(_age(pod, now))}" for pod in running]
@@ -130,6 +142,13 @@ def read_jobs(items: Iterable[Json], *, own_job: str, now: float, command: str =
 
 def _runs(pod: Json) -> bool:
     return pod.get("status", {}).get("phase") in {"Pending", "Running", "Unknown"}
+
+
+def _is_around_us(pod: Json, own_job: str, own_host: str) -> bool:
+    """Whether this run is a part of a pod's job; any pod can have the annotation, so that alone hides none."""
+    name, spec = str(pod["metadata"]["name"]), pod.get("spec", {})
+    host = spec.get("nodeName", "") if spec.get("hostNetwork") else name[:_LONGEST_HOST].rstrip("-.")
+    return bool(own_job) and _job_id(pod) == own_job and bool(host) and host == own_host
 
 
 def _job_id(pod: Json) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from preflight.quantities import quantity
 from preflight.runner_config.decoder import Outcome, nearest_names
-from preflight.runner_config.names import dns_subdomain, go_pattern, matches_image
+from preflight.runner_config.names import dns_subdomain, go_pattern, is_web_url, matches_image
 from preflight.runner_config.rules import Broken, Runner, no_quantity, rule
 
 # ---- preparing a job (executors/kubernetes Prepare) -----------------------------------------------------------------
@@ -47,6 +47,17 @@ def _pull_policy_not_allowed(runner: Runner) -> Iterator[Broken]:
         yield runner.here("allowed_pull_policies"), message
     else:
         yield runner.here("pull_policy"), f"it is not among allowed_pull_policies ({listed})"
+
+
+@rule("clone-url", Outcome.ALL_JOBS_FAIL, "common/build.go GetRemoteURL")
+def _clone_url(runner: Runner) -> Iterator[Broken]:
+    """The job's token is put into a URL that begins with http; any other is passed over."""
+    url = str(runner.values.get("clone_url") or "")
+    if url and not url.startswith("http"):
+        message = "it is no URL of HTTP, and is passed over: jobs clone from the URL that GitLab calls itself"
+        yield runner.at("clone_url"), message, Outcome.NO_EFFECT
+    elif url and not is_web_url(url):
+        yield runner.at("clone_url"), "it is no URL of a server, such as https://gitlab.example.com: no job clones"
 
 
 _RESOURCES = ("cpu", "memory", "ephemeral_storage")

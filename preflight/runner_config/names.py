@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from urllib.parse import urlsplit
 
 _LABEL = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?")
 _LONGEST_SUBDOMAIN = 253
+_LONGEST_URL = 2000
 # Of Perl's syntax Go has no looking around and no references; of its own it has what Python does not read.
 _NOT_GO = re.compile(r"\(\?<?[=!]|\(\?P=|\\[1-9]")
 _NOT_PYTHON = re.compile(r"\[\[:|\\[pPQzC]|\\x\{|\(\?[a-zA-Z-]*U|\(\?<[A-Za-z]")
@@ -46,6 +48,18 @@ def qualified_name(name: str) -> bool:
 def label_value(value: str) -> bool:
     """Whether it is a value of a label or taint."""
     return not value or _NAME.fullmatch(value) is not None
+
+
+def is_web_url(text: str) -> bool:
+    """Whether it is a URL of a web server on one line, which a program can be given as it is."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:  # brackets, or an invalid port
+        return False
+    host = parts.hostname or ""
+    readable = text.isprintable() and not any(sign.isspace() for sign in text) and len(text) <= _LONGEST_URL
+    return readable and parts.scheme in {"http", "https"} and host[:1] not in {"", "-"} and port != 0
 
 
 def go_pattern(pattern: str) -> bool:

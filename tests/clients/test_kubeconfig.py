@@ -181,6 +181,54 @@ def test_a_credential_program_that_waits_for_ever_is_left(tmp_path: Path) -> Non
     assert caught.value.fault is ApiFault.CONTEXT
 
 
+SECRET = "made-up-words-of-a-plugin"
+CREDENTIAL = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": SECRET}}
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        (f"echo {SECRET}; echo {SECRET} >&2; exit 3", ": process returned 3"),
+        (f"echo {SECRET}", ": failed to decode process output"),
+        (f"echo '[\"{SECRET}\"]'", ": malformed response"),
+        (f"echo '{json.dumps({**CREDENTIAL, 'status': SECRET})}'", ""),
+    ],
+)
+def test_a_credential_program_that_fails_is_named_and_its_words_are_not_shown(
+    tmp_path: Path, script: str, reason: str, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    program = {"exec": {"apiVersion": CREDENTIAL["apiVersion"], "command": "sh", "args": ["-c", script]}}
+    file = written(tmp_path, changed(users=[{"name": "u", "user": program}]))
+    with pytest.raises(ApiError, match=f"its credential program gave no credentials{reason}") as caught:
+        Api(file, None, routes=Routes(only_mapped=True), deadline=5).get("/version")
+    assert caught.value.fault is ApiFault.CONTEXT
+    assert SECRET not in "".join([str(caught.value), *capfd.readouterr(), caplog.text])
+
+
+def test_a_credential_program_that_hangs_when_its_token_is_over_is_left(tmp_path: Path) -> None:
+    over = {"token": SECRET, "expirationTimestamp": "2020-01-01T00:00:00Z"}
+    first = json.dumps({**CREDENTIAL, "status": over})
+    script = f"test -e {tmp_path}/again && exec sleep 3; touch {tmp_path}/again; echo '{first}'"
+    program = {"exec": {"apiVersion": CREDENTIAL["apiVersion"], "command": "sh", "args": ["-c", script]}}
+    api = Api(
+        written(tmp_path, changed(users=[{"name": "u", "user": program}])),
+        None,
+        routes=Routes(only_mapped=True),
+        deadline=1,
+    )
+    with pytest.raises(ApiError, match="gave nothing within"):
+        api.get("/version")
+
+
+@pytest.mark.parametrize(
+    "proxy", ["socks5://127.0.0.1:9", "file:///etc/passwd", "http://[", "http://127.0.0.1:99999", "--x", ["a"], 7]
+)
+def test_a_proxy_that_is_none_is_refused(tmp_path: Path, proxy: object) -> None:
+    cluster = {"server": "https://192.168.1.100:6443", "proxy-url": proxy}
+    with pytest.raises(KubeconfigError, match=r"proxy-url: found .*, expected http://host:port"):
+        check_kubeconfig(written(tmp_path, changed(clusters=[{"name": "k", "cluster": cluster}])), None)
+
+
 def test_certificates_that_are_none_are_named(tmp_path: Path) -> None:
     data = base64.b64encode(b"no certificate").decode()
     cluster = {"server": "https://192.168.1.100:6443", "certificate-authority-data": data}

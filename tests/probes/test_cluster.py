@@ -377,8 +377,7 @@ def pod(node: str | None, cpu: str, *, namespace: str = "other", phase: str = "R
 
 
 def test_requests_are_added_up_by_node_without_ours_and_without_jobs() -> None:
-    ours = pod("a", "10m", namespace="gitlab")
-    ours["metadata"]["labels"] = {"app.kubernetes.io/managed-by": "gitlab-runner-preflight"}
+    ours = of_a_run(pod("a", "10m", namespace="gitlab"))
     running_job = pod("a", "2", namespace="gitlab")
     running_job["metadata"]["labels"] = {"job.runner.gitlab.com/pod": "runner-x"}
     elsewhere = pod("b", "1", namespace="elsewhere")
@@ -396,6 +395,37 @@ def test_requests_are_added_up_by_node_without_ours_and_without_jobs() -> None:
     assert by_node == {"a": {"cpu": "1250m", "pods": "2"}, "b": {"cpu": "1", "pods": "1"}}
     assert jobs == 1
     assert aside == {"pods": "2", "requests.cpu": "2010m"}
+
+
+def of_a_run(item: Json, kind: str = "Job", name: str = "preflight-0badc0de-pod-a-1f") -> Json:
+    item["metadata"]["labels"] = {
+        "app.kubernetes.io/managed-by": "gitlab-runner-preflight",
+        "preflight.gitlab-runner/run": "0badc0de",
+    }
+    item["metadata"]["ownerReferences"] = [{"kind": kind, "name": name, "controller": True}]
+    return item
+
+
+@pytest.mark.parametrize(
+    "tenant",
+    [
+        pod("a", "1", namespace="gitlab", app__kubernetes__io="x"),
+        of_a_run(pod("a", "1", namespace="gitlab")),
+        of_a_run(pod("a", "10m", namespace="tenants")),
+        of_a_run(pod("a", "10m", namespace="gitlab"), kind="ReplicaSet"),
+        of_a_run(pod("a", "10m", namespace="gitlab"), name="web-0badc0de-pod"),
+        {**of_a_run(pod("a", "10m", namespace="gitlab")), "spec": {"nodeName": "a", "containers": [asking(gpu="1")]}},
+        of_a_run(pod("a", "10m", namespace="gitlab"))
+        | {"metadata": {"namespace": "gitlab", "labels": {"preflight.gitlab-runner/run": "0badc0de"}}},
+    ],
+)
+def test_a_tenant_s_labels_hide_no_pod(tenant: Json) -> None:
+    by_node, jobs, aside = read_pod_requests([tenant], namespace="gitlab")
+    assert by_node["a"]["pods"] == "1"
+    assert (jobs, aside) == (0, {})
+    labelled = {**tenant["metadata"], "labels": {"job.runner.gitlab.com/pod": "x"}}
+    if "ownerReferences" in labelled:
+        assert read_pod_requests([{**tenant, "metadata": labelled}], namespace="gitlab")[1] == 0
 
 
 def test_pods_are_asked_for_once_and_in_pages(serve: Serve) -> None:

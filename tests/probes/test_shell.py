@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from preflight.probes import shell
@@ -14,6 +16,25 @@ def test_a_step_takes_one_printable_line() -> None:
             shell.fetch(bad)
     with pytest.raises(ValueError, match="letters and digits"):
         shell.render([], limit=1, nonce="a'; rm -rf /")
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        lambda: shell.lookup("-f/etc/passwd"),
+        lambda: shell.lookup("a", "-x"),
+        lambda: shell.resolve("-s"),
+        lambda: shell.tcp("-e/bin/sh", 80),
+        lambda: shell.fetch("--output=/x"),
+        lambda: shell.fetch("file:///etc/shadow"),
+        lambda: shell.docker_pull("--all-tags"),
+        lambda: shell.docker_run("--privileged", ("sh",)),
+    ],
+)
+def test_no_step_hands_on_an_option_or_another_scheme(made: Callable[[], shell.Step]) -> None:
+    with pytest.raises(ValueError, match=r"option|only http"):
+        made()
+    assert shell.docker_run("alpine", ("sh", "-c", "ls")).args[1:] == ("sh", "-c", "ls")
 
 
 @pytest.mark.parametrize(

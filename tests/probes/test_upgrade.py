@@ -52,7 +52,7 @@ def job(name: str, phase: str = "Running", number: str = "7") -> dict[str, Any]:
 
 def test_jobs_that_have_not_ended_are_counted_without_our_own() -> None:
     pods = [job("a"), job("b", "Succeeded"), job("c", "Pending"), job("own", number="42")]
-    found = upgrade.read_jobs(pods, own_job="42", now=1758370200)
+    found = upgrade.read_jobs(pods, own_job="42", own_host="own", now=1758370200)
     assert found.pods == ("a", "c")
     assert found.fault is ReleaseFault.JOBS_RUNNING
     assert "2 jobs run: a since 10 min" in found.cause
@@ -61,7 +61,16 @@ def test_jobs_that_have_not_ended_are_counted_without_our_own() -> None:
 def test_without_a_job_of_ours_none_is_left_out() -> None:
     bare = job("a")
     del bare["metadata"]["annotations"]
-    assert upgrade.read_jobs([bare], own_job="", now=0).pods == ("a",)
+    assert upgrade.read_jobs([bare], own_job="", own_host="a", now=0).pods == ("a",)
+
+
+def test_an_annotation_alone_hides_no_job() -> None:
+    around = job("runner-x-project-1-concurrent-0-" + "a" * 40, number="42")
+    on_the_host = job("b", number="42") | {"spec": {"hostNetwork": True, "nodeName": "worker"}}
+    claiming = [job("c", number="42"), job("worker", number="7"), around, on_the_host]
+    for own_host, left_out in ((around["metadata"]["name"][:63], around), ("worker", on_the_host), ("laptop", None)):
+        found = upgrade.read_jobs(claiming, own_job="42", own_host=own_host, now=0)
+        assert set(found.pods) == {pod["metadata"]["name"] for pod in claiming if pod is not left_out}
 
 
 def history() -> History:

@@ -121,17 +121,20 @@ def test_they_tolerate_and_select_what_the_values_do(tmp_path: Path) -> None:
 
 
 def test_neither_other_runs_pods_nor_the_ci_job_around_us_are_counted(tmp_path: Path) -> None:
-    """Three pods of another run that fill a worker each, and the pod of the very job that this run is a part of."""
+    """A pod of another run on each worker, and the pod of the very job that this run is a part of."""
+    own = job_pod("k8s-worker-1", job=4711)
 
     def busy(world: World) -> None:
         for node in world.workers:
-            requests = {"cpu": "20", "memory": "40Gi"}
-            name = f"preflight-other-{node.name}"
-            world.cluster.add(pod(NAMESPACE, name, node=node.name, requests=requests, limits=requests, labels=OURS))
-        world.cluster.add(job_pod("k8s-worker-1", job=4711))
+            requests = {"cpu": "110m", "memory": "160Mi"}
+            name = f"preflight-0badc0de-dind-{node.name}"
+            other = pod(NAMESPACE, f"{name}-x", node=node.name, requests=requests, limits=requests, labels=OURS)
+            other["metadata"]["ownerReferences"] = [{"kind": "Job", "name": name, "controller": True, "uid": name}]
+            world.cluster.add(other)
+        world.cluster.add(own)
 
     chosen = ("--require-idle", "--effect", "probe", "-m", "headroom or upgrade or monitoring or release")
-    ended, checks, _ = run(tmp_path, busy, *chosen, CI_JOB_ID="4711")
+    ended, checks, _ = run(tmp_path, busy, *chosen, CI_JOB_ID="4711", HOSTNAME=own["metadata"]["name"])
     assert ended.returncode == 0, ended.stdout
     verdicts = {one["id"]: one["verdict"] for one in checks}
     assert verdicts["test_all_concurrent_jobs_fit"] == "pass"

@@ -420,7 +420,7 @@ def test_nodes_and_pods_become_facts(world: dict[str, Any], data: st.DataObject)
     for pod in sent(data, world["pods"]):
         pod_messages.classify_end(pod, container="gitlab-runner")
     monitoring.read_manager_pods(sent(data, world["pods"]))
-    upgrade.read_jobs(sent(data, world["pods"]), own_job="1", now=NOW.timestamp())
+    upgrade.read_jobs(sent(data, world["pods"]), own_job="1", own_host="runner-1", now=NOW.timestamp())
 
 
 @bounded

@@ -17,7 +17,7 @@ import subprocess
 import tomllib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import pytest
 
@@ -147,6 +147,42 @@ def test_no_argument_ends_its_word(tmp_path: Path) -> None:
     assert [command for command in commands if "\n" in command] == []
     assert len(commands) > len(HOSTILE) * 20
     assert sandbox(tmp_path, commands) == []
+
+
+OPTION = "--output=/home/me/.ssh/authorized_keys"
+
+
+@pytest.mark.parametrize("text", [OPTION, "-oProxyCommand=x", "-K/etc/passwd", "--config", " -x", "\n-x", "\x1b-x"])
+def test_no_argument_is_an_option(text: str) -> None:
+    commands = [
+        program("curl", "-sS", "-i", text),
+        program("curl", "-sS", text, text).after("sudo", text),
+        kubectl("GET", f"/api/v1/namespaces/{text}/pods/{text}", {}),
+        ShellCommand(f"dig {words([text])}"),
+        *spans(fill("see `dig {x}` and `kubectl -n {x} get pods`", {"x": text})),
+        *(command_line(kind, (text,) * 3) for kind in KINDS),
+    ]
+    foreign = [word for command in commands for word in shlex.split(command) if text.strip("\n\x1b ") in word]
+    foreign = [word for word in foreign if not word.startswith("-port=")]  # a value of an option of ours
+    assert [word for word in foreign if word.lstrip().startswith("-")] == []
+    assert text.strip("\n\x1b ") in program("ssh", "--", text), "behind -- nothing is an option"
+
+
+def test_every_option_of_the_suite_s_own_commands_is_known() -> None:
+    calls = [node for file in SOURCES for node in ast.walk(ast.parse(file.read_text("utf-8"))) if is_program(node)]
+    own = [
+        part.value
+        for call in calls
+        for argument in call.args
+        for part in ast.walk(argument)
+        if isinstance(part, ast.Constant) and isinstance(part.value, str) and part.value.startswith("-")
+    ]
+    assert len(own) > 100
+    assert [word for word in own if word != "--" and program("x", word) == "x …"] == []
+
+
+def is_program(node: ast.AST) -> TypeGuard[ast.Call]:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "program"
 
 
 def test_a_sentence_within_a_sentence_is_quoted_once(tmp_path: Path) -> None:

@@ -323,6 +323,11 @@ FURTHER: dict[str, tuple[str, Found]] = {
         kubernetes("poll_interval = 60", "poll_timeout = 30"),
         [(ALL, "polling", f"{K}.poll_interval")],
     ),
+    "a clone_url that is an option": (
+        runner('clone_url = "--output=/x"'),
+        [(NOTHING, "clone-url", "runners.clone_url")],
+    ),
+    "a clone_url of no server": (runner('clone_url = "https://-x/"'), [(ALL, "clone-url", "runners.clone_url")]),
     "a certificate without its key": (
         kubernetes('host = "https://api"', 'cert_file = "/c"'),
         [(ALL, "api-access", f"{K}.cert_file")],
