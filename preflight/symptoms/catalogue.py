@@ -23,6 +23,9 @@ SYSTEMS: Mapping[str, re.Pattern[str]] = {
         r"|kubernetes|\bx509:.{0,40}kube",
         "docker": r"daemon|docker:237[56]|dockerd|buildkit|buildah|podman|kaniko",
         "store": r"x-amz|amazonaws|minio|\bs3\b|blob\.core|storage\.googleapis|cache\.zip|context=cache",
+        "packages": r"\bnpm\b|\bnode\b|pypi|\bpip\b|maven|nexus|artifactory|gradle|nuget|NU1301|cargo|composer"
+        r"|alpinelinux|\bapk\b|\bapt\b|debian|ubuntu|rubygems|proxy\.golang|requests\.exceptions|javax\.net|java\.security"
+        r"|PKIX|curl: \(|Curl error|urllib|_ssl\.c|ERR_TLS|CERT_HAS_EXPIRED|_SIGNATURE|_ISSUER_CERT|SELF_SIGNED_CERT",
     }.items()
 }
 """What a line is about, by what stands in it: the same words of TLS or TCP are said of each of them."""
