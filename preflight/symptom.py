@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from preflight import symptoms
+from preflight.language import labelled_line, translated
 from preflight.symptoms import Candidate, Found, Reading
 
 NAME = "symptom"
@@ -35,9 +36,13 @@ def run(chosen: argparse.Namespace) -> int:
     try:
         reading = symptoms.read(_parts(chosen.file))
     except (OSError, ValueError) as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(translated(f"error: {error}") + "\n")
         return USAGE
-    text = json.dumps(as_json(reading), ensure_ascii=False, indent=1) if chosen.json else "\n".join(lines(reading))
+    text = (
+        json.dumps(as_json(reading), ensure_ascii=False, indent=1)
+        if chosen.json
+        else "\n".join(map(labelled_line, lines(reading)))
+    )
     sys.stdout.write(f"{text}\n")
     return RECOGNISED if reading.symptoms else NOTHING
 
