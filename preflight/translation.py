@@ -391,6 +391,9 @@ def filled(template: str, values: Mapping[str, str]) -> str:
 
 # ---- the catalogues that are there -----------------------------------------------------------------------------------
 
+GRAMMAR = frozenset("is are was were do does has have s es noun verb".split())
+"""Parameters that only English grammar needs, and that a translation may leave out."""
+
 LANGUAGES = ("en", "zh")
 """The languages that texts are shown in; English is what the sources have."""
 
