@@ -204,7 +204,8 @@ class _Collector(ast.NodeVisitor):
             self.texts.append(str(summary).rstrip("."))
         if isinstance(node.func, ast.Attribute):
             self.visit(node.func.value)
-        for argument in node.args:
+        arguments = node.args[:3] + node.args[4:] if name == "view" else node.args
+        for argument in arguments:
             if name not in _SILENT or not isinstance(argument, ast.Constant | ast.JoinedStr):
                 self.visit(argument)
         for keyword in node.keywords:
