@@ -89,8 +89,11 @@ _SILENT = frozenset(
 
 _WORDS = re.compile(r"(?<![\w./:$<-])[A-Za-z][a-z']+(?![\w/=_-])")
 _SPAN = re.compile(r"`[^`]*`")
-_MARKUP = re.compile(r"</?[a-z][a-z0-9]*[ >]|\\b|\\\.|\(\?:")
-"""HTML, and regular expressions."""
+_MARKUP = re.compile(
+    r"</?[a-z][a-z0-9]*[ >]|\\b|\\\.|\(\?:|\[\^|\{0,\d|\\S|\\\"|PATH=|apiGroups|gid://|\(first:"
+    r"|^(?:kubectl|docker \w+ |env |sleep |repository:|\{\"|\^| ?echo )"
+)
+"""HTML, regular expressions, commands, and documents for programs."""
 _ENOUGH = 2  # words outside of commands that make a text
 
 
