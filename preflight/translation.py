@@ -22,7 +22,7 @@ import ahocorasick_rs
 
 from preflight.yamltext import load_yaml
 
-_ELEMENT = re.compile(r"(`[^`]*`)|\{([A-Za-z_]\w*|[^{}]*\|[^{}]*)\}")
+_ELEMENT = re.compile(r"(`[^`]*`)|\{(?:([A-Za-z_]\w*)(?::[.\d]*[dfgs])?|([^{}]*\|[^{}]*))\}")
 _COMMAND = re.compile(r"`[^`]*`")
 _WORD = re.compile(r"(?<![\w./:=@-])[A-Za-z]?[a-z']+(?![\w/=@-])(?!\.\w)")
 _IS_NUMBER = re.compile(r"n(?:_\d)?").fullmatch
@@ -72,7 +72,7 @@ def _elements(template: str) -> Iterator[Element]:
         if match[1]:
             yield Element(match[1], "command")
         else:
-            yield Element(match[2], "choice" if "|" in match[2] else "parameter")
+            yield Element(match[2], "parameter") if match[2] else Element(match[3], "choice")
     if place < len(template):
         yield Element(template[place:], "literal")
 

@@ -205,7 +205,7 @@ class _Collector(ast.NodeVisitor):
         if name == "view":
             summary = next((one.value for one in node.args[3:4] if isinstance(one, ast.Constant)), "")
             self.texts.append(str(summary).rstrip("."))
-        if isinstance(node.func, ast.Attribute):
+        if isinstance(node.func, ast.Attribute) and name != "split":
             self.visit(node.func.value)
         arguments = node.args[:3] + node.args[4:] if name == "view" else node.args
         for argument in arguments:
