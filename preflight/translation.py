@@ -27,7 +27,7 @@ _COMMAND = re.compile(r"`[^`]*`")
 _WORD = re.compile(r"(?<![\w./:=@-])[A-Za-z]?[a-z']+(?![\w/=@-])(?!\.\w)")
 _IS_NUMBER = re.compile(r"n(?:_\d)?").fullmatch
 """Whether a parameter, ``n`` or ``n_2``, stands for a whole number alone."""
-_NUMBER = re.compile(r"\d{1,3}(?:\.\d{1,3}){0,5}\.? ")
+_NUMBER = re.compile(r"\d{1,3}(?:\.\d{1,3}){1,5} |\d{1,3}\. ")
 _TOKENS = re.compile(r"\S+(?:, \S+)* and \S+")
 _FIRST_COMMAND, _LAST_COMMAND = 0xE000, 0xF8FF
 """Characters of private use, each in the place of a command while a text is recognised."""
@@ -114,15 +114,21 @@ class _Template:
         self.anchor = max(literals, key=len, default="")
         self.weight = sum(map(len, literals))
 
-    def fitted(self, text: str) -> _Fitted | None:
-        """What its parts stand for in a text whose commands are single characters; None where it is another text."""
+    def fitted(self, text: str, depths: Sequence[int]) -> _Fitted | None:
+        """What its parts stand for in a text whose commands are single characters; None where it is another text.
+
+        Args:
+            text: the text.
+            depths: in how many brackets each place of it is: no parameter begins within one and ends without.
+        """
         runs = self._expressions()
         first = runs[0].match(text)
         if first is None:
             return None
         values, place, matches = [], first.end(), [first]
         for run in runs[1:]:
-            match = run.search(text, place)
+            found = (match for match in run.finditer(text, place) if depths[match.start()] == depths[place])
+            match = next(found, None)
             if match is None:
                 return None
             values.append(text[place : match.start()])
@@ -255,9 +261,9 @@ class Catalogue:
         found = {place for place, _, _ in self._anchors.find_matches_as_indexes(text, overlapping=True)}
         candidates = [template for place in found for template in self._templates[place]]
         candidates.sort(key=lambda template: (-template.weight, template.target))
-        fitting = 0
+        fitting, depths = 0, _depths(text)
         for template in candidates:
-            fitted = template.fitted(text)
+            fitted = template.fitted(text, depths)
             if fitted is None:
                 continue
             yield _rendered(
@@ -308,6 +314,14 @@ def _outside_brackets(text: str, sign: str) -> int:
         elif character == '"':
             quoted = not quoted
     return -1
+
+
+def _depths(text: str) -> list[int]:
+    """In how many brackets each place of a text is, its end too."""
+    depths = [0]
+    for character in text:
+        depths.append(depths[-1] + (character in "([{") - (character in ")]}"))
+    return depths
 
 
 def _opening(text: str) -> int:
@@ -391,7 +405,7 @@ def filled(template: str, values: Mapping[str, str]) -> str:
 
 # ---- the catalogues that are there -----------------------------------------------------------------------------------
 
-GRAMMAR = frozenset("is are was were do does has have s es noun verb".split())
+GRAMMAR = frozenset("is are was were do does has have s es noun verb steps".split())
 """Parameters that only English grammar needs, and that a translation may leave out."""
 
 LANGUAGES = ("en", "zh")

@@ -94,7 +94,9 @@ _MARKUP = re.compile(
     r"|^(?:kubectl|docker \w+ |env |sleep |repository:|\{\"|\^| ?echo )"
 )
 """HTML, regular expressions, commands, and documents for programs."""
-_ENOUGH = 2  # words outside of commands that make a text
+_ENOUGH = 2  # words outside of commands that make a text without parameters
+_NO_SENTENCE = re.compile(r"[\w./:#\[\]{}|=-]*")
+"""Paths, references and names that are put together."""
 
 
 @dataclass
@@ -271,6 +273,8 @@ def _says_something(text: str) -> bool:
     if _MARKUP.search(text):
         return False
     words = _WORDS.findall(literal)
+    if any(part.kind == "parameter" for part in translation.elements(text)):
+        return bool(words) and not _NO_SENTENCE.fullmatch(text)
     return len(words) >= _ENOUGH and " " in literal.strip()
 
 
