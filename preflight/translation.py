@@ -12,10 +12,12 @@ and a template says nothing of what is in it.
 
 from __future__ import annotations
 
+import fnmatch
 import functools
 import importlib.resources
+import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import ahocorasick_rs
@@ -25,9 +27,13 @@ from preflight.yamltext import load_yaml
 _ELEMENT = re.compile(r"(`[^`]*`)|\{(?:([A-Za-z_]\w*)(?::[.\d]*[dfgs])?|([^{}]*\|[^{}]*))\}")
 _COMMAND = re.compile(r"`[^`]*`")
 _WORD = re.compile(r"(?<![\w./:=@-])[A-Za-z]?[a-z']+(?![\w/=@-])(?!\.\w)")
+GRAMMAR = frozenset("is do does s es noun verb steps".split())
+"""Parameters that only English grammar needs, and that a translation may leave out."""
 _IS_NUMBER = re.compile(r"n(?:_\d)?").fullmatch
 """Whether a parameter, ``n`` or ``n_2``, stands for a whole number alone."""
-_NUMBER = re.compile(r"\d{1,3}(?:\.\d{1,3}){1,5} |\d{1,3}\. ")
+_NUMBER = re.compile(r"\d{1,2}(?:\.\d{1,2}){1,2} |\d{1,2}\. ")  # of a check, or of a step
+_FAULT = re.compile(r"[a-z][a-z0-9-]{1,60}: ")
+_PLACE = re.compile(r"\[[^\]]*\] ?\S*")  # a key below a table of TOML
 _TOKENS = re.compile(r"\S+(?:, \S+)* and \S+")
 _FIRST_COMMAND, _LAST_COMMAND = 0xE000, 0xF8FF
 """Characters of private use, each in the place of a command while a text is recognised."""
@@ -35,6 +41,11 @@ _FIRST_COMMAND, _LAST_COMMAND = 0xE000, 0xF8FF
 _LONGEST = 4_000  # characters of a text that is recognised
 _DEEPEST = 6  # texts within texts
 _CANDIDATES = 4  # templates that fit, of which the best is taken
+_STRONG = 2  # literal words by which a template is recognised, whatever its parameters are
+_UNMISTAKABLE = 5  # the same where a parameter is a text that is not recognised
+_TRIES = 400  # texts within one that are looked at
+_LONGEST_LIST = 12  # parts between commas
+_COLONS = 3  # colons at which a text is divided
 _SHORTEST = 3  # characters of a literal part by which a template is found
 
 
@@ -96,14 +107,14 @@ class _Fitted:
 class _Template:
     """An English template, ready to be recognised."""
 
-    __slots__ = ("_names", "_runs", "_source", "anchor", "target", "weight")
+    __slots__ = ("_names", "_runs", "_source", "anchor", "opening", "spans_parts", "tails", "target", "weight", "words")
 
     def __init__(self, english: str, target: str) -> None:
         self._source, self.target = english, target
         runs: list[list[Element]] = [[]]
         names: list[str] = []
         for part in elements(english):
-            if part.kind == "parameter" and not _IS_NUMBER(part.text):
+            if part.kind == "parameter" and not _is_word(part.text):
                 names.append(part.text)
                 runs.append([])
             else:
@@ -113,6 +124,20 @@ class _Template:
         literals = [part.text for part in elements(english) if part.kind == "literal"]
         self.anchor = max(literals, key=len, default="")
         self.weight = sum(map(len, literals))
+        self.words = len(_WORD.findall(" ".join(literals)))
+        begins = elements(english)[0]
+        self.opening = begins.text if begins.kind == "literal" and begins.text.startswith((",", ";", " (", ": ")) else ""
+        parts = elements(english)
+        self.spans_parts = any(";" in literal for literal in literals)
+        self.tails = {
+            part.text
+            for before, part in itertools.pairwise(parts)
+            if part.kind == "parameter" and before.kind == "literal" and before.text.endswith((": ", ", ", "; "))
+        }
+
+    def begins(self, text: str) -> bool:
+        """Whether it begins with these words, whatever its parameters are."""
+        return self._source.startswith(text)
 
     def fitted(self, text: str, depths: Sequence[int]) -> _Fitted | None:
         """What its parts stand for in a text whose commands are single characters; None where it is another text.
@@ -127,8 +152,7 @@ class _Template:
             return None
         values, place, matches = [], first.end(), [first]
         for run in runs[1:]:
-            found = (match for match in run.finditer(text, place) if depths[match.start()] == depths[place])
-            match = next(found, None)
+            match = _within_brackets(run.finditer(text, place), depths, place)
             if match is None:
                 return None
             values.append(text[place : match.start()])
@@ -156,11 +180,30 @@ class _Template:
         commands: dict[str, list[str]] = {}
         groups = iter([group for match in matches for group in match.groups()])
         for part in elements(self._source):
-            if part.kind == "choice" or (part.kind == "parameter" and _IS_NUMBER(part.text)):
+            if part.kind == "choice" or (part.kind == "parameter" and _is_word(part.text)):
                 parameters[part.text] = next(groups) or ""
             elif part.kind == "command":
                 commands.setdefault(part.text, []).append(next(groups))
         return _Fitted(parameters, commands)
+
+
+def _is_word(parameter: str) -> bool:
+    """Whether a parameter stands for one word or number: it is searched for like a literal part."""
+    return bool(_IS_NUMBER(parameter)) or parameter in GRAMMAR
+
+
+def _within_brackets(
+    matches: Iterable[re.Match[str]], depths: Sequence[int], place: int
+) -> re.Match[str] | None:
+    """The first match up to which every bracket that opens is closed, and no other."""
+    reached = place
+    for match in matches:
+        if any(depth < depths[place] for depth in depths[reached : match.start() + 1]):
+            return None
+        if depths[match.start()] == depths[place]:
+            return match
+        reached = match.start()
+    return None
 
 
 def _expression(part: Element) -> str:
@@ -168,10 +211,18 @@ def _expression(part: Element) -> str:
         case "literal":
             return re.escape(part.text)
         case "parameter":
-            return r"(\d{1,12})"
+            return r"(\d{1,12})" if _IS_NUMBER(part.text) else r"(\w{0,12})"
         case "choice":
             return "(" + "|".join(map(re.escape, sorted(part.choices, key=len, reverse=True))) + ")"
     return f"([{chr(_FIRST_COMMAND)}-{chr(_LAST_COMMAND)}])"
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """A text in another language, and how many English words of it were not recognised."""
+
+    text: str
+    left: int
 
 
 # ---- a catalogue -----------------------------------------------------------------------------------------------------
@@ -182,138 +233,249 @@ class Catalogue:
 
     Args:
         pairs: English templates, and what they are in that language.
+        words: single words among them that are translated within sentences too; any other may be a name.
     """
 
-    def __init__(self, pairs: Mapping[str, str]) -> None:
-        self._whole: dict[str, str] = {}
+    def __init__(self, pairs: Mapping[str, str], words: Collection[str] = ()) -> None:
+        self.whole: dict[str, str] = {}
+        self.words = frozenset(words)
         self._pairs = pairs
         by_anchor: dict[str, list[_Template]] = {}
         for english, target in pairs.items():
             if not target:
                 continue
-            parts = elements(english)
-            if all(part.kind == "literal" for part in parts):
-                self._whole[english] = target
-                continue
+            if all(part.kind == "literal" for part in elements(english)):
+                self.whole[english] = target
+                if not english.endswith(" "):
+                    continue
+                english, target = f"{english}{{rest}}", f"{target}{{rest}}"  # noqa: PLW2901 - what follows it
             template = _Template(english, target)
             if len(template.anchor) >= _SHORTEST:
                 by_anchor.setdefault(template.anchor, []).append(template)
         self._templates = list(by_anchor.values())
         self._anchors = ahocorasick_rs.AhoCorasick(list(by_anchor)) if by_anchor else None
-        self._said = functools.lru_cache(maxsize=20_000)(self._recognised)
+        self._line = functools.lru_cache(maxsize=20_000)(self._translated)
 
     def __contains__(self, english: str) -> bool:
         return bool(self._pairs.get(english))
 
     def text(self, english: str) -> str:
         """A text as it was shown or saved, translated as far as it is known; lines are texts of their own."""
-        if "\n" in english and english not in self._whole:
-            return "\n".join(self.text(line) for line in english.split("\n"))
-        blank = english[: len(english) - len(english.lstrip())]
-        body = english[len(blank) :].rstrip()
-        if not body or len(body) > _LONGEST:
-            return english
-        commands = _COMMAND.findall(body) if body.count("`") % 2 == 0 else []
-        if len(commands) > _LAST_COMMAND - _FIRST_COMMAND:
-            return english
-        tokens = iter(range(_FIRST_COMMAND, _LAST_COMMAND))
-        plain = _COMMAND.sub(lambda _: chr(next(tokens)), body) if commands else body
-        said = self._said(plain, 0)
-        return blank + _with_commands(said, commands)
+        if english in self.whole:
+            return self._line(english)
+        return "\n".join(self._line(line) for line in english.split("\n"))
 
     def filled(self, english: str, values: Mapping[str, str]) -> str:
         """A template of the sources, with these values of its parameters, which are taken over as they are."""
         target = self._pairs.get(english) or english
         return _rendered(target, values, {})
 
-    def _recognised(self, text: str, depth: int) -> str:
-        if (whole := self._whole.get(text)) is not None:
-            return _rendered(whole, {}, {})
-        if depth >= _DEEPEST or not _WORD.search(text):
-            return text
-        best, left = text, _left(text)
-        for said in self._readings(text, depth):
-            remaining = _left(said)
-            if remaining < left:
-                best, left = said, remaining
-            if not left:
-                break
+    def candidates(self, text: str) -> list[_Template]:
+        """The templates whose longest literal part stands in a text, that with most to recognise first."""
+        if self._anchors is None:
+            return []
+        found = {place for place, _, _ in self._anchors.find_matches_as_indexes(text, overlapping=True)}
+        templates = [template for place in found for template in self._templates[place]]
+        return sorted(templates, key=lambda template: (-template.weight, template.target))
+
+    def _translated(self, line: str) -> str:
+        blank = line[: len(line) - len(line.lstrip())]
+        body = line[len(blank) :].rstrip()
+        if not body or len(body) > _LONGEST:
+            return line
+        commands = _COMMAND.findall(body) if body.count("`") % 2 == 0 else []
+        if len(commands) > _LAST_COMMAND - _FIRST_COMMAND:
+            return line
+        tokens = iter(range(_FIRST_COMMAND, _LAST_COMMAND))
+        plain = _COMMAND.sub(lambda _: chr(next(tokens)), body) if commands else body
+        if (whole := self.whole.get(line)) is not None:
+            return _with_commands(_rendered(whole, {}, {}), commands)
+        return blank + _with_commands(_Reader(self).said(plain, 0).text, commands)
+
+
+class _Reader:
+    """Recognises one text, and the texts within it, in a bounded number of tries."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._known: dict[tuple[str, int], _Said] = {}
+        self._tries = _TRIES
+
+    def said(self, text: str, depth: int) -> _Said:
+        """The text in that language."""
+        key = (text, depth)
+        if key not in self._known:
+            self._known[key] = self._recognised(text, depth)
+        return self._known[key]
+
+    def _recognised(self, text: str, depth: int) -> _Said:
+        if (whole := self._catalogue.whole.get(text)) is not None and (
+            not depth or " " in text or text in self._catalogue.words
+        ):
+            return _Said(whole, 0)
+        left = len(_WORD.findall(text)) if " " in text.strip() else 0  # a single word is a name
+        if depth >= _DEEPEST or not left or self._tries <= 0:
+            return _Said(text, left)
+        self._tries -= 1
+        best = _Said(text, left)
+        for sure, said in self._readings(text, depth):
+            if sure or not said.left:
+                return said
+            if said.left < best.left:
+                best = said
         return best
 
-    def _readings(self, text: str, depth: int) -> Iterator[str]:
-        """The text in that language, in every way in which it is recognised."""
-        yield from self._by_templates(text, depth)
+    def _readings(self, text: str, depth: int) -> Iterator[tuple[bool, _Said]]:
+        """The text in that language, in each way in which it is recognised, the surest first; and whether that is it."""
         if (number := _NUMBER.match(text)) is not None:
-            yield number[0] + self._said(text[number.end() :], depth + 1)
+            said = self.said(text[number.end() :], depth + 1)
+            yield True, _Said(number[0] + said.text, said.left)
         if text.endswith("]") and (place := text.rfind(" [")) > 0:
-            yield self._said(text[:place], depth + 1) + text[place:]
-        for signs, sign in (("; ", "；"), (": ", "："), (", ", "，")):
-            yield from self._by_sign(text, signs, sign, depth)
-        if text.endswith(")") and (place := _opening(text)) > 0:
-            outside, inside = text[:place].rstrip(), text[place + 1 : -1]
-            yield f"{self._said(outside, depth + 1)}（{self._said(inside, depth + 1)}）"
-        if _TOKENS.fullmatch(text):
-            yield "、".join(text.replace(" and ", ", ").split(", "))
+            said = self.said(text[:place], depth + 1)
+            yield said.left == 0, _Said(said.text + text[place:], said.left)
+        fitting = self._fitting(text)
+        parts = _parts(text, "; ")
+        strong = [one for one in fitting if one[0].words >= _STRONG and (len(parts) == 1 or _is_one(*one))]
+        if (fault := _FAULT.match(text)) is not None:
+            yield from self._by_templates([one for one in strong if one[0].begins(fault[0])], depth)
+            said = self.said(text[fault.end() :], depth + 1)
+            yield said.text != text[fault.end() :], _between("：", [_Said(fault[0][:-2], 0), said])
+        yield from self._by_templates(strong, depth)
+        yield from self._by_sentences(parts, depth)
+        yield from self._by_suffix(text, depth)
+        yield from self._by_colons(text, depth)
+        yield from self._by_templates([one for one in fitting if one not in strong], depth)
+        yield from self._by_lists(text, depth)
 
-    def _by_templates(self, text: str, depth: int) -> Iterator[str]:
-        if self._anchors is None:
-            return
-        found = {place for place, _, _ in self._anchors.find_matches_as_indexes(text, overlapping=True)}
-        candidates = [template for place in found for template in self._templates[place]]
-        candidates.sort(key=lambda template: (-template.weight, template.target))
-        fitting, depths = 0, _depths(text)
-        for template in candidates:
-            fitted = template.fitted(text, depths)
-            if fitted is None:
-                continue
-            yield _rendered(
-                template.target,
-                {name: self._part(value, depth + 1) for name, value in fitted.parameters.items()},
-                fitted.commands,
+    def _fitting(self, text: str) -> list[tuple[_Template, _Fitted]]:
+        """The templates that fit a text, and what their parts stand for."""
+        depths = _depths(text)
+        fitting = ((template, template.fitted(text, depths)) for template in self._catalogue.candidates(text))
+        found = ((template, fitted) for template, fitted in fitting if fitted is not None)
+        return list(itertools.islice(found, _CANDIDATES))
+
+    def _by_templates(
+        self, fitting: Sequence[tuple[_Template, _Fitted]], depth: int
+    ) -> Iterator[tuple[bool, _Said]]:
+        for template, fitted in fitting:
+            said = {name: self._part(value, depth + 1) for name, value in fitted.parameters.items()}
+            plausible = all(
+                name in template.tails or _is_plausible(fitted.parameters[name], part)
+                for name, part in said.items()
+                if "|" not in name
             )
-            fitting += 1
-            if fitting == _CANDIDATES:
-                return
+            if not plausible and template.words < _UNMISTAKABLE:
+                continue
+            values = {name: part.text for name, part in said.items()}
+            used = sum(part.left for name, part in said.items() if "|" not in name)
+            yield plausible, _Said(_rendered(template.target, values, fitted.commands), used)
 
-    def _part(self, value: str, depth: int) -> str:
+    def _part(self, value: str, depth: int) -> _Said:
         """A parameter's value; blanks around it are kept."""
         body = value.strip(" ")
         if not body:
-            return value
-        if (whole := self._whole.get(value)) is not None:
+            return _Said(value, 0)
+        whole = self.said(value, depth)
+        if whole.text != value or body == value:
             return whole
-        said = self._said(body, depth)
-        return value if said == body else value.replace(body, said, 1)
+        said = self.said(body, depth)
+        return _Said(value if said.text == body else value.replace(body, said.text, 1), said.left)
 
-    def _by_sign(self, text: str, english: str, sign: str, depth: int) -> Iterator[str]:
-        """Parts between signs, each a text; of a colon, what is before the first and all that follows."""
-        place = _outside_brackets(text, english)
-        if place < 0:
+    def _by_sentences(self, parts: Sequence[str], depth: int) -> Iterator[tuple[bool, _Said]]:
+        """Sentences side by side, some of which have a semicolon themselves."""
+        if len(parts) == 1:
             return
-        head, rest = text[:place], text[place + len(english) :]
-        said = [self._said(head, depth + 1), self._said(rest, depth + 1)]
-        if said != [head, rest]:
-            yield _joined([said[0], sign, said[1].lstrip()])
+        said: list[_Said] = []
+        place = 0
+        while place < len(parts):
+            size, one = self._sentence(parts, place, depth)
+            said.append(one)
+            place += size
+        if any(one.text not in parts for one in said):
+            yield True, _between("；", said)
+
+    def _sentence(self, parts: Sequence[str], place: int, depth: int) -> tuple[int, _Said]:
+        """The sentence that begins with a part, and how many parts it has."""
+        first = self.said(parts[place], depth + 1)
+        if not first.left:
+            return 1, first
+        if place and (further := self.said(f"; {parts[place]}", depth + 1)).text.startswith("；"):
+            return 1, _Said(further.text.removeprefix("；"), further.left)
+        for size in (2, 3):
+            if place + size <= len(parts) and size < len(parts):
+                whole = self.said("; ".join(parts[place : place + size]), depth + 1)
+                if not whole.left:
+                    return size, whole
+        return 1, first
+
+    def _by_suffix(self, text: str, depth: int) -> Iterator[tuple[bool, _Said]]:
+        """A sentence, and what was appended to it: ``, at most 5``, `` (2 not measured)``."""
+        for template in self._catalogue.candidates(text):
+            place = text.rfind(template.opening) if template.opening else -1
+            if place <= 0:
+                continue
+            fitted = template.fitted(text[place:], _depths(text[place:]))
+            if fitted is None:
+                continue
+            for _, said in self._by_templates([(template, fitted)], depth):
+                head = self.said(text[:place], depth + 1)
+                if not said.left and head.text != text[:place]:
+                    yield not head.left, _Said(_joined([head.text, said.text]), head.left)
+
+    def _by_colons(self, text: str, depth: int) -> Iterator[tuple[bool, _Said]]:
+        """A name or sentence, and what is said of it."""
+        parts = _parts(text, ": ")
+        for number in range(min(len(parts) - 1, _COLONS), 0, -1):
+            said = self.said(": ".join(parts[:number]), depth + 1)
+            if _is_plausible(": ".join(parts[:number]), said):
+                rest = self.said(": ".join(parts[number:]), depth + 1)
+                known = said.text != ": ".join(parts[:number])
+                if known or rest.text != ": ".join(parts[number:]):
+                    yield known, _between("：", [said, rest])
+
+    def _by_lists(self, text: str, depth: int) -> Iterator[tuple[bool, _Said]]:
+        """Names or texts side by side, or in brackets."""
+        parts = _parts(text, ", ")
+        if 1 < len(parts) <= _LONGEST_LIST:
+            said = [self.said(part, depth + 1) for part in parts]
+            if all(_is_plausible(part, one) for part, one in zip(parts, said, strict=True)):
+                yield False, _between("，", said)
+        if text.endswith(")") and (place := _opening(text)) > 0:
+            outside, inside = self.said(text[:place].rstrip(), depth + 1), self.said(text[place + 1 : -1], depth + 1)
+            if not outside.left or not inside.left:
+                yield False, _Said(f"{outside.text}（{inside.text}）", outside.left + inside.left)
+        if _TOKENS.fullmatch(text):
+            tokens = text.replace(" and ", ", ").split(", ")
+            yield False, _Said("、".join(tokens), len(_WORD.findall(" ".join(tokens))))
 
 
-def _left(text: str) -> int:
-    """How many English words are left in a text."""
-    return len(_WORD.findall(text))
+def _is_one(template: _Template, fitted: _Fitted) -> bool:
+    """Whether a text with semicolons is one sentence: they are the template's own."""
+    return template.spans_parts and not any("; " in value for value in fitted.parameters.values())
 
 
-def _outside_brackets(text: str, sign: str) -> int:
-    """Where the sign stands first outside of brackets and quotation marks; -1 if nowhere."""
-    deep, quoted = 0, False
+def _is_plausible(value: str, said: _Said) -> bool:
+    """Whether a part of a sentence of ours may be this: a name, or a text that is recognised as a whole."""
+    return not said.left or bool(_PLACE.fullmatch(value))
+
+
+def _between(sign: str, said: Sequence[_Said]) -> _Said:
+    pieces = [said[0].text]
+    for part in said[1:]:
+        pieces += [sign, part.text]
+    return _Said(_joined(pieces), sum(part.left for part in said))
+
+
+def _parts(text: str, sign: str) -> list[str]:
+    """The parts of a text between signs that are outside of brackets and quotation marks."""
+    parts, begin, deep, quoted = [], 0, 0, False
     for place, character in enumerate(text):
-        if not deep and not quoted and text.startswith(sign, place):
-            return place
-        if character in "([{":
-            deep += 1
-        elif character in ")]}":
-            deep = max(deep - 1, 0)
-        elif character == '"':
-            quoted = not quoted
-    return -1
+        if not deep and not quoted and place >= begin and text.startswith(sign, place):
+            parts.append(text[begin:place])
+            begin = place + len(sign)
+        deep += (character in "([{") - (character in ")]}" and deep > 0)
+        quoted ^= character == '"'
+    return [*parts, text[begin:]]
 
 
 def _depths(text: str) -> list[int]:
@@ -405,9 +567,6 @@ def filled(template: str, values: Mapping[str, str]) -> str:
 
 # ---- the catalogues that are there -----------------------------------------------------------------------------------
 
-GRAMMAR = frozenset("is are was were do does has have s es noun verb steps".split())
-"""Parameters that only English grammar needs, and that a translation may leave out."""
-
 LANGUAGES = ("en", "zh")
 """The languages that texts are shown in; English is what the sources have."""
 
@@ -415,13 +574,13 @@ LANGUAGES = ("en", "zh")
 @functools.cache
 def catalogue(language: str) -> Catalogue:
     """The texts of a language, from the files of `preflight/locale/`."""
-    return Catalogue(pairs(language))
+    return Catalogue(pairs(language), pairs(language, "words"))
 
 
-def pairs(language: str) -> dict[str, str]:
-    """Each English template of a language's files, and what it is in that language."""
+def pairs(language: str, area: str = "*") -> dict[str, str]:
+    """Each English template of a language's files, or of one of them, and what it is in that language."""
     folder = importlib.resources.files("preflight") / "locale" / language
-    files = sorted((file for file in folder.iterdir() if file.name.endswith(".yaml")), key=lambda file: file.name)
+    files = sorted((file for file in folder.iterdir() if fnmatch.fnmatch(file.name, f"{area}.yaml")), key=lambda file: file.name)
     texts: dict[str, str] = {}
     for file in files:
         for entry in load_yaml(file.read_text(encoding="utf-8")) or ():

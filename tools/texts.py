@@ -149,7 +149,11 @@ def _of_words() -> Iterator[str]:
     """What is composed of an enum's words."""
     for harm in Harm:
         yield f"{harm} {{jobs}}" if harm in {Harm.STOPS, Harm.SLOWS} else f"{harm}: {{jobs}}"
-    yield from ("{n} of {n_2} workers", "{n} of {n_2} pods", "{n} check", "{n} checks")
+    yield from ("{n} check", "{n} checks", "{n} s", "{n} min", "{n} h", "{n} d", "{n} day", "{n} days", "{n} hours")
+    for noun in ("worker", "pod", "resolver", "other resolver", "pull", "node"):
+        yield from (noun, f"{{n}} of {{n_2}} {noun}s")
+    yield "revision {n} of {name} is {status} since {since}"
+    yield from ("{n} Job", "{n} Jobs", "{n} pod", "{n} pods", "jobs", "pods", "workers", "here", "from here")
     yield from (f"{{n}} {word}" for _, word in decision.WORDS)
     yield from (str(word) for word in (*Verdict, *State, *Answer, *Kind))
     yield from _LABELS
@@ -184,6 +188,9 @@ class _Collector(ast.NodeVisitor):
         if any(isinstance(one, ast.Call) and getattr(one.func, "id", "") == "fact" for one in node.decorator_list):
             summary = (ast.get_docstring(node) or "").strip().split("\n", 1)[0].rstrip(".")
             self.texts.append(summary)
+        for default in (*node.args.defaults, *node.args.kw_defaults):
+            if default is not None:
+                self.visit(default)
         self._body(node)
 
     def visit_ClassDef(self, node: ast.ClassDef) -> None:
@@ -253,6 +260,7 @@ class _Collector(ast.NodeVisitor):
         text = template.text()
         if _says_something(text):
             self.texts.append(text)
+            self.texts += [choice for choice in template.choices if _says_something(choice)]
         for inner in template.inner:
             self.visit(inner)
 
@@ -284,6 +292,7 @@ class _Template:
     def __init__(self) -> None:
         self.parts: list[str] = []
         self.inner: list[ast.expr] = []
+        self.choices: list[str] = []
         self._names: dict[str, str] = {}
 
     def text(self) -> str:
@@ -309,6 +318,7 @@ class _Template:
     def _parameter(self, node: ast.expr) -> None:
         choices = _choices(node)
         if choices is not None:
+            self.choices += choices
             self.parts.append("{" + "|".join(choices) + "}")
             return
         self.inner.append(node)
