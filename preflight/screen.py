@@ -149,7 +149,10 @@ class _Screen:
                 also = t("; also seen from {witnesses}", witnesses=witnesses) if witnesses else ""
                 told = translated(reason)
                 blocked = verdict is Verdict.BLOCKED
-                self.entry(f"{count} {told}{also}" if blocked else t("{count}: {reason}", count=count, reason=told))
+                if blocked:
+                    self.entry(t("{count} {reason}{also}", count=count, reason=told, also=also))
+                else:
+                    self.entry(t("{count}: {reason}", count=count, reason=told))
 
     def root_causes(self, findings: Sequence[Finding]) -> None:
         """The root causes; of many, the further ones in one line each."""

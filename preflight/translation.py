@@ -24,8 +24,8 @@ import ahocorasick_rs
 
 from preflight.yamltext import load_yaml
 
-_ELEMENT = re.compile(r"(`[^`]*`)|\{(?:([A-Za-z_]\w*)(?::[.\d]*[dfgs])?|([^{}]*\|[^{}]*))\}")
-_COMMAND = re.compile(r"`[^`]*`")
+_ELEMENT = re.compile(r"(`[^`]+`)|\{(?:([A-Za-z_]\w*)(?::[.\d]*[dfgs])?|([^{}]*\|[^{}]*))\}")
+_COMMAND = re.compile(r"`[^`]+`")
 _WORD = re.compile(r"(?<![\w./:=@-])[A-Za-z]?[a-z']+(?![\w/=@-])(?!\.\w)")
 GRAMMAR = frozenset("is do does s es noun verb steps".split())
 """Parameters that only English grammar needs, and that a translation may leave out."""
@@ -126,7 +126,9 @@ class _Template:
         self.weight = sum(map(len, literals))
         self.words = len(_WORD.findall(" ".join(literals)))
         begins = elements(english)[0]
-        self.opening = begins.text if begins.kind == "literal" and begins.text.startswith((",", ";", " (", ": ")) else ""
+        self.opening = (
+            begins.text if begins.kind == "literal" and begins.text.startswith((",", ";", " (", ": ")) else ""
+        )
         parts = elements(english)
         self.spans_parts = any(";" in literal for literal in literals)
         self.tails = {
@@ -192,9 +194,7 @@ def _is_word(parameter: str) -> bool:
     return bool(_IS_NUMBER(parameter)) or parameter in GRAMMAR
 
 
-def _within_brackets(
-    matches: Iterable[re.Match[str]], depths: Sequence[int], place: int
-) -> re.Match[str] | None:
+def _within_brackets(matches: Iterable[re.Match[str]], depths: Sequence[int], place: int) -> re.Match[str] | None:
     """The first match up to which every bracket that opens is closed, and no other."""
     reached = place
     for match in matches:
@@ -270,6 +270,10 @@ class Catalogue:
         target = self._pairs.get(english) or english
         return _rendered(target, values, {})
 
+    def left(self, english: str) -> int:
+        """How many words of a text are not recognised: of an English sentence, or of what it quotes from outside."""
+        return sum(_Reader(self).said(_COMMAND.sub(chr(_FIRST_COMMAND), line), 0).left for line in english.split("\n"))
+
     def candidates(self, text: str) -> list[_Template]:
         """The templates whose longest literal part stands in a text, that with most to recognise first."""
         if self._anchors is None:
@@ -326,7 +330,7 @@ class _Reader:
         return best
 
     def _readings(self, text: str, depth: int) -> Iterator[tuple[bool, _Said]]:
-        """The text in that language, in each way in which it is recognised, the surest first; and whether that is it."""
+        """The text in each way in which it is recognised, the surest first; and whether that is how it is meant."""
         if (number := _NUMBER.match(text)) is not None:
             said = self.said(text[number.end() :], depth + 1)
             yield True, _Said(number[0] + said.text, said.left)
@@ -354,9 +358,7 @@ class _Reader:
         found = ((template, fitted) for template, fitted in fitting if fitted is not None)
         return list(itertools.islice(found, _CANDIDATES))
 
-    def _by_templates(
-        self, fitting: Sequence[tuple[_Template, _Fitted]], depth: int
-    ) -> Iterator[tuple[bool, _Said]]:
+    def _by_templates(self, fitting: Sequence[tuple[_Template, _Fitted]], depth: int) -> Iterator[tuple[bool, _Said]]:
         for template, fitted in fitting:
             said = {name: self._part(value, depth + 1) for name, value in fitted.parameters.items()}
             plausible = all(
@@ -580,7 +582,9 @@ def catalogue(language: str) -> Catalogue:
 def pairs(language: str, area: str = "*") -> dict[str, str]:
     """Each English template of a language's files, or of one of them, and what it is in that language."""
     folder = importlib.resources.files("preflight") / "locale" / language
-    files = sorted((file for file in folder.iterdir() if fnmatch.fnmatch(file.name, f"{area}.yaml")), key=lambda file: file.name)
+    files = sorted(
+        (file for file in folder.iterdir() if fnmatch.fnmatch(file.name, f"{area}.yaml")), key=lambda file: file.name
+    )
     texts: dict[str, str] = {}
     for file in files:
         for entry in load_yaml(file.read_text(encoding="utf-8")) or ():

@@ -1,7 +1,7 @@
 """The texts that operators may read, found in the sources: what `preflight/locale/` has to translate.
 
-Sentences stand where they are made, as plain literals and f-strings. This reads them from the syntax trees: a literal is
-a text; an f-string, or a sum of strings, is a template with its expressions as named parameters; a condition between
+Sentences stand where they are made, as plain literals and f-strings. This reads them from the syntax trees: a literal
+is a text; an f-string, or a sum of strings, is a template with its expressions as named parameters; a condition between
 literals is a choice, written ``{does|do}``. `python -m tools.texts` brings the catalogues up to date: new texts are
 entered without a translation, and those that stand nowhere any more are dropped.
 """
@@ -152,6 +152,7 @@ def _of_words() -> Iterator[str]:
     yield from ("{n} check", "{n} checks", "{n} s", "{n} min", "{n} h", "{n} d", "{n} day", "{n} days", "{n} hours")
     for noun in ("worker", "pod", "resolver", "other resolver", "pull", "node"):
         yield from (noun, f"{{n}} of {{n_2}} {noun}s")
+    yield from ("{n} of {n_2} name", "{n} of {n_2} names", "{n} of {n_2} names within {deadline} s")
     yield "revision {n} of {name} is {status} since {since}"
     yield from ("{n} Job", "{n} Jobs", "{n} pod", "{n} pods", "jobs", "pods", "workers", "here", "from here")
     yield from (f"{{n}} {word}" for _, word in decision.WORDS)

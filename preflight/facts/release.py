@@ -148,7 +148,7 @@ _USER_KEYS = (*_IMAGE_KEYS, "podSecurityContext", "securityContext")
 def upgrade_changes(
     release_history: History, helm_values: helm.Values, inventory: Inventory, run: Run
 ) -> frozenset[str]:
-    """The keys that the upgrade changes, ``chart`` among them; none if no upgrade is ahead (`--stage upgrade`)."""
+    """The keys that the upgrade changes, `chart` among them; none if no upgrade is ahead (`--stage upgrade`)."""
     newest = release_history.newest
     if run.stage is not Stage.UPGRADE or newest is None:
         return frozenset()
