@@ -345,10 +345,13 @@ class _Reader:
             said = self.said(text[fault.end() :], depth + 1)
             yield said.text != text[fault.end() :], _between("：", [_Said(fault[0][:-2], 0), said])
         yield from self._by_templates(strong, depth)
+        others = [one for one in fitting if one not in strong]
+        if len(parts) > 1:
+            yield from (reading for reading in self._by_templates(others, depth) if not reading[1].left)
         yield from self._by_sentences(parts, depth)
         yield from self._by_suffix(text, depth)
         yield from self._by_colons(text, depth)
-        yield from self._by_templates([one for one in fitting if one not in strong], depth)
+        yield from self._by_templates(others, depth)
         yield from self._by_lists(text, depth)
 
     def _fitting(self, text: str) -> list[tuple[_Template, _Fitted]]:

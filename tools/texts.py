@@ -87,7 +87,7 @@ _SILENT = frozenset(
 )
 """Functions whose literal arguments reach nobody."""
 
-_WORDS = re.compile(r"(?<![\w./:$<-])[A-Za-z][a-z']+(?![\w/=_-])")
+_WORDS = re.compile(r"(?<![\w./:$<-])[A-Za-z][a-z']+(?:-[a-z]+)*(?![\w/=_-])")
 _SPAN = re.compile(r"`[^`]*`")
 _MARKUP = re.compile(
     r"</?[a-z][a-z0-9]*[ >]|\\b|\\\.|\(\?:|\[\^|\{0,\d|\\S|\\\"|PATH=|apiGroups|gid://|\(first:"
@@ -154,7 +154,7 @@ def _of_words() -> Iterator[str]:
         yield from (noun, f"{{n}} of {{n_2}} {noun}s")
     yield from ("{n} of {n_2} name", "{n} of {n_2} names", "{n} of {n_2} names within {deadline} s")
     yield "revision {n} of {name} is {status} since {since}"
-    yield from ("{n} Job", "{n} Jobs", "{n} pod", "{n} pods", "jobs", "pods", "workers", "here", "from here")
+    yield from ("{n} Job", "{n} Jobs", "{n} pod", "{n} pods", "jobs", "pods", "workers", "here", "from here", "Docker-in-Docker jobs")
     yield from (f"{{n}} {word}" for _, word in decision.WORDS)
     yield from (str(word) for word in (*Verdict, *State, *Answer, *Kind))
     yield from _LABELS
@@ -278,7 +278,7 @@ def _is_text(node: ast.expr) -> bool:
 
 
 def _says_something(text: str) -> bool:
-    literal = translation.without_parameters(_SPAN.sub(" ` ", text))
+    literal = translation.without_parameters(_SPAN.sub(" · ", text))
     if _MARKUP.search(text):
         return False
     words = _WORDS.findall(literal)
