@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -18,9 +19,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Self
 
-from preflight import excerpts
+from preflight import excerpts, redaction
 from preflight.faults import Fault
-from preflight.redaction import redact, redact_part
 from preflight.secret_shapes import INVISIBLE
 
 LONGEST = 2000  # characters of what a command printed
@@ -56,12 +56,23 @@ def clean(text: str, *, longest: int = LONGEST) -> str:
     Without ANSI sequences, control characters and secrets; other characters that nobody sees are shown as escapes. Of a
     long text only what is shown is redacted, with regard to what stands beside it.
     """
+    if len(text) <= redaction.REPEATED:
+        return _clean_repeated(text, longest, redaction.generation())
+    return _clean(text, longest)
+
+
+@functools.lru_cache(maxsize=4096)
+def _clean_repeated(text: str, longest: int, _generation: int) -> str:
+    return _clean(text, longest)
+
+
+def _clean(text: str, longest: int) -> str:
     kept = longest - _MARK  # so that a shortened text is short enough to stay as it is
     head, tail = kept * 2 // 3, kept // 3
     if len(text) > 2 * (longest + _CONTEXT):
         first, last = clean_part(text, 0, head), clean_part(text, len(text) - tail, len(text))
         return f"{first[:head]}\n… {len(text) - head - tail} characters cut …\n{last[-tail:]}"
-    text = _visible(redact(_printable(text)))
+    text = _visible(redaction.redact(_printable(text)))
     if len(text) <= longest:
         return text
     return f"{text[:head]}\n… {len(text) - head - tail} characters cut …\n{text[-tail:]}"
@@ -72,7 +83,7 @@ def clean_part(text: str, start: int, stop: int) -> str:
     before = _printable(text[max(0, start - _CONTEXT) : start])
     part = _printable(text[start:stop])
     after = _printable(text[stop : stop + _CONTEXT])
-    return _visible(redact_part(before + part + after, len(before), len(before) + len(part)))
+    return _visible(redaction.redact_part(before + part + after, len(before), len(before) + len(part)))
 
 
 def _printable(text: str) -> str:

@@ -307,10 +307,10 @@ class Value:
 
     def get(self, name: str) -> Value:
         """The field or element of a name."""
-        found = [value for key, value in self.entries if key in {name, ELEMENT}]
+        values = [value for key, value in self.entries if key in {name, ELEMENT}]
         if self.root and name == "Values":
-            found.append(Value(frozenset({()})))
-        inner = union(found)
+            values.append(Value(frozenset({()})))
+        inner = union(values)
         return Value(inner.paths | {(*path, name) for path in self.paths}, inner.root, inner.entries, inner.literal)
 
     def inside(self) -> Value:

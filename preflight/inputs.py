@@ -100,10 +100,10 @@ def _read_symptom(config: pytest.Config) -> None:
 
 def _keep_symptoms(config: pytest.Config, text: str) -> None:
     """Find the symptoms; a text that no check explains makes no pods, unless `--effect` says that it may."""
-    found = config.stash[SYMPTOMS] = symptoms.find(text)
-    if not found:
+    readings = config.stash[SYMPTOMS] = symptoms.find(text)
+    if not readings:
         config.stash[NEAREST] = symptoms.nearest(text)
-    if not any(symptom.checks for symptom in found) and not options.effect_was_given(config):
+    if not any(symptom.checks for symptom in readings) and not options.effect_was_given(config):
         config.option.effect = str(Effect.READ)
         config.stash[READING_ONLY] = True
 

@@ -8,6 +8,7 @@ lines, with invisible characters in it, or cut. So texts are compared without wh
 from __future__ import annotations
 
 import base64
+import functools
 import html
 import json
 import re
@@ -20,7 +21,7 @@ from urllib.parse import quote, quote_plus, unquote
 from preflight import secret_shapes
 from preflight.secret_shapes import Span, names_a_secret
 
-__all__ = ["MASK", "names_a_secret", "redact", "redact_part", "remember", "remember_within"]
+__all__ = ["MASK", "REPEATED", "generation", "names_a_secret", "redact", "redact_part", "remember", "remember_within"]
 
 MASK = "[redacted]"
 _SHORTEST = 4  # a shorter "secret" would blot out ordinary words
@@ -29,12 +30,15 @@ _CORE = 8  # characters of base64 that are no ordinary word
 _GRAM = 8  # characters by which a secret is found
 _PIECE = 12  # characters of a secret that was cut, from its beginning or before its end, that are no ordinary words
 _DEEPEST = 3  # times that base64 is decoded
+REPEATED = 1000
+"""Characters of a text that is likely to come again, as names, addresses and sentences do: nine of ten."""
 
 _known: set[str] = set()
 _beginnings: dict[str, list[str]] = {}
 _ends: dict[str, list[str]] = {}
 _short: list[str] = []
 _lock = threading.Lock()
+_generation = 0  # of what is known; counted up when all forms of a secret are in place
 
 _NOISE = re.compile(rf"(?:[\s'\"\x60>|#]|\\+[nrt]?|{secret_shapes.INVISIBLE.pattern})+")
 """What may stand within a secret that was wrapped, quoted or escaped."""
@@ -51,6 +55,7 @@ def remember(secret: str) -> str:
     forms = {secret, whole}
     for text in (whole, *(line.strip() for line in whole.splitlines() if len(line.strip()) >= _LONG)):
         forms |= _encodings(text)
+    global _generation  # noqa: PLW0603 - as what is known is the process's
     with _lock:
         for form in forms - _known:
             if len(form) >= _SHORTEST:
@@ -61,6 +66,7 @@ def remember(secret: str) -> str:
                 _add(_ends.setdefault(plain[-_GRAM:], []), plain)
             elif len(form) >= _SHORTEST:
                 _short.append(form)
+        _generation += 1
     return secret
 
 
@@ -148,17 +154,34 @@ def redact_part(text: str, start: int, stop: int) -> str:
     return "".join([*pieces, text[end:stop]])
 
 
+def generation() -> int:
+    """A number that grows with each secret that becomes known: what was redacted under another one is redacted anew."""
+    return _generation
+
+
 def _spans(text: str, depth: int = 0) -> list[Span]:
     """The spans of all secrets in a text."""
+    shaped = _shaped_spans_of_repeated(text) if len(text) <= REPEATED else _shaped_spans(text)
+    return [*shaped, *_encoded_spans(text, depth), *_known_spans(text)]
+
+
+@functools.lru_cache(maxsize=4096)
+def _shaped_spans_of_repeated(text: str) -> Sequence[Span]:
+    return tuple(_shaped_spans(text))
+
+
+def _shaped_spans(text: str) -> list[Span]:
     visible, places = _without(secret_shapes.INVISIBLE, text)
     spans = [*secret_shapes.shaped(visible), *secret_shapes.named(visible), *secret_shapes.in_urls(visible)]
-    spans += secret_shapes.bodies(visible)
-    spans += [
-        (start, stop)
-        for start, stop in secret_shapes.encoded_runs(visible)
-        if depth < _DEEPEST and _is_encoded_secret(visible[start:stop], depth)
-    ]
-    return [*_placed(spans, places), *_known_spans(text)]
+    return _placed([*spans, *secret_shapes.bodies(visible)], places)
+
+
+def _encoded_spans(text: str, depth: int) -> list[Span]:
+    if depth >= _DEEPEST:
+        return []
+    visible, places = _without(secret_shapes.INVISIBLE, text)
+    runs = secret_shapes.encoded_runs(visible)
+    return _placed([run for run in runs if _is_encoded_secret(visible[slice(*run)], depth)], places)
 
 
 def _is_encoded_secret(run: str, depth: int) -> bool:

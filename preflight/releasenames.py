@@ -63,7 +63,14 @@ def names_of(values: Values) -> ReleaseNames:
 
 def _token_secret(rendering: Rendering) -> str:
     """The Secret that is mounted for the key with the runner's token."""
-    return next((one.name for one in rendering.references if one.kind == "Secret" and "runner-token" in one.keys), "")
+    return next(
+        (
+            reference.name
+            for reference in rendering.references
+            if reference.kind == "Secret" and "runner-token" in reference.keys
+        ),
+        "",
+    )
 
 
 def _metrics_port(values: Values, rendering: Rendering) -> int | None:
@@ -71,8 +78,8 @@ def _metrics_port(values: Values, rendering: Rendering) -> int | None:
     if not isinstance(settings, Mapping) or not settings.get("enabled"):
         return None
     ports = rendering.ports
-    found = ports.get(str(settings.get("portName") or "metrics"))
-    return found if found is not None else _port(settings)
+    port = ports.get(str(settings.get("portName") or "metrics"))
+    return port if port is not None else _port(settings)
 
 
 def names_in(tree: Mapping[str, Any], *, release: str, namespace: str) -> ReleaseNames:

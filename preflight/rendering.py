@@ -96,11 +96,11 @@ class Rendering:
 
     def of_kind(self, *kinds: str) -> tuple[Json, ...]:
         """The objects of these kinds."""
-        return tuple(one for one in self.objects if one.get("kind") in kinds)
+        return tuple(item for item in self.objects if item.get("kind") in kinds)
 
     def named(self, kind: str, name: str) -> Json | None:
         """The object of a kind and a name, or None."""
-        return next((one for one in self.of_kind(kind) if name_of(one) == name), None)
+        return next((item for item in self.of_kind(kind) if name_of(item) == name), None)
 
     def namespace_of(self, rendered: Json) -> str:
         """Where an object stands: its own namespace, or else the release's."""
@@ -113,7 +113,8 @@ class Rendering:
         """The managers' Deployment: of several, the one whose container registers the runner."""
         listed = self.of_kind(*_WORKLOADS)
         return next(
-            (one for one in listed if "/configmaps" in json.dumps(one, default=str)), listed[0] if listed else None
+            (workload for workload in listed if "/configmaps" in json.dumps(workload, default=str)),
+            listed[0] if listed else None,
         )
 
     @property
@@ -147,31 +148,31 @@ class Rendering:
     @property
     def selector(self) -> Mapping[str, str]:
         """The labels by which the Deployment knows its pods."""
-        found = _table(_table(_table(self.workload or {}, "spec"), "selector"), "matchLabels")
-        return {str(key): str(value) for key, value in found.items()}
+        labels = _table(_table(_table(self.workload or {}, "spec"), "selector"), "matchLabels")
+        return {str(key): str(value) for key, value in labels.items()}
 
     @property
     def environment(self) -> tuple[Variable, ...]:
         """The managers' variables, the last of one name, which is the one that holds."""
-        found: dict[str, Variable] = {}
-        for one in _tables(self.container, "env"):
-            name, source = str(one.get("name", "")), one.get("valueFrom")
-            value = None if source else str(one.get("value") if one.get("value") is not None else "")
-            found.pop(name, None)
-            found[name] = Variable(name=name, value=value, source=source if isinstance(source, Mapping) else None)
-        return tuple(found.values())
+        variables: dict[str, Variable] = {}
+        for entry in _tables(self.container, "env"):
+            name, source = str(entry.get("name", "")), entry.get("valueFrom")
+            value = None if source else str(entry.get("value") if entry.get("value") is not None else "")
+            variables.pop(name, None)
+            variables[name] = Variable(name=name, value=value, source=source if isinstance(source, Mapping) else None)
+        return tuple(variables.values())
 
     def variable(self, name: str) -> str | None:
         """The text of a variable of the managers; None where it is not set, or comes from elsewhere."""
-        return next((one.value for one in self.environment if one.name == name), None)
+        return next((variable.value for variable in self.environment if variable.name == name), None)
 
     @property
     def ports(self) -> Mapping[str, int]:
         """The container's ports by name."""
         return {
-            str(one.get("name", one.get("containerPort"))): int(one["containerPort"])
-            for one in _tables(self.container, "ports")
-            if isinstance(one.get("containerPort"), int)
+            str(port.get("name", port.get("containerPort"))): int(port["containerPort"])
+            for port in _tables(self.container, "ports")
+            if isinstance(port.get("containerPort"), int)
         }
 
     @property
@@ -213,16 +214,20 @@ class Rendering:
     def scripts(self) -> Mapping[str, str]:
         """The managers' files by name: those of the ConfigMap that holds the template or the entry point."""
         listed = self.of_kind("ConfigMap")
-        mounted = {one.name for one in self.references if one.kind == "ConfigMap"}
-        chosen = [one for one in listed if {TEMPLATE_KEY, "entrypoint", "config.toml"} & set(_table(one, "data"))]
-        chosen.sort(key=lambda one: name_of(one) not in mounted)
+        mounted = {reference.name for reference in self.references if reference.kind == "ConfigMap"}
+        chosen = [
+            config_map
+            for config_map in listed
+            if {TEMPLATE_KEY, "entrypoint", "config.toml"} & set(_table(config_map, "data"))
+        ]
+        chosen.sort(key=lambda config_map: name_of(config_map) not in mounted)
         return {str(key): str(text) for key, text in _table(chosen[0], "data").items()} if chosen else {}
 
     @property
     def template_path(self) -> str:
         """The template's path in the managers' pods, as they register with it; empty if they take none."""
-        found = _TEMPLATE_ARGUMENT.search(self.scripts.get("register-the-runner", ""))
-        return found["path"] if found else ""
+        match = _TEMPLATE_ARGUMENT.search(self.scripts.get("register-the-runner", ""))
+        return match["path"] if match else ""
 
     @property
     def template(self) -> str | None:
@@ -295,11 +300,11 @@ def read(
         if loaded["kind"] == VALUES_KIND:
             values = _carried(str(loaded.get("values", "")))
             continue
-        for one in loaded.get("items", ()) if loaded["kind"] == "List" else (loaded,):
-            if isinstance(one, Mapping):
-                objects.append(one)
+        for item in loaded.get("items", ()) if loaded["kind"] == "List" else (loaded,):
+            if isinstance(item, Mapping):
+                objects.append(item)
                 sources.append(source["path"] if source else "")
-                _remember(one)
+                _remember(item)
     if values is not None:
         remember_within(values)
     return Rendering(
@@ -318,10 +323,10 @@ def read(
 
 def _carried(text: str) -> Json | None:
     try:
-        found = load_json(base64.b64decode(text, validate=True))
+        content = load_json(base64.b64decode(text, validate=True))
     except (binascii.Error, ValueError, RecursionError):
         return None
-    return found if isinstance(found, Mapping) else None
+    return content if isinstance(content, Mapping) else None
 
 
 def _remember(rendered: Json) -> None:
@@ -353,13 +358,13 @@ def _labels(rendered: Json) -> dict[str, str]:
 
 
 def _table(node: Json, key: str) -> Json:
-    found = node.get(key)
-    return found if isinstance(found, Mapping) else {}
+    content = node.get(key)
+    return content if isinstance(content, Mapping) else {}
 
 
 def _tables(node: Json, key: str) -> tuple[Json, ...]:
-    found = node.get(key)
-    return tuple(one for one in found if isinstance(one, Mapping)) if isinstance(found, list) else ()
+    content = node.get(key)
+    return tuple(item for item in content if isinstance(item, Mapping)) if isinstance(content, list) else ()
 
 
 def _keys(source: Json) -> tuple[str, ...]:
@@ -410,7 +415,7 @@ def _variables(spec: Json) -> Iterator[Reference]:
 
 
 def _pull_secrets(spec: Json) -> Iterator[Reference]:
-    for one in _tables(spec, "imagePullSecrets"):
-        if one.get("name"):
+    for entry in _tables(spec, "imagePullSecrets"):
+        if entry.get("name"):
             # A pod starts without its pull secret, as far as its images can be had without.
-            yield Reference(kind="Secret", name=str(one["name"]), optional=True, used_as="imagePullSecrets")
+            yield Reference(kind="Secret", name=str(entry["name"]), optional=True, used_as="imagePullSecrets")

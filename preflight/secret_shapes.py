@@ -430,8 +430,8 @@ def _certificates(text: str) -> list[Span]:
     for match in _CERTIFICATE.finditer(text):
         if match.start() < end:
             continue
-        found = text.find(_END_OF_CERTIFICATE, match.end())
-        end = found if found >= 0 else len(text)
+        stop = text.find(_END_OF_CERTIFICATE, match.end())
+        end = stop if stop >= 0 else len(text)
         spans.append((match.start(), end))
     return spans
 

@@ -392,10 +392,10 @@ def _obstacle(planned: Measurement) -> PreflightError | None:
         if name in planned.spec.optional:
             continue
         members = tuple(_flat([need]))
-        found = [error for member in members if (error := _obstacle_in(planned, name, member)) is not None]
+        errors = [error for member in members if (error := _obstacle_in(planned, name, member)) is not None]
         # Of a family, one usable member is enough.
-        if found and len(found) == len(members):
-            obstacles.append(found[0])
+        if errors and len(errors) == len(members):
+            obstacles.append(errors[0])
     return next((error for error in obstacles if isinstance(error, NotApplicable)), next(iter(obstacles), None))
 
 

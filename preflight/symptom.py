@@ -9,18 +9,22 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from preflight import symptoms
+from preflight.evidence import clean
 from preflight.language import labelled_line, translated
-from preflight.symptoms import Candidate, Found, Reading
+from preflight.symptoms import Candidate, Found, Reading, Sample, Symptom
 
 NAME = "symptom"
 HELP = "what an error of a job's log can mean, from the text alone"
 RECOGNISED, USAGE, NOTHING = 0, 4, 6
 """Exit statuses: something was recognised; the text can't be read; nothing was recognised."""
+
+_END = 20_000  # bytes of a text that are compared with what is known, where nothing in it is
+_LINE = 160  # characters of a real line that are shown
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,16 +37,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(chosen: argparse.Namespace) -> int:
     """Read the text, and print what it can mean; returns the exit status."""
+    end = bytearray()
     try:
-        reading = symptoms.read(_parts(chosen.file))
+        reading = symptoms.read(_remembering(_parts(chosen.file), end))
     except (OSError, ValueError) as error:
         sys.stderr.write(translated(f"error: {error}") + "\n")
         return USAGE
-    text = (
-        json.dumps(as_json(reading), ensure_ascii=False, indent=1)
-        if chosen.json
-        else "\n".join(map(labelled_line, lines(reading)))
-    )
+    alike = () if reading.symptoms or reading.succeeded else symptoms.nearest(end.decode("utf-8", "replace"))
+    if chosen.json:
+        text = json.dumps(as_json(reading, alike), ensure_ascii=False, indent=1)
+    else:
+        text = "\n".join(map(labelled_line, lines(reading, alike)))
     sys.stdout.write(f"{text}\n")
     return RECOGNISED if reading.symptoms else NOTHING
 
@@ -56,8 +61,21 @@ def _parts(file: str) -> Iterator[bytes]:
             yield part
 
 
-def as_json(reading: Reading) -> dict[str, Any]:
-    """The reading as JSON: the stage that failed, and each symptom with what it can mean, that which leads first."""
+def _remembering(parts: Iterable[bytes], end: bytearray) -> Iterator[bytes]:
+    """The same parts, while the end of the text is kept: what it resembles is looked for there."""
+    for part in parts:
+        end += part[-_END:]
+        del end[:-_END]
+        yield part
+
+
+def as_json(reading: Reading, alike: Sequence[tuple[Symptom, Sample]] = ()) -> dict[str, Any]:
+    """The reading as JSON: the stage that failed, and each symptom with what it can mean, that which leads first.
+
+    Args:
+        reading: what the text says.
+        alike: where it says nothing that is known, what it resembles, each with a real line.
+    """
     return {
         "stage": None if reading.stage is None else str(reading.stage),
         "succeeded": reading.succeeded,
@@ -83,15 +101,19 @@ def as_json(reading: Reading) -> dict[str, Any]:
             }
             for found in reading.symptoms
         ],
+        "nearest": [{"id": symptom.id, "line": sample.line, "source": symptom.url} for symptom, sample in alike],
     }
 
 
-def lines(reading: Reading) -> Iterator[str]:
-    """The reading for a terminal."""
+def lines(reading: Reading, alike: Sequence[tuple[Symptom, Sample]] = ()) -> Iterator[str]:
+    """The reading for a terminal; where it says nothing that is known, what the text resembles."""
     if reading.stage is not None:
         yield f"stage     {reading.stage}"
     if not reading.symptoms:
         yield "nothing that is known stands in the text" + ("; the job succeeded" if reading.succeeded else "")
+        yield from (f"nearest   {symptom.id}: {clean(sample.line, longest=_LINE)}" for symptom, sample in alike)
+        if alike:
+            yield "          `preflight explain ID` says what each of them can mean"
         return
     leading, *echoes = reading.symptoms
     yield from _told(leading)

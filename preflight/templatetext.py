@@ -359,7 +359,7 @@ class _Writer:
         if function is None:
             raise _Unknown
         whole = first.name == "index"  # which takes one key, and not all that the chart has besides
-        arguments = [*(self._operand(one, names, whole=whole) for one in others), *piped]
+        arguments = [*(self._operand(operand, names, whole=whole) for operand in others), *piped]
         try:
             return function(*arguments)
         except (TypeError, ValueError, AttributeError, IndexError, KeyError):
@@ -403,10 +403,10 @@ class _Writer:
             return scope.values, fields[1:]
         if fields and fields[0] not in _ROOTS:
             return None, []
-        found = known.get((fields[0], fields[1])) if len(fields) > 1 else None
-        if not found:
+        properties = known.get((fields[0], fields[1])) if len(fields) > 1 else None
+        if not properties:
             raise _Unknown
-        return found, fields[2:]
+        return properties, fields[2:]
 
 
 def _state(text: str, line: str) -> str:
@@ -473,9 +473,9 @@ def _require_exact(value: Any) -> None:
 
 def _compared(check: Callable[[Any, Any], bool]) -> Callable[..., bool]:
     def compare(left: Any, *right: Any) -> bool:
-        if any(type(left) is not type(one) for one in right):
+        if any(type(left) is not type(other) for other in right):
             raise ValueError
-        return any(check(left, one) for one in right)
+        return any(check(left, other) for other in right)
 
     return compare
 

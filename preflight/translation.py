@@ -37,6 +37,7 @@ _PLACE = re.compile(r"\[[^\]]*\] ?\S*")  # a key below a table of TOML
 _TOKENS = re.compile(r"\S+(?:, \S+)* and \S+")
 _FIRST_COMMAND, _LAST_COMMAND = 0xE000, 0xF8FF
 """Characters of private use, each in the place of a command while a text is recognised."""
+_COMMANDS = re.compile(r"[\ue000-\uf8ff](?:; [\ue000-\uf8ff])+")
 
 _LONGEST = 4_000  # characters of a text that is recognised
 _DEEPEST = 6  # texts within texts
@@ -318,6 +319,8 @@ class _Reader:
         ):
             return _Said(whole, 0)
         left = len(_WORD.findall(text)) if " " in text.strip() else 0  # a single word is a name
+        if _COMMANDS.fullmatch(text):
+            return _Said(text.replace("; ", "；"), 0)
         if depth >= _DEEPEST or not left or self._tries <= 0:
             return _Said(text, left)
         self._tries -= 1

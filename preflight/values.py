@@ -487,7 +487,8 @@ def _with_reading(values: Values) -> Values:
     unread = tuple(_unread_settings(values, config, reading.unread))
     if reading.error or (message and reading.unread):
         unread = tuple(
-            UnreadSetting(path=(), expression=one.expression, origin=origin.inside(one.line)) for one in reading.unread
+            UnreadSetting(path=(), expression=setting.expression, origin=origin.inside(setting.line))
+            for setting in reading.unread
         )
         return replace(values, config={}, unread=unread)
     if message:
@@ -501,12 +502,12 @@ def _without_placeholders(table: Mapping[str, Any]) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     for name, value in table.items():
         held = [*(value if isinstance(value, list) else [value]), name]
-        if any(isinstance(one, str) and PLACEHOLDER.format("") in one for one in held):
+        if any(isinstance(entry, str) and PLACEHOLDER.format("") in entry for entry in held):
             continue
         if isinstance(value, Mapping):
             kept[name] = _without_placeholders(value)
         elif isinstance(value, list):
-            kept[name] = [_without_placeholders(one) if isinstance(one, Mapping) else one for one in value]
+            kept[name] = [_without_placeholders(entry) if isinstance(entry, Mapping) else entry for entry in value]
         else:
             kept[name] = value
     return kept

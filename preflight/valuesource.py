@@ -183,8 +183,8 @@ def _get(node: yaml.Node | None, *steps: str) -> yaml.Node | None:
 
 
 def _word(node: yaml.Node | None, *steps: str) -> str:
-    found = _get(node, *steps)
-    return str(found.value) if isinstance(found, yaml.ScalarNode) else ""
+    inner = _get(node, *steps)
+    return str(inner.value) if isinstance(inner, yaml.ScalarNode) else ""
 
 
 def _items(node: yaml.Node | None) -> list[yaml.Node]:
@@ -234,15 +234,15 @@ class _Place:
 
 def _places(nodes: list[yaml.Node], file: Path) -> Iterator[_Place]:
     """Every place where a file holds the runner's values."""
-    found: list[_Place] = []
+    places: list[_Place] = []
     spare: list[_Place] = []
     for node in nodes:
         of_kind = _BY_KIND.get(_word(node, "kind")) if _get(node, "apiVersion") is not None else None
         listed = list(of_kind(node, file, nodes) if of_kind is not None else _untyped(node, file))
         label = f"{_word(node, 'kind')}/{_word(node, 'metadata', 'name')}:" if len(nodes) > 1 and of_kind else ""
         named = [replace(place, name=f"{label}{place.name}") for place in listed]
-        (spare if of_kind is _config_map else found).extend(named)
-    yield from _preferred(found) or _preferred(spare)
+        (spare if of_kind is _config_map else places).extend(named)
+    yield from _preferred(places) or _preferred(spare)
 
 
 def _preferred(places: list[_Place]) -> list[_Place]:
@@ -304,8 +304,8 @@ def _argo(node: yaml.Node, file: Path, _: list[yaml.Node], *, around: str = "spe
         of_chart = chart.rpartition("/")[2] == CHART
         if helm is None or (_get(helm, key) is None and not of_chart):
             continue
-        unresolved = [f"value file {one.value}" for one in _items(_get(helm, "valueFiles"))]
-        unresolved += [f"file parameter {_word(one, 'name')}" for one in _items(_get(helm, "fileParameters"))]
+        unresolved = [f"value file {entry.value}" for entry in _items(_get(helm, "valueFiles"))]
+        unresolved += [f"file parameter {_word(entry, 'name')}" for entry in _items(_get(helm, "fileParameters"))]
         place = _Place(
             file,
             Wrapper.ARGO if around == "spec" else Wrapper.ARGO_SET,
@@ -332,9 +332,9 @@ def _flux(node: yaml.Node, file: Path, nodes: list[yaml.Node]) -> Iterator[_Plac
     chart = _word(spec, "chart", "spec", "chart") or _word(spec, "chart", "name") or _word(spec, "chartRef", "name")
     above: list[tuple[str, yaml.Node]] = []
     unresolved: list[str] = []
-    for one in _items(_get(spec, "valuesFrom")):
-        kind, name, key = _word(one, "kind"), _word(one, "name"), _word(one, "valuesKey") or "values.yaml"
-        text = None if _word(one, "targetPath") else _data(nodes, kind, name, key)
+    for source in _items(_get(spec, "valuesFrom")):
+        kind, name, key = _word(source, "kind"), _word(source, "name"), _word(source, "valuesKey") or "values.yaml"
+        text = None if _word(source, "targetPath") else _data(nodes, kind, name, key)
         if text is None:
             unresolved.append(f"{kind} {name}, key {key}")
         else:
@@ -397,22 +397,24 @@ def _helm_chart(node: yaml.Node, file: Path, _: list[yaml.Node]) -> Iterator[_Pl
 
 
 def _helmfile(node: yaml.Node, file: Path) -> Iterator[_Place]:
-    repositories = {_word(one, "name"): _word(one, "url") for one in _items(_get(node, "repositories"))}
+    repositories = {
+        _word(repository, "name"): _word(repository, "url") for repository in _items(_get(node, "repositories"))
+    }
     for number, release in enumerate(_items(_get(node, "releases"))):
         chart = _word(release, "chart")
         repository, _, chart_name = chart.rpartition("/")
         listed = _items(_get(release, "values"))
-        tables = [one for one in listed if isinstance(one, yaml.MappingNode)]
-        if chart_name != CHART and not any(_are_values(one) for one in tables):
+        tables = [entry for entry in listed if isinstance(entry, yaml.MappingNode)]
+        if chart_name != CHART and not any(_are_values(entry) for entry in tables):
             continue
-        names = [str(one.value) for one in listed if isinstance(one, yaml.ScalarNode)]
-        secrets = [f"secrets file {one.value}" for one in _items(_get(release, "secrets"))]
+        names = [str(entry.value) for entry in listed if isinstance(entry, yaml.ScalarNode)]
+        secrets = [f"secrets file {entry.value}" for entry in _items(_get(release, "secrets"))]
         yield _Place(
             file,
             Wrapper.HELMFILE,
             f"releases[{number}].values",
             tables[-1] if tables else None,
-            above=tuple((f"releases[{number}].values", one) for one in tables[:-1]),
+            above=tuple((f"releases[{number}].values", table) for table in tables[:-1]),
             files=tuple(names),
             parameters=_get(release, "set"),
             unresolved=tuple(secrets),
@@ -433,12 +435,12 @@ def _fleet(node: yaml.Node, file: Path) -> Iterator[_Place]:
         Wrapper.FLEET,
         "helm.values",
         _get(helm, "values"),
-        files=tuple(str(one.value) for one in _items(_get(helm, "valuesFiles"))),
+        files=tuple(str(entry.value) for entry in _items(_get(helm, "valuesFiles"))),
         unresolved=tuple(
-            f"{kind} {_word(one, key, 'name')}"
-            for one in _items(_get(helm, "valuesFrom"))
+            f"{kind} {_word(entry, key, 'name')}"
+            for entry in _items(_get(helm, "valuesFrom"))
             for kind, key in (("ConfigMap", "configMapKeyRef"), ("Secret", "secretKeyRef"))
-            if _get(one, key) is not None
+            if _get(entry, key) is not None
         ),
         release=_word(helm, "releaseName"),
         namespace=_word(node, "namespace") or _word(node, "defaultNamespace"),
@@ -451,7 +453,10 @@ def _fleet(node: yaml.Node, file: Path) -> Iterator[_Place]:
 
 def _kustomization(node: yaml.Node, file: Path) -> Iterator[_Place]:
     for number, chart in enumerate(_items(_get(node, "helmCharts"))):
-        files = [_word(chart, "valuesFile"), *(str(one.value) for one in _items(_get(chart, "additionalValuesFiles")))]
+        files = [
+            _word(chart, "valuesFile"),
+            *(str(entry.value) for entry in _items(_get(chart, "additionalValuesFiles"))),
+        ]
         place = _Place(
             file,
             Wrapper.KUSTOMIZE,
@@ -488,9 +493,9 @@ def _named(places: list[_Place], nodes: list[yaml.Node], at: str, file: Path) ->
         for node in nodes:
             if document and document != f"{_word(node, 'kind')}/{_word(node, 'metadata', 'name')}":
                 continue
-            found = _descend(node, path)
-            if isinstance(_inner(found), yaml.MappingNode):
-                meant.append(_Place(file, Wrapper.PLACE, at, found, outer=_descend(node, path.rpartition(".")[0])))
+            inner = _descend(node, path)
+            if isinstance(_inner(inner), yaml.MappingNode):
+                meant.append(_Place(file, Wrapper.PLACE, at, inner, outer=_descend(node, path.rpartition(".")[0])))
     if len(meant) == 1:
         return meant[0]
     others = f"; there are {', '.join(place.name or 'the whole file' for place in places)}" if places else ""
@@ -510,9 +515,9 @@ def _descend(node: yaml.Node | None, path: str) -> yaml.Node | None:
         if path == name:
             return inner
         if path.startswith((f"{name}.", f"{name}[")):
-            found = _descend(inner, path[len(name) :].removeprefix("."))
-            if found is not None:
-                return found
+            deeper = _descend(inner, path[len(name) :].removeprefix("."))
+            if deeper is not None:
+                return deeper
     return None
 
 
@@ -619,8 +624,8 @@ def _unfold(node: yaml.Node, seen: set[int]) -> None:
     if isinstance(node, yaml.CollectionNode):
         node.flow_style = False
         for inner in node.value:
-            for one in inner if isinstance(inner, tuple) else (inner,):
-                _unfold(one, seen)
+            for part in inner if isinstance(inner, tuple) else (inner,):
+                _unfold(part, seen)
 
 
 def _deeper(place: _Place, table: yaml.Node | None) -> yaml.Node | None:
@@ -628,7 +633,7 @@ def _deeper(place: _Place, table: yaml.Node | None) -> yaml.Node | None:
     if place.outer is None:
         return table
     inside = list(_nested(table, place.file, place.wrapper, ""))
-    chosen = next((one for one in inside if place.name.endswith(f".{one.name}")), None)
+    chosen = next((nested for nested in inside if place.name.endswith(f".{nested.name}")), None)
     return _with_globals(chosen.node, chosen.outer) if chosen is not None else table
 
 
@@ -657,7 +662,7 @@ def _without(node: yaml.Node | None, names: set[str]) -> tuple[yaml.Node | None,
 
 def _with_globals(node: yaml.Node | None, outer: yaml.Node | None) -> yaml.Node | None:
     """A table with the globals of the umbrella around it, which Helm hands down and which win."""
-    pair = next((one for one in getattr(outer, "value", ()) if str(one[0].value) == "global"), None)
+    pair = next((entry for entry in getattr(outer, "value", ()) if str(entry[0].value) == "global"), None)
     if pair is None or not isinstance(node, yaml.MappingNode) or not isinstance(pair[1], yaml.MappingNode):
         return node
     own = _get(node, "global")
@@ -680,13 +685,13 @@ def _parameters(node: yaml.Node | None) -> tuple[tuple[str, ...], tuple[str, ...
     pairs: list[str] = []
     strings: list[str] = []
     pairs += [f"{name}={_guarded(str(value.value))}" for name, value in _pairs(node)]  # a table, as k3s has it
-    for one in _items(node):
-        name, single = _word(one, "name"), _get(one, "value")
-        listed = _items(_get(one, "values"))
+    for parameter in _items(node):
+        name, single = _word(parameter, "name"), _get(parameter, "value")
+        listed = _items(_get(parameter, "values"))
         if listed:
             pairs.append(f"{name}={{{','.join(_guarded(str(item.value)) for item in listed)}}}")
         elif isinstance(single, yaml.ScalarNode):
-            forced = _word(one, "forceString") == "true"
+            forced = _word(parameter, "forceString") == "true"
             (strings if forced else pairs).append(f"{name}={_guarded(str(single.value))}")
     return tuple(pairs), tuple(strings)
 

@@ -45,8 +45,8 @@ def compose_documents(text: str) -> list[yaml.Node]:
             nodes.append(_bounded(loader.get_node()))
         return nodes
 
-    found: list[yaml.Node] = _read(text, composed)
-    return [node for node in found if node.tag != "tag:yaml.org,2002:null"]
+    nodes: list[yaml.Node] = _read(text, composed)
+    return [node for node in nodes if node.tag != "tag:yaml.org,2002:null"]
 
 
 class TooLargeError(yaml.MarkedYAMLError):

@@ -60,11 +60,14 @@ def inventory(inventory_file: Path) -> Inventory:
 def _own_secrets() -> Iterator[None]:
     """A test's made-up secrets are no other test's: their words may be innocent there."""
     kept = {name: copy.deepcopy(getattr(redaction, name)) for name in ("_known", "_beginnings", "_ends", "_short")}
+    generation = redaction.generation()
     yield
-    for name, before in kept.items():
-        registered = getattr(redaction, name)
-        registered.clear()
-        (registered.extend if isinstance(registered, list) else registered.update)(before)
+    if redaction.generation() != generation:
+        for name, before in kept.items():
+            registered = getattr(redaction, name)
+            registered.clear()
+            (registered.extend if isinstance(registered, list) else registered.update)(before)
+        redaction._generation += 1
 
 
 SERVERS = {

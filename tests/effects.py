@@ -38,8 +38,8 @@ def sufficient(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Effect | None
     proven: dict[str, Effect | None] = {}
     seen: set[frozenset[str]] = set()
     for name, row in rows.items():
-        facts = _facts([*row.get("fail", ()), *row.get("unknown", ())])
-        effect = max((CATALOGUE[fact].effect for fact in facts), key=lambda one: one.rank, default=None)
+        facts = _red_facts(row)
+        effect = _most(facts)
         if effect not in _WITHOUT_PODS or row.get("whole"):
             proven[name] = None
             continue
@@ -51,6 +51,24 @@ def sufficient(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Effect | None
         proven[name] = effect if depending in seen else None
         seen.add(depending)
     return proven
+
+
+def sufficient_for_both(*rows: Mapping[str, Any]) -> Effect | None:
+    """The effect at which faults that come together are proven, each being proven alone too; None for the whole run."""
+    effects = [_most(_red_facts(row)) for row in rows]
+    if any(row.get("whole") for row in rows) or any(effect not in _WITHOUT_PODS for effect in effects):
+        return None
+    return max((effect for effect in effects if effect), key=lambda effect: effect.rank)
+
+
+def _red_facts(row: Mapping[str, Any]) -> frozenset[str]:
+    """The facts whose checks a fault turns red."""
+    return _facts([*row.get("fail", ()), *row.get("unknown", ())])
+
+
+def _most(facts: Iterable[str]) -> Effect | None:
+    """The most that one of these facts does to the world; None if there is none."""
+    return max((CATALOGUE[fact].effect for fact in facts), key=lambda effect: effect.rank, default=None)
 
 
 def _facts(checks: Iterable[str]) -> frozenset[str]:

@@ -27,7 +27,7 @@ from preflight.replay import Replay
 from preflight.run import Run
 from tests import processes, programs, screens
 from tests.conclusions.hidden import unfounded
-from tests.effects import sufficient
+from tests.effects import sufficient, sufficient_for_both
 
 PROJECT = Path(__file__).parents[1]
 assert preflight.facts  # its import makes the kinds of facts known
@@ -225,7 +225,9 @@ def test_two_faults_are_two_conclusions(
         for key in ("fail", "unknown", "concludes", "options")
     }
     expected = {**both, **PAIRS[pair]}
-    ended, report = run(tmp_path, "--lab", "--lab-fault", one, "--lab-fault", other, *expected["options"])
+    effect = sufficient_for_both(*singles, expected)
+    options = [*expected["options"], *(["--effect", effect] if effect else [])]
+    ended, report = run(tmp_path, "--lab", "--lab-fault", one, "--lab-fault", other, *options)
     judge(expected, ended, report, record_property)
     printed = ended.stdout.replace(str(tmp_path), "reports")
     assert not screens.beyond_one_screen(printed, causes=len(expected["concludes"])), printed

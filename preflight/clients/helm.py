@@ -120,13 +120,13 @@ def find(given: str = "", *, deadline: float = DEADLINE) -> Helm | None:
     path = str(Path(path).absolute())  # it is run in another folder
     with _own_folder() as folder:
         ended = _run([path, "version", "--short"], folder, deadline=deadline)
-    found = _VERSION.search(ended.output)
-    if ended.status or found is None:
+    match = _VERSION.search(ended.output)
+    if ended.status or match is None:
         raise Unmeasured(
             f"{path} does not tell its version: {ended.errors or ended.output or f'exit status {ended.status}'}",
             needs="a helm of version 3 or newer, or none to go without it",
         )
-    return Helm(path, found[1])
+    return Helm(path, match[1])
 
 
 # ---- rendering ------------------------------------------------------------------------------------------------------
@@ -165,10 +165,10 @@ def template(
     with _own_folder() as folder:
         command = [helm.path, "template", release, str(_unpack(chart, folder / "chart")), "--namespace", namespace]
         names: dict[str, str] = {}
-        for number, one in enumerate(values):
+        for number, layer in enumerate(values):
             file = folder / f"values-{number}.yaml"  # a path with a comma would be two of them
-            file.write_text(one.text, encoding="utf-8")
-            names[str(file)] = one.name
+            file.write_text(layer.text, encoding="utf-8")
+            names[str(file)] = layer.name
             command += ["--values", str(file)]
         command += _options(settings or Settings(), folder)
         if kubernetes:
@@ -215,15 +215,15 @@ def _options(settings: Settings, folder: Path) -> Iterator[str]:
         ("--set-string", settings.set_string),
     ):
         for pair in pairs:
-            for one in [pair] if option == "--set-json" else split_pairs(pair):
-                key, sign, value = one.partition("=")
+            for assignment in [pair] if option == "--set-json" else split_pairs(pair):
+                key, sign, value = assignment.partition("=")
                 if option != "--set-json" and sign and _is_secret(key, value):
                     path = folder / f"set-{hidden}"
                     hidden += 1
                     path.write_text(remember(re.sub(r"\\(.)", r"\1", value)), encoding="utf-8")
                     yield from ("--set-file", f"{key}={path}")
                 else:
-                    yield from (option, one)
+                    yield from (option, assignment)
     for pair in settings.set_file:
         yield from ("--set-file", pair)
 
@@ -253,34 +253,34 @@ _WARNING = re.compile(r"^(?:\S+\.go:\d+: |(?:time=\S+ )?level=\w+ msg=\"?)?(?:[W
 
 def _render_error(errors: str, chart: ChartPackage, files: tuple[str, ...]) -> RenderError:
     """What helm's last words mean."""
-    said = errors[errors.rfind("Error: ") :].removeprefix("Error: ") if "Error: " in errors else errors
-    said = " ".join(filter(None, map(str.strip, said.partition("Use --debug flag")[0].splitlines())))
-    within = _WITHIN_TEXT.search(_QUOTED_TEXT.sub(r"\g<before> …", said))
-    said = _QUOTED_TEXT.sub(r"\g<before> …", said)
-    line = _YAML_LINE.search(said)
-    if of_values := next((name for name in files if f"failed to parse {name}" in said), ""):
-        reason = said[line.end() :] if line else said
-        return RenderError(reason, detail=said, values_file=of_values, line=int(line["line"]) if line else 1)
-    if rendered := _OF_RENDERED.search(said):
-        reason = rendered["reason"] if line is None else said[line.end() :]
+    message = errors[errors.rfind("Error: ") :].removeprefix("Error: ") if "Error: " in errors else errors
+    message = " ".join(filter(None, map(str.strip, message.partition("Use --debug flag")[0].splitlines())))
+    within = _WITHIN_TEXT.search(_QUOTED_TEXT.sub(r"\g<before> …", message))
+    message = _QUOTED_TEXT.sub(r"\g<before> …", message)
+    line = _YAML_LINE.search(message)
+    if of_values := next((name for name in files if f"failed to parse {name}" in message), ""):
+        reason = message[line.end() :] if line else message
+        return RenderError(reason, detail=message, values_file=of_values, line=int(line["line"]) if line else 1)
+    if rendered := _OF_RENDERED.search(message):
+        reason = rendered["reason"] if line is None else message[line.end() :]
         return RenderError(
             f"what it renders to is no YAML: {reason}",
-            detail=said,
+            detail=message,
             template=_inside(rendered["path"], chart),
             line=int(line["line"]) if line else 0,
         )
-    places = list(_AT_TEMPLATE.finditer(said))
-    ends = list(_INNERMOST.finditer(said))
-    reason = said[ends[-1].end() :] if ends else re.sub(r"^execution error at \([^)]*\): ", "", said)
-    paths = _AT_VALUE.findall(said)
+    places = list(_AT_TEMPLATE.finditer(message))
+    ends = list(_INNERMOST.finditer(message))
+    reason = message[ends[-1].end() :] if ends else re.sub(r"^execution error at \([^)]*\): ", "", message)
+    paths = _AT_VALUE.findall(message)
     at = next((end["at"] for end in reversed(ends) if end["at"] and (within is None or end["at"].startswith("."))), "")
     return RenderError(
         f"<{at}>: {reason}" if at and at not in reason and ends[-1]["at"] else reason,
-        detail=said,
+        detail=message,
         template=_inside(places[-1]["path"], chart) if places else "",
         line=int(places[-1]["line"]) if places else 0,
         text_line=int(within["line"]) if within else 0,
-        values_path=_TEXT.findall(said)[-1] if within and _TEXT.search(said) else paths[-1] if paths else "",
+        values_path=_TEXT.findall(message)[-1] if within and _TEXT.search(message) else paths[-1] if paths else "",
     )
 
 

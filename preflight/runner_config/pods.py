@@ -262,6 +262,46 @@ def _security(runner: Runner) -> Iterator[Broken]:
         yield path, message, outcome
 
 
+@rule("users-differ", Outcome.SOME_JOBS_FAIL, "docs/configuration/configuring_runner_operator.md; git's safe.directory")
+def _users(runner: Runner) -> Iterator[Broken]:
+    """The helper clones and unpacks as its own user: git refuses the build's, who may not write there either."""
+    pod = runner.get("pod_security_context") or {}
+    tables = {kind: f"{kind}_container_security_context" for kind in ("build", "helper")}
+    build, helper = ((runner.get(table) or {}).get("run_as_user", pod.get("run_as_user")) for table in tables.values())
+    if build is None or helper is None or build == helper or 0 in {build, helper} or _trusts_any_owner(runner):
+        return
+    kind = "build" if "run_as_user" in (runner.get(tables["build"]) or {}) else "helper"
+    message = (
+        f"the build runs as {build} and the helper, which clones, as {helper}: git in a script refuses the clone "
+        "(dubious ownership), and what one of them wrote the other cannot change"
+    )
+    yield runner.here(tables[kind], "run_as_user"), message
+
+
+def _trusts_any_owner(runner: Runner) -> bool:
+    scripts = [
+        runner.values.get(name) for name in ("pre_get_sources_script", "post_get_sources_script", "pre_build_script")
+    ]
+    return any("safe.directory" in str(text) for text in [*scripts, *(runner.values.get("environment") or ())])
+
+
+_DOCKER = "/var/lib/docker"
+
+
+@rule("docker-folder-shared", Outcome.SOME_JOBS_FAIL, "dockerd locks the folder of its data")
+def _docker_folder(runner: Runner) -> Iterator[Broken]:
+    """Each daemon in a job has its folder for itself: a volume that outlives the pod is another job's too."""
+    for kind in ("host_path", "pvc", "nfs"):
+        for number, volume in enumerate(runner.get("volumes", kind) or ()):
+            place = ("volumes", kind, number)
+            alone = volume.get("sub_path_expr") or "$" in f"{volume.get('name', '')}{volume.get('sub_path', '')}"
+            if (volume.get("mount_path") or "").rstrip("/") == _DOCKER and not alone:
+                message = (
+                    "the daemons of two jobs share it, and the second one does not start: mount an empty_dir there"
+                )
+                yield runner.here(*place, "mount_path"), message
+
+
 def _context(
     runner: Runner, table: str, context: Mapping[str, Any], pod: Mapping[str, Any]
 ) -> Iterator[tuple[Steps, str]]:

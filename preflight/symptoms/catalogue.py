@@ -19,7 +19,8 @@ SYSTEMS: Mapping[str, re.Pattern[str]] = {
     for name, text in {
         "gitlab": r"/api/v4/|\.git\b|coordinator|(?:registering|verifying) runner|checking for jobs|gitlab\.",
         "registry": r"/v2/|\bpull|manifest|resolve reference|registry|docker\.io|quay\.io|gcr\.io",
-        "kubernetes": r":6443\b|/api/v1/|/apis/|kubectl|connect to the server|kubernetes|\bx509:.{0,40}kube",
+        "kubernetes": r":6443\b|/api/v1/|/apis/|kubectl|kubeconfig|apiserver|authentication\.go|connect to the server"
+        r"|kubernetes|\bx509:.{0,40}kube",
         "docker": r"daemon|docker:237[56]|dockerd|buildkit|buildah|podman|kaniko",
         "store": r"x-amz|amazonaws|minio|\bs3\b|blob\.core|storage\.googleapis|cache\.zip|context=cache",
     }.items()
@@ -124,9 +125,12 @@ class Symptom:
 
     def meant_by(self, line: str, stage: Stage | None) -> tuple[Candidate, ...]:
         """What it can mean on this line of this stage of a log."""
-        possible = [candidate for candidate in self.candidates if candidate.possible(line, stage)]
-        named = {name for name in {one.about for one in possible} - {""} if SYSTEMS[name].search(line)}
-        return tuple(one for one in possible if not named or not one.about or one.about in named)
+        possible = tuple(candidate for candidate in self.candidates if candidate.possible(line, stage))
+        if not any(candidate.about for candidate in possible):
+            return possible
+        named = {name for name, marks in SYSTEMS.items() if marks.search(line)}
+        fitting = tuple(candidate for candidate in possible if not candidate.about or candidate.about in named)
+        return fitting if named and fitting else possible
 
 
 @functools.cache

@@ -38,9 +38,21 @@ _LONGEST_LINE = 1 << 14  # bytes of a line that are looked at together, around w
 _FEW = 30  # lines up to which a text may be one message that a terminal has wrapped
 _ENOUGH = 5_000  # lines of one stage with the same run of characters, after which further ones are not looked at
 _LONGEST_STAMP = 48  # bytes
+_COMMAND = re.compile(rb"\n\$ ")  # the runner shows each command of a script so, before it is run
 _STAMP = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)"
 _CUT = re.compile(rb"\n" + _STAMP + rb" ?[0-9a-f]{2}[OE]\+")  # the second part of a line that GitLab has cut in two
 _STAMPED = re.compile(rb"\n" + _STAMP + rb" ?(?:[0-9a-f]{2}[OE] ?)?")
+_PREFIXES = (
+    (
+        b"]: ",
+        re.compile(rb"\n[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d [^\s:]{1,80} [\w.@-]{1,60}\[\d{1,8}\]: "),
+    ),  # journald
+    (b" | ", re.compile(rb"\n[\w.-]{1,80} {1,40}\| ")),  # docker compose logs
+    (b"[pod/", re.compile(rb"\n\[pod/[^\]\s]{1,300}\] ")),  # kubectl logs --prefix
+)
+"""What programs that show logs put before each line, and runs of characters without which a text has none of it."""
+_ESCAPES = ((b'\\"', b'"'), (b"\\u003c", b"<"), (b"\\u003e", b">"), (b"\\u0026", b"&"))
+"""Characters as JSON and logfmt write them within a string: a manager's log may be in either."""
 _ANSI = re.compile(rb"\x1b(?:\[[0-?]{0,64}[ -/]{0,16}[@-~]|\][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)|[@-_])")
 _CONTROLS = bytes(set(range(32)) - {9, 10, 13} | {127})
 _ESCAPED_END = re.compile(r"(?<!\\)\\n")  # a line's end as JSON has it
@@ -141,6 +153,7 @@ class _Seen:
     line: str
     stage: Stage | None
     candidates: tuple[Candidate, ...]
+    command: int  # how many commands of the script had begun; of a service's own log, 0 for none
     count: int = 1
 
 
@@ -149,7 +162,8 @@ class _Reader:
 
     def __init__(self) -> None:
         self._progress = Progress()
-        self._seen: dict[tuple[str, Stage | None], _Seen] = {}
+        self._seen: dict[tuple[str, Stage | None, int], _Seen] = {}
+        self._command = 0  # of the script: how many have begun
         self._rest = b""
         self._number = 1  # of the first line of what is not yet looked at
         self._few: list[str] | None = []  # the whole text, as long as it is short
@@ -173,7 +187,7 @@ class _Reader:
         if self._few:
             self._look_at_the_whole(self._few)
         progress = self._progress
-        found = _in_order(list(self._seen.values()), progress)
+        found = _in_order(list(self._seen.values()), progress, self._command)
         stage = progress.failed_in
         if stage is None and found and progress.stage is None:
             stage = found[0].symptom.stage
@@ -188,6 +202,7 @@ class _Reader:
         hits: list[int] = []
         bounds = (0, 0)
         left = self._left
+        commands = [at.start() + 1 for at in _COMMAND.finditer(b"\n" + text)]
         for hit, start, _ in _automaton().find_matches_as_indexes(text.lower(), overlapping=True):
             if not left[hit]:
                 continue
@@ -196,6 +211,7 @@ class _Reader:
                 hits.append(hit)
                 continue
             if hits:
+                commands = self._pass_commands(commands, bounds[0])
                 self._look_at_line(text[bounds[0] : bounds[1]], self._number + _original(lines, joins), hits)
             bounds = _line_around(text, start)
             bounds = max(bounds[0], start - _LONGEST_LINE), min(bounds[1], start + _LONGEST_LINE)
@@ -203,8 +219,17 @@ class _Reader:
             lines += text.count(b"\n", at, bounds[0])
             at = bounds[0]
         if hits:
+            commands = self._pass_commands(commands, bounds[0])
             self._look_at_line(text[bounds[0] : bounds[1]], self._number + _original(lines, joins), hits)
+        self._pass_commands(commands, len(text))
         self._number += block.count(b"\n")
+
+    def _pass_commands(self, commands: list[int], until: int) -> list[int]:
+        """Count the script's commands that begin before a place of the block; returns those after it."""
+        passed = bisect.bisect_left(commands, until)
+        if self._progress.stage is Stage.STEP_SCRIPT:
+            self._command += passed
+        return commands[passed:]
 
     def _look_at_line(self, raw: bytes, place: int, hits: list[int]) -> None:
         line = without_controls(raw.decode("utf-8", "replace")).strip()
@@ -216,6 +241,7 @@ class _Reader:
             before = self._progress.stage
             if self._progress.see(line):
                 self._seen.clear()
+                self._command = 0
             if self._progress.stage is not before:
                 self._left[:] = [_ENOUGH] * len(self._left)
         shown: set[str] = set()
@@ -225,12 +251,14 @@ class _Reader:
                 self._note(symptom, place, line)
 
     def _note(self, symptom: Symptom, place: int, line: str) -> None:
-        key = symptom.id, self._progress.stage
+        stage = self._progress.stage
+        command = 0 if line.startswith("[service:") else self._command
+        key = symptom.id, stage, command
         if key in self._seen:
             self._seen[key].count += 1
         else:
-            stage = self._progress.stage
-            self._seen[key] = _Seen(symptom, place, _shown(symptom, line), stage, symptom.meant_by(line, stage))
+            meant = symptom.meant_by(line, stage)
+            self._seen[key] = _Seen(symptom, place, _shown(symptom, line), stage, meant, command)
 
     def _look_at_the_whole(self, lines: list[str]) -> None:
         """A short text may be one message that a terminal has wrapped, or one that JSON has put on one line."""
@@ -250,14 +278,21 @@ class _Reader:
                     self._note(symptom, 1, text.strip())
 
 
-def _in_order(every: list[_Seen], progress: Progress) -> tuple[Found, ...]:
-    """That which leads first: the first that names what has failed, in the stage that the job failed in."""
-    told = [seen for seen in every if seen.candidates and _counts(seen, every, progress)]
+def _in_order(every: list[_Seen], progress: Progress, commands: int) -> tuple[Found, ...]:
+    """That which leads first: the first that names what has failed, in the stage that the job failed in.
+
+    Args:
+        every: what was seen.
+        progress: where the log came to.
+        commands: how many commands of the script were begun: the first that fails is the last.
+    """
+    overcome = {id(seen) for seen in every if _passed(seen, progress, commands)}
+    told = [seen for seen in every if seen.candidates and _counts(seen, every, progress, overcome)]
     kinds, catalogue = list(Kind), [symptom.id for symptom in known()]
 
     def order(seen: _Seen) -> tuple[bool, int, int, int]:
         return (
-            _passed(seen, progress),
+            id(seen) in overcome,
             kinds.index(seen.symptom.kind),
             seen.place,
             catalogue.index(seen.symptom.id),
@@ -281,20 +316,20 @@ def _in_order(every: list[_Seen], progress: Progress) -> tuple[Found, ...]:
     return tuple(found.values())
 
 
-def _counts(seen: _Seen, every: list[_Seen], progress: Progress) -> bool:
+def _counts(seen: _Seen, every: list[_Seen], progress: Progress, overcome: set[int]) -> bool:
     """Whether what was seen says anything, beside all else that was."""
     kind = seen.symptom.kind
     if progress.succeeded:
         return kind is Kind.WARNING
     if kind in {Kind.FAILURE, Kind.WARNING}:
         return True
-    if _passed(seen, progress):  # the job went on in spite of it
+    if id(seen) in overcome:  # the job went on in spite of it
         return False
     others = {
         other.symptom.kind
         for other in every
         if other.candidates
-        and not _passed(other, progress)
+        and id(other) not in overcome
         and not (other.symptom.kind is Kind.FALLBACK and other.place == seen.place)
     }
     if kind is Kind.GENERAL:  # what names the failure on its line leaves it nothing to say
@@ -305,10 +340,13 @@ def _counts(seen: _Seen, every: list[_Seen], progress: Progress) -> bool:
     return others <= {Kind.HARMLESS}
 
 
-def _passed(seen: _Seen, progress: Progress) -> bool:
-    """Whether the job has gone beyond the stage that this was seen in."""
+def _passed(seen: _Seen, progress: Progress, commands: int) -> bool:
+    """Whether the job has gone beyond the stage, or the command of its script, that this was seen in."""
     ended_in = progress.failed_in or progress.stage
-    return ended_in is not None and seen.stage is not None and seen.stage.rank < ended_in.rank
+    if ended_in is None or seen.stage is None:
+        return False
+    in_script = seen.stage is Stage.STEP_SCRIPT and progress.succeeded is False
+    return seen.stage.rank < ended_in.rank or (in_script and 0 < seen.command < commands)
 
 
 def _whole_lines(block: bytes) -> int:
@@ -333,7 +371,13 @@ def _stripped(block: bytes) -> tuple[bytes, list[int]]:
             at = cut.end()
             joins.append(line - 1)
         text = _CUT.sub(b"", text)
+    for mark, prefix in _PREFIXES:
+        if mark in text:
+            text = prefix.sub(b"\n", text)
     text = _STAMPED.sub(b"\n", text)[1:].replace(b"\t", b" ")
+    if b"\\" in text:
+        for escape, character in _ESCAPES:
+            text = text.replace(escape, character)
     while b"  " in text:
         text = text.replace(b"  ", b" ")
     return text, joins

@@ -332,6 +332,33 @@ FURTHER: dict[str, tuple[str, Found]] = {
         kubernetes('namespace_overwrite_allowed = "^ci-(?!prod)"'),
         [(SOME, "overwrite-pattern", f"{K}.namespace_overwrite_allowed")],
     ),
+    "users of build and helper that differ": (
+        below(
+            "build_container_security_context",
+            "run_as_user = 1000",
+            f"[{K}.helper_container_security_context]",
+            "run_as_user = 1001",
+        ),
+        [(SOME, "users-differ", f"{K}.build_container_security_context.run_as_user")],
+    ),
+    "a user of the helper other than the pod's": (
+        below(
+            "pod_security_context",
+            "run_as_user = 1000",
+            f"[{K}.helper_container_security_context]",
+            "run_as_user = 1001",
+        ),
+        [(SOME, "users-differ", f"{K}.helper_container_security_context.run_as_user")],
+    ),
+    "one user for all": (below("pod_security_context", "run_as_user = 1000"), []),
+    "Docker's folder on the node": (
+        several("volumes.host_path", 'name = "docker"', 'mount_path = "/var/lib/docker/"', 'host_path = "/data"'),
+        [(SOME, "docker-folder-shared", f"{K}.volumes.host_path.mount_path")],
+    ),
+    "Docker's folder in each pod": (
+        several("volumes.empty_dir", 'name = "docker"', 'mount_path = "/var/lib/docker"'),
+        [],
+    ),
     "a pattern of Go's own": (kubernetes('namespace_overwrite_allowed = "^ci-[[:alnum:]]+$"'), []),
     "a namespace beside a namespace per job": (
         kubernetes("namespace_per_job = true", 'namespace = "ci"'),

@@ -64,6 +64,19 @@ def test_a_text_without_a_known_symptom_ends_with_six(tmp_path: Path, capsys: py
     status, out, _ = run(["symptom", str(file), "--json"], capsys)
     assert status == symptom.NOTHING
     assert json.loads(out)["symptoms"] == []
+    assert json.loads(out)["nearest"] == []
+
+
+def test_what_an_unknown_text_resembles_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "job.log"
+    file.write_text("padding\n" * 200_000 + "the image was not pulled: the back-off of pulling goes on\n")
+    status, out, _ = run(["symptom", str(file)], capsys)
+    assert status == symptom.NOTHING
+    assert "nearest   image-not-pulled: " in out
+    assert "`preflight explain ID`" in out
+    _, out, _ = run(["symptom", str(file), "--json"], capsys)
+    assert json.loads(out)["symptoms"] == []
+    assert "image-not-pulled" in [alike["id"] for alike in json.loads(out)["nearest"]]
 
 
 def test_a_file_that_is_not_there_is_a_bad_argument(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -123,6 +123,26 @@ def test_a_script_s_own_fault_is_said_to_be_one() -> None:
     assert "the job's own fault" in found.candidates[0].says
 
 
+NOISE = "--- PASS: TestTLS: x509: certificate signed by unknown authority\nconnection refused, as expected\n"
+
+
+def test_what_an_earlier_command_of_the_script_printed_does_not_lead() -> None:
+    log = PREPARE + SOURCES + SCRIPT + NOISE + "$ ./deploy.sh\nwrong option\n" + ENDED
+    first, *echoes = reading(log).symptoms
+    assert first.symptom.id == "script-failed"
+    assert [echo.symptom.id for echo in echoes] == ["certificate-untrusted"]
+    assert ids(PREPARE + SOURCES + SCRIPT + "$ go test\n" + NOISE + ENDED)[0] == "certificate-untrusted"
+    again = PREPARE + SOURCES + SCRIPT + NOISE + "$ ./deploy.sh\n" + NOISE + ENDED
+    (found,) = (found for found in reading(again).symptoms if found.symptom.id == "certificate-untrusted")
+    assert (found.echo, found.count, found.place) == (False, 2, again[: again.rindex("--- PASS")].count("\n") + 1)
+
+
+def test_what_a_service_printed_is_not_overcome_by_a_later_command() -> None:
+    service = "[service:docker-docker] failed to start daemon: iptables failed: iptables -t nat -N DOCKER\n"
+    build = "$ docker build .\nCannot connect to the Docker daemon at tcp://docker:2375\n"
+    assert ids(PREPARE + SOURCES + SCRIPT + service + build + ENDED)[0] == "dind-iptables"
+
+
 def stamped(log: str) -> str:
     """A log as the runner writes it since it stamps lines, with marks of sections, colours and Windows line ends."""
     marks = {
@@ -164,6 +184,48 @@ def test_a_script_that_prints_the_runner_s_words_does_not_turn_the_log_back() ->
 def test_of_two_logs_in_one_text_the_last_counts() -> None:
     log = PREPARE + SOURCES + SCRIPT + DENIED + ENDED + PREPARE + SOURCES + SCRIPT + "Job succeeded\n"
     assert reading(log).symptoms == ()
+
+
+REFUSED = (
+    'prepare environment: setting up credentials: secrets is forbidden: User "system:serviceaccount:ci:default" '
+    'cannot create resource "secrets" in API group "" in the namespace "ci"'
+)
+QUOTED = REFUSED.replace('"', '\\"')
+
+
+@pytest.mark.parametrize(
+    ("log", "leads"),
+    [
+        (f'{{"job":1,"level":"error","msg":"Job failed (system failure): {QUOTED}","time":"x"}}', "rights-missing"),
+        (f'time="x" level=warning msg="Job failed (system failure): {QUOTED}" job=5', "rights-missing"),
+        (f"Nov  8 12:00:00 host gitlab-runner[812]: ERROR: Job failed (system failure): {REFUSED}", "rights-missing"),
+        ("Nov 28 12:00:00 host-1 gitlab-runner[812]: fatal: write error: made up", "git-failed"),
+        ("runner_1  | fatal: write error: made up", "git-failed"),
+        ("[pod/gitlab-runner-7d4-x/gitlab-runner] fatal: write error: made up", "git-failed"),
+        (
+            '{"level":"error","msg":"\\u003chtml\\u003e unable to upgrade connection: \\u003chtml\\u003e"}',
+            "exec-stream-cut",
+        ),
+    ],
+)
+def test_a_manager_s_log_reads_the_same_in_each_form_that_it_is_shown_in(log: str, leads: str) -> None:
+    beside = '{"level":"info","msg":"Checking for jobs... received"}\n'
+    assert ids(f"{beside}{log}\n")[0] == leads
+
+
+def test_a_healthy_pod_s_description_shows_nothing() -> None:
+    described = """\
+Name:             gitlab-runner-6d5f7c9b8-abcde
+Status:           Running
+Containers:
+  gitlab-runner:
+    State:          Running
+    Ready:          True
+    Restart Count:  0
+    Liveness:   exec [/usr/bin/timeout 3 /bin/bash /configmaps/check-live] delay=60s timeout=3s period=10s #failure=3
+Events:             <none>
+"""
+    assert ids(described) == []
 
 
 def test_line_ends_as_json_has_them_part_a_text() -> None:

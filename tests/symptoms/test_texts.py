@@ -37,7 +37,25 @@ def test_a_log_of_a_job_that_succeeded_shows_nothing(log: Path) -> None:
 
 
 def test_there_are_enough_healthy_logs() -> None:
-    assert len(HEALTHY) >= 20
+    assert len(HEALTHY) >= 34
+
+
+def test_a_job_that_its_own_script_fails_says_that_the_environment_is_well() -> None:
+    """Whatever the commands before printed: they have succeeded."""
+    tried = 0
+    for log in HEALTHY:
+        text = log.read_text(encoding="utf-8")
+        end = text.rfind("Cleaning up project directory")
+        if end < 0 or "Uploading artifacts" in text or "Saving cache" in text:
+            continue
+        failed = f"{text[:end]}$ ./check.sh\n3 problems\n{text[end:]}".replace(
+            "Job succeeded", "ERROR: Job failed: command terminated with exit code 1"
+        )
+        leading = find(failed)[0]
+        assert leading.symptom.id == "script-failed", log.name
+        assert "the environment is well" in leading.candidates[0].says
+        tried += 1
+    assert tried >= 20
 
 
 @pytest.mark.parametrize(
@@ -49,11 +67,28 @@ def test_there_are_enough_healthy_logs() -> None:
         ("unexpected status code https://registry-1.docker.io/v2/x: 429 Too Many Requests", "gitlab-limits-us"),
         ('Get "https://auth.docker.io/token": dial tcp: lookup auth.docker.io: no such host', "docker-service-name"),
         ("curl: (22) The requested URL returned error: 404", "git-not-found"),
+        ("reading https://sum.golang.org/lookup/example.org/m@v1.0.0: 410 Gone", "registration-refused"),
+        ("npm ERR! 429 Too Many Requests - GET https://registry.npmjs.org/x", "gitlab-limits-us"),
+        (
+            'Post "https://api.example.com/project/1/deploy": dial tcp 10.1.1.1:443: i/o timeout',
+            "cache-store-not-reached",
+        ),
+        ('Get "https://vault.example.com/v1/sys/health": dial tcp 10.1.1.1:443: i/o timeout', "gitlab-not-reached"),
+        ("curl: (7) Failed to connect to sonar.example.com port 443: Connection refused", "gitlab-not-reached"),
+        ("Unexpected HTTP status 403 Forbidden from https://api.github.com/repos", "cache-store-error"),
+        ('{"error":"insufficient_scope","error_description":"higher privileges"}', "pull-denied"),
+        ("FATAL: file does not exist", "git-failed"),
+        ("Unable to connect to the server: dial tcp 10.1.1.1:443: i/o timeout", "gitlab-not-reached"),
         ("google.api_core.exceptions.DeadlineExceeded: 504 Deadline Exceeded", "pod-deleted"),
     ],
 )
 def test_no_other_system_is_named(text: str, never: str) -> None:
     assert never not in [found.symptom.id for found in find(text)]
+
+
+def test_a_cut_connection_to_gitlab_is_not_said_of_the_cluster() -> None:
+    (cut,) = find("fatal: unable to access 'https://gitlab.com/g/p.git/': OpenSSL SSL_connect: SSL_ERROR_SYSCALL")
+    assert {candidate.about for candidate in cut.candidates} == {""}
 
 
 @pytest.mark.parametrize(
