@@ -21,6 +21,7 @@ import yaml
 from preflight import decision, guide, translation
 from preflight.decision import Answer
 from preflight.impact import Harm
+from preflight.inventory import Inventory
 from preflight.symptoms import catalogue as symptoms
 from preflight.symptoms.answering import State
 from preflight.symptoms.catalogue import Kind
@@ -126,6 +127,8 @@ def every_text() -> Texts:
         area = "checks-" + name.split("_")[1]
         for text in _of_checks(ROOT / "checks" / f"{name}.py"):
             texts.add(area, text, f"checks/{name}.py")
+    for text in _of_keys(Inventory.model_json_schema()):
+        texts.add("keys", text, "preflight/inventory.py")
     for symptom in symptoms.known():
         for candidate in symptom.candidates:
             for text in (candidate.says, candidate.remedy):
@@ -154,7 +157,18 @@ def _of_words() -> Iterator[str]:
         yield from (noun, f"{{n}} of {{n_2}} {noun}s")
     yield from ("{n} of {n_2} name", "{n} of {n_2} names", "{n} of {n_2} names within {deadline} s")
     yield "revision {n} of {name} is {status} since {since}"
-    yield from ("{n} Job", "{n} Jobs", "{n} pod", "{n} pods", "jobs", "pods", "workers", "here", "from here", "Docker-in-Docker jobs")
+    yield from (
+        "{n} Job",
+        "{n} Jobs",
+        "{n} pod",
+        "{n} pods",
+        "jobs",
+        "pods",
+        "workers",
+        "here",
+        "from here",
+        "Docker-in-Docker jobs",
+    )
     yield from (f"{{n}} {word}" for _, word in decision.WORDS)
     yield from (str(word) for word in (*Verdict, *State, *Answer, *Kind))
     yield from _LABELS
@@ -166,6 +180,18 @@ def _of_checks(file: Path) -> Iterator[str]:
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
             paragraph = guide.paragraph(ast.get_docstring(node) or "")
             yield from dict.fromkeys([paragraph.title, paragraph.why, *paragraph.remedies.values()])
+
+
+def _of_keys(schema: object) -> Iterator[str]:
+    """What the inventory's model says of its keys, for docs/zh/inventory.md."""
+    if isinstance(schema, Mapping):
+        if isinstance(description := schema.get("description"), str):
+            yield " ".join(description.split())
+        for part in schema.values():
+            yield from _of_keys(part)
+    elif isinstance(schema, list):
+        for part in schema:
+            yield from _of_keys(part)
 
 
 # ---- one module ------------------------------------------------------------------------------------------------------
