@@ -19,7 +19,8 @@ VARIABLE = "PREFLIGHT_LANG"
 _LOCALE = ("LC_ALL", "LC_MESSAGES", "LANG")
 _TAGS = {"en": "en", "zh": "zh-CN"}
 _OPTION = "--lang"
-_LABELLED = re.compile(r"(?P<indent> {0,30})(?P<label>[a-z][a-z ]{0,24}?)(?P<gap> {2,20})(?P<text>.*)", re.DOTALL)
+_LABELLED = re.compile(r"(?P<indent> {0,30})(?P<label>\S.{0,60}?)(?P<gap> {2,20})(?P<text>\S.*)", re.DOTALL)
+_AT_LINE = re.compile(r"\(line \d+(?:, \d+ times)?\)")
 
 
 class LanguageError(ValueError):
@@ -105,10 +106,16 @@ def labelled_line(line: str) -> str:
     match = None if _Chosen.language == ENGLISH else _LABELLED.fullmatch(line)
     if match is None:
         return translated(line)
-    text = match["text"] if match["label"] in _QUOTING else translated(match["text"])
-    label = padded(t(match["label"]), len(match["label"]) + len(match["gap"]))
+    text = match["text"]
+    if match["label"] in _OF_LOGS:
+        text = _AT_LINE.sub(lambda place: translated(place[0]), text, count=1)
+    elif match["label"] not in _QUOTING:
+        text = translated(text)
+    label = padded(translated(match["label"]), len(match["label"]) + len(match["gap"]))
     return f"{match['indent']}{label}{'' if label.endswith(' ') else ' '}{text}"
 
 
-_QUOTING = frozenset({"line", "look at", "told by", "source", "echo", "symptoms"})
+_QUOTING = frozenset({"line", "look at", "told by", "source", "symptoms", "general"})
 """Labels of what is quoted: lines of logs, commands, ids."""
+_OF_LOGS = frozenset({"symptom", "echo", "nearest"})
+"""Labels of a line of a log, and where it stands there."""

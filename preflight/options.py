@@ -23,8 +23,8 @@ def add(parser: pytest.Parser) -> None:
     """Add the options of a run."""
     statuses = ", ".join(f"{status} {verdict}" for status, verdict, _ in EXIT_STATUSES if verdict != NO_VERDICT)
     title = f"preflight of GitLab Runner on Kubernetes (exit status {statuses}: docs/verdicts.md)"
-    group = parser.getgroup("preflight", title)
     before = language.use(language.of_arguments(sys.argv[1:], os.environ))
+    group = parser.getgroup("preflight", language.translated(title))
     _add_all(_Translating(group))
     language.use(before)
 

@@ -32,7 +32,7 @@ GRAMMAR = frozenset("is do does s es noun verb steps".split())
 _IS_NUMBER = re.compile(r"n(?:_\d)?").fullmatch
 """Whether a parameter, ``n`` or ``n_2``, stands for a whole number alone."""
 _NUMBER = re.compile(r"\d{1,2}(?:\.\d{1,2}){1,2} |\d{1,2}\. ")  # of a check, or of a step
-_FAULT = re.compile(r"[a-z][a-z0-9-]{1,60}: ")
+_FAULT = re.compile(r"(?:[^\s:]{1,300}:\d{1,6}|[a-z][\w.\[\]-]{1,120}): ")  # or a place in a file, or a key there
 _PLACE = re.compile(r"\[[^\]]*\] ?\S*")  # a key below a table of TOML
 _TOKENS = re.compile(r"\S+(?:, \S+)* and \S+")
 _FIRST_COMMAND, _LAST_COMMAND = 0xE000, 0xF8FF
@@ -43,6 +43,7 @@ _LONGEST = 4_000  # characters of a text that is recognised
 _DEEPEST = 6  # texts within texts
 _CANDIDATES = 4  # templates that fit, of which the best is taken
 _STRONG = 2  # literal words by which a template is recognised, whatever its parameters are
+_VERBATIM = frozenset({"line", "observed", "output", "stdout", "stderr"})  # parameters that are evidence
 _UNMISTAKABLE = 5  # the same where a parameter is a text that is not recognised
 _TRIES = 400  # texts within one that are looked at
 _LONGEST_LIST = 12  # parts between commas
@@ -249,6 +250,7 @@ class Catalogue:
                 self.whole[english] = target
                 if not english.endswith(" "):
                     continue
+            if english.endswith(" "):
                 english, target = f"{english}{{rest}}", f"{target}{{rest}}"  # noqa: PLW2901 - what follows it
             template = _Template(english, target)
             if len(template.anchor) >= _SHORTEST:
@@ -366,7 +368,10 @@ class _Reader:
 
     def _by_templates(self, fitting: Sequence[tuple[_Template, _Fitted]], depth: int) -> Iterator[tuple[bool, _Said]]:
         for template, fitted in fitting:
-            said = {name: self._part(value, depth + 1) for name, value in fitted.parameters.items()}
+            said = {
+                name: _Said(value, 0) if name in _VERBATIM else self._part(value, depth + 1)
+                for name, value in fitted.parameters.items()
+            }
             plausible = all(
                 name in template.tails or _is_plausible(fitted.parameters[name], part)
                 for name, part in said.items()

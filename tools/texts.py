@@ -156,6 +156,10 @@ def _of_words() -> Iterator[str]:
     for noun in ("worker", "pod", "resolver", "other resolver", "pull", "node"):
         yield from (noun, f"{{n}} of {{n_2}} {noun}s")
     yield from ("{n} of {n_2} name", "{n} of {n_2} names", "{n} of {n_2} names within {deadline} s")
+    yield from ("(line {n})", "(line {n}, {n_2} times)", "known from {reference}")
+    # pydantic's own, of values in the inventory
+    yield from ("Input should be {expected}", "Input should be less than or equal to {le}")
+    yield from ("Input should be greater than or equal to {ge}", "String should match pattern {pattern}")
     yield "revision {n} of {name} is {status} since {since}"
     yield from (
         "{n} Job",
@@ -259,6 +263,8 @@ class _Collector(ast.NodeVisitor):
 
     def visit_Subscript(self, node: ast.Subscript) -> None:
         self.visit(node.value)
+        if isinstance(node.slice, ast.JoinedStr):  # problems by their sentences
+            self.visit(node.slice)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
         if node.value is not None:
