@@ -33,6 +33,7 @@ _IS_NUMBER = re.compile(r"n(?:_\d)?").fullmatch
 """Whether a parameter, ``n`` or ``n_2``, stands for a whole number alone."""
 _NUMBER = re.compile(r"\d{1,2}(?:\.\d{1,2}){1,2} |\d{1,2}\. ")  # of a check, or of a step
 _FAULT = re.compile(r"(?:[^\s:]{1,300}:\d{1,6}|[a-z][\w.\[\]-]{1,120}): ")  # or a place in a file, or a key there
+_FOUND = re.compile(r"found ('[^']{0,400}'|\"[^\"]{0,400}\"|[^\s,]{1,400}), ")
 _PLACE = re.compile(r"\[[^\]]*\] ?\S*")  # a key below a table of TOML
 _TOKENS = re.compile(r"\S+(?:, \S+)* and \S+")
 _FIRST_COMMAND, _LAST_COMMAND = 0xE000, 0xF8FF
@@ -43,8 +44,8 @@ _LONGEST = 4_000  # characters of a text that is recognised
 _DEEPEST = 6  # texts within texts
 _CANDIDATES = 4  # templates that fit, of which the best is taken
 _STRONG = 2  # literal words by which a template is recognised, whatever its parameters are
-_VERBATIM = frozenset({"line", "observed", "output", "stdout", "stderr"})  # parameters that are evidence
-_UNMISTAKABLE = 5  # the same where a parameter is a text that is not recognised
+_VERBATIM = frozenset({"line", "observed", "output", "reasons", "stdout", "stderr"})  # parameters that are evidence
+_UNMISTAKABLE = 4  # the same where a parameter is a text that is not recognised
 _TRIES = 400  # texts within one that are looked at
 _LONGEST_LIST = 12  # parts between commas
 _COLONS = 3  # colons at which a text is divided
@@ -349,6 +350,12 @@ class _Reader:
             yield from self._by_templates([one for one in strong if one[0].begins(fault[0])], depth)
             said = self.said(text[fault.end() :], depth + 1)
             yield said.text != text[fault.end() :], _between("：", [_Said(fault[0][:-2], 0), said])
+        if (found := _FOUND.match(text)) is not None:
+            said = self.said(text[found.end() :], depth + 1)
+            yield (
+                said.text != text[found.end() :],
+                _Said(self._catalogue.filled("found {input}, ", {"input": found[1]}) + said.text, said.left),
+            )
         yield from self._by_templates(strong, depth)
         others = [one for one in fitting if one not in strong]
         if len(parts) > 1:

@@ -208,6 +208,7 @@ def test_a_fault_turns_the_right_checks_red_and_nothing_else(
     printed = ended.stdout.replace(str(tmp_path), "reports")  # no screen makes that shorter
     assert not screens.beyond_one_screen(printed, causes=len(expected["concludes"])), printed
     assert not list(screens.contradictions(report))
+    assert not untranslated(report)
     said = ended.stdout + "".join(ElementTree.parse(tmp_path / "preflight.xml").getroot().itertext())
     said += "".join(check["remedy"] for check in report["checks"])  # of advice, -v shows it
     for words in expected["says"]:

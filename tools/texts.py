@@ -156,7 +156,8 @@ def _of_words() -> Iterator[str]:
     for noun in ("worker", "pod", "resolver", "other resolver", "pull", "node"):
         yield from (noun, f"{{n}} of {{n_2}} {noun}s")
     yield from ("{n} of {n_2} name", "{n} of {n_2} names", "{n} of {n_2} names within {deadline} s")
-    yield from ("(line {n})", "(line {n}, {n_2} times)", "known from {reference}")
+    yield from ("(line {n})", "(line {n}, {n_2} times)", "known from {reference}", "unknown key")
+    yield "PARTIAL: {n} of {n_2} checks judged ({reasons}): {rest}"
     # pydantic's own, of values in the inventory
     yield from ("Input should be {expected}", "Input should be less than or equal to {le}")
     yield from ("Input should be greater than or equal to {ge}", "String should match pattern {pattern}")
