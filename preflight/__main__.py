@@ -5,10 +5,22 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from importlib import metadata
 from typing import Protocol
 
-from preflight import check_list, explain, image_list, init, language, lint_values, run_checks, schema, sweep, symptom
+from preflight import (
+    check_list,
+    explain,
+    image_list,
+    init,
+    language,
+    lint_values,
+    report,
+    run_checks,
+    schema,
+    shipped,
+    sweep,
+    symptom,
+)
 from preflight.language import translated
 
 
@@ -39,6 +51,7 @@ COMMANDS: tuple[Command, ...] = (
     explain,
     check_list,
     image_list,
+    report,
     schema,
     sweep,
 )
@@ -53,19 +66,11 @@ class _Parser(argparse.ArgumentParser):
         super().exit(USAGE if status else 0, message)
 
 
-def version() -> str:
-    """This suite's version, or that it runs from a clone that is not installed."""
-    try:
-        return metadata.version("gitlab-runner-preflight")
-    except metadata.PackageNotFoundError:
-        return "not installed"
-
-
 def parser_of_commands() -> argparse.ArgumentParser:
     """The command line."""
     parser = _Parser(prog="preflight", description=__doc__)
     parser.add_argument("--lang", choices=language.LANGUAGES, help=LANG_HELP)
-    parser.add_argument("--version", action="version", version=f"gitlab-runner-preflight {version()}")
+    parser.add_argument("--version", action="version", version=f"gitlab-runner-preflight {shipped.version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:
         inner = commands.add_parser(
@@ -89,7 +94,7 @@ def parser_of_commands() -> argparse.ArgumentParser:
 
 def _print_version(options: argparse.Namespace) -> int:
     del options
-    sys.stdout.write(f"{version()}\n")
+    sys.stdout.write(f"{shipped.version()}\n")
     return 0
 
 

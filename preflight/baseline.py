@@ -7,8 +7,7 @@ called fixed, and is reported as not judged where it is called new.
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -130,21 +129,6 @@ class Baseline:
         }
         return {**earlier, **self.failures.plain(), "conclusions": self.conclusions.plain()}
 
-    def page(self) -> list[str]:
-        """The comparison as HTML, in parts."""
-        rows = "".join(
-            f"<tr><td>{html.escape(label)}</td><td>{html.escape(change.name)}</td>"
-            f"<td>{html.escape(change.sentence(label.removeprefix('root cause ')))}</td></tr>"
-            for label, changes in self._rows()
-            for change in changes
-        )
-        title = f"<h2>Changed {html.escape(self.title)}</h2>"
-        if self.environment:
-            title += f"<p>That run was of another environment: {html.escape(self.environment)}</p>"
-        return [
-            f'{title}<table class="baseline">{rows}</table>' if rows else f"{title}<p>No failure in either run.</p>"
-        ]
-
 
 def compare(
     document: Mapping[str, Any],
@@ -256,10 +240,10 @@ def _conclusions(
     explanation: Explanation,
 ) -> Comparison:
     before = {
-        _title(renamed.cause(str(entry["name"])), entry.get("about", ())): entry
+        title_of(renamed.cause(str(entry["name"])), entry.get("about", ())): entry
         for entry in document.get("conclusions", ())
     }
-    now = {_title(finding.conclusion.name, finding.conclusion.about): finding for finding in explanation.findings}
+    now = {title_of(finding.conclusion.name, finding.conclusion.about): finding for finding in explanation.findings}
     changes: dict[str, list[Change]] = {}
     for name, finding in now.items():
         conclusion: Conclusion = finding.conclusion
@@ -281,7 +265,7 @@ def _conclusions(
 
 
 def _formerly(name: str, entry: Mapping[str, Any]) -> str:
-    title = _title(str(entry["name"]), entry.get("about", ()))
+    title = title_of(str(entry["name"]), entry.get("about", ()))
     return title if title != name else ""
 
 
@@ -295,5 +279,7 @@ def _gone(conclusion: Mapping[str, Any], now: Mapping[str, _Judged]) -> tuple[st
     return "not_judged", "not all of its checks were judged in this run"
 
 
-def _title(name: str, about: Sequence[str]) -> str:
+def title_of(name: str, about: Iterable[str]) -> str:
+    """A conclusion's name with what it is about."""
+    about = list(about)
     return clean(f"{name} ({', '.join(about)})" if about else name)

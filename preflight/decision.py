@@ -86,12 +86,8 @@ class Decision:
 
     @property
     def style(self) -> str:
-        """The verdict as a word for styles: go, partial, degraded, nogo, inconclusive or stopped."""
-        if self.partial and self.answer is Answer.GO:
-            return "partial"
-        return {Answer.NO_GO: "nogo", Answer.INTERRUPTED: "stopped", Answer.NONE: "stopped"}.get(
-            self.answer, str(self.answer).lower()
-        )
+        """The verdict as a word for styles."""
+        return style(str(self.answer), partial=self.partial)
 
     def without_go(self) -> Decision:
         """The same, but inconclusive where it would be a GO: checks that were to be judged were not."""
@@ -112,6 +108,14 @@ class Decision:
             "root_causes": self.causes,
             "not_looked_at": [part.plain() for part in self.coverage.left_out],
         }
+
+
+def style(answer: str, *, partial: bool) -> str:
+    """A verdict as a word for styles: go, partial, degraded, nogo, inconclusive or stopped."""
+    if partial and answer == Answer.GO:
+        return "partial"
+    words = {Answer.NO_GO: "nogo", Answer.GO: "go", Answer.DEGRADED: "degraded", Answer.INCONCLUSIVE: "inconclusive"}
+    return {str(known): word for known, word in words.items()}.get(answer, "stopped")
 
 
 def decide(

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 import yaml
 
 from preflight import values as helm
-from preflight.clients.connect import Routes, is_address
+from preflight.clients.connect import Routes, is_address, join_address
 from preflight.clients.kube_api import Api
 from preflight.clients.kube_errors import ApiError
 from preflight.clients.kubeconfig import KubeconfigError
@@ -38,6 +38,7 @@ NAME = "init"
 HELP = "write an inventory from a live cluster and its runner's release"
 HUB = "docker.io"
 _HUB_HOST = "registry-1.docker.io"
+_API_PORT = 6443  # as kubeadm has it
 _GITLAB = "https://charts.gitlab.io"
 _TOKENS = ("runnerToken", "runnerRegistrationToken")
 _NAMED_LIKE_A_SECRET = re.compile(r"(?i)token|passw|secret|key|credential|auth|dsn")
@@ -54,7 +55,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the inventory (default: prod.yaml)",
     )
-    parser.add_argument("--kubeconfig", type=Path, metavar="FILE", help="default: $KUBECONFIG, else ~/.kube/config")
+    parser.add_argument(
+        "--kubeconfig",
+        type=Path,
+        metavar="FILE",
+        help="default: $KUBECONFIG, else ~/.kube/config, else a pod's service account",
+    )
     parser.add_argument("--context", metavar="NAME", help="context in it (default: its current one)")
     parser.add_argument("--namespace", metavar="NAME", help="namespace of the release (default: all are searched)")
     parser.add_argument(
@@ -122,7 +128,7 @@ class Discovery:
         services: image, alias and command of the services that jobs get.
     """
 
-    kubeconfig: Path
+    kubeconfig: Path | None
     context: str
     server: str
     connect: Mapping[str, str]
@@ -148,7 +154,12 @@ def discover(options: argparse.Namespace) -> Discovery:
     """
     connect = _connect(options.connect)
     path = _kubeconfig(options.kubeconfig)
-    api = Api(path, options.context, routes=Routes.of(connect), deadline=20)
+    api = Api(
+        path if options.kubeconfig or path.is_file() else None,
+        options.context,
+        routes=Routes.of(connect),
+        deadline=20,
+    )
     try:
         release = discovery.release(api, options.release, options.namespace)
         cluster = discovery.cluster(api)
@@ -162,7 +173,7 @@ def discover(options: argparse.Namespace) -> Discovery:
     finally:
         api.close()
     return Discovery(
-        kubeconfig=path,
+        kubeconfig=None if api.config.in_cluster else path,
         context=api.config.context,
         server=api.server,
         connect=connect,
@@ -350,12 +361,14 @@ class Draft:
 
     def _cluster(self) -> list[str]:
         discovered, cluster = self.discovered, self.discovered.cluster
-        lines = [
-            "cluster:",
-            f"  kubeconfig: {flow(str(discovered.kubeconfig))}",
-            f"  context: {flow(discovered.context)}",
-        ]
-        lines += [f"  api_server: {flow(discovered.server)}", f"  version: {flow(str(cluster.version))}", "  nodes:"]
+        lines, server, note = ["cluster:"], discovered.server, ""
+        if discovered.kubeconfig is not None:
+            lines += [f"  kubeconfig: {flow(str(discovered.kubeconfig))}", f"  context: {flow(discovered.context)}"]
+        else:  # a pod knows the API server by its Service alone
+            leaders = [address for address, role in cluster.nodes.values() if role != "worker"]
+            server = f"https://{join_address(leaders[0], _API_PORT)}" if leaders else server
+            note = " " + self._gap("the API server's address outside of the cluster")
+        lines += [f"  api_server: {flow(server)}{note}", f"  version: {flow(str(cluster.version))}", "  nodes:"]
         for name, (address, role) in cluster.nodes.items():
             node = {"address": address} | ({"role": role} if role != "worker" else {})
             lines.append(f"    {flow(name)}: {flow(node)}")

@@ -34,6 +34,9 @@ NEAREST = pytest.StashKey[tuple[tuple[symptoms.Symptom, symptoms.Sample], ...]](
 READING_ONLY = pytest.StashKey[bool]()
 """Set where the run makes nothing because nobody knows which checks explain the text of `--symptom`."""
 
+CREDENTIALS = pytest.StashKey[str]()
+"""Which credentials for the API server were found, where the inventory names none."""
+
 _LONG_ENOUGH = 8  # characters of a variable's value that is taken for a secret; fewer may be any word
 
 
@@ -59,10 +62,12 @@ def _read_inventory(config: pytest.Config) -> None:
     try:
         inventory = load(Path(config.getoption("inventory")))
         values_of(inventory.runner)
-        kubeconfig.check_kubeconfig(inventory.cluster.kubeconfig, inventory.cluster.context)
+        credentials = kubeconfig.check_kubeconfig(inventory.cluster.kubeconfig, inventory.cluster.context)
     except (InventoryError, kubeconfig.KubeconfigError) as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[INVENTORY] = inventory
+    if inventory.cluster.kubeconfig is None:
+        config.stash[CREDENTIALS] = credentials.description
     backup = options.backup_folder(config)
     if backup is not None and options.report_folder(config) in {backup, *backup.parents}:
         raise pytest.UsageError(

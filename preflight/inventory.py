@@ -36,6 +36,8 @@ from preflight.evidence import one_line
 from preflight.redaction import redact, remember
 from preflight.yamlfile import KeyPath, YamlFileError, YamlPositions, format_path, read_yaml
 
+_ABSENT = " can't be read: No such file or directory"
+
 
 class InventoryError(Exception):
     """The inventory can't be used; the message lists every problem, a line each."""
@@ -43,7 +45,20 @@ class InventoryError(Exception):
     def __init__(self, file: Path, problems: list[str]) -> None:
         self.file, self.problems = file, [one_line(problem) for problem in problems]
         count = "1 error" if len(problems) == 1 else f"{len(problems)} errors"
+        if len(problems) > 1 and all(problem.endswith(_ABSENT) for problem in self.problems):
+            named = [_absent_file(problem) for problem in self.problems]  # a fresh copy, and no mistake
+            places = f"{', '.join(named[:-1])} and {named[-1]}"
+            text = f"inventory {file}: {len(named)} files that it names do not exist: {places}; nothing was contacted"
+            super().__init__(text)
+            return
         super().__init__("\n  ".join([f"inventory {file}: {count}; nothing was contacted", *self.problems]))
+
+
+def _absent_file(problem: str) -> str:
+    """``/home/ops/.ssh/id (access.ssh.key, line 87)`` of the problem that names it."""
+    place, _, rest = problem.removesuffix(_ABSENT).partition(": found ")
+    file_and_line, _, key = place.rpartition(": ")
+    return f"{rest.partition(', ')[2]} ({key}, line {file_and_line.rpartition(':')[2]})"
 
 
 class Secret:
@@ -189,9 +204,30 @@ def checked_connect(mapping: dict[str, str]) -> dict[str, str]:
     return mapping
 
 
+def _from_environment(path: Path) -> Path:
+    """The path that ``${NAME}`` stands for: GitLab gives a variable of type file as the path of its file."""
+    match = re.fullmatch(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(:-)?\}", str(path))
+    if match is None:
+        return path
+    name, optional = match.groups()
+    if optional:
+        msg = f"found {path}, expected ${{{name}}}: a path has no form without a value; leave the key out"
+        raise ValueError(msg)
+    text = os.environ.get(name, "").strip()
+    if not text:
+        msg = f"the environment variable {name} is not set; export it with a path"
+        raise ValueError(msg)
+    if "\n" in text or "-----BEGIN" in text:
+        remember(text)
+        msg = f"the environment variable {name} holds a file's text, expected its path: give it the type file in GitLab"
+        raise ValueError(msg)
+    return Path(text)
+
+
 def _file(path: Path, info: core_schema.ValidationInfo) -> Path:
     if (info.context or {}).get("saved"):
         return path
+    path = _from_environment(path)
     full: Path = (info.context or {}).get("folder", Path()) / path.expanduser()
     try:
         with full.open("rb"):
@@ -321,7 +357,11 @@ class NodePool(Section):
 class Cluster(Section):
     """The Kubernetes cluster (guide 1.2, 2.3)."""
 
-    kubeconfig: File = Field(default=Path("~/.kube/config"), description="Kubeconfig file.", validate_default=True)
+    kubeconfig: File | None = Field(
+        default=None,
+        description="Kubeconfig file; default: the files of `$KUBECONFIG`, else `~/.kube/config`, as kubectl does, or "
+        "inside a pod its service account.",
+    )
     context: Text | None = Field(default=None, description="Context in it; default: its current one.")
     api_server: Url = Field(description="The API server's address, as `kubectl cluster-info` prints it.")
     version: Text = Field(description='Expected Kubernetes version, such as "1.28".')

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import pytest
 
-from preflight import check_items, diagnosis, impact, placeholders, reports, waivers
+from preflight import check_items, diagnosis, guide, impact, placeholders, reports, waivers
 from preflight.conclusions.observations import Observation, observation_of
 from preflight.evidence import Blocked, Fact, NotApplicable, Unmeasured, clean, key_of, one_line
 from preflight.fact import CATALOGUE, reporters_of
@@ -163,6 +163,9 @@ def _judge(item: pytest.Item, report: pytest.TestReport, paragraph: Paragraph, e
         title=paragraph.title,
         target=check_items.target(item),
         verdict=Verdict.PASS,
+        area=guide.MODULES.get(item.path.stem, item.path.stem),
+        why=paragraph.why,
+        targets=check_items.targets(item),
         facts=check_items.fact_names(item),
         took=max([fact.evidence.took for fact in facts], default=0.0),
         keys=tuple(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from preflight import language
+from preflight import language, shipped
 from preflight.fact import Effect
 from preflight.run import Stage
 from preflight.verdicts import EXIT_STATUSES, NO_VERDICT
@@ -137,6 +137,12 @@ def clone(config: pytest.Config) -> Path | None:
         if file and Path(file).name == "conftest.py" and "preflight.plugin" in getattr(plugin, "pytest_plugins", ()):
             return config.stash.setdefault(_PROJECT, Path(file).resolve().parent)
     return None
+
+
+def checks_folder(config: pytest.Config) -> Path:
+    """The folder of the guide's checks: the clone's, or that of the installed package."""
+    folder = clone(config)
+    return folder / "checks" if folder is not None else shipped.CHECKS
 
 
 def report_folder(config: pytest.Config) -> Path:

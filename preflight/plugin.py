@@ -7,7 +7,7 @@ Hooks only; each delegates to the module of its subject:
 - other_plugins.py: what other plugins may not do to checks
 - asserts.py: whether a false assert fails at all
 - measuring.py begins and ends the survey, judging.py gives each check its outcome
-- results.py holds what the run comes to, reports.py writes it
+- results.py holds what the run comes to, reports.py writes it, outputs/ makes metrics, notes and messages of that
 
 State lives in ``config.stash``, under a key of the module that sets it.
 """
@@ -34,6 +34,7 @@ from preflight import (
     measuring,
     options,
     other_plugins,
+    outputs,
     reports,
     screen,
     selection,
@@ -48,7 +49,7 @@ from preflight.survey import SURVEY, fixtures
 
 _ACCEPTED = pytest.StashKey[bool]()
 """Whether the checks were collected and selected without an error."""
-_FILES = pytest.StashKey[reports.WholeFiles]()
+_FILES = pytest.StashKey[reports.WholeXml]()
 
 # ---- start ----------------------------------------------------------------------------------------------------------
 
@@ -56,6 +57,7 @@ _FILES = pytest.StashKey[reports.WholeFiles]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of a run."""
     options.add(parser)
+    outputs.add_options(parser)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -82,12 +84,13 @@ def _configure(config: pytest.Config) -> None:
     config.stash[RESULTS] = Results(notes=[*other_plugins.notes(config)])
     inputs.read(config)
     if INVENTORY in config.stash and not config.option.collectonly:
+        outputs.check(config)
         config.stash[RESULTS].notes += filter(None, [options.backup_warning(config)])
         # What pytest-metadata collects by default includes CI's variables, some of which carry tokens.
         config.stash[metadata_key] = reports.environment(config.stash[INVENTORY], config)
         reports.switch_on(config, options.report_folder(config))
         reports.quieten(config)
-        config.stash[_FILES] = reports.WholeFiles(config, options.report_folder(config))
+        config.stash[_FILES] = reports.WholeXml(config, options.report_folder(config))
         config.pluginmanager.register(config.stash[_FILES], "preflight-files")
 
 
@@ -117,8 +120,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:
-    """Say, before anything runs, which symptoms were found and what each can mean."""
-    return [translated(line) for line in selection.symptom_header(config)]
+    """Say, before anything runs, which credentials and symptoms were found, and what each symptom can mean."""
+    credentials = config.stash.get(inputs.CREDENTIALS, "")
+    lines = [translated(f"preflight: API server by {credentials}")] if credentials else []
+    return [*lines, *map(translated, selection.symptom_header(config))]
 
 
 @pytest.fixture
@@ -272,6 +277,9 @@ def _clean_up(session: pytest.Session, exitstatus: int) -> None:
         written = reports.written(config)
         told = [t("reports: {written}", written=written) if written else "", translated(removed)]
         _print(config, t("; ").join(filter(None, told)))
+    if reports.written(config):  # nothing waits for this, and nothing is left in the cluster by now
+        for problem in outputs.send(config, reports.report_file(config)):
+            _print(config, f"preflight: {translated(problem)}", yellow=True)
 
 
 def _decide(session: pytest.Session, results: Results, pytests_status: int) -> None:
@@ -293,6 +301,9 @@ def _write_reports(config: pytest.Config, results: Results) -> None:
         reports.write_json(config, results)
     except OSError as error:
         _print(config, translated(f"preflight: preflight.json could not be written: {error}"), yellow=True)
+        _print(config, f"preflight: {translated(problem)}", yellow=True)
+    for problem in outputs.write(config, reports.report_file(config)):
+        _print(config, f"preflight: {translated(problem)}", yellow=True)
     reports.add_to_junit(config, results)
 
 
@@ -327,6 +338,14 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Gen
 # ---- pytest-html ----------------------------------------------------------------------------------------------------
 
 
+@pytest.hookimpl(optionalhook=True, trylast=True)
+def pytest_metadata(metadata: dict[str, Any], config: pytest.Config) -> None:
+    """Describe the environment, where pytest-metadata is configured after us."""
+    if INVENTORY in config.stash:
+        metadata.clear()
+        metadata.update(reports.environment(config.stash[INVENTORY], config))
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_html_report_title(report: Any) -> None:
     """Name the page."""
@@ -334,23 +353,15 @@ def pytest_html_report_title(report: Any) -> None:
 
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_html_results_summary(prefix: list[str], session: pytest.Session) -> None:
-    """Put the verdict, the root causes and the pictures at the top of the page."""
-    config = session.config
-    if SURVEY in config.stash:
-        prefix.extend(reports.page_top(config.stash[RESULTS]))
-
-
-@pytest.hookimpl(optionalhook=True)
 def pytest_html_results_table_header(cells: list[str]) -> None:
-    """Add columns for section, verdict and where."""
+    """Name our columns."""
     reports.header(cells)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_html_results_table_row(report: pytest.TestReport, cells: list[str]) -> None:
     """Fill the columns."""
-    reports.row(cells, reports.outcome_of(report))
+    reports.row(cells, report)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,7 +1,8 @@
-"""The reports of a run: ``preflight.html`` (pytest-html), ``.xml`` (JUnit) and ``.json`` (facts and verdicts).
+"""The reports of a run: ``preflight.json`` (facts and verdicts), ``.html`` (rendered from it) and ``.xml`` (JUnit).
 
-pytest and pytest-html write the first two; this module supplies their texts. Every text from outside was cleaned when
-its evidence was made; what goes into HTML is escaped here, since pytest-html does not escape table cells.
+pytest writes JUnit, and with ``--html`` pytest-html a page of its own; this module supplies their texts. Every text
+from outside was cleaned when its evidence was made; what goes into pytest-html's table is escaped here, since that
+does not escape cells.
 """
 
 from __future__ import annotations
@@ -9,15 +10,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-import errno
+import getpass
 import html
 import json
 import os
+import platform
 import re
 import shlex
 import sys
 import tempfile
-from collections.abc import Generator, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -26,10 +29,10 @@ import pytest
 from _pytest.config import create_terminal_writer
 from _pytest.junitxml import bin_xml_escape, xml_key
 
-from preflight import options, pages, saved
+from preflight import baseline, history, options, pages, saved, shipped, wholefile
 from preflight.conclusions import Explanation, Finding, text
 from preflight.decision import Decision, impact_of
-from preflight.evidence import clean
+from preflight.evidence import clean, one_line
 from preflight.inventory import Inventory
 from preflight.results import Results
 from preflight.saved import SCHEMA
@@ -43,14 +46,16 @@ TITLE = "Preflight of GitLab Runner on Kubernetes"
 STATUSES = frozenset({0, 1, 2})
 """pytest's own exit statuses after which reports are written: it came to its end, or was interrupted."""
 
-_OWN = pytest.StashKey[tuple[str, ...]]()  # the reports that no option names
-_PAGE_WRITER = pytest.StashKey[Any]()
+_OWN_XML = pytest.StashKey[bool]()
+"""Whether no option names the JUnit report."""
+_BEGAN = pytest.StashKey[tuple[datetime.datetime, float]]()
+"""When the run began: the time, and the monotonic clock."""
 _STEM = pytest.StashKey[str]()
 _CAPTURED = 20_000  # characters of what was printed or logged beside one check
 
 
 def switch_on(config: pytest.Config, folder: Path) -> None:
-    """Ask pytest and pytest-html for their reports in the folder, unless the command line named others."""
+    """Ask pytest for its report in the folder, unless the command line named another."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -58,67 +63,34 @@ def switch_on(config: pytest.Config, folder: Path) -> None:
     except OSError as error:
         msg = f"--report-dir: {folder} can't be written: {error.strerror}"
         raise pytest.UsageError(msg) from None
-    # What they are called is known at the end; until then nothing is written.
-    own: list[str] = []
-    if not getattr(config.option, "xmlpath", None):
+    config.stash[_BEGAN] = (datetime.datetime.now().astimezone(), time.monotonic())
+    # What it is called is known at the end; until then nothing is written.
+    config.stash[_OWN_XML] = not getattr(config.option, "xmlpath", None)
+    if config.stash[_OWN_XML]:
         config.option.xmlpath = str(folder / "preflight.xml")
-        own.append("xml")
-    if not getattr(config.option, "htmlpath", None):
-        config.option.htmlpath = str(folder / "preflight.html")
-        config.option.self_contained_html = True
-        own.append("html")
-    config.stash[_OWN] = tuple(own)
 
 
 def name(config: pytest.Config, decision: Decision) -> None:
     """Name the reports: those of a part stand beside those of a whole run, unless a folder was chosen for them."""
     partial = decision.partial and not config.getoption("report_dir")
     stem = config.stash[_STEM] = "preflight-partial" if partial else "preflight"
-    folder = options.report_folder(config)
-    _redirect(config, folder / f"{stem}.xml", folder / f"{stem}.html")
-    _hide_page(config)
+    _redirect(config, options.report_folder(config) / f"{stem}.xml")
 
 
 def switch_off(config: pytest.Config) -> None:
     """Write no report, where nothing was judged, or pytest itself has failed."""
-    _redirect(config, Path(os.devnull), Path(os.devnull))
-    _hide_page(config)
+    _redirect(config, Path(os.devnull))
     xml = config.stash.get(xml_key, None)
-    if xml is not None and "xml" in config.stash.get(_OWN, ()):
+    if xml is not None and config.stash.get(_OWN_XML, False):
         config.pluginmanager.unregister(xml)
         del config.stash[xml_key]
 
 
-def _redirect(config: pytest.Config, xml_file: Path, page_file: Path) -> None:
-    """Let pytest and pytest-html write the reports that no option names to these files."""
-    own = config.stash.get(_OWN, ())
+def _redirect(config: pytest.Config, xml_file: Path) -> None:
+    """Let pytest write the JUnit report that no option names to this file."""
     xml = config.stash.get(xml_key, None)
-    if xml is not None and "xml" in own:
+    if xml is not None and config.stash.get(_OWN_XML, False):
         xml.logfile = str(xml_file)
-    page = _page_writer(config)
-    if page is not None and "html" in own:
-        page._report_path = page_file  # noqa: SLF001 - there is no other way to name it when the run is over
-
-
-def _page_writer(config: pytest.Config) -> Any:
-    """pytest-html's plugin object that writes the page."""
-    if _PAGE_WRITER not in config.stash:
-        plugins = config.pluginmanager.get_plugins()
-        writer = next((plugin for plugin in plugins if hasattr(plugin, "_report_path")), None)
-        if writer is None:
-            return None
-        config.stash[_PAGE_WRITER] = writer  # `_hide_page` takes it out of the plugins
-    return config.stash[_PAGE_WRITER]
-
-
-def _hide_page(config: pytest.Config) -> None:
-    """Let pytest-html print nothing of a page that no option names: the last line says where the reports are.
-
-    A hook that is being called goes on with the plugins that it began with, so the page is still written.
-    """
-    page = _page_writer(config)
-    if page is not None and "html" in config.stash.get(_OWN, ()):
-        config.pluginmanager.unregister(page)
 
 
 def quieten(config: pytest.Config) -> None:
@@ -193,6 +165,7 @@ def attach(report: pytest.TestReport, item: pytest.Item, outcome: Outcome) -> No
     """Put outcome and diagnosis where terminal, JUnit and HTML show them."""
     setattr(report, _OUTCOME, outcome)
     report.user_properties = item.user_properties = [*item.user_properties, *properties(outcome)]
+    _name_in_junit(report, item.config, outcome)
     if outcome.diagnosis is None:
         return
     failure: Any = report.longrepr
@@ -204,6 +177,14 @@ def attach(report: pytest.TestReport, item: pytest.Item, outcome: Outcome) -> No
     failure.addsection("diagnosis", outcome.diagnosis.text())
     if getattr(failure, "reprcrash", None) is not None:
         failure.reprcrash.message = outcome.diagnosis.headline
+
+
+def _name_in_junit(report: pytest.TestReport, config: pytest.Config, outcome: Outcome) -> None:
+    """Call the test case by the guide's sentence; the property `check` has its id."""
+    xml = config.stash.get(xml_key, None)
+    if xml is not None:
+        target = f" [{outcome.target}]" if outcome.target else ""
+        xml.node_reporter(report).add_attribute("name", f"{outcome.number} {outcome.title}{target}")
 
 
 def _wants_tracebacks(config: pytest.Config) -> bool:
@@ -263,7 +244,10 @@ def properties(outcome: Outcome) -> list[tuple[str, object]]:
 
 
 def add_to_junit(config: pytest.Config, results: Results) -> None:
-    """Add the verdict as properties, and a test case ``conclusions``, which counts as neither a pass nor a failure."""
+    """Add the verdict and each conclusion as properties of the suite, and the conclusions in full as its output.
+
+    They are no test case: GitLab would count one, and find it passed.
+    """
     xml = config.stash.get(xml_key, None)
     if xml is None:
         return
@@ -274,37 +258,42 @@ def add_to_junit(config: pytest.Config, results: Results) -> None:
     for line in decision.coverage.lines():
         xml.add_global_property("not looked at", line)
     # An interrupt may have struck while pytest finalized a test case: one that lost its attributes can't be written.
-    complete = [case for case in xml.node_reporters_ordered if {"attrs", "to_xml"} & vars(case).keys()]
+    complete = [case for case in xml.node_reporters_ordered if _is_complete(case)]
     xml.node_reporters_ordered[:] = complete
-    reporter = xml.node_reporter("preflight::conclusions")
-    reporter.add_attribute("classname", "preflight")
-    reporter.add_attribute("name", "conclusions")
-    reporter.add_attribute("time", "0")
     for finding in explanation.findings:
-        reporter.add_property(finding.conclusion.name, f"{finding.conclusion.impact}: {finding.conclusion.sentence}")
+        xml.add_global_property(finding.conclusion.name, f"{finding.conclusion.impact}: {finding.conclusion.sentence}")
     lines: list[str] = []
     for place, finding in enumerate(explanation.findings, start=1):
         lines += [*text.lines(finding, place), ""]
     lines += [f"not explained: {outcome.name}" for outcome in explanation.unexplained]
-    output = ElementTree.Element("system-out")
-    output.text = bin_xml_escape("\n".join(lines))
-    reporter.append(output)
+    # The list is written to the end of the suite, and each entry asked for its XML alone.
+    xml.node_reporters_ordered.append(_SuiteOutput("\n".join(lines)))  # type: ignore[arg-type]
 
 
-# ---- HTML -----------------------------------------------------------------------------------------------------------
+def _is_complete(case: Any) -> bool:
+    """Whether pytest has finished a test case, or has it with its own attributes, and not with our title alone."""
+    return "to_xml" in vars(case) or "classname" in vars(case).get("attrs", ())
 
 
-def page_top(results: Results) -> list[str]:
-    """What stands above the table of results: verdict, root causes, pictures, and the answers that were asked for."""
-    parts = pages.top(results.outcomes, results.explanation, results.facts, results.decision)
-    for answer in (results.symptom_answer, results.comparison):
-        parts += answer.page() if answer is not None else []
-    return parts
+@dataclasses.dataclass(frozen=True, slots=True)
+class _SuiteOutput:
+    """The suite's own output, which pytest appends behind its test cases, where JUnit's form has it."""
+
+    text: str
+
+    def to_xml(self) -> ElementTree.Element:
+        """The element."""
+        output = ElementTree.Element("system-out")
+        output.text = bin_xml_escape(self.text)
+        return output
+
+
+# ---- pytest-html -----------------------------------------------------------------------------------------------------
 
 
 def environment(inventory: Inventory, config: pytest.Config) -> dict[str, str]:
-    """The environment, as the page and the JUnit file show it."""
-    return {
+    """The environment, as pytest-html shows it, which takes it for HTML."""
+    shown = {
         "Inventory": str(config.getoption("inventory")),
         "GitLab": f"{inventory.gitlab.url} (expected {inventory.gitlab.version})",
         "Kubernetes": f"{inventory.cluster.api_server} (expected {inventory.cluster.version})",
@@ -313,6 +302,7 @@ def environment(inventory: Inventory, config: pytest.Config) -> dict[str, str]:
         "Release": f"{inventory.runner.release} in {inventory.runner.namespace}, chart {inventory.runner.chart}",
         "Effects up to": str(config.getoption("effect")),
     }
+    return {name: html.escape(clean(value)) for name, value in shown.items()}
 
 
 def escaped(longrepr: Any) -> str:
@@ -320,53 +310,46 @@ def escaped(longrepr: Any) -> str:
     return html.escape(str(longrepr[2] if isinstance(longrepr, tuple) else longrepr))
 
 
+_COLUMNS = ("verdict", "section", "check", "target", "where", "duration")
+"""Of pytest-html's table; it sorts by the texts of a column's cells, which it knows by their class."""
+
+
 def header(cells: list[str]) -> None:
-    """Columns of the results table."""
-    cells.insert(1, '<th class="sortable" data-column-type="section">Section</th>')
-    cells.insert(2, "<th>Verdict</th>")
-    cells.insert(3, "<th>Where</th>")
+    """The columns of pytest-html's table, which can all be sorted by; that of its own words for verdicts is hidden."""
+    cells[:] = [f'<th class="sortable" data-column-type="{column}">{column.title()}</th>' for column in _COLUMNS]
+    cells.append('<th class="sortable" data-column-type="result" hidden>Result</th>')
 
 
-def row(cells: list[str], outcome: Outcome | None) -> None:
-    """Cells of one result in these columns."""
-    where = outcome.diagnosis.where if outcome is not None and outcome.diagnosis is not None else ""
-    texts = (outcome.number, str(outcome.verdict), where) if outcome is not None else ("", "", "")
-    for position, cell in enumerate(texts, start=1):
-        cells.insert(position, f"<td>{html.escape(cell)}</td>")
+def row(cells: list[str], report: pytest.TestReport) -> None:
+    """The cells of one result in these columns; of what is no check, pytest's own words for it."""
+    outcome = outcome_of(report)
+    result, _, took, *_ = cells  # pytest-html filters, colours and folds rows by the result
+    texts: tuple[str, ...]
+    if outcome is None:
+        texts = ("error" if report.failed and report.when != "call" else report.outcome, "", report.nodeid, "", "")
+    else:
+        where = outcome.diagnosis.where if outcome.diagnosis is not None else ""
+        texts = (str(outcome.verdict), outcome.number, outcome.title, outcome.target, where)
+    named = zip(_COLUMNS, texts, strict=False)
+    shown = [f'<td class="col-{column}">{html.escape(text)}</td>' for column, text in named]
+    order = ".".join(part.zfill(3) for part in texts[1].split("."))  # what pytest-html sorts by: the cell's HTML
+    shown[1] = shown[1].replace(">", f"><!-- {order} -->", 1)
+    shown[0] = shown[0].replace('"col-verdict"', '"col-verdict col-result"')
+    cells[:] = [*shown, took, result.replace("<td", "<td hidden", 1)]
 
 
 # ---- files ----------------------------------------------------------------------------------------------------------
 
 
-def _empty_file(folder: Path) -> Path:
-    """A new file of a name that nobody knows, so that nothing is written through what stands in a report's place."""
-    descriptor, name = tempfile.mkstemp(dir=folder, prefix=".preflight-")
-    os.close(descriptor)
-    return Path(name)
-
-
-def _move(file: Path, place: Path) -> None:
-    """Put a report that is written to its end in its place; a symbolic link there is replaced, and not followed."""
-    if file == Path(os.devnull):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    file.chmod(0o644)
-    file.replace(place)
-
-
-def _set_path(writer: object, attribute: str, path: Path) -> None:
-    """Say where to write; pytest's path is a text, pytest-html's is none."""
-    setattr(writer, attribute, type(getattr(writer, attribute))(path))
-
-
-class WholeFiles:
-    """A plugin that lets pytest and pytest-html write their reports beside their place, and moves those that are whole.
+class WholeXml:
+    """A plugin that lets pytest write its JUnit report beside its place, and moves it there when it is whole.
 
     Args:
         config: of the run.
         folder: of the reports; a report that the command line names elsewhere is left alone.
 
     Attributes:
-        problem: why they could not be written; "" if they were.
+        problem: why it could not be written; "" if it was.
     """
 
     def __init__(self, config: pytest.Config, folder: Path) -> None:
@@ -375,71 +358,109 @@ class WholeFiles:
 
     @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_sessionfinish(self) -> Generator[None]:
-        """Around the hooks that write; within the terminal's, which then still prints its summary."""
-        reports = self._places()
-        beside: list[Path] = []
+        """Around the hook that writes; within the terminal's, which then still prints its summary."""
+        writer: Any = self._config.stash.get(xml_key, None)
+        place = Path(writer.logfile) if writer is not None else Path(os.devnull)
+        if place.parent != self._folder:
+            return (yield)
+        file = Path(os.devnull)
         try:
-            for writer, attribute, _ in reports:
-                try:
-                    beside.append(_empty_file(self._folder))
-                except OSError:
-                    beside.append(Path(os.devnull))
-                _set_path(writer, attribute, beside[-1])
+            with contextlib.suppress(OSError):
+                file = wholefile.empty_in(self._folder)
+            writer.logfile = str(file)
             yield
-            for file, (_, _, place) in zip(beside, reports, strict=True):
-                _move(file, place)
+            wholefile.move(file, place)
         except OSError as error:
-            names = " and ".join(place.name for _, _, place in reports)
-            self.problem = f"{names} could not be written: {error.strerror or error}"
+            self.problem = f"{place.name} could not be written: {error.strerror or error}"
         finally:
-            for file, (writer, attribute, place) in zip(beside, reports, strict=False):
-                _set_path(writer, attribute, place)
-                if file.parent == self._folder:
-                    file.unlink(missing_ok=True)
-
-    def _places(self) -> list[tuple[Any, str, Path]]:
-        """Who writes a report of ours, the attribute that says where, and that place."""
-        writers: list[tuple[Any, str]] = [(self._config.stash.get(xml_key, None), "logfile")]
-        writers.append((_page_writer(self._config), "_report_path"))
-        named = [(writer, name, getattr(writer, name, None)) for writer, name in writers]
-        places = [(writer, name, Path(place)) for writer, name, place in named if isinstance(place, str | Path)]
-        return [entry for entry in places if entry[2].parent == self._folder]
+            writer.logfile = str(place)
+            if file.parent == self._folder:
+                file.unlink(missing_ok=True)
 
 
 # ---- JSON -----------------------------------------------------------------------------------------------------------
 
 
-def write_json(config: pytest.Config, results: Results) -> None:
-    """Write facts, verdicts and the exit status, as one file that appears whole or not at all."""
+def write(config: pytest.Config, results: Results) -> Iterator[str]:
+    """Write facts and verdicts as JSON, and the page that is rendered from it; yields what went wrong, a sentence each.
+
+    Each file appears whole or not at all.
+    """
     target = report_file(config)
+    document = "".join(_lines(_document(config, results)))
+    files: list[tuple[Path, Callable[[], str]]] = [(target, lambda: document)]
+    page = target.with_suffix(".html")
+    if page != _named_page(config):
+        files.append((page, lambda: pages.render(json.loads(document))))
+    for file, content in files:
+        try:
+            wholefile.write(file, [content()])
+        except OSError as error:
+            yield f"{file.name} could not be written: {error.strerror or error}"
+        except Exception as error:  # noqa: BLE001 - an internal error in the page must not cost the run
+            yield f"{file.name}: internal error: {type(error).__name__}: {clean(str(error))}"
+
+
+def _named_page(config: pytest.Config) -> Path | None:
+    """Where pytest-html writes its page, if it was asked to."""
+    named = getattr(config.option, "htmlpath", None)
+    return Path(named).resolve() if named else None
+
+
+def _document(config: pytest.Config, results: Results) -> dict[str, Any]:
     survey = config.stash[SURVEY]
     explanation = results.explanation
-    document = {
+    environment = saved.plain(survey.run.inventory.model_dump(mode="json"))
+    began, clock = config.stash[_BEGAN]
+    return {
         "schema": SCHEMA,
         "run": survey.run.id,
         "written": datetime.datetime.now(tz=datetime.UTC).isoformat(timespec="seconds"),
+        "began": began.isoformat(timespec="seconds"),
+        "took": round(time.monotonic() - clock, 1),
+        "by": {"host": one_line(platform.node()), "user": one_line(_user())},
+        "versions": {
+            "suite": shipped.version(),
+            "python": platform.python_version(),
+            "pytest": pytest.__version__,
+        },
+        "job": _ci_job(),
+        "replay": clean(config.getoption("replay") or ""),
         "inventory": str(config.getoption("inventory")),
-        "environment": saved.plain(survey.run.inventory.model_dump(mode="json")),
+        "environment": environment,
         "effect": config.getoption("effect"),
         "stage": config.getoption("stage"),
         "require_idle": config.getoption("require_idle"),
         "exit": results.decision.status,
         "verdict": results.decision.sentence,
         "decision": results.decision.plain(),
+        "notes": [clean(note) for note in results.notes],
         "facts": [_fact(measurement) for measurement in survey.measurements.values() if measurement.done.is_set()],
         "checks": [saved.plain(_check(outcome, explanation)) for outcome in results.outcomes],
         "conclusions": [_conclusion(finding) for finding in explanation.findings],
         "unexplained": [outcome.name for outcome in explanation.unexplained],
         "symptom": results.symptom_answer.plain() if results.symptom_answer is not None else None,
         "baseline": results.comparison.plain() if results.comparison is not None else None,
+        "history": history.earlier_runs(
+            report_file(config).parent, environment=baseline.environment_of(environment), run=survey.run.id
+        ),
     }
-    file = _empty_file(target.parent)
+
+
+def _user() -> str:
+    """Who runs the suite: a name, or a number where nobody has given that one a name."""
     try:
-        with file.open("w", encoding="utf-8") as stream:
-            stream.writelines(_lines(document))
-        _move(file, target)
-    finally:
-        file.unlink(missing_ok=True)
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return str(os.getuid())
+
+
+def _ci_job() -> dict[str, str] | None:
+    """The CI job that this run is a part of, as GitLab's runner describes it."""
+    url = one_line(os.environ.get("CI_JOB_URL", ""))
+    if not url.startswith(("https://", "http://")):
+        return None
+    return {"id": one_line(os.environ.get("CI_JOB_ID", "")), "url": url}
 
 
 def _lines(document: dict[str, Any]) -> Iterator[str]:
@@ -490,9 +511,13 @@ def _check(outcome: Outcome, explanation: Explanation) -> dict[str, Any]:
         "id": outcome.check,
         "section": outcome.number,
         "title": outcome.title,
+        "area": outcome.area,
         "target": outcome.target,
+        "targets": outcome.targets,
         "verdict": str(outcome.verdict),
         "reason": outcome.reason,
+        "why": "" if outcome.verdict is Verdict.PASS else outcome.why,
+        "took": round(outcome.took, 3),
         "fault": failure.fault if failure else "",
         "cause": failure.cause if failure else "",
         "where": failure.where if failure else "",
@@ -501,4 +526,5 @@ def _check(outcome: Outcome, explanation: Explanation) -> dict[str, Any]:
         "blocked_by": list(outcome.blocked_by),
         "witness": outcome.witness,
         "facts": list(outcome.facts),
+        "evidence": failure.evidence if failure else None,
     }

@@ -1,4 +1,4 @@
-"""``python -m preflight schema``: print the inventory's JSON Schema, for editors."""
+"""``preflight schema``: print the JSON Schema of the inventory, for editors, or of preflight.json, for scripts."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ import json
 import sys
 
 from preflight.inventory import Inventory
+from preflight.pages import Report
 
 NAME = "schema"
-HELP = "print the inventory's JSON Schema, for editors"
+HELP = "print the JSON Schema of the inventory, for editors, or of preflight.json"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command has no options."""
-    del parser
+    """Add the command's options."""
+    parser.add_argument(
+        "of", nargs="?", choices=("inventory", "report"), default="inventory", help="(default: %(default)s)"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
     """Print the schema; returns the exit status."""
-    del options
-    sys.stdout.write(json.dumps(Inventory.model_json_schema(), indent=1) + "\n")
+    model = Report if options.of == "report" else Inventory
+    sys.stdout.write(json.dumps(model.model_json_schema(), indent=1) + "\n")
     return 0

@@ -85,7 +85,7 @@ def judged_part(session: pytest.Session, results: Results, *, pytests_status: in
     """How much of the guide this run has judged, and what made it a part."""
     config = session.config
     return coverage.measure(
-        coverage.declared(options.project_folder(config) / "checks"),
+        coverage.declared(options.checks_folder(config)),
         config.stash[INVENTORY],
         stage=Stage(config.getoption("stage")),
         ceiling=Effect(config.getoption("effect")),

@@ -5,6 +5,7 @@ In a clone they stand beside this package; in an installed wheel they are inside
 
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -18,3 +19,11 @@ def path(name: str) -> Path:
 
 
 CHECKS = path("checks")
+
+
+def version() -> str:
+    """This suite's version, or that it runs from a clone that is not installed."""
+    try:
+        return metadata.version("gitlab-runner-preflight")
+    except metadata.PackageNotFoundError:
+        return "not installed"

@@ -7,6 +7,7 @@ come to is decided in decision.py.
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from preflight.diagnosis import Diagnosis
@@ -66,6 +67,9 @@ class Outcome:
         number: the guide's section and ordinal.
         title: what is true when it passes.
         target: what stands in the test's brackets, or "".
+        area: the title of the guide's module that it stands in, such as ``2.4 Name resolution``.
+        why: why the guide wants it.
+        targets: what it is judged for, by kind, such as ``{"worker": "k8s-worker-1"}``.
         verdict: the verdict.
         reason: for everything but a pass or a failure: why.
         diagnosis: for a failure, advice or an unknown: cause, where, evidence, remedy.
@@ -82,6 +86,9 @@ class Outcome:
     title: str
     target: str
     verdict: Verdict
+    area: str = ""
+    why: str = ""
+    targets: Mapping[str, str] = field(default_factory=dict)
     reason: str = ""
     diagnosis: Diagnosis | None = None
     blocked_by: tuple[str, ...] = ()

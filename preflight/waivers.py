@@ -100,7 +100,7 @@ class _Known:
     """The checks and targets that there are, whatever part of them was collected."""
 
     def __init__(self, config: pytest.Config, checks: Iterable[pytest.Item], inventory: Inventory) -> None:
-        self._folder, self._inventory = options.project_folder(config) / "checks", inventory
+        self._folder, self._inventory = options.checks_folder(config), inventory
         self._collected: dict[str, set[str]] = {}
         for check in checks:
             self._collected.setdefault(check_id(check), set()).add(target(check))

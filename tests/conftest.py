@@ -37,7 +37,7 @@ def inventory_file(tmp_path: Path) -> Path:
         (tmp_path / name).write_text("")
     text = (PROJECT / "inventory.yaml").read_text()
     for old, new in {
-        "~/.kube/config": "kubeconfig",
+        "# kubeconfig: ~/.kube/config": "kubeconfig: kubeconfig",
         "~/.ssh/id_ed25519": "id_ed25519",
         "~/.ssh/known_hosts": "known_hosts",
         "[gitlab-runner-values.yaml]": "[values.yaml]",

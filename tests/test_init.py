@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import subprocess
 from pathlib import Path
@@ -14,6 +15,7 @@ import yaml
 from lab.kubernetes.guide import NAMESPACE, OPERATOR
 from lab.lab import Lab
 from lab.world import RUNNER_TOKEN, World
+from preflight.__main__ import main
 from preflight.init import full, without_secrets
 from preflight.inventory import load
 from preflight.probes import discovery
@@ -144,6 +146,25 @@ def test_no_file_is_overwritten_without_force(tmp_path: Path) -> None:
         assert (tmp_path / "prod-values.yaml").read_text() == "mine: true\n"
         assert init(lab, output, "--force").returncode == 0
     assert "gitlabUrl" in (tmp_path / "prod-values.yaml").read_text()
+
+
+def test_in_a_pod_its_service_account_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("preflight.clients.kubeconfig._SERVICE_ACCOUNT", tmp_path)
+    for part, value in zip(("HOST", "PORT"), API.split(":"), strict=True):
+        monkeypatch.setenv(f"KUBERNETES_SERVICE_{part}", value)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    with Lab(patience=3) as lab:
+        kubeconfig = yaml.safe_load((lab.inventory.parent / "kubeconfig").read_text())
+        cluster, user = kubeconfig["clusters"][0]["cluster"], kubeconfig["users"][0]["user"]
+        (tmp_path / "token").write_text(user["token"])
+        (tmp_path / "ca.crt").write_bytes(base64.b64decode(cluster["certificate-authority-data"]))
+        place = yaml.safe_load(lab.inventory.read_text())["connect"][API]
+        assert main(["init", "--connect", f"{API}={place}", "-o", str(tmp_path / "prod.yaml")]) == 0
+    inventory = load(tmp_path / "prod.yaml")
+    assert (inventory.cluster.kubeconfig, inventory.cluster.context) == (None, None)
+    assert inventory.cluster.api_server == f"https://{API}"
+    assert "could not be found: the API server's address outside of the cluster" in (tmp_path / "prod.yaml").read_text()
 
 
 @pytest.mark.parametrize(

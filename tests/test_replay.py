@@ -93,12 +93,21 @@ def test_conclusions_are_in_terminal_and_junit(broken: Path) -> None:
     suite = ElementTree.parse(broken / "preflight.xml").getroot().find("testsuite")
     assert suite is not None
     cases = suite.findall("testcase")
-    assert cases[-1].get("name") == "conclusions"
-    output = cases[-1].findtext("system-out") or ""
+    output = suite.findtext("system-out") or ""
+    properties = {entry.get("name") for entry in suite.findall("properties/property")}
+    assert properties >= {cause["name"] for cause in causes}
     for cause in causes:
         for place in (text, output):
             assert f"{cause['name']} (" in place
             assert cause["remedy"][0].split("`")[0].strip() in place
     counted = int(suite.get("tests", "0"))
-    assert counted == len(cases) - 1 == len(report["checks"]), "it is neither a pass nor a failure"
+    assert counted == len(cases) == len(report["checks"]), "conclusions are neither a pass nor a failure"
+    named = {
+        f"{check['section']} {check['title']}" + f" [{check['target']}]" * bool(check["target"])
+        for check in report["checks"]
+    }
+    assert {case.get("name") for case in cases} == named, "titles are the guide's sentences"
+    assert len(named) == len(cases)
+    for outcome, attribute in (("failure", "failures"), ("skipped", "skipped"), ("error", "errors")):
+        assert len([case for case in cases if case.find(outcome) is not None]) == int(suite.get(attribute, "0"))
     assert f"{len(causes)} root causes" in text.splitlines()[-1] or f"{len(causes)} root causes" in report["verdict"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -22,10 +22,12 @@ class Certificate:
     Attributes:
         subject: whose it is, as RFC 4514 writes it (``CN=gitlab.example.com``).
         ends: seconds since 1970.
+        names: for which the server's own certificate holds: DNS names and addresses.
     """
 
     subject: str
     ends: float
+    names: tuple[str, ...] = ()
 
 
 OnTls = Callable[[str, int, Certificate], None]
@@ -43,9 +45,22 @@ def of_connection(connection: object) -> Certificate | None:
         verified = connection.context.verify_mode is not ssl.CERT_NONE
         if verified and hasattr(connection, "get_verified_chain"):
             shown = list(connection.get_verified_chain())
-        return first_to_end(load_der_x509_certificate(encoded) for encoded in shown if encoded)
+        chain = [load_der_x509_certificate(encoded) for encoded in shown if encoded]
+        first = first_to_end(chain)
+        return replace(first, names=_names(chain[0])) if first is not None else None
     except (OSError, ValueError):
         return None
+
+
+def _names(certificate: ParsedCertificate) -> tuple[str, ...]:
+    from cryptography import x509
+
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except (x509.ExtensionNotFound, ValueError):
+        return ()
+    addresses = extension.value.get_values_for_type(x509.IPAddress)
+    return (*extension.value.get_values_for_type(x509.DNSName), *map(str, addresses))
 
 
 def of_pem(text: bytes) -> Certificate | None:

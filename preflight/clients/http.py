@@ -112,6 +112,7 @@ def exchange(
     longest: int = ENOUGH,
     method: str = "GET",
     content: object = None,
+    body: bytes | None = None,
 ) -> Reply:
     """Ask `url` and read at most `longest` bytes in at most `deadline` seconds, following nothing.
 
@@ -124,6 +125,7 @@ def exchange(
         longest: bytes of the body that are read at most.
         method: ``GET`` unless the caller says otherwise.
         content: sent as JSON, if it is not None.
+        body: sent as it is, if it is not None and there is no `content`.
 
     Raises:
         NoReply: for every way in which no HTTP answer came.
@@ -149,26 +151,27 @@ def exchange(
                 url,
                 headers=dict(headers or {}),
                 json=content,
+                data=body,
                 allow_redirects=False,
                 stream=True,
                 timeout=urllib3.Timeout(total=deadline),  # type: ignore[arg-type]
             ) as response:
                 at = clock + (time.monotonic() - began) / 2
-                body = bytearray()
-                while piece := response.raw.read1(longest - len(body), decode_content=True):
-                    body += piece
-                    if len(body) >= longest:
+                received = bytearray()
+                while piece := response.raw.read1(longest - len(received), decode_content=True):
+                    received += piece
+                    if len(received) >= longest:
                         break
                 if not cutoff.left:
                     raise TimeoutError
-                if not body and _head_is_cut(response, method):
+                if not received and _head_is_cut(response, method):
                     raise ConnectionResetError(errno.ECONNRESET, "the answer's head has no end")
                 return Reply(
                     url=url,
                     status=response.status_code,
                     reason=response.reason or "",
                     headers={name.lower(): value for name, value in response.headers.items()},
-                    body=bytes(body),
+                    body=bytes(received),
                     at=at,
                     took=time.monotonic() - began,
                     certificate=shown[-1] if shown else None,

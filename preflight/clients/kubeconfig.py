@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-_SERVICE_ACCOUNT_TOKEN = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")  # where the kubelet mounts token and CA
 _IN_CLUSTER = "in-cluster"
 
 
@@ -52,6 +52,7 @@ class Kubeconfig:
         tls_server_name: the name that the server's certificate must have instead of the URL's; "" for the URL's.
         verified: False if the file itself switches TLS verification off.
         runs_program: whether credentials come from a program that has to be run first.
+        token_file: the file that holds the bearer token, which is read again for each request; "" without one.
     """
 
     path: str
@@ -61,24 +62,33 @@ class Kubeconfig:
     tls_server_name: str = ""
     verified: bool = True
     runs_program: bool = False
+    token_file: str = ""
 
     @property
     def in_cluster(self) -> bool:
         """Whether it stands for a pod's own service account."""
-        return self.context == _IN_CLUSTER and self.path == str(_SERVICE_ACCOUNT_TOKEN)
+        return self.context == _IN_CLUSTER and self.path == str(_SERVICE_ACCOUNT / "token")
+
+    @property
+    def description(self) -> str:
+        """Which credentials these are, in an operator's words."""
+        if self.in_cluster:
+            return f"the pod's service account ({self.path}), server {self.server}"
+        return f"{self.path} (context {self.context}), server {self.server}"
 
 
 def check_kubeconfig(path: Path | None, context: str | None) -> Kubeconfig:
     """Read the kubeconfig far enough to know that it can be used, without importing a client or contacting anything.
 
-    Without a path, ``$KUBECONFIG`` or ``~/.kube/config`` is meant; in a pod that has neither, its service account.
+    Without a path, the files of ``$KUBECONFIG`` or ``~/.kube/config`` are meant, as kubectl has it; in a pod that has
+    none of them, its service account (docs/sources.md#in-cluster).
 
     Raises:
         KubeconfigError: it is absent, unreadable, no kubeconfig, or lacks the context.
     """
     paths = _paths(path)
-    if path is None and not any(file.is_file() for file in paths) and _runs_in_cluster():
-        return _service_account()
+    if path is None and not any(file.is_file() for file in paths):
+        return _without_kubeconfig(paths, context)
     source = os.pathsep.join(map(str, paths))
     merged = _merge(paths, source)
     name = str(context or merged.get("current-context") or "")
@@ -109,6 +119,7 @@ def check_kubeconfig(path: Path | None, context: str | None) -> Kubeconfig:
         tls_server_name=str(cluster.get("tls-server-name") or ""),
         verified=not cluster.get("insecure-skip-tls-verify", False),
         runs_program=bool(_credential_program(source, user)),
+        token_file=str(user_folder / Path(str(user["tokenFile"])).expanduser()) if user.get("tokenFile") else "",
     )
 
 
@@ -119,15 +130,34 @@ def _paths(path: Path | None) -> list[Path]:
     return listed or [Path("~/.kube/config").expanduser()]
 
 
-def _runs_in_cluster() -> bool:
-    return bool(os.environ.get("KUBERNETES_SERVICE_HOST")) and _SERVICE_ACCOUNT_TOKEN.is_file()
-
-
-def _service_account() -> Kubeconfig:
-    """What a pod has instead of a kubeconfig."""
-    host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ.get("KUBERNETES_SERVICE_PORT", "443")
+def _without_kubeconfig(paths: list[Path], context: str | None) -> Kubeconfig:
+    """What a pod has instead of a kubeconfig; an error that says what was looked for, where there is nothing."""
+    source = os.pathsep.join(map(str, paths))
+    named = "named by $KUBECONFIG" if os.environ.get("KUBECONFIG") else "kubectl's default"
+    host, token = os.environ.get("KUBERNETES_SERVICE_HOST"), _SERVICE_ACCOUNT / "token"
+    if not host:
+        raise KubeconfigError(
+            source,
+            f"no such file ({named}), and this is no pod, which would have a service account's token: name a file by "
+            "cluster.kubeconfig in the inventory, or by $KUBECONFIG",
+        )
+    if context:
+        problem = (
+            f"no such file ({named}): the pod's service account has no context {context!r}; leave cluster.context out"
+        )
+        raise KubeconfigError(source, problem)
+    try:
+        remember(token.read_text(encoding="utf-8").strip())
+        (_SERVICE_ACCOUNT / "ca.crt").open("rb").close()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not UTF-8 text"
+        problem = f"no such file ({named}), and {getattr(error, 'filename', None) or token} can't be read: {reason}"
+        raise KubeconfigError(
+            source, f"{problem}; does the pod have a service account and automountServiceAccountToken: true?"
+        ) from None
+    port = os.environ.get("KUBERNETES_SERVICE_PORT") or "443"
     server = f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
-    return Kubeconfig(path=str(_SERVICE_ACCOUNT_TOKEN), context=_IN_CLUSTER, cluster=_IN_CLUSTER, server=server)
+    return Kubeconfig(path=str(token), context=_IN_CLUSTER, cluster=_IN_CLUSTER, server=server, token_file=str(token))
 
 
 def _is_server_url(text: str) -> bool:
@@ -258,7 +288,7 @@ def client_configuration(kubeconfig: Kubeconfig, *, deadline: float) -> Configur
     # wait for the other, and Python breaks that tie by handing out a module that is only half there.
     import requests  # noqa: F401
     from kubernetes.client import Configuration
-    from kubernetes.config import load_incluster_config, load_kube_config
+    from kubernetes.config import load_kube_config
 
     configuration = Configuration()
     configuration.proxy = None
@@ -268,7 +298,8 @@ def client_configuration(kubeconfig: Kubeconfig, *, deadline: float) -> Configur
     def load() -> None:
         try:
             if kubeconfig.in_cluster:
-                load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+                configuration.host = kubeconfig.server
+                configuration.ssl_ca_cert = str(_SERVICE_ACCOUNT / "ca.crt")
             else:
                 load_kube_config(  # type: ignore[no-untyped-call]
                     config_file=kubeconfig.path,
@@ -292,7 +323,29 @@ def client_configuration(kubeconfig: Kubeconfig, *, deadline: float) -> Configur
         load()
     if problems:
         raise KubeconfigError(kubeconfig.path, problems[0])
+    if kubeconfig.token_file:
+        refresh = _TokenFile(kubeconfig.token_file)
+        refresh(configuration)  # the client asks for a token only where it has had one
+        # The client declares no type for it, so that mypy takes None for one.
+        configuration.refresh_api_key_hook = refresh  # type: ignore[assignment]
     return configuration
+
+
+class _TokenFile:
+    """Puts the token of a file into each request: the kubelet replaces it before it expires, within an hour or so.
+
+    The client itself reads a kubeconfig's ``tokenFile`` once, and a service account's at most once a minute.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+
+    def __call__(self, configuration: Configuration) -> None:
+        # While the file is being replaced the last token still holds.
+        with suppress(OSError, UnicodeDecodeError):
+            token = self._path.read_text(encoding="utf-8").strip()
+            if token:
+                configuration.api_key["BearerToken"] = f"Bearer {remember(token)}"
 
 
 _FILES = threading.Lock()  # the client keeps its temporary files in one table, for all threads

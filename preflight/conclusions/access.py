@@ -29,7 +29,8 @@ SSH_UNREACHABLE = cause("ssh-unreachable", "2.4", "ssh")
 SSH_UNUSABLE = cause("ssh-login-unusable", "2.4", "ssh")
 WORKER_DOWN = cause("worker-down", "2.3", "node-conditions", specialises=("node-not-ready", "ssh-unreachable"))
 
-_RBAC_NAMESPACE = "gitlab"  # in deploy/rbac.yaml
+_RBAC_NAMESPACE = "gitlab"  # of the release, in deploy/rbac.yaml
+_ACCOUNTS = "preflight-system"  # the namespace of the accounts there
 _SSH_WAY = (SshFault.REFUSED, SshFault.TIMEOUT, SshFault.UNREACHABLE, SshFault.UNRESOLVED, SshFault.SILENT)
 
 
@@ -136,7 +137,7 @@ def _own_account(facts: Facts) -> tuple[str, ...]:
     """How to run with the account of deploy/rbac.yaml: its rights are that account's, and nobody else's."""
     namespace = facts.inventory.runner.namespace
     account = "gitlab-runner-preflight-privileged"
-    token = program("kubectl", "-n", namespace, "create", "token", account, "--duration", "2h")
+    token = program("kubectl", "-n", _ACCOUNTS, "create", "token", account, "--duration", "2h")
     names = {
         "namespace": namespace,
         "login": program("kubectl", "config", "set-credentials", "preflight", output_of(token, "--token=")),

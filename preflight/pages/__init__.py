@@ -1,9 +1,11 @@
-"""The top of the HTML page, above its table of results: verdict, root causes, and charts of what was measured.
+"""The HTML page, rendered from a preflight.json alone.
 
-Pure functions from facts and verdicts to HTML. Every text from outside is escaped where it enters HTML; nothing is
-loaded from anywhere, and there is no script. A state is shown by a sign and a word; colour only adds to them.
+Pure functions prepare views of facts and verdicts; templates make HTML of them, escaped by jinja2. Nothing is loaded
+from anywhere, and all of it but search, filters and sorting works without JavaScript. A state is shown by a sign and
+a word; colour only adds to them.
 """
 
-from preflight.pages.page import top
+from preflight.pages.document import Report, read
+from preflight.pages.page import page, render
 
-__all__ = ["top"]
+__all__ = ["Report", "page", "read", "render"]

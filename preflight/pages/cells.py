@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from preflight.conclusions.observations import Observation
 from preflight.evidence import Blocked, Fact, NotApplicable, Unmeasured
+from preflight.pages.texts import Text
 
 F = TypeVar("F", bound=Fact)
 
@@ -17,11 +18,12 @@ F = TypeVar("F", bound=Fact)
 class State(enum.Enum):
     """The state that a cell shows, from nothing to the worst: its CSS class, its sign, and its word."""
 
-    NOT_MEASURED = ("none", "–", "not measured")  # noqa: RUF001 - a dash is meant
-    OK = ("ok", "✓", "ok")
-    BLOCKED = ("blocked", "⊘", "blocked")
-    UNKNOWN = ("unknown", "?", "unknown")
-    FAULT = ("fault", "✗", "fault")
+    NOT_APPLICABLE = ("na", "·", Text("not applicable"))
+    NOT_MEASURED = ("none", "–", Text("not looked at"))  # noqa: RUF001 - a dash is meant
+    OK = ("ok", "✓", Text("ok"))
+    BLOCKED = ("blocked", "⊘", Text("blocked"))
+    UNKNOWN = ("unknown", "?", Text("unknown"))
+    FAULT = ("fault", "✗", Text("fault"))
 
     @property
     def style(self) -> str:
@@ -34,7 +36,7 @@ class State(enum.Enum):
         return self.value[1]
 
     @property
-    def word(self) -> str:
+    def word(self) -> Text:
         """The word, where nothing more precise is known."""
         return self.value[2]
 
@@ -42,6 +44,11 @@ class State(enum.Enum):
     def rank(self) -> int:
         """Place in the order above."""
         return list(State).index(self)
+
+    @property
+    def looked_at(self) -> bool:
+        """Whether anything was looked at."""
+        return self.rank > State.NOT_MEASURED.rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +60,20 @@ class Cell:
         word: the fault's name, or another that is more precise than the state's; "" for the state's own.
         note: a number beside it, such as ``12 ms``.
         detail: a sentence, shown as a tooltip.
+        counts: of a cell that stands for many: how many have each state, the worst first.
+        link: the anchor of what tells more, on the same page.
     """
 
     state: State = State.NOT_MEASURED
     word: str = ""
     note: str = ""
     detail: str = ""
+    counts: tuple[tuple[int, State], ...] = ()
+    link: str = ""
+
+
+NONE = Cell(State.NOT_APPLICABLE)
+"""Where the suite measures nothing, by its design or because this environment has nothing there."""
 
 
 def duration(seconds: float | None) -> str:
@@ -89,7 +104,7 @@ def cell_of(observation: Observation | None, *, note: str = "") -> Cell:
     if observation.measured is not None:
         return cell_of_fact(observation.measured, note)
     if isinstance(error, NotApplicable):
-        return Cell(detail=str(error))
+        return Cell(State.NOT_APPLICABLE, detail=str(error))
     if isinstance(error, Blocked):
         return Cell(State.BLOCKED, detail=error.reason)
     if isinstance(error, Unmeasured):
@@ -105,18 +120,19 @@ def cell_of_fact(fact: Fact, note: str = "") -> Cell:
 
 
 def worst(cells: Iterable[Cell]) -> Cell:
-    """The worst of several cells; an empty one of none."""
-    return max(cells, key=lambda cell: cell.state.rank, default=Cell())
+    """The worst of several cells; `NONE` of none."""
+    return max(cells, key=lambda cell: cell.state.rank, default=NONE)
 
 
 def together(cells: Sequence[Cell]) -> Cell:
     """Many cells as one: how many there are of each state, under the sign of the worst."""
     count = Counter(cell.state for cell in cells)
+    if not any(state.looked_at for state in count):
+        return Cell(worst(cells).state)
     ordered = sorted(count.items(), key=lambda item: -item[0].rank)
-    if set(count) == {State.NOT_MEASURED}:
-        return Cell()
-    counts = ", ".join(f"{number} {state.word}" for state, number in ordered)
     words = Counter(cell.word for cell in cells if cell.word)
     return Cell(
-        worst(cells).state, counts, detail=", ".join(f"{number} {word}" for word, number in words.most_common())
+        worst(cells).state,
+        counts=tuple((number, state) for state, number in ordered),
+        detail=", ".join(f"{number} {word}" for word, number in words.most_common()),
     )

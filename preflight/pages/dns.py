@@ -10,10 +10,20 @@ from preflight.facts.dind import dind_inner_lookups, dind_lookups
 from preflight.facts.dns import here_lookups, node_lookups, pod_lookups
 from preflight.pages.cells import Cell, State, cell_of, duration, value_of
 from preflight.pages.matrix import Head, Matrix
+from preflight.pages.texts import Text
 from preflight.probes.dns import Lookups
 
-_QUERIED = {"": here_lookups, "node": node_lookups, "pod": pod_lookups}
-_RESOLV_CONF = {"in Docker-in-Docker": dind_lookups, "in a container inside of it": dind_inner_lookups}
+_QUERIED: Mapping[str, FactSpec[Lookups]] = {
+    Text(""): here_lookups,
+    Text("node"): node_lookups,
+    Text("pod"): pod_lookups,
+}
+_RESOLV_CONF: Mapping[str, FactSpec[Lookups]] = {
+    Text("in Docker-in-Docker"): dind_lookups,
+    Text("in a container inside of it"): dind_inner_lookups,
+}
+
+_SPECS: Mapping[str, FactSpec[Lookups]] = {**_QUERIED, **_RESOLV_CONF}
 
 
 def matrix(facts: Facts) -> Matrix:
@@ -26,9 +36,9 @@ def matrix(facts: Facts) -> Matrix:
     ]
     rows = [(resolver, name) for resolver in resolvers for name in names]
     return Matrix(
-        caption="What each resolver answers to each vantage",
-        corner="name",
-        rows=tuple(Head(name, group=f"resolver {resolver}") for resolver, name in rows),
+        caption=Text("What each resolver answers to each vantage"),
+        corner=Text("name"),
+        rows=tuple(Head(name, group=Text("resolver {address}", address=resolver)) for resolver, name in rows),
         columns=tuple(columns),
         cells=tuple(
             tuple(of_answer(_observation(facts, column, resolver=resolver), name) for column in columns)
@@ -44,8 +54,8 @@ def inner(facts: Facts) -> Matrix:
     vantages = _columns(_RESOLV_CONF, facts.inventory.workers)
     columns = [column for column in vantages if _observation(facts, column) is not None]
     return Matrix(
-        caption="What names resolve to inside Docker-in-Docker, with its own resolv.conf",
-        corner="name",
+        caption=Text("What names resolve to inside Docker-in-Docker, with its own resolv.conf"),
+        corner=Text("name"),
         rows=tuple(Head(name) for name in names),
         columns=tuple(columns),
         cells=tuple(tuple(of_answer(_observation(facts, column), name) for column in columns) for name in names),
@@ -53,12 +63,12 @@ def inner(facts: Facts) -> Matrix:
 
 
 def _columns(facts: Mapping[str, FactSpec[Lookups]], workers: Sequence[str] | Mapping[str, object]) -> list[Head]:
-    here = [Head("here")] if "" in facts else []
+    here = [Head(Text("here"))] if "" in facts else []
     return here + [Head(worker, group=kind) for kind in facts if kind for worker in workers]
 
 
 def _observation(facts: Facts, column: Head, **targets: str) -> Observation | None:
-    fact = {**_QUERIED, **_RESOLV_CONF}[column.group]
+    fact = _SPECS[column.group]
     return facts.get(fact, **targets, **({"worker": column.text} if column.group else {}))
 
 
@@ -72,4 +82,4 @@ def of_answer(observation: Observation | None, name: str) -> Cell:
         return Cell(State.UNKNOWN, detail=f"{lookups.evidence.where}: no answer for {name}")
     if answer.fault is None:
         return Cell(State.OK, note=duration(answer.took), detail=answer.message)
-    return Cell(State.FAULT, str(answer.fault), "TCP answers" if answer.over_tcp else "", answer.message)
+    return Cell(State.FAULT, str(answer.fault), Text("TCP answers") if answer.over_tcp else "", answer.message)

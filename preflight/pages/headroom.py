@@ -1,73 +1,110 @@
-"""Headroom bars: what is requested on each node, how many more jobs fit, and which resource runs out first."""
+"""Headroom: what is requested on each node, how many more jobs fit, and which resource runs out first."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from itertools import pairwise
 
 from preflight.conclusions.observations import Facts
 from preflight.evidence import NotApplicable
 from preflight.facts.cluster import cluster_nodes
 from preflight.facts.headroom import headroom as headroom_fact
 from preflight.pages.cells import Cell, State, cell_of, value_of
-from preflight.pages.matrix import MOST, mark
+from preflight.pages.matrix import MOST
 from preflight.probes.cluster import Node, Nodes
 from preflight.probes.headroom import Headroom, NodeRoom
 from preflight.quantities import amounts, spell
 
+WIDTH = 1000
+"""Units of a bar."""
 _SINGLE = 40  # job pods that are drawn one by one; more would be hatching
-_WIDTH = 1000  # units of a bar
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One resource of one node.
+    """One resource of one node, in quantities as Kubernetes writes them, and in units of a bar.
 
     Attributes:
         resource: such as ``cpu``.
-        whole: the node's allocatable amount.
         used: what the pods there request.
+        whole: the node's allocatable amount.
         job: what one job's pod requests.
-        fits: how many of those are drawn.
+        fits: how many of those fit.
         scarce: whether it runs out first.
+        requested: where the part that is requested ends.
+        blocks: begin and width of each job that fits, or of all of them.
     """
 
     resource: str
-    whole: Decimal
-    used: Decimal
-    job: Decimal
+    used: str
+    whole: str
+    job: str
     fits: int
     scarce: bool
+    requested: int
+    blocks: tuple[tuple[int, int], ...]
 
 
-def section(facts: Facts) -> str:
-    """The bars as HTML; "" where headroom does not apply to this run."""
+@dataclass(frozen=True, slots=True)
+class Room:
+    """One node: how many jobs fit there, or why it takes none, and its bars.
+
+    Attributes:
+        node: its name.
+        fits: how many jobs fit.
+        why_not: why it takes no jobs; "" if it does.
+        bars: one for each resource that a job requests and that the node is known to have.
+        beside: what runs out first, where no bar shows it.
+    """
+
+    node: str
+    fits: int
+    why_not: str
+    bars: tuple[Bar, ...]
+    beside: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """Headroom as the page shows it.
+
+    Attributes:
+        cell: its state; with a sentence where nothing is known.
+        headroom: the fact; None where it is not known.
+        job: what one job requests, such as ``cpu 1, memory 1Gi``.
+        rooms: the nodes that are shown.
+        more: how many nodes are not; how many jobs fit there, and how many of them take no jobs.
+    """
+
+    cell: Cell
+    headroom: Headroom | None = None
+    job: str = ""
+    rooms: tuple[Room, ...] = ()
+    more: tuple[int, int, int] = (0, 0, 0)
+
+
+def rooms(facts: Facts) -> Rooms | None:
+    """The headroom; None where it does not apply to this run, or was not looked at."""
     observation = facts.get(headroom_fact)
     if observation is None or isinstance(observation.error, NotApplicable):
-        return ""
+        return None
     headroom = value_of(observation, Headroom)
     if headroom is None:
-        cell = cell_of(observation)
-        return f"<p>{mark(cell)} {html.escape(cell.detail)}</p>"
-    return summary(headroom) + _rooms(headroom, value_of(facts.get(cluster_nodes), Nodes))
-
-
-def summary(headroom: Headroom) -> str:
-    """How many of the wanted jobs fit, in a sentence."""
-    state = State.FAULT if headroom.fault else State.OK
-    size = ", ".join(f"{name} {spell(name, amount)}" for name, amount in _job(headroom).items()) or "nothing"
-    text = f"{headroom.fits} of {headroom.wanted} concurrent jobs fit; there is room for {headroom.capacity}."
-    if headroom.runs_out:
-        text += f" What runs out first: {headroom.runs_out}."
-    if headroom.quota_limit is not None:
-        text += f" The namespace's quota allows {headroom.quota_limit}."
-    if headroom.unsized:
-        text += " The job's pod has no requests, so this counts pods only and means little."
-    return (
-        f"<p>{mark(Cell(state, str(headroom.fault or '')))} {html.escape(text)} One job requests "
-        f"{html.escape(size)}.</p>"
+        return Rooms(cell_of(observation))
+    nodes = value_of(facts.get(cluster_nodes), Nodes)
+    by_node = sorted(headroom.by_node, key=lambda room: not room.eligible)
+    rest: list[NodeRoom] = []
+    if len(by_node) > MOST + 2:
+        by_node.sort(key=lambda room: (not room.eligible, room.fits, room.node))
+        by_node, rest = by_node[:MOST], by_node[MOST:]
+    return Rooms(
+        Cell(State.FAULT if headroom.fault else State.OK, str(headroom.fault or "")),
+        headroom,
+        ", ".join(f"{name} {spell(name, amount)}" for name, amount in _job(headroom).items()),
+        tuple(_room(room, nodes.named(room.node) if nodes else None, headroom) for room in by_node),
+        (len(rest), sum(room.fits for room in rest if room.eligible), sum(not room.eligible for room in rest)),
     )
 
 
@@ -76,81 +113,41 @@ def _job(headroom: Headroom) -> Mapping[str, Decimal]:
     return {name: amount for name, amount in requests if name != "pods" and amount > 0}
 
 
-def _rooms(headroom: Headroom, nodes: Nodes | None) -> str:
-    rooms = sorted(headroom.by_node, key=lambda room: not room.eligible)
-    left = ""
-    if len(rooms) > MOST + 2:
-        rooms.sort(key=lambda room: (not room.eligible, room.fits, room.node))
-        rest = rooms[MOST:]
-        rooms = rooms[:MOST]
-        places = sum(room.fits for room in rest if room.eligible)
-        barred = sum(not room.eligible for room in rest)
-        left = f"and {len(rest)} more nodes: {places} jobs fit there" + (f"; {barred} take no jobs" if barred else "")
-    rows = "".join(_row(room, bars(room, nodes.named(room.node) if nodes else None, headroom)) for room in rooms)
-    rest_row = f'<tr><th scope="row" colspan="3">{html.escape(left)}</th></tr>' if left else ""
-    return (
-        '<div class="pf-scroll" tabindex="0" role="group" aria-label="Headroom">'
-        '<table class="pf-rooms"><caption>What is requested on each node, and the jobs that still fit</caption>'
-        '<thead><tr><th scope="col">node</th><th scope="col">jobs that fit</th><th scope="col">'
-        f"{_key()}</th></tr></thead><tbody>{rows}{rest_row}</tbody></table></div>"
-    )
-
-
-def _key() -> str:
-    colours = (("used", "requested now"), ("job", "a job that fits"), ("free", "left over"))
-    return " ".join(
-        f'<span class="pf-key"><svg class="pf-swatch" viewBox="0 0 10 10" aria-hidden="true">'
-        f'<rect class="pf-bar-{kind}" width="10" height="10"/></svg>{words}</span>'
-        for kind, words in colours
-    )
-
-
-def bars(room: NodeRoom, node: Node | None, headroom: Headroom) -> tuple[Bar, ...]:
-    """The bars of one node: one for each resource that a job requests and that the node is known to have."""
+def _room(room: NodeRoom, node: Node | None, headroom: Headroom) -> Room:
+    if not room.eligible:
+        return Room(room.node, 0, room.why_not or "?", (), "")
     whole, free = amounts(node.allocatable) if node is not None else {}, amounts(room.free)
-    return tuple(
-        Bar(name, whole[name], whole[name] - free.get(name, Decimal(0)), job, room.fits, name == room.limited_by)
+    bars = tuple(
+        _bar(name, job, whole[name], free.get(name, Decimal(0)), room)
         for name, job in _job(headroom).items()
         if whole.get(name, Decimal(0)) > 0
     )
-
-
-def _row(room: NodeRoom, drawn: tuple[Bar, ...]) -> str:
-    name = f'<th scope="row">{html.escape(room.node)}</th>'
-    if not room.eligible:
-        return f'<tr>{name}<td class="pf-none">takes no jobs</td><td>{html.escape(room.why_not)}</td></tr>'
-    count = f"<b>{room.fits}</b>" if room.fits else mark(Cell(State.FAULT, "0"))
     # What the bars do not show (pods, or a size that is not known) is named beside them.
-    shown = {bar.resource for bar in drawn}
-    scarce = f"<small>{html.escape(room.limited_by)} runs out first</small>" if room.limited_by not in shown else ""
-    return f"<tr>{name}<td>{count}</td><td>{''.join(_drawn(bar) for bar in drawn)}{scarce}</td></tr>"
+    return Room(room.node, room.fits, "", bars, "" if any(bar.scarce for bar in bars) else room.limited_by)
 
 
-def _drawn(bar: Bar) -> str:
+def _bar(name: str, job: Decimal, whole: Decimal, free: Decimal, room: NodeRoom) -> Bar:
+    used = whole - free
+
     def place(amount: Decimal) -> int:
-        return max(0, min(_WIDTH, round(amount / bar.whole * _WIDTH)))
+        return max(0, min(WIDTH, round(amount / whole * WIDTH)))
 
-    begin = place(bar.used)
-    parts = [f'<rect class="pf-bar-free" width="{_WIDTH}" height="10"/>']
-    parts.append(f'<rect class="pf-bar-used" width="{begin}" height="10"/>')
-    if bar.fits > _SINGLE:
-        parts.append(_block(begin, place(bar.used + bar.fits * bar.job)))
-    else:
-        parts += [
-            _block(place(bar.used + number * bar.job), place(bar.used + (number + 1) * bar.job))
-            for number in range(bar.fits)
-        ]
-    words = (
-        f"{bar.resource}: {spell(bar.resource, bar.used)} of {spell(bar.resource, bar.whole)} requested, "
-        f"{bar.fits} more of {spell(bar.resource, bar.job)} fit"
-    )
-    scarce = " <b>runs out first</b>" if bar.scarce else ""
-    return (
-        f'<div class="pf-room"><svg viewBox="0 0 {_WIDTH} 10" preserveAspectRatio="none" aria-hidden="true">'
-        f"{''.join(parts)}</svg><span>{html.escape(words)}{scarce}</span></div>"
+    ends = [place(used + number * job) for number in range(room.fits + 1)]
+    if room.fits > _SINGLE:
+        ends = [ends[0], ends[-1]]
+    blocks = tuple(_block(begin, end) for begin, end in pairwise(ends))
+    return Bar(
+        resource=name,
+        used=spell(name, used),
+        whole=spell(name, whole),
+        job=spell(name, job),
+        fits=room.fits,
+        scarce=name == room.limited_by,
+        requested=place(used),
+        blocks=blocks,
     )
 
 
-def _block(begin: int, end: int) -> str:
+def _block(begin: int, end: int) -> tuple[int, int]:
     gap = 3 if end - begin > 6 else 1  # noqa: PLR2004 - neighbouring jobs stay distinguishable
-    return f'<rect class="pf-bar-job" x="{begin + gap // 2}" width="{max(1, end - begin - gap)}" height="10"/>'
+    return begin + gap // 2, max(1, end - begin - gap)

@@ -1,88 +1,145 @@
-"""The top of the page, in the order in which it is read: verdict, root causes, the rest, charts."""
+"""The page as a whole: its views, in the order in which it is read, and the templates that they go into."""
 
 from __future__ import annotations
 
-import html
-from collections.abc import Callable, Sequence
+import base64
+import hashlib
+from collections.abc import Callable, Mapping
+from functools import cache
 from importlib import resources
+from typing import TYPE_CHECKING, Any
 
-from preflight.conclusions import Explanation, Facts
-from preflight.decision import Decision
+from preflight.conclusions import Facts
 from preflight.evidence import clean
-from preflight.pages import cards, dns, headroom, matrix, paths, registry
-from preflight.verdicts import Outcome, Verdict
+from preflight.pages import dns, headroom, matrix, paths, picture, registry, results, texts, views, workers
+from preflight.pages.cells import State
+from preflight.pages.document import Report, parse
+from preflight.pages.texts import Text
+from preflight.saved import SavedError
 
-# pytest-html's page has none, and phones then lay it out as wide as a desktop; browsers accept it in the body too.
-_VIEWPORT = '<meta name="viewport" content="width=device-width, initial-scale=1">'
-_SIGNS = {"go": "✓", "nogo": "✗", "inconclusive": "?", "degraded": "!", "partial": "◐", "stopped": "■"}
+if TYPE_CHECKING:
+    import jinja2
 
-_CHARTS: tuple[tuple[str, Callable[[Facts], str]], ...] = (
-    ("Paths", lambda facts: matrix.table(paths.matrix(facts))),
-    ("Names", lambda facts: matrix.table(dns.matrix(facts)) + matrix.table(dns.inner(facts))),
-    ("Images", lambda facts: matrix.table(registry.matrix(facts))),
-    ("Headroom", headroom.section),
-)
+_LANGUAGE = "en"
+_MOST = 30  # findings, or changes, of one kind that are listed
 
-
-def top(judged: Sequence[Outcome], explanation: Explanation, facts: Facts | None, decision: Decision) -> list[str]:
-    """Everything that the page shows above its table of results, as pieces of HTML."""
-    style = resources.files("preflight.pages").joinpath("style.css").read_text(encoding="utf-8")
-    parts = [_VIEWPORT + f"<style>{style}</style>", banner(decision)]
-    parts += _causes(judged, explanation)
-    parts += _not_looked_at(decision)
-    if facts is not None:
-        parts += charts(facts)
-    return [parts[0], f'<div class="preflight">{"".join(parts[1:])}</div>']
+_MATRICES: Mapping[Text, tuple[Callable[[Facts], matrix.Matrix], ...]] = {
+    Text("Workers"): (workers.matrix,),
+    Text("Paths"): (paths.matrix,),
+    Text("Names"): (dns.matrix, dns.inner),
+    Text("Images"): (registry.matrix,),
+}
 
 
-def banner(decision: Decision) -> str:
-    """The verdict in one line."""
-    kind, sign = decision.style, _SIGNS[decision.style]
-    head, _, rest = decision.sentence.partition(": ")
+def render(document: dict[str, Any]) -> str:
+    """The page of a report's JSON; a SavedError says what is wrong with it."""
+    return page(parse(document))
+
+
+def page(report: Report) -> str:
+    """The page of a report."""
+    style, script = _file("style.css"), _file("script.js")
     return (
-        f'<p class="pf-banner pf-{kind}" role="status"><strong><i aria-hidden="true">{sign}</i> {html.escape(head)}'
-        f"</strong> <span>{html.escape(rest)}</span></p>"
+        _templates()
+        .get_template("page.html.j2")
+        .render(
+            language=_LANGUAGE,
+            policy=_policy(style, script),
+            style=style,
+            script=script,
+            **_views(report),
+        )
     )
 
 
-def _causes(judged: Sequence[Outcome], explanation: Explanation) -> list[str]:
-    parts = []
-    if explanation.root_causes:
-        parts.append("<h2>Root causes</h2>")
-        parts += [cards.card(finding, place) for place, finding in enumerate(explanation.root_causes, start=1)]
-    unexplained = explanation.unexplained
-    if unexplained:
-        caption = "Failed and unknown checks that no root cause explains" if explanation.findings else ""
-        parts.append("<h2>Not explained by a root cause</h2>")
-        parts.append(cards.findings(unexplained, caption=caption or "Failed and unknown checks"))
-    # What blocks no rollout takes one line a check, with the check's own remedy: a card would give it too much weight.
-    advice = [outcome for outcome in judged if outcome.verdict in {Verdict.ADVICE, Verdict.WAIVED}]
-    if advice:
-        parts += ["<h2>Advice and waived</h2>", cards.findings(advice, caption="Faults that block no rollout")]
-    return parts
+def _views(report: Report) -> dict[str, Any]:
+    problems: list[Text] = []
+    try:
+        facts: Facts | None = report.measured()
+    except SavedError as error:
+        facts = None
+        problems.append(Text("Pictures could not be drawn: {error}.", error=clean(str(error))))
 
-
-def _not_looked_at(decision: Decision) -> list[str]:
-    """What a run of a part has left out, by the guide's sections."""
-    if not decision.partial:
-        return []
-    sections = "".join(
-        f"<details><summary>{html.escape(section)}: {sum(part.count for part in parts)}</summary><ul>"
-        + "".join(f"<li>{html.escape(part.title)} ({part.count})</li>" for part in parts)
-        + "</ul></details>"
-        for section, parts in decision.coverage.by_section().items()
-    )
-    return ["<h2>Not looked at</h2>", f'<div class="pf-left-out">{sections}</div>']
-
-
-def charts(facts: Facts) -> list[str]:
-    """The charts of what was measured; one that can't be drawn says so, and the others are still there."""
-    parts = []
-    for title, draw in _CHARTS:
+    def drawn(draw: Callable[[Facts], Any]) -> Any:
+        """What can be drawn of the facts; None where nothing can, and the rest of the page is still there."""
         try:
-            drawn = draw(facts)
-        except Exception as error:  # noqa: BLE001 - an internal error in a chart must not cost the page
-            drawn = f"<p>This chart could not be drawn: {html.escape(clean(f'{type(error).__name__}: {error}'))}</p>"
-        if drawn:
-            parts.append(f'<section class="pf-picture"><h2>{title}</h2>{drawn}</section>')
-    return [*parts, matrix.legend()] if parts else []
+            return draw(facts) if facts is not None else None
+        except Exception as error:  # noqa: BLE001 - an internal error in a picture must not cost the page
+            said = clean(f"{type(error).__name__}: {error}")
+            problems.append(Text("A picture could not be drawn: {error}.", error=said))
+            return None
+
+    judged_workers = _workers(report)
+    sections = results.sections(report, judged_workers)
+    matrices = {title: [drawn(draw) for draw in drawings] for title, drawings in _MATRICES.items()}
+    shown = {
+        title: [matrix.cut(one) for one in all_of_it if one is not None and one.looked_at]
+        for title, all_of_it in matrices.items()
+    }
+    return {
+        "report": report,
+        "banner": views.banner(report),
+        "strip": views.strip(report, facts),
+        "rooms": drawn(headroom.rooms),
+        "causes": views.causes(report, results.anchors(sections)),
+        "unexplained": views.unexplained(report),
+        "accepted": views.accepted(report),
+        "trend": views.trend(report),
+        "not_checked": views.not_checked(report),
+        "picture": drawn(picture.picture),
+        "overview": matrix.cut_across(
+            results.overview(sections, judged_workers, {part.section for part in report.decision.not_looked_at})
+        ),
+        "matrices": {title: all_of_it for title, all_of_it in shown.items() if all_of_it},
+        "sections": sections,
+        "workers": judged_workers,
+        "problems": problems,
+        "most": _MOST,
+    }
+
+
+def _workers(report: Report) -> tuple[str, ...]:
+    """The workers, as far as checks are about them, in the inventory's order."""
+    cluster = report.environment.get("cluster")
+    nodes = cluster.get("nodes") if isinstance(cluster, Mapping) else None
+    declared = list(nodes) if isinstance(nodes, Mapping) else []
+    judged = {check.targets.get("worker") for check in report.checks}
+    return tuple(str(worker) for worker in declared if worker in judged)
+
+
+@cache
+def _templates() -> jinja2.Environment:
+    import jinja2  # noqa: PLC0415 - start-up stays quick
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("preflight.pages"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.globals |= {
+        "t": texts.t,
+        "State": State,
+        "kinds_of_change": views.changes,
+        "moment": views.moment,
+    }
+    environment.filters |= {"translated": texts.translated, "code": texts.code}
+    return environment
+
+
+@cache
+def _file(name: str) -> str:
+    """A file that the page contains."""
+    return resources.files("preflight.pages").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _policy(style: str, script: str) -> str:
+    """What a browser lets the page do: its own style and its own script, and nothing else."""
+    return (
+        f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

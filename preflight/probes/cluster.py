@@ -75,8 +75,18 @@ def api_server(api: Api, *, expected_url: str) -> ApiServer:
             target=api.server, server=api.server, fault=error.fault, cause=error.message, evidence=error.evidence
         )
     took, certified = time.monotonic() - began, api.config.tls_server_name
+    if api.config.in_cluster and api.certificate is not None:
+        # A pod reaches the API server by its Service: which server that is, its certificate says.
+        expected = _address(expected_url)[1]
+        certified = next((name for name in api.certificate.names if name.lower() == expected), "")
     answer = read_api_server(
-        version, ready, server=api.server, certified=certified, expected_url=expected_url, took=took
+        version,
+        ready,
+        server=api.server,
+        certified=certified,
+        expected_url=expected_url,
+        in_cluster=api.config.in_cluster,
+        took=took,
     )
     return replace(answer, certificate=api.certificate, own_certificate=api.own_certificate, clock=api.clock_reading)
 
@@ -124,7 +134,14 @@ def _readiness(api: Api) -> str:
 
 
 def read_api_server(
-    version: Json, ready: str, *, server: str, expected_url: str, certified: str = "", took: float = 0.0
+    version: Json,
+    ready: str,
+    *,
+    server: str,
+    expected_url: str,
+    certified: str = "",
+    in_cluster: bool = False,
+    took: float = 0.0,
 ) -> ApiServer:
     """The fact from ``/version`` and ``/readyz?verbose``.
 
@@ -134,15 +151,18 @@ def read_api_server(
         server: the API server's URL in the kubeconfig.
         expected_url: the same in the inventory.
         certified: the kubeconfig's ``tls-server-name``: through a tunnel, the certificate says whose server it is.
+        in_cluster: whether a pod's service account is used, and no kubeconfig.
         took: seconds.
     """
     unhealthy = tuple(re.findall(r"^\[-\](\S+)", ready, re.MULTILINE))
     fault: ClusterFault | None = None
     cause = ""
+    by = "the pod's service account" if in_cluster else "the kubeconfig"
+    unlike = f", which the certificate of {server} does not name" if in_cluster else ""
     if _address(server) != _address(expected_url) and certified.lower() != _address(expected_url)[1]:
         fault, cause = (
             ClusterFault.WRONG_ADDRESS,
-            f"the kubeconfig speaks to {server}, the inventory says {expected_url}",
+            f"{by} speaks to {server}, the inventory says {expected_url}{unlike}",
         )
     if unhealthy:
         fault, cause = ClusterFault.API_UNHEALTHY, f"{server} is not ready: {', '.join(unhealthy)} failed"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import html
 import itertools
 import re
 from collections import Counter
@@ -104,19 +103,6 @@ class Answer:
             "selected": list(self.selected),
             "others": [finding.conclusion.name for finding in self.others],
         }
-
-    def page(self) -> list[str]:
-        """The answer as HTML, in parts."""
-        rows = "".join(
-            f"<tr><td>{html.escape(match.symptom.id)}</td><td>{html.escape(str(meaning.state))}</td>"
-            f"<td>{html.escape(meaning.candidate.says)}</td><td>{html.escape('; '.join(_reasons(meaning)))}</td></tr>"
-            for match, meanings in self.symptoms
-            for meaning in meanings
-        )
-        if not rows:
-            return ["<h2>Symptom</h2><p>No known symptom was found in the text.</p>"]
-        heads = "".join(f"<th>{head}</th>" for head in ("Symptom", "", "It can mean that", "Because"))
-        return [f'<h2>Symptom</h2><table class="symptom"><tr>{heads}</tr>{rows}</table>']
 
 
 def before(
@@ -239,6 +225,7 @@ def _plain(meaning: Meaning) -> Mapping[str, Any]:
         "remedy": meaning.candidate.remedy,
         "look": meaning.candidate.look,
         "state": str(meaning.state),
+        "reasons": _reasons(meaning),
         "checks": list(meaning.candidate.checks),
         "faults": list(meaning.candidate.faults),
         "causes": list(meaning.candidate.causes),

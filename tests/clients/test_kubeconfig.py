@@ -16,6 +16,7 @@ from preflight.clients.kube_api import Api
 from preflight.clients.kube_errors import ApiError
 from preflight.clients.kubeconfig import KubeconfigError, check_kubeconfig, client_settings
 from preflight.faults import ApiFault
+from preflight.redaction import redact
 
 Json = dict[str, Any]
 
@@ -107,6 +108,68 @@ def test_several_files_are_merged_as_kubectl_merges_them(tmp_path: Path, monkeyp
     second.write_text(json.dumps({**GOOD, "current-context": "test"}))
     monkeypatch.setenv("KUBECONFIG", os.pathsep.join([str(first), str(second), str(tmp_path / "nosuch")]))
     assert check_kubeconfig(None, None).server == "https://192.168.1.100:6443"
+
+
+@pytest.fixture
+def pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A pod with a service account, no kubeconfig and no home; the folder of its token."""
+    mounted = tmp_path / "serviceaccount"
+    mounted.mkdir()
+    (mounted / "token").write_text("made-up-first-token")
+    (mounted / "ca.crt").write_bytes(trustme.CA().cert_pem.bytes())
+    monkeypatch.setattr("preflight.clients.kubeconfig._SERVICE_ACCOUNT", mounted)
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "172.21.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    monkeypatch.setenv("HOME", str(tmp_path / "nosuch"))
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    return mounted
+
+
+def test_a_pods_service_account_is_used_where_there_is_no_kubeconfig(
+    pod: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account = check_kubeconfig(None, None)
+    assert (account.in_cluster, account.server, account.verified) == (True, "https://172.21.0.1:443", True)
+    assert account.description == f"the pod's service account ({pod}/token), server https://172.21.0.1:443"
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "fd00::1")
+    assert check_kubeconfig(None, None).server == "https://[fd00::1]:443"
+    monkeypatch.setenv("KUBECONFIG", str(written(tmp_path, json.dumps(GOOD))))
+    assert (
+        check_kubeconfig(None, None).description
+        == f"{tmp_path}/config (context prod), server https://192.168.1.100:6443"
+    )
+
+
+def test_where_nothing_leads_to_the_cluster_it_says_what_was_looked_for(
+    pod: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def problem(context: str | None = None) -> str:
+        with pytest.raises(KubeconfigError) as caught:
+            check_kubeconfig(None, context)
+        return str(caught.value)
+
+    assert "the pod's service account has no context 'prod'; leave cluster.context out" in problem("prod")
+    (pod / "token").unlink()
+    assert f"{pod}/token can't be read: No such file or directory" in problem()
+    assert "automountServiceAccountToken" in problem()
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST")
+    assert "nosuch/.kube/config: no such file (kubectl's default), and this is no pod" in problem()
+    monkeypatch.setenv("KUBECONFIG", "/nosuch/one")
+    assert "/nosuch/one: no such file (named by $KUBECONFIG)" in problem()
+
+
+@pytest.mark.parametrize("kind", ["service account", "tokenFile"])
+def test_a_token_that_is_replaced_is_read_again(pod: Path, tmp_path: Path, kind: str) -> None:
+    user = {"tokenFile": str(pod / "token")}
+    path = None if kind == "service account" else written(tmp_path, changed(users=[{"name": "u", "user": user}]))
+    configuration, _, _ = client_settings(check_kubeconfig(path, None), deadline=2)
+    sent = [configuration.get_api_key_with_prefix("BearerToken")]
+    (pod / "token").write_text("made-up-second-token\n")
+    sent.append(configuration.get_api_key_with_prefix("BearerToken"))
+    (pod / "token").unlink()
+    sent.append(configuration.get_api_key_with_prefix("BearerToken"))
+    assert sent == ["Bearer made-up-first-token", *["Bearer made-up-second-token"] * 2]
+    assert "made-up-second-token" not in redact("x made-up-second-token x")
 
 
 def test_a_credential_program_that_waits_for_ever_is_left(tmp_path: Path) -> None:

@@ -148,7 +148,6 @@ def test_a_check_that_was_renamed_is_compared_under_its_new_id_and_the_line_says
         f"unchanged                 {new}[acr]: fail, denied; that run calls it {old}[acr]",
     ]
     assert result.plain()["fixed"][0]["formerly"] == f"{old}[hub]"
-    assert f"that run calls it {old}[acr]" in "".join(result.page())
 
 
 def test_a_check_that_has_its_name_still_is_called_by_it_alone() -> None:
@@ -188,7 +187,7 @@ def test_another_environment_is_reported() -> None:
     assert list(same.lines()) == ["no failure in either run"]
 
 
-def test_json_and_html_carry_all_of_it() -> None:
+def test_json_carries_all_of_it() -> None:
     result = compared(
         then=[check("test_x", "fail", "timeout"), check("test_y", "pass")],
         now=[outcome("test_x", "pass"), outcome("test_y", "fail", "<b>")],
@@ -199,10 +198,7 @@ def test_json_and_html_carry_all_of_it() -> None:
     assert [change["name"] for change in plain["new"]] == ["test_y"]
     assert plain["unchanged"] == plain["changed"] == plain["not_judged"] == []
     assert set(plain["conclusions"]) == {"new", "fixed", "changed", "unchanged", "not_judged"}
-    page = "".join(result.page())
-    assert "test_x" in page
-    assert "&lt;b&gt;" in page
-    assert "since old.json (2026-01-01T00:00:00+00:00)" in page
+    assert result.title == "since old.json (2026-01-01T00:00:00+00:00)"
 
 
 def test_a_long_list_is_cut_on_the_terminal_alone() -> None:
@@ -214,4 +210,4 @@ def test_a_long_list_is_cut_on_the_terminal_alone() -> None:
 def test_secrets_of_an_old_file_are_not_printed() -> None:
     secret = "glpat-made-up-0123456789"
     result = compared(then=[check("test_x", "fail", secret, secret)], now=[], written=secret)
-    assert secret not in "\n".join([*result.lines(), result.title, *result.page(), str(result.plain())])
+    assert secret not in "\n".join([*result.lines(), result.title, str(result.plain())])

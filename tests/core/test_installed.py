@@ -83,6 +83,9 @@ def test_the_demo_runs_in_an_empty_folder_and_reports_there(packages: Path, tmp_
     judged = verdicts(tmp_path)
     assert judged["test_the_runner_reads_every_key"] == "pass"
     assert set(judged) >= {check.id for check in check_list.checks() if not check.stages}
+    (page,) = tmp_path.glob("reports/*.html")
+    assert "</html>" in page.read_text(), "templates come with the package"
+    assert "PARTIAL: " in ended.stdout, "what needs more effects was not looked at"
 
 
 def test_checks_of_ones_own_run_beside_the_guide_s(packages: Path, tmp_path: Path) -> None:
@@ -174,4 +177,4 @@ def test_a_shell_can_complete_the_commands(shell: str, capsys: pytest.CaptureFix
 
 def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert command_line.main(["version"]) == 0
-    assert capsys.readouterr().out.strip() == command_line.version()
+    assert capsys.readouterr().out.strip() == shipped.version()

@@ -63,6 +63,12 @@ def test_the_shipped_inventory_is_the_guides(inventory: Inventory) -> None:
         ("kubeconfig: kubeconfig", "kubeconfig: absent", "absent can't be read: No such file or directory"),
         ("key: id_ed25519", "key: absent", "absent can't be read: No such file or directory"),
         (
+            "key: id_ed25519",
+            "key: ${MADE_UP_UNSET_NAME}",
+            "the environment variable MADE_UP_UNSET_NAME is not set; export",
+        ),
+        ("key: id_ed25519", "key: ${HOME:-}", "found ${HOME:-}, expected ${HOME}: a path has no form without a value"),
+        (
             "\naccess:",
             "\nlimits: {quiet_stream: 290}\naccess:",
             "limits: found quiet_stream: 290 beside deadlines.pod: 300, expected a deadlines.pod of at least 320",
@@ -181,3 +187,49 @@ def test_a_pipelines_token_is_no_literal(inventory_file: Path) -> None:
         load(inventory_file)
     assert "pipeline.token: expected a reference" in str(caught.value)
     assert "glpat-made-up" not in str(caught.value)
+
+
+def test_a_path_may_stand_in_a_variable_and_a_keys_text_may_not(
+    inventory_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """GitLab gives a variable of type file as a path; a plain one would bring the key itself."""
+    written = inventory_file.read_text().replace("key: id_ed25519", "key: ${SSH_KEY}")
+    inventory_file.write_text(written.replace("kubeconfig: kubeconfig", "kubeconfig: ${PREFLIGHT_KUBECONFIG}"))
+    monkeypatch.setenv("SSH_KEY", str(tmp_path / "id_ed25519"))
+    monkeypatch.setenv("PREFLIGHT_KUBECONFIG", "kubeconfig")
+    inventory = load(inventory_file)
+    assert inventory.access.ssh != "none"
+    assert (inventory.access.ssh.key, inventory.cluster.kubeconfig) == (
+        tmp_path / "id_ed25519",
+        tmp_path / "kubeconfig",
+    )
+    monkeypatch.setenv("SSH_KEY", "-----BEGIN MADE UP PRIVATE KEY-----\nbWFkZSB1cCBrZXkgdGV4dA\n")
+    with pytest.raises(InventoryError, match=r"SSH_KEY holds a file's text, expected its path: give it") as caught:
+        load(inventory_file)
+    assert "bWFkZSB1cCBrZXkgdGV4dA" not in str(caught.value)
+    assert len(caught.value.problems) == 1
+
+
+def test_a_fresh_copy_names_the_files_that_it_misses_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "home"
+    (home / ".ssh").mkdir(parents=True)
+    (home / ".ssh" / "known_hosts").write_text("")
+    monkeypatch.setenv("HOME", str(home))
+    copy = tmp_path / "prod.yaml"
+    copy.write_text((PROJECT / "inventory.yaml").read_text())
+    with pytest.raises(InventoryError) as caught:
+        load(copy)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith(
+        f"inventory {copy}: 2 files that it names do not exist: {tmp_path}/gitlab-runner-values.yaml"
+    )
+    assert f" and {home}/.ssh/id_ed25519 (access.ssh.key, line " in message
+    assert message.endswith("); nothing was contacted")
+
+
+def test_a_kubeconfig_need_not_be_named(inventory_file: Path) -> None:
+    inventory_file.write_text(inventory_file.read_text().replace("kubeconfig: kubeconfig", "# as kubectl has it"))
+    assert load(inventory_file).cluster.kubeconfig is None

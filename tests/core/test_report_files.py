@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from preflight import reports
+from preflight.verdicts import Outcome, Verdict
 from tests.core.test_plugin import check, guide, run
 
 __all__ = ["guide"]  # a fixture
@@ -53,8 +58,8 @@ def test_where_the_disk_is_full_a_message_says_so_and_what_was_there_stays(guide
     ended = run(guide)
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert "Traceback" not in ended.stdout + ended.stderr
-    assert "preflight: preflight.json could not be written: " in ended.stdout
-    assert "preflight: preflight.xml and preflight.html could not be written: No space left on device" in ended.stdout
+    for name in NAMES:
+        assert f"preflight: {name} could not be written: No space left on device" in ended.stdout
     assert "NO GO: 1 failed" in ended.stdout
     assert {file.name: file.read_text() for file in (guide / "reports").iterdir()} == dict.fromkeys(NAMES, "earlier")
 
@@ -88,3 +93,36 @@ def test_a_backup_where_others_may_write_is_reported(
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert words.format(kept=kept) in " ".join(ended.stdout.split())
     assert ("others may write" in ended.stdout) == bool(words)
+
+
+def test_pytest_htmls_table_has_our_columns_and_sorts_by_each_of_them() -> None:
+    heads = ['<th class="sortable" data-column-type="result">Result</th>', "<th>Test</th>", "<th>Duration</th>"]
+    reports.header(heads)
+    outcome = Outcome(
+        check="test_a", number="2.4.10", title="<b> is right", target='"w"', verdict=Verdict.NOT_APPLICABLE
+    )
+    rows = []
+    for report in (
+        SimpleNamespace(outcome_of_check=outcome),
+        SimpleNamespace(failed=True, when="setup", nodeid="test_other.py::t"),
+    ):
+        cells = [
+            '<td class="col-result">Skipped</td>',
+            '<td class="col-testId">x</td>',
+            '<td class="col-duration">1 ms',
+        ]
+        judged: Any = report
+        reports.row(cells, judged)
+        rows.append(cells)
+    columns = [re.findall('data-column-type="(.*?)"', head) for head in heads]
+    for cells in rows:
+        assert [re.findall(r"col-(\w+)", cell)[:1] for cell in cells] == columns, "a column is sorted by its cells"
+    shown = [re.sub("<[^>]*>", "", cell) for cell in rows[0]]
+    assert shown[:4] == ["not applicable", "2.4.10", "&lt;b&gt; is right", "&quot;w&quot;"]
+    assert re.findall(">(.*?)</td>", rows[0][1]) == ["<!-- 002.004.010 -->2.4.10"], "10 comes after 9"
+    assert rows[1][:3] == [
+        '<td class="col-verdict col-result">error</td>',
+        '<td class="col-section"><!-- 000 --></td>',
+        '<td class="col-check">test_other.py::t</td>',
+    ]
+    assert heads[-1].endswith("hidden>Result</th>"), "its own word is there for its filters alone"

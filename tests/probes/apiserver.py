@@ -101,6 +101,14 @@ class Asked:
 Answer = Callable[[Asked], Reply]
 
 
+def _content(sent: bytes) -> Any:
+    """A body's JSON, or its text."""
+    try:
+        return json.loads(sent) if sent else None
+    except ValueError:
+        return sent.decode()
+
+
 class Scripted:
     """The server; `url` is where it listens and `asked` what it was asked."""
 
@@ -116,7 +124,7 @@ class Scripted:
             def do_GET(self) -> None:
                 outer._serve(self)
 
-            do_POST = do_DELETE = do_GET  # noqa: N815 - http.server's names
+            do_POST = do_PUT = do_DELETE = do_GET  # noqa: N815 - http.server's names
 
             def log_message(self, *_: object) -> None:
                 return
@@ -163,7 +171,7 @@ class Scripted:
             parts.path,
             dict(parse_qsl(parts.query, keep_blank_values=True)),
             {name.lower(): value for name, value in handler.headers.items()},
-            json.loads(sent) if sent else None,
+            _content(sent),
         )
         self.asked.append(asked)
         reply = self.answer(asked)

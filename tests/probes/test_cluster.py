@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from preflight.clients.connect import Routes
 from preflight.clients.kube_api import Api, ClockReading
@@ -105,6 +106,32 @@ def test_behind_a_tunnel_the_certificate_says_whose_server_it_is(certified: str,
         {}, "ok", server="https://127.0.0.1:16443", certified=certified, expected_url=URL
     )
     assert api_server.fault == fault
+
+
+@pytest.mark.parametrize(
+    ("expected", "fault"), [("192.168.1.100", None), ("192.168.1.101", ClusterFault.WRONG_ADDRESS)]
+)
+def test_in_a_pod_the_certificate_says_whose_server_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, expected: str, fault: Fault | None
+) -> None:
+    authority = trustme.CA()
+    (tmp_path / "ca.crt").write_bytes(authority.cert_pem.bytes())
+    (tmp_path / "token").write_text("made-up-token")
+    monkeypatch.setattr("preflight.clients.kubeconfig._SERVICE_ACCOUNT", tmp_path)
+    certificate = authority.issue_cert("127.0.0.1", "192.168.1.100")
+    with Scripted(lambda _: Reply({"gitVersion": "v1.28.15"}), certificate) as server:
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(server.port))
+        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "nosuch"))
+        api = Api(None, None, routes=Routes(), deadline=3)
+        answer = cluster.api_server(api, expected_url=f"https://{expected}:6443")
+        api.close()
+    assert answer.fault == fault
+    if fault:
+        place = f"https://127.0.0.1:{server.port}"
+        assert answer.cause.startswith(f"the pod's service account speaks to {place}, the inventory says ")
+        assert answer.cause.endswith(f"which the certificate of {place} does not name")
+    assert {asked.headers["authorization"] for asked in server.asked} == {"Bearer made-up-token"}
 
 
 def test_a_server_that_is_not_ready_names_its_checks(serve: Serve) -> None:

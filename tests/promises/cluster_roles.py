@@ -16,6 +16,8 @@ from lab.world import Request, World
 PROJECT = Path(__file__).parents[2]
 FILE = PROJECT / "deploy" / "rbac.yaml"
 NAMESPACE = "gitlab"
+ACCOUNTS = "preflight-system"
+"""The namespace of the service accounts."""
 LEVELS = ("read", "probe", "privileged", "write")
 
 Json = dict[str, Any]
@@ -86,7 +88,7 @@ def use(world: World, level: str, objects: Iterable[Json]) -> None:
     for each in objects:
         world.cluster.add(each)
     world.kubeconfig_token = f"made-up-token-of-{account(level)}"
-    world.cluster.tokens[world.kubeconfig_token] = service_account_user(NAMESPACE, account(level))
+    world.cluster.tokens[world.kubeconfig_token] = service_account_user(ACCOUNTS, account(level))
 
 
 EVERYBODYS = {"/version", "/readyz", "/apis"}
@@ -101,7 +103,7 @@ _VERBS = {"POST": "create", "DELETE": "delete", "PUT": "update", "PATCH": "patch
 
 def asked(lab: Lab, level: str) -> set[Right]:
     """What a level's service account asked the lab's API for."""
-    user = f"system:serviceaccount:{NAMESPACE}:{account(level)}"
+    user = f"system:serviceaccount:{ACCOUNTS}:{account(level)}"
     return set(_rights(one for one in lab.requests if one.server == "kubernetes" and one.user == user))
 
 

@@ -15,6 +15,7 @@ from lab.lab import Lab
 from lab.world import World
 from tests import processes
 from tests.promises.cluster_roles import (
+    ACCOUNTS,
     LEVELS,
     NAMESPACE,
     PROJECT,
@@ -180,7 +181,8 @@ def test_levels_build_on_each_other_and_no_rule_has_a_wildcard() -> None:
 def test_the_levels_can_be_applied_by_their_label() -> None:
     for each in documents():
         level = each["metadata"]["labels"]["preflight.gitlab-runner/effect"]
-        assert each["metadata"]["name"].startswith(f"gitlab-runner-preflight-{level}")
+        names = (f"gitlab-runner-preflight-{level}", ACCOUNTS)
+        assert each["metadata"]["name"].startswith(names)
         if each["kind"].endswith("Binding"):
             assert each["roleRef"]["name"] == each["metadata"]["name"]
             assert [subject["name"].rpartition("-")[2] for subject in each["subjects"]] == [*LEVELS][

@@ -254,6 +254,8 @@ def test_no_proxy_or_netrc_of_the_environment_is_used(monkeypatch: pytest.Monkey
 
 
 HELD_ELSEWHERE = {
+    "pushgateway": "tests/outputs/test_metrics.py",
+    "webhook": "tests/outputs/test_notify.py",
     "kubernetes-proxy": "tests/clients/test_kube_api.py",
     "node-login": "tests/clients/test_ssh.py",
     "node-pull": "tests/probes/test_node_pulls.py",

@@ -222,7 +222,7 @@ def answers(path: str) -> Any:
 @given(edits((PROJECT / "inventory.yaml").read_text()))
 def test_an_inventory_is_read_or_refused(inventory_file: Path, text: str) -> None:
     for old, new in {
-        "~/.kube/config": "kubeconfig",
+        "# kubeconfig: ~/.kube/config": "kubeconfig: kubeconfig",
         "~/.ssh/id_ed25519": "id_ed25519",
         "~/.ssh/known_hosts": "known_hosts",
         "[gitlab-runner-values.yaml]": "[values.yaml]",

@@ -7,13 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from preflight.conclusions import Explanation, Facts, Finding
-from preflight.decision import Answer, Decision
+from preflight import pages, saved
 from preflight.inventory import Inventory
-from preflight.pages import top
-from preflight.verdicts import Verdict
 from tests import processes
-from tests.core.test_pages import HOSTILE, conclusion, observation, outcome, packed, reply
+from tests.core.test_pages import HOSTILE, check, conclusion, document, fact, observation, packed, reply
 from tests.system.chromium import Page, browser
 
 PROJECT = Path(__file__).parents[2]
@@ -39,21 +36,28 @@ def lab_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def hostile_page(inventory: Inventory, tmp_path: Path) -> Path:
-    """Our part of a page, of 200 nodes, with texts that are long and hostile."""
+    """A page of 200 nodes, with texts that are long and hostile."""
     text = HOSTILE + "x" * 300 + " `" + "y" * 200 + "`"
-    judged = [
-        outcome("test_a", Verdict.FAIL, text=text, target="t" * 200),
-        outcome("test_b", Verdict.UNKNOWN, text=text),
-    ]
-    told = Explanation((Finding(conclusion(text), tuple(judged[:1])),), (judged[1],))
     names = [f"{'long-' * 20}{number}" for number in range(200)]
     worker = inventory.workers["k8s-worker-1"]
     cluster = inventory.cluster.model_copy(update={"nodes": dict.fromkeys(names, worker)})
     large = inventory.model_copy(update={"cluster": cluster})
     observations = [observation("node_gitlab", reply(), worker=name) for name in names]
-    body = "".join(top(judged, told, Facts(large, [*observations, *packed(large, count=200)]), Decision(Answer.NO_GO)))
+    report = document(
+        large,
+        text,
+        facts=[*map(fact, observations), *map(fact, packed(large, count=200))],
+        conclusions=[conclusion(text)],
+        checks=[
+            check("test_a", "fail", text, target="t" * 200),
+            check("test_b", "unknown", text),
+            *(check("test_c", target=name, targets={"worker": name}) for name in names),
+        ],
+        history=[{"run": text, "written": text, "answer": "GO", "causes": [text]}],
+        schema=saved.SCHEMA,
+    )
     file = tmp_path / "page.html"
-    file.write_text(f"<!DOCTYPE html><html lang=en><meta charset=utf-8><title>t</title><body>{body}</body></html>")
+    file.write_text(pages.render(report))
     return file
 
 
@@ -67,17 +71,40 @@ def test_the_page_fits_complains_of_nothing_and_loads_nothing(
     assert tab.evaluate("innerWidth") == width
     assert tab.evaluate("document.documentElement.scrollWidth") <= width
     assert tab.evaluate("document.body.scrollWidth") <= width
-    assert tab.evaluate("document.querySelectorAll('.pf-matrix').length") > 0
+    assert tab.evaluate("document.querySelectorAll('.matrix').length") > 0
     assert tab.complaints == []
     assert tab.requested == [file.as_uri()]
 
 
-def test_the_verdict_comes_first_and_the_results_last(tab: Page, lab_page: Path) -> None:
+def test_results_are_searched_filtered_sorted_and_linked_to(tab: Page, lab_page: Path) -> None:
+    assert lab_page.stat().st_size < 250_000
     tab.show(lab_page, width=WIDE)
-    order = ("#title", ".pf-banner", ".pf-findings", ".pf-matrix", ".pf-rooms", "#environment", "#results-table")
-    tops = [tab.evaluate(f"document.querySelector('{one}').getBoundingClientRect().top") for one in order]
+    order = (".banner", ".strip", "#causes", "#not-checked", "#picture", "#headroom", "#results")
+    tops = [tab.evaluate(f"document.querySelector('{name}').getBoundingClientRect().top") for name in order]
     assert tops == sorted(tops)
-    assert tab.evaluate("document.querySelectorAll('#results-table .collapsible').length") > 200
+    shown = "[...document.querySelectorAll('.rows tbody tr')].filter(row => row.checkVisibility()).length"
+    closed = tab.evaluate(shown)
+    fill = "(name, value) => { const one = document.forms.filters.elements[name]; one.value = value; "
+    fill += "one.dispatchEvent(new Event('input', {bubbles: true})) }"
+    tab.evaluate(f"({fill})('worker', 'k8s-worker-2')")
+    of_worker = tab.evaluate(shown)
+    assert 20 < of_worker < 100
+    tab.evaluate(f"({fill})('verdict', 'blocked')")
+    assert 0 < tab.evaluate(shown) < of_worker
+    tab.evaluate(f"({fill})('text', 'no such words')")
+    assert tab.evaluate(shown) == 0
+    assert tab.evaluate("document.querySelector('#filters output').textContent").startswith("0 of ")
+    tab.evaluate("document.forms.filters.reset()")
+    tab.evaluate("new Promise(done => setTimeout(done))")
+    assert tab.evaluate(shown) in {closed, 0}
+    tab.evaluate(f"({fill})('text', '')")
+    assert tab.evaluate(shown) == closed, "as it was: all closed but failures"
+    tab.evaluate("location.hash = '#test_gitlab_port_answers'")
+    tab.evaluate("dispatchEvent(new Event('hashchange'))")
+    assert tab.evaluate("document.getElementById('test_gitlab_port_answers').checkVisibility()")
+    head = "document.querySelector('details.area[open] th[data-sort=took]')"
+    tab.evaluate(f"{head}.querySelector('button').click()")
+    assert tab.evaluate(f"{head}.getAttribute('aria-sort')") == "ascending"
 
 
 # Every visible text beside the nearest background behind it (WCAG 2.2, 1.4.3: 4.5 : 1).
@@ -96,7 +123,7 @@ FAINT = """(() => {
   const found = new Set();
   for (const one of document.querySelectorAll('body *')) {
     const own = [...one.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
-    if (!own || !one.getClientRects().length || one.closest('button[disabled], .pf-heard, footer')) continue;
+    if (!own || !one.getClientRects().length || one.closest('.heard, svg')) continue;
     const [a, b] = [light(channels(getComputedStyle(one).color)), light(behind(one))];
     const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
     if (ratio < 4.5) found.add(`${one.tagName}.${one.className}: ${ratio.toFixed(1)}`);
@@ -116,7 +143,7 @@ def test_every_text_can_be_read(tab: Page, which: str, scheme: str, request: pyt
 
 def test_printed_nothing_is_cut_off(tab: Page, hostile_page: Path) -> None:
     tab.show(hostile_page, width=800, scheme="dark", media="print")
-    cut = "[...document.querySelectorAll('.pf-proof pre, .pf-scroll')].filter(e => e.scrollHeight > e.clientHeight + 1)"
+    cut = "[...document.querySelectorAll('.proof pre, .scroll')].filter(e => e.scrollHeight > e.clientHeight + 1)"
     assert tab.evaluate(f"{cut}.length") == 0
     assert tab.evaluate(FAINT) == []
-    assert tab.evaluate("getComputedStyle(document.querySelector('.pf-card')).breakInside") == "avoid"
+    assert tab.evaluate("getComputedStyle(document.querySelector('.proof')).breakInside") == "avoid"

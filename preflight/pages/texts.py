@@ -1,0 +1,53 @@
+"""The page's own words: every fixed text goes through `t`, so that a translation has one place to look it up.
+
+A text is English with named parameters, such as ``registry {name}``. Templates call ``t("registry {name}", name=…)``;
+Python that prepares views makes a `Text`, which templates hand to ``t``. What the run itself says (titles, causes,
+remedies, reasons) goes through the filter ``translated``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Self
+
+from markupsafe import Markup, escape
+
+_CODE = re.compile(r"`([^`]+)`")
+
+
+class Text(str):
+    """A text with its parameters filled in, which still knows what it was made of.
+
+    Attributes:
+        english: the text with named parameters.
+        values: what stands in their places.
+    """
+
+    english: str
+    values: Mapping[str, object]
+    __slots__ = ("english", "values")
+
+    def __new__(cls, english: str, /, **values: object) -> Self:
+        """The English text with its parameters filled in."""
+        filled = super().__new__(cls, english.format(**values) if values else english)
+        filled.english, filled.values = english, values
+        return filled
+
+
+def t(text: str, /, **values: object) -> Markup:
+    """A fixed text as HTML in the page's language, its values escaped; a str that is no `Text` is taken as it is."""
+    if isinstance(text, Text):
+        return t(text.english, **text.values)
+    words = {name: t(value) if isinstance(value, Text) else value for name, value in values.items()}
+    return escape(text).format(**words) if words else escape(text)
+
+
+def translated(sentence: str) -> str:
+    """What the run says, in the page's language."""
+    return sentence
+
+
+def code(sentence: str) -> Markup:
+    """A sentence as HTML, with what stands between backticks as code."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(sentence))))  # noqa: S704 - escaped before
