@@ -93,6 +93,11 @@ def translated(text: str) -> str:
     return text if _Chosen.language == ENGLISH else translation.catalogue(_Chosen.language).text(text)
 
 
+def template(english: str) -> str:
+    """A template of the sources in the language that is spoken, its parameters as they are."""
+    return english if _Chosen.language == ENGLISH else translation.catalogue(_Chosen.language).template(english)
+
+
 def t(english: str, /, **values: object) -> str:
     """A template of the sources in the language that is spoken, with these values: ``t("{count} more", count=3)``."""
     named = {name: str(value) for name, value in values.items()}

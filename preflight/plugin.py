@@ -297,10 +297,7 @@ def _decide(session: pytest.Session, results: Results, pytests_status: int) -> N
 def _write_reports(config: pytest.Config, results: Results) -> None:
     _answer(config, results)
     reports.name(config, results.decision)
-    try:
-        reports.write_json(config, results)
-    except OSError as error:
-        _print(config, translated(f"preflight: preflight.json could not be written: {error}"), yellow=True)
+    for problem in reports.write(config, results):
         _print(config, f"preflight: {translated(problem)}", yellow=True)
     for problem in outputs.write(config, reports.report_file(config)):
         _print(config, f"preflight: {translated(problem)}", yellow=True)

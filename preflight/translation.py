@@ -269,10 +269,13 @@ class Catalogue:
             return self._line(english)
         return "\n".join(self._line(line) for line in english.split("\n"))
 
+    def template(self, english: str) -> str:
+        """A template of the sources, its parameters as they are."""
+        return self._pairs.get(english) or english
+
     def filled(self, english: str, values: Mapping[str, str]) -> str:
         """A template of the sources, with these values of its parameters, which are taken over as they are."""
-        target = self._pairs.get(english) or english
-        return _rendered(target, values, {})
+        return _rendered(self.template(english), values, {})
 
     def left(self, english: str) -> int:
         """How many words of a text are not recognised: of an English sentence, or of what it quotes from outside."""

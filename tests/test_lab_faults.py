@@ -28,6 +28,7 @@ from preflight.run import Run
 from tests import processes, programs, screens
 from tests.conclusions.hidden import unfounded
 from tests.effects import sufficient, sufficient_for_both
+from tests.translated import untranslated
 
 PROJECT = Path(__file__).parents[1]
 assert preflight.facts  # its import makes the kinds of facts known

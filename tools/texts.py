@@ -47,7 +47,8 @@ _AREAS: Mapping[str, tuple[str, ...]] = {
         *("report_form", "check_items", "shutdown", "asserts", "documents", "excerpts", "symptom", "run", "check_list"),
         *("image_list", "__main__", "run_checks", "shipped", "schema", "placeholders", "language"),
     ),
-    "page": ("pages/*", "page/*"),
+    "page": ("pages/*",),
+    "outputs": ("outputs/*", "report"),
     "options": ("options", "inputs"),
     "conclusions": ("conclusions/*",),
     "inventory": ("inventory", "yamlfile", "yamltext", "clients/kubeconfig", "sizes", "init"),
@@ -95,6 +96,7 @@ _MARKUP = re.compile(
     r"|^(?:kubectl|docker \w+ |env |sleep |repository:|\{\"|\^| ?echo )"
 )
 """HTML, regular expressions, commands, and documents for programs."""
+_IN_TEMPLATE = re.compile(r"""\bt\(\s*(?:"([^"\\]+)"|'([^'\\]+)')""")
 _ENOUGH = 2  # words outside of commands that make a text without parameters
 _NO_SENTENCE = re.compile(r"[\w./:#\[\]{}|=-]*")
 """Paths, references and names that are put together."""
@@ -123,6 +125,9 @@ def every_text() -> Texts:
         for file in _files(patterns):
             for text in of_source(file.read_text(encoding="utf-8")):
                 texts.add(area, text, str(file.relative_to(ROOT)))
+    for file in sorted((ROOT / "preflight").rglob("*.j2")):
+        for text in of_template(file.read_text(encoding="utf-8")):
+            texts.add("page", text, str(file.relative_to(ROOT)))
     for name in guide.MODULES:
         area = "checks-" + name.split("_")[1]
         for text in _of_checks(ROOT / "checks" / f"{name}.py"):
@@ -210,6 +215,12 @@ def of_source(source: str) -> Iterator[str]:
     yield from dict.fromkeys(collector.texts)
 
 
+def of_template(source: str) -> Iterator[str]:
+    """The fixed texts of one of the page's templates: what is given to `t`."""
+    for match in _IN_TEMPLATE.finditer(source):
+        yield match[1] or match[2]
+
+
 class _Collector(ast.NodeVisitor):
     """Texts of a syntax tree; docstrings are none, but those of facts are."""
 
@@ -241,7 +252,7 @@ class _Collector(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-        if name in {"t", "translated"} and node.args and isinstance(node.args[0], ast.Constant):
+        if name in {"t", "translated", "Text"} and node.args and isinstance(node.args[0], ast.Constant):
             self.texts.append(str(node.args[0].value))
         if name == "view":
             summary = next((one.value for one in node.args[3:4] if isinstance(one, ast.Constant)), "")

@@ -13,6 +13,8 @@ from typing import Self
 
 from markupsafe import Markup, escape
 
+from preflight import language
+
 _CODE = re.compile(r"`([^`]+)`")
 
 
@@ -40,12 +42,13 @@ def t(text: str, /, **values: object) -> Markup:
     if isinstance(text, Text):
         return t(text.english, **text.values)
     words = {name: t(value) if isinstance(value, Text) else value for name, value in values.items()}
-    return escape(text).format(**words) if words else escape(text)
+    said = language.template(text)
+    return escape(said).format(**words) if words else escape(said)
 
 
 def translated(sentence: str) -> str:
     """What the run says, in the page's language."""
-    return sentence
+    return language.translated(sentence)
 
 
 def code(sentence: str) -> Markup:
