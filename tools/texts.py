@@ -119,28 +119,30 @@ class Texts:
 def every_text() -> Texts:
     """Whatever an operator may read, by area."""
     texts = Texts()
-    for text in _of_words():
-        texts.add("words", text, "preflight")
+    for area, place, found in _found():
+        for text in found:
+            texts.add(area, text, place)
+    return texts
+
+
+def _found() -> Iterator[tuple[str, str, Iterable[str]]]:
+    """The texts of each source: their area, and where they stand."""
+    yield "words", "preflight", _of_words()
     for area, patterns in _AREAS.items():
         for file in _files(patterns):
-            for text in of_source(file.read_text(encoding="utf-8")):
-                texts.add(area, text, str(file.relative_to(ROOT)))
+            yield area, str(file.relative_to(ROOT)), of_source(file.read_text(encoding="utf-8"))
     for file in sorted((ROOT / "preflight").rglob("*.j2")):
-        for text in of_template(file.read_text(encoding="utf-8")):
-            texts.add("page", text, str(file.relative_to(ROOT)))
+        yield "page", str(file.relative_to(ROOT)), of_template(file.read_text(encoding="utf-8"))
     for name in guide.MODULES:
-        area = "checks-" + name.split("_")[1]
-        for text in _of_checks(ROOT / "checks" / f"{name}.py"):
-            texts.add(area, text, f"checks/{name}.py")
-    for text in _of_keys(Inventory.model_json_schema()):
-        texts.add("keys", text, "preflight/inventory.py")
+        file = ROOT / "checks" / f"{name}.py"
+        yield "checks-" + name.split("_")[1], str(file.relative_to(ROOT)), _of_checks(file)
+    yield "keys", "preflight/inventory.py", _of_keys(Inventory.model_json_schema())
+    titles = symptoms.areas()
     for symptom in symptoms.known():
-        for candidate in symptom.candidates:
-            for text in (candidate.says, candidate.remedy):
-                texts.add(f"symptoms-{symptom.area}", text, f"preflight/symptoms/{symptom.area}.yaml")
-    for area, title in symptoms.areas().items():
-        texts.add(f"symptoms-{area}", title, f"preflight/symptoms/{area}.yaml")
-    return texts
+        meanings = (text for candidate in symptom.candidates for text in (candidate.says, candidate.remedy))
+        yield f"symptoms-{symptom.area}", f"preflight/symptoms/{symptom.area}.yaml", meanings
+    for area, title in titles.items():
+        yield f"symptoms-{area}", f"preflight/symptoms/{area}.yaml", [title]
 
 
 def _files(patterns: Iterable[str]) -> Iterator[Path]:
@@ -161,7 +163,13 @@ def _of_words() -> Iterator[str]:
     for noun in ("worker", "pod", "resolver", "other resolver", "pull", "node"):
         yield from (noun, f"{{n}} of {{n_2}} {noun}s")
     yield from ("{n} of {n_2} name", "{n} of {n_2} names", "{n} of {n_2} names within {deadline} s")
-    yield from ("(line {n})", "(line {n}, {n_2} times)", "known from {reference}", "unknown key")
+    yield from (
+        "(line {n})",
+        "(line {n}, {n_2} times)",
+        "known from {reference}",
+        "unknown key",
+        "effects up to {effect}",
+    )
     yield "PARTIAL: {n} of {n_2} checks judged ({reasons}): {rest}"
     # pydantic's own, of values in the inventory
     yield from ("Input should be {expected}", "Input should be less than or equal to {le}")
@@ -253,7 +261,7 @@ class _Collector(ast.NodeVisitor):
     def visit_Call(self, node: ast.Call) -> None:
         name = getattr(node.func, "id", getattr(node.func, "attr", ""))
         if name in {"t", "translated", "Text"} and node.args and isinstance(node.args[0], ast.Constant):
-            self.texts.append(str(node.args[0].value))
+            self.texts += filter(None, [str(node.args[0].value)])
         if name == "view":
             summary = next((one.value for one in node.args[3:4] if isinstance(one, ast.Constant)), "")
             self.texts.append(str(summary).rstrip("."))
@@ -283,6 +291,9 @@ class _Collector(ast.NodeVisitor):
             self.visit(node.value)
 
     def visit_Dict(self, node: ast.Dict) -> None:
+        for key in node.keys:
+            if isinstance(key, ast.Call):  # a text of the page, and what it is of
+                self.visit(key)
         for value in node.values:
             self.visit(value)
 

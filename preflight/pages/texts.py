@@ -41,9 +41,16 @@ def t(text: str, /, **values: object) -> Markup:
     """A fixed text as HTML in the page's language, its values escaped; a str that is no `Text` is taken as it is."""
     if isinstance(text, Text):
         return t(text.english, **text.values)
-    words = {name: t(value) if isinstance(value, Text) else value for name, value in values.items()}
+    words = {name: _word(value) for name, value in values.items()}
     said = language.template(text)
     return escape(said).format(**words) if words else escape(said)
+
+
+def _word(value: object) -> object:
+    """What stands in a text: another fixed text, what the run says, or a number."""
+    if isinstance(value, Text):
+        return t(value)
+    return language.translated(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def translated(sentence: str) -> str:
