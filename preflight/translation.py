@@ -275,7 +275,7 @@ class Catalogue:
 
     def filled(self, english: str, values: Mapping[str, str]) -> str:
         """A template of the sources, with these values of its parameters, which are taken over as they are."""
-        return _rendered(self.template(english), values, {})
+        return rendered(self.template(english), values, {})
 
     def left(self, english: str) -> int:
         """How many words of a text are not recognised: of an English sentence, or of what it quotes from outside."""
@@ -300,7 +300,7 @@ class Catalogue:
         tokens = iter(range(_FIRST_COMMAND, _LAST_COMMAND))
         plain = _COMMAND.sub(lambda _: chr(next(tokens)), body) if commands else body
         if (whole := self.whole.get(line)) is not None:
-            return _with_commands(_rendered(whole, {}, {}), commands)
+            return _with_commands(rendered(whole, {}, {}), commands)
         return blank + _with_commands(_Reader(self).said(plain, 0).text, commands)
 
 
@@ -391,7 +391,7 @@ class _Reader:
                 continue
             values = {name: part.text for name, part in said.items()}
             used = sum(part.left for name, part in said.items() if "|" not in name)
-            yield plausible, _Said(_rendered(template.target, values, fitted.commands), used)
+            yield plausible, _Said(rendered(template.target, values, fitted.commands), used)
 
     def _part(self, value: str, depth: int) -> _Said:
         """A parameter's value; blanks around it are kept."""
@@ -531,9 +531,9 @@ def _with_commands(text: str, commands: Sequence[str]) -> str:
     return "".join(pieces)
 
 
-def _rendered(target: str, parameters: Mapping[str, str], commands: Mapping[str, Sequence[str]]) -> str:
-    """A template with its parameters and commands put in."""
-    left = {command: list(found) for command, found in commands.items()}
+def rendered(target: str, parameters: Mapping[str, str], commands: Mapping[str, Sequence[str]] | None = None) -> str:
+    """A template with its parameters and commands put in, and blanks as the language has them."""
+    left = {command: list(found) for command, found in (commands or {}).items()}
     pieces = []
     for part in elements(target):
         match part.kind:

@@ -13,7 +13,7 @@ from typing import Self
 
 from markupsafe import Markup, escape
 
-from preflight import language
+from preflight import language, translation
 
 _CODE = re.compile(r"`([^`]+)`")
 
@@ -42,8 +42,11 @@ def t(text: str, /, **values: object) -> Markup:
     if isinstance(text, Text):
         return t(text.english, **text.values)
     words = {name: _word(value) for name, value in values.items()}
-    said = language.template(text)
-    return escape(said).format(**words) if words else escape(said)
+    said = escape(language.template(text))
+    if language.current() == language.ENGLISH:
+        return said.format(**words) if words else said
+    put_in = {name: str(escape(word)) for name, word in words.items()}
+    return Markup(translation.rendered(str(said), put_in))  # noqa: S704 - each part is escaped
 
 
 def _word(value: object) -> object:
