@@ -556,7 +556,7 @@ def _joined(pieces: Iterable[str]) -> str:
                 text[-1] == " " and (_is_sign(piece[0]) or _is_sign(text[-2:-1]))
             ):
                 text = text[:-1]
-            elif piece[0] == " " and _is_sign(text[-1]):
+            elif piece[0] == " " and (_is_sign(text[-1]) or (_ideograph(text[-1]) and _wide(piece[1:2]))):
                 piece = piece[1:]  # noqa: PLW2901 - the rest of it
             elif (_ideograph(text[-1]) and _narrow(piece[0])) or (_narrow(text[-1]) and _ideograph(piece[0])):
                 text += " "
@@ -565,7 +565,7 @@ def _joined(pieces: Iterable[str]) -> str:
 
 
 def _ideograph(character: str) -> bool:
-    return "\u4e00" <= character <= "\u9fff"
+    return character != "" and "\u4e00" <= character <= "\u9fff"
 
 
 def _is_sign(character: str) -> bool:
