@@ -8,6 +8,7 @@ import re
 import sys
 import types
 import typing
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from lab import faults
-from preflight import facts, guide, renamed, symptoms
+from preflight import facts, guide, renamed, symptoms, translation
 from preflight.conclusions.model import CAUSES, RULES
 from preflight.conclusions.rules import draw
 from preflight.fact import CATALOGUE, Effect
@@ -28,17 +29,59 @@ DOCS = Path(__file__).parent
 CHECKS = DOCS.parent / "checks"
 
 
-def inventory_page() -> str:
-    """The inventory's reference, from its model."""
-    lines = [
-        "# The inventory",
-        "",
-        "Generated from `preflight/inventory.py` by `python docs/generate.py`. The example is `inventory.yaml`; its",
-        "first line names the JSON Schema for editors. Relative paths are relative to the inventory. Secrets are given",
-        "by reference: `${NAME}` (environment), `${NAME:-}` (optional), `file:path`, or `secret:namespace/name/key`",
-        "(read from the cluster).",
-        "",
-    ]
+_INVENTORY = (
+    "# The inventory",
+    "",
+    "Generated from `preflight/inventory.py` by `python docs/generate.py`. The example is `inventory.yaml`; its",
+    "first line names the JSON Schema for editors. Relative paths are relative to the inventory. Secrets are given",
+    "by reference: `${NAME}` (environment), `${NAME:-}` (optional), `file:path`, or `secret:namespace/name/key`",
+    "(read from the cluster).",
+    "",
+)
+_INVENTORY_IN_CHINESE = (
+    "# 清单",
+    "",
+    "由 `python docs/generate.py` 根据 `preflight/inventory.py` 生成。示例为 `inventory.yaml`，其第一行指明供编辑器使用的",
+    "JSON Schema。相对路径以清单所在位置为准。机密只以引用给出：`${NAME}`（环境变量）、`${NAME:-}`（可以没有）、",
+    "`file:path` 或 `secret:namespace/name/key`（从集群读取）。",
+    "",
+)
+_FORMS_IN_CHINESE = {
+    "Top level": "顶层",
+    "| key | form | default | meaning |": "| 键 | 形式 | 默认值 | 含义 |",
+    "required": "必填",
+    "`its defaults`": "其自身的默认值",
+    "keys": "键值对",
+    "text": "文本",
+    "whole number": "整数",
+    "number": "数字",
+    "true or false": "true 或 false",
+    "path": "路径",
+    "reference to a secret": "机密的引用",
+}
+
+
+def _in_chinese(text: str) -> str:
+    """A description, or the form of a value, in Chinese."""
+    if text in _FORMS_IN_CHINESE:
+        return _FORMS_IN_CHINESE[text]
+    for english, chinese in (("list of ", "{}的列表"), ("names with ", "名称及其{}")):
+        if text.startswith(english) and " or " not in text:
+            return chinese.format(_in_chinese(text.removeprefix(english)))
+    if " or " in text and all(form.startswith("`") or _is_form(form) for form in text.split(" or ")):
+        return "或".join(
+            f" {form} " if form.startswith("`") else _in_chinese(form) for form in text.split(" or ")
+        ).strip()
+    return translation.catalogue("zh").text(text)
+
+
+def _is_form(text: str) -> bool:
+    return text.removeprefix("list of ").removeprefix("names with ") in _FORMS_IN_CHINESE
+
+
+def inventory_page(head: tuple[str, ...] = _INVENTORY, say: Callable[[str], str] = str) -> str:
+    """The inventory's reference, from its model; `say` gives its words in another language."""
+    lines = [*head]
     done: list[type[BaseModel]] = []
     pending: list[tuple[str, type[BaseModel]]] = [("", Inventory)]
     while pending:
@@ -46,13 +89,14 @@ def inventory_page() -> str:
         if section in done:
             continue
         done.append(section)
-        lines += [f"## {path or 'Top level'}", "", (section.__doc__ or "").strip(), ""]
-        lines += ["| key | form | default | meaning |", "|---|---|---|---|"]
+        lines += [f"## {path or say('Top level')}", "", say(" ".join((section.__doc__ or "").split())), ""]
+        lines += [say("| key | form | default | meaning |"), "|---|---|---|---|"]
         for name, field in section.model_fields.items():
             inner = f"{path}.{name}".lstrip(".")
             required = field.default is PydanticUndefined and field.default_factory is None
-            default = "required" if required else f"`{_default(field.default)}`"
-            lines.append(f"| `{name}` | {_form(field.annotation)} | {default} | {field.description or ''} |")
+            default = say("required" if required else f"`{_default(field.default)}`")
+            meaning = say(field.description or "")
+            lines.append(f"| `{name}` | {say(_form(field.annotation))} | {default} | {meaning} |")
             for kind, suffix in _sections(field.annotation):
                 pending.append((inner + suffix, kind))
         lines.append("")
@@ -246,6 +290,61 @@ def conclusions_page() -> str:
     return "\n".join(lines)
 
 
+def inventory_page_in_chinese() -> str:
+    """The same in Chinese."""
+    return inventory_page(_INVENTORY_IN_CHINESE, _in_chinese)
+
+
+def verdicts_page_in_chinese() -> str:
+    """Verdicts, impacts and exit statuses in Chinese."""
+    say = translation.catalogue("zh").text
+    verdict = {Harm.STOPS: "NO GO", Harm.NONE: "GO；影响未知时为 INCONCLUSIVE"}
+    names = {Harm.STOPS: "无法运行", Harm.SLOWS: "变慢"}
+    return "\n".join(
+        [
+            "# 结论与退出状态",
+            "",
+            "由 `python docs/generate.py` 根据 `preflight/verdicts.py` 和 `preflight/impact.py` 生成。",
+            "",
+            "GO 的含义是：用这些 values，在这些节点上，这个 Runner 的 job 能够运行。因此结论取决于问题对 job 的影响，而不是失败检查的",
+            "数量。每个根因都根据测量到的事实说明其影响，并按影响从大到小列出：",
+            "",
+            "| 影响 | job 会怎样 | 结论 |",
+            "|---|---|---|",
+            *(
+                f"| {names.get(harm) or say(str(harm))} | {say(harm.meaning)} | {verdict.get(harm, 'DEGRADED')} |"
+                for harm in Harm
+            ),
+            "",
+            "- 没有根因能解释的失败检查，按“job 无法运行”计（如果它针对某个节点，则为该节点上的 job）：未知的影响不能当作没有影响。",
+            "  不再需要的豁免按“失去余量”计。",
+            "- 对 job 没有影响的失败检查仍算失败（`F`，在 JUnit 中为 failure），但仅有它时结论仍为 GO。",
+            "- INCONCLUSIVE 优先于 DEGRADED：无法判定的部分可能会让 job 无法运行。",
+            "- 建议和已豁免的问题也有影响说明，但不改变结论。",
+            "",
+            "## 部分检查",
+            "",
+            "`-k`、`-m`、单个检查名、`--deselect`、`--symptom`、低于清单所需的 `--effect`（`privileged`；`dind: none` 时为 `probe`）、",
+            "`-x`、`--maxfail` 以及中断，都会使运行成为部分检查。所有输出都会写明 `PARTIAL`、已判定的数量和未检查的部分，报告名为",
+            "`preflight-partial.*`（除非给出 `--report-dir`），因此不会覆盖完整运行的报告。只有完整运行才会得出 GO。`--effect write`",
+            "需要主动启用：完整运行不要求它。",
+            "",
+            '没有问题的部分检查以 0 退出。不允许以部分检查通过的流水线，可检查 `--summary json` 中的 `"partial": true`。',
+            "",
+            "## 退出状态",
+            "",
+            "| 状态 | 结论 | 含义 |",
+            "|---|---|---|",
+            *(
+                f"| {status} | {'无' if name == 'none' else name} | {say(meaning)} |"
+                for status, name, meaning in EXIT_STATUSES
+            ),
+            "",
+            "`--allow-degraded` 让 DEGRADED 以 0 退出，供允许 job 运行变差的流水线使用；结论本身不变。",
+        ]
+    )
+
+
 def verdicts_page() -> str:
     """What a run comes to, the impact on jobs that decides it, and every exit status."""
     lines = [
@@ -367,6 +466,8 @@ PAGES = {
     "conclusions.md": conclusions_page,
     "verdicts.md": verdicts_page,
     "inventory.md": inventory_page,
+    "zh/inventory.md": inventory_page_in_chinese,
+    "zh/verdicts.md": verdicts_page_in_chinese,
     "checks.md": checks_page,
     "faults.md": faults_page,
     "coverage.md": coverage_page,

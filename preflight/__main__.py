@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import Protocol
 
@@ -11,6 +12,7 @@ from preflight import (
     explain,
     image_list,
     init,
+    language,
     lint_values,
     report,
     run_checks,
@@ -19,6 +21,7 @@ from preflight import (
     sweep,
     symptom,
 )
+from preflight.language import translated
 
 
 class Command(Protocol):
@@ -52,6 +55,7 @@ COMMANDS: tuple[Command, ...] = (
     schema,
     sweep,
 )
+LANG_HELP = "language of what is printed: en or zh (default: PREFLIGHT_LANG, else that of the locale)"
 USAGE = 4  # as pytest's exit status for a bad option, and not argparse's 2, which means interrupted here
 
 
@@ -65,16 +69,21 @@ class _Parser(argparse.ArgumentParser):
 def parser_of_commands() -> argparse.ArgumentParser:
     """The command line."""
     parser = _Parser(prog="preflight", description=__doc__)
+    parser.add_argument("--lang", choices=language.LANGUAGES, help=LANG_HELP)
     parser.add_argument("--version", action="version", version=f"gitlab-runner-preflight {shipped.version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:
         inner = commands.add_parser(
             command.NAME,
-            help=command.HELP,
+            help=translated(command.HELP),
             description=command.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         command.add_arguments(inner)
+        inner.add_argument("--lang", choices=language.LANGUAGES, default=argparse.SUPPRESS, help=LANG_HELP)
+        for action in inner._actions:  # noqa: SLF001 - argparse has no other way to say helps in another language
+            if action.help and action.help is not argparse.SUPPRESS:
+                action.help = translated(action.help)
         inner.set_defaults(run=command.run)
     commands.add_parser("version", help="print the version").set_defaults(run=_print_version)
     completion = commands.add_parser("completion", help="print a script by which a shell completes these commands")
@@ -102,7 +111,13 @@ def main(arguments: list[str] | None = None) -> int:
     for command in (run_checks.RUN, run_checks.DEMO):
         if given[:1] == [command.NAME]:  # argparse would read pytest's options, --help too, as its own
             command.start(given[1:])
+    language.use(language.of_arguments(given, os.environ))
     options = parser_of_commands().parse_args(given)
+    try:
+        language.use(options.lang or language.of_environment(os.environ))
+    except language.LanguageError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return USAGE
     status: int = options.run(options)
     return status
 

@@ -11,6 +11,7 @@ from preflight import coverage, guide, shipped
 from preflight.conclusions.rules import draw
 from preflight.coverage import DeclaredCheck
 from preflight.fact import Effect
+from preflight.language import labelled_line
 
 NAME = "list"
 HELP = "every check, with its section, effect and targets"
@@ -34,7 +35,7 @@ def run(chosen: argparse.Namespace) -> int:
     if chosen.json:
         text = json.dumps([_as_json(check) for check in listed], ensure_ascii=False, indent=1)
     else:
-        text = "\n".join(_lines(listed))
+        text = "\n".join(map(labelled_line, _lines(listed)))
     sys.stdout.write(f"{text}\n")
     return 0
 

@@ -31,7 +31,7 @@ class Answer(enum.StrEnum):
     NONE = "NO VERDICT"  # pytest came to no end of its own
 
 
-_WORDS = (
+WORDS = (
     (Verdict.FAIL, "failed"),
     (Verdict.UNKNOWN, "unknown"),
     (Verdict.BLOCKED, "blocked"),
@@ -40,6 +40,7 @@ _WORDS = (
     (Verdict.NOT_APPLICABLE, "not applicable"),
     (Verdict.PASS, "passed"),
 )
+"""How checks of each verdict are counted, in the order in which they are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ def decide(
         allow_degraded: whether jobs that run worse are accepted.
     """
     count = Counter(outcome.verdict for outcome in outcomes)
-    counts = {word: count[verdict] for verdict, word in _WORDS if count[verdict]}
+    counts = {word: count[verdict] for verdict, word in WORDS if count[verdict]}
     judged = answer_of(outcomes, explanation)
     match pytests_status:
         case 0 | 1 if outcomes:

@@ -13,6 +13,7 @@ from pathlib import Path
 from preflight import coverage, faults, guide, shipped, symptoms
 from preflight.conclusions import CAUSES, Cause
 from preflight.conclusions.rules import draw
+from preflight.language import labelled_line, translated
 from preflight.symptoms import Symptom
 
 NAME = "explain"
@@ -35,13 +36,13 @@ def run(chosen: argparse.Namespace) -> int:
     asked = chosen.id
     told = list(explained(asked))
     if told:
-        sys.stdout.write("\n".join(told) + "\n")
+        sys.stdout.write("\n".join(map(labelled_line, told)) + "\n")
         return EXPLAINED
     near = difflib.get_close_matches(
         asked, [*checks(), *(one.id for one in symptoms.known()), *CAUSES, *_faults()], n=3
     )
     hint = f"; near to it: {', '.join(near)}" if near else ""
-    sys.stderr.write(f"error: {asked!r} is no check, symptom, root cause or fault{hint}\n")
+    sys.stderr.write(translated(f"error: {asked!r} is no check, symptom, root cause or fault{hint}") + "\n")
     return UNKNOWN_ID
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from preflight import charts, values
 from preflight.inventory import Inventory, InventoryError, load
+from preflight.language import translated
 from preflight.values import Values
 
 NAME = "images"
@@ -33,7 +34,7 @@ def run(chosen: argparse.Namespace) -> int:
     try:
         listed = dict(images(load(Path(chosen.inventory))))
     except (InventoryError, ValueError, OSError) as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(translated(f"error: {error}") + "\n")
         return USAGE
     if chosen.json:
         rows = [{"image": image, "used_by": users} for image, users in listed.items()]

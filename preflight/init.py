@@ -27,6 +27,7 @@ from preflight.clients.kubeconfig import KubeconfigError
 from preflight.evidence import Unmeasured
 from preflight.inventory import InventoryError, checked_connect, load
 from preflight.jobshape import JobShape
+from preflight.language import translated
 from preflight.probes import discovery
 from preflight.probes.discovery import Cluster, DiscoveryError, Release
 from preflight.redaction import MASK, redact, remember
@@ -101,15 +102,15 @@ def run(options: argparse.Namespace) -> int:
         return _complain(f"{error.filename}: can't be written: {error.strerror}")
     except InventoryError as error:
         return _complain(f"{output} was written and needs to be completed by hand:\n{error}")
-    sys.stdout.write(f"written: {output}, {beside}\n")
+    sys.stdout.write(translated(f"written: {output}, {beside}") + "\n")
     for gap in draft.gaps:
-        sys.stdout.write(f"  could not be found: {gap}\n")
-    sys.stdout.write(f"next: pytest checks/ --inventory {output} --effect read\n")
+        sys.stdout.write(translated(f"  could not be found: {gap}") + "\n")
+    sys.stdout.write(translated(f"next: `pytest checks/ --inventory {output} --effect read`").replace("`", "") + "\n")
     return 0
 
 
 def _complain(message: str) -> int:
-    sys.stderr.write(f"preflight init: {redact(message)}\n")
+    sys.stderr.write(translated(f"preflight init: {redact(message)}") + "\n")
     return 1
 
 

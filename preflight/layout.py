@@ -17,6 +17,10 @@ _ELLIPSIS = "…"
 _BEHIND_A_LABEL = re.compile(r"(?<=\S) {2,40}(?=\S)")
 _OPTION = re.compile(r"^--?[A-Za-z][\w-]*$")
 _SPANS = re.compile(r"(`[^`]*(?:`|$))")
+_CLOSING = frozenset("，。；：、！？）」』》”’…%,.;:!?)]}")
+"""What no line begins with, after a wide character."""
+_OPENING = frozenset("（「『《“‘([{")
+"""What no line ends with, before a wide character."""
 _BROKEN = " \\"  # at the end of a line on which a command goes on
 
 
@@ -41,20 +45,28 @@ class _Word:
     Attributes:
         text: the word; blanks that are in a command's quotes are part of it.
         command: whether it goes on with the command of the word before it.
+        glued: whether no blank is before it, as within Chinese text, where a line may end behind any character.
     """
 
     text: str
     command: bool = False
+    glued: bool = False
 
 
 def columns(text: str) -> int:
     """How many columns a terminal needs for it; wide characters take two."""
     if text.isascii():
         return len(text)
-    return sum(
-        0 if unicodedata.combining(character) else 2 if unicodedata.east_asian_width(character) in "WF" else 1
-        for character in text
-    )
+    return sum(0 if unicodedata.combining(character) else 2 if _is_wide(character) else 1 for character in text)
+
+
+def _is_wide(character: str) -> bool:
+    return unicodedata.east_asian_width(character) in "WF"
+
+
+def padded(text: str, width: int) -> str:
+    """The text with blanks up to so many columns."""
+    return text + " " * (width - columns(text))
 
 
 def plain(line: Line) -> str:
@@ -83,7 +95,8 @@ def _wrapped(paragraph: str, width: int) -> Iterator[str]:
     words = _with_values(_words(paragraph.strip()))
     for index, word in enumerate(words):
         goes_on = index + 1 < len(words) and words[index + 1].command
-        needed = columns(line) + (not empty) + columns(word.text) + (len(_BROKEN) if goes_on else 0)
+        blank = "" if empty or word.glued else " "
+        needed = columns(line) + len(blank) + columns(word.text) + (len(_BROKEN) if goes_on else 0)
         whole = 0 if word.command else _length_of_command(words[index:])
         if not empty and (needed > width or columns(line) + 1 + whole > width >= whole):
             yield line + (_BROKEN if word.command else "")
@@ -95,7 +108,7 @@ def _wrapped(paragraph: str, width: int) -> Iterator[str]:
                 line = indent
             line, empty = line + rest, False
         else:
-            line, empty = line + ("" if empty else " ") + word.text, False
+            line, empty = line + ("" if empty or word.glued else " ") + word.text, False
     yield line
 
 
@@ -123,20 +136,30 @@ def _length_of_command(words: Sequence[_Word]) -> int:
 
 def _words(text: str) -> Iterator[_Word]:
     """The words, and between which of them a line may be broken."""
-    word, quote, in_code, command = "", "", False, False
+    word, quote, in_code, command, glued = "", "", False, False, False
     for character in text:
         if character == " " and not quote:
             if word:
-                yield _Word(word, command)
-            word, command = "", in_code
+                yield _Word(word, command, glued)
+            word, command, glued = "", in_code, False
             continue
+        if word and not in_code and _may_break(word[-1], character):
+            yield _Word(word, command, glued)
+            word, command, glued = "", False, True
         if character == "`":
             in_code, quote = not in_code, ""
         elif in_code and character in "\"'":
             quote = "" if quote == character else quote or character
         word += character
     if word:
-        yield _Word(word, command)
+        yield _Word(word, command, glued)
+
+
+def _may_break(before: str, character: str) -> bool:
+    """Whether a line may end between two characters that no blank is between: beside a wide one that is no bracket."""
+    if not (_is_wide(before) or _is_wide(character)):
+        return False
+    return before not in _OPENING and character not in _CLOSING
 
 
 def _pieces(word: str, width: int) -> list[str]:
@@ -164,17 +187,22 @@ def shortened(text: str, *, width: int, lines: int = 1) -> list[str]:
 
 def _without_middle(text: str, room: int) -> str:
     """Words of the beginning and of the end that fit into so many columns."""
-    words = text.split()
-    head = _fitting(words, room * 11 // 20)
-    tail = _fitting(words[::-1], room - columns(" ".join(head)) - len(_ELLIPSIS) - 2)[::-1]
-    shorter = " ".join([*head, _ELLIPSIS, *tail])
+    words = list(_words(" ".join(text.split())))
+    head = _together(_fitting(words, room * 11 // 20))
+    tail = _together(_fitting(words[::-1], room - columns(head) - len(_ELLIPSIS) - 2)[::-1])
+    shorter = " ".join(filter(None, [head, _ELLIPSIS, tail]))
     # A command that lost its end is none any more.
     return shorter.replace("`", "") if shorter.count("`") % 2 else shorter
 
 
-def _fitting(words: Sequence[str], room: int) -> list[str]:
+def _together(words: Sequence[_Word]) -> str:
+    """The words as a text again."""
+    return "".join(word.text if word.glued else f" {word.text}" for word in words).strip()
+
+
+def _fitting(words: Sequence[_Word], room: int) -> list[_Word]:
     """The first words that fit into so many columns."""
-    lengths = itertools.accumulate(columns(word) + 1 for word in words)
+    lengths = itertools.accumulate(columns(word.text) + (not word.glued) for word in words)
     return [word for word, length in zip(words, lengths, strict=False) if length <= room + 1]
 
 
@@ -204,7 +232,7 @@ def labelled(label: str, lines: Iterable[str], style: Style, *, indent: int, lab
     result: list[Line] = []
     in_command = False
     for number, text in enumerate(lines):
-        head = " " * indent + (label if number == 0 else "").ljust(label_width)
+        head = " " * indent + padded(label if number == 0 else "", label_width)
         begun, end, rest = text.partition("`") if in_command else ("", "", text)  # a command of the line before
         body = (((begun + end, Style.COMMAND),) if begun else ()) + styled(rest, style)
         in_command ^= text.count("`") % 2 == 1

@@ -22,6 +22,7 @@ from preflight.clients import helm
 from preflight.evidence import Unmeasured, one_line
 from preflight.faults import ValuesFault
 from preflight.inventory import InventoryError, is_chart_path
+from preflight.language import translated
 from preflight.probes import lint
 from preflight.probes.lint import Expected, Finding
 from preflight.rendering import Rendering
@@ -161,10 +162,10 @@ def run(chosen: argparse.Namespace) -> int:
             program=chosen.helm,
         )
     except InventoryError as error:
-        sys.stderr.write("\n".join(error.problems) + "\n")
+        sys.stderr.write("\n".join(map(translated, error.problems)) + "\n")
         return BAD_INPUT
     except (NotAChartError, Unmeasured) as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(translated(f"{error}") + "\n")
         return BAD_INPUT
     sys.stdout.write(as_json(linted) if chosen.json else as_text(linted, rendered=chosen.rendered))
     return linted.status
@@ -187,9 +188,9 @@ def as_text(linted: Linted, *, rendered: bool) -> str:
     """What was found, for people."""
     lines = [linted.text.rstrip("\n"), ""] if rendered and linted.text else []
     for one in linted.judgements:
-        lines += [str(one), *([f"    fix: {one.remedy}"] if one.remedy else [])]
+        lines += [translated(str(one)), *(["    " + translated(f"fix: {one.remedy}")] if one.remedy else [])]
     count = len(linted.judgements)
-    lines.append(f"{count} finding{'' if count == 1 else 's'}, rendered by {linted.rendered_by}")
+    lines.append(translated(f"{count} finding{'' if count == 1 else 's'}, rendered by {linted.rendered_by}"))
     return "\n".join(lines) + "\n"
 
 

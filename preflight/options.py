@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from preflight import shipped
+from preflight import language, shipped
 from preflight.fact import Effect
 from preflight.run import Stage
 from preflight.verdicts import EXIT_STATUSES, NO_VERDICT
@@ -21,7 +23,28 @@ def add(parser: pytest.Parser) -> None:
     """Add the options of a run."""
     statuses = ", ".join(f"{status} {verdict}" for status, verdict, _ in EXIT_STATUSES if verdict != NO_VERDICT)
     title = f"preflight of GitLab Runner on Kubernetes (exit status {statuses}: docs/verdicts.md)"
-    group = parser.getgroup("preflight", title)
+    before = language.use(language.of_arguments(sys.argv[1:], os.environ))
+    group = parser.getgroup("preflight", language.translated(title))
+    _add_all(_Translating(group))
+    language.use(before)
+
+
+class _Translating:
+    """A group of options whose helps are in the language that is asked for."""
+
+    def __init__(self, group: pytest.OptionGroup) -> None:
+        self._group = group
+
+    def addoption(self, name: str, *, help: str, **settings: Any) -> None:  # noqa: A002 - pytest's own name
+        self._group.addoption(name, help=language.translated(help), **settings)
+
+
+def _add_all(group: _Translating) -> None:
+    group.addoption(
+        "--lang",
+        choices=language.LANGUAGES,
+        help="language of terminal, page and Markdown: en or zh (default: PREFLIGHT_LANG, else that of the locale)",
+    )
     group.addoption("--inventory", metavar="FILE", help="the environment to check (see inventory.yaml)")
     group.addoption(
         "--report-dir",

@@ -15,8 +15,9 @@ State lives in ``config.stash``, under a key of the module that sets it.
 from __future__ import annotations
 
 import contextlib
+import os
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from preflight import (
     guide,
     inputs,
     judging,
+    language,
     measuring,
     options,
     other_plugins,
@@ -41,6 +43,7 @@ from preflight import (
 from preflight.evidence import clean
 from preflight.inputs import INVENTORY
 from preflight.inventory import Inventory
+from preflight.language import t, translated
 from preflight.results import RESULTS, Results
 from preflight.survey import SURVEY, fixtures
 
@@ -69,6 +72,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
     Runs before the report writers look at their options, and after the lab, which is loaded later.
     """
+    _speak(config)
+    with _usage_errors_translated():
+        _configure(config)
+
+
+def _configure(config: pytest.Config) -> None:
     for line in guide.markers():
         config.addinivalue_line("markers", line)
     config.pluginmanager.register(fixtures(), "preflight-facts")
@@ -85,6 +94,24 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(config.stash[_FILES], "preflight-files")
 
 
+@contextlib.contextmanager
+def _usage_errors_translated() -> Iterator[None]:
+    """Say what can't be used in the language of this run."""
+    try:
+        yield
+    except pytest.UsageError as error:
+        raise pytest.UsageError(translated(str(error))) from None
+
+
+def _speak(config: pytest.Config) -> None:
+    """Choose the language of this run, until it is over."""
+    try:
+        chosen = config.getoption("lang") or language.of_environment(os.environ)
+    except language.LanguageError as error:
+        raise pytest.UsageError(str(error)) from None
+    config.add_cleanup(language.speaking(chosen))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Keep standard output free for the one line of `--summary json`."""
@@ -95,8 +122,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_report_header(config: pytest.Config) -> list[str]:
     """Say, before anything runs, which credentials and symptoms were found, and what each symptom can mean."""
     credentials = config.stash.get(inputs.CREDENTIALS, "")
-    lines = [f"preflight: API server by {credentials}"] if credentials else []
-    return [*lines, *selection.symptom_header(config)]
+    lines = [translated(f"preflight: API server by {credentials}")] if credentials else []
+    return [*lines, *map(translated, selection.symptom_header(config))]
 
 
 @pytest.fixture
@@ -119,7 +146,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     collected = list(items)
     checks = [item for item in items if check_items.is_check(item)]
     if checks:
-        _prepare(config, items, checks)
+        with _usage_errors_translated():
+            _prepare(config, items, checks)
     yield
     if checks:
         selection.order(items, collected=collected)
@@ -147,11 +175,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     broken = session.testsfailed and not config.option.continue_on_collection_errors
     accepted = _ACCEPTED in config.stash and INVENTORY in config.stash
     if checks and accepted and not config.option.collectonly and not broken:
-        asserts.require(checks)
-        for check in checks:
-            judging.observe(check)
-        judging.show_as_judged(config)
-        measuring.begin(config, checks)
+        with _usage_errors_translated():
+            asserts.require(checks)
+            for check in checks:
+                judging.observe(check)
+            judging.show_as_judged(config)
+            measuring.begin(config, checks)
 
 
 # ---- running --------------------------------------------------------------------------------------------------------
@@ -237,19 +266,20 @@ def _clean_up(session: pytest.Session, exitstatus: int) -> None:
     try:
         problems = list(measuring.close(config, exitstatus))
         for problem in problems:
-            _print(config, f"preflight: {problem}", yellow=True)
+            _print(config, f"preflight: {translated(problem)}", yellow=True)
         removed = measuring.removal(config, complete=not problems, seconds=time.monotonic() - began)
     except Exception as error:  # noqa: BLE001 - whatever it is
         removed = ""
         sentence = f"internal error while cleaning up: {type(error).__name__}: {clean(str(error))}"
-        _print(config, f"preflight: {sentence}", yellow=True)
+        _print(config, f"preflight: {translated(sentence)}", yellow=True)
         session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
     if config.get_verbosity() >= 0:
         written = reports.written(config)
-        _print(config, "; ".join(filter(None, [f"reports: {written}" if written else "", removed])))
+        told = [t("reports: {written}", written=written) if written else "", translated(removed)]
+        _print(config, t("; ").join(filter(None, told)))
     if reports.written(config):  # nothing waits for this, and nothing is left in the cluster by now
         for problem in outputs.send(config, reports.report_file(config)):
-            _print(config, f"preflight: {problem}", yellow=True)
+            _print(config, f"preflight: {translated(problem)}", yellow=True)
 
 
 def _decide(session: pytest.Session, results: Results, pytests_status: int) -> None:
@@ -268,9 +298,9 @@ def _write_reports(config: pytest.Config, results: Results) -> None:
     _answer(config, results)
     reports.name(config, results.decision)
     for problem in reports.write(config, results):
-        _print(config, f"preflight: {problem}", yellow=True)
+        _print(config, f"preflight: {translated(problem)}", yellow=True)
     for problem in outputs.write(config, reports.report_file(config)):
-        _print(config, f"preflight: {problem}", yellow=True)
+        _print(config, f"preflight: {translated(problem)}", yellow=True)
     reports.add_to_junit(config, results)
 
 
@@ -298,7 +328,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Gen
         yield
     screen.print_results(terminalreporter, results, everything=everything, brief=config.get_verbosity() < 0)
     if config.stash[_FILES].problem:
-        _print(config, f"preflight: {config.stash[_FILES].problem}", yellow=True)
+        _print(config, f"preflight: {translated(config.stash[_FILES].problem)}", yellow=True)
     return None
 
 

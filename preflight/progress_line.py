@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Callable, Mapping
 
 from preflight.evidence import clean
+from preflight.language import translated
 from preflight.survey import Measurement, Survey
 
 DELAY = 0.5  # seconds of waiting after which it appears: short waits must not flicker
@@ -57,7 +58,7 @@ def sentence(running: list[Measurement], status: Mapping[str, str], now: float) 
     targets = ", ".join(oldest.targets.values())
     text = status.get(str(oldest)) or (f"{oldest.spec.title}: {targets}" if targets else oldest.spec.title)
     more = f" (and {len(running) - 1} more)" if len(running) > 1 else ""
-    line = " ".join(clean(text, longest=300).split())
+    line = " ".join(clean(translated(text), longest=300).split())
     return f"{line} … {max(0.0, now - (oldest.started or now)):.0f} s{more}"
 
 

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from preflight import pages, wholefile
+from preflight.language import translated
 from preflight.saved import SavedError
 
 NAME = "report"
@@ -40,5 +41,5 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _refuse(why: str) -> int:
-    sys.stderr.write(f"error: {why}\n")
+    sys.stderr.write(translated(f"error: {why}") + "\n")
     return USAGE

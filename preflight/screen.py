@@ -15,6 +15,7 @@ import pytest
 from preflight import reports
 from preflight.conclusions import Explanation, Finding, card, text
 from preflight.coverage import Coverage
+from preflight.language import labelled_line, t, translated
 from preflight.layout import Line, Style, first_line, hanging, labelled, wrapped
 from preflight.results import Results
 from preflight.terminal import LABEL, STYLES, write
@@ -72,18 +73,18 @@ def print_results(terminal: Any, results: Results, *, everything: bool, brief: b
         screen.accepted(results.outcomes)
         screen.not_judged(results.outcomes, explained=explained_names(results.explanation))
     for note in results.notes:
-        screen.paragraph(f"note: {note}", yellow=True)
+        screen.paragraph(t("note: {note}", note=translated(note)), yellow=True)
     if decision.partial and not brief:
         screen.not_looked_at(decision.coverage)
     if not brief:
         screen.root_causes(results.explanation.root_causes)
         screen.unexplained(results.explanation.unexplained)
     if results.symptom_answer is not None:
-        screen.section("symptom", results.symptom_answer.lines())
+        screen.section(t("symptom"), results.symptom_answer.lines())
     if results.comparison is not None:
-        screen.section(results.comparison.title, results.comparison.lines())
+        screen.section(translated(results.comparison.title), results.comparison.lines())
     colour = {"go": "green", "nogo": "red"}.get(decision.style, "yellow")
-    screen.paragraph(decision.sentence, bold=True, **{colour: True})
+    screen.paragraph(translated(decision.sentence), bold=True, **{colour: True})
 
 
 class _Screen:
@@ -113,7 +114,7 @@ class _Screen:
     def section(self, title: str, lines: Iterable[str]) -> None:
         self.heading(title, "=")
         for line in lines:
-            for row in hanging(line, self._width):
+            for row in hanging(labelled_line(line), self._width):
                 self._terminal.write_line(row)
 
     def accepted(self, outcomes: Sequence[Outcome]) -> None:
@@ -121,16 +122,17 @@ class _Screen:
         for verdict in (Verdict.ADVICE, Verdict.WAIVED):
             accepted = [outcome for outcome in outcomes if outcome.verdict is verdict]
             if accepted:
-                self.heading(str(verdict))
+                self.heading(t(verdict))
             for outcome in accepted:
                 target = f" [{outcome.target}]" if outcome.target else ""
-                title = f"{outcome.number} {outcome.title}{target}"
+                title = f"{outcome.number} {translated(outcome.title)}{target}"
+                reason = translated(outcome.reason)
                 if self._everything or verdict is Verdict.WAIVED:
-                    self.entry(f"{title}: {outcome.reason}")
+                    self.entry(t("{title}: {reason}", title=title, reason=reason))
                 else:
-                    self.entry(f"{outcome.number}{target} {outcome.reason}")
+                    self.entry(f"{outcome.number}{target} {reason}")
                 if self._everything and outcome.diagnosis is not None and verdict is Verdict.ADVICE:
-                    self.paragraph(f"    remedy: {outcome.diagnosis.remedy}")
+                    self.paragraph("    " + t("remedy: {remedy}", remedy=translated(outcome.diagnosis.remedy)))
 
     def not_judged(self, outcomes: Sequence[Outcome], *, explained: frozenset[str]) -> None:
         """What is blocked or not applicable, a line for each reason; what a root cause explains, only in full."""
@@ -140,17 +142,22 @@ class _Screen:
                 if outcome.verdict is verdict and (self._everything or outcome.name not in explained):
                     reasons.setdefault(outcome.reason, []).append(outcome)
             if reasons:
-                self.heading(str(verdict))
+                self.heading(t(verdict))
             for reason, concerned in reasons.items():
-                count = f"{len(concerned)} {'check' if len(concerned) == 1 else 'checks'}"
+                count = translated(f"{len(concerned)} {'check' if len(concerned) == 1 else 'checks'}")
                 witnesses = ", ".join(dict.fromkeys(outcome.witness for outcome in concerned if outcome.witness))
-                also = f"; also seen from {witnesses}" if witnesses else ""
-                self.entry(f"{count} {reason}{also}" if verdict is Verdict.BLOCKED else f"{count}: {reason}")
+                also = t("; also seen from {witnesses}", witnesses=witnesses) if witnesses else ""
+                told = translated(reason)
+                blocked = verdict is Verdict.BLOCKED
+                if blocked:
+                    self.entry(t("{count} {reason}{also}", count=count, reason=told, also=also))
+                else:
+                    self.entry(t("{count}: {reason}", count=count, reason=told))
 
     def root_causes(self, findings: Sequence[Finding]) -> None:
         """The root causes; of many, the further ones in one line each."""
         if findings:
-            self.heading("root causes", "=")
+            self.heading(t("root causes"), "=")
         for place, finding in enumerate(findings, start=1):
             if self._everything:
                 lines = self._in_full(finding, place)
@@ -165,32 +172,40 @@ class _Screen:
         lines: list[Line] = [] if place == 1 else [()]
         for number, (label, value) in enumerate(text.rows(finding)):
             head = f"{place}.".ljust(_INDENT) if number == 0 else " " * _INDENT
-            body = wrapped(value, self._width - _INDENT - LABEL)
+            body = wrapped(_told(label, value, finding), self._width - _INDENT - LABEL)
             style = STYLES.get(label, Style.PLAIN)
-            lines += labelled(head + label, body, style, indent=0, label_width=_INDENT + LABEL)
+            lines += labelled(head + t(label), body, style, indent=0, label_width=_INDENT + LABEL)
         return lines
 
     def unexplained(self, outcomes: Sequence[Outcome]) -> None:
         """Failing checks that no root cause explains."""
         if outcomes:
-            self.heading("not explained by a root cause")
+            self.heading(t("not explained by a root cause"))
         for outcome in outcomes:
-            self.paragraph(f"{outcome.number} {outcome.name}: {_headline(outcome)}")
+            self.paragraph(f"{outcome.number} {outcome.name}: {translated(_headline(outcome))}")
 
     def briefly(self, explanation: Explanation) -> None:
         """A line for each root cause, and for each failing check that none explains."""
         self._terminal.write_line("")
         for place, finding in enumerate(explanation.root_causes, start=1):
-            self._terminal.write_line(f"{place}. {text.headline(finding)}")
+            self._terminal.write_line(f"{place}. {translated(text.headline(finding))}")
         for outcome in explanation.unexplained:
-            self._terminal.write_line(f"{outcome.number} {outcome.name}: {_headline(outcome)}")
+            self._terminal.write_line(f"{outcome.number} {outcome.name}: {translated(_headline(outcome))}")
 
     def not_looked_at(self, coverage: Coverage) -> None:
         """What a run of a part leaves out: a line a section, or how many checks of each."""
         if self._everything:
-            self.section("not looked at", coverage.lines())
+            self.section(t("not looked at"), coverage.lines())
         elif sections := coverage.sections():
-            self.paragraph(f"checks not looked at, by section: {sections}")
+            self.paragraph(t("checks not looked at, by section: {sections}", sections=sections))
+
+
+def _told(label: str, value: str, finding: Finding) -> str:
+    """What a label says of a root cause, translated but for commands and evidence."""
+    if label != "evidence":
+        return translated(value)
+    statements = {proof.statement for proof in finding.conclusion.proofs}
+    return "\n".join(translated(line) if line in statements else line for line in value.split("\n"))
 
 
 def _headline(outcome: Outcome) -> str:

@@ -14,6 +14,7 @@ from preflight.clients.kube_errors import ApiError
 from preflight.clients.kubeconfig import KubeconfigError
 from preflight.evidence import clean
 from preflight.inventory import Inventory, InventoryError, load
+from preflight.language import translated
 from preflight.probes import cleanup
 from preflight.probes.cleanup import OwnedObject
 
@@ -108,9 +109,9 @@ def _describe(item: OwnedObject, now: float) -> str:
 
 
 def _fail(reason: str, status: int) -> int:
-    sys.stderr.write(f"error: {clean(reason)}\n")
+    sys.stderr.write(translated(f"error: {clean(reason)}") + "\n")
     return status
 
 
 def _print(line: str) -> None:
-    sys.stdout.write(f"{clean(line)}\n")
+    sys.stdout.write(f"{translated(clean(line))}\n")

@@ -15,6 +15,7 @@ from typing import Any
 
 from preflight import symptoms
 from preflight.evidence import clean
+from preflight.language import labelled_line, translated
 from preflight.symptoms import Candidate, Found, Reading, Sample, Symptom
 
 NAME = "symptom"
@@ -40,13 +41,13 @@ def run(chosen: argparse.Namespace) -> int:
     try:
         reading = symptoms.read(_remembering(_parts(chosen.file), end))
     except (OSError, ValueError) as error:
-        sys.stderr.write(f"error: {error}\n")
+        sys.stderr.write(translated(f"error: {error}") + "\n")
         return USAGE
     alike = () if reading.symptoms or reading.succeeded else symptoms.nearest(end.decode("utf-8", "replace"))
     if chosen.json:
         text = json.dumps(as_json(reading, alike), ensure_ascii=False, indent=1)
     else:
-        text = "\n".join(lines(reading, alike))
+        text = "\n".join(map(labelled_line, lines(reading, alike)))
     sys.stdout.write(f"{text}\n")
     return RECOGNISED if reading.symptoms else NOTHING
 

@@ -12,6 +12,7 @@ from _pytest._code.code import ReprFileLocation, TerminalRepr
 from _pytest._io import TerminalWriter
 
 from preflight.diagnosis import Diagnosis
+from preflight.language import t, translated
 from preflight.layout import Line, Style, labelled, wrapped
 
 _MARKUP: dict[Style, dict[str, bool]] = {
@@ -55,6 +56,8 @@ class DiagnosisRepr(TerminalRepr):
         # pytest-html and JUnit write into memory, and what they show is as wide as a page.
         whole: Any = isinstance(getattr(tw, "_file", None), io.StringIO)
         for label, value in self._diagnosis.rows():
-            lines = value.splitlines() if whole else wrapped(value, tw.fullwidth - LABEL)
-            for line in labelled(label, lines, STYLES.get(label, Style.PLAIN), indent=0, label_width=LABEL):
+            shown = value if whole or label == "evidence" else translated(value)
+            lines = shown.splitlines() if whole else wrapped(shown, tw.fullwidth - LABEL)
+            named = label if whole else t(label)
+            for line in labelled(named, lines, STYLES.get(label, Style.PLAIN), indent=0, label_width=LABEL):
                 write(tw, line)

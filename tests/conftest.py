@@ -15,6 +15,7 @@ from preflight import redaction
 from preflight.inventory import Inventory, load
 from tests import programs
 
+os.environ["PREFLIGHT_LANG"] = "en"  # whatever the locale of this machine is
 PROJECT = Path(__file__).parents[1]
 # What CI says does not change by itself, and no example is a matter of time on a busy machine.
 settings.register_profile("steady", deadline=None, derandomize=bool(os.environ.get("PREFLIGHT_REQUIRE_SERVERS")))

@@ -28,6 +28,7 @@ from preflight.run import Run
 from tests import processes, programs, screens
 from tests.conclusions.hidden import unfounded
 from tests.effects import sufficient, sufficient_for_both
+from tests.translated import untranslated
 
 PROJECT = Path(__file__).parents[1]
 assert preflight.facts  # its import makes the kinds of facts known
@@ -208,6 +209,7 @@ def test_a_fault_turns_the_right_checks_red_and_nothing_else(
     printed = ended.stdout.replace(str(tmp_path), "reports")  # no screen makes that shorter
     assert not screens.beyond_one_screen(printed, causes=len(expected["concludes"])), printed
     assert not list(screens.contradictions(report))
+    assert not untranslated(report)
     said = ended.stdout + "".join(ElementTree.parse(tmp_path / "preflight.xml").getroot().itertext())
     said += "".join(check["remedy"] for check in report["checks"])  # of advice, -v shows it
     for words in expected["says"]:

@@ -10,7 +10,8 @@ from preflight import excerpts
 from preflight.conclusions.attribution import Finding
 from preflight.conclusions.model import Proof
 from preflight.conclusions.text import counts, headline
-from preflight.layout import Line, Style, columns, first_line, labelled, shortened, wrapped
+from preflight.language import t, translated
+from preflight.layout import Line, Style, columns, first_line, labelled, padded, shortened, wrapped
 
 LINES = 7
 """Lines of a root cause where a terminal has `WIDTH` columns or more."""
@@ -39,9 +40,13 @@ def card(finding: Finding, place: int, *, width: int) -> list[Line]:
     text_width = max(width - _INDENT - _LABEL, 20)
     most = _scaled(_CAUSE, text_width)
     cause = _sentence(headline(finding), width=text_width, lines=most)
-    likely = [] if conclusion.certain else [first_line(f"to be certain: {conclusion.settled_by}", text_width)]
+    settled_by = translated(conclusion.settled_by)
+    likely = (
+        [] if conclusion.certain else [first_line(t("to be certain: {settled_by}", settled_by=settled_by), text_width)]
+    )
     evidence = _evidence(conclusion.proofs, conclusion.sentence, width=text_width)
-    steps = [wrapped(f"{number}. {step}", text_width) for number, step in enumerate(conclusion.remedy, start=1)]
+    told_steps = [translated(step) for step in conclusion.remedy]
+    steps = [wrapped(f"{number}. {step}", text_width) for number, step in enumerate(told_steps, start=1)]
     room = _scaled(LINES, text_width) - len(cause) - len(likely) - len(evidence) - 1
     first = len(steps[0]) if steps else 0
     while evidence and first > room:  # what to type comes before a further proof
@@ -50,20 +55,22 @@ def card(finding: Finding, place: int, *, width: int) -> list[Line]:
     shown = _fitting(steps, room)
     left = len(steps) - len(shown)
     room -= sum(map(len, shown))
-    lines = labelled("cause", cause, Style.CAUSE, indent=_INDENT, label_width=_LABEL)
-    lines[0] = ((f"{place}.".ljust(_INDENT) + "cause".ljust(_LABEL), Style.LABEL), *lines[0][1:])
-    lines += labelled("likely", likely, Style.PLAIN, indent=_INDENT, label_width=_LABEL)
+    lines = labelled(t("cause"), cause, Style.CAUSE, indent=_INDENT, label_width=_LABEL)
+    lines[0] = ((f"{place}.".ljust(_INDENT) + padded(t("cause"), _LABEL), Style.LABEL), *lines[0][1:])
+    lines += labelled(t("likely"), likely, Style.PLAIN, indent=_INDENT, label_width=_LABEL)
     for label, text, command in evidence:
         told = [text] if text else []
         if command and (not told or (room > 0 and columns(command) <= text_width)):
             room -= len(told)
             told.append(f"`{command}`")
-        lines += labelled(label, told, Style.EVIDENCE, indent=_INDENT, label_width=_LABEL)
+        lines += labelled(t(label), told, Style.EVIDENCE, indent=_INDENT, label_width=_LABEL)
     remedy = [line for step in shown for line in step]
-    lines += labelled("remedy", remedy, Style.PLAIN, indent=_INDENT, label_width=_LABEL)
-    more = f"; {left} more {'step' if left == 1 else 'steps'} with -v" if left else ""
-    explains = first_line(f"{counts(finding)} (guide {conclusion.cause.section}{more})", text_width)
-    return [*lines, *labelled("explains", [explains], Style.PLAIN, indent=_INDENT, label_width=_LABEL)]
+    lines += labelled(t("remedy"), remedy, Style.PLAIN, indent=_INDENT, label_width=_LABEL)
+    more = t("; {left} more {steps} with -v", left=left, steps="step" if left == 1 else "steps") if left else ""
+    section = conclusion.cause.section
+    whole = t("{counts} (guide {section}{more})", counts=translated(counts(finding)), section=section, more=more)
+    explains = first_line(whole, text_width)
+    return [*lines, *labelled(t("explains"), [explains], Style.PLAIN, indent=_INDENT, label_width=_LABEL)]
 
 
 def _fitting(steps: Sequence[list[str]], room: int) -> list[list[str]]:
@@ -81,8 +88,8 @@ def _fitting(steps: Sequence[list[str]], room: int) -> list[list[str]]:
 
 def one_line(finding: Finding, place: int, *, width: int) -> Line:
     """The root cause in one line."""
-    text = first_line(headline(finding), width - _INDENT - _LABEL)
-    return (f"{place}.".ljust(_INDENT) + "cause".ljust(_LABEL), Style.LABEL), (text, Style.CAUSE)
+    text = first_line(translated(headline(finding)), width - _INDENT - _LABEL)
+    return (f"{place}.".ljust(_INDENT) + padded(t("cause"), _LABEL), Style.LABEL), (text, Style.CAUSE)
 
 
 def _scaled(lines: int, text_width: int) -> int:
@@ -92,17 +99,17 @@ def _scaled(lines: int, text_width: int) -> int:
 
 def _sentence(text: str, *, width: int, lines: int) -> list[str]:
     """A sentence that fits: of several parts whole ones and how many more there are, of one part beginning and end."""
-    whole = wrapped(text, width)
+    whole = wrapped(translated(text), width)
     if len(whole) <= lines:
         return whole
     parts = text.split("; ")
     if len(parts) > 1 and _same_kind(parts[0].partition(": ")[2], parts[1]):
         for kept in range(len(parts) - 1, 0, -1):
-            shorter = wrapped(f"{'; '.join(parts[:kept])}; and {len(parts) - kept} more", width)
+            shorter = wrapped(translated(f"{'; '.join(parts[:kept])}; and {len(parts) - kept} more"), width)
             if len(shorter) <= lines:
                 return shorter
         text = f"{parts[0]}; and {len(parts) - 1} more"
-    return shortened(text, width=width, lines=lines)
+    return shortened(translated(text), width=width, lines=lines)
 
 
 def _same_kind(sentence: str, other: str) -> bool:
@@ -139,28 +146,29 @@ def _evidence(proofs: Sequence[Proof], sentence: str, *, width: int) -> list[tup
         if not text and columns(command) + 2 > width:
             continue
         told.append(("evidence" if not told else "but" if proof.healthy else "and", text, command))
-        known.append(text)
+        known.append(text if translated(proof.statement) == proof.statement else f"{proof.statement}: {text}")
     return told
 
 
 def fact_of(proof: Proof, known: Sequence[str], *, width: int) -> str:
     """What a proof adds to what is known, in one line: its statement, and the line of its output that decides."""
     statement = "" if any(alike(proof.statement, text) for text in known) else proof.statement
+    said = translated(statement)
     lines = [line for line in proof.observed.splitlines() if line.strip()]
     if proof.healthy and statement:  # what it says is enough; the first line shows how it looks
         status = next((line for line in lines if line.startswith("HTTP")), "".join(lines[:1]))
-        whole = f"{statement}: {status.strip()}"
-        return whole if status and columns(whole) <= width else first_line(statement, width)
+        whole = t("{statement}: {observed}", statement=said, observed=status.strip())
+        return whole if status and columns(whole) <= width else first_line(said, width)
     sentence = " ".join([known[0], proof.statement])
     center = excerpts.decisive(lines, sentence, proof.command)
-    printed = _printed(lines, center, sentence, [*known, statement], longest=width - columns(f"{statement}: ") - 1)
+    printed = _printed(lines, center, sentence, [*known, statement], longest=width - columns(f"{said}: ") - 1)
     where = f"{proof.where}: " if proof.where and not statement else ""
     if not printed:
-        return first_line(statement, width)
+        return first_line(said, width)
     if not statement:
         printed = _printed(lines, center, sentence, known, longest=width - columns(where))
         return first_line(f"{where}{printed}", width) if printed else ""
-    return first_line(f"{statement}: {printed}", width)
+    return first_line(t("{statement}: {observed}", statement=said, observed=printed), width)
 
 
 def _printed(lines: Sequence[str], center: int, sentence: str, known: Iterable[str], *, longest: int) -> str:

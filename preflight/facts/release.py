@@ -186,7 +186,7 @@ _USER_KEYS = (*_IMAGE_KEYS, "podSecurityContext", "securityContext")
 def upgrade_changes(
     release_history: History, helm_values: helm.Values, inventory: Inventory, run: Run
 ) -> frozenset[str]:
-    """The keys that the upgrade changes, ``chart`` among them; none if no upgrade is ahead (`--stage upgrade`).
+    """The keys that the upgrade changes, `chart` among them; none if no upgrade is ahead (`--stage upgrade`).
 
     Where both renderings are known, they say what changes: an expression that gives the same, or a default that is
     written out, changes nothing, and a chart of another version changes what it renders otherwise.

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 
 from preflight.evidence import one_line
+from preflight.language import t, translated
 from preflight.outputs.document import (
     Document,
     answer,
@@ -33,33 +34,39 @@ def note(document: Document) -> str:
 
 def _lines(document: Document) -> Iterator[str]:
     decision = document["decision"]
-    yield f"## Preflight of {code(release(document))}: {answer(document)}"
+    yield t("## Preflight of {release}: {answer}", release=code(release(document)), answer=answer(document))
     yield ""
     yield prose(document["verdict"])
     causes = root_causes(document)
     if causes:
-        yield from ("", "### Root causes", "")
+        yield from ("", t("### Root causes"), "")
     for place, cause in enumerate(causes[:_MOST], start=1):
-        yield f"{place}. **{code(name_of(cause))}** ({prose(impact(cause))}): {prose(cause['cause'])}"
+        yield t(
+            "{place}. **{name}** ({impact}): {cause}",
+            place=place,
+            name=code(name_of(cause)),
+            impact=prose(impact(cause)),
+            cause=prose(cause["cause"]),
+        )
         for proof in cause["proofs"][:2]:
             shown = f": {code(proof['observed'])}" if proof["observed"] else ""
-            yield f"   - seen {prose(proof['where'])}{shown}"
+            yield "   - " + t("seen {where}{shown}", where=prose(proof["where"]), shown=shown)
         for step in cause["remedy"]:
-            yield f"   - fix: {prose(step)}"
+            yield "   - " + t("fix: {step}", step=prose(step))
         explained = len(cause["explains"])
         if explained:
-            yield f"   - explains {explained} {'check' if explained == 1 else 'checks'}"
+            yield "   - " + translated(f"explains {explained} {'check' if explained == 1 else 'checks'}")
     yield from _more(len(causes))
     alone = unexplained(document)
     if alone:
-        yield from ("", "### Failed, and explained by no root cause", "")
+        yield from ("", t("### Failed, and explained by no root cause"), "")
     for check in alone[:_MOST]:
         yield f"- {prose(check['section'])} {prose(check['title'])} ({code(test_name(check))}): {prose(check['cause'])}"
     yield from _more(len(alone))
     yield from _changes(document)
     left_out = decision["not_looked_at"]
     if left_out:
-        yield from ("", "### Not looked at", "")
+        yield from ("", t("### Not looked at"), "")
         counts: dict[str, int] = {}
         for part in left_out:
             counts[part["section"]] = counts.get(part["section"], 0) + part["count"]
@@ -71,27 +78,33 @@ def _changes(document: Document) -> Iterator[str]:
     compared = document.get("baseline")
     if compared is None:
         return
-    yield from ("", f"### Since {code(compared['file'])} ({prose(compared['written'])})", "")
+    yield from (
+        "",
+        t("### Since {file} ({written})", file=code(compared["file"]), written=prose(compared["written"])),
+        "",
+    )
     if compared["other_environment"]:
-        yield f"- That run was of another environment: {prose(compared['other_environment'])}"
+        yield "- " + t(
+            "That run was of another environment: {environment}", environment=prose(compared["other_environment"])
+        )
     listed = list(changes(document))
     for kind, entries in listed:
         for change in entries[:_MOST]:
-            before = "" if kind.endswith("new") else f" (before: {prose(change['before'])})"
-            yield f"- {kind}: {code(change['name'])}: {prose(change['now'])}{before}"
+            before = "" if kind.endswith("new") else t(" (before: {before})", before=prose(change["before"]))
+            yield f"- {translated(kind)}: {code(change['name'])}: {prose(change['now'])}{before}"
         yield from _more(len(entries))
     if not listed:
-        yield "- nothing"
+        yield "- " + t("nothing")
 
 
 def _more(count: int) -> Iterator[str]:
     if count > _MOST:
-        yield f"- and {count - _MOST} more"
+        yield "- " + t("and {count} more", count=count - _MOST)
 
 
 def prose(text: str) -> str:
     """A sentence of one line in which nothing but its own `commands` is markup."""
-    parts = one_line(str(text), longest=_LONGEST).split("`")
+    parts = one_line(translated(str(text)), longest=_LONGEST).split("`")
     if len(parts) % 2 == 0:  # one of them has no end
         parts = ["`".join(parts)]
     return "".join(code(part) if place % 2 else _escaped(part) for place, part in enumerate(parts))

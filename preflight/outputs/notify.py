@@ -14,6 +14,7 @@ from typing import Any
 from preflight.clients.connect import Routes
 from preflight.clients.http import NoReply, exchange
 from preflight.evidence import Unmeasured, one_line
+from preflight.language import t, translated
 from preflight.outputs.document import Document, answer, changes, impact, name_of, release, root_causes
 from preflight.redaction import redact
 
@@ -62,15 +63,30 @@ def context(document: Document) -> Context:
 
 def _text(values: Context, plain: Callable[[str], str] = str) -> str:
     """The message in lines: verdict, the worst root causes with the first step, what is new or fixed, where it ran."""
-    lines = [f"Preflight of {plain(values['release'])}: {plain(values['verdict'])}"]
+    lines = [
+        t(
+            "Preflight of {release}: {verdict}",
+            release=plain(values["release"]),
+            verdict=plain(translated(values["verdict"])),
+        )
+    ]
     for place, cause in enumerate(values["causes"][:_MOST], start=1):
-        lines.append(f"{place}. {plain(cause['name'])} ({plain(cause['impact'])}): {plain(cause['cause'])}")
-        lines += [f"   fix: {plain(step)}" for step in cause["remedy"][:1]]
+        lines.append(
+            t(
+                "{place}. {name} ({impact}): {cause}",
+                place=place,
+                name=plain(cause["name"]),
+                impact=plain(translated(cause["impact"])),
+                cause=plain(translated(cause["cause"])),
+            )
+        )
+        lines += ["   " + t("fix: {step}", step=plain(translated(step))) for step in cause["remedy"][:1]]
     further = len(values["causes"]) - _MOST
-    lines += [f"and {further} more root causes"] if further > 0 else []
+    lines += [t("and {count} more root causes", count=further)] if further > 0 else []
     for kind, entries in values["changes"].items():
         if kind.endswith(("new", "fixed")):
-            lines.append(f"{kind}: {', '.join(plain(change['name']) for change in entries[:_MOST])}")
+            names = ", ".join(plain(change["name"]) for change in entries[:_MOST])
+            lines.append(t("{kind}: {names}", kind=translated(kind), names=names))
     lines += [values["job"]] if values["job"] else []
     return _cut("\n".join(redact(line) for line in lines))
 

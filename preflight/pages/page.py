@@ -9,6 +9,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
+from preflight import language
 from preflight.conclusions import Facts
 from preflight.evidence import clean
 from preflight.pages import dns, headroom, matrix, paths, picture, registry, results, texts, views, workers
@@ -20,7 +21,6 @@ from preflight.saved import SavedError
 if TYPE_CHECKING:
     import jinja2
 
-_LANGUAGE = "en"
 _MOST = 30  # findings, or changes, of one kind that are listed
 
 _MATRICES: Mapping[Text, tuple[Callable[[Facts], matrix.Matrix], ...]] = {
@@ -43,7 +43,7 @@ def page(report: Report) -> str:
         _templates()
         .get_template("page.html.j2")
         .render(
-            language=_LANGUAGE,
+            language=language.tag(),
             policy=_policy(style, script),
             style=style,
             script=script,

@@ -212,4 +212,4 @@ def _says(vantage: Text, service: Head, cell: Cell) -> Text:
 
 
 def _name(head: Head) -> str:
-    return f"{head.text} {head.beside}".strip()
+    return Text("{service} {address}", service=head.text, address=head.beside) if head.beside else head.text

@@ -13,6 +13,8 @@ from typing import Self
 
 from markupsafe import Markup, escape
 
+from preflight import language, translation
+
 _CODE = re.compile(r"`([^`]+)`")
 
 
@@ -39,13 +41,24 @@ def t(text: str, /, **values: object) -> Markup:
     """A fixed text as HTML in the page's language, its values escaped; a str that is no `Text` is taken as it is."""
     if isinstance(text, Text):
         return t(text.english, **text.values)
-    words = {name: t(value) if isinstance(value, Text) else value for name, value in values.items()}
-    return escape(text).format(**words) if words else escape(text)
+    words = {name: _word(value) for name, value in values.items()}
+    said = escape(language.template(text))
+    if language.current() == language.ENGLISH:
+        return said.format(**words) if words else said
+    put_in = {name: str(escape(word)) for name, word in words.items()}
+    return Markup(translation.rendered(str(said), put_in))  # noqa: S704 - each part is escaped
+
+
+def _word(value: object) -> object:
+    """What stands in a text: another fixed text, what the run says, or a number."""
+    if isinstance(value, Text):
+        return t(value)
+    return language.translated(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def translated(sentence: str) -> str:
     """What the run says, in the page's language."""
-    return sentence
+    return language.translated(sentence)
 
 
 def code(sentence: str) -> Markup:

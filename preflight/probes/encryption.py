@@ -34,8 +34,10 @@ def of_api_server(kubeconfig: Kubeconfig) -> Encryption:
         cause = f"the kubeconfig reaches {kubeconfig.server} without TLS: whoever is on the way reads its token"
     elif not kubeconfig.verified:
         fault = EncryptionFault.NOT_VERIFIED
-        cause = f"cluster {kubeconfig.cluster} of the kubeconfig sets insecure-skip-tls-verify: whoever answers as "
-        cause += f"{kubeconfig.server} gets its token"
+        cause = (
+            f"cluster {kubeconfig.cluster} of the kubeconfig sets insecure-skip-tls-verify: whoever answers as "
+            f"{kubeconfig.server} gets its token"
+        )
     command = program("kubectl", "config", "view", "--minify", "--context", kubeconfig.context)
     observed = f"server: {kubeconfig.server}\ninsecure-skip-tls-verify: {str(not kubeconfig.verified).lower()}"
     return _encryption(

@@ -335,8 +335,10 @@ class Conversation:
         if self.scheme == "https" and urlsplit(realm).scheme != "https":
             cause = f"{self.host} wants its password sent unencrypted, to {place}; it was not sent"
         elif self._token_realm and origin_of(realm) not in {origin_of(self._token_realm), origin_of(self.root)}:
-            cause = f"{self.host} wants its password sent to {place}, and the inventory's token_realm is "
-            cause += f"{self._token_realm}; it was not sent"
+            cause = (
+                f"{self.host} wants its password sent to {place}, and the inventory's token_realm is "
+                f"{self._token_realm}; it was not sent"
+            )
         else:
             return
         raise Refused(RegistryFault.TOKEN_REALM, cause)

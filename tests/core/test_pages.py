@@ -16,7 +16,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from preflight import baseline, history, pages, saved
+from preflight import baseline, history, language, pages, saved
 from preflight.__main__ import main
 from preflight.conclusions import Facts, Observation
 from preflight.evidence import Blocked, Evidence, Fact, NotApplicable, PreflightError, Unmeasured
@@ -698,3 +698,18 @@ def test_the_last_runs_are_those_of_the_same_environment_however_many_files_lie_
     assert [entry["run"] for entry in runs] == [*(f"r{day}" for day in range(4, 13)), "last"]
     assert runs[-1]["causes"] == ["node-path-blocked (k8s-worker-2)"]
     assert "\x1b" not in json.dumps(runs)
+
+
+def test_the_page_is_in_the_language_that_is_spoken(inventory: Inventory) -> None:
+    run = document(inventory)
+    english = pages.render(run)
+    end = language.speaking("zh")
+    try:
+        chinese = pages.render(run)
+    finally:
+        end()
+    assert '<html lang="en">' in english
+    assert '<html lang="zh-CN">' in chinese
+    headings = [re.findall(r"<h2[^>]*>([^<]*)</h2>", page) for page in (english, chinese)]
+    assert len(headings[0]) == len(headings[1])
+    assert not set(headings[0]) & set(headings[1])
