@@ -235,7 +235,8 @@ def from_here(places: Sequence[Destination], *, routes: Routes, deadline: float)
 
     def take(place: Destination) -> None:
         until = time.monotonic() + deadline
-        with contextlib.suppress(OSError):  # what `connect:` does not map
+        with contextlib.suppress(OSError):  # what `connect:` does not map, or has no address
+            routes.addresses(*routes.resolve(place.host, place.port), within=deadline)  # looked up once, and kept
             taken[place] = list(_repeated(place, routes, until))
 
     threads = [Thread(target=take, args=(place,), name=f"samples {place.name}", daemon=True) for place in places]
