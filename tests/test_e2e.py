@@ -135,6 +135,27 @@ def test_a_stand_in_gives_out_a_job(end: str, succeeded: bool, monkeypatch: pyte
     assert not fates.run_job(url, fates.JOB, patience=30).succeeded, "nobody gives out jobs any more"
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: {break: x}", "a: expected break and mend, and wait or cause besides, found break"),
+        ("a: {on: x, off: y}", "found False, True"),  # what YAML makes of these words
+        ("a: x", "a: expected break and mend, and wait or cause besides, found nothing"),
+        ("[a]", "expected names of faults, found list"),
+    ],
+)
+def test_a_file_of_faults_that_is_none_is_refused(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "faults.yaml").write_text(text)
+    with pytest.raises(ValueError, match="faults.yaml: " + re.escape(message) if "found F" not in message else message):
+        fates.faults_in(tmp_path / "faults.yaml")
+
+
+def test_the_pages_faults_are_some(tmp_path: Path) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (tmp_path / "faults.yaml").write_text(next(block for block in blocks if "faults.yaml" in block))
+    assert set(fates.faults_in(tmp_path / "faults.yaml")) == {"resolver-dropped", "gitlab-stopped"}
+
+
 def test_a_row_is_made_of_root_causes_alone() -> None:
     drawn = [
         {"name": STOPS[0], "root_cause": True, "impact": {"harm": "stops", "jobs": "all jobs"}},

@@ -16,6 +16,7 @@ from preflight.conclusions.model import Conclusion, Proof, cause, keys, rule
 from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.vantages import joined, targets_of
 from preflight.fact import FactSpec
+from preflight.facts.dns import node_answers, pod_lookups
 from preflight.facts.latency import (
     here_distance,
     here_losses,
@@ -158,7 +159,13 @@ def may_follow_from_losses(facts: Facts, observation: Observation) -> bool:
         destination = GITLAB
     trips = [each.measured for each in facts.observations(node_round_trips, pod_round_trips, worker=worker)]
     known = [trip for trip in trips if isinstance(trip, RoundTrips)]
-    return not destination or any(trip.answered(destination) for trip in known)
+    if not destination or any(trip.answered(destination) for trip in known):
+        return True
+    asked = [
+        each.measured for each in facts.observations(node_answers, pod_lookups, worker=worker, resolver=destination)
+    ]
+    answers = [answer for lookups in asked if isinstance(lookups, Lookups) for answer in lookups.answers]
+    return any(answer.fault is None for answer in answers)
 
 
 def _remedy(facts: Facts, workers: Sequence[str], shown: Sequence[Observation], what: str) -> tuple[str, ...]:

@@ -23,9 +23,9 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Thread
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
-from preflight.clients.connect import Routes, dial, split_address
+from preflight.clients.connect import Routes, dial, is_address, split_address
 from preflight.evidence import Evidence, Fact, NotApplicable
 from preflight.faults import PacketFault
 from preflight.inventory import Inventory
@@ -39,6 +39,7 @@ FEW, MANY = 6, 18
 """Samples of a destination, and those where one of them was lost."""
 _RESENT_AFTER = 0.9  # seconds; a kernel sends the first packet again after one
 _PATIENCE = 2.0  # seconds for a connection
+_IN_VAIN = 2  # further samples without an answer, after which nobody answers there
 _QUERY_PATIENCE = 1.0
 _DNS_PORT = 53
 
@@ -51,24 +52,26 @@ class Destination:
         name: how messages call it.
         host: address or name; `port`: of TCP, or of DNS.
         query: the name that a resolver is asked for; "" for a connection.
+        address: the host's; "" where the inventory does not say it.
     """
 
     name: str
     host: str
     port: int
     query: str = ""
+    address: str = ""
 
     @property
     def step(self) -> Step:
         """The probe script's step."""
         if not self.query:
-            return shell.connects(self.host, self.port, few=FEW, many=MANY)
+            return self.connection
         return shell.queries(self.query, self.name, few=FEW, many=MANY)
 
     @property
     def connection(self) -> Step:
-        """The step that shows how long a connection takes."""
-        return shell.connects(self.host, self.port, few=FEW, many=MANY if not self.query else FEW)
+        """The step that shows how long a connection takes; a name is looked up before, where no address is known."""
+        return shell.connects(self.address or self.host, self.port, few=FEW, many=MANY if not self.query else FEW)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +140,16 @@ class _Sample:
 def destinations(inventory: Inventory) -> tuple[Destination, ...]:
     """What samples go to: GitLab, each registry, each resolver."""
     url = urlsplit(inventory.gitlab.url)
+    found = _named_destinations(inventory, url)
+    return tuple(replace(place, address=_address(inventory, place.host)) for place in found)
+
+
+def _address(inventory: Inventory, host: str) -> str:
+    known = [host, *sorted(inventory.dns.names.get(host, ()))]
+    return next((text for text in map(str, known) if is_address(text)), "")
+
+
+def _named_destinations(inventory: Inventory, url: SplitResult) -> tuple[Destination, ...]:
     name = next(iter(inventory.dns.names), "")
     return (
         Destination(GITLAB, url.hostname or "", url.port or (443 if url.scheme == "https" else 80)),
@@ -163,7 +176,10 @@ _BASELINE = shell.connects("127.0.0.1", 9, few=FEW, many=FEW)  # where the machi
 
 def steps(places: Sequence[Destination]) -> tuple[Step, ...]:
     """The probe script's steps."""
-    samples = (_BASELINE, *dict.fromkeys(step for place in places for step in (place.step, place.connection)))
+    samples = (
+        _BASELINE,
+        *dict.fromkeys(step for place in places for step in (place.step, place.connection)),
+    )
     return (shell.resent("before"), *samples, shell.resent("after"))
 
 
@@ -219,7 +235,8 @@ def from_here(places: Sequence[Destination], *, routes: Routes, deadline: float)
 
     def take(place: Destination) -> None:
         until = time.monotonic() + deadline
-        with contextlib.suppress(OSError):  # what `connect:` does not map
+        with contextlib.suppress(OSError):  # what `connect:` does not map, or has no address
+            routes.addresses(*routes.resolve(place.host, place.port), within=deadline)  # looked up once, and kept
             taken[place] = list(_repeated(place, routes, until))
 
     threads = [Thread(target=take, args=(place,), name=f"samples {place.name}", daemon=True) for place in places]
@@ -240,7 +257,7 @@ def _repeated(place: Destination, routes: Routes, until: float) -> Iterator[_Sam
         answered = answered or sample.answered
         if sample.slow or not sample.answered:
             wanted = MANY
-        if number == 1 and not answered:
+        if number == _IN_VAIN and not answered:
             return
 
 

@@ -211,9 +211,19 @@ sampled() { # FEW MANY COMMAND…: begin, end and status of a command, again and
     if [ "$status" -ne 0 ] || took_long; then
       wanted=$many
     fi
-    [ "$taken" -ne 2 ] || [ -n "$answered" ] || break # nobody answers there
+    [ "$taken" -ne 3 ] || [ -n "$answered" ] || break # nobody answers there
     [ "${moment%.*}" -lt "$ends" ] || break
   done
+}
+
+first_address() { # NAME: as a program finds it
+  have getent || return
+  {
+    limited "$limit" getent ahostsv4 "$1" 2>/dev/null || limited "$limit" getent hosts "$1" 2>/dev/null
+  } | {
+    read -r address _
+    echo "$address"
+  }
 }
 
 took_long() { # whether it is 0.9 s from $started to $moment
@@ -226,6 +236,14 @@ took_long() { # whether it is 0.9 s from $started to $moment
 step_connects() { # FEW MANY HOST PORT
   few=$1 many=$2
   shift 2
+  case $1 in
+    *:*) ;;
+    *[!0-9.]*) # the samples are to show the way, and not how long resolvers take
+      address=$(first_address "$1")
+      [ -n "$address" ] || return
+      set -- "$address" "$2"
+      ;;
+  esac
   if have bash; then
     note tool bash
     # One process for all of them, since on a busy machine it takes long to start one.
@@ -244,7 +262,7 @@ step_connects() { # FEW MANY HOST PORT
         echo "$started $ended $status"
         taken=$((taken + 1))
         [ "$((${ended/./} - ${started/./}))" -lt 90 ] || wanted=$1
-        [ "$taken" -ne 2 ] || [ -n "$answered" ] || break
+        [ "$taken" -ne 3 ] || [ -n "$answered" ] || break
       done' "$few" "$many" "$1" "$2"
   elif have nc; then
     note tool nc

@@ -75,9 +75,12 @@ def test_what_loses_packets(
     assert all(str(conclusion.impact).startswith(impact) for conclusion in drawn)
 
 
-@pytest.mark.parametrize(("lost", "others"), [(5, []), (16, ["node-resolver-blocked"])])
+@pytest.mark.parametrize(
+    ("lost", "in_pods", "others"),
+    [(5, False, []), (16, False, ["node-resolver-blocked"]), (16, True, [])],
+)
 def test_losses_explain_what_a_resolver_did_not_answer_as_long_as_it_answers(
-    inventory: Inventory, lost: int, others: list[str]
+    inventory: Inventory, lost: int, others: list[str], *, in_pods: bool
 ) -> None:
     observations = losses({}, {}, {"GitLab": 3, "10.0.0.2": lost}, {})
     for worker in WORKERS:
@@ -85,6 +88,9 @@ def test_losses_explain_what_a_resolver_did_not_answer_as_long_as_it_answers(
         answers = made.lookups("10.0.0.2", fault, f"node {worker}", inventory.dns.names)
         targets = {"worker": worker, "resolver": "10.0.0.2"}
         observations += [observation(name, answers, **targets) for name in ("node_answers", "node_lookups")]
+        if in_pods:
+            reply = made.lookups("10.0.0.2", None, f"pod on {worker}", inventory.dns.names)
+            observations.append(observation("pod_lookups", reply, **targets))
     drawn = concluded(inventory, observations)
     assert sorted(conclusion.name for conclusion in drawn) == sorted(["packets-lost", *others])
 

@@ -6,8 +6,11 @@ import json
 import urllib.request
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
+
+import yaml
 
 USUAL, SLACK = 1.5, 10.0
 """A job is as quick as usual up to so many times its healthy seconds, and these seconds more."""
@@ -52,9 +55,7 @@ class Row:
     def of(cls, name: str, report: Mapping[str, Any], seconds: float, fate: Fate) -> Row:
         """The row of a JSON report."""
         causes = tuple(
-            (cause["name"], f"{cause['impact']['harm']} {cause['impact']['jobs']}".strip())
-            for cause in report["conclusions"]
-            if cause["root_cause"]
+            (cause["name"], _spoken(**cause["impact"])) for cause in report["conclusions"] if cause["root_cause"]
         )
         return cls(name, report["decision"]["answer"], causes, seconds, fate)
 
@@ -75,6 +76,27 @@ class Row:
         if self.fate.succeeded and self.verdict == "NO GO" and not stopped:
             found.append(f"{self.name}: NO GO, and no root cause stops jobs")
         return found
+
+
+def _spoken(*, harm: str, jobs: str, **_: object) -> str:
+    return f"{harm} {jobs}" if harm in {"stops", "slows"} else f"{harm}: {jobs}"
+
+
+def faults_in(file: Path) -> dict[str, dict[str, Any]]:
+    """The faults of a file: by name, the commands that `break` and `mend`.
+
+    Raises:
+        ValueError: a fault lacks one of these, or has another key.
+    """
+    read = yaml.safe_load(file.read_text()) or {}
+    if not isinstance(read, dict):
+        raise ValueError(f"{file}: expected names of faults, found {type(read).__name__}")  # noqa: TRY004
+    for name, fault in read.items():
+        found = set(fault) if isinstance(fault, dict) else set()
+        if not {"break", "mend"} <= found <= {"break", "mend", "wait", "cause"}:
+            words = ", ".join(sorted(map(str, found))) or "nothing"
+            raise ValueError(f"{file}: {name}: expected break and mend, and wait or cause besides, found {words}")
+    return read
 
 
 def table(rows: Iterable[Row]) -> str:

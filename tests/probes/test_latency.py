@@ -18,7 +18,8 @@ from preflight.probes.latency import FEW, MANY, Destination, RoundTrips, _Sample
 from preflight.probes.transcript import Report
 from tests.probes.servers import closed_port, dns_server, full_backlog, hang, tcp_server
 
-GITLAB, REGISTRY = Destination("GitLab", "192.0.2.1", 80), Destination("registry.example", "192.0.2.2", 443)
+GITLAB = Destination("GitLab", "192.0.2.1", 80, address="192.0.2.1")
+REGISTRY = Destination("registry.example", "registry.example", 443, address="192.0.2.2")
 RESOLVER = Destination("192.0.2.53", "192.0.2.53", 53, query="registry.example")
 LOSS, TRIP = 2.0, 0.2
 
@@ -122,8 +123,12 @@ def scripted(places: list[Destination], limit: float = 5, path: str = "/usr/bin:
 
 def test_the_script_connects_a_few_times_and_gives_up_where_nobody_answers() -> None:
     with tcp_server(hang) as port:
-        open_, closed = Destination("a", "127.0.0.1", port), Destination("b", "127.0.0.1", closed_port())
-        trips = latency.from_report(scripted([open_, closed]), [open_, closed])
+        open_, closed = (
+            Destination(name, "x.example", number, address="127.0.0.1")
+            for name, number in (("a", port), ("b", closed_port()))
+        )
+        unknown = Destination("c", "no-address.invalid", 80)
+        trips = latency.from_report(scripted([open_, closed, unknown]), [open_, closed, unknown])
     assert [(samples.destination, samples.taken) for samples in trips.samples] == [("a", FEW)]
     assert trips.fault is None
     assert trips.answered("a")
