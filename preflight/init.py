@@ -32,6 +32,7 @@ from preflight.probes import discovery
 from preflight.probes.discovery import Cluster, DiscoveryError, Release
 from preflight.redaction import MASK, redact, remember
 from preflight.releasenames import names_in
+from preflight.runner_config.names import is_web_url
 from preflight.yamltext import load_yaml
 
 NAME = "init"
@@ -297,6 +298,11 @@ def flow(value: Any) -> str:
     return yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False).removesuffix("\n...\n").strip()
 
 
+def host_of(url: str) -> str:
+    """The host of a web address; "" where a text is none, as what stands in a release may be."""
+    return urlsplit(url).hostname or "" if is_web_url(url) else ""
+
+
 def full(image: str) -> str:
     """An image reference with its host, as a container runtime completes it."""
     host = image.partition("/")[0]
@@ -348,7 +354,7 @@ class Draft:
     def _gitlab(self) -> list[str]:
         url = str(self.discovered.tree.get("gitlabUrl") or "")
         lines = ["gitlab:"]
-        if urlsplit(url).scheme in {"http", "https"} and urlsplit(url).hostname:
+        if host_of(url):
             lines.append(f"  url: {flow(url)}")
         else:
             lines.append(
@@ -395,7 +401,7 @@ class Draft:
 
     def _names(self) -> list[str]:
         urls = [str(self.discovered.tree.get("gitlabUrl") or ""), self._clone_url()]
-        hosts = [urlsplit(url).hostname or "" for url in urls]
+        hosts = [host_of(url) for url in urls]
         hosts += [_HUB_HOST if host == HUB else host.partition(":")[0] for host in self._hosts()]
         return [host for host in dict.fromkeys(hosts) if host and not is_address(host)] or [_HUB_HOST]
 

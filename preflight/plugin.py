@@ -114,9 +114,10 @@ def _speak(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Keep standard output free for the one line of `--summary json`."""
+    """Keep standard output free for the one line of `--summary json`, and outlive whoever reads it."""
     if session.config.getoption("summary") == "json":
         reports.print_to_standard_error(session.config)
+    reports.outlive_the_reader(session.config)
 
 
 def pytest_report_header(config: pytest.Config) -> list[str]:

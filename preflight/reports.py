@@ -37,7 +37,7 @@ from preflight.inventory import Inventory
 from preflight.results import Results
 from preflight.saved import SCHEMA
 from preflight.survey import SURVEY, Measurement
-from preflight.terminal import DiagnosisRepr
+from preflight.terminal import DiagnosisRepr, OutlivingStream
 from preflight.verdicts import Outcome, Verdict
 
 TITLE = "Preflight of GitLab Runner on Kubernetes"
@@ -109,6 +109,13 @@ def print_to_standard_error(config: pytest.Config) -> None:
     reporter: Any = config.pluginmanager.getplugin("terminalreporter")
     if reporter is not None:
         reporter._tw = create_terminal_writer(config, sys.stderr)  # noqa: SLF001 - there is no option for it
+
+
+def outlive_the_reader(config: pytest.Config) -> None:
+    """Let the run come to its end where nobody reads what it prints any more."""
+    reporter: Any = config.pluginmanager.getplugin("terminalreporter")
+    if reporter is not None:
+        reporter._tw._file = OutlivingStream(reporter._tw._file)  # noqa: SLF001 - there is no other way to its stream
 
 
 def print_summary(config: pytest.Config, results: Results) -> None:

@@ -16,7 +16,10 @@ from typing import NoReturn
 
 from preflight import shipped
 
-SETTINGS = ("-p", "lab.suite", "--import-mode=importlib", "--strict-markers", "-rfE", "-o", "xfail_strict=true")
+SETTINGS = (
+    *("-p", "preflight.temporary_folder", "-p", "lab.suite"),
+    *("--import-mode=importlib", "--strict-markers", "-rfE", "-o", "xfail_strict=true"),
+)
 """What the project's own pyproject.toml sets for pytest, which another folder lacks."""
 
 

@@ -6,7 +6,8 @@ pytest's own writer decides about colours (a terminal, ``NO_COLOR``, ``--color``
 from __future__ import annotations
 
 import io
-from typing import Any
+import os
+from typing import Any, TextIO
 
 from _pytest._code.code import ReprFileLocation, TerminalRepr
 from _pytest._io import TerminalWriter
@@ -34,6 +35,39 @@ def write(writer: TerminalWriter, line: Line) -> None:
     for piece, style in line:
         writer.write(piece, **_MARKUP[style])
     writer.line("")
+
+
+class OutlivingStream:
+    """A stream whose reader may leave (``| head``): what is written then goes nowhere, and the run to its end.
+
+    pytest itself would end at once with exit status 1, which is read as NO GO, without reports.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write to whoever still reads."""
+        try:
+            return self._stream.write(text)
+        except BrokenPipeError:
+            self._discard()
+            return len(text)
+
+    def flush(self) -> None:
+        """Write what is held back, to whoever still reads."""
+        try:
+            self._stream.flush()
+        except BrokenPipeError:
+            self._discard()
+
+    def _discard(self) -> None:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class DiagnosisRepr(TerminalRepr):

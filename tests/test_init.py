@@ -16,7 +16,7 @@ from lab.kubernetes.guide import NAMESPACE, OPERATOR
 from lab.lab import Lab
 from lab.world import RUNNER_TOKEN, World
 from preflight.__main__ import main
-from preflight.init import full, without_secrets
+from preflight.init import full, host_of, without_secrets
 from preflight.inventory import load
 from preflight.probes import discovery
 from tests import processes
@@ -253,6 +253,12 @@ def test_whatever_looks_like_a_secret_is_removed_from_the_values() -> None:
 )
 def test_images_get_their_host_and_tag(short: str, whole: str) -> None:
     assert full(short) == whole
+
+
+def test_only_a_web_address_has_a_host() -> None:
+    texts = ("http://[", "http://x:99999", "https://", "file:///etc", "-x", "http://-x/", "http://a b/", "http://a\n/")
+    assert [host_of(text) for text in texts] == [""] * len(texts)
+    assert host_of("https://gitlab.example.com:8443/x") == "gitlab.example.com"
 
 
 @pytest.mark.parametrize(

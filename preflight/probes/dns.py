@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import socket
+import struct
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     import dns.message
 
 _PORT = 53
+_LEAST = 0.01  # seconds that any step of a query gets
+_LARGEST = 65_535  # bytes of a message
 _MOST_AT_ONCE = 16  # queries in flight to one resolver
 _MOST_NAMED = 5  # names listed in a cause
 _FOR_TCP = 0.3  # of the deadline, kept to repeat over TCP what UDP left unanswered
@@ -246,7 +249,8 @@ def _query(place: tuple[str, int], name: str, kind: str, deadline: float, *, udp
     """One query, over UDP and, where the answer is truncated or missing, over TCP."""
     import dns.message
 
-    began, until = time.monotonic(), time.time() + deadline  # dnspython counts in wall-clock time
+    began = time.monotonic()
+    until = began + deadline
     query = dns.message.make_query(f"{name.rstrip('.')}.", kind, use_edns=False)  # as libc asks
     for_tcp = 0.0 if udp_only else deadline * _FOR_TCP
     answer, truncated = _over_udp(query, place, name, until - for_tcp)
@@ -268,20 +272,21 @@ def _over_udp(query: dns.message.Message, place: tuple[str, int], name: str, unt
     """The answer, and whether it was truncated; the query is sent twice, because UDP may lose one."""
     import dns.exception
     import dns.flags
-    import dns.query
+    import dns.message
 
     garbled = ""
     try:
         family, _, _, _, address = socket.getaddrinfo(*place, type=socket.SOCK_DGRAM)[0]
         with socket.socket(family, socket.SOCK_DGRAM) as udp:
             udp.connect(address)  # only a connected socket learns that nothing listens there
-            udp.settimeout(0)
-            for expiration in ((time.time() + until) / 2, until):
-                dns.query.send_udp(udp, query, None, expiration)
-                while time.time() < expiration:
+            for end in ((time.monotonic() + until) / 2, until):
+                udp.settimeout(max(_LEAST, end - time.monotonic()))
+                udp.send(query.to_wire())
+                while (left := end - time.monotonic()) > 0:
+                    udp.settimeout(left)
                     try:
-                        reply, _, _ = dns.query.receive_udp(udp, None, expiration)
-                    except dns.exception.Timeout:
+                        reply = dns.message.from_wire(udp.recv(_LARGEST))
+                    except TimeoutError:
                         break
                     except dns.exception.DNSException as error:
                         garbled = type(error).__name__
@@ -298,17 +303,38 @@ def _over_udp(query: dns.message.Message, place: tuple[str, int], name: str, unt
 
 def _over_tcp(query: dns.message.Message, place: tuple[str, int], name: str, until: float) -> Answer:
     import dns.exception
+    import dns.message
     import dns.query
 
     try:
-        reply = dns.query.tcp(query, place[0], timeout=max(0.01, until - time.time()), port=place[1])
-    except dns.exception.Timeout:
+        with socket.create_connection(place, timeout=max(_LEAST, until - time.monotonic())) as tcp:
+            sent = query.to_wire()
+            tcp.sendall(struct.pack(">H", len(sent)) + sent)
+            (length,) = struct.unpack(">H", _received(tcp, 2, until))
+            reply = dns.message.from_wire(_received(tcp, length, until))
+        if not query.is_response(reply):
+            raise dns.query.BadResponse
+    except TimeoutError:
         return Answer(name=name, fault=DnsFault.TIMEOUT, message="no answer (timeout)")
     except OSError as error:
         return _unreachable(name, error)
     except (dns.exception.DNSException, EOFError, ValueError) as error:
         return Answer(name=name, fault=DnsFault.GARBLED, message=f"no DNS answer to the query: {type(error).__name__}")
     return _read(name, query, reply)
+
+
+def _received(tcp: socket.socket, size: int, until: float) -> bytes:
+    """So many bytes; an EOFError if the other side ends before. dnspython's own deadline moves with the wall clock."""
+    received = b""
+    while len(received) < size:
+        tcp.settimeout(max(_LEAST, until - time.monotonic()))
+        if until < time.monotonic():
+            raise TimeoutError
+        piece = tcp.recv(size - len(received))
+        if not piece:
+            raise EOFError
+        received += piece
+    return received
 
 
 def _unreachable(name: str, error: OSError) -> Answer:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +13,8 @@ import pytest
 
 from preflight import reports
 from preflight.verdicts import Outcome, Verdict
-from tests.core.test_plugin import check, guide, run
+from tests import processes
+from tests.core.test_plugin import check, environment, guide, run
 
 __all__ = ["guide"]  # a fixture
 
@@ -62,6 +65,28 @@ def test_where_the_disk_is_full_a_message_says_so_and_what_was_there_stays(guide
         assert f"preflight: {name} could not be written: No space left on device" in ended.stdout
     assert "NO GO: 1 failed" in ended.stdout
     assert {file.name: file.read_text() for file in (guide / "reports").iterdir()} == dict.fromkeys(NAMES, "earlier")
+
+
+@pytest.mark.parametrize(("fact", "options"), [("well", ()), ("ill", ("-s",))])
+def test_whoever_leaves_the_pipe_changes_neither_reports_nor_status(
+    guide: Path, fact: str, options: tuple[str, ...]
+) -> None:
+    """As with ``| head``, in a locale that knows no letter beyond ASCII."""
+    check(guide, fact)
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = processes.start(
+        *("pytest", "checks", *processes.WITHOUT_PLUGINS, "--inventory", "inventory.yaml", *options),
+        cwd=guide,
+        env=environment(guide) | {"LC_ALL": "C"},
+        stdout=writing,
+        stderr=writing,
+        interpreter=not options,  # how it ends is the matter
+    )
+    os.close(writing)
+    assert process.wait(60) == (1 if fact == "ill" else 0)
+    assert {file.name for file in (guide / "reports").iterdir()} == NAMES
+    assert json.loads((guide / "reports" / "preflight.json").read_text())["exit"] == process.returncode
 
 
 def test_reports_that_are_named_elsewhere_go_there(guide: Path, tmp_path: Path) -> None:

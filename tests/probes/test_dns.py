@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 import time
 from collections.abc import Mapping
 
@@ -159,6 +160,22 @@ def test_silence_is_told_with_counts_seconds_and_names() -> None:
         "registry.example.com, private-registry.example.com, gitlab.example.com"
     )
     assert all(one.over_tcp is False for one in told.answers)
+
+
+@pytest.mark.parametrize("jump", [-3600.0, 3600.0])
+def test_a_clock_that_is_set_meanwhile_changes_no_deadline(jump: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    moments = itertools.count(1_800_000_000.0, jump)
+    monkeypatch.setattr(time, "time", lambda: next(moments))
+    assert [one.fault for one in ask(silence, deadline=0.5, tcp=False).answers] == [DnsFault.TIMEOUT]
+    assert ask(lambda question, _: reply(question)).fault is None
+
+
+def test_a_huge_answer_is_read_and_shown_in_part() -> None:
+    addresses = [f"10.{number >> 8}.{number & 255}.1" for number in range(4_000)]  # 64 KB, over TCP
+    zone = {**ZONE, (REGISTRY, "A"): addresses}
+    told = ask(lambda question, _: reply(question, zone), deadline=3.0)
+    assert told.fault is None
+    assert len(told.evidence.observed) < 10_000
 
 
 def test_many_names_are_asked_at_once() -> None:
