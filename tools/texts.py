@@ -168,6 +168,7 @@ def _of_words() -> Iterator[str]:
         "(line {n}, {n_2} times)",
         "known from {reference}",
         "unknown key",
+        "1 error",
         "effects up to {effect}",
     )
     yield "PARTIAL: {n} of {n_2} checks judged ({reasons}): {rest}"
