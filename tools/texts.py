@@ -171,6 +171,7 @@ def _of_words() -> Iterator[str]:
         "unknown key",
         "1 error",
         "succeed",
+        "{tally} answered in {took} ms",
         "effects up to {effect}",
     )
     yield "PARTIAL: {n} of {n_2} checks judged ({reasons}): {rest}"
