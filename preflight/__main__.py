@@ -69,7 +69,7 @@ class _Parser(argparse.ArgumentParser):
 def parser_of_commands() -> argparse.ArgumentParser:
     """The command line."""
     parser = _Parser(prog="preflight", description=__doc__)
-    parser.add_argument("--lang", choices=language.LANGUAGES, help=LANG_HELP)
+    parser.add_argument("--lang", choices=language.LANGUAGES, help=translated(LANG_HELP))
     parser.add_argument("--version", action="version", version=f"gitlab-runner-preflight {shipped.version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for command in COMMANDS:
@@ -85,8 +85,10 @@ def parser_of_commands() -> argparse.ArgumentParser:
             if action.help and action.help is not argparse.SUPPRESS:
                 action.help = translated(action.help)
         inner.set_defaults(run=command.run)
-    commands.add_parser("version", help="print the version").set_defaults(run=_print_version)
-    completion = commands.add_parser("completion", help="print a script by which a shell completes these commands")
+    commands.add_parser("version", help=translated("print the version")).set_defaults(run=_print_version)
+    completion = commands.add_parser(
+        "completion", help=translated("print a script by which a shell completes these commands")
+    )
     completion.add_argument("shell", choices=("bash", "zsh"), help='such as `eval "$(preflight completion bash)"`')
     completion.set_defaults(run=_print_completion)
     return parser

@@ -33,6 +33,7 @@ _IS_NUMBER = re.compile(r"n(?:_\d)?").fullmatch
 """Whether a parameter, ``n`` or ``n_2``, stands for a whole number alone."""
 _NUMBER = re.compile(r"\d{1,2}(?:\.\d{1,2}){1,2} |\d{1,2}\. ")  # of a check, or of a step
 _FAULT = re.compile(r"(?:[^\s:]{1,300}:\d{1,6}|[a-z][\w.\[\]-]{1,120}): ")  # or a place in a file, or a key there
+_BLOCKED = "blocked by "
 _FOUND = re.compile(r"found ('[^']{0,400}'|\"[^\"]{0,400}\"|[^\s,]{1,400}), ")
 _PLACE = re.compile(r"\[[^\]]*\] ?\S*")  # a key below a table of TOML
 _TOKENS = re.compile(r"\S+(?:, \S+)* and \S+")
@@ -340,6 +341,8 @@ class _Reader:
 
     def _readings(self, text: str, depth: int) -> Iterator[tuple[bool, _Said]]:
         """The text in each way in which it is recognised, the surest first; and whether that is how it is meant."""
+        if text.startswith(_BLOCKED):
+            yield from self._blocked(text, depth)
         if (number := _NUMBER.match(text)) is not None:
             said = self.said(text[number.end() :], depth + 1)
             yield True, _Said(number[0] + said.text, said.left)
@@ -368,6 +371,19 @@ class _Reader:
         yield from self._by_colons(text, depth)
         yield from self._by_templates(others, depth)
         yield from self._by_lists(text, depth)
+
+    def _blocked(self, text: str, depth: int) -> Iterator[tuple[bool, _Said]]:
+        """What blocks a check, by a title that may have colons itself, and why."""
+        parts = _parts(text.removeprefix(_BLOCKED), ": ")
+        for number in range(1, min(len(parts), _COLONS + 1)):
+            blocker = self.said(": ".join(parts[:number]), depth + 1)
+            if not blocker.left:
+                reason = self.said(": ".join(parts[number:]), depth + 1)
+                values = {"blocker": blocker.text, "target": "", "reason": reason.text}
+                yield (
+                    True,
+                    _Said(self._catalogue.filled(f"{_BLOCKED}{{blocker}}{{target}}: {{reason}}", values), reason.left),
+                )
 
     def _fitting(self, text: str) -> list[tuple[_Template, _Fitted]]:
         """The templates that fit a text, and what their parts stand for."""

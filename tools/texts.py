@@ -79,6 +79,7 @@ _NO_TEXTS = (
     "runner_config/keys",
     "symptoms/stages",
     "symptoms/catalogue",
+    "translation",
 )
 """Modules whose literals reach nobody: shapes of secrets, and shell scripts."""
 
@@ -160,7 +161,7 @@ def _of_words() -> Iterator[str]:
     for harm in Harm:
         yield f"{harm} {{jobs}}" if harm in {Harm.STOPS, Harm.SLOWS} else f"{harm}: {{jobs}}"
     yield from ("{n} check", "{n} checks", "{n} s", "{n} min", "{n} h", "{n} d", "{n} day", "{n} days", "{n} hours")
-    for noun in ("worker", "pod", "resolver", "other resolver", "pull", "node"):
+    for noun in ("worker", "pod", "resolver", "other resolver", "pull", "other workers' pull", "node"):
         yield from (noun, f"{{n}} of {{n_2}} {noun}s")
     yield from ("{n} of {n_2} name", "{n} of {n_2} names", "{n} of {n_2} names within {deadline} s")
     yield from (
@@ -168,6 +169,9 @@ def _of_words() -> Iterator[str]:
         "(line {n}, {n_2} times)",
         "known from {reference}",
         "unknown key",
+        "1 error",
+        "succeed",
+        "{tally} answered in {took} ms",
         "effects up to {effect}",
     )
     yield "PARTIAL: {n} of {n_2} checks judged ({reasons}): {rest}"
