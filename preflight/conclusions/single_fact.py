@@ -238,19 +238,21 @@ def _installer_steps(facts: Facts, nodes: str) -> dict[str, str]:
     namespace, _, name = (service.target if service is not None else "kube-system/kube-dns").partition("/")
     own = f"as {installer} does it" if installer else "as the cluster's installer does it"
     steps = {
-        "join": f"join it {own}, and look at the kubelet's log on {nodes}",
-        "node_upgrade": f"upgrade the nodes {own}",
-        "dns_install": f"bring the cluster's DNS back {own}, at the address that kubelets give to pods",
+        "join": "join it {own}, and look at the kubelet's log on {nodes}",
+        "node_upgrade": "upgrade the nodes {own}",
+        "dns_install": "bring the cluster's DNS back {own}, at the address that kubelets give to pods",
     }
     if installer == "kubeadm":
         steps |= {
-            "join": f"join it: `kubeadm token create --print-join-command` on the control plane, run on {nodes}",
+            "join": "join it: `kubeadm token create --print-join-command` on the control plane, run on {nodes}",
             "node_upgrade": "`kubeadm upgrade node`, then kubelet and kubectl",
             "dns_install": "install CoreDNS with its Service kube-dns: `kubeadm init phase addon coredns`",
         }
     elif installer == "OpenShift":
         steps["dns_install"] = "`oc get clusteroperator dns`, `oc -n openshift-dns-operator logs deploy/dns-operator`"
-    return {**steps, "dns_namespace": namespace, "dns_service": name}
+    names = {"own": own, "nodes": nodes}
+    sentences = {step: fill(template, names) for step, template in steps.items()}
+    return {**sentences, "dns_namespace": namespace, "dns_service": name}
 
 
 def _chart(runner: Runner) -> list[str]:
