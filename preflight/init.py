@@ -281,7 +281,7 @@ def _secrets(node: Any, name: str = "") -> Iterator[str]:
             yield node.strip()
 
 
-_ASSIGNMENT = re.compile(r"""([A-Za-z0-9_.-]{1,200})\s{0,20}=\s{0,20}["']?([^"',\s\]]+)""")
+_ASSIGNMENT = re.compile(r"""(?<![A-Za-z0-9_.-])([A-Za-z0-9_.-]++)\s{0,20}=\s{0,20}["']?([^"',\s\]]+)""")
 
 
 def _assigned(line: str) -> Iterator[str]:

@@ -80,6 +80,19 @@ def test_a_fact_that_can_not_be_read_is_named(broken: Path, tmp_path: Path) -> N
     assert "NoSuchFault" in ended.stdout + ended.stderr
 
 
+def test_a_forged_report_is_no_go(broken: Path, tmp_path: Path) -> None:
+    """What counts is what was measured, and not what a report says of itself."""
+    document = json.loads((broken / "preflight.json").read_text())
+    for entry in document["checks"]:
+        entry.update(verdict="pass", fault="")
+    document |= {"facts": [], "conclusions": [], "exit": 0, "verdict": "GO"}
+    file = tmp_path / "preflight.json"
+    file.write_text(json.dumps(document))
+    ended, again = run(tmp_path / "reports", "--replay", str(file))
+    assert ended.returncode == again["exit"] == 6
+    assert not again["verdict"].startswith("GO")
+
+
 def test_nothing_is_replayed_beside_an_inventory(broken: Path, tmp_path: Path) -> None:
     ended, _ = run(tmp_path, "--lab", "--replay", str(broken / "preflight.json"))
     assert ended.returncode == 4

@@ -22,6 +22,7 @@ from preflight.clients.connect import Routes
 from preflight.clients.ssh import AuthGate, Login, Session, _identities, host_name, open_session, trusted_keys
 from preflight.evidence import Unmeasured
 from preflight.faults import SshFault
+from tests import processes
 from tests.probes import servers
 from tests.probes.sshd import Process, Sshd, key, says, ssh_server
 
@@ -619,3 +620,11 @@ def test_marked_lines_are_no_keys() -> None:
     assert trusted.keys == ()
     assert trusted.authority
     assert len(trusted.revoked) == 1
+
+
+def test_no_module_forwards_the_agent() -> None:
+    """Paramiko does so where it is asked to, and nowhere else."""
+    sources = [file.read_text("utf-8") for file in (processes.PROJECT / "preflight").rglob("*.py")]
+    assert len(sources) > 100
+    forwarding = ("AgentRequestHandler", "request_forward_agent")
+    assert [source for source in sources if any(name in source for name in forwarding)] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import itertools
 import json
@@ -11,6 +12,7 @@ import re
 import socket
 import struct
 import time
+import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from preflight.clients import exec as streams
 from preflight.clients import kube_api
 from preflight.clients.connect import Routes
 from preflight.clients.exec import exec_in_pod
+from preflight.clients.http import exchange
 from preflight.clients.kube_api import Api
 from preflight.clients.kube_errors import ApiError
 from preflight.faults import ApiFault, StreamFault
@@ -129,6 +132,28 @@ def test_a_log_without_an_end_is_left(tmp_path: Path, monkeypatch: pytest.Monkey
         api(tmp_path, f"http://127.0.0.1:{port}").text(f"{PODS}/x/log")
     assert caught.value.fault is ApiFault.GARBLED
     assert sum(sent) < 100 * 2**20
+
+
+BOMB = gzip.compress(b"\0" * 50_000_000)
+PACKED = CLOSED.replace(b"Connection", b"Content-Encoding: gzip\r\nConnection")
+
+
+def test_what_unpacks_to_too_much_is_read_in_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kube_api, "LARGEST", 2**20)
+    assert len(BOMB) < 2**17
+    with tcp_server(endless(PACKED, [BOMB], [])) as port:
+        url = f"http://127.0.0.1:{port}"
+        client = api(tmp_path, url, deadline=20.0)
+        client._open()  # imports are not what is measured
+        tracemalloc.start()
+        with pytest.raises(ApiError) as caught:
+            client.get("/version")
+        reply = exchange(url, routes=Routes(), ca_file=None, deadline=5.0, longest=2**16)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert caught.value.fault is ApiFault.GARBLED
+    assert len(reply.body) == 2**16
+    assert most < 20_000_000
 
 
 # ---- WebSockets -----------------------------------------------------------------------------------------------------
