@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar, overload
 
 from preflight.evidence import FactName
-from preflight.inventory import Inventory
+from preflight.inventory import OTHER_NODES, Inventory
 from preflight.sizes import OPTIONS, SCENARIOS
 
 
@@ -36,8 +36,8 @@ class Effect(enum.StrEnum):
 
 
 TARGETS: dict[str, Callable[[Inventory], list[str]]] = {
-    "node": lambda inventory: list(inventory.cluster.nodes),
-    "pool": lambda inventory: list(inventory.cluster.pools),
+    "node": lambda inventory: list(inventory.individual_nodes),
+    "pool": lambda inventory: [*inventory.cluster.pools, *([OTHER_NODES] if inventory.other_nodes else [])],
     "worker": lambda inventory: list(inventory.workers),
     "resolver": lambda inventory: list(inventory.dns.resolvers),
     "registry": lambda inventory: list(inventory.registries),

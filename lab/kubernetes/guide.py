@@ -442,8 +442,9 @@ def _workloads(nodes: list[Raw], alike: Collection[str]) -> Iterable[Raw]:
     masters = [item["metadata"]["name"] for item in nodes if CONTROL_PLANE in _labels(item)]
     small = {"cpu": "100m", "memory": "70Mi"}
     for index, name in enumerate(masters + workers):
+        length = 9 if name in alike else 5  # of generated names, long enough for no two of a thousand to be the same
         for agent, requests in (("kube-proxy", None), ("kube-flannel-ds", {"cpu": "100m", "memory": "50Mi"})):
-            suffix = f"{agent}-{_uid(agent + name)[:5]}"
+            suffix = f"{agent}-{_uid(agent + name).replace('-', '')[:length]}"
             labels = {"k8s-app": agent}
             yield pod(SYSTEM, suffix, node=name, requests=requests, labels=labels, owner="DaemonSet", host_network=True)
         if name in masters:
@@ -461,7 +462,7 @@ def _workloads(nodes: list[Raw], alike: Collection[str]) -> Iterable[Raw]:
             ("orders-6f8b9d7c45", {"cpu": "250m", "memory": "256Mi"}),
             *((f"batch{number}-58d5c6f7bb", small) for number in range(6 if name in alike else 0)),
         ):
-            suffix = f"{application}-{_uid(application + name)[:5]}"
+            suffix = f"{application}-{_uid(application + name).replace('-', '')[:length]}"
             labels = {"app": application.split("-", 1)[0], "pod-template-hash": application.split("-", 1)[1]}
             yield pod("shop", suffix, node=name, requests=requests, limits=requests, labels=labels, owner="ReplicaSet")
     if workers:

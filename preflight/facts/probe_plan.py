@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from preflight.clients.http import origin_of
 from preflight.evidence import Blocked, NotApplicable, Unmeasured
 from preflight.facts.references import Ref
-from preflight.inventory import Inventory
+from preflight.inventory import SAMPLE, Inventory
 from preflight.jobshape import WINDOWS, JobShape
 from preflight.probes import cluster, placement, shell, shell_sections
 from preflight.probes import headroom as packing
@@ -24,7 +24,7 @@ from preflight.values import Values
 TTL = 60
 """Seconds after its end at which the cluster itself removes a Job of ours (docs/cleaning.md)."""
 
-FEW_NODES, SAMPLE = 10, 5  # `probe.nodes: auto`: up to 10 eligible nodes are all probed, of more 5
+FEW_NODES = 10  # `probe.nodes: auto`: so many eligible nodes are all probed, of more a sample
 
 
 def require_probed(

@@ -58,6 +58,8 @@ class Ref(FactName):
     POD_QUIET_STREAM = auto()
     POD_RESOLV_CONF = auto()
     POD_START = auto()
+    POOL_HEALTH = auto()
+    POOL_PRESENCE = auto()
     PULL_LOGIN = auto()
     REGISTRY_ACCESS = auto()
     REGISTRY_CONNECTION = auto()
