@@ -306,6 +306,7 @@ class GitLab(Section):
 
 INDIVIDUAL = 50  # nodes that may be named with checks of their own for each
 SAMPLE = 5  # workers that stand for all, where there are more
+PER_JUMP = 5  # nodes that are logged in to at once through one jump host
 OTHER_NODES = "other nodes"
 """The target of checks that judge all other named nodes together; no pool can have this name, for its space."""
 

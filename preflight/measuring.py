@@ -13,6 +13,7 @@ from preflight import check_items, options, progress_line, saved
 from preflight.clients.connect import Routes
 from preflight.fact import Effect
 from preflight.inputs import INVENTORY, SAVED_RUN
+from preflight.inventory import PER_JUMP, Inventory
 from preflight.replay import Replay
 from preflight.run import Run, Stage
 from preflight.shutdown import SignalHandlers
@@ -58,9 +59,18 @@ def _make_run(config: pytest.Config) -> Run:
     )
 
 
+def _logins_at_once(inventory: Inventory) -> int:
+    """How many nodes are logged in to at the same time; a jump host takes fewer (`ssh.AuthGate`)."""
+    access = inventory.access.ssh
+    return _LOGINS if access == "none" or access.jump is None else PER_JUMP
+
+
+_LOGINS = 16
+
+
 def _make_survey(config: pytest.Config, run: Run) -> Survey:
     if SAVED_RUN not in config.stash:
-        at_once = {"pods": run.inventory.limits.probe_pods_at_once}
+        at_once = {"pods": run.inventory.limits.probe_pods_at_once, "logins": _logins_at_once(run.inventory)}
         ceiling = Effect(config.getoption("effect"))
         return Survey(run, workers=max(1, config.getoption("workers")), at_once=at_once, ceiling=ceiling)
     file = Path(config.getoption("replay"))

@@ -65,6 +65,7 @@ class Measurement:
         "started",
         "targets",
         "took",
+        "users",
         "value",
         "waiting",
     )
@@ -74,6 +75,7 @@ class Measurement:
         self.needs: dict[str, Measurement | tuple[Measurement, ...] | None] = {}
         self.followers: list[Measurement] = []
         self.waiting = 0
+        self.users = 0  # followers that are not measured yet
         self.done = threading.Event()
         self.value: Any = None
         self.error: PreflightError | None = None
@@ -128,6 +130,7 @@ class Survey:
         self._deadline = float("inf")
         self._process = os.getpid()
         self._opened: list[Measurement] = []
+        self._problems: list[str] = []
         self.on_wait: Callable[[], None] = _nothing
         self.on_waited: Callable[[], None] = _nothing
 
@@ -174,6 +177,7 @@ class Survey:
             for planned in self.measurements.values():
                 for need in _flat(planned.needs.values()):
                     planned.waiting += 1
+                    need.users += 1
                     need.followers.append(planned)
             for planned in list(self.measurements.values()):
                 if planned.waiting == 0:
@@ -230,7 +234,7 @@ class Survey:
             self._ready.put(None)
         with self._lock:
             opened = list(reversed(self._opened))
-        problems: list[str] = []
+        problems = self._problems
         # On a thread of its own, since a clean-up that hangs must not delay the end of the run.
         cleaner = threading.Thread(target=self._clean, args=(opened, patience, problems), name="cleaning", daemon=True)
         try:
@@ -271,7 +275,9 @@ class Survey:
 
     def _work(self) -> None:
         while (planned := self._ready.get()) is not None:
-            if not self.run.shutdown.is_set():
+            if planned.done.is_set():
+                self._end_use(planned)
+            elif not self.run.shutdown.is_set():
                 self._measure(planned)
 
     def _admit(self, planned: Measurement) -> None:
@@ -312,8 +318,21 @@ class Survey:
             if planned.done.is_set():  # abandoned in the meantime
                 return
             planned.value, planned.error = value, error
-            self._release(planned)
+            if not self._in_use(planned):
+                self._release(planned)
             self._finish(planned)
+
+    @staticmethod
+    def _in_use(planned: Measurement) -> bool:
+        """Whether what was measured stays open for others that take it, and keeps its place in the group."""
+        return planned.spec.group is not None and planned.generator is not None and planned.users > 0
+
+    def _end_use(self, planned: Measurement) -> None:
+        """Clean up what nothing takes any more, and give its place to another."""
+        self._problems.extend(_tear_down(planned))
+        with self._lock:
+            self._opened.remove(planned)
+            self._release(planned)
 
     def _release(self, planned: Measurement) -> None:
         group = planned.spec.group
@@ -329,6 +348,10 @@ class Survey:
         if planned.started is not None:
             planned.took = time.monotonic() - planned.started
         planned.done.set()
+        for need in _flat(planned.needs.values()):
+            need.users -= 1
+            if need.users == 0 and need.spec.group is not None and need.generator is not None:
+                self._ready.put(need)  # cleaning takes time, and this thread holds the lock
         for follower in planned.followers:
             follower.waiting -= 1
             if follower.waiting == 0 and not follower.done.is_set():
