@@ -28,6 +28,7 @@ from preflight.shutdown import POLL
 GRACE = 2.0  # seconds beyond its own deadline after which a measurement is given up
 EXPEDITED = 4.0  # seconds that cleaning may still take once it is expedited
 _POLL = 0.1
+_SOON = 0.01
 _ROOM = "a higher limit of processes (`ulimit -u`, or the container's pids) or of memory"
 _LEFT_TO_THE_CLUSTER = "the cluster itself removes what is left when its time to live is over"
 
@@ -131,6 +132,9 @@ class Survey:
         self._process = os.getpid()
         self._opened: list[Measurement] = []
         self._problems: list[str] = []
+        self._ending: set[Measurement] = set()
+        self._secret: list[Measurement] = []
+        self._unfinished: list[Measurement] = []
         self.on_wait: Callable[[], None] = _nothing
         self.on_waited: Callable[[], None] = _nothing
 
@@ -174,6 +178,8 @@ class Survey:
         if not self._threads:
             raise RuntimeError(f"no thread can start: {_ROOM}")
         with self._lock:
+            self._secret = [planned for planned in self.measurements.values() if planned.spec.secret]
+            self._unfinished = list(self.measurements.values())
             for planned in self.measurements.values():
                 for need in _flat(planned.needs.values()):
                     planned.waiting += 1
@@ -198,10 +204,7 @@ class Survey:
         spec = CATALOGUE[name]
         wanted = self.measurements[key_of(name, {kind: targets[kind] for kind in spec.targets})]
         try:
-            for awaited in (
-                *(measurement for measurement in self.measurements.values() if measurement.spec.secret),
-                wanted,
-            ):
+            for awaited in (*self._secret, wanted):
                 while not awaited.done.wait(_POLL):
                     self._give_up_overdue()
                     self.on_wait()
@@ -260,6 +263,8 @@ class Survey:
                 time.sleep(POLL)
         for measurement in opened:
             problems.extend(_tear_down(measurement))
+        while self._ending:  # what a worker began to clean up; who waits for this thread, does so for a time
+            time.sleep(_SOON)
 
     # ---- on the workers
 
@@ -328,10 +333,15 @@ class Survey:
         return planned.spec.group is not None and planned.generator is not None and planned.users > 0
 
     def _end_use(self, planned: Measurement) -> None:
-        """Clean up what nothing takes any more, and give its place to another."""
+        """Clean up what nothing takes any more, and give its place to another; at the end, `close` cleans."""
+        with self._lock:
+            if self.run.shutdown.is_set():
+                return
+            self._opened.remove(planned)
+            self._ending.add(planned)
         self._problems.extend(_tear_down(planned))
         with self._lock:
-            self._opened.remove(planned)
+            self._ending.discard(planned)
             self._release(planned)
 
     def _release(self, planned: Measurement) -> None:
@@ -361,8 +371,9 @@ class Survey:
         now = time.monotonic()
         run_over = now > self._deadline
         with self._lock:
-            for measurement in self.measurements.values():
-                if measurement.done.is_set():
+            self._unfinished = [measurement for measurement in self._unfinished if not measurement.done.is_set()]
+            for measurement in self._unfinished:
+                if measurement.done.is_set():  # with another that it needs, just now
                     continue
                 limit = measurement.spec.limit(self.run.inventory)
                 if run_over:

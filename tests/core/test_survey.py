@@ -10,8 +10,9 @@ import pytest
 
 from preflight import survey as engine
 from preflight.clients.connect import Routes
-from preflight.evidence import Blocked, Evidence, Fact, NotApplicable, Unmeasured
+from preflight.evidence import Blocked, Evidence, Fact, NotApplicable, Unmeasured, key_of
 from preflight.fact import CATALOGUE, Effect, fact
+from preflight.facts.references import Ref
 from preflight.faults import PathFault
 from preflight.inventory import ClusterNode, Inventory
 from preflight.run import Run
@@ -494,3 +495,18 @@ def test_what_is_taken_by_others_is_cleaned_up_with_the_last_and_keeps_its_place
     assert survey.close(patience=1) == []
     assert (pages, sorted(ended)) == (list(nodes), sorted(nodes))
     assert (opened, most) == (0, 5)
+
+
+def test_what_is_planned_is_known_by_any_part_of_its_targets(inventory: Inventory) -> None:
+    run = Run(inventory=inventory, routes=Routes(), id="r")
+    assert not run.plans(Ref.POD_IMAGE)
+    run.planned |= {
+        key_of("pod_image", {"worker": f"worker-{worker}", "image": f"image-{image}"})
+        for worker in range(1000)
+        for image in range(5)
+    }
+    assert all(run.plans(Ref.POD_IMAGE, worker=f"worker-{worker}", image="image-4") for worker in range(1000))
+    assert run.plans(Ref.POD_IMAGE, image="image-4")
+    assert run.plans(Ref.POD_IMAGE)
+    assert not run.plans(Ref.POD_IMAGE, worker="worker-1", image="image-5")
+    assert not run.plans(Ref.POD_PULL, worker="worker-1")
