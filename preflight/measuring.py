@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 from collections.abc import Iterable, Iterator
@@ -20,6 +21,7 @@ from preflight.shutdown import SignalHandlers
 from preflight.survey import SURVEY, Survey
 
 _SIGNALS = pytest.StashKey[SignalHandlers]()
+_NEW_OBJECTS = 50_000  # beyond those that are gone, before the next search; Python's default is 700
 _PATIENCE = 10.0  # seconds that a measurement gets to take back what it wrote, when a run did not end well
 
 
@@ -31,6 +33,7 @@ def begin(config: pytest.Config, checks: Iterable[pytest.Item]) -> None:
         if check_items.effect_above_ceiling(check) is None:
             for name, targets in check_items.measurements(check):
                 survey.begin(name, dict(targets))
+    _collect_seldom(config)
     signals = config.stash[_SIGNALS] = SignalHandlers(survey.run.shutdown)
     config.add_cleanup(signals.restore)
     signals.install()
@@ -44,6 +47,19 @@ def begin(config: pytest.Config, checks: Iterable[pytest.Item]) -> None:
         survey.start()
     except RuntimeError as error:
         pytest.exit(f"{error}; nothing was measured", returncode=pytest.ExitCode.INTERNAL_ERROR)
+
+
+def _collect_seldom(config: pytest.Config) -> None:
+    """Look for circles of garbage less often: a run is short, and what it measures stays to its end anyway."""
+    gc.freeze()
+    before = gc.get_threshold()
+    gc.set_threshold(_NEW_OBJECTS, *before[1:])
+
+    def restore() -> None:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+    config.add_cleanup(restore)
 
 
 def _make_run(config: pytest.Config) -> Run:
