@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
+from collections.abc import Sequence
 from importlib import metadata
-from typing import Protocol
+from typing import Protocol, cast
 
-from preflight import check_list, explain, image_list, init, lint_values, run_checks, schema, sweep, symptom
+from preflight import run_checks
 
 
 class Command(Protocol):
@@ -28,18 +30,17 @@ class Command(Protocol):
         """Do it; returns the exit status."""
 
 
-COMMANDS: tuple[Command, ...] = (
-    run_checks.RUN,
-    run_checks.DEMO,
-    init,
-    lint_values,
-    symptom,
-    explain,
-    check_list,
-    image_list,
-    schema,
-    sweep,
-)
+MODULES = {
+    "init": "init",
+    "lint": "lint_values",
+    "symptom": "symptom",
+    "explain": "explain",
+    "list": "check_list",
+    "images": "image_list",
+    "schema": "schema",
+    "sweep": "sweep",
+}
+"""The module of each command but `run` and `demo`, imported only by who needs it: most cost half a second."""
 USAGE = 4  # as pytest's exit status for a bad option, and not argparse's 2, which means interrupted here
 
 
@@ -58,12 +59,19 @@ def version() -> str:
         return "not installed"
 
 
-def parser_of_commands() -> argparse.ArgumentParser:
-    """The command line."""
+def commands_of(given: Sequence[str]) -> list[Command]:
+    """The one command that is named first, or all."""
+    names = [name for name in MODULES if given[:1] == [name]] or list(MODULES)
+    own = () if len(names) == 1 else (run_checks.RUN, run_checks.DEMO)
+    return [*own, *(cast("Command", importlib.import_module(f"preflight.{MODULES[name]}")) for name in names)]
+
+
+def parser_of_commands(given: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """The command line; of the one command that is given first, if it is one."""
     parser = _Parser(prog="preflight", description=__doc__)
     parser.add_argument("--version", action="version", version=f"gitlab-runner-preflight {version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in COMMANDS:
+    for command in commands_of(given):
         inner = commands.add_parser(
             command.NAME,
             help=command.HELP,
@@ -98,7 +106,7 @@ def main(arguments: list[str] | None = None) -> int:
     for command in (run_checks.RUN, run_checks.DEMO):
         if given[:1] == [command.NAME]:  # argparse would read pytest's options, --help too, as its own
             command.start(given[1:])
-    options = parser_of_commands().parse_args(given)
+    options = parser_of_commands(given).parse_args(given)
     status: int = options.run(options)
     return status
 
