@@ -25,10 +25,11 @@ def main(arguments: list[str] | None = None) -> int:
         "--fault", action="append", default=[], metavar="NAME", help="break the lab in this way (repeatable)"
     )
     serve.add_argument("--latency", type=float, default=0.0, metavar="SECONDS", help="time added to every answer")
+    serve.add_argument("--nodes", type=int, metavar="NUMBER", help="workers of the cluster: 3 (the default) to 1000")
     serve.add_argument("--base", type=Path, metavar="FILE", help="inventory to start from (default: the repository's)")
     chosen = parser.parse_args(arguments)
     if chosen.command == "serve":
-        return _serve(chosen.fault, chosen.latency, chosen.base)
+        return _serve(chosen.fault, chosen.latency, chosen.base, chosen.nodes)
     _list()
     return 0
 
@@ -40,7 +41,7 @@ def _list() -> None:
         _say(f"{injection.name:{width}}  {injection.sentence}")
 
 
-def _serve(names: list[str], latency: float, base: Path | None) -> int:
+def _serve(names: list[str], latency: float, base: Path | None, workers: int | None) -> int:
     if not math.isfinite(latency) or latency < 0:
         return _refuse(f"--latency {latency:g}: expected seconds, 0 or more")
     from lab.lab import Lab  # noqa: PLC0415 - imports the servers' libraries
@@ -49,7 +50,7 @@ def _serve(names: list[str], latency: float, base: Path | None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: end.set())
     try:
-        lab = Lab(names, latency, base=base)
+        lab = Lab(names, latency, base=base, workers=workers)
         lab.start()
     except (FileNotFoundError, ValueError) as error:
         return _refuse(str(error))

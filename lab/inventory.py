@@ -16,7 +16,7 @@ import yaml
 
 from lab import faults, kubernetes
 from lab.network import path
-from lab.world import API_ADDRESS, API_PORT, CACHE, CACHE_PORT, HERE, PRIVATE, World, guide_world
+from lab.world import API_ADDRESS, API_PORT, CACHE, CACHE_PORT, HERE, PRIVATE, World, enlarge, guide_world
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -121,6 +121,10 @@ def write(
     document["limits"] = {"round_trip": 1.0}  # a stand-in takes longer than a packet, above all on a busy machine
     document["deadlines"] = {key: round(seconds * patience, 3) for key, seconds in DEADLINES.items()}
     document["connect"] = {source: f"{host}:{port}" for source, (host, port) in connect.items()} | {"*": "refuse"}
+    for node in world.nodes.values():
+        if node.sshd_of:
+            document["cluster"]["nodes"][node.name] = {"address": node.address}
+            document["cluster"]["pod_cidr"] = kubernetes.pod_network(len(world.nodes))
     for key, value in world.inventory_edits.items():
         _set(document, key, value)
     inventory = folder / "inventory.yaml"
@@ -128,17 +132,19 @@ def write(
     return inventory
 
 
-def build(names: Iterable[str] = ()) -> World:
-    """The guide's world, with faults."""
+def build(names: Iterable[str] = (), *, workers: int | None = None) -> World:
+    """The guide's world, with so many workers if that is given, and with faults."""
     world = guide_world()
+    if workers is not None:
+        enlarge(world, workers)
     kubernetes.populate(world)
     faults.apply(world, names)
     return world
 
 
-def draft(folder: Path, *, base: Path, names: Iterable[str] = ()) -> Path:
+def draft(folder: Path, *, base: Path, names: Iterable[str] = (), workers: int | None = None) -> Path:
     """The same files for a world without servers: they can be read, and every address refuses connections."""
-    world = build(names)
+    world = build(names, workers=workers)
     unserved: dict[str, SocketAddress] = dict.fromkeys(wanted(world), ("127.0.0.1", 1))
     return write(world, folder, base=base, credentials=Credentials("", "", "", ""), connect=unserved)
 
@@ -166,7 +172,8 @@ def wanted(world: World) -> dict[str, tuple[str, int, str]]:
         f"{API_ADDRESS}:{API_PORT}": (API_ADDRESS, API_PORT),
     }
     for node in world.nodes.values():
-        addresses[f"{node.address}:22"] = (node.address, 22)
+        if not node.sshd_of:
+            addresses[f"{node.address}:22"] = (node.address, 22)
     for address in world.resolvers:
         addresses[f"{address}:53"] = (address, 53)
     addresses[f"{world.charts.host}:{world.charts.port}"] = (world.charts.address, world.charts.port)
@@ -177,7 +184,12 @@ def wanted(world: World) -> dict[str, tuple[str, int, str]]:
                 addresses[f"{registry.realm_host}:443"] = (address, 443)
         for address in world.zones.get(registry.blob_host, ()):
             addresses[f"{registry.blob_host}:443"] = (address, 443)
-    return {key: (*address, path(world, HERE, *address)) for key, address in addresses.items()}
+    ways: dict[str, tuple[str, int, str]]
+    ways = {key: (*address, path(world, HERE, *address)) for key, address in addresses.items()}
+    for node in world.nodes.values():
+        if node.sshd_of:
+            ways[f"{node.address}:22"] = ways[f"{world.nodes[node.sshd_of].address}:22"]
+    return ways
 
 
 def _values(world: World, source: Path, folder: Path) -> str:

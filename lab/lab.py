@@ -48,9 +48,11 @@ class Lab:
         patience: factor on the deadlines of its inventory.
         base: the inventory to start from; default: the repository's.
         change: a further change to the world, the last one before the servers start.
+        workers: how many workers the cluster has; default: the guide's three.
 
     Raises:
         lab.faults.UnknownFaultError: there is no such fault.
+        ValueError: so many workers are not simulated.
 
     Attributes:
         world: the state that the servers show. Change it through `change` while they run.
@@ -67,9 +69,10 @@ class Lab:
         patience: float = 1.0,
         base: Path | None = None,
         change: Callable[[World], None] | None = None,
+        workers: int | None = None,
     ) -> None:
         self._names, self._base, self._change = tuple(faults), base, change
-        self.world = build(self._names)
+        self.world = build(self._names, workers=workers)
         self.world.latency = latency
         self._patience = patience
         self._folder: tempfile.TemporaryDirectory[str] | None = None
@@ -188,8 +191,12 @@ class Lab:
                 world, loopback, f"dns {resolver.address}", listener, turn=1, udp=True
             )
             listeners[resolver.address, 53] = listener
-        key, known_hosts = asyncssh.generate_private_key("ssh-ed25519", comment="ops@workstation"), []
+        key = asyncssh.generate_private_key("ssh-ed25519", comment="ops@workstation")
+        known_hosts: list[str] = []
         for node in world.nodes.values():
+            if node.sshd_of:
+                known_hosts += _known_as(known_hosts, world.nodes[node.sshd_of].address, node.address)
+                continue
             host_key = asyncssh.generate_private_key("ssh-ed25519")
             known_key = asyncssh.generate_private_key("ssh-ed25519") if node.ssh.key_replaced else host_key
             known_key_parts = known_key.export_public_key("openssh").decode().split()
@@ -268,6 +275,11 @@ class Lab:
             limit=_COMMAND_TIMEOUT,
         )
         return result.exit
+
+
+def _known_as(known_hosts: list[str], address: str, other: str) -> list[str]:
+    """The lines of known_hosts for an address whose sshd is that of another one."""
+    return [line.replace(address, other, 1) for line in known_hosts if line.startswith(f"{address} ")]
 
 
 def _authority(organization: str, unit: str) -> trustme.CA:

@@ -33,6 +33,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--lab-latency", type=float, default=0.0, metavar="SECONDS", help="time added to every answer of the lab"
     )
     group.addoption(
+        "--lab-nodes",
+        type=int,
+        metavar="NUMBER",
+        help="workers of the lab, of which those beyond three are alike and have ten pods each; at most 1000",
+    )
+    group.addoption(
         "--lab-patience",
         type=float,
         default=1.0,
@@ -47,8 +53,8 @@ def pytest_configure(config: pytest.Config) -> None:
     names: list[str] = config.getoption("lab_fault")
     latency: float = config.getoption("lab_latency")
     if not config.getoption("lab"):
-        if names or latency:
-            message = "--lab-fault and --lab-latency break or slow the lab: add --lab"
+        if names or latency or config.getoption("lab_nodes"):
+            message = "--lab-fault, --lab-latency and --lab-nodes break, slow or enlarge the lab: add --lab"
             raise pytest.UsageError(message)
         return
     if config.getoption("inventory", default=None):
@@ -78,10 +84,12 @@ def _inventory(config: pytest.Config, names: list[str], latency: float) -> Path:
     if config.getoption("collectonly", default=False):
         folder = tempfile.TemporaryDirectory(prefix="preflight-")
         config.add_cleanup(folder.cleanup)
-        return inventory.draft(Path(folder.name), base=base, names=names)
+        return inventory.draft(Path(folder.name), base=base, names=names, workers=config.getoption("lab_nodes"))
     from lab.lab import Lab  # noqa: PLC0415 - imports the servers' libraries
 
-    lab = Lab(names, latency, base=base, patience=config.getoption("lab_patience"))
+    lab = Lab(
+        names, latency, base=base, patience=config.getoption("lab_patience"), workers=config.getoption("lab_nodes")
+    )
     config.add_cleanup(lab.stop)
     lab.start()
     config.stash[LAB] = lab

@@ -91,6 +91,14 @@ class Node:
     disk_free: int = 60 * 2**30  # of one disk for everything
     kubelet_certificate_days: float = 250.5  # until the certificate ends with which its kubelet logs in
     kubelet_serving_days: float = 250.5  # until the one ends that its kubelet shows on port 10250
+    sshd_of: str = ""  # the node whose sshd answers for it too: one of many that are alike (`enlarge`)
+
+    @property
+    def pod_network(self) -> str:
+        """The /24 of its pods: 172.24.0.0 and on for the guide's own nodes, further ones behind them."""
+        _, _, third, last = map(int, self.address.split("."))
+        number = last % 100 if third == 1 else 3 + 250 * (third - 2) + last
+        return f"172.{24 + number // 256}.{number % 256}.0/24"
 
 
 @dataclass
@@ -619,6 +627,30 @@ def guide_world() -> World:
     )
     world.gitlab.projects = [_pipelines(), CiProject(12, "shop/web", configuration=_DEPLOYS)]
     return world
+
+
+def enlarge(world: World, workers: int) -> None:
+    """Give a world further workers, all alike, until it has so many; before `lab.kubernetes.populate`.
+
+    Their addresses are 192.168.2.1 and on, 250 in each /24. One sshd, that of the last worker before them, answers for
+    all: a thousand listeners would be most of what such a world costs.
+
+    Raises:
+        ValueError: it has more already, or addresses of pods do not suffice for so many.
+    """
+    present = len(world.workers)
+    if not present <= workers <= MOST_WORKERS:
+        message = f"{workers} workers: expected {present} to {MOST_WORKERS}"
+        raise ValueError(message)
+    model = world.workers[-1]
+    for number in range(present + 1, workers + 1):
+        name, place = f"k8s-worker-{number}", number - present - 1
+        address = f"192.168.{2 + place // 250}.{1 + place % 250}"
+        world.nodes[name] = Node(name, address, resolv_conf=model.resolv_conf, sshd_of=model.name)
+        world.zones[name] = (address,)
+
+
+MOST_WORKERS = 1000  # a /24 of 172.24.0.0/14 each, for its pods
 
 
 def _pipelines() -> CiProject:

@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Protocol, cast
 
-from preflight import (
-    check_list,
-    explain,
-    image_list,
-    init,
-    language,
-    lint_values,
-    report,
-    run_checks,
-    schema,
-    shipped,
-    sweep,
-    symptom,
-)
+from preflight import language, run_checks, shipped
 from preflight.language import translated
 
 
@@ -42,19 +31,18 @@ class Command(Protocol):
         """Do it; returns the exit status."""
 
 
-COMMANDS: tuple[Command, ...] = (
-    run_checks.RUN,
-    run_checks.DEMO,
-    init,
-    lint_values,
-    symptom,
-    explain,
-    check_list,
-    image_list,
-    report,
-    schema,
-    sweep,
-)
+MODULES = {
+    "init": "init",
+    "lint": "lint_values",
+    "symptom": "symptom",
+    "explain": "explain",
+    "list": "check_list",
+    "images": "image_list",
+    "report": "report",
+    "schema": "schema",
+    "sweep": "sweep",
+}
+"""The module of each command but `run` and `demo`, imported only by who needs it: most cost half a second."""
 LANG_HELP = "language of what is printed: en or zh (default: PREFLIGHT_LANG, else that of the locale)"
 USAGE = 4  # as pytest's exit status for a bad option, and not argparse's 2, which means interrupted here
 
@@ -66,13 +54,20 @@ class _Parser(argparse.ArgumentParser):
         super().exit(USAGE if status else 0, message)
 
 
-def parser_of_commands() -> argparse.ArgumentParser:
-    """The command line."""
+def commands_of(given: Sequence[str]) -> list[Command]:
+    """The one command that is named first, or all."""
+    names = [name for name in MODULES if given[:1] == [name]] or list(MODULES)
+    own = () if len(names) == 1 else (run_checks.RUN, run_checks.DEMO)
+    return [*own, *(cast("Command", importlib.import_module(f"preflight.{MODULES[name]}")) for name in names)]
+
+
+def parser_of_commands(given: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """The command line; of the one command that is given first, if it is one."""
     parser = _Parser(prog="preflight", description=__doc__)
     parser.add_argument("--lang", choices=language.LANGUAGES, help=translated(LANG_HELP))
     parser.add_argument("--version", action="version", version=f"gitlab-runner-preflight {shipped.version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in COMMANDS:
+    for command in commands_of(given):
         inner = commands.add_parser(
             command.NAME,
             help=translated(command.HELP),
@@ -114,7 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
         if given[:1] == [command.NAME]:  # argparse would read pytest's options, --help too, as its own
             command.start(given[1:])
     language.use(language.of_arguments(given, os.environ))
-    options = parser_of_commands().parse_args(given)
+    options = parser_of_commands(given).parse_args(given)
     try:
         language.use(options.lang or language.of_environment(os.environ))
     except language.LanguageError as error:

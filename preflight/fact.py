@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar, overload
 
 from preflight.evidence import FactName
-from preflight.inventory import Inventory
+from preflight.inventory import OTHER_NODES, Inventory
 from preflight.sizes import OPTIONS, SCENARIOS
 
 
@@ -36,8 +36,8 @@ class Effect(enum.StrEnum):
 
 
 TARGETS: dict[str, Callable[[Inventory], list[str]]] = {
-    "node": lambda inventory: list(inventory.cluster.nodes),
-    "pool": lambda inventory: list(inventory.cluster.pools),
+    "node": lambda inventory: list(inventory.individual_nodes),
+    "pool": lambda inventory: [*inventory.cluster.pools, *([OTHER_NODES] if inventory.other_nodes else [])],
     "worker": lambda inventory: list(inventory.workers),
     "resolver": lambda inventory: list(inventory.dns.resolvers),
     "registry": lambda inventory: list(inventory.registries),
@@ -79,7 +79,8 @@ class FactSpec(Generic[V_co]):
         reported_by: facts whose checks report it when this one can't be measured, because no check takes it itself.
         own_effect: what measuring it does to the world, without what it needs.
         deadline: the key of `deadlines:` that bounds it; several, joined by a plus, where steps follow each other.
-        group: measurements of one group are bounded in number.
+        group: measurements of one group are bounded in number; one that yields counts until all that takes it is
+            measured, and is cleaned up then, not at the end of the run.
         secret: whether it reads secrets, which must be known before any result is shown.
     """
 
@@ -170,7 +171,8 @@ def fact(
         fan_in: needed facts of which it takes all, as a tuple: name of the fact → kind of target.
         for_target: needed facts of one target that follows from its own: name of the fact → kind of target, and which
             one. Where there is none, it takes None.
-        group: measurements of one group are bounded in number (`Survey`'s `at_once`).
+        group: measurements of one group are bounded in number (`Survey`'s `at_once`); one that yields counts until all
+            that takes it is measured, and is resumed then, not at the end of the run.
         secret: whether it reads secrets: no result is handed to a check before they are known, to be redacted there.
 
     Raises:

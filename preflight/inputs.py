@@ -65,7 +65,7 @@ def _read_inventory(config: pytest.Config) -> None:
         credentials = kubeconfig.check_kubeconfig(inventory.cluster.kubeconfig, inventory.cluster.context)
     except (InventoryError, kubeconfig.KubeconfigError) as error:
         raise pytest.UsageError(str(error)) from None
-    config.stash[INVENTORY] = inventory
+    config.stash[INVENTORY] = inventory.with_all_nodes() if config.getoption("all_nodes") else inventory
     if inventory.cluster.kubeconfig is None:
         config.stash[CREDENTIALS] = credentials.description
     backup = options.backup_folder(config)
@@ -73,6 +73,19 @@ def _read_inventory(config: pytest.Config) -> None:
         raise pytest.UsageError(
             f"--backup {backup}: lies in the reports' folder; a backup holds secrets, reports do not"
         )
+
+
+def sampling_note(config: pytest.Config) -> str:
+    """Which workers stand for all, where the inventory names too many nodes for checks of their own; else ""."""
+    inventory = config.stash[INVENTORY]
+    if not inventory.other_nodes:
+        return ""
+    named = sum(1 for node in inventory.cluster.nodes.values() if node.role == "worker")
+    sample = ", ".join(inventory.workers)
+    return (
+        f"{len(inventory.workers)} of {named} workers stand for all, one of each kind of name first: {sample}; the "
+        f"other nodes are judged together from what the API lists (each by itself: --all-nodes, or `probe.nodes: all`)"
+    )
 
 
 def _read_saved_run(config: pytest.Config) -> None:

@@ -8,7 +8,9 @@ the file: a key that takes one takes a reference (`Secret`).
 from __future__ import annotations
 
 import difflib
+import functools
 import ipaddress
+import itertools
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -359,6 +361,13 @@ class GitLab(Section):
     ca_file: File | None = Field(default=None, description="PEM file of the CA that signed GitLab's certificate.")
 
 
+INDIVIDUAL = 50  # nodes that may be named with checks of their own for each
+SAMPLE = 5  # workers that stand for all, where there are more
+PER_JUMP = 5  # nodes that are logged in to at once through one jump host
+OTHER_NODES = "other nodes"
+"""The target of checks that judge all other named nodes together; no pool can have this name, for its space."""
+
+
 class ClusterNode(Section):
     """A node that the cluster must have."""
 
@@ -553,7 +562,9 @@ class Probe(Section):
 
     image: Image = Field(description="Image with a POSIX shell, from a registry that the nodes reach.")
     nodes: Annotated[str, Field(pattern=r"^(auto|all|sample: ?[1-9][0-9]*)$")] = Field(
-        default="auto", description="`auto` (all workers up to 10, else 5), `all`, or `sample: N`."
+        default="auto",
+        description="`auto` (all workers up to 10, else 5), `all`, or `sample: N`. Where more than 50 nodes are named, "
+        "only those workers are measured one by one, over SSH too, and all other nodes judged together, unless `all`.",
     )
     pull_secrets: list[Name] | None = Field(
         default=None, description="Pull secrets of the suite's pods; default: those that the values give to jobs."
@@ -731,10 +742,41 @@ class Inventory(Section):
                 raise ValueError(msg)
         return limits
 
+    @functools.cached_property
+    def individual_nodes(self) -> dict[str, ClusterNode]:
+        """The named nodes that have checks of their own: all, or of more than `INDIVIDUAL` a few and a sample.
+
+        Every kind of name (``gpu-#`` beside ``worker-#``) is in the sample, as machines of one kind are named alike.
+        """
+        named = self.cluster.nodes
+        if len(named) <= INDIVIDUAL or self.probe.nodes == "all":
+            return named
+        wanted = int(self.probe.nodes.partition(":")[2] or SAMPLE)
+        kinds: dict[str, list[str]] = {}
+        for name, node in named.items():
+            if node.role == "worker":
+                kinds.setdefault(re.sub(r"\d+", "#", name), []).append(name)
+        masters = [name for name, node in named.items() if node.role != "worker"][:SAMPLE]
+        rounds = filter(None, itertools.chain.from_iterable(itertools.zip_longest(*kinds.values())))
+        workers = list(itertools.islice(rounds, max(wanted, min(len(kinds), INDIVIDUAL))))
+        chosen = {*masters, *workers}
+        return {name: node for name, node in named.items() if name in chosen}
+
+    def with_all_nodes(self) -> Inventory:
+        """The same environment, where every node is measured one by one, however many are named (`--all-nodes`)."""
+        probe = self.probe.model_copy(update={"nodes": "all"})
+        return self.model_construct(**{name: getattr(self, name) for name in Inventory.model_fields} | {"probe": probe})
+
     @property
+    def other_nodes(self) -> dict[str, ClusterNode]:
+        """The named nodes that are judged together (`OTHER_NODES`), because they are too many."""
+        individual = self.individual_nodes
+        return {name: node for name, node in self.cluster.nodes.items() if name not in individual}
+
+    @functools.cached_property
     def workers(self) -> dict[str, ClusterNode]:
-        """The nodes that run jobs, by name."""
-        return {name: node for name, node in self.cluster.nodes.items() if node.role == "worker"}
+        """The nodes that run jobs and are measured one by one, by name."""
+        return {name: node for name, node in self.individual_nodes.items() if node.role == "worker"}
 
     @property
     def images(self) -> tuple[str, ...]:

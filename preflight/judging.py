@@ -7,7 +7,7 @@ conftest's hooks may turn a failure into a pass. Where they do, the report is se
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -26,6 +26,8 @@ from preflight.verdicts import Outcome, Verdict
 
 _ENDED = pytest.StashKey[BaseException | None]()
 """How the function of a check ended: with what exception, or none; absent while it has not run."""
+_TAKERS = pytest.StashKey[dict[str, dict[int, pytest.Item]]]()
+"""The selected tests by the facts that they take, each with its place."""
 _OVERRULED = pytest.StashKey[dict[str, str]]()
 _STATE = "state_of_check"
 
@@ -241,9 +243,8 @@ def _blocked(item: pytest.Item, report: pytest.TestReport, outcome: Outcome, err
     reporters = reporters_of(error.fact)
     reporting = [
         other
-        for other in item.session.items
-        if reporters & set(check_items.fact_names(other))
-        and error.targets.items() <= check_items.targets(other).items()
+        for other in _takers(item.session, reporters)
+        if error.targets.items() <= check_items.targets(other).items()
     ]
     first = check_items.paragraph(reporting[0]) if reporting else None
     blocker = (
@@ -263,6 +264,17 @@ def _blocked(item: pytest.Item, report: pytest.TestReport, outcome: Outcome, err
         witness=error.witness,
         blocker=error.key,
     )
+
+
+def _takers(session: pytest.Session, facts: Collection[str]) -> list[pytest.Item]:
+    """The selected tests that take one of these facts, in their order; indexed once, since there may be thousands."""
+    takers = session.config.stash.setdefault(_TAKERS, {})
+    if not takers:
+        for place, item in enumerate(session.items):
+            for name in check_items.fact_names(item):
+                takers.setdefault(name, {})[place] = item
+    chosen = {place: item for name in facts for place, item in takers.get(name, {}).items()}
+    return [chosen[place] for place in sorted(chosen)]
 
 
 def _unknown(outcome: Outcome, paragraph: Paragraph, error: Unmeasured) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import secrets
 import socket
@@ -14,12 +15,14 @@ from preflight import check_items, options, progress_line, saved
 from preflight.clients.connect import Routes
 from preflight.fact import Effect
 from preflight.inputs import INVENTORY, SAVED_RUN
+from preflight.inventory import PER_JUMP, Inventory
 from preflight.replay import Replay
 from preflight.run import Run, Stage
 from preflight.shutdown import SignalHandlers
 from preflight.survey import SURVEY, Survey
 
 _SIGNALS = pytest.StashKey[SignalHandlers]()
+_NEW_OBJECTS = 50_000  # beyond those that are gone, before the next search; Python's default is 700
 _PATIENCE = 10.0  # seconds that a measurement gets to take back what it wrote, when a run did not end well
 
 
@@ -31,6 +34,7 @@ def begin(config: pytest.Config, checks: Iterable[pytest.Item]) -> None:
         if check_items.effect_above_ceiling(check) is None:
             for name, targets in check_items.measurements(check):
                 survey.begin(name, dict(targets))
+    _collect_seldom(config)
     signals = config.stash[_SIGNALS] = SignalHandlers(survey.run.shutdown)
     config.add_cleanup(signals.restore)
     signals.install()
@@ -44,6 +48,19 @@ def begin(config: pytest.Config, checks: Iterable[pytest.Item]) -> None:
         survey.start()
     except RuntimeError as error:
         pytest.exit(f"{error}; nothing was measured", returncode=pytest.ExitCode.INTERNAL_ERROR)
+
+
+def _collect_seldom(config: pytest.Config) -> None:
+    """Look for circles of garbage less often: a run is short, and what it measures stays to its end anyway."""
+    gc.freeze()
+    before = gc.get_threshold()
+    gc.set_threshold(_NEW_OBJECTS, *before[1:])
+
+    def restore() -> None:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+
+    config.add_cleanup(restore)
 
 
 def _make_run(config: pytest.Config) -> Run:
@@ -60,9 +77,18 @@ def _make_run(config: pytest.Config) -> Run:
     )
 
 
+def _logins_at_once(inventory: Inventory) -> int:
+    """How many nodes are logged in to at the same time; a jump host takes fewer (`ssh.AuthGate`)."""
+    access = inventory.access.ssh
+    return _LOGINS if access == "none" or access.jump is None else PER_JUMP
+
+
+_LOGINS = 16
+
+
 def _make_survey(config: pytest.Config, run: Run) -> Survey:
     if SAVED_RUN not in config.stash:
-        at_once = {"pods": run.inventory.limits.probe_pods_at_once}
+        at_once = {"pods": run.inventory.limits.probe_pods_at_once, "logins": _logins_at_once(run.inventory)}
         ceiling = Effect(config.getoption("effect"))
         return Survey(run, workers=max(1, config.getoption("workers")), at_once=at_once, ceiling=ceiling)
     file = Path(config.getoption("replay"))

@@ -58,7 +58,9 @@ def _add_all(group: _Translating) -> None:
         help=f"the most that a check may do to the environment (default: {Effect.PRIVILEGED}; {Effect.READ} for a "
         "--symptom that no check explains)",
     )
-    group.addoption("--all-nodes", action="store_true", help="probe every eligible node, however many there are")
+    group.addoption(
+        "--all-nodes", action="store_true", help="measure every node by itself, and probe every eligible one"
+    )
     group.addoption(
         "--stage",
         choices=[str(stage) for stage in Stage],

@@ -85,7 +85,7 @@ def _configure(config: pytest.Config) -> None:
     inputs.read(config)
     if INVENTORY in config.stash and not config.option.collectonly:
         outputs.check(config)
-        config.stash[RESULTS].notes += filter(None, [options.backup_warning(config)])
+        config.stash[RESULTS].notes += filter(None, [options.backup_warning(config), inputs.sampling_note(config)])
         # What pytest-metadata collects by default includes CI's variables, some of which carry tokens.
         config.stash[metadata_key] = reports.environment(config.stash[INVENTORY], config)
         reports.switch_on(config, options.report_folder(config))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +38,7 @@ class Run:
         backup: folder to write the release's backup to; None for no backup.
         shutdown: set when the run is over or ends early; long waits poll it, and nothing is created once it is set.
         status: what each measurement is waiting for, by its name.
+        probed: the workers that get a pod and how many could, by the most that may and their jobs' shape (its `id`).
         cut_off: hosts that a worker was seen not to reach, by the worker's name: nothing waits long for them there.
     """
 
@@ -52,10 +54,21 @@ class Run:
     shutdown: Shutdown = field(default_factory=Shutdown)
     status: dict[str, str] = field(default_factory=dict)
     cut_off: dict[str, frozenset[str]] = field(default_factory=dict)
+    probed: dict[tuple[int | None, int], tuple[tuple[str, ...], int]] = field(default_factory=dict, repr=False)
+    _index: set[tuple[str, frozenset[tuple[str, str]]]] = field(default_factory=set, init=False, repr=False)
+    _indexed: int = field(default=-1, init=False, repr=False)
 
     def plans(self, name: FactName, **targets: str) -> bool:
         """Whether some measurement of this fact, for these targets, is planned."""
-        return any(fact == name and targets.items() <= dict(planned).items() for fact, planned in self.planned)
+        if self._indexed != len(self.planned):
+            self._index = {
+                (fact, frozenset(chosen))
+                for fact, planned in self.planned
+                for size in range(len(planned) + 1)
+                for chosen in itertools.combinations(planned, size)
+            }
+            self._indexed = len(self.planned)
+        return (name, frozenset(targets.items())) in self._index
 
     def note_cut_off(self, worker: str, host: str) -> None:
         """Note that a worker does not reach a host."""

@@ -28,6 +28,7 @@ from preflight.shutdown import POLL
 GRACE = 2.0  # seconds beyond its own deadline after which a measurement is given up
 EXPEDITED = 4.0  # seconds that cleaning may still take once it is expedited
 _POLL = 0.1
+_SOON = 0.01
 _ROOM = "a higher limit of processes (`ulimit -u`, or the container's pids) or of memory"
 _LEFT_TO_THE_CLUSTER = "the cluster itself removes what is left when its time to live is over"
 
@@ -65,6 +66,7 @@ class Measurement:
         "started",
         "targets",
         "took",
+        "users",
         "value",
         "waiting",
     )
@@ -74,6 +76,7 @@ class Measurement:
         self.needs: dict[str, Measurement | tuple[Measurement, ...] | None] = {}
         self.followers: list[Measurement] = []
         self.waiting = 0
+        self.users = 0  # followers that are not measured yet
         self.done = threading.Event()
         self.value: Any = None
         self.error: PreflightError | None = None
@@ -128,6 +131,10 @@ class Survey:
         self._deadline = float("inf")
         self._process = os.getpid()
         self._opened: list[Measurement] = []
+        self._problems: list[str] = []
+        self._ending: set[Measurement] = set()
+        self._secret: list[Measurement] = []
+        self._unfinished: list[Measurement] = []
         self.on_wait: Callable[[], None] = _nothing
         self.on_waited: Callable[[], None] = _nothing
 
@@ -171,9 +178,12 @@ class Survey:
         if not self._threads:
             raise RuntimeError(f"no thread can start: {_ROOM}")
         with self._lock:
+            self._secret = [planned for planned in self.measurements.values() if planned.spec.secret]
+            self._unfinished = list(self.measurements.values())
             for planned in self.measurements.values():
                 for need in _flat(planned.needs.values()):
                     planned.waiting += 1
+                    need.users += 1
                     need.followers.append(planned)
             for planned in list(self.measurements.values()):
                 if planned.waiting == 0:
@@ -194,10 +204,7 @@ class Survey:
         spec = CATALOGUE[name]
         wanted = self.measurements[key_of(name, {kind: targets[kind] for kind in spec.targets})]
         try:
-            for awaited in (
-                *(measurement for measurement in self.measurements.values() if measurement.spec.secret),
-                wanted,
-            ):
+            for awaited in (*self._secret, wanted):
                 while not awaited.done.wait(_POLL):
                     self._give_up_overdue()
                     self.on_wait()
@@ -230,7 +237,7 @@ class Survey:
             self._ready.put(None)
         with self._lock:
             opened = list(reversed(self._opened))
-        problems: list[str] = []
+        problems = self._problems
         # On a thread of its own, since a clean-up that hangs must not delay the end of the run.
         cleaner = threading.Thread(target=self._clean, args=(opened, patience, problems), name="cleaning", daemon=True)
         try:
@@ -256,6 +263,8 @@ class Survey:
                 time.sleep(POLL)
         for measurement in opened:
             problems.extend(_tear_down(measurement))
+        while self._ending:  # what a worker began to clean up; who waits for this thread, does so for a time
+            time.sleep(_SOON)
 
     # ---- on the workers
 
@@ -271,7 +280,9 @@ class Survey:
 
     def _work(self) -> None:
         while (planned := self._ready.get()) is not None:
-            if not self.run.shutdown.is_set():
+            if planned.done.is_set():
+                self._end_use(planned)
+            elif not self.run.shutdown.is_set():
                 self._measure(planned)
 
     def _admit(self, planned: Measurement) -> None:
@@ -312,8 +323,26 @@ class Survey:
             if planned.done.is_set():  # abandoned in the meantime
                 return
             planned.value, planned.error = value, error
-            self._release(planned)
+            if not self._in_use(planned):
+                self._release(planned)
             self._finish(planned)
+
+    @staticmethod
+    def _in_use(planned: Measurement) -> bool:
+        """Whether what was measured stays open for others that take it, and keeps its place in the group."""
+        return planned.spec.group is not None and planned.generator is not None and planned.users > 0
+
+    def _end_use(self, planned: Measurement) -> None:
+        """Clean up what nothing takes any more, and give its place to another; at the end, `close` cleans."""
+        with self._lock:
+            if self.run.shutdown.is_set():
+                return
+            self._opened.remove(planned)
+            self._ending.add(planned)
+        self._problems.extend(_tear_down(planned))
+        with self._lock:
+            self._ending.discard(planned)
+            self._release(planned)
 
     def _release(self, planned: Measurement) -> None:
         group = planned.spec.group
@@ -329,6 +358,10 @@ class Survey:
         if planned.started is not None:
             planned.took = time.monotonic() - planned.started
         planned.done.set()
+        for need in _flat(planned.needs.values()):
+            need.users -= 1
+            if need.users == 0 and need.spec.group is not None and need.generator is not None:
+                self._ready.put(need)  # cleaning takes time, and this thread holds the lock
         for follower in planned.followers:
             follower.waiting -= 1
             if follower.waiting == 0 and not follower.done.is_set():
@@ -338,8 +371,9 @@ class Survey:
         now = time.monotonic()
         run_over = now > self._deadline
         with self._lock:
-            for measurement in self.measurements.values():
-                if measurement.done.is_set():
+            self._unfinished = [measurement for measurement in self._unfinished if not measurement.done.is_set()]
+            for measurement in self._unfinished:
+                if measurement.done.is_set():  # with another that it needs, just now
                     continue
                 limit = measurement.spec.limit(self.run.inventory)
                 if run_over:

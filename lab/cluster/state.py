@@ -63,7 +63,6 @@ class ClusterState:
     silent_hooks: set[str] = field(default_factory=set)  # webhooks whose server never answers, by their names
     files: dict[tuple[str, str, str], dict[str, str]] = field(default_factory=dict)
     """Contents of containers' files, for `cat`: namespace, pod and container → path → content."""
-    pod_network: str = "172.24"  # the first half of every pod's address
     cluster_domain: str = "cluster.local"
     written: dict[tuple[str, str], Log] = field(default_factory=dict)  # uid, container → log of an old pod
     dropped_kubelets: set[str] = field(default_factory=set)  # nodes whose port 10250 a firewall drops

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from lab import pulls, shell
 from lab.kubernetes.control import ControlPlane
-from lab.kubernetes.guide import guide_cluster
+from lab.kubernetes.guide import guide_cluster, pod_network
 from lab.kubernetes.kubelet import Kubelets
 from lab.kubernetes.managers import deploy_managers
 from lab.kubernetes.server import ApiServer
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from lab.tools.call import Run
     from lab.world import World
 
-__all__ = ["deploy_managers", "populate", "running"]
+__all__ = ["deploy_managers", "pod_network", "populate", "running"]
 
 
 def populate(world: World) -> None:

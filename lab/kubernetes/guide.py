@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from lab.cluster import timestamps
@@ -39,14 +39,15 @@ _IMAGES = "registry.example.com/library"
 
 def guide_cluster(machines: Iterable[Node]) -> ClusterState:
     """The cluster that the guide describes, on these machines."""
-    cluster = ClusterState(version=version("v1.28.15"))
+    cluster, machines = ClusterState(version=version("v1.28.15")), tuple(machines)
     nodes = [node(machine) for machine in machines]
     for name in ("default", "kube-node-lease", "kube-public", SYSTEM, NAMESPACE, "shop"):
         add_namespace(cluster, name)
-    for item in [*nodes, *_access(), *_services(), *_priorities(), *_settings()]:
+    for item in [*nodes, *_access(), *_services(), *_priorities(), *_settings(len(nodes))]:
         cluster.add(item)
     taken = Counter[str]()
-    for item in _workloads(nodes):
+    alike = frozenset(machine.name for machine in machines if machine.sshd_of)
+    for item in _workloads(nodes, alike):
         _add_running_pod(cluster, item, taken[item["spec"]["nodeName"]])
         taken[item["spec"]["nodeName"]] += 1
     cluster.add(pull_secret(NAMESPACE, "private-registry", "private-registry.example.com", "ops", "secret-pw"))
@@ -100,11 +101,11 @@ def node(machine: Node) -> Raw:
         "kubernetes.io/os": "linux",
     }
     spec: Raw = {}
-    number = int(machine.address.rsplit(".", 1)[1]) % 100
+    network = machine.pod_network
     if machine.role == "control-plane":
         labels |= {CONTROL_PLANE: "", "node.kubernetes.io/exclude-from-external-load-balancers": ""}
         spec["taints"] = [{"key": CONTROL_PLANE, "effect": "NoSchedule"}]
-    spec = {"podCIDR": f"172.24.{number}.0/24", "podCIDRs": [f"172.24.{number}.0/24"]} | spec
+    spec = {"podCIDR": network, "podCIDRs": [network]} | spec
     storage, hugepages = "103079844Ki", {"hugepages-1Gi": "0", "hugepages-2Mi": "0"}
     identity = hashlib.md5(machine.name.encode(), usedforsecurity=False).hexdigest()
     item = _object("Node", "", machine.name, spec=spec)
@@ -148,6 +149,11 @@ def node(machine: Node) -> Raw:
         "images": [],
     }
     return item
+
+
+def pod_network(nodes: int) -> str:
+    """The network of all pods, for a cluster of so many nodes: a /24 each."""
+    return f"172.24.0.0/{16 if nodes < 256 else 14}"  # noqa: PLR2004 - as many as a /16 holds
 
 
 def pod(
@@ -409,9 +415,10 @@ def _services() -> list[Raw]:
     ]
 
 
-def _settings() -> list[Raw]:
+def _settings(nodes: int) -> list[Raw]:
     """Kubeadm's settings, and CoreDNS's configuration as kubeadm writes it."""
-    networking = "networking:\n  dnsDomain: cluster.local\n  podSubnet: 172.24.0.0/16\n  serviceSubnet: 172.21.0.0/16\n"
+    pods = pod_network(nodes)
+    networking = f"networking:\n  dnsDomain: cluster.local\n  podSubnet: {pods}\n  serviceSubnet: 172.21.0.0/16\n"
     cluster_configuration = (
         f"apiVersion: kubeadm.k8s.io/v1beta3\nkind: ClusterConfiguration\nkubernetesVersion: v1.28.15\n{networking}"
     )
@@ -433,13 +440,15 @@ def _priorities() -> list[Raw]:
     ]
 
 
-def _workloads(nodes: list[Raw]) -> Iterable[Raw]:
+def _workloads(nodes: list[Raw], alike: Collection[str]) -> Iterable[Raw]:
+    """The pods of each node; those that are alike have ten each."""
     workers = [item["metadata"]["name"] for item in nodes if CONTROL_PLANE not in _labels(item)]
     masters = [item["metadata"]["name"] for item in nodes if CONTROL_PLANE in _labels(item)]
     small = {"cpu": "100m", "memory": "70Mi"}
     for index, name in enumerate(masters + workers):
+        length = 9 if name in alike else 5  # of generated names, long enough for no two of a thousand to be the same
         for agent, requests in (("kube-proxy", None), ("kube-flannel-ds", {"cpu": "100m", "memory": "50Mi"})):
-            suffix = f"{agent}-{_uid(agent + name)[:5]}"
+            suffix = f"{agent}-{_uid(agent + name).replace('-', '')[:length]}"
             labels = {"k8s-app": agent}
             yield pod(SYSTEM, suffix, node=name, requests=requests, labels=labels, owner="DaemonSet", host_network=True)
         if name in masters:
@@ -455,8 +464,9 @@ def _workloads(nodes: list[Raw]) -> Iterable[Raw]:
         for application, requests in (
             ("storefront-7d9c6b8f54", {"cpu": "500m", "memory": "512Mi"}),
             ("orders-6f8b9d7c45", {"cpu": "250m", "memory": "256Mi"}),
+            *((f"batch{number}-58d5c6f7bb", small) for number in range(6 if name in alike else 0)),
         ):
-            suffix = f"{application}-{_uid(application + name)[:5]}"
+            suffix = f"{application}-{_uid(application + name).replace('-', '')[:length]}"
             labels = {"app": application.split("-", 1)[0], "pod-template-hash": application.split("-", 1)[1]}
             yield pod("shop", suffix, node=name, requests=requests, limits=requests, labels=labels, owner="ReplicaSet")
     if workers:

@@ -238,9 +238,10 @@ class Kubelets:
 
     def address(self, node: str) -> str:
         """The next free pod address of a node, like ``172.24.1.23``."""
-        number = int(self.world.nodes[node].address.rsplit(".", 1)[1]) % 100 if node in self.world.nodes else 250
+        machine = self.world.nodes.get(node)
+        first, second, third, _ = (machine.pod_network if machine is not None else "172.24.250.0/24").split(".")
         self._addresses[node] = self._addresses.get(node, 19) + 1
-        return f"{self.cluster.pod_network}.{number}.{self._addresses[node] % 250 + 2}"
+        return f"{first}.{second}.{third}.{self._addresses[node] % 250 + 2}"
 
     def pulling(self, node: str) -> asyncio.Lock:
         """A node's lock for pulls: kubelets pull one image at a time (serializeImagePulls)."""

@@ -80,6 +80,7 @@ def _deploy_pods(cluster: ClusterState, world: World, image: str, wanted: int, t
         for item in cluster.list("nodes")
         if CONTROL_PLANE not in item["metadata"]["labels"] and cluster.kubelet_runs(item["metadata"]["name"])
     ]
+    homes.sort(key=lambda name: (len(name), name))  # the guide's own first, in a large cluster too
     for number in range(wanted if homes else 0):
         fresh = state.health in _ROLLING and number == wanted - 1
         home = homes[number % len(homes)]
@@ -250,7 +251,7 @@ def _leave_behind(cluster: ClusterState) -> None:
     _label_access(cluster)
     claim = _object("PersistentVolumeClaim", "runner-cache", spec={"accessModes": ["ReadWriteMany"]})
     cluster.add(claim | {"status": {"phase": "Bound"}})
-    workers = [item["metadata"]["name"] for item in cluster.list("nodes") if "3" in item["metadata"]["name"]]
+    workers = [item["metadata"]["name"] for item in cluster.list("nodes") if item["metadata"]["name"].endswith("-3")]
     for name in workers:
         cluster.add(job_pod(name))
 

@@ -21,14 +21,15 @@ _SHARE = Decimal("0.4")  # of their requests that pods use
 def of_nodes(cluster: ClusterState) -> list[Raw]:
     """One measurement per node whose kubelet runs."""
     measurements: list[Raw] = []
+    requests: dict[str, list[dict[str, Quantity]]] = {}
+    for pod in cluster.each("pods"):
+        requests.setdefault(pod["spec"].get("nodeName", ""), []).append(effective(pod["spec"], "requests"))
     for node in cluster.list("nodes"):
         name = node["metadata"]["name"]
         if not cluster.kubelet_runs(name):
             continue
-        requests = total(
-            [effective(pod["spec"], "requests") for pod in cluster.each("pods") if pod["spec"].get("nodeName") == name]
-        )
-        measurements.append(_head(node) | {"usage": _used(name, requests, _IDLE_CPU, _IDLE_MEMORY)})
+        used = _used(name, total(requests.get(name, [])), _IDLE_CPU, _IDLE_MEMORY)
+        measurements.append(_head(node) | {"usage": used})
     return measurements
 
 

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, NoReturn, Self
 from preflight.clients.connect import NotMapped, Routes, dial, fault_of, join_address, split_address
 from preflight.evidence import Evidence, Unmeasured
 from preflight.faults import PathFault, SshFault
+from preflight.inventory import PER_JUMP
 from preflight.redaction import remember
 from preflight.shell_command import ShellCommand, program, sequence, syntax
 
@@ -120,7 +121,7 @@ class AuthGate:
         per_jump: sessions at once through one jump host.
     """
 
-    def __init__(self, *, failures: int = 2, per_jump: int = 5) -> None:
+    def __init__(self, *, failures: int = 2, per_jump: int = PER_JUMP) -> None:
         self._allowed, self._per_jump = failures, per_jump
         self._refused: list[str] = []
         self._trying = 0

@@ -187,7 +187,7 @@ single(
     cause("pool-missing", "2.3", "guide"),
     room,
     pool_presence,
-    remedy=("scale the pool up; `kubectl get nodes -l {pool_selector}` must show its nodes",),
+    remedy=("{pool_step}",),
     names=remedy_names.pool_labels,
 )
 single(

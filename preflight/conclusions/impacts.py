@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from preflight import impact
 from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.vantages import joined, targets_of
-from preflight.fact import FactSpec
+from preflight.fact import TARGETS, FactSpec
 from preflight.facts.cluster import (
     node_presence,
     node_pressure,
@@ -132,7 +132,7 @@ def room(facts: Facts, observations: Sequence[Observation]) -> Impact:
     if nodes and not workers & set(nodes):
         return impact.removes_reserve(f"{joined(nodes)} runs no jobs, and is a part of the control plane")
     out = set(nodes_of(facts.failing(*_UNFIT))) & workers | set(nodes) & workers
-    pools = set(facts.inventory.cluster.pools)
+    pools = set(TARGETS["pool"](facts.inventory))
     pools_out = set(targets_of(facts.failing(*_UNFIT_POOLS), "pool"))
     space = facts.observation(headroom).measured
     fits = space.fits if isinstance(space, Headroom) else None

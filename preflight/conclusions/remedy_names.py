@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from preflight.conclusions.observations import Facts, Observation
 from preflight.evidence import Fact
-from preflight.inventory import Login, Secret
+from preflight.inventory import OTHER_NODES, Login, Secret
 from preflight.probes.dind import InnerRegistry
 from preflight.probes.managers import ManagerPods
 from preflight.probes.placement import Placement
@@ -164,11 +164,14 @@ def image_source(_: Facts, observations: Sequence[Observation]) -> Mapping[str, 
 
 
 def pool_labels(facts: Facts, observations: Sequence[Observation]) -> Mapping[str, str]:
-    """The labels of a pool, as a selector."""
+    """How a pool gets its nodes; named nodes that are judged together have no labels to be known by."""
     pool = next((each.targets["pool"] for each in observations if "pool" in each.targets), "")
+    if pool == OTHER_NODES:
+        return {"pool_step": "`kubectl get nodes -o wide`: join the nodes that are missing, or correct `cluster.nodes`"}
     settings = facts.inventory.cluster.pools.get(pool)
     labels = settings.selector if settings is not None else {}
-    return {"pool_selector": ",".join(f"{key}={value}" for key, value in labels.items()) or "SELECTOR"}
+    selector = ",".join(f"{key}={value}" for key, value in labels.items()) or "SELECTOR"
+    return {"pool_step": f"scale the pool up; `kubectl get nodes -l {selector}` must show its nodes"}
 
 
 def grants(messages: Iterable[str]) -> tuple[str, ...]:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TypeVar
 
 from preflight import values as helm
 from preflight.clients import kube_api as api_client
-from preflight.evidence import NotApplicable
+from preflight.evidence import Blocked, NotApplicable
 from preflight.fact import fact, view
 from preflight.facts.blocking import require_read
 from preflight.facts.headroom import packed
 from preflight.facts.probe_plan import named_node
+from preflight.facts.references import Ref
 from preflight.facts.target_selectors import as_node
 from preflight.faults import ClusterFault, PodFault
-from preflight.inventory import Inventory
+from preflight.inventory import OTHER_NODES, Inventory
 from preflight.jobshape import WINDOWS, JobShape
 from preflight.probes import cluster, encryption, transcript
 from preflight.probes import cluster_dns as dns_service
@@ -171,39 +172,67 @@ def metrics_api(kubernetes: api_client.Api) -> Metrics:
     return cluster.metrics(kubernetes)
 
 
+def _property_of_pool(
+    pool: str,
+    judge: Callable[[cluster.Node], NodeState],
+    nodes: Nodes,
+    inventory: Inventory,
+    *,
+    leave_out: frozenset[str] = frozenset(),
+) -> PoolState:
+    """A property of a pool's nodes, or of all but some that are named and judged together."""
+    if pool == OTHER_NODES:
+        return node_states.others_property(inventory.other_nodes.keys() - leave_out, nodes, judge)
+    selector = inventory.cluster.pools[pool].selector
+    return node_states.pool_property(pool, selector, nodes, judge, named=inventory.cluster.nodes)
+
+
 @fact()
 def pool_presence(pool: str, cluster_nodes: Nodes, inventory: Inventory) -> PoolState:
     """Whether a pool has its nodes."""
+    if pool == OTHER_NODES:
+        others = {name: (node.address, node.role) for name, node in inventory.other_nodes.items()}
+        return node_states.others_presence(others, cluster_nodes)
     pool_spec = inventory.cluster.pools[pool]
     return node_states.pool_presence(pool, pool_spec.selector, pool_spec.at_least, cluster_nodes)
 
 
-@fact(after=("pool_presence",))
-def pool_health(pool: str, cluster_nodes: Nodes, inventory: Inventory) -> PoolState:
+def _block_pool(pool: str, state: PoolState, reporter: Ref) -> None:
+    """Raise `Blocked` if something is wrong with a pool; of nodes that are named, each is judged all the same."""
+    if state.fault is not None and pool != OTHER_NODES:
+        raise Blocked.by(reporter, state, {"pool": pool})
+
+
+@fact(tolerates=("pool_presence",))
+def pool_health(pool: str, pool_presence: PoolState, cluster_nodes: Nodes, inventory: Inventory) -> PoolState:
     """Whether the nodes of a pool are Ready and short of nothing."""
+    _block_pool(pool, pool_presence, Ref.POOL_PRESENCE)
 
     def judge(node: cluster.Node) -> NodeState:
         ready = node_states.readiness(node, cluster_nodes)
         return ready if ready.fault else node_states.pressure(node, cluster_nodes)
 
-    pool_spec = inventory.cluster.pools[pool]
-    return node_states.pool_property(pool, pool_spec.selector, cluster_nodes, judge, named=inventory.cluster.nodes)
+    return _property_of_pool(pool, judge, cluster_nodes, inventory)
 
 
-@fact(after=("pool_presence",))
-def pool_versions(pool: str, api_answer: ApiServer, cluster_nodes: Nodes, inventory: Inventory) -> PoolState:
+@fact(tolerates=("pool_presence",))
+def pool_versions(
+    pool: str, pool_presence: PoolState, api_answer: ApiServer, cluster_nodes: Nodes, inventory: Inventory
+) -> PoolState:
     """The kubelets of a pool beside the API server."""
-    allowed, pool_spec = inventory.limits.version_skew, inventory.cluster.pools[pool]
+    _block_pool(pool, pool_presence, Ref.POOL_PRESENCE)
+    allowed = inventory.limits.version_skew
 
     def judge(node: cluster.Node) -> NodeState:
         return node_states.version_skew(node, api_answer.version, allowed, cluster_nodes)
 
-    return node_states.pool_property(pool, pool_spec.selector, cluster_nodes, judge, named=inventory.cluster.nodes)
+    return _property_of_pool(pool, judge, cluster_nodes, inventory)
 
 
-@fact(after=("pool_health",), optional=("running_pods", "namespace_state"))
+@fact(tolerates=("pool_health",), optional=("running_pods", "namespace_state"))
 def pool_placement(
     pool: str,
+    pool_health: PoolState,
     cluster_nodes: Nodes,
     job_shape: JobShape,
     running_pods: PodRequests | None,
@@ -211,12 +240,14 @@ def pool_placement(
     inventory: Inventory,
 ) -> PoolState:
     """Whether jobs may be scheduled on the nodes of a pool."""
-    pool_spec = inventory.cluster.pools[pool]
+    _block_pool(pool, pool_health, Ref.POOL_HEALTH)
 
     def judge(node: cluster.Node) -> NodeState:
         return node_states.placement(node, job_shape, cluster_nodes)
 
-    state = node_states.pool_property(pool, pool_spec.selector, cluster_nodes, judge, named=inventory.cluster.nodes)
+    control_plane = [name for name, node in inventory.cluster.nodes.items() if node.role != "worker"]
+    no_jobs = frozenset((*control_plane, *pool_health.failing))  # which another check reports
+    state = _property_of_pool(pool, judge, cluster_nodes, inventory, leave_out=no_jobs)
     if state.fault is not PodFault.UNSCHEDULABLE_CORDONED or running_pods is None or namespace_state is None:
         return state
     return _with_room(state, packed(cluster_nodes, running_pods, namespace_state, job_shape, inventory))

@@ -24,7 +24,7 @@ def ssh_gate(inventory: Inventory) -> ssh.AuthGate:
     return ssh.AuthGate()
 
 
-@fact(deadline="ssh")
+@fact(deadline="ssh", group="logins")
 def node_login(worker: str, ssh_gate: ssh.AuthGate, inventory: Inventory, run: Run) -> Iterator[NodeLogin]:
     """The login to a worker over SSH."""
     access = inventory.access.ssh

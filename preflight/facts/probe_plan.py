@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from preflight.clients.http import origin_of
 from preflight.evidence import Blocked, NotApplicable, Unmeasured
 from preflight.facts.references import Ref
-from preflight.inventory import Inventory
+from preflight.inventory import SAMPLE, Inventory
 from preflight.jobshape import WINDOWS, JobShape
 from preflight.probes import cluster, placement, shell, shell_sections
 from preflight.probes import headroom as packing
@@ -25,7 +25,7 @@ from preflight.values import Values
 TTL = 60
 """Seconds after its end at which the cluster itself removes a Job of ours (docs/cleaning.md)."""
 
-FEW_NODES, SAMPLE = 10, 5  # `probe.nodes: auto`: up to 10 eligible nodes are all probed, of more 5
+FEW_NODES = 10  # `probe.nodes: auto`: so many eligible nodes are all probed, of more a sample
 
 
 def require_probed(
@@ -35,11 +35,23 @@ def require_probed(
     own = cluster_nodes.named(worker)
     if own is not None and own.os == WINDOWS:
         raise NotApplicable(f"{worker} runs Windows, and what the suite runs in pods is for Linux")
-    eligible = [
-        node
-        for name in inventory.workers
-        if (node := cluster_nodes.named(name)) is not None and not packing.why_not(node, job_shape)
-    ]
+    key = (most, id(job_shape))
+    if key not in run.probed:
+        run.probed[key] = _probed_workers(cluster_nodes, job_shape, inventory, run, most)
+    probed, eligible = run.probed[key]
+    if worker not in probed:
+        named = f" ({', '.join(probed)})" if 0 < len(probed) <= SAMPLE else ""
+        reason = f"{len(probed)} of {eligible} eligible workers get a pod{named}, and {worker} is not among them"
+        raise NotApplicable(f"{reason} (--all-nodes)")
+
+
+def _probed_workers(
+    cluster_nodes: Nodes, job_shape: JobShape, inventory: Inventory, run: Run, most: int | None
+) -> tuple[tuple[str, ...], int]:
+    """The workers that get a pod, and how many could."""
+    by_name = {node.name: node for node in cluster_nodes.nodes}
+    eligible = [by_name[name] for name in inventory.workers if name in by_name]
+    eligible = [node for node in eligible if not packing.why_not(node, job_shape)]
     wanted = inventory.probe.nodes
     if run.all_nodes or wanted == "all":
         count = len(eligible)
@@ -48,9 +60,7 @@ def require_probed(
     else:
         count = len(eligible) if len(eligible) <= FEW_NODES else SAMPLE
     count = count if most is None else min(count, most)
-    if worker not in {node.name for node in _sample(eligible, count)}:
-        reason = f"{count} of {len(eligible)} eligible workers get a pod, and {worker} is not among them (--all-nodes)"
-        raise NotApplicable(reason)
+    return tuple(node.name for node in _sample(eligible, count)), len(eligible)
 
 
 def _sample(eligible: list[cluster.Node], count: int) -> list[cluster.Node]:

@@ -62,6 +62,8 @@ class Ref(FactName):
     POD_RESOLV_CONF = auto()
     POD_ROUND_TRIPS = auto()
     POD_START = auto()
+    POOL_HEALTH = auto()
+    POOL_PRESENCE = auto()
     PULL_LOGIN = auto()
     REGISTRY_ACCESS = auto()
     REGISTRY_CONNECTION = auto()

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ClusterFault, Fault
+from preflight.inventory import OTHER_NODES
 from preflight.jobshape import JobShape
 from preflight.probes.cluster import Node, Nodes
 from preflight.probes.headroom import obstacle
-from preflight.shell_command import program
+from preflight.shell_command import ShellCommand, program
 
+_ALL_NODES = program("kubectl", "get", "nodes", "-o", "wide")
 _MINOR = re.compile(r"v?(\d{1,9})\.(\d{1,9})")
 
 
@@ -52,7 +54,7 @@ def presence(name: str, address: str, nodes: Nodes) -> NodeState:
     """Whether the node is in the cluster, under its address."""
     node = nodes.named(name)
     if node is None:
-        others = ", ".join(other.name for other in nodes.nodes) or "none"
+        others = _shortened([other.name for other in nodes.nodes])
         cause = f"the cluster has no node {name}; it has {others}"
         return _state(
             name, "", nodes, fault=ClusterFault.NODE_MISSING, cause=cause, command="kubectl get nodes -o wide"
@@ -65,6 +67,14 @@ def presence(name: str, address: str, nodes: Nodes) -> NodeState:
         fault=ClusterFault.WRONG_ADDRESS if differs else None,
         cause=f"{name} has the address {node.address}, the inventory says {address}",
     )
+
+
+def _shortened(names: Sequence[str]) -> str:
+    shown = ", ".join(names if len(names) <= _FEW else names[:_EXAMPLES]) or "none"
+    return shown if len(names) <= _FEW else f"{shown} and {len(names) - _EXAMPLES} more"
+
+
+_FEW, _EXAMPLES = 20, 3  # nodes that are all named where others are missing, and of more these
 
 
 def readiness(node: Node, nodes: Nodes) -> NodeState:
@@ -165,7 +175,7 @@ def pool_presence(pool: str, selector: Mapping[str, str], at_least: int, nodes: 
     short = len(pool_nodes) < at_least
     cause = f"pool {pool} has {len(pool_nodes)} of at least {at_least} nodes with {labels}" if short else ""
     fault = ClusterFault.NODE_MISSING if short else None
-    return _pool_state(pool, selector, pool_nodes, (), nodes, fault=fault, cause=cause)
+    return _pool_state(pool, _listing(selector), pool_nodes, (), nodes, fault=fault, cause=cause)
 
 
 def pool_property(
@@ -182,12 +192,62 @@ def pool_property(
     """
     pool_nodes = members(selector, nodes)
     judged = [judge(node) for node in pool_nodes if node.name not in named]
+    return _property_of(f"pool {pool}", judged, pool_nodes, nodes, command=_listing(selector), target=pool)
+
+
+def others_presence(others: Mapping[str, tuple[str, str]], nodes: Nodes) -> PoolState:
+    """Whether nodes that are judged together are in the cluster, under their addresses and in their roles.
+
+    Args:
+        others: the address and the role that each must have, by name.
+        nodes: the live list.
+    """
+    present = _present(others, nodes)
+    judged = [
+        presence(name, address, nodes)
+        if name not in present
+        else _address_and_role(present[name], address, role, nodes)
+        for name, (address, role) in others.items()
+    ]
+    return _property_of("the named ones", judged, list(present.values()), nodes, expected=len(others))
+
+
+def others_property(others: Collection[str], nodes: Nodes, judge: Callable[[Node], NodeState]) -> PoolState:
+    """Whether a property holds for all nodes that are judged together, of those that are there."""
+    present = list(_present(others, nodes).values())
+    return _property_of("the named ones", [judge(node) for node in present], present, nodes)
+
+
+def _present(others: Collection[str], nodes: Nodes) -> dict[str, Node]:
+    return {node.name: node for node in nodes.nodes if node.name in others}
+
+
+def _address_and_role(node: Node, address: str, expected: str, nodes: Nodes) -> NodeState:
+    state = presence(node.name, address, Nodes(target=nodes.target, nodes=(node,), evidence=nodes.evidence))
+    return state if state.fault is not None else role(node, expected, nodes)
+
+
+def _listing(selector: Mapping[str, str]) -> ShellCommand:
+    labels = ",".join(f"{key}={value}" for key, value in selector.items())
+    return program("kubectl", "get", "nodes", "-l", labels, "-o", "wide")
+
+
+def _property_of(
+    whose: str,
+    judged: Sequence[NodeState],
+    present: Sequence[Node],
+    nodes: Nodes,
+    *,
+    command: ShellCommand = _ALL_NODES,
+    target: str = OTHER_NODES,
+    expected: int = 0,
+) -> PoolState:
     failing = [state for state in judged if state.fault is not None]
     causes = "; ".join(state.cause for state in failing[:_SHOWN])
     more = f"; and {len(failing) - _SHOWN} more" if len(failing) > _SHOWN else ""
-    cause = f"{len(failing)} of {len(pool_nodes)} nodes of pool {pool}: {causes}{more}" if failing else ""
+    cause = f"{len(failing)} of {expected or len(present)} nodes of {whose}: {causes}{more}" if failing else ""
     fault = failing[0].fault if failing else None
-    return _pool_state(pool, selector, pool_nodes, failing, nodes, fault=fault, cause=cause)
+    return _pool_state(target, command, present, failing, nodes, fault=fault, cause=cause)
 
 
 _SHOWN = 5  # nodes in a sentence
@@ -195,7 +255,7 @@ _SHOWN = 5  # nodes in a sentence
 
 def _pool_state(
     pool: str,
-    selector: Mapping[str, str],
+    command: ShellCommand,
     pool_nodes: Sequence[Node],
     failing: Sequence[NodeState],
     nodes: Nodes,
@@ -203,7 +263,6 @@ def _pool_state(
     fault: Fault | None,
     cause: str,
 ) -> PoolState:
-    labels = ",".join(f"{key}={value}" for key, value in selector.items())
     return PoolState(
         target=pool,
         pool=pool,
@@ -213,7 +272,7 @@ def _pool_state(
         cause=cause,
         evidence=Evidence(
             where=nodes.where,
-            command=program("kubectl", "get", "nodes", "-l", labels, "-o", "wide"),
+            command=command,
             observed="\n".join(f"{state.node}  {state.observed}" for state in failing) or f"{len(pool_nodes)} nodes",
             took=nodes.evidence.took,
         ),

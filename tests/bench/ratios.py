@@ -1,72 +1,194 @@
-"""The benchmark (``tox -e bench``): what measuring in parallel is worth, and what it costs to be collected.
+"""The benchmark (``tox -e bench``): how long a run takes beside what it can't be faster than, and what it costs.
 
-Every answer of the lab takes 50 ms longer than it would. Ratios are printed, of figures within one run of this script:
-the time of a run with one worker thread to that with the default number, and the time of the latter to that of its
-slowest single fact. Then the seconds that collecting the checks takes beyond collecting nothing; more than a second is
-a failure.
+The lab runs in this process, every answer of it 50 ms late, and the suite in one of its own, so that seconds of CPU
+and memory are the suite's alone. With ``$KUBECONFIG`` and ``$PREFLIGHT_INVENTORY`` it is measured against that cluster
+instead. Figures are of one run of this script; the file that they are written to is what the next run is compared with.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import re
+import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from lab.lab import Lab
+from lab.world import Request
 from tests import processes
 
-LATENCY = "0.05"
-MOST_TO_COLLECT = 1.0  # seconds
+LATENCY = 0.05
+MOST_TO_COLLECT = 1.0  # seconds beyond those of collecting nothing
+MOST_OF_CHAIN = 1.3
+MOST_CPU = 3.0  # seconds of a healthy run
+NODES, MOST_OF_LARGE, MOST_MEMORY = 1000, 20.0, 300.0  # workers, seconds and MB of `--effect read` there
+FAULTS = ("dns-one-silent", "path-one-node-blocked", "dind-exits")
+WORSE = 1.25  # times the figure of the run before, from which it is marked
+_CHAIN = ("job_pod", "dind_pod")  # a worker's, one after the other: start, pull, daemon, pull inside
 
 
-def run(*arguments: str) -> tuple[float, dict[str, float]]:
-    """Seconds of a whole run, and those of each fact."""
+@dataclass(frozen=True)
+class Measured:
+    """A run of the suite: seconds, CPU seconds, MB, requests by kind, and the seconds of each measurement."""
+
+    seconds: float
+    cpu: float
+    memory: float
+    requests: Mapping[str, int] = field(default_factory=dict)
+    facts: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def chain(self) -> float:
+        """Seconds of the slowest chain of pods on one worker."""
+        chains = Counter[str]()
+        for fact in self.facts:
+            if fact["name"] in _CHAIN:
+                chains[fact["targets"].get("worker", "")] += fact["took"]
+        return max(chains.values(), default=0.0)
+
+
+def started(*arguments: str, cwd: Path = processes.PROJECT, statuses: Iterable[int] = (0,)) -> Measured:
+    """Run pytest in an interpreter of its own, its start included."""
+    with tempfile.TemporaryFile() as output:
+        words = [sys.executable, "-m", "pytest", "-q", *processes.WITHOUT_PLUGINS, *arguments]
+        began = time.perf_counter()
+        process = subprocess.Popen(words, cwd=cwd, env=processes.environment(), stdout=output, stderr=output)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode not in statuses:
+            output.seek(0)
+            sys.exit(f"the run came to {process.returncode}:\n{output.read()[-5000:].decode()}")
+    return Measured(
+        seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    )
+
+
+def run(*arguments: str, fault: str = "", workers: int | None = None, latency: float = LATENCY) -> Measured:
+    """A whole run, against the lab or the cluster of ``$PREFLIGHT_INVENTORY``."""
     with tempfile.TemporaryDirectory() as folder:
-        took = _took("checks/", "--lab", "--lab-latency", LATENCY, "--report-dir", folder, *arguments)
+        words = ("checks/", "--report-dir", folder, *arguments)
+        if inventory := own_inventory():
+            measured, requests = started("-p", "lab.suite", *words, "--inventory", inventory, statuses=(0, 1, 6)), {}
+        else:
+            with Lab([fault] if fault else [], latency, workers=workers) as lab:
+                measured = started(*words, "--inventory", str(lab.inventory), statuses=(0, 1) if fault else (0,))
+                requests = dict(Counter(map(kind_of, lab.requests)).most_common())
         report = json.loads((Path(folder) / "preflight.json").read_text(encoding="utf-8"))
-    facts = {f"{one['name']} {' '.join(one['targets'].values())}".strip(): one["took"] for one in report["facts"]}
-    return took, facts
+    return Measured(measured.seconds, measured.cpu, measured.memory, requests, tuple(report["facts"]))
+
+
+def own_inventory() -> str:
+    """The inventory of a real cluster, if both it and a kubeconfig are given; else ""."""
+    return os.environ.get("PREFLIGHT_INVENTORY", "") if os.environ.get("KUBECONFIG") else ""
+
+
+def kind_of(request: Request) -> str:
+    """What a request is of, without names: ``GET /api/v1/pods``, ``dns``, ``registry``."""
+    if request.server != "kubernetes":
+        return request.server.split()[0]
+    path = re.sub(r"/namespaces/[^/]+", "/namespaces/…", request.path.partition("?")[0])
+    path = re.sub(
+        r"(/(?:pods|jobs|secrets|configmaps|services|serviceaccounts|endpoints|deployments)/)[^/]+", r"\1…", path
+    )
+    return f"{request.method} {path}"
 
 
 def collecting() -> tuple[float, float]:
     """Seconds that pytest takes to collect the checks, and an empty folder."""
     with tempfile.TemporaryDirectory() as empty:
-        return _took("checks/", "--collect-only"), _took("--collect-only", cwd=Path(empty), status=5)
+        nothing = started("--collect-only", cwd=Path(empty), statuses=(5,))
+    return started("checks/", "--collect-only").seconds, nothing.seconds
 
 
-def _took(*arguments: str, cwd: Path = processes.PROJECT, status: int = 0) -> float:
-    """Seconds of a run of pytest, its interpreter's start included."""
-    began = time.perf_counter()
-    words = ("-q", *processes.WITHOUT_PLUGINS, *arguments)
-    ended = processes.run("pytest", *words, cwd=cwd, timeout=600, interpreter=True)
-    if ended.returncode != status:
-        sys.exit(f"the run came to {ended.returncode}:\n{ended.stdout[-3000:]}{ended.stderr[-3000:]}")
-    return time.perf_counter() - began
+def best(rounds: int, measure: Callable[[], Measured]) -> Measured:
+    """The fastest of some runs."""
+    return min((measure() for _ in range(rounds)), key=lambda measured: measured.seconds)
+
+
+def figures(rounds: int) -> dict[str, Any]:
+    """Everything that is measured, by name."""
+    healthy = best(rounds, run)
+    checks, nothing = (min(seconds) for seconds in zip(*(collecting() for _ in range(rounds)), strict=True))
+    measured: dict[str, Any] = {
+        "run, seconds": healthy.seconds,
+        "run : slowest chain of pods": healthy.seconds / healthy.chain if healthy.chain else None,
+        "run : its measurements one after the other": healthy.seconds / sum(fact["took"] for fact in healthy.facts),
+        "one thread : default": best(1, lambda: run("--workers", "1")).seconds / healthy.seconds,
+        "collecting the checks : nothing": checks / nothing,
+        "collecting the checks beyond nothing, seconds": checks - nothing,
+        "CPU, seconds": healthy.cpu,
+        "memory, MB": healthy.memory,
+        "requests": sum(healthy.requests.values()),
+    }
+    if not own_inventory():
+        for fault in FAULTS:
+            measured[f"{fault} : healthy"] = run(fault=fault).seconds / healthy.seconds
+        large = run("--effect", "read", workers=NODES, latency=0.0)
+        few = run("--effect", "read", latency=0.0)
+        measured |= {
+            f"{NODES} nodes, seconds": large.seconds,
+            f"{NODES} nodes : three, CPU": large.cpu / few.cpu,
+            f"{NODES} nodes, memory, MB": large.memory,
+            f"{NODES} nodes, requests": sum(large.requests.values()),
+            f"{NODES} nodes, requests by kind": large.requests,
+        }
+    return measured | {"requests by kind": healthy.requests}
+
+
+LIMITS = {
+    "run : slowest chain of pods": MOST_OF_CHAIN,
+    "collecting the checks beyond nothing, seconds": MOST_TO_COLLECT,
+    "CPU, seconds": MOST_CPU,
+    f"{NODES} nodes, seconds": MOST_OF_LARGE,
+    f"{NODES} nodes, memory, MB": MOST_MEMORY,
+}
+
+
+def lines(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[str]:
+    """A line for each figure, with that of the run before and with its limit."""
+    told = []
+    for name, value in now.items():
+        if not isinstance(value, int | float):
+            continue
+        earlier = before.get(name)
+        compared = f", was {earlier:.2f}" if isinstance(earlier, int | float) else ""
+        worse = "  WORSE" if isinstance(earlier, int | float) and value > WORSE * earlier else ""
+        limit = f", at most {LIMITS[name]:g}" if name in LIMITS else ""
+        told.append(f"{name:48} {value:8.2f}{compared}{limit}{worse}{'  TOO MUCH' if exceeds(name, value) else ''}")
+    return told
+
+
+def exceeds(name: str, value: Any) -> bool:
+    """Whether a figure is beyond its limit."""
+    return isinstance(value, int | float) and value > LIMITS.get(name, float("inf"))
 
 
 def main() -> int:
-    """Measure and print; returns the exit status."""
+    """Measure, print and write; returns the exit status: 1 where collecting takes too long."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3, help="runs of each kind; the fastest counts")
-    rounds = parser.parse_args().rounds
-    one = min(run("--workers", "1")[0] for _ in range(rounds))
-    many, facts = min((run() for _ in range(rounds)), key=lambda pair: pair[0])
-    slowest, longest = max(facts.items(), key=lambda fact: fact[1])
-    checks, nothing = (min(seconds) for seconds in zip(*(collecting() for _ in range(rounds)), strict=True))
-    _print(f"one worker thread {one:.1f} s, default {many:.1f} s: ratio {one / many:.1f}")
-    _print(f"whole run {many:.1f} s, slowest fact ({slowest}) {longest:.1f} s: ratio {many / longest:.1f}")
-    _print(f"all facts one after the other {sum(facts.values()):.1f} s: ratio {sum(facts.values()) / many:.1f}")
-    _print(
-        f"collecting the checks {checks:.2f} s, an empty folder {nothing:.2f} s: "
-        f"{checks - nothing:.2f} s more, of at most {MOST_TO_COLLECT:.1f} s"
+    parser.add_argument("--rounds", type=int, default=3, help="runs of a kind; the fastest counts")
+    parser.add_argument(
+        "--file", type=Path, default=processes.PROJECT / "reports" / "bench.json", help="compared with, and written"
     )
-    return 1 if checks - nothing > MOST_TO_COLLECT else 0
-
-
-def _print(line: str) -> None:
-    print(line)  # noqa: T201 - its purpose
+    chosen = parser.parse_args()
+    before = json.loads(chosen.file.read_text(encoding="utf-8")) if chosen.file.is_file() else {}
+    now = figures(chosen.rounds)
+    for line in lines(now, before):
+        print(line)  # noqa: T201 - its purpose
+    chosen.file.parent.mkdir(exist_ok=True)
+    chosen.file.write_text(json.dumps(now, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return int(
+        exceeds("collecting the checks beyond nothing, seconds", now["collecting the checks beyond nothing, seconds"])
+    )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from preflight import values
 from preflight.clients.connect import Routes
+from preflight.fact import TARGETS
 from preflight.facts.dind import dind_shape
 from preflight.facts.probe_plan import (
     beyond_the_first,
@@ -13,7 +14,7 @@ from preflight.facts.probe_plan import (
 )
 from preflight.facts.registry import node_registry
 from preflight.faults import DnsFault, PathFault
-from preflight.inventory import Inventory
+from preflight.inventory import OTHER_NODES, ClusterNode, Inventory
 from preflight.jobshape import JobShape
 from preflight.probes.shell_sections import Section
 from preflight.probes.transcript import Report
@@ -70,3 +71,28 @@ def test_what_a_worker_does_not_reach_is_known_to_all_measurements(inventory: In
     assert connections["mirror"].fault is PathFault.TIMEOUT
     assert connections["private"].fault is None
     assert run.cut_off == {"k8s-worker-2": frozenset({MIRROR})}
+
+
+def enlarged(inventory: Inventory, probe_nodes: str = "auto") -> Inventory:
+    """An inventory that names 996 workers of one kind, 3 of another, and a node of the control plane."""
+    names = ["master", *(f"worker-{number}" for number in range(996)), "gpu-1", "gpu-2", "gpu-3"]
+    nodes = {name: ClusterNode(address=f"10.9.{place // 250}.{place % 250}") for place, name in enumerate(names)}
+    nodes["master"] = nodes["master"].model_copy(update={"role": "control-plane"})
+    cluster, probe = (
+        section.model_copy(update=update)
+        for section, update in ((inventory.cluster, {"nodes": nodes}), (inventory.probe, {"nodes": probe_nodes}))
+    )
+    parts = {name: getattr(inventory, name) for name in Inventory.model_fields}
+    return Inventory.model_construct(**parts | {"cluster": cluster, "probe": probe})
+
+
+def test_of_a_thousand_nodes_a_few_of_each_kind_have_checks_of_their_own(inventory: Inventory) -> None:
+    large = enlarged(inventory)
+    assert list(large.workers) == ["worker-0", "worker-1", "worker-2", "gpu-1", "gpu-2"]
+    assert TARGETS["node"](large) == ["master", *large.workers]
+    assert TARGETS["pool"](large)[-1] == OTHER_NODES
+    assert len(large.other_nodes) == 994
+    assert len(enlarged(inventory, "sample: 9").workers) == 9
+    for everyone in (enlarged(inventory, "all"), large.with_all_nodes()):
+        assert (len(everyone.workers), everyone.other_nodes) == (999, {})
+    assert (list(inventory.individual_nodes), inventory.other_nodes) == (list(inventory.cluster.nodes), {})

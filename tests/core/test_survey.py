@@ -10,10 +10,11 @@ import pytest
 
 from preflight import survey as engine
 from preflight.clients.connect import Routes
-from preflight.evidence import Blocked, Evidence, Fact, NotApplicable, Unmeasured
+from preflight.evidence import Blocked, Evidence, Fact, NotApplicable, Unmeasured, key_of
 from preflight.fact import CATALOGUE, Effect, fact
+from preflight.facts.references import Ref
 from preflight.faults import PathFault
-from preflight.inventory import Inventory
+from preflight.inventory import ClusterNode, Inventory
 from preflight.run import Run
 from preflight.survey import Survey
 
@@ -450,3 +451,62 @@ def test_an_optional_need_above_the_ceiling_is_not_measured(inventory: Inventory
         assert survey.join("weak", {}).target == target
         survey.close(patience=1)
     assert measured == ["strong"]
+
+
+def test_what_is_taken_by_others_is_cleaned_up_with_the_last_and_keeps_its_place_till_then(
+    inventory: Inventory,
+) -> None:
+    opened, most, ended = 0, 0, list[str]()
+    lock = threading.Lock()
+
+    @fact(group="logins")
+    def login(worker: str) -> Iterator[Fact]:
+        """Log in."""
+        nonlocal opened, most
+        with lock:
+            opened += 1
+            most = max(most, opened)
+        yield a_fact(worker)
+        with lock:
+            opened -= 1
+        ended.append(worker)
+
+    @fact()
+    def report(login: Fact) -> Fact:
+        """Run a script."""
+        assert login.target not in ended
+        return a_fact(login.target)
+
+    @fact()
+    def page(report: Fact, login: Fact) -> Fact:
+        """Ask for a page."""
+        assert login.target not in ended
+        return a_fact(report.target, PathFault.REFUSED)
+
+    nodes = {f"worker-{number}": ClusterNode(address="10.9.0.1") for number in range(1000)}
+    cluster, probe = inventory.cluster.model_copy(update={"nodes": nodes}), inventory.probe
+    parts = {name: getattr(inventory, name) for name in Inventory.model_fields} | {"cluster": cluster, "probe": probe}
+    large = Inventory.model_construct(**parts).with_all_nodes()
+    survey = Survey(Run(inventory=large, routes=Routes(), id="r"), workers=16, at_once={"logins": 5})
+    for worker in large.workers:
+        survey.begin("page", {"worker": worker})
+    survey.start()
+    pages = [survey.join("page", {"worker": worker}).target for worker in large.workers]
+    assert survey.close(patience=1) == []
+    assert (pages, sorted(ended)) == (list(nodes), sorted(nodes))
+    assert (opened, most) == (0, 5)
+
+
+def test_what_is_planned_is_known_by_any_part_of_its_targets(inventory: Inventory) -> None:
+    run = Run(inventory=inventory, routes=Routes(), id="r")
+    assert not run.plans(Ref.POD_IMAGE)
+    run.planned |= {
+        key_of("pod_image", {"worker": f"worker-{worker}", "image": f"image-{image}"})
+        for worker in range(1000)
+        for image in range(5)
+    }
+    assert all(run.plans(Ref.POD_IMAGE, worker=f"worker-{worker}", image="image-4") for worker in range(1000))
+    assert run.plans(Ref.POD_IMAGE, image="image-4")
+    assert run.plans(Ref.POD_IMAGE)
+    assert not run.plans(Ref.POD_IMAGE, worker="worker-1", image="image-5")
+    assert not run.plans(Ref.POD_PULL, worker="worker-1")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from preflight.evidence import Evidence
@@ -44,3 +46,48 @@ def test_every_node_of_a_pool_is_judged_but_those_with_a_check_of_their_own() ->
     assert found.failing == ("auto-1", "auto-2")
     assert found.cause.startswith("2 of 3 nodes of pool ci: auto-1 is not Ready: Kubelet stopped; auto-2")
     assert states.pool_property("ci", CI, nodes, ready, named={"auto-1", "auto-2"}).fault is None
+
+
+def named(count: int) -> dict[str, tuple[str, str]]:
+    """Addresses and roles of as many nodes as `live` makes, by name."""
+    return {f"auto-{number}": (f"192.168.9.{number}", "worker") for number in range(count)}
+
+
+@pytest.mark.parametrize(
+    ("expected", "fault", "cause"),
+    [
+        (named(1000), None, ""),
+        (
+            named(1000) | {"gone": ("192.168.9.9", "worker")},
+            ClusterFault.NODE_MISSING,
+            "1 of 1001 nodes of the named ones: the cluster has no node gone; it has auto-0, auto-1, "
+            "auto-2 and 997 more",
+        ),
+        (
+            named(1000) | {"auto-7": ("192.168.9.8", "worker")},
+            ClusterFault.WRONG_ADDRESS,
+            "1 of 1000 nodes of the named ones: auto-7 has the address 192.168.9.7, the inventory says 192.168.9.8",
+        ),
+        (
+            named(1000) | {"auto-7": ("192.168.9.7", "control-plane")},
+            ClusterFault.NODE_WRONG_ROLE,
+            "1 of 1000 nodes of the named ones: auto-7 is a worker node, the inventory says control-plane",
+        ),
+    ],
+)
+def test_a_thousand_named_nodes_are_judged_together_and_the_odd_ones_named(
+    expected: dict[str, tuple[str, str]], fault: ClusterFault | None, cause: str
+) -> None:
+    nodes = live(*[True] * 1000)
+    nodes = replace(nodes, nodes=tuple(replace(node, address=f"192.168.9.{node.name[5:]}") for node in nodes.nodes))
+    state = states.others_presence(expected, nodes)
+    assert (state.fault, state.cause) == (fault, cause)
+    assert len(state.evidence.observed) < 200
+
+
+def test_a_property_of_nodes_that_are_judged_together_names_five_and_counts_the_others() -> None:
+    nodes = live(*[number >= 7 for number in range(1000)], True)
+    state = states.others_property(set(named(1000)), nodes, lambda node: states.readiness(node, nodes))
+    assert state.cause.startswith("7 of 1000 nodes of the named ones: auto-0 is not Ready: Kubelet stopped; auto-1")
+    assert state.cause.endswith("auto-4 is not Ready: Kubelet stopped; and 2 more")
+    assert state.failing == tuple(f"auto-{number}" for number in range(7))
