@@ -33,6 +33,7 @@ from preflight.probes.discovery import Cluster, DiscoveryError, Release
 from preflight.redaction import MASK, redact, remember
 from preflight.releasenames import names_in
 from preflight.runner_config.names import is_web_url
+from preflight.shell_command import program
 from preflight.yamltext import load_yaml
 
 NAME = "init"
@@ -106,7 +107,8 @@ def run(options: argparse.Namespace) -> int:
     sys.stdout.write(translated(f"written: {output}, {beside}") + "\n")
     for gap in draft.gaps:
         sys.stdout.write(translated(f"  could not be found: {gap}") + "\n")
-    sys.stdout.write(translated(f"next: `pytest checks/ --inventory {output} --effect read`").replace("`", "") + "\n")
+    command = program("pytest", "checks/", "--inventory", output, "--effect", "read")
+    sys.stdout.write(translated(f"next: {command}") + "\n")
     return 0
 
 

@@ -26,11 +26,11 @@ _LONGEST_WORD = 1600
 _SHORTEST_WORD = 20
 _ROOM = LONGEST - 100  # characters of a command, so that what shows it has no need to cut it
 _OPTIONS = frozenset(
-    "- -A -B -J -L -M -O -R -S -X -c -connect -d -dates -enddate -f -i -k -l -m -n -noout -o -p -port -r -s -sI "
-    "-sS -sSG -servername -skI -subject -text -u -v -w --as --context --data-urlencode --dry-run --duration "
+    "- -A -B -J -L -M -O -P -R -S -X -c -connect -d -dates -enddate -f -i -in -k -l -m -n -noout -o -p -port -r -rwzc "
+    "-s -sI -sS -sSG -servername -skI -subject -text -u -v -w --as --context --data-urlencode --dry-run --duration "
     "--field-selector --from-file --insecure --max-time --minify --namespace --oauth2-bearer --previous --proto "
-    "--raw --repo --resource --rm --serviceaccount --short --show-labels --tail --token --user --verb --version "
-    "--role --clusterrole".split()
+    "--raw --repo --resource --revision --rm --serviceaccount --short --show-labels --sort-by --tail --token --user "
+    "--verb --version --role --clusterrole --inventory --effect".split()
 )
 """The options of commands that this suite shows; the tests hold it against the calls of `program`."""
 _UNSAFE_LINE = re.compile(r"[`\n\t]")

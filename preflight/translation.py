@@ -36,7 +36,6 @@ _FAULT = re.compile(r"(?:[^\s:]{1,300}:\d{1,6}|[a-z][\w.\[\]-]{1,120}): ")  # or
 _BLOCKED = "blocked by "
 _FOUND = re.compile(r"found ('[^']{0,400}'|\"[^\"]{0,400}\"|[^\s,]{1,400}), ")
 _PLACE = re.compile(r"\[[^\]]*\] ?\S*")  # a key below a table of TOML
-_TOKENS = re.compile(r"\S+(?:, \S+)* and \S+")
 _FIRST_COMMAND, _LAST_COMMAND = 0xE000, 0xF8FF
 """Characters of private use, each in the place of a command while a text is recognised."""
 _COMMANDS = re.compile(r"[\ue000-\uf8ff](?:; [\ue000-\uf8ff])+")
@@ -483,7 +482,7 @@ class _Reader:
             outside, inside = self.said(text[:place].rstrip(), depth + 1), self.said(text[place + 1 : -1], depth + 1)
             if not outside.left or not inside.left:
                 yield False, _Said(f"{outside.text}（{inside.text}）", outside.left + inside.left)
-        if _TOKENS.fullmatch(text):
+        if _is_list_of_names(text):
             tokens = text.replace(" and ", ", ").split(", ")
             yield False, _Said("、".join(tokens), len(_WORD.findall(" ".join(tokens))))
 
@@ -545,6 +544,12 @@ def _with_commands(text: str, commands: Sequence[str]) -> str:
         for character in text
     ]
     return "".join(pieces)
+
+
+def _is_list_of_names(text: str) -> bool:
+    """Whether it is ``a, b and c``, each of them one word."""
+    names, conjunction, last = text.rpartition(" and ")
+    return bool(conjunction) and all(len(name.split()) == 1 for name in (*names.split(", "), last))
 
 
 def rendered(target: str, parameters: Mapping[str, str], commands: Mapping[str, Sequence[str]] | None = None) -> str:

@@ -368,7 +368,9 @@ def test_one_run_at_a_time_and_none_is_repeated() -> None:
     assert not {"release", "app", "heritage"} & set(labels), "an uninstall would count them as the release's"
     assert not [key for key in labels if key.startswith("preflight.gitlab-runner/")], "a sweep would remove them"
     by_node, _, _ = read_pod_requests(
-        [{"metadata": pod["metadata"], "spec": pod["spec"] | {"nodeName": "k8s-worker-1"}}], namespace="gitlab"
+        [{"metadata": pod["metadata"] | {"name": "this-pod"}, "spec": pod["spec"] | {"nodeName": "k8s-worker-1"}}],
+        namespace="gitlab",
+        own_host="this-pod",
     )
     assert by_node == {}, "its requests take no room from jobs"
 

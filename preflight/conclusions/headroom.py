@@ -69,7 +69,10 @@ single(
 
 def _leftover_commands(_: Facts, observations: Sequence[Observation]) -> Mapping[str, str]:
     """The commands that list and delete what jobs have left."""
-    measured = next(each.measured for each in observations if isinstance(each.measured, JobLeftovers))
+    measured = next((each.measured for each in observations if isinstance(each.measured, JobLeftovers)), None)
+    if measured is None:
+        listing = program("kubectl", "get", "pods,secrets,configmaps")
+        return {"list": listing, "delete": listing}
     return {"list": measured.listing, "delete": measured.deleting}
 
 

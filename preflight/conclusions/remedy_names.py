@@ -167,11 +167,16 @@ def pool_labels(facts: Facts, observations: Sequence[Observation]) -> Mapping[st
     """How a pool gets its nodes; named nodes that are judged together have no labels to be known by."""
     pool = next((each.targets["pool"] for each in observations if "pool" in each.targets), "")
     if pool == OTHER_NODES:
-        return {"pool_step": "`kubectl get nodes -o wide`: join the nodes that are missing, or correct `cluster.nodes`"}
+        return {
+            "pool_step": fill(
+                "`kubectl get nodes -o wide`: join the nodes that are missing, or correct `cluster.nodes`", {}
+            )
+        }
     settings = facts.inventory.cluster.pools.get(pool)
     labels = settings.selector if settings is not None else {}
     selector = ",".join(f"{key}={value}" for key, value in labels.items()) or "SELECTOR"
-    return {"pool_step": f"scale the pool up; `kubectl get nodes -l {selector}` must show its nodes"}
+    listing = program("kubectl", "get", "nodes", "-l", selector)
+    return {"pool_step": fill("scale the pool up; `{listing}` must show its nodes", {"listing": listing})}
 
 
 def grants(messages: Iterable[str]) -> tuple[str, ...]:

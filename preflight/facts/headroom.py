@@ -29,6 +29,7 @@ from preflight.probes.placement import Endpoint, Placement
 from preflight.probes.registry import Manifest
 from preflight.probes.shell_readers import Connection
 from preflight.probes.transcript import FoundNames, NodeLogin, Report, WorkerRoom
+from preflight.run import Run
 from preflight.sizes import OPTIONS, resized
 from preflight.values import RESOURCE_SETTINGS, Values
 
@@ -40,9 +41,9 @@ def namespace_state(kubernetes: api_client.Api, job_shape: JobShape) -> Namespac
 
 
 @fact(after=("api_answer",), deadline="api+api+api", reported_by=("headroom",))
-def running_pods(kubernetes: api_client.Api, job_shape: JobShape) -> PodRequests:
+def running_pods(kubernetes: api_client.Api, job_shape: JobShape, run: Run) -> PodRequests:
     """The requests of the pods on each node."""
-    return cluster.pod_requests(kubernetes, namespace=job_shape.namespace)
+    return cluster.pod_requests(kubernetes, namespace=job_shape.namespace, own_host=run.own_host)
 
 
 NODES = {

@@ -32,7 +32,8 @@ class Text(str):
 
     def __new__(cls, english: str, /, **values: object) -> Self:
         """The English text with its parameters filled in."""
-        filled = super().__new__(cls, english.format(**values) if values else english)
+        parts = {name: str(value) for name, value in values.items()}
+        filled = super().__new__(cls, translation.rendered(english, parts) if values else english)
         filled.english, filled.values = english, values
         return filled
 
@@ -41,12 +42,9 @@ def t(text: str, /, **values: object) -> Markup:
     """A fixed text as HTML in the page's language, its values escaped; a str that is no `Text` is taken as it is."""
     if isinstance(text, Text):
         return t(text.english, **text.values)
-    words = {name: _word(value) for name, value in values.items()}
-    said = escape(language.template(text))
-    if language.current() == language.ENGLISH:
-        return said.format(**words) if words else said
-    put_in = {name: str(escape(word)) for name, word in words.items()}
-    return Markup(translation.rendered(str(said), put_in))  # noqa: S704 - each part is escaped
+    template = str(escape(language.template(text)))
+    parts = {name: str(escape(_word(value))) for name, value in values.items()}
+    return Markup(translation.rendered(template, parts) if parts else template)  # noqa: S704 - each part is escaped
 
 
 def _word(value: object) -> object:

@@ -571,8 +571,13 @@ class PodRequests(Fact):
     fillers: tuple[Filler, ...] = ()
 
 
-def pod_requests(api: Api, *, namespace: str) -> PodRequests:
+def pod_requests(api: Api, *, namespace: str, own_host: str = "") -> PodRequests:
     """List all pods that have not ended, and add up what they ask for.
+
+    Args:
+        api: the cluster.
+        namespace: the one of jobs.
+        own_host: the name of this machine, which in a pod is the pod's: it is over before a job begins.
 
     Raises:
         Unmeasured: the API could not be asked.
@@ -584,7 +589,7 @@ def pod_requests(api: Api, *, namespace: str) -> PodRequests:
     items = _spanned(api.items(path, fieldSelector=selector), spans=spans)
     try:
         by_node, jobs, aside = read_pod_requests(
-            attributed(items, namespace=namespace, owners=owners), namespace=namespace
+            attributed(items, namespace=namespace, owners=owners), namespace=namespace, own_host=own_host
         )
     except ApiError as error:
         raise unmeasured(error) from error
@@ -681,12 +686,18 @@ def _set_apart(item: Json, namespace: str) -> tuple[bool, bool]:
     return JOB_POD in labels and not controllers, claimed and may_be_own(effective_requests(item.get("spec", {})))
 
 
+def _is_around_us(item: Json, own_host: str) -> bool:
+    """Whether it is the pod that this run is in, as deploy/job.yaml makes it."""
+    meta = item.get("metadata", {})
+    return bool(own_host) and meta.get("name") == own_host and (meta.get("labels") or {}).get(MANAGED_BY) == OURS
+
+
 def _listed(sums: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {amount}" for name, amount in sorted(sums.items()))
 
 
 def read_pod_requests(
-    items: Iterable[Json], *, namespace: str
+    items: Iterable[Json], *, namespace: str, own_host: str = ""
 ) -> tuple[dict[str, dict[str, str]], int, dict[str, str]]:
     """Requests by node, the number of job pods, and what was set aside, from the items of a PodList."""
     by_node: dict[str, Amounts] = {}
@@ -694,7 +705,7 @@ def read_pod_requests(
     jobs = 0
     for item in items:
         spec = item.get("spec", {})
-        if item.get("status", {}).get("phase") in {"Succeeded", "Failed"}:
+        if item.get("status", {}).get("phase") in {"Succeeded", "Failed"} or _is_around_us(item, own_host):
             continue
         job, ours = _set_apart(item, namespace)
         if job or ours:

@@ -16,6 +16,7 @@ from preflight.clients.certificates import Certificate, of_connection
 from preflight.clients.connect import Routes, dial
 from preflight.clients.ssh import Session
 from preflight.evidence import NotApplicable
+from preflight.shell_command import program
 
 PORT = 10250
 FOLDER = "/var/lib/kubelet/pki"
@@ -49,11 +50,11 @@ def script(address: str) -> str:
     """What prints the certificates on a worker whose kubelet listens at `address`."""
     files = " ".join((CLIENT, *_SERVING))
     place = f"[{address}]:{PORT}" if ":" in address else f"{address}:{PORT}"
-    handshake = f"openssl s_client -connect {place} </dev/null 2>/dev/null | {_DATES}"
+    handshake = f"{program('openssl', 's_client', '-connect', place)} </dev/null 2>/dev/null | {_DATES}"
     return (
         "if ! command -v openssl >/dev/null; then exit 127; fi\n"
         f'for file in {files}; do echo "$file"; {_DATES} -in "$file" 2>&1; done\n'
-        f"echo {PORT}; if command -v timeout >/dev/null; then timeout {_SECONDS} sh -c '{handshake}'; "
+        f"echo {PORT}; if command -v timeout >/dev/null; then {program('timeout', _SECONDS, 'sh', '-c', handshake)}; "
         f"else {handshake}; fi 2>&1\n"
     )
 
