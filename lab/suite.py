@@ -1,4 +1,4 @@
-"""What `pytest -p lab.suite` loads, as `preflight run` does: the suite's plugin and the lab's, which configures first.
+"""What pytest loads where the package is installed: the suite's plugin and the lab's, which configures first.
 
 In a clone conftest.py names the same plugins, and pytest loads each once.
 """
