@@ -1,4 +1,4 @@
-"""Texts in another language: an English sentence is recognised by its template, and said in that of a catalogue.
+"""Texts in another language: an English sentence is recognised by its template, and translation in that of a catalogue.
 
 Sentences are written in English where they are made, as plain literals and f-strings, and saved as they are. They are
 translated where they are shown, so that runs that were saved long ago are read in any language too. A catalogue
@@ -221,7 +221,7 @@ def _expression(part: Element) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
+class _Translation:
     """A text in another language, and how many English words of it were not recognised."""
 
     text: str
@@ -279,14 +279,16 @@ class Catalogue:
 
     def left(self, english: str) -> int:
         """How many words of a text are not recognised: of an English sentence, or of what it quotes from outside."""
-        return sum(_Reader(self).said(_COMMAND.sub(chr(_FIRST_COMMAND), line), 0).left for line in english.split("\n"))
+        return sum(
+            _Reader(self).translate(_COMMAND.sub(chr(_FIRST_COMMAND), line), 0).left for line in english.split("\n")
+        )
 
     def candidates(self, text: str) -> list[_Template]:
         """The templates whose longest literal part stands in a text, that with most to recognise first."""
         if self._anchors is None:
             return []
-        found = {place for place, _, _ in self._anchors.find_matches_as_indexes(text, overlapping=True)}
-        templates = [template for place in found for template in self._templates[place]]
+        places = {place for place, _, _ in self._anchors.find_matches_as_indexes(text, overlapping=True)}
+        templates = [template for place in places for template in self._templates[place]]
         return sorted(templates, key=lambda template: (-template.weight, template.target))
 
     def _translated(self, line: str) -> str:
@@ -301,7 +303,7 @@ class Catalogue:
         plain = _COMMAND.sub(lambda _: chr(next(tokens)), body) if commands else body
         if (whole := self.whole.get(line)) is not None:
             return _with_commands(rendered(whole, {}, {}), commands)
-        return blank + _with_commands(_Reader(self).said(plain, 0).text, commands)
+        return blank + _with_commands(_Reader(self).translate(plain, 0).text, commands)
 
 
 class _Reader:
@@ -309,60 +311,63 @@ class _Reader:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
-        self._known: dict[tuple[str, int], _Said] = {}
+        self._known: dict[tuple[str, int], _Translation] = {}
         self._tries = _TRIES
 
-    def said(self, text: str, depth: int) -> _Said:
+    def translate(self, text: str, depth: int) -> _Translation:
         """The text in that language."""
         key = (text, depth)
         if key not in self._known:
             self._known[key] = self._recognised(text, depth)
         return self._known[key]
 
-    def _recognised(self, text: str, depth: int) -> _Said:
+    def _recognised(self, text: str, depth: int) -> _Translation:
         if (whole := self._catalogue.whole.get(text)) is not None and (
             not depth or " " in text or text in self._catalogue.words
         ):
-            return _Said(whole, 0)
+            return _Translation(whole, 0)
         left = len(_WORD.findall(text)) if " " in text.strip() else 0  # a single word is a name
         if _COMMANDS.fullmatch(text):
-            return _Said(text.replace("; ", "；"), 0)
+            return _Translation(text.replace("; ", "；"), 0)
         if depth >= _DEEPEST or not left or self._tries <= 0:
-            return _Said(text, left)
+            return _Translation(text, left)
         self._tries -= 1
-        best = _Said(text, left)
-        for sure, said in self._readings(text, depth):
-            if sure or not said.left:
-                return said
-            if said.left < best.left:
-                best = said
+        best = _Translation(text, left)
+        for sure, translation in self._readings(text, depth):
+            if sure or not translation.left:
+                return translation
+            if translation.left < best.left:
+                best = translation
         return best
 
-    def _readings(self, text: str, depth: int) -> Iterator[tuple[bool, _Said]]:
+    def _readings(self, text: str, depth: int) -> Iterator[tuple[bool, _Translation]]:
         """The text in each way in which it is recognised, the surest first; and whether that is how it is meant."""
         if text.startswith(_BLOCKED):
             yield from self._blocked(text, depth)
         if (number := _NUMBER.match(text)) is not None:
-            said = self.said(text[number.end() :], depth + 1)
-            yield True, _Said(number[0] + said.text, said.left)
+            translation = self.translate(text[number.end() :], depth + 1)
+            yield True, _Translation(number[0] + translation.text, translation.left)
         if text.endswith("]") and (place := text.rfind(" [")) > 0:
-            said = self.said(text[:place], depth + 1)
-            yield said.left == 0, _Said(said.text + text[place:], said.left)
+            translation = self.translate(text[:place], depth + 1)
+            yield translation.left == 0, _Translation(translation.text + text[place:], translation.left)
         fitting = self._fitting(text)
         parts = _parts(text, "; ")
-        strong = [one for one in fitting if one[0].words >= _STRONG and (len(parts) == 1 or _is_one(*one))]
+        strong = [fit for fit in fitting if fit[0].words >= _STRONG and (len(parts) == 1 or _is_one(*fit))]
         if (fault := _FAULT.match(text)) is not None:
-            yield from self._by_templates([one for one in strong if one[0].begins(fault[0])], depth)
-            said = self.said(text[fault.end() :], depth + 1)
-            yield said.text != text[fault.end() :], _between("：", [_Said(fault[0][:-2], 0), said])
-        if (found := _FOUND.match(text)) is not None:
-            said = self.said(text[found.end() :], depth + 1)
+            yield from self._by_templates([fit for fit in strong if fit[0].begins(fault[0])], depth)
+            translation = self.translate(text[fault.end() :], depth + 1)
+            yield translation.text != text[fault.end() :], _between("：", [_Translation(fault[0][:-2], 0), translation])
+        if (opening := _FOUND.match(text)) is not None:
+            translation = self.translate(text[opening.end() :], depth + 1)
             yield (
-                said.text != text[found.end() :],
-                _Said(self._catalogue.filled("found {input}, ", {"input": found[1]}) + said.text, said.left),
+                translation.text != text[opening.end() :],
+                _Translation(
+                    self._catalogue.filled("found {input}, ", {"input": opening[1]}) + translation.text,
+                    translation.left,
+                ),
             )
         yield from self._by_templates(strong, depth)
-        others = [one for one in fitting if one not in strong]
+        others = [fit for fit in fitting if fit not in strong]
         if len(parts) > 1:
             yield from (reading for reading in self._by_templates(others, depth) if not reading[1].left)
         yield from self._by_sentences(parts, depth)
@@ -371,82 +376,86 @@ class _Reader:
         yield from self._by_templates(others, depth)
         yield from self._by_lists(text, depth)
 
-    def _blocked(self, text: str, depth: int) -> Iterator[tuple[bool, _Said]]:
+    def _blocked(self, text: str, depth: int) -> Iterator[tuple[bool, _Translation]]:
         """What blocks a check, by a title that may have colons itself, and why."""
         parts = _parts(text.removeprefix(_BLOCKED), ": ")
         for number in range(1, min(len(parts), _COLONS + 1)):
-            blocker = self.said(": ".join(parts[:number]), depth + 1)
+            blocker = self.translate(": ".join(parts[:number]), depth + 1)
             if not blocker.left:
-                reason = self.said(": ".join(parts[number:]), depth + 1)
+                reason = self.translate(": ".join(parts[number:]), depth + 1)
                 values = {"blocker": blocker.text, "target": "", "reason": reason.text}
                 yield (
                     True,
-                    _Said(self._catalogue.filled(f"{_BLOCKED}{{blocker}}{{target}}: {{reason}}", values), reason.left),
+                    _Translation(
+                        self._catalogue.filled(f"{_BLOCKED}{{blocker}}{{target}}: {{reason}}", values), reason.left
+                    ),
                 )
 
     def _fitting(self, text: str) -> list[tuple[_Template, _Fitted]]:
         """The templates that fit a text, and what their parts stand for."""
         depths = _depths(text)
         fitting = ((template, template.fitted(text, depths)) for template in self._catalogue.candidates(text))
-        found = ((template, fitted) for template, fitted in fitting if fitted is not None)
-        return list(itertools.islice(found, _CANDIDATES))
+        fits = ((template, fitted) for template, fitted in fitting if fitted is not None)
+        return list(itertools.islice(fits, _CANDIDATES))
 
-    def _by_templates(self, fitting: Sequence[tuple[_Template, _Fitted]], depth: int) -> Iterator[tuple[bool, _Said]]:
+    def _by_templates(
+        self, fitting: Sequence[tuple[_Template, _Fitted]], depth: int
+    ) -> Iterator[tuple[bool, _Translation]]:
         for template, fitted in fitting:
-            said = {
-                name: _Said(value, 0) if name in _VERBATIM else self._part(value, depth + 1)
+            parts = {
+                name: _Translation(value, 0) if name in _VERBATIM else self._part(value, depth + 1)
                 for name, value in fitted.parameters.items()
             }
             plausible = all(
                 name in template.tails or _is_plausible(fitted.parameters[name], part)
-                for name, part in said.items()
+                for name, part in parts.items()
                 if "|" not in name
             )
             if not plausible and template.words < _UNMISTAKABLE:
                 continue
-            values = {name: part.text for name, part in said.items()}
-            used = sum(part.left for name, part in said.items() if "|" not in name)
-            yield plausible, _Said(rendered(template.target, values, fitted.commands), used)
+            values = {name: part.text for name, part in parts.items()}
+            used = sum(part.left for name, part in parts.items() if "|" not in name)
+            yield plausible, _Translation(rendered(template.target, values, fitted.commands), used)
 
-    def _part(self, value: str, depth: int) -> _Said:
+    def _part(self, value: str, depth: int) -> _Translation:
         """A parameter's value; blanks around it are kept."""
         body = value.strip(" ")
         if not body:
-            return _Said(value, 0)
-        whole = self.said(value, depth)
+            return _Translation(value, 0)
+        whole = self.translate(value, depth)
         if whole.text != value or body == value:
             return whole
-        said = self.said(body, depth)
-        return _Said(value if said.text == body else value.replace(body, said.text, 1), said.left)
+        sentences = self.translate(body, depth)
+        return _Translation(value if sentences.text == body else value.replace(body, sentences.text, 1), sentences.left)
 
-    def _by_sentences(self, parts: Sequence[str], depth: int) -> Iterator[tuple[bool, _Said]]:
+    def _by_sentences(self, parts: Sequence[str], depth: int) -> Iterator[tuple[bool, _Translation]]:
         """Sentences side by side, some of which have a semicolon themselves."""
         if len(parts) == 1:
             return
-        said: list[_Said] = []
+        sentences: list[_Translation] = []
         place = 0
         while place < len(parts):
-            size, one = self._sentence(parts, place, depth)
-            said.append(one)
+            size, sentence = self._sentence(parts, place, depth)
+            sentences.append(sentence)
             place += size
-        if any(one.text not in parts for one in said):
-            yield True, _between("；", said)
+        if any(sentence.text not in parts for sentence in sentences):
+            yield True, _between("；", sentences)
 
-    def _sentence(self, parts: Sequence[str], place: int, depth: int) -> tuple[int, _Said]:
+    def _sentence(self, parts: Sequence[str], place: int, depth: int) -> tuple[int, _Translation]:
         """The sentence that begins with a part, and how many parts it has."""
-        first = self.said(parts[place], depth + 1)
+        first = self.translate(parts[place], depth + 1)
         if not first.left:
             return 1, first
-        if place and (further := self.said(f"; {parts[place]}", depth + 1)).text.startswith("；"):
-            return 1, _Said(further.text.removeprefix("；"), further.left)
+        if place and (further := self.translate(f"; {parts[place]}", depth + 1)).text.startswith("；"):
+            return 1, _Translation(further.text.removeprefix("；"), further.left)
         for size in (2, 3):
             if place + size <= len(parts) and size < len(parts):
-                whole = self.said("; ".join(parts[place : place + size]), depth + 1)
+                whole = self.translate("; ".join(parts[place : place + size]), depth + 1)
                 if not whole.left:
                     return size, whole
         return 1, first
 
-    def _by_suffix(self, text: str, depth: int) -> Iterator[tuple[bool, _Said]]:
+    def _by_suffix(self, text: str, depth: int) -> Iterator[tuple[bool, _Translation]]:
         """A sentence, and what was appended to it: ``, at most 5``, `` (2 not measured)``."""
         for template in self._catalogue.candidates(text):
             place = text.rfind(template.opening) if template.opening else -1
@@ -455,36 +464,39 @@ class _Reader:
             fitted = template.fitted(text[place:], _depths(text[place:]))
             if fitted is None:
                 continue
-            for _, said in self._by_templates([(template, fitted)], depth):
-                head = self.said(text[:place], depth + 1)
-                if not said.left and head.text != text[:place]:
-                    yield not head.left, _Said(_joined([head.text, said.text]), head.left)
+            for _, translation in self._by_templates([(template, fitted)], depth):
+                head = self.translate(text[:place], depth + 1)
+                if not translation.left and head.text != text[:place]:
+                    yield not head.left, _Translation(_joined([head.text, translation.text]), head.left)
 
-    def _by_colons(self, text: str, depth: int) -> Iterator[tuple[bool, _Said]]:
-        """A name or sentence, and what is said of it."""
+    def _by_colons(self, text: str, depth: int) -> Iterator[tuple[bool, _Translation]]:
+        """A name or sentence, and what is translation of it."""
         parts = _parts(text, ": ")
         for number in range(min(len(parts) - 1, _COLONS), 0, -1):
-            said = self.said(": ".join(parts[:number]), depth + 1)
-            if _is_plausible(": ".join(parts[:number]), said):
-                rest = self.said(": ".join(parts[number:]), depth + 1)
-                known = said.text != ": ".join(parts[:number])
+            translations = self.translate(": ".join(parts[:number]), depth + 1)
+            if _is_plausible(": ".join(parts[:number]), translations):
+                rest = self.translate(": ".join(parts[number:]), depth + 1)
+                known = translations.text != ": ".join(parts[:number])
                 if known or rest.text != ": ".join(parts[number:]):
-                    yield known, _between("：", [said, rest])
+                    yield known, _between("：", [translations, rest])
 
-    def _by_lists(self, text: str, depth: int) -> Iterator[tuple[bool, _Said]]:
+    def _by_lists(self, text: str, depth: int) -> Iterator[tuple[bool, _Translation]]:
         """Names or texts side by side, or in brackets."""
         parts = _parts(text, ", ")
         if 1 < len(parts) <= _LONGEST_LIST:
-            said = [self.said(part, depth + 1) for part in parts]
-            if all(_is_plausible(part, one) for part, one in zip(parts, said, strict=True)):
-                yield False, _between("，", said)
+            translations = [self.translate(part, depth + 1) for part in parts]
+            if all(_is_plausible(part, read) for part, read in zip(parts, translations, strict=True)):
+                yield False, _between("，", translations)
         if text.endswith(")") and (place := _opening(text)) > 0:
-            outside, inside = self.said(text[:place].rstrip(), depth + 1), self.said(text[place + 1 : -1], depth + 1)
+            outside, inside = (
+                self.translate(text[:place].rstrip(), depth + 1),
+                self.translate(text[place + 1 : -1], depth + 1),
+            )
             if not outside.left or not inside.left:
-                yield False, _Said(f"{outside.text}（{inside.text}）", outside.left + inside.left)
+                yield False, _Translation(f"{outside.text}（{inside.text}）", outside.left + inside.left)
         if _is_list_of_names(text):
             tokens = text.replace(" and ", ", ").split(", ")
-            yield False, _Said("、".join(tokens), len(_WORD.findall(" ".join(tokens))))
+            yield False, _Translation("、".join(tokens), len(_WORD.findall(" ".join(tokens))))
 
 
 def _is_one(template: _Template, fitted: _Fitted) -> bool:
@@ -492,16 +504,16 @@ def _is_one(template: _Template, fitted: _Fitted) -> bool:
     return template.spans_parts and not any("; " in value for value in fitted.parameters.values())
 
 
-def _is_plausible(value: str, said: _Said) -> bool:
+def _is_plausible(value: str, translation: _Translation) -> bool:
     """Whether a part of a sentence of ours may be this: a name, or a text that is recognised as a whole."""
-    return not said.left or bool(_PLACE.fullmatch(value))
+    return not translation.left or bool(_PLACE.fullmatch(value))
 
 
-def _between(sign: str, said: Sequence[_Said]) -> _Said:
-    pieces = [said[0].text]
-    for part in said[1:]:
+def _between(sign: str, translations: Sequence[_Translation]) -> _Translation:
+    pieces = [translations[0].text]
+    for part in translations[1:]:
         pieces += [sign, part.text]
-    return _Said(_joined(pieces), sum(part.left for part in said))
+    return _Translation(_joined(pieces), sum(part.left for part in translations))
 
 
 def _parts(text: str, sign: str) -> list[str]:
@@ -554,15 +566,15 @@ def _is_list_of_names(text: str) -> bool:
 
 def rendered(target: str, parameters: Mapping[str, str], commands: Mapping[str, Sequence[str]] | None = None) -> str:
     """A template with its parameters and commands put in, and blanks as the language has them."""
-    left = {command: list(found) for command, found in (commands or {}).items()}
+    left = {command: list(texts) for command, texts in (commands or {}).items()}
     pieces = []
     for part in elements(target):
         match part.kind:
             case "literal":
                 pieces.append(part.text)
             case "command":
-                found = left.get(part.text)
-                pieces.append((found.pop(0) if len(found) > 1 else found[0]) if found else part.text)
+                texts = left.get(part.text)
+                pieces.append((texts.pop(0) if len(texts) > 1 else texts[0]) if texts else part.text)
             case _:
                 pieces.append(parameters.get(part.text, "{" + part.text + "}"))
     return _joined(pieces)

@@ -65,15 +65,15 @@ def _views(report: Report) -> dict[str, Any]:
         try:
             return draw(facts) if facts is not None else None
         except Exception as error:  # noqa: BLE001 - an internal error in a picture must not cost the page
-            said = clean(f"{type(error).__name__}: {error}")
-            problems.append(Text("A picture could not be drawn: {error}.", error=said))
+            message = clean(f"{type(error).__name__}: {error}")
+            problems.append(Text("A picture could not be drawn: {error}.", error=message))
             return None
 
     judged_workers = _workers(report)
     sections = results.sections(report, judged_workers)
     matrices = {title: [drawn(draw) for draw in drawings] for title, drawings in _MATRICES.items()}
     shown = {
-        title: [matrix.cut(one) for one in all_of_it if one is not None and one.looked_at]
+        title: [matrix.cut(table) for table in all_of_it if table is not None and table.looked_at]
         for title, all_of_it in matrices.items()
     }
     return {

@@ -103,7 +103,7 @@ def test_of_a_text_from_outside_nothing_is_a_template_or_a_format() -> None:
 def test_a_hostile_text_is_looked_at_a_bounded_number_of_times(piece: str) -> None:
     text = (piece * 4000)[:4000]
     reader = translation._Reader(CHINESE)
-    reader.said(text, 0)
+    reader.translate(text, 0)
     assert len(reader._known) < 50 * translation._TRIES
     assert CHINESE.text(text * 2) == text * 2, "a longer one is left alone"
 
