@@ -117,6 +117,7 @@ def dind_shape(job_shape: JobShape, here_lookups: tuple[Lookups, ...]) -> JobSha
 @fact(
     after=("dind_client", "dind_service", "service_pull", "dind_admission", "worker_placement"),
     effect="privileged",
+    optional=("node_losses", "pod_losses"),
     deadline="dind+clean",
     group="pods",
     reported_by=("dind_daemon",),
@@ -127,11 +128,16 @@ def dind_pod(
     namespace_state: NamespaceState,
     dind_shape: JobShape,
     dind_settings: Dind,
+    node_losses: RoundTrips | None,
+    pod_losses: RoundTrips | None,
     own_objects: OwnObjects,
     inventory: Inventory,
     run: Run,
 ) -> PodTranscript:
     """A job's pod with Docker-in-Docker on a worker, after its images were pulled: nothing is pulled twice at once."""
+    for reference, losses in ((Ref.NODE_LOSSES, node_losses), (Ref.POD_LOSSES, pod_losses)):
+        if losses is not None and losses.fault:  # its pulls would take minutes, and show no more than that
+            raise Blocked.by(reference, losses, {"worker": worker})
     dind = dind_settings
     require_probed(worker, cluster_nodes, dind_shape, inventory, run, dind.nodes)
     nonce = shell.new_nonce()
