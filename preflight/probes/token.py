@@ -198,8 +198,13 @@ def whitespace(configured: ConfiguredToken) -> RunnerToken:
     names = {"\n": "an end of line", "\r": "a carriage return", "\t": "a tab", " ": "a blank"}
     what = names.get(match[0], "a blank")
     ends = len(configured.text) - len(configured.text.rstrip())
-    place = "before" if match.start() == 0 else "behind" if match.start() >= len(configured.text) - ends else "inside"
-    return _token(configured, TokenFault.WHITESPACE, f"{configured.source} has {what} {place} the token")
+    if match.start() == 0:
+        cause = f"{configured.source} has {what} before the token"
+    elif match.start() >= len(configured.text) - ends:
+        cause = f"{configured.source} has {what} behind the token"
+    else:
+        cause = f"{configured.source} has {what} inside the token"
+    return _token(configured, TokenFault.WHITESPACE, cause)
 
 
 def kind(configured: ConfiguredToken) -> RunnerToken:
