@@ -71,7 +71,7 @@ def test_a_job_that_its_own_script_fails_says_that_the_environment_is_well() -> 
         ('Get "https://auth.docker.io/token": dial tcp: lookup auth.docker.io: no such host', "docker-service-name"),
         ("curl: (22) The requested URL returned error: 404", "git-not-found"),
         ("reading https://sum.golang.org/lookup/example.org/m@v1.0.0: 410 Gone", "registration-refused"),
-        ("npm ERR! 429 Too Many Requests - GET https://registry.npmjs.org/x", "gitlab-limits-us"),
+        ("npm ERR! 429 Too Many Requests - GET https://npm.example.org/x", "gitlab-limits-us"),
         (
             'Post "https://api.example.com/project/1/deploy": dial tcp 10.1.1.1:443: i/o timeout',
             "cache-store-not-reached",
