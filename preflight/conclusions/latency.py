@@ -65,14 +65,16 @@ def packets_lost(facts: Facts) -> Iterator[Conclusion]:
         return
     workers = targets_of(inside, "worker")
     measured = measured_workers(facts, facts.observations(node_losses, pod_losses))
-    about = workers if workers and set(workers) < set(measured) else _destinations(facts, (*inside, *here))
+    on_some = bool(workers) and set(workers) < set(measured)
+    about = workers if on_some else _destinations(facts, (*inside, *here))
     shown = inside or here
+    certain = bool(inside) and (on_some or set(measured) >= set(facts.inventory.workers))
     yield Conclusion(
         cause=LOST,
         about=about,
         sentence=_sentences(shown),
-        certain=bool(inside),
-        settled_by="" if inside else "a measurement from every worker (SSH) and from a pod on each",
+        certain=certain,
+        settled_by="" if certain else "a measurement from every worker (SSH) and from a pod on each",
         impact=_slows(workers, measured) if inside else _HERE_ALONE,
         explains=keys((*inside, *here)),
         proofs=_proofs(shown),
