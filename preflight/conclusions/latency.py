@@ -65,10 +65,11 @@ def packets_lost(facts: Facts) -> Iterator[Conclusion]:
         return
     workers = targets_of(inside, "worker")
     measured = measured_workers(facts, facts.observations(node_losses, pod_losses))
-    on_some = bool(workers) and set(workers) < set(measured)
+    every_one = set(measured) >= set(facts.inventory.workers)
+    on_some = bool(workers) and (set(workers) < set(measured) or not every_one)
     about = workers if on_some else _destinations(facts, (*inside, *here))
     shown = inside or here
-    certain = bool(inside) and (on_some or set(measured) >= set(facts.inventory.workers))
+    certain = bool(inside) and (every_one or set(workers) < set(measured))
     yield Conclusion(
         cause=LOST,
         about=about,
