@@ -276,8 +276,8 @@ def _clean_up(session: pytest.Session, exitstatus: int) -> None:
         session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
     if config.get_verbosity() >= 0:
         written = reports.written(config)
-        told = [t("reports: {written}", written=written) if written else "", translated(removed)]
-        _print(config, t("; ").join(filter(None, told)))
+        sentences = [t("reports: {written}", written=written) if written else "", translated(removed)]
+        _print(config, t("; ").join(filter(None, sentences)))
     if reports.written(config):  # nothing waits for this, and nothing is left in the cluster by now
         for problem in outputs.send(config, reports.report_file(config)):
             _print(config, f"preflight: {translated(problem)}", yellow=True)

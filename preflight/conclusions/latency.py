@@ -16,6 +16,7 @@ from preflight.conclusions.model import Conclusion, Proof, cause, keys, rule
 from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.vantages import joined, targets_of
 from preflight.fact import FactSpec
+from preflight.facts.blocking import BY_LOSS
 from preflight.facts.dns import node_answers, pod_lookups
 from preflight.facts.latency import (
     here_distance,
@@ -27,7 +28,7 @@ from preflight.facts.latency import (
     pod_losses,
     pod_round_trips,
 )
-from preflight.faults import ClusterFault, DindFault, DnsFault, Fault, PathFault, PodFault, StreamFault
+from preflight.faults import ClusterFault, DindFault, Fault, PodFault, StreamFault
 from preflight.impact import Impact
 from preflight.probes.dns import Lookups
 from preflight.probes.gitlab import GitLabReply
@@ -38,12 +39,7 @@ LOST = cause("packets-lost", "2.4", "packet-loss")
 FAR = cause("long-round-trip", "2.4", "packet-loss")
 
 _BY_LOSS: tuple[Fault, ...] = (
-    PathFault.TIMEOUT,
-    PathFault.RESET,
-    PathFault.SILENT,
-    PathFault.UNRESOLVED,
-    DnsFault.TIMEOUT,
-    DnsFault.NO_ANSWER,
+    *BY_LOSS,
     PodFault.PULL_TIMEOUT,
     PodFault.PULL_UNRESOLVED,
     PodFault.PULL_FAILED,
@@ -53,7 +49,7 @@ _BY_LOSS: tuple[Fault, ...] = (
     DindFault.REGISTRY_UNREACHABLE,
     StreamFault.KUBELET_UNREACHABLE,
 )
-"""Faults that a lost packet can make where the other side is healthy."""
+"""Faults that a lost packet can make where the other side is healthy, pulls and streams among them."""
 
 
 @rule
@@ -65,11 +61,11 @@ def packets_lost(facts: Facts) -> Iterator[Conclusion]:
         return
     workers = targets_of(inside, "worker")
     measured = measured_workers(facts, facts.observations(node_losses, pod_losses))
-    every_one = set(measured) >= set(facts.inventory.workers)
-    on_some = bool(workers) and (set(workers) < set(measured) or not every_one)
-    about = workers if on_some else _destinations(facts, (*inside, *here))
+    on_some = set(workers) < set(measured)
+    everywhere = not on_some and set(measured) >= set(facts.inventory.workers)
+    about = workers if workers and not everywhere else _destinations(facts, (*inside, *here))
     shown = inside or here
-    certain = bool(inside) and (every_one or set(workers) < set(measured))
+    certain = bool(inside) and (on_some or everywhere)
     yield Conclusion(
         cause=LOST,
         about=about,

@@ -154,7 +154,7 @@ def block_if_same_fault(inner: Fact, outer: Fact | None, name: Ref, targets: dic
         raise Blocked.by(name, outer, targets, measured=inner)
 
 
-_BY_LOSS: tuple[Fault, ...] = (
+BY_LOSS: tuple[Fault, ...] = (
     PathFault.TIMEOUT,
     PathFault.RESET,
     PathFault.SILENT,
@@ -177,7 +177,7 @@ def block_if_packets_are_lost(
         worker: where.
         destination: as the samples name it; "" where they have none of it.
     """
-    if losses is None or losses.fault is None or not any(measured.fault is fault for fault in _BY_LOSS):
+    if losses is None or losses.fault is None or not any(measured.fault is fault for fault in BY_LOSS):
         return
     if not destination or losses.answered(destination):
         raise Blocked.by(name, losses, {"worker": worker}, measured=measured)
