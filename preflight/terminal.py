@@ -47,12 +47,13 @@ class OutlivingStream:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write to whoever still reads."""
+        """Write to whoever still reads, and hold nothing back: pytest's own flush, once it is over, would fail."""
         try:
-            return self._stream.write(text)
+            self._stream.write(text)
         except BrokenPipeError:
             self._discard()
-            return len(text)
+        self.flush()
+        return len(text)
 
     def flush(self) -> None:
         """Write what is held back, to whoever still reads."""
@@ -60,6 +61,7 @@ class OutlivingStream:
             self._stream.flush()
         except BrokenPipeError:
             self._discard()
+            self._stream.flush()  # what could not be written is still held back
 
     def _discard(self) -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)

@@ -61,8 +61,16 @@ Stream = int | IO[bytes] | IO[str]
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """This process's environment without proxies, which are a finding of their own, and with a wide terminal."""
-    kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    """This process's environment, with a wide terminal and buffered, as an operator's is.
+
+    It has no proxies: they are a finding of their own.
+    """
+    own = ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE")
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.lower().endswith("_proxy") and name not in own
+    }
     return {**kept, "COLUMNS": "200", "NO_COLOR": "1", **changes}
 
 
