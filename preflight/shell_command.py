@@ -26,11 +26,11 @@ _LONGEST_WORD = 1600
 _SHORTEST_WORD = 20
 _ROOM = LONGEST - 100  # characters of a command, so that what shows it has no need to cut it
 _OPTIONS = frozenset(
-    "- -A -B -J -L -M -O -P -R -S -X -c -connect -d -dates -enddate -f -i -in -k -l -m -n -noout -o -p -port -r -rwzc "
-    "-s -sI -sS -sSG -servername -skI -subject -text -u -v -w --as --context --data-urlencode --dry-run --duration "
-    "--field-selector --from-file --insecure --max-time --minify --namespace --oauth2-bearer --previous --proto "
-    "--raw --repo --resource --revision --rm --serviceaccount --short --show-labels --sort-by --tail --token --user "
-    "--verb --version --role --clusterrole --inventory --effect".split()
+    "- -A -B -c -connect -d -dates -enddate -f -G -i -in -J -k -L -l -M -m -n -noout -O -o -P -p -port -R -r "
+    "-rwzc -S -s -servername -sI -skI -sS -subject -text -u -v -w -X --as --cacert --clusterrole --context "
+    "--data-urlencode --dry-run --duration --effect --field-selector --from-file --insecure --inventory "
+    "--max-time --minify --namespace --oauth2-bearer --previous --proto --raw --repo --resource --revision --rm "
+    "--role --serviceaccount --short --show-labels --sort-by --tail --token --user --verb --version".split()
 )
 """The options of commands that this suite shows; the tests hold it against the calls of `program`."""
 _UNSAFE_LINE = re.compile(r"[`\n\t]")

@@ -67,9 +67,7 @@ def environment(**changes: str) -> dict[str, str]:
     """
     own = ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE")
     kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.lower().endswith("_proxy") and name not in own
+        name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy") and name not in own
     }
     return {**kept, "COLUMNS": "200", "NO_COLOR": "1", **changes}
 

@@ -15,6 +15,7 @@ from preflight.clients.certificates import Certificate
 from preflight.clients.connect import Cutoff, NotMapped, Routes, detail_of, fault_of, sentence, session
 from preflight.documents import load_json
 from preflight.faults import PathFault
+from preflight.shell_command import ShellCommand, program
 
 if TYPE_CHECKING:
     import requests
@@ -100,6 +101,19 @@ def place_of(url: str) -> tuple[str, int]:
 def origin_of(url: str) -> tuple[str, str, int]:
     """Scheme, host and port: what has to be the same for credentials to be sent along."""
     return (urlsplit(url).scheme.lower(), *place_of(url))
+
+
+def curl(url: str, *options: object, ca_file: Path | None, deadline: float) -> ShellCommand:
+    """The command that sends by hand what `exchange` sends, and trusts whom it trusts.
+
+    Args:
+        url: what is asked.
+        options: curl's, besides those that every request has.
+        ca_file: PEM of a further CA to trust.
+        deadline: seconds for the whole exchange.
+    """
+    trust = ["--cacert", ca_file] if ca_file and url.startswith("https:") else []
+    return program("curl", "-sS", "-i", "--max-time", f"{deadline:g}", *trust, *options, url)
 
 
 def exchange(

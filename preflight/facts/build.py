@@ -8,6 +8,7 @@ from preflight.clients.gitlab_api import GitLabApi
 from preflight.evidence import Blocked, NotApplicable
 from preflight.fact import fact
 from preflight.facts.references import Ref
+from preflight.facts.registry import access_to
 from preflight.facts.target_selectors import build_repository, registry_of_repository
 from preflight.inventory import Inventory
 from preflight.inventory import Pipeline as Settings
@@ -108,12 +109,7 @@ def push_permission(repository: str, push_account: PushAccount, inventory: Inven
     registry = inventory.registry_of(repository)
     return push.push_permission(
         repository,
-        scheme=registry.scheme,
-        token_realm=registry.token_realm or "",
-        credentials=push_account.credentials,
-        ca_file=registry.ca_file,
-        routes=run.routes,
-        deadline=inventory.deadlines.http,
+        **access_to(registry, push_account.credentials, inventory, run),
     )
 
 
@@ -153,12 +149,7 @@ def build_job(
         image,
         lambda: push.remove_image(
             image,
-            scheme=registry.scheme,
-            token_realm=registry.token_realm or "",
-            credentials=account,
-            ca_file=registry.ca_file,
-            routes=run.routes,
-            deadline=inventory.deadlines.http,
+            **access_to(registry, account, inventory, run),
         ),
     )
 
@@ -185,10 +176,5 @@ def pushed_image(
     return registries.manifest(
         f"{repository}:{pipelines.TAG.format(pipeline=ci_pipeline.id)}",
         platforms=(inventory.cluster.platform,),
-        scheme=registry.scheme,
-        token_realm=registry.token_realm or "",
-        credentials=push_account.credentials if push_account else None,
-        ca_file=registry.ca_file,
-        routes=run.routes,
-        deadline=inventory.deadlines.http,
+        **access_to(registry, push_account.credentials if push_account else None, inventory, run),
     )

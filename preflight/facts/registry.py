@@ -21,7 +21,7 @@ from preflight.facts.probe_plan import platforms_of_jobs, registry_step
 from preflight.facts.references import Ref
 from preflight.facts.target_selectors import probe_image, registry_of, registry_of_probe
 from preflight.faults import PathFault, PodFault, RegistryFault
-from preflight.inventory import Inventory, Login, Secret
+from preflight.inventory import Inventory, Login, Registry, Secret
 from preflight.jobshape import JobShape
 from preflight.probes import encryption, node_pulls, pull_logins, shell_readers
 from preflight.probes import registry as registries
@@ -80,18 +80,25 @@ def _read(secret: Secret, kubernetes: api_client.Api) -> str:
     return read_secret(kubernetes, namespace, name, key)
 
 
+def access_to(registry: Registry, credentials: Credentials | None, inventory: Inventory, run: Run) -> registries.Access:
+    """How a registry of the inventory is reached from here with these credentials."""
+    return {
+        "scheme": registry.scheme,
+        "token_realm": registry.token_realm or "",
+        "credentials": credentials,
+        "ca_file": registry.ca_file,
+        "routes": run.routes,
+        "deadline": inventory.deadlines.http,
+    }
+
+
 @fact(reported_by=("registry_connection",))
 def registry_reply(registry: str, registry_account: Account, inventory: Inventory, run: Run) -> RegistryReply:
     """A registry's answer, from here."""
     settings = inventory.registries[registry]
     return registries.ping(
         settings.host,
-        scheme=settings.scheme,
-        token_realm=settings.token_realm or "",
-        credentials=registry_account.credentials,
-        ca_file=settings.ca_file,
-        routes=run.routes,
-        deadline=inventory.deadlines.http,
+        **access_to(settings, registry_account.credentials, inventory, run),
     )
 
 
@@ -146,12 +153,7 @@ def manifest(
     return registries.manifest(
         image,
         platforms=platforms_of_jobs(cluster_nodes, job_shape, inventory),
-        scheme=registry.scheme,
-        token_realm=registry.token_realm or "",
-        credentials=registry_account.credentials if registry_account else None,
-        ca_file=registry.ca_file,
-        routes=run.routes,
-        deadline=inventory.deadlines.http,
+        **access_to(registry, registry_account.credentials if registry_account else None, inventory, run),
     )
 
 

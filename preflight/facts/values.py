@@ -14,6 +14,7 @@ from preflight.fact import fact, view
 from preflight.facts.blocking import block_if_no_resolver_knows, require_read, unread
 from preflight.facts.probe_plan import platforms_of_jobs
 from preflight.facts.references import Ref
+from preflight.facts.registry import access_to
 from preflight.facts.target_selectors import probe_image
 from preflight.faults import PathFault, ValuesFault
 from preflight.inventory import Inventory
@@ -268,12 +269,7 @@ def helper_image(
     helper = registry.manifest(
         image,
         platforms=platforms_of_jobs(cluster_nodes, job_shape, inventory),
-        scheme=settings.scheme,
-        token_realm=settings.token_realm or "",
-        credentials=account.credentials if account else None,
-        ca_file=settings.ca_file,
-        routes=run.routes,
-        deadline=inventory.deadlines.http,
+        **access_to(settings, account.credentials if account else None, inventory, run),
     )
     if helper.fault is None:
         return helper

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urljoin
 
 from preflight.clients.connect import Routes
-from preflight.clients.http import NoReply, exchange
+from preflight.clients.http import NoReply, curl, exchange
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ReleaseFault
 from preflight.probes.registry import Credentials
@@ -59,7 +59,7 @@ def chart_version(
         Unmeasured: ``connect:`` refuses the address, or the CA file can't be read.
     """
     url = f"{repository.rstrip('/')}/index.yaml"
-    command = pipe(program("curl", "-sS", url), program("grep", "-A", 3, f"name: {CHART}$"))
+    command = pipe(curl(url, ca_file=ca_file, deadline=deadline), program("grep", "-A", 3, f"name: {CHART}$"))
     try:
         headers = {} if credentials is None else {"Authorization": f"Basic {credentials.basic}"}
         reply = exchange(url, routes=routes, ca_file=ca_file, deadline=deadline, headers=headers, longest=LARGEST_INDEX)

@@ -13,11 +13,11 @@ from pathlib import Path
 from preflight.clients.certificates import Certificate
 from preflight.clients.connect import Routes
 from preflight.clients.gitlab_reply import judge_reply, shows_gitlab
-from preflight.clients.http import NoReply, Reply, exchange
+from preflight.clients.http import NoReply, Reply, curl, exchange
 from preflight.evidence import Evidence, Fact
 from preflight.faults import GitLabFault, PathFault
 from preflight.redaction import remember
-from preflight.shell_command import program, sequence, variable
+from preflight.shell_command import sequence, variable
 
 _OK, _UNAUTHORIZED, _FORBIDDEN = 200, 401, 403
 
@@ -59,14 +59,14 @@ def api_url(url: str) -> str:
 
 def request_sign_in_page(url: str, *, routes: Routes, ca_file: Path | None, deadline: float) -> GitLabReply:
     """What answers at GitLab's `url` from here: its front page without following, and its API without a token."""
-    command = program("curl", "-sS", "-i", "--max-time", f"{deadline:g}", url)
+    command = curl(url, ca_file=ca_file, deadline=deadline)
     try:
         front = exchange(url, routes=routes, ca_file=ca_file, deadline=deadline)
     except NoReply as no:
         evidence = Evidence(where="here", command=command, observed=no.cause, took=no.took)
         return GitLabReply(target=url, url=url, fault=no.fault, cause=no.cause, evidence=evidence, took=no.took)
 
-    command = sequence(command, program("curl", "-sS", "-i", "--max-time", f"{deadline:g}", api_url(url)))
+    command = sequence(command, curl(api_url(url), ca_file=ca_file, deadline=deadline))
     fault: GitLabFault | PathFault | None
     fault, cause = judge_reply(front.status, front.headers, front.body, url)
     is_gitlab = shows_gitlab(front.status, front.headers, front.body, url)
@@ -107,9 +107,7 @@ def version(url: str, token: str, *, routes: Routes, ca_file: Path | None, deadl
     A redirect is never followed, so that the token goes nowhere else.
     """
     endpoint = api_url(url)
-    command = program(
-        "curl", "-sS", "--max-time", f"{deadline:g}", "--oauth2-bearer", variable("GITLAB_API_TOKEN"), endpoint
-    )
+    command = curl(endpoint, "--oauth2-bearer", variable("GITLAB_API_TOKEN"), ca_file=ca_file, deadline=deadline)
     authorization = {"Authorization": f"Bearer {remember(token)}"}
     try:
         reply = exchange(endpoint, routes=routes, ca_file=ca_file, deadline=deadline, headers=authorization)

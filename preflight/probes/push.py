@@ -9,22 +9,20 @@ removed by its digest, which the suite's own jobs make unique (docs/sources.md#r
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Unpack
 from urllib.parse import urljoin
 
-from preflight.clients.connect import Routes
 from preflight.clients.http import NoReply, Reply, origin_of
 from preflight.evidence import Fact
 from preflight.faults import PathFault, RegistryFault
 from preflight.probes.registry import (
     ACCEPT_MANIFESTS,
+    Access,
     Conversation,
-    Credentials,
     Refused,
     error_suffix,
     parse_reference,
 )
-from preflight.shell_command import program, variable
 
 _ACCEPTED, _OK, _NO_CONTENT = 202, 200, 204
 _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _NOT_ALLOWED = 401, 403, 404, 405
@@ -45,16 +43,7 @@ class PushPermission(Fact):
     cancelled: bool = False
 
 
-def push_permission(
-    repository: str,
-    *,
-    scheme: str = "https",
-    credentials: Credentials | None,
-    ca_file: Path | None,
-    routes: Routes,
-    deadline: float,
-    token_realm: str = "",
-) -> PushPermission:
+def push_permission(repository: str, **access: Unpack[Access]) -> PushPermission:
     """Start an upload to ``host/name`` and cancel it: a token alone would prove nothing.
 
     Raises:
@@ -62,16 +51,8 @@ def push_permission(
         Unmeasured: when ``connect:`` refuses an address.
     """
     reference = parse_reference(repository)
-    account = credentials.username if credentials else ""
-    registry = Conversation(
-        reference.host,
-        scheme=scheme,
-        credentials=credentials,
-        ca_file=ca_file,
-        routes=routes,
-        deadline=deadline,
-        token_realm=token_realm,
-    )
+    registry = Conversation(reference.host, **access)
+    account = registry.credentials.username if registry.credentials else ""
     fault: RegistryFault | PathFault | None = None
     cause, cancelled = "", False
     path = f"/v2/{reference.repository}/blobs/uploads/"
@@ -85,14 +66,11 @@ def push_permission(
         fault, cause = no.fault, no.cause
     except Refused as refused:
         fault, cause = refused.fault, refused.cause
-    login = ["-u", variable("REGISTRY_PASSWORD", f"{account}:")] if account else []
     return PushPermission(
         target=repository,
         fault=fault,
         cause=cause,
-        evidence=registry.evidence(
-            program("curl", "-sS", "-i", "--max-time", f"{deadline:g}", *login, "-X", "POST", f"{registry.root}{path}")
-        ),
+        evidence=registry.evidence(registry.curl(path, "-X", "POST")),
         repository=repository,
         account=account,
         cancelled=cancelled,
@@ -133,31 +111,14 @@ def _cancel(registry: Conversation, location: str, scope: str) -> bool:
     return reply.status in {_OK, _ACCEPTED, _NO_CONTENT}
 
 
-def remove_image(
-    image: str,
-    *,
-    scheme: str = "https",
-    credentials: Credentials | None,
-    ca_file: Path | None,
-    routes: Routes,
-    deadline: float,
-    token_realm: str = "",
-) -> str:
+def remove_image(image: str, **access: Unpack[Access]) -> str:
     """Remove an image that the suite's own job pushed; returns why it is still there, or "" if it is gone.
 
     Deleting goes by digest, and takes every tag of that digest along: only for images that nobody
     else can have.
     """
     reference = parse_reference(image)
-    registry = Conversation(
-        reference.host,
-        scheme=scheme,
-        credentials=credentials,
-        ca_file=ca_file,
-        routes=routes,
-        deadline=deadline,
-        token_realm=token_realm,
-    )
+    registry = Conversation(reference.host, **access)
     manifests = f"/v2/{reference.repository}/manifests/"
     try:
         reply, _ = registry.answer(

@@ -15,12 +15,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, NotRequired, TypedDict, Unpack
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from preflight.clients.certificates import Certificate
 from preflight.clients.connect import Routes, join_address
-from preflight.clients.http import NoReply, Reply, exchange, origin_of, place_of
+from preflight.clients.http import NoReply, Reply, curl, exchange, origin_of, place_of
 from preflight.documents import load_json
 from preflight.evidence import Evidence, Fact
 from preflight.faults import PathFault, RegistryFault
@@ -188,6 +188,26 @@ class _Challenge(NamedTuple):
     scope: str = ""
 
 
+class Access(TypedDict):
+    """How a registry is reached and logged in to.
+
+    Attributes:
+        scheme: https (the default) or http.
+        credentials: None for anonymous access.
+        ca_file: of the CA that signed the registry's certificate; None for the system's.
+        routes: other ways to addresses.
+        deadline: seconds for each request.
+        token_realm: the token server that may get the account besides the registry; "" (the default) for none.
+    """
+
+    scheme: NotRequired[str]
+    credentials: Credentials | None
+    ca_file: Path | None
+    routes: Routes
+    deadline: float
+    token_realm: NotRequired[str]
+
+
 class Conversation:
     """Requests to one registry under one deadline and one login, with a record of all answers.
 
@@ -199,7 +219,7 @@ class Conversation:
         self,
         host: str,
         *,
-        scheme: str,
+        scheme: str = "https",
         credentials: Credentials | None,
         ca_file: Path | None,
         routes: Routes,
@@ -359,6 +379,12 @@ class Conversation:
         if reply.status != _OK:
             raise Refused(RegistryFault.HTTP_STATUS, f"{self.host} answered {reply.status}{error_suffix(reply)}")
 
+    def curl(self, path: str, *options: str, log_in: bool = True) -> ShellCommand:
+        """The command that asks for `path` by hand: with the account, unless it is not to `log_in` or has none."""
+        account = self.credentials.username if self.credentials and log_in else ""
+        login = ["-u", variable("REGISTRY_PASSWORD", f"{account}:")] if account else []
+        return curl(f"{self.root}{path}", *login, *options, ca_file=self._ca_file, deadline=self._deadline)
+
     def evidence(self, command: ShellCommand) -> Evidence:
         """The answers so far, beside a command that does the same."""
         return Evidence(where="here", command=command, observed="\n\n".join(self.record), took=self.took)
@@ -393,26 +419,9 @@ def _parse_challenge(header: str) -> _Challenge:
     return _Challenge("basic") if re.search(r"\bbasic\b", header, re.IGNORECASE) else _Challenge("none")
 
 
-def ping(
-    host: str,
-    *,
-    scheme: str = "https",
-    credentials: Credentials | None,
-    ca_file: Path | None,
-    routes: Routes,
-    deadline: float,
-    token_realm: str = "",
-) -> RegistryReply:
+def ping(host: str, **access: Unpack[Access]) -> RegistryReply:
     """What answers at a registry's ``/v2/`` from here, and whether it accepts the credentials, if any are given."""
-    registry = Conversation(
-        host,
-        scheme=scheme,
-        credentials=credentials,
-        ca_file=ca_file,
-        routes=routes,
-        deadline=deadline,
-        token_realm=token_realm,
-    )
+    registry = Conversation(host, **access)
     challenge = _Challenge("none")
     fault: RegistryFault | PathFault | None = None
     cause = ""
@@ -424,24 +433,17 @@ def ping(
         if first.status == _UNAUTHORIZED:
             last = registry.ask("/v2/") if registry.log_in(challenge) else first
             # An anonymous token may open repositories and yet not /v2/ itself: that is judged where images are read.
-            if credentials is not None or challenge.kind != "bearer":
+            if registry.credentials is not None or challenge.kind != "bearer":
                 registry.judge(last)
     except NoReply as no:
         fault, cause = no.fault, no.cause
     except Refused as refused:
         fault, cause = refused.fault, refused.cause
-    login = (
-        ["-u", variable("REGISTRY_PASSWORD", f"{credentials.username}:")]
-        if credentials and challenge.kind == "basic"
-        else []
-    )
     return RegistryReply(
         target=host,
         fault=fault,
         cause=cause,
-        evidence=registry.evidence(
-            program("curl", "-sS", "-i", "--max-time", f"{deadline:g}", *login, f"{registry.root}/v2/")
-        ),
+        evidence=registry.evidence(registry.curl("/v2/", log_in=challenge.kind == "basic")),
         host=host,
         challenge=challenge.kind,
         realm=challenge.realm,
@@ -475,12 +477,7 @@ def manifest(
     image: str,
     *,
     platforms: Sequence[str] = ("linux/amd64",),
-    scheme: str = "https",
-    credentials: Credentials | None,
-    ca_file: Path | None,
-    routes: Routes,
-    deadline: float,
-    token_realm: str = "",
+    **access: Unpack[Access],
 ) -> Manifest:
     """What `image` points to, for which platforms it is, and whether its data can be fetched, without pulling it.
 
@@ -489,27 +486,14 @@ def manifest(
     Args:
         image: the reference.
         platforms: of the nodes that may run it, each of which it must offer.
-        scheme: the registry's.
-        credentials: None for anonymous access.
-        ca_file: of the CA that signed the registry's certificate.
-        routes: other ways to addresses.
-        token_realm: the token server that may get the account besides the registry; "" for none.
-        deadline: seconds for each request.
+        access: how its registry is reached.
 
     Raises:
         ValueError: when `image` is no reference.
         Unmeasured: when ``connect:`` refuses an address.
     """
     reference = parse_reference(image)
-    registry = Conversation(
-        reference.host,
-        scheme=scheme,
-        credentials=credentials,
-        ca_file=ca_file,
-        routes=routes,
-        deadline=deadline,
-        token_realm=token_realm,
-    )
+    registry = Conversation(reference.host, **access)
     digest, offered, size = "", tuple[str, ...](), 0
     fault: RegistryFault | PathFault | None = None
     cause = ""
@@ -530,13 +514,12 @@ def manifest(
         fault, cause = no.fault, no.cause
     except Refused as refused:
         fault, cause = refused.fault, refused.cause
+    insecure = ["--insecure"] if registry.scheme == "http" else []
     return Manifest(
         target=image,
         fault=fault,
         cause=cause,
-        evidence=registry.evidence(
-            program("docker", "manifest", "inspect", *(["--insecure"] if scheme == "http" else []), reference)
-        ),
+        evidence=registry.evidence(program("docker", "manifest", "inspect", *insecure, reference)),
         image=str(reference),
         digest=digest,
         platforms=offered,

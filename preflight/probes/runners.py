@@ -19,12 +19,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 from preflight.clients.connect import Routes
-from preflight.clients.http import ENOUGH, NoReply, Reply, exchange
+from preflight.clients.http import ENOUGH, NoReply, Reply, curl, exchange
 from preflight.evidence import Evidence, Fact, Unmeasured
 from preflight.faults import Fault, RunnerFault, TokenFault
 from preflight.probes.token import ConfiguredToken, short_forms
 from preflight.redaction import remember
-from preflight.shell_command import ShellCommand, program, variable
+from preflight.shell_command import ShellCommand, variable
 
 _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 200, 401, 403, 404
 _PAGE, _PAGES = 100, 100
@@ -147,7 +147,7 @@ class Reader:
 
     def command(self, path: str) -> ShellCommand:
         """A command that reads the same."""
-        return program("curl", "-sS", "--oauth2-bearer", variable("GITLAB_API_TOKEN"), f"{self.url}/api/v4{path}")
+        return self._curl(f"/api/v4{path}")
 
     def query(self, text: str) -> dict[str, Any]:
         """The data that a GraphQL query gives."""
@@ -164,9 +164,11 @@ class Reader:
 
     def query_command(self, text: str) -> ShellCommand:
         """A command that sends the same query."""
-        token = variable("GITLAB_API_TOKEN")
-        fields = ["--data-urlencode", f"query={text}"]
-        return program("curl", "-sSG", "--oauth2-bearer", token, *fields, f"{self.url}/api/graphql")
+        return self._curl("/api/graphql", "-G", "--data-urlencode", f"query={text}")
+
+    def _curl(self, path: str, *options: str) -> ShellCommand:
+        login = ("--oauth2-bearer", variable("GITLAB_API_TOKEN"))
+        return curl(f"{self.url}{path}", *login, *options, ca_file=self._ca_file, deadline=self.deadline)
 
     def _read(self, url: str, command: str) -> tuple[Reply, Any]:
         left = self._end - time.monotonic()

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from preflight.clients.connect import Routes
 from preflight.clients.gitlab_reply import judge_reply
-from preflight.clients.http import NoReply, Reply, exchange
+from preflight.clients.http import NoReply, Reply, curl, exchange
 from preflight.clients.kube_api import Api, path_segment
 from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.evidence import Evidence, Fact
@@ -278,7 +278,7 @@ def runner_api(url: str, *, routes: Routes, ca_file: Path | None, deadline: floa
     The token is random, so GitLab keeps nothing (docs/sources.md#runner-verify).
     """
     random_token = _PREFIX + secrets.token_urlsafe(15)
-    command = _command(url, "token=glrt-of-no-runner", "r_preflight000", deadline)
+    command = _command(url, "token=glrt-of-no-runner", "r_preflight000", ca_file=ca_file, deadline=deadline)
     try:
         reply = _verify(url, random_token, "r_preflight000", routes=routes, ca_file=ca_file, deadline=deadline)
     except NoReply as no:
@@ -302,7 +302,7 @@ def acceptance(
         ca_file: PEM of a further CA to trust.
         deadline: seconds.
     """
-    command = _command(url, variable("RUNNER_TOKEN", "token="), system_id, deadline)
+    command = _command(url, variable("RUNNER_TOKEN", "token="), system_id, ca_file=ca_file, deadline=deadline)
     try:
         reply = _verify(url, remember(configured.token), system_id, routes=routes, ca_file=ca_file, deadline=deadline)
     except NoReply as no:
@@ -332,9 +332,9 @@ def _verify(url: str, token: str, system_id: str, *, routes: Routes, ca_file: Pa
     return exchange(verify_url(url), routes=routes, ca_file=ca_file, deadline=deadline, method="POST", content=content)
 
 
-def _command(url: str, token: str, system_id: str, deadline: float) -> ShellCommand:
+def _command(url: str, token: str, system_id: str, *, ca_file: Path | None, deadline: float) -> ShellCommand:
     fields = ["--data-urlencode", token, "--data-urlencode", f"system_id={system_id}"]
-    return program("curl", "-sS", "-i", "--max-time", f"{deadline:g}", *fields, verify_url(url))
+    return curl(verify_url(url), *fields, ca_file=ca_file, deadline=deadline)
 
 
 def _refused(reply: Reply) -> bool:
