@@ -10,12 +10,12 @@ from urllib.parse import quote, urlencode
 
 from preflight.clients.connect import Routes
 from preflight.clients.gitlab_reply import judge_reply
-from preflight.clients.http import NoReply, exchange
+from preflight.clients.http import NoReply, curl, exchange
 from preflight.documents import load_json
 from preflight.evidence import Evidence, Unmeasured
 from preflight.faults import GitLabFault, PathFault
 from preflight.redaction import remember
-from preflight.shell_command import ShellCommand, program, variable
+from preflight.shell_command import ShellCommand, variable
 
 PAGE = 100  # items of a list a request; GitLab's own maximum
 _LONGEST = 4 * 1024 * 1024  # bytes of a job's log that are read; GitLab's own limit for logs is of that size
@@ -134,12 +134,12 @@ class GitLabApi:
         verb = [] if method == "GET" else ["-X", method]
         address = f"{self.url.rstrip('/')}/api/v4{path}" + (f"?{urlencode(query)}" if query else "")
         token = variable("GITLAB_API_TOKEN")
-        return program("curl", "-sS", *verb, "--max-time", f"{self.deadline:g}", "--oauth2-bearer", token, address)
+        return curl(address, *verb, "--oauth2-bearer", token, ca_file=self.ca_file, deadline=self.deadline)
 
 
 def segment(name: str) -> str:
     """A name as one segment of a path: a project's slashes are escaped."""
-    return quote(name, safe="")
+    return quote(name, safe="", errors="replace")
 
 
 def _message(content: Mapping[str, Any]) -> str:

@@ -79,8 +79,8 @@ _SEGMENT = re.compile(r"[a-z0-9](?:[a-z0-9.:-]{0,251}[a-z0-9])?")  # a colon: ``
 
 
 def path_segment(name: str) -> str:
-    """A name made safe for a path."""
-    return quote(name, safe="")
+    """A name made safe for a path; half a character, which JSON can spell, has no place in one."""
+    return quote(name, safe="", errors="replace")
 
 
 def pods_path(namespace: str, name: str = "") -> str:

@@ -17,9 +17,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import DecimalException
 from typing import Any
-from urllib.parse import quote
 
-from preflight.clients.kube_api import Api
+from preflight.clients.kube_api import Api, path_segment
 from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.evidence import Evidence, Fact, Unmeasured, clean
 from preflight.faults import ReleaseFault
@@ -121,7 +120,7 @@ def release_edits(
     known = [item for item in manifest.objects if item.get("kind") in _PATHS]
     for item in sorted(known, key=lambda each: list(_PATHS).index(each["kind"]))[:_MOST_OBJECTS]:
         kind, name = str(item["kind"]), name_of(item)
-        path = f"{_PATHS[kind].replace('{}', quote(manifest.namespace_of(item), safe=''))}/{quote(name, safe='')}"
+        path = f"{_PATHS[kind].replace('{}', path_segment(manifest.namespace_of(item)))}/{path_segment(name)}"
         try:
             present: Json | None = api.get(path)
         except ApiError as error:

@@ -249,7 +249,7 @@ def test_an_address_that_is_not_mapped_is_not_contacted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["..", ".", "", "a/b", "a/../../secrets", "A", "a_b", "-a", "a\nb", "a?x=1", "a%2e", "a" * 254]
+    "name", ["..", ".", "", "a/b", "a/../../secrets", "A", "a_b", "-a", "a\nb", "a?x=1", "a%2e", "a\ud800", "a" * 254]
 )
 def test_what_is_no_name_is_not_asked_for(opened: Opened, name: str) -> None:
     api, server = opened(in_turn(Reply({"items": []})))

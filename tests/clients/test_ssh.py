@@ -339,11 +339,11 @@ def test_a_host_known_by_the_nodes_name_is_known(ours: asyncssh.SSHKey, login: L
 
 def test_a_host_at_another_port_is_known_by_it(ours: asyncssh.SSHKey, login: Login) -> None:
     with ssh_server(ours) as server:
-        path_segment = replace(known(server, login, f"[{ADDRESS}]:{server.port}"), port=server.port)
+        at_port = replace(known(server, login, f"[{ADDRESS}]:{server.port}"), port=server.port)
         routes = Routes({f"{ADDRESS}:{server.port}": f"127.0.0.1:{server.port}"})
-        open_session(NODE, ADDRESS, path_segment, routes=routes, deadline=5, gate=AuthGate()).close()
+        open_session(NODE, ADDRESS, at_port, routes=routes, deadline=5, gate=AuthGate()).close()
         known(server, replace(login, known_hosts=Path(f"{login.known_hosts}.22")))
-        bare = replace(path_segment, known_hosts=Path(f"{login.known_hosts}.22"))
+        bare = replace(at_port, known_hosts=Path(f"{login.known_hosts}.22"))
         with pytest.raises(Unmeasured) as met:
             open_session(NODE, ADDRESS, bare, routes=routes, deadline=5, gate=AuthGate())
     assert met.value.fault is SshFault.HOST_KEY_UNKNOWN
@@ -480,8 +480,8 @@ def through(bastion: Sshd, login: Login) -> Login:
 
 
 def routes_through(bastion: Sshd, node: int) -> Routes:
-    path_segment = {"bastion.example.com:22": f"127.0.0.1:{bastion.port}", f"{ADDRESS}:22": f"127.0.0.1:{node}"}
-    return Routes(path_segment, only_mapped=True)
+    addresses = {"bastion.example.com:22": f"127.0.0.1:{bastion.port}", f"{ADDRESS}:22": f"127.0.0.1:{node}"}
+    return Routes(addresses, only_mapped=True)
 
 
 def test_a_node_behind_a_jump_host_is_reached(

@@ -151,9 +151,9 @@ class Registry:
 
 
 def routes_to(web: Web, **others: str) -> Routes:
-    path_segment = {f"{HOST}:80": web.address, f"{REALM}:80": web.address, "blobs.example.net:80": web.address}
-    path_segment |= {f"{name.replace('_', '.')}:80": address for name, address in others.items()}
-    return Routes(path_segment, only_mapped=True)
+    addresses = {f"{HOST}:80": web.address, f"{REALM}:80": web.address, "blobs.example.net:80": web.address}
+    addresses |= {f"{name.replace('_', '.')}:80": address for name, address in others.items()}
+    return Routes(addresses, only_mapped=True)
 
 
 def looked(
