@@ -337,7 +337,7 @@ Seconds = Annotated[float, Field(gt=0)]
 class Section(BaseModel):
     """Base of the inventory's sections: frozen, and unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, defer_build=True)
 
 
 # ---- the sections ---------------------------------------------------------------------------------------------------
