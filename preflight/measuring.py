@@ -51,14 +51,19 @@ def begin(config: pytest.Config, checks: Iterable[pytest.Item]) -> None:
 
 
 def _collect_seldom(config: pytest.Config) -> None:
-    """Look for circles of garbage less often: a run is short, and what it measures stays to its end anyway."""
+    """Look for circles of garbage less often: a run is short, and what it measures stays to its end anyway.
+
+    Nor does the process's end go through all of it, where pytest and Python look for garbage: it stays frozen until
+    another run begins in the same process.
+    """
+    gc.unfreeze()
     gc.freeze()
     before = gc.get_threshold()
     gc.set_threshold(_NEW_OBJECTS, *before[1:])
 
     def restore() -> None:
         gc.set_threshold(*before)
-        gc.unfreeze()
+        gc.freeze()
 
     config.add_cleanup(restore)
 
