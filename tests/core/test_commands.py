@@ -19,11 +19,20 @@ def test_a_command_that_is_named_has_its_own_description_and_options(
     assert "--lang" in shown
 
 
+def imported_by(script: str) -> set[str]:
+    """The modules of the suite that an interpreter has imported behind a script."""
+    words = [sys.executable, "-c", f"{script}\nimport sys; print(*sys.modules)"]
+    modules = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+    return {module.removeprefix("preflight.") for module in modules if module.startswith("preflight.")}
+
+
 def test_no_command_is_imported_to_list_them() -> None:
-    script = "import sys; from preflight.__main__ import parser_of_commands as p; p(['--help']); print(*sys.modules)"
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    imported = {module.removeprefix("preflight.") for module in ended.stdout.split() if module.startswith("preflight.")}
-    assert imported == {"__main__", "run_checks", "shipped", "language", "layout", "translation", "yamltext"}
+    listing = imported_by("from preflight.__main__ import parser_of_commands\nparser_of_commands(['--help'])")
+    assert listing == {"__main__", "run_checks", "shipped", "language", "layout", "translation", "yamltext"}
+
+
+def test_a_log_is_read_without_facts_and_root_causes() -> None:
+    assert not {"inventory", "facts", "probes", "conclusions"} & imported_by("import preflight.symptom")
 
 
 def test_help_lists_all_commands(capsys: pytest.CaptureFixture[str]) -> None:
