@@ -14,6 +14,7 @@ import pytest
 from preflight import check_items, options, progress_line, saved
 from preflight.clients.connect import Routes
 from preflight.fact import Effect
+from preflight.facts import probe_plan
 from preflight.inputs import INVENTORY, SAVED_RUN
 from preflight.inventory import PER_JUMP, Inventory
 from preflight.replay import Replay
@@ -124,6 +125,11 @@ def stop(config: pytest.Config) -> None:
     """Begin nothing any more; from now on, a signal only makes the run's end faster."""
     config.stash[_SIGNALS].ending = True
     config.stash[SURVEY].run.shutdown.set()
+
+
+def notes(config: pytest.Config) -> list[str]:
+    """Which workers got pods where not all did that could, a sentence each."""
+    return probe_plan.sampling_notes(config.stash[SURVEY].run)
 
 
 def close(config: pytest.Config, exit_status: int) -> Iterator[str]:
