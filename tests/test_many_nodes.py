@@ -154,5 +154,7 @@ def test_pods_of_a_large_cluster_are_bounded_and_take_rounds() -> None:
         starts: list[PodStart] = [survey.join("pod_start", {"worker": worker}) for worker in asked]
         assert [(start.node, start.fault) for start in starts] == [(worker, None) for worker in asked]
         assert survey.close(patience=5) == []
+        listed = [request.path for request in lab.world.recorded("kubernetes", "GET", "/api/v1/nodes*")]
         kept = lab.change(lambda world: [job["metadata"]["name"] for job in world.cluster.each("jobs")])
     assert (clock.most, clock.groups, kept) == (bound, workers / bound, [])
+    assert len(listed) == 1, "however many nodes there are"
