@@ -7,6 +7,8 @@ adds (credentials, CA files), a `connect:` map of every address to loopback, and
 from __future__ import annotations
 
 import base64
+import contextlib
+import gc
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,7 @@ from lab.network import path
 from lab.world import API_ADDRESS, API_PORT, CACHE, CACHE_PORT, HERE, PRIVATE, World, enlarge, guide_world
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from lab.loopback import SocketAddress
 
@@ -134,12 +136,31 @@ def write(
 
 def build(names: Iterable[str] = (), *, workers: int | None = None) -> World:
     """The guide's world, with so many workers if that is given, and with faults."""
-    world = guide_world()
-    if workers is not None:
-        enlarge(world, workers)
-    kubernetes.populate(world)
-    faults.apply(world, names)
+    with _without_collections(keep=workers is not None):
+        world = guide_world()
+        if workers is not None:
+            enlarge(world, workers)
+        kubernetes.populate(world)
+        faults.apply(world, names)
     return world
+
+
+@contextlib.contextmanager
+def _without_collections(*, keep: bool) -> Iterator[None]:
+    """Look for no garbage: a large cluster has a million objects, and each search goes through all of them.
+
+    Args:
+        keep: whether later searches pass over all that is there by then, too.
+    """
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+        if keep:
+            gc.freeze()
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def draft(folder: Path, *, base: Path, names: Iterable[str] = (), workers: int | None = None) -> Path:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from lab.loopback import SocketAddress
+    from lab.tools.call import Run
     from lab.world import Node, Registry, Request, World
 
 _START_TIMEOUT = 10.0  # seconds that the servers may take to start or to stop
@@ -49,6 +50,7 @@ class Lab:
         base: the inventory to start from; default: the repository's.
         change: a further change to the world, the last one before the servers start.
         workers: how many workers the cluster has; default: the guide's three.
+        pods: runs what pods are told to run; default: real processes.
 
     Raises:
         lab.faults.UnknownFaultError: there is no such fault.
@@ -70,7 +72,9 @@ class Lab:
         base: Path | None = None,
         change: Callable[[World], None] | None = None,
         workers: int | None = None,
+        pods: Run = shell.run,
     ) -> None:
+        self._pods = pods
         self._names, self._base, self._change = tuple(faults), base, change
         self.world = build(self._names, workers=workers)
         self.world.latency = latency
@@ -172,7 +176,7 @@ class Lab:
         api = _server_tls(
             cluster_ca.issue_cert(API_ADDRESS, "k8s-master", "kubernetes", common_name="kube-apiserver", not_after=end)
         )
-        app = await stack.enter_async_context(kubernetes.running(world))
+        app = await stack.enter_async_context(kubernetes.running(world, run=self._pods))
         app.middlewares.append(misbehaviour.answers(world, "kubernetes"))
         listener = await loopback.http("kubernetes", app, tls=api)
         listener = await misbehaviour.relayed(world, loopback, "kubernetes", listener, turn=2)

@@ -195,13 +195,18 @@ def toolbox(stand_ins: frozenset[str]) -> str:
     directory.mkdir()
     for name in _PLAIN_TOOLS:
         own = shutil.which(name, path=_machine_path())
-        if own is not None and name not in stand_ins:
+        if own is not None and name == "timeout":
+            _install(directory / name, exchange.limiter(stand_ins - tools.BECOMING, own))
+        elif own is not None and name not in stand_ins:
             (directory / name).symlink_to(own)
     for name in stand_ins:
-        script = directory / name
-        script.write_text(_stand_in(name))
-        script.chmod(0o755)
+        _install(directory / name, _stand_in(name))
     return str(directory)
+
+
+def _install(file: Path, script: str) -> None:
+    file.write_text(script)
+    file.chmod(0o755)
 
 
 @functools.cache

@@ -16,14 +16,6 @@ from preflight.language import translated
 class Command(Protocol):
     """A command: a module, or an object with the same names."""
 
-    @property
-    def NAME(self) -> str:  # noqa: N802 - a module's constant
-        """What it is called."""
-
-    @property
-    def HELP(self) -> str:  # noqa: N802 - a module's constant
-        """What it does, in a line."""
-
     def add_arguments(self, parser: argparse.ArgumentParser, /) -> None:
         """Add the command's options."""
 
@@ -31,18 +23,18 @@ class Command(Protocol):
         """Do it; returns the exit status."""
 
 
-MODULES = {
-    "init": "init",
-    "lint": "lint_values",
-    "symptom": "symptom",
-    "explain": "explain",
-    "list": "check_list",
-    "images": "image_list",
-    "report": "report",
-    "schema": "schema",
-    "sweep": "sweep",
+COMMANDS = {
+    "init": ("init", "write an inventory from a live cluster and its runner's release"),
+    "lint": ("lint_values", "judge values files by what Helm, the chart and the runner make of them"),
+    "symptom": ("symptom", "what an error of a job's log can mean, from the text alone"),
+    "explain": ("explain", "what is known of a check, a symptom, a root cause or a fault, by its id"),
+    "list": ("check_list", "every check, with its section, effect and targets"),
+    "images": ("image_list", "what to mirror for an air gap: every image that values and suite need"),
+    "report": ("report", "render the HTML page of a run again, from its preflight.json"),
+    "schema": ("schema", "print the JSON Schema of the inventory, for editors, or of preflight.json"),
+    "sweep": ("sweep", "remove what dead runs have left in the cluster: their Jobs and pods, by label and age"),
 }
-"""The module of each command but `run` and `demo`, imported only by who needs it: most cost half a second."""
+"""Each command but `run` and `demo`: its module, imported only by who needs it (most take half a second); its help."""
 LANG_HELP = "language of what is printed: en or zh (default: PREFLIGHT_LANG, else that of the locale)"
 USAGE = 4  # as pytest's exit status for a bad option, and not argparse's 2, which means interrupted here
 
@@ -54,32 +46,28 @@ class _Parser(argparse.ArgumentParser):
         super().exit(USAGE if status else 0, message)
 
 
-def commands_of(given: Sequence[str]) -> list[Command]:
-    """The one command that is named first, or all."""
-    names = [name for name in MODULES if given[:1] == [name]] or list(MODULES)
-    own = () if len(names) == 1 else (run_checks.RUN, run_checks.DEMO)
-    return [*own, *(cast("Command", importlib.import_module(f"preflight.{MODULES[name]}")) for name in names)]
+def command_of(name: str) -> Command:
+    """The module of a command."""
+    module, _ = COMMANDS[name]
+    return cast("Command", importlib.import_module(f"preflight.{module}"))
 
 
-def parser_of_commands(given: Sequence[str] = ()) -> argparse.ArgumentParser:
-    """The command line; of the one command that is given first, if it is one."""
+def parser_of_commands(given: Sequence[str] | None = None) -> argparse.ArgumentParser:
+    """The command line, with the options of the commands that are named in what is given, or of all commands."""
     parser = _Parser(prog="preflight", description=__doc__)
     parser.add_argument("--lang", choices=language.LANGUAGES, help=translated(LANG_HELP))
     parser.add_argument("--version", action="version", version=f"gitlab-runner-preflight {shipped.version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in commands_of(given):
+    for own in (run_checks.RUN, run_checks.DEMO):
+        _add_options(commands.add_parser(own.NAME, help=translated(own.HELP), description=own.__doc__), own)
+    for name, (_, help_text) in COMMANDS.items():
         inner = commands.add_parser(
-            command.NAME,
-            help=translated(command.HELP),
-            description=command.__doc__,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            name, help=translated(help_text), formatter_class=argparse.RawDescriptionHelpFormatter
         )
-        command.add_arguments(inner)
-        inner.add_argument("--lang", choices=language.LANGUAGES, default=argparse.SUPPRESS, help=LANG_HELP)
-        for action in inner._actions:  # noqa: SLF001 - argparse has no other way to say helps in another language
-            if action.help and action.help is not argparse.SUPPRESS:
-                action.help = translated(action.help)
-        inner.set_defaults(run=command.run)
+        if given is None or name in given:
+            command = command_of(name)
+            inner.description = command.__doc__
+            _add_options(inner, command)
     commands.add_parser("version", help=translated("print the version")).set_defaults(run=_print_version)
     completion = commands.add_parser(
         "completion", help=translated("print a script by which a shell completes these commands")
@@ -87,6 +75,15 @@ def parser_of_commands(given: Sequence[str] = ()) -> argparse.ArgumentParser:
     completion.add_argument("shell", choices=("bash", "zsh"), help='such as `eval "$(preflight completion bash)"`')
     completion.set_defaults(run=_print_completion)
     return parser
+
+
+def _add_options(parser: argparse.ArgumentParser, command: Command) -> None:
+    command.add_arguments(parser)
+    parser.add_argument("--lang", choices=language.LANGUAGES, default=argparse.SUPPRESS, help=LANG_HELP)
+    for action in parser._actions:  # noqa: SLF001 - argparse has no other way to say helps in another language
+        if action.help and action.help is not argparse.SUPPRESS:
+            action.help = translated(action.help)
+    parser.set_defaults(run=command.run)
 
 
 def _print_version(options: argparse.Namespace) -> int:

@@ -13,9 +13,6 @@ from preflight.coverage import DeclaredCheck
 from preflight.fact import Effect
 from preflight.language import labelled_line
 
-NAME = "list"
-HELP = "every check, with its section, effect and targets"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""

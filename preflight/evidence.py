@@ -56,26 +56,24 @@ def clean(text: str, *, longest: int = LONGEST) -> str:
     Without ANSI sequences, control characters and secrets; other characters that nobody sees are shown as escapes. Of a
     long text only what is shown is redacted, with regard to what stands beside it.
     """
-    if len(text) <= redaction.REPEATED:
-        return _clean_repeated(text, longest, redaction.generation())
-    return _clean(text, longest)
-
-
-@functools.lru_cache(maxsize=4096)
-def _clean_repeated(text: str, longest: int, _generation: int) -> str:
-    return _clean(text, longest)
-
-
-def _clean(text: str, longest: int) -> str:
     kept = longest - _MARK  # so that a shortened text is short enough to stay as it is
     head, tail = kept * 2 // 3, kept // 3
     if len(text) > 2 * (longest + _CONTEXT):
         first, last = clean_part(text, 0, head), clean_part(text, len(text) - tail, len(text))
         return f"{first[:head]}\n… {len(text) - head - tail} characters cut …\n{last[-tail:]}"
-    text = _visible(redaction.redact(_printable(text)))
+    text = (_safe_repeated if len(text) <= redaction.REPEATED else _safe_long)(text, redaction.generation())
     if len(text) <= longest:
         return text
     return f"{text[:head]}\n… {len(text) - head - tail} characters cut …\n{text[-tail:]}"
+
+
+def _safe(text: str, _generation: int) -> str:
+    return _visible(redaction.redact(_printable(text)))
+
+
+# Each text is cleaned when it is measured, and again when it is written; both are the same text most of the time.
+_safe_repeated = functools.lru_cache(maxsize=4096)(_safe)
+_safe_long = functools.lru_cache(maxsize=256)(_safe)
 
 
 def clean_part(text: str, start: int, stop: int) -> str:

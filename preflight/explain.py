@@ -16,8 +16,6 @@ from preflight.conclusions.rules import draw
 from preflight.language import labelled_line, translated
 from preflight.symptoms import Symptom
 
-NAME = "explain"
-HELP = "what is known of a check, a symptom, a root cause or a fault, by its id"
 EXPLAINED, UNKNOWN_ID = 0, 4
 """Exit statuses: it is explained; there is none of that id."""
 

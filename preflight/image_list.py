@@ -13,8 +13,6 @@ from preflight.inventory import Inventory, InventoryError, load
 from preflight.language import translated
 from preflight.values import Values
 
-NAME = "images"
-HELP = "what to mirror for an air gap: every image that values and suite need"
 LISTED, USAGE = 0, 4
 """Exit statuses: they are listed; the inventory or its values can't be read."""
 _REGISTRY, _IMAGE = (

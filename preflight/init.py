@@ -36,8 +36,6 @@ from preflight.runner_config.names import is_web_url
 from preflight.shell_command import program
 from preflight.yamltext import load_yaml
 
-NAME = "init"
-HELP = "write an inventory from a live cluster and its runner's release"
 HUB = "docker.io"
 _HUB_HOST = "registry-1.docker.io"
 _API_PORT = 6443  # as kubeadm has it

@@ -337,7 +337,7 @@ Seconds = Annotated[float, Field(gt=0)]
 class Section(BaseModel):
     """Base of the inventory's sections: frozen, and unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, defer_build=True)
 
 
 # ---- the sections ---------------------------------------------------------------------------------------------------
@@ -366,6 +366,11 @@ SAMPLE = 5  # workers that stand for all, where there are more
 PER_JUMP = 5  # nodes that are logged in to at once through one jump host
 OTHER_NODES = "other nodes"
 """The target of checks that judge all other named nodes together; no pool can have this name, for its space."""
+
+
+def kind_of_name(name: str) -> str:
+    """A node's name without its numbers: machines of one kind are named alike."""
+    return re.sub(r"\d+", "#", name)
 
 
 class ClusterNode(Section):
@@ -563,8 +568,9 @@ class Probe(Section):
     image: Image = Field(description="Image with a POSIX shell, from a registry that the nodes reach.")
     nodes: Annotated[str, Field(pattern=r"^(auto|all|sample: ?[1-9][0-9]*)$")] = Field(
         default="auto",
-        description="`auto` (all workers up to 10, else 5), `all`, or `sample: N`. Where more than 50 nodes are named, "
-        "only those workers are measured one by one, over SSH too, and all other nodes judged together, unless `all`.",
+        description="`auto` (all workers up to 10, else 5, one of each kind at least), `all`, or `sample: N`. Where "
+        "more than 50 nodes are named, only those workers are measured one by one, over SSH too, and all other nodes "
+        "judged together, unless `all`.",
     )
     pull_secrets: list[Name] | None = Field(
         default=None, description="Pull secrets of the suite's pods; default: those that the values give to jobs."
@@ -746,7 +752,7 @@ class Inventory(Section):
     def individual_nodes(self) -> dict[str, ClusterNode]:
         """The named nodes that have checks of their own: all, or of more than `INDIVIDUAL` a few and a sample.
 
-        Every kind of name (``gpu-#`` beside ``worker-#``) is in the sample, as machines of one kind are named alike.
+        Every kind of name (``gpu-#`` beside ``worker-#``) is in the sample.
         """
         named = self.cluster.nodes
         if len(named) <= INDIVIDUAL or self.probe.nodes == "all":
@@ -755,7 +761,7 @@ class Inventory(Section):
         kinds: dict[str, list[str]] = {}
         for name, node in named.items():
             if node.role == "worker":
-                kinds.setdefault(re.sub(r"\d+", "#", name), []).append(name)
+                kinds.setdefault(kind_of_name(name), []).append(name)
         masters = [name for name, node in named.items() if node.role != "worker"][:SAMPLE]
         rounds = filter(None, itertools.chain.from_iterable(itertools.zip_longest(*kinds.values())))
         workers = list(itertools.islice(rounds, max(wanted, min(len(kinds), INDIVIDUAL))))

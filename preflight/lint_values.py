@@ -29,8 +29,6 @@ from preflight.rendering import Rendering
 from preflight.values import Origin, Values
 from preflight.valuesource import Settings, ValuesSource
 
-NAME = "lint"
-HELP = "judge values files by what Helm, the chart and the runner make of them"
 Level = Literal["error", "advice", "unknown"]
 
 OK, ERRORS, BAD_INPUT, UNKNOWN = 0, 1, 4, 6

@@ -14,6 +14,7 @@ import pytest
 from preflight import check_items, options, progress_line, saved
 from preflight.clients.connect import Routes
 from preflight.fact import Effect
+from preflight.facts import probe_plan
 from preflight.inputs import INVENTORY, SAVED_RUN
 from preflight.inventory import PER_JUMP, Inventory
 from preflight.replay import Replay
@@ -51,14 +52,19 @@ def begin(config: pytest.Config, checks: Iterable[pytest.Item]) -> None:
 
 
 def _collect_seldom(config: pytest.Config) -> None:
-    """Look for circles of garbage less often: a run is short, and what it measures stays to its end anyway."""
+    """Look for circles of garbage less often: a run is short, and what it measures stays to its end anyway.
+
+    Nor does the process's end go through all of it, where pytest and Python look for garbage: it stays frozen until
+    another run begins in the same process.
+    """
+    gc.unfreeze()
     gc.freeze()
     before = gc.get_threshold()
     gc.set_threshold(_NEW_OBJECTS, *before[1:])
 
     def restore() -> None:
         gc.set_threshold(*before)
-        gc.unfreeze()
+        gc.freeze()
 
     config.add_cleanup(restore)
 
@@ -119,6 +125,11 @@ def stop(config: pytest.Config) -> None:
     """Begin nothing any more; from now on, a signal only makes the run's end faster."""
     config.stash[_SIGNALS].ending = True
     config.stash[SURVEY].run.shutdown.set()
+
+
+def notes(config: pytest.Config) -> list[str]:
+    """Which workers got pods where not all did that could, a sentence each."""
+    return probe_plan.sampling_notes(config.stash[SURVEY].run)
 
 
 def close(config: pytest.Config, exit_status: int) -> Iterator[str]:

@@ -246,7 +246,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Generator[
         return
     measuring.stop(config)
     results = config.stash[RESULTS]
-    results.notes += judging.notes(config)
+    results.notes += [*judging.notes(config), *measuring.notes(config)]
     try:
         _decide(session, results, int(exitstatus))
         session.exitstatus = results.decision.status

@@ -10,8 +10,6 @@ from preflight import pages, wholefile
 from preflight.language import translated
 from preflight.saved import SavedError
 
-NAME = "report"
-HELP = "render the HTML page of a run again, from its preflight.json"
 RENDERED, USAGE = 0, 4
 """Exit statuses: the page is written; the file is no report, or the page can't be written."""
 

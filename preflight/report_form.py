@@ -15,7 +15,7 @@ _LONGEST = 60  # characters of a value that an error shows
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="ignore", strict=True)
+    model_config = ConfigDict(extra="ignore", strict=True, defer_build=True)
 
 
 class _Check(_Part):

@@ -29,7 +29,7 @@ import pytest
 from _pytest.config import create_terminal_writer
 from _pytest.junitxml import bin_xml_escape, xml_key
 
-from preflight import baseline, history, options, pages, saved, shipped, wholefile
+from preflight import baseline, history, options, saved, shipped, wholefile
 from preflight.conclusions import Explanation, Finding, text
 from preflight.decision import Decision, impact_of
 from preflight.evidence import clean, one_line
@@ -393,6 +393,8 @@ def write(config: pytest.Config, results: Results) -> Iterator[str]:
 
     Each file appears whole or not at all.
     """
+    from preflight import pages  # noqa: PLC0415 - only by who writes one
+
     target = report_file(config)
     document = "".join(_lines(_document(config, results)))
     files: list[tuple[Path, Callable[[], str]]] = [(target, lambda: document)]

@@ -15,6 +15,7 @@ from preflight.conclusions.observations import facts_of
 from preflight.coverage import Coverage
 from preflight.decision import Decision
 from preflight.survey import Survey
+from preflight.symptoms import answering
 from preflight.verdicts import Outcome
 
 RESULTS = pytest.StashKey["Results"]()
@@ -45,7 +46,7 @@ class Results:
     decision: Decision = field(default_factory=Decision)
     facts: Facts | None = None
     explanation: Explanation = field(default_factory=Explanation)
-    symptom_answer: symptoms.Answer | None = None
+    symptom_answer: answering.Answer | None = None
     comparison: baseline.Baseline | None = None
 
     @property
@@ -113,7 +114,7 @@ class Results:
             selected: ids of the checks that were selected for them.
         """
         if found is not None:
-            self.symptom_answer = symptoms.answer(tuple(found), self.outcomes, self.explanation, tuple(selected))
+            self.symptom_answer = answering.answer(tuple(found), self.outcomes, self.explanation, tuple(selected))
 
     def compare(self, earlier_run: Mapping[str, Any] | None, *, file: str, environment: str) -> None:
         """Compare with an earlier run.

@@ -22,6 +22,23 @@ class Stage(enum.StrEnum):
     UNINSTALLED = "uninstalled"  # after `helm uninstall`: nothing is left
 
 
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """The workers that get a pod.
+
+    Attributes:
+        workers: their names.
+        measured: how many are measured one by one and could get one.
+        eligible: how many could, with those that are judged together.
+        unlike: one node of each kind of which no node gets one.
+    """
+
+    workers: tuple[str, ...]
+    measured: int
+    eligible: int
+    unlike: tuple[str, ...] = ()
+
+
 @dataclass
 class Run:
     """What all measurements of one run share.
@@ -38,7 +55,7 @@ class Run:
         backup: folder to write the release's backup to; None for no backup.
         shutdown: set when the run is over or ends early; long waits poll it, and nothing is created once it is set.
         status: what each measurement is waiting for, by its name.
-        probed: the workers that get a pod and how many could, by the most that may and their jobs' shape (its `id`).
+        probed: the workers that get a pod, by the most that may and their jobs' shape (its `id`).
         cut_off: hosts that a worker was seen not to reach, by the worker's name: nothing waits long for them there.
     """
 
@@ -54,7 +71,7 @@ class Run:
     shutdown: Shutdown = field(default_factory=Shutdown)
     status: dict[str, str] = field(default_factory=dict)
     cut_off: dict[str, frozenset[str]] = field(default_factory=dict)
-    probed: dict[tuple[int | None, int], tuple[tuple[str, ...], int]] = field(default_factory=dict, repr=False)
+    probed: dict[tuple[int | None, int], Probed] = field(default_factory=dict, repr=False)
     _index: set[tuple[str, frozenset[tuple[str, str]]]] = field(default_factory=set, init=False, repr=False)
     _indexed: int = field(default=-1, init=False, repr=False)
 

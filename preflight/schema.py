@@ -9,9 +9,6 @@ import sys
 from preflight.inventory import Inventory
 from preflight.pages import Report
 
-NAME = "schema"
-HELP = "print the JSON Schema of the inventory, for editors, or of preflight.json"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""

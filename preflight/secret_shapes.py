@@ -146,6 +146,8 @@ _NAME = (
     r"|(?:client|app)[_\-]?secret|credentials|dsn|key[_\-]?data|auth[_\-]?config"
     r"|dockerconfigjson|dockercfg|tls\.key|(?<![A-Za-z0-9_\-])auth|(?<![A-Za-z0-9])pass|x-registry-auth|密码|口令|令牌|密钥)[_\-]?\d{0,3}"
 )
+_PARTS_OF_NAMES = ("token", "pass", "pwd", "key", "secret", "cred", "dsn", "auth", "dockerc")
+"""One of which each name of ASCII above holds; most texts hold none, and to search them for names takes much longer."""
 _ASSIGNED = re.compile(
     rf"(?P<name>{_NAME})(?P<closed>\\{{0,3}}[\"'\x60]?){_SPACE}(?P<sign>=>|:=|[=:\uff1a]){_SPACE}"
     r"(?:!{1,2}[a-z]{0,10}[ \t]{1,8})?(?:[|>][+\-]?[ \t]{0,8}\r?\n[ \t]{0,40})?"
@@ -190,6 +192,18 @@ def is_placeholder(value: str) -> bool:
 
 def named(text: str) -> Iterator[Span]:
     """The spans of values that stand after the name of a secret: ``key=value``, ``key: value``, ``--key value``."""
+    if _may_name(text):
+        yield from _after_names(text)
+    yield from _of_commands(text)
+
+
+def _may_name(text: str) -> bool:
+    """Whether a part of a name is in a text; in a text of ASCII alone, what is searched for has one other case."""
+    lower = text.lower()
+    return not text.isascii() or any(part in lower for part in _PARTS_OF_NAMES)
+
+
+def _after_names(text: str) -> Iterator[Span]:
     end = _End()
     searched = 0
     for match in _ASSIGNED.finditer(text):
@@ -208,7 +222,6 @@ def named(text: str) -> Iterator[Span]:
             value = text[start : min(stop, start + _JUDGED)]
             if not is_placeholder(value) and not _REFERENCE.match(value) and value.lower() not in _WORDS:
                 yield start, stop
-    yield from _of_commands(text)
 
 
 _FLAG = re.compile(r"(?:\A|[\s\"'`(\[])--?[A-Za-z0-9_\-]{0,40}\Z")

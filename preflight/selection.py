@@ -6,13 +6,14 @@ from collections.abc import Collection, Sequence
 
 import pytest
 
-from preflight import check_items, coverage, guide, options, symptoms
+from preflight import check_items, coverage, guide, options
 from preflight.coverage import Coverage
 from preflight.evidence import one_line
 from preflight.fact import TARGETS, Effect
 from preflight.inputs import INVENTORY, NEAREST, READING_ONLY, SYMPTOMS
 from preflight.results import Results
 from preflight.run import Stage
+from preflight.symptoms import answering
 
 SELECTED = pytest.StashKey[Sequence[str]]()
 """Ids of the checks that were selected for `--symptom`."""
@@ -119,7 +120,7 @@ def symptom_header(config: pytest.Config) -> list[str]:
     if found is None:
         return []
     alike = config.stash.get(NEAREST, ())
-    return list(symptoms.before(found, alike, reading_only=READING_ONLY in config.stash))
+    return list(answering.before(found, alike, reading_only=READING_ONLY in config.stash))
 
 
 def _deselect(config: pytest.Config, items: list[pytest.Item], checks: Collection[pytest.Item]) -> None:

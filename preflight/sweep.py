@@ -18,8 +18,6 @@ from preflight.language import translated
 from preflight.probes import cleanup
 from preflight.probes.cleanup import OwnedObject
 
-NAME = "sweep"
-HELP = "remove what dead runs have left in the cluster: their Jobs and pods, by label and age"
 DONE, LEFT, USAGE, UNKNOWN = 0, 1, 4, 6
 """Exit statuses: nothing of dead runs is left (or would be); something is still there; a bad inventory or option; the
 API could not be asked."""

@@ -18,8 +18,6 @@ from preflight.evidence import clean
 from preflight.language import labelled_line, translated
 from preflight.symptoms import Candidate, Found, Reading, Sample, Symptom
 
-NAME = "symptom"
-HELP = "what an error of a job's log can mean, from the text alone"
 RECOGNISED, USAGE, NOTHING = 0, 4, 6
 """Exit statuses: something was recognised; the text can't be read; nothing was recognised."""
 

@@ -20,6 +20,16 @@ def write(place: Path, pieces: Iterable[str]) -> None:
         file.unlink(missing_ok=True)
 
 
+def write_bytes(place: Path, content: bytes) -> None:
+    """Write bytes, as `write` writes a text."""
+    file = empty_in(place.parent)
+    try:
+        file.write_bytes(content)
+        move(file, place)
+    finally:
+        file.unlink(missing_ok=True)
+
+
 def empty_in(folder: Path) -> Path:
     """A new file of a name that nobody knows, so that nothing is written through what stands in a report's place."""
     descriptor, name = tempfile.mkstemp(dir=folder, prefix=".preflight-")

@@ -94,11 +94,14 @@ class ClusterState:
     def list(self, resource: str, namespace: str | None = None) -> Sequence[Raw]:
         """All objects of a resource, of one namespace or all, ordered as etcd orders them."""
         objects = self._objects[resource]
-        return [objects[key] for key in sorted(objects) if namespace is None or key[0] == namespace]
+        return [objects[key] for key in sorted(key for key in objects if namespace is None or key[0] == namespace)]
 
-    def each(self, resource: str) -> Iterator[Raw]:
-        """All objects of a resource, in no particular order."""
-        return iter(list(self._objects[resource].values()))
+    def each(self, resource: str, namespace: str | None = None) -> Iterator[Raw]:
+        """All objects of a resource, of one namespace or all, in no particular order."""
+        objects = self._objects[resource]
+        if namespace is None:
+            return iter(list(objects.values()))
+        return iter([item for key, item in objects.items() if key[0] == namespace])
 
     def add(self, item: Raw) -> Raw:
         """Store an object, given with its ``kind``, replacing one of the same name; metadata is completed."""

@@ -254,7 +254,8 @@ class ApiServer:
     def _list(self, call: ApiCall, resource: Resource) -> web.Response:
         matches = self._matcher(call, resource)
         items = self.cluster.list(resource.plural, call.namespace or None if resource.namespaced else None)
-        limit = call.number("limit") or 0
+        # From its watch cache, a server answers with all there is (Kubernetes' "API concepts", Resource versions).
+        limit = 0 if call.query.get("resourceVersion") == "0" else call.number("limit") or 0
         metadata: Raw = {"resourceVersion": str(self.cluster.revision)}
         continue_token = call.query.get("continue", "")
         if continue_token:

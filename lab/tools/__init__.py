@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from lab.world import Vantage, World
 
-__all__ = ["FILES", "Call", "answer", "names"]
+__all__ = ["BECOMING", "FILES", "Call", "answer", "names"]
 
 FILES = (  # which a stand-in for cat answers; the last three are a runner manager's
     "/etc/resolv.conf",
@@ -35,6 +35,9 @@ FILES = (  # which a stand-in for cat answers; the last three are a runner manag
     "/configmaps/*",
     "/secrets/*",
 )
+
+BECOMING = frozenset({"cat", "sudo"})
+"""Those that may become another program, which only the machine's own timeout can end."""
 
 _EVERYWHERE = frozenset({"cat", "date", "getent", "hostname", "ip", "nc", "nslookup", "wget"})
 _ON_NODES = frozenset({"curl", "df", "dig", "openssl", "sudo"})

@@ -1,5 +1,5 @@
-# What every stand-in is: ask the lab, do what it says (lab/tools/exchange.py). What stands before this sets ask_tool and
-# ask_lab, the lab's process; $ask_variables is replaced by the variables that tools look at.
+# What every stand-in is: ask the lab, do what it says (lab/tools/exchange.py). What stands before this sets ask_tool,
+# ASK_LIMIT, the seconds of timeout, and ask_lab, the lab's process; $ask_variables is replaced by the variables that tools look at.
 #
 # It runs under dash, bash and busybox ash, and starts no program: a look from a pod starts dozens of stand-ins, and an
 # interpreter takes ten times as long as a shell to start.

@@ -7,7 +7,8 @@ keeps its bytes, its stream and its order, and comes when it is said. Who is kil
 its answer up; a lab that is gone closes it, too, and the stand-in exits.
 
 The question is, each followed by NUL, the tool, the number of arguments, the arguments and the variables that tools
-look at.
+look at. What stands in for timeout asks in its tool's place, with the seconds: the lab then ends the answer, and two
+processes fewer are started, of which a run has hundreds.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 FOLDER = "ASK_FOLDER"
 """The environment variable that tells a stand-in where to ask."""
 _VARIABLES = ("CRICTL_AUTH", "DOCKER_HOST", "DOCKER_TLS_VERIFY")
+_LIMIT = "ASK_LIMIT"
+_TIMED_OUT = 124
 _SCRIPT = Path(__file__).with_name("ask.sh")
 _LONGEST_QUESTION = 4 * 1024 * 1024  # bytes
 _SPARE = 6  # free slots; a script of the suite starts as many stand-ins at once, and further ones try again
@@ -42,11 +45,13 @@ class Question:
         tool: its name.
         args: its arguments.
         env: those variables of its environment that a tool looks at, if they are set.
+        limit: seconds after which `timeout` ends it.
     """
 
     tool: str
     args: list[str]
     env: Mapping[str, str]
+    limit: float | None = None
 
 
 class Reply:
@@ -100,18 +105,39 @@ def stand_in(tool: str, *, unless: Collection[str] = (), program: str = "") -> s
         unless: patterns of arguments; without one that matches any of them, it becomes `program`.
         program: the machine's own tool.
     """
-    variables = " ".join(f'${{{name}+"{name}=${name}"}}' for name in _VARIABLES)
-    lines = [
-        "#!/bin/sh",
-        f"ask_tool={tool} ask_lab={os.getpid()}",
-    ]
+    lines = ["#!/bin/sh", f"ask_tool={tool}"]
     if unless:
         patterns = "|".join(unless)
         lines.append(
             f"ask_asked() {{ for ask_word; do case $ask_word in {patterns}) return ;; esac; done; return 1; }}"
         )
         lines.append(f'ask_asked "$@" || exec {shlex.quote(program)} "$@"')
-    return "\n".join(lines) + "\n" + _SCRIPT.read_text().replace("$ask_variables", variables)
+    return _asking(lines)
+
+
+def limiter(tools: Collection[str], program: str) -> str:
+    """The executable that stands in for ``timeout -k SECONDS SECONDS TOOL …``.
+
+    Args:
+        tools: stand-ins, which the lab can end itself; they never become another program.
+        program: the machine's own timeout, for anything else.
+    """
+    words = " | ".join(f'"-k {tool}"' for tool in sorted(tools))
+    lines = [
+        "#!/bin/sh",
+        f'ask_own() {{ exec {shlex.quote(program)} "$@"; }}',
+        f'case "${{1-}} ${{4-}}" in {words}) ;; *) ask_own "$@" ;; esac',
+        'case ${3-} in "" | . | *[!0-9.]*) ask_own "$@" ;; esac',
+        f"{_LIMIT}=$3 ask_tool=$4",
+        "shift 4",
+    ]
+    return _asking(lines)
+
+
+def _asking(lines: Sequence[str]) -> str:
+    """A script that asks, after these lines."""
+    variables = " ".join(f'${{{name}+"{name}=${name}"}}' for name in (*_VARIABLES, _LIMIT))
+    return "\n".join([*lines, f"ask_lab={os.getpid()}", _SCRIPT.read_text().replace("$ask_variables", variables)])
 
 
 @contextlib.asynccontextmanager
@@ -177,11 +203,12 @@ class _Line(asyncio.BaseProtocol):
     """The FIFO to a stand-in; `gone` once nobody reads it."""
 
     def __init__(self) -> None:
-        self.gone = asyncio.Event()
+        self.gone = asyncio.get_running_loop().create_future()
 
     def connection_lost(self, exc: Exception | None) -> None:
         del exc
-        self.gone.set()
+        if not self.gone.done():
+            self.gone.set_result(None)
 
 
 async def _serve(folder: Path, slot: int, answer: Callable[[Question, Reply], Awaitable[int]]) -> None:
@@ -209,18 +236,22 @@ async def _serve(folder: Path, slot: int, answer: Callable[[Question, Reply], Aw
 
     reply = Reply(show)
     answering = asyncio.ensure_future(answer(asked, reply)) if asked else None
-    gone = asyncio.ensure_future(protocol.gone.wait())
+    gone = protocol.gone
     try:
-        if answering is not None:
-            await asyncio.wait((answering, gone), return_when=asyncio.FIRST_COMPLETED)
+        if answering is not None and asked is not None:
+            await asyncio.wait((answering, gone), timeout=asked.limit, return_when=asyncio.FIRST_COMPLETED)
             if answering.done():
                 reply.exit(answering.result())
-                await gone
+            elif not gone.done():
+                answering.cancel()
+                await asyncio.gather(answering, return_exceptions=True)
+                reply.exit(_TIMED_OUT)
+            await gone
     finally:
-        for task in (answering, gone):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+        gone.cancel()
+        if answering is not None:
+            answering.cancel()
+            await asyncio.gather(answering, return_exceptions=True)
         transport.close()
         for part in range(parts):
             (folder / f"part-{slot}-{part}").unlink(missing_ok=True)
@@ -232,5 +263,6 @@ def _read(file: Path) -> Question | None:
     if file.stat().st_size > _LONGEST_QUESTION:
         return None
     tool, count, *words = file.read_bytes().decode(errors="surrogateescape").split("\0")[:-1]
-    variables = words[int(count) :]
-    return Question(tool, words[: int(count)], dict(variable.split("=", 1) for variable in variables))
+    variables = dict(variable.split("=", 1) for variable in words[int(count) :])
+    limit = variables.pop(_LIMIT, None)
+    return Question(tool, words[: int(count)], variables, None if limit is None else float(limit))

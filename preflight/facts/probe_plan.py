@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from preflight.clients.http import origin_of
 from preflight.evidence import Blocked, NotApplicable, Unmeasured
 from preflight.facts.references import Ref
-from preflight.inventory import SAMPLE, Inventory
+from preflight.inventory import SAMPLE, Inventory, kind_of_name
 from preflight.jobshape import WINDOWS, JobShape
 from preflight.probes import cluster, placement, shell, shell_sections
 from preflight.probes import headroom as packing
@@ -18,14 +18,14 @@ from preflight.probes.cluster import Nodes
 from preflight.probes.dns import Lookups
 from preflight.probes.registry import parse_reference
 from preflight.probes.transcript import PodTranscript, Report
-from preflight.run import Run
+from preflight.run import Probed, Run
 from preflight.runner_config.names import is_web_url
 from preflight.values import Values
 
 TTL = 60
 """Seconds after its end at which the cluster itself removes a Job of ours (docs/cleaning.md)."""
 
-FEW_NODES = 10  # `probe.nodes: auto`: so many eligible nodes are all probed, of more a sample
+FEW_NODES = 10  # `probe.nodes: auto`: so many eligible nodes are all probed, of more a sample; names in a sentence
 
 
 def require_probed(
@@ -38,38 +38,68 @@ def require_probed(
     key = (most, id(job_shape))
     if key not in run.probed:
         run.probed[key] = _probed_workers(cluster_nodes, job_shape, inventory, run, most)
-    probed, eligible = run.probed[key]
-    if worker not in probed:
-        named = f" ({', '.join(probed)})" if 0 < len(probed) <= SAMPLE else ""
-        reason = f"{len(probed)} of {eligible} eligible workers get a pod{named}, and {worker} is not among them"
+    probed = run.probed[key]
+    if worker not in probed.workers:
+        named = f" ({_some(probed.workers)})" if probed.workers else ""
+        count = len(probed.workers)
+        reason = f"{count} of {probed.eligible} eligible workers get a pod{named}, and {worker} is not among them"
         raise NotApplicable(f"{reason} (--all-nodes)")
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first of these names, and how many there are more."""
+    more = f" and {len(names) - FEW_NODES} more" if len(names) > FEW_NODES else ""
+    return f"{', '.join(names[:FEW_NODES])}{more}"
 
 
 def _probed_workers(
     cluster_nodes: Nodes, job_shape: JobShape, inventory: Inventory, run: Run, most: int | None
-) -> tuple[tuple[str, ...], int]:
+) -> Probed:
     """The workers that get a pod, and how many could."""
     by_name = {node.name: node for node in cluster_nodes.nodes}
-    eligible = [by_name[name] for name in inventory.workers if name in by_name]
-    eligible = [node for node in eligible if not packing.why_not(node, job_shape)]
+    named = [name for name, node in inventory.cluster.nodes.items() if node.role == "worker" and name in by_name]
+    eligible = [by_name[name] for name in named if not packing.why_not(by_name[name], job_shape)]
+    measured = [node for node in eligible if node.name in inventory.workers]
+    sample = _one_of_each_kind_first(measured)
     wanted = inventory.probe.nodes
     if run.all_nodes or wanted == "all":
-        count = len(eligible)
+        count = len(measured)
     elif wanted.startswith("sample"):
         count = int(wanted.partition(":")[2])
     else:
-        count = len(eligible) if len(eligible) <= FEW_NODES else SAMPLE
-    count = count if most is None else min(count, most)
-    return tuple(node.name for node in _sample(eligible, count)), len(eligible)
+        count = len(measured) if len(measured) <= FEW_NODES else max(SAMPLE, len(set(map(kind_of, measured))))
+    sample = sample[: count if most is None else min(count, most)]
+    kinds = {kind_of(node) for node in sample}
+    unlike = {kind_of(node): node.name for node in reversed(eligible) if kind_of(node) not in kinds}
+    return Probed(tuple(node.name for node in sample), len(measured), len(eligible), tuple(sorted(unlike.values())))
 
 
-def _sample(eligible: list[cluster.Node], count: int) -> list[cluster.Node]:
-    """One node of each kind first (OS, kernel, runtime, architecture), then the others in order."""
+def kind_of(node: cluster.Node) -> tuple[str, ...]:
+    """What makes machines of one kind: OS, kernel, runtime, architecture, and how they are named."""
+    return node.os, node.kernel, node.runtime, node.arch, kind_of_name(node.name)
+
+
+def _one_of_each_kind_first(nodes: list[cluster.Node]) -> list[cluster.Node]:
+    """One node of each kind, then the others in order."""
     kinds: dict[tuple[str, ...], cluster.Node] = {}
-    for node in eligible:
-        kinds.setdefault((node.os, node.kernel, node.runtime, node.arch), node)
-    one_of_each_kind = list(kinds.values())
-    return [*one_of_each_kind, *(node for node in eligible if node not in one_of_each_kind)][:count]
+    for node in nodes:
+        kinds.setdefault(kind_of(node), node)
+    chosen = {node.name for node in kinds.values()}
+    return [*kinds.values(), *(node for node in nodes if node.name not in chosen)]
+
+
+def sampling_notes(run: Run) -> list[str]:
+    """Which workers got pods where not all did that could, a sentence for each kind of pods."""
+    notes = []
+    for (most, _), probed in run.probed.items():
+        if len(probed.workers) == probed.measured and not probed.unlike:
+            continue
+        sample, none = _some(probed.workers), f"; on none like {_some(probed.unlike)}" if probed.unlike else ""
+        notes.append(
+            f"{'job pods' if most is None else 'pods with DinD'} on {len(probed.workers)} of {probed.eligible} "
+            f"eligible workers, one of each kind first: {sample}{none} (--all-nodes)"
+        )
+    return notes
 
 
 def platforms_of_jobs(nodes: Nodes | None, shape: JobShape | None, inventory: Inventory) -> tuple[str, ...]:

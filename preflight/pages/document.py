@@ -25,7 +25,7 @@ _LONGEST = 60  # characters of a value that an error shows
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="ignore", strict=True, frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="ignore", strict=True, frozen=True, defer_build=True)
 
 
 class Impact(_Part):
@@ -49,10 +49,8 @@ class Check(_Part):
     """What one check came to."""
 
     id: str
-    section: str
-    """The check's number, such as ``2.4.3``."""
-    area: str = ""
-    """The title of the guide's module."""
+    section: str = Field(description="The check's number, such as ``2.4.3``.")
+    area: str = Field(default="", description="The title of the guide's module.")
     title: str
     target: str = ""
     targets: dict[str, str] = {}
@@ -62,8 +60,7 @@ class Check(_Part):
     cause: str = ""
     where: str = ""
     remedy: str = ""
-    why: str = ""
-    """Why the guide wants it; of a check that did not pass."""
+    why: str = Field(default="", description="Why the guide wants it; of a check that did not pass.")
     took: float = 0.0
     impact: Impact | None = None
     blocked_by: list[str] = []
@@ -155,8 +152,7 @@ class Earlier(_Part):
     partial: bool = False
     effect: str = ""
     counts: dict[str, int] = {}
-    causes: list[str] = []
-    """Its root causes by name, with what each is about."""
+    causes: list[str] = Field(default=[], description="Its root causes by name, with what each is about.")
 
 
 class Change(_Part):
@@ -213,41 +209,33 @@ class Symptoms(_Part):
 class Report(_Part):
     """A preflight.json."""
 
-    form: Annotated[int, Field(alias="schema")]
-    """Version of this form."""
-    run: str = ""
-    """The run's id."""
-    written: str
-    """When it was written, in UTC."""
-    began: str = ""
-    """When the run began, with the offset of its time zone."""
-    took: float | None = None
-    """Seconds until it was written."""
+    form: int = Field(alias="schema", description="Version of this form.")
+    run: str = Field(default="", description="The run's id.")
+    written: str = Field(description="When it was written, in UTC.")
+    began: str = Field(default="", description="When the run began, with the offset of its time zone.")
+    took: float | None = Field(default=None, description="Seconds until it was written.")
     by: Author = Author()
     versions: Versions = Versions()
     job: Job | None = None
-    replay: str = ""
-    """The report whose facts were judged again; empty for a run that measured."""
-    inventory: str = ""
-    """The inventory's file."""
-    environment: dict[str, Any] = {}
-    """The inventory as it was read."""
+    replay: str = Field(
+        default="", description="The report whose facts were judged again; empty for a run that measured."
+    )
+    inventory: str = Field(default="", description="The inventory's file.")
+    environment: dict[str, Any] = Field(default={}, description="The inventory as it was read.")
     effect: str = ""
     stage: str = "auto"
-    verdict: str
-    """The verdict in one line."""
+    verdict: str = Field(description="The verdict in one line.")
     decision: Decision
     facts: list[dict[str, Any]] = []
     checks: list[Check]
     conclusions: list[Conclusion] = []
-    unexplained: list[str] = []
-    """Failing and unknown checks that no root cause explains."""
+    unexplained: list[str] = Field(default=[], description="Failing and unknown checks that no root cause explains.")
     symptom: Symptoms | None = None
     baseline: Baseline | None = None
-    history: list[Earlier] = []
-    """The last runs against the same environment, the oldest first."""
-    notes: list[str] = []
-    """What else the operator should know."""
+    history: list[Earlier] = Field(
+        default=[], description="The last runs against the same environment, the oldest first."
+    )
+    notes: list[str] = Field(default=[], description="What else the operator should know.")
 
     def measured(self) -> Facts:
         """The facts of the run, each read when it is asked for, which raises a SavedError if it has another form.

@@ -7,6 +7,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from preflight import language
@@ -111,6 +112,8 @@ def _workers(report: Report) -> tuple[str, ...]:
 def _templates() -> jinja2.Environment:
     import jinja2  # noqa: PLC0415 - start-up stays quick
 
+    from preflight.pages.compiled import CompiledTemplates  # noqa: PLC0415
+
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("preflight.pages"),
         autoescape=True,
@@ -118,6 +121,7 @@ def _templates() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    environment.bytecode_cache = CompiledTemplates(Path(__file__).parent / "templates", environment)
     environment.globals |= {
         "t": texts.t,
         "State": State,

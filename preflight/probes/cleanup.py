@@ -184,7 +184,8 @@ def _wait_until_gone(
     end = time.monotonic() + deadline
     pause = FIRST_PAUSE
     while True:
-        pods = api.items(pods_path(namespace), deadline=_time_left(end, expedite), labelSelector=selector)
+        within = _time_left(end, expedite)
+        pods = api.items(pods_path(namespace), metadata_only=True, deadline=within, labelSelector=selector)
         left = tuple(str(pod["metadata"]["name"]) for pod in pods)
         for name in left:
             on_object("pod", name)

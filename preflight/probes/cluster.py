@@ -307,7 +307,7 @@ def nodes(api: Api) -> Nodes:
     began = time.monotonic()
     path = "/api/v1/nodes"
     try:
-        node_list = read_nodes(api.items(path))
+        node_list = read_nodes(api.items(path, cached=True))
     except ApiError as error:
         raise unmeasured(error) from error
     return _nodes_fact(node_list, time.monotonic() - began)

@@ -44,7 +44,7 @@ def cluster_dns(api: Api, nodes: Sequence[Node] = ()) -> ServiceEndpoints:
     if usual.fault is None:
         return usual
     try:
-        services = [item for item in api.items("/api/v1/services") if _serves_names(item)]
+        services = [item for item in api.items("/api/v1/services", cached=True) if _serves_names(item)]
     except ApiError as error:
         if usual.fault is ClusterFault.SERVICE_MISSING:
             raise unmeasured(error) from error

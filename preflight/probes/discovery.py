@@ -155,7 +155,7 @@ def _records(api: Api, namespace: str | None) -> list[Json]:
 def _namespaces_with_managers(api: Api) -> list[str]:
     namespaces: dict[str, None] = {}
     with suppress(ApiError):
-        for item in api.items("/apis/apps/v1/deployments"):
+        for item in api.items("/apis/apps/v1/deployments", metadata_only=True, cached=True):
             labels = item["metadata"].get("labels") or {}
             chart = str(labels.get("chart") or labels.get("helm.sh/chart") or "")
             if re.fullmatch(rf"{CHART}-\d.*", chart):
@@ -178,7 +178,7 @@ def cluster(api: Api) -> Cluster:
     """
     version = api.get("/version")
     try:
-        nodes = list(api.items("/api/v1/nodes"))
+        nodes = list(api.items("/api/v1/nodes", cached=True))
     except ApiError as error:
         if error.status == _FORBIDDEN:
             raise DiscoveryError(f"the nodes can't be listed: {error.message}; needed:\n{error.rule}") from error

@@ -69,7 +69,8 @@ def _leftovers(api: Api, namespace: str, kinds: Mapping[str, str], selector: str
     objects: list[str] = []
     try:
         for kind, path in kinds.items():
-            items = api.items(path.replace("{}", path_segment(namespace)), labelSelector=selector)
+            listed = path.replace("{}", path_segment(namespace))
+            items = api.items(listed, metadata_only=True, labelSelector=selector)
             objects += [f"{kind}/{item['metadata']['name']}" for item in items]
     except ApiError as error:
         if not without_namespace(api, namespace, error):

@@ -345,7 +345,8 @@ def warnings(api: Api, namespace: str, release: str, *, within: float) -> Warnin
     path, query = f"/api/v1/namespaces/{path_segment(namespace)}/events", "type=Warning"
     try:
         deployments = f"/apis/apps/v1/namespaces/{path_segment(namespace)}/deployments"
-        names = [str(item["metadata"]["name"]) for item in api.items(deployments, labelSelector=f"release={release}")]
+        items = api.items(deployments, metadata_only=True, labelSelector=f"release={release}")
+        names = [str(item["metadata"]["name"]) for item in items]
         events = list(api.items(path, fieldSelector=query)) if names else []
     except ApiError as error:
         raise unmeasured(error) from error

@@ -2,10 +2,10 @@
 
 `catalogue` holds what is known, as data (a YAML file an area); `stages` follows a job's log through its stages;
 `reading` finds what is known in a text, `nearest` what it resembles; `answering` says, once the checks are judged,
-which meaning is confirmed, which is ruled out, and which is open.
+which meaning is confirmed, which is ruled out, and which is open. That one stands on all root causes, and is imported
+by who has judged something: a log is read without them.
 """
 
-from preflight.symptoms.answering import Answer, Meaning, State, answer, before
 from preflight.symptoms.catalogue import Candidate, Kind, Sample, Symptom, areas, known, without_text
 from preflight.symptoms.nearest import nearest
 from preflight.symptoms.reading import LARGEST, Found, Reading, find, from_stream, pieces, read
@@ -13,19 +13,14 @@ from preflight.symptoms.stages import Stage
 
 __all__ = [
     "LARGEST",
-    "Answer",
     "Candidate",
     "Found",
     "Kind",
-    "Meaning",
     "Reading",
     "Sample",
     "Stage",
-    "State",
     "Symptom",
-    "answer",
     "areas",
-    "before",
     "find",
     "from_stream",
     "known",

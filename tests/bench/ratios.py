@@ -21,15 +21,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lab import shell
+from lab.clocked import ClockedRuns
 from lab.lab import Lab
+from lab.tools.call import Run
 from lab.world import Request
 from tests import processes
+from tests.bench import guide_commands
 
 LATENCY = 0.05
 MOST_TO_COLLECT = 1.0  # seconds beyond those of collecting nothing
 MOST_OF_CHAIN = 1.3
 MOST_CPU = 3.0  # seconds of a healthy run
 NODES, MOST_OF_LARGE, MOST_MEMORY = 1000, 20.0, 300.0  # workers, seconds and MB of `--effect read` there
+MOST_OF_COMMANDS = 0.5  # of the time of the guide's commands, one after the other
+FEW, MANY, PODS_AT_ONCE, POD = 20, 60, 5, 2.0  # workers that get a pod each, so many at once, and seconds of one
+MOST_OF_ROUNDS = 1.5  # times what pods of so many seconds, so many at once, take
+STARTS = ("checks/test_02_4_paths.py", "-k", "test_a_job_pod_starts_on_each_worker", "--all-nodes")
 FAULTS = ("dns-one-silent", "path-one-node-blocked", "dind-exits")
 WORSE = 1.25  # times the figure of the run before, from which it is marked
 _CHAIN = ("job_pod", "dind_pod")  # a worker's, one after the other: start, pull, daemon, pull inside
@@ -72,14 +80,21 @@ def started(*arguments: str, cwd: Path = processes.PROJECT, statuses: Iterable[i
     )
 
 
-def run(*arguments: str, fault: str = "", workers: int | None = None, latency: float = LATENCY) -> Measured:
-    """A whole run, against the lab or the cluster of ``$PREFLIGHT_INVENTORY``."""
+def run(
+    *arguments: str,
+    checks: Iterable[str] = ("checks/",),
+    fault: str = "",
+    workers: int | None = None,
+    pods: Run = shell.run,
+    latency: float = LATENCY,
+) -> Measured:
+    """A run, of all checks or some, against the lab or the cluster of ``$PREFLIGHT_INVENTORY``."""
     with tempfile.TemporaryDirectory() as folder:
-        words = ("checks/", "--report-dir", folder, *arguments)
+        words = (*checks, "--report-dir", folder, *arguments)
         if inventory := own_inventory():
             measured, requests = started("-p", "lab.suite", *words, "--inventory", inventory, statuses=(0, 1, 6)), {}
         else:
-            with Lab([fault] if fault else [], latency, workers=workers) as lab:
+            with Lab([fault] if fault else [], latency, workers=workers, pods=pods) as lab:
                 measured = started(*words, "--inventory", str(lab.inventory), statuses=(0, 1) if fault else (0,))
                 requests = dict(Counter(map(kind_of, lab.requests)).most_common())
         report = json.loads((Path(folder) / "preflight.json").read_text(encoding="utf-8"))
@@ -114,27 +129,46 @@ def best(rounds: int, measure: Callable[[], Measured]) -> Measured:
     return min((measure() for _ in range(rounds)), key=lambda measured: measured.seconds)
 
 
+def rounds_of_pods() -> float:
+    """How long the pods of further workers take, to the time of their rounds: 1 if nothing else took time."""
+    few, many = (run(checks=STARTS, workers=workers, pods=ClockedRuns(POD), latency=0.0) for workers in (FEW, MANY))
+    return (many.seconds - few.seconds) / ((MANY - FEW) / PODS_AT_ONCE * POD)
+
+
+def by_hand() -> guide_commands.ByHand:
+    """The guide's commands one after the other, against the same environment."""
+    inventory = own_inventory()
+    return guide_commands.run(Path(inventory)) if inventory else guide_commands.on_the_lab(LATENCY)
+
+
 def figures(rounds: int) -> dict[str, Any]:
     """Everything that is measured, by name."""
     healthy = best(rounds, run)
+    commands = by_hand()
     checks, nothing = (min(seconds) for seconds in zip(*(collecting() for _ in range(rounds)), strict=True))
     measured: dict[str, Any] = {
         "run, seconds": healthy.seconds,
         "run : slowest chain of pods": healthy.seconds / healthy.chain if healthy.chain else None,
         "run : its measurements one after the other": healthy.seconds / sum(fact["took"] for fact in healthy.facts),
+        "the guide's commands one after the other, seconds": commands.seconds,
+        "the guide's commands that failed": len(commands.failed),
+        "run : the guide's commands": healthy.seconds / commands.seconds,
         "one thread : default": best(1, lambda: run("--workers", "1")).seconds / healthy.seconds,
         "collecting the checks : nothing": checks / nothing,
         "collecting the checks beyond nothing, seconds": checks - nothing,
         "CPU, seconds": healthy.cpu,
         "memory, MB": healthy.memory,
-        "requests": sum(healthy.requests.values()),
+        "requests": sum(healthy.requests.values()) if healthy.requests else None,
     }
+    if commands.failed:
+        measured["commands that failed"] = commands.failed
     if not own_inventory():
         for fault in FAULTS:
             measured[f"{fault} : healthy"] = run(fault=fault).seconds / healthy.seconds
         large = run("--effect", "read", workers=NODES, latency=0.0)
         few = run("--effect", "read", latency=0.0)
         measured |= {
+            f"pods of {MANY - FEW} further workers : their rounds": rounds_of_pods(),
             f"{NODES} nodes, seconds": large.seconds,
             f"{NODES} nodes : three, CPU": large.cpu / few.cpu,
             f"{NODES} nodes, memory, MB": large.memory,
@@ -146,6 +180,9 @@ def figures(rounds: int) -> dict[str, Any]:
 
 LIMITS = {
     "run : slowest chain of pods": MOST_OF_CHAIN,
+    "run : the guide's commands": MOST_OF_COMMANDS,
+    "the guide's commands that failed": 0,
+    f"pods of {MANY - FEW} further workers : their rounds": MOST_OF_ROUNDS,
     "collecting the checks beyond nothing, seconds": MOST_TO_COLLECT,
     "CPU, seconds": MOST_CPU,
     f"{NODES} nodes, seconds": MOST_OF_LARGE,
@@ -177,7 +214,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3, help="runs of a kind; the fastest counts")
     parser.add_argument(
-        "--file", type=Path, default=processes.PROJECT / "reports" / "bench.json", help="compared with, and written"
+        "--file",
+        type=Path,
+        default=processes.PROJECT / "reports" / ("bench-cluster.json" if own_inventory() else "bench.json"),
+        help="compared with, and written",
     )
     chosen = parser.parse_args()
     before = json.loads(chosen.file.read_text(encoding="utf-8")) if chosen.file.is_file() else {}

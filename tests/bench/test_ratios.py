@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
 from lab.world import Request
-from tests.bench import ratios
+from preflight.inventory import Inventory
+from tests.bench import guide_commands, ratios
 
 
 def test_figures_are_compared_with_those_of_the_run_before_and_with_their_limits() -> None:
@@ -30,3 +35,31 @@ def test_the_slowest_chain_is_a_workers_job_pod_and_its_daemons() -> None:
         )
     ]
     assert ratios.Measured(9.0, 1.0, 1.0, facts=tuple(facts)).chain == 5.0
+
+
+def test_the_guides_commands_cover_the_inventory(inventory: Inventory) -> None:
+    typed = [words for words, _ in guide_commands.commands(inventory)]
+    lines = [" ".join(words) for words in typed]
+    asked = {(words[-2], words[-1]) for words in typed if words[0] == "nslookup"}
+    assert asked == {(name, resolver) for resolver in inventory.dns.resolvers for name in inventory.dns.names}
+    made = [document["spec"]["nodeSelector"] for _, document in guide_commands.commands(inventory) if document]
+    assert made == [{"kubernetes.io/hostname": worker} for worker in inventory.workers for _ in ("plain", "dind")]
+    logins = [line for line in lines if line.startswith("ssh ")]
+    assert len(logins) == len(inventory.workers) * (len(inventory.dns.resolvers) + 2)
+
+
+def test_commands_that_fail_are_named_and_pods_are_deleted(
+    inventory: Inventory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run: list[list[str]] = []
+
+    def succeeds(words: list[str], document: object = None) -> bool:
+        run.append(words)
+        return "top" not in words
+
+    monkeypatch.setattr(guide_commands, "_succeeds", succeeds)
+    monkeypatch.setattr("preflight.inventory.load", lambda _: inventory)
+    ended = guide_commands.run(Path("inventory.yaml"))
+    assert [failed.rpartition(" -n ")[2] for failed in ended.failed] == ["gitlab top nodes"]
+    assert ended.count == len(run) - 1
+    assert run[-1][-2:] == ["bench-by-hand", "bench-by-hand-dind"]

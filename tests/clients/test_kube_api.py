@@ -70,6 +70,56 @@ def test_a_list_is_read_page_after_page(opened: Opened) -> None:
     assert len(server.asked) == 3
 
 
+def test_a_cached_list_is_asked_for_by_its_first_request_alone(opened: Opened) -> None:
+    """With a token, a server refuses any version."""
+    listed = {"metadata": {"continue": "more"}, "items": []}, {"items": [{"metadata": {"name": "n"}}]}
+    api, server = opened(in_turn(*map(Reply, listed)))
+    assert [each["metadata"]["name"] for each in api.items(NODES, cached=True)] == ["n"]
+    assert [each.query.get("resourceVersion") for each in server.asked] == ["0", None]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"items":[{"metadata":{"name":"a","uid":"a","labels":null}},{"metadata":{"name":"b"}}],"metadata":{}}',
+        '\n{ "kind" : "List", "items" : [\n {"metadata": {"name": "a"}} ,\t{"metadata": {"name": "b"}} ] }\r\n',
+        '{"metadata":{"continue":""},"items":[{"metadata":{"name":"a"}},{"metadata":{"name":"b"}}]}',
+    ],
+)
+def test_the_items_of_a_page_are_read_one_by_one(opened: Opened, body: str) -> None:
+    api, server = opened(in_turn(Reply(body)))
+    listed = list(api.items(NODES))
+    assert [each["metadata"]["name"] for each in listed] == ["a", "b"]
+    assert "labels" not in listed[0]["metadata"], "null is as good as left out"
+    assert len(server.asked) == 1
+
+
+ONE, TWO = ('{"metadata":{"name":"one","uid":"1"}}', '{"metadata":{"name":"two","uid":"2"}}')
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        f'{{"items":[{ONE},{TWO[:20]}',
+        f'{{"items":[{ONE},{TWO}]',
+        f'{{"items":[{ONE} {TWO}]}}',
+        f'{{"items":[{ONE},{TWO}]}}}}',
+        f'{{"items":[{ONE},{"[" * 100_000}]}}',
+        f"[{ONE}]",
+        "<html>",
+        "",
+    ],
+)
+def test_a_page_that_is_cut_is_requested_once_more_and_tells_nothing_twice(opened: Opened, broken: str) -> None:
+    whole = f'{{"items":[{ONE},{TWO}]}}'
+    api, server = opened(in_turn(Reply(broken), Reply(whole)))
+    assert [each["metadata"]["name"] for each in api.items(NODES)] == ["one", "two"]
+    api, server = opened(in_turn(Reply(broken)))
+    with pytest.raises(ApiError, match="bytes that are not a JSON object") as refused:
+        list(api.items(NODES))
+    assert (refused.value.fault, len(server.asked)) == (ApiFault.GARBLED, 2)
+
+
 def test_a_list_whose_token_expired_is_begun_again_and_tells_nothing_twice(opened: Opened) -> None:
     gone = Reply(status(410, "Expired", "The provided continue parameter is too old"), 410)
     one, two = ({"metadata": {"name": name, "uid": name}} for name in ("one", "two"))

@@ -17,7 +17,8 @@ from preflight import faults
 from preflight.conclusions import CAUSES, Cause, Conclusion, Explanation, Finding, explain
 from preflight.diagnosis import Diagnosis
 from preflight.impact import stops
-from preflight.symptoms import State, Symptom, answer, areas, before, find, from_stream, known, reading, without_text
+from preflight.symptoms import Symptom, areas, find, from_stream, known, reading, without_text
+from preflight.symptoms.answering import State, answer, before
 from preflight.symptoms.catalogue import Pattern
 from preflight.verdicts import Outcome, Verdict
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.tools.exchange import FOLDER, Question, Reply, exchange, stand_in
+from lab.tools.exchange import FOLDER, Question, Reply, exchange, limiter, stand_in
 from tests import programs
 
 PROJECT = Path(__file__).parents[2]
@@ -126,6 +126,30 @@ def test_who_is_killed_is_not_answered_any_more(shell: tuple[str, ...], tmp_path
     assert ended[1].split(b"\n")[2:4] == [b"I wait", b"137"]
     assert given_up == [True, True]
     assert time.monotonic() - began < 10
+
+
+def test_the_lab_ends_a_stand_in_as_timeout_would(shell: tuple[str, ...], tmp_path: Path) -> None:
+    """And only that: any other program, and any other form of it, is the machine's own timeout's matter."""
+    asked: list[tuple[str, list[str], float | None]] = []
+
+    async def answer(question: Question, reply: Reply) -> int:
+        asked.append((question.tool, question.args, question.limit))
+        reply.out("I wait\n")
+        await asyncio.sleep(30 if question.args == ["long"] else 0)
+        return 3
+
+    own = tmp_path / "own"
+    own.write_text('#!/bin/sh\necho own "$@"\n')
+    own.chmod(0o755)
+    file = tmp_path / "timeout"
+    file.write_text(limiter({"tool", "other"}, str(own)))
+    limited = " ".join((*shell, str(file)))
+    lines = ("-k 1 2 tool a 'b c'", "-k 1 0.1 other long", "-k 1 1 cat a", "1 tool a", "-k 1 1s tool a", "")
+    script = "; ".join(f"{limited} {line}; echo $?" for line in lines)
+    _, out, err = ask(shell, tmp_path, answer, script)
+    kept = "own -k 1 1 cat a\n0\nown 1 tool a\n0\nown -k 1 1s tool a\n0\nown\n0\n"
+    assert (out.decode(), err) == (f"I wait\n3\nI wait\n124\n{kept}", b"")
+    assert asked == [("tool", ["a", "b c"], 2.0), ("other", ["long"], 0.1)]
 
 
 def test_nobody_reads_it_so_it_ends(shell: tuple[str, ...], tmp_path: Path) -> None:
