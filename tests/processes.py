@@ -67,9 +67,7 @@ def environment(**changes: str) -> dict[str, str]:
     """
     own = ("PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE")
     kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.lower().endswith("_proxy") and name not in own
+        name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy") and name not in own
     }
     return {**kept, "COLUMNS": "200", "NO_COLOR": "1", **changes}
 
@@ -160,6 +158,13 @@ def _heed_interrupts() -> None:
     """Undo what a shell does to a process in the background, and nohup to any: it would never see them."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+def _imports_this_project(cwd: Path, env: Mapping[str, str]) -> bool:
+    """Whether `import preflight` is this project's package there, and not one of that folder or an installed one."""
+    places = [cwd, *map(Path, filter(None, env.get("PYTHONPATH", "").split(os.pathsep)))]
+    first = next((place for place in places if (place / "preflight").is_dir() or (place / "lab").is_dir()), None)
+    return first is not None and first.resolve() == PROJECT
 
 
 def _descriptor(stream: Stream, stack: contextlib.ExitStack) -> int:
@@ -274,7 +279,7 @@ class _Server:
             "arguments": arguments,
             "cwd": str(cwd.resolve()),
             "env": dict(env),
-            "preloaded": cwd.resolve() == PROJECT,
+            "preloaded": _imports_this_project(cwd, env),
         }
         content = json.dumps(request).encode()
         ours, theirs = os.pipe()
