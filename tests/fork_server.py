@@ -62,12 +62,16 @@ def preload(plugins: list[str]) -> None:
 
 
 def _read_tables() -> None:
-    """Compile and read what a run reads of the package alone, whatever its inventory and its options are."""
+    """Compile, build and read what a run makes of the package alone, whatever its inventory and its options are."""
+    from preflight.inventory import Inventory
+    from preflight.pages.document import Report
     from preflight.pages.page import _templates
     from preflight.runner_config import keys
 
     for template in _templates().list_templates(extensions=["j2"]):
         _templates().get_template(template)
+    for model in (Inventory, Report):
+        model.model_rebuild()
     keys.runner_keys(keys.versions()[-1])
     keys._spans("keys")
     keys._spans("feature_flags")
