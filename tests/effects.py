@@ -1,8 +1,8 @@
-"""How much of a run proves a fault of the lab: as much as the checks that turn red do to the world.
+"""How much of a run proves a fault of the lab: as much as the checks that show it do to the world.
 
 A run that goes further says nothing more of such a fault, except how it is told that what comes after it can't be
-measured. So of those faults on which the same further facts depend, the first is proven by a whole run, and the others
-by a run at their own effect.
+measured. So a fault has a whole run, unless all further facts that depend on it depend on another one, too, that has a
+whole run; it is then proven by a run at its own effect.
 """
 
 from __future__ import annotations
@@ -35,35 +35,41 @@ def facts_of_checks() -> Mapping[str, frozenset[str]]:
 
 def sufficient(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Effect | None]:
     """The effect at which each fault of the list is proven; None where the whole run is to be made."""
-    proven: dict[str, Effect | None] = {}
-    seen: set[frozenset[str]] = set()
-    for name, row in rows.items():
-        facts = _red_facts(row)
-        effect = _most(facts)
-        if effect not in _WITHOUT_PODS or row.get("whole"):
-            proven[name] = None
-            continue
-        depending = frozenset(
-            fact
-            for fact, spec in CATALOGUE.items()
-            if spec.effect.rank > effect.rank and not facts.isdisjoint(_needed(fact))
-        )
-        proven[name] = effect if depending in seen else None
-        seen.add(depending)
+    effects = {name: None if row.get("whole") else _most(_facts_that_show(row)) for name, row in rows.items()}
+    further = {name: further_facts(row) for name, row in rows.items()}
+    lesser = [name for name, effect in effects.items() if effect in _WITHOUT_PODS]
+    whole = [further[name] for name in rows if name not in lesser]
+    proven: dict[str, Effect | None] = dict.fromkeys(rows)
+    for name in sorted(lesser, key=lambda name: len(further[name]), reverse=True):
+        if any(further[name] <= shown for shown in whole):
+            proven[name] = effects[name]
+        else:
+            whole.append(further[name])
     return proven
+
+
+def further_facts(row: Mapping[str, Any]) -> frozenset[str]:
+    """The facts that do more to the world than those that show a fault, and need one of those."""
+    facts = _facts_that_show(row)
+    effect = _most(facts)
+    return frozenset(
+        fact
+        for fact, spec in CATALOGUE.items()
+        if effect is not None and spec.effect.rank > effect.rank and not facts.isdisjoint(_needed(fact))
+    )
 
 
 def sufficient_for_both(*rows: Mapping[str, Any]) -> Effect | None:
     """The effect at which faults that come together are proven, each being proven alone too; None for the whole run."""
-    effects = [_most(_red_facts(row)) for row in rows]
+    effects = [_most(_facts_that_show(row)) for row in rows]
     if any(row.get("whole") for row in rows) or any(effect not in _WITHOUT_PODS for effect in effects):
         return None
     return max((effect for effect in effects if effect), key=lambda effect: effect.rank)
 
 
-def _red_facts(row: Mapping[str, Any]) -> frozenset[str]:
-    """The facts whose checks a fault turns red."""
-    return _facts([*row.get("fail", ()), *row.get("unknown", ())])
+def _facts_that_show(row: Mapping[str, Any]) -> frozenset[str]:
+    """The facts whose checks a fault turns red, or makes advise."""
+    return _facts([check for key in ("fail", "unknown", "advice") for check in row.get(key, ())])
 
 
 def _most(facts: Iterable[str]) -> Effect | None:

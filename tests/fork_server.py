@@ -58,6 +58,23 @@ def preload(plugins: list[str]) -> None:
         places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
         if name.split(".")[0] not in {"__main__", *OURS} and any(_is_in_project(place) for place in places if place):
             del sys.modules[name]
+    _read_tables()
+
+
+def _read_tables() -> None:
+    """Compile, build and read what a run makes of the package alone, whatever its inventory and its options are."""
+    from preflight.inventory import Inventory
+    from preflight.pages.document import Report
+    from preflight.pages.page import _templates
+    from preflight.runner_config import keys
+
+    for template in _templates().list_templates(extensions=["j2"]):
+        _templates().get_template(template)
+    for model in (Inventory, Report):
+        model.model_rebuild()
+    keys.runner_keys(keys.versions()[-1])
+    keys._spans("keys")
+    keys._spans("feature_flags")
 
 
 def _is_in_project(place: str) -> bool:

@@ -160,6 +160,13 @@ def _heed_interrupts() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
+def _imports_this_project(cwd: Path, env: Mapping[str, str]) -> bool:
+    """Whether `import preflight` is this project's package there, and not one of that folder or an installed one."""
+    places = [cwd, *map(Path, filter(None, env.get("PYTHONPATH", "").split(os.pathsep)))]
+    first = next((place for place in places if (place / "preflight").is_dir() or (place / "lab").is_dir()), None)
+    return first is not None and first.resolve() == PROJECT
+
+
 def _descriptor(stream: Stream, stack: contextlib.ExitStack) -> int:
     if stream == subprocess.DEVNULL:
         return stack.enter_context(Path(os.devnull).open("r+b", buffering=0)).fileno()
@@ -272,7 +279,7 @@ class _Server:
             "arguments": arguments,
             "cwd": str(cwd.resolve()),
             "env": dict(env),
-            "preloaded": cwd.resolve() == PROJECT,
+            "preloaded": _imports_this_project(cwd, env),
         }
         content = json.dumps(request).encode()
         ours, theirs = os.pipe()

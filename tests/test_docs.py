@@ -46,8 +46,8 @@ def test_the_readmes_inventory_is_one(tmp_path: Path) -> None:
 
 def test_ci_calls_the_readmes_test_command() -> None:
     readme = (PROJECT / "README.md").read_text()
-    assert "\npip install tox && tox\n" in readme
-    assert (PROJECT / ".ci" / "run").read_text().rstrip().endswith("\npip install tox && tox")
+    assert "\npip install tox && tox -p all\n" in readme
+    assert (PROJECT / ".ci" / "run").read_text().rstrip().endswith("\npip install tox && tox -p all")
 
 
 COVERED = [(section, row) for section, rows in generate.coverage()["sections"].items() for row in rows]

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -107,27 +108,28 @@ def test_reading_alone_makes_nothing(tmp_path: Path) -> None:
     assert "(effect read)" in ended.stdout
 
 
-@pytest.mark.parametrize("effect", ["probe", "privileged"])
-def test_only_what_writes_leaves_the_read_only_world_of_gitlab_and_the_registries(tmp_path: Path, effect: str) -> None:
-    with Lab(patience=3) as lab:
-        ended = run(lab, tmp_path, "--effect", effect)
-        changed = changing(lab, servers="gitlab|registry")
-    assert ended.returncode == 0, ended.stdout
-    assert changed == []
-
-
-def test_nothing_of_a_run_is_left_and_nothing_else_is_touched(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def healthy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A healthy lab after a run of every effect but writing."""
     with Lab(patience=3) as lab:
         before = others(lab)
-        assert run(lab, tmp_path).returncode == 0
-        assert ours(lab) == []
+        ended = run(lab, tmp_path_factory.mktemp("reports"))
+        assert ended.returncode == 0, ended.stdout
+        yield lab
         assert others(lab) == before
 
 
-def test_job_pods_are_bounded_labelled_and_restricted(tmp_path: Path) -> None:
-    with Lab(patience=3) as lab:
-        assert run(lab, tmp_path).returncode == 0
-        made = [json.loads(one.body) for one in lab.requests if one.method == "POST" and one.path.endswith("/jobs")]
+def test_only_what_writes_leaves_the_read_only_world_of_gitlab_and_the_registries(healthy: Lab) -> None:
+    assert changing(healthy, servers="kubernetes")
+    assert changing(healthy, servers="gitlab|registry") == []
+
+
+def test_nothing_of_a_run_is_left(healthy: Lab) -> None:
+    assert ours(healthy) == []
+
+
+def test_job_pods_are_bounded_labelled_and_restricted(healthy: Lab) -> None:
+    made = [json.loads(one.body) for one in healthy.requests if one.method == "POST" and one.path.endswith("/jobs")]
     assert len(made) == 9, "a job's pod, one to run commands in, and one with Docker, on each of three workers"
     for job in made:
         assert job["spec"]["backoffLimit"] == 0

@@ -171,9 +171,15 @@ def test_a_fork_has_imported_what_a_run_needs_and_nothing_of_the_tests(modules: 
     here = set(processes.run("made_up_modules", env=env).stdout.split())
     assert {"kubernetes.client", "paramiko", "asyncssh", "lab.lab", "preflight.facts", "preflight.clients.ssh"} <= here
     assert not [name for name in here if name.split(".")[0] in {"conftest", "checks", "tests", "xdist", "hypothesis"}]
-    elsewhere = set(processes.run("made_up_modules", cwd=modules).stdout.split())
+    none = processes.environment(PYTHONPATH="")
+    elsewhere = set(processes.run("made_up_modules", cwd=modules, env=none).stdout.split())
     assert "kubernetes.client" in elsewhere
-    assert not [name for name in elsewhere if name.split(".")[0] in {"lab", "preflight"}], "that project's own facts"
+    assert not [name for name in elsewhere if name.split(".")[0] in {"lab", "preflight"}], "an installed package"
+    of_this_one = {"PYTHONPATH": f"{processes.PROJECT}{os.pathsep}{modules}"}
+    assert "preflight.facts" in processes.run("made_up_modules", cwd=modules, env=of_this_one).stdout.split()
+    (modules / "preflight").mkdir()
+    of_that_one = {"PYTHONPATH": f"{modules}{os.pathsep}{processes.PROJECT}"}
+    assert "preflight" not in processes.run("made_up_modules", cwd=modules, env=of_that_one).stdout.split()
 
 
 def test_they_end_with_who_started_them(tmp_path: Path) -> None:

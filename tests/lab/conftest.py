@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import socket
 import ssl
 from collections.abc import Callable, Iterator
@@ -104,18 +105,13 @@ class Visitor:
 
     def api(self, path: str, method: str = "GET", body: str | None = None) -> Answer:
         """Ask the Kubernetes API with the operator's token."""
-        config: dict[str, Any] = yaml.safe_load((self.folder / "kubeconfig").read_text())
-        cluster = config["clusters"][0]["cluster"]
-        authority = base64.b64decode(cluster.get("certificate-authority-data", "")).decode()
-        trusted = ssl.create_default_context(cadata=authority or None)
-        if cluster.get("insecure-skip-tls-verify"):
-            trusted.check_hostname, trusted.verify_mode = False, ssl.CERT_NONE
+        token, trusted = _credentials((self.folder / "kubeconfig").read_text())
         connection = HTTPSConnection("192.168.1.100", 6443, timeout=3, context=trusted)
         raw = self.dial("192.168.1.100:6443")
         connection.sock = trusted.wrap_socket(raw, server_hostname="192.168.1.100")
         try:
             headers = {
-                "Authorization": f"Bearer {config['users'][0]['user']['token']}",
+                "Authorization": f"Bearer {token}",
                 "Content-Type": "application/json",
             }
             connection.request(method, path, body=body, headers=headers)
@@ -123,6 +119,18 @@ class Visitor:
             return Answer(response.status, dict(response.getheaders()), response.read().decode())
         finally:
             connection.close()
+
+
+@functools.lru_cache(maxsize=1)
+def _credentials(kubeconfig: str) -> tuple[str, ssl.SSLContext]:
+    """The token of a kubeconfig, and what it trusts; the same file is asked for again and again."""
+    config: dict[str, Any] = yaml.safe_load(kubeconfig)
+    cluster = config["clusters"][0]["cluster"]
+    authority = base64.b64decode(cluster.get("certificate-authority-data", "")).decode()
+    trusted = ssl.create_default_context(cadata=authority or None)
+    if cluster.get("insecure-skip-tls-verify"):
+        trusted.check_hostname, trusted.verify_mode = False, ssl.CERT_NONE
+    return config["users"][0]["user"]["token"], trusted
 
 
 Visit = Callable[[Lab], Visitor]

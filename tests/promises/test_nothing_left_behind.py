@@ -10,6 +10,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -44,17 +45,43 @@ def reports_are_written(ended: Ended) -> None:
         assert (ended.folder / name).stat().st_size > 0
 
 
-def test_a_normal_end_leaves_nothing(tmp_path: Path) -> None:
+@dataclass(frozen=True)
+class Normal:
+    """A run in a healthy lab, with others' things, that came to its end; the lab is still up.
+
+    Attributes:
+        lab: the lab.
+        others: what others had there before the run.
+        suite: the run.
+        ended: how it ended.
+        left: Jobs and pods of it, at its end.
+        others_then: what others have there, at its end.
+    """
+
+    lab: Lab
+    others: dict[str, str]
+    suite: Suite
+    ended: Ended
+    left: list[dict[str, str]]
+    others_then: dict[str, str]
+
+
+@pytest.fixture(scope="module")
+def normal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Normal]:
     with Lab(patience=3) as lab:
         plant(lab)
         before = others(lab)
-        suite = Suite(lab.inventory, tmp_path)
+        suite = Suite(lab.inventory, tmp_path_factory.mktemp("normal"))
         ended = suite.end()
-        assert ended.status == 0, ended.output
-        assert made(lab) == []
-        assert others(lab) == before
-    reports_are_written(ended)
-    assert list(suite.temporary.iterdir()) == [], "nor any file of this machine"
+        yield Normal(lab, before, suite, ended, made(lab), others(lab))
+
+
+def test_a_normal_end_leaves_nothing(normal: Normal) -> None:
+    assert normal.ended.status == 0, normal.ended.output
+    assert normal.left == []
+    assert normal.others_then == normal.others
+    reports_are_written(normal.ended)
+    assert list(normal.suite.temporary.iterdir()) == [], "nor any file of this machine"
 
 
 @pytest.mark.parametrize(
@@ -182,34 +209,30 @@ def test_the_first_failure_and_the_exit_status_outlive_a_failed_cleaning(tmp_pat
     reports_are_written(ended)
 
 
-def test_the_cluster_cleans_itself_after_twenty_kills(tmp_path: Path) -> None:
+def test_the_cluster_cleans_itself_after_twenty_kills(normal: Normal, tmp_path: Path) -> None:
     """`kill -9` at random moments over a run's whole duration; the Job controller's clock is then run faster."""
-    random_, touched = random.Random(SEED), set[str]()
-    with Lab(patience=3) as lab:
-        plant(lab)
-        before = others(lab)
-        whole = Suite(lab.inventory, tmp_path / "whole").end()
-        assert whole.status == 0, whole.output
-        moments = [(number + random_.random()) / KILLS * whole.took for number in range(KILLS)]
-        random_.shuffle(moments)
-        for first in range(0, KILLS, SIDE_BY_SIDE):
-            pair = [
-                (Suite(lab.inventory, tmp_path / str(number)), moments[number])
-                for number in range(first, min(first + SIDE_BY_SIDE, KILLS))
-            ]
-            for suite, moment in sorted(pair, key=lambda one: one[1]):
-                time.sleep(max(0.0, suite.began + moment - time.monotonic()))
-                suite.process.kill()
-                suite.process.wait(10)
-            touched |= {one["run"] for one in made(lab)}
-            assert_bounded(lab)
-        assert touched, "the kills met no run that had made anything"
-        lab.change(lambda world: world.cluster.hasten(HASTE))
-        end = time.monotonic() + 20
-        while (leaks := made(lab)) and time.monotonic() < end:
-            time.sleep(0.1)
-        assert leaks == []
-        assert others(lab) == before, "what another run has made lives on: its deadlines are longer"
+    random_, touched, lab = random.Random(SEED), set[str](), normal.lab
+    assert normal.ended.status == 0, normal.ended.output
+    moments = [(number + random_.random()) / KILLS * normal.ended.took for number in range(KILLS)]
+    random_.shuffle(moments)
+    for first in range(0, KILLS, SIDE_BY_SIDE):
+        pair = [
+            (Suite(lab.inventory, tmp_path / str(number)), moments[number])
+            for number in range(first, min(first + SIDE_BY_SIDE, KILLS))
+        ]
+        for suite, moment in sorted(pair, key=lambda one: one[1]):
+            time.sleep(max(0.0, suite.began + moment - time.monotonic()))
+            suite.process.kill()
+            suite.process.wait(10)
+        touched |= {one["run"] for one in made(lab)}
+        assert_bounded(lab)
+    assert touched, "the kills met no run that had made anything"
+    lab.change(lambda world: world.cluster.hasten(HASTE))
+    end = time.monotonic() + 20
+    while (leaks := made(lab)) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert leaks == []
+    assert others(lab) == normal.others, "what another run has made lives on: its deadlines are longer"
 
 
 def assert_bounded(lab: Lab) -> None:

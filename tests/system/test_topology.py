@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
+from tests.expectations import read
 from tests.system.namespaces import Network, program
-from tests.system.topology import PROJECT, REFUSED, Topology, guard, topology
+from tests.system.topology import REFUSED, Topology, guard, topology
 
-LAB: dict[str, dict[str, Any]] = yaml.safe_load((PROJECT / "tests" / "lab_faults.yaml").read_text())
+LAB: dict[str, dict[str, Any]] = read("lab_faults.yaml")
 RESOLVERS = ("10.0.0.2", "10.1.0.251", "10.1.0.252")
 
 

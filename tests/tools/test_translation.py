@@ -12,42 +12,51 @@ from preflight.layout import columns, wrapped
 from preflight.translation import GRAMMAR, Catalogue, elements
 from tools import texts
 
-PAIRS = translation.pairs("zh")
-CHINESE = translation.catalogue("zh")
 _BESIDE = re.compile(
     r"[\u4e00-\u9fff][,;:?!()]|[,;:?!(][\u4e00-\u9fff]|[\u4e00-\u9fff][A-Za-z0-9]|[A-Za-z0-9][\u4e00-\u9fff]"
 )
 _TEMPLATE_SIGNS = re.compile(r"`[^`]*`|\{[^{}]*\}|“[^”]*”|\"[^\"]*\"")
 
 
+@pytest.fixture(scope="module")
+def pairs() -> dict[str, str]:
+    """Every English text with its Chinese one; the files are read by the worker that tests them, and no other."""
+    return translation.pairs("zh")
+
+
+@pytest.fixture(scope="module")
+def chinese_texts() -> Catalogue:
+    return translation.catalogue("zh")
+
+
 def _named(template: str, kind: str) -> set[str]:
     return {part.text for part in elements(template) if part.kind == kind}
 
 
-def test_every_text_has_a_translation_and_every_translation_a_text() -> None:
+def test_every_text_has_a_translation_and_every_translation_a_text(pairs: dict[str, str]) -> None:
     known = {text: area for area, found in texts.every_text().by_area.items() for text in found}
-    assert not known.keys() - PAIRS.keys(), "run `python -m tools.texts` and translate what it enters"
-    assert not PAIRS.keys() - known.keys(), "run `python -m tools.texts`: these texts stand nowhere any more"
-    assert [english for english, chinese in PAIRS.items() if not chinese] == []
+    assert not known.keys() - pairs.keys(), "run `python -m tools.texts` and translate what it enters"
+    assert not pairs.keys() - known.keys(), "run `python -m tools.texts`: these texts stand nowhere any more"
+    assert [english for english, chinese in pairs.items() if not chinese] == []
 
 
-def test_parameters_and_choices_agree() -> None:
-    for english, chinese in PAIRS.items():
+def test_parameters_and_choices_agree(pairs: dict[str, str]) -> None:
+    for english, chinese in pairs.items():
         assert _named(english, "parameter") - GRAMMAR == _named(chinese, "parameter") - GRAMMAR, english
         assert _named(chinese, "choice") <= _named(english, "choice"), english
 
 
-def test_commands_are_what_they_are_in_english() -> None:
-    for english, chinese in PAIRS.items():
+def test_commands_are_what_they_are_in_english(pairs: dict[str, str]) -> None:
+    for english, chinese in pairs.items():
         commands, in_chinese = (
             sorted(part.text for part in elements(text) if part.kind == "command") for text in (english, chinese)
         )
         assert commands == in_chinese, english
 
 
-def test_signs_are_wide_and_blanks_stand_beside_other_letters() -> None:
+def test_signs_are_wide_and_blanks_stand_beside_other_letters(pairs: dict[str, str]) -> None:
     def offending() -> Iterator[str]:
-        for chinese in PAIRS.values():
+        for chinese in pairs.values():
             for found in _BESIDE.findall(_TEMPLATE_SIGNS.sub("", chinese)):
                 yield f"{found} in {chinese}"
 
@@ -84,8 +93,8 @@ def test_signs_are_wide_and_blanks_stand_beside_other_letters() -> None:
         ("", ""),
     ],
 )
-def test_texts_are_recognised_by_their_templates(english: str, chinese: str) -> None:
-    assert CHINESE.text(english) == chinese
+def test_texts_are_recognised_by_their_templates(english: str, chinese: str, chinese_texts: Catalogue) -> None:
+    assert chinese_texts.text(english) == chinese
 
 
 def test_of_a_text_from_outside_nothing_is_a_template_or_a_format() -> None:
@@ -100,12 +109,12 @@ def test_of_a_text_from_outside_nothing_is_a_template_or_a_format() -> None:
 @pytest.mark.parametrize(
     "piece", ["a: ", "a; b: ", "(", "a, b (", "x is y; ", "blocked by ", "` ", "of 3 workers ", "\ue000"]
 )
-def test_a_hostile_text_is_looked_at_a_bounded_number_of_times(piece: str) -> None:
+def test_a_hostile_text_is_looked_at_a_bounded_number_of_times(piece: str, chinese_texts: Catalogue) -> None:
     text = (piece * 4000)[:4000]
-    reader = translation._Reader(CHINESE)
+    reader = translation._Reader(chinese_texts)
     reader.translate(text, 0)
     assert len(reader._known) < 50 * translation._TRIES
-    assert CHINESE.text(text * 2) == text * 2, "a longer one is left alone"
+    assert chinese_texts.text(text * 2) == text * 2, "a longer one is left alone"
 
 
 @pytest.mark.parametrize(
@@ -130,8 +139,8 @@ def test_a_language_that_there_is_none_of_is_refused() -> None:
         language.of_environment({"PREFLIGHT_LANG": "fr"})
 
 
-def test_chinese_is_wrapped_between_characters_and_no_line_begins_with_a_sign() -> None:
-    text = CHINESE.text(
+def test_chinese_is_wrapped_between_characters_and_no_line_begins_with_a_sign(chinese_texts: Catalogue) -> None:
+    text = chinese_texts.text(
         "only this machine does not reach 192.168.1.50:80 (timeout); the cluster does, so jobs are not affected"
     )
     for width in range(20, 80):
