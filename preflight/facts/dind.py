@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from preflight.clients import kube_api as api_client
@@ -25,7 +26,7 @@ from preflight.facts.probe_plan import (
     with_pull_secrets,
 )
 from preflight.facts.references import Ref
-from preflight.facts.target_selectors import client_image, daemon_image
+from preflight.facts.target_selectors import client_image, daemon_image, registry_of_dind_pull
 from preflight.faults import DindFault, DnsFault, PathFault, PodFault
 from preflight.inventory import Dind, Inventory
 from preflight.jobpod import job_pod as job_pod_manifest
@@ -37,10 +38,12 @@ from preflight.probes.dind import MTU_COMMAND, Daemon, DindRun, InnerRegistry, P
 from preflight.probes.dns import Lookups
 from preflight.probes.latency import RoundTrips
 from preflight.probes.lint import Lint
+from preflight.probes.pod_runs import MootError
+from preflight.probes.pod_states import is_fresh
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
-from preflight.probes.registry import RegistryReply
-from preflight.probes.transcript import FoundNames, PodStart, PodTranscript, Report, ResolvConf
+from preflight.probes.registry import RegistryReply, parse_reference
+from preflight.probes.transcript import FoundNames, PodStart, PodTranscript, Report, ResolvConf, WorkerRoom
 from preflight.run import Run
 
 
@@ -114,12 +117,77 @@ def dind_shape(job_shape: JobShape, here_lookups: tuple[Lookups, ...]) -> JobSha
     return replace(job_shape, dns_config={**config, "nameservers": answering})
 
 
+@fact(optional=("node_losses", "pod_losses"), reported_by=("dind_daemon",))
+def dind_packets_arrive(
+    worker: str, node_losses: RoundTrips | None, pod_losses: RoundTrips | None
+) -> tuple[RoundTrips, ...]:
+    """The ways of a worker and of its pods, on which no packets are lost: else a daemon's pulls would take minutes."""
+    for reference, losses in ((Ref.NODE_LOSSES, node_losses), (Ref.POD_LOSSES, pod_losses)):
+        if losses is not None and losses.fault:
+            raise Blocked.by(reference, losses, {"worker": worker})
+    return tuple(losses for losses in (node_losses, pod_losses) if losses is not None)
+
+
 @fact(
-    after=("dind_client", "dind_service", "service_pull", "dind_admission", "worker_placement"),
+    after=("dind_admission", "worker_placement"),
     effect="privileged",
-    optional=("node_losses", "pod_losses"),
+    optional=("registry_reply", "worker_headroom"),
+    for_target={"registry_reply": ("registry", registry_of_dind_pull)},
     deadline="dind+clean",
-    group="pods",
+    group="daemons",
+    reported_by=("dind_pod",),
+)
+def dind_head_start(
+    worker: str,
+    cluster_nodes: Nodes,
+    namespace_state: NamespaceState,
+    dind_shape: JobShape,
+    dind_settings: Dind,
+    registry_reply: RegistryReply | None,
+    worker_headroom: WorkerRoom | None,
+    own_objects: OwnObjects,
+    inventory: Inventory,
+    run: Run,
+) -> PodTranscript | None:
+    """A job's pod with Docker-in-Docker on a worker, while a job's pod is still looked at there.
+
+    None where it would disturb that one (images are still to be pulled, or room is short), and where that one shows
+    that nothing comes of it.
+    """
+    require_probed(worker, cluster_nodes, dind_shape, inventory, run, dind_settings.nodes)
+    listed = named_node(worker, cluster_nodes).images
+    images = (dind_settings.client_image, dind_settings.daemon_image, *dind_shape.service_images)
+    is_roomy = worker_headroom is not None and worker_headroom.fits > 0
+    is_limited = namespace_state.quotas or namespace_state.unread
+    if is_limited or not is_roomy or any(is_fresh(image, listed) is not False for image in images):
+        return None
+    if registry_reply is not None and registry_reply.fault is not None:
+        return None
+    host = parse_reference(dind_settings.pull).host
+
+    def is_moot() -> bool:
+        return host in run.cut_off.get(worker, ()) or run.moot(Ref.DIND_HEAD_START, {"worker": worker})
+
+    try:
+        made = _launch(
+            worker, cluster_nodes, namespace_state, dind_shape, dind_settings, own_objects, inventory, run, moot=is_moot
+        )
+    except MootError:
+        return None
+    return made if made.pod.job and made.pod.fault not in _WITHOUT_ROOM else None
+
+
+_WITHOUT_ROOM = {PodFault.QUOTA, PodFault.UNSCHEDULABLE, PodFault.UNSCHEDULABLE_RESOURCE}
+
+
+@fact(
+    after=(
+        *("dind_client", "dind_service", "service_pull", "dind_admission", "worker_placement"),
+        "dind_packets_arrive",
+    ),
+    effect="privileged",
+    deadline="dind+clean",
+    group="daemons",
     reported_by=("dind_daemon",),
 )
 def dind_pod(
@@ -128,21 +196,34 @@ def dind_pod(
     namespace_state: NamespaceState,
     dind_shape: JobShape,
     dind_settings: Dind,
-    node_losses: RoundTrips | None,
-    pod_losses: RoundTrips | None,
+    dind_head_start: PodTranscript | None,
     own_objects: OwnObjects,
     inventory: Inventory,
     run: Run,
 ) -> PodTranscript:
-    """A job's pod with Docker-in-Docker on a worker, after its images were pulled: nothing is pulled twice at once."""
-    for reference, losses in ((Ref.NODE_LOSSES, node_losses), (Ref.POD_LOSSES, pod_losses)):
-        if losses is not None and losses.fault:  # its pulls would take minutes, and show no more than that
-            raise Blocked.by(reference, losses, {"worker": worker})
-    dind = dind_settings
-    require_probed(worker, cluster_nodes, dind_shape, inventory, run, dind.nodes)
+    """A job's pod with Docker-in-Docker on a worker whose images are pulled: nothing is pulled twice at once."""
+    if dind_head_start is not None:
+        return dind_head_start
+    require_probed(worker, cluster_nodes, dind_shape, inventory, run, dind_settings.nodes)
+    return _launch(worker, cluster_nodes, namespace_state, dind_shape, dind_settings, own_objects, inventory, run)
+
+
+def _launch(
+    worker: str,
+    cluster_nodes: Nodes,
+    namespace_state: NamespaceState,
+    shape: JobShape,
+    dind: Dind,
+    own_objects: OwnObjects,
+    inventory: Inventory,
+    run: Run,
+    *,
+    moot: Callable[[], bool] = bool,
+) -> PodTranscript:
+    """Make the pod, follow it to its end and begin to remove it."""
     nonce = shell.new_nonce()
     manifest = dind_job(
-        with_pull_secrets(dind_shape, inventory),
+        with_pull_secrets(shape, inventory),
         node=worker,
         run_id=run.id,
         client_image=dind.client_image,
@@ -156,15 +237,20 @@ def dind_pod(
         limit_ranges=namespace_state.limit_ranges,
         pod_selectors_to_avoid=namespace_state.selectors,
     )
-    pod = pods.launch_dind(
-        own_objects.api,
-        manifest,
-        node=worker,
-        deadline=inventory.deadlines.dind,
-        on_event=lambda text: run.say(f"dind_pod[{worker}]", f"dind on {worker}: {text}"),
-        images=named_node(worker, cluster_nodes).images,
-        shutdown=run.shutdown,
-    )
+    try:
+        pod = pods.launch_dind(
+            own_objects.api,
+            manifest,
+            node=worker,
+            deadline=inventory.deadlines.dind,
+            on_event=lambda text: run.say(f"dind_pod[{worker}]", f"dind on {worker}: {text}"),
+            images=named_node(worker, cluster_nodes).images,
+            moot=moot,
+            shutdown=run.shutdown,
+        )
+    except MootError:
+        own_objects.remove(manifest["metadata"]["name"])
+        raise
     own_objects.remove(pod.job)
     return PodTranscript(pod=pod, nonce=nonce)
 

@@ -16,6 +16,7 @@ class Ref(FactName):
     API_ANSWER = auto()
     CHART_RENDERING = auto()
     CHART_VERSION = auto()
+    DIND_HEAD_START = auto()
     DIND_LOOKUPS = auto()
     DIND_PULL = auto()
     GITLAB_CONNECTION = auto()
