@@ -355,7 +355,9 @@ class PodRun:
     def _misses_its_secret(self) -> bool:
         if self.pod is None or self._made_anew or not self._may_be_two:
             return False
-        return waits_for(self.pod, PULL_REASONS) and self._missed_a_secret()
+        # The pod's state shows a failed pull only when its other images have been tried, too.
+        failed = waits_for(self.pod, PULL_REASONS) or any(map(is_failed_pull, self.events_of(self.name)))
+        return failed and self._missed_a_secret()
 
     def _make_anew(self) -> None:
         """Make the Job once more, in place of the one whose kubelet had not seen the pull secret yet.
