@@ -212,6 +212,7 @@ class Resolver:
     over_udp: bool = True
     over_tcp: bool = True
     refuses_ipv6: bool = False  # it answers REFUSED to AAAA
+    delay: float = 0.0  # seconds until it answers
 
 
 @dataclass

@@ -23,6 +23,7 @@ from preflight.facts.probe_plan import (
     require_probed,
     require_readable_log,
     script_report,
+    waited_for,
     with_pull_secrets,
 )
 from preflight.facts.references import Ref
@@ -110,10 +111,10 @@ def dind_service(pod_pull: ImagePull | None) -> ImagePull | None:
     reported_by=("dind_admission",),
 )
 def dind_shape(job_shape: JobShape, here_lookups: tuple[Lookups, ...]) -> JobShape:
-    """The shape of a job's pod, without resolvers that are known not to answer: a daemon would wait for them anew."""
-    quiet = {lookups.resolver for lookups in here_lookups if lookups.fault in {DnsFault.TIMEOUT, DnsFault.UNREACHABLE}}
+    """The shape of a job's pod, without resolvers that answer late or not at all: a daemon would wait for them anew."""
+    slow = waited_for(here_lookups)
     config = job_shape.dns_config or {}
-    answering = [server for server in config.get("nameservers") or () if server not in quiet]
+    answering = [server for server in config.get("nameservers") or () if server not in slow]
     if not answering:
         return job_shape
     return replace(job_shape, dns_config={**config, "nameservers": answering})

@@ -42,6 +42,7 @@ NODE_ASKED_AFTER = 15.0  # seconds that a pod does not begin before its node is 
 SECRET_SEEN_WITHIN = 30.0  # seconds that a kubelet may take to see a pull secret that is there; it pulls again after 10
 SECRET_MISSED = "FailedToRetrieveImagePullSecret"  # noqa: S105 - the reason of a kubelet's event
 CUT_OFF_FOR = 40.0  # seconds that a pod may be at a first pull from a registry that is known to be out of reach
+HELD_UP_FOR = 10.0  # seconds that another registry's image may wait behind such pulls, of other pods too
 SHORT_WATCH = 1.0  # seconds of one watch while there is no pod yet
 LONG_WATCH = 2.0  # seconds of one watch after that; between two, events are read
 PAUSE = 0.5  # seconds between two lists when the API can't be watched, or has just failed
@@ -79,6 +80,7 @@ class PodRun:
         verdict: what kept the pod from existing or from starting, with its cause.
         refused: the refusal that the verdict comes from.
         warnings: what admission warned of.
+        held_up: the containers whose images were not pulled, since the kubelet was at pulls that come to nothing.
         log_fault: why a log could not be read, if that was the node's kubelet, out of reach of the API server.
     """
 
@@ -116,6 +118,7 @@ class PodRun:
         self.verdict: tuple[Fault, str] | None = None
         self.refused: ApiError | None = None
         self.warnings: tuple[str, ...] = ()
+        self.held_up: frozenset[str] = frozenset()
         self.log_fault: StreamFault | None = None
         self._end = self.began + deadline
         self._unschedulable_for = unschedulable_for
@@ -308,7 +311,8 @@ class PodRun:
 
         A kubelet pulls one image after the other, reports how a pull failed in an event at once, and in the pod's state
         only when it has tried all of them. So the first real error of a registry is that of its other images, too, and
-        a container that is there for its image alone is done as soon as that is pulled.
+        a container that is there for its image alone is done as soon as that is pulled. Where other pods' pulls from
+        such a registry come first as well, another registry's image may have to wait for minutes: it is left then.
         """
         if self.pod is None:
             return False
@@ -321,20 +325,24 @@ class PodRun:
             and (fault := classify_pull(str(event["message"]))[0])
         }
         cut_off = {parse_reference(images[name]).host for name, fault in failed.items() if fault in PATH_FAULTS}
-        if self.seconds > CUT_OFF_FOR and not self.events_of(self.name, "Pulled"):
-            cut_off |= set(self._cut_off())
         pulled = {container_of(event) for event in self.events_of(self.name, "Pulled")}
-        return bool(cut_off) and all(
-            is_settled(state_of(self.pod, name))
-            or name in failed
-            or (name in pulled and name.startswith(PULLED))
-            or (
-                name not in pulled
-                and not has_started(state_of(self.pod, name))
-                and parse_reference(image).host in cut_off
-            )
-            for name, image in images.items()
-        )
+        is_held_up = self._lasts("held up", bool(cut_off)) > HELD_UP_FOR
+        if self.seconds > CUT_OFF_FOR and not pulled:
+            known = {parse_reference(image).host for image in images.values()} & set(self._cut_off())
+            is_held_up = is_held_up or bool(known)
+            cut_off |= known
+        waiting = {
+            name
+            for name in images
+            if not is_settled(state_of(self.pod, name))
+            and name not in failed
+            and not (name in pulled and name.startswith(PULLED))
+        }
+        if not cut_off or any(name in pulled or has_started(state_of(self.pod, name)) for name in waiting):
+            return False
+        held_up = {name for name in waiting if parse_reference(images[name]).host not in cut_off}
+        self.held_up = frozenset(held_up)
+        return is_held_up or not held_up
 
     def _pulls_again_with_its_secret(self) -> bool:
         """Whether a pull failed without a pull secret that is there: the kubelet learns of it late, and pulls again."""

@@ -416,6 +416,8 @@ class _Judgement:
             message = str(pulled[-1].get("message", ""))
             seconds = pull_seconds(message)
             fresh = False if "already present" in message else fresh
+        elif container in run.held_up:
+            return None
         elif any(event.get("reason") == "Pulling" for event in events):
             if not has_started(state):
                 fault = PodFault.PULL_TIMEOUT

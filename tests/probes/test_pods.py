@@ -156,6 +156,18 @@ def test_a_registry_that_is_known_to_be_out_of_reach_is_hardly_waited_for(
     assert pod.pulls[0].fault is PodFault.PULL_TIMEOUT
 
 
+def test_another_registrys_image_does_not_wait_long_behind_pulls_that_come_to_nothing(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pod_runs, "HELD_UP_FOR", 0.1)
+    waiting = containers("Pending", build=CREATING, image_1=CREATING)
+    events = [*failing(ALPINE, "build"), ("Pulling", f'Pulling image "{PRIVATE}"', "image-1")]
+    api, *_ = start(states=[PENDING, waiting], events=events, nodes={NODE: {}})
+    pod = pods.launch(api, job(PRIVATE), node=NODE, deadline=60)
+    assert pod.evidence.took < 30, "not until its deadline"
+    assert [(pull.image, pull.fault) for pull in pod.pulls] == [(ALPINE, PodFault.PULL_TIMEOUT)], "no word of the other"
+
+
 @pytest.mark.parametrize(
     ("recording", "fault"),
     [
