@@ -313,8 +313,8 @@ def dind_packets(worker: str, dind_run: DindRun, dind_report: Report) -> PacketS
 @fact(
     after=("dind_daemon",),
     tolerates=("dind_answers",),
-    optional=("dind_pull", "registry_reply", "pod_names", "here_lookups"),
-    fan_in={"here_lookups": "resolver"},
+    optional=("dind_pull", "registry_reply", "pod_names", "here_lookups", "node_answers", "pod_lookups"),
+    fan_in={"here_lookups": "resolver", "node_answers": "resolver", "pod_lookups": "resolver"},
 )
 def dind_registry(
     worker: str,
@@ -325,6 +325,8 @@ def dind_registry(
     registry_reply: RegistryReply | None,
     pod_names: FoundNames | None,
     here_lookups: tuple[Lookups, ...],
+    node_answers: tuple[Lookups, ...],
+    pod_lookups: tuple[Lookups, ...],
     dind_settings: Dind,
     inventory: Inventory,
 ) -> InnerRegistry:
@@ -343,9 +345,15 @@ def dind_registry(
         raise Blocked.by(blocker, registry_reply, {"registry": registry}, measured=reply)
     if reply.fault is DindFault.REGISTRY_UNREACHABLE and any(answer.name == host for answer in dind_answers.failed):
         raise Blocked.by(Ref.DIND_LOOKUPS, dind_answers, {"worker": worker}, measured=reply)
-    quiet = [lookups for lookups in here_lookups if lookups.fault in {DnsFault.TIMEOUT, DnsFault.UNREACHABLE}]
-    if reply.fault is DindFault.REGISTRY_UNREACHABLE and quiet:
-        raise Blocked.by(Ref.HERE_LOOKUPS, quiet[0], {"resolver": quiet[0].resolver}, measured=reply)
+    if reply.fault is DindFault.REGISTRY_UNREACHABLE:  # a daemon waits for a silent resolver with each name
+        for asked, name, place in (
+            (here_lookups, Ref.HERE_LOOKUPS, {}),
+            (node_answers, Ref.NODE_LOOKUPS, {"worker": worker}),
+            (pod_lookups, Ref.POD_LOOKUPS, {"worker": worker}),
+        ):
+            for lookups in asked:
+                if lookups.fault in {DnsFault.TIMEOUT, DnsFault.UNREACHABLE}:
+                    raise Blocked.by(name, lookups, {**place, "resolver": lookups.resolver}, measured=reply)
     return reply
 
 
