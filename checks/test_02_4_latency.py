@@ -1,6 +1,6 @@
 """2.4 Packet loss and round trips: between here, workers and jobs' pods and GitLab, registries and resolvers."""
 
-from preflight.facts import RoundTrips
+from preflight.facts import Lookups, RoundTrips
 
 
 def test_no_packets_are_lost_from_here(here_losses: RoundTrips) -> None:
@@ -68,3 +68,12 @@ def test_round_trips_from_job_pods_on_each_worker_are_short(pod_distance: RoundT
     Remedy: make `ping -c 10 HOST` in a pod there show less than `limits.round_trip`, or correct that.
     """
     assert not pod_distance.fault
+
+
+def test_each_resolver_answers_soon(resolver_pace: Lookups) -> None:
+    """2.4.40 Each resolver answers soon.
+
+    Why: a job waits for the resolvers in their order, for each name and each registry anew: seconds add up to minutes.
+    Remedy: make `dig @RESOLVER NAME` answer within a second: look at the resolver's load and its forwarders.
+    """
+    assert not resolver_pace.fault

@@ -48,6 +48,7 @@ async def serve(world: World, resolver: Resolver, loopback: Loopback) -> SocketA
                         question = await reader.readexactly(length)
                     answer_wire = reply(world, resolver, question, over="tcp")
                     await world.pause()
+                    await asyncio.sleep(resolver.delay)
                     if answer_wire is not None:
                         world.tap(f"dns {resolver.address}", answer_wire)
                         writer.write(struct.pack("!H", len(answer_wire)) + answer_wire)
@@ -106,10 +107,11 @@ class _Udp(asyncio.DatagramProtocol):
         answer_wire = reply(self._world, self._resolver, data, over="udp")
         if answer_wire is None:
             return
-        if not self._world.latency:
+        delay = self._world.latency + self._resolver.delay
+        if not delay:
             self._send(answer_wire, addr)
             return
-        self._late.add(asyncio.get_running_loop().call_later(self._world.latency, self._send, answer_wire, addr))
+        self._late.add(asyncio.get_running_loop().call_later(delay, self._send, answer_wire, addr))
 
     def _send(self, answer_wire: bytes, addr: tuple[str, int]) -> None:
         if self._transport is not None and not self._transport.is_closing():

@@ -212,6 +212,7 @@ class Resolver:
     over_udp: bool = True
     over_tcp: bool = True
     refuses_ipv6: bool = False  # it answers REFUSED to AAAA
+    delay: float = 0.0  # seconds until it answers
 
 
 @dataclass
@@ -580,6 +581,10 @@ def _runners(world: World) -> list[RunnerState]:
     return [other, RunnerState(7, RUNNER_TOKEN, "k8s-runner", tags, managers=managers)][::-1]
 
 
+_LEFT_BY_JOBS = tuple(f"{MIRROR}/library/docker:{tag}" for tag in ("latest", "dind"))
+"""The images that workers hold from jobs of before."""
+
+
 def guide_world() -> World:
     """The guide's environment in good health, without its cluster's objects (`lab.kubernetes` adds those)."""
     world = World()
@@ -587,7 +592,7 @@ def guide_world() -> World:
     world.nodes["k8s-master"] = Node("k8s-master", API_ADDRESS, role="control-plane", resolv_conf=resolv_conf)
     for number in (1, 2, 3):
         name = f"k8s-worker-{number}"
-        world.nodes[name] = Node(name, f"192.168.1.{100 + number}", resolv_conf=resolv_conf)
+        world.nodes[name] = Node(name, f"192.168.1.{100 + number}", resolv_conf=resolv_conf, pulled=set(_LEFT_BY_JOBS))
     world.gitlab.runners = _runners(world)
     for address in RESOLVERS:
         world.resolvers[address] = Resolver(address)

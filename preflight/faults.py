@@ -78,6 +78,7 @@ class DnsFault(Fault):
     WRONG_ANSWER = "wrong-answer"  # other addresses than the inventory expects
     UNREACHABLE = "unreachable"  # nothing listens there, or there is no route
     GARBLED = "garbled"  # what came back is not a DNS answer to the query
+    LATE = "late-answers"  # its answers are right, and take seconds
     SEARCH_LIST = "search-list"  # a search domain answers in the place of the name itself
     SLOW = "slow-names"  # a name takes longer than a resolver that answers: another one before it does not
     DISAGREE = "disagree"  # the resolvers give different answers

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import itertools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -57,6 +58,8 @@ class Run:
         status: what each measurement is waiting for, by its name.
         probed: the workers that get a pod, by the most that may and their jobs' shape (its `id`).
         cut_off: hosts that a worker was seen not to reach, by the worker's name: nothing waits long for them there.
+        moot: whether all that takes a measurement is blocked already, so that its result changes nothing any more; set
+            by the survey.
     """
 
     inventory: Inventory
@@ -72,6 +75,7 @@ class Run:
     status: dict[str, str] = field(default_factory=dict)
     cut_off: dict[str, frozenset[str]] = field(default_factory=dict)
     probed: dict[tuple[int | None, int], Probed] = field(default_factory=dict, repr=False)
+    moot: Callable[[str, Mapping[str, str]], bool] = field(default=lambda _name, _targets: False, repr=False)
     _index: set[tuple[str, frozenset[tuple[str, str]]]] = field(default_factory=set, init=False, repr=False)
     _indexed: int = field(default=-1, init=False, repr=False)
 

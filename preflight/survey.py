@@ -137,6 +137,7 @@ class Survey:
         self._unfinished: list[Measurement] = []
         self.on_wait: Callable[[], None] = _nothing
         self.on_waited: Callable[[], None] = _nothing
+        run.moot = self._is_moot
 
     # ---- before the first check
 
@@ -366,6 +367,14 @@ class Survey:
             follower.waiting -= 1
             if follower.waiting == 0 and not follower.done.is_set():
                 self._admit(follower)
+
+    def _is_moot(self, name: str, targets: Targets) -> bool:
+        """Whether all that takes a measurement is blocked by something else already."""
+        with self._lock:
+            followers = self.measurements[key_of(name, targets)].followers
+            return bool(followers) and all(
+                follower.done.is_set() or _obstacle(follower) is not None for follower in followers
+            )
 
     def _give_up_overdue(self) -> None:
         now = time.monotonic()

@@ -67,7 +67,7 @@ class ClusterState:
     written: dict[tuple[str, str], Log] = field(default_factory=dict)  # uid, container → log of an old pod
     dropped_kubelets: set[str] = field(default_factory=set)  # nodes whose port 10250 a firewall drops
     dial_timeout: float = 30.0  # seconds until the API server gives up on such a kubelet
-    secrets_seen_late: bool = False  # whether a kubelet's first pull for a container is without the pull secrets
+    secrets_seen_late: bool = False  # whether a kubelet's first pod first pulls without the pull secrets
     pull_backoff: float = 10.0  # seconds before a failed pull is tried again; doubles
     keep: int = 20_000  # changes that watches can go back to
 

@@ -23,6 +23,12 @@ def _(world: World) -> None:
         resolver.mode = "mute"
 
 
+@fault("dns-one-late", "10.0.0.2, which is asked first, takes more than a second for each answer.")
+def _(world: World) -> None:
+    world.resolvers["10.0.0.2"].delay = 1.3
+    world.inventory_edits["deadlines.dns"] = 5
+
+
 @fault("dns-nxdomain", "Every resolver answers NXDOMAIN for private-registry.example.com.")
 def _(world: World) -> None:
     del world.zones[PRIVATE]

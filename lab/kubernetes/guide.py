@@ -146,7 +146,7 @@ def node(machine: Node) -> Raw:
             "operatingSystem": "linux",
             "architecture": "amd64",
         },
-        "images": [],
+        "images": [{"names": [image], "sizeBytes": 60_000_000} for image in sorted(machine.pulled)],
     }
     return item
 

@@ -84,6 +84,7 @@ class Kubelets:
         self._logs: dict[tuple[str, str], Log] = {}
         self._inputs: dict[tuple[str, str], asyncio.WriteTransport] = {}  # open standard input of containers
         self._pulling: dict[str, asyncio.Lock] = {}
+        self.first_pods: dict[str, str] = {}  # node → uid of its first pod that pulls
         self._addresses: dict[str, int] = {}
 
     def start_pod(self, pod: Raw) -> None:
@@ -530,7 +531,9 @@ class _PodLifecycle:
 
     async def _fetch(self, container: Raw, image: str) -> bool:
         logins, missing = containers.pull_logins(self.cluster, self.pod)
-        if self.cluster.secrets_seen_late and container["name"] not in self.tried:
+        identity = self.pod["metadata"]["uid"]
+        is_first = self.kubelets.first_pods.setdefault(self.node, identity) == identity
+        if self.cluster.secrets_seen_late and is_first and container["name"] not in self.tried:
             self.tried.add(container["name"])
             logins, missing = {}, [secret["name"] for secret in self.pod["spec"].get("imagePullSecrets") or []]
         if missing:

@@ -66,6 +66,12 @@ async def _ask(call: Call, asked: _Question) -> Reply:
     call.world.record(f"dns {reply.resolver}", "A", asked.name, user=str(call.vantage))
     if not await call.world.cross(call.vantage, reply.resolver, resends=False):
         reply = replace(reply, status="timeout", addresses=())
+    server = call.world.resolvers.get(reply.resolver)
+    delay = server.delay if server is not None else 0.0
+    if delay > asked.waits * asked.tries:
+        reply = replace(reply, status="timeout", addresses=())
+    elif reply.status != "timeout":
+        await asyncio.sleep(delay)
     if reply.status == "timeout":
         silent = 1 if asked.server else max(1, len(nameservers(call.vantage.resolv_conf)))
         await asyncio.sleep(asked.waits * asked.tries * silent)

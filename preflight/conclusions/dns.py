@@ -37,10 +37,11 @@ from preflight.facts.dns import (
     pod_names,
     pod_resolv_conf,
     resolver_agreement,
+    resolver_pace,
 )
 from preflight.facts.environment import own_names
 from preflight.faults import DnsFault
-from preflight.impact import none, stops
+from preflight.impact import none, slows, stops
 from preflight.probes.dns import Lookups
 from preflight.shell_command import program
 
@@ -68,6 +69,17 @@ single(
     remedy=(
         "make all resolvers serve one zone: compare serials with `dig SOA` at {resolvers}, "
         "and decide which answer is right",
+    ),
+)
+
+single(
+    cause("resolver-late", "2.4", "late-resolver"),
+    always(slows()),
+    resolver_pace,
+    remedy=(
+        "look at the load of the resolver, and at how long its own forwarders take: `dig +trace`, and `dig @FORWARDER` "
+        "on its host",
+        "until then move it to the end of `nameservers`, or remove it",
     ),
 )
 

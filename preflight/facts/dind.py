@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from preflight.clients import kube_api as api_client
@@ -22,10 +23,11 @@ from preflight.facts.probe_plan import (
     require_probed,
     require_readable_log,
     script_report,
+    waited_for,
     with_pull_secrets,
 )
 from preflight.facts.references import Ref
-from preflight.facts.target_selectors import client_image, daemon_image
+from preflight.facts.target_selectors import client_image, daemon_image, registry_of_dind_pull
 from preflight.faults import DindFault, DnsFault, PathFault, PodFault
 from preflight.inventory import Dind, Inventory
 from preflight.jobpod import job_pod as job_pod_manifest
@@ -37,10 +39,12 @@ from preflight.probes.dind import MTU_COMMAND, Daemon, DindRun, InnerRegistry, P
 from preflight.probes.dns import Lookups
 from preflight.probes.latency import RoundTrips
 from preflight.probes.lint import Lint
+from preflight.probes.pod_runs import MootError
+from preflight.probes.pod_states import is_fresh
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
-from preflight.probes.registry import RegistryReply
-from preflight.probes.transcript import FoundNames, PodStart, PodTranscript, Report, ResolvConf
+from preflight.probes.registry import RegistryReply, parse_reference
+from preflight.probes.transcript import FoundNames, PodStart, PodTranscript, Report, ResolvConf, WorkerRoom
 from preflight.run import Run
 
 
@@ -72,8 +76,10 @@ def _dind_steps(inventory: Inventory, dind: Dind) -> tuple[shell.Step, ...]:
     steps += [shell.docker_ready(dind.ready_within), shell.docker_version(), shell.docker_info()]
     pull = inventory.deadlines.pull
     steps += [shell.docker_pull(dind.pull, limit=pull), shell.docker_run(dind.pull, ("echo", "hello"))]
-    steps += [shell.docker_lookup(dind.pull, name, limit=inventory.deadlines.step + 5) for name in inventory.dns.names]
-    steps += [shell.interface(), shell.docker_run(dind.pull, MTU_COMMAND)]
+    inside = [*(("nslookup", name) for name in inventory.dns.names), MTU_COMMAND]
+    # One container for all of them: it takes a second and more to start one, and longer where the daemon copies layers.
+    steps += [shell.docker_runs(shell.new_nonce(), dind.pull, inside, limit=inventory.deadlines.step + 5)]
+    steps.append(shell.interface())
     own_host = inventory.registry_of(dind.pull).host
     others = [registry.host for registry in inventory.registries.values() if registry.host != own_host]
     # A daemon waits for a dead resolver before it tries the next one, and resolves every name several times.
@@ -105,21 +111,86 @@ def dind_service(pod_pull: ImagePull | None) -> ImagePull | None:
     reported_by=("dind_admission",),
 )
 def dind_shape(job_shape: JobShape, here_lookups: tuple[Lookups, ...]) -> JobShape:
-    """The shape of a job's pod, without resolvers that are known not to answer: a daemon would wait for them anew."""
-    quiet = {lookups.resolver for lookups in here_lookups if lookups.fault in {DnsFault.TIMEOUT, DnsFault.UNREACHABLE}}
+    """The shape of a job's pod, without resolvers that answer late or not at all: a daemon would wait for them anew."""
+    slow = waited_for(here_lookups)
     config = job_shape.dns_config or {}
-    answering = [server for server in config.get("nameservers") or () if server not in quiet]
+    answering = [server for server in config.get("nameservers") or () if server not in slow]
     if not answering:
         return job_shape
     return replace(job_shape, dns_config={**config, "nameservers": answering})
 
 
+@fact(optional=("node_losses", "pod_losses"), reported_by=("dind_daemon",))
+def dind_packets_arrive(
+    worker: str, node_losses: RoundTrips | None, pod_losses: RoundTrips | None
+) -> tuple[RoundTrips, ...]:
+    """The ways of a worker and of its pods, on which no packets are lost: else a daemon's pulls would take minutes."""
+    for reference, losses in ((Ref.NODE_LOSSES, node_losses), (Ref.POD_LOSSES, pod_losses)):
+        if losses is not None and losses.fault:
+            raise Blocked.by(reference, losses, {"worker": worker})
+    return tuple(losses for losses in (node_losses, pod_losses) if losses is not None)
+
+
 @fact(
-    after=("dind_client", "dind_service", "service_pull", "dind_admission", "worker_placement"),
+    after=("dind_admission", "worker_placement"),
     effect="privileged",
-    optional=("node_losses", "pod_losses"),
+    optional=("registry_reply", "worker_headroom"),
+    for_target={"registry_reply": ("registry", registry_of_dind_pull)},
     deadline="dind+clean",
-    group="pods",
+    group="daemons",
+    reported_by=("dind_pod",),
+)
+def dind_head_start(
+    worker: str,
+    cluster_nodes: Nodes,
+    namespace_state: NamespaceState,
+    dind_shape: JobShape,
+    dind_settings: Dind,
+    registry_reply: RegistryReply | None,
+    worker_headroom: WorkerRoom | None,
+    own_objects: OwnObjects,
+    inventory: Inventory,
+    run: Run,
+) -> PodTranscript | None:
+    """A job's pod with Docker-in-Docker on a worker, while a job's pod is still looked at there.
+
+    None where it would disturb that one (images are still to be pulled, or room is short), and where that one shows
+    that nothing comes of it.
+    """
+    require_probed(worker, cluster_nodes, dind_shape, inventory, run, dind_settings.nodes)
+    listed = named_node(worker, cluster_nodes).images
+    images = (dind_settings.client_image, dind_settings.daemon_image, *dind_shape.service_images)
+    is_roomy = worker_headroom is not None and worker_headroom.fits > 0
+    is_limited = namespace_state.quotas or namespace_state.unread
+    if is_limited or not is_roomy or any(is_fresh(image, listed) is not False for image in images):
+        return None
+    if registry_reply is not None and registry_reply.fault is not None:
+        return None
+    host = parse_reference(dind_settings.pull).host
+
+    def is_moot() -> bool:
+        return host in run.cut_off.get(worker, ()) or run.moot(Ref.DIND_HEAD_START, {"worker": worker})
+
+    try:
+        made = _launch(
+            worker, cluster_nodes, namespace_state, dind_shape, dind_settings, own_objects, inventory, run, moot=is_moot
+        )
+    except MootError:
+        return None
+    return made if made.pod.job and made.pod.fault not in _WITHOUT_ROOM else None
+
+
+_WITHOUT_ROOM = {PodFault.QUOTA, PodFault.UNSCHEDULABLE, PodFault.UNSCHEDULABLE_RESOURCE}
+
+
+@fact(
+    after=(
+        *("dind_client", "dind_service", "service_pull", "dind_admission", "worker_placement"),
+        "dind_packets_arrive",
+    ),
+    effect="privileged",
+    deadline="dind+clean",
+    group="daemons",
     reported_by=("dind_daemon",),
 )
 def dind_pod(
@@ -128,21 +199,34 @@ def dind_pod(
     namespace_state: NamespaceState,
     dind_shape: JobShape,
     dind_settings: Dind,
-    node_losses: RoundTrips | None,
-    pod_losses: RoundTrips | None,
+    dind_head_start: PodTranscript | None,
     own_objects: OwnObjects,
     inventory: Inventory,
     run: Run,
 ) -> PodTranscript:
-    """A job's pod with Docker-in-Docker on a worker, after its images were pulled: nothing is pulled twice at once."""
-    for reference, losses in ((Ref.NODE_LOSSES, node_losses), (Ref.POD_LOSSES, pod_losses)):
-        if losses is not None and losses.fault:  # its pulls would take minutes, and show no more than that
-            raise Blocked.by(reference, losses, {"worker": worker})
-    dind = dind_settings
-    require_probed(worker, cluster_nodes, dind_shape, inventory, run, dind.nodes)
+    """A job's pod with Docker-in-Docker on a worker whose images are pulled: nothing is pulled twice at once."""
+    if dind_head_start is not None:
+        return dind_head_start
+    require_probed(worker, cluster_nodes, dind_shape, inventory, run, dind_settings.nodes)
+    return _launch(worker, cluster_nodes, namespace_state, dind_shape, dind_settings, own_objects, inventory, run)
+
+
+def _launch(
+    worker: str,
+    cluster_nodes: Nodes,
+    namespace_state: NamespaceState,
+    shape: JobShape,
+    dind: Dind,
+    own_objects: OwnObjects,
+    inventory: Inventory,
+    run: Run,
+    *,
+    moot: Callable[[], bool] = bool,
+) -> PodTranscript:
+    """Make the pod, follow it to its end and begin to remove it."""
     nonce = shell.new_nonce()
     manifest = dind_job(
-        with_pull_secrets(dind_shape, inventory),
+        with_pull_secrets(shape, inventory),
         node=worker,
         run_id=run.id,
         client_image=dind.client_image,
@@ -156,15 +240,20 @@ def dind_pod(
         limit_ranges=namespace_state.limit_ranges,
         pod_selectors_to_avoid=namespace_state.selectors,
     )
-    pod = pods.launch_dind(
-        own_objects.api,
-        manifest,
-        node=worker,
-        deadline=inventory.deadlines.dind,
-        on_event=lambda text: run.say(f"dind_pod[{worker}]", f"dind on {worker}: {text}"),
-        images=named_node(worker, cluster_nodes).images,
-        shutdown=run.shutdown,
-    )
+    try:
+        pod = pods.launch_dind(
+            own_objects.api,
+            manifest,
+            node=worker,
+            deadline=inventory.deadlines.dind,
+            on_event=lambda text: run.say(f"dind_pod[{worker}]", f"dind on {worker}: {text}"),
+            images=named_node(worker, cluster_nodes).images,
+            moot=moot,
+            shutdown=run.shutdown,
+        )
+    except MootError:
+        own_objects.remove(manifest["metadata"]["name"])
+        raise
     own_objects.remove(pod.job)
     return PodTranscript(pod=pod, nonce=nonce)
 
@@ -224,8 +313,8 @@ def dind_packets(worker: str, dind_run: DindRun, dind_report: Report) -> PacketS
 @fact(
     after=("dind_daemon",),
     tolerates=("dind_answers",),
-    optional=("dind_pull", "registry_reply", "pod_names", "here_lookups"),
-    fan_in={"here_lookups": "resolver"},
+    optional=("dind_pull", "registry_reply", "pod_names", "here_lookups", "node_answers", "pod_lookups"),
+    fan_in={"here_lookups": "resolver", "node_answers": "resolver", "pod_lookups": "resolver"},
 )
 def dind_registry(
     worker: str,
@@ -236,6 +325,8 @@ def dind_registry(
     registry_reply: RegistryReply | None,
     pod_names: FoundNames | None,
     here_lookups: tuple[Lookups, ...],
+    node_answers: tuple[Lookups, ...],
+    pod_lookups: tuple[Lookups, ...],
     dind_settings: Dind,
     inventory: Inventory,
 ) -> InnerRegistry:
@@ -254,9 +345,15 @@ def dind_registry(
         raise Blocked.by(blocker, registry_reply, {"registry": registry}, measured=reply)
     if reply.fault is DindFault.REGISTRY_UNREACHABLE and any(answer.name == host for answer in dind_answers.failed):
         raise Blocked.by(Ref.DIND_LOOKUPS, dind_answers, {"worker": worker}, measured=reply)
-    quiet = [lookups for lookups in here_lookups if lookups.fault in {DnsFault.TIMEOUT, DnsFault.UNREACHABLE}]
-    if reply.fault is DindFault.REGISTRY_UNREACHABLE and quiet:
-        raise Blocked.by(Ref.HERE_LOOKUPS, quiet[0], {"resolver": quiet[0].resolver}, measured=reply)
+    if reply.fault is DindFault.REGISTRY_UNREACHABLE:  # a daemon waits for a silent resolver with each name
+        for asked, name, place in (
+            (here_lookups, Ref.HERE_LOOKUPS, {}),
+            (node_answers, Ref.NODE_LOOKUPS, {"worker": worker}),
+            (pod_lookups, Ref.POD_LOOKUPS, {"worker": worker}),
+        ):
+            for lookups in asked:
+                if lookups.fault in {DnsFault.TIMEOUT, DnsFault.UNREACHABLE}:
+                    raise Blocked.by(name, lookups, {**place, "resolver": lookups.resolver}, measured=reply)
     return reply
 
 

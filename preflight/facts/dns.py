@@ -34,15 +34,34 @@ def node_answers(resolver: str, node_report: Report, inventory: Inventory) -> Lo
     return transcript.lookups(node_report, resolver, expected_names(inventory), deadline=inventory.deadlines.step)
 
 
-@fact(tolerates=("node_answers",), optional=("here_lookups", "node_losses"))
+@fact(tolerates=("here_lookups",), optional=("node_answers",), fan_in={"node_answers": "worker"})
+def resolver_pace(resolver: str, here_lookups: Lookups, node_answers: tuple[Lookups, ...]) -> Lookups:
+    """How long a resolver takes to answer, at its quickest."""
+    pace = dns.pace((here_lookups, *node_answers))
+    if pace is None:
+        raise Blocked.by(
+            Ref.HERE_LOOKUPS, here_lookups, {"resolver": resolver}, otherwise="there is nothing to look up"
+        )
+    return pace
+
+
+def _block_if_late(lookups: Lookups, pace: Lookups | None) -> None:
+    """Raise `Blocked` if a resolver did not answer in time that never answers soon."""
+    if lookups.fault is DnsFault.TIMEOUT and pace is not None and pace.fault is not None:
+        raise Blocked.by(Ref.RESOLVER_PACE, pace, {"resolver": lookups.resolver}, measured=lookups)
+
+
+@fact(tolerates=("node_answers",), optional=("here_lookups", "node_losses", "resolver_pace"))
 def node_lookups(
     worker: str,
     resolver: str,
     node_answers: Lookups,
     here_lookups: Lookups | None,
     node_losses: RoundTrips | None,
+    resolver_pace: Lookups | None,
 ) -> Lookups:
     """A resolver's answers to queries from a worker."""
+    _block_if_late(node_answers, resolver_pace)
     block_if_same_fault(node_answers, here_lookups, Ref.HERE_LOOKUPS, {"resolver": resolver})
     block_if_packets_are_lost(node_answers, node_losses, Ref.NODE_LOSSES, worker, resolver)
     return node_answers
@@ -54,7 +73,7 @@ def resolver_agreement(here_lookups: tuple[Lookups, ...]) -> Agreement:
     return transcript.agreement(here_lookups)
 
 
-@fact(optional=("here_lookups", "node_answers", "pod_losses"))
+@fact(optional=("here_lookups", "node_answers", "pod_losses", "resolver_pace"))
 def pod_lookups(
     worker: str,
     resolver: str,
@@ -62,10 +81,12 @@ def pod_lookups(
     here_lookups: Lookups | None,
     node_answers: Lookups | None,
     pod_losses: RoundTrips | None,
+    resolver_pace: Lookups | None,
     inventory: Inventory,
 ) -> Lookups:
     """A resolver's answers to queries from a job's pod on a worker."""
     lookups = transcript.lookups(pod_report, resolver, expected_names(inventory), deadline=inventory.deadlines.step)
+    _block_if_late(lookups, resolver_pace)
     block_if_same_fault(lookups, here_lookups, Ref.HERE_LOOKUPS, {"resolver": resolver})
     block_if_packets_are_lost(lookups, pod_losses, Ref.POD_LOSSES, worker, resolver)
     block_if_same_fault(lookups, node_answers, Ref.NODE_LOOKUPS, {"worker": worker, "resolver": resolver})

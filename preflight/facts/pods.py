@@ -16,11 +16,12 @@ from preflight.facts.probe_plan import (
     require_probed,
     script_report,
     script_steps,
+    waited_for,
     with_pull_secrets,
 )
 from preflight.facts.references import Ref
 from preflight.facts.target_selectors import probe_image
-from preflight.faults import DnsFault, PodFault
+from preflight.faults import PodFault
 from preflight.inventory import Inventory
 from preflight.jobpod import job_pod as job_pod_manifest
 from preflight.jobshape import JobShape, probe_job, pulled_unless_present
@@ -179,8 +180,8 @@ def job_pod(
         pod_selectors_to_avoid=namespace_state.selectors,
         user_assigned=namespace_state.assigns_users,
     )
-    if any(lookups.fault in {DnsFault.TIMEOUT, DnsFault.UNREACHABLE} for lookups in here_lookups):
-        # A node waits for a dead resolver with each pull: one from each registry shows how long.
+    if waited_for(here_lookups):
+        # A node waits for such a resolver with each pull: one from each registry shows how long.
         manifest = pulled_unless_present(manifest, beyond_the_first(inventory, [inventory.probe.image, *others]))
     pod = pods.launch(
         own_objects.api,

@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 from preflight.clients.http import origin_of
 from preflight.evidence import Blocked, NotApplicable, Unmeasured
 from preflight.facts.references import Ref
+from preflight.faults import DnsFault
 from preflight.inventory import SAMPLE, Inventory, kind_of_name
 from preflight.jobshape import WINDOWS, JobShape
-from preflight.probes import cluster, placement, shell, shell_sections
+from preflight.probes import cluster, dns, placement, shell, shell_sections
 from preflight.probes import headroom as packing
 from preflight.probes.cluster import Nodes
 from preflight.probes.dns import Lookups
@@ -190,6 +191,16 @@ def hosts_without_address(inventory: Inventory, here_lookups: Iterable[Lookups])
     hosts = {parse_reference(f"{settings.host}/any").host for settings in inventory.registries.values()}
     asked = {name: [answer.fault for answer in answers if answer.name == name] for name in hosts}
     return frozenset(name for name, faults in asked.items() if faults and None not in faults)
+
+
+def waited_for(here_lookups: Iterable[Lookups]) -> frozenset[str]:
+    """The resolvers for which, as far as is known from here, each lookup waits: they answer late, or not at all."""
+    found = set()
+    for lookups in here_lookups:
+        pace = dns.pace([lookups])
+        if lookups.fault in {DnsFault.TIMEOUT, DnsFault.UNREACHABLE} or (pace is not None and pace.fault is not None):
+            found.add(lookups.resolver)
+    return frozenset(found)
 
 
 def one_of_each_registry_first(inventory: Inventory, images: Sequence[str]) -> list[str]:

@@ -41,6 +41,11 @@ def daemon_image(inventory: Inventory, targets: Targets) -> str | None:
     return None if inventory.dind == "none" else inventory.dind.daemon_image
 
 
+def registry_of_dind_pull(inventory: Inventory, targets: Targets) -> str | None:
+    """The listed registry that Docker's daemon pulls from."""
+    return None if inventory.dind == "none" else registry_of(inventory, {**targets, "image": inventory.dind.pull})
+
+
 def registry_of_repository(inventory: Inventory, targets: Targets) -> str | None:
     """The listed registry that a repository is in."""
     return registry_of(inventory, {**targets, "image": targets["repository"]})

@@ -55,15 +55,20 @@ class OwnObjects:
     deadline: float
     shutdown: Shutdown
 
-    def remove(self, job: str) -> tuple[str, ...]:
-        """Remove one Job with its pods; the pods that are still there are returned, and left to the sweep.
+    def remove(self, job: str) -> None:
+        """Begin to remove one Job with its pods; the sweep waits for what is still there then.
 
-        A kubelet that still pulls for a pod ends it late, and nothing that is to be measured waits for that.
+        Nothing that is to be measured waits for a daemon that stops, or for a kubelet that still pulls.
 
         Raises:
             Unmeasured: the API could not be asked.
         """
-        return remove_job(self.api, self.namespace, job, deadline=min(self.deadline, COLLECTED_WITHIN))
+        if not job:
+            return
+        try:
+            self.api.delete(jobs_path(self.namespace, job))
+        except ApiError as error:
+            raise unmeasured(error) from error
 
     def sweep(self) -> None:
         """Remove all of them.
@@ -93,21 +98,6 @@ class OwnObjects:
             expedite=expedite,
             on_object=self.shutdown.note,
         )
-
-
-def remove_job(api: Api, namespace: str, job: str, *, deadline: float = 30.0) -> tuple[str, ...]:
-    """Remove one Job with its pods, and wait until they are gone; those left after `deadline` seconds are returned.
-
-    Raises:
-        Unmeasured: the API could not be asked.
-    """
-    if not job:
-        return ()
-    try:
-        api.delete(jobs_path(namespace, job))
-        return _wait_until_gone(api, namespace, f"job-name={job}", deadline)
-    except ApiError as error:
-        raise unmeasured(error) from error
 
 
 def remove_run(

@@ -153,6 +153,34 @@ def _cause(resolver: str, answers: Sequence[Answer], fault: DnsFault, deadline: 
     return f"{cause}; besides: {', '.join(others[:_MOST_NAMED])}" if others else cause
 
 
+LATEST = 1.0
+"""Seconds that a resolver may take for its quickest answer (docs/sources.md#late-resolver)."""
+
+
+def pace(asked: Sequence[Lookups]) -> Lookups | None:
+    """The one with the quickest right answer, faulty where even that is late; None without a right one.
+
+    Args:
+        asked: of one resolver.
+    """
+    answers = [
+        (lookups, answer)
+        for lookups in asked
+        for answer in lookups.answers
+        if answer.fault is None and answer.addresses
+    ]
+    if not answers:
+        return None
+    shown, quickest = min(answers, key=lambda each: each[1].took)
+    took = f"{quickest.took:.1f} s"
+    evidence = replace(shown.evidence, observed=f"{quickest.name}: {took}", took=quickest.took)
+    if quickest.took <= LATEST:
+        return replace(shown, fault=None, cause="", evidence=evidence)
+    vantages = f"the quickest of {len(answers)} answers" if len(answers) > 1 else "its answer"
+    cause = f"{shown.resolver} answers late: {vantages} took {took}"
+    return replace(shown, fault=DnsFault.LATE, cause=cause, evidence=evidence)
+
+
 def lookups(
     resolver: str,
     names: Mapping[str, frozenset[str]],

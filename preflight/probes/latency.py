@@ -37,6 +37,8 @@ from preflight.shell_command import ShellCommand, program
 
 FEW, MANY = 6, 18
 """Samples of a destination, and those where one of them was lost."""
+LEAST = 3
+"""Samples that must come back for a median: where packets are lost, a single one may be late for that reason alone."""
 _RESENT_AFTER = 0.9  # seconds; a kernel sends the first packet again after one
 _PATIENCE = 2.0  # seconds for a connection
 _IN_VAIN = 2  # further samples without an answer, after which nobody answers there
@@ -91,8 +93,9 @@ class Samples:
     quickest: float
 
     def is_longer(self, seconds: float) -> bool:
-        """Whether a round trip takes longer than that."""
-        return self.round_trip > seconds and self.quickest > seconds / 2
+        """Whether a round trip takes longer than that, as far as enough came back to say so."""
+        enough = self.taken - self.lost >= LEAST
+        return enough and self.round_trip > seconds and self.quickest > seconds / 2
 
     def __str__(self) -> str:
         return f"{self.destination}: {self.lost} of {self.taken} lost, {_milliseconds(self.round_trip)}"

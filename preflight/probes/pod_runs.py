@@ -40,13 +40,19 @@ UNSCHEDULABLE_FOR = 3.0  # seconds that the scheduler may say no before it is be
 NOT_STARTING_FOR = 10.0  # seconds that a container may fail to be created before that is believed
 NODE_ASKED_AFTER = 15.0  # seconds that a pod does not begin before its node is asked for its state
 SECRET_SEEN_WITHIN = 30.0  # seconds that a kubelet may take to see a pull secret that is there; it pulls again after 10
+SECRET_MISSED = "FailedToRetrieveImagePullSecret"  # noqa: S105 - the reason of a kubelet's event
 CUT_OFF_FOR = 40.0  # seconds that a pod may be at a first pull from a registry that is known to be out of reach
+HELD_UP_FOR = 10.0  # seconds that another registry's image may wait behind such pulls, of other pods too
 SHORT_WATCH = 1.0  # seconds of one watch while there is no pod yet
 LONG_WATCH = 2.0  # seconds of one watch after that; between two, events are read
 PAUSE = 0.5  # seconds between two lists when the API can't be watched, or has just failed
 
 _NOT_FOUND, _FORBIDDEN, _GONE, _SERVER_ERROR = 404, 403, 410, 500
 _KUBELET_HAS_NO_LOG = re.compile(r"failed to try resolving symlinks in path |unable to retrieve container logs for ")
+
+
+class MootError(Unmeasured):
+    """A pod was given up, or not made: something else shows by now that nothing comes of it."""
 
 
 class PodRun:
@@ -61,6 +67,7 @@ class PodRun:
         images: what the node held before; None if that is not known.
         unschedulable_for: seconds that the scheduler may say no before it is believed.
         cut_off: the hosts of registries that are known by now to be out of the node's reach.
+        moot: whether nothing comes of the pod any more, because something else says so.
         shutdown: of the run.
 
     Attributes:
@@ -73,6 +80,7 @@ class PodRun:
         verdict: what kept the pod from existing or from starting, with its cause.
         refused: the refusal that the verdict comes from.
         warnings: what admission warned of.
+        held_up: the containers whose images were not pulled, since the kubelet was at pulls that come to nothing.
         log_fault: why a log could not be read, if that was the node's kubelet, out of reach of the API server.
     """
 
@@ -87,6 +95,7 @@ class PodRun:
         images: Collection[str] | None = None,
         unschedulable_for: float = UNSCHEDULABLE_FOR,
         cut_off: Callable[[], Collection[str]] = tuple,
+        moot: Callable[[], bool] = bool,
         shutdown: Shutdown | None = None,
     ) -> None:
         self.api, self.manifest, self.node, self.on_event, self.images = api, manifest, node, on_event, images
@@ -109,16 +118,20 @@ class PodRun:
         self.verdict: tuple[Fault, str] | None = None
         self.refused: ApiError | None = None
         self.warnings: tuple[str, ...] = ()
+        self.held_up: frozenset[str] = frozenset()
         self.log_fault: StreamFault | None = None
         self._end = self.began + deadline
         self._unschedulable_for = unschedulable_for
         self._cut_off = cut_off
+        self._moot = moot
         self._shutdown = shutdown or Shutdown()
         self._events: dict[str, Json] = {}
         self._events_refused: ApiError | None = None
         self._since: dict[str, float] = {}
         self._polling = False
         self._secrets_exist: bool | None = None  # None if nobody had to ask
+        self._may_be_two = False  # whether a second pod can't be one too many for a quota
+        self._made_anew = False
 
     @property
     def name(self) -> str:
@@ -143,6 +156,7 @@ class PodRun:
 
         Raises:
             Unmeasured: the API could not be asked, our pod would take a quota's last tenth, or the run is stopping.
+            MootError: nothing would come of the pod.
         """
         self.on_event("asking whether the pod would be admitted")
         if self._is_admitted(job) and self._create():
@@ -162,6 +176,8 @@ class PodRun:
             if not error.rule and error.status != _NOT_FOUND:
                 raise unmeasured(error) from error
             quotas = []  # then admission itself decides
+        else:
+            self._may_be_two = not quotas
         fault, cause = quota_room(quotas, needs_of(self.pod_manifest), job)
         if fault:
             self.verdict = fault, cause
@@ -176,6 +192,7 @@ class PodRun:
         return True
 
     def _create(self) -> bool:
+        self._require_sense()
         try:
             with self._shutdown.making(f"the Job {self.job}"):
                 self.api.create(jobs_path(self.namespace), self.manifest)
@@ -197,6 +214,7 @@ class PodRun:
         while self._left > 0:
             if self._shutdown.is_set():
                 raise Unmeasured(f"the run was stopped before {self.vantage} on {self.node} had come to its end")
+            self._require_sense()
             try:
                 version = self._list()
                 self.over = self._is_over(settled)
@@ -215,6 +233,9 @@ class PodRun:
             self._read_events()
             if self.pod is None and self._creation_was_refused():
                 return
+            if self._misses_its_secret():
+                self._make_anew()
+                continue
             if self._node_is_lost():
                 return
             if self._pulls_in_vain():
@@ -271,6 +292,10 @@ class PodRun:
             return True
         return self._lasts("stuck", waits_for(self.pod, START_REASONS)) > NOT_STARTING_FOR
 
+    def _require_sense(self) -> None:
+        if self._moot():
+            raise MootError(f"{self.vantage} on {self.node} was given up: what it shows is known to be of no use")
+
     def _node_is_lost(self) -> bool:
         """Whether the pod does not start because its node has stopped reporting: nothing comes of it before our end."""
         pending = self.pod is not None and not has_started(state_of(self.pod, BUILD))
@@ -286,7 +311,8 @@ class PodRun:
 
         A kubelet pulls one image after the other, reports how a pull failed in an event at once, and in the pod's state
         only when it has tried all of them. So the first real error of a registry is that of its other images, too, and
-        a container that is there for its image alone is done as soon as that is pulled.
+        a container that is there for its image alone is done as soon as that is pulled. Where other pods' pulls from
+        such a registry come first as well, another registry's image may have to wait for minutes: it is left then.
         """
         if self.pod is None:
             return False
@@ -299,20 +325,24 @@ class PodRun:
             and (fault := classify_pull(str(event["message"]))[0])
         }
         cut_off = {parse_reference(images[name]).host for name, fault in failed.items() if fault in PATH_FAULTS}
-        if self.seconds > CUT_OFF_FOR and not self.events_of(self.name, "Pulled"):
-            cut_off |= set(self._cut_off())
         pulled = {container_of(event) for event in self.events_of(self.name, "Pulled")}
-        return bool(cut_off) and all(
-            is_settled(state_of(self.pod, name))
-            or name in failed
-            or (name in pulled and name.startswith(PULLED))
-            or (
-                name not in pulled
-                and not has_started(state_of(self.pod, name))
-                and parse_reference(image).host in cut_off
-            )
-            for name, image in images.items()
-        )
+        is_held_up = self._lasts("held up", bool(cut_off)) > HELD_UP_FOR
+        if self.seconds > CUT_OFF_FOR and not pulled:
+            known = {parse_reference(image).host for image in images.values()} & set(self._cut_off())
+            is_held_up = is_held_up or bool(known)
+            cut_off |= known
+        waiting = {
+            name
+            for name in images
+            if not is_settled(state_of(self.pod, name))
+            and name not in failed
+            and not (name in pulled and name.startswith(PULLED))
+        }
+        if not cut_off or any(name in pulled or has_started(state_of(self.pod, name)) for name in waiting):
+            return False
+        held_up = {name for name in waiting if parse_reference(images[name]).host not in cut_off}
+        self.held_up = frozenset(held_up)
+        return is_held_up or not held_up
 
     def _pulls_again_with_its_secret(self) -> bool:
         """Whether a pull failed without a pull secret that is there: the kubelet learns of it late, and pulls again."""
@@ -320,11 +350,40 @@ class PodRun:
         if not waits or self._lasts("without its secret", waits) > SECRET_SEEN_WITHIN:
             return False
         self._read_events()
-        if not self.events_of(self.name, "FailedToRetrieveImagePullSecret"):
+        return self._missed_a_secret()
+
+    def _missed_a_secret(self) -> bool:
+        """Whether the kubelet did not see a pull secret of the pod that is there."""
+        if not self.events_of(self.name, SECRET_MISSED):
             return False
         if self._secrets_exist is None:
             self._secrets_exist = self._has_pull_secrets()
         return self._secrets_exist
+
+    def _misses_its_secret(self) -> bool:
+        if self.pod is None or self._made_anew or not self._may_be_two:
+            return False
+        # The pod's state shows a failed pull only when its other images have been tried, too.
+        failed = waits_for(self.pod, PULL_REASONS) or any(map(is_failed_pull, self.events_of(self.name)))
+        return failed and self._missed_a_secret()
+
+    def _make_anew(self) -> None:
+        """Make the Job once more, in place of the one whose kubelet had not seen the pull secret yet.
+
+        A kubelet looks a secret up when the first pod that names it comes, and pulls without it after a second. For the
+        same pod it pulls again after 10 s and more, for the next one at once, with the secret.
+        """
+        self._made_anew = True
+        before = self.manifest
+        name = f"{before['metadata']['name']}-2"
+        self.manifest = {**before, "metadata": {**before["metadata"], "name": name}}
+        self.job = name
+        if not self._create():
+            self.manifest, self.job, self.verdict, self.refused = before, before["metadata"]["name"], None, None
+            return
+        self.pod = None
+        with suppress(ApiError):  # else the sweep removes it
+            self.api.delete(jobs_path(self.namespace, before["metadata"]["name"]))
 
     def _has_pull_secrets(self) -> bool:
         secrets = (self.pod or {}).get("spec", {}).get("imagePullSecrets") or ()

@@ -35,7 +35,7 @@ from preflight.probes.pod_messages import (
     pull_seconds,
     state_of,
 )
-from preflight.probes.pod_runs import UNSCHEDULABLE_FOR, OnEvent, PodRun, classify_refusal
+from preflight.probes.pod_runs import SECRET_MISSED, UNSCHEDULABLE_FOR, OnEvent, PodRun, classify_refusal
 from preflight.probes.pod_states import (
     all_settled,
     client_or_daemon_settled,
@@ -245,11 +245,15 @@ def launch_dind(
     on_event: OnEvent = _no_progress,
     images: Collection[str] | None = None,
     job: Needs | None = None,
-    unschedulable_for: float = UNSCHEDULABLE_FOR,
     cut_off: Callable[[], Collection[str]] = tuple,
+    moot: Callable[[], bool] = bool,
     shutdown: Shutdown | None = None,
 ) -> DindPod:
-    """As `launch`, for `preflight.jobshape.dind_job`: follow until the client has ended, or the daemon has."""
+    """As `launch`, for `preflight.jobshape.dind_job`: follow until the client has ended, or the daemon has.
+
+    Raises:
+        MootError: by `moot`, nothing would come of it.
+    """
     run = PodRun(
         api,
         manifest,
@@ -257,8 +261,8 @@ def launch_dind(
         deadline=deadline,
         on_event=on_event,
         images=images,
-        unschedulable_for=unschedulable_for,
         cut_off=cut_off,
+        moot=moot,
         shutdown=shutdown,
     )
     run.run(job, client_or_daemon_settled)
@@ -383,7 +387,7 @@ class _Judgement:
             if not str(event.get("message", "")).startswith("Error: ")
         ]
         message = failures[-1] if failures else str(waiting.get("message") or waiting.get("reason") or "")
-        secret_events = self.run.events_of(self.run.name, "FailedToRetrieveImagePullSecret")
+        secret_events = self.run.events_of(self.run.name, SECRET_MISSED)
         return f"{message} ({secret_events[-1]['message']})" if secret_events and waiting else message
 
     def _pulls(self) -> Iterator[ImagePull]:
@@ -412,6 +416,8 @@ class _Judgement:
             message = str(pulled[-1].get("message", ""))
             seconds = pull_seconds(message)
             fresh = False if "already present" in message else fresh
+        elif container in run.held_up:
+            return None
         elif any(event.get("reason") == "Pulling" for event in events):
             if not has_started(state):
                 fault = PodFault.PULL_TIMEOUT

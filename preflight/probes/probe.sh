@@ -378,6 +378,25 @@ step_docker_run() { # IMAGE WORD…
   docker_step run --rm -- "$@"
 }
 
+step_docker_runs() { # MARK IMAGE COMMAND…: all in one container, side by side; each prints MARK NUMBER EXIT BEGIN END, its output
+  mark=$1 image=$2
+  shift 2
+  # shellcheck disable=SC2016 # expanded in the container
+  docker_step run --rm -- "$image" sh -c '
+    number=0
+    for command; do
+      {
+        read -r began _ </proc/uptime
+        output=$(sh -c "$command" 2>&1)
+        status=$?
+        read -r ended _ </proc/uptime
+        printf "\n%s %s %s %s %s\n%s\n" "$0" "$number" "$status" "${began-}" "${ended-}" "$output"
+      } 2>/dev/null &
+      number=$((number + 1))
+    done
+    wait' "$mark" "$@"
+}
+
 # ---- the row of steps ------------------------------------------------------------------------------------------------------
 
 measure() { # ID LIMIT KIND ARGUMENT…: take one step and print its section

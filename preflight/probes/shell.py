@@ -140,6 +140,18 @@ def docker_run(image: str, command: Sequence[str], limit: float = 30.0) -> Step:
     return Step("docker_run", (image, *command), limit=limit, alone=True)
 
 
+def docker_runs(mark: str, image: str, commands: Sequence[Sequence[str]], limit: float = 30.0) -> Step:
+    """Run commands in one container of Docker-in-Docker, side by side: each becomes a section as of `docker_run`.
+
+    Args:
+        mark: a word that no command prints, drawn anew for each run.
+        image: has a POSIX shell.
+        commands: each with its arguments.
+        limit: seconds for all of them.
+    """
+    return Step("docker_runs", (mark, image, *map(shlex.join, commands)), limit=limit, alone=True)
+
+
 def docker_lookup(image: str, name: str, limit: float = 15.0) -> Step:
     """Resolve a name in a container of Docker-in-Docker; the image needs an nslookup."""
     return docker_run(image, ("nslookup", name), limit)
@@ -209,6 +221,7 @@ _COMMANDS: Mapping[str, tuple[str, ...]] = {
     "docker_pull": ("docker", "pull"),
     "docker_ready": ("docker", "info"),
     "docker_run": ("docker", "run", "--rm"),
+    "docker_runs": ("docker", "run", "--rm"),
     "docker_version": ("docker", "version"),
     "fetch": ("curl", "-sS", "-i"),
     "interface": ("ip", "route"),

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 
 from preflight.evidence import Unmeasured
 from preflight.probes.shell import KINDS, Step, command_line
@@ -56,7 +58,7 @@ class Section:
 def parse(output: str, nonce: str) -> tuple[Section, ...]:
     """The sections in what the script printed, whatever is around and in them; a cut-off one has no exit status."""
     sections = (_section(chunk) for chunk in _own_chunks(output, nonce))
-    return tuple(section for section in sections if _takes(section.kind, section.args))
+    return tuple(part for section in sections if _takes(section.kind, section.args) for part in _commands_of(section))
 
 
 _ARGUMENTS = {
@@ -64,6 +66,7 @@ _ARGUMENTS = {
     "queries": (4, 5),
     "docker_pull": (1, 1),
     "docker_run": (1, 1000),
+    "docker_runs": (2, 1000),
     "fetch": (1, 1),
     "lookup": (1, 3),
     "tcp": (2, 2),
@@ -75,6 +78,25 @@ def _takes(kind: str, args: Sequence[str]) -> bool:
     """Whether a step can have been this one: what was lost or garbled on the way is no section."""
     least, most = _ARGUMENTS.get(kind, (0, 1000))
     return kind in KINDS and least <= len(args) <= most and (kind != "tcp" or bool(re.fullmatch("[0-9]{1,9}", args[1])))
+
+
+def _commands_of(section: Section) -> Iterable[Section]:
+    """The section itself, or one for each command that ran in the same container."""
+    if section.kind != "docker_runs":
+        yield section
+        return
+    mark, image, *commands = section.args
+    blocks = re.split(rf"(?m)^{re.escape(mark)} (\d{{1,3}}) (\d{{1,3}}) (\S*) (\S*)$\n?", section.output)
+    before = blocks[0]
+    ended: dict[int, tuple[int, float, str]] = {}
+    for number, status, began, end, output in zip(*(blocks[place::5] for place in range(1, 6)), strict=True):
+        took = max(0.0, _number(end) - _number(began))
+        ended.setdefault(int(number), (int(status), took, output.strip("\n")))
+    for number, command in enumerate(commands):
+        status, took, output = ended.get(number, (section.exit, section.took, before))
+        with suppress(ValueError):  # a word of it was garbled on the way
+            words = tuple(shlex.split(command))
+            yield replace(section, kind="docker_run", args=(image, *words), exit=status, took=took, output=output)
 
 
 _Line = tuple[str, str]  # ours: the word after the nonce and the rest; else: "" and the line

@@ -6,10 +6,15 @@ import pytest
 
 from preflight.evidence import Blocked, Evidence
 from preflight.facts.blocking import block_if_no_resolver_knows
+from preflight.facts.dind import dind_registry
 from preflight.facts.references import Ref
-from preflight.faults import DnsFault, Fault, PathFault
+from preflight.faults import DindFault, DnsFault, Fault, PathFault
+from preflight.inventory import Inventory
+from preflight.probes.dind import InnerRegistry
 from preflight.probes.dns import Answer, Lookups
 from preflight.probes.registry import RegistryReply
+from preflight.probes.shell_sections import Section
+from preflight.probes.transcript import Report
 
 SEEN = Evidence(where="here", command="curl", observed="")
 MIRROR, CHARTS = "registry.example.com", "charts.gitlab.io"
@@ -78,3 +83,41 @@ def test_what_blocks_gives_the_reason_where_it_was_measured() -> None:
     assert (blocked.reason, blocked.failed, blocked.witness) == ("timeout: 10.0.0.2 is faulty", True, "pod")
     unasked = Blocked.by(Ref.HERE_LOOKUPS, None, otherwise="not asked")
     assert (unasked.reason, unasked.failed, unasked.targets) == ("not asked", False, {})
+
+
+ANSWERS: dict[str, DnsFault | None] = {"mirror": None}
+
+
+@pytest.mark.parametrize(
+    ("here", "node", "pod", "blocker"),
+    [
+        (SILENT, SILENT, SILENT, Ref.HERE_LOOKUPS),
+        (ANSWERS, SILENT, SILENT, Ref.NODE_LOOKUPS),
+        (ANSWERS, ANSWERS, SILENT, Ref.POD_LOOKUPS),
+    ],
+)
+def test_a_daemon_that_waits_for_a_silent_resolver_says_nothing_of_a_registry(
+    here: dict[str, DnsFault | None],
+    node: dict[str, DnsFault | None],
+    pod: dict[str, DnsFault | None],
+    blocker: Ref,
+    inventory: Inventory,
+) -> None:
+    assert inventory.dind != "none"
+    host = inventory.registries["private"].host
+    cut_off = Section(kind="docker_pull", args=(f"{host}/preflight/absent:none",), exit=124, took=25.0)
+    report = Report(where="dind on w", sections=(cut_off,))
+    healthy = resolver("10.0.0.3", mirror=None)
+
+    def judged(asked: tuple[dict[str, DnsFault | None], ...]) -> InnerRegistry:
+        of_each = [(resolver("10.0.0.2", **faults), healthy) for faults in asked]
+        taken = (report, healthy, None, None, None, *of_each, inventory.dind, inventory)
+        found = dind_registry("w", "private", *taken)
+        assert isinstance(found, InnerRegistry)
+        return found
+
+    with pytest.raises(Blocked) as raised:
+        judged((here, node, pod))
+    assert raised.value.fact == blocker
+    assert raised.value.measured is not None
+    assert judged((ANSWERS,) * 3).fault is DindFault.REGISTRY_UNREACHABLE

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
 from preflight import values
 from preflight.clients.connect import Routes
 from preflight.fact import TARGETS
+from preflight.facts import dind as dind_facts
 from preflight.facts.dind import dind_shape
 from preflight.facts.probe_plan import (
     beyond_the_first,
@@ -16,8 +22,11 @@ from preflight.facts.registry import node_registry
 from preflight.faults import DnsFault, PathFault
 from preflight.inventory import OTHER_NODES, ClusterNode, Inventory
 from preflight.jobshape import JobShape
+from preflight.probes.cluster import NamespaceState, Node, Nodes
+from preflight.probes.pod_runs import MootError
+from preflight.probes.pods import DindPod
 from preflight.probes.shell_sections import Section
-from preflight.probes.transcript import Report
+from preflight.probes.transcript import PodTranscript, Report, WorkerRoom
 from preflight.run import Run
 from preflight.values import values_of
 from tests.conclusions import made
@@ -55,6 +64,52 @@ def test_a_daemon_does_not_wait_for_resolvers_that_are_known_to_be_silent(invent
     assert servers(dind_shape(shape, healthy)) == servers(shape) == list(RESOLVERS)
     everyone = tuple(made.lookups(resolver, DnsFault.TIMEOUT, "here", names) for resolver in RESOLVERS)
     assert servers(dind_shape(shape, everyone)) == list(RESOLVERS), "something has to be left"
+
+
+def test_a_daemon_has_a_head_start_where_it_neither_pulls_nor_takes_the_room_of_a_job(
+    inventory: Inventory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert inventory.dind != "none"
+    run = Run(inventory=inventory, routes=Routes({}, only_mapped=True), id="made")
+    shape = values.job_shape(values_of(inventory.runner))
+    held = frozenset({inventory.dind.client_image, inventory.dind.daemon_image})
+
+    def launch(*_: object, moot: Callable[[], bool]) -> PodTranscript:
+        if moot():
+            raise MootError("given up")
+        return PodTranscript(
+            pod=DindPod(target="k8s-worker-1", evidence=made.shown(), node="k8s-worker-1", job="made"), nonce="0" * 8
+        )
+
+    monkeypatch.setattr(dind_facts, "_launch", launch)
+
+    def starts(
+        images: frozenset[str] = held, fits: int = 1, quotas: tuple[Any, ...] = (), fault: PathFault | None = None
+    ) -> bool:
+        node = Node(name="k8s-worker-1", address="192.168.1.101", ready=True, images=images)
+        return (
+            dind_facts.dind_head_start(
+                "k8s-worker-1",
+                Nodes(target="nodes", evidence=made.shown(), nodes=(node,)),
+                NamespaceState(target="gitlab", evidence=made.shown(), quotas=quotas),
+                shape,
+                inventory.dind,
+                made.registry(MIRROR, fault),
+                WorkerRoom(target="k8s-worker-1", evidence=made.shown(), node="k8s-worker-1", fits=fits),
+                None,
+                inventory,
+                run,
+            )
+            is not None
+        )
+
+    assert starts()
+    assert not starts(images=held - {inventory.dind.daemon_image}), "it would pull beside the job's pod"
+    assert not starts(fits=0)
+    assert not starts(quotas=({"metadata": {"name": "jobs"}},)), "the quota may be for one pod less"
+    assert not starts(fault=PathFault.TIMEOUT)
+    run.note_cut_off("k8s-worker-1", MIRROR)
+    assert not starts(), "the worker was seen not to reach what the daemon would pull from"
 
 
 def servers(shape: JobShape) -> list[str]:

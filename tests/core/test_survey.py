@@ -229,6 +229,61 @@ def test_of_a_family_one_usable_member_is_enough(surveyed: Callable[..., Survey]
     assert surveyed("agreement").join("agreement", {}).target == "k8s-worker-2"
 
 
+@pytest.mark.parametrize(
+    ("first_fault", "second_fault", "moot"),
+    [
+        (None, None, False),
+        (PathFault.TIMEOUT, None, False),
+        (PathFault.TIMEOUT, PathFault.REFUSED, True),
+    ],
+)
+def test_a_measurement_is_moot_once_all_that_takes_it_is_blocked(
+    first_fault: PathFault | None, second_fault: PathFault | None, moot: bool, surveyed: Callable[..., Survey]
+) -> None:
+    judged, asked = threading.Event(), threading.Event()
+
+    @fact()
+    def begun_early() -> Fact:
+        """What is measured while others still find out whether anything comes of it."""
+        assert judged.wait(20)
+        return a_fact("moot" if survey.run.moot("begun_early", {}) else "of use")
+
+    @fact()
+    def first() -> Fact:
+        """What may block one taker."""
+        return a_fact(fault=first_fault)
+
+    @fact()
+    def second() -> Fact:
+        """What may block the other."""
+        return a_fact(fault=second_fault)
+
+    @fact()
+    def unfinished() -> Fact:
+        """What says nothing yet."""
+        asked.wait(20)
+        return a_fact()
+
+    @fact(after=("first", "unfinished"))
+    def one_taker(begun_early: Fact) -> Fact:
+        """One that takes it."""
+        return begun_early
+
+    @fact(after=("second", "unfinished"))
+    def other_taker(begun_early: Fact) -> Fact:
+        """The other one."""
+        return begun_early
+
+    survey = surveyed("one_taker", "other_taker")
+    survey.join("first", {})
+    survey.join("second", {})
+    judged.set()
+    try:
+        assert survey.join("begun_early", {}).target == ("moot" if moot else "of use")
+    finally:
+        asked.set()
+
+
 def test_a_measurement_that_hangs_is_given_up(surveyed: Callable[..., Survey], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "GRACE", 0.1)
     release = threading.Event()

@@ -8,40 +8,28 @@ import time
 import pytest
 
 from preflight.probes import cleanup, pods
-from preflight.probes.cleanup import remove_job, remove_run
+from preflight.probes.cleanup import remove_run
 from preflight.shutdown import Shutdown
 from tests.probes.job_pods import DONE, NODE, RUNS, Start, containers, job
 
 
-def test_removing_waits_until_the_pod_is_gone(start: Start) -> None:
-    api, cluster, _ = start(states=[containers("Succeeded", build=DONE)], logs={"build": ""})
-    pod = pods.launch(api, job(), node=NODE, deadline=5)
+def test_a_job_is_removed_at_once_and_the_sweep_waits_for_its_pod(start: Start) -> None:
+    api, cluster, server = start(states=[containers("Succeeded", build=DONE)], logs={"build": ""})
+    shutdown = Shutdown()
+    pod = pods.launch(api, job(), node=NODE, deadline=5, shutdown=shutdown)
     cluster.linger = 2
-    assert remove_job(api, "gitlab", pod.job) == ()
+    owned = cleanup.OwnObjects(api, "gitlab", "ab12", deadline=60, shutdown=shutdown)
+    asked_before = len(server.asked)
+    owned.remove(pod.job)
+    assert len(server.asked) == asked_before + 1
+    assert list(cluster.pods) == [pod.name]
+    owned.sweep()
     assert (cluster.job, cluster.pods) == (None, {})
-
-
-def test_removing_comes_to_an_end_and_names_what_is_left(start: Start) -> None:
-    api, cluster, _ = start(states=[containers("Succeeded", build=DONE)], logs={"build": ""})
-    pod = pods.launch(api, job(), node=NODE, deadline=5)
-    cluster.linger = 1000
-    began = time.monotonic()
-    assert remove_job(api, "gitlab", pod.job, deadline=0.6) == (pod.name,)
-    assert time.monotonic() - began < 2
-
-
-def test_a_pod_that_ends_late_is_left_to_the_sweep(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cleanup, "COLLECTED_WITHIN", 0.3)
-    api, cluster, _ = start(states=[containers("Succeeded", build=DONE)], logs={"build": ""})
-    pod = pods.launch(api, job(), node=NODE, deadline=5)
-    cluster.linger = 1000
-    owned = cleanup.OwnObjects(api, "gitlab", "ab12", deadline=60, shutdown=Shutdown())
-    assert owned.remove(pod.job) == (pod.name,)
 
 
 def test_nothing_is_removed_where_nothing_was_made(start: Start) -> None:
     api, _, server = start()
-    assert remove_job(api, "gitlab", "") == ()
+    cleanup.OwnObjects(api, "gitlab", "ab12", deadline=60, shutdown=Shutdown()).remove("")
     assert server.asked == []
 
 

@@ -15,9 +15,9 @@ import dns.rrset
 import pytest
 
 from preflight.clients.connect import Routes
-from preflight.evidence import Unmeasured
+from preflight.evidence import Evidence, Unmeasured
 from preflight.faults import DnsFault, PathFault
-from preflight.probes.dns import Answer, Lookups, judge_answer, lookups, summarise
+from preflight.probes.dns import Answer, Lookups, judge_answer, lookups, pace, summarise
 from tests.probes import servers
 from tests.probes.servers import Answerer, Question, dns_server
 
@@ -416,3 +416,41 @@ def test_an_answer_is_held_against_the_expectation(
 def test_a_faulty_answer_keeps_its_fault() -> None:
     one = judge_answer(said(REGISTRY, DnsFault.SERVFAIL), frozenset({"192.0.2.1"}))
     assert one.fault is DnsFault.SERVFAIL
+
+
+@pytest.mark.parametrize(
+    ("here", "workers", "fault"),
+    [
+        ((2.0, 2.1), ((2.4, 2.5),), DnsFault.LATE),
+        ((2.0, 0.1), ((2.4, 2.5),), None),  # it was busy once
+        ((2.0, 2.1), ((0.02, 2.5),), None),  # only the way from here is slow
+        ((None, None), ((2.4, 2.5),), DnsFault.LATE),
+        ((None, None), ((None, 0.2),), None),
+    ],
+)
+def test_a_resolver_is_late_if_its_quickest_right_answer_is(
+    here: tuple[float | None, ...], workers: tuple[tuple[float | None, ...], ...], fault: DnsFault | None
+) -> None:
+    judged = pace([timed(*took) for took in (here, *workers)])
+    assert judged is not None
+    assert judged.fault is fault
+    assert ("answers late" in judged.cause) is (fault is not None)
+    assert pace([timed(None, None)]) is None, "nothing was answered"
+
+
+FOUND = frozenset({"192.0.2.1"})
+
+
+def timed(*took: float | None) -> Lookups:
+    answers = [
+        Answer(
+            name=f"{number}.example.com", took=each or 5.0, fault=None if each else DnsFault.TIMEOUT, addresses=FOUND
+        )
+        for number, each in enumerate(took)
+    ]
+    return Lookups(
+        target="10.0.0.2",
+        resolver="10.0.0.2",
+        answers=tuple(answers),
+        evidence=Evidence(where="here", command="dig"),
+    )

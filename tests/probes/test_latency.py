@@ -89,6 +89,14 @@ def test_what_was_sent_again_shows_no_round_trip() -> None:
         assert latency.with_distance(trips, TRIP).fault is fault
 
 
+def test_a_way_on_which_most_is_lost_shows_no_round_trip_by_the_rest() -> None:
+    for answered, fault in ((1, None), (2, None), (3, PacketFault.FAR)):
+        taken = [*["quick"] * answered, *["unanswered"] * 4]
+        trips = read_samples({GITLAB: series(*taken, quick=0.4)}, where="here")
+        assert latency.with_losses(trips, LOSS).fault is PacketFault.LOST
+        assert latency.with_distance(trips, TRIP).fault is fault
+
+
 def test_a_busy_machine_makes_no_way_long() -> None:
     slow = series("quick", "quick", "quick", quick=0.8)
     trips = read_samples({GITLAB: [*series("quick"), *slow]}, where="here")

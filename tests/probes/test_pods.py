@@ -16,10 +16,12 @@ from preflight.faults import DindFault, PodFault
 from preflight.jobpod import job_pod
 from preflight.jobshape import dind_job
 from preflight.probes import pod_runs, pods
+from preflight.probes.pod_runs import MootError
 from preflight.probes.quota import needs_of
 from preflight.shutdown import Shutdown
 from tests.probes.apiserver import (
     RECORDINGS,
+    Asked,
     Reply,
     daemon_log,
     pull_words,
@@ -154,6 +156,18 @@ def test_a_registry_that_is_known_to_be_out_of_reach_is_hardly_waited_for(
     assert pod.pulls[0].fault is PodFault.PULL_TIMEOUT
 
 
+def test_another_registrys_image_does_not_wait_long_behind_pulls_that_come_to_nothing(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pod_runs, "HELD_UP_FOR", 0.1)
+    waiting = containers("Pending", build=CREATING, image_1=CREATING)
+    events = [*failing(ALPINE, "build"), ("Pulling", f'Pulling image "{PRIVATE}"', "image-1")]
+    api, *_ = start(states=[PENDING, waiting], events=events, nodes={NODE: {}})
+    pod = pods.launch(api, job(PRIVATE), node=NODE, deadline=60)
+    assert pod.evidence.took < 30, "not until its deadline"
+    assert [(pull.image, pull.fault) for pull in pod.pulls] == [(ALPINE, PodFault.PULL_TIMEOUT)], "no word of the other"
+
+
 @pytest.mark.parametrize(
     ("recording", "fault"),
     [
@@ -202,6 +216,49 @@ def test_a_pull_secret_that_is_absent_is_named(start: Start) -> None:
     pod = pods.launch(api, job(), node=NODE, deadline=20)
     assert pod.fault is PodFault.PULL_UNAUTHORIZED
     assert "Unable to retrieve some image pull secrets (nosuch)" in pod.cause
+
+
+MISSED = ("FailedToRetrieveImagePullSecret", "Unable to retrieve some image pull secrets (private-registry)", "")
+
+
+@pytest.mark.parametrize(
+    ("is_there", "quotas", "jobs"),
+    [(True, [], 2), (False, [], 1), (True, [quota({"pods": "100"}, {"pods": "1"})], 1)],
+    ids=["there", "not there", "two pods may be one too many"],
+)
+def test_a_pod_whose_kubelet_missed_a_pull_secret_that_is_there_is_made_anew(
+    is_there: bool, quotas: list[Json], jobs: int, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pod_runs, "SECRET_SEEN_WITHIN", 0.3)
+    refused = {"waiting": {"reason": "ErrImagePull", "message": "401 Unauthorized"}}
+    failed = ("Failed", f'Failed to pull image "{ALPINE}": 401 Unauthorized', "build")
+    shape = replace(SHAPE, pull_secrets=("private-registry",))
+    api, cluster, server = start(
+        states=[containers("Pending", build=refused)], events=[MISSED, failed], logs={"build": "hi"}, quotas=quotas
+    )
+    make = cluster._post_jobs
+
+    def make_again(asked: Asked, rest: list[str]) -> Reply:
+        if cluster.job is not None:
+            cluster.pods.clear()
+            cluster.states, cluster.events = [containers("Succeeded", build=DONE)], pulled(ALPINE, "build")
+        return make(asked, rest)
+
+    def keep_the_second(_: Asked, rest: list[str]) -> Reply:
+        assert not rest[0].endswith("-2"), "the caller removes that one"
+        return Reply({"kind": "Status", "status": "Success"})
+
+    def secret(_: Asked, __: list[str]) -> Reply:
+        return Reply({"metadata": {"name": "private-registry"}}, 200 if is_there else 404)
+
+    for name, answer in (("_post_jobs", make_again), ("_delete_jobs", keep_the_second), ("_get_secrets", secret)):
+        monkeypatch.setattr(cluster, name, answer, raising=False)
+    pod = pods.launch(api, job(shape=shape), node=NODE, deadline=20)
+    jobs_made = [asked for asked in server.asked if (asked.method, asked.path.rpartition("/")[2]) == ("POST", "jobs")]
+    removed = [asked.path.rpartition("/")[2] for asked in server.asked if asked.method == "DELETE"]
+    assert len(jobs_made) == jobs
+    assert (pod.job.endswith("-2"), pod.fault) == ((True, None) if jobs > 1 else (False, PodFault.PULL_UNAUTHORIZED))
+    assert removed == ([pod.job.removesuffix("-2")] if jobs > 1 else [])
 
 
 @pytest.mark.parametrize(
@@ -564,6 +621,15 @@ def test_a_daemon_that_works_is_left_when_its_client_has_ended(start: Start) -> 
     assert "API listen on [::]:2375" in pod.daemon_log
     assert {pull.image for pull in pod.pulls} == {DIND, DOCKER}
     assert pod.where == f"dind on {NODE}"
+
+
+@pytest.mark.parametrize("after", [0, 2], ids=["before it is made", "later"])
+def test_a_daemon_of_which_nothing_comes_any_more_is_given_up(after: int, start: Start) -> None:
+    api, _, server = start(states=[containers("Running", docker=RUNS, build=RUNS)])
+    asked = iter(range(100))
+    with pytest.raises(MootError, match="given up"):
+        pods.launch_dind(api, dind(), node=NODE, deadline=20, moot=lambda: next(asked) >= after)
+    assert server.count("POST", "/apis/batch/v1/namespaces/gitlab/jobs") == (after > 0)
 
 
 def test_a_daemon_that_dies_is_not_waited_for(start: Start) -> None:
