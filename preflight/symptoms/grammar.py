@@ -83,7 +83,7 @@ _MARK = (
 _CASED_MARK = r"(?-i:\bERROR\b|\bFATAL\b|\bSEVERE\b|\bFAILED\b|\A[EF]\d{4} \d\d:)"
 _WORD = (
     r"fail|error|unable|cannot|can't|could n.t|couldn't|refus|denied|invalid|not found|missing|unexpected|no such"
-    r"|exception|timed? ?-?out|timeout|deadline|reset|broken|unauthor|forbidden"
+    r"|\bno \w{1,30} (?:available|found)|exception|timed? ?-?out|timeout|deadline|reset|broken|unauthor|forbidden"
     r"|not (?:allowed|permitted|supported|exist)|does not|panic"
     r"|fatal|abort|kill|expired|exceed|reject|lost|unknown|unreachable|warn|EOF|hung up"
     r"|too (?:many|large|old|few|long)|no space|mismatch|corrupt|violat|\bfull\b|crash|not ready|unhealthy"
@@ -93,16 +93,22 @@ _WORD = (
 _NOISE = (
     r"\A(?:\$|\+{1,4}|>|#!|//|<!--|\*|- )\s|--- (?:PASS|SKIP)|\bPASS(?:ED)?\b|[✓✔]|\bok\b {1,8}\S"
     r"|level=(?:info|debug|trace)|\"level\":\"(?:info|debug)|\A\[?(?:INFO|DEBUG|TRACE)\b|\b(?:INFO|DEBUG) "
-    r"|\b0 (?:errors?|failed|failures)\b|as expected|\becho\b|\Anpm (?:warn|notice)|deprecat|\ACheck https|\AHint:"
+    r"|\b0 (?:errors?|failed|failures)\b|as expected|\becho\b|\Anpm (?:warn|notice)|deprecat|\ACheck https"
     r"|\ATry |if you (?:want|need)|for more information\Z|\A(?:Note|Tip):|\bretry(?:ing)? in\b|--\w{1,20}-?on-?error"
     r"|on_failure|allow_failure|\A(?!error|fatal|fail|panic)\w{1,30}: \w{1,30}\Z"
 )
+_REPEATED = (
+    r"waiting for process to exit: |failed to execute command\Z|returned (?:a )?non-zero|non-zero exit"
+    r"|did not complete successfully: exit code|error: process completed with|error command failed with exit code"
+    r"|remote end hung up unexpectedly\Z|(?:did not|not) complete successfully\Z"
+)
+"""Lines of builders and other programs that only repeat that what they ran has failed."""
+
 _ENDED = (
-    r"job failed: (?:exit code|command terminated|exit status)|command terminated with exit code"
+    rf"{_REPEATED}|job failed: (?:exit code|command terminated|exit status)|command terminated with exit code"
     r"|\Amake(?:\[\d{1,2}\])?: \*\*\*|script returned exit code"
-    r"|exit(?:ed)? (?:with )?(?:code|status):? (?!13[2479]|143)\d{1,3}\W{0,3}\Z|error command failed with exit code"
-    r"|returned (?:a )?non-zero|non-zero exit|a complete log of this run|ELIFECYCLE"
-    r"|did not complete successfully: exit code|error: process completed with"
+    r"|exit(?:ed)? (?:with )?(?:code|status):? (?!13[2479]|143)\d{1,3}\W{0,3}\Z"
+    r"|a complete log of this run|ELIFECYCLE"
 )
 """Lines that only repeat that a command has failed."""
 
@@ -123,9 +129,7 @@ _HOSTS = (
     r"\b(?:host|server|endpoint|address)[ :='\"]{1,3}(?P<host>(?:[\w-]{1,60}\.){1,6}[a-z]{2,12}(?::\d{1,5})?)\b",
 )
 _SERVICE = r"[a-z][a-z0-9_]{0,30}(?:-[a-z0-9_]{1,30}){0,4}(?::\d{1,5})?|localhost:\d{4,5}|127\.0\.0\.1:\d{4,5}"
-_NOT_HOSTS = (
-    r"(?:the|a|an|this|host|server|proxy|url|https?|git|gitlab|localhost|name|address|dns|tcp|error)(?::\d{1,5})?"
-)
+_NOT_HOSTS = r"localhost|(?:the|a|an|this|host|server|proxy|url|https?|git|gitlab|name|dns|tcp|error)(?::\d{1,5})?"
 _DAEMON = r"(?:docker|dind)[\w-]{0,20}(?::\d{1,5})?\Z"
 _HELPER = frozenset(
     {Stage.GET_SOURCES, Stage.RESTORE_CACHE, Stage.DOWNLOAD_ARTIFACTS, Stage.ARCHIVE_CACHE, Stage.UPLOAD}
@@ -183,6 +187,11 @@ def weight(line: str) -> int:
     if _search(_MARK, line) or _search(_CASED_MARK, line):
         return MARKED
     return WORDED if _search(_WORD, line) else NONE
+
+
+def repeats(line: str) -> bool:
+    """Whether a line only repeats that what a program ran has failed: any line before it says more."""
+    return _search(_REPEATED, line[:LONGEST])
 
 
 def statement(line: str, around: Around) -> Statement:

@@ -165,6 +165,12 @@ class _Seen:
     weight: int = 0  # of what the grammar reads: how its line says that something failed
     count: int = 1
 
+    @property
+    def kind(self) -> Kind:
+        """The symptom's kind; of a line that only repeats that what a program ran has failed, a fallback's."""
+        echo = self.symptom.kind in {Kind.FAILURE, Kind.GENERAL} and grammar.repeats(self.line)
+        return Kind.FALLBACK if echo else self.symptom.kind
+
 
 class _Reader:
     """Reads a text block by block."""
@@ -350,7 +356,7 @@ def _in_order(every: list[_Seen], progress: Progress, commands: int) -> tuple[Fo
     def order(seen: _Seen) -> tuple[bool, int, int, int, int]:
         return (
             id(seen) in overcome,
-            kinds.index(seen.symptom.kind),
+            kinds.index(seen.kind),
             -seen.weight,
             seen.place,
             catalogue.index(seen.symptom.id),
@@ -376,7 +382,7 @@ def _in_order(every: list[_Seen], progress: Progress, commands: int) -> tuple[Fo
 
 def _counts(seen: _Seen, every: list[_Seen], progress: Progress, overcome: set[int]) -> bool:
     """Whether what was seen says anything, beside all else that was."""
-    kind = seen.symptom.kind
+    kind = seen.kind
     if progress.succeeded:
         return kind is Kind.WARNING
     if kind in {Kind.FAILURE, Kind.WARNING}:
@@ -384,23 +390,25 @@ def _counts(seen: _Seen, every: list[_Seen], progress: Progress, overcome: set[i
     if id(seen) in overcome:  # the job went on in spite of it
         return False
     others = {
-        other.symptom.kind
+        other.kind
         for other in every
         if other.candidates
         and id(other) not in overcome
-        and not (other.symptom.kind is Kind.FALLBACK and other.place == seen.place)
+        and not (other.kind is Kind.FALLBACK and other.place == seen.place)
     }
     if kind is Kind.GRAMMAR:
         return not others & {Kind.FAILURE, Kind.GENERAL}
     if kind is Kind.UNCLASSIFIED:
-        return all(other.symptom.kind in {Kind.UNCLASSIFIED, Kind.HARMLESS} for other in every if other.candidates)
+        return all(other.kind in {Kind.UNCLASSIFIED, Kind.HARMLESS} for other in every if other.candidates)
     if kind is Kind.GENERAL:  # what names the failure on its line leaves it nothing to say
-        return not any(other.place == seen.place and other.symptom.kind is Kind.FAILURE for other in every)
+        return not any(other.place == seen.place and other.kind is Kind.FAILURE for other in every)
     if kind is Kind.FALLBACK:
-        beside = {other.symptom.kind for other in every if other.place == seen.place} - {
+        beside = {other.kind for other in every if other.place == seen.place} - {
             Kind.FALLBACK,
             Kind.UNCLASSIFIED,
         }
+        if any(other.kind is not other.symptom.kind and other.place == seen.place for other in every if other != seen):
+            return False
         return not beside and not others & {Kind.FAILURE, Kind.GENERAL, Kind.GRAMMAR}
     return others <= {Kind.HARMLESS}
 
