@@ -61,7 +61,7 @@ class Candidate:
         about: the system that it is about, a key of `SYSTEMS`; empty for any.
         only: what the line has to match.
         of: of an entry of kind `Kind.GRAMMAR`, the systems that it is about, as `grammar` names them; any, if empty.
-        by: the same, who has to say it.
+        by: who has to say it, of `grammar.SPEAKERS`; anyone, if empty.
     """
 
     says: str

@@ -22,7 +22,7 @@ SPEAKERS = ("manager", "node", "builder", "helper", "program")
 """Who may say it: the runner's manager, a node's kubelet and runtime, what builds images, the runner's helper, and any
 other program: the script's."""
 
-LONGEST = 4_000
+LONGEST = 2_000
 """Characters of a line that are read by their form."""
 
 HOST = "{host}"
@@ -32,8 +32,9 @@ SYSTEMS: Mapping[str, str] = {
     "proxy": r"proxyconnect|proxy ?authentication|\b407 proxy|ProxyError|tunnel connection failed|proxy tunnel"
     r"|CONNECT tunnel|response from proxy",
     "docker": r":237[56]\b|docker\.sock|docker daemon|dockerd\b|error during connect|docker_engine|buildkitd",
-    "kubernetes": r":6443\b|/api/v1/|/apis/|kubectl|kubeconfig|kube-?apiserver|kubernetes (?:cluster )?unreachable"
-    r'|error from server|connect to the server|User "system:|(?:10\.\d{1,3}\.\d{1,3}|172\.\d{1,3}\.0)\.1:443\b'
+    "kubernetes": r":6443\b|/api/v1/|/apis/|(?<![/\w])kubectl|kubeconfig|kube-?apiserver"
+    r'|kubernetes (?:cluster )?unreachable|error from server|connect to the server|User "system:'
+    r"|(?:10\.\d{1,3}\.\d{1,3}|172\.\d{1,3}\.0)\.1:443\b"
     r"|KUBERNETES_SERVICE|kubernetes\.default|(?:INSTALLATION|UPGRADE) FAILED|server API group|\bhelm (?:up|in)",
     "store": r"x-amz|amazonaws\.com/|\bs3[.:-]|s3://|minio|blob\.core|storage\.googleapis|gs://|cache\.zip"
     r"|NoSuchBucket|NoSuchKey|SignatureDoesNotMatch|object stor|\bbucket|context=cache"
@@ -66,11 +67,16 @@ _COMMANDS: Mapping[str, str] = {
 _BY: Mapping[str, str] = {
     "builder": r"\A#\d{1,4} |failed to solve|buildkit|kaniko|buildah|error building|dockerfile|COPY failed|ADD failed"
     r"|executor failed running|\ASTEP \d|failed to compute cache key|building at STEP",
-    "manager": r"job failed \(system failure\)|prepare environment:|setting up (?:credentials|build pod|secret)"
-    r"|level=\w{4,7} |config\.toml|executor=|checking for jobs|preparation failed|\APANIC|runner=\w|registering runner",
-    "node": r"\A\s{0,9}(?:Warning|Normal)\s{1,9}[A-Z]|event retrieved|FailedMount|FailedCreatePodSandBox"
+    "node": r"failed to pull (?:and unpack )?image|image pull failed|pulling image \""
+    r"|\A\s{0,9}(?:Warning|Normal)\s{1,9}[A-Z]|event retrieved|FailedMount|FailedCreatePodSandBox"
     r"|FailedScheduling|kubelet|MountVolume|AttachVolume|rpc error: code = |containerd|\bcri-?o\b",
+    "manager": r"job failed \(system failure\)|prepare environment:|setting up (?:credentials|build pod|secret)"
+    r"|level=\w{4,7} |config\.toml|executor=|checking for jobs|preparation failed|\APANIC|runner=\w"
+    r"|registering runner|verifying runner|permission container|\((?:docker|exec|manager|volume)\.go:",
 }
+
+_BUILDS = r"\b(?:docker|podman|nerdctl|buildah)\b.{0,60}\b(?:build|bud|bake|buildx)\b|kaniko|buildctl"
+"""Commands that build images: what is printed after them is a builder's, though its line does not tell."""
 
 _VERDICT = r"(?-i:\A(?:ERROR|FATAL|PANIC): {1,4}(?:Job|Preparation) failed|\A(?:FATAL|PANIC): )"
 _MARK = (
@@ -104,8 +110,9 @@ _REPEATED = (
 )
 """Lines of builders and other programs that only repeat that what they ran has failed."""
 
+_NO_REASON = rf"{_REPEATED}|job failed: (?:exit code|command terminated|exit status)"
 _ENDED = (
-    rf"{_REPEATED}|job failed: (?:exit code|command terminated|exit status)|command terminated with exit code"
+    rf"{_NO_REASON}|command terminated with exit code"
     r"|\Amake(?:\[\d{1,2}\])?: \*\*\*|script returned exit code"
     r"|exit(?:ed)? (?:with )?(?:code|status):? (?!13[2479]|143)\d{1,3}\W{0,3}\Z"
     r"|a complete log of this run|ELIFECYCLE"
@@ -178,10 +185,10 @@ class Statement:
 def weight(line: str) -> int:
     """How a line says that something failed."""
     line = line[:LONGEST]
+    if _search(_VERDICT, line):
+        return NONE if _search(_NO_REASON, line) else VERDICT
     if _search(_ENDED, line):
         return NONE
-    if _search(_VERDICT, line):
-        return VERDICT
     if _search(_NOISE, line) and not _search(_CASED_MARK, line):
         return NONE
     if _search(_MARK, line) or _search(_CASED_MARK, line):
@@ -227,6 +234,12 @@ def meant(symptom: Symptom, line: str, said: Statement, stage: Stage | None) -> 
     )
 
 
+def spoken(candidates: tuple[Candidate, ...], line: str, around: Around) -> tuple[Candidate, ...]:
+    """Of what an entry of the catalogue can mean, that which fits who says the line; all where none does."""
+    speaker = _speaker(line[:LONGEST], around)
+    return tuple(one for one in candidates if not one.by or speaker in one.by) or candidates
+
+
 def of_any_host(text: str) -> str:
     """A meaning as it reads without a line."""
     return text.replace(HOST, "HOST")
@@ -238,6 +251,8 @@ def _speaker(line: str, around: Around) -> str:
             return name
     if around.stage in _HELPER:
         return "helper"
+    if _search(_BUILDS, around.command):
+        return "builder"
     return "manager" if around.stage is Stage.PREPARE else "program"
 
 

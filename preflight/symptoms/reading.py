@@ -13,7 +13,7 @@ import os
 import re
 import select
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
@@ -40,6 +40,9 @@ _SHOWN = 240  # characters of a line that are shown
 _LONGEST_LINE = 1 << 14  # bytes of a line that are looked at together, around what was found in it
 _FEW = 30  # lines up to which a text may be one message that a terminal has wrapped
 _ENOUGH = 5_000  # lines of one stage with the same run of characters, after which further ones are not looked at
+_MANY_SPENT = (
+    20_000  # places in one block that are passed over so, after which those runs are not searched for any more
+)
 _ENOUGH_BY_FORM = 400  # lines of one stage and command that are read by the form of errors: the first ones lead
 _LONGEST_STAMP = 48  # bytes
 _AROUND = 2_000  # bytes before and behind a line whose lines are looked at for what it speaks of
@@ -183,6 +186,8 @@ class _Reader:
         self._number = 1  # of the first line of what is not yet looked at
         self._few: list[str] | None = []  # the whole text, as long as it is short
         self._left = [_ENOUGH] * len(_meant())
+        self._spent = 0  # places that were passed over in the block before
+        self._still: tuple[list[int], ahocorasick_rs.BytesAhoCorasick] | None = None  # runs that are not spent
         self._read_by_form_in: Counter[tuple[Stage | None, int]] = Counter()
 
     def feed(self, part: bytes) -> None:
@@ -219,8 +224,13 @@ class _Reader:
         bounds = (0, 0)
         left = self._left
         commands = [at.start() + 1 for at in _COMMAND.finditer(b"\n" + text)]
-        for hit, start, _ in _automaton().find_matches_as_indexes(text.lower(), overlapping=True):
+        lower = text.lower()
+        runs, automaton = self._searched_for(lower)
+        spent = 0
+        for run, start, _ in automaton.find_matches_as_indexes(lower, overlapping=True):
+            hit = runs[run]
             if not left[hit]:
+                spent += 1
                 continue
             left[hit] -= 1
             if start < shown:  # on the same line as the one before
@@ -237,8 +247,23 @@ class _Reader:
         if hits:
             commands = self._pass_commands(commands, bounds[0])
             self._look_at_line(text, bounds, self._number + _original(lines, joins), hits)
+        self._spent = spent
         self._pass_commands(commands, len(text))
         self._number += block.count(b"\n")
+
+    def _searched_for(self, lower: bytes) -> tuple[Sequence[int], ahocorasick_rs.BytesAhoCorasick]:
+        """What a block is searched for, and the number of each run: all, but not what is spent many times over.
+
+        A run is spent for as long as the stage lasts, so that a block in which a stage may change is searched for all.
+        """
+        if self._spent > _MANY_SPENT:
+            runs = [run for run, left in enumerate(self._left) if left]
+            plain = list(_plain())
+            self._still = runs, ahocorasick_rs.BytesAhoCorasick([plain[run].encode() for run in runs])
+        if self._still is None or _marks().find_matches_as_indexes(lower):
+            self._still = None
+            return range(len(self._left)), _automaton()
+        return self._still
 
     def _pass_commands(self, commands: list[int], until: int) -> list[int]:
         """Count the script's commands that begin before a place of the block; returns those after it."""
@@ -264,18 +289,23 @@ class _Reader:
 
     def _ask(self, asked: list[tuple[Symptom, Pattern]], place: int, line: str, around: Callable[[], Around]) -> None:
         """Note what a line shows: what is read by the form of errors only where no other symptom knows the line."""
-        if not self._note_known(asked, place, line):
+        if not self._note_known(asked, place, line, around):
             self._read_by_form(asked, place, line, around)
 
     def _note_known(
-        self, asked: list[tuple[Symptom, Pattern]], place: int, line: str, told: Collection[str] = ()
+        self,
+        asked: list[tuple[Symptom, Pattern]],
+        place: int,
+        line: str,
+        around: Callable[[], Around],
+        told: Collection[str] = (),
     ) -> bool:
         """Note which symptoms of the catalogue a line shows; returns whether one says more than a fallback."""
         shown, names_it = set(told), False
         for symptom, pattern in asked:
             if symptom.kind not in _BY_FORM and symptom.id not in shown and _shows(symptom, pattern, line):
                 shown.add(symptom.id)
-                self._note(symptom, place, line)
+                self._note(symptom, place, line, around)
                 names_it |= symptom.kind is not Kind.FALLBACK
         return names_it
 
@@ -311,7 +341,7 @@ class _Reader:
             symptom, place, _shown(symptom, line), self._progress.stage, meant, command, min(weight, grammar.MARKED)
         )
 
-    def _note(self, symptom: Symptom, place: int, line: str) -> None:
+    def _note(self, symptom: Symptom, place: int, line: str, around: Callable[[], Around]) -> None:
         stage = self._progress.stage
         command = 0 if line.startswith("[service:") else self._command
         key = symptom.id, stage, command
@@ -319,6 +349,8 @@ class _Reader:
             self._seen[key].count += 1
         else:
             meant = symptom.meant_by(line, stage)
+            if any(candidate.by for candidate in meant):
+                meant = grammar.spoken(meant, line, around())
             self._seen[key] = _Seen(symptom, place, _shown(symptom, line), stage, meant, command)
 
     def _look_at_the_whole(self, lines: list[str]) -> None:
@@ -334,9 +366,11 @@ class _Reader:
         for text in texts:
             hits = {hit for hit, _, _ in _automaton().find_matches_as_indexes(text.lower().encode(), overlapping=True)}
             pairs = [pair for hit in sorted(hits) for pair in _meant()[hit]]
-            if self._note_known(pairs, 1, text.strip(), told):  # what its lines say is part of a message that is known
+            if self._note_known(
+                pairs, 1, text.strip(), Around, told
+            ):  # what its lines say is part of a message that is known
                 self._seen = {key: seen for key, seen in self._seen.items() if seen.symptom.kind not in _BY_FORM}
-            elif all(seen.symptom.kind is Kind.FALLBACK for seen in self._seen.values()):
+            elif all(seen.symptom.kind is Kind.FALLBACK for seen in self._seen.values() if seen.candidates):
                 self._read_by_form(pairs, 1, text.strip(), Around)
             told |= {seen.symptom.id for seen in self._seen.values()}
 
@@ -505,6 +539,11 @@ def _plain() -> dict[str, list[tuple[Symptom, Pattern]]]:
 @functools.cache
 def _meant() -> list[list[tuple[Symptom, Pattern]]]:
     return list(_plain().values())
+
+
+@functools.cache
+def _marks() -> ahocorasick_rs.BytesAhoCorasick:
+    return ahocorasick_rs.BytesAhoCorasick([mark.encode() for mark in MARKS])
 
 
 @functools.cache
