@@ -89,7 +89,8 @@ _MARK = (
 _CASED_MARK = r"(?-i:\bERROR\b|\bFATAL\b|\bSEVERE\b|\bFAILED\b|\A[EF]\d{4} \d\d:)"
 _WORD = (
     r"fail|error|unable|cannot|can't|could n.t|couldn't|refus|denied|invalid|not found|missing|unexpected|no such"
-    r"|\bno \w{1,30} (?:available|found)|exception|timed? ?-?out|timeout|deadline|reset|broken|unauthor|forbidden"
+    r"|\bno (?:tty|askpass)\b|\bno \w{1,30} (?:available|found)"
+    r"|exception|timed? ?-?out|timeout|deadline|reset|broken|unauthor|forbidden"
     r"|not (?:allowed|permitted|supported|exist)|does not|panic"
     r"|fatal|abort|kill|expired|exceed|reject|lost|unknown|unreachable|warn|EOF|hung up"
     r"|too (?:many|large|old|few|long)|no space|mismatch|corrupt|violat|\bfull\b|crash|not ready|unhealthy"
@@ -110,7 +111,11 @@ _REPEATED = (
 )
 """Lines of builders and other programs that only repeat that what they ran has failed."""
 
-_NO_REASON = rf"{_REPEATED}|job failed: (?:exit code|command terminated|exit status)"
+_PREPARING = (
+    r"\A(?:ERROR|FATAL|WARNING): "
+    r"(?:Preparation failed|Job failed(?: \(system failure\))?: (?:prepare environment|adding ))"
+)
+_NO_REASON = rf"{_REPEATED}|job failed: (?:exit code|command terminated|exit status|process exited)"
 _ENDED = (
     rf"{_NO_REASON}|command terminated with exit code"
     r"|\Amake(?:\[\d{1,2}\])?: \*\*\*|script returned exit code"
@@ -194,6 +199,11 @@ def weight(line: str) -> int:
     if _search(_MARK, line) or _search(_CASED_MARK, line):
         return MARKED
     return WORDED if _search(_WORD, line) else NONE
+
+
+def is_of_preparing(line: str) -> bool:
+    """Whether the runner says in a line that it could not begin the job: nothing of the script is meant then."""
+    return _search(_PREPARING, line[:LONGEST])
 
 
 def repeats(line: str) -> bool:

@@ -302,8 +302,11 @@ class _Reader:
     ) -> bool:
         """Note which symptoms of the catalogue a line shows; returns whether one says more than a fallback."""
         shown, names_it = set(told), False
+        before_script = grammar.is_of_preparing(line)
         for symptom, pattern in asked:
-            if symptom.kind not in _BY_FORM and symptom.id not in shown and _shows(symptom, pattern, line):
+            if symptom.kind in _BY_FORM or (before_script and symptom.stage is Stage.STEP_SCRIPT):
+                continue
+            if symptom.id not in shown and _shows(symptom, pattern, line):
                 shown.add(symptom.id)
                 self._note(symptom, place, line, around)
                 names_it |= symptom.kind is not Kind.FALLBACK
