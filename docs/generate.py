@@ -415,6 +415,11 @@ def symptoms_page() -> str:
         "that something failed, *fallback* ones say least; *warnings* are told of jobs that succeed too; *harmless*",
         "ones are no fault.",
         "",
+        "A line that none of these entries knows is read by its form: whether it is an error, who says it, of which",
+        "system and host it speaks, and what happened, of a list of kinds that nearly all errors are made of",
+        "([What any program says](#what-any-program-says), *grammar*). Where the system can't be told, none is named.",
+        "*Unclassified* is an error of the script's own programs that is of none of these kinds.",
+        "",
     ]
     lines += [f"- [{title}](#{_anchor(title)})" for title in symptoms.areas().values()]
     for area, title in symptoms.areas().items():
@@ -434,7 +439,8 @@ def symptoms_page() -> str:
                 settling = [f"{numbers[name]} `{name}`" for name in candidate.checks]
                 settling += [f"`{candidate.look}`"] if candidate.look else []
                 cells = (candidate.says, candidate.remedy, "<br>".join(settling) or "the root causes of a run")
-                lines.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+                cells = tuple(symptoms.grammar.of_any_host(cell).replace("|", chr(92) + "|") for cell in cells)
+                lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "## What no text shows", ""]
     lines += [f"- [{row}] {sentence}" for row, sentence in symptoms.without_text().items()]
     return "\n".join(lines)

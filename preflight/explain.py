@@ -14,7 +14,7 @@ from preflight import coverage, faults, guide, shipped, symptoms
 from preflight.conclusions import CAUSES, Cause
 from preflight.conclusions.rules import draw
 from preflight.language import labelled_line, translated
-from preflight.symptoms import Symptom
+from preflight.symptoms import Symptom, grammar
 
 EXPLAINED, UNKNOWN_ID = 0, 4
 """Exit statuses: it is explained; there is none of that id."""
@@ -79,12 +79,12 @@ def _symptom(symptom: Symptom) -> Iterator[str]:
     yield f"symptom   {symptom.id} ({symptom.kind}, {symptoms.areas()[symptom.area]})"
     yield from (f"line      {sample.line}" for sample in symptom.samples)
     for number, candidate in enumerate(symptom.candidates, start=1):
-        yield f"{number:<10}{candidate.says}"
-        yield f"          fix       {candidate.remedy}"
+        yield f"{number:<10}{grammar.of_any_host(candidate.says)}"
+        yield f"          fix       {grammar.of_any_host(candidate.remedy)}"
         if candidate.checks:
             yield f"          told by   {', '.join(candidate.checks)}"
         if candidate.look:
-            yield f"          look at   {candidate.look}"
+            yield f"          look at   {grammar.of_any_host(candidate.look)}"
     yield f"source    {symptom.url}"
 
 

@@ -79,6 +79,7 @@ _NO_TEXTS = (
     "runner_config/keys",
     "symptoms/stages",
     "symptoms/catalogue",
+    "symptoms/grammar",
     "translation",
 )
 """Modules whose literals reach nobody: shapes of secrets, and shell scripts."""
@@ -144,6 +145,7 @@ def _found() -> Iterator[tuple[str, str, Iterable[str]]]:
         yield f"symptoms-{symptom.area}", f"preflight/symptoms/{symptom.area}.yaml", meanings
     for area, title in titles.items():
         yield f"symptoms-{area}", f"preflight/symptoms/{area}.yaml", [title]
+    yield "symptoms-general", "preflight/symptoms/general.yaml", filter(None, symptoms.system_names().values())
 
 
 def _files(patterns: Iterable[str]) -> Iterator[Path]:

@@ -1,9 +1,10 @@
 """Symptoms: from the words of a failed job's log to the checks that tell what they mean (`--symptom`).
 
 `catalogue` holds what is known, as data (a YAML file an area); `stages` follows a job's log through its stages;
-`reading` finds what is known in a text, `nearest` what it resembles; `answering` says, once the checks are judged,
-which meaning is confirmed, which is ruled out, and which is open. That one stands on all root causes, and is imported
-by who has judged something: a log is read without them.
+`grammar` tells of a line that nothing known matches who says it and of which system it speaks; `reading` finds what is
+known in a text, `nearest` what it resembles; `answering` says, once the checks are judged, which meaning is confirmed,
+which is ruled out, and which is open. That one stands on all root causes, and is imported by who has judged something:
+a log is read without them.
 """
 
 from preflight.symptoms.catalogue import Candidate, Kind, Sample, Symptom, areas, known, without_text

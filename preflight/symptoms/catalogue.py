@@ -7,7 +7,7 @@ import functools
 import importlib.resources
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from re import _constants, _parser  # type: ignore[attr-defined]  # the form of a pattern; nothing public tells it
 from typing import Any
 
@@ -31,7 +31,7 @@ SYSTEMS: Mapping[str, re.Pattern[str]] = {
 """What a line is about, by what stands in it: the same words of TLS or TCP are said of each of them."""
 
 
-_MOST_RUNS = 64  # of one pattern
+_MOST_RUNS = 256  # of one pattern
 
 
 class Kind(enum.StrEnum):
@@ -39,7 +39,9 @@ class Kind(enum.StrEnum):
 
     FAILURE = "failure"  # it names what has failed
     GENERAL = "general"  # it says that something has failed: whatever names it comes first
+    GRAMMAR = "grammar"  # it is read by the form of errors: only of lines that no other entry but a fallback knows
     FALLBACK = "fallback"  # it says no more than that the job failed: left out where its line says anything else
+    UNCLASSIFIED = "unclassified"  # read in the same way, and no kind of fault: only where nothing else is told
     WARNING = "warning"  # the job goes on: told in logs of jobs that succeeded too
     HARMLESS = "harmless"  # nothing is wrong
 
@@ -58,6 +60,8 @@ class Candidate:
         until: the meaning is ruled out where the log has gone beyond this stage.
         about: the system that it is about, a key of `SYSTEMS`; empty for any.
         only: what the line has to match.
+        of: of an entry of kind `Kind.GRAMMAR`, the systems that it is about, as `grammar` names them; any, if empty.
+        by: who has to say it, of `grammar.SPEAKERS`; anyone, if empty.
     """
 
     says: str
@@ -69,6 +73,8 @@ class Candidate:
     until: Stage | None = None
     about: str = ""
     only: re.Pattern[str] | None = None
+    of: frozenset[str] = frozenset()
+    by: frozenset[str] = frozenset()
 
     def possible(self, line: str, stage: Stage | None) -> bool:
         """Whether it can be meant by this line of this stage of a log."""
@@ -87,10 +93,17 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A regular expression, and runs of plain characters (lower case) of which each match of it holds one."""
+    """A regular expression, and runs of plain characters (lower case) of which each match of it holds one.
+
+    Attributes:
+        expression: what a line is searched for.
+        plain: the runs.
+        marked: whether it counts only in a line that begins as errors do.
+    """
 
     expression: re.Pattern[str]
     plain: frozenset[str]
+    marked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +163,12 @@ def areas() -> Mapping[str, str]:
     return {name: document["title"] for name, document in _documents().items() if "symptoms" in document}
 
 
+@functools.cache
+def system_names() -> Mapping[str, str]:
+    """What each system that the grammar of errors tells is called in a meaning; under "" one that it can't tell."""
+    return dict(_documents()["general"]["names"])
+
+
 def without_text() -> Mapping[str, str]:
     """Rows of docs/sources.md (Rows of the symptoms) that no text shows, and what there is instead."""
     return dict(_documents()["without_text"]["without_text"])
@@ -168,7 +187,10 @@ def _symptom(entry: Mapping[str, Any], area: str) -> Symptom:
         id=entry["id"],
         area=area,
         rows=tuple(entry.get("rows", ())),
-        patterns=tuple(_pattern(text) for text in entry["patterns"]),
+        patterns=(
+            *(_pattern(text) for text in entry.get("patterns", ())),
+            *(replace(_pattern(text), marked=True) for text in entry.get("marked", ())),
+        ),
         samples=tuple(Sample(sample["line"], sample["from"]) for sample in entry["lines"]),
         candidates=tuple(_candidate(meaning) for meaning in entry["means"]),
         kind=Kind(entry.get("kind", Kind.FAILURE)),
@@ -189,6 +211,8 @@ def _candidate(meaning: Mapping[str, Any]) -> Candidate:
         until=Stage(meaning["until"]) if "until" in meaning else None,
         about=meaning.get("about", ""),
         only=re.compile(meaning["only"], re.IGNORECASE) if "only" in meaning else None,
+        of=frozenset(meaning.get("of", ())),
+        by=frozenset(meaning.get("by", ())),
     )
 
 

@@ -12,14 +12,17 @@ import functools
 import os
 import re
 import select
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 import ahocorasick_rs
 
 from preflight.evidence import clean_part, without_controls
+from preflight.symptoms import grammar
 from preflight.symptoms.catalogue import Candidate, Kind, Pattern, Symptom, known
+from preflight.symptoms.grammar import Around
 from preflight.symptoms.stages import MARKS, Progress, Stage
 
 LARGEST = 100_000_000
@@ -37,7 +40,14 @@ _SHOWN = 240  # characters of a line that are shown
 _LONGEST_LINE = 1 << 14  # bytes of a line that are looked at together, around what was found in it
 _FEW = 30  # lines up to which a text may be one message that a terminal has wrapped
 _ENOUGH = 5_000  # lines of one stage with the same run of characters, after which further ones are not looked at
+_MANY_SPENT = (
+    20_000  # places in one block that are passed over so, after which those runs are not searched for any more
+)
+_ENOUGH_BY_FORM = 400  # lines of one stage and command that are read by the form of errors: the first ones lead
 _LONGEST_STAMP = 48  # bytes
+_AROUND = 2_000  # bytes before and behind a line whose lines are looked at for what it speaks of
+_NEAR = 4  # lines of these on either side
+_COMMAND_WITHIN = 20_000  # bytes before a line in which the command is looked for that printed it
 _COMMAND = re.compile(rb"\n\$ ")  # the runner shows each command of a script so, before it is run
 _STAMP = rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)"
 _CUT = re.compile(rb"\n" + _STAMP + rb" ?[0-9a-f]{2}[OE]\+")  # the second part of a line that GitLab has cut in two
@@ -55,6 +65,7 @@ _ESCAPES = ((b'\\"', b'"'), (b"\\u003c", b"<"), (b"\\u003e", b">"), (b"\\u0026",
 """Characters as JSON and logfmt write them within a string: a manager's log may be in either."""
 _ANSI = re.compile(rb"\x1b(?:\[[0-?]{0,64}[ -/]{0,16}[@-~]|\][^\x07\x1b]{0,4096}(?:\x07|\x1b\\)|[@-_])")
 _CONTROLS = bytes(set(range(32)) - {9, 10, 13} | {127})
+_BY_FORM = frozenset({Kind.GRAMMAR, Kind.UNCLASSIFIED})
 _ESCAPED_END = re.compile(r"(?<!\\)\\n")  # a line's end as JSON has it
 
 
@@ -154,7 +165,14 @@ class _Seen:
     stage: Stage | None
     candidates: tuple[Candidate, ...]
     command: int  # how many commands of the script had begun; of a service's own log, 0 for none
+    weight: int = 0  # of what the grammar reads: how its line says that something failed
     count: int = 1
+
+    @property
+    def kind(self) -> Kind:
+        """The symptom's kind; of a line that only repeats that what a program ran has failed, a fallback's."""
+        echo = self.symptom.kind in {Kind.FAILURE, Kind.GENERAL} and grammar.repeats(self.line)
+        return Kind.FALLBACK if echo else self.symptom.kind
 
 
 class _Reader:
@@ -168,6 +186,9 @@ class _Reader:
         self._number = 1  # of the first line of what is not yet looked at
         self._few: list[str] | None = []  # the whole text, as long as it is short
         self._left = [_ENOUGH] * len(_meant())
+        self._spent = 0  # places that were passed over in the block before
+        self._still: tuple[list[int], ahocorasick_rs.BytesAhoCorasick] | None = None  # runs that are not spent
+        self._read_by_form_in: Counter[tuple[Stage | None, int]] = Counter()
 
     def feed(self, part: bytes) -> None:
         """Take the next part of the text."""
@@ -203,8 +224,13 @@ class _Reader:
         bounds = (0, 0)
         left = self._left
         commands = [at.start() + 1 for at in _COMMAND.finditer(b"\n" + text)]
-        for hit, start, _ in _automaton().find_matches_as_indexes(text.lower(), overlapping=True):
+        lower = text.lower()
+        runs, automaton = self._searched_for(lower)
+        spent = 0
+        for run, start, _ in automaton.find_matches_as_indexes(lower, overlapping=True):
+            hit = runs[run]
             if not left[hit]:
+                spent += 1
                 continue
             left[hit] -= 1
             if start < shown:  # on the same line as the one before
@@ -212,7 +238,7 @@ class _Reader:
                 continue
             if hits:
                 commands = self._pass_commands(commands, bounds[0])
-                self._look_at_line(text[bounds[0] : bounds[1]], self._number + _original(lines, joins), hits)
+                self._look_at_line(text, bounds, self._number + _original(lines, joins), hits)
             bounds = _line_around(text, start)
             bounds = max(bounds[0], start - _LONGEST_LINE), min(bounds[1], start + _LONGEST_LINE)
             shown, hits = bounds[1], [hit]
@@ -220,9 +246,24 @@ class _Reader:
             at = bounds[0]
         if hits:
             commands = self._pass_commands(commands, bounds[0])
-            self._look_at_line(text[bounds[0] : bounds[1]], self._number + _original(lines, joins), hits)
+            self._look_at_line(text, bounds, self._number + _original(lines, joins), hits)
+        self._spent = spent
         self._pass_commands(commands, len(text))
         self._number += block.count(b"\n")
+
+    def _searched_for(self, lower: bytes) -> tuple[Sequence[int], ahocorasick_rs.BytesAhoCorasick]:
+        """What a block is searched for, and the number of each run: all, but not what is spent many times over.
+
+        A run is spent for as long as the stage lasts, so that a block in which a stage may change is searched for all.
+        """
+        if self._spent > _MANY_SPENT:
+            runs = [run for run, left in enumerate(self._left) if left]
+            plain = list(_plain())
+            self._still = runs, ahocorasick_rs.BytesAhoCorasick([plain[run].encode() for run in runs])
+        if self._still is None or _marks().find_matches_as_indexes(lower):
+            self._still = None
+            return range(len(self._left)), _automaton()
+        return self._still
 
     def _pass_commands(self, commands: list[int], until: int) -> list[int]:
         """Count the script's commands that begin before a place of the block; returns those after it."""
@@ -231,8 +272,8 @@ class _Reader:
             self._command += passed
         return commands[passed:]
 
-    def _look_at_line(self, raw: bytes, place: int, hits: list[int]) -> None:
-        line = without_controls(raw.decode("utf-8", "replace")).strip()
+    def _look_at_line(self, text: bytes, bounds: tuple[int, int], place: int, hits: list[int]) -> None:
+        line = without_controls(text[bounds[0] : bounds[1]].decode("utf-8", "replace")).strip()
         marks, asked = False, []
         for hit in set(hits):
             marks |= not _meant()[hit]
@@ -244,13 +285,66 @@ class _Reader:
                 self._command = 0
             if self._progress.stage is not before:
                 self._left[:] = [_ENOUGH] * len(self._left)
-        shown: set[str] = set()
+        self._ask(asked, place, line, lambda: _around(text, bounds, self._progress.stage))
+
+    def _ask(self, asked: list[tuple[Symptom, Pattern]], place: int, line: str, around: Callable[[], Around]) -> None:
+        """Note what a line shows: what is read by the form of errors only where no other symptom knows the line."""
+        if not self._note_known(asked, place, line, around):
+            self._read_by_form(asked, place, line, around)
+
+    def _note_known(
+        self,
+        asked: list[tuple[Symptom, Pattern]],
+        place: int,
+        line: str,
+        around: Callable[[], Around],
+        told: Collection[str] = (),
+    ) -> bool:
+        """Note which symptoms of the catalogue a line shows; returns whether one says more than a fallback."""
+        shown, names_it = set(told), False
+        before_script = grammar.is_of_preparing(line)
         for symptom, pattern in asked:
+            if symptom.kind in _BY_FORM or (before_script and symptom.stage is Stage.STEP_SCRIPT):
+                continue
             if symptom.id not in shown and _shows(symptom, pattern, line):
                 shown.add(symptom.id)
-                self._note(symptom, place, line)
+                self._note(symptom, place, line, around)
+                names_it |= symptom.kind is not Kind.FALLBACK
+        return names_it
 
-    def _note(self, symptom: Symptom, place: int, line: str) -> None:
+    def _read_by_form(
+        self, asked: list[tuple[Symptom, Pattern]], place: int, line: str, around: Callable[[], Around]
+    ) -> None:
+        """Note the first kind of fault that a line speaks of, if it is an error by its form."""
+        entries = [(symptom, pattern) for symptom, pattern in asked if symptom.kind in _BY_FORM]
+        line = line[: grammar.LONGEST]
+        part = self._progress.stage, self._command
+        if not entries or self._read_by_form_in[part] >= _ENOUGH_BY_FORM:
+            return
+        self._read_by_form_in[part] += 1
+        weight = grammar.weight(line)
+        if weight == grammar.NONE:
+            return
+        fitting = [
+            symptom
+            for symptom, pattern in entries
+            if (weight >= grammar.MARKED or not pattern.marked) and _shows(symptom, pattern, line)
+        ]
+        if not fitting:
+            return
+        symptom = min(fitting, key=lambda entry: _rank()[entry.id])
+        command = 0 if line.startswith("[service:") else self._command
+        key = f"{symptom.id} {min(weight, grammar.MARKED)}", self._progress.stage, command
+        if key in self._seen:
+            self._seen[key].count += 1
+            return
+        said = grammar.statement(line, around())
+        meant = grammar.meant(symptom, line, said, self._progress.stage)
+        self._seen[key] = _Seen(
+            symptom, place, _shown(symptom, line), self._progress.stage, meant, command, min(weight, grammar.MARKED)
+        )
+
+    def _note(self, symptom: Symptom, place: int, line: str, around: Callable[[], Around]) -> None:
         stage = self._progress.stage
         command = 0 if line.startswith("[service:") else self._command
         key = symptom.id, stage, command
@@ -258,6 +352,8 @@ class _Reader:
             self._seen[key].count += 1
         else:
             meant = symptom.meant_by(line, stage)
+            if any(candidate.by for candidate in meant):
+                meant = grammar.spoken(meant, line, around())
             self._seen[key] = _Seen(symptom, place, _shown(symptom, line), stage, meant, command)
 
     def _look_at_the_whole(self, lines: list[str]) -> None:
@@ -272,10 +368,14 @@ class _Reader:
         told = {seen.symptom.id for seen in self._seen.values()}
         for text in texts:
             hits = {hit for hit, _, _ in _automaton().find_matches_as_indexes(text.lower().encode(), overlapping=True)}
-            for symptom, pattern in (pair for hit in sorted(hits) for pair in _meant()[hit]):
-                if symptom.id not in told and _shows(symptom, pattern, text.strip()):
-                    told.add(symptom.id)
-                    self._note(symptom, 1, text.strip())
+            pairs = [pair for hit in sorted(hits) for pair in _meant()[hit]]
+            if self._note_known(
+                pairs, 1, text.strip(), Around, told
+            ):  # what its lines say is part of a message that is known
+                self._seen = {key: seen for key, seen in self._seen.items() if seen.symptom.kind not in _BY_FORM}
+            elif all(seen.symptom.kind is Kind.FALLBACK for seen in self._seen.values() if seen.candidates):
+                self._read_by_form(pairs, 1, text.strip(), Around)
+            told |= {seen.symptom.id for seen in self._seen.values()}
 
 
 def _in_order(every: list[_Seen], progress: Progress, commands: int) -> tuple[Found, ...]:
@@ -290,10 +390,11 @@ def _in_order(every: list[_Seen], progress: Progress, commands: int) -> tuple[Fo
     told = [seen for seen in every if seen.candidates and _counts(seen, every, progress, overcome)]
     kinds, catalogue = list(Kind), [symptom.id for symptom in known()]
 
-    def order(seen: _Seen) -> tuple[bool, int, int, int]:
+    def order(seen: _Seen) -> tuple[bool, int, int, int, int]:
         return (
             id(seen) in overcome,
-            kinds.index(seen.symptom.kind),
+            kinds.index(seen.kind),
+            -seen.weight,
             seen.place,
             catalogue.index(seen.symptom.id),
         )
@@ -318,7 +419,7 @@ def _in_order(every: list[_Seen], progress: Progress, commands: int) -> tuple[Fo
 
 def _counts(seen: _Seen, every: list[_Seen], progress: Progress, overcome: set[int]) -> bool:
     """Whether what was seen says anything, beside all else that was."""
-    kind = seen.symptom.kind
+    kind = seen.kind
     if progress.succeeded:
         return kind is Kind.WARNING
     if kind in {Kind.FAILURE, Kind.WARNING}:
@@ -326,17 +427,26 @@ def _counts(seen: _Seen, every: list[_Seen], progress: Progress, overcome: set[i
     if id(seen) in overcome:  # the job went on in spite of it
         return False
     others = {
-        other.symptom.kind
+        other.kind
         for other in every
         if other.candidates
         and id(other) not in overcome
-        and not (other.symptom.kind is Kind.FALLBACK and other.place == seen.place)
+        and not (other.kind is Kind.FALLBACK and other.place == seen.place)
     }
+    if kind is Kind.GRAMMAR:
+        return not others & {Kind.FAILURE, Kind.GENERAL}
+    if kind is Kind.UNCLASSIFIED:
+        return all(other.kind in {Kind.UNCLASSIFIED, Kind.HARMLESS} for other in every if other.candidates)
     if kind is Kind.GENERAL:  # what names the failure on its line leaves it nothing to say
-        return not any(other.place == seen.place and other.symptom.kind is Kind.FAILURE for other in every)
+        return not any(other.place == seen.place and other.kind is Kind.FAILURE for other in every)
     if kind is Kind.FALLBACK:
-        beside = {other.symptom.kind for other in every if other.place == seen.place} - {Kind.FALLBACK}
-        return not beside and not others & {Kind.FAILURE, Kind.GENERAL}
+        beside = {other.kind for other in every if other.place == seen.place} - {
+            Kind.FALLBACK,
+            Kind.UNCLASSIFIED,
+        }
+        if any(other.kind is not other.symptom.kind and other.place == seen.place for other in every if other != seen):
+            return False
+        return not beside and not others & {Kind.FAILURE, Kind.GENERAL, Kind.GRAMMAR}
     return others <= {Kind.HARMLESS}
 
 
@@ -402,6 +512,22 @@ def _shows(symptom: Symptom, pattern: Pattern, line: str) -> bool:
     return bool(pattern.expression.search(line)) and not any(other.search(line) for other in symptom.unless)
 
 
+def _around(text: bytes, bounds: tuple[int, int], stage: Stage | None) -> Around:
+    """What stands around a line of a block: the lines next to it, and the command of the script before it."""
+    above = text[max(0, bounds[0] - _AROUND) : bounds[0]].decode("utf-8", "replace").splitlines()
+    below = text[bounds[1] : bounds[1] + _AROUND].decode("utf-8", "replace").splitlines()
+    command = text.rfind(b"\n$ ", max(0, bounds[0] - _COMMAND_WITHIN), bounds[0])
+    run = text[command + 3 : command + 3 + _SHOWN].split(b"\n", 1)[0].decode("utf-8", "replace") if command >= 0 else ""
+    near = [line.strip() for line in (*reversed(above[-_NEAR:]), *below[1 : 1 + _NEAR])]
+    return Around([line for line in near if line], run, stage)
+
+
+@functools.cache
+def _rank() -> dict[str, int]:
+    """The place of each symptom in the catalogue."""
+    return {symptom.id: rank for rank, symptom in enumerate(known())}
+
+
 @functools.cache
 def _plain() -> dict[str, list[tuple[Symptom, Pattern]]]:
     """What each run of plain characters may belong to: marks of stages to nothing."""
@@ -416,6 +542,11 @@ def _plain() -> dict[str, list[tuple[Symptom, Pattern]]]:
 @functools.cache
 def _meant() -> list[list[tuple[Symptom, Pattern]]]:
     return list(_plain().values())
+
+
+@functools.cache
+def _marks() -> ahocorasick_rs.BytesAhoCorasick:
+    return ahocorasick_rs.BytesAhoCorasick([mark.encode() for mark in MARKS])
 
 
 @functools.cache

@@ -93,7 +93,7 @@ class Progress:
     def __init__(self) -> None:
         self.stage: Stage | None = None
         self.succeeded: bool | None = None
-        self._script_failed = False
+        self._failed_before: Stage | None = None
         self._before_cleanup: Stage | None = None
         self._failed_in: Stage | None = None
 
@@ -120,8 +120,9 @@ class Progress:
         """A script may print the runner's words: stages only go forward."""
         if self.stage is not None and stage.rank <= self.stage.rank:
             return
+        if failed and self._failed_before is None:
+            self._failed_before = self._before_cleanup
         self.stage = stage
-        self._script_failed |= failed
         if stage is not Stage.CLEANUP:
             self._before_cleanup = stage
 
@@ -135,5 +136,5 @@ class Progress:
         last = self._before_cleanup
         if last is None:
             return self.stage
-        script = Stage.STEP_SCRIPT
-        return script if self._script_failed or last is Stage.AFTER_SCRIPT else last
+        before = self._failed_before or last
+        return Stage.STEP_SCRIPT if before is Stage.AFTER_SCRIPT else before
