@@ -53,6 +53,8 @@ class Openssh:
     ) -> Iterator[int]:
         """The port of an sshd with these further lines of configuration, started by the command `prefix`, if any."""
         port = closed_port()
+        # Whatever this machine's own shell profile does: whoever logs in has another home, unless the prefix gives one.
+        home = [] if prefix else [f"SetEnv HOME={self.folder}"]
         lines = [
             f"ListenAddress 127.0.0.1:{port}",
             "PidFile none",
@@ -61,6 +63,7 @@ class Openssh:
             "PermitRootLogin prohibit-password",
             f"AuthorizedKeysFile {self.folder}/authorized_keys",
             *(f"HostKey {self.host_key(kind)}" for kind in host_keys),
+            *home,
             *options,
         ]
         file = self.folder / f"sshd_config_{port}"

@@ -179,6 +179,7 @@ class Topology:
         lines = [f"ListenAddress {machine.address}", "PidFile none", "UsePAM no", "StrictModes no"]
         lines += ["PermitRootLogin prohibit-password", f"AuthorizedKeysFile {operators / 'id_ed25519.pub'}"]
         lines += [f"HostKey {folder / 'host_key'}"]
+        lines += [f"SetEnv HOME={folder}"]  # whatever this machine's own shell profile does
         (folder / "sshd_config").write_text("\n".join(lines) + "\n")
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd, as root, separates its privileges there
         machine.start("sshd", "-D", "-e", "-f", str(folder / "sshd_config"))
