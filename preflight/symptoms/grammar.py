@@ -66,6 +66,7 @@ _COMMANDS: Mapping[str, str] = {
 
 _BY: Mapping[str, str] = {
     "builder": r"\A#\d{1,4} |failed to solve|buildkit|kaniko|buildah|error building|dockerfile|COPY failed|ADD failed"
+    r"|creating build container|initializing source docker://|committing container"
     r"|executor failed running|\ASTEP \d|failed to compute cache key|building at STEP",
     "node": r"failed to pull (?:and unpack )?image|image pull failed|pulling image \""
     r"|\A\s{0,9}(?:Warning|Normal)\s{1,9}[A-Z]|event retrieved|FailedMount|FailedCreatePodSandBox"
@@ -110,6 +111,12 @@ _REPEATED = (
     r"|remote end hung up unexpectedly\Z|(?:did not|not) complete successfully\Z"
 )
 """Lines of builders and other programs that only repeat that what they ran has failed."""
+
+_WAIT_ENDED = (
+    r"timed out waiting for the condition(?: on [\w./-]{1,200})?\W{0,3}\Z|context deadline exceeded\W{0,3}\Z"
+    r"|HTTP request (?:sent )?failed\W{0,3}\Z|failed to save outputs\W{0,3}\Z|exceeded its progress deadline"
+)
+"""Lines of whoever waited in vain: why it did not come stands in another line, if it stands anywhere."""
 
 _PREPARING = (
     r"\A(?:ERROR|FATAL|WARNING): "
@@ -209,6 +216,11 @@ def is_of_preparing(line: str) -> bool:
 def repeats(line: str) -> bool:
     """Whether a line only repeats that what a program ran has failed: any line before it says more."""
     return _search(_REPEATED, line[:LONGEST])
+
+
+def waited_in_vain(line: str) -> bool:
+    """Whether a line only says that what was waited for did not come: a line that says why leads before it."""
+    return _search(_WAIT_ENDED, line[:LONGEST])
 
 
 def statement(line: str, around: Around) -> Statement:

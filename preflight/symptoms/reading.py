@@ -174,6 +174,12 @@ class _Seen:
         echo = self.symptom.kind in {Kind.FAILURE, Kind.GENERAL} and grammar.repeats(self.line)
         return Kind.FALLBACK if echo else self.symptom.kind
 
+    @property
+    def says_why(self) -> bool:
+        """Whether it names a failure, and more than that something was waited for in vain."""
+        named = self.kind in {Kind.FAILURE, Kind.GENERAL} or self.weight >= grammar.MARKED
+        return named and bool(self.candidates) and not grammar.waited_in_vain(self.line)
+
 
 class _Reader:
     """Reads a text block by block."""
@@ -390,9 +396,12 @@ def _in_order(every: list[_Seen], progress: Progress, commands: int) -> tuple[Fo
     told = [seen for seen in every if seen.candidates and _counts(seen, every, progress, overcome)]
     kinds, catalogue = list(Kind), [symptom.id for symptom in known()]
 
-    def order(seen: _Seen) -> tuple[bool, int, int, int, int]:
+    explained = any(seen.says_why and id(seen) not in overcome for seen in told)
+
+    def order(seen: _Seen) -> tuple[bool, bool, int, int, int, int]:
         return (
             id(seen) in overcome,
+            explained and grammar.waited_in_vain(seen.line),
             kinds.index(seen.kind),
             -seen.weight,
             seen.place,
@@ -434,7 +443,7 @@ def _counts(seen: _Seen, every: list[_Seen], progress: Progress, overcome: set[i
         and not (other.kind is Kind.FALLBACK and other.place == seen.place)
     }
     if kind is Kind.GRAMMAR:
-        return not others & {Kind.FAILURE, Kind.GENERAL}
+        return not others & {Kind.FAILURE, Kind.GENERAL} or (seen.says_why and not _explained(every, overcome))
     if kind is Kind.UNCLASSIFIED:
         return all(other.kind in {Kind.UNCLASSIFIED, Kind.HARMLESS} for other in every if other.candidates)
     if kind is Kind.GENERAL:  # what names the failure on its line leaves it nothing to say
@@ -448,6 +457,12 @@ def _counts(seen: _Seen, every: list[_Seen], progress: Progress, overcome: set[i
             return False
         return not beside and not others & {Kind.FAILURE, Kind.GENERAL, Kind.GRAMMAR}
     return others <= {Kind.HARMLESS}
+
+
+def _explained(every: list[_Seen], overcome: set[int]) -> bool:
+    """Whether an entry of the catalogue says why, and not only that something was waited for."""
+    named = {Kind.FAILURE, Kind.GENERAL}
+    return any(other.kind in named and other.says_why and id(other) not in overcome for other in every)
 
 
 def _passed(seen: _Seen, progress: Progress, commands: int) -> bool:
