@@ -28,7 +28,11 @@ def manager_metrics(kubernetes: api_client.Api, helm_values: Values) -> ManagerM
     if not pods:
         reason = f"no manager of release {release} runs in namespace {names.namespace}"
         raise NotApplicable(reason)
-    return monitoring.metrics(kubernetes, names.namespace, pods, port=names.metrics_port)
+    measured = monitoring.metrics(kubernetes, names.namespace, pods, port=names.metrics_port)
+    if not measured.pages and measured.fault is None:
+        reason = f"no manager of release {release} is ready, and none gives metrics yet"
+        raise NotApplicable(reason)
+    return measured
 
 
 @fact()

@@ -43,10 +43,12 @@ class ManagerPod:
     Attributes:
         name: the pod's.
         image: of its container.
+        ready: whether its kubelet says so; one that only starts has nobody on its port yet.
     """
 
     name: str
     image: str
+    ready: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,12 +162,20 @@ def read_manager_pods(items: Iterable[Json]) -> tuple[ManagerPod, ...]:
         statuses = item.get("status", {}).get("containerStatuses") or ()
         if statuses and all("running" in (item_status.get("state") or {}) for item_status in statuses):
             containers: Sequence[Json] = item.get("spec", {}).get("containers") or ({},)
-            running.append(ManagerPod(name=str(item["metadata"]["name"]), image=str(containers[0].get("image", ""))))
+            running.append(
+                ManagerPod(
+                    name=str(item["metadata"]["name"]),
+                    image=str(containers[0].get("image", "")),
+                    ready=all(item_status.get("ready", True) for item_status in statuses),
+                )
+            )
     return tuple(sorted(running, key=lambda pod: pod.name))
 
 
 def metrics(api: Api, namespace: str, managers: Sequence[ManagerPod], *, port: int = PORT) -> ManagerMetrics:
     """Ask every manager for its metrics.
+
+    One that refuses the connection and is not ready has no fault here: whether it gets ready is judged elsewhere.
 
     Raises:
         Unmeasured: the right to the pods' proxy is missing, or the API server has no way to the pod network.
@@ -183,6 +193,9 @@ def metrics(api: Api, namespace: str, managers: Sequence[ManagerPod], *, port: i
             if error.status is None or not ("connection refused" in error.message or error.status == _NOT_FOUND):
                 raise unmeasured(error) from error
             off = error.status != _NOT_FOUND
+            if off and not manager.ready:
+                lines.append(f"{manager.name}: not ready, and no metrics yet: {error.message}")
+                continue
             fault = MetricsFault.OFF if off else MetricsFault.GARBLED
             silent.append((manager.name, fault, error.message))
             lines.append(f"{manager.name}: {error.message}")

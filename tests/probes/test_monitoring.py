@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -43,13 +44,13 @@ def found(polls: Mapping[str, int], *, version: str = "18.3.0", image: str = IMA
     return ManagerMetrics(target="gitlab", pages=(page,), evidence=Evidence(where="here", command="true"))
 
 
-def ask(folder: Path, reply: Reply) -> ManagerMetrics:
+def ask(folder: Path, reply: Reply, *, manager: ManagerPod = ONE) -> ManagerMetrics:
     def answer(_asked: Asked) -> Reply:
         return reply
 
     with Scripted(answer) as server:
         api = Api(kubeconfig(folder, server.url), None, routes=Routes(), deadline=2)
-        told = monitoring.metrics(api, "gitlab", [ONE])
+        told = monitoring.metrics(api, "gitlab", [manager])
         assert server.asked[0].path in {PROXY, PROXY.replace(":", "%3A")}
         return told
 
@@ -196,6 +197,15 @@ def test_events_of_the_newer_form_have_their_moment() -> None:
     assert monitoring.read_warnings([event], ["gitlab-runner"], since=young, now=now) == ()
     event["eventTime"] = now.isoformat()
     assert len(monitoring.read_warnings([event], ["gitlab-runner"], since=young, now=now)) == 1
+
+
+def test_a_manager_that_is_not_ready_has_no_metrics_yet(tmp_path: Path) -> None:
+    words = "error trying to reach service: dial tcp 172.24.1.102:9252: connect: connection refused"
+    refused = Reply(status(503, "ServiceUnavailable", words), 503)
+    assert ask(tmp_path, refused).fault is MetricsFault.OFF
+    starting = ask(tmp_path, refused, manager=replace(ONE, ready=False))
+    assert (starting.fault, starting.pages) == (None, ())
+    assert "not ready, and no metrics yet" in starting.evidence.observed
 
 
 def test_only_pods_whose_container_runs_are_asked() -> None:
