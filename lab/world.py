@@ -541,6 +541,12 @@ class World:
         """The nodes that are not of the control plane."""
         return [node for node in self.nodes.values() if node.role != "control-plane"]
 
+    def forget_images(self, *names: str) -> None:
+        """Take from these nodes, or from all, the images that they hold from jobs of before."""
+        for name in names or tuple(self.nodes):
+            self.nodes[name].pulled.clear()
+            self.cluster.node(name)["status"]["images"] = []
+
     def image(self, reference: str) -> Image | None:
         """The image of a full reference (``registry.example.com/library/alpine:latest``), without checking access."""
         host, _, rest = reference.partition("/")

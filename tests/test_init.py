@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from lab.faults.headroom import forget_images
 from lab.kubernetes.guide import NAMESPACE, OPERATOR
 from lab.lab import Lab
 from lab.world import RUNNER_TOKEN, World
@@ -103,12 +102,8 @@ def test_only_mapped_addresses_are_contacted_and_the_inventory_says_so(tmp_path:
 
 
 def test_gaps_are_marked_and_no_secret_is_written(tmp_path: Path) -> None:
-    def without_images(world: World) -> None:
-        for name in world.nodes:
-            forget_images(world, name)
-
     output = tmp_path / "prod.yaml"
-    with Lab(change=without_images) as lab:
+    with Lab(change=World.forget_images) as lab:
         ended = init(lab, output)
     text, values = output.read_text(), (tmp_path / "prod-values.yaml").read_text()
     marked = re.findall(r"# could not be found: (.+), fill in$", text, re.MULTILINE)

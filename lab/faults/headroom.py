@@ -72,23 +72,17 @@ def _(world: World) -> None:
             fill(world.cluster, node, requests, application="order-reports")
 
 
-def forget_images(world: World, name: str) -> None:
-    """Take from a node the images that it holds from jobs of before."""
-    world.nodes[name].pulled.clear()
-    world.cluster.node(name)["status"]["images"] = []
-
-
 @fault(
     "disk-too-small", "The disk of k8s-worker-2 has 15 GiB of 98 free: with the images, less than the kubelet keeps."
 )
 def _(world: World) -> None:
-    forget_images(world, "k8s-worker-2")
+    world.forget_images("k8s-worker-2")
     world.nodes["k8s-worker-2"].disk_free = 15 * 2**30
 
 
 @fault("disk-nearly-full", "The disk of k8s-worker-2 has 18 GiB of 98 free: the images fit, and hardly more.")
 def _(world: World) -> None:
-    forget_images(world, "k8s-worker-2")
+    world.forget_images("k8s-worker-2")
     world.nodes["k8s-worker-2"].disk_free = 18 * 2**30
 
 

@@ -14,7 +14,7 @@ from lab import kubernetes
 from lab.kubernetes.containers import expand, resolv_conf
 from lab.kubernetes.guide import cluster_dns_only, service_account
 from lab.lab import Lab
-from lab.world import guide_world
+from lab.world import World, guide_world
 from tests.lab.cluster_client import ALPINE, JOBS, PODS, Client, Json, job, live, living, over, pod, sh
 
 DAEMON = "registry.example.com/library/docker:dind"
@@ -277,7 +277,7 @@ async def test_a_pull_that_fails_is_tried_again_and_can_succeed(k: Client) -> No
     assert reasons[-3:] == ["Pulled", "Created", "Started"]
 
 
-@live()
+@live(World.forget_images)
 async def test_an_image_that_is_there_is_not_pulled_unless_it_must_be(k: Client) -> None:
     here = {"nodeSelector": {"kubernetes.io/hostname": "k8s-worker-1"}}
     lazy = {"name": "c", "image": ALPINE, "command": ["true"], "imagePullPolicy": "IfNotPresent"}

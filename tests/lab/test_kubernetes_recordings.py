@@ -529,7 +529,7 @@ async def test_a_job_that_cleans_itself_up(k: Client) -> None:
 # ---- Docker in Docker
 
 
-@live()
+@live(World.forget_images)
 async def test_a_daemon_without_privilege(k: Client) -> None:
     look, events, log = recorded("dind_unprivileged")
     (container,) = look["response"]["spec"]["containers"]
@@ -548,7 +548,7 @@ async def test_a_daemon_without_privilege(k: Client) -> None:
     assert 'level=error msg="failed to mount overlay: operation not permitted" storage-driver=overlay2' in text
 
 
-@live()
+@live(World.forget_images)
 async def test_a_daemon_with_privilege(k: Client) -> None:
     look, events, _client, log = recorded("dind_privileged")
     spec = look["response"]["spec"]
