@@ -25,7 +25,7 @@ SOURCES = Around(stage=Stage.GET_SOURCES)
         ("error: connect to tcp://docker:2375: made up", Around(), PROGRAM, "docker", "docker:2375"),
         ("error: connection to postgres:5432 failed", Around(), PROGRAM, "service", "postgres"),
         ('error: Put "https://c.s3.example.com/?X-Amz-A=1": made up', Around(), PROGRAM, "store", "c.s3.example.com"),
-        ("error: made up at https://registry.npmjs.org/x", Around(), PROGRAM, "packages", "registry.npmjs.org"),
+        ("error: made up at https://npmjs.example.org/x", Around(), PROGRAM, "packages", "npmjs.example.org"),
         ("error: made up", Around(command="kubectl apply -f x"), PROGRAM, "kubernetes", ""),
         ("error: made up", Around(["Error: pushing image r.example.com/x"]), PROGRAM, "registry", ""),
         ("error: made up", Around(), PROGRAM, "", ""),
