@@ -153,6 +153,18 @@ SETTINGS: dict[str, Callable[[str, str], str]] = {
 }
 
 
+RARE_NAMES = (
+    "pwd pass auth signing_key encryption-key master_key sas_key app_secret dockerconfigjson dockercfg tls.key "
+    "x-registry-auth 密码 口令 令牌 密钥 TOKEN Passwd"
+).split()
+
+
+def test_no_name_is_passed_over_before_it_is_searched_for() -> None:
+    """A text that holds no part of a name is not searched for names: each name holds one."""
+    passed_over = [name for name in (*NAMES, *RARE_NAMES) if "hunter2" in clean(f'{name}: "hunter2-Zk3v"')]
+    assert passed_over == []
+
+
 @pytest.mark.parametrize("form", SETTINGS)
 def test_what_stands_after_a_secrets_name_is_hidden(form: str) -> None:
     leaks = {
