@@ -6,13 +6,14 @@ time (`may_follow_from_losses`), as long as the samples show that the destinatio
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from preflight import impact
 from preflight.conclusions.impacts import measured_workers
-from preflight.conclusions.model import Conclusion, Proof, cause, keys, rule
+from preflight.conclusions.model import Cause, Conclusion, Proof, cause, keys, rule
 from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.vantages import joined, targets_of
 from preflight.fact import FactSpec
@@ -32,7 +33,7 @@ from preflight.faults import ClusterFault, DindFault, Fault, PodFault, StreamFau
 from preflight.impact import Impact
 from preflight.probes.dns import Lookups
 from preflight.probes.gitlab import GitLabReply
-from preflight.probes.latency import GITLAB, RoundTrips
+from preflight.probes.latency import GITLAB, RoundTrips, Samples
 from preflight.shell_command import program
 
 LOST = cause("packets-lost", "2.4", "packet-loss")
@@ -55,51 +56,83 @@ _BY_LOSS: tuple[Fault, ...] = (
 @rule
 def packets_lost(facts: Facts) -> Iterator[Conclusion]:
     """Packets are lost more than once."""
-    inside = _faulty(facts, node_losses, pod_losses)
-    here = _faulty(facts, here_losses)
-    if not inside and not here:
+    ways = _ways(facts, here_losses, node_losses, pod_losses)
+    if ways is None:
         return
-    workers = targets_of(inside, "worker")
-    measured = measured_workers(facts, facts.observations(node_losses, pod_losses))
-    on_some = set(workers) < set(measured)
-    everywhere = not on_some and set(measured) >= set(facts.inventory.workers)
-    about = workers if workers and not everywhere else _destinations(facts, (*inside, *here))
-    shown = inside or here
-    certain = bool(inside) and (on_some or everywhere)
-    yield Conclusion(
-        cause=LOST,
-        about=about,
-        sentence=_sentences(shown),
-        certain=certain,
-        settled_by="" if certain else "a measurement from every worker (SSH) and from a pod on each",
-        impact=_slows(workers, measured) if inside else _HERE_ALONE,
-        explains=keys((*inside, *here)),
-        proofs=_proofs(shown),
-        remedy=_remedy(facts, workers, shown, "which hop loses them"),
+    on_some = set(ways.workers) < set(ways.measured)
+    everywhere = not on_some and set(ways.measured) >= set(facts.inventory.workers)
+    on_workers = ways.workers if ways.workers and not everywhere else ()
+    yield _conclusion(
+        facts,
+        LOST,
+        ways,
+        about=on_workers or _hosts(facts, (*ways.inside, *ways.here), lambda trips: trips.losing),
+        certain=bool(ways.inside) and (on_some or everywhere),
+        question="which hop loses them",
     )
 
 
 @rule
 def far_away(facts: Facts) -> Iterator[Conclusion]:
     """Round trips are long: to one destination, or from some workers to all."""
-    inside = _faulty(facts, node_distance, pod_distance)
-    here = _faulty(facts, here_distance)
-    if not inside and not here:
+    ways = _ways(facts, here_distance, node_distance, pod_distance)
+    if ways is None:
         return
-    workers = targets_of(inside, "worker")
-    measured = measured_workers(facts, facts.observations(node_distance, pod_distance))
-    some = workers if set(workers) < set(measured) else ()
-    shown = inside or here
-    yield Conclusion(
-        cause=FAR,
-        about=(*_far(facts, shown), *some),
-        sentence=_sentences(shown),
-        certain=bool(inside),
-        settled_by="" if inside else "a measurement from every worker (SSH) and from a pod on each",
-        impact=_slows(workers, measured) if inside else _HERE_ALONE,
-        explains=keys((*inside, *here)),
-        proofs=_proofs(shown),
-        remedy=_remedy(facts, workers, shown, "which hop adds the time"),
+    limit = facts.inventory.limits.round_trip
+    some = ways.workers if set(ways.workers) < set(ways.measured) else ()
+    far = _hosts(facts, ways.shown, lambda trips: [each for each in trips.samples if each.is_longer(limit)])
+    yield _conclusion(
+        facts, FAR, ways, about=(*far, *some), certain=bool(ways.inside), question="which hop adds the time"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Ways:
+    """The ways on which something is wrong.
+
+    Attributes:
+        inside: those of workers and of jobs' pods.
+        here: those of this machine.
+        workers: whose ways they are.
+        measured: the workers from which anything was measured.
+    """
+
+    inside: tuple[Observation, ...]
+    here: tuple[Observation, ...]
+    workers: tuple[str, ...]
+    measured: tuple[str, ...]
+
+    @property
+    def shown(self) -> tuple[Observation, ...]:
+        """Those that matter to jobs, else this machine's own."""
+        return self.inside or self.here
+
+
+def _ways(facts: Facts, here: FactSpec[Any], *inside: FactSpec[Any]) -> _Ways | None:
+    """The ways of which these facts are faulty, if any is."""
+    failing = _faulty(facts, *inside)
+    ways = _Ways(
+        inside=failing,
+        here=_faulty(facts, here),
+        workers=tuple(targets_of(failing, "worker")),
+        measured=tuple(measured_workers(facts, facts.observations(*inside))),
+    )
+    return ways if ways.shown else None
+
+
+def _conclusion(
+    facts: Facts, named: Cause, ways: _Ways, *, about: tuple[str, ...], certain: bool, question: str
+) -> Conclusion:
+    return Conclusion(
+        cause=named,
+        about=about,
+        sentence=_sentences(ways.shown),
+        certain=certain,
+        settled_by="" if certain else "a measurement from every worker (SSH) and from a pod on each",
+        impact=_slows(ways.workers, ways.measured) if ways.inside else _HERE_ALONE,
+        explains=keys((*ways.inside, *ways.here)),
+        proofs=_proofs(ways.shown),
+        remedy=_remedy(facts, ways.workers, ways.shown, question),
     )
 
 
@@ -125,20 +158,14 @@ def _proofs(shown: Sequence[Observation]) -> tuple[Proof, ...]:
     return tuple(Proof.of(observation.measured) for observation in shown[:_QUOTED] if observation.measured is not None)
 
 
-def _destinations(facts: Facts, failing: Sequence[Observation]) -> tuple[str, ...]:
-    """The destinations of which packets are lost, if others are healthy from everywhere; none, if all lose some."""
-    trips = [each.measured for each in failing if isinstance(each.measured, RoundTrips)]
-    every = {samples.destination for trip in trips for samples in trip.samples}
-    losing = {samples.destination for trip in trips for samples in trip.losing}
-    return tuple(_host(facts, name) for name in sorted(losing)) if losing < every else ()
-
-
-def _far(facts: Facts, failing: Sequence[Observation]) -> tuple[str, ...]:
-    limit = facts.inventory.limits.round_trip
-    trips = [each.measured for each in failing if isinstance(each.measured, RoundTrips)]
-    every = {samples.destination for trip in trips for samples in trip.samples}
-    far = {samples.destination for trip in trips for samples in trip.samples if samples.is_longer(limit)}
-    return tuple(_host(facts, name) for name in sorted(far)) if far < every else ()
+def _hosts(
+    facts: Facts, failing: Sequence[Observation], chosen: Callable[[RoundTrips], Iterable[Samples]]
+) -> tuple[str, ...]:
+    """The destinations of the chosen samples; none, if they are all that were measured."""
+    all_trips = [each.measured for each in failing if isinstance(each.measured, RoundTrips)]
+    every = {samples.destination for trips in all_trips for samples in trips.samples}
+    named = {samples.destination for trips in all_trips for samples in chosen(trips)}
+    return tuple(_host(facts, name) for name in sorted(named)) if named < every else ()
 
 
 def _host(facts: Facts, destination: str) -> str:

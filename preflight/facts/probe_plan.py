@@ -195,12 +195,12 @@ def hosts_without_address(inventory: Inventory, here_lookups: Iterable[Lookups])
 
 def waited_for(here_lookups: Iterable[Lookups]) -> frozenset[str]:
     """The resolvers for which, as far as is known from here, each lookup waits: they answer late, or not at all."""
-    found = set()
+    slow = set()
     for lookups in here_lookups:
         pace = dns.pace([lookups])
         if lookups.fault in {DnsFault.TIMEOUT, DnsFault.UNREACHABLE} or (pace is not None and pace.fault is not None):
-            found.add(lookups.resolver)
-    return frozenset(found)
+            slow.add(lookups.resolver)
+    return frozenset(slow)
 
 
 def one_of_each_registry_first(inventory: Inventory, images: Sequence[str]) -> list[str]:

@@ -259,7 +259,8 @@ def meant(symptom: Symptom, line: str, said: Statement, stage: Stage | None) -> 
 def spoken(candidates: tuple[Candidate, ...], line: str, around: Around) -> tuple[Candidate, ...]:
     """Of what an entry of the catalogue can mean, that which fits who says the line; all where none does."""
     speaker = _speaker(line[:LONGEST], around)
-    return tuple(one for one in candidates if not one.by or speaker in one.by) or candidates
+    fitting = (candidate for candidate in candidates if not candidate.by or speaker in candidate.by)
+    return tuple(fitting) or candidates
 
 
 def of_any_host(text: str) -> str:

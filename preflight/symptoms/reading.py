@@ -40,9 +40,7 @@ _SHOWN = 240  # characters of a line that are shown
 _LONGEST_LINE = 1 << 14  # bytes of a line that are looked at together, around what was found in it
 _FEW = 30  # lines up to which a text may be one message that a terminal has wrapped
 _ENOUGH = 5_000  # lines of one stage with the same run of characters, after which further ones are not looked at
-_MANY_SPENT = (
-    20_000  # places in one block that are passed over so, after which those runs are not searched for any more
-)
+_MANY_SPENT = 20_000  # places in a block that are passed over so, after which those runs are searched for no more
 _ENOUGH_BY_FORM = 400  # lines of one stage and command that are read by the form of errors: the first ones lead
 _LONGEST_STAMP = 48  # bytes
 _AROUND = 2_000  # bytes before and behind a line whose lines are looked at for what it speaks of
@@ -393,10 +391,12 @@ def _in_order(every: list[_Seen], progress: Progress, commands: int) -> tuple[Fo
         commands: how many commands of the script were begun: the first that fails is the last.
     """
     overcome = {id(seen) for seen in every if _passed(seen, progress, commands)}
-    told = [seen for seen in every if seen.candidates and _counts(seen, every, progress, overcome)]
+    left = [seen for seen in every if id(seen) not in overcome]
+    explained = any(seen.says_why and seen.kind in {Kind.FAILURE, Kind.GENERAL} for seen in left)
+    told = [seen for seen in every if seen.candidates and _counts(seen, every, progress, overcome, explained=explained)]
     kinds, catalogue = list(Kind), [symptom.id for symptom in known()]
 
-    explained = any(seen.says_why and id(seen) not in overcome for seen in told)
+    explained = explained or any(seen.says_why and id(seen) not in overcome for seen in told)
 
     def order(seen: _Seen) -> tuple[bool, bool, int, int, int, int]:
         return (
@@ -426,8 +426,8 @@ def _in_order(every: list[_Seen], progress: Progress, commands: int) -> tuple[Fo
     return tuple(found.values())
 
 
-def _counts(seen: _Seen, every: list[_Seen], progress: Progress, overcome: set[int]) -> bool:
-    """Whether what was seen says anything, beside all else that was."""
+def _counts(seen: _Seen, every: list[_Seen], progress: Progress, overcome: set[int], *, explained: bool) -> bool:
+    """Whether what was seen says anything, beside all else that was, of which the catalogue may have `explained` it."""
     kind = seen.kind
     if progress.succeeded:
         return kind is Kind.WARNING
@@ -443,7 +443,7 @@ def _counts(seen: _Seen, every: list[_Seen], progress: Progress, overcome: set[i
         and not (other.kind is Kind.FALLBACK and other.place == seen.place)
     }
     if kind is Kind.GRAMMAR:
-        return not others & {Kind.FAILURE, Kind.GENERAL} or (seen.says_why and not _explained(every, overcome))
+        return not others & {Kind.FAILURE, Kind.GENERAL} or (seen.says_why and not explained)
     if kind is Kind.UNCLASSIFIED:
         return all(other.kind in {Kind.UNCLASSIFIED, Kind.HARMLESS} for other in every if other.candidates)
     if kind is Kind.GENERAL:  # what names the failure on its line leaves it nothing to say
@@ -457,12 +457,6 @@ def _counts(seen: _Seen, every: list[_Seen], progress: Progress, overcome: set[i
             return False
         return not beside and not others & {Kind.FAILURE, Kind.GENERAL, Kind.GRAMMAR}
     return others <= {Kind.HARMLESS}
-
-
-def _explained(every: list[_Seen], overcome: set[int]) -> bool:
-    """Whether an entry of the catalogue says why, and not only that something was waited for."""
-    named = {Kind.FAILURE, Kind.GENERAL}
-    return any(other.kind in named and other.says_why and id(other) not in overcome for other in every)
 
 
 def _passed(seen: _Seen, progress: Progress, commands: int) -> bool:
