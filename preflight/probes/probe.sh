@@ -4,11 +4,14 @@
 #
 # It runs under dash, bash and busybox ash, needs no tool beyond what alpine and a plain Linux node have, writes no file
 # (a pod's root file system may be read-only), and reads nothing from standard input, which may be the script itself.
-# Every step has a time limit. Steps that do not depend on each other run side by side as the stages of a pipeline: each
-# holds its own output back until those before it have shown theirs, so that sections never mix.
+# Every step has a time limit. Steps that do not depend on each other run side by side as the stages of a pipeline that
+# carries nothing: each holds its own output back until the one before it has ended, so that sections never mix.
 #
 # Every line of the script's own begins with $nonce, which nothing that it talks to can know. A step reports about itself
-# through descriptor 3, and its output goes through descriptor 4.
+# through descriptor 3, its output goes through descriptor 4, and the sections of a pipeline through descriptor 7; 8 keeps
+# a pipeline open as long as its first stage lasts.
+#
+# A process takes a while where a pod has little CPU, so that none is started which the shell itself can do without.
 #
 # The plan before it sets nonce.
 : "${nonce:?}"
@@ -63,10 +66,10 @@ limited() { # SECONDS COMMAND…: end the command when its time is over
   seconds=$1
   shift
   case $timer in
-    hard) timeout -k 1 "$seconds" "$@" 3>&- 4>&- 5>&- 6>&- ;;
-    plain) timeout "$seconds" "$@" 3>&- 4>&- 5>&- 6>&- ;;
-    old) timeout -t "$seconds" "$@" 3>&- 4>&- 5>&- 6>&- ;;
-    *) guarded "$seconds" "$@" 3>&- 4>&- 5>&- 6>&- ;;
+    hard) timeout -k 1 "$seconds" "$@" 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- ;;
+    plain) timeout "$seconds" "$@" 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- ;;
+    old) timeout -t "$seconds" "$@" 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- ;;
+    *) guarded "$seconds" "$@" 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- ;;
   esac
 }
 
@@ -101,6 +104,31 @@ choose_lookup_tool() { # nslookup comes in three kinds
     lookup_tool=dig
   elif have getent; then
     lookup_tool=getent
+  fi
+}
+
+choose_port_tool() { # nc comes in three kinds, too
+  port_tool=
+  if have bash; then
+    port_tool=bash
+  elif have nc; then
+    case $(limited 2 nc -h 2>&1 </dev/null) in
+      *BusyBox*-z*) port_tool=busybox ;;
+      *BusyBox*) port_tool=old ;; # -z is not in every build
+      *) port_tool=nc ;;
+    esac
+  fi
+}
+
+choose_web_tool() {
+  web_tool=
+  if have curl; then
+    web_tool=curl
+  elif have wget; then
+    case $(wget --version 2>/dev/null) in
+      *GNU*) web_tool=wget ;;
+      *) web_tool=busybox ;;
+    esac
   fi
 }
 
@@ -147,23 +175,21 @@ step_resolve() { # NAME: as a program finds it; musl's getent knows no ahostsv4
 
 step_fetch() { # URL: header and beginning of the body, then the tool's standard error
   wait_seconds=$((limit + 1))
-  if have curl; then
-    note tool curl
-    set -- curl -q -s -S -v -i -m "$limit" --noproxy '*' --proto =http,https -- "$1"
-  elif have wget; then
-    note tool wget
-    case $(wget --version 2>/dev/null) in
-      *GNU*) set -- --no-config --no-proxy --tries=1 --max-redirect=0 --content-on-error "--timeout=$limit" -- "$1" ;;
-      *) # busybox, which waits for ever; its own -T is missing or broken in places
-        set -- -q -- "$1"
-        wait_seconds=$limit
-        ;;
-    esac
-    set -- wget -S -O - "$@"
-  else
-    lacks curl, wget
-    return
-  fi
+  case $web_tool in
+    curl) set -- curl -q -s -S -v -i -m "$limit" --noproxy '*' --proto =http,https -- "$1" ;;
+    wget)
+      set -- wget -S -O - --no-config --no-proxy --tries=1 --max-redirect=0 --content-on-error "--timeout=$limit" -- "$1"
+      ;;
+    busybox) # it waits for ever; its own -T is missing or broken in places
+      set -- wget -S -O - -q -- "$1"
+      wait_seconds=$limit
+      ;;
+    *)
+      lacks curl, wget
+      return
+      ;;
+  esac
+  note tool "$1"
   {
     stderr=$(
       {
@@ -178,20 +204,24 @@ step_fetch() { # URL: header and beginning of the body, then the tool's standard
   printf '\n%s stderr\n%s\n' "$nonce" "$stderr"
 }
 
+note_port_tool() {
+  case $port_tool in
+    '') lacks bash, nc ;;
+    bash) note tool bash ;;
+    *) note tool nc ;;
+  esac
+}
+
 step_tcp() { # HOST PORT
-  if have bash; then
-    note tool bash
-    # shellcheck disable=SC2016 # expanded by that bash
-    limited "$limit" bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$1" "$2"
-  elif have nc; then
-    note tool nc
-    case $(limited 2 nc -h 2>&1 </dev/null) in
-      *BusyBox*) limited "$((limit + 1))" nc -w "$limit" "$1" "$2" ;; # -z is not in every build
-      *) limited "$((limit + 1))" nc -z -v -w "$limit" "$1" "$2" ;;
-    esac
-  else
-    lacks bash, nc
-  fi
+  note_port_tool || return
+  case $port_tool in
+    bash)
+      # shellcheck disable=SC2016 # expanded by that bash
+      limited "$limit" bash -c 'exec 3<>"/dev/tcp/$0/$1"' "$1" "$2"
+      ;;
+    nc) limited "$((limit + 1))" nc -z -v -w "$limit" "$1" "$2" ;;
+    *) limited "$((limit + 1))" nc -w "$limit" "$1" "$2" ;;
+  esac
 }
 
 sampled() { # FEW MANY COMMAND…: begin, end and status of a command, again and again: MANY times if it was slow or failed
@@ -244,36 +274,31 @@ step_connects() { # FEW MANY HOST PORT
       set -- "$address" "$2"
       ;;
   esac
-  if have bash; then
-    note tool bash
-    # One process for all of them, since on a busy machine it takes long to start one.
-    # shellcheck disable=SC2016 # expanded by that bash
-    limited "$limit" bash -c '
-      taken=0 answered= wanted=$0
-      while [ "$taken" -lt "$wanted" ]; do
-        read -r started _ </proc/uptime
-        if { exec 3<>"/dev/tcp/$2/$3"; } 2>/dev/null; then
-          status=0 answered=yes
-          exec 3>&-
-        else
-          status=1 wanted=$1
-        fi
-        read -r ended _ </proc/uptime
-        echo "$started $ended $status"
-        taken=$((taken + 1))
-        [ "$((${ended/./} - ${started/./}))" -lt 90 ] || wanted=$1
-        [ "$taken" -ne 3 ] || [ -n "$answered" ] || break
-      done' "$few" "$many" "$1" "$2"
-  elif have nc; then
-    note tool nc
-    case $(limited 2 nc -h 2>&1 </dev/null) in
-      *BusyBox*-z*) sampled "$few" "$many" nc -z -w 2 "$1" "$2" ;;
-      *BusyBox*) sampled "$few" "$many" nc -w 2 "$1" "$2" ;;
-      *) sampled "$few" "$many" nc -z -w 2 "$1" "$2" ;;
-    esac
-  else
-    lacks bash, nc
-  fi
+  note_port_tool || return
+  case $port_tool in
+    bash)
+      # One process for all of them, since on a busy machine it takes long to start one.
+      # shellcheck disable=SC2016 # expanded by that bash
+      limited "$limit" bash -c '
+        taken=0 answered= wanted=$0
+        while [ "$taken" -lt "$wanted" ]; do
+          read -r started _ </proc/uptime
+          if { exec 3<>"/dev/tcp/$2/$3"; } 2>/dev/null; then
+            status=0 answered=yes
+            exec 3>&-
+          else
+            status=1 wanted=$1
+          fi
+          read -r ended _ </proc/uptime
+          echo "$started $ended $status"
+          taken=$((taken + 1))
+          [ "$((${ended/./} - ${started/./}))" -lt 90 ] || wanted=$1
+          [ "$taken" -ne 3 ] || [ -n "$answered" ] || break
+        done' "$few" "$many" "$1" "$2"
+      ;;
+    old) sampled "$few" "$many" nc -w 2 "$1" "$2" ;;
+    *) sampled "$few" "$many" nc -z -w 2 "$1" "$2" ;;
+  esac
 }
 
 step_queries() { # FEW MANY NAME SERVER [PORT]
@@ -397,6 +422,11 @@ step_docker_runs() { # MARK IMAGE COMMAND…: all in one container, side by side
     wait' "$mark" "$@"
 }
 
+take_step() { # ARGUMENT…
+  "step_$kind" "$@" 2>&1
+  note exit "$?"
+}
+
 # ---- the row of steps ------------------------------------------------------------------------------------------------------
 
 measure() { # ID LIMIT KIND ARGUMENT…: take one step and print its section
@@ -420,14 +450,12 @@ measure() { # ID LIMIT KIND ARGUMENT…: take one step and print its section
   read_time
   began=$moment
   {
-    report=$(
-      {
-        {
-          "step_$kind" "$@" 2>&1
-          note exit "$?"
-        } | head -c "$most" | tr -d '\000' >&4
-      } 3>&1
-    )
+    report=$({
+      case $kind in
+        clock | connects | interface | lookup | queries | resent | resolve) take_step "$@" >&4 ;; # short, and text
+        *) take_step "$@" | head -c "$most" | tr -d '\000' >&4 ;;
+      esac
+    } 3>&1)
   } 4>&1
   read_time
   printf '\n%s\n%s end %s %s\n' "$report" "$nonce" "$began" "$moment"
@@ -439,12 +467,6 @@ measure() { # ID LIMIT KIND ARGUMENT…: take one step and print its section
 
 behind() { # the same, as a later stage of a pipeline: the earlier stages' output goes first
   held=$(measure "$@" </dev/null)
-  if [ -z "$lacking" ]; then
-    cat
-  else
-    while read -r line; do # it may be cat that is missing
-      printf '%s\n' "$line"
-    done
-  fi
-  printf '%s\n' "$held"
+  read -r _ # nothing, until they have ended
+  printf '%s\n' "$held" >&7
 }

@@ -162,6 +162,14 @@ def new_nonce() -> str:
     return f"p{secrets.token_hex(8)}"
 
 
+_CHOICES: Mapping[str, frozenset[str]] = {
+    "choose_lookup_tool": frozenset({"lookup", "queries"}),
+    "choose_port_tool": frozenset({"tcp", "connects"}),
+    "choose_web_tool": frozenset({"fetch"}),
+}
+"""The functions of probe.sh that choose a tool → the kinds of steps that use it."""
+
+
 def render(steps: Sequence[Step], *, limit: float, nonce: str) -> str:
     """The script that takes the steps, each in at most `limit` seconds (whole ones, rounded up) or its own limit."""
     if not re.fullmatch(r"[A-Za-z0-9]{8,64}", nonce):
@@ -170,7 +178,7 @@ def render(steps: Sequence[Step], *, limit: float, nonce: str) -> str:
     functions = resources.files(__package__).joinpath("probe.sh").read_text(encoding="utf-8")
     shebang, _, functions = functions.partition("\n")
     rows = ["find_lacking", "choose_timer"]
-    rows += ["choose_lookup_tool"] if any(step.kind in {"lookup", "queries"} for step in steps) else []
+    rows += [choice for choice, kinds in _CHOICES.items() if any(step.kind in kinds for step in steps)]
     rows.append(f"printf '\\n%s hello\\n' {nonce}")
     for row in _rows(steps):
         calls = [
@@ -179,7 +187,7 @@ def render(steps: Sequence[Step], *, limit: float, nonce: str) -> str:
             )
             for place, (number, step) in enumerate(row)
         ]
-        rows.append(" | ".join(calls))
+        rows.append(calls[0] if len(calls) == 1 else f"{{ {calls[0]} 8>&1 >&7 | {' | '.join(calls[1:])}; }} 7>&1")
     rows.append(f"printf '%s goodbye\\n' {nonce}")
     plan = "\n".join(f"  {row}" for row in rows)
     return f"{shebang}\nnonce={nonce}\n{functions}\nmain() {{\n{plan}\n}}\n\nmain </dev/null\n"
