@@ -6,6 +6,7 @@ Other tests are left alone.
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -27,9 +28,15 @@ def is_check(item: pytest.Item) -> bool:
 
 def belongs(file: Path, names: Iterable[str], config: pytest.Config) -> bool:
     """Whether a test of this file, with these fixtures, is a check."""
-    if shipped.CHECKS in file.parents or options.project_folder(config) / "checks" in file.parents:
+    if _in_a_folder_of_checks(file, options.project_folder(config)):
         return True
     return INVENTORY in config.stash and any(name in CATALOGUE for name in names)
+
+
+@functools.lru_cache(maxsize=1024)
+def _in_a_folder_of_checks(file: Path, project: Path) -> bool:
+    """Asked for each test, of which a file has many."""
+    return shipped.CHECKS in file.parents or project / "checks" in file.parents
 
 
 def check_id(item: pytest.Item) -> str:

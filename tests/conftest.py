@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
+import subprocess
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,14 @@ PROJECT = Path(__file__).parents[1]
 settings.register_profile("steady", deadline=None, derandomize=bool(os.environ.get("PREFLIGHT_REQUIRE_SERVERS")))
 settings.load_profile("steady")
 collect_ignore = [] if os.environ.get("PREFLIGHT_E2E") else ["e2e"]  # against a real cluster: `tox -e e2e`
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes(config: pytest.Config, specs: list[object]) -> None:
+    """Let one process compile the tests of a fresh checkout: workers begin together, each would compile them all."""
+    if len(specs) > 1 and not (PROJECT / "tests" / "core" / "__pycache__").exists():
+        collecting = [sys.executable, "-m", "pytest", *config.args, "--collect-only", "-qq", "-p", "no:xdist"]
+        subprocess.run(collecting, cwd=config.invocation_params.dir, stdout=subprocess.DEVNULL, check=False)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What is expected of the lab's faults: the files `tests/lab_*.yaml`."""
+"""What is expected, where it stands in a file: `tests/lab_*.yaml` of the lab's faults, and other tests' own."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import yaml
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def read(name: str) -> dict[str, Any]:
-    """The rows of a file, by fault."""
-    content: dict[str, Any] = yaml.load((Path(__file__).parent / name).read_text(), Loader=_LOADER)
-    return content
+def read(name: str) -> Any:
+    """What is in a file, by its path in tests/."""
+    return yaml.load((Path(__file__).parent / name).read_text(encoding="utf-8"), Loader=_LOADER)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import os
 import pty
 import re
@@ -29,8 +30,11 @@ ROWS = {str(number) for number in range(1, 57) if number != 40} | {"40a", "40b",
 ALSO = {"job-pod-lost": {"evicted"}}
 """Which others a line of a symptom may show as well: they ask for further checks, and none of them is wrong."""
 
-BY_FORM = {symptom.id for symptom in known() if symptom.kind in {Kind.GRAMMAR, Kind.UNCLASSIFIED}}
-"""What is read by the form of errors."""
+
+@functools.cache
+def by_form() -> frozenset[str]:
+    """What is read by the form of errors."""
+    return frozenset(symptom.id for symptom in known() if symptom.kind in {Kind.GRAMMAR, Kind.UNCLASSIFIED})
 
 
 def ids(text: str) -> list[str]:
@@ -47,7 +51,7 @@ def test_each_real_line_shows_its_symptom_and_no_other_than_those_listed(area: s
     wrong = []
     for symptom, sample in samples:
         shown = set(ids(sample.line))
-        if symptom.kind is Kind.FALLBACK and shown and shown <= BY_FORM:  # it says less than the kind of the fault
+        if symptom.kind is Kind.FALLBACK and shown and shown <= by_form():  # it says less than the kind of the fault
             continue
         if symptom.id not in shown or shown - {symptom.id} - ALSO.get(symptom.id, set()):
             wrong.append(f"{symptom.id}: {sample.line!r} shows {sorted(shown)}")
@@ -57,7 +61,7 @@ def test_each_real_line_shows_its_symptom_and_no_other_than_those_listed(area: s
 
 def test_each_pattern_is_known_from_a_real_line_of_its_symptom() -> None:
     for symptom in known():
-        if symptom.id in BY_FORM:  # made of words that errors are made of, not of lines that were seen
+        if symptom.id in by_form():  # made of words that errors are made of, not of lines that were seen
             assert symptom.samples
             continue
         for pattern in symptom.patterns:

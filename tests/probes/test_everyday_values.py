@@ -12,8 +12,9 @@ from preflight.jobshape import JobShape
 from preflight.probes import lint
 from preflight.releasenames import names_of
 from preflight.values import Values, job_shape, load, merge
+from tests import expectations
 
-CASES: list[dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "everyday_values.yaml").read_text())
+CASES: list[dict[str, Any]] = expectations.read("probes/everyday_values.yaml")
 BASE = {"gitlabUrl": "http://gitlab.example.com/", "rbac": {"create": True}, "metrics": {"enabled": True}}
 HEADER = "[[runners]]\n[runners.kubernetes]\n"
 

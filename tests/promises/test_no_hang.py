@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,6 @@ from tests.promises.suite import Ended, Suite, made
 
 OVERHEAD = 90.0  # seconds for start, collection and reports, on a machine that is busy with other things
 PATIENCE = 2.0  # factor on the deadlines of the lab, for the same reason
-ON_THE_WIRE = ("silent", "drip", "cut")
 CUT = r"was cut before the end|ended before the command in \S+ had"
 
 
@@ -82,31 +82,41 @@ SERVERS = [
         for number in (1, 2, 3)
     ),
 ]
-SIBLINGS = {
+BY_NAME = {server.name: server for server in SERVERS}
+SIBLINGS = (
     "registry private-registry.example.com",
     "dns 10.1.0.251",
     "dns 10.1.0.252",
     *map("ssh k8s-worker-{}".format, (2, 3)),
-}
-"""Servers whose kind stands in the list before them: they fall silent, and need neither drip nor cut, nor meet pods."""
-CASES = [(one, mode) for one in SERVERS for mode in ON_THE_WIRE if mode == "silent" or one.name not in SIBLINGS]
+)
+"""Servers whose kind stands in the list before them: they fall silent all at once, and need neither drip nor cut."""
+APART = (
+    ("gitlab", "token auth.example.com", "dns 10.0.0.2", "ssh k8s-worker-1"),
+    ("registry registry.example.com", "charts"),
+    ("kubernetes",),
+)
+"""Servers that hide nothing of each other, so that one run shows how each of them is named."""
+CASES = [
+    *((("silent"), (server.name,)) for server in SERVERS if server.name not in SIBLINGS),
+    ("silent", SIBLINGS),
+    *((mode, names) for mode in ("drip", "cut") for names in APART),
+]
 OF_PODS = {PODS, PULLS, DOCKER}
 """Checks that need pods: that they are judged as ever is proven with a server of each kind silent."""
 
 
-def run(tmp_path: Path, server: str, mode: Any, *arguments: str, **edits: object) -> tuple[Ended, Lab, float]:
-    """A run while a server misbehaves; with the seconds that it may take by its own inventory."""
+def run(tmp_path: Path, servers: Sequence[str], mode: str, *arguments: str) -> tuple[Ended, Lab]:
+    """A run while servers misbehave, within the seconds that it may take by its own inventory."""
 
     def change(world: Any) -> None:
-        world.misbehaviour[server] = mode
-        world.inventory_edits.update({key.replace("__", "."): value for key, value in edits.items()})
+        world.misbehaviour.update(dict.fromkeys(servers, mode))
 
     with Lab(change=change, patience=PATIENCE) as lab:
         deadlines = lab_deadlines(lab)
         limit = deadlines["run"] + deadlines["clean"] + OVERHEAD
         ended = Suite(lab.inventory, tmp_path, *arguments).end(within=limit)
         assert lab.world.problems == []
-        return ended, lab, limit
+        return ended, lab
 
 
 def lab_deadlines(lab: Lab) -> dict[str, float]:
@@ -142,17 +152,29 @@ def judged(ended: Ended, *checks: str) -> None:
         assert set(found) == {"pass"}, (check, found)
 
 
-@pytest.mark.parametrize(("server", "mode"), CASES, ids=[f"{server.name}-{mode}" for server, mode in CASES])
-def test_a_server_that_misbehaves_is_named_and_the_rest_is_judged(server: Server, mode: str, tmp_path: Path) -> None:
-    reading = () if mode == "silent" and server.name not in SIBLINGS else ("--effect", "read")
-    ended, _, _ = run(tmp_path, server.name, mode, *reading)
+@pytest.mark.parametrize(("mode", "names"), CASES, ids=[f"{' '.join(names)}-{mode}" for mode, names in CASES])
+def test_servers_that_misbehave_are_named_and_the_rest_is_judged(
+    mode: str, names: tuple[str, ...], tmp_path: Path
+) -> None:
+    servers = [BY_NAME[name] for name in names]
+    reading = () if mode == "silent" and len(names) == 1 else ("--effect", "read")
+    ended, _ = run(tmp_path, names, mode, *reading)
     is_whole(ended)
     found = told(ended)
-    red = {name for name in found if not re.match(server.also, name)}
-    assert {name.split("[")[0] for name in red} == {server.told_by}, found
-    assert any(server.words in cause for name, cause in found.items() if name in red), found
-    assert ended.status in {*server.statuses, *((6,) if reading else ())}  # whether it stops jobs, their pods tell
-    judged(ended, *(check for check in server.untouched if not reading or check not in OF_PODS))
+    red = {name for name in found if not any(re.match(server.also, name) for server in servers)}
+    assert {name.split("[")[0] for name in red} == {server.told_by for server in servers}, found
+    for server in servers:
+        assert any(server.words in found[name] for name in red if name.startswith(server.told_by)), (
+            server.words,
+            found,
+        )
+    statuses = set().union(*(server.statuses for server in servers))
+    assert ended.status in {*statuses, *((6,) if reading else ())}  # whether it stops jobs, their pods tell
+    untouched = set.intersection(*(set(server.untouched) for server in servers)) - {
+        server.told_by for server in servers
+    }
+    assert untouched
+    judged(ended, *(check for check in untouched if not reading or check not in OF_PODS))
 
 
 @pytest.mark.parametrize(
@@ -165,7 +187,7 @@ def test_a_server_that_misbehaves_is_named_and_the_rest_is_judged(server: Server
     ],
 )
 def test_an_api_server_that_refuses_is_named_with_its_words(mode: str, words: str, tmp_path: Path) -> None:
-    ended, _, _ = run(tmp_path, "kubernetes", mode, "--effect", "read")
+    ended, _ = run(tmp_path, ("kubernetes",), mode, "--effect", "read")
     is_whole(ended)
     (cause,) = told(ended).values()
     assert set(told(ended)) == {"test_api_server_answers[]"}
@@ -176,7 +198,7 @@ def test_an_api_server_that_refuses_is_named_with_its_words(mode: str, words: st
 @pytest.mark.parametrize("mode", ["410", "brief"])
 def test_watches_that_expire_and_connections_that_are_cut_are_outlived(mode: str, tmp_path: Path) -> None:
     """A watch that is too old, and a connection that lasts a second: the API is asked again, and all is judged."""
-    ended, lab, _ = run(tmp_path, "kubernetes", mode)
+    ended, lab = run(tmp_path, ("kubernetes",), mode)
     is_whole(ended)
     # What is run in a pod has one connection alone; on a busy machine it takes longer than that second.
     cut = {name for name, cause in told(ended).items() if mode == "brief" and re.search(CUT, cause)}

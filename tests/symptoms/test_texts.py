@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from preflight.symptoms import find, read
+from tests import expectations
 
 HERE = Path(__file__).parent
-TEXTS: list[dict[str, Any]] = yaml.safe_load((HERE / "texts.yaml").read_text(encoding="utf-8"))
+TEXTS: list[dict[str, Any]] = expectations.read("symptoms/texts.yaml")
 HEALTHY = sorted((HERE / "healthy").glob("*.log"))
 
 
