@@ -8,7 +8,7 @@ its answer up; a lab that is gone closes it, too, and the stand-in exits.
 
 The question is, each followed by NUL, the tool, the number of arguments, the arguments and the variables that tools
 look at. What stands in for timeout asks in its tool's place, with the seconds: the lab then ends the answer, and two
-processes fewer are started, of which a run has hundreds.
+processes fewer are started, of which a run has hundreds. For the same reason paths are plain text here.
 """
 
 from __future__ import annotations
@@ -147,10 +147,10 @@ async def exchange(answer: Callable[[Question, Reply], Awaitable[int]]) -> Async
     Args:
         answer: does what the tool does and returns the exit status; it is cancelled when the stand-in is killed.
     """
-    folder = Path(tempfile.mkdtemp(prefix="ask-"))
-    os.mkfifo(folder / "bell")
-    bell = os.open(folder / "bell", os.O_RDONLY | os.O_NONBLOCK)
-    held = _open_to_write(folder / "bell")  # so that it has no end when nobody rings
+    folder = tempfile.mkdtemp(prefix="ask-")
+    os.mkfifo(f"{folder}/bell")
+    bell = os.open(f"{folder}/bell", os.O_RDONLY | os.O_NONBLOCK)
+    held = _open_to_write(f"{folder}/bell")  # so that it has no end when nobody rings
     loop = asyncio.get_running_loop()
     serving: set[asyncio.Task[None]] = set()
     slots = 0
@@ -158,7 +158,7 @@ async def exchange(answer: Callable[[Question, Reply], Awaitable[int]]) -> Async
     def provide(wanted: int) -> None:
         nonlocal slots
         for slot in range(slots, wanted):
-            os.mkfifo(folder / f"answer-{slot}")
+            os.mkfifo(f"{folder}/answer-{slot}")
         slots = max(slots, wanted)
 
     def rung() -> None:
@@ -171,7 +171,7 @@ async def exchange(answer: Callable[[Question, Reply], Awaitable[int]]) -> Async
     provide(_SPARE)
     loop.add_reader(bell, rung)
     try:
-        yield str(folder)
+        yield folder
     finally:
         loop.remove_reader(bell)
         _close(folder, slots)
@@ -182,19 +182,20 @@ async def exchange(answer: Callable[[Question, Reply], Awaitable[int]]) -> Async
         os.close(bell)
 
 
-def _close(folder: Path, slots: int) -> None:
+def _close(folder: str, slots: int) -> None:
     """Take the folder away, and let those who have opened it and will not be answered go on, to find nothing."""
-    over = folder.rename(f"{folder}-over")  # who did not open it before this moment, does not find it any more
+    over = f"{folder}-over"
+    os.rename(folder, over)  # who did not open it before this moment, does not find it any more
     for slot in range(slots):
-        if (over / f"question-{slot}").exists():
+        if os.path.exists(f"{over}/question-{slot}"):
             with contextlib.suppress(OSError):  # nobody has it open
-                line = _open_to_write(over / f"answer-{slot}")
+                line = _open_to_write(f"{over}/answer-{slot}")
                 os.write(line, b"\n\n")
                 os.close(line)
     shutil.rmtree(over, ignore_errors=True)
 
 
-def _open_to_write(fifo: Path) -> int:
+def _open_to_write(fifo: str) -> int:
     """Open a FIFO; an OSError if nobody reads it."""
     return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
 
@@ -211,14 +212,14 @@ class _Line(asyncio.BaseProtocol):
             self.gone.set_result(None)
 
 
-async def _serve(folder: Path, slot: int, answer: Callable[[Question, Reply], Awaitable[int]]) -> None:
+async def _serve(folder: str, slot: int, answer: Callable[[Question, Reply], Awaitable[int]]) -> None:
     """Answer one question, and make its slot free again. When the stand-in is killed, the answer is given up."""
-    question, parts = folder / f"question-{slot}", 0
+    question, parts = f"{folder}/question-{slot}", 0
     try:
         asked = _read(question)
-        line = os.fdopen(_open_to_write(folder / f"answer-{slot}"), "wb", buffering=0)
+        line = os.fdopen(_open_to_write(f"{folder}/answer-{slot}"), "wb", buffering=0)
     except OSError:  # it is dead already
-        question.unlink(missing_ok=True)
+        _remove(question)
         return
     protocol = _Line()
     transport, _ = await asyncio.get_running_loop().connect_write_pipe(lambda: protocol, line)
@@ -228,9 +229,9 @@ async def _serve(folder: Path, slot: int, answer: Callable[[Question, Reply], Aw
         nonlocal parts
         if transport.is_closing():
             return
-        name = f"part-{slot}-{parts}"
-        with contextlib.suppress(FileNotFoundError):  # the run is over
-            (folder / name).write_bytes(text)
+        name = f"part-{slot}-{parts}"  # of a folder that is gone when the run is over
+        with contextlib.suppress(FileNotFoundError), open(f"{folder}/{name}", "wb", buffering=0) as file:
+            file.write(text)
         parts += 1
         transport.write(f"{name}\n".encode())
 
@@ -254,15 +255,22 @@ async def _serve(folder: Path, slot: int, answer: Callable[[Question, Reply], Aw
             await asyncio.gather(answering, return_exceptions=True)
         transport.close()
         for part in range(parts):
-            (folder / f"part-{slot}-{part}").unlink(missing_ok=True)
-        question.unlink(missing_ok=True)  # last: now another may take the slot
+            _remove(f"{folder}/part-{slot}-{part}")
+        _remove(question)  # last: now another may take the slot
 
 
-def _read(file: Path) -> Question | None:
+def _remove(file: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(file)
+
+
+def _read(file: str) -> Question | None:
     """What was asked; nothing if that is too long."""
-    if file.stat().st_size > _LONGEST_QUESTION:
-        return None
-    tool, count, *words = file.read_bytes().decode(errors="surrogateescape").split("\0")[:-1]
+    with open(file, "rb", buffering=0) as asked:
+        if os.fstat(asked.fileno()).st_size > _LONGEST_QUESTION:
+            return None
+        content = asked.read()
+    tool, count, *words = content.decode(errors="surrogateescape").split("\0")[:-1]
     variables = dict(variable.split("=", 1) for variable in words[int(count) :])
     limit = variables.pop(_LIMIT, None)
     return Question(tool, words[: int(count)], variables, None if limit is None else float(limit))
