@@ -53,11 +53,11 @@ def test_ci_calls_the_readmes_test_command() -> None:
 COVERED = [(section, row) for section, rows in generate.coverage()["sections"].items() for row in rows]
 
 
-@pytest.mark.parametrize(("section", "row"), COVERED, ids=lambda value: value if isinstance(value, str) else "")
-def test_a_row_of_the_guide_is_covered_or_says_why_not(section: str, row: dict[str, object]) -> None:
-    assert len([kind for kind in generate.KINDS if row.get(kind)]) == 1, row
-    assert row.get("checks") or row.get("why"), row
-    assert set(row) <= {*generate.KINDS, "checks", "why"}, row
+def test_each_row_of_the_guide_is_covered_or_says_why_not() -> None:
+    for _, row in COVERED:
+        assert len([kind for kind in generate.KINDS if row.get(kind)]) == 1, row
+        assert row.get("checks") or row.get("why"), row
+        assert set(row) <= {*generate.KINDS, "checks", "why"}, row
 
 
 def test_the_guides_sections_stand_in_its_order() -> None:

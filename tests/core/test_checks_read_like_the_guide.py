@@ -5,8 +5,6 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-import pytest
-
 from preflight import guide
 
 PROJECT = Path(__file__).parents[2]
@@ -22,26 +20,22 @@ CHECKS = sorted(
 )
 
 
-def _id(value: object) -> str | None:
-    return value.name if isinstance(value, ast.FunctionDef) else getattr(value, "stem", None)
-
-
 def test_there_are_checks() -> None:
     assert len(CHECKS) >= 30
 
 
-@pytest.mark.parametrize(("path", "check"), CHECKS, ids=_id)
-def test_a_check_is_a_paragraph_of_the_guide(path: Path, check: ast.FunctionDef) -> None:
-    paragraph = guide.paragraph(ast.get_docstring(check) or "")
-    keys = {key for key in paragraph.remedies if key is not None}
-    assert keys <= guide.known_faults(), "every remedy is for a fault that exists"
-    assert path.stem in guide.MODULES
+def test_each_check_is_a_paragraph_of_the_guide() -> None:
+    for path, check in CHECKS:
+        paragraph = guide.paragraph(ast.get_docstring(check) or "")
+        keys = {key for key in paragraph.remedies if key is not None}
+        assert keys <= guide.known_faults(), f"every remedy of {check.name} is for a fault that exists"
+        assert path.stem in guide.MODULES
 
 
-@pytest.mark.parametrize(("path", "check"), CHECKS, ids=_id)
-def test_a_check_only_asserts(path: Path, check: ast.FunctionDef) -> None:
-    for statement in check.body[1:]:
-        assert isinstance(statement, ast.Assert | ast.Assign), ast.unparse(statement)
+def test_each_check_only_asserts() -> None:
+    for _, check in CHECKS:
+        for statement in check.body[1:]:
+            assert isinstance(statement, ast.Assert | ast.Assign), f"{check.name}: {ast.unparse(statement)}"
 
 
 def test_names_and_numbers_are_unique_and_numbers_ascend() -> None:
@@ -51,9 +45,9 @@ def test_names_and_numbers_are_unique_and_numbers_ascend() -> None:
     assert numbers == sorted(set(numbers))
 
 
-@pytest.mark.parametrize("path", sorted({path for path, _ in CHECKS}), ids=_id)
-def test_a_module_of_checks_contains_only_checks(path: Path) -> None:
-    for node in ast.parse(path.read_text()).body[1:]:
-        assert isinstance(node, ast.Import | ast.ImportFrom) or (
-            isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
-        ), ast.unparse(node)[:80]
+def test_a_module_of_checks_contains_only_checks() -> None:
+    for path in sorted({path for path, _ in CHECKS}):
+        for node in ast.parse(path.read_text()).body[1:]:
+            assert isinstance(node, ast.Import | ast.ImportFrom) or (
+                isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+            ), f"{path.name}: {ast.unparse(node)[:80]}"

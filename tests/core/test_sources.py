@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
 from pathlib import Path
-
-import pytest
 
 from preflight.conclusions import CAUSES
 
@@ -15,12 +14,17 @@ PAGE = (PROJECT / "docs" / "sources.md").read_text(encoding="utf-8")
 ENTRIES = dict(
     re.findall(r'^<a id="([^"]+)"></a>\n### [^\n]+\n\n(.*?)(?=^<a id=|^## |\Z)', PAGE, re.MULTILINE | re.DOTALL)
 )
-REFERRING = [
-    path
-    for folder in ("preflight", "lab", "checks", "docs", "tests")
-    for path in sorted((PROJECT / folder).rglob("*"))
-    if path.suffix in {".py", ".md", ".yaml", ".yml", ".sh"} and path != Path(__file__)
-]
+
+
+@functools.cache
+def referring() -> dict[str, str]:
+    """The texts of the project that may refer to it, by their paths."""
+    return {
+        str(path.relative_to(PROJECT)): path.read_text(encoding="utf-8")
+        for folder in ("preflight", "lab", "checks", "docs", "tests")
+        for path in sorted((PROJECT / folder).rglob("*"))
+        if path.suffix in {".py", ".md", ".yaml", ".yml", ".sh"} and path != Path(__file__)
+    }
 
 
 def test_anchors_are_unique() -> None:
@@ -29,9 +33,8 @@ def test_anchors_are_unique() -> None:
     assert set(anchors) == set(ENTRIES), "each anchor stands above a heading"
 
 
-@pytest.mark.parametrize("anchor", ENTRIES)
-def test_an_entry_names_its_source(anchor: str) -> None:
-    assert re.search(r"^Source: ", ENTRIES[anchor], re.MULTILINE), ENTRIES[anchor]
+def test_each_entry_names_its_source() -> None:
+    assert [anchor for anchor, text in ENTRIES.items() if not re.search(r"^Source: ", text, re.MULTILINE)] == []
 
 
 def test_every_cause_has_a_source() -> None:
@@ -40,9 +43,9 @@ def test_every_cause_has_a_source() -> None:
 
 def test_every_reference_to_a_source_leads_to_an_entry() -> None:
     broken = {
-        f"{path.relative_to(PROJECT)}: {anchor}"
-        for path in REFERRING
-        for anchor in re.findall(r"sources\.md#([\w-]+)", path.read_text(encoding="utf-8"))
+        f"{path}: {anchor}"
+        for path, text in referring().items()
+        for anchor in re.findall(r"sources\.md#([\w-]+)", text)
         if anchor not in ENTRIES
     }
     local = {anchor for anchor in re.findall(r"\]\(#([\w-]+)\)", PAGE) if anchor not in ENTRIES}
@@ -60,9 +63,5 @@ FOREIGN = re.compile(r"failures \d|reference §|reference \d|(DESIGN|STYLE) §")
 
 
 def test_nothing_refers_to_what_is_not_in_the_repository() -> None:
-    strange = {
-        f"{path.relative_to(PROJECT)}: {match[0]}"
-        for path in REFERRING
-        for match in FOREIGN.finditer(path.read_text(encoding="utf-8"))
-    }
+    strange = {f"{path}: {match[0]}" for path, text in referring().items() for match in FOREIGN.finditer(text)}
     assert strange == set()
