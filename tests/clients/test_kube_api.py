@@ -381,10 +381,10 @@ def test_a_watch_that_is_too_old_says_so(opened: Opened) -> None:
 
 
 def test_a_watch_that_hangs_is_left_in_time(opened: Opened) -> None:
-    api, _ = opened(in_turn(Reply(stream=[(5, b"")])))
+    api, _ = opened(in_turn(Reply(stream=[(60, b"")])))
     began = time.monotonic()
     assert list(api.watch("/api/v1/pods", timeout=1)) == []
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 30
 
 
 # --- TLS and routes -------------------------------------------------------------------------------------------------
