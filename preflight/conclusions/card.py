@@ -162,7 +162,8 @@ def fact_of(proof: Proof, known: Sequence[str], *, width: int) -> str:
     sentence = " ".join([known[0], proof.statement])
     center = excerpts.decisive(lines, sentence, proof.command)
     printed = _printed(lines, center, sentence, [*known, statement], longest=width - columns(f"{said}: ") - 1)
-    where = f"{proof.where}: " if proof.where and not statement else ""
+    vantage = "from here" if proof.where == "here" else proof.where
+    where = t("{statement}: {observed}", statement=translated(vantage), observed="") if vantage else ""
     if not printed:
         return first_line(said, width)
     if not statement:
