@@ -279,8 +279,8 @@ def chart_version(chart: str) -> str:
         tag = chart.rpartition(":")[2]
         return "" if "/" in tag else tag.removeprefix("v")
     if is_chart_path(chart):
-        found = _PACKAGE.search(chart)
-        return found[1] if found else ""
+        version = _PACKAGE.search(chart)
+        return version[1] if version else ""
     return chart
 
 
@@ -869,8 +869,8 @@ def _problems(file: Path, error: ValidationError, positions: YamlPositions) -> l
             problems[f"{where}: unknown key{hint}"] = None
             continue
         expected = _EXPECTED.get(detail["type"], detail["msg"].removeprefix("Value error, "))
-        found = "" if detail["type"] == "missing" or "found" in expected else f"found {_excerpt(detail['input'])}, "
-        problems[f"{where}: {found}{expected}"] = None
+        given = "" if detail["type"] == "missing" or "found" in expected else f"found {_excerpt(detail['input'])}, "
+        problems[f"{where}: {given}{expected}"] = None
     return list(problems)
 
 

@@ -396,8 +396,8 @@ def _merged(
         if layer.document is None:
             continue
         if not isinstance(layer.document, Mapping):
-            found = type(layer.document).__name__
-            raise InventoryError(layer.file, [f"{layer.file}:1: found {found}, expected keys with values"])
+            form = type(layer.document).__name__
+            raise InventoryError(layer.file, [f"{layer.file}:1: found {form}, expected keys with values"])
         marks = layer.positions
         duplicates += [(format_path(path), Origin(layer.file, line)) for path, line in marks.duplicates]
         origins |= {

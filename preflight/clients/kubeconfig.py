@@ -258,8 +258,8 @@ def _check_proxy(source: str, proxy: object) -> None:
         return
     if isinstance(proxy, str) and _is_server_url(proxy):
         return
-    found = re.sub(r"(?<=//)\S{0,500}@", "…@", str(proxy))  # what stands before an @ may be a password
-    raise KubeconfigError(source, f"proxy-url: found {found[:200]!r}, expected http://host:port or https://host:port")
+    shown = re.sub(r"(?<=//)\S{0,500}@", "…@", str(proxy))  # what stands before an @ may be a password
+    raise KubeconfigError(source, f"proxy-url: found {shown[:200]!r}, expected http://host:port or https://host:port")
 
 
 def _remember_credentials(user: Json, folder: Path) -> None:

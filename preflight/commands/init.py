@@ -379,13 +379,13 @@ class Draft:
             node = {"address": address} | ({"role": role} if role != "worker" else {})
             lines.append(f"    {flow(name)}: {flow(node)}")
         lines.append(f"  platform: {flow(cluster.platform)}")
-        for key, found, what in (
+        for key, networks, what in (
             ("pod_cidr", cluster.pod_cidr, "the pod network"),
             ("service_cidr", cluster.service_cidr, "the service network"),
             ("vpc_cidr", (), "the network of the VPC"),
         ):
-            written = found[0] if len(found) == 1 else flow(list(found))
-            lines.append(f"  {key}: {written}" if found else f"  # {key}: {self._gap(what)}")
+            written = networks[0] if len(networks) == 1 else flow(list(networks))
+            lines.append(f"  {key}: {written}" if networks else f"  # {key}: {self._gap(what)}")
         return lines
 
     def _dns(self) -> list[str]:
