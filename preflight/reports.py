@@ -29,7 +29,7 @@ import pytest
 from _pytest.config import create_terminal_writer
 from _pytest.junitxml import bin_xml_escape, xml_key
 
-from preflight import baseline, history, options, saved, shipped, wholefile
+from preflight import atomicfile, baseline, history, options, saved, shipped
 from preflight.conclusions import Explanation, Finding, text
 from preflight.decision import Decision, impact_of
 from preflight.evidence import clean, one_line
@@ -373,10 +373,10 @@ class WholeXml:
         file = Path(os.devnull)
         try:
             with contextlib.suppress(OSError):
-                file = wholefile.empty_in(self._folder)
+                file = atomicfile.empty_in(self._folder)
             writer.logfile = str(file)
             yield
-            wholefile.move(file, place)
+            atomicfile.move(file, place)
         except OSError as error:
             self.problem = f"{place.name} could not be written: {error.strerror or error}"
         finally:
@@ -403,7 +403,7 @@ def write(config: pytest.Config, results: Results) -> Iterator[str]:
         files.append((page, lambda: pages.render(json.loads(document))))
     for file, content in files:
         try:
-            wholefile.write(file, [content()])
+            atomicfile.write(file, [content()])
         except OSError as error:
             yield f"{file.name} could not be written: {error.strerror or error}"
         except Exception as error:  # noqa: BLE001 - an internal error in the page must not cost the run
