@@ -31,7 +31,7 @@ def of_api_server(kubeconfig: Kubeconfig) -> Encryption:
     fault, cause = None, ""
     if urlsplit(kubeconfig.server).scheme != "https":
         fault = EncryptionFault.NOT_ENCRYPTED
-        cause = f"the kubeconfig reaches {kubeconfig.server} without TLS: whoever is on the way reads its token"
+        cause = f"the kubeconfig reaches {kubeconfig.server} without TLS: anyone on the path can read its token"
     elif not kubeconfig.verified:
         fault = EncryptionFault.NOT_VERIFIED
         cause = (
@@ -48,7 +48,7 @@ def of_api_server(kubeconfig: Kubeconfig) -> Encryption:
 def of_registry(registry: Registry) -> Encryption:
     """The way of a registry's account to the registry, as the inventory has it."""
     plain = registry.scheme == "http" and registry.credentials is not None
-    cause = f"the account of {registry.host} is sent to it without TLS: whoever is on the way reads its password"
+    cause = f"the account of {registry.host} is sent to it without TLS: anyone on the path can read its password"
     return _encryption(
         registry.host,
         EncryptionFault.NOT_ENCRYPTED if plain else None,
@@ -62,7 +62,7 @@ def of_registry(registry: Registry) -> Encryption:
 def of_chart_repository(url: str) -> Encryption:
     """The way on which charts come, as the inventory has it."""
     plain = urlsplit(url).scheme == "http"
-    cause = f"charts come from {url} without TLS: whoever is on the way decides what is installed"
+    cause = f"charts come from {url} without TLS: anyone on the path can decide what is installed"
     return _encryption(
         url,
         EncryptionFault.NOT_ENCRYPTED if plain else None,
