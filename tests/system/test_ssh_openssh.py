@@ -22,7 +22,8 @@ import dns.rrset
 import pytest
 
 from preflight.clients.connect import Routes
-from preflight.clients.ssh import AuthGate, Login, Session, open_session
+from preflight.clients.ssh import AuthGate, Session, open_session
+from preflight.clients.ssh_login import Login
 from preflight.evidence import Unmeasured
 from preflight.faults import PathFault, SshFault
 from preflight.probes import shell, shell_readers, shell_sections
