@@ -56,7 +56,17 @@ _AREAS: Mapping[str, tuple[str, ...]] = {
     "facts": ("facts/*",),
     "values": (
         *("values", "valuesource", "rendering", "runner_config/*", "gotemplate", "templatetext", "chart*", "executor"),
-        *("jobpod", "jobshape", "podpatch", "commands/lint", "probes/lint/*", "quantities", "releasenames"),
+        *(
+            "jobpod",
+            "jobsettings",
+            "set_options",
+            "jobshape",
+            "podpatch",
+            "commands/lint",
+            "probes/lint/*",
+            "quantities",
+            "releasenames",
+        ),
     ),
     "clients": ("clients/*",),
     "probes": ("probes/*", "*"),

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from preflight import jobsettings
 from preflight import values as helm
 from preflight.clients.connect import Routes, is_address, join_address
 from preflight.clients.kube_api import Api
@@ -169,7 +170,7 @@ def discover(options: argparse.Namespace) -> Discovery:
         names = names_in(release.values, release=release.name, namespace=release.namespace)
         token = discovery.key_of_token(api, names.namespace, names.workload) if has_token else None
         values = _read(tree, release)
-        shape = None if values.problem or values.unread_within() else helm.job_shape(values)
+        shape = None if values.problem or values.unread_within() else jobsettings.job_shape(values)
         secrets = dict(_pull_secrets(api, shape)) if shape else {}
     finally:
         api.close()

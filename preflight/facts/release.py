@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
+from preflight import jobsettings
 from preflight import values as helm
 from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, Fact, NotApplicable
@@ -346,7 +347,7 @@ def manager_pods(
         release_objects,
         now=time.time(),
         restart_age=inventory.limits.restart_age,
-        released=helm.replicas_of(newest.values) if newest is not None else None,
+        released=jobsettings.replicas_of(newest.values) if newest is not None else None,
         under_way=under_way,
     )
 

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 from lab.inventory import build
 from lab.kubernetes.managers import deploy_managers
+from preflight import jobsettings
 from preflight import values as helm
 from preflight.clients.kube_api import decode, is_api_object
 from preflight.clients.kubeconfig import KubeconfigError, check_kubeconfig
@@ -259,7 +260,7 @@ def test_values_are_read_linted_and_shaped_or_refused(inventory_file: Path, text
     assert isinstance(values_drift.read_drift(values.tree, {}, values.runner_keys, release="r", namespace="ns"), Fact)
     if values.problem is None:
         try:
-            assert isinstance(helm.job_shape(values), JobShape)
+            assert isinstance(jobsettings.job_shape(values), JobShape)
         except ValueError as error:
             assert_clear(str(error))
 
@@ -278,7 +279,7 @@ def test_the_toml_of_the_runners_is_read_or_a_problem(inventory_file: Path, text
         if all(setting.path for setting in values.unread):  # else only Helm can tell what the whole text becomes
             tomllib.loads(values.rendered)
         try:
-            assert isinstance(helm.job_shape(values), JobShape)
+            assert isinstance(jobsettings.job_shape(values), JobShape)
         except ValueError as error:
             assert_clear(str(error))
 
