@@ -52,7 +52,15 @@ _AREAS: Mapping[str, tuple[str, ...]] = {
     "outputs": ("outputs/*", "commands/report"),
     "options": ("options", "inputs"),
     "conclusions": ("conclusions/*",),
-    "inventory": ("inventory", "yamlfile", "yamltext", "clients/kubeconfig", "sizes", "commands/init"),
+    "inventory": (
+        "inventory",
+        "inventory_forms",
+        "yamlfile",
+        "yamltext",
+        "clients/kubeconfig",
+        "sizes",
+        "commands/init",
+    ),
     "facts": ("facts/*",),
     "values": (
         *("values", "valuesource", "rendering", "runner_config/*", "gotemplate", "templatetext", "chart*", "executor"),

@@ -26,7 +26,8 @@ from preflight.clients.kube_api import Api
 from preflight.clients.kube_errors import ApiError
 from preflight.clients.kubeconfig import KubeconfigError
 from preflight.evidence import Unmeasured
-from preflight.inventory import InventoryError, checked_connect, load
+from preflight.inventory import InventoryError, load
+from preflight.inventory_forms import checked_connect
 from preflight.jobshape import JobShape
 from preflight.language import translated
 from preflight.probes import discovery

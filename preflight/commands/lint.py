@@ -21,7 +21,8 @@ from preflight.chartpackage import ChartPackage, NotAChartError, keys_of
 from preflight.clients import helm
 from preflight.evidence import Unmeasured, one_line
 from preflight.faults import ValuesFault
-from preflight.inventory import InventoryError, is_chart_path
+from preflight.inventory import InventoryError
+from preflight.inventory_forms import is_chart_path
 from preflight.language import translated
 from preflight.probes import lint
 from preflight.probes.lint import Expected, Finding

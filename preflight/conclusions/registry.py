@@ -42,7 +42,8 @@ from preflight.facts.registry import (
 from preflight.facts.values import helper_image
 from preflight.faults import ApiFault, PathFault, PodFault, RegistryFault, ValuesFault
 from preflight.impact import Impact
-from preflight.inventory import Login, Secret
+from preflight.inventory import Login
+from preflight.inventory_forms import Secret
 from preflight.probes.pull_logins import PullLogin
 
 _SOURCE = "path-compare"
