@@ -1,4 +1,4 @@
-"""Whether the ways on which secrets and charts travel are encrypted, and the server at their end is verified.
+"""Whether the connections that carry secrets and charts are encrypted, and their servers verified.
 
 It is read from kubeconfig and inventory alone: nothing is contacted (docs/sources.md#encryption).
 """
@@ -17,7 +17,7 @@ from preflight.shell_command import ShellCommand, program
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encryption(Fact):
-    """How a way is protected.
+    """How a connection is protected.
 
     Attributes:
         carries: what travels on it that others must not read or change.
@@ -27,7 +27,7 @@ class Encryption(Fact):
 
 
 def of_api_server(kubeconfig: Kubeconfig) -> Encryption:
-    """The way to the API server, as the kubeconfig has it."""
+    """The connection to the API server, as the kubeconfig has it."""
     fault, cause = None, ""
     if urlsplit(kubeconfig.server).scheme != "https":
         fault = EncryptionFault.NOT_ENCRYPTED
@@ -46,7 +46,7 @@ def of_api_server(kubeconfig: Kubeconfig) -> Encryption:
 
 
 def of_registry(registry: Registry) -> Encryption:
-    """The way of a registry's account to the registry, as the inventory has it."""
+    """The connection on which a registry's account is sent to it, as the inventory has it."""
     plain = registry.scheme == "http" and registry.credentials is not None
     cause = f"the account of {registry.host} is sent to it without TLS: anyone on the path can read its password"
     return _encryption(
@@ -60,7 +60,7 @@ def of_registry(registry: Registry) -> Encryption:
 
 
 def of_chart_repository(url: str) -> Encryption:
-    """The way on which charts come, as the inventory has it."""
+    """The connection by which charts are fetched, as the inventory has it."""
     plain = urlsplit(url).scheme == "http"
     cause = f"charts come from {url} without TLS: anyone on the path can decide what is installed"
     return _encryption(
