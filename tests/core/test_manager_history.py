@@ -12,7 +12,8 @@ from preflight.evidence import Blocked, Evidence
 from preflight.facts.release import manager_logs
 from preflight.faults import GitLabFault, ManagerFault
 from preflight.probes.gitlab import GitLabReply
-from preflight.probes.managers import ManagerLogs, Objects, Rollout
+from preflight.probes.manager_logs import ManagerLogs
+from preflight.probes.managers import Objects, Rollout
 from preflight.probes.monitoring import ManagerActivity, PollGrowth
 from preflight.probes.runners import Manager, RegisteredManagers
 from tests.probes.apiserver import Asked, Reply, scripted_api

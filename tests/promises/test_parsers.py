@@ -38,6 +38,7 @@ from preflight.probes import (
     dind,
     headroom,
     lint,
+    manager_logs,
     managers,
     monitoring,
     pod_messages,
@@ -382,7 +383,7 @@ def test_words_are_classified(message: str, more: str, status: int) -> None:
             assert isinstance(cause, str)
         pod_messages.classify_daemon(said, exit_status=status, privileged=True, port=2375, client_log=more)
     log = f"2025-09-14T08:12:44.1Z {message}\n{message} Checking for jobs... failed {more}\n2025-99-99T99:99:99Z x"
-    assert managers.read_log(log, pod="p", now=0.0).pod == "p"
+    assert manager_logs.read_log(log, pod="p", now=0.0).pod == "p"
     chart_repository.read_index(log, "0.80.0", repository="r")
 
 
@@ -434,7 +435,7 @@ def test_a_release_becomes_facts(world: dict[str, Any], data: st.DataObject) -> 
     )
     assert isinstance(managers.read_rollout(found), Fact)
     assert isinstance(managers.read_managers(found, now=NOW.timestamp(), restart_age=60.0), Fact)
-    assert isinstance(managers.read_logs((), found), Fact)
+    assert isinstance(manager_logs.read_logs((), found), Fact)
     records = release.read_records(sent(data, [one for one in world["secrets"] if "helm" in one["metadata"]["name"]]))
     history = release.History(name="r", namespace="ns", records=tuple(records))
     assert not records or isinstance(release.read_release(history, now=NOW.timestamp()), Fact)
