@@ -131,13 +131,13 @@ def _summary(config: pytest.Config, results: Results) -> dict[str, Any]:
     written = _STEM in config.stash
     return {
         "verdict": results.decision.sentence,
-        **results.decision.plain(),
+        **results.decision.as_json(),
         "not_looked_at": list(results.decision.coverage.lines()),
         "causes": [
             {
                 "name": finding.conclusion.name,
                 "about": list(finding.conclusion.about),
-                "impact": finding.conclusion.impact.plain(),
+                "impact": finding.conclusion.impact.as_json(),
                 "cause": finding.conclusion.sentence,
             }
             for finding in results.explanation.root_causes
@@ -442,14 +442,14 @@ def _document(config: pytest.Config, results: Results) -> dict[str, Any]:
         "require_idle": config.getoption("require_idle"),
         "exit": results.decision.status,
         "verdict": results.decision.sentence,
-        "decision": results.decision.plain(),
+        "decision": results.decision.as_json(),
         "notes": [clean(note) for note in results.notes],
         "facts": [_fact(measurement) for measurement in survey.measurements.values() if measurement.done.is_set()],
         "checks": [saved.plain(_check(outcome, explanation)) for outcome in results.outcomes],
         "conclusions": [_conclusion(finding) for finding in explanation.findings],
         "unexplained": [outcome.name for outcome in explanation.unexplained],
-        "symptom": results.symptom_answer.plain() if results.symptom_answer is not None else None,
-        "baseline": results.comparison.plain() if results.comparison is not None else None,
+        "symptom": results.symptom_answer.as_json() if results.symptom_answer is not None else None,
+        "baseline": results.comparison.as_json() if results.comparison is not None else None,
         "history": history.earlier_runs(
             report_file(config).parent, environment=baseline.environment_of(environment), run=survey.run.id
         ),
@@ -504,7 +504,7 @@ def _conclusion(finding: Finding) -> dict[str, Any]:
         "reference": conclusion.cause.reference,
         "about": list(conclusion.about),
         "cause": conclusion.sentence,
-        "impact": conclusion.impact.plain(),
+        "impact": conclusion.impact.as_json(),
         "confidence": conclusion.confidence,
         "settled_by": conclusion.settled_by,
         "root_cause": finding.is_root_cause,
@@ -531,7 +531,7 @@ def _check(outcome: Outcome, explanation: Explanation) -> dict[str, Any]:
         "cause": failure.cause if failure else "",
         "where": failure.where if failure else "",
         "remedy": failure.remedy if failure else "",
-        "impact": impact_of(outcome, explanation).plain() if outcome.verdict is Verdict.FAIL else None,
+        "impact": impact_of(outcome, explanation).as_json() if outcome.verdict is Verdict.FAIL else None,
         "blocked_by": list(outcome.blocked_by),
         "witness": outcome.witness,
         "facts": list(outcome.facts),
