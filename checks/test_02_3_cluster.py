@@ -186,7 +186,7 @@ def test_jobs_may_be_scheduled_on_the_nodes_of_each_pool(pool_placement: PoolSta
 
 
 def test_api_server_is_verified(api_encryption: Encryption) -> None:
-    """2.3.17 The way to the API server is encrypted, and its certificate is verified.
+    """2.3.17 The connection to the API server is encrypted, and its certificate is verified.
 
     Why: the kubeconfig's token is sent on it; whoever gets it has this account's rights in the cluster.
     Remedy (not-verified): take `insecure-skip-tls-verify` out of the kubeconfig, and put the cluster's CA into its

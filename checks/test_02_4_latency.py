@@ -71,7 +71,7 @@ def test_round_trips_from_job_pods_on_each_worker_are_short(pod_distance: RoundT
 
 
 def test_each_resolver_answers_soon(resolver_pace: Lookups) -> None:
-    """2.4.40 Each resolver answers soon.
+    """2.4.40 Each resolver answers without delay.
 
     Why: a job waits for the resolvers in their order, for each name and each registry anew: seconds add up to minutes.
     Remedy: make `dig @RESOLVER NAME` answer within a second: look at the resolver's load and its forwarders.

@@ -126,7 +126,7 @@ def test_jobs_have_a_login_for_each_registry(pull_login: PullLogin) -> None:
 def test_registry_password_is_encrypted(registry_encryption: Encryption) -> None:
     """2.4.20 The account of each registry is sent to it encrypted.
 
-    Why: without TLS, whoever is on the way reads the password with which images are pulled and pushed.
+    Why: without TLS, anyone on the path can read the password with which images are pulled and pushed.
     Remedy: serve the registry by TLS, and take `scheme: http` out of the inventory; or let it be read without an
         account.
     """
@@ -137,7 +137,7 @@ def test_registry_password_is_encrypted(registry_encryption: Encryption) -> None
 def test_charts_come_encrypted(repository_encryption: Encryption) -> None:
     """2.4.21 Charts come from their repository encrypted.
 
-    Why: without TLS, whoever is on the way decides what is installed with the rights of the release.
+    Why: without TLS, anyone on the path can decide what is installed with the rights of the release.
     Remedy: write the repository's https address as `runner.repository`, and its CA as `runner.repository_ca_file`.
     """
     assert not repository_encryption.fault

@@ -22,7 +22,8 @@ from preflight.conclusions.model import CAUSES, RULES
 from preflight.conclusions.rules import draw
 from preflight.fact import CATALOGUE, Effect
 from preflight.impact import Harm
-from preflight.inventory import Inventory, Secret
+from preflight.inventory import Inventory
+from preflight.inventory_forms import Secret
 from preflight.verdicts import EXIT_STATUSES
 
 DOCS = Path(__file__).parent

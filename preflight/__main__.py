@@ -9,7 +9,8 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol, cast
 
-from preflight import language, run_checks, shipped
+from preflight import language, shipped
+from preflight.commands import run as run_checks
 from preflight.language import translated
 
 
@@ -24,17 +25,17 @@ class Command(Protocol):
 
 
 COMMANDS = {
-    "init": ("init", "write an inventory from a live cluster and its runner's release"),
-    "lint": ("lint_values", "judge values files by what Helm, the chart and the runner make of them"),
-    "symptom": ("symptom", "what an error of a job's log can mean, from the text alone"),
-    "explain": ("explain", "what is known of a check, a symptom, a root cause or a fault, by its id"),
-    "list": ("check_list", "every check, with its section, effect and targets"),
-    "images": ("image_list", "what to mirror for an air gap: every image that values and suite need"),
-    "report": ("report", "render the HTML page of a run again, from its preflight.json"),
-    "schema": ("schema", "print the JSON Schema of the inventory, for editors, or of preflight.json"),
-    "sweep": ("sweep", "remove what dead runs have left in the cluster: their Jobs and pods, by label and age"),
+    "init": "write an inventory from a live cluster and its runner's release",
+    "lint": "judge values files by what Helm, the chart and the runner make of them",
+    "symptom": "what an error of a job's log can mean, from the text alone",
+    "explain": "what is known of a check, a symptom, a root cause or a fault, by its id",
+    "list": "every check, with its section, effect and targets",
+    "images": "what to mirror for an air gap: every image that values and suite need",
+    "report": "render the HTML page of a run again, from its preflight.json",
+    "schema": "print the JSON Schema of the inventory, for editors, or of preflight.json",
+    "sweep": "remove what dead runs have left in the cluster: their Jobs and pods, by label and age",
 }
-"""Each command but `run` and `demo`: its module, imported only by who needs it (most take half a second); its help."""
+"""The help of each command but `run` and `demo`. Modules are imported when a command runs: most take half a second."""
 LANG_HELP = "language of what is printed: en or zh (default: PREFLIGHT_LANG, else that of the locale)"
 USAGE = 4  # as pytest's exit status for a bad option, and not argparse's 2, which means interrupted here
 
@@ -48,8 +49,7 @@ class _Parser(argparse.ArgumentParser):
 
 def command_of(name: str) -> Command:
     """The module of a command."""
-    module, _ = COMMANDS[name]
-    return cast("Command", importlib.import_module(f"preflight.{module}"))
+    return cast("Command", importlib.import_module(f"preflight.commands.{name}"))
 
 
 def parser_of_commands(given: Sequence[str] | None = None) -> argparse.ArgumentParser:
@@ -60,7 +60,7 @@ def parser_of_commands(given: Sequence[str] | None = None) -> argparse.ArgumentP
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for own in (run_checks.RUN, run_checks.DEMO):
         _add_options(commands.add_parser(own.NAME, help=translated(own.HELP), description=own.__doc__), own)
-    for name, (_, help_text) in COMMANDS.items():
+    for name, help_text in COMMANDS.items():
         inner = commands.add_parser(
             name, help=translated(help_text), formatter_class=argparse.RawDescriptionHelpFormatter
         )

@@ -37,7 +37,7 @@ class Change:
     now: str
     formerly: str = ""
 
-    def plain(self) -> dict[str, str]:
+    def as_json(self) -> dict[str, str]:
         """The change as JSON."""
         return {"name": self.name, "before": self.before, "now": self.now, "formerly": self.formerly}
 
@@ -74,9 +74,9 @@ class Comparison:
         yield "unchanged", self.unchanged
         yield NOT_JUDGED, self.not_judged
 
-    def plain(self) -> dict[str, list[dict[str, str]]]:
+    def as_json(self) -> dict[str, list[dict[str, str]]]:
         """The comparison as JSON."""
-        return {kind.replace(" ", "_"): [change.plain() for change in changes] for kind, changes in self.rows()}
+        return {kind.replace(" ", "_"): [change.as_json() for change in changes] for kind, changes in self.rows()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +120,14 @@ class Baseline:
         if not any(changes for _, changes in self._rows()):
             yield "no failure in either run"
 
-    def plain(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """The comparison as JSON."""
         earlier: dict[str, Any] = {
             "file": self.file,
             "written": self.written,
             "other_environment": self.environment,
         }
-        return {**earlier, **self.failures.plain(), "conclusions": self.conclusions.plain()}
+        return {**earlier, **self.failures.as_json(), "conclusions": self.conclusions.as_json()}
 
 
 def compare(

@@ -104,20 +104,20 @@ class ChartPackage:
     @cached_property
     def templates(self) -> Mapping[str, Template]:
         """The templates by path; one that Helm can't parse is left out, since Helm will say so."""
-        found: dict[str, Template] = {}
+        templates: dict[str, Template] = {}
         for path, content in self.files.items():
             if path.startswith("templates/"):
                 try:
-                    found[path] = parse(content.decode("utf-8", "replace"))
+                    templates[path] = parse(content.decode("utf-8", "replace"))
                 except (NotATemplateError, RecursionError):
                     continue
-        return found
+        return templates
 
     @cached_property
     def dependencies(self) -> tuple[Dependency, ...]:
         """What Chart.yaml (or requirements.yaml, of old) lists, and what lies in charts/ besides."""
         listed = [*_listed(self._yaml("Chart.yaml")), *_listed(self._yaml("requirements.yaml"))]
-        known = {one.name for one in listed}
+        known = {dependency.name for dependency in listed}
         return (*listed, *(Dependency(name=name, key=name) for name in self.subcharts if name not in known))
 
     @cached_property
@@ -214,27 +214,27 @@ def _folder_files(folder: Path) -> dict[str, bytes]:
 
 def _listed(document: Any) -> list[Dependency]:
     listed = document.get("dependencies") if isinstance(document, Mapping) else None
-    found: list[Dependency] = []
-    for one in listed if isinstance(listed, list) else ():
-        if isinstance(one, Mapping) and one.get("name"):
-            conditions = [text.strip() for text in str(one.get("condition") or "").split(",") if text.strip()]
-            tags = one.get("tags")
-            found.append(
+    dependencies: list[Dependency] = []
+    for entry in listed if isinstance(listed, list) else ():
+        if isinstance(entry, Mapping) and entry.get("name"):
+            conditions = [text.strip() for text in str(entry.get("condition") or "").split(",") if text.strip()]
+            tags = entry.get("tags")
+            dependencies.append(
                 Dependency(
-                    name=str(one["name"]),
-                    key=str(one.get("alias") or one["name"]),
+                    name=str(entry["name"]),
+                    key=str(entry.get("alias") or entry["name"]),
                     conditions=tuple(conditions),
                     tags=tuple(map(str, tags)) if isinstance(tags, list) else (),
                 )
             )
-    return found
+    return dependencies
 
 
 def _subcharts(chart: ChartPackage, depth: int = 0) -> Mapping[str, ChartPackage]:
     folders: dict[str, dict[str, bytes]] = {}
-    found: dict[str, ChartPackage] = {}
+    packages: dict[str, ChartPackage] = {}
     if depth >= _DEEPEST:
-        return found
+        return packages
     for path, content in chart.files.items():
         steps = path.split("/")
         if steps[0] != "charts" or len(steps) < 2 or steps[1].startswith(("_", ".")):  # noqa: PLR2004 - charts/NAME
@@ -244,7 +244,7 @@ def _subcharts(chart: ChartPackage, depth: int = 0) -> Mapping[str, ChartPackage
                 folders.setdefault(steps[1], {})["/".join(steps[2:])] = content
             elif path.endswith(".tgz"):
                 inner = ChartPackage.from_archive(content, source=f"{chart.source}: {path}")
-                found[inner.name] = inner
+                packages[inner.name] = inner
         except NotAChartError:
             continue
     for name, files in folders.items():
@@ -253,8 +253,8 @@ def _subcharts(chart: ChartPackage, depth: int = 0) -> Mapping[str, ChartPackage
                 inner = _chart(files, source=f"{chart.source}: charts/{name}", from_folder=chart.from_folder)
             except NotAChartError:
                 continue
-            found[inner.name] = inner
-    return found
+            packages[inner.name] = inner
+    return packages
 
 
 # ---- the keys -------------------------------------------------------------------------------------------------------
@@ -406,14 +406,14 @@ def own_reads(values: Mapping[str, Any], templates: tuple[str, ...]) -> frozense
         values: the merged values.
         templates: the dotted keys of the texts, as `ChartKeys.templates` has them.
     """
-    found: set[KeyPath] = set()
+    keys: set[KeyPath] = set()
     for dotted in templates:
         for text in _texts(values, dotted.split(".")):
             try:
-                found |= values_read(text)
+                keys |= values_read(text)
             except (NotATemplateError, RecursionError):
                 continue  # Helm says so, with its line
-    return frozenset(found)
+    return frozenset(keys)
 
 
 def _texts(node: Any, steps: list[str]) -> Iterator[str]:

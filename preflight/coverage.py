@@ -73,7 +73,7 @@ class Part:
     title: str
     count: int
 
-    def plain(self) -> dict[str, str | int]:
+    def as_json(self) -> dict[str, str | int]:
         """The part as JSON."""
         return {"id": self.check, "section": self.section, "title": self.title, "count": self.count}
 

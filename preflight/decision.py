@@ -95,7 +95,7 @@ class Decision:
             return self
         return replace(self, status=INCONCLUSIVE, answer=Answer.INCONCLUSIVE)
 
-    def plain(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """The decision as JSON."""
         return {
             "answer": str(self.answer),
@@ -106,7 +106,7 @@ class Decision:
             "reasons": list(self.coverage.reasons),
             "counts": dict(self.counts),
             "root_causes": self.causes,
-            "not_looked_at": [part.plain() for part in self.coverage.left_out],
+            "not_looked_at": [part.as_json() for part in self.coverage.left_out],
         }
 
 

@@ -263,7 +263,7 @@ class Blocked(PreflightError):
     def by(
         cls,
         fact: FactName,
-        found: Fact | None,
+        value: Fact | None,
         targets: dict[str, str] | None = None,
         *,
         because: str = "",
@@ -275,15 +275,15 @@ class Blocked(PreflightError):
 
         Args:
             fact: its name.
-            found: what was measured; None where it could not be.
+            value: what was measured; None where it could not be.
             targets: its targets by kind.
             because: the reason in words of one's own, where what stands in the way was found, though not in its fault.
             measured: what was measured nevertheless.
             witness: that vantage, where no fact tells it.
             otherwise: the reason where it could not be measured.
         """
-        reason = because or (otherwise if found is None else f"{found.fault}: {found.cause}")
-        failed = bool(because) or found is not None
+        reason = because or (otherwise if value is None else f"{value.fault}: {value.cause}")
+        failed = bool(because) or value is not None
         return cls(str(fact), targets or {}, reason, failed=failed, measured=measured, witness=witness)
 
     @property

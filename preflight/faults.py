@@ -25,8 +25,8 @@ terms that an operator would use; they key the remedies in the checks' docstring
     - PipelineFault  how far one of the suite's pipelines got: project → configuration → start → runner → end
     - VariableFault  what is wrong with a project's CI/CD variable
     - TuningFault    what the tuned values need and the cluster does not have
-    - EncryptionFault  how a way on which secrets travel is not protected
-    - PacketFault    what the way to a destination does to packets
+    - EncryptionFault  how a connection that carries secrets is not protected
+    - PacketFault    what the network path to a destination does to packets
     - CertificateFault  how little time a certificate has left
 """
 
@@ -416,14 +416,14 @@ class TuningFault(Fault):
 
 
 class EncryptionFault(Fault):
-    """How a way on which secrets or charts travel is not protected (docs/sources.md#encryption)."""
+    """How a connection that carries secrets or charts is not protected (docs/sources.md#encryption)."""
 
     NOT_ENCRYPTED = "not-encrypted"  # there is no TLS at all
     NOT_VERIFIED = "not-verified"  # there is TLS, and any certificate is accepted
 
 
 class PacketFault(Fault):
-    """What the way to a destination does to packets (docs/sources.md#packet-loss)."""
+    """What the network path to a destination does to packets (docs/sources.md#packet-loss)."""
 
     LOST = "packets-lost"  # more of them than `limits.packet_loss`
     FAR = "long-round-trip"  # longer than `limits.round_trip`

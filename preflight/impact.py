@@ -73,7 +73,7 @@ class Impact:
         """What to sort by: the worst first."""
         return list(Harm).index(self.harm), int(self.breadth), int(not self.unseen)
 
-    def plain(self) -> dict[str, str | bool]:
+    def as_json(self) -> dict[str, str | bool]:
         """The impact as JSON."""
         return {"harm": str(self.harm), "jobs": self.jobs, "unseen": self.unseen}
 

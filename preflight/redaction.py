@@ -216,16 +216,16 @@ def _known_spans(text: str) -> list[Span]:
     spans: list[Span] = []
     if _beginnings:
         plain, places = _without(_NOISE, text)
-        found: list[Span] = []
+        in_plain: list[Span] = []
         index, last = 0, len(plain) - _GRAM
         while index <= last:
             gram = plain[index : index + _GRAM]
             if (gram in _beginnings or gram in _ends) and (span := _known_span(plain, index)):
-                found.append(span)
+                in_plain.append(span)
                 index = max(index + 1, span[1])
             else:
                 index += 1
-        spans = _placed(found, places)
+        spans = _placed(in_plain, places)
     for secret in tuple(_short):
         at = text.find(secret)
         while at >= 0:

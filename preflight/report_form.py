@@ -81,8 +81,8 @@ def problem(document: Mapping[str, Any], *, replayed: bool) -> str:
         first = error.errors(include_url=False)[0]
         key = ".".join(map(str, first["loc"]))
         expected = first["msg"][:1].lower() + first["msg"][1:]
-        found = "" if first["type"] == "missing" else f"found {_shown(first['input'])}; "
-        return f"{clean(key)}: {found}{clean(expected)}"
+        given = "" if first["type"] == "missing" else f"found {_shown(first['input'])}; "
+        return f"{clean(key)}: {given}{clean(expected)}"
     return ""
 
 

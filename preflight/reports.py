@@ -29,7 +29,7 @@ import pytest
 from _pytest.config import create_terminal_writer
 from _pytest.junitxml import bin_xml_escape, xml_key
 
-from preflight import baseline, history, options, saved, shipped, wholefile
+from preflight import atomicfile, baseline, history, options, saved, shipped
 from preflight.conclusions import Explanation, Finding, text
 from preflight.decision import Decision, impact_of
 from preflight.evidence import clean, one_line
@@ -131,13 +131,13 @@ def _summary(config: pytest.Config, results: Results) -> dict[str, Any]:
     written = _STEM in config.stash
     return {
         "verdict": results.decision.sentence,
-        **results.decision.plain(),
+        **results.decision.as_json(),
         "not_looked_at": list(results.decision.coverage.lines()),
         "causes": [
             {
                 "name": finding.conclusion.name,
                 "about": list(finding.conclusion.about),
-                "impact": finding.conclusion.impact.plain(),
+                "impact": finding.conclusion.impact.as_json(),
                 "cause": finding.conclusion.sentence,
             }
             for finding in results.explanation.root_causes
@@ -373,10 +373,10 @@ class WholeXml:
         file = Path(os.devnull)
         try:
             with contextlib.suppress(OSError):
-                file = wholefile.empty_in(self._folder)
+                file = atomicfile.empty_in(self._folder)
             writer.logfile = str(file)
             yield
-            wholefile.move(file, place)
+            atomicfile.move(file, place)
         except OSError as error:
             self.problem = f"{place.name} could not be written: {error.strerror or error}"
         finally:
@@ -403,7 +403,7 @@ def write(config: pytest.Config, results: Results) -> Iterator[str]:
         files.append((page, lambda: pages.render(json.loads(document))))
     for file, content in files:
         try:
-            wholefile.write(file, [content()])
+            atomicfile.write(file, [content()])
         except OSError as error:
             yield f"{file.name} could not be written: {error.strerror or error}"
         except Exception as error:  # noqa: BLE001 - an internal error in the page must not cost the run
@@ -442,14 +442,14 @@ def _document(config: pytest.Config, results: Results) -> dict[str, Any]:
         "require_idle": config.getoption("require_idle"),
         "exit": results.decision.status,
         "verdict": results.decision.sentence,
-        "decision": results.decision.plain(),
+        "decision": results.decision.as_json(),
         "notes": [clean(note) for note in results.notes],
         "facts": [_fact(measurement) for measurement in survey.measurements.values() if measurement.done.is_set()],
         "checks": [saved.plain(_check(outcome, explanation)) for outcome in results.outcomes],
         "conclusions": [_conclusion(finding) for finding in explanation.findings],
         "unexplained": [outcome.name for outcome in explanation.unexplained],
-        "symptom": results.symptom_answer.plain() if results.symptom_answer is not None else None,
-        "baseline": results.comparison.plain() if results.comparison is not None else None,
+        "symptom": results.symptom_answer.as_json() if results.symptom_answer is not None else None,
+        "baseline": results.comparison.as_json() if results.comparison is not None else None,
         "history": history.earlier_runs(
             report_file(config).parent, environment=baseline.environment_of(environment), run=survey.run.id
         ),
@@ -504,7 +504,7 @@ def _conclusion(finding: Finding) -> dict[str, Any]:
         "reference": conclusion.cause.reference,
         "about": list(conclusion.about),
         "cause": conclusion.sentence,
-        "impact": conclusion.impact.plain(),
+        "impact": conclusion.impact.as_json(),
         "confidence": conclusion.confidence,
         "settled_by": conclusion.settled_by,
         "root_cause": finding.is_root_cause,
@@ -531,7 +531,7 @@ def _check(outcome: Outcome, explanation: Explanation) -> dict[str, Any]:
         "cause": failure.cause if failure else "",
         "where": failure.where if failure else "",
         "remedy": failure.remedy if failure else "",
-        "impact": impact_of(outcome, explanation).plain() if outcome.verdict is Verdict.FAIL else None,
+        "impact": impact_of(outcome, explanation).as_json() if outcome.verdict is Verdict.FAIL else None,
         "blocked_by": list(outcome.blocked_by),
         "witness": outcome.witness,
         "facts": list(outcome.facts),

@@ -106,15 +106,15 @@ class Results:
         self.notes.extend(problems)
         self.explanation = explain(conclusions, self.outcomes)
 
-    def answer_symptom(self, found: Sequence[symptoms.Found] | None, selected: Sequence[str]) -> None:
+    def answer_symptom(self, seen: Sequence[symptoms.Found] | None, selected: Sequence[str]) -> None:
         """Say which meanings of the symptoms are confirmed, ruled out or open.
 
         Args:
-            found: the symptoms; None without `--symptom`.
+            seen: the symptoms; None without `--symptom`.
             selected: ids of the checks that were selected for them.
         """
-        if found is not None:
-            self.symptom_answer = answering.answer(tuple(found), self.outcomes, self.explanation, tuple(selected))
+        if seen is not None:
+            self.symptom_answer = answering.answer(tuple(seen), self.outcomes, self.explanation, tuple(selected))
 
     def compare(self, earlier_run: Mapping[str, Any] | None, *, file: str, environment: str) -> None:
         """Compare with an earlier run.

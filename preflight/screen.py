@@ -147,12 +147,12 @@ class _Screen:
                 count = translated(f"{len(concerned)} {'check' if len(concerned) == 1 else 'checks'}")
                 witnesses = ", ".join(dict.fromkeys(outcome.witness for outcome in concerned if outcome.witness))
                 also = t("; also seen from {witnesses}", witnesses=witnesses) if witnesses else ""
-                told = translated(reason)
+                shown = translated(reason)
                 blocked = verdict is Verdict.BLOCKED
                 if blocked:
-                    self.entry(t("{count} {reason}{also}", count=count, reason=told, also=also))
+                    self.entry(t("{count} {reason}{also}", count=count, reason=shown, also=also))
                 else:
-                    self.entry(t("{count}: {reason}", count=count, reason=told))
+                    self.entry(t("{count}: {reason}", count=count, reason=shown))
 
     def root_causes(self, findings: Sequence[Finding]) -> None:
         """The root causes; of many, the further ones in one line each."""

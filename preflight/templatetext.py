@@ -514,7 +514,7 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "and": _all_of,
     "or": _any_of,
     "eq": _compared(lambda left, right: left == right),
-    "ne": lambda left, right: not _compared(lambda one, other: one == other)(left, right),
+    "ne": lambda left, right: not _compared(lambda first, other: first == other)(left, right),
     "hasKey": lambda table, key: key in table,
     "index": _index,
     "upper": lambda value: _text(value).upper(),

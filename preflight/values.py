@@ -1,39 +1,32 @@
-"""The runner's Helm values: merged as Helm merges them, and read as far as the shape of a job's pod needs.
+"""The runner's Helm values: merged as Helm merges them, each with the file and line that it is from.
 
-`load` gives the `Values` of the inventory's files and ``--set`` pairs, with the parsed TOML of ``runners.config``.
-`job_shape` reads the pod's shape from what the runner of that version decodes of it (docs/sources.md#runner-keys). What
-it ignores or refuses is not judged here, and has no part in the shape.
+`load` gives the `Values` of the inventory's files and ``--set`` pairs, with the parsed TOML of ``runners.config``. What
+they set for jobs is read by `preflight.jobsettings`.
 """
 
 from __future__ import annotations
 
 import copy
 import difflib
-import json
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from preflight import charts, executor, templatetext, valuesource
+from preflight import charts, templatetext, valuesource
 from preflight.inventory import InventoryError, Runner
-from preflight.jobpod import patched
-from preflight.jobshape import PATCH_FLAG, POD_FLAGS, JobShape, Resources
 from preflight.redaction import remember_within
 from preflight.rendering import Rendering
-from preflight.runner_config import NotTomlError, RunnerEntry, RunnerKeys, decode, parse, runner_keys
+from preflight.runner_config import NotTomlError, RunnerKeys, decode, parse, runner_keys
+from preflight.set_options import parse_pairs, set_path
 from preflight.templatetext import PLACEHOLDER, Scope
 from preflight.valuesource import Settings, ValuesSource, split_pairs
 from preflight.yamlfile import KeyPath, YamlFileError, YamlPositions, format_path, read_yaml
 
 CHART_CONCURRENT = 10  # the chart's default (docs/sources.md#chart-defaults)
-POLL_TIMEOUT = 180  # seconds, the runner's default (docs/sources.md#runner-keys)
 _CHART = "0.80.0"  # the inventory's default
 _NEWEST = "999"  # a runner that is newer than every table
-_NO_NAMESPACE = "default"  # where the runner puts a job whose namespace is not set
 
 _DEFAULT_CONFIG = """\
 [[runners]]
@@ -62,14 +55,6 @@ CHART_DEFAULTS: Mapping[str, Any] = {
     "podSecurityContext": {"runAsUser": 100, "fsGroup": 65533},
 }
 """What the chart's own values set: the same from 0.77 to 0.86 (docs/sources.md#chart-defaults)."""
-
-DNS_POLICIES = {  # the runner's spelling → the API's (docs/sources.md#dns-policy)
-    "none": "None",
-    "default": "Default",
-    "cluster-first": "ClusterFirst",
-    "cluster-first-with-host-net": "ClusterFirstWithHostNet",
-}
-_PULL_POLICIES = {"always": "Always", "never": "Never", "if-not-present": "IfNotPresent"}
 
 
 INSTALL_HELM = "install helm, or name it in `runner.helm`"
@@ -396,8 +381,8 @@ def _merged(
         if layer.document is None:
             continue
         if not isinstance(layer.document, Mapping):
-            found = type(layer.document).__name__
-            raise InventoryError(layer.file, [f"{layer.file}:1: found {found}, expected keys with values"])
+            form = type(layer.document).__name__
+            raise InventoryError(layer.file, [f"{layer.file}:1: found {form}, expected keys with values"])
         marks = layer.positions
         duplicates += [(format_path(path), Origin(layer.file, line)) for path, line in marks.duplicates]
         origins |= {
@@ -456,7 +441,7 @@ def _set_all(tree: dict[str, Any], settings: Settings, origins: dict[KeyPath, Or
         for number, pair in enumerate(pairs):
             try:
                 for path, value in parse_pairs(pair, option):
-                    _set_path(tree, path, value, removing=True)
+                    set_path(tree, path, value, removing=True)
                     steps = tuple(step for step in path if value is not None)
                     origins |= {steps[: length + 1]: Origin(pair=True) for length in range(len(steps))}
                     origins |= dict.fromkeys(((*steps, *inner) for inner in _paths(value)), Origin(pair=True))
@@ -644,116 +629,6 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def parse_set(text: str) -> dict[str, Any]:
-    """Read ``a.b=1,c[0].d=x,e={f,g}`` as ``helm --set`` does; a ValueError says what was expected."""
-    tree: dict[str, Any] = {}
-    for path, value in parse_pairs(text, "set"):
-        _set_path(tree, path, value)
-    return tree
-
-
-def parse_pairs(text: str, option: str) -> Iterator[tuple[list[str | int], Any]]:
-    """Paths and values of one of helm's options: ``set``, ``set_string``, ``set_json`` or ``set_file``.
-
-    Raises:
-        ValueError: it is none; the message says what was expected.
-        OSError: the file of ``set_file`` can't be read.
-    """
-    if option == "set_json":
-        yield from _json_pairs(text)
-        return
-    for pair in _split(text, ",", keep=True) if option != "set_file" else [text]:
-        key, separator, value = pair.partition("=")
-        if not separator or not key.strip():
-            msg = "expected key=value"
-            raise ValueError(msg)
-        if option == "set_file":
-            yield _steps(key), Path(value).read_text(encoding="utf-8")
-        else:
-            yield _steps(key), _scalar(value, typed=option == "set")
-
-
-def _json_pairs(text: str) -> Iterator[tuple[list[str | int], Any]]:
-    decoder, text = json.JSONDecoder(), text.strip()
-    if text.startswith("{"):
-        for key, value in json.loads(text).items():
-            yield [key], value
-        return
-    while text:
-        key, separator, rest = text.partition("=")
-        if not separator or not key.strip():
-            msg = "expected key=JSON"
-            raise ValueError(msg)
-        value, end = decoder.raw_decode(rest.lstrip())
-        yield _steps(key), value
-        text = rest.lstrip()[end:].lstrip().removeprefix(",").lstrip()
-
-
-def _steps(key: str) -> list[str | int]:
-    steps: list[str | int] = []
-    for part in _split(key.strip(), "."):
-        name, *indexes = re.split(r"\[(\d+)\]", part)
-        steps += [name, *(int(index) for index in indexes if index.isdigit())]
-    return steps
-
-
-def _split(text: str, separator: str, *, keep: bool = False) -> list[str]:
-    """Split outside of braces; a backslash escapes the next character, and is kept for a later split."""
-    parts, current, depth, escaped = [""], 0, 0, False
-    for character in text:
-        if escaped:
-            parts[current] += f"\\{character}" if keep else character
-            escaped = False
-        elif character == "\\":
-            escaped = True
-        elif character == separator and depth == 0:
-            parts.append("")
-            current += 1
-        else:
-            depth += {"{": 1, "}": -1}.get(character, 0)
-            parts[current] += character
-    return parts
-
-
-def _scalar(text: str, *, typed: bool = True) -> Any:
-    if text.startswith("{") and text.endswith("}"):
-        return [_scalar(item, typed=typed) for item in _split(text[1:-1], ",")] if text != "{}" else []
-    text = re.sub(r"\\(.)", r"\1", text)
-    if not typed:
-        return text
-    if text in {"true", "false"}:
-        return text == "true"
-    if text == "null":
-        return None
-    return int(text) if re.fullmatch(r"-?(0|[1-9]\d*)", text) else text
-
-
-_LONGEST_LIST = 65_536  # Helm's own bound on an index
-
-
-def _set_path(tree: dict[str, Any], path: Sequence[str | int], value: Any, *, removing: bool = False) -> None:
-    """Set what stands at a path, as Helm does: into the lists and tables that are there; null may remove a key."""
-    node: Any = tree
-    for step, following in zip(path, [*path[1:], None], strict=True):
-        if isinstance(step, int):
-            if step > _LONGEST_LIST:
-                msg = f"expected an index up to {_LONGEST_LIST}"
-                raise ValueError(msg)
-            node.extend([None] * (step + 1 - len(node)))
-        if following is None:
-            if removing and value is None and isinstance(node, dict):
-                node.pop(step, None)
-            else:
-                node[step] = value
-            return
-        held = node[step] if isinstance(step, int) else node.get(step)
-        wanted: type = list if isinstance(following, int) else dict
-        if not isinstance(held, wanted):
-            held = wanted()
-            node[step] = held
-        node = held
-
-
 TEMPLATE = re.compile(
     r"\{\{-?\s{0,20}(?P<body>(?:\"(?:\\.|[^\"\\\n])*+\"|`[^`]*+`|(?!\s{0,20}-?\}\}|\{\{).)*+)\s{0,20}-?\}\}", re.DOTALL
 )
@@ -788,9 +663,6 @@ def read_config(text: str, keys: RunnerKeys, *, template: bool = True) -> tuple[
     return config, "", 0
 
 
-# ---- the job's pod --------------------------------------------------------------------------------------------------
-
-
 POD_SETTINGS = tuple(
     f"runners.kubernetes.{key}"
     for key in (
@@ -807,177 +679,3 @@ RESOURCE_SETTINGS = tuple(
     for name in ("cpu", "memory", "ephemeral_storage")
     for kind in ("request", "limit")
 )
-
-
-def job_shape(values: Values, platform: str = "linux/amd64") -> JobShape:
-    """The shape that the runner gives to a job's pod with these values.
-
-    Args:
-        values: of the release.
-        platform: of the managers' nodes.
-
-    Raises:
-        ValueError: the TOML of ``runners.config`` can't be used.
-    """
-    if values.problem is not None:
-        msg = f"{values.problem.origin}: runners.config: {values.problem.message}"
-        raise ValueError(msg)
-    runner = values.runner_entry
-    table = _registered(values, runner.get("kubernetes", {}))
-    dns_policy = table.get("dns_policy")
-    of_account = table.get("use_service_account_image_pull_secrets", False)
-    per_job = bool(table.get("namespace_per_job"))
-    pull_secrets = tuple(table.get("image_pull_secrets", ()))
-    entry = RunnerEntry(runner, values.runner_keys)
-    flags = frozenset(flag for flag in POD_FLAGS if entry.flag(flag))
-    shape = JobShape(
-        namespace=values.namespace if per_job else table.get("namespace") or _NO_NAMESPACE,
-        namespace_per_job=per_job,
-        image=executor.expanded(table.get("image", ""), runner=values.runner),
-        helper_image=executor.helper_image(
-            table, runner=values.runner, shell=runner.get("shell", ""), platform=platform
-        ),
-        service_account=table.get("service_account") or None,
-        pull_secrets=() if of_account else pull_secrets,
-        configured_pull_secrets=pull_secrets,
-        use_service_account_pull_secrets=of_account,
-        node_selector=dict(table.get("node_selector", {})),
-        tolerations=tuple(_toleration(key, effect) for key, effect in table.get("node_tolerations", {}).items()),
-        affinity=_camel(table.get("affinity")) or None,
-        # A spelling that the runner does not know falls back to the cluster's own (docs/sources.md#dns-policy).
-        dns_policy=DNS_POLICIES.get(dns_policy, "ClusterFirst") if dns_policy else None,
-        dns_config=_dns_config(table.get("dns_config")),
-        host_aliases=tuple(
-            {"ip": alias.get("ip", ""), "hostnames": list(alias.get("hostnames", ()))}
-            for alias in table.get("host_aliases", ())
-        ),
-        labels=dict(table.get("pod_labels", {})),
-        annotations=dict(table.get("pod_annotations", {})),
-        runtime_class=table.get("runtime_class_name") or None,
-        scheduler=table.get("scheduler_name") or None,
-        priority_class=table.get("priority_class_name") or None,
-        privileged=is_privileged(table, "build"),
-        service_privileged=is_privileged(table, "service"),
-        security={kind: executor.container_security(table, kind) for kind in executor.KINDS},
-        pod_security=executor.pod_security(table),
-        services=executor.services(table),
-        volumes=executor.volumes(table),
-        mounts=executor.mounts(table),
-        builds_dir=runner.get("builds_dir") or "/builds",
-        lifecycle=executor.lifecycle(table),
-        automount_token=table.get("automount_service_account_token"),
-        termination_grace=table.get("pod_termination_grace_period_seconds"),
-        host_users=table.get("host_users"),
-        build=_resources(table, ""),
-        helper=_resources(table, "helper_"),
-        service=_resources(table, "service_"),
-        pod=_resources(table, "pod_"),
-        flags=flags,
-        patches=executor.patches(table) if PATCH_FLAG in flags else (),
-        allowed_images=tuple(table.get("allowed_images", ())),
-        allowed_services=tuple(table.get("allowed_services", ())),
-        pull_policy=executor.pull_policies(table, _PULL_POLICIES),
-        poll_timeout=table.get("poll_timeout") or POLL_TIMEOUT,
-        concurrent=_concurrent(values, runner),
-        replicas=_replicas(values),
-    )
-    return patched(shape)
-
-
-def is_privileged(table: Mapping[str, Any], kind: str) -> bool:
-    """Whether a kind of container (build, helper, service) is privileged: its own setting wins over that of all."""
-    own = table.get(f"{kind}_container_security_context", {}).get("privileged")
-    return bool(table.get("privileged", False) if own is None else own)
-
-
-_NAMESPACE_SET = re.compile(r"namespace\s*=")  # as the chart's own test of runners.config (_env_vars.tpl)
-
-
-def _registered(values: Values, table: Mapping[str, Any]) -> dict[str, Any]:
-    """The executor's table as a manager registers it: what its variables set is there before the template is merged."""
-    variables = dict(values.environment)
-    if values.rendering is None and not _NAMESPACE_SET.search(values.text):
-        variables = {"KUBERNETES_NAMESPACE": values.namespace, **variables}
-    registered = dict(table)
-    for variable, text in variables.items():
-        path = values.runner_keys.environment.get(variable, ())
-        if len(path) != len(("runners", "kubernetes", "KEY")) or path[1] != "kubernetes" or not text:
-            continue
-        key = values.runner_keys.find(path)
-        shape = key.kind.shape if key else "anything"
-        if shape == "text":
-            registered[path[-1]] = text
-        elif shape == "boolean" and text.lower() in {"1", "t", "true"}:
-            registered[path[-1]] = True
-        elif shape == "integer" and text.isdigit() and int(text):
-            registered[path[-1]] = int(text)
-        elif shape in {"list", "text or list"}:
-            registered[path[-1]] = text.split(",")
-    return registered
-
-
-def _replicas(values: Values) -> int:
-    """The number of managers; with an autoscaler, the one that it begins with."""
-    rendered = values.rendering.replicas if values.rendering is not None else None
-    return _whole(values.get("replicas"), 1) if rendered is None else rendered
-
-
-def replicas_of(values: Mapping[str, Any]) -> int | None:
-    """The number of managers that a release's values configure; None where they leave it to an autoscaler (``hpa``)."""
-    return None if values.get("hpa") else _whole(values.get("replicas"), 1)
-
-
-def _toleration(key: str, effect: str) -> dict[str, str]:
-    name, separator, value = key.partition("=")
-    operator = {"operator": "Equal", "value": value} if separator else {"operator": "Exists"}
-    return {"key": name, **operator, **({"effect": effect} if effect else {})}
-
-
-def _camel(node: Any) -> Any:
-    """The runner's snake_case tables in the API's camelCase, without empty ones; labels keep their spelling."""
-    if isinstance(node, Mapping):
-        return {
-            re.sub(r"_([a-z])", lambda letter: letter[1].upper(), key): (
-                dict(value) if key == "match_labels" else _camel(value)
-            )
-            for key, value in node.items()
-            if value != {}
-        }
-    return [_camel(item) for item in node] if isinstance(node, list) else node
-
-
-def _dns_config(table: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    if table is None:
-        return None
-    config = {
-        "nameservers": list(table.get("nameservers", ())),
-        "searches": list(table.get("searches", ())),
-        "options": [dict(option) for option in table.get("options", ())],
-    }
-    return {key: value for key, value in config.items() if value}
-
-
-def _resources(table: Mapping[str, Any], prefix: str) -> Resources:
-    def amounts(kind: str) -> dict[str, str]:
-        names = {"cpu": "cpu", "memory": "memory", "ephemeral_storage": "ephemeral-storage"}
-        configured = {name: table.get(f"{prefix}{key}_{kind}") for key, name in names.items()}
-        return {name: amount for name, amount in configured.items() if amount}
-
-    return Resources(requests=amounts("request"), limits=amounts("limit"))
-
-
-def _whole(value: Any, default: int) -> int:
-    try:
-        return int(value)
-    except (TypeError, ValueError):
-        return default
-
-
-def _concurrent(values: Values, runner: Mapping[str, Any]) -> int:
-    """Jobs that one manager runs at most: ``concurrent``, or the runner's own lower ``limit``."""
-    concurrent = _whole(values.get("concurrent"), CHART_CONCURRENT)
-    if values.rendering is not None:
-        with suppress(tomllib.TOMLDecodeError):
-            concurrent = _whole(tomllib.loads(values.rendering.config or "").get("concurrent"), concurrent)
-    limit = _whole(runner.get("limit"), 0)
-    return min(concurrent, limit) if limit > 0 else concurrent

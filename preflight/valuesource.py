@@ -296,7 +296,7 @@ def _argo(node: yaml.Node, file: Path, _: list[yaml.Node], *, around: str = "spe
     spec = _descend(node, around)
     single = _get(spec, "source")
     sources = [(f"{around}.source", single)] if single is not None else []
-    sources += [(f"{around}.sources[{number}]", one) for number, one in enumerate(_items(_get(spec, "sources")))]
+    sources += [(f"{around}.sources[{number}]", source) for number, source in enumerate(_items(_get(spec, "sources")))]
     for at, source in sources:
         helm = _get(source, "helm")
         key = "valuesObject" if _get(helm, "valuesObject") is not None else "values"
@@ -356,7 +356,7 @@ def _flux(node: yaml.Node, file: Path, nodes: list[yaml.Node]) -> Iterator[_Plac
         repository=_word(spec, "chart", "repository"),
     )
     yield from _within(
-        place, sure=chart.rpartition("/")[2] == CHART or any(_are_values(_inner(one)) for _, one in above)
+        place, sure=chart.rpartition("/")[2] == CHART or any(_are_values(_inner(document)) for _, document in above)
     )
 
 

@@ -22,7 +22,21 @@ def test_generated_pages_are_up_to_date(name: str) -> None:
     assert (PROJECT / "docs" / name).read_text() == expected, "run: python docs/generate.py"
 
 
-@pytest.mark.parametrize("page", ["README.md", *(f"docs/{path.name}" for path in (PROJECT / "docs").glob("*.md"))])
+WITH_PATHS = ("CONTRIBUTING.md", "docs/architecture.md", "docs/writing-a-check.md")
+
+
+@pytest.mark.parametrize("page", WITH_PATHS)
+def test_files_that_are_named_for_contributors_exist(page: str) -> None:
+    named = re.findall(r"`((?:preflight|checks|lab|tests|tools|docs)/[\w./*-]+)`", (PROJECT / page).read_text())
+    assert named
+    for path in named:
+        pattern = re.sub(r"\b[A-Z]+\b|(?<=_)[A-Z]+(?=[_.])", "*", path).rstrip("/")  # SUBJECT and NN stand for any
+        assert any(PROJECT.glob(pattern)), path
+
+
+@pytest.mark.parametrize(
+    "page", ["README.md", "CONTRIBUTING.md", *(f"docs/{path.name}" for path in (PROJECT / "docs").glob("*.md"))]
+)
 def test_links_lead_somewhere(page: str) -> None:
     text = (PROJECT / page).read_text()
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):

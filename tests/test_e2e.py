@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from lab.lab import Lab
+from preflight import jobsettings
 from preflight import values as helm
 from tests import processes
 from tests.e2e import fate as fates
@@ -172,7 +173,7 @@ def test_the_pages_values_are_some(tmp_path: Path) -> None:
     (tmp_path / "values.yaml").write_text(text)
     found = helm.load([tmp_path / "values.yaml"], release="gitlab-runner", namespace="gitlab")
     assert found.problem is None
-    assert helm.job_shape(found).privileged
+    assert jobsettings.job_shape(found).privileged
     kind = next(
         block for block in re.findall(r"```yaml\n(.*?)```", PAGE.read_text(), re.DOTALL) if "kind.yaml" in block
     )

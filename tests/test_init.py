@@ -16,7 +16,7 @@ from lab.kubernetes.guide import NAMESPACE, OPERATOR
 from lab.lab import Lab
 from lab.world import RUNNER_TOKEN, World
 from preflight.__main__ import main
-from preflight.init import full, host_of, without_secrets
+from preflight.commands.init import full, host_of, without_secrets
 from preflight.inventory import load
 from preflight.probes import discovery
 from tests import processes

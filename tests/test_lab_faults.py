@@ -24,20 +24,18 @@ from preflight.fact import Effect
 from preflight.impact import Harm, Impact
 from preflight.replay import Replay
 from preflight.run import Run
-from tests import processes, programs, screens
+from tests import expectations, processes, programs, screens
 from tests.conclusions.hidden import unfounded
 from tests.effects import further_facts, sufficient, sufficient_for_both
-from tests.expectations import read
 from tests.translated import untranslated
 
 PROJECT = Path(__file__).parents[1]
 assert preflight.facts  # its import makes the kinds of facts known
 PATIENT = ("--lab-patience", "3")
 """Many labs run side by side here, on few cores."""
-EXPECTED: dict[str, dict[str, Any]] = read("lab_faults.yaml")
+EXPECTED = expectations.of_faults()
 EFFECTS = sufficient(EXPECTED)
-VERDICTS: dict[str, dict[str, str]] = read("lab_verdicts.yaml")
-PAIRS: dict[str, dict[str, Any]] = read("lab_pairs.yaml")
+PAIRS: dict[str, dict[str, Any]] = expectations.read("lab_pairs.yaml")
 
 
 def run(
@@ -69,7 +67,7 @@ def test_every_fault_is_expected_to_do_something() -> None:
     rows = [line.split(":")[0] for line in (PROJECT / "tests" / "lab_faults.yaml").read_text().splitlines()]
     names = [row for row in rows if row and not row.startswith(("#", " "))]
     assert len(names) == len(set(names)), "each fault has one row"
-    assert set(EXPECTED) == set(VERDICTS) == set(faults.known())
+    assert set(EXPECTED) == set(faults.known())
 
 
 def test_faults_of_pods_and_one_of_each_kind_besides_are_proven_by_whole_runs() -> None:
@@ -174,7 +172,7 @@ def judge(
         assert not re.search(r"\{\w+\}", " ".join(one["remedy"])), "a name is left unfilled"
 
 
-def follows_the_fate_of_jobs(report: dict[str, Any], expected: dict[str, str]) -> None:
+def follows_the_fate_of_jobs(report: dict[str, Any], expected: dict[str, Any]) -> None:
     """The verdict is what the fault does to jobs, and the root cause says that."""
     decision = report["decision"]
     assert decision["answer"] == expected["answer"], report["verdict"]
@@ -210,7 +208,7 @@ def test_a_fault_turns_the_right_checks_red_and_nothing_else(
     judge(expected, ended, report, record_property)
     hide_some(report, seed=name)
     assert ended.returncode == expected["exit"] == report["exit"]
-    follows_the_fate_of_jobs(report, VERDICTS[name])
+    follows_the_fate_of_jobs(report, expected)
     printed = ended.stdout.replace(str(tmp_path), "reports")  # no screen makes that shorter
     assert not screens.beyond_one_screen(printed, causes=len(expected["concludes"])), printed
     assert not list(screens.contradictions(report))

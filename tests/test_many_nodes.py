@@ -11,7 +11,7 @@ import pytest
 from lab.clocked import ClockedRuns
 from lab.lab import Lab
 from preflight import inventory as inventory_file
-from preflight import values
+from preflight import jobsettings
 from preflight.clients.connect import Routes
 from preflight.evidence import Evidence, Fact, NotApplicable
 from preflight.fact import CATALOGUE, fact
@@ -39,7 +39,7 @@ def of_nodes(inventory: Inventory, nodes: dict[str, Node], wanted: str = "auto")
 def probed(inventory: Inventory, nodes: dict[str, Node], wanted: str = "auto", most: int | None = None) -> Run:
     """A run that has asked for a pod on each worker that is measured."""
     large = of_nodes(inventory, nodes, wanted)
-    shape = values.job_shape(values_of(inventory.runner))
+    shape = jobsettings.job_shape(values_of(inventory.runner))
     listed = Nodes(target="cluster", nodes=tuple(nodes.values()), evidence=HERE)
     run = Run(inventory=large, routes=Routes(), id="r")
     for worker in large.workers:

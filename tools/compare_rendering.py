@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from preflight import jobsettings, valuesource
 from preflight import values as reader
-from preflight import valuesource
 from preflight.chartpackage import ChartPackage, NotAChartError, chart_keys, keys_of, own_reads
 from preflight.clients import helm
 from preflight.evidence import Unmeasured, one_line
@@ -235,7 +235,7 @@ def differing(read: reader.Values, rendered: Rendering) -> Iterator[str]:
     if rendered.values is not None:
         yield from _merged(rendered.values, read.tree, "")
     if rendered.workload is not None:
-        own = reader.replicas_of(read.tree)
+        own = jobsettings.replicas_of(read.tree)
         if rendered.replicas != own:
             yield f"replicas: Helm renders {rendered.replicas}, the suite reads {own}"
     concurrent = tomllib.loads(rendered.config or "").get("concurrent")

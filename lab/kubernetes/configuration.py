@@ -37,10 +37,10 @@ def rendered(tree: Mapping[str, Any], *, release: str, namespace: str, version: 
 
     def value(match: re.Match[str]) -> str:
         name = match["name"].lstrip("$")
-        found = known.get(name)
-        if found is None and name.startswith(".Values."):
-            found = _at(tree, name.removeprefix(".Values.").split("."))
-        return match[0] if found is None else json.dumps(found) if match["quoted"] else found
+        value = known.get(name)
+        if value is None and name.startswith(".Values."):
+            value = _at(tree, name.removeprefix(".Values.").split("."))
+        return match[0] if value is None else json.dumps(value) if match["quoted"] else value
 
     text = _EXPRESSION.sub(value, text)
     if "{{" not in text or (helm := shutil.which("helm")) is None:
@@ -69,7 +69,7 @@ def _by_helm(helm: str, tree: Mapping[str, Any], release: str, namespace: str, p
             check=False,
         )
     documents = yaml.safe_load_all(ended.stdout) if ended.returncode == 0 else ()
-    maps = [one for one in documents if isinstance(one, dict) and one.get("kind") == "ConfigMap"]
+    maps = [document for document in documents if isinstance(document, dict) and document.get("kind") == "ConfigMap"]
     return str(maps[0]["data"].get("config.template.toml", "")) if maps else ""
 
 
@@ -111,7 +111,7 @@ def _value(name: str, value: Any) -> str:
     if name in _DURATIONS and isinstance(value, str):
         value = _duration(value)
     if isinstance(value, list):
-        return f"[{', '.join(_value('', one) for one in value)}]"
+        return f"[{', '.join(_value('', entry) for entry in value)}]"
     if isinstance(value, bool):
         return str(value).lower()
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)

@@ -256,10 +256,10 @@ async def _contain(call: Call, daemon: Dockerd, argv: list[str], help_line: str)
             call.world, inside, argv or ["sh"], env=env, on_output=call.out, on_error=call.err, limit=_RUN_LIMIT
         )
     except FileNotFoundError:
-        said = f'unable to start container process: exec: "{argv[0]}": executable file not found in $PATH'
+        reason = f'unable to start container process: exec: "{argv[0]}": executable file not found in $PATH'
         call.err(
             "docker: Error response from daemon: failed to create task for container: failed to create shim task: "
-            f"OCI runtime create failed: runc create failed: {said}: unknown{help_line}"
+            f"OCI runtime create failed: runc create failed: {reason}: unknown{help_line}"
         )
         return _NOT_FOUND
     return ran.exit
@@ -285,8 +285,8 @@ async def crictl(call: Call) -> int:
         if words[-1] in node.pulled:
             call.out("{}\n")
             return 0
-        said = f'no such image "{words[-1]}" present'
-        call.err(f'time="{_go_time()}" level=fatal msg={json.dumps(said)}\n')
+        message = f'no such image "{words[-1]}" present'
+        call.err(f'time="{_go_time()}" level=fatal msg={json.dumps(message)}\n')
         return 1
     if words[:1] == ["version"]:
         call.out(
@@ -304,12 +304,12 @@ async def crictl(call: Call) -> int:
     if pulled.ok:
         call.out(f"Image is up to date for {pulled.image_id}\n")
         return 0
-    said = pulled.error if pulled.error.startswith("rpc error") else f"rpc error: code = Unknown desc = {pulled.error}"
+    error = pulled.error if pulled.error.startswith("rpc error") else f"rpc error: code = Unknown desc = {pulled.error}"
     now = time.gmtime()
     call.err(
         f"E{time.strftime('%m%d %H:%M:%S', now)}.000000   21734 remote_image.go:180] "
-        f'"PullImage from image service failed" err={json.dumps(said)} image="{image}"\n'
-        f'time="{_go_time()}" level=fatal msg={json.dumps(f"pulling image: {said}")}\n'
+        f'"PullImage from image service failed" err={json.dumps(error)} image="{image}"\n'
+        f'time="{_go_time()}" level=fatal msg={json.dumps(f"pulling image: {error}")}\n'
     )
     return 1
 

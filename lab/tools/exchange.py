@@ -93,7 +93,7 @@ class Reply:
 def _printed(text: str | bytes) -> str:
     """The command that prints these bytes; each that may mean something to a shell or to printf is written in octal."""
     content = text if isinstance(text, bytes) else text.encode(errors="surrogateescape")
-    plain = re.sub(rb"[^\w ./:;,=+*()\[\]{}<>|&!?#@~^$\"-]|^-", lambda found: b"\\%03o" % found[0][0], content)
+    plain = re.sub(rb"[^\w ./:;,=+*()\[\]{}<>|&!?#@~^$\"-]|^-", lambda match: b"\\%03o" % match[0][0], content)
     return f"printf '{plain.decode('ascii')}'"
 
 

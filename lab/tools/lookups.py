@@ -113,9 +113,9 @@ async def _as_busybox(call: Call, asked: _Question, reply: Reply) -> int:
             call.out(f"** server can't find {asked.name}: REFUSED\n\n")
             status = 1
             continue
-        found = reply.addresses if kind == "A" else ()
+        addresses = reply.addresses if kind == "A" else ()
         call.out("Non-authoritative answer:\n")
-        call.out("".join(f"Name:\t{asked.name}\nAddress: {address}\n" for address in found) + "\n")
+        call.out("".join(f"Name:\t{asked.name}\nAddress: {address}\n" for address in addresses) + "\n")
     return status
 
 
@@ -144,11 +144,11 @@ def _as_bind(call: Call, asked: _Question, reply: Reply) -> int:
 
 
 def _complain(call: Call, asked: _Question, reply: Reply) -> None:
-    said = "timed out" if reply.status == "timeout" else "connection refused"
+    problem = "timed out" if reply.status == "timeout" else "connection refused"
     servers = [asked.server] if asked.server else nameservers(call.vantage.resolv_conf)
     for server in servers:
         for _ in range(asked.tries):
-            call.out(f";; communications error to {server}#{_DNS_PORT}: {said}\n")
+            call.out(f";; communications error to {server}#{_DNS_PORT}: {problem}\n")
 
 
 async def dig(call: Call) -> int:

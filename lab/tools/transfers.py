@@ -57,8 +57,8 @@ class _Step(Enum):
 class _UnreachedError(Exception):
     """No answer came."""
 
-    def __init__(self, step: _Step, way: Way, address: str = "", said: str = "") -> None:
-        self.step, self.way, self.address, self.said = step, way, address, said
+    def __init__(self, step: _Step, way: Way, address: str = "", message: str = "") -> None:
+        self.step, self.way, self.address, self.message = step, way, address, message
         super().__init__(step)
 
 
@@ -91,9 +91,9 @@ async def wget(call: Call) -> int:
 
 
 def _say_connecting(call: Call, url: str) -> None:
-    found = lookup(call.world, call.vantage, urlsplit(url).hostname or "")
-    if found.ok:
-        call.err(f"Connecting to {urlsplit(url).netloc} ({found.addresses[0]}:{_port(url)})\n")
+    answer = lookup(call.world, call.vantage, urlsplit(url).hostname or "")
+    if answer.ok:
+        call.err(f"Connecting to {urlsplit(url).netloc} ({answer.addresses[0]}:{_port(url)})\n")
 
 
 def _show_header(call: Call, answer: _Answer, *, shown: bool) -> None:
@@ -203,7 +203,7 @@ async def _curl_ends(talk: _Channel, end: _UnreachedError, limit: float) -> int:
         return await _curl_without_connection(talk, end, limit)
     talk.connected(end.address)
     if end.step is _Step.CERTIFICATE:
-        return talk.fails(60, f"SSL certificate problem: {end.said}")
+        return talk.fails(60, f"SSL certificate problem: {end.message}")
     if end.step is _Step.TLS:
         return talk.fails(35, "OpenSSL/3.0.2: error:0A00010B:SSL routines::wrong version number")
     if end.way == "reset":
@@ -275,13 +275,13 @@ async def _connect(call: Call, host: str, port: int) -> tuple[str, str, int]:
 def _check_certificate(call: Call, host: str, address: str) -> None:
     """Stop where curl, which trusts what a node trusts, would stop; busybox's wget checks no certificate."""
     registry = next((entry for entry in call.world.registries.values() if entry.address == address), None)
-    said = {
+    message = {
         "self-signed": "unable to get local issuer certificate",
         "expired": "certificate has expired",
         "other-name": f"no alternative certificate subject name matches target host name '{host}'",
     }.get(registry.certificate if registry else "valid")
-    if said and call.tool == "curl":
-        raise _UnreachedError(_Step.CERTIFICATE, "open", address, said)
+    if message and call.tool == "curl":
+        raise _UnreachedError(_Step.CERTIFICATE, "open", address, message)
 
 
 async def _get(call: Call, url: str) -> _Answer:

@@ -123,7 +123,7 @@ def find(given: str = "", *, deadline: float = DEADLINE) -> Helm | None:
     match = _VERSION.search(ended.output)
     if ended.status or match is None:
         raise Unmeasured(
-            f"{path} does not tell its version: {ended.errors or ended.output or f'exit status {ended.status}'}",
+            f"{path} does not report its version: {ended.errors or ended.output or f'exit status {ended.status}'}",
             needs="a helm of version 3 or newer, or none to go without it",
         )
     return Helm(path, match[1])

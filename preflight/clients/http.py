@@ -179,7 +179,7 @@ def exchange(
                 if not cutoff.left:
                     raise TimeoutError
                 if not received and _head_is_cut(response, method):
-                    raise ConnectionResetError(errno.ECONNRESET, "the answer's head has no end")
+                    raise ConnectionResetError(errno.ECONNRESET, "the response's header does not end")
                 return Reply(
                     url=url,
                     status=response.status_code,

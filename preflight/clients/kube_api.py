@@ -365,7 +365,7 @@ class Api:
                 return
             pages += 1
             if count > MOST_ITEMS or pages > MOST_ITEMS // PAGE or time.monotonic() > end:
-                message = f"{path} lists {count} objects on {pages} pages, and comes to no end"
+                message = f"{path} lists {count} objects on {pages} pages, and does not end"
                 raise self._garbled(_Request("GET", path, query), message)
 
     def create(

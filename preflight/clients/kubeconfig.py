@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from preflight.clients import credential_program
 from preflight.clients.certificates import Certificate, of_pem
 from preflight.evidence import one_line
 from preflight.redaction import remember, remember_within
@@ -257,8 +258,8 @@ def _check_proxy(source: str, proxy: object) -> None:
         return
     if isinstance(proxy, str) and _is_server_url(proxy):
         return
-    found = re.sub(r"(?<=//)\S{0,500}@", "…@", str(proxy))  # what stands before an @ may be a password
-    raise KubeconfigError(source, f"proxy-url: found {found[:200]!r}, expected http://host:port or https://host:port")
+    shown = re.sub(r"(?<=//)\S{0,500}@", "…@", str(proxy))  # what stands before an @ may be a password
+    raise KubeconfigError(source, f"proxy-url: found {shown[:200]!r}, expected http://host:port or https://host:port")
 
 
 def _remember_credentials(user: Json, folder: Path) -> None:
@@ -301,8 +302,9 @@ def client_configuration(kubeconfig: Kubeconfig, *, deadline: float) -> Configur
     # wait for the other, and Python breaks that tie by handing out a module that is only half there.
     import requests  # noqa: F401
     from kubernetes.client import Configuration
-    from kubernetes.config import load_kube_config
+    from kubernetes.config import exec_provider, kube_config, load_kube_config
 
+    credential_program.watch(exec_provider, kube_config)
     configuration = Configuration()
     configuration.proxy = None
     configuration.no_proxy = None
@@ -334,7 +336,7 @@ def client_configuration(kubeconfig: Kubeconfig, *, deadline: float) -> Configur
 
 
 def _read_credentials(load: Callable[[], object], kubeconfig: Kubeconfig, *, deadline: float) -> None:
-    """Let the client read credentials, where they come from a program for `deadline` seconds at most.
+    """Let the client read credentials, where they come from a program for `deadline` seconds at most; it is ended then.
 
     Raises:
         KubeconfigError: it can't read them, or the program failed or gave nothing in time.
@@ -358,6 +360,7 @@ def _read_credentials(load: Callable[[], object], kubeconfig: Kubeconfig, *, dea
             work()
         if worker.is_alive():
             problems.append(f"its credential program gave nothing within {deadline:g} s")
+            credential_program.end(worker)
     else:
         work()
     if problems:

@@ -6,39 +6,33 @@ could not be measured. A command's failure is a `CommandResult`, for the caller 
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import errno
-import hmac
-import io
 import logging
-import os
-import re
 import secrets
 import selectors
 import socket
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from preflight.clients.connect import NotMapped, Routes, dial, fault_of, join_address, split_address
+from preflight.clients.known_hosts import SSH_PORT, Trusted, fingerprint, host_name, trusted_keys
+from preflight.clients.ssh_login import Login, usable_keys
 from preflight.evidence import Evidence, Unmeasured
 from preflight.faults import PathFault, SshFault
 from preflight.inventory import PER_JUMP
-from preflight.redaction import remember
 from preflight.shell_command import ShellCommand, program, sequence, syntax
 
 if TYPE_CHECKING:
     import paramiko
 
-_PORT = 22
 _LONGEST = 1_048_576  # bytes of each of a command's outputs that are kept
 _KEEPALIVE = 15  # seconds; firewalls forget quiet connections
 _GRACE = 1.0  # seconds: after a command's end a child may hold its output open, after a channel's sshd its place
-_AGENT_KEYS = 3  # of an agent; sshd hangs up after six
 _SOON = 0.05  # seconds: the least that anything is given
 _MOST_CHANNELS = 2  # at once; sshd's MaxSessions is ten, hardened ones have fewer
 _KNOWN_HOSTS = (Path("~/.ssh/known_hosts"), Path("/etc/ssh/ssh_known_hosts"))
@@ -64,34 +58,6 @@ _NEEDS = {
     SshFault.PROTOCOL: "an SSH server there that shares an algorithm with this client, with connections to spare",
     SshFault.NO_SHELL: "a login that runs commands (no nologin, no sftp only) as access.ssh.user",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Login:
-    """How to log in to nodes, as the inventory's ``access.ssh`` says.
-
-    Attributes:
-        key: the private key's file; a certificate beside it (``-cert.pub``) is presented, too.
-        known_hosts: where host keys are looked up; by default the user's and the system's.
-        agent: also use the keys of the SSH agent.
-        jump: a bastion, ``user@host:port``; user and port may be left out.
-    """
-
-    user: str
-    port: int = _PORT
-    key: Path | None = None
-    passphrase: str | None = field(repr=False, default=None)
-    known_hosts: Path | None = None
-    agent: bool = False
-    jump: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.passphrase:
-            remember(self.passphrase)
-        if self.key:
-            with contextlib.suppress(OSError, ValueError):  # that it can't be used is reported when it is needed
-                text = self.key.expanduser().read_text(encoding="utf-8")
-                remember(text if "PRIVATE KEY" in text else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -329,7 +295,7 @@ def _collect(channel: paramiko.Channel, *, until: float) -> tuple[int | None, by
 def _ssh(address: str, login: Login) -> list[str]:
     """The ``ssh`` command of a person who logs in as we do."""
     command = ["ssh", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"]
-    command += ["-p", str(login.port)] if login.port != _PORT else []
+    command += ["-p", str(login.port)] if login.port != SSH_PORT else []
     command += ["-o", f"UserKnownHostsFile={login.known_hosts}"] if login.known_hosts else []
     command += ["-i", str(login.key)] if login.key else []
     command += ["-J", login.jump] if login.jump else []
@@ -379,7 +345,7 @@ class _LoginAttempt:
 
     def open(self) -> Session:
         self.gate.check(self.node)
-        with _identities(self.login) as identities, contextlib.ExitStack() as opened:
+        with usable_keys(self.login) as identities, contextlib.ExitStack() as opened:
             if self.login.jump is None:
                 transport = self._log_in(self._dial(self.node, self.address, self.login.port), self.node, identities)
             else:
@@ -398,7 +364,7 @@ class _LoginAttempt:
         import paramiko
 
         user, _, place = (self.login.jump or "").rpartition("@")
-        host, port = split_address(place, _PORT)
+        host, port = split_address(place, SSH_PORT)
         bastion = _LoginAttempt(
             f"the jump host {host}",
             host,
@@ -527,7 +493,7 @@ class _LoginAttempt:
             )
         if (kind, blob) in trusted.keys:
             return
-        port = ["-p", self.login.port] if self.login.port != _PORT else []
+        port = ["-p", self.login.port] if self.login.port != SSH_PORT else []
         scan = program("ssh-keyscan", *port, "--", self.address, syntax(">>"), known)
         if any(known_kind == kind for known_kind, _ in trusted.keys):
             of_kind = next(key for known_kind, key in trusted.keys if known_kind == kind)
@@ -605,152 +571,9 @@ class _LoginAttempt:
         raise Unmeasured(reason, needs=needs or _NEEDS.get(fault, ""), fault=fault) from error
 
 
-@contextlib.contextmanager
-def _identities(login: Login) -> Iterator[list[paramiko.PKey]]:
-    """The keys to present, usable within the context: the agent signs for those that it has."""
-    import paramiko
-
-    with contextlib.ExitStack() as opened:
-        agents: list[paramiko.PKey] = []
-        if login.agent and _agent_listens():
-            agent = paramiko.Agent()
-            opened.callback(agent.close)
-            agents += agent.get_keys()
-        yield _choose(login, agents)
-
-
-def _choose(login: Login, agents: list[paramiko.PKey]) -> list[paramiko.PKey]:
-    """The file's key, or an agent's where that is allowed and has it, or where no file is named."""
-    import paramiko
-
-    if login.key is None:
-        if agents:
-            return agents[:_AGENT_KEYS]
-        reason = "the SSH agent holds no key" if login.agent else "the inventory names no SSH key, and no agent is used"
-        raise Unmeasured(reason, needs="access.ssh.key, or access.ssh.agent: true", fault=SshFault.KEY_UNREADABLE)
-    path = login.key.expanduser()
-    for agents_key in agents:
-        if _same_key(agents_key, Path(f"{path}.pub")):
-            return [agents_key]
-    try:
-        return [_load(path, login.passphrase)]
-    except OSError as error:
-        reason, needs = f"the SSH key {path} can't be read: {error.strerror}", f"{path} to be readable"
-    except (paramiko.PasswordRequiredException, TypeError):
-        reason = f"the SSH key {path} is encrypted and no passphrase is given"
-        needs = "access.ssh.passphrase, or the key in an agent and access.ssh.agent: true"
-    except Exception as error:  # noqa: BLE001 - cryptography raises its own types, ValueError and more
-        reason = f"{path} is no SSH private key that can be used with what is given: {error}"
-        needs = "an OpenSSH or PEM private key (Ed25519, ECDSA or RSA), and its passphrase"
-    raise Unmeasured(reason, needs=needs, fault=SshFault.KEY_UNREADABLE)
-
-
-def _load(path: Path, passphrase: str | None) -> paramiko.PKey:
-    """A private key; paramiko itself fails on half of the ECDSA keys without a comment, and is helped over that."""
-    import paramiko
-    from cryptography.hazmat.primitives import serialization
-
-    secret = passphrase.encode() if passphrase else None
-    try:
-        return paramiko.PKey.from_path(path, secret)  # type: ignore[arg-type] # it wants bytes and says str
-    except paramiko.PasswordRequiredException:
-        raise
-    except paramiko.SSHException:
-        loaded = serialization.load_ssh_private_key(path.read_bytes(), secret)
-        form = serialization.PrivateFormat.TraditionalOpenSSL
-        pem = loaded.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
-        return paramiko.ECDSAKey.from_private_key(io.StringIO(pem.decode()))
-
-
-def _agent_listens() -> bool:
-    """Whether there is an agent; paramiko leaks a socket where there is none any more."""
-    place = os.environ.get("SSH_AUTH_SOCK", "")
-    with socket.socket(socket.AF_UNIX) as agent, contextlib.suppress(OSError):
-        agent.connect(place)
-        return True
-    return False
-
-
-def _same_key(key: paramiko.PKey, public: Path) -> bool:
-    try:
-        return base64.b64decode(public.read_text().split()[1]) == key.asbytes()
-    except (OSError, IndexError, ValueError):
-        return False
-
-
 def _prefer(transport: paramiko.Transport, kinds: Sequence[str]) -> None:
     """Ask for a host key of a kind that we know, so that a host with several presents one that can be compared."""
     options = transport.get_security_options()
     wanted = [name for kind in kinds for name in (("rsa-sha2-512", "rsa-sha2-256") if kind == "ssh-rsa" else (kind,))]
     known = [name for name in dict.fromkeys(wanted) if name in options.key_types]
     options.key_types = (*known, *(name for name in options.key_types if name not in known))
-
-
-@dataclass(frozen=True, slots=True)
-class Trusted:
-    """What known_hosts holds about a host: its keys by kind, keys revoked, whether an authority vouches for it."""
-
-    keys: tuple[tuple[str, bytes], ...] = ()
-    revoked: frozenset[bytes] = frozenset()
-    authority: bool = False
-
-
-def host_name(address: str, port: int) -> str:
-    """A host as known_hosts writes it: the bare address at port 22, else ``[address]:port``."""
-    bare = address.strip("[]").lower()
-    return bare if port == _PORT else f"[{bare}]:{port}"
-
-
-def trusted_keys(text: str, names: set[str]) -> Trusted:
-    """What the text of a known_hosts file holds about a host that has these names.
-
-    The format is sshd(8)'s, SSH_KNOWN_HOSTS FILE FORMAT. Lines that can't be read are skipped, as OpenSSH does.
-    """
-    keys: list[tuple[str, bytes]] = []
-    revoked: set[bytes] = set()
-    authority = False
-    for line in text.splitlines():
-        fields = line.split()
-        if not fields or fields[0].startswith("#"):
-            continue
-        marker = fields.pop(0) if fields[0].startswith("@") else ""
-        try:
-            patterns, kind, encoded = fields[:3]
-            blob = base64.b64decode(encoded, validate=True)
-        except ValueError:  # binascii.Error is one
-            continue
-        if not any(_matches(patterns, name) for name in names):
-            continue
-        if marker == "@revoked":
-            revoked.add(blob)
-        elif marker == "@cert-authority":
-            authority = True
-        elif not marker:
-            keys.append((kind, blob))
-    return Trusted(tuple(keys), frozenset(revoked), authority)
-
-
-def _matches(patterns: str, name: str) -> bool:
-    """Whether a line's first field means this host: hashed, or patterns with ``*``, ``?`` and ``!``."""
-    if patterns.startswith("|1|"):
-        try:
-            salt, digest = (base64.b64decode(part, validate=True) for part in patterns[3:].split("|"))
-        except ValueError:  # binascii.Error is one
-            return False
-        return hmac.compare_digest(hmac.digest(salt, name.encode(), "sha1"), digest)
-    matches = False
-    for pattern in patterns.lower().split(","):
-        body = pattern.removeprefix("!")
-        expression = re.escape(body).replace(r"\*", ".*").replace(r"\?", ".")
-        if re.fullmatch(expression, name):
-            if body != pattern:
-                return False
-            matches = True
-    return matches
-
-
-def fingerprint(blob: bytes) -> str:
-    """A public key's fingerprint as ``ssh-keygen -l`` prints it."""
-    import hashlib
-
-    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")

@@ -45,7 +45,7 @@ def _api_unreachable(_facts: Facts, observations: Sequence[Observation]) -> Impa
     """A server that refuses everyone stops all jobs; what only gets no answer may be a matter of this machine."""
     if all(server_answered(observation.fault) for observation in observations):
         return impact.stops()
-    return impact.unseen("the API server was looked at from this machine alone")
+    return impact.unseen("the API server was asked from this machine alone")
 
 
 single(
@@ -71,11 +71,11 @@ single(
 )
 single(
     cause("api-unprotected", "2.3", "encryption"),
-    reserve("whoever stands between can read the token, and answer in the API server's place"),
+    reserve("anyone on the path can read the token, and answer in the API server's place"),
     api_encryption,
     remedy=(
         "`kubectl config view --minify` shows what the context says",
-        "get the cluster's CA by a way that is trusted: `/etc/kubernetes/pki/ca.crt` on the control plane",
+        "get the cluster's CA over a trusted channel: `/etc/kubernetes/pki/ca.crt` on the control plane",
         "write it as `certificate-authority` with an https `server`, and take out `insecure-skip-tls-verify`",
         "renew the kubeconfig's token: it may have been read",
     ),

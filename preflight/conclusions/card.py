@@ -59,11 +59,11 @@ def card(finding: Finding, place: int, *, width: int) -> list[Line]:
     lines[0] = ((f"{place}.".ljust(_INDENT) + padded(t("cause"), _LABEL), Style.LABEL), *lines[0][1:])
     lines += labelled(t("likely"), likely, Style.PLAIN, indent=_INDENT, label_width=_LABEL)
     for label, text, command in evidence:
-        told = [text] if text else []
-        if command and (not told or (room > 0 and columns(command) <= text_width)):
-            room -= len(told)
-            told.append(f"`{command}`")
-        lines += labelled(t(label), told, Style.EVIDENCE, indent=_INDENT, label_width=_LABEL)
+        texts = [text] if text else []
+        if command and (not texts or (room > 0 and columns(command) <= text_width)):
+            room -= len(texts)
+            texts.append(f"`{command}`")
+        lines += labelled(t(label), texts, Style.EVIDENCE, indent=_INDENT, label_width=_LABEL)
     remedy = [line for step in shown for line in step]
     lines += labelled(t("remedy"), remedy, Style.PLAIN, indent=_INDENT, label_width=_LABEL)
     more = t("; {left} more {steps} with -v", left=left, steps="step" if left == 1 else "steps") if left else ""
@@ -138,37 +138,38 @@ def contradicting(proofs: Sequence[Proof], sentence: str) -> tuple[Proof, ...]:
 
 def _evidence(proofs: Sequence[Proof], sentence: str, *, width: int) -> list[tuple[str, str, str]]:
     """Label, fact and command of each piece of evidence; what repeats the cause is left out."""
-    told: list[tuple[str, str, str]] = []
+    entries: list[tuple[str, str, str]] = []
     known = [sentence]
     for proof in contradicting(proofs, sentence):
         command = "" if "\n" in proof.command else proof.command
         text = fact_of(proof, known, width=width)
         if not text and columns(command) + 2 > width:
             continue
-        told.append(("evidence" if not told else "but" if proof.healthy else "and", text, command))
+        entries.append(("evidence" if not entries else "but" if proof.healthy else "and", text, command))
         known.append(text if translated(proof.statement) == proof.statement else f"{proof.statement}: {text}")
-    return told
+    return entries
 
 
 def fact_of(proof: Proof, known: Sequence[str], *, width: int) -> str:
     """What a proof adds to what is known, in one line: its statement, and the line of its output that decides."""
     statement = "" if any(alike(proof.statement, text) for text in known) else proof.statement
-    said = translated(statement)
+    shown = translated(statement)
     lines = [line for line in proof.observed.splitlines() if line.strip()]
     if proof.healthy and statement:  # what it says is enough; the first line shows how it looks
         status = next((line for line in lines if line.startswith("HTTP")), "".join(lines[:1]))
-        whole = t("{statement}: {observed}", statement=said, observed=status.strip())
-        return whole if status and columns(whole) <= width else first_line(said, width)
+        whole = t("{statement}: {observed}", statement=shown, observed=status.strip())
+        return whole if status and columns(whole) <= width else first_line(shown, width)
     sentence = " ".join([known[0], proof.statement])
     center = excerpts.decisive(lines, sentence, proof.command)
-    printed = _printed(lines, center, sentence, [*known, statement], longest=width - columns(f"{said}: ") - 1)
-    where = f"{proof.where}: " if proof.where and not statement else ""
+    printed = _printed(lines, center, sentence, [*known, statement], longest=width - columns(f"{shown}: ") - 1)
+    vantage = "from here" if proof.where == "here" else proof.where
+    where = t("{statement}: {observed}", statement=translated(vantage), observed="") if vantage else ""
     if not printed:
-        return first_line(said, width)
+        return first_line(shown, width)
     if not statement:
         printed = _printed(lines, center, sentence, known, longest=width - columns(where))
         return first_line(f"{where}{printed}", width) if printed else ""
-    return first_line(t("{statement}: {observed}", statement=said, observed=printed), width)
+    return first_line(t("{statement}: {observed}", statement=shown, observed=printed), width)
 
 
 def _printed(lines: Sequence[str], center: int, sentence: str, known: Iterable[str], *, longest: int) -> str:

@@ -77,12 +77,12 @@ def _streams(facts: Facts, observations: Sequence[Observation]) -> Impact:
     nodes, measured = nodes_of(observations), measured_workers(facts, observations)
     if set(nodes) < set(measured):
         return impact.stops_on(nodes, of=measured)
-    return impact.unseen("managers have another way to the API server than this machine")
+    return impact.unseen("managers have another route to the API server than this machine")
 
 
 single(
     cause("api-wrong-address", "2.3", "kubernetes-api"),
-    not_seen("another cluster was looked at"),
+    not_seen("another cluster was asked"),
     api_address,
     remedy=("the kubeconfig leads to another server than {api}: choose its context in `cluster.context`",),
 )
@@ -302,7 +302,7 @@ single(
 _STREAMS = (pod_exec, pod_attach, pod_logs)
 single(
     cause("api-proxy-without-upgrade", "3.2", "exec-attach"),
-    not_seen("managers have another way to the API server than this machine"),
+    not_seen("managers have another route to the API server than this machine"),
     *_STREAMS,
     faults=(StreamFault.NO_UPGRADE,),
     remedy=(
@@ -317,15 +317,15 @@ single(
     faults=(StreamFault.KUBELET_UNREACHABLE,),
     remedy=(
         "allow the control plane to port 10250 of {nodes}",
-        "`kubectl get csr` shows pending kubelet certificates, `kubectl certificate approve` lets them in",
+        "`kubectl get csr` shows pending kubelet certificates, `kubectl certificate approve` approves them",
     ),
 )
 single(
     cause("idle-stream-cut", "3.2", "exec-attach"),
-    not_seen("managers have another way to the API server than this machine"),
+    not_seen("managers have another route to the API server than this machine"),
     pod_quiet_stream,
     faults=(StreamFault.IDLE_CUT,),
-    likely="the same stream from a pod of the cluster, which is the managers' own way",
+    likely="the same stream from a pod of the cluster, which is the managers' own path",
     remedy=(
         "raise the idle timeout of the proxy or load balancer before {api}: `proxy_timeout` (nginx), `timeout tunnel` "
         "(HAProxy)",

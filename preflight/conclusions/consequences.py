@@ -24,7 +24,8 @@ from preflight.faults import DindFault, DnsFault, Fault, ManagerFault, PathFault
 from preflight.probes.certificates import CertificateTerm
 from preflight.probes.dns import Lookups
 from preflight.probes.environment import OwnNames
-from preflight.probes.managers import ManagerLogs, ManagerPods, Rollout, is_about_images, may_follow_from_gitlab
+from preflight.probes.manager_logs import ManagerLogs
+from preflight.probes.managers import ManagerPods, Rollout, is_about_images, may_follow_from_gitlab
 from preflight.probes.monitoring import ManagerActivity, Warnings
 from preflight.probes.transcript import Agreement
 

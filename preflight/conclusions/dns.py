@@ -77,7 +77,7 @@ single(
     always(slows()),
     resolver_pace,
     remedy=(
-        "look at the load of the resolver, and at how long its own forwarders take: `dig +trace`, and `dig @FORWARDER` "
+        "check the load of the resolver, and at how long its own forwarders take: `dig +trace`, and `dig @FORWARDER` "
         "on its host",
         "until then move it to the end of `nameservers`, or remove it",
     ),

@@ -46,7 +46,7 @@ single(
 )
 single(
     cause("gitlab-unmapped", "2.1", "suite-inventory"),
-    not_seen("the inventory gives this machine no way to GitLab"),
+    not_seen("the inventory gives this machine no route to GitLab"),
     gitlab_connection,
     faults=(PathFault.NOT_MAPPED,),
     remedy=("add {gitlab} to `connect:` in the inventory, or remove `'*': refuse`",),

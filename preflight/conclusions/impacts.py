@@ -38,7 +38,8 @@ from preflight.impact import Harm, Impact
 from preflight.inventory import Inventory
 from preflight.probes.dns import Lookups
 from preflight.probes.headroom import Headroom
-from preflight.probes.managers import ManagerLogs, ManagerPods, Rollout
+from preflight.probes.manager_logs import ManagerLogs
+from preflight.probes.managers import ManagerPods, Rollout
 from preflight.probes.monitoring import ManagerMetrics
 from preflight.probes.runners import RegisteredManagers
 from preflight.run import Stage

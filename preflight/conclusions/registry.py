@@ -42,7 +42,8 @@ from preflight.facts.registry import (
 from preflight.facts.values import helper_image
 from preflight.faults import ApiFault, PathFault, PodFault, RegistryFault, ValuesFault
 from preflight.impact import Impact
-from preflight.inventory import Login, Secret
+from preflight.inventory import Login
+from preflight.inventory_forms import Secret
 from preflight.probes.pull_logins import PullLogin
 
 _SOURCE = "path-compare"
@@ -464,7 +465,7 @@ single(
 
 single(
     cause("registry-password-in-clear", "2.4", "encryption"),
-    reserve("whoever stands between can read the registry's password"),
+    reserve("anyone on the path can read the registry's password"),
     registry_encryption,
     remedy=(
         "serve {host} by TLS, take `scheme: http` out of the inventory, and set its CA as `ca_file`",
@@ -473,7 +474,7 @@ single(
 )
 single(
     cause("chart-repository-unprotected", "2.4", "encryption"),
-    reserve("whoever stands between can change the chart"),
+    reserve("anyone on the path can change the chart"),
     repository_encryption,
     remedy=(
         "write an https address as `runner.repository`, with `runner.repository_ca_file` for a CA of your own",

@@ -168,7 +168,7 @@ single(
     release_record,
     faults=(ReleaseFault.FAILED,),
     remedy=(
-        _UPGRADE + " once its reason is mended; `kubectl get events -n {namespace} --sort-by=.lastTimestamp` shows it",
+        _UPGRADE + " once its cause is fixed; `kubectl get events -n {namespace} --sort-by=.lastTimestamp` shows it",
         "or back to the revision that is deployed: `helm rollback {release} -n {namespace}`",
     ),
 )
@@ -264,7 +264,7 @@ single(
     managers,
     manager_rollout,
     remedy=(
-        "mend what the new pods wait for: `kubectl describe pods -n {namespace} -l release={release}` ends with it",
+        "fix what the new pods wait for: `kubectl describe pods -n {namespace} -l release={release}` ends with it",
         "if jobs wait: `helm rollback {release} -n {namespace}`",
     ),
 )

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from preflight.conclusions.observations import Facts, Observation
 from preflight.evidence import Fact
-from preflight.inventory import OTHER_NODES, Login, Secret
+from preflight.inventory import OTHER_NODES, Login
+from preflight.inventory_forms import Secret
 from preflight.probes.dind import InnerRegistry
 from preflight.probes.managers import ManagerPods
 from preflight.probes.placement import Placement

@@ -21,7 +21,8 @@ from preflight.fact import FactSpec
 from preflight.facts.cluster import cluster_nodes, kube_dns
 from preflight.facts.headroom import namespace_state
 from preflight.faults import Fault
-from preflight.inventory import Inventory, Runner, is_chart_path
+from preflight.inventory import Inventory, Runner
+from preflight.inventory_forms import is_chart_path
 from preflight.probes.cluster import Nodes
 from preflight.shell_command import ShellCommand, fill, program, words
 

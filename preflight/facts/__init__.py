@@ -52,7 +52,8 @@ from preflight.probes.job_references import JobReferences
 from preflight.probes.latency import RoundTrips
 from preflight.probes.leftovers import Leftovers
 from preflight.probes.lint import Lint
-from preflight.probes.managers import ManagerHistory, ManagerLogs, ManagerPods, Rollout
+from preflight.probes.manager_logs import ManagerHistory, ManagerLogs
+from preflight.probes.managers import ManagerPods, Rollout
 from preflight.probes.monitoring import ManagerActivity, ManagerMetrics, Warnings
 from preflight.probes.node_disk import NodeDisk
 from preflight.probes.node_pulls import Pull

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import TypeVar
 
+from preflight import jobsettings
 from preflight import values as helm
 from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, NotApplicable
@@ -124,7 +125,7 @@ def node_version(node: str, api_answer: ApiServer, cluster_nodes: Nodes, invento
 def job_shape(helm_values: Values, inventory: Inventory) -> JobShape:
     """The shape of a job's pod, from the values file."""
     require_read(helm_values, *helm.POD_SETTINGS)
-    return helm.job_shape(helm_values, inventory.cluster.platform)
+    return jobsettings.job_shape(helm_values, inventory.cluster.platform)
 
 
 @fact(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from preflight.clients import ssh
+from preflight.clients.ssh_login import Login
 from preflight.evidence import Evidence, NotApplicable, Unmeasured
 from preflight.fact import fact
 from preflight.facts.probe_plan import registry_step, script_steps
@@ -31,7 +32,7 @@ def node_login(worker: str, ssh_gate: ssh.AuthGate, inventory: Inventory, run: R
     if access == "none":
         reason = "access.ssh is none in the inventory"
         raise NotApplicable(reason)
-    login = ssh.Login(
+    login = Login(
         user=access.user,
         port=access.port,
         key=access.key,

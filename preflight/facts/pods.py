@@ -66,13 +66,13 @@ def job_references(kubernetes: api_client.Api, job_shape: JobShape, pull_login: 
 job_volumes = view(
     "job_volumes",
     job_references,
-    lambda found: found.among(references.VOLUME_FAULTS),
+    lambda looked_up: looked_up.among(references.VOLUME_FAULTS),
     "What the volumes of a job's pod are made of.",
 )
 job_prerequisites = view(
     "job_prerequisites",
     job_references,
-    lambda found: found.among(references.ADMISSION_FAULTS),
+    lambda looked_up: looked_up.among(references.ADMISSION_FAULTS),
     "What must be there before a job's pod is made.",
 )
 

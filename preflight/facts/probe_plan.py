@@ -107,8 +107,8 @@ def platforms_of_jobs(nodes: Nodes | None, shape: JobShape | None, inventory: In
     """The platforms of the nodes that may run jobs, which their images must offer; else that of the inventory."""
     if nodes is None or shape is None:
         return (inventory.cluster.platform,)
-    found = {node.platform for node in nodes.nodes if node.platform and packing.suits(node, shape)}
-    return tuple(sorted(found)) or (inventory.cluster.platform,)
+    platforms = {node.platform for node in nodes.nodes if node.platform and packing.suits(node, shape)}
+    return tuple(sorted(platforms)) or (inventory.cluster.platform,)
 
 
 def own_services(shape: JobShape, inventory: Inventory) -> tuple[str, ...]:

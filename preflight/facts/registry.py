@@ -21,7 +21,8 @@ from preflight.facts.probe_plan import platforms_of_jobs, registry_step
 from preflight.facts.references import Ref
 from preflight.facts.target_selectors import probe_image, registry_of, registry_of_probe
 from preflight.faults import PathFault, PodFault, RegistryFault
-from preflight.inventory import Inventory, Login, Registry, Secret
+from preflight.inventory import Inventory, Login, Registry
+from preflight.inventory_forms import Secret
 from preflight.jobshape import JobShape
 from preflight.probes import encryption, node_pulls, pull_logins, shell_readers
 from preflight.probes import registry as registries

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
+from preflight import jobsettings
 from preflight import values as helm
 from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, Fact, NotApplicable
@@ -21,7 +22,8 @@ from preflight.probes.cluster import ApiServer
 from preflight.probes.config_toml import ManagerConfig
 from preflight.probes.gitlab import GitLabReply
 from preflight.probes.lint import Lint
-from preflight.probes.managers import LogVerdict, ManagerHistory, ManagerLogs, ManagerPods, Objects, Rollout
+from preflight.probes.manager_logs import LogVerdict, ManagerHistory, ManagerLogs, logs_of_managers, read_history
+from preflight.probes.managers import ManagerPods, Objects, Rollout
 from preflight.probes.monitoring import ManagerActivity
 from preflight.probes.nodes import NodeState
 from preflight.probes.release import History, Release
@@ -327,7 +329,7 @@ def manager_logs(
         return contact is not None and verdict.age is not None and contact < verdict.age
 
     staying = managers.that_stay(release_objects, manager_rollout)
-    logs = managers.logs(kubernetes, staying, now=time.time(), is_over=is_over)
+    logs = logs_of_managers(kubernetes, staying, now=time.time(), is_over=is_over)
     if logs.fault is ManagerFault.GITLAB_UNREACHABLE and gitlab_reply is not None and gitlab_reply.fault is not None:
         raise Blocked.by(gitlab_fact(gitlab_reply), gitlab_reply, measured=logs, witness="the managers' logs")
     return as_replaced(logs, upgrade_changes or frozenset())
@@ -346,7 +348,7 @@ def manager_pods(
         release_objects,
         now=time.time(),
         restart_age=inventory.limits.restart_age,
-        released=helm.replicas_of(newest.values) if newest is not None else None,
+        released=jobsettings.replicas_of(newest.values) if newest is not None else None,
         under_way=under_way,
     )
 
@@ -384,7 +386,7 @@ def manager_history(
     manager_pods: ManagerPods, manager_logs: ManagerLogs | None, inventory: Inventory
 ) -> ManagerHistory:
     """What befell the managers and is over."""
-    return managers.read_history(manager_pods, manager_logs, within=inventory.limits.restart_age)
+    return read_history(manager_pods, manager_logs, within=inventory.limits.restart_age)
 
 
 @fact(

@@ -11,7 +11,8 @@ from preflight.evidence import Blocked, NotApplicable, Unmeasured
 from preflight.fact import fact
 from preflight.facts.blocking import block_if_no_resolver_knows
 from preflight.facts.references import Ref
-from preflight.inventory import Inventory, Login, Secret, is_chart_path
+from preflight.inventory import Inventory, Login
+from preflight.inventory_forms import Secret, is_chart_path
 from preflight.probes import chart_repository, chart_source, cluster, credentials
 from preflight.probes import registry as registries
 from preflight.probes import rendering as probe

@@ -7,7 +7,8 @@ from preflight.evidence import Blocked, NotApplicable, Unmeasured
 from preflight.fact import fact, view
 from preflight.facts.references import Ref
 from preflight.faults import GitLabFault, TokenFault
-from preflight.inventory import Inventory, Secret
+from preflight.inventory import Inventory
+from preflight.inventory_forms import Secret
 from preflight.probes import runners, token
 from preflight.probes.cluster import ApiServer
 from preflight.probes.credentials import read_secret

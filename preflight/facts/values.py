@@ -82,11 +82,11 @@ def _about(
     Without names, all of them must have been, or with `bare` those that may be another type than text. None needs none.
     """
 
-    def judge(found: Lint) -> Lint:
-        chosen = found.about(*faults, reader=reader)
-        gap = found.gap(*needs, bare=bare) if needs is not None and chosen.fault is None else None
+    def judge(linted: Lint) -> Lint:
+        chosen = linted.about(*faults, reader=reader)
+        gap = linted.gap(*needs, bare=bare) if needs is not None and chosen.fault is None else None
         if gap is not None:
-            raise unread(gap.cause, gap.needs, refused=found.refused)
+            raise unread(gap.cause, gap.needs, refused=linted.refused)
         return chosen
 
     return judge

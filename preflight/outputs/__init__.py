@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from preflight.evidence import clean
-from preflight.inventory import Secret
+from preflight.inventory_forms import Secret
 from preflight.outputs import code_quality, markdown, metrics, notify
 from preflight.outputs.document import Document
 from preflight.redaction import redact, remember

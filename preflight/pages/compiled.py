@@ -12,7 +12,7 @@ from pathlib import Path
 import jinja2
 from jinja2.bccache import Bucket
 
-from preflight import wholefile
+from preflight import atomicfile
 
 
 class CompiledTemplates(jinja2.BytecodeCache):
@@ -53,7 +53,7 @@ class CompiledTemplates(jinja2.BytecodeCache):
             self._folder.mkdir(exist_ok=True)
             content = io.BytesIO()
             bucket.write_bytecode(content)
-            wholefile.write_bytes(self._file(bucket), content.getvalue())
+            atomicfile.write_bytes(self._file(bucket), content.getvalue())
 
     def _file(self, bucket: Bucket) -> Path:
         return self._folder / f"{bucket.key}{self._suffix}"

@@ -312,8 +312,8 @@ def parse(document: dict[str, Any], *, name: str = "preflight.json") -> Report:
         first = error.errors(include_url=False)[0]
         key = clean(".".join(map(str, first["loc"])))
         expected = first["msg"][:1].lower() + first["msg"][1:]
-        found = "" if first["type"] == "missing" else f"found {_shown(first['input'])}; "
-        raise SavedError(f"{name}: {key}: {found}{clean(expected)}") from None
+        given = "" if first["type"] == "missing" else f"found {_shown(first['input'])}; "
+        raise SavedError(f"{name}: {key}: {given}{clean(expected)}") from None
 
 
 def _shown(value: object) -> str:

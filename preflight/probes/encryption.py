@@ -1,4 +1,4 @@
-"""Whether the ways on which secrets and charts travel are encrypted, and the server at their end is verified.
+"""Whether the connections that carry secrets and charts are encrypted, and their servers verified.
 
 It is read from kubeconfig and inventory alone: nothing is contacted (docs/sources.md#encryption).
 """
@@ -17,7 +17,7 @@ from preflight.shell_command import ShellCommand, program
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encryption(Fact):
-    """How a way is protected.
+    """How a connection is protected.
 
     Attributes:
         carries: what travels on it that others must not read or change.
@@ -27,11 +27,11 @@ class Encryption(Fact):
 
 
 def of_api_server(kubeconfig: Kubeconfig) -> Encryption:
-    """The way to the API server, as the kubeconfig has it."""
+    """The connection to the API server, as the kubeconfig has it."""
     fault, cause = None, ""
     if urlsplit(kubeconfig.server).scheme != "https":
         fault = EncryptionFault.NOT_ENCRYPTED
-        cause = f"the kubeconfig reaches {kubeconfig.server} without TLS: whoever is on the way reads its token"
+        cause = f"the kubeconfig reaches {kubeconfig.server} without TLS: anyone on the path can read its token"
     elif not kubeconfig.verified:
         fault = EncryptionFault.NOT_VERIFIED
         cause = (
@@ -46,9 +46,9 @@ def of_api_server(kubeconfig: Kubeconfig) -> Encryption:
 
 
 def of_registry(registry: Registry) -> Encryption:
-    """The way of a registry's account to the registry, as the inventory has it."""
+    """The connection on which a registry's account is sent to it, as the inventory has it."""
     plain = registry.scheme == "http" and registry.credentials is not None
-    cause = f"the account of {registry.host} is sent to it without TLS: whoever is on the way reads its password"
+    cause = f"the account of {registry.host} is sent to it without TLS: anyone on the path can read its password"
     return _encryption(
         registry.host,
         EncryptionFault.NOT_ENCRYPTED if plain else None,
@@ -60,9 +60,9 @@ def of_registry(registry: Registry) -> Encryption:
 
 
 def of_chart_repository(url: str) -> Encryption:
-    """The way on which charts come, as the inventory has it."""
+    """The connection by which charts are fetched, as the inventory has it."""
     plain = urlsplit(url).scheme == "http"
-    cause = f"charts come from {url} without TLS: whoever is on the way decides what is installed"
+    cause = f"charts come from {url} without TLS: anyone on the path can decide what is installed"
     return _encryption(
         url,
         EncryptionFault.NOT_ENCRYPTED if plain else None,

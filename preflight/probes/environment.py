@@ -167,8 +167,8 @@ def service_network(expected: Sequence[Network], services: Sequence[ServiceEndpo
             continue
         lines.append(f"Service {service.target}: {address}")
         if _outside(address, expected):
-            said = " and ".join(map(str, expected))
-            outside.append(f"Service {service.target} has {address}; the inventory says {said}")
+            wanted = " and ".join(map(str, expected))
+            outside.append(f"Service {service.target} has {address}; the inventory says {wanted}")
     places = (service.target.partition("/") for service in services)
     command = sequence(*(program("kubectl", "-n", namespace, "get", "service", name) for namespace, _, name in places))
     return _agreement("service network", lines, outside, NetworkFault.OTHER_SERVICE_NETWORK, command=command)

@@ -347,18 +347,18 @@ def _why_pending(api: Api, namespace: str, spec: Json) -> str:
 _ONE_NODE = {"ReadWriteOnce", "ReadWriteOncePod"}
 
 
-def on_one_node(found: JobReferences, nodes: Sequence[str]) -> JobReferences:
+def on_one_node(looked_up: JobReferences, nodes: Sequence[str]) -> JobReferences:
     """The same, judged by whether jobs on several nodes can have the claims at the same time."""
     bound = [
         state.reference
-        for state in found.states
+        for state in looked_up.states
         if state.reference.kind is Kind.CLAIM and state.access_modes and set(state.access_modes) <= _ONE_NODE
     ]
     if not bound or len(nodes) < 2:  # noqa: PLR2004 - one node is no trouble
-        return replace(found, fault=None, cause="")
+        return replace(looked_up, fault=None, cause="")
     listed = ", ".join(reference.name for reference in bound)
     return replace(
-        found,
+        looked_up,
         fault=ReferenceFault.ONE_NODE,
         cause=f"the volume of {listed} can be used on one node at a time (ReadWriteOnce), and jobs run on {len(nodes)}",
     )

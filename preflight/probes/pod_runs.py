@@ -213,7 +213,7 @@ class PodRun:
         failure: ApiError | None = None
         while self._left > 0:
             if self._shutdown.is_set():
-                raise Unmeasured(f"the run was stopped before {self.vantage} on {self.node} had come to its end")
+                raise Unmeasured(f"the run was stopped before {self.vantage} on {self.node} had ended")
             self._require_sense()
             try:
                 version = self._list()

@@ -17,7 +17,8 @@ from preflight.clients.kube_api import Api, path_segment
 from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ApiFault, ValuesFault
-from preflight.inventory import Login, Secret
+from preflight.inventory import Login
+from preflight.inventory_forms import Secret
 from preflight.jobshape import JobShape
 from preflight.probes.registry import parse_docker_config
 from preflight.shell_command import program, sequence

@@ -220,14 +220,14 @@ def edits_of(released: Json, present: Json | None, keys: RunnerKeys, *, at_start
         if kind not in {"ConfigMap", "Secret"}:
             return ()
         return (Edit(kind=kind, name=name, key="the object", present="deleted", released="it", at_start=at_start),)
-    found = {
+    differences = {
         "ConfigMap": lambda: _of_texts(_texts(released), _texts(present), keys),
         "Secret": lambda: _of_digests(_digests(released), _digests(present)),
         "Role": lambda: _of_grants(_grants(released), _grants(present)),
     }.get(kind, lambda: _of_object(released, present, kind))()
     return tuple(
         Edit(kind=kind, name=name, key=key, present=shown, released=wanted, at_start=at_start)
-        for key, shown, wanted in found
+        for key, shown, wanted in differences
     )
 
 

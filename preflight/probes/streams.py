@@ -124,7 +124,7 @@ def _refused(way: str, error: ApiError, node: str) -> Outcome:
 
 
 _SENTENCES = {
-    StreamFault.NO_UPGRADE: "the way to the API server lets no WebSocket through",
+    StreamFault.NO_UPGRADE: "the path to the API server passes on no WebSocket",
     StreamFault.KUBELET_UNREACHABLE: "the API server has no way to the node's kubelet",
     StreamFault.NOT_STARTED: "the node's runtime could not start the command",
     StreamFault.CUT: "the connection was cut before the end",

@@ -73,11 +73,11 @@ def _settings(values: Mapping[str, Any], known: Key, path: Steps) -> Iterator[tu
             case "table":
                 yield from _settings(value, key, here)
             case "tables":
-                for number, one in enumerate(value):
-                    inner = list(_settings(one, key, (*here, number)))
+                for number, entry in enumerate(value):
+                    inner = list(_settings(entry, key, (*here, number)))
                     yield from inner or [((*here, number), {})]
             case "map":
-                for free, one in value.items():
-                    yield (*here, free), one
+                for free, entry in value.items():
+                    yield (*here, free), entry
             case _ if key.kind.optional or value not in (False, 0, "", [], Duration(0), _NO_TIME):
                 yield here, value

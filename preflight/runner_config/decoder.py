@@ -121,8 +121,8 @@ class _Decoder:
     def numbers(self, value: Any, path: Steps) -> None:
         """Whole numbers that do not fit: the text itself is refused, wherever they stand."""
         inner = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
-        for step, one in inner:
-            self.numbers(one, (*path, step))
+        for step, entry in inner:
+            self.numbers(entry, (*path, step))
         if isinstance(value, int) and not _LEAST <= value <= _MOST:
             self._add(Outcome.REFUSED, "number", path, "the number is beyond 64 bits")
 
@@ -155,7 +155,7 @@ class _Decoder:
             taken = self._value(value, key.kind, key, here)
         except _RefusedError as error:
             if around.kind.exact:
-                message = f"it is passed over: the runner reads {key.kind} here, and finds {found(value)}"
+                message = f"it is passed over: the runner reads {key.kind} here, and finds {form_of(value)}"
                 self._add(Outcome.IGNORED, "type", here, message)
             else:
                 self._add(Outcome.REFUSED, "type", here, str(error))
@@ -172,7 +172,7 @@ class _Decoder:
             case "tables":
                 if not isinstance(value, list):
                     raise _RefusedError(_mismatch(kind, value, path))
-                return [self._one_table(one, key, (*path, number)) for number, one in enumerate(value)]
+                return [self._one_table(entry, key, (*path, number)) for number, entry in enumerate(value)]
             case "list":
                 if not isinstance(value, list):
                     raise _RefusedError(_mismatch(kind, value, path))
@@ -185,7 +185,7 @@ class _Decoder:
 
     def _one_table(self, value: Any, key: Key, path: Steps) -> dict[str, Any]:
         if not isinstance(value, Mapping):
-            raise _RefusedError(f"every entry is a table, and entry {_number(path)} is {found(value)}")
+            raise _RefusedError(f"every entry is a table, and entry {_number(path)} is {form_of(value)}")
         return self.table(value, key, path)
 
     def _several(self, value: Any, kind: Kind, key: Key, path: Steps) -> list[Any]:
@@ -193,24 +193,24 @@ class _Decoder:
             raise _RefusedError(_mismatch(kind, value, path))
         inner = kind.of or Kind("anything")
         several = []
-        for number, one in enumerate(value):
+        for number, entry in enumerate(value):
             try:
-                several.append(self._value(one, inner, key, (*path, number)))
+                several.append(self._value(entry, inner, key, (*path, number)))
             except _RefusedError:
-                message = f"the runner reads {kind} here, and entry {number + 1} is {found(one)}"
+                message = f"the runner reads {kind} here, and entry {number + 1} is {form_of(entry)}"
                 raise _RefusedError(message) from None
         return several
 
     def _map(self, value: Any, kind: Kind, key: Key, path: Steps) -> dict[str, Any] | None:
         inner = kind.of or Kind("anything")
         if not isinstance(value, Mapping):  # the decoder passes it over, where it refuses it everywhere else
-            message = f"it is passed over: the runner reads a table of names here, and finds {found(value)}"
+            message = f"it is passed over: the runner reads a table of names here, and finds {form_of(value)}"
             self._add(Outcome.IGNORED, "type", path, message)
             return None
         decoded = {}
-        for name, one in value.items():
+        for name, entry in value.items():
             try:
-                decoded[name] = self._value(one, inner, key, (*path, name))
+                decoded[name] = self._value(entry, inner, key, (*path, name))
             except _RefusedError as error:
                 home = self._home(name, key.path)
                 message = str(error)
@@ -280,10 +280,10 @@ class _Decoder:
 # ---- values ---------------------------------------------------------------------------------------------------------
 
 
-def found(value: Any) -> str:
+def form_of(value: Any) -> str:
     """What a value is, as a person says it; never the value."""
     if isinstance(value, list):
-        return "a list of tables" if value and all(isinstance(one, Mapping) for one in value) else "a list"
+        return "a list of tables" if value and all(isinstance(entry, Mapping) for entry in value) else "a list"
     forms = (
         (bool, "true or false"),
         (int, "a whole number"),
@@ -299,15 +299,15 @@ def _mismatch(kind: Kind, value: Any, path: Steps) -> str:
     header = ".".join(step for step in path if isinstance(step, str))
     if kind.shape == "tables" and isinstance(value, Mapping):
         return f"the runner reads a list of tables here: write [[{header}]] instead of [{header}]"
-    if kind.shape == "table" and found(value) == "a list of tables":
+    if kind.shape == "table" and form_of(value) == "a list of tables":
         return f"the runner reads one table here: write [{header}] instead of [[{header}]]"
     if kind.shape in {"integer", "number"} and isinstance(value, str) and _numeric(value):
         return f"the runner reads {kind} here, and finds text: write {name} without quotes"
     if kind.shape == "boolean" and isinstance(value, str):
         return f"the runner reads true or false here, and finds text: write {name} without quotes"
     if kind.shape == "text" and not isinstance(value, (list, Mapping)):
-        return f"the runner reads text here, and finds {found(value)}: write {name} in quotes"
-    return f"the runner reads {kind} here, and finds {found(value)}"
+        return f"the runner reads text here, and finds {form_of(value)}: write {name} in quotes"
+    return f"the runner reads {kind} here, and finds {form_of(value)}"
 
 
 def _single(value: Any, kind: Kind, path: Steps) -> Any:
@@ -401,7 +401,7 @@ def _meant(nearest: tuple[Names, ...], known: Key, name: str) -> str:
 def nearest_names(name: str, known: Iterable[str]) -> list[str]:
     """The known names that a misspelt one may mean: another case or separator, or a few letters."""
     names = list(known)
-    alike = [one for one in names if _plain(one) == _plain(name)]
+    alike = [candidate for candidate in names if _plain(candidate) == _plain(name)]
     return alike or difflib.get_close_matches(name, names, n=1, cutoff=_CLOSE)
 
 

@@ -187,7 +187,7 @@ def runner_keys(version: str) -> RunnerKeys:
 @cache
 def _keys(asked: str, minor: str) -> RunnerKeys:
     listed = versions()
-    taken = next((one for one in reversed(listed) if _order(one) <= _order(minor)), listed[0])
+    taken = next((version for version in reversed(listed) if _order(version) <= _order(minor)), listed[0])
     entries = dict(_entries("keys", taken))
     return RunnerKeys(
         asked=asked,

@@ -200,7 +200,7 @@ def _volumes(runner: Runner) -> Iterator[Broken]:
             place = ("volumes", kind, number)
             yield from _volume(runner, kind, volume, place)
             name, path = volume.get("name", ""), volume.get("mount_path", "")
-            said = f"{kind} {name}"
+            label = f"{kind} {name}"
             if name in _OWN_VOLUMES:
                 yield runner.here(*place, "name"), f"the runner has a volume {name} of its own: {_ONLY}"
             elif name in names and not (kind == "pvc" and names[name] == "pvc"):
@@ -208,7 +208,7 @@ def _volumes(runner: Runner) -> Iterator[Broken]:
             if path and path in paths:
                 yield runner.here(*place, "mount_path"), f"{paths[path]} is mounted there too: {_ONLY}"
             names.setdefault(name, kind)
-            paths.setdefault(path, said)
+            paths.setdefault(path, label)
 
 
 def _volume(runner: Runner, kind: str, volume: Mapping[str, Any], place: tuple[str | int, ...]) -> Iterator[Broken]:

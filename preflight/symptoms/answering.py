@@ -84,7 +84,7 @@ class Answer:
         for finding in self.others:
             yield f"beside it: {finding.conclusion.name}: {finding.conclusion.sentence}"
 
-    def plain(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """The answer as JSON."""
         return {
             "found": [

@@ -5,12 +5,17 @@ from __future__ import annotations
 import base64
 import json
 import os
+import subprocess
+import sys
+import textwrap
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
 
+from preflight.clients import credential_program
 from preflight.clients.connect import Routes
 from preflight.clients.kube_api import Api
 from preflight.clients.kube_errors import ApiError
@@ -172,17 +177,55 @@ def test_a_token_that_is_replaced_is_read_again(pod: Path, tmp_path: Path, kind:
     assert "made-up-second-token" not in redact("x made-up-second-token x")
 
 
-def test_a_credential_program_that_waits_for_ever_is_left(tmp_path: Path) -> None:
-    program = {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "command": "sleep", "args": ["3"]}}
+SECRET = "made-up-words-of-a-plugin"
+CREDENTIAL = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": SECRET}}
+
+
+@pytest.mark.parametrize("with_terminal", [False, True])
+def test_a_credential_program_that_waits_for_ever_is_ended_with_all_that_it_has_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, with_terminal: bool
+) -> None:
+    monkeypatch.setattr(credential_program, "_has_terminal", lambda: with_terminal)
+    processes = tmp_path / "processes"
+    script = f"sleep 60 & echo $! $$ >{processes}.new; mv {processes}.new {processes}; wait"
+    program = {"exec": {"apiVersion": CREDENTIAL["apiVersion"], "command": "sh", "args": ["-c", script]}}
     file = written(tmp_path, changed(users=[{"name": "u", "user": program}]))
-    api = Api(file, None, routes=Routes(only_mapped=True), deadline=0.3)
+    api = Api(file, None, routes=Routes(only_mapped=True), deadline=2)
     with pytest.raises(ApiError, match="gave nothing within") as caught:
         api.get("/version")
     assert caught.value.fault is ApiFault.CONTEXT
+    assert [process for process in processes.read_text().split() if not ends(int(process))] == []
 
 
-SECRET = "made-up-words-of-a-plugin"
-CREDENTIAL = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": SECRET}}
+def ends(process: int) -> bool:
+    """Whether a process is gone, or dead and not waited for yet, within a few seconds."""
+    for _ in range(100):
+        try:
+            state = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+        except FileNotFoundError:
+            return True
+        if state == "Z":
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_a_credential_program_does_not_outlive_the_process_that_started_it(tmp_path: Path) -> None:
+    processes = tmp_path / "processes"
+    script = f"sleep 60 & echo $! $$ >{processes}.new; mv {processes}.new {processes}; wait"
+    program = {"exec": {"apiVersion": CREDENTIAL["apiVersion"], "command": "sh", "args": ["-c", script]}}
+    file = written(tmp_path, changed(users=[{"name": "u", "user": program}]))
+    ended = f"""
+        import pathlib, threading, time
+        from preflight.clients import kubeconfig
+        checked = kubeconfig.check_kubeconfig(pathlib.Path({str(file)!r}), None)
+        asking = dict(target=kubeconfig.client_configuration, args=[checked], kwargs=dict(deadline=60), daemon=True)
+        threading.Thread(**asking).start()
+        while not pathlib.Path({str(processes)!r}).exists():
+            time.sleep(0.02)
+    """
+    subprocess.run([sys.executable, "-c", textwrap.dedent(ended)], check=True, timeout=60)
+    assert [process for process in processes.read_text().split() if not ends(int(process))] == []
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,9 @@ import asyncssh
 import pytest
 
 from preflight.clients.connect import Routes
-from preflight.clients.ssh import AuthGate, Login, Session, _identities, host_name, open_session, trusted_keys
+from preflight.clients.known_hosts import host_name, trusted_keys
+from preflight.clients.ssh import AuthGate, Session, open_session
+from preflight.clients.ssh_login import Login, usable_keys
 from preflight.evidence import Unmeasured
 from preflight.faults import SshFault
 from tests import processes
@@ -372,7 +374,7 @@ def test_ecdsa_keys_without_a_comment_are_read(login: Login, tmp_path: Path) -> 
     """The client's library alone fails on about half of them."""
     for number in range(12):
         made = key(tmp_path / f"id{number}", kind="ecdsa-sha2-nistp256")
-        with _identities(replace(login, key=tmp_path / f"id{number}")) as identities:
+        with usable_keys(replace(login, key=tmp_path / f"id{number}")) as identities:
             assert [one.asbytes() for one in identities] == [made.public_data]
 
 

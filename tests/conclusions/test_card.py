@@ -99,6 +99,20 @@ def test_evidence_that_repeats_the_cause_is_left_out() -> None:
     assert [line for line in lines if "evidence" in line] == ["    evidence  `dig @10.1.0.252`"]
 
 
+@pytest.mark.parametrize(
+    ("where", "vantage"), [("here", "from here"), ("node k8s-worker-1", "node k8s-worker-1"), ("", "")]
+)
+def test_an_output_that_stands_for_itself_says_from_where_it_is(where: str, vantage: str) -> None:
+    repeated = Proof(
+        statement="10.1.0.252 could not resolve the names (servfail)",
+        where=where,
+        command="dig @10.1.0.252",
+        observed="status: SERVFAIL, id: 4211",
+    )
+    (line,) = [line for line in shown(finding(proofs=(repeated,))) if "evidence" in line]
+    assert line == f"    evidence  {vantage}{': ' if vantage else ''}status: SERVFAIL, id: 4211"
+
+
 def test_a_likely_cause_says_what_would_settle_it() -> None:
     assert "    likely    to be certain: an answer of the other resolvers" in shown(finding(certain=False))
 

@@ -12,7 +12,8 @@ from preflight.faults import DnsFault, Fault, ManagerFault, MetricsFault, PathFa
 from preflight.inventory import Inventory
 from preflight.probes.dns import Answer, Lookups
 from preflight.probes.environment import OwnNames
-from preflight.probes.managers import LogVerdict, ManagerLogs, ManagerPod, ManagerPods, Rollout
+from preflight.probes.manager_logs import LogVerdict, ManagerLogs
+from preflight.probes.managers import ManagerPod, ManagerPods, Rollout
 from preflight.probes.monitoring import Warnings
 from preflight.probes.registry import RegistryReply
 from preflight.probes.runners import RegisteredManagers

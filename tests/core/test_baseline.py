@@ -147,13 +147,13 @@ def test_a_check_that_was_renamed_is_compared_under_its_new_id_and_the_line_says
         f"fixed                     {new}[hub]: pass (before: fail, denied); that run calls it {old}[hub]",
         f"unchanged                 {new}[acr]: fail, denied; that run calls it {old}[acr]",
     ]
-    assert result.plain()["fixed"][0]["formerly"] == f"{old}[hub]"
+    assert result.as_json()["fixed"][0]["formerly"] == f"{old}[hub]"
 
 
 def test_a_check_that_has_its_name_still_is_called_by_it_alone() -> None:
     result = compared(then=[check("test_x", "fail", "timeout")], now=[])
     assert list(result.lines()) == ["not judged                test_x: not judged (before: fail, timeout)"]
-    assert result.plain()["not_judged"][0]["formerly"] == ""
+    assert result.as_json()["not_judged"][0]["formerly"] == ""
 
 
 def test_a_conclusion_that_was_renamed_is_compared_under_its_new_name_and_so_are_its_checks() -> None:
@@ -193,21 +193,21 @@ def test_json_carries_all_of_it() -> None:
         now=[outcome("test_x", "pass"), outcome("test_y", "fail", "<b>")],
         written="2026-01-01T00:00:00+00:00",
     )
-    plain = result.plain()
-    assert [change["name"] for change in plain["fixed"]] == ["test_x"]
-    assert [change["name"] for change in plain["new"]] == ["test_y"]
-    assert plain["unchanged"] == plain["changed"] == plain["not_judged"] == []
-    assert set(plain["conclusions"]) == {"new", "fixed", "changed", "unchanged", "not_judged"}
+    document = result.as_json()
+    assert [change["name"] for change in document["fixed"]] == ["test_x"]
+    assert [change["name"] for change in document["new"]] == ["test_y"]
+    assert document["unchanged"] == document["changed"] == document["not_judged"] == []
+    assert set(document["conclusions"]) == {"new", "fixed", "changed", "unchanged", "not_judged"}
     assert result.title == "since old.json (2026-01-01T00:00:00+00:00)"
 
 
 def test_a_long_list_is_cut_on_the_terminal_alone() -> None:
     result = compared(then=[], now=[outcome("test_x", "fail", "timeout", str(number)) for number in range(30)])
     assert len(list(result.lines())) == 11
-    assert len(result.plain()["new"]) == 30
+    assert len(result.as_json()["new"]) == 30
 
 
 def test_secrets_of_an_old_file_are_not_printed() -> None:
     secret = "glpat-made-up-0123456789"
     result = compared(then=[check("test_x", "fail", secret, secret)], now=[], written=secret)
-    assert secret not in "\n".join([*result.lines(), result.title, str(result.plain())])
+    assert secret not in "\n".join([*result.lines(), result.title, str(result.as_json())])

@@ -139,7 +139,7 @@ def test_a_root_cause_that_stops_jobs_counts_where_its_own_check_was_not_selecte
 def test_a_part_is_never_called_go(outcomes: list[Verdict], status: int, sentence: str, exit_status: int) -> None:
     run = decided(*(outcome(f"test_{verdict}", verdict) for verdict in outcomes), status=status, coverage=PART)
     assert (run.sentence, run.status, run.partial) == (sentence, exit_status, True)
-    assert run.plain()["not_looked_at"] == [
+    assert run.as_json()["not_looked_at"] == [
         {"id": "test_x", "section": "2.2 Runner token", "title": "2.2.1 The token is given", "count": 238}
     ]
 

@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 
 from preflight import __main__ as command_line
-from preflight import check_list, image_list, run_checks, shipped
+from preflight import shipped
+from preflight.commands import images as images_command
+from preflight.commands import list as list_command
+from preflight.commands import run as run_command
 from preflight.fact import Effect
 from preflight.inventory import load
 from tests import processes
@@ -88,7 +91,7 @@ def test_the_demo_runs_in_an_empty_folder_and_reports_there(packages: Path, tmp_
     assert ended.returncode == 0, ended.stdout + ended.stderr
     judged = verdicts(tmp_path)
     assert judged["test_the_runner_reads_every_key"] == "pass"
-    assert set(judged) >= {check.id for check in check_list.checks() if not check.stages}
+    assert set(judged) >= {check.id for check in list_command.checks() if not check.stages}
     (page,) = tmp_path.glob("reports/*.html")
     assert "</html>" in page.read_text(), "templates come with the package"
     assert "PARTIAL: " in ended.stdout, "what needs more effects was not looked at"
@@ -127,16 +130,16 @@ def test_the_plugin_is_silent_in_other_projects(packages: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize("given", [["--inventory", "prod.yaml"], ["-m", "dns"], ["my_checks/"]])
 def test_the_guide_s_checks_are_added(given: list[str], tmp_path: Path) -> None:
-    assert str(shipped.CHECKS) in run_checks.pytest_arguments(given, folder=tmp_path)
+    assert str(shipped.CHECKS) in run_command.pytest_arguments(given, folder=tmp_path)
 
 
 def test_a_check_of_the_guide_that_is_named_runs_alone(tmp_path: Path) -> None:
     check = f"{shipped.CHECKS}/test_03_values.py::test_the_runner_reads_every_key"
-    assert str(shipped.CHECKS) not in run_checks.pytest_arguments([check], folder=tmp_path)
+    assert str(shipped.CHECKS) not in run_command.pytest_arguments([check], folder=tmp_path)
 
 
 def test_a_configuration_that_is_named_is_kept(tmp_path: Path) -> None:
-    given = run_checks.pytest_arguments(["-c", "mine.ini"], folder=tmp_path)
+    given = run_command.pytest_arguments(["-c", "mine.ini"], folder=tmp_path)
     assert given.count("-c") == 1
 
 
@@ -160,7 +163,7 @@ def test_the_list_can_be_narrowed(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_every_image_is_listed_once_with_what_pulls_it(inventory_file: Path) -> None:
-    listed = dict(image_list.images(load(inventory_file)))
+    listed = dict(images_command.images(load(inventory_file)))
     assert listed["registry.example.com/library/alpine:latest"]
     assert any("managers" in users for users in listed.values())
     assert any("helper container of every job" in users for users in listed.values())
@@ -170,7 +173,7 @@ def test_every_image_is_listed_once_with_what_pulls_it(inventory_file: Path) -> 
 def test_an_inventory_that_can_t_be_read_ends_with_its_reason(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command_line.main(["images", "--inventory", str(tmp_path / "none.yaml")]) == image_list.USAGE
+    assert command_line.main(["images", "--inventory", str(tmp_path / "none.yaml")]) == images_command.USAGE
     assert "none.yaml" in capsys.readouterr().err
 
 

@@ -11,7 +11,8 @@ from typing import Any, cast
 import pytest
 
 from preflight import inputs
-from preflight.inventory import Inventory, Secret
+from preflight.inventory import Inventory
+from preflight.inventory_forms import Secret
 
 LOG = b"Running with gitlab-runner 18.3.1\nERROR: Job failed (system failure): prepare environment: "
 LOG += b'pods "runner-x" is forbidden: exceeded quota: build, requested: pods=1, used: pods=4, limited: pods=4\n'

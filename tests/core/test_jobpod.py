@@ -9,9 +9,10 @@ import pytest
 
 from preflight import podpatch
 from preflight.jobpod import job_pod
+from preflight.jobsettings import job_shape
 from preflight.jobshape import JobShape, job_pod_limits, job_pod_requests
 from preflight.podpatch import Patch, PatchError
-from preflight.values import job_shape, load
+from preflight.values import load
 
 Json = dict[str, Any]
 

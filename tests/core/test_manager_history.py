@@ -8,16 +8,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from preflight.clients.connect import Routes
-from preflight.clients.kube_api import Api
 from preflight.evidence import Blocked, Evidence
 from preflight.facts.release import manager_logs
 from preflight.faults import GitLabFault, ManagerFault
 from preflight.probes.gitlab import GitLabReply
-from preflight.probes.managers import ManagerLogs, Objects, Rollout
+from preflight.probes.manager_logs import ManagerLogs
+from preflight.probes.managers import Objects, Rollout
 from preflight.probes.monitoring import ManagerActivity, PollGrowth
 from preflight.probes.runners import Manager, RegisteredManagers
-from tests.probes.apiserver import Asked, Reply, Scripted, kubeconfig
+from tests.probes.apiserver import Asked, Reply, scripted_api
 
 EVIDENCE = Evidence(where="here", command="true")
 POD = "gitlab-runner-1"
@@ -52,8 +51,7 @@ def logs(
         deployment={"metadata": {"name": "gitlab-runner"}, "spec": {"replicas": 1}},
         pods=({"metadata": {"name": POD}},),
     )
-    with Scripted(answer) as server:
-        api = Api(kubeconfig(folder, server.url), None, routes=Routes(), deadline=2)
+    with scripted_api(folder, answer) as (api, _):
         rollout = Rollout(target="gitlab-runner", wanted=1, evidence=EVIDENCE)
         judged: ManagerLogs = manager_logs(rollout, found, api, reply, activity, registered, frozenset())
         return judged
@@ -121,8 +119,7 @@ def test_logs_of_managers_that_a_rollout_replaces_are_left_alone(tmp_path: Path)
     deployment = {"metadata": {"name": "gitlab-runner"}, "spec": {"replicas": 1}}
     found = Objects(release="gitlab-runner", namespace="gitlab", deployment=deployment, pods=pods)
     judged = {}
-    with Scripted(answer) as server:
-        api = Api(kubeconfig(tmp_path, server.url), None, routes=Routes(), deadline=2)
+    with scripted_api(tmp_path, answer) as (api, _):
         for fault in (None, ManagerFault.ROLLOUT_UNDER_WAY):
             rollout = Rollout(target="gitlab-runner", wanted=1, fault=fault, evidence=EVIDENCE)
             judged[fault] = manager_logs(rollout, found, api, None, None, None, frozenset()).fault

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from preflight import values
+from preflight import jobsettings
 from preflight.clients.connect import Routes
 from preflight.fact import TARGETS
 from preflight.facts import dind as dind_facts
@@ -56,7 +56,7 @@ def test_where_names_are_slow_one_image_of_each_registry_is_pulled_anew(inventor
 
 
 def test_a_daemon_does_not_wait_for_resolvers_that_are_known_to_be_silent(inventory: Inventory) -> None:
-    shape = values.job_shape(values_of(inventory.runner))
+    shape = jobsettings.job_shape(values_of(inventory.runner))
     names = (MIRROR,)
     healthy = tuple(made.lookups(resolver, None, "here", names) for resolver in RESOLVERS[1:])
     silent = made.lookups(RESOLVERS[0], DnsFault.TIMEOUT, "here", names)
@@ -71,7 +71,7 @@ def test_a_daemon_has_a_head_start_where_it_neither_pulls_nor_takes_the_room_of_
 ) -> None:
     assert inventory.dind != "none"
     run = Run(inventory=inventory, routes=Routes({}, only_mapped=True), id="made")
-    shape = values.job_shape(values_of(inventory.runner))
+    shape = jobsettings.job_shape(values_of(inventory.runner))
     held = frozenset({inventory.dind.client_image, inventory.dind.daemon_image})
 
     def launch(*_: object, moot: Callable[[], bool]) -> PodTranscript:

@@ -9,9 +9,10 @@ import pytest
 
 from preflight import rendering
 from preflight.inventory import InventoryError
+from preflight.jobsettings import job_shape
 from preflight.releasenames import names_in, names_of
 from preflight.rendering import Rendering
-from preflight.values import Values, job_shape, load, read_values, with_rendering
+from preflight.values import Values, load, read_values, with_rendering
 from preflight.valuesource import Settings, read
 
 KUBERNETES = "[[runners]]\n  [runners.kubernetes]\n"

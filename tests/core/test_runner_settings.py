@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from preflight.inventory import Inventory, InventoryError, chart_version, load
+from preflight.inventory import Inventory, InventoryError, load
+from preflight.inventory_forms import chart_version
 from preflight.values import values_of
 from tests import tinychart
 

@@ -330,7 +330,7 @@ def test_the_conclusion_that_explains_a_confirming_check_is_told_and_others_besi
     lines = "\n".join(told.lines())
     assert "made-up-path: made-up-path it is" in lines
     assert "beside it: made-up-rights: made-up-rights it is" in lines
-    plain = told.plain()
+    plain = told.as_json()
     assert plain["others"] == ["made-up-rights"]
     confirmed = [one for one in plain["found"][0]["means"] if one["state"] == "confirmed"]
     assert [one["conclusions"] for one in confirmed] == [["made-up-path"]]

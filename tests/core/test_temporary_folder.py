@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from preflight import run_checks, temporary_folder
+from preflight import temporary_folder
+from preflight.commands import run
 
 PROJECT = Path(__file__).parents[2]
 FIRST = ["-p", temporary_folder.__name__]
@@ -25,4 +26,4 @@ def test_where_nothing_can_be_written_the_run_is_refused(tmp_path: Path, monkeyp
 def test_it_is_tried_before_anything_else_is_loaded() -> None:
     settings = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
     assert settings["addopts"][:2] == FIRST
-    assert list(run_checks.SETTINGS[:2]) == FIRST
+    assert list(run.SETTINGS[:2]) == FIRST

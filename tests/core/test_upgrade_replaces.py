@@ -14,7 +14,8 @@ from preflight.facts.release import as_replaced, changed_keys, upgrade_changes
 from preflight.faults import ManagerFault, ReleaseFault
 from preflight.inventory import Inventory
 from preflight.probes.config_toml import ManagerConfig
-from preflight.probes.managers import ManagerLogs, ManagerPods, Rollout
+from preflight.probes.manager_logs import ManagerLogs
+from preflight.probes.managers import ManagerPods, Rollout
 from preflight.probes.release import History, Record, Release
 from preflight.rendering import Rendering, read
 from preflight.run import Run, Stage

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from preflight.inventory import InventoryError
+from preflight.jobsettings import job_shape
 from preflight.jobshape import JobShape, Resources
-from preflight.values import job_shape, load, merge, parse_set
+from preflight.set_options import parse_set
+from preflight.values import load, merge
 
 PROJECT = Path(__file__).parents[2]
 

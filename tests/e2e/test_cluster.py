@@ -15,7 +15,8 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from preflight.inventory import Inventory, Secret
+from preflight.inventory import Inventory
+from preflight.inventory_forms import Secret
 from preflight.probes.credentials import read_secret
 from tests.e2e.conftest import Ended, Environment
 

@@ -13,6 +13,7 @@ from lab.lab import Lab
 from lab.world import World
 from preflight.clients import ssh
 from preflight.clients.connect import Routes
+from preflight.clients.ssh_login import Login
 from preflight.evidence import Unmeasured
 from preflight.faults import DnsFault, Fault, GitLabFault, PathFault, PodFault, RegistryFault, SshFault
 from preflight.inventory import Inventory, load
@@ -38,10 +39,10 @@ class Site:
     def ca_file(self) -> Path | None:
         return self.inventory.registries["mirror"].ca_file
 
-    def login(self) -> ssh.Login:
+    def login(self) -> Login:
         access = self.inventory.access.ssh
         assert access != "none"
-        return ssh.Login(user=access.user, key=access.key, known_hosts=access.known_hosts)
+        return Login(user=access.user, key=access.key, known_hosts=access.known_hosts)
 
     def session(self, node: str = "k8s-worker-1") -> ssh.Session:
         address = self.inventory.cluster.nodes[node].address

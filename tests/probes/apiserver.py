@@ -16,8 +16,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 from urllib.parse import parse_qsl, urlsplit
+
+from preflight.clients.connect import Routes
+from preflight.clients.kube_api import Api
 
 if TYPE_CHECKING:
     import trustme
@@ -223,6 +226,24 @@ def kubeconfig(folder: Path, server: str, **cluster: object) -> Path:
     }
     file.write_text(json.dumps(content))
     return file
+
+
+@contextlib.contextmanager
+def scripted_api(folder: Path, answer: Callable[[Asked], Reply], *, deadline: float = 2.0) -> Iterator[ScriptedApi]:
+    """A client of a server that answers so; it is closed at the end, and what was asked stays."""
+    with Scripted(answer) as server:
+        api = Api(kubeconfig(folder, server.url), None, routes=Routes(), deadline=deadline)
+        try:
+            yield ScriptedApi(api, server.asked)
+        finally:
+            api.close()
+
+
+class ScriptedApi(NamedTuple):
+    """A client, and what its server was asked by it."""
+
+    api: Api
+    asked: list[Asked]
 
 
 class Cluster:

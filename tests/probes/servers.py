@@ -44,6 +44,17 @@ def full_backlog() -> Iterator[int]:
         yield int(server.getsockname()[1])
 
 
+def listens(port: int, *, within: float = 6.0) -> bool:
+    """Whether a program takes connections on this port of 127.0.0.1, once it has had the time to start."""
+    end = time.monotonic() + within
+    while time.monotonic() < end:
+        with socket.socket() as visitor:
+            if visitor.connect_ex(("127.0.0.1", port)) == 0:
+                return True
+        time.sleep(0.03)
+    return False
+
+
 @contextlib.contextmanager
 def tcp_server(behave: Callable[[socket.socket], None], *, family: int = socket.AF_INET) -> Iterator[int]:
     """A TCP server; each connection is handed to `behave` in a thread and closed after it."""

@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 
-from preflight.clients.connect import Routes
 from preflight.clients.kube_api import Api
 from preflight.evidence import Unmeasured
 from preflight.faults import ClusterFault, Fault
 from preflight.probes.cluster import Node, ServiceEndpoints, read_node
 from preflight.probes.cluster_dns import cluster_dns
-from tests.probes.apiserver import Asked, Reply, Scripted, kubeconfig, status
+from tests.probes.apiserver import Asked, Reply, scripted_api, status
 
 Json = dict[str, Any]
 NODES = (Node(name="away"), Node(name="n1", ready=True))
@@ -60,12 +59,8 @@ def cluster_of(
             return Reply(usual)
         return Reply(status(404, "NotFound", "not found"), 404)
 
-    with Scripted(answer) as server:
-        api = Api(kubeconfig(folder, server.url), None, routes=Routes(), deadline=2.0)
-        try:
-            yield api, server.asked
-        finally:
-            api.close()
+    with scripted_api(folder, answer) as (api, asked):
+        yield api, asked
 
 
 def found_in(folder: Path, services: Sequence[Json], **more: Any) -> ServiceEndpoints:

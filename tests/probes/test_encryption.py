@@ -8,7 +8,8 @@ import pytest
 
 from preflight.clients.kubeconfig import check_kubeconfig
 from preflight.faults import EncryptionFault
-from preflight.inventory import Registry, Secret
+from preflight.inventory import Registry
+from preflight.inventory_forms import Secret
 from preflight.probes import encryption
 from tests.probes.apiserver import kubeconfig
 

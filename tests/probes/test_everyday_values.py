@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
+from preflight.jobsettings import job_shape
 from preflight.jobshape import JobShape
 from preflight.probes import lint
 from preflight.releasenames import names_of
-from preflight.values import Values, job_shape, load, merge
+from preflight.values import Values, load, merge
 from tests import expectations
 
 CASES: list[dict[str, Any]] = expectations.read("probes/everyday_values.yaml")

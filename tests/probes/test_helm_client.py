@@ -41,7 +41,7 @@ def test_a_helm_that_is_given_and_not_there_is_a_mistake(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("script", ["echo hello", "exit 3", "echo v3.1.2; exit 1"])
 def test_what_is_no_helm_is_told(tmp_path: Path, script: str) -> None:
-    with pytest.raises(Unmeasured, match="does not tell its version"):
+    with pytest.raises(Unmeasured, match="does not report its version"):
         find(str(program(tmp_path, script)))
 
 

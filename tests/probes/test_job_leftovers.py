@@ -9,14 +9,12 @@ from typing import Any
 
 import pytest
 
-from preflight.clients.connect import Routes
-from preflight.clients.kube_api import Api
 from preflight.evidence import Unmeasured
 from preflight.faults import ClusterFault
 from preflight.probes import job_leftovers
 from preflight.probes.job_leftovers import JobLeftovers
 from preflight.probes.quota import Needs
-from tests.probes.apiserver import Asked, Reply, Scripted, kubeconfig, quota, status
+from tests.probes.apiserver import Asked, Reply, quota, scripted_api, status
 
 Json = dict[str, Any]
 NOW = datetime(2025, 10, 9, 12, tzinfo=UTC).timestamp()
@@ -117,9 +115,8 @@ def asked_of(folder: Path, *, forbidden: str = "") -> tuple[JobLeftovers, list[A
             return Reply({"metadata": {"name": "ci"}})
         return Reply({"items": [pod(0, 3), made("default-token", 90)] if resource == "pods" else [secret(0, 3)]})
 
-    with Scripted(answer) as server:
-        api = Api(kubeconfig(folder, server.url), None, routes=Routes(), deadline=2)
-        return job_leftovers.job_leftovers(api, "ci", longest=DAY, now=NOW), server.asked
+    with scripted_api(folder, answer) as (api, asked):
+        return job_leftovers.job_leftovers(api, "ci", longest=DAY, now=NOW), asked
 
 
 def test_only_metadata_is_asked_for_where_values_are_secret(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from preflight.clients.connect import Routes
 from preflight.clients.kube_api import Api
 from preflight.evidence import Unmeasured
 from preflight.faults import Fault, PodFault, ReferenceFault
@@ -26,7 +25,7 @@ from preflight.probes.job_references import (
     references,
 )
 from preflight.rendering import read
-from tests.probes.apiserver import Asked, Reply, Scripted, kubeconfig, status
+from tests.probes.apiserver import Asked, Reply, scripted_api, status
 
 Json = dict[str, Any]
 CORE = "/api/v1/namespaces/ci"
@@ -47,12 +46,8 @@ def api_with(folder: Path, objects: Mapping[str, Json], *, forbidden: tuple[str,
             return Reply(objects[asked.path])
         return Reply(status(404, "NotFound", f'"{asked.path}" not found'), 404)
 
-    with Scripted(answer) as server:
-        api = Api(kubeconfig(folder, server.url), None, routes=Routes(), deadline=2.0)
-        try:
-            yield api
-        finally:
-            api.close()
+    with scripted_api(folder, answer) as (api, _):
+        yield api
 
 
 def test_everything_that_a_pod_names_is_referred_to() -> None:

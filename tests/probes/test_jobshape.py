@@ -550,7 +550,7 @@ def test_a_daemon_ends_with_the_script_beside_it(tmp_path: Path) -> None:
 def test_a_pod_that_nobody_writes_to_ends() -> None:
     spec = pod_of(waiting_job(SHAPE, node="n", run_id="ab12", image=ALPINE, greeting="hi", deadline=300, ttl=60))
     command = spec["containers"][0]["command"][2].replace("timeout 60", "timeout 1")
-    waiting = subprocess.Popen(["sh", "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert waiting.stdout is not None
-    assert waiting.stdout.readline() == b"hi\n"
-    assert waiting.wait(timeout=20) != 0
+    with subprocess.Popen(["sh", "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as waiting:
+        assert waiting.stdout is not None
+        assert waiting.stdout.readline() == b"hi\n"
+        assert waiting.wait(timeout=20) != 0

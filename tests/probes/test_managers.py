@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from preflight.faults import ManagerFault
-from preflight.probes import managers
+from preflight.probes import manager_logs, managers
 
 NOW = datetime.datetime(2025, 9, 20, 12, 0, tzinfo=datetime.UTC).timestamp()
 
@@ -256,9 +256,9 @@ def test_gitlab_explains_what_its_silence_can_do_to_a_pod(status: dict[str, Any]
 # ---- what is over
 
 
-def history(*pods: dict[str, Any], log: str = "") -> managers.ManagerHistory:
-    verdicts = [managers.read_log(log, pod="a", now=NOW)] if log else []
-    return managers.read_history(judged(*pods), managers.read_logs(verdicts, objects()), within=3600)
+def history(*pods: dict[str, Any], log: str = "") -> manager_logs.ManagerHistory:
+    verdicts = [manager_logs.read_log(log, pod="a", now=NOW)] if log else []
+    return manager_logs.read_history(judged(*pods), manager_logs.read_logs(verdicts, objects()), within=3600)
 
 
 def test_restarts_that_have_ended_are_history_with_their_time_and_reason() -> None:
@@ -297,8 +297,8 @@ Configuration loaded                                \x1b[0;m  builds\x1b[0;m=0 m
 """
 
 
-def verdict(text: str) -> managers.LogVerdict:
-    return managers.read_log(text, pod="a", now=NOW)
+def verdict(text: str) -> manager_logs.LogVerdict:
+    return manager_logs.read_log(text, pod="a", now=NOW)
 
 
 def test_a_healthy_log_says_that_gitlab_accepted_the_runner() -> None:
@@ -367,13 +367,13 @@ def test_a_registration_that_failed_long_ago_is_not() -> None:
 
 
 def test_of_several_managers_those_that_complain_are_counted() -> None:
-    told = [managers.read_log(text, pod=name, now=NOW)
+    told = [manager_logs.read_log(text, pod=name, now=NOW)
             for name, text in {"a": HEALTHY, "b": "Verifying runner... is not valid"}.items()]  # fmt: skip
-    found = managers.read_logs(told, objects())
+    found = manager_logs.read_logs(told, objects())
     assert found.fault is ManagerFault.TOKEN_REJECTED
     assert found.cause.startswith("1 of 3 managers say so; b: ")
     assert "logs b -c gitlab-runner" in found.evidence.command
 
 
 def test_no_log_at_all_is_no_complaint() -> None:
-    assert managers.read_logs([], objects()).fault is None
+    assert manager_logs.read_logs([], objects()).fault is None

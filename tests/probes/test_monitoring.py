@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 
-from preflight.clients.connect import Routes
-from preflight.clients.kube_api import Api
 from preflight.evidence import Evidence, Unmeasured
 from preflight.faults import MetricsFault
 from preflight.probes import monitoring
@@ -23,7 +21,7 @@ from preflight.probes.monitoring import (
     judge_version,
     read_page,
 )
-from tests.probes.apiserver import Asked, Reply, Scripted, kubeconfig, status
+from tests.probes.apiserver import Asked, Reply, scripted_api, status
 
 IMAGE = "registry.example.com/gitlab-org/gitlab-runner:alpine-v18.3.0"
 ONE = ManagerPod(name="gitlab-runner-1", image=IMAGE)
@@ -48,10 +46,9 @@ def ask(folder: Path, reply: Reply, *, manager: ManagerPod = ONE) -> ManagerMetr
     def answer(_asked: Asked) -> Reply:
         return reply
 
-    with Scripted(answer) as server:
-        api = Api(kubeconfig(folder, server.url), None, routes=Routes(), deadline=2)
+    with scripted_api(folder, answer) as (api, asked):
         told = monitoring.metrics(api, "gitlab", [manager])
-        assert server.asked[0].path in {PROXY, PROXY.replace(":", "%3A")}
+        assert asked[0].path in {PROXY, PROXY.replace(":", "%3A")}
         return told
 
 
@@ -76,10 +73,9 @@ def watch(folder: Path, first: Mapping[str, int], *later: Mapping[str, int], dea
 
     page = read_page(polls_page(first), ONE)
     measured = ManagerMetrics(target="gitlab", pages=(page,), evidence=Evidence(where="here", command="true"))
-    with Scripted(answer) as server:
-        api = Api(kubeconfig(folder, server.url), None, routes=Routes(), deadline=2)
+    with scripted_api(folder, answer) as (api, asked):
         activity = monitoring.activity(api, "gitlab", measured, deadline=deadline)
-        assert bool(server.asked) == bool(later), "a manager is watched only if one of its polls has failed"
+        assert bool(asked) == bool(later), "a manager is watched only if one of its polls has failed"
         return activity
 
 

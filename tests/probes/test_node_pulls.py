@@ -19,7 +19,8 @@ import asyncssh
 import pytest
 
 from preflight.clients.connect import Routes
-from preflight.clients.ssh import AuthGate, Login, Session, open_session
+from preflight.clients.ssh import AuthGate, Session, open_session
+from preflight.clients.ssh_login import Login
 from preflight.evidence import NotApplicable, Unmeasured
 from preflight.faults import PodFault
 from preflight.probes.node_pulls import Pull, Runtime, pull_on_node

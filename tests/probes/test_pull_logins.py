@@ -11,13 +11,12 @@ from typing import Any
 
 import pytest
 
-from preflight.clients.connect import Routes
 from preflight.clients.kube_api import Api
 from preflight.evidence import Unmeasured
 from preflight.faults import ValuesFault
 from preflight.jobshape import JobShape
 from preflight.probes import pull_logins
-from tests.probes.apiserver import Asked, Reply, Scripted, kubeconfig, status
+from tests.probes.apiserver import Asked, Reply, scripted_api, status
 
 HOST = "registry.example.com"
 PASSWORD = "made-up-password-of-pulls"
@@ -36,12 +35,8 @@ def api_with(folder: Path, secrets: Mapping[str, Any], account: Sequence[str] = 
             return Reply(status(403, "Forbidden", 'secrets "closed" is forbidden'), 403)
         return Reply(status(404, "NotFound", f'secrets "{name}" not found'), 404)
 
-    with Scripted(answer) as server:
-        api = Api(kubeconfig(folder, server.url), None, routes=Routes(), deadline=2.0)
-        try:
-            yield api
-        finally:
-            api.close()
+    with scripted_api(folder, answer) as (api, _):
+        yield api
 
 
 def login(host: str) -> dict[str, str]:

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import yaml
 
-from preflight.clients.connect import Routes
 from preflight.clients.kube_api import Api
 from preflight.evidence import Unmeasured
 from preflight.faults import ReleaseFault
@@ -20,7 +19,7 @@ from preflight.probes import release_edits
 from preflight.probes.release import Record
 from preflight.probes.release_edits import ReleaseEdits
 from preflight.runner_config import runner_keys
-from tests.probes.apiserver import Asked, Reply, Scripted, kubeconfig, status
+from tests.probes.apiserver import Asked, Reply, scripted_api, status
 
 Json = dict[str, Any]
 KEYS = runner_keys("18.3.0")
@@ -116,8 +115,8 @@ def served(folder: Path, kept: dict[str, Json], forbidden: str = "") -> Iterator
         one = next((each for kind, each in kept.items() if f"{kind.lower()}s" == resource), None)
         return Reply(one) if one else Reply(status(404, "NotFound", "not found"), 404)
 
-    with Scripted(answer) as server:
-        yield Api(kubeconfig(folder, server.url), None, routes=Routes(), deadline=2)
+    with scripted_api(folder, answer) as (api, _):
+        yield api
 
 
 def compared(folder: Path, change: Callable[[dict[str, Json]], Any] = lambda _: None, **how: str) -> ReleaseEdits:

@@ -17,7 +17,7 @@ from preflight.probes import rights
 from preflight.probes.rights import Account
 from preflight.probes.webhooks import read_webhooks, selects
 from preflight.releasenames import names_in
-from tests.probes.apiserver import Asked, Reply, Scripted, kubeconfig, status
+from tests.probes.apiserver import Asked, Reply, Scripted, kubeconfig, scripted_api, status
 
 Json = dict[str, Any]
 WHO = Account(
@@ -30,10 +30,9 @@ WHO = Account(
 
 
 def review(folder: Path, answer: Callable[[Asked], Reply]) -> tuple[rights.Rights, list[Asked]]:
-    with Scripted(answer) as server:
-        api = Api(kubeconfig(folder, server.url), None, routes=Routes(), deadline=2)
+    with scripted_api(folder, answer) as (api, asked):
         told = rights.review(api, WHO, "ci-jobs", rights.HARD, fault=RightsFault.MISSING)
-        return told, server.asked
+        return told, asked
 
 
 def allowing(*refused: str) -> Callable[[Asked], Reply]:
@@ -133,8 +132,7 @@ def test_the_account_is_the_one_that_the_chart_gives_the_managers(
     def answer(asked: Asked) -> Reply:
         return Reply({"items": []} if asked.path.endswith(("pods", "deployments")) else {"metadata": {}})
 
-    with Scripted(answer) as server:
-        api = Api(kubeconfig(tmp_path, server.url), None, routes=Routes(), deadline=2)
+    with scripted_api(tmp_path, answer) as (api, _):
         found = rights.account(api, release, names_in(tree, release=release, namespace="gitlab"))
         assert found is not None
         assert (found.name, found.fault) == (expected, None)
@@ -146,8 +144,7 @@ def test_an_account_that_the_chart_is_yet_to_make_is_no_finding(tmp_path: Path) 
             return Reply({"items": []})
         return Reply(status(404, "NotFound", 'serviceaccounts "gitlab-runner" not found'), 404)
 
-    with Scripted(answer) as server:
-        api = Api(kubeconfig(tmp_path, server.url), None, routes=Routes(), deadline=2)
+    with scripted_api(tmp_path, answer) as (api, _):
         made = names_in({"rbac": {"create": True}}, release="gitlab-runner", namespace="gitlab")
         assert rights.account(api, "gitlab-runner", made) is None
         tree = {"serviceAccount": {"create": False, "name": "ci"}}
@@ -184,8 +181,7 @@ def test_an_account_that_the_values_change_to_is_judged_before_the_upgrade(
         words = f'serviceaccounts "{name}" not found'
         return Reply({"metadata": {}}) if name in there else Reply(status(404, "NotFound", words), 404)
 
-    with Scripted(answer) as server:
-        api = Api(kubeconfig(tmp_path, server.url), None, routes=Routes(), deadline=2)
+    with scripted_api(tmp_path, answer) as (api, _):
         names = names_in(tree, release="gitlab-runner", namespace="gitlab")
         found = rights.account(api, "gitlab-runner", names, brings_rights=brings_rights)
     assert found is not None

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from preflight.clients.connect import Routes
 from preflight.clients.kube_api import Api
 from preflight.evidence import Unmeasured
 from preflight.faults import ValuesFault
 from preflight.probes import secret_keys
 from preflight.probes.secret_keys import SecretKeys
-from tests.probes.apiserver import Asked, Reply, Scripted, kubeconfig, status
+from tests.probes.apiserver import Asked, Reply, scripted_api, status
 
 PATH = "/api/v1/namespaces/gitlab/secrets/runner-token"
 
@@ -24,12 +23,8 @@ def api_with(folder: Path, replies: Mapping[str, Reply]) -> Iterator[Api]:
     def answer(asked: Asked) -> Reply:
         return replies.get(asked.path, Reply(status(404, "NotFound", 'secrets "runner-token" not found'), 404))
 
-    with Scripted(answer) as server:
-        api = Api(kubeconfig(folder, server.url), None, routes=Routes(), deadline=2.0)
-        try:
-            yield api
-        finally:
-            api.close()
+    with scripted_api(folder, answer) as (api, _):
+        yield api
 
 
 def read_keys(api: Api) -> SecretKeys:

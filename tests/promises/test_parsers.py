@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 from lab.inventory import build
 from lab.kubernetes.managers import deploy_managers
+from preflight import jobsettings
 from preflight import values as helm
 from preflight.clients.kube_api import decode, is_api_object
 from preflight.clients.kubeconfig import KubeconfigError, check_kubeconfig
@@ -37,6 +38,7 @@ from preflight.probes import (
     dind,
     headroom,
     lint,
+    manager_logs,
     managers,
     monitoring,
     pod_messages,
@@ -259,7 +261,7 @@ def test_values_are_read_linted_and_shaped_or_refused(inventory_file: Path, text
     assert isinstance(values_drift.read_drift(values.tree, {}, values.runner_keys, release="r", namespace="ns"), Fact)
     if values.problem is None:
         try:
-            assert isinstance(helm.job_shape(values), JobShape)
+            assert isinstance(jobsettings.job_shape(values), JobShape)
         except ValueError as error:
             assert_clear(str(error))
 
@@ -278,7 +280,7 @@ def test_the_toml_of_the_runners_is_read_or_a_problem(inventory_file: Path, text
         if all(setting.path for setting in values.unread):  # else only Helm can tell what the whole text becomes
             tomllib.loads(values.rendered)
         try:
-            assert isinstance(helm.job_shape(values), JobShape)
+            assert isinstance(jobsettings.job_shape(values), JobShape)
         except ValueError as error:
             assert_clear(str(error))
 
@@ -381,7 +383,7 @@ def test_words_are_classified(message: str, more: str, status: int) -> None:
             assert isinstance(cause, str)
         pod_messages.classify_daemon(said, exit_status=status, privileged=True, port=2375, client_log=more)
     log = f"2025-09-14T08:12:44.1Z {message}\n{message} Checking for jobs... failed {more}\n2025-99-99T99:99:99Z x"
-    assert managers.read_log(log, pod="p", now=0.0).pod == "p"
+    assert manager_logs.read_log(log, pod="p", now=0.0).pod == "p"
     chart_repository.read_index(log, "0.80.0", repository="r")
 
 
@@ -433,7 +435,7 @@ def test_a_release_becomes_facts(world: dict[str, Any], data: st.DataObject) -> 
     )
     assert isinstance(managers.read_rollout(found), Fact)
     assert isinstance(managers.read_managers(found, now=NOW.timestamp(), restart_age=60.0), Fact)
-    assert isinstance(managers.read_logs((), found), Fact)
+    assert isinstance(manager_logs.read_logs((), found), Fact)
     records = release.read_records(sent(data, [one for one in world["secrets"] if "helm" in one["metadata"]["name"]]))
     history = release.History(name="r", namespace="ns", records=tuple(records))
     assert not records or isinstance(release.read_release(history, now=NOW.timestamp()), Fact)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from preflight import explain, symptom
 from preflight.__main__ import main
+from preflight.commands import explain, symptom
 
 TEXT = "ERROR: Job failed (system failure): prepare environment: setting up credentials: Unauthorized\n"
 

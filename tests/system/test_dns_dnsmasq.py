@@ -6,7 +6,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +19,7 @@ from preflight.clients.connect import Routes
 from preflight.faults import DnsFault
 from preflight.probes import shell, shell_readers, shell_sections
 from preflight.probes.dns import Lookups, lookups
-from tests.probes.servers import closed_port, dns_server
+from tests.probes.servers import closed_port, dns_server, listens
 
 DNSMASQ = shutil.which("dnsmasq", path="/usr/sbin:/usr/local/sbin:/usr/bin")
 ANY: frozenset[str] = frozenset()
@@ -43,13 +42,7 @@ def dnsmasq(folder: Path, *options: str) -> Iterator[int]:
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
         RUNNING.append(process)
         try:
-            for _ in range(100):
-                with socket.socket() as one:
-                    if one.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                time.sleep(0.03)
-            else:
-                pytest.fail("dnsmasq did not start")
+            assert listens(port), "dnsmasq did not start"
             yield port
         finally:
             process.terminate()

@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import shutil
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -28,7 +27,7 @@ from preflight.clients.connect import Routes
 from preflight.faults import PathFault, RegistryFault
 from preflight.probes.push import PushPermission, push_permission, remove_image
 from preflight.probes.registry import Credentials, manifest, ping
-from tests.probes.servers import Asked, Said, closed_port, web_server
+from tests.probes.servers import Asked, Said, closed_port, listens, web_server
 
 HOST = "registry.example.com"
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
@@ -50,13 +49,7 @@ def distribution(folder: Path, *options: str, storage: str = "") -> Iterator[int
         [program, "serve", str(file)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         try:
-            for _ in range(200):
-                with socket.socket() as one:
-                    if one.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                time.sleep(0.03)
-            else:
-                pytest.fail("docker-registry did not start")
+            assert listens(port), "docker-registry did not start"
             yield port
         finally:
             process.terminate()

@@ -129,7 +129,7 @@ def test_a_made_up_helm_is_no_helm(local: Inventory, tmp_path: Path) -> None:
     program.write_text("#!/bin/sh\necho hello\n")
     program.chmod(0o755)
     runner = local.runner.model_copy(update={"helm": str(program)})
-    with pytest.raises(Unmeasured, match="does not tell its version"):
+    with pytest.raises(Unmeasured, match="does not report its version"):
         chart_rendering(fetched(local), None, None, local.model_copy(update={"runner": runner}))
 
 

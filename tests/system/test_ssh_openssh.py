@@ -22,13 +22,14 @@ import dns.rrset
 import pytest
 
 from preflight.clients.connect import Routes
-from preflight.clients.ssh import AuthGate, Login, Session, open_session
+from preflight.clients.ssh import AuthGate, Session, open_session
+from preflight.clients.ssh_login import Login
 from preflight.evidence import Unmeasured
 from preflight.faults import PathFault, SshFault
 from preflight.probes import shell, shell_readers, shell_sections
 from preflight.probes.node_pulls import pull_on_node
 from tests.probes import servers
-from tests.probes.servers import closed_port
+from tests.probes.servers import closed_port, listens
 
 SSHD = "/usr/sbin/sshd"
 NODE = "k8s-worker-1"
@@ -72,13 +73,7 @@ class Openssh:
             process = subprocess.Popen([*prefix, SSHD, "-D", "-e", "-f", str(file)], stderr=log)
         self.started.append(process)
         try:
-            for _ in range(100):
-                with socket.socket() as one:
-                    if one.connect_ex(("127.0.0.1", port)) == 0:
-                        break
-                time.sleep(0.03)
-            else:
-                pytest.fail(f"sshd did not start: {(self.folder / 'log').read_text()}")
+            assert listens(port), f"sshd did not start: {(self.folder / 'log').read_text()}"
             yield port
         finally:
             process.terminate()

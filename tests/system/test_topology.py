@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from tests.expectations import read
+from tests import expectations
 from tests.system.namespaces import Network, program
 from tests.system.topology import REFUSED, Topology, guard, topology
 
-LAB: dict[str, dict[str, Any]] = read("lab_faults.yaml")
+LAB: dict[str, dict[str, Any]] = expectations.read("lab_faults.yaml")
 RESOLVERS = ("10.0.0.2", "10.1.0.251", "10.1.0.252")
 
 

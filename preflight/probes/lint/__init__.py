@@ -68,8 +68,8 @@ def lint(values: Values, expected: Expected) -> Lint:
     elif values.problem is None:
         text = TomlText(values, toml_lines(values.rendered))
         has_template = bool(values.rendered.strip())  # without one, managers take what their variables say
-        found = check_runner_config(text) if has_template else ()
-        of_config = tuple(finding for finding in found if not _is_unread(finding, values))
+        of_config_text = check_runner_config(text) if has_template else ()
+        of_config = tuple(finding for finding in of_config_text if not _is_unread(finding, values))
         refused = {finding.path for finding in of_config if finding.fault is ValuesFault.REFUSED}
         findings += [*of_config, *check_templates(values)]
         # What is refused has no value, and what follows from that is no finding of its own.
@@ -85,8 +85,8 @@ def lint(values: Values, expected: Expected) -> Lint:
         findings=tuple(sorted(findings, key=position)),
         chart=chart.version,
         unread=tuple(
-            UnreadFinding(path=".".join(one.path), cause=str(one), needs=one.needs, bare=one.bare)
-            for one in values.unread
+            UnreadFinding(path=".".join(unread.path), cause=str(unread), needs=unread.needs, bare=unread.bare)
+            for unread in values.unread
         ),
         refused=values.refused,
         elsewhere=values.elsewhere,

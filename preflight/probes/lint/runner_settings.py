@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from preflight.faults import ValuesFault
+from preflight.jobsettings import is_privileged, job_shape
 from preflight.probes.lint.chart_settings import server_of
 from preflight.probes.lint.findings import Expected, Finding, chart_finding
 from preflight.probes.lint.keys import is_whole_number
 from preflight.probes.lint.toml_text import TomlText
-from preflight.values import CHART_CONCURRENT, is_privileged, job_shape
+from preflight.values import CHART_CONCURRENT
 
 MOST_NAMESERVERS = 3  # the API's validation of a pod
 

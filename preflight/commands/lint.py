@@ -21,7 +21,8 @@ from preflight.chartpackage import ChartPackage, NotAChartError, keys_of
 from preflight.clients import helm
 from preflight.evidence import Unmeasured, one_line
 from preflight.faults import ValuesFault
-from preflight.inventory import InventoryError, is_chart_path
+from preflight.inventory import InventoryError
+from preflight.inventory_forms import is_chart_path
 from preflight.language import translated
 from preflight.probes import lint
 from preflight.probes.lint import Expected, Finding
@@ -119,7 +120,7 @@ class Linted:
     @property
     def status(self) -> int:
         """The exit status."""
-        levels = {one.level for one in self.judgements}
+        levels = {judgement.level for judgement in self.judgements}
         return ERRORS if "error" in levels else UNKNOWN if "unknown" in levels else OK
 
 
@@ -171,22 +172,25 @@ def run(chosen: argparse.Namespace) -> int:
 
 def as_json(linted: Linted) -> str:
     """What was found, for programs."""
-    found = {
+    document = {
         "rendered_by": linted.rendered_by,
         "config": linted.config,
         "findings": [
-            {name: getattr(one, name) for name in ("file", "line", "path", "level", "fault", "message", "remedy")}
-            for one in linted.judgements
+            {name: getattr(judgement, name) for name in ("file", "line", "path", "level", "fault", "message", "remedy")}
+            for judgement in linted.judgements
         ],
     }
-    return json.dumps(found, indent=1, ensure_ascii=False, default=str) + "\n"
+    return json.dumps(document, indent=1, ensure_ascii=False, default=str) + "\n"
 
 
 def as_text(linted: Linted, *, rendered: bool) -> str:
     """What was found, for people."""
     lines = [linted.text.rstrip("\n"), ""] if rendered and linted.text else []
-    for one in linted.judgements:
-        lines += [translated(str(one)), *(["    " + translated(f"fix: {one.remedy}")] if one.remedy else [])]
+    for judgement in linted.judgements:
+        lines += [
+            translated(str(judgement)),
+            *(["    " + translated(f"fix: {judgement.remedy}")] if judgement.remedy else []),
+        ]
     count = len(linted.judgements)
     lines.append(translated(f"{count} finding{'' if count == 1 else 's'}, rendered by {linted.rendered_by}"))
     return "\n".join(lines) + "\n"
@@ -213,8 +217,8 @@ def judge(
         Unmeasured: the program that is given is no helm, or did not end.
     """
     package = ChartPackage.open(Path(chart)) if is_chart_path(chart) else None
-    release = release or next((one.release for one in sources if one.release), "gitlab-runner")
-    namespace = namespace or next((one.namespace for one in sources if one.namespace), "gitlab")
+    release = release or next((source.release for source in sources if source.release), "gitlab-runner")
+    namespace = namespace or next((source.namespace for source in sources if source.namespace), "gitlab")
     version = package.version if package is not None else chart
     values = reader.read_values(
         sources,
@@ -225,7 +229,7 @@ def judge(
         app_version=package.app_version if package is not None else "",
         runner=runner,
     )
-    judgements = [_unresolved(one, name) for one in sources for name in one.unresolved]
+    judgements = [_unresolved(source, name) for source in sources for name in source.unresolved]
     rendered: Rendering | None = None
     executable = helm.find(program) if package is not None else None
     if executable is not None and package is not None:
@@ -242,15 +246,15 @@ def judge(
         privileged=False,
         keys=keys_of(package) if package is not None else None,
     )
-    found = lint.lint(values, expected)
-    judgements += [_judgement(finding) for finding in found.findings if finding.fault not in _ENVIRONMENTS]
+    linted = lint.lint(values, expected)
+    judgements += [_judgement(finding) for finding in linted.findings if finding.fault not in _ENVIRONMENTS]
     if not values.refused:
         judgements += _unread(values)
     return Linted(
         rendered_by=rendered.rendered_by if rendered is not None else "reader",
         config=values.config if values.problem is None and values.config and not values.unread else None,
         text=values.rendered,
-        judgements=tuple(sorted(judgements, key=lambda one: (one.file, one.line))),
+        judgements=tuple(sorted(judgements, key=lambda judgement: (judgement.file, judgement.line))),
     )
 
 
@@ -261,7 +265,7 @@ def _rendered(
     settings: Settings,
     values: Values,
 ) -> Rendering:
-    files = [helm.ValuesFile(part.file.name, part.text) for one in sources for part in one.parts]
+    files = [helm.ValuesFile(part.file.name, part.text) for source in sources for part in source.parts]
     return helm.template(
         executable,
         package,

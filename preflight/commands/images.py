@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from preflight import charts, values
+from preflight import charts, jobsettings, values
 from preflight.inventory import Inventory, InventoryError, load
 from preflight.language import translated
 from preflight.values import Values
@@ -51,7 +51,7 @@ def images(inventory: Inventory) -> Iterator[tuple[str, list[str]]]:
         ValueError: the values' ``runners.config`` can't be read.
     """
     settings = values.values_of(inventory.runner)
-    shape = values.job_shape(settings)
+    shape = jobsettings.job_shape(settings)
     users: dict[str, list[str]] = {}
 
     def add(image: str, user: str) -> None:

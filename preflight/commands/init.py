@@ -19,13 +19,15 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from preflight import jobsettings
 from preflight import values as helm
 from preflight.clients.connect import Routes, is_address, join_address
 from preflight.clients.kube_api import Api
 from preflight.clients.kube_errors import ApiError
 from preflight.clients.kubeconfig import KubeconfigError
 from preflight.evidence import Unmeasured
-from preflight.inventory import InventoryError, checked_connect, load
+from preflight.inventory import InventoryError, load
+from preflight.inventory_forms import checked_connect
 from preflight.jobshape import JobShape
 from preflight.language import translated
 from preflight.probes import discovery
@@ -169,7 +171,7 @@ def discover(options: argparse.Namespace) -> Discovery:
         names = names_in(release.values, release=release.name, namespace=release.namespace)
         token = discovery.key_of_token(api, names.namespace, names.workload) if has_token else None
         values = _read(tree, release)
-        shape = None if values.problem or values.unread_within() else helm.job_shape(values)
+        shape = None if values.problem or values.unread_within() else jobsettings.job_shape(values)
         secrets = dict(_pull_secrets(api, shape)) if shape else {}
     finally:
         api.close()
@@ -379,13 +381,13 @@ class Draft:
             node = {"address": address} | ({"role": role} if role != "worker" else {})
             lines.append(f"    {flow(name)}: {flow(node)}")
         lines.append(f"  platform: {flow(cluster.platform)}")
-        for key, found, what in (
+        for key, networks, what in (
             ("pod_cidr", cluster.pod_cidr, "the pod network"),
             ("service_cidr", cluster.service_cidr, "the service network"),
             ("vpc_cidr", (), "the network of the VPC"),
         ):
-            written = found[0] if len(found) == 1 else flow(list(found))
-            lines.append(f"  {key}: {written}" if found else f"  # {key}: {self._gap(what)}")
+            written = networks[0] if len(networks) == 1 else flow(list(networks))
+            lines.append(f"  {key}: {written}" if networks else f"  # {key}: {self._gap(what)}")
         return lines
 
     def _dns(self) -> list[str]:

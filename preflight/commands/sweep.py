@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+from preflight import jobsettings
 from preflight import values as helm
 from preflight.clients.connect import Routes
 from preflight.clients.kube_api import Api
@@ -92,7 +93,7 @@ def _namespace(inventory: Inventory) -> str:
     if unread is not None:
         msg = f"the jobs' namespace can't be read: {unread}"
         raise ValueError(msg)
-    return helm.job_shape(values).namespace
+    return jobsettings.job_shape(values).namespace
 
 
 def _client(inventory: Inventory) -> Api:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from preflight import pages, wholefile
+from preflight import atomicfile, pages
 from preflight.language import translated
 from preflight.saved import SavedError
 
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     except SavedError as error:
         return _refuse(str(error))
     try:
-        wholefile.write(place, [page])
+        atomicfile.write(place, [page])
     except OSError as error:
         return _refuse(f"{place} can't be written: {error.strerror or error}")
     return RENDERED

@@ -32,12 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(chosen: argparse.Namespace) -> int:
     """Print what is known; returns the exit status."""
     asked = chosen.id
-    told = list(explained(asked))
-    if told:
-        sys.stdout.write("\n".join(map(labelled_line, told)) + "\n")
+    lines = list(explained(asked))
+    if lines:
+        sys.stdout.write("\n".join(map(labelled_line, lines)) + "\n")
         return EXPLAINED
     near = difflib.get_close_matches(
-        asked, [*checks(), *(one.id for one in symptoms.known()), *CAUSES, *_faults()], n=3
+        asked, [*checks(), *(symptom.id for symptom in symptoms.known()), *CAUSES, *_faults()], n=3
     )
     hint = f"; near to it: {', '.join(near)}" if near else ""
     sys.stderr.write(translated(f"error: {asked!r} is no check, symptom, root cause or fault{hint}") + "\n")
@@ -92,7 +92,11 @@ def _cause(cause: Cause) -> Iterator[str]:
     yield f"cause     {cause.name} (guide {cause.section}; known from {cause.reference})"
     if cause.specialises:
         yield f"general   {', '.join(cause.specialises)}"
-    shown = [symptom.id for symptom in symptoms.known() if any(cause.name in one.causes for one in symptom.candidates)]
+    shown = [
+        symptom.id
+        for symptom in symptoms.known()
+        if any(cause.name in candidate.causes for candidate in symptom.candidates)
+    ]
     if shown:
         yield f"symptoms  {', '.join(shown)}"
 
@@ -108,12 +112,12 @@ def _fault(value: str) -> Iterator[str]:
 @cache
 def _faults() -> Mapping[str, list[tuple[str, str]]]:
     """Every fault: the kinds that have it, and what the source says of each."""
-    found: dict[str, list[tuple[str, str]]] = {}
+    members: dict[str, list[tuple[str, str]]] = {}
     kind = ""
     for line in Path(faults.__file__).read_text(encoding="utf-8").splitlines():
         if begun := re.match(r"class (\w+)\(", line):
             kind = begun[1]
         elif member := _MEMBER.match(line):
             comment = (member["comment"] or "").removeprefix("noqa: S105 - a word, no secret: ")
-            found.setdefault(member["value"], []).append((kind, comment))
-    return found
+            members.setdefault(member["value"], []).append((kind, comment))
+    return members
