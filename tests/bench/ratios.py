@@ -27,7 +27,7 @@ from lab.lab import Lab
 from lab.tools.call import Run
 from lab.world import Request
 from tests import processes
-from tests.bench import guide_commands
+from tests.bench import guide_commands, requests_seen
 
 LATENCY = 0.05
 MOST_TO_COLLECT = 1.0  # seconds beyond those of collecting nothing
@@ -40,6 +40,11 @@ MOST_OF_ROUNDS = 1.5  # times what pods of so many seconds, so many at once, tak
 STARTS = ("checks/test_02_4_paths.py", "-k", "test_a_job_pod_starts_on_each_worker", "--all-nodes")
 FAULTS = ("dns-one-silent", "path-one-node-blocked", "dind-exits")
 WORSE = 1.25  # times the figure of the run before, from which it is marked
+_NAMED = (
+    *("pods", "jobs", "secrets", "configmaps", "services", "serviceaccounts", "endpoints", "deployments"),
+    *("roles", "rolebindings", "nodes"),
+)
+"""Resources of which objects are asked for by name."""
 _CHAINS = (("job_pod", "dind_pod"), ("dind_head_start",))  # a worker's: what comes one after the other
 
 
@@ -64,12 +69,19 @@ class Measured:
         return max(chains.values(), default=0.0)
 
 
-def started(*arguments: str, cwd: Path = processes.PROJECT, statuses: Iterable[int] = (0,)) -> Measured:
+def started(
+    *arguments: str,
+    cwd: Path = processes.PROJECT,
+    statuses: Iterable[int] = (0,),
+    environment: Mapping[str, str] | None = None,
+) -> Measured:
     """Run pytest in an interpreter of its own, its start included."""
     with tempfile.TemporaryFile() as output:
         words = [sys.executable, "-m", "pytest", "-q", *processes.WITHOUT_PLUGINS, *arguments]
         began = time.perf_counter()
-        process = subprocess.Popen(words, cwd=cwd, env=processes.environment(), stdout=output, stderr=output)
+        process = subprocess.Popen(
+            words, cwd=cwd, env=processes.environment(**(environment or {})), stdout=output, stderr=output
+        )
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - began
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -93,11 +105,15 @@ def run(
     with tempfile.TemporaryDirectory() as folder:
         words = (*checks, "--report-dir", folder, *arguments)
         if inventory := own_inventory():
-            measured, requests = started("-p", "lab.suite", *words, "--inventory", inventory, statuses=(0, 1, 6)), {}
+            file = Path(folder) / "requests.json"
+            plugins = ("-p", "lab.suite", "-p", requests_seen.__name__)
+            given = {requests_seen.FILE: str(file)}
+            measured = started(*plugins, *words, "--inventory", inventory, statuses=(0, 1, 6), environment=given)
+            requests = by_kind(Request(*request) for request in json.loads(file.read_text(encoding="utf-8")))
         else:
             with Lab([fault] if fault else [], latency, workers=workers, pods=pods) as lab:
                 measured = started(*words, "--inventory", str(lab.inventory), statuses=(0, 1) if fault else (0,))
-                requests = dict(Counter(map(kind_of, lab.requests)).most_common())
+                requests = by_kind(lab.requests)
         report = json.loads((Path(folder) / "preflight.json").read_text(encoding="utf-8"))
     return Measured(measured.seconds, measured.cpu, measured.memory, requests, tuple(report["facts"]))
 
@@ -107,14 +123,17 @@ def own_inventory() -> str:
     return os.environ.get("PREFLIGHT_INVENTORY", "") if os.environ.get("KUBECONFIG") else ""
 
 
+def by_kind(requests: Iterable[Request]) -> dict[str, int]:
+    """How many requests there are of each kind, the most frequent first."""
+    return dict(Counter(map(kind_of, requests)).most_common())
+
+
 def kind_of(request: Request) -> str:
     """What a request is of, without names: ``GET /api/v1/pods``, ``dns``, ``registry``."""
     if request.server != "kubernetes":
         return request.server.split()[0]
     path = re.sub(r"/namespaces/[^/]+", "/namespaces/…", request.path.partition("?")[0])
-    path = re.sub(
-        r"(/(?:pods|jobs|secrets|configmaps|services|serviceaccounts|endpoints|deployments)/)[^/]+", r"\1…", path
-    )
+    path = re.sub(rf"(/(?:{'|'.join(_NAMED)})/)[^/]+", r"\1…", path)
     return f"{request.method} {path}"
 
 
