@@ -90,6 +90,24 @@ def test_the_next_page_is_made_while_this_one_is_read_unless_only_the_first_item
     assert len(server.asked) == 3
 
 
+def test_several_lists_are_requested_at_the_same_time(opened: Opened) -> None:
+    together = threading.Barrier(3, timeout=20)
+
+    def answer(asked: Asked) -> Reply:
+        together.wait()
+        name = asked.path.rpartition("/")[2]
+        return (
+            Reply(status(403, "Forbidden", "no"), 403)
+            if name == "b"
+            else Reply({"items": [{"metadata": {"name": name}}]})
+        )
+
+    api, _ = opened(answer)
+    first, second, third = api.lists([f"/api/v1/{name}" for name in "abc"])
+    assert (first, third) == ([{"metadata": {"name": "a"}}], [{"metadata": {"name": "c"}}])
+    assert isinstance(second, ApiError)
+
+
 def test_a_cached_list_is_asked_for_by_its_first_request_alone(opened: Opened) -> None:
     """With a token, a server refuses any version."""
     listed = {"metadata": {"continue": "more"}, "items": []}, {"items": [{"metadata": {"name": "n"}}]}
