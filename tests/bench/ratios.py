@@ -25,7 +25,7 @@ from lab import shell
 from lab.clocked import ClockedRuns
 from lab.lab import Lab
 from lab.tools.call import Run
-from lab.world import Request
+from lab.world import MIRROR, Request, World
 from tests import processes
 from tests.bench import guide_commands, requests_seen
 
@@ -111,11 +111,16 @@ def run(
             measured = started(*plugins, *words, "--inventory", inventory, statuses=(0, 1, 6), environment=given)
             requests = by_kind(Request(*request) for request in json.loads(file.read_text(encoding="utf-8")))
         else:
-            with Lab([fault] if fault else [], latency, workers=workers, pods=pods) as lab:
+            with Lab([fault] if fault else [], latency, workers=workers, pods=pods, change=_as_jobs_leave_it) as lab:
                 measured = started(*words, "--inventory", str(lab.inventory), statuses=(0, 1) if fault else (0,))
                 requests = by_kind(lab.requests)
         report = json.loads((Path(folder) / "preflight.json").read_text(encoding="utf-8"))
     return Measured(measured.seconds, measured.cpu, measured.memory, requests, tuple(report["facts"]))
+
+
+def _as_jobs_leave_it(world: World) -> None:
+    """Let workers hold the jobs' image, as they do wherever jobs have run."""
+    world.hold_images(f"{MIRROR}/library/alpine:latest")
 
 
 def own_inventory() -> str:
