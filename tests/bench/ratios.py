@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from lab.tools.call import Run
 from lab.world import MIRROR, Request, World
 from tests import processes
 from tests.bench import guide_commands, requests_seen
+from tests.bench.lifetimes import WATCH, Lifetimes
 
 LATENCY = 0.05
 MOST_TO_COLLECT = 1.0  # seconds beyond those of collecting nothing
@@ -50,23 +51,31 @@ _CHAINS = (("job_pod", "dind_pod"), ("dind_head_start",))  # a worker's: what co
 
 @dataclass(frozen=True)
 class Measured:
-    """A run of the suite: seconds, CPU seconds, MB, requests by kind, and the seconds of each measurement."""
+    """A run of the suite.
+
+    Attributes:
+        seconds: of all of it; `cpu`: seconds of CPU; `memory`: MB.
+        requests: by kind.
+        facts: each measurement, with its seconds.
+        longest_pod: seconds for which the slowest pod was there, from its creation to its removal.
+    """
 
     seconds: float
     cpu: float
     memory: float
     requests: Mapping[str, int] = field(default_factory=dict)
     facts: tuple[Mapping[str, Any], ...] = ()
+    longest_pod: float = 0.0
 
     @property
     def chain(self) -> float:
-        """Seconds of the slowest chain of pods on one worker."""
+        """Seconds of the slowest chain of pods on one worker: one after the other, or one until it is removed."""
         chains = Counter[tuple[str, tuple[str, ...]]]()
         for fact in self.facts:
             for chain in _CHAINS:
                 if fact["name"] in chain:
                     chains[fact["targets"].get("worker", ""), chain] += fact["took"]
-        return max(chains.values(), default=0.0)
+        return max(*chains.values(), self.longest_pod, 0.0)
 
 
 def started(
@@ -108,14 +117,17 @@ def run(
             file = Path(folder) / "requests.json"
             plugins = ("-p", "lab.suite", "-p", requests_seen.__name__)
             given = {requests_seen.FILE: str(file)}
-            measured = started(*plugins, *words, "--inventory", inventory, statuses=(0, 1, 6), environment=given)
+            with Lifetimes(Path(inventory)) as pods_of_run:
+                measured = started(*plugins, *words, "--inventory", inventory, statuses=(0, 1, 6), environment=given)
             requests = by_kind(Request(*request) for request in json.loads(file.read_text(encoding="utf-8")))
         else:
             with Lab([fault] if fault else [], latency, workers=workers, pods=pods, change=_as_jobs_leave_it) as lab:
-                measured = started(*words, "--inventory", str(lab.inventory), statuses=(0, 1) if fault else (0,))
-                requests = by_kind(lab.requests)
+                with Lifetimes(lab.inventory) as pods_of_run:
+                    measured = started(*words, "--inventory", str(lab.inventory), statuses=(0, 1) if fault else (0,))
+                requests = by_kind(each for each in lab.requests if f"timeoutSeconds={WATCH:.0f}" not in each.path)
         report = json.loads((Path(folder) / "preflight.json").read_text(encoding="utf-8"))
-    return Measured(measured.seconds, measured.cpu, measured.memory, requests, tuple(report["facts"]))
+    facts = tuple(report["facts"])
+    return replace(measured, requests=requests, facts=facts, longest_pod=pods_of_run.longest)
 
 
 def _as_jobs_leave_it(world: World) -> None:
@@ -173,6 +185,7 @@ def figures(rounds: int) -> dict[str, Any]:
     checks, nothing = (min(seconds) for seconds in zip(*(collecting() for _ in range(rounds)), strict=True))
     measured: dict[str, Any] = {
         "run, seconds": healthy.seconds,
+        "slowest chain of pods, seconds": healthy.chain,
         "run : slowest chain of pods": healthy.seconds / healthy.chain if healthy.chain else None,
         "run : its measurements one after the other": healthy.seconds / sum(fact["took"] for fact in healthy.facts),
         "the guide's commands one after the other, seconds": commands.seconds,

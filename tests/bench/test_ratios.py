@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ import pytest
 from lab.world import Request
 from preflight.inventory import Inventory
 from tests.bench import guide_commands, ratios, requests_seen
+from tests.bench.lifetimes import Lives
 
 
 def test_figures_are_compared_with_those_of_the_run_before_and_with_their_limits() -> None:
@@ -54,7 +56,18 @@ def test_the_slowest_chain_is_a_workers_pods_one_after_the_other(head_start: flo
             ("x", "b", 9.0),
         )
     ]
-    assert ratios.Measured(9.0, 1.0, 1.0, facts=tuple(facts)).chain == longest
+    measured = ratios.Measured(9.0, 1.0, 1.0, facts=tuple(facts))
+    assert measured.chain == longest
+    assert replace(measured, longest_pod=7.0).chain == 7.0, "its removal takes time, too"
+    assert ratios.Measured(9.0, 1.0, 1.0).chain == 0.0
+
+
+def test_a_pod_is_there_from_the_first_event_to_its_deletion() -> None:
+    pods = Lives()
+    for event, name, now in (("ADDED", "a", 1.0), ("ADDED", "b", 2.0), ("MODIFIED", "a", 3.0), ("DELETED", "a", 5.5)):
+        pods.take(event, name, now)
+    assert pods.seconds == {"a": 4.5}
+    assert pods.longest == 4.5
 
 
 def test_the_guides_commands_cover_the_inventory(inventory: Inventory) -> None:
