@@ -14,7 +14,6 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -41,6 +40,7 @@ MOST_OF_ROUNDS = 1.5  # times what pods of so many seconds, so many at once, tak
 STARTS = ("checks/test_02_4_paths.py", "-k", "test_a_job_pod_starts_on_each_worker", "--all-nodes")
 FAULTS = ("dns-one-silent", "path-one-node-blocked", "dind-exits")
 WORSE = 1.25  # times the figure of the run before, from which it is marked
+_LAUNCHER = processes.PROJECT / "tests" / "bench" / "measured.py"
 _NAMED = (
     *("pods", "jobs", "secrets", "configmaps", "services", "serviceaccounts", "endpoints", "deployments"),
     *("roles", "rolebindings", "nodes"),
@@ -85,21 +85,16 @@ def started(
     environment: Mapping[str, str] | None = None,
 ) -> Measured:
     """Run pytest in an interpreter of its own, its start included."""
-    with tempfile.TemporaryFile() as output:
-        words = [sys.executable, "-m", "pytest", "-q", *processes.WITHOUT_PLUGINS, *arguments]
-        began = time.perf_counter()
-        process = subprocess.Popen(
-            words, cwd=cwd, env=processes.environment(**(environment or {})), stdout=output, stderr=output
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode not in statuses:
+    words = [sys.executable, "-m", "pytest", "-q", *processes.WITHOUT_PLUGINS, *arguments]
+    env = processes.environment(**(environment or {}))
+    with tempfile.NamedTemporaryFile() as figures, tempfile.TemporaryFile() as output:
+        launcher = [sys.executable, str(_LAUNCHER), figures.name]
+        subprocess.run([*launcher, *words], cwd=cwd, env=env, stdout=output, stderr=output, check=True)
+        took = json.loads(figures.read())
+        if took["status"] not in statuses:
             output.seek(0)
-            sys.exit(f"the run came to {process.returncode}:\n{output.read()[-5000:].decode()}")
-    return Measured(
-        seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    )
+            sys.exit(f"the run came to {took['status']}:\n{output.read()[-5000:].decode()}")
+    return Measured(took["seconds"], took["cpu"], took["memory"])
 
 
 def run(
