@@ -541,6 +541,13 @@ class World:
         """The nodes that are not of the control plane."""
         return [node for node in self.nodes.values() if node.role != "control-plane"]
 
+    def hold_images(self, *images: str) -> None:
+        """Put images onto all workers, as jobs of before left them."""
+        for node in self.workers:
+            node.pulled.update(images)
+            listed = [{"names": [image], "sizeBytes": 60_000_000} for image in sorted(node.pulled)]
+            self.cluster.node(node.name)["status"]["images"] = listed
+
     def forget_images(self, *names: str) -> None:
         """Take from these nodes, or from all, the images that they hold from jobs of before."""
         for name in names or tuple(self.nodes):

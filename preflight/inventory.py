@@ -436,7 +436,12 @@ class Limits(Section):
         description="Seconds for which an exec stream on which nothing is sent must stay open; it makes the run that "
         "much longer, and by default it is not tried.",
     )
-    probe_pods_at_once: int = Field(default=5, ge=1, description="Probe pods at the same time.")
+    probe_pods_at_once: int = Field(
+        default=5,
+        ge=1,
+        description="Probe pods at the same time; beside them, up to three each of those with Docker-in-Docker and of "
+        "those that wait for commands.",
+    )
 
 
 _BESIDE_A_QUIET_STREAM = 30  # seconds in which a pod has to start, and to end

@@ -24,7 +24,7 @@ from preflight.survey import SURVEY, Survey
 
 _SIGNALS = pytest.StashKey[SignalHandlers]()
 _NEW_OBJECTS = 50_000  # beyond those that are gone, before the next search; Python's default is 700
-_DAEMONS = 3  # pods with Docker-in-Docker at the same time, beside the other probe pods
+_BESIDE = 3  # pods with Docker-in-Docker, and pods that wait for commands, at the same time beside the others
 _PATIENCE = 10.0  # seconds that a measurement gets to take back what it wrote, when a run did not end well
 
 
@@ -96,7 +96,12 @@ _LOGINS = 16
 def _make_survey(config: pytest.Config, run: Run) -> Survey:
     if SAVED_RUN not in config.stash:
         pods = run.inventory.limits.probe_pods_at_once
-        at_once = {"pods": pods, "daemons": min(pods, _DAEMONS), "logins": _logins_at_once(run.inventory)}
+        at_once = {
+            "pods": pods,
+            "daemons": min(pods, _BESIDE),
+            "streams": min(pods, _BESIDE),
+            "logins": _logins_at_once(run.inventory),
+        }
         ceiling = Effect(config.getoption("effect"))
         return Survey(run, workers=max(1, config.getoption("workers")), at_once=at_once, ceiling=ceiling)
     file = Path(config.getoption("replay"))

@@ -476,7 +476,7 @@ def _lines(document: dict[str, Any]) -> Iterator[str]:
     """The document as JSON, each item of a list on a line of its own: short, and two runs can be compared by diff."""
 
     def text(value: Any) -> str:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False)
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
     for number, (key, value) in enumerate(document.items()):
         yield f"{',' if number else '{'}\n{text(key)}: "

@@ -2,7 +2,8 @@
 
 What is written is plain: fields by name, sets sorted, every text cleaned of secrets once more. A fact names its class
 (``kind``), an exception the reason why there is no fact. Where a field may hold faults of several enums, a field beside
-it (``fault_kind``) says of which. Fields marked ``live`` (clients, sessions) are left out, and None when read back.
+it (``fault_kind``) says of which. Fields marked ``live`` (clients, sessions) are left out, and have their default, or
+None, when read back. Of many objects, such as the nodes of a large cluster, what is usual is written once (`rows`).
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ import dataclasses
 import datetime
 import enum
 import functools
+import json
 import math
 import sys
 import types
 import typing
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,13 +27,18 @@ from preflight.documents import load_json
 from preflight.evidence import KINDS, Blocked, Evidence, Fact, NotApplicable, PreflightError, Unmeasured, clean
 from preflight.inventory import Inventory
 
-SCHEMA = 4
+SCHEMA = 5
 """Version of preflight.json's form; docs/reports.md describes it."""
 
-COMPARABLE = frozenset({2, 3, SCHEMA})
+REPLAYABLE = frozenset({4, SCHEMA})
+"""Versions whose facts have a form that is read here."""
+
+COMPARABLE = frozenset({2, 3, *REPLAYABLE})
 """Versions whose checks and conclusions have the same form, whatever became of the facts: fit for `--baseline`."""
 
 _LONGEST = 20_000  # characters of one text
+_MANY = 50  # objects from which what they have in common is written once
+_ABSENT: Any = object()
 
 
 class SavedError(Exception):
@@ -59,12 +67,61 @@ def plain(value: Any) -> Any:
     if isinstance(value, frozenset | set):
         return sorted((plain(item) for item in value), key=str)
     if isinstance(value, tuple | list):
-        return [plain(item) for item in value]
+        items = [plain(item) for item in value]
+        return _table(items) if len(items) > _MANY and all(map(dataclasses.is_dataclass, value)) else items
     if isinstance(value, float) and not math.isfinite(value):
         return None  # JSON has no word for it
     if value is None or isinstance(value, bool | int | float):
         return value
     return clean(str(value), longest=_LONGEST)
+
+
+def _table(items: list[dict[str, Any]]) -> dict[str, Any]:
+    """Many objects, written as what most of them have and, for each, what it has else (`rows` reads it)."""
+    usual: dict[str, Any] = {}
+    for key in items[0]:
+        values = [item.get(key, _ABSENT) for item in items]
+        if all(map(_is_mapping_of_texts, values)):
+            counts = Counter(pair for value in values for pair in value.items())
+            usual[key] = {name: text for (name, text), count in counts.items() if count > len(items) / 2}
+        else:
+            shown, count = Counter(map(json.dumps, values)).most_common(1)[0] if _ABSENT not in values else ("{}", 0)
+            if count > len(items) / 2 and not shown.startswith("{"):
+                usual[key] = json.loads(shown)
+    return {"usual": usual, "rows": [_unusual(item, usual) for item in items]}
+
+
+def _unusual(item: Mapping[str, Any], usual: Mapping[str, Any]) -> dict[str, Any]:
+    row: dict[str, Any] = {}
+    for key, value in item.items():
+        if key not in usual:
+            row[key] = value
+        elif isinstance(usual[key], dict):
+            gone = dict.fromkeys(usual[key].keys() - value.keys())
+            differing = gone | {name: text for name, text in value.items() if usual[key].get(name) != text}
+            row |= {key: differing} if differing else {}
+        elif (type(value), value) != (type(usual[key]), usual[key]):
+            row[key] = value
+    return row
+
+
+def _is_mapping_of_texts(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(text, str) for text in value.values())
+
+
+def rows(value: Any) -> list[dict[str, Any]]:
+    """The objects of a list, whether each was written in full or what is usual was written once."""
+    if isinstance(value, list):
+        return value
+    usual = value["usual"]
+    return [{**usual, **{key: _whole(usual.get(key), part) for key, part in row.items()}} for row in value["rows"]]
+
+
+def _whole(usual: Any, part: Any) -> Any:
+    """What an object has under a key; of a mapping, what differs is written, with null for what it lacks."""
+    if not isinstance(usual, dict):
+        return part
+    return {name: text for name, text in {**usual, **part}.items() if text is not None}
 
 
 def plain_measurement(value: Any, error: PreflightError | None) -> dict[str, Any]:
@@ -164,7 +221,8 @@ def decoded(kind: type[Any], document: Mapping[str, Any]) -> Any:
     arguments: dict[str, Any] = {}
     for field in dataclasses.fields(kind):
         if field.metadata.get("live"):
-            arguments[field.name] = None
+            if field.default is dataclasses.MISSING:
+                arguments[field.name] = None
         elif f"{field.name}_kind" in document:
             arguments[field.name] = _fault(document[field.name], document[f"{field.name}_kind"])
         elif field.name in document:
@@ -191,6 +249,7 @@ def _typed(hint: Any, value: Any) -> Any:
         if origin is tuple and arguments and arguments[-1] is not Ellipsis:
             return tuple(_typed(inner, item) for inner, item in zip(arguments, value, strict=True))
         inner = arguments[0] if arguments else Any
+        value = rows(value) if isinstance(value, dict) else value
         return (tuple if origin not in {list, set, frozenset} else origin)(_typed(inner, item) for item in value)
     if origin is not None and isinstance(origin, type) and issubclass(origin, Mapping):
         return {_key(arguments[0], key): _typed(arguments[1], item) for key, item in value.items()}
@@ -230,7 +289,7 @@ def _member(options: tuple[Any, ...], value: Any) -> Any:
 def read(file: Path) -> dict[str, Any]:
     """The JSON report of a run that is to be judged again; a SavedError names the file and what is wrong with it."""
     remedy = "run the checks again with this version, or replay the file with the version that wrote it"
-    return _read(file, frozenset({SCHEMA}), remedy, replayed=True)
+    return _read(file, REPLAYABLE, remedy, replayed=True)
 
 
 def read_comparable(file: Path) -> dict[str, Any]:

@@ -135,16 +135,23 @@ class _Screen:
                     self.paragraph("    " + t("remedy: {remedy}", remedy=translated(outcome.diagnosis.remedy)))
 
     def not_judged(self, outcomes: Sequence[Outcome], *, explained: frozenset[str]) -> None:
-        """What is blocked or not applicable, a line for each reason; what a root cause explains, only in full."""
+        """What is blocked or not applicable, a line for each reason; what a root cause explains, only in full.
+
+        On one screen, reasons that differ in the target alone, such as one for each of many workers, share a line.
+        """
         for verdict in (Verdict.BLOCKED, Verdict.NOT_APPLICABLE):
             reasons: dict[str, list[Outcome]] = {}
             for outcome in outcomes:
                 if outcome.verdict is verdict and (self._everything or outcome.name not in explained):
-                    reasons.setdefault(outcome.reason, []).append(outcome)
+                    reasons.setdefault(outcome.reason if self._everything else _kind(outcome), []).append(outcome)
             if reasons:
                 self.heading(t(verdict))
-            for reason, concerned in reasons.items():
+            for concerned in reasons.values():
+                reason = concerned[0].reason
                 count = translated(f"{len(concerned)} {'check' if len(concerned) == 1 else 'checks'}")
+                places = {outcome.target for outcome in concerned} if _kind(concerned[0]) != reason else {""}
+                if len(places) > 1:
+                    count = translated(f"{len(concerned)} checks on {len(places)} targets, such as")
                 witnesses = ", ".join(dict.fromkeys(outcome.witness for outcome in concerned if outcome.witness))
                 also = t("; also seen from {witnesses}", witnesses=witnesses) if witnesses else ""
                 shown = translated(reason)
@@ -198,6 +205,14 @@ class _Screen:
             self.section(t("not looked at"), coverage.lines())
         elif sections := coverage.sections():
             self.paragraph(t("checks not looked at, by section: {sections}", sections=sections))
+
+
+def _kind(outcome: Outcome) -> str:
+    """Why a check was not judged, without the names of its targets."""
+    reason = outcome.reason
+    for target in outcome.targets.values():
+        reason = reason.replace(target, "…") if target else reason
+    return reason
 
 
 def _told(label: str, value: str, finding: Finding) -> str:

@@ -49,7 +49,7 @@ def test_a_replay_of_some_checks_leaves_the_rest_alone(broken: Path, tmp_path: P
         ("[]", "expected a preflight.json"),
         (
             '{"schema": 1, "checks": []}',
-            "found schema 1, expected 4: run the checks again with this version, or replay",
+            "found schema 1, expected 4 or 5: run the checks again with this version, or replay",
         ),
         (
             '{"schema": 4, "checks": [], "inventory": "i", "effect": "read", "stage": "auto", "require_idle": false, '

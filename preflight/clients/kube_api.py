@@ -9,6 +9,7 @@ caller to say.
 from __future__ import annotations
 
 import json
+import queue
 import re
 import ssl
 import threading
@@ -116,6 +117,8 @@ class _Page:
 
     def __init__(self, body: bytes) -> None:
         self.rest: Json = {}
+        for null, without in _USUAL_NULLS:
+            body = body.replace(null, without)
         self._text = body.decode()
         self._decoder = json.JSONDecoder(object_pairs_hook=_hook(body))
 
@@ -164,6 +167,16 @@ class _Page:
             raise ValueError
         return _blanks_end(self._text, at + 1)
 
+
+_USUAL_NULLS = (
+    (b',"lastProbeTime":null,', b","),
+    (b'{"creationTimestamp":null,', b"{"),
+    (b'{"creationTimestamp":null}', b"{}"),
+)
+"""The nulls that every pod and every template has, as API servers write them: taken out of a page's text at once.
+
+In a string none of them can stand: there each quote has a backslash before it.
+"""
 
 _BLANKS = re.compile(r"[ \t\n\r]*")
 
@@ -224,6 +237,63 @@ class _Response:
     headers: Mapping[str, str]
     body: bytes
     took: float
+
+
+def _next_token(page: _Page) -> str:
+    """What the next page is asked for with, as far as the page has been read: API servers write it before the items."""
+    metadata = page.rest.get("metadata")
+    return str(metadata.get("continue") or "") if isinstance(metadata, dict) else ""
+
+
+class _Ahead:
+    """Requests a list's next page while this one is decoded: the server takes as long to make it.
+
+    All pages of a list come by one thread: each new one would have memory of its own, which it keeps at its end.
+    """
+
+    def __init__(self, send: Callable[[_Request], _Response]) -> None:
+        self._send = send
+        self._requests: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._responses: queue.SimpleQueue[_Response | Exception] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._begun: _Request | None = None
+
+    def begin(self, request: _Request) -> None:
+        """Send a request, unless no thread can start, or another is under way."""
+        if self._begun is not None or (self._thread is None and not self._start()):
+            return
+        self._begun = request
+        self._requests.put(request)
+
+    def _start(self) -> bool:
+        thread = threading.Thread(target=self._run, name="next-page", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            return False
+        self._thread = thread
+        return True
+
+    def _run(self) -> None:
+        while (request := self._requests.get()) is not None:
+            try:
+                self._responses.put(self._send(request))
+            except Exception as error:  # noqa: BLE001 - raised where the page is wanted
+                self._responses.put(error)
+
+    def response(self, request: _Request) -> _Response:
+        """The response, as soon as it is there; raises what the request does."""
+        begun, self._begun = self._begun, None
+        response = None if begun is None else self._responses.get()
+        if response is None or begun != request:  # nothing was begun, or another page than is wanted
+            return self._send(request)
+        if isinstance(response, Exception):
+            raise response
+        return response
+
+    def close(self) -> None:
+        """End the thread, once its request is over."""
+        self._requests.put(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,15 +397,52 @@ class Api:
             deadline: seconds for a page.
             query: parameters.
         """
+        ahead = _Ahead(lambda request: self._send(request, deadline=deadline))
+        try:
+            yield from self._items(
+                lambda token: _Request(
+                    "GET",
+                    path,
+                    {"limit": PAGE, **query, **({"resourceVersion": "0"} if cached and not token else {})}
+                    | {"continue": token or None},
+                    metadata_only=metadata_only,
+                ),
+                ahead,
+                within=LIST_DEADLINES * (self.deadline if deadline is None else deadline),
+            )
+        finally:
+            ahead.close()
+
+    def lists(self, paths: Sequence[str]) -> list[list[Json] | ApiError]:
+        """Several lists, requested at the same time; what a request raises stands in its list's place."""
+        results: dict[str, list[Json] | ApiError] = {}
+
+        def take(path: str) -> None:
+            try:
+                results[path] = list(self.items(path))
+            except ApiError as error:
+                results[path] = error
+
+        threads = [threading.Thread(target=take, args=(path,), daemon=True) for path in paths]
+        for thread in threads:
+            with suppress(RuntimeError):  # none can start: that list comes below
+                thread.start()
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join()
+        for path in paths:
+            if path not in results:
+                take(path)
+        return [results[path] for path in paths]
+
+    def _items(self, page_at: Callable[[str], _Request], ahead: _Ahead, *, within: float) -> Iterator[Json]:
         seen: set[str] = set()
         token, restarts, count, pages, broken = "", 0, 0, 0, False
-        end = time.monotonic() + LIST_DEADLINES * (self.deadline if deadline is None else deadline)
+        end, whole = time.monotonic() + within, page_at("")
         while True:
-            begins = {"resourceVersion": "0"} if cached and not token else {}
-            parameters = {"limit": PAGE, **query, **begins, "continue": token or None}
-            request = _Request("GET", path, parameters, metadata_only=metadata_only)
+            request = page_at(token)
             try:
-                response = self._send(request, deadline=deadline)
+                response = ahead.response(request)
             except ApiError as error:
                 if error.status != _GONE or restarts >= RESTARTS:
                     raise
@@ -344,9 +451,11 @@ class Api:
                 continue
             try:
                 page = _Page(response.body)
-                for item in page.items():
+                for number, item in enumerate(page.items()):
                     if not is_api_object(item):
-                        raise self._garbled(_Request("GET", path, query), f"{path} lists something that is no object")
+                        raise self._garbled(whole, f"{whole.path} lists something that is no object")
+                    if number == 1 and (following := _next_token(page)):  # who wants only the first item has it by now
+                        ahead.begin(page_at(following))
                     uid = item.get("metadata", {}).get("uid", "")
                     if (restarts or broken) and uid and uid in seen:
                         continue
@@ -359,14 +468,13 @@ class Api:
                 broken = True  # cut, or no JSON: the page is requested once more
                 continue
             broken = False
-            metadata = page.rest.get("metadata")
-            token = str(metadata.get("continue") or "") if isinstance(metadata, dict) else ""
+            token = _next_token(page)
             if not token:
                 return
             pages += 1
             if count > MOST_ITEMS or pages > MOST_ITEMS // PAGE or time.monotonic() > end:
-                message = f"{path} lists {count} objects on {pages} pages, and does not end"
-                raise self._garbled(_Request("GET", path, query), message)
+                message = f"{whole.path} lists {count} objects on {pages} pages, and does not end"
+                raise self._garbled(whole, message)
 
     def create(
         self, path: str, body: Json, *, dry_run: bool = False, deadline: float | None = None

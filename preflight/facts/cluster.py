@@ -85,9 +85,9 @@ def api_version(api_answer: ApiServer, inventory: Inventory) -> ApiServer:
 
 
 @fact(after=("api_answer",), deadline="api+api+api")
-def cluster_nodes(kubernetes: api_client.Api) -> Nodes:
+def cluster_nodes(kubernetes: api_client.Api, inventory: Inventory) -> Nodes:
     """The cluster's nodes, as its API lists them."""
-    return cluster.nodes(kubernetes)
+    return cluster.nodes(kubernetes, with_images=inventory.workers)
 
 
 @fact()

@@ -57,18 +57,24 @@ def dind_settings(inventory: Inventory) -> Dind:
     return inventory.dind
 
 
-@fact(after=("pod_admission", "values_privilege"), effect="privileged", deadline="api")
-def dind_admission(
+@fact(after=("values_privilege",), effect="privileged", deadline="api", reported_by=("dind_admission",))
+def dind_dry_run(
     kubernetes: api_client.Api,
     job_shape: JobShape,
     namespace_state: NamespaceState,
     dind_settings: Dind,
     inventory: Inventory,
 ) -> PodAdmission:
-    """The API server's admission of a job's pod with Docker-in-Docker."""
+    """The API server's answer to a dry run of a job's pod with Docker-in-Docker."""
     del dind_settings  # without Docker-in-Docker there is nothing to admit
     manifest = job_pod_manifest(job_shape, services=own_services(job_shape, inventory))
     return limit_ranges.named(pods.dry_run(kubernetes, manifest), namespace_state.limit_ranges)
+
+
+@fact(after=("pod_admission",), tolerates=("dind_dry_run",))
+def dind_admission(dind_dry_run: PodAdmission) -> PodAdmission:
+    """The API server's admission of a job's pod with Docker-in-Docker."""
+    return dind_dry_run
 
 
 def _dind_steps(inventory: Inventory, dind: Dind) -> tuple[shell.Step, ...]:

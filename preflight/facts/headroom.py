@@ -155,7 +155,7 @@ def option_headroom(
     managers, jobs = OPTIONS[option]
     room = packed(cluster_nodes, running_pods, namespace_state, job_shape, inventory, wanted=managers * jobs)
     block_if_nodes_are_unavailable(room, unfit_workers)
-    return room
+    return packing.in_all(room)
 
 
 @fact(tolerates=("headroom",))
@@ -175,7 +175,7 @@ def scenario_headroom(
     block_if_nodes_are_unavailable(room, unfit_workers)
     if room.fault is not None and headroom.fault is not None:
         raise Blocked.by(Ref.HEADROOM, headroom)
-    return room
+    return packing.in_all(room)
 
 
 @fact()

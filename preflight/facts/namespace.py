@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, Evidence, NotApplicable, Unmeasured
 from preflight.fact import fact, view
-from preflight.facts.probe_plan import TTL, with_pull_secrets
+from preflight.facts.probe_plan import TTL, named_node, require_probed, with_pull_secrets
 from preflight.facts.references import Ref
 from preflight.facts.target_selectors import probe_image
 from preflight.faults import RightsFault, StreamFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape, job_pod_limits, job_pod_requests, waiting_job
-from preflight.probes import job_leftovers, pods, rights, shell, streams, webhooks
+from preflight.probes import job_leftovers, pod_states, pods, rights, shell, streams, webhooks
 from preflight.probes import job_references as references
 from preflight.probes.cleanup import OwnObjects
-from preflight.probes.cluster import NamespaceState
+from preflight.probes.cluster import NamespaceState, Nodes
 from preflight.probes.job_leftovers import JobLeftovers
 from preflight.probes.job_references import JobReferences, Kind
+from preflight.probes.pod_runs import MootError
 from preflight.probes.quota import Needs
 from preflight.probes.rights import Account, Rights
 from preflight.probes.streams import StreamCheck, StreamChecks
+from preflight.probes.transcript import WorkerRoom
 from preflight.probes.webhooks import Webhooks
 from preflight.releasenames import names_of
 from preflight.run import Run
@@ -180,10 +183,49 @@ def filled_quotas(
 
 
 @fact(
+    after=("worker_placement", "pod_admission"),
+    effect="probe",
+    optional=("worker_headroom",),
+    deadline="pod",
+    group="streams",
+    reported_by=("pod_exec",),
+)
+def streams_head_start(
+    worker: str,
+    cluster_nodes: Nodes,
+    namespace_state: NamespaceState,
+    job_shape: JobShape,
+    worker_headroom: WorkerRoom | None,
+    own_objects: OwnObjects,
+    inventory: Inventory,
+    run: Run,
+) -> StreamChecks | None:
+    """A pod on a worker that waits for commands, while a job's pod is still looked at there.
+
+    None where it would disturb that one (the image is still to be pulled, or room is short), and where it did not start
+    or that one shows that nothing comes of it.
+    """
+    require_probed(worker, cluster_nodes, job_shape, inventory, run, None)
+    is_fresh = pod_states.is_fresh(inventory.probe.image, named_node(worker, cluster_nodes).images)
+    is_roomy = worker_headroom is not None and worker_headroom.fits > 0
+    if is_fresh is not False or not is_roomy or namespace_state.quotas or namespace_state.unread:
+        return None
+
+    def is_moot() -> bool:
+        return run.moot(Ref.STREAMS_HEAD_START, {"worker": worker})
+
+    try:
+        return _streams(worker, namespace_state, job_shape, own_objects, inventory, run, moot=is_moot)
+    except Unmeasured:
+        return None
+
+
+@fact(
     after=("pod_start", "pod_pull"),
     effect="probe",
     deadline="pod",
     group="pods",
+    optional=("streams_head_start",),
     for_target={"pod_pull": ("image", probe_image)},
     reported_by=("pod_exec",),
 )
@@ -191,11 +233,28 @@ def pod_streams(
     worker: str,
     namespace_state: NamespaceState,
     job_shape: JobShape,
+    streams_head_start: StreamChecks | None,
     own_objects: OwnObjects,
     inventory: Inventory,
     run: Run,
 ) -> StreamChecks:
     """A pod on a worker that waits for commands, as a job's does."""
+    if streams_head_start is not None:
+        return streams_head_start
+    return _streams(worker, namespace_state, job_shape, own_objects, inventory, run)
+
+
+def _streams(
+    worker: str,
+    namespace_state: NamespaceState,
+    job_shape: JobShape,
+    own_objects: OwnObjects,
+    inventory: Inventory,
+    run: Run,
+    *,
+    moot: Callable[[], bool] = bool,
+) -> StreamChecks:
+    """Make the pod, try its streams and begin to remove it."""
     greeting = shell.new_nonce()
     manifest = waiting_job(
         with_pull_secrets(job_shape, inventory),
@@ -209,14 +268,19 @@ def pod_streams(
         pod_selectors_to_avoid=namespace_state.selectors,
         user_assigned=namespace_state.assigns_users,
     )
-    pod = pods.hold(
-        own_objects.api,
-        manifest,
-        node=worker,
-        deadline=inventory.deadlines.pod,
-        on_event=lambda text: run.say(f"pod_streams[{worker}]", f"pod on {worker}: {text}"),
-        shutdown=run.shutdown,
-    )
+    try:
+        pod = pods.hold(
+            own_objects.api,
+            manifest,
+            node=worker,
+            deadline=inventory.deadlines.pod,
+            on_event=lambda text: run.say(f"pod_streams[{worker}]", f"pod on {worker}: {text}"),
+            moot=moot,
+            shutdown=run.shutdown,
+        )
+    except MootError:
+        own_objects.remove(manifest["metadata"]["name"])
+        raise
     if pod.fault is not None:
         own_objects.remove(pod.job)
         raise Unmeasured(

@@ -84,22 +84,21 @@ def job_claims(job_references: JobReferences, cluster_nodes: Nodes, job_shape: J
     return references.on_one_node(job_references, eligible)
 
 
-@fact(
-    after=("api_answer", "pod_patches"),
-    effect="probe",
-    deadline="api",
-    optional=("values_resolvers", "headroom", "job_prerequisites"),
-)
+@fact(after=("api_answer", "pod_patches"), effect="probe", deadline="api", reported_by=("pod_admission",))
+def pod_dry_run(kubernetes: api_client.Api, job_shape: JobShape, namespace_state: NamespaceState) -> PodAdmission:
+    """The API server's answer to a dry run of a job's pod."""
+    return limit_ranges.named(pods.dry_run(kubernetes, job_pod_manifest(job_shape)), namespace_state.limit_ranges)
+
+
+@fact(tolerates=("pod_dry_run",), optional=("values_resolvers", "headroom", "job_prerequisites"))
 def pod_admission(
-    kubernetes: api_client.Api,
-    job_shape: JobShape,
-    namespace_state: NamespaceState,
+    pod_dry_run: PodAdmission,
     values_resolvers: Lint | None,
     headroom: Headroom | None,
     job_prerequisites: JobReferences | None,
 ) -> PodAdmission:
     """The API server's admission of a job's pod."""
-    admission = limit_ranges.named(pods.dry_run(kubernetes, job_pod_manifest(job_shape)), namespace_state.limit_ranges)
+    admission = pod_dry_run
     if admission.fault is PodFault.REFUSED_BY_API and values_resolvers is not None and values_resolvers.fault:
         raise Blocked.by(Ref.VALUES_RESOLVERS, values_resolvers)
     # A quota that admits no pod is known from reading it: there is room for no job.

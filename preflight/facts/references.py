@@ -73,6 +73,7 @@ class Ref(FactName):
     RELEASE_RECORD = auto()
     RUNNER_RIGHTS = auto()
     SERVICE_PULL = auto()
+    STREAMS_HEAD_START = auto()
     TOKEN_EXPIRY = auto()
     TOKEN_WHITESPACE = auto()
     VALUES_DNS_POLICY = auto()

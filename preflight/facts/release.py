@@ -10,7 +10,7 @@ from typing import TypeVar
 from preflight import jobsettings
 from preflight import values as helm
 from preflight.clients import kube_api as api_client
-from preflight.evidence import Blocked, Fact, NotApplicable
+from preflight.evidence import Blocked, Fact, NotApplicable, PreflightError
 from preflight.fact import fact, view
 from preflight.facts.blocking import gitlab_fact, require_read
 from preflight.facts.references import Ref
@@ -393,35 +393,27 @@ def manager_history(
     effect="probe",
     after=("manager_rollout",),
     deadline="script",
-    optional=("release_record", "pod_exec", "pod_logs", "values_toml", "token_whitespace", "upgrade_changes"),
-    fan_in={"pod_exec": "worker", "pod_logs": "worker"},
+    optional=("release_record", "values_toml", "token_whitespace", "upgrade_changes"),
+    reported_by=("manager_config",),
 )
-def manager_config(
+def running_config(
     manager_readiness: ManagerPods,
     release_objects: Objects,
     release_record: Release | None,
     release_history: History,
-    pod_exec: tuple[StreamCheck, ...],
-    pod_logs: tuple[StreamCheck, ...],
     values_toml: Lint | None,
     token_whitespace: RunnerToken | None,
     upgrade_changes: frozenset[str] | None,
     helm_values: helm.Values,
     kubernetes: api_client.Api,
     inventory: Inventory,
-) -> ManagerConfig:
-    """The managers' running configuration."""
+) -> ManagerConfig | PreflightError:
+    """The managers' running configuration, or why it could not be read."""
     for name, written in ((Ref.VALUES_TOML, values_toml), (Ref.TOKEN_WHITESPACE, token_whitespace)):
         if written is not None and written.fault is not None:
             raise Blocked.by(name, written)
     if release_record is not None and release_record.fault is not None:
         raise Blocked.by(Ref.RELEASE_RECORD, release_record)
-    for stream in pod_exec:
-        if stream.fault is not None:
-            raise Blocked.by(Ref.POD_EXEC, stream, {"worker": stream.node})
-    for stream in pod_logs:
-        if stream.fault is StreamFault.KUBELET_UNREACHABLE:
-            raise Blocked.by(Ref.POD_LOGS, stream, {"worker": stream.node})
     # What is installed counts here; differences from the files are the drift's to report.
     template, keys = helm_values.config, helm_values.runner_keys
     if release_record is not None and release_history.newest is not None:
@@ -431,5 +423,30 @@ def manager_config(
             template, _, _ = helm.read_config(deployed.template, keys)
         else:
             template = helm.config_of(newest.values, helm_values)
-    config = config_toml.manager_config(kubernetes, release_objects, template, keys, deadline=inventory.deadlines.api)
+    try:
+        config = config_toml.manager_config(
+            kubernetes, release_objects, template, keys, deadline=inventory.deadlines.api
+        )
+    except PreflightError as error:
+        return error
     return as_replaced(config, upgrade_changes or frozenset())
+
+
+@fact(
+    optional=("pod_exec", "pod_logs"),
+    fan_in={"pod_exec": "worker", "pod_logs": "worker"},
+    tolerates=("running_config",),
+)
+def manager_config(
+    running_config: ManagerConfig | PreflightError, pod_exec: tuple[StreamCheck, ...], pod_logs: tuple[StreamCheck, ...]
+) -> ManagerConfig:
+    """The managers' running configuration."""
+    for stream in pod_exec:
+        if stream.fault is not None:
+            raise Blocked.by(Ref.POD_EXEC, stream, {"worker": stream.node})
+    for stream in pod_logs:
+        if stream.fault is StreamFault.KUBELET_UNREACHABLE:
+            raise Blocked.by(Ref.POD_LOGS, stream, {"worker": stream.node})
+    if isinstance(running_config, PreflightError):
+        raise running_config
+    return running_config

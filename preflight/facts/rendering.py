@@ -11,6 +11,7 @@ from preflight.evidence import Blocked, NotApplicable, Unmeasured
 from preflight.fact import fact
 from preflight.facts.blocking import block_if_no_resolver_knows
 from preflight.facts.references import Ref
+from preflight.facts.target_selectors import repository_of_cluster_account
 from preflight.inventory import Inventory, Login
 from preflight.inventory_forms import Secret, is_chart_path
 from preflight.probes import chart_repository, chart_source, cluster, credentials
@@ -27,7 +28,13 @@ from preflight.run import Run
 from preflight.values import settings_of, sources_of, with_wrappers
 
 
-@fact(optional=("api_answer",), deadline="api", secret=True, reported_by=("chart_version", "chart_package"))
+@fact(
+    optional=("api_answer",),
+    for_target={"api_answer": ("registry", repository_of_cluster_account)},
+    deadline="api",
+    secret=True,
+    reported_by=("chart_version", "chart_package"),
+)
 def repository_account(api_answer: ApiServer | None, kubernetes: api_client.Api, inventory: Inventory) -> Account:
     """The account for the chart repository."""
     configured = inventory.runner.repository_credentials
@@ -115,24 +122,30 @@ def api_groups(api_answer: ApiServer, kubernetes: api_client.Api) -> ApiGroups:
     return cluster.api_groups(kubernetes)
 
 
+@fact(reported_by=("chart_rendering",))
+def helm_program(inventory: Inventory) -> helm.Helm | None:
+    """Helm, if there is one and it is not switched off."""
+    return helm.find(inventory.runner.helm, deadline=inventory.deadlines.http)
+
+
 @fact(optional=("api_answer", "api_groups"), deadline="http+http")
 def chart_rendering(
     chart_package: FetchedChart,
+    helm_program: helm.Helm | None,
     api_answer: ApiServer | None,
     api_groups: ApiGroups | None,
     inventory: Inventory,
 ) -> ChartRendering:
     """What Helm makes of the chart with the values."""
     runner = inventory.runner
-    program = helm.find(runner.helm, deadline=inventory.deadlines.http)
-    if program is None:
+    if helm_program is None:
         off = "runner.helm is none" if runner.helm == helm.NONE else "there is no helm on the PATH"
         raise NotApplicable(f"{off}: the values are read as far as they can be without Helm")
     if chart_package.package is None:
         raise Unmeasured("the chart's package is not at hand", needs="a run that fetches it")
     sources = sources_of(runner)
     return probe.render(
-        program,
+        helm_program,
         chart_package.package,
         release=runner.release,
         namespace=runner.namespace,

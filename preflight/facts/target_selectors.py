@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from preflight.fact import Targets
-from preflight.inventory import Inventory
+from preflight.inventory import Inventory, Login
 
 
 def as_node(inventory: Inventory, targets: Targets) -> str:
@@ -55,3 +55,11 @@ def build_repository(inventory: Inventory, targets: Targets) -> str | None:
     """The repository that the suite's build job pushes to."""
     del targets
     return None if inventory.pipeline == "none" else inventory.pipeline.image
+
+
+def repository_of_cluster_account(inventory: Inventory, targets: Targets) -> str | None:
+    """The chart repository, if its account is a Secret of the cluster: only then the API server is waited for."""
+    del targets
+    configured = inventory.runner.repository_credentials
+    secret = configured.password if isinstance(configured, Login) else configured
+    return inventory.runner.repository if secret is not None and secret.cluster_key else None

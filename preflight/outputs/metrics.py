@@ -21,6 +21,7 @@ from preflight.decision import Answer
 from preflight.evidence import Unmeasured, one_line
 from preflight.outputs.document import PARTIAL, Document, answer, release, root_causes, section
 from preflight.redaction import remember
+from preflight.saved import rows
 from preflight.verdicts import Verdict
 
 if TYPE_CHECKING:
@@ -136,7 +137,9 @@ def _metrics(document: Document) -> Iterator[tuple[str, str, Iterable[_Sample]]]
     if room is not None:
         yield "jobs_wanted", "Jobs that the values let run at the same time.", [({}, float(room["wanted"]))]
         yield "jobs_that_fit", "Jobs that fit onto the cluster now.", [({}, float(room["capacity"]))]
-        nodes = [({"node": str(node["node"])}, float(node["fits"])) for node in room["by_node"] if node["eligible"]]
+        nodes = [
+            ({"node": str(node["node"])}, float(node["fits"])) for node in rows(room["by_node"]) if node["eligible"]
+        ]
         if nodes:
             yield "node_jobs_that_fit", "Jobs that fit onto a node now.", nodes
     certificates = _certificates(document)

@@ -243,8 +243,9 @@ class Report(_Part):
         Raises:
             SavedError: the facts are those of another version, or the inventory has another form.
         """
-        if self.form != saved.SCHEMA:
-            raise SavedError(f"facts of schema {self.form}, this version draws those of {saved.SCHEMA}")
+        if self.form not in saved.REPLAYABLE:
+            drawn = ", ".join(map(str, sorted(saved.REPLAYABLE)))
+            raise SavedError(f"facts of schema {self.form}, this version draws those of {drawn}")
         inventory = saved.inventory_from({"environment": self.environment}, Path("preflight.json"))
         stage = Stage(self.stage) if self.stage in set(Stage) else Stage.AUTO
         return _SavedFacts(inventory, self.facts, stage=stage)

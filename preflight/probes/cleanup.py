@@ -25,7 +25,8 @@ Json = dict[str, Any]
 COLLECTED_WITHIN = 10.0  # seconds in which the garbage collector follows a Job's deletion, with room for the pods' end
 POD_MADE_WITHIN = 1.0  # seconds after which a Job that was deleted gets no pod any more
 FORCED_WITHIN = 2.0  # seconds in which a pod that is given no time to end is gone
-FIRST_PAUSE = 0.1  # seconds before the first further list; each pause is longer, up to a second
+FIRST_PAUSE = 0.1  # seconds before the first further list; each pause is longer, up to the longest
+LONGEST_PAUSE = 0.3  # a run ends on average half of it later than its pods; a list is one of names
 POLL = 0.3  # seconds between two requests for the same object
 _NOT_FOUND = 404
 
@@ -181,7 +182,7 @@ def _wait_until_gone(
             on_object("pod", name)
         if not left or time.monotonic() + pause > end or expedite.wait(pause):
             return left
-        pause = min(pause * 1.5, 1.0)
+        pause = min(pause * 1.5, LONGEST_PAUSE)
 
 
 # --- of dead runs ---------------------------------------------------------------------------------------------------

@@ -27,17 +27,12 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _PORTS = {"http": 80, "https": 443, "tcp": 2375}
 _CONTROL_PLANE = frozenset({"control-plane", "master"})
 _EXAMPLES = 3  # addresses that a cause names
+_MACHINES = 10  # machines outside of the VPC that it names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkAgreement(Fact):
-    """Whether two descriptions of the environment agree.
-
-    Attributes:
-        compared: what was compared, a line each.
-    """
-
-    compared: tuple[str, ...] = ()
+    """Whether two descriptions of the environment agree; its evidence has what was compared, a line each."""
 
 
 def _agreement(
@@ -54,7 +49,6 @@ def _agreement(
     more = f"; and {further} more" if further > 0 else ""
     return NetworkAgreement(
         target=target,
-        compared=lines,
         fault=fault if contradictions else None,
         cause="; ".join(contradictions[:_EXAMPLES]) + more,
         evidence=Evidence(where=where, command=command, observed="\n".join(lines)),
@@ -196,7 +190,9 @@ def inside_vpc(vpc: Network, addresses: Mapping[str, Address]) -> NetworkAgreeme
     """Whether the machines lie in the VPC that the inventory names."""
     outside = [f"{machine} has {address}" for machine, address in addresses.items() if address not in vpc]
     lines = [f"VPC: {vpc}", *(f"{machine}: {address}" for machine, address in addresses.items())]
-    contradictions = [f"outside of the VPC {vpc}: {', '.join(outside)}"] if outside else []
+    further = len(outside) - _MACHINES
+    more = f"; and {further} more" if further > 0 else ""
+    contradictions = [f"outside of the VPC {vpc}: {', '.join(outside[:_MACHINES])}" + more] if outside else []
     return _agreement(
         "VPC", lines, contradictions, NetworkFault.OUTSIDE_VPC, command="grep -n 'address\\|url\\|vpc' inventory.yaml"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import ROUND_FLOOR, Decimal
 from typing import Any
 
@@ -112,7 +112,8 @@ class NodeRoom:
 
     Attributes:
         fits: job pods that fit.
-        free: allocatable less what the pods there ask for, in Kubernetes quantities.
+        free: allocatable less what the pods there ask for, in Kubernetes quantities: CPU, memory, pods, and what else a
+            job asks for.
         limited_by: the resource that runs out first; empty if the node is not eligible.
         why_not: why jobs may not run there, if they may not.
         could_fit: job pods that would fit, if they might run there.
@@ -226,6 +227,11 @@ def pack(
     )
 
 
+def in_all(headroom: Headroom) -> Headroom:
+    """The same without the room on each node, which the headroom of the values' own jobs shows, too."""
+    return replace(headroom, by_node=())
+
+
 def would_suffice(headroom: Headroom, nodes: Collection[str]) -> bool:
     """Whether all wanted jobs would find room, if these nodes took jobs; one that is gone is taken for a usual one."""
     rooms = {room.node: room for room in headroom.by_node}
@@ -247,6 +253,9 @@ def _describe_filler(filler: Filler) -> str:
     return f"{filler.owner} asks for {filler.resource} {spell(filler.resource, quantity(filler.amount))}"
 
 
+_SHOWN = ("cpu", "memory", "pods")
+
+
 def _room(node: Node, used: Mapping[str, str], job: Mapping[str, Decimal], shape: JobShape) -> NodeRoom:
     taken = amounts(used)
     free: Amounts = {
@@ -259,7 +268,7 @@ def _room(node: Node, used: Mapping[str, str], job: Mapping[str, Decimal], shape
     return NodeRoom(
         node=node.name,
         fits=0 if reason else counts.get(limited_by, 0),
-        free={name: exactly(amount) for name, amount in free.items()},
+        free={name: exactly(amount) for name, amount in free.items() if name in _SHOWN or name in job},
         limited_by="" if reason else limited_by,
         eligible=not reason,
         why_not=reason,
@@ -309,7 +318,5 @@ def _full_name(resource: str) -> str:
 def _describe_room(room: NodeRoom) -> str:
     if not room.eligible:
         return f"{room.node}  not eligible: {room.why_not}"
-    free = ", ".join(
-        f"{name} {spell(name, quantity(room.free[name]))}" for name in ("cpu", "memory", "pods") if name in room.free
-    )
+    free = ", ".join(f"{name} {spell(name, quantity(room.free[name]))}" for name in _SHOWN if name in room.free)
     return f"{room.node}  fits {room.fits} (free: {free}; {room.limited_by} runs out first)"

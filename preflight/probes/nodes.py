@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from preflight.evidence import Evidence, Fact
 from preflight.faults import ClusterFault, Fault
@@ -154,12 +154,12 @@ class PoolState(Fact):
 
     Attributes:
         pool: its name in the inventory.
-        nodes: the nodes that have its labels.
+        nodes: the nodes that have its labels; not saved, as they are among the cluster's nodes.
         failing: those of them for which the property does not hold.
     """
 
     pool: str
-    nodes: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = field(default=(), metadata={"live": True})
     failing: tuple[str, ...] = ()
 
 

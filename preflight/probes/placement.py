@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from preflight.clients.connect import split_address
@@ -25,12 +25,13 @@ class Placement(Fact):
 
     Attributes:
         requirements: what a node must have, a phrase each; empty if any node will do.
-        nodes: the nodes that have the labels, whatever else keeps pods off them.
+        nodes: the nodes that have the labels, whatever else keeps pods off them; not saved, as they are among the
+            cluster's nodes.
         unmet: preferences that no node meets.
     """
 
     requirements: tuple[str, ...] = ()
-    nodes: tuple[str, ...] = ()
+    nodes: tuple[str, ...] = field(default=(), metadata={"live": True})
     unmet: tuple[str, ...] = ()
 
 

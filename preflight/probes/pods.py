@@ -276,10 +276,15 @@ def hold(
     node: str,
     deadline: float,
     on_event: OnEvent = _no_progress,
+    moot: Callable[[], bool] = bool,
     shutdown: Shutdown | None = None,
 ) -> JobPod:
-    """As `launch`, for `preflight.jobshape.waiting_job`: come back as soon as the container ``build`` runs."""
-    run = PodRun(api, manifest, node=node, deadline=deadline, on_event=on_event, shutdown=shutdown)
+    """As `launch`, for `preflight.jobshape.waiting_job`: come back as soon as the container ``build`` runs.
+
+    Raises:
+        MootError: by `moot`, nothing would come of it.
+    """
+    run = PodRun(api, manifest, node=node, deadline=deadline, on_event=on_event, moot=moot, shutdown=shutdown)
     run.run(None, runs_or_settled)
     return JobPod(**_Judgement(run).fields())
 

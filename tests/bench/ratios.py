@@ -14,10 +14,9 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +24,10 @@ from lab import shell
 from lab.clocked import ClockedRuns
 from lab.lab import Lab
 from lab.tools.call import Run
-from lab.world import Request
+from lab.world import MIRROR, Request, World
 from tests import processes
-from tests.bench import guide_commands
+from tests.bench import guide_commands, requests_seen
+from tests.bench.lifetimes import WATCH, Lifetimes
 
 LATENCY = 0.05
 MOST_TO_COLLECT = 1.0  # seconds beyond those of collecting nothing
@@ -40,45 +40,61 @@ MOST_OF_ROUNDS = 1.5  # times what pods of so many seconds, so many at once, tak
 STARTS = ("checks/test_02_4_paths.py", "-k", "test_a_job_pod_starts_on_each_worker", "--all-nodes")
 FAULTS = ("dns-one-silent", "path-one-node-blocked", "dind-exits")
 WORSE = 1.25  # times the figure of the run before, from which it is marked
+_LAUNCHER = processes.PROJECT / "tests" / "bench" / "measured.py"
+_NAMED = (
+    *("pods", "jobs", "secrets", "configmaps", "services", "serviceaccounts", "endpoints", "deployments"),
+    *("roles", "rolebindings", "nodes"),
+)
+"""Resources of which objects are asked for by name."""
 _CHAINS = (("job_pod", "dind_pod"), ("dind_head_start",))  # a worker's: what comes one after the other
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A run of the suite: seconds, CPU seconds, MB, requests by kind, and the seconds of each measurement."""
+    """A run of the suite.
+
+    Attributes:
+        seconds: of all of it; `cpu`: seconds of CPU; `memory`: MB.
+        requests: by kind.
+        facts: each measurement, with its seconds.
+        longest_pod: seconds for which the slowest pod was there, from its creation to its removal.
+    """
 
     seconds: float
     cpu: float
     memory: float
     requests: Mapping[str, int] = field(default_factory=dict)
     facts: tuple[Mapping[str, Any], ...] = ()
+    longest_pod: float = 0.0
 
     @property
     def chain(self) -> float:
-        """Seconds of the slowest chain of pods on one worker."""
+        """Seconds of the slowest chain of pods on one worker: one after the other, or one until it is removed."""
         chains = Counter[tuple[str, tuple[str, ...]]]()
         for fact in self.facts:
             for chain in _CHAINS:
                 if fact["name"] in chain:
                     chains[fact["targets"].get("worker", ""), chain] += fact["took"]
-        return max(chains.values(), default=0.0)
+        return max(*chains.values(), self.longest_pod, 0.0)
 
 
-def started(*arguments: str, cwd: Path = processes.PROJECT, statuses: Iterable[int] = (0,)) -> Measured:
+def started(
+    *arguments: str,
+    cwd: Path = processes.PROJECT,
+    statuses: Iterable[int] = (0,),
+    environment: Mapping[str, str] | None = None,
+) -> Measured:
     """Run pytest in an interpreter of its own, its start included."""
-    with tempfile.TemporaryFile() as output:
-        words = [sys.executable, "-m", "pytest", "-q", *processes.WITHOUT_PLUGINS, *arguments]
-        began = time.perf_counter()
-        process = subprocess.Popen(words, cwd=cwd, env=processes.environment(), stdout=output, stderr=output)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode not in statuses:
+    words = [sys.executable, "-m", "pytest", "-q", *processes.WITHOUT_PLUGINS, *arguments]
+    env = processes.environment(**(environment or {}))
+    with tempfile.NamedTemporaryFile() as figures, tempfile.TemporaryFile() as output:
+        launcher = [sys.executable, str(_LAUNCHER), figures.name]
+        subprocess.run([*launcher, *words], cwd=cwd, env=env, stdout=output, stderr=output, check=True)
+        took = json.loads(figures.read())
+        if took["status"] not in statuses:
             output.seek(0)
-            sys.exit(f"the run came to {process.returncode}:\n{output.read()[-5000:].decode()}")
-    return Measured(
-        seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    )
+            sys.exit(f"the run came to {took['status']}:\n{output.read()[-5000:].decode()}")
+    return Measured(took["seconds"], took["cpu"], took["memory"])
 
 
 def run(
@@ -93,13 +109,25 @@ def run(
     with tempfile.TemporaryDirectory() as folder:
         words = (*checks, "--report-dir", folder, *arguments)
         if inventory := own_inventory():
-            measured, requests = started("-p", "lab.suite", *words, "--inventory", inventory, statuses=(0, 1, 6)), {}
+            file = Path(folder) / "requests.json"
+            plugins = ("-p", "lab.suite", "-p", requests_seen.__name__)
+            given = {requests_seen.FILE: str(file)}
+            with Lifetimes(Path(inventory)) as pods_of_run:
+                measured = started(*plugins, *words, "--inventory", inventory, statuses=(0, 1, 6), environment=given)
+            requests = by_kind(Request(*request) for request in json.loads(file.read_text(encoding="utf-8")))
         else:
-            with Lab([fault] if fault else [], latency, workers=workers, pods=pods) as lab:
-                measured = started(*words, "--inventory", str(lab.inventory), statuses=(0, 1) if fault else (0,))
-                requests = dict(Counter(map(kind_of, lab.requests)).most_common())
+            with Lab([fault] if fault else [], latency, workers=workers, pods=pods, change=_as_jobs_leave_it) as lab:
+                with Lifetimes(lab.inventory) as pods_of_run:
+                    measured = started(*words, "--inventory", str(lab.inventory), statuses=(0, 1) if fault else (0,))
+                requests = by_kind(each for each in lab.requests if f"timeoutSeconds={WATCH:.0f}" not in each.path)
         report = json.loads((Path(folder) / "preflight.json").read_text(encoding="utf-8"))
-    return Measured(measured.seconds, measured.cpu, measured.memory, requests, tuple(report["facts"]))
+    facts = tuple(report["facts"])
+    return replace(measured, requests=requests, facts=facts, longest_pod=pods_of_run.longest)
+
+
+def _as_jobs_leave_it(world: World) -> None:
+    """Let workers hold the jobs' image, as they do wherever jobs have run."""
+    world.hold_images(f"{MIRROR}/library/alpine:latest")
 
 
 def own_inventory() -> str:
@@ -107,14 +135,17 @@ def own_inventory() -> str:
     return os.environ.get("PREFLIGHT_INVENTORY", "") if os.environ.get("KUBECONFIG") else ""
 
 
+def by_kind(requests: Iterable[Request]) -> dict[str, int]:
+    """How many requests there are of each kind, the most frequent first."""
+    return dict(Counter(map(kind_of, requests)).most_common())
+
+
 def kind_of(request: Request) -> str:
     """What a request is of, without names: ``GET /api/v1/pods``, ``dns``, ``registry``."""
     if request.server != "kubernetes":
         return request.server.split()[0]
     path = re.sub(r"/namespaces/[^/]+", "/namespaces/…", request.path.partition("?")[0])
-    path = re.sub(
-        r"(/(?:pods|jobs|secrets|configmaps|services|serviceaccounts|endpoints|deployments)/)[^/]+", r"\1…", path
-    )
+    path = re.sub(rf"(/(?:{'|'.join(_NAMED)})/)[^/]+", r"\1…", path)
     return f"{request.method} {path}"
 
 
@@ -149,6 +180,7 @@ def figures(rounds: int) -> dict[str, Any]:
     checks, nothing = (min(seconds) for seconds in zip(*(collecting() for _ in range(rounds)), strict=True))
     measured: dict[str, Any] = {
         "run, seconds": healthy.seconds,
+        "slowest chain of pods, seconds": healthy.chain,
         "run : slowest chain of pods": healthy.seconds / healthy.chain if healthy.chain else None,
         "run : its measurements one after the other": healthy.seconds / sum(fact["took"] for fact in healthy.facts),
         "the guide's commands one after the other, seconds": commands.seconds,

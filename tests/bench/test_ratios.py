@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from lab.world import Request
 from preflight.inventory import Inventory
-from tests.bench import guide_commands, ratios
+from tests.bench import guide_commands, ratios, requests_seen
+from tests.bench.lifetimes import Lives
 
 
 def test_figures_are_compared_with_those_of_the_run_before_and_with_their_limits() -> None:
@@ -24,6 +27,23 @@ def test_requests_are_of_a_kind_without_their_names() -> None:
     assert ratios.kind_of(Request("registry registry.example.com", "GET", "/v2/")) == "registry"
 
 
+def test_requests_of_a_run_against_a_cluster_are_seen_from_within(inventory: Inventory) -> None:
+    seen = requests_seen.Seen()
+    api, gitlab = (SimpleNamespace(host=host) for host in ("192.168.1.100", "192.168.1.50"))
+    for event, arguments in (
+        ("http.client.send", (api, b"GET /api/v1/nodes?limit=500 HTTP/1.1\r\nHost: x\r\n\r\n")),
+        ("http.client.send", (api, b'{"GET ": "a body"}')),
+        ("http.client.send", (gitlab, b"POST /api/v4/runners/verify HTTP/1.1\r\n\r\n")),
+        ("socket.sendto", (None, ("10.0.0.2", 53))),
+        ("socket.connect", (None, ("192.168.1.101", 22))),
+        ("socket.connect", (None, ("192.168.1.101", 10250))),
+        ("socket.connect", (None, "/run/a.sock")),
+        ("open", ("file", "r", 0)),
+    ):
+        seen.audit(event, arguments)
+    assert ratios.by_kind(seen.requests(inventory)) == {"GET /api/v1/nodes": 1, "gitlab": 1, "dns": 1, "ssh": 1}
+
+
 @pytest.mark.parametrize(("head_start", "longest"), [(0.5, 5.0), (6.0, 6.0)])
 def test_the_slowest_chain_is_a_workers_pods_one_after_the_other(head_start: float, longest: float) -> None:
     facts = [
@@ -36,7 +56,18 @@ def test_the_slowest_chain_is_a_workers_pods_one_after_the_other(head_start: flo
             ("x", "b", 9.0),
         )
     ]
-    assert ratios.Measured(9.0, 1.0, 1.0, facts=tuple(facts)).chain == longest
+    measured = ratios.Measured(9.0, 1.0, 1.0, facts=tuple(facts))
+    assert measured.chain == longest
+    assert replace(measured, longest_pod=7.0).chain == 7.0, "its removal takes time, too"
+    assert ratios.Measured(9.0, 1.0, 1.0).chain == 0.0
+
+
+def test_a_pod_is_there_from_the_first_event_to_its_deletion() -> None:
+    pods = Lives()
+    for event, name, now in (("ADDED", "a", 1.0), ("ADDED", "b", 2.0), ("MODIFIED", "a", 3.0), ("DELETED", "a", 5.5)):
+        pods.take(event, name, now)
+    assert pods.seconds == {"a": 4.5}
+    assert pods.longest == 4.5
 
 
 def test_the_guides_commands_cover_the_inventory(inventory: Inventory) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -70,6 +71,43 @@ def test_a_list_is_read_page_after_page(opened: Opened) -> None:
     assert len(server.asked) == 3
 
 
+def test_the_next_page_is_made_while_this_one_is_read_unless_only_the_first_item_is_wanted(opened: Opened) -> None:
+    asked_for_more = threading.Event()
+
+    def answer(asked: Asked) -> Reply:
+        if "continue" in asked.query:
+            asked_for_more.set()
+            return Reply({"items": [{"metadata": {"name": "c"}}]})
+        return Reply({"metadata": {"continue": "more"}, "items": [{"metadata": {"name": name}} for name in "ab"]})
+
+    api, server = opened(answer)
+    assert next(api.items(NODES))["metadata"]["name"] == "a"
+    assert len(server.asked) == 1
+    items = api.items(NODES)
+    assert [next(items)["metadata"]["name"] for _ in range(2)] == ["a", "b"]
+    assert asked_for_more.wait(10), "the page is not at its end"
+    assert [each["metadata"]["name"] for each in items] == ["c"]
+    assert len(server.asked) == 3
+
+
+def test_several_lists_are_requested_at_the_same_time(opened: Opened) -> None:
+    together = threading.Barrier(3, timeout=20)
+
+    def answer(asked: Asked) -> Reply:
+        together.wait()
+        name = asked.path.rpartition("/")[2]
+        return (
+            Reply(status(403, "Forbidden", "no"), 403)
+            if name == "b"
+            else Reply({"items": [{"metadata": {"name": name}}]})
+        )
+
+    api, _ = opened(answer)
+    first, second, third = api.lists([f"/api/v1/{name}" for name in "abc"])
+    assert (first, third) == ([{"metadata": {"name": "a"}}], [{"metadata": {"name": "c"}}])
+    assert isinstance(second, ApiError)
+
+
 def test_a_cached_list_is_asked_for_by_its_first_request_alone(opened: Opened) -> None:
     """With a token, a server refuses any version."""
     listed = {"metadata": {"continue": "more"}, "items": []}, {"items": [{"metadata": {"name": "n"}}]}
@@ -92,6 +130,21 @@ def test_the_items_of_a_page_are_read_one_by_one(opened: Opened, body: str) -> N
     assert [each["metadata"]["name"] for each in listed] == ["a", "b"]
     assert "labels" not in listed[0]["metadata"], "null is as good as left out"
     assert len(server.asked) == 1
+
+
+def test_the_nulls_of_every_pod_are_taken_out_and_texts_that_show_them_stay(opened: Opened) -> None:
+    shown = '{"creationTimestamp":null,"lastProbeTime":null,"x":null}'
+    conditions = '[{"type":"Ready","lastProbeTime":null,"status":"True"},{"type":"x","lastProbeTime":null,"a":1}]'
+    item = f"""{{"metadata":{{"name":"a","annotations":{{"k":{json.dumps(shown)}}}}},
+        "spec":{{"template":{{"metadata":{{"creationTimestamp":null,"labels":{{}}}}}},"other":{{"creationTimestamp":null}}}},
+        "status":{{"conditions":{conditions}}}}}"""
+    api, _ = opened(in_turn(Reply(f'{{"items":[{item}]}}')))
+    (pod,) = api.items(NODES)
+    assert pod == {
+        "metadata": {"name": "a", "annotations": {"k": shown}},
+        "spec": {"template": {"metadata": {"labels": {}}}, "other": {}},
+        "status": {"conditions": [{"type": "Ready", "status": "True"}, {"type": "x", "a": 1}]},
+    }
 
 
 ONE, TWO = ('{"metadata":{"name":"one","uid":"1"}}', '{"metadata":{"name":"two","uid":"2"}}')

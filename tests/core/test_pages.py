@@ -602,7 +602,7 @@ def test_facts_of_another_form_cost_the_pictures_alone(inventory: Inventory) -> 
     older = document(inventory, schema=3)
     del older["by"]
     shown = text_of(pages.render(older))
-    assert "Pictures could not be drawn: facts of schema 3, this version draws those of 4." in shown
+    assert "Pictures could not be drawn: facts of schema 3, this version draws those of 4, 5." in shown
     assert "stops words" in shown
 
 

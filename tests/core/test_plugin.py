@@ -800,7 +800,7 @@ def test_a_baseline_reports_new_fixed_and_unchanged_and_what_was_not_judged(guid
         (None, "can't be read"),
         ("no json", "found no JSON"),
         ("[]", "expected a preflight.json"),
-        ('{"schema": 1, "checks": []}', "found schema 1, expected 2 or 3 or 4: run the checks again"),
+        ('{"schema": 1, "checks": []}', "found schema 1, expected 2 or 3 or 4 or 5: run the checks again"),
     ],
 )
 def test_what_is_no_baseline_is_a_usage_error(guide: Path, text: str | None, message: str) -> None:

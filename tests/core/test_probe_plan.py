@@ -9,8 +9,10 @@ import pytest
 
 from preflight import jobsettings
 from preflight.clients.connect import Routes
+from preflight.evidence import Unmeasured
 from preflight.fact import TARGETS
 from preflight.facts import dind as dind_facts
+from preflight.facts import namespace as namespace_facts
 from preflight.facts.dind import dind_shape
 from preflight.facts.probe_plan import (
     beyond_the_first,
@@ -110,6 +112,50 @@ def test_a_daemon_has_a_head_start_where_it_neither_pulls_nor_takes_the_room_of_
     assert not starts(fault=PathFault.TIMEOUT)
     run.note_cut_off("k8s-worker-1", MIRROR)
     assert not starts(), "the worker was seen not to reach what the daemon would pull from"
+
+
+def test_a_pod_that_waits_for_commands_begins_with_the_jobs_where_the_image_is_there_and_room_is_free(
+    inventory: Inventory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(inventory=inventory, routes=Routes({}, only_mapped=True), id="made")
+    shape = jobsettings.job_shape(values_of(inventory.runner))
+    held = frozenset({inventory.probe.image})
+    ends: dict[str, Any] = {"problem": None}
+
+    def streams_of(*_: object, moot: Callable[[], bool]) -> str:
+        if moot():
+            raise MootError("given up")
+        if ends["problem"] is not None:
+            raise ends["problem"]
+        return "measured"
+
+    monkeypatch.setattr(namespace_facts, "_streams", streams_of)
+
+    def starts(images: frozenset[str] = held, fits: int = 1, quotas: tuple[Any, ...] = ()) -> bool:
+        node = Node(name="k8s-worker-1", address="192.168.1.101", ready=True, images=images)
+        return (
+            namespace_facts.streams_head_start(
+                "k8s-worker-1",
+                Nodes(target="nodes", evidence=made.shown(), nodes=(node,)),
+                NamespaceState(target="gitlab", evidence=made.shown(), quotas=quotas),
+                shape,
+                WorkerRoom(target="k8s-worker-1", evidence=made.shown(), node="k8s-worker-1", fits=fits),
+                None,
+                inventory,
+                run,
+            )
+            is not None
+        )
+
+    assert starts()
+    assert not starts(images=frozenset()), "it would pull beside the job's pod"
+    assert not starts(fits=0)
+    assert not starts(quotas=({"metadata": {"name": "jobs"}},)), "the quota may be for one pod less"
+    ends["problem"] = Unmeasured("it did not start", needs="another try")
+    assert not starts(), "it is tried again once the job's pod has started"
+    ends["problem"] = None
+    run.moot = lambda name, targets: (name, targets) == ("streams_head_start", {"worker": "k8s-worker-1"})
+    assert not starts(), "the job's pod did not start"
 
 
 def servers(shape: JobShape) -> list[str]:

@@ -14,6 +14,7 @@ from preflight import facts, saved
 from preflight.conclusions.model import Proof
 from preflight.evidence import KINDS, Blocked, Evidence, Fact, NotApplicable, PreflightError, Unmeasured
 from preflight.faults import DnsFault, PathFault, SshFault
+from preflight.probes.cluster import Node, Nodes
 from preflight.probes.dns import Answer, Lookups
 from preflight.probes.gitlab import GitLabReply
 from preflight.redaction import remember
@@ -72,6 +73,35 @@ def test_a_fact_is_named_by_its_class_alone_and_read_back() -> None:
     assert through_json(lookups, None) == (lookups, None)
 
 
+def test_what_many_objects_have_in_common_is_written_once_and_read_back() -> None:
+    usual = Node(
+        name="w",
+        ready=True,
+        labels={"os": "linux", "zone": "a"},
+        allocatable={"cpu": "16", "pods": "110"},
+        taints=({"key": "k", "effect": "NoSchedule"},),
+        kernel="6.1.0",
+    )
+    odd = {
+        3: {"labels": {}, "ready": False, "ready_reason": "gone"},
+        7: {"labels": {"os": "linux", "zone": "b", "gpu": "yes"}, "taints": ()},
+        9: {"allocatable": {"cpu": "8", "pods": "110"}, "kernel": ""},
+    }
+    many = tuple(
+        dataclasses.replace(usual, name=f"w{number}", **odd.get(number, {}))  # type: ignore[arg-type]
+        for number in range(60)
+    )
+    listed = Nodes(target="cluster", nodes=many, evidence=HERE)
+    assert through_json(listed, None) == (listed, None)
+    written_nodes = plain_measurement(listed, None)["value"]["nodes"]
+    assert [len(written_nodes["rows"][number]) for number in (0, 3, 7, 9)] == [1, 4, 3, 3]
+    assert written_nodes["rows"][7]["labels"] == {"zone": "b", "gpu": "yes"}
+    assert saved.rows(written_nodes)[3]["labels"] == {}
+    few = plain_measurement(dataclasses.replace(listed, nodes=many[:50]), None)["value"]["nodes"]
+    assert saved.rows(few) == few, "few are written in full"
+    assert saved.rows(few) == saved.rows(written_nodes)[:50]
+
+
 @pytest.mark.parametrize(
     "error",
     [
@@ -106,26 +136,26 @@ def written(folder: Path, schema: object) -> Path:
     return file
 
 
-@pytest.mark.parametrize("schema", [1, 2, 3, 5, None, "4", [4]])
+@pytest.mark.parametrize("schema", [1, 2, 3, 6, None, "4", [4]])
 def test_a_run_of_another_schema_is_not_judged_again_and_the_error_says_what_to_do(
     schema: object, tmp_path: Path
 ) -> None:
     with pytest.raises(SavedError) as refused:
         read(written(tmp_path, schema))
     message = str(refused.value)
-    assert message.startswith(f"{tmp_path / 'preflight.json'}: found schema {schema!r}, expected {saved.SCHEMA}: ")
+    assert message.startswith(f"{tmp_path / 'preflight.json'}: found schema {schema!r}, expected 4 or 5: ")
     assert message.endswith("run the checks again with this version, or replay the file with the version that wrote it")
     assert "\n" not in message
 
 
-@pytest.mark.parametrize("schema", [2, 3, 4])
+@pytest.mark.parametrize("schema", [2, 3, 4, 5])
 def test_a_run_of_an_older_schema_can_be_compared_with(schema: int, tmp_path: Path) -> None:
     assert read_comparable(written(tmp_path, schema))["checks"] == []
 
 
-@pytest.mark.parametrize("schema", [1, 5])
+@pytest.mark.parametrize("schema", [1, 6])
 def test_a_run_of_a_schema_without_comparable_checks_is_refused(schema: int, tmp_path: Path) -> None:
-    with pytest.raises(SavedError, match=f"found schema {schema}, expected 2 or 3 or 4"):
+    with pytest.raises(SavedError, match=f"found schema {schema}, expected 2 or 3 or 4 or 5"):
         read_comparable(written(tmp_path, schema))
 
 

@@ -89,3 +89,30 @@ def test_reports_that_a_root_cause_explains_are_left_out_of_pytests_summaries() 
     with screen.explained_left_out(terminal, Explanation((finding(0),))):
         assert terminal.stats["failed"] == [other, foreign]
     assert terminal.stats == {"failed": [explained, other, foreign], "passed": [foreign]}
+
+
+def test_reasons_that_differ_in_the_target_alone_share_a_line() -> None:
+    terminal = Terminal()
+    without = [
+        Outcome(
+            check="test_x",
+            number="2.4.7",
+            title="It is right",
+            target=worker,
+            targets={"worker": worker},
+            verdict=Verdict.NOT_APPLICABLE,
+            reason=reason.format(worker),
+        )
+        for worker in ("w1", "w2", "w3")
+        for reason in ("the kubelet on {} shows nothing", "it is switched off", "a file on {} can't be read")
+    ]
+    results = Results(outcomes=without)
+    results.settle(0, Coverage(9, 9), selected=(), effect="privileged", allow_degraded=False)
+    screen.print_results(terminal, results, everything=False, brief=False)
+    assert terminal.lines[1:4] == [
+        "3 checks on 3 targets, such as: the kubelet on w1 shows nothing",
+        "3 checks: it is switched off",
+        "3 checks on 3 targets, such as: a file on w1 can't be read",
+    ]
+    screen.print_results(terminal, results, everything=True, brief=False)
+    assert "1 check: the kubelet on w3 shows nothing" in terminal.lines

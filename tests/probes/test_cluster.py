@@ -180,7 +180,7 @@ def all_nodes(*items: Json) -> Nodes:
 
 def test_nodes_are_read_from_a_real_list(serve: Serve) -> None:
     api, server = serve({"/api/v1/nodes": Reply({"metadata": {}, "items": ITEMS})})
-    found = cluster.nodes(api)
+    found = cluster.nodes(api, with_images=frozenset(each["metadata"]["name"] for each in ITEMS))
     assert [node.name for node in found.nodes] == ["k8s-worker-1", "k8s-worker-2", "k8s-worker-3"]
     node = found.nodes[0]
     assert (node.address, node.ready, node.cordoned, node.pressures, node.taints) == (
@@ -238,7 +238,7 @@ def test_a_node_is_found_by_its_name() -> None:
 def test_nodes_that_may_not_be_listed_are_unmeasured(serve: Serve) -> None:
     api, _ = serve({"/api/v1/nodes": FORBIDDEN})
     with pytest.raises(Unmeasured) as caught:
-        cluster.nodes(api)
+        cluster.nodes(api, with_images=())
     assert caught.value.fault is ApiFault.FORBIDDEN
     assert '"nodes"' in caught.value.needs
 

@@ -9,7 +9,7 @@ import pytest
 from preflight.clients.connect import Routes
 from preflight.evidence import Blocked, Evidence, NotApplicable, Unmeasured
 from preflight.facts import cluster, rendering, values
-from preflight.facts.rendering import chart_package, chart_rendering
+from preflight.facts.rendering import chart_package, chart_rendering, helm_program
 from preflight.faults import ReleaseFault
 from preflight.inventory import Inventory, load
 from preflight.probes.chart_source import FetchedChart
@@ -37,9 +37,14 @@ def fetched(inventory: Inventory) -> FetchedChart:
     return found
 
 
+def rendering_of(package: FetchedChart, inventory: Inventory) -> ChartRendering:
+    found: ChartRendering = chart_rendering(package, helm_program(inventory), None, None, inventory)
+    return found
+
+
 def rendered(inventory: Inventory) -> tuple[ChartRendering, Values]:
     package = fetched(inventory)
-    found = chart_rendering(package, None, None, inventory)
+    found = rendering_of(package, inventory)
     return found, values.helm_values(package, found, inventory)
 
 
@@ -70,7 +75,7 @@ def test_a_repository_that_was_not_asked_blocks_the_package(local: Inventory) ->
 def test_without_helm_nothing_is_rendered(local: Inventory) -> None:
     runner = local.runner.model_copy(update={"helm": "none"})
     with pytest.raises(NotApplicable, match=r"runner\.helm is none"):
-        chart_rendering(fetched(local), None, None, local.model_copy(update={"runner": runner}))
+        rendering_of(fetched(local), local.model_copy(update={"runner": runner}))
 
 
 def test_helms_rendering_is_what_jobs_get(local: Inventory) -> None:
@@ -130,12 +135,12 @@ def test_a_made_up_helm_is_no_helm(local: Inventory, tmp_path: Path) -> None:
     program.chmod(0o755)
     runner = local.runner.model_copy(update={"helm": str(program)})
     with pytest.raises(Unmeasured, match="does not report its version"):
-        chart_rendering(fetched(local), None, None, local.model_copy(update={"runner": runner}))
+        rendering_of(fetched(local), local.model_copy(update={"runner": runner}))
 
 
 def test_a_package_that_was_not_kept_is_not_rendered(local: Inventory) -> None:
     programs.require("helm")
     gone = FetchedChart(target="x", evidence=Evidence(where="here", command="true"))
     with pytest.raises(Unmeasured, match="not at hand"):
-        chart_rendering(gone, None, None, local)
+        rendering_of(gone, local)
     assert rendering.chart_rendering is chart_rendering
