@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from preflight.clients import kube_api as api_client
@@ -112,12 +112,21 @@ def dind_service(pod_pull: ImagePull | None) -> ImagePull | None:
 )
 def dind_shape(job_shape: JobShape, here_lookups: tuple[Lookups, ...]) -> JobShape:
     """The shape of a job's pod, without resolvers that answer late or not at all: a daemon would wait for them anew."""
-    slow = waited_for(here_lookups)
-    config = job_shape.dns_config or {}
-    answering = [server for server in config.get("nameservers") or () if server not in slow]
+    return _without_resolvers(job_shape, waited_for(here_lookups))
+
+
+def _without_resolvers(shape: JobShape, silent: Collection[str]) -> JobShape:
+    """The shape without these resolvers, as long as one is left."""
+    config = shape.dns_config or {}
+    answering = [server for server in config.get("nameservers") or () if server not in silent]
     if not answering:
-        return job_shape
-    return replace(job_shape, dns_config={**config, "nameservers": answering})
+        return shape
+    return replace(shape, dns_config={**config, "nameservers": answering})
+
+
+def _shape_on(worker: str, dind_shape: JobShape, run: Run) -> JobShape:
+    """The shape without resolvers that are known by now not to answer this worker, or a pod on it."""
+    return _without_resolvers(dind_shape, run.silent_resolvers.get(worker, ()))
 
 
 @fact(optional=("node_losses", "pod_losses"), reported_by=("dind_daemon",))
@@ -154,8 +163,8 @@ def dind_head_start(
 ) -> PodTranscript | None:
     """A job's pod with Docker-in-Docker on a worker, while a job's pod is still looked at there.
 
-    None where it would disturb that one (images are still to be pulled, or room is short), and where that one shows
-    that nothing comes of it.
+    None where it would disturb that one (images are still to be pulled, or room is short), and where it turns out
+    meanwhile that nothing comes of it, or that it waits for a resolver which does not answer there.
     """
     require_probed(worker, cluster_nodes, dind_shape, inventory, run, dind_settings.nodes)
     listed = named_node(worker, cluster_nodes).images
@@ -166,14 +175,17 @@ def dind_head_start(
         return None
     if registry_reply is not None and registry_reply.fault is not None:
         return None
-    host = parse_reference(dind_settings.pull).host
+    host, shape = parse_reference(dind_settings.pull).host, _shape_on(worker, dind_shape, run)
 
     def is_moot() -> bool:
-        return host in run.cut_off.get(worker, ()) or run.moot(Ref.DIND_HEAD_START, {"worker": worker})
+        fewer = _without_resolvers(shape, run.silent_resolvers.get(worker, ()))
+        if host in run.cut_off.get(worker, ()) or fewer != shape:
+            return True
+        return run.moot(Ref.DIND_HEAD_START, {"worker": worker})
 
     try:
         made = _launch(
-            worker, cluster_nodes, namespace_state, dind_shape, dind_settings, own_objects, inventory, run, moot=is_moot
+            worker, cluster_nodes, namespace_state, shape, dind_settings, own_objects, inventory, run, moot=is_moot
         )
     except MootError:
         return None
@@ -188,6 +200,8 @@ _WITHOUT_ROOM = {PodFault.QUOTA, PodFault.UNSCHEDULABLE, PodFault.UNSCHEDULABLE_
         *("dind_client", "dind_service", "service_pull", "dind_admission", "worker_placement"),
         "dind_packets_arrive",
     ),
+    optional=("pod_lookups",),
+    fan_in={"pod_lookups": "resolver"},
     effect="privileged",
     deadline="dind+clean",
     group="daemons",
@@ -200,15 +214,18 @@ def dind_pod(
     dind_shape: JobShape,
     dind_settings: Dind,
     dind_head_start: PodTranscript | None,
+    pod_lookups: tuple[Lookups, ...],
     own_objects: OwnObjects,
     inventory: Inventory,
     run: Run,
 ) -> PodTranscript:
     """A job's pod with Docker-in-Docker on a worker whose images are pulled: nothing is pulled twice at once."""
+    del pod_lookups  # what they show is noted in the run
     if dind_head_start is not None:
         return dind_head_start
     require_probed(worker, cluster_nodes, dind_shape, inventory, run, dind_settings.nodes)
-    return _launch(worker, cluster_nodes, namespace_state, dind_shape, dind_settings, own_objects, inventory, run)
+    shape = _shape_on(worker, dind_shape, run)
+    return _launch(worker, cluster_nodes, namespace_state, shape, dind_settings, own_objects, inventory, run)
 
 
 def _launch(
@@ -255,7 +272,7 @@ def _launch(
         own_objects.remove(manifest["metadata"]["name"])
         raise
     own_objects.remove(pod.job)
-    return PodTranscript(pod=pod, nonce=nonce)
+    return PodTranscript(pod=pod, nonce=nonce, shape=shape)
 
 
 @fact()
@@ -361,12 +378,13 @@ def dind_registry(
 def dind_resolv_conf(
     worker: str,
     dind_report: Report,
+    dind_pod: PodTranscript,
     pod_resolv_conf: ResolvConf | None,
     values_dns_policy: Lint | None,
     dind_shape: JobShape,
 ) -> ResolvConf:
     """The resolv.conf of a pod with Docker-in-Docker on a worker."""
-    resolv_conf = transcript.resolv_conf(dind_report, dind_shape, worker)
+    resolv_conf = transcript.resolv_conf(dind_report, dind_pod.shape or dind_shape, worker)
     block_if_policy_misspelt(resolv_conf, values_dns_policy)
     block_if_same_fault(resolv_conf, pod_resolv_conf, Ref.POD_RESOLV_CONF, {"worker": worker})
     return resolv_conf

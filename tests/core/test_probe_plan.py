@@ -74,7 +74,11 @@ def test_a_daemon_has_a_head_start_where_it_neither_pulls_nor_takes_the_room_of_
     shape = values.job_shape(values_of(inventory.runner))
     held = frozenset({inventory.dind.client_image, inventory.dind.daemon_image})
 
+    noted: list[str] = []
+
     def launch(*_: object, moot: Callable[[], bool]) -> PodTranscript:
+        for resolver in noted:
+            run.note_silent("k8s-worker-1", resolver)
         if moot():
             raise MootError("given up")
         return PodTranscript(
@@ -108,6 +112,11 @@ def test_a_daemon_has_a_head_start_where_it_neither_pulls_nor_takes_the_room_of_
     assert not starts(fits=0)
     assert not starts(quotas=({"metadata": {"name": "jobs"}},)), "the quota may be for one pod less"
     assert not starts(fault=PathFault.TIMEOUT)
+    noted.append(RESOLVERS[0])
+    assert not starts(), "it would wait for a resolver that does not answer there"
+    assert starts(), "without that resolver from the beginning, it does not"
+    noted += RESOLVERS
+    assert starts(), "something has to be left, so nothing changes"
     run.note_cut_off("k8s-worker-1", MIRROR)
     assert not starts(), "the worker was seen not to reach what the daemon would pull from"
 
