@@ -149,7 +149,10 @@ step_fetch() { # URL: header and beginning of the body, then the tool's standard
   wait_seconds=$((limit + 1))
   if have curl; then
     note tool curl
-    set -- curl -q -s -S -v -i -m "$limit" --noproxy '*' --proto =http,https -- "$1"
+    split_url "$1"
+    find_late_address "$host"
+    set -- curl -q -s -S -v -i -m "$limit" --noproxy '*' --proto =http,https \
+      ${address:+--resolve "$host:$port:$address"} -- "$1"
   elif have wget; then
     note tool wget
     case $(wget --version 2>/dev/null) in
@@ -179,6 +182,8 @@ step_fetch() { # URL: header and beginning of the body, then the tool's standard
 }
 
 step_tcp() { # HOST PORT
+  find_late_address "$1"
+  set -- "${address:-$1}" "$2"
   if have bash; then
     note tool bash
     # shellcheck disable=SC2016 # expanded by that bash
@@ -216,14 +221,42 @@ sampled() { # FEW MANY COMMAND…: begin, end and status of a command, again and
   done
 }
 
-first_address() { # NAME: as a program finds it
+first_address() { # NAME: as a program finds it, although two resolvers before the one that answers do not
   have getent || return
+  seconds_for_names=$((limit * 3))
   {
-    limited "$limit" getent ahostsv4 "$1" 2>/dev/null || limited "$limit" getent hosts "$1" 2>/dev/null
+    limited "$seconds_for_names" getent ahostsv4 "$1" 2>/dev/null ||
+      limited "$seconds_for_names" getent hosts "$1" 2>/dev/null
   } | {
     read -r address _
     echo "$address"
   }
+}
+
+find_late_address() { # HOST: in $address, if finding it takes long: the time of a step is for the host, not for resolvers
+  address=
+  case $1 in
+    *:*) return ;;
+    *[!0-9.]*) ;;
+    *) return ;;
+  esac
+  read_time
+  started=$moment
+  late=$(first_address "$1")
+  read_time
+  ! took_long || address=$late
+}
+
+split_url() { # URL: its $host and $port
+  authority=${1#*://}
+  authority=${authority%%[/?#]*}
+  authority=${authority##*@}
+  host=$authority port=80
+  case $1 in https:*) port=443 ;; esac
+  case $authority in
+    \[*) ;; # an address
+    *:*) host=${authority%:*} port=${authority##*:} ;;
+  esac
 }
 
 took_long() { # whether it is 0.9 s from $started to $moment
