@@ -225,7 +225,9 @@ def dind_pod(
         return dind_head_start
     require_probed(worker, cluster_nodes, dind_shape, inventory, run, dind_settings.nodes)
     shape = _shape_on(worker, dind_shape, run)
-    return _launch(worker, cluster_nodes, namespace_state, shape, dind_settings, own_objects, inventory, run)
+    return _launch(
+        worker, cluster_nodes, namespace_state, shape, dind_settings, own_objects, inventory, run, suffix="-2"
+    )
 
 
 def _launch(
@@ -239,8 +241,12 @@ def _launch(
     run: Run,
     *,
     moot: Callable[[], bool] = bool,
+    suffix: str = "",
 ) -> PodTranscript:
-    """Make the pod, follow it to its end and begin to remove it."""
+    """Make the pod, follow it to its end and begin to remove it.
+
+    The `suffix` of its name tells it from one that was given up, and may still be there.
+    """
     nonce = shell.new_nonce()
     manifest = dind_job(
         with_pull_secrets(shape, inventory),
@@ -257,6 +263,7 @@ def _launch(
         limit_ranges=namespace_state.limit_ranges,
         pod_selectors_to_avoid=namespace_state.selectors,
     )
+    manifest["metadata"]["name"] += suffix
     try:
         pod = pods.launch_dind(
             own_objects.api,
