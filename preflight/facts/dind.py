@@ -27,7 +27,7 @@ from preflight.facts.probe_plan import (
     with_pull_secrets,
 )
 from preflight.facts.references import Ref
-from preflight.facts.target_selectors import client_image, daemon_image, registry_of_dind_pull
+from preflight.facts.target_selectors import client_image, daemon_image, image_of_dind_pull, registry_of_dind_pull
 from preflight.faults import DindFault, DnsFault, PathFault, PodFault
 from preflight.inventory import Dind, Inventory
 from preflight.jobpod import job_pod as job_pod_manifest
@@ -43,7 +43,7 @@ from preflight.probes.pod_runs import MootError
 from preflight.probes.pod_states import is_fresh
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
-from preflight.probes.registry import RegistryReply, parse_reference
+from preflight.probes.registry import Manifest, RegistryReply, parse_reference
 from preflight.probes.transcript import FoundNames, PodStart, PodTranscript, Report, ResolvConf, WorkerRoom
 from preflight.run import Run
 
@@ -314,11 +314,23 @@ def dind_storage(dind_daemon: Daemon) -> Daemon:
     return dind.storage(dind_daemon)
 
 
-@fact(after=("dind_daemon",), optional=("pod_names",))
-def dind_pull(worker: str, dind_report: Report, pod_names: FoundNames | None, dind_settings: Dind) -> DindRun:
+@fact(
+    after=("dind_daemon",),
+    optional=("pod_names", "manifest"),
+    for_target={"manifest": ("image", image_of_dind_pull)},
+)
+def dind_pull(
+    worker: str,
+    dind_report: Report,
+    pod_names: FoundNames | None,
+    manifest: Manifest | None,
+    dind_settings: Dind,
+) -> DindRun:
     """An image, pulled by the Docker daemon in a pod on a worker."""
     pull = dind.inner_pull(dind_report, worker, dind_settings.pull)
     block_if_search_list_misleads(pull, pod_names)
+    if pull.fault is not None and manifest is not None and manifest.fault is not None:
+        raise Blocked.by(Ref.MANIFEST, manifest, {"image": pull.image}, measured=pull)
     return pull
 
 

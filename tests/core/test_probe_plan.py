@@ -9,6 +9,7 @@ import pytest
 
 from preflight import values
 from preflight.clients.connect import Routes
+from preflight.evidence import Blocked
 from preflight.fact import TARGETS
 from preflight.facts import dind as dind_facts
 from preflight.facts.dind import dind_shape
@@ -19,12 +20,14 @@ from preflight.facts.probe_plan import (
     registry_step,
 )
 from preflight.facts.registry import node_registry
-from preflight.faults import DnsFault, PathFault
+from preflight.facts.target_selectors import image_of_dind_pull
+from preflight.faults import DindFault, DnsFault, PathFault, RegistryFault
 from preflight.inventory import OTHER_NODES, ClusterNode, Inventory
 from preflight.jobshape import JobShape
 from preflight.probes.cluster import NamespaceState, Node, Nodes
 from preflight.probes.pod_runs import MootError
 from preflight.probes.pods import DindPod
+from preflight.probes.registry import Manifest
 from preflight.probes.shell_sections import Section
 from preflight.probes.transcript import PodTranscript, Report, WorkerRoom
 from preflight.run import Run
@@ -123,6 +126,24 @@ def test_a_daemon_has_a_head_start_where_it_neither_pulls_nor_takes_the_room_of_
 
 def servers(shape: JobShape) -> list[str]:
     return list((shape.dns_config or {})["nameservers"])
+
+
+def test_what_a_registry_lacks_is_not_the_daemons_fault(inventory: Inventory) -> None:
+    assert inventory.dind != "none"
+    image = inventory.dind.pull
+    assert image_of_dind_pull(inventory, {}) == image
+    unlisted = inventory.model_copy(update={"dind": inventory.dind.model_copy(update={"pull": f"{MIRROR}/other:1"})})
+    assert image_of_dind_pull(unlisted, {}) is None
+    section = Section(kind="docker_pull", args=(image,), exit=1, output="manifest unknown", took=1.0)
+    report = Report(where="dind on k8s-worker-1", sections=(section,))
+    lacking, held = (
+        Manifest(target=image, image=image, fault=fault, evidence=made.shown())
+        for fault in (RegistryFault.NOT_FOUND, None)
+    )
+    with pytest.raises(Blocked) as raised:
+        dind_facts.dind_pull("k8s-worker-1", report, None, lacking, inventory.dind)
+    assert (raised.value.fact, raised.value.targets) == ("manifest", {"image": image})
+    assert dind_facts.dind_pull("k8s-worker-1", report, None, held, inventory.dind).fault is DindFault.PULL_FAILED
 
 
 def test_what_a_worker_does_not_reach_is_known_to_all_measurements(inventory: Inventory) -> None:
