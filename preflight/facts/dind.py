@@ -16,6 +16,7 @@ from preflight.facts.blocking import (
     block_if_search_list_misleads,
 )
 from preflight.facts.probe_plan import (
+    LATER,
     TTL,
     expected_names,
     named_node,
@@ -226,7 +227,7 @@ def dind_pod(
     require_probed(worker, cluster_nodes, dind_shape, inventory, run, dind_settings.nodes)
     shape = _shape_on(worker, dind_shape, run)
     return _launch(
-        worker, cluster_nodes, namespace_state, shape, dind_settings, own_objects, inventory, run, suffix="-2"
+        worker, cluster_nodes, namespace_state, shape, dind_settings, own_objects, inventory, run, suffix=LATER
     )
 
 
@@ -275,8 +276,8 @@ def _launch(
             moot=moot,
             shutdown=run.shutdown,
         )
-    except MootError:
-        own_objects.remove(manifest["metadata"]["name"])
+    except MootError as error:
+        own_objects.remove(error.job)
         raise
     own_objects.remove(pod.job)
     return PodTranscript(pod=pod, nonce=nonce, shape=shape)

@@ -52,7 +52,16 @@ _KUBELET_HAS_NO_LOG = re.compile(r"failed to try resolving symlinks in path |una
 
 
 class MootError(Unmeasured):
-    """A pod was given up, or not made: something else shows by now that nothing comes of it."""
+    """A pod was given up, or not made: something else shows by now that nothing comes of it.
+
+    Args:
+        reason: what was given up.
+        job: the name of its Job, which may have been made.
+    """
+
+    def __init__(self, reason: str, *, job: str) -> None:
+        super().__init__(reason)
+        self.job = job
 
 
 class PodRun:
@@ -294,7 +303,8 @@ class PodRun:
 
     def _require_sense(self) -> None:
         if self._moot():
-            raise MootError(f"{self.vantage} on {self.node} was given up: what it shows is known to be of no use")
+            reason = f"{self.vantage} on {self.node} was given up: what it shows is known to be of no use"
+            raise MootError(reason, job=self.job)
 
     def _node_is_lost(self) -> bool:
         """Whether the pod does not start because its node has stopped reporting: nothing comes of it before our end."""

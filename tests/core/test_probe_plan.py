@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from preflight.clients.connect import Routes
 from preflight.evidence import Blocked
 from preflight.fact import TARGETS
 from preflight.facts import dind as dind_facts
+from preflight.facts import pods as pod_facts
 from preflight.facts.dind import dind_shape
 from preflight.facts.probe_plan import (
     beyond_the_first,
@@ -24,9 +26,10 @@ from preflight.facts.target_selectors import image_of_dind_pull
 from preflight.faults import DindFault, DnsFault, PathFault, RegistryFault
 from preflight.inventory import OTHER_NODES, ClusterNode, Inventory
 from preflight.jobshape import JobShape
+from preflight.probes import pods
 from preflight.probes.cluster import NamespaceState, Node, Nodes
 from preflight.probes.pod_runs import MootError
-from preflight.probes.pods import DindPod
+from preflight.probes.pods import Admission, DindPod, JobPod
 from preflight.probes.registry import Manifest
 from preflight.probes.shell_sections import Section
 from preflight.probes.transcript import PodTranscript, Report, WorkerRoom
@@ -83,7 +86,7 @@ def test_a_daemon_has_a_head_start_where_it_neither_pulls_nor_takes_the_room_of_
         for resolver in noted:
             run.note_silent("k8s-worker-1", resolver)
         if moot():
-            raise MootError("given up")
+            raise MootError("given up", job="made")
         return PodTranscript(
             pod=DindPod(target="k8s-worker-1", evidence=made.shown(), node="k8s-worker-1", job="made"), nonce="0" * 8
         )
@@ -122,6 +125,53 @@ def test_a_daemon_has_a_head_start_where_it_neither_pulls_nor_takes_the_room_of_
     assert starts(), "something has to be left, so nothing changes"
     run.note_cut_off("k8s-worker-1", MIRROR)
     assert not starts(), "the worker was seen not to reach what the daemon would pull from"
+
+
+def test_a_pod_whose_node_waits_for_a_silent_resolver_with_each_pull_makes_room_for_one_that_pulls_less(
+    inventory: Inventory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(inventory=inventory, routes=Routes({}, only_mapped=True), id="made")
+    helm_values, worker = values_of(inventory.runner), "k8s-worker-1"
+    run.planned |= {("pod_image", (("image", image), ("worker", worker))) for image in inventory.images}
+    launched: list[tuple[str, int]] = []
+    removed: list[str] = []
+
+    def launch(_api: object, manifest: dict[str, Any], *, moot: Callable[[], bool], **_: object) -> JobPod:
+        pulls = manifest["spec"]["template"]["spec"]["containers"]
+        launched.append((manifest["metadata"]["name"], sum(pull["imagePullPolicy"] == "Always" for pull in pulls)))
+        assert not moot()
+        if len(launched) == 1:
+            run.note_silent(worker, RESOLVERS[0])
+            assert moot()
+            raise MootError("given up", job=f"{launched[0][0]}-2")
+        return JobPod(target=worker, evidence=made.shown(), node=worker, job=manifest["metadata"]["name"])
+
+    monkeypatch.setattr(pods, "launch", launch)
+
+    def follow() -> str:
+        node = Node(name=worker, address="192.168.1.101", ready=True)
+        transcript: PodTranscript = pod_facts.job_pod(
+            worker,
+            Admission(target="pod", evidence=made.shown()),
+            (),
+            Nodes(target="nodes", evidence=made.shown(), nodes=(node,)),
+            NamespaceState(target="gitlab", evidence=made.shown()),
+            values.job_shape(helm_values),
+            helm_values,
+            SimpleNamespace(api=None, remove=removed.append),
+            inventory,
+            run,
+        )
+        return transcript.pod.job
+
+    followed = follow()
+    (first, pulled_at_first), (second, pulled_then) = launched
+    assert (followed, removed) == (second, [f"{first}-2", second])
+    assert second.startswith(first)
+    assert second != first, "the one that is being removed has that name"
+    assert 0 < pulled_then < pulled_at_first
+    follow()
+    assert launched[2:] == [(first, pulled_then)], "what is known already is minded from the beginning"
 
 
 def servers(shape: JobShape) -> list[str]:
