@@ -16,6 +16,7 @@ LC_ALL=C
 export LC_ALL
 unset http_proxy https_proxy all_proxy no_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY
 most=65536 # bytes of a step's output
+silent=
 daemon=untried
 
 have() {
@@ -104,9 +105,33 @@ choose_lookup_tool() { # nslookup comes in three kinds
   fi
 }
 
+find_silent() { # LIMIT NAME ADDRESS,[PORT]…: in $silent, the resolvers that answer nothing for so many seconds
+  limit=$1 name=$2
+  shift 2
+  silent=$(
+    for resolver; do
+      {
+        read_time
+        started=$moment
+        step_lookup "$name" "${resolver%,*}" "${resolver##*,}" >/dev/null 2>&1 3>&1
+        read_time
+        ! took "$limit" || echo "$resolver"
+      } &
+    done
+    wait
+  )
+}
+
 # ---- steps ---------------------------------------------------------------------------------------------------------------
 
 step_lookup() { # NAME [SERVER [PORT]]
+  case "
+$silent
+" in
+    *"
+${2-},${3-}
+"*) limit=1 ;; # it was waited for once
+  esac
   wait_seconds=$limit
   [ -n "${2-}" ] || wait_seconds=$((limit > 3 ? limit / 3 : 1)) # resolv.conf may name three servers
   note tool "$lookup_tool"
@@ -261,8 +286,15 @@ split_url() { # URL: its $host and $port
 
 took_long() { # whether it is 0.9 s from $started to $moment
   case $moment in
-    *.*) [ "$((${moment%.*}${moment#*.} - ${started%.*}${started#*.}))" -ge 90 ] ;;
-    *) [ "$((moment - started))" -ge 2 ] ;; # whole seconds
+    *.*) took 1 ;;
+    *) took 2 ;; # whole seconds
+  esac
+}
+
+took() { # SECONDS: whether it is so long, less a tenth, from $started to $moment
+  case $moment in
+    *.*) [ "$((${moment%.*}${moment#*.} - ${started%.*}${started#*.}))" -ge "$(($1 * 100 - 10))" ] ;;
+    *) [ "$((moment - started))" -ge "$1" ] ;;
   esac
 }
 
