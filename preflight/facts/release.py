@@ -9,11 +9,11 @@ from typing import TypeVar
 
 from preflight import values as helm
 from preflight.clients import kube_api as api_client
-from preflight.evidence import Blocked, Fact, NotApplicable
+from preflight.evidence import Blocked, Fact, NotApplicable, Unmeasured
 from preflight.fact import fact, view
 from preflight.facts.blocking import gitlab_fact, require_read
 from preflight.facts.references import Ref
-from preflight.faults import ManagerFault, ReleaseFault, StreamFault
+from preflight.faults import ManagerFault, PodFault, ReleaseFault, StreamFault
 from preflight.inventory import Inventory
 from preflight.probes import chart_repository, config_toml, managers, release, release_edits, values_drift
 from preflight.probes.chart_repository import ChartVersion
@@ -30,6 +30,7 @@ from preflight.probes.rights import Rights
 from preflight.probes.runners import RegisteredManagers
 from preflight.probes.streams import StreamCheck
 from preflight.probes.token import RunnerToken
+from preflight.probes.transcript import PodStart
 from preflight.probes.values_drift import Drift
 from preflight.releasenames import names_of
 from preflight.rendering import Rendering
@@ -391,8 +392,16 @@ def manager_history(
     effect="probe",
     after=("manager_rollout",),
     deadline="script",
-    optional=("release_record", "pod_exec", "pod_logs", "values_toml", "token_whitespace", "upgrade_changes"),
-    fan_in={"pod_exec": "worker", "pod_logs": "worker"},
+    optional=(
+        "release_record",
+        "pod_exec",
+        "pod_logs",
+        "pod_start",
+        "values_toml",
+        "token_whitespace",
+        "upgrade_changes",
+    ),
+    fan_in={"pod_exec": "worker", "pod_logs": "worker", "pod_start": "worker"},
 )
 def manager_config(
     manager_readiness: ManagerPods,
@@ -401,6 +410,7 @@ def manager_config(
     release_history: History,
     pod_exec: tuple[StreamCheck, ...],
     pod_logs: tuple[StreamCheck, ...],
+    pod_start: tuple[PodStart, ...],
     values_toml: Lint | None,
     token_whitespace: RunnerToken | None,
     upgrade_changes: frozenset[str] | None,
@@ -429,5 +439,13 @@ def manager_config(
             template, _, _ = helm.read_config(deployed.template, keys)
         else:
             template = helm.config_of(newest.values, helm_values)
-    config = config_toml.manager_config(kubernetes, release_objects, template, keys, deadline=inventory.deadlines.api)
+    try:
+        config = config_toml.manager_config(
+            kubernetes, release_objects, template, keys, deadline=inventory.deadlines.api
+        )
+    except Unmeasured as error:
+        lost = next((start for start in pod_start if start.fault is PodFault.LOST), None)
+        if lost is not None and error.fault is StreamFault.KUBELET_UNREACHABLE:  # its kubelet runs nothing either
+            raise Blocked.by(Ref.POD_START, lost, {"worker": lost.node}) from error
+        raise
     return as_replaced(config, upgrade_changes or frozenset())
