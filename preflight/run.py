@@ -58,6 +58,7 @@ class Run:
         status: what each measurement is waiting for, by its name.
         probed: the workers that get a pod, by the most that may and their jobs' shape (its `id`).
         cut_off: hosts that a worker was seen not to reach, by the worker's name: nothing waits long for them there.
+        silent_resolvers: those that answered a worker, or a pod on it, nothing at all, by the worker's name.
         moot: whether all that takes a measurement is blocked already, so that its result changes nothing any more; set
             by the survey.
     """
@@ -74,6 +75,7 @@ class Run:
     shutdown: Shutdown = field(default_factory=Shutdown)
     status: dict[str, str] = field(default_factory=dict)
     cut_off: dict[str, frozenset[str]] = field(default_factory=dict)
+    silent_resolvers: dict[str, frozenset[str]] = field(default_factory=dict)
     probed: dict[tuple[int | None, int], Probed] = field(default_factory=dict, repr=False)
     moot: Callable[[str, Mapping[str, str]], bool] = field(default=lambda _name, _targets: False, repr=False)
     _index: set[tuple[str, frozenset[tuple[str, str]]]] = field(default_factory=set, init=False, repr=False)
@@ -94,6 +96,10 @@ class Run:
     def note_cut_off(self, worker: str, host: str) -> None:
         """Note that a worker does not reach a host."""
         self.cut_off[worker] = self.cut_off.get(worker, frozenset()) | {host}
+
+    def note_silent(self, worker: str, resolver: str) -> None:
+        """Note that a resolver does not answer a worker, or a pod on it."""
+        self.silent_resolvers[worker] = self.silent_resolvers.get(worker, frozenset()) | {resolver}
 
     def say(self, who: str, text: str) -> None:
         """Note what a measurement is waiting for, for the live line and for its own deadline's message."""

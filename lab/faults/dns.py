@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lab.faults import fault
 from lab.kubernetes.guide import cluster_dns_only
-from lab.world import MIRROR, PRIVATE
+from lab.world import MIRROR, PRIVATE, Rule
 
 if TYPE_CHECKING:
     from lab.world import World
@@ -27,6 +27,11 @@ def _(world: World) -> None:
 def _(world: World) -> None:
     world.resolvers["10.0.0.2"].delay = 1.3
     world.inventory_edits["deadlines.dns"] = 5
+
+
+@fault("dns-one-node-blocked", "A firewall drops what k8s-worker-2 and its pods send to 10.0.0.2.")
+def _(world: World) -> None:
+    world.firewall += [Rule("node k8s-worker-2", "10.0.0.2"), Rule("pod on k8s-worker-2", "10.0.0.2")]
 
 
 @fault("dns-nxdomain", "Every resolver answers NXDOMAIN for private-registry.example.com.")

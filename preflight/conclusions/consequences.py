@@ -176,11 +176,19 @@ def _names_explain(facts: Facts, cause: Conclusion, effect: Conclusion) -> bool:
     wrong = cause.name in {"name-wrong-address", "resolvers-disagree"}
     failed = _failed(facts, effect)
     if effect.name == "resolvers-disagree":
-        return bool(failed) and _names_of(facts, effect) <= names
+        differing = _names_of(facts, effect)
+        return bool(failed) and not differing.isdisjoint(names) and differing <= _wrong_names(facts)
     return bool(failed) and all(
         _hosts_of(facts, observation) & names and _is(observation, _OTHER_MACHINE if wrong else _NO_ADDRESS)
         for observation in failed
     )
+
+
+def _wrong_names(facts: Facts) -> set[str]:
+    """The names of which some resolver gives another address than the inventory."""
+    asked = (observation.measured for observation in facts.observations(here_lookups))
+    answers = (answer for lookups in asked if isinstance(lookups, Lookups) for answer in lookups.answers)
+    return {answer.name for answer in answers if answer.fault is DnsFault.WRONG_ANSWER}
 
 
 def _names_of(facts: Facts, cause: Conclusion) -> set[str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from preflight.conclusions.impacts import (
     always,
     ignored_resolvers,
-    name_for_jobs,
+    names_for_jobs,
     no_harm,
     resolvers_for_jobs,
     stops_there,
@@ -334,7 +334,7 @@ _ALL = (
 
 @rule
 def missing_names(facts: Facts) -> Iterator[Conclusion]:
-    """Names that resolvers lack, or that have other addresses than in the inventory."""
+    """Names that resolvers lack, or that have other addresses than in the inventory; those alike share a conclusion."""
     lookups = [
         observation
         for observation in facts.observations(*_VANTAGES, node_lookups)
@@ -344,27 +344,43 @@ def missing_names(facts: Facts) -> Iterator[Conclusion]:
         observation for observation in facts.observations(here_lookups) if isinstance(observation.measured, Lookups)
     ]
     observed = here or lookups
+    for names, lacking in _alike(facts, observed, _lacks):
+        yield _lacking(facts, names, lacking, lookups)
+    for names, mismatched in _alike(facts, observed, _has_wrong):
+        causes = "; ".join(
+            dict.fromkeys(observation.measured.cause for observation in mismatched[:2] if observation.measured)
+        )
+        who = joined(names)
+        yield Conclusion(
+            cause=NAME_WRONG,
+            about=(*names, *targets_of(mismatched, "resolver")),
+            sentence=f"{who} {'has' if len(names) == 1 else 'have'} another address than the inventory says: {causes}",
+            certain=True,
+            impact=names_for_jobs(names, facts.inventory),
+            explains=keys(
+                observation for observation in lookups if any(_has_wrong(observation, name) for name in names)
+            ),
+            proofs=proofs(VantageGroup(failed=tuple(mismatched)).proof("resolver")),
+            remedy=(f"correct {who} in the zone, or under `dns.names` in the inventory: which of both is right?",),
+        )
+
+
+def _alike(
+    facts: Facts, observed: Sequence[Observation], fails: Callable[[Observation, str], bool]
+) -> Iterator[tuple[tuple[str, ...], list[Observation]]]:
+    """The names that fail in the same observations, with these."""
+    names: dict[tuple[int, ...], list[str]] = {}
     for name in facts.inventory.dns.names:
-        lacking = [observation for observation in observed if _lacks(observation, name)]
-        if lacking:
-            yield _lacking(facts, name, lacking, lookups)
-        mismatched = [observation for observation in observed if _answer(observation, name) is DnsFault.WRONG_ANSWER]
-        if mismatched:
-            causes = "; ".join(
-                dict.fromkeys(observation.measured.cause for observation in mismatched[:2] if observation.measured)
-            )
-            yield Conclusion(
-                cause=NAME_WRONG,
-                about=(name, *targets_of(mismatched, "resolver")),
-                sentence=f"{name} has another address than the inventory says: {causes}",
-                certain=True,
-                impact=name_for_jobs(name, facts.inventory),
-                explains=keys(
-                    observation for observation in lookups if _answer(observation, name) is DnsFault.WRONG_ANSWER
-                ),
-                proofs=proofs(VantageGroup(failed=tuple(mismatched)).proof("resolver")),
-                remedy=(f"correct {name} in the zone, or under `dns.names` in the inventory: which of both is right?",),
-            )
+        places = tuple(place for place, observation in enumerate(observed) if fails(observation, name))
+        if places:
+            names.setdefault(places, []).append(name)
+    for places, alike in names.items():
+        yield tuple(alike), [observed[place] for place in places]
+
+
+def _has_wrong(observation: Observation, name: str) -> bool:
+    """Whether a resolver gives another address of a name than the inventory."""
+    return _answer(observation, name) is DnsFault.WRONG_ANSWER
 
 
 def _answer(observation: Observation, name: str) -> DnsFault | None:
@@ -374,7 +390,9 @@ def _answer(observation: Observation, name: str) -> DnsFault | None:
     return next((answer.fault for answer in lookups.answers if answer.name == name), None)
 
 
-def _lacking(facts: Facts, name: str, lacking: Sequence[Observation], lookups: Sequence[Observation]) -> Conclusion:
+def _lacking(
+    facts: Facts, names: tuple[str, ...], lacking: Sequence[Observation], lookups: Sequence[Observation]
+) -> Conclusion:
     observed = facts.observations(here_lookups) or lookups
     who, size = targets_of(lacking, "resolver"), len(facts.inventory.dns.resolvers)
     knowing = [
@@ -382,22 +400,24 @@ def _lacking(facts: Facts, name: str, lacking: Sequence[Observation], lookups: S
         for observation in observed
         if isinstance(observation.measured, Lookups)
         and observation.measured.answers
-        and _answer(observation, name) is None
+        and not any(_answer(observation, name) for name in names)
     ]
     everywhere = len(who) == size and not knowing
     # A name that only some resolvers know makes their answers differ, too.
     parted = facts.failing(resolver_agreement) if knowing else ()
+    name, alone = joined(names), len(names) == 1
     return Conclusion(
         cause=NAME_MISSING if everywhere else NAME_GAP,
-        about=(name, *who) if knowing else (name,),
-        sentence=f"{name} is known to no resolver ({faults_of(lacking)} from {size} of {size})"
+        about=(*names, *who) if knowing else names,
+        sentence=f"{name} {'is' if alone else 'are'} known to no resolver ({faults_of(lacking)} from {size} of {size})"
         if everywhere
-        else f"{name} is not known to {joined(who)} ({len(who)} of {size} resolvers, {faults_of(lacking)})",
+        else f"{name} {'is' if alone else 'are'} not known to {joined(who)} "
+        f"({len(who)} of {size} resolvers, {faults_of(lacking)})",
         certain=everywhere or bool(knowing),
-        impact=name_for_jobs(name, facts.inventory),
+        impact=names_for_jobs(names, facts.inventory),
         settled_by="" if everywhere or knowing else "an answer of the other resolvers",
         explains=(
-            *keys(observation for observation in lookups if _lacks(observation, name)),
+            *keys(observation for observation in lookups if any(_lacks(observation, lacked) for lacked in names)),
             *keys(parted),
         ),
         proofs=proofs(
@@ -406,7 +426,7 @@ def _lacking(facts: Facts, name: str, lacking: Sequence[Observation], lookups: S
         ),
         remedy=(
             f"add {name} to the internal zone" + ("" if everywhere else f" that {joined(who)} serves"),
-            f"then `{program('dig', '+short', f'@{who[0]}', name)}` must give its address",
+            f"then `{program('dig', '+short', f'@{who[0]}', names[0])}` must give its address",
         ),
     )
 

@@ -254,13 +254,13 @@ def _helps(facts: Facts, worker: str, resolver: str) -> bool:
     return True
 
 
-def name_for_jobs(name: str, inventory: Inventory) -> Impact:
-    """A name that jobs get no address for, or a wrong one."""
-    parts = urlsplit(inventory.gitlab.url)
-    if parts.hostname == name:
+def names_for_jobs(names: Collection[str], inventory: Inventory) -> Impact:
+    """Names that jobs get no address for, or a wrong one."""
+    if urlsplit(inventory.gitlab.url).hostname in names:
         return impact.stops()
-    registry = any(urlsplit(f"//{settings.host}").hostname == name for settings in inventory.registries.values())
-    return impact.stops(f"jobs that pull from {name}" if registry else f"jobs that need {name}")
+    registries = {urlsplit(f"//{settings.host}").hostname for settings in inventory.registries.values()}
+    named = joined(names)
+    return impact.stops(f"jobs that pull from {named}" if registries >= set(names) else f"jobs that need {named}")
 
 
 def names_in_pods(facts: Facts, observations: Sequence[Observation]) -> Impact:

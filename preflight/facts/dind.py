@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from preflight.clients import kube_api as api_client
@@ -16,6 +16,7 @@ from preflight.facts.blocking import (
     block_if_search_list_misleads,
 )
 from preflight.facts.probe_plan import (
+    LATER,
     TTL,
     expected_names,
     named_node,
@@ -27,7 +28,7 @@ from preflight.facts.probe_plan import (
     with_pull_secrets,
 )
 from preflight.facts.references import Ref
-from preflight.facts.target_selectors import client_image, daemon_image, registry_of_dind_pull
+from preflight.facts.target_selectors import client_image, daemon_image, image_of_dind_pull, registry_of_dind_pull
 from preflight.faults import DindFault, DnsFault, PathFault, PodFault
 from preflight.inventory import Dind, Inventory
 from preflight.jobpod import job_pod as job_pod_manifest
@@ -43,7 +44,7 @@ from preflight.probes.pod_runs import MootError
 from preflight.probes.pod_states import is_fresh
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
-from preflight.probes.registry import RegistryReply, parse_reference
+from preflight.probes.registry import Manifest, RegistryReply, parse_reference
 from preflight.probes.transcript import FoundNames, PodStart, PodTranscript, Report, ResolvConf, WorkerRoom
 from preflight.run import Run
 
@@ -118,12 +119,21 @@ def dind_service(pod_pull: ImagePull | None) -> ImagePull | None:
 )
 def dind_shape(job_shape: JobShape, here_lookups: tuple[Lookups, ...]) -> JobShape:
     """The shape of a job's pod, without resolvers that answer late or not at all: a daemon would wait for them anew."""
-    slow = waited_for(here_lookups)
-    config = job_shape.dns_config or {}
-    answering = [server for server in config.get("nameservers") or () if server not in slow]
+    return _without_resolvers(job_shape, waited_for(here_lookups))
+
+
+def _without_resolvers(shape: JobShape, silent: Collection[str]) -> JobShape:
+    """The shape without these resolvers, as long as one is left."""
+    config = shape.dns_config or {}
+    answering = [server for server in config.get("nameservers") or () if server not in silent]
     if not answering:
-        return job_shape
-    return replace(job_shape, dns_config={**config, "nameservers": answering})
+        return shape
+    return replace(shape, dns_config={**config, "nameservers": answering})
+
+
+def _shape_on(worker: str, dind_shape: JobShape, run: Run) -> JobShape:
+    """The shape without resolvers that are known by now not to answer this worker, or a pod on it."""
+    return _without_resolvers(dind_shape, run.silent_resolvers.get(worker, ()))
 
 
 @fact(optional=("node_losses", "pod_losses"), reported_by=("dind_daemon",))
@@ -160,8 +170,8 @@ def dind_head_start(
 ) -> PodTranscript | None:
     """A job's pod with Docker-in-Docker on a worker, while a job's pod is still looked at there.
 
-    None where it would disturb that one (images are still to be pulled, or room is short), and where that one shows
-    that nothing comes of it.
+    None where it would disturb that one (images are still to be pulled, or room is short), and where it turns out
+    meanwhile that nothing comes of it, or that it waits for a resolver which does not answer there.
     """
     require_probed(worker, cluster_nodes, dind_shape, inventory, run, dind_settings.nodes)
     listed = named_node(worker, cluster_nodes).images
@@ -172,14 +182,17 @@ def dind_head_start(
         return None
     if registry_reply is not None and registry_reply.fault is not None:
         return None
-    host = parse_reference(dind_settings.pull).host
+    host, shape = parse_reference(dind_settings.pull).host, _shape_on(worker, dind_shape, run)
 
     def is_moot() -> bool:
-        return host in run.cut_off.get(worker, ()) or run.moot(Ref.DIND_HEAD_START, {"worker": worker})
+        fewer = _without_resolvers(shape, run.silent_resolvers.get(worker, ()))
+        if host in run.cut_off.get(worker, ()) or fewer != shape:
+            return True
+        return run.moot(Ref.DIND_HEAD_START, {"worker": worker})
 
     try:
         made = _launch(
-            worker, cluster_nodes, namespace_state, dind_shape, dind_settings, own_objects, inventory, run, moot=is_moot
+            worker, cluster_nodes, namespace_state, shape, dind_settings, own_objects, inventory, run, moot=is_moot
         )
     except MootError:
         return None
@@ -194,6 +207,8 @@ _WITHOUT_ROOM = {PodFault.QUOTA, PodFault.UNSCHEDULABLE, PodFault.UNSCHEDULABLE_
         *("dind_client", "dind_service", "service_pull", "dind_admission", "worker_placement"),
         "dind_packets_arrive",
     ),
+    optional=("pod_lookups",),
+    fan_in={"pod_lookups": "resolver"},
     effect="privileged",
     deadline="dind+clean",
     group="daemons",
@@ -206,15 +221,20 @@ def dind_pod(
     dind_shape: JobShape,
     dind_settings: Dind,
     dind_head_start: PodTranscript | None,
+    pod_lookups: tuple[Lookups, ...],
     own_objects: OwnObjects,
     inventory: Inventory,
     run: Run,
 ) -> PodTranscript:
     """A job's pod with Docker-in-Docker on a worker whose images are pulled: nothing is pulled twice at once."""
+    del pod_lookups  # what they show is noted in the run
     if dind_head_start is not None:
         return dind_head_start
     require_probed(worker, cluster_nodes, dind_shape, inventory, run, dind_settings.nodes)
-    return _launch(worker, cluster_nodes, namespace_state, dind_shape, dind_settings, own_objects, inventory, run)
+    shape = _shape_on(worker, dind_shape, run)
+    return _launch(
+        worker, cluster_nodes, namespace_state, shape, dind_settings, own_objects, inventory, run, suffix=LATER
+    )
 
 
 def _launch(
@@ -228,8 +248,12 @@ def _launch(
     run: Run,
     *,
     moot: Callable[[], bool] = bool,
+    suffix: str = "",
 ) -> PodTranscript:
-    """Make the pod, follow it to its end and begin to remove it."""
+    """Make the pod, follow it to its end and begin to remove it.
+
+    The `suffix` of its name tells it from one that was given up, and may still be there.
+    """
     nonce = shell.new_nonce()
     manifest = dind_job(
         with_pull_secrets(shape, inventory),
@@ -246,6 +270,7 @@ def _launch(
         limit_ranges=namespace_state.limit_ranges,
         pod_selectors_to_avoid=namespace_state.selectors,
     )
+    manifest["metadata"]["name"] += suffix
     try:
         pod = pods.launch_dind(
             own_objects.api,
@@ -257,11 +282,11 @@ def _launch(
             moot=moot,
             shutdown=run.shutdown,
         )
-    except MootError:
-        own_objects.remove(manifest["metadata"]["name"])
+    except MootError as error:
+        own_objects.remove(error.job)
         raise
     own_objects.remove(pod.job)
-    return PodTranscript(pod=pod, nonce=nonce)
+    return PodTranscript(pod=pod, nonce=nonce, shape=shape)
 
 
 @fact()
@@ -296,11 +321,23 @@ def dind_storage(dind_daemon: Daemon) -> Daemon:
     return dind.storage(dind_daemon)
 
 
-@fact(after=("dind_daemon",), optional=("pod_names",))
-def dind_pull(worker: str, dind_report: Report, pod_names: FoundNames | None, dind_settings: Dind) -> DindRun:
+@fact(
+    after=("dind_daemon",),
+    optional=("pod_names", "manifest"),
+    for_target={"manifest": ("image", image_of_dind_pull)},
+)
+def dind_pull(
+    worker: str,
+    dind_report: Report,
+    pod_names: FoundNames | None,
+    manifest: Manifest | None,
+    dind_settings: Dind,
+) -> DindRun:
     """An image, pulled by the Docker daemon in a pod on a worker."""
     pull = dind.inner_pull(dind_report, worker, dind_settings.pull)
     block_if_search_list_misleads(pull, pod_names)
+    if pull.fault is not None and manifest is not None and manifest.fault is not None:
+        raise Blocked.by(Ref.MANIFEST, manifest, {"image": pull.image}, measured=pull)
     return pull
 
 
@@ -367,12 +404,13 @@ def dind_registry(
 def dind_resolv_conf(
     worker: str,
     dind_report: Report,
+    dind_pod: PodTranscript,
     pod_resolv_conf: ResolvConf | None,
     values_dns_policy: Lint | None,
     dind_shape: JobShape,
 ) -> ResolvConf:
     """The resolv.conf of a pod with Docker-in-Docker on a worker."""
-    resolv_conf = transcript.resolv_conf(dind_report, dind_shape, worker)
+    resolv_conf = transcript.resolv_conf(dind_report, dind_pod.shape or dind_shape, worker)
     block_if_policy_misspelt(resolv_conf, values_dns_policy)
     block_if_same_fault(resolv_conf, pod_resolv_conf, Ref.POD_RESOLV_CONF, {"worker": worker})
     return resolv_conf

@@ -29,9 +29,12 @@ def here_lookups(resolver: str, inventory: Inventory, run: Run) -> Lookups:
 
 
 @fact(reported_by=("node_lookups",))
-def node_answers(resolver: str, node_report: Report, inventory: Inventory) -> Lookups:
+def node_answers(worker: str, resolver: str, node_report: Report, inventory: Inventory, run: Run) -> Lookups:
     """A resolver's answers to a worker, faulty or not."""
-    return transcript.lookups(node_report, resolver, expected_names(inventory), deadline=inventory.deadlines.step)
+    lookups = transcript.lookups(node_report, resolver, expected_names(inventory), deadline=inventory.deadlines.step)
+    if lookups.silent:
+        run.note_silent(worker, resolver)
+    return lookups
 
 
 @fact(tolerates=("here_lookups",), optional=("node_answers",), fan_in={"node_answers": "worker"})
@@ -83,9 +86,12 @@ def pod_lookups(
     pod_losses: RoundTrips | None,
     resolver_pace: Lookups | None,
     inventory: Inventory,
+    run: Run,
 ) -> Lookups:
     """A resolver's answers to queries from a job's pod on a worker."""
     lookups = transcript.lookups(pod_report, resolver, expected_names(inventory), deadline=inventory.deadlines.step)
+    if lookups.silent:
+        run.note_silent(worker, resolver)
     _block_if_late(lookups, resolver_pace)
     block_if_same_fault(lookups, here_lookups, Ref.HERE_LOOKUPS, {"resolver": resolver})
     block_if_packets_are_lost(lookups, pod_losses, Ref.POD_LOSSES, worker, resolver)

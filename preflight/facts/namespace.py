@@ -9,7 +9,7 @@ from dataclasses import replace
 from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, Evidence, NotApplicable, Unmeasured
 from preflight.fact import fact, view
-from preflight.facts.probe_plan import TTL, named_node, require_probed, with_pull_secrets
+from preflight.facts.probe_plan import LATER, TTL, named_node, require_probed, with_pull_secrets
 from preflight.facts.references import Ref
 from preflight.facts.target_selectors import probe_image
 from preflight.faults import RightsFault, StreamFault
@@ -241,7 +241,7 @@ def pod_streams(
     """A pod on a worker that waits for commands, as a job's does."""
     if streams_head_start is not None:
         return streams_head_start
-    return _streams(worker, namespace_state, job_shape, own_objects, inventory, run)
+    return _streams(worker, namespace_state, job_shape, own_objects, inventory, run, suffix=LATER)
 
 
 def _streams(
@@ -252,9 +252,10 @@ def _streams(
     inventory: Inventory,
     run: Run,
     *,
+    suffix: str = "",
     moot: Callable[[], bool] = bool,
 ) -> StreamChecks:
-    """Make the pod, try its streams and begin to remove it."""
+    """Make the pod, try its streams and begin to remove it; the suffix tells its Job from one that is being removed."""
     greeting = shell.new_nonce()
     manifest = waiting_job(
         with_pull_secrets(job_shape, inventory),
@@ -268,6 +269,7 @@ def _streams(
         pod_selectors_to_avoid=namespace_state.selectors,
         user_assigned=namespace_state.assigns_users,
     )
+    manifest["metadata"]["name"] += suffix
     try:
         pod = pods.hold(
             own_objects.api,
@@ -278,8 +280,8 @@ def _streams(
             moot=moot,
             shutdown=run.shutdown,
         )
-    except MootError:
-        own_objects.remove(manifest["metadata"]["name"])
+    except MootError as error:
+        own_objects.remove(error.job)
         raise
     if pod.fault is not None:
         own_objects.remove(pod.job)

@@ -54,12 +54,13 @@ def node_login(worker: str, ssh_gate: ssh.AuthGate, inventory: Inventory, run: R
 def node_report(worker: str, node_login: NodeLogin, inventory: Inventory, run: Run) -> Report:
     """The output of the probe script on a worker."""
     nonce = shell.new_nonce()
-    steps = script_steps(inventory, run, reply=Ref.NODE_REPLY, page=Ref.NODE_PAGE, lookups=Ref.NODE_ANSWERS)
-    steps += tuple(
+    # What waits for the first resolver of the worker's own runs beside the queries to that resolver.
+    steps = tuple(
         registry_step(inventory, registry)
         for registry in inventory.registries
         if run.plans(Ref.NODE_REGISTRY, worker=worker, registry=registry)
     )
+    steps += script_steps(inventory, run, reply=Ref.NODE_REPLY, page=Ref.NODE_PAGE, lookups=Ref.NODE_ANSWERS)
     if run.plans(Ref.NODE_ROUND_TRIPS, worker=worker):
         steps += latency.steps(latency.destinations(inventory))
     script = shell.render(steps, limit=inventory.deadlines.step, nonce=nonce)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked
 from preflight.fact import fact, view
 from preflight.facts.probe_plan import (
+    LATER,
     TTL,
     beyond_the_first,
     hosts_without_address,
@@ -34,8 +35,9 @@ from preflight.probes.dns import Lookups
 from preflight.probes.headroom import Headroom
 from preflight.probes.job_references import JobReferences
 from preflight.probes.lint import Lint
+from preflight.probes.pod_runs import MootError
 from preflight.probes.pods import Admission as PodAdmission
-from preflight.probes.pods import PodPatches
+from preflight.probes.pods import JobPod, PodPatches
 from preflight.probes.pull_logins import PullLogin
 from preflight.probes.transcript import PodStart, PodTranscript, Report, WorkerRoom
 from preflight.run import Run
@@ -179,19 +181,31 @@ def job_pod(
         pod_selectors_to_avoid=namespace_state.selectors,
         user_assigned=namespace_state.assigns_users,
     )
-    if waited_for(here_lookups):
-        # A node waits for such a resolver with each pull: one from each registry shows how long.
-        manifest = pulled_unless_present(manifest, beyond_the_first(inventory, [inventory.probe.image, *others]))
-    pod = pods.launch(
-        own_objects.api,
-        manifest,
-        node=worker,
-        deadline=inventory.deadlines.pod,
-        on_event=lambda text: run.say(f"job_pod[{worker}]", f"pod on {worker}: {text}"),
-        images=named_node(worker, cluster_nodes).images,
-        cut_off=lambda: nameless | run.cut_off.get(worker, frozenset()),
-        shutdown=run.shutdown,
-    )
+    # A node waits for a silent resolver with each pull: one from each registry shows how long.
+    spared = beyond_the_first(inventory, [inventory.probe.image, *others])
+
+    def node_waits() -> bool:
+        return bool(waited_for(here_lookups) or run.silent_resolvers.get(worker))
+
+    def launch(*, moot: Callable[[], bool] = bool) -> JobPod:
+        return pods.launch(
+            own_objects.api,
+            pulled_unless_present(manifest, spared) if node_waits() else manifest,
+            node=worker,
+            deadline=inventory.deadlines.pod,
+            on_event=lambda text: run.say(f"job_pod[{worker}]", f"pod on {worker}: {text}"),
+            images=named_node(worker, cluster_nodes).images,
+            cut_off=lambda: nameless | run.cut_off.get(worker, frozenset()),
+            moot=moot,
+            shutdown=run.shutdown,
+        )
+
+    try:
+        pod = launch() if node_waits() or not spared else launch(moot=node_waits)
+    except MootError as error:
+        own_objects.remove(error.job)
+        manifest["metadata"]["name"] += LATER
+        pod = launch()
     own_objects.remove(pod.job)
     return PodTranscript(pod=pod, nonce=nonce)
 

@@ -26,6 +26,9 @@ from preflight.values import Values
 TTL = 60
 """Seconds after its end at which the cluster itself removes a Job of ours (docs/cleaning.md)."""
 
+LATER = "-late"
+"""Ends the name of a Job that takes the place of one that was given up, and may still be there."""
+
 FEW_NODES = 10  # `probe.nodes: auto`: so many eligible nodes are all probed, of more a sample; names in a sentence
 
 

@@ -10,11 +10,11 @@ from typing import TypeVar
 from preflight import jobsettings
 from preflight import values as helm
 from preflight.clients import kube_api as api_client
-from preflight.evidence import Blocked, Fact, NotApplicable, PreflightError
+from preflight.evidence import Blocked, Fact, NotApplicable, PreflightError, Unmeasured
 from preflight.fact import fact, view
 from preflight.facts.blocking import gitlab_fact, require_read
 from preflight.facts.references import Ref
-from preflight.faults import ManagerFault, ReleaseFault, StreamFault
+from preflight.faults import ManagerFault, PodFault, ReleaseFault, StreamFault
 from preflight.inventory import Inventory
 from preflight.probes import chart_repository, config_toml, managers, release, release_edits, values_drift
 from preflight.probes.chart_repository import ChartVersion
@@ -32,6 +32,7 @@ from preflight.probes.rights import Rights
 from preflight.probes.runners import RegisteredManagers
 from preflight.probes.streams import StreamCheck
 from preflight.probes.token import RunnerToken
+from preflight.probes.transcript import PodStart
 from preflight.probes.values_drift import Drift
 from preflight.releasenames import names_of
 from preflight.rendering import Rendering
@@ -433,12 +434,15 @@ def running_config(
 
 
 @fact(
-    optional=("pod_exec", "pod_logs"),
-    fan_in={"pod_exec": "worker", "pod_logs": "worker"},
+    optional=("pod_exec", "pod_logs", "pod_start"),
+    fan_in={"pod_exec": "worker", "pod_logs": "worker", "pod_start": "worker"},
     tolerates=("running_config",),
 )
 def manager_config(
-    running_config: ManagerConfig | PreflightError, pod_exec: tuple[StreamCheck, ...], pod_logs: tuple[StreamCheck, ...]
+    running_config: ManagerConfig | PreflightError,
+    pod_exec: tuple[StreamCheck, ...],
+    pod_logs: tuple[StreamCheck, ...],
+    pod_start: tuple[PodStart, ...],
 ) -> ManagerConfig:
     """The managers' running configuration."""
     for stream in pod_exec:
@@ -448,5 +452,9 @@ def manager_config(
         if stream.fault is StreamFault.KUBELET_UNREACHABLE:
             raise Blocked.by(Ref.POD_LOGS, stream, {"worker": stream.node})
     if isinstance(running_config, PreflightError):
+        lost = next((start for start in pod_start if start.fault is PodFault.LOST), None)
+        unreachable = isinstance(running_config, Unmeasured) and running_config.fault is StreamFault.KUBELET_UNREACHABLE
+        if lost is not None and unreachable:  # its kubelet runs nothing either
+            raise Blocked.by(Ref.POD_START, lost, {"worker": lost.node}) from running_config
         raise running_config
     return running_config

@@ -46,6 +46,12 @@ def registry_of_dind_pull(inventory: Inventory, targets: Targets) -> str | None:
     return None if inventory.dind == "none" else registry_of(inventory, {**targets, "image": inventory.dind.pull})
 
 
+def image_of_dind_pull(inventory: Inventory, targets: Targets) -> str | None:
+    """The listed image that Docker's daemon pulls."""
+    del targets
+    return inventory.dind.pull if inventory.dind != "none" and inventory.dind.pull in inventory.images else None
+
+
 def registry_of_repository(inventory: Inventory, targets: Targets) -> str | None:
     """The listed registry that a repository is in."""
     return registry_of(inventory, {**targets, "image": targets["repository"]})

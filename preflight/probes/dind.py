@@ -154,7 +154,9 @@ def read_docker_pull(section: Section, *, where: str) -> DockerPull:
     ok = section.exit == 0
     cause = ""
     if not ok:
-        message = _docker_message(section) or f"no end within {section.took:.0f} s"
+        message = _docker_message(section)
+        if section.exit in (*CUT, None) or not message:
+            message = f"no end within {section.took:.0f} s" + (f", last: {message}" if message else "")
         cause = f"the Docker daemon could not pull {image}: {message}"
     return DockerPull(
         target=image,

@@ -82,6 +82,13 @@ class Lookups(Fact):
     answers: tuple[Answer, ...] = field(default=())
 
     @property
+    def silent(self) -> bool:
+        """Whether there was no answer to any query."""
+        return bool(self.answers) and all(
+            answer.fault in {DnsFault.TIMEOUT, DnsFault.UNREACHABLE} for answer in self.answers
+        )
+
+    @property
     def failed(self) -> tuple[Answer, ...]:
         """The answers with a fault."""
         return tuple(answer for answer in self.answers if answer.fault is not None)

@@ -38,6 +38,7 @@ OnEvent = Callable[[str], None]
 LONGEST_LOG = 2**20  # bytes of one container's log
 UNSCHEDULABLE_FOR = 3.0  # seconds that the scheduler may say no before it is believed
 NOT_STARTING_FOR = 10.0  # seconds that a container may fail to be created before that is believed
+TAKEN_UP_WITHIN = 30.0  # seconds in which a kubelet notes that it has a pod; it takes about one
 NODE_ASKED_AFTER = 15.0  # seconds that a pod does not begin before its node is asked for its state
 SECRET_SEEN_WITHIN = 30.0  # seconds that a kubelet may take to see a pull secret that is there; it pulls again after 10
 SECRET_MISSED = "FailedToRetrieveImagePullSecret"  # noqa: S105 - the reason of a kubelet's event
@@ -52,7 +53,16 @@ _KUBELET_HAS_NO_LOG = re.compile(r"failed to try resolving symlinks in path |una
 
 
 class MootError(Unmeasured):
-    """A pod was given up, or not made: something else shows by now that nothing comes of it."""
+    """A pod was given up, or not made: something else shows by now that nothing comes of it.
+
+    Args:
+        reason: what was given up.
+        job: the name of its Job, which may have been made.
+    """
+
+    def __init__(self, reason: str, *, job: str) -> None:
+        super().__init__(reason)
+        self.job = job
 
 
 class PodRun:
@@ -236,7 +246,7 @@ class PodRun:
             if self._misses_its_secret():
                 self._make_anew()
                 continue
-            if self._node_is_lost():
+            if self._node_is_lost() or self._is_ignored():
                 return
             if self._pulls_in_vain():
                 self.over = True
@@ -294,7 +304,8 @@ class PodRun:
 
     def _require_sense(self) -> None:
         if self._moot():
-            raise MootError(f"{self.vantage} on {self.node} was given up: what it shows is known to be of no use")
+            reason = f"{self.vantage} on {self.node} was given up: what it shows is known to be of no use"
+            raise MootError(reason, job=self.job)
 
     def _node_is_lost(self) -> bool:
         """Whether the pod does not start because its node has stopped reporting: nothing comes of it before our end."""
@@ -305,6 +316,20 @@ class PodRun:
         if problem := self.node_problem():
             self.verdict = PodFault.LOST, problem
         return bool(problem)
+
+    def _is_ignored(self) -> bool:
+        """Whether the kubelet does nothing about the pod: while its runtime is down, it does not even note a start."""
+        status = (self.pod or {}).get("status", {})
+        conditions = {each.get("type"): each.get("status") for each in status.get("conditions") or ()}
+        is_bound = conditions.get("PodScheduled") == "True"
+        has_begun = bool(status.get("startTime") or status.get("hostIP") or status.get("containerStatuses"))
+        if self._lasts("ignored", is_bound and not has_begun) <= TAKEN_UP_WITHIN:
+            return False
+        shown = (
+            f"the kubelet of {self.node} has not begun with the pod in {TAKEN_UP_WITHIN:g} s: its runtime may be down"
+        )
+        self.verdict = PodFault.LOST, self.node_problem() or shown
+        return True
 
     def _pulls_in_vain(self) -> bool:
         """Whether whatever is still to be pulled comes from a registry to which this node has no path.

@@ -188,7 +188,7 @@ def _no_progress(_: str) -> None:
     """For callers that do not follow what a pod is at."""
 
 
-def launch(
+def launch(  # noqa: PLR0913 - as many as `PodRun` takes
     api: Api,
     manifest: Json,
     *,
@@ -199,6 +199,7 @@ def launch(
     job: Needs | None = None,
     unschedulable_for: float = UNSCHEDULABLE_FOR,
     cut_off: Callable[[], Collection[str]] = tuple,
+    moot: Callable[[], bool] = bool,
     shutdown: Shutdown | None = None,
 ) -> JobPod:
     """Make the Job and follow its pod until every container has ended or can't begin.
@@ -216,10 +217,12 @@ def launch(
         unschedulable_for: seconds that the scheduler may say no before it is believed.
         cut_off: the hosts of registries that are known by now to be out of the node's reach: pulls from them are
             hardly waited for.
+        moot: whether nothing comes of the pod any more.
         shutdown: set when the run ends early: then no Job is made any more, and one that is followed is left.
 
     Raises:
         Unmeasured: the API could not be asked, our pod would take a quota's last tenth, or the run is stopping.
+        MootError: by `moot`, nothing would come of it.
     """
     run = PodRun(
         api,
@@ -230,6 +233,7 @@ def launch(
         images=images,
         unschedulable_for=unschedulable_for,
         cut_off=cut_off,
+        moot=moot,
         shutdown=shutdown,
     )
     run.run(job, all_settled)

@@ -19,6 +19,7 @@ LC_ALL=C
 export LC_ALL
 unset http_proxy https_proxy all_proxy no_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY
 most=65536 # bytes of a step's output
+silent=
 daemon=untried
 
 have() {
@@ -132,9 +133,33 @@ choose_web_tool() {
   fi
 }
 
+find_silent() { # LIMIT NAME ADDRESS,[PORT]…: in $silent, the resolvers that answer nothing for so many seconds
+  limit=$1 name=$2
+  shift 2
+  silent=$(
+    for resolver; do
+      {
+        read_time
+        started=$moment
+        step_lookup "$name" "${resolver%,*}" "${resolver##*,}" >/dev/null 2>&1 3>&1
+        read_time
+        ! took "$limit" || echo "$resolver"
+      } &
+    done
+    wait
+  )
+}
+
 # ---- steps ---------------------------------------------------------------------------------------------------------------
 
 step_lookup() { # NAME [SERVER [PORT]]
+  case "
+$silent
+" in
+    *"
+${2-},${3-}
+"*) limit=1 ;; # it was waited for once
+  esac
   wait_seconds=$limit
   [ -n "${2-}" ] || wait_seconds=$((limit > 3 ? limit / 3 : 1)) # resolv.conf may name three servers
   note tool "$lookup_tool"
@@ -176,7 +201,12 @@ step_resolve() { # NAME: as a program finds it; musl's getent knows no ahostsv4
 step_fetch() { # URL: header and beginning of the body, then the tool's standard error
   wait_seconds=$((limit + 1))
   case $web_tool in
-    curl) set -- curl -q -s -S -v -i -m "$limit" --noproxy '*' --proto =http,https -- "$1" ;;
+    curl)
+      split_url "$1"
+      find_late_address "$host"
+      set -- curl -q -s -S -v -i -m "$limit" --noproxy '*' --proto =http,https \
+        ${address:+--resolve "$host:$port:$address"} -- "$1"
+      ;;
     wget)
       set -- wget -S -O - --no-config --no-proxy --tries=1 --max-redirect=0 --content-on-error "--timeout=$limit" -- "$1"
       ;;
@@ -214,6 +244,8 @@ note_port_tool() {
 
 step_tcp() { # HOST PORT
   note_port_tool || return
+  find_late_address "$1"
+  set -- "${address:-$1}" "$2"
   case $port_tool in
     bash)
       # shellcheck disable=SC2016 # expanded by that bash
@@ -246,20 +278,55 @@ sampled() { # FEW MANY COMMAND…: begin, end and status of a command, again and
   done
 }
 
-first_address() { # NAME: as a program finds it
+first_address() { # NAME: as a program finds it, although two resolvers before the one that answers do not
   have getent || return
+  seconds_for_names=$((limit * 3))
   {
-    limited "$limit" getent ahostsv4 "$1" 2>/dev/null || limited "$limit" getent hosts "$1" 2>/dev/null
+    limited "$seconds_for_names" getent ahostsv4 "$1" 2>/dev/null ||
+      limited "$seconds_for_names" getent hosts "$1" 2>/dev/null
   } | {
     read -r address _
     echo "$address"
   }
 }
 
+find_late_address() { # HOST: in $address, if finding it takes long: the time of a step is for the host, not for resolvers
+  address=
+  case $1 in
+    *:*) return ;;
+    *[!0-9.]*) ;;
+    *) return ;;
+  esac
+  read_time
+  started=$moment
+  late=$(first_address "$1")
+  read_time
+  ! took_long || address=$late
+}
+
+split_url() { # URL: its $host and $port
+  authority=${1#*://}
+  authority=${authority%%[/?#]*}
+  authority=${authority##*@}
+  host=$authority port=80
+  case $1 in https:*) port=443 ;; esac
+  case $authority in
+    \[*) ;; # an address
+    *:*) host=${authority%:*} port=${authority##*:} ;;
+  esac
+}
+
 took_long() { # whether it is 0.9 s from $started to $moment
   case $moment in
-    *.*) [ "$((${moment%.*}${moment#*.} - ${started%.*}${started#*.}))" -ge 90 ] ;;
-    *) [ "$((moment - started))" -ge 2 ] ;; # whole seconds
+    *.*) took 1 ;;
+    *) took 2 ;; # whole seconds
+  esac
+}
+
+took() { # SECONDS: whether it is so long, less a tenth, from $started to $moment
+  case $moment in
+    *.*) [ "$((${moment%.*}${moment#*.} - ${started%.*}${started#*.}))" -ge "$(($1 * 100 - 10))" ] ;;
+    *) [ "$((moment - started))" -ge "$1" ] ;;
   esac
 }
 

@@ -21,6 +21,7 @@ from importlib import resources
 from preflight.shell_command import ShellCommand, program
 
 AT_ONCE = 6  # steps side by side; a small node can bear it, and a dead resolver times many names does not add up
+_FEW_NAMES = 3  # queries to one resolver that are run side by side in any case
 _SLACK = 2.0  # seconds a step may take beyond its limit until it is killed for good
 _STARTUP = 3.0  # seconds for everything around the steps
 _LONGEST_ARGUMENT = 2000
@@ -180,6 +181,7 @@ def render(steps: Sequence[Step], *, limit: float, nonce: str) -> str:
     rows = ["find_lacking", "choose_timer"]
     rows += [choice for choice, kinds in _CHOICES.items() if any(step.kind in kinds for step in steps)]
     rows.append(f"printf '\\n%s hello\\n' {nonce}")
+    rows += _row_on_silent_resolvers(steps, limit)
     for row in _rows(steps):
         calls = [
             shlex.join(
@@ -193,9 +195,19 @@ def render(steps: Sequence[Step], *, limit: float, nonce: str) -> str:
     return f"{shebang}\nnonce={nonce}\n{functions}\nmain() {{\n{plan}\n}}\n\nmain </dev/null\n"
 
 
+def _row_on_silent_resolvers(steps: Sequence[Step], limit: float) -> list[str]:
+    """Where many names are looked up, each resolver is tried with one of them before: it is waited for once."""
+    queries = [step.args for step in steps if step.kind == "lookup" and len(step.args) > 1]
+    servers = [",".join((*server, "")[:2]) for _, *server in queries]
+    if not queries or max(map(servers.count, servers)) <= _FEW_NAMES:
+        return []
+    return [shlex.join(["find_silent", str(math.ceil(limit)), queries[0][0], *dict.fromkeys(servers)])]
+
+
 def bound(steps: Sequence[Step], *, limit: float) -> float:
     """Seconds after which the script has ended, whatever happens in it."""
-    return _STARTUP + sum(max(_seconds(step, limit) + _SLACK for _, step in row) for row in _rows(steps))
+    first = limit + _SLACK if _row_on_silent_resolvers(steps, limit) else 0.0
+    return _STARTUP + first + sum(max(_seconds(step, limit) + _SLACK for _, step in row) for row in _rows(steps))
 
 
 def _seconds(step: Step, limit: float) -> int:

@@ -72,10 +72,12 @@ class PodTranscript:
     Attributes:
         pod: the pod; a `DindPod` where Docker ran beside the script.
         nonce: begins the script's own lines in the pod's log.
+        shape: what the pod was made of; None where that is the job's.
     """
 
     pod: JobPod
     nonce: str
+    shape: JobShape | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -143,6 +143,35 @@ def test_another_registry_is_not_explained_by_a_name_that_it_does_not_have(inven
     assert set(drawn) == {"resolvers-disagree", "nodes-registry-blocked"}
 
 
+@pytest.mark.parametrize(
+    "lies", [{RESOLVERS[0]: (MIRROR, PRIVATE)}, {RESOLVERS[0]: (MIRROR,), RESOLVERS[1]: (PRIVATE,)}]
+)
+def test_resolvers_that_give_other_addresses_than_the_inventory_do_not_just_disagree(
+    inventory: Inventory, lies: Mapping[str, tuple[str, ...]]
+) -> None:
+    by_resolver = []
+    for resolver in RESOLVERS:
+        given = tuple(
+            Answer(name=name, fault=DnsFault.WRONG_ANSWER, addresses=frozenset({"192.168.1.99"}))
+            if name in lies.get(resolver, ())
+            else Answer(name=name, addresses=frozenset({"192.168.1.60"}))
+            for name in (MIRROR, PRIVATE)
+        )
+        fault = DnsFault.WRONG_ANSWER if resolver in lies else None
+        by_resolver.append(Lookups(target=resolver, resolver=resolver, answers=given, fault=fault, evidence=evidence()))
+    drawn, _ = draw(
+        made.facts(
+            inventory,
+            *(observation("here_lookups", lookups, resolver=lookups.resolver) for lookups in by_resolver),
+            observation("resolver_agreement", agreement(by_resolver)),
+            *registry("mirror", MIRROR, PathFault.UNREACHABLE),
+            *registry("private", PRIVATE, PathFault.UNREACHABLE),
+        )
+    )
+    wrong = {(conclusion.name, conclusion.about) for conclusion in drawn}
+    assert wrong == {("name-wrong-address", (*names, resolver)) for resolver, names in lies.items()}
+
+
 def test_names_inside_a_daemon_are_wrong_where_resolvers_disagree(inventory: Inventory) -> None:
     wrong = made.lookups("dind on k8s-worker-1", DnsFault.WRONG_ANSWER, "dind on k8s-worker-1", (PRIVATE,))
     other = made.lookups("dind on k8s-worker-1", DnsFault.WRONG_ANSWER, "dind on k8s-worker-1", (MIRROR,))

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from preflight import jobsettings
 from preflight.clients.connect import Routes
-from preflight.evidence import Unmeasured
+from preflight.evidence import Blocked, Unmeasured
 from preflight.fact import TARGETS
 from preflight.facts import dind as dind_facts
 from preflight.facts import namespace as namespace_facts
+from preflight.facts import pods as pod_facts
 from preflight.facts.dind import dind_shape
 from preflight.facts.probe_plan import (
     beyond_the_first,
@@ -21,12 +23,15 @@ from preflight.facts.probe_plan import (
     registry_step,
 )
 from preflight.facts.registry import node_registry
-from preflight.faults import DnsFault, PathFault
+from preflight.facts.target_selectors import image_of_dind_pull
+from preflight.faults import DindFault, DnsFault, PathFault, RegistryFault
 from preflight.inventory import OTHER_NODES, ClusterNode, Inventory
 from preflight.jobshape import JobShape
+from preflight.probes import pods
 from preflight.probes.cluster import NamespaceState, Node, Nodes
 from preflight.probes.pod_runs import MootError
-from preflight.probes.pods import DindPod
+from preflight.probes.pods import Admission, DindPod, JobPod
+from preflight.probes.registry import Manifest
 from preflight.probes.shell_sections import Section
 from preflight.probes.transcript import PodTranscript, Report, WorkerRoom
 from preflight.run import Run
@@ -76,9 +81,13 @@ def test_a_daemon_has_a_head_start_where_it_neither_pulls_nor_takes_the_room_of_
     shape = jobsettings.job_shape(values_of(inventory.runner))
     held = frozenset({inventory.dind.client_image, inventory.dind.daemon_image})
 
+    noted: list[str] = []
+
     def launch(*_: object, moot: Callable[[], bool]) -> PodTranscript:
+        for resolver in noted:
+            run.note_silent("k8s-worker-1", resolver)
         if moot():
-            raise MootError("given up")
+            raise MootError("given up", job="made")
         return PodTranscript(
             pod=DindPod(target="k8s-worker-1", evidence=made.shown(), node="k8s-worker-1", job="made"), nonce="0" * 8
         )
@@ -110,6 +119,11 @@ def test_a_daemon_has_a_head_start_where_it_neither_pulls_nor_takes_the_room_of_
     assert not starts(fits=0)
     assert not starts(quotas=({"metadata": {"name": "jobs"}},)), "the quota may be for one pod less"
     assert not starts(fault=PathFault.TIMEOUT)
+    noted.append(RESOLVERS[0])
+    assert not starts(), "it would wait for a resolver that does not answer there"
+    assert starts(), "without that resolver from the beginning, it does not"
+    noted += RESOLVERS
+    assert starts(), "something has to be left, so nothing changes"
     run.note_cut_off("k8s-worker-1", MIRROR)
     assert not starts(), "the worker was seen not to reach what the daemon would pull from"
 
@@ -122,9 +136,9 @@ def test_a_pod_that_waits_for_commands_begins_with_the_jobs_where_the_image_is_t
     held = frozenset({inventory.probe.image})
     ends: dict[str, Any] = {"problem": None}
 
-    def streams_of(*_: object, moot: Callable[[], bool]) -> str:
+    def streams_of(*_: object, moot: Callable[[], bool] = bool, **_options: object) -> str:
         if moot():
-            raise MootError("given up")
+            raise MootError("given up", job="made")
         if ends["problem"] is not None:
             raise ends["problem"]
         return "measured"
@@ -158,8 +172,73 @@ def test_a_pod_that_waits_for_commands_begins_with_the_jobs_where_the_image_is_t
     assert not starts(), "the job's pod did not start"
 
 
+def test_a_pod_whose_node_waits_for_a_silent_resolver_with_each_pull_makes_room_for_one_that_pulls_less(
+    inventory: Inventory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(inventory=inventory, routes=Routes({}, only_mapped=True), id="made")
+    helm_values, worker = values_of(inventory.runner), "k8s-worker-1"
+    run.planned |= {("pod_image", (("image", image), ("worker", worker))) for image in inventory.images}
+    launched: list[tuple[str, int]] = []
+    removed: list[str] = []
+
+    def launch(_api: object, manifest: dict[str, Any], *, moot: Callable[[], bool], **_: object) -> JobPod:
+        pulls = manifest["spec"]["template"]["spec"]["containers"]
+        launched.append((manifest["metadata"]["name"], sum(pull["imagePullPolicy"] == "Always" for pull in pulls)))
+        assert not moot()
+        if len(launched) == 1:
+            run.note_silent(worker, RESOLVERS[0])
+            assert moot()
+            raise MootError("given up", job=f"{launched[0][0]}-2")
+        return JobPod(target=worker, evidence=made.shown(), node=worker, job=manifest["metadata"]["name"])
+
+    monkeypatch.setattr(pods, "launch", launch)
+
+    def follow() -> str:
+        node = Node(name=worker, address="192.168.1.101", ready=True)
+        transcript: PodTranscript = pod_facts.job_pod(
+            worker,
+            Admission(target="pod", evidence=made.shown()),
+            (),
+            Nodes(target="nodes", evidence=made.shown(), nodes=(node,)),
+            NamespaceState(target="gitlab", evidence=made.shown()),
+            jobsettings.job_shape(helm_values),
+            helm_values,
+            SimpleNamespace(api=None, remove=removed.append),
+            inventory,
+            run,
+        )
+        return transcript.pod.job
+
+    followed = follow()
+    (first, pulled_at_first), (second, pulled_then) = launched
+    assert (followed, removed) == (second, [f"{first}-2", second])
+    assert second.startswith(first)
+    assert second != first, "the one that is being removed has that name"
+    assert 0 < pulled_then < pulled_at_first
+    follow()
+    assert launched[2:] == [(first, pulled_then)], "what is known already is minded from the beginning"
+
+
 def servers(shape: JobShape) -> list[str]:
     return list((shape.dns_config or {})["nameservers"])
+
+
+def test_what_a_registry_lacks_is_not_the_daemons_fault(inventory: Inventory) -> None:
+    assert inventory.dind != "none"
+    image = inventory.dind.pull
+    assert image_of_dind_pull(inventory, {}) == image
+    unlisted = inventory.model_copy(update={"dind": inventory.dind.model_copy(update={"pull": f"{MIRROR}/other:1"})})
+    assert image_of_dind_pull(unlisted, {}) is None
+    section = Section(kind="docker_pull", args=(image,), exit=1, output="manifest unknown", took=1.0)
+    report = Report(where="dind on k8s-worker-1", sections=(section,))
+    lacking, held = (
+        Manifest(target=image, image=image, fault=fault, evidence=made.shown())
+        for fault in (RegistryFault.NOT_FOUND, None)
+    )
+    with pytest.raises(Blocked) as raised:
+        dind_facts.dind_pull("k8s-worker-1", report, None, lacking, inventory.dind)
+    assert (raised.value.fact, raised.value.targets) == ("manifest", {"image": image})
+    assert dind_facts.dind_pull("k8s-worker-1", report, None, held, inventory.dind).fault is DindFault.PULL_FAILED
 
 
 def test_what_a_worker_does_not_reach_is_known_to_all_measurements(inventory: Inventory) -> None:

@@ -238,3 +238,21 @@ def test_how_the_daemon_gets_on_with_a_registry(words: str, fault: DindFault | N
     found = dind.inner_registry(told, NODE, "b.example.com:5000", image)
     assert found.fault is fault
     assert bool(found.cause) is (fault is not None)
+
+
+@pytest.mark.parametrize(
+    ("exit_status", "output", "ending"),
+    [
+        (
+            124,
+            "latest: Pulling from library/alpine\nbda5: Pulling fs layer",
+            "no end within 300 s, last: bda5: Pulling fs layer",
+        ),
+        (124, "", "no end within 300 s"),
+        (1, "manifest unknown", "manifest unknown"),
+    ],
+)
+def test_a_pull_that_comes_to_no_end_is_said_to_be_slow(exit_status: int, output: str, ending: str) -> None:
+    section = Section(kind="docker_pull", args=("r.example.com/a:1",), exit=exit_status, output=output, took=300.0)
+    pull = dind.read_docker_pull(section, where="dind on k8s-worker-1")
+    assert pull.cause == f"the Docker daemon could not pull r.example.com/a:1: {ending}"

@@ -208,6 +208,17 @@ def test_a_node_that_stops_reporting_ends_the_wait_for_its_pod(start: Start, mon
     )
 
 
+def test_a_kubelet_that_does_nothing_about_a_pod_is_not_waited_for(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pod_runs, "TAKEN_UP_WITHIN", 0.2)
+    bound = {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "True"}]}
+    api, *_ = start(states=[bound], nodes={NODE: {}})
+    pod = pods.launch(api, job(), node=NODE, deadline=60)
+    assert pod.fault is PodFault.LOST
+    assert pod.cause == f"the kubelet of {NODE} has not begun with the pod in 0.2 s: its runtime may be down"
+
+
 def test_a_pull_secret_that_is_absent_is_named(start: Start) -> None:
     said = recorded("pull_secret_absent")
     state = said[0]["response"]["status"]["containerStatuses"][0]["state"]

@@ -243,6 +243,44 @@ def test_a_dead_resolver_times_many_names_does_not_add_up(places: Places) -> Non
     assert sections[-1].exit == 0
 
 
+def test_time_spent_on_a_resolver_that_does_not_answer_is_not_the_servers(places: Places, tmp_path: Path) -> None:
+    """A name that only a slow lookup finds, in more seconds than a step has."""
+    folder = Path(_links(tmp_path / "tools", TOOLS["debian"]))
+    getent = folder / "getent"
+    getent.write_text(f"#!/bin/sh\nsleep 1.1\necho '{ADDRESS} STREAM gitlab.invalid'\n", encoding="utf-8")
+    getent.chmod(0o755)
+    url = f"http://gitlab.invalid:{places.web}/"
+    fetched, connected, refused = run(
+        [shell.fetch(url), shell.tcp("gitlab.invalid", places.web), shell.tcp("gitlab.invalid", places.closed)],
+        path=str(folder),
+    )
+    assert shell_readers.read_fetch(fetched, url, where=HERE).is_gitlab
+    assert shell_readers.read_tcp(connected, where=HERE).fault is None
+    assert shell_readers.read_tcp(refused, where=HERE).fault is PathFault.REFUSED
+
+
+@pytest.mark.parametrize("sh", SHELLS)
+def test_a_resolver_that_answers_nothing_is_waited_for_once_and_not_once_a_name(sh: str, places: Places) -> None:
+    programs.require("nslookup")
+    steps = {
+        port: [shell.lookup(f"{name}.example.com", f"{ADDRESS}:{port}") for name in ("registry", *"bcd")]
+        for port in (places.mute, places.names)
+    }
+    sections = run([*steps[places.mute], *steps[places.names]], sh=SHELLS[sh], limit=2)
+    faults = {
+        port: [
+            shell_readers.read_lookup(shell_sections.find(sections, step, where=HERE), frozenset()).fault
+            for step in asked
+        ]
+        for port, asked in steps.items()
+    }
+    assert faults == {
+        places.mute: [DnsFault.TIMEOUT] * 4,
+        places.names: [None, *[DnsFault.NO_ANSWER] * 3],
+    }
+    assert all(section.took < 1.9 for section in sections if str(places.mute) in section.args), "it is known by then"
+
+
 def _garbage(kind: str, question: Question) -> bytes:
     asked = question.to_wire()
     return {
