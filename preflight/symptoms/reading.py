@@ -37,9 +37,11 @@ PATIENCE = 30.0
 _BLOCK = 1 << 20  # bytes that are looked at together
 _LONGEST = 1 << 22  # bytes without a line's end that are waited for
 _SHOWN = 240  # characters of a line that are shown
-_LONGEST_LINE = 1 << 14  # bytes of a line that are looked at together, around what was found in it
+_LONGEST_LINE = 1 << 12  # bytes of a line that are looked at together, around what was found in it
 _FEW = 30  # lines up to which a text may be one message that a terminal has wrapped
 _ENOUGH = 5_000  # lines of one stage with the same run of characters, after which further ones are not looked at
+_LONG = 1 << 12  # bytes of a line that are more than errors have: data, as a rule
+_ENOUGH_LONG = 200  # of such lines, likewise: each takes as long as a hundred others
 _MANY_SPENT = 20_000  # places in a block that are passed over so, after which those runs are searched for no more
 _ENOUGH_BY_FORM = 400  # lines of one stage and command that are read by the form of errors: the first ones lead
 _LONGEST_STAMP = 48  # bytes
@@ -190,6 +192,7 @@ class _Reader:
         self._number = 1  # of the first line of what is not yet looked at
         self._few: list[str] | None = []  # the whole text, as long as it is short
         self._left = [_ENOUGH] * len(_meant())
+        self._left_long = [_ENOUGH_LONG] * len(_meant())
         self._spent = 0  # places that were passed over in the block before
         self._still: tuple[list[int], ahocorasick_rs.BytesAhoCorasick] | None = None  # runs that are not spent
         self._read_by_form_in: Counter[tuple[Stage | None, int]] = Counter()
@@ -226,7 +229,7 @@ class _Reader:
         lines, at, shown = 0, 0, -1
         hits: list[int] = []
         bounds = (0, 0)
-        left = self._left
+        of_line = left = self._left
         commands = [at.start() + 1 for at in _COMMAND.finditer(b"\n" + text)]
         lower = text.lower()
         runs, automaton = self._searched_for(lower)
@@ -236,18 +239,19 @@ class _Reader:
             if not left[hit]:
                 spent += 1
                 continue
-            left[hit] -= 1
-            if start < shown:  # on the same line as the one before
+            if start >= shown:  # on another line than the one before
+                if hits:
+                    commands = self._pass_commands(commands, bounds[0])
+                    self._look_at_line(text, bounds, self._number + _original(lines, joins), hits)
+                bounds = _line_around(text, start)
+                bounds = max(bounds[0], start - _LONGEST_LINE), min(bounds[1], start + _LONGEST_LINE)
+                shown, hits = bounds[1], []
+                of_line = self._left_long if bounds[1] - bounds[0] > _LONG else left
+                lines += text.count(b"\n", at, bounds[0])
+                at = bounds[0]
+            if of_line[hit]:
+                of_line[hit] -= 1
                 hits.append(hit)
-                continue
-            if hits:
-                commands = self._pass_commands(commands, bounds[0])
-                self._look_at_line(text, bounds, self._number + _original(lines, joins), hits)
-            bounds = _line_around(text, start)
-            bounds = max(bounds[0], start - _LONGEST_LINE), min(bounds[1], start + _LONGEST_LINE)
-            shown, hits = bounds[1], [hit]
-            lines += text.count(b"\n", at, bounds[0])
-            at = bounds[0]
         if hits:
             commands = self._pass_commands(commands, bounds[0])
             self._look_at_line(text, bounds, self._number + _original(lines, joins), hits)
@@ -289,6 +293,7 @@ class _Reader:
                 self._command = 0
             if self._progress.stage is not before:
                 self._left[:] = [_ENOUGH] * len(self._left)
+                self._left_long[:] = [_ENOUGH_LONG] * len(self._left)
         self._ask(asked, place, line, lambda: _around(text, bounds, self._progress.stage))
 
     def _ask(self, asked: list[tuple[Symptom, Pattern]], place: int, line: str, around: Callable[[], Around]) -> None:
