@@ -20,18 +20,25 @@ SYSTEMS: Mapping[str, re.Pattern[str]] = {
         "gitlab": r"/api/v4/|\.git\b|coordinator|(?:registering|verifying) runner|checking for jobs|gitlab\.",
         "registry": r"/v2/|\bpull|manifest|resolve reference|registry|docker\.io|quay\.io|gcr\.io",
         "kubernetes": r":6443\b|/api/v1/|/apis/|kubectl|kubeconfig|apiserver|authentication\.go|connect to the server"
-        r"|kubernetes|\bx509:.{0,40}kube",
+        r"|kubernetes (?:cluster|api)|kubernetes\.default|\bx509:.{0,40}kube",
         "docker": r"daemon|docker:237[56]|dockerd|buildkit|buildah|podman|kaniko",
-        "store": r"x-amz|amazonaws|minio|\bs3\b|blob\.core|storage\.googleapis|cache\.zip|context=cache",
+        "store": r"x-amz|\bs3[\w.-]{0,40}\.amazonaws|minio|\bs3\b|blob\.core|storage\.googleapis|cache\.zip"
+        r"|context=cache",
         "packages": r"\bnpm\b|\bnode\b|pypi|\bpip\b|maven|nexus|artifactory|gradle|nuget|NU1301|cargo|composer"
-        r"|alpinelinux|\bapk\b|\bapt\b|debian|ubuntu|rubygems|proxy\.golang|requests\.exceptions|javax\.net|java\.security"
+        r"|alpinelinux|\bapk\b|\bapt\b|debian|ubuntu|rubygems|proxy\.golang|requests\.exceptions|javax\.net"
+        r"|java\.security"
         r"|PKIX|curl: \(|Curl error|urllib|_ssl\.c|ERR_TLS|CERT_HAS_EXPIRED|_SIGNATURE|_ISSUER_CERT|SELF_SIGNED_CERT",
     }.items()
 }
 """What a line is about, by what stands in it: the same words of TLS or TCP are said of each of them."""
 
 
-_MOST_RUNS = 256  # of one pattern
+_MOST_RUNS = 1_024  # of one pattern
+_STATUS = (
+    r"(?:status|error|returned|code|response|http|http/1\.[01]|http/2|http/2\.0|got|message)"
+    r"(?:: |[ :=(\[]| is | code |\":|\": |\":\"|\": \")"
+)
+"""What stands before the number of an HTTP status: `{status}` in a pattern."""
 
 
 class Kind(enum.StrEnum):
@@ -120,6 +127,9 @@ class Symptom:
         kind: what it says of the job.
         stage: the stage that it belongs to; None for any, and for a manager's log.
         unless: lines that are about another system, although a pattern matches.
+        inner: whether it is the cause wherever it stands on a line behind the words of an entry that is not decisive.
+        decisive: whether its words tell the cause, whatever follows them on the line.
+        scheduling: whether it is about finding a node: of no matter where a later line shows that the pod had one.
         url: where the text is known from in public.
     """
 
@@ -132,12 +142,26 @@ class Symptom:
     kind: Kind = Kind.FAILURE
     stage: Stage | None = None
     unless: tuple[re.Pattern[str], ...] = ()
+    inner: bool = False
+    decisive: bool = False
+    scheduling: bool = False
     url: str = ""
 
     @property
     def checks(self) -> frozenset[str]:
         """The checks that tell its candidates apart."""
         return frozenset(name for candidate in self.candidates for name in candidate.checks)
+
+    def told_until(self, line: str, place: int = 0) -> int:
+        """Where its words end on a line, from a place on; that place if they do not stand there."""
+        matches = [pattern.expression.search(line, place) for pattern in self.patterns]
+        return max((match.end() for match in matches if match is not None), default=place)
+
+    def stands_behind(self, line: str, place: int) -> bool:
+        """Whether its words stand on a line behind a place."""
+        return any(pattern.expression.search(line, place) for pattern in self.patterns) and not any(
+            other.search(line) for other in self.unless
+        )
 
     def meant_by(self, line: str, stage: Stage | None) -> tuple[Candidate, ...]:
         """What it can mean on this line of this stage of a log."""
@@ -196,6 +220,9 @@ def _symptom(entry: Mapping[str, Any], area: str) -> Symptom:
         kind=Kind(entry.get("kind", Kind.FAILURE)),
         stage=Stage(entry["stage"]) if "stage" in entry else None,
         unless=tuple(re.compile(text, re.IGNORECASE) for text in entry.get("unless", ())),
+        inner=entry.get("inner", False),
+        decisive=entry.get("decisive", False),
+        scheduling=entry.get("scheduling", False),
         url=entry["url"],
     )
 
@@ -217,6 +244,7 @@ def _candidate(meaning: Mapping[str, Any]) -> Candidate:
 
 
 def _pattern(text: str) -> Pattern:
+    text = text.replace("{status}", _STATUS)
     return Pattern(re.compile(text, re.IGNORECASE), plain_runs(text))
 
 

@@ -167,11 +167,12 @@ class _Seen:
     command: int  # how many commands of the script had begun; of a service's own log, 0 for none
     weight: int = 0  # of what the grammar reads: how its line says that something failed
     count: int = 1
+    yields: bool = False  # as its line names the cause behind the words that the symptom is known by
 
     @property
     def kind(self) -> Kind:
         """The symptom's kind; of a line that only repeats that what a program ran has failed, a fallback's."""
-        echo = self.symptom.kind in {Kind.FAILURE, Kind.GENERAL} and grammar.repeats(self.line)
+        echo = self.symptom.kind in {Kind.FAILURE, Kind.GENERAL} and (self.yields or grammar.repeats(self.line))
         return Kind.FALLBACK if echo else self.symptom.kind
 
     @property
@@ -312,13 +313,15 @@ class _Reader:
         """Note which symptoms of the catalogue a line shows; returns whether one says more than a fallback."""
         shown, names_it = set(told), False
         before_script = grammar.is_of_preparing(line)
+        causes = [symptom for symptom, _ in asked if symptom.inner]
         for symptom, pattern in asked:
             if symptom.kind in _BY_FORM or (before_script and symptom.stage is Stage.STEP_SCRIPT):
                 continue
             if symptom.id not in shown and _shows(symptom, pattern, line):
                 shown.add(symptom.id)
-                self._note(symptom, place, line, around)
-                names_it |= symptom.kind is not Kind.FALLBACK
+                yields = _yields(symptom, causes, line, self._progress.stage)
+                self._note(symptom, place, line, around, yields=yields)
+                names_it |= symptom.kind is not Kind.FALLBACK and not yields
         return names_it
 
     def _read_by_form(
@@ -342,6 +345,17 @@ class _Reader:
         if not fitting:
             return
         symptom = min(fitting, key=lambda entry: _rank()[entry.id])
+        until = 0
+        while not symptom.decisive:
+            until = symptom.told_until(line, until)
+            behind = [
+                other
+                for other in fitting
+                if other.inner and (other.decisive or not symptom.inner) and other.stands_behind(line, until)
+            ]
+            if not behind:
+                break
+            symptom = min(behind, key=lambda entry: _rank()[entry.id])
         command = 0 if line.startswith("[service:") else self._command
         key = f"{symptom.id} {min(weight, grammar.MARKED)}", self._progress.stage, command
         if key in self._seen:
@@ -353,17 +367,19 @@ class _Reader:
             symptom, place, _shown(symptom, line), self._progress.stage, meant, command, min(weight, grammar.MARKED)
         )
 
-    def _note(self, symptom: Symptom, place: int, line: str, around: Callable[[], Around]) -> None:
+    def _note(
+        self, symptom: Symptom, place: int, line: str, around: Callable[[], Around], *, yields: bool = False
+    ) -> None:
         stage = self._progress.stage
         command = 0 if line.startswith("[service:") else self._command
-        key = symptom.id, stage, command
+        key = symptom.id, stage, -1 - command if yields else command
         if key in self._seen:
             self._seen[key].count += 1
         else:
             meant = symptom.meant_by(line, stage)
-            if any(candidate.by for candidate in meant):
-                meant = grammar.spoken(meant, line, around())
-            self._seen[key] = _Seen(symptom, place, _shown(symptom, line), stage, meant, command)
+            if any(candidate.by or candidate.of or grammar.HOST in candidate.says for candidate in meant):
+                meant = grammar.spoken(symptom, meant, line, around())
+            self._seen[key] = _Seen(symptom, place, _shown(symptom, line), stage, meant, command, yields=yields)
 
     def _look_at_the_whole(self, lines: list[str]) -> None:
         """A short text may be one message that a terminal has wrapped, or one that JSON has put on one line."""
@@ -396,6 +412,8 @@ def _in_order(every: list[_Seen], progress: Progress, commands: int) -> tuple[Fo
         commands: how many commands of the script were begun: the first that fails is the last.
     """
     overcome = {id(seen) for seen in every if _passed(seen, progress, commands)}
+    on_a_node = max((seen.place for seen in every if grammar.is_of_a_pod_on_a_node(seen.line)), default=0)
+    overcome |= {id(seen) for seen in every if seen.symptom.scheduling and seen.place < on_a_node}
     left = [seen for seen in every if id(seen) not in overcome]
     explained = any(seen.says_why and seen.kind in {Kind.FAILURE, Kind.GENERAL} for seen in left)
     told = [seen for seen in every if seen.candidates and _counts(seen, every, progress, overcome, explained=explained)]
@@ -524,6 +542,23 @@ def _line_around(text: bytes, at: int) -> tuple[int, int]:
 
 def _shows(symptom: Symptom, pattern: Pattern, line: str) -> bool:
     return bool(pattern.expression.search(line)) and not any(other.search(line) for other in symptom.unless)
+
+
+def _yields(symptom: Symptom, causes: Iterable[Symptom], line: str, stage: Stage | None) -> bool:
+    """Whether a line names the cause behind the words that a symptom is known by: one of those that are causes."""
+    if symptom.decisive or symptom.inner or symptom.kind is Kind.FALLBACK:
+        return False
+    general = symptom.kind is Kind.GENERAL
+    until = symptom.told_until(line)
+    if not any(cause.stands_behind(line, until) for cause in causes if general or _is_told_at_once(cause)):
+        return False
+    narrower = (candidate.only.search(line) for candidate in symptom.meant_by(line, stage) if candidate.only)
+    return not any(match.end() > until for match in narrower if match is not None)
+
+
+def _is_told_at_once(cause: Symptom) -> bool:
+    """Whether a cause is one that no other can follow on a line: what befell a connection, a name, a disk."""
+    return cause.decisive or cause.kind not in _BY_FORM
 
 
 def _around(text: bytes, bounds: tuple[int, int], stage: Stage | None) -> Around:
