@@ -21,7 +21,7 @@ SYSTEMS: Mapping[str, re.Pattern[str]] = {
         "registry": r"/v2/|\bpull|manifest|resolve reference|registry|docker\.io|quay\.io|gcr\.io",
         "kubernetes": r":6443\b|/api/v1/|/apis/|kubectl|kubeconfig|apiserver|authentication\.go|connect to the server"
         r"|kubernetes (?:cluster|api)|kubernetes\.default|\bx509:.{0,40}kube",
-        "docker": r"daemon|docker:237[56]|dockerd|buildkit|buildah|podman|kaniko",
+        "docker": r"daemon|pulling image configuration|docker:237[56]|dockerd|buildkit|buildah|podman|kaniko",
         "store": r"x-amz|\bs3[\w.-]{0,40}\.amazonaws|minio|\bs3\b|blob\.core|storage\.googleapis|cache\.zip"
         r"|context=cache",
         "packages": r"\bnpm\b|\bnode\b|pypi|\bpip\b|maven|nexus|artifactory|gradle|nuget|NU1301|cargo|composer"
@@ -67,6 +67,7 @@ class Candidate:
         until: the meaning is ruled out where the log has gone beyond this stage.
         about: the system that it is about, a key of `SYSTEMS`; empty for any.
         only: what the line has to match.
+        likely: what makes it the first to be meant, where the line matches it.
         of: of an entry of kind `Kind.GRAMMAR`, the systems that it is about, as `grammar` names them; any, if empty.
         by: who has to say it, of `grammar.SPEAKERS`; anyone, if empty.
     """
@@ -80,6 +81,7 @@ class Candidate:
     until: Stage | None = None
     about: str = ""
     only: re.Pattern[str] | None = None
+    likely: re.Pattern[str] | None = None
     of: frozenset[str] = frozenset()
     by: frozenset[str] = frozenset()
 
@@ -88,6 +90,11 @@ class Candidate:
         if self.only is not None and not self.only.search(line):
             return False
         return self.until is None or stage is None or stage.rank <= self.until.rank
+
+    def is_asked_for(self, line: str) -> bool:
+        """Whether words of the line ask for it, and it is not only what remains without others."""
+        matches = (pattern.search(line) for pattern in (self.only, self.likely) if pattern is not None)
+        return any(match[0] for match in matches if match is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +136,7 @@ class Symptom:
         unless: lines that are about another system, although a pattern matches.
         inner: whether it is the cause wherever it stands on a line behind the words of an entry that is not decisive.
         decisive: whether its words tell the cause, whatever follows them on the line.
+        vague: whether it says only which step failed, and not why: a line that says why leads before it.
         scheduling: whether it is about finding a node: of no matter where a later line shows that the pod had one.
         url: where the text is known from in public.
     """
@@ -144,6 +152,7 @@ class Symptom:
     unless: tuple[re.Pattern[str], ...] = ()
     inner: bool = False
     decisive: bool = False
+    vague: bool = False
     scheduling: bool = False
     url: str = ""
 
@@ -164,8 +173,9 @@ class Symptom:
         )
 
     def meant_by(self, line: str, stage: Stage | None) -> tuple[Candidate, ...]:
-        """What it can mean on this line of this stage of a log."""
+        """What it can mean on this line of this stage of a log: that which words of the line ask for first."""
         possible = tuple(candidate for candidate in self.candidates if candidate.possible(line, stage))
+        possible = tuple(sorted(possible, key=lambda candidate: not candidate.is_asked_for(line)))
         if not any(candidate.about for candidate in possible):
             return possible
         named = {name for name, marks in SYSTEMS.items() if marks.search(line)}
@@ -222,6 +232,7 @@ def _symptom(entry: Mapping[str, Any], area: str) -> Symptom:
         unless=tuple(re.compile(text, re.IGNORECASE) for text in entry.get("unless", ())),
         inner=entry.get("inner", False),
         decisive=entry.get("decisive", False),
+        vague=entry.get("vague", False),
         scheduling=entry.get("scheduling", False),
         url=entry["url"],
     )
@@ -238,6 +249,7 @@ def _candidate(meaning: Mapping[str, Any]) -> Candidate:
         until=Stage(meaning["until"]) if "until" in meaning else None,
         about=meaning.get("about", ""),
         only=re.compile(meaning["only"], re.IGNORECASE) if "only" in meaning else None,
+        likely=re.compile(meaning["likely"], re.IGNORECASE) if "likely" in meaning else None,
         of=frozenset(meaning.get("of", ())),
         by=frozenset(meaning.get("by", ())),
     )

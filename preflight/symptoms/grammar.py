@@ -85,7 +85,7 @@ _VERDICT = r"(?-i:\A(?:ERROR|FATAL|PANIC): {1,4}(?:Job|Preparation) failed|\A(?:
 _MARK = (
     r"(?:error|fatal|failed|failure|panic|critical|exception|\berr!?|denied|unauthorized|forbidden)\]?"
     r"(?:\[[^\]]{0,80}\])?(?: \([^)]{1,60}\))?[:!\])]"
-    r"|\A(?:curl: \(\d|wget: |remote: )|\A(?:[EF]: |failed|fail:|unable|cannot|can't|could not|couldn't"
+    r"|\A(?:curl: \(\d|wget: |remote: |erro\[|fata\[)|\A(?:[EF]: |failed|fail:|unable|cannot|can't|could not|couldn't"
     r"|error|fatal|unauthorized|denied|invalid|no such"
     r"|exception|panic)\b|level=(?:error|fatal|panic)|\"level\":\"(?:error|fatal|panic)|\bnpm (?:ERR!|error)"
     r"|\A[EF]\d{4} \d\d:|\[error\]|错误|失败"
@@ -117,6 +117,9 @@ _REPEATED = (
     r"|remote end hung up unexpectedly\Z|(?:did not|not) complete successfully\Z"
 )
 """Lines of builders and other programs that only repeat that what they ran has failed."""
+
+_KILLED = r"exit(?:ed)? (?:with )?(?:code|status):? (?:13[2479]|143)\b"
+"""The status of a process that a signal has ended: that is more than that it failed."""
 
 _WAIT_ENDED = (
     r"timed out waiting for the condition(?: on [\w./-]{1,200})?\W{0,3}\Z|context deadline exceeded\W{0,3}\Z"
@@ -239,7 +242,7 @@ def is_of_a_pod_on_a_node(line: str) -> bool:
 
 def repeats(line: str) -> bool:
     """Whether a line only repeats that what a program ran has failed: any line before it says more."""
-    return _search(_REPEATED, line[:LONGEST])
+    return _search(_REPEATED, line[:LONGEST]) and not _search(_KILLED, line[:LONGEST])
 
 
 def waited_in_vain(line: str) -> bool:
@@ -261,7 +264,7 @@ def statement(line: str, around: Around) -> Statement:
 
 def meant(symptom: Symptom, line: str, said: Statement, stage: Stage | None) -> tuple[Candidate, ...]:
     """What an entry of the grammar's kinds can mean on a line, with the host or system that the line is about."""
-    possible = tuple(candidate for candidate in symptom.candidates if candidate.possible(line, stage))
+    possible = symptom.meant_by(line, stage)
     return _named(_fitting(possible, said.system, said.speaker), said.host or system_names()[said.system])
 
 

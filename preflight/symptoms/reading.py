@@ -179,7 +179,12 @@ class _Seen:
     def says_why(self) -> bool:
         """Whether it names a failure, and more than that something was waited for in vain."""
         named = self.kind in {Kind.FAILURE, Kind.GENERAL} or self.weight >= grammar.MARKED
-        return named and bool(self.candidates) and not grammar.waited_in_vain(self.line)
+        return named and bool(self.candidates) and not self.is_vague
+
+    @property
+    def is_vague(self) -> bool:
+        """Whether it says only which step failed, or what was waited for in vain, and not why."""
+        return self.symptom.vague or grammar.waited_in_vain(self.line)
 
 
 class _Reader:
@@ -424,7 +429,7 @@ def _in_order(every: list[_Seen], progress: Progress, commands: int) -> tuple[Fo
     def order(seen: _Seen) -> tuple[bool, bool, int, int, int, int]:
         return (
             id(seen) in overcome,
-            explained and grammar.waited_in_vain(seen.line),
+            explained and seen.is_vague,
             kinds.index(seen.kind),
             -seen.weight,
             seen.place,
@@ -476,7 +481,8 @@ def _counts(seen: _Seen, every: list[_Seen], progress: Progress, overcome: set[i
             Kind.FALLBACK,
             Kind.UNCLASSIFIED,
         }
-        if any(other.kind is not other.symptom.kind and other.place == seen.place for other in every if other != seen):
+        beside_wrapper = any(other.kind is not other.symptom.kind and other.place == seen.place for other in every)
+        if kind is seen.symptom.kind and beside_wrapper:
             return False
         return not beside and not others & {Kind.FAILURE, Kind.GENERAL, Kind.GRAMMAR}
     return others <= {Kind.HARMLESS}

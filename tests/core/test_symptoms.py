@@ -192,7 +192,7 @@ def test_the_guide_s_own_example_of_two_lines_is_found() -> None:
 
 def test_a_manager_s_padded_and_coloured_line_is_found() -> None:
     assert ids("\x1b[0;33mWARNING: Checking for jobs... failed  \x1b[0;m  \x1b[0;33mrunner\x1b[0;m=made-up") == [
-        "gitlab-not-reached"
+        "gitlab-request-failed"
     ]
 
 
