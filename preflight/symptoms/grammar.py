@@ -74,7 +74,9 @@ _BY: Mapping[str, str] = {
     r"|\A\s{0,9}(?:Warning|Normal)\s{1,9}[A-Z]|event retrieved|FailedMount|FailedCreatePodSandBox"
     r"|FailedScheduling|kubelet|MountVolume|AttachVolume|rpc error: code = |containerd|\bcri-?o\b",
     "manager": r"job failed \(system failure\)|prepare environment:|setting up (?:credentials|build pod|secret)"
-    r"|level=\w{4,7} |config\.toml|executor=|checking for jobs|preparation failed|\APANIC|runner=\w"
+    r"|service run failed|failed to start the process|failed to process runner|\AFATAL: listen|\.dockerenv"
+    r"|/var/lib/kubelet|[CD]:\\+builds|/(?:scripts|logs)-[^ /]{1,40}/|level=\w{4,7} |config\.toml"
+    r"|executor=|checking for jobs|preparation failed|\APANIC|runner=\w"
     r"|registering runner|verifying runner|permission container|\((?:docker|exec|manager|volume)\.go:",
 }
 
