@@ -65,6 +65,7 @@ class Candidate:
         remedy: how to fix it, in a sentence.
         look: a command that tells, where no check can.
         until: the meaning is ruled out where the log has gone beyond this stage.
+        after: it is only meant where the log has gone beyond this stage.
         about: the system that it is about, a key of `SYSTEMS`; empty for any.
         only: what the line has to match.
         likely: what makes it the first to be meant, where the line matches it.
@@ -79,6 +80,7 @@ class Candidate:
     remedy: str = ""
     look: str = ""
     until: Stage | None = None
+    after: Stage | None = None
     about: str = ""
     only: re.Pattern[str] | None = None
     likely: re.Pattern[str] | None = None
@@ -88,6 +90,8 @@ class Candidate:
     def possible(self, line: str, stage: Stage | None) -> bool:
         """Whether it can be meant by this line of this stage of a log."""
         if self.only is not None and not self.only.search(line):
+            return False
+        if self.after is not None and (stage is None or stage.rank <= self.after.rank):
             return False
         return self.until is None or stage is None or stage.rank <= self.until.rank
 
@@ -247,6 +251,7 @@ def _candidate(meaning: Mapping[str, Any]) -> Candidate:
         remedy=meaning["remedy"],
         look=meaning.get("look", ""),
         until=Stage(meaning["until"]) if "until" in meaning else None,
+        after=Stage(meaning["after"]) if "after" in meaning else None,
         about=meaning.get("about", ""),
         only=re.compile(meaning["only"], re.IGNORECASE) if "only" in meaning else None,
         likely=re.compile(meaning["likely"], re.IGNORECASE) if "likely" in meaning else None,
