@@ -25,8 +25,8 @@ SYSTEMS: Mapping[str, re.Pattern[str]] = {
         "store": r"x-amz|\bs3[\w.-]{0,40}\.amazonaws|minio|\bs3\b|blob\.core|storage\.googleapis|cache\.zip"
         r"|context=cache",
         "packages": r"\bnpm\b|\bnode\b|pypi|\bpip\b|maven|nexus|artifactory|gradle|nuget|NU1301|cargo|composer"
-        r"|satisfies the requirement|matching distribution|alpinelinux|\bapk\b|\bapt\b|debian|ubuntu|rubygems|proxy\.golang|requests\.exceptions|javax\.net"
-        r"|java\.security"
+        r"|alpinelinux|\bapk\b|\bapt\b|debian|ubuntu|rubygems|proxy\.golang|requests\.exceptions|javax\.net"
+        r"|java\.security|satisfies the requirement|matching distribution"
         r"|PKIX|curl: \(|Curl error|urllib|_ssl\.c|ERR_TLS|CERT_HAS_EXPIRED|_SIGNATURE|_ISSUER_CERT|SELF_SIGNED_CERT",
     }.items()
 }
