@@ -38,6 +38,11 @@ _BLOCK = 1 << 20  # bytes that are looked at together
 _LONGEST = 1 << 22  # bytes without a line's end that are waited for
 _SHOWN = 240  # characters of a line that are shown
 _LONGEST_LINE = 1 << 12  # bytes of a line that are looked at together, around what was found in it
+_BEGINS = re.compile(
+    r"(?i:error|warn|warning|fatal|panic|failed|hint|note|info|debug|npm)\b"
+    r"|[$#>+\[(*!\u2716\u25cf]|\d{4}-|\w+ing [a-z]|Running with |Created fresh|Checking out|Skipping |Job "
+)
+"""What a line begins with that is a message of its own, and not the rest of the one before it."""
 _FEW = 30  # lines up to which a text may be one message that a terminal has wrapped
 _ENOUGH = 5_000  # lines of one stage with the same run of characters, after which further ones are not looked at
 _LONG = 1 << 12  # bytes of a line that are more than errors have: data, as a rule
@@ -389,7 +394,7 @@ class _Reader:
     def _look_at_the_whole(self, lines: list[str]) -> None:
         """A short text may be one message that a terminal has wrapped, or one that JSON has put on one line."""
         lines = [line.strip() for line in lines if line.strip()]
-        texts = [" ".join(lines)] if 1 < len(lines) <= _FEW else []
+        texts = _wrapped(lines) if 1 < len(lines) <= _FEW else []
         if len(lines) == 1:
             texts = [part for part in _ESCAPED_END.split(lines[0]) if part.strip()]
             if len(texts) == 1:
@@ -406,6 +411,17 @@ class _Reader:
             elif all(seen.symptom.kind is Kind.FALLBACK for seen in self._seen.values() if seen.candidates):
                 self._read_by_form(pairs, 1, text.strip(), Around)
             told |= {seen.symptom.id for seen in self._seen.values()}
+
+
+def _wrapped(lines: list[str]) -> list[str]:
+    """The messages of a text that go over several of its lines: up to the next line that begins one."""
+    messages: list[list[str]] = []
+    for line in lines:
+        if messages and not _BEGINS.match(line):
+            messages[-1].append(line)
+        else:
+            messages.append([line])
+    return [" ".join(message) for message in messages if len(message) > 1]
 
 
 def _in_order(every: list[_Seen], progress: Progress, commands: int) -> tuple[Found, ...]:

@@ -112,3 +112,20 @@ def test_the_host_that_was_asked_last_is_named() -> None:
         " dial tcp 10.9.9.9:443: connect: connection refused"
     )
     assert "minio.example.com" in find(line)[0].candidates[0].says
+
+
+@pytest.mark.parametrize(
+    ("line", "leads"),
+    [
+        (
+            'error: error validating "ns.yaml": error validating data: failed to download openapi: Get'
+            ' "http://localhost:8080/openapi/v2": dial tcp 127.0.0.1:8080: connect: connection refused',
+            "kubectl-of-the-job-led-astray",
+        ),
+        ("Error: Not authorized to perform sts:AssumeRoleWithWebIdentity", "cloud-identity-refused"),
+    ],
+)
+def test_lines_that_each_begin_a_message_are_not_read_as_one_that_a_terminal_wrapped(line: str, leads: str) -> None:
+    log = f"Running with gitlab-runner 17.5.3\nUsing Kubernetes executor with image a\n$ run\n{line}\nERROR: Job failed"
+
+    assert find(log)[0].symptom.id == leads
