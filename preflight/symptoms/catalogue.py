@@ -33,9 +33,9 @@ SYSTEMS: Mapping[str, re.Pattern[str]] = {
 """What a line is about, by what stands in it: the same words of TLS or TCP are said of each of them."""
 
 
-_MOST_RUNS = 1_200  # of one pattern
+_MOST_RUNS = 1_500  # of one pattern
 _STATUS = (
-    r"(?:status|error|returned|code|response|http|http/1\.[01]|http/2|http/2\.0|got|with|message)"
+    r"(?:status|error|returned|code|response|http|http/1\.[01]|http/2|http/2\.0|got|with|attempts|attempt\(s\)|message)"
     r"(?:: |[ :=(\[]| is | code |\":|\": |\":\"|\": \")"
 )
 """What stands before the number of an HTTP status: `{status}` in a pattern."""

@@ -331,7 +331,7 @@ class _Reader:
                 shown.add(symptom.id)
                 yields = _yields(symptom, causes, line, self._progress.stage)
                 self._note(symptom, place, line, around, yields=yields)
-                names_it |= symptom.kind is not Kind.FALLBACK and not yields
+                names_it |= (symptom.decisive or symptom.kind is not Kind.FALLBACK) and not yields
         return names_it
 
     def _read_by_form(

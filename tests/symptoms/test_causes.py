@@ -129,3 +129,29 @@ def test_lines_that_each_begin_a_message_are_not_read_as_one_that_a_terminal_wra
     log = f"Running with gitlab-runner 17.5.3\nUsing Kubernetes executor with image a\n$ run\n{line}\nERROR: Job failed"
 
     assert find(log)[0].symptom.id == leads
+
+
+@pytest.mark.parametrize(
+    ("lines", "leads"),
+    [
+        (
+            "WARNING: Retrying (Retry(total=0)) after connection broken by 'ConnectTimeoutError(<C>, 'Connection"
+            " to pypi.org timed out. (connect timeout=15)')': /simple/requests/\n"
+            "ERROR: No matching distribution found for requests",
+            "any-timed-out",
+        ),
+        ("ERROR: No matching distribution found for requests", "pip-finds-nothing"),
+        (
+            "error NU1301: Unable to load the service index for source https://nuget.example.com/v3/index.json.\n"
+            "error NU1301: The remote certificate is invalid because of errors in the certificate chain: PartialChain",
+            "certificate-untrusted",
+        ),
+        (
+            "$ ssh web\nssh: connect to host web.example.com port 22: Connection timed out\n"
+            "ERROR: Job failed: exit code 255",
+            "any-timed-out",
+        ),
+    ],
+)
+def test_what_ends_a_row_of_attempts_leaves_the_lead_to_what_they_failed_by(lines: str, leads: str) -> None:
+    assert find(lines)[0].symptom.id == leads
