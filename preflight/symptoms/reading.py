@@ -40,7 +40,7 @@ _SHOWN = 240  # characters of a line that are shown
 _LONGEST_LINE = 1 << 12  # bytes of a line that are looked at together, around what was found in it
 _BEGINS = re.compile(
     r"(?i:error|warn|warning|fatal|panic|failed|hint|note|info|debug|npm)\b"
-    r"|[$#>+\[(*!\u2716\u25cf]|\d{4}-|\w+ing [a-z]|Running with |Created fresh|Checking out|Skipping |Job "
+    r"|[$#>+\[(*!\u2716\u25cf]|\d{4}-|\w{1,24}ing [a-z]|Running with |Created fresh|Checking out|Skipping |Job "
 )
 """What a line begins with that is a message of its own, and not the rest of the one before it."""
 _FEW = 30  # lines up to which a text may be one message that a terminal has wrapped
