@@ -20,18 +20,25 @@ SYSTEMS: Mapping[str, re.Pattern[str]] = {
         "gitlab": r"/api/v4/|\.git\b|coordinator|(?:registering|verifying) runner|checking for jobs|gitlab\.",
         "registry": r"/v2/|\bpull|manifest|resolve reference|registry|docker\.io|quay\.io|gcr\.io",
         "kubernetes": r":6443\b|/api/v1/|/apis/|kubectl|kubeconfig|apiserver|authentication\.go|connect to the server"
-        r"|kubernetes|\bx509:.{0,40}kube",
-        "docker": r"daemon|docker:237[56]|dockerd|buildkit|buildah|podman|kaniko",
-        "store": r"x-amz|amazonaws|minio|\bs3\b|blob\.core|storage\.googleapis|cache\.zip|context=cache",
+        r"|kubernetes (?:cluster|api)|kubernetes\.default|\bx509:.{0,40}kube",
+        "docker": r"daemon|pulling image configuration|docker:237[56]|dockerd|buildkit|buildah|podman|kaniko",
+        "store": r"x-amz|\bs3[\w.-]{0,40}\.amazonaws|minio|\bs3\b|blob\.core|storage\.googleapis|cache\.zip"
+        r"|context=cache",
         "packages": r"\bnpm\b|\bnode\b|pypi|\bpip\b|maven|nexus|artifactory|gradle|nuget|NU1301|cargo|composer"
-        r"|alpinelinux|\bapk\b|\bapt\b|debian|ubuntu|rubygems|proxy\.golang|requests\.exceptions|javax\.net|java\.security"
+        r"|alpinelinux|\bapk\b|\bapt\b|debian|ubuntu|rubygems|proxy\.golang|requests\.exceptions|javax\.net"
+        r"|java\.security|satisfies the requirement|matching distribution"
         r"|PKIX|curl: \(|Curl error|urllib|_ssl\.c|ERR_TLS|CERT_HAS_EXPIRED|_SIGNATURE|_ISSUER_CERT|SELF_SIGNED_CERT",
     }.items()
 }
 """What a line is about, by what stands in it: the same words of TLS or TCP are said of each of them."""
 
 
-_MOST_RUNS = 256  # of one pattern
+_MOST_RUNS = 1_500  # of one pattern
+_STATUS = (
+    r"(?:status|error|returned|code|response|http|http/1\.[01]|http/2|http/2\.0|got|with|attempts|attempt\(s\)|message)"
+    r"(?:: |[ :=(\[]| is | code |\":|\": |\":\"|\": \")"
+)
+"""What stands before the number of an HTTP status: `{status}` in a pattern."""
 
 
 class Kind(enum.StrEnum):
@@ -58,8 +65,10 @@ class Candidate:
         remedy: how to fix it, in a sentence.
         look: a command that tells, where no check can.
         until: the meaning is ruled out where the log has gone beyond this stage.
+        after: it is only meant where the log has gone beyond this stage.
         about: the system that it is about, a key of `SYSTEMS`; empty for any.
         only: what the line has to match.
+        likely: what makes it the first to be meant, where the line matches it.
         of: of an entry of kind `Kind.GRAMMAR`, the systems that it is about, as `grammar` names them; any, if empty.
         by: who has to say it, of `grammar.SPEAKERS`; anyone, if empty.
     """
@@ -71,8 +80,10 @@ class Candidate:
     remedy: str = ""
     look: str = ""
     until: Stage | None = None
+    after: Stage | None = None
     about: str = ""
     only: re.Pattern[str] | None = None
+    likely: re.Pattern[str] | None = None
     of: frozenset[str] = frozenset()
     by: frozenset[str] = frozenset()
 
@@ -80,7 +91,14 @@ class Candidate:
         """Whether it can be meant by this line of this stage of a log."""
         if self.only is not None and not self.only.search(line):
             return False
+        if self.after is not None and (stage is None or stage.rank <= self.after.rank):
+            return False
         return self.until is None or stage is None or stage.rank <= self.until.rank
+
+    def is_asked_for(self, line: str) -> bool:
+        """Whether words of the line ask for it, and it is not only what remains without others."""
+        matches = (pattern.search(line) for pattern in (self.only, self.likely) if pattern is not None)
+        return any(match[0] for match in matches if match is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +138,10 @@ class Symptom:
         kind: what it says of the job.
         stage: the stage that it belongs to; None for any, and for a manager's log.
         unless: lines that are about another system, although a pattern matches.
+        inner: whether it is the cause wherever it stands on a line behind the words of an entry that is not decisive.
+        decisive: whether its words tell the cause, whatever follows them on the line.
+        vague: whether it says only which step failed, and not why: a line that says why leads before it.
+        scheduling: whether it is about finding a node: of no matter where a later line shows that the pod had one.
         url: where the text is known from in public.
     """
 
@@ -132,6 +154,10 @@ class Symptom:
     kind: Kind = Kind.FAILURE
     stage: Stage | None = None
     unless: tuple[re.Pattern[str], ...] = ()
+    inner: bool = False
+    decisive: bool = False
+    vague: bool = False
+    scheduling: bool = False
     url: str = ""
 
     @property
@@ -139,9 +165,21 @@ class Symptom:
         """The checks that tell its candidates apart."""
         return frozenset(name for candidate in self.candidates for name in candidate.checks)
 
+    def told_until(self, line: str, place: int = 0) -> int:
+        """Where its words end on a line, from a place on; that place if they do not stand there."""
+        matches = [pattern.expression.search(line, place) for pattern in self.patterns]
+        return max((match.end() for match in matches if match is not None), default=place)
+
+    def stands_behind(self, line: str, place: int) -> bool:
+        """Whether its words stand on a line behind a place."""
+        return any(pattern.expression.search(line, place) for pattern in self.patterns) and not any(
+            other.search(line) for other in self.unless
+        )
+
     def meant_by(self, line: str, stage: Stage | None) -> tuple[Candidate, ...]:
-        """What it can mean on this line of this stage of a log."""
+        """What it can mean on this line of this stage of a log: that which words of the line ask for first."""
         possible = tuple(candidate for candidate in self.candidates if candidate.possible(line, stage))
+        possible = tuple(sorted(possible, key=lambda candidate: not candidate.is_asked_for(line)))
         if not any(candidate.about for candidate in possible):
             return possible
         named = {name for name, marks in SYSTEMS.items() if marks.search(line)}
@@ -196,6 +234,10 @@ def _symptom(entry: Mapping[str, Any], area: str) -> Symptom:
         kind=Kind(entry.get("kind", Kind.FAILURE)),
         stage=Stage(entry["stage"]) if "stage" in entry else None,
         unless=tuple(re.compile(text, re.IGNORECASE) for text in entry.get("unless", ())),
+        inner=entry.get("inner", False),
+        decisive=entry.get("decisive", False),
+        vague=entry.get("vague", False),
+        scheduling=entry.get("scheduling", False),
         url=entry["url"],
     )
 
@@ -209,14 +251,17 @@ def _candidate(meaning: Mapping[str, Any]) -> Candidate:
         remedy=meaning["remedy"],
         look=meaning.get("look", ""),
         until=Stage(meaning["until"]) if "until" in meaning else None,
+        after=Stage(meaning["after"]) if "after" in meaning else None,
         about=meaning.get("about", ""),
         only=re.compile(meaning["only"], re.IGNORECASE) if "only" in meaning else None,
+        likely=re.compile(meaning["likely"], re.IGNORECASE) if "likely" in meaning else None,
         of=frozenset(meaning.get("of", ())),
         by=frozenset(meaning.get("by", ())),
     )
 
 
 def _pattern(text: str) -> Pattern:
+    text = text.replace("{status}", _STATUS)
     return Pattern(re.compile(text, re.IGNORECASE), plain_runs(text))
 
 

@@ -33,10 +33,11 @@ SYSTEMS: Mapping[str, str] = {
     r"|CONNECT tunnel|response from proxy",
     "docker": r":237[56]\b|docker\.sock|docker daemon|dockerd\b|error during connect|docker_engine|buildkitd",
     "kubernetes": r":6443\b|/api/v1/|/apis/|(?<![/\w])kubectl|kubeconfig|kube-?apiserver"
-    r'|kubernetes (?:cluster )?unreachable|error from server|connect to the server|User "system:'
+    r"|\.eks\.amazonaws|\.azmk8s\.io|kubernetes (?:cluster )?unreachable|error from server"
+    r'|connect to the server|User "system:'
     r"|(?:10\.\d{1,3}\.\d{1,3}|172\.\d{1,3}\.0)\.1:443\b"
     r"|KUBERNETES_SERVICE|kubernetes\.default|(?:INSTALLATION|UPGRADE) FAILED|server API group|\bhelm (?:up|in)",
-    "store": r"x-amz|amazonaws\.com/|\bs3[.:-]|s3://|minio|blob\.core|storage\.googleapis|gs://|cache\.zip"
+    "store": r"x-amz|\bs3[\w.-]{0,40}\.amazonaws|\bs3[.:-]|s3://|minio|blob\.core|storage\.googleapis|gs://|cache\.zip"
     r"|NoSuchBucket|NoSuchKey|SignatureDoesNotMatch|object stor|\bbucket|context=cache"
     r"|(?:extract|checking|creat\w{1,4}|download\w{0,3}|upload\w{0,3}) cache|cache archive|storage client",
     "packages": r"npmjs|yarnpkg|\bnpm\b|\byarn\b|\bpnpm\b|pypi|pythonhosted|\bpip3?\b|poetry|maven|nexus|artifactory"
@@ -65,14 +66,17 @@ _COMMANDS: Mapping[str, str] = {
 """What a command speaks to, where what it says does not tell."""
 
 _BY: Mapping[str, str] = {
-    "builder": r"\A#\d{1,4} |failed to solve|buildkit|kaniko|buildah|error building|dockerfile|COPY failed|ADD failed"
+    "builder": r"\A#\d{1,4} |failed to solve|checking push permission|error pushing image|buildkit|kaniko"
+    r"|buildah|error building|dockerfile|COPY failed|ADD failed"
     r"|creating build container|initializing source docker://|committing container"
     r"|executor failed running|\ASTEP \d|failed to compute cache key|building at STEP",
     "node": r"failed to pull (?:and unpack )?image|image pull failed|pulling image \""
     r"|\A\s{0,9}(?:Warning|Normal)\s{1,9}[A-Z]|event retrieved|FailedMount|FailedCreatePodSandBox"
     r"|FailedScheduling|kubelet|MountVolume|AttachVolume|rpc error: code = |containerd|\bcri-?o\b",
     "manager": r"job failed \(system failure\)|prepare environment:|setting up (?:credentials|build pod|secret)"
-    r"|level=\w{4,7} |config\.toml|executor=|checking for jobs|preparation failed|\APANIC|runner=\w"
+    r"|service run failed|failed to start the process|failed to process runner|\AFATAL: listen|\.dockerenv"
+    r"|/var/lib/kubelet|[CD]:\\+builds|/(?:scripts|logs)-[^ /]{1,40}/|level=\w{4,7} |config\.toml"
+    r"|executor=|checking for jobs|preparation failed|\APANIC|runner=\w"
     r"|registering runner|verifying runner|permission container|\((?:docker|exec|manager|volume)\.go:",
 }
 
@@ -83,7 +87,9 @@ _VERDICT = r"(?-i:\A(?:ERROR|FATAL|PANIC): {1,4}(?:Job|Preparation) failed|\A(?:
 _MARK = (
     r"(?:error|fatal|failed|failure|panic|critical|exception|\berr!?|denied|unauthorized|forbidden)\]?"
     r"(?:\[[^\]]{0,80}\])?(?: \([^)]{1,60}\))?[:!\])]"
-    r"|\A(?:[EF]: |failed|fail:|unable|cannot|can't|could not|couldn't|error|fatal|unauthorized|denied|invalid|no such"
+    r"|\A(?:curl: \(\d|wget: |remote: |erro\[|fata\[|FAILED |FAIL\b|● |✖|✗|E {3}|would reformat"
+    r"|process terminated)|\A(?:[EF]: |failed|fail:|unable|cannot|can't|could not|couldn't"
+    r"|error|fatal|unauthorized|denied|invalid|no such"
     r"|exception|panic)\b|level=(?:error|fatal|panic)|\"level\":\"(?:error|fatal|panic)|\bnpm (?:ERR!|error)"
     r"|\A[EF]\d{4} \d\d:|\[error\]|错误|失败"
 )
@@ -93,13 +99,17 @@ _WORD = (
     r"|\bno (?:tty|askpass)\b|\bno \w{1,30} (?:available|found)"
     r"|exception|timed? ?-?out|timeout|deadline|reset|broken|unauthor|forbidden"
     r"|not (?:allowed|permitted|supported|exist)|does not|panic"
-    r"|fatal|abort|kill|expired|exceed|reject|lost|unknown|unreachable|warn|EOF|hung up"
-    r"|too (?:many|large|old|few|long)|no space|mismatch|corrupt|violat|\bfull\b|crash|not ready|unhealthy"
+    r"|unavailable|bad gateway|fatal|abort|kill|expired|exceed|reject|lost|unknown|unreachable|warn|EOF|hung up"
+    r"|no route|is required|busy|too (?:many|large|old|few|long)|no space|mismatch|corrupt|violat|\bfull\b"
+    r"|crash|not ready|unhealthy"
     r"|evict|drain|disconnect|closed"
+    r"|[\"/ ](?:status|code|1\.[01]|2)\"?[: ] ?[45]\d\d\b"
     r"|already|locked|bad |not resolve|terminated|(?-i:E[A-Z]{4,12}\b)|错误|失败|拒绝|超时"
 )
 _NOISE = (
-    r"\A(?:\$|\+{1,4}|>|#!|//|<!--|\*|- )\s|--- (?:PASS|SKIP)|\bPASS(?:ED)?\b|[✓✔]|\bok\b {1,8}\S"
+    r"\AI\d{4} \d\d:(?!.{0,200}ERROR)"
+    r"|\A(?:\$|\+{1,4}|>(?! (?:could not|cannot|failed|error|unable|execution))"
+    r"|#!|//|<!--|\*|- )\s|--- (?:PASS|SKIP)|\bPASS(?:ED)?\b|[✓✔]|\bok\b {1,8}\S"
     r"|level=(?:info|debug|trace)|\"level\":\"(?:info|debug)|\A\[?(?:INFO|DEBUG|TRACE)\b|\b(?:INFO|DEBUG) "
     r"|\b0 (?:errors?|failed|failures)\b|as expected|\becho\b|\Anpm (?:warn|notice)|deprecat|\ACheck https"
     r"|\ATry |if you (?:want|need)|for more information\Z|\A(?:Note|Tip):|\bretry(?:ing)? in\b|--\w{1,20}-?on-?error"
@@ -112,11 +122,20 @@ _REPEATED = (
 )
 """Lines of builders and other programs that only repeat that what they ran has failed."""
 
+_KILLED = r"exit(?:ed)? (?:with )?(?:code|status):? (?:13[2479]|143)\b"
+"""The status of a process that a signal has ended: that is more than that it failed."""
+
 _WAIT_ENDED = (
     r"timed out waiting for the condition(?: on [\w./-]{1,200})?\W{0,3}\Z|context deadline exceeded\W{0,3}\Z"
     r"|HTTP request (?:sent )?failed\W{0,3}\Z|failed to save outputs\W{0,3}\Z|exceeded its progress deadline"
 )
 """Lines of whoever waited in vain: why it did not come stands in another line, if it stands anywhere."""
+
+_ON_A_NODE = (
+    r"image pull failed|failed to pull image|pulling image|successfully assigned|(?:pulled|created|started) container"
+    r"|containerd task|MountVolume|pod sandbox|init-permissions|container not found|in container|\[service:"
+)
+"""What is only said of a pod that has found a node."""
 
 _PREPARING = (
     r"\A(?:ERROR|FATAL|WARNING): "
@@ -131,8 +150,13 @@ _ENDED = (
 )
 """Lines that only repeat that a command has failed."""
 
+_REQUEST = (
+    r"\b(?:get|head|post|put|patch|delete) \"?https?://"
+    r"(?:[^/@\s\"']{1,200}@)?(?P<host>[\w-][\w.-]{0,200}(?::\d{1,5})?)"
+)
+_LOOKUP = r"lookup (?P<host>[\w.-]{1,200})(?: on |:|,|\Z)"
 _HOSTS = (
-    r"lookup (?P<host>[\w.-]{1,200})(?: on |:|,|\Z)",
+    _LOOKUP,
     r"(?:resolve host(?:name)?|resolve name|resolving|ENOTFOUND|EAI_AGAIN|UnknownHostException|bad address|unknown host"
     r"|translate host name|address information for|dns lookup of)[: ]{0,3}['\"(]?(?P<host>[\w-][\w.-]{1,200})['\")]?",
     r"\b[a-z][a-z0-9+.-]{1,12}://(?:[^/@\s\"']{1,200}@)?(?P<host>[\w-][\w.-]{0,200}(?::\d{1,5})?)",
@@ -148,7 +172,9 @@ _HOSTS = (
     r"\b(?:host|server|endpoint|address)[ :='\"]{1,3}(?P<host>(?:[\w-]{1,60}\.){1,6}[a-z]{2,12}(?::\d{1,5})?)\b",
 )
 _SERVICE = r"[a-z][a-z0-9_]{0,30}(?:-[a-z0-9_]{1,30}){0,4}(?::\d{1,5})?|localhost:\d{4,5}|127\.0\.0\.1:\d{4,5}"
-_NOT_HOSTS = r"localhost|(?:the|a|an|this|host|server|proxy|url|https?|git|gitlab|name|dns|tcp|error)(?::\d{1,5})?"
+_NOT_HOSTS = (
+    r"localhost|(?:the|a|an|this|host|server|proxy|url|https?|git|gitlab|name|dns|tcp|error|timed|failed)(?::\d{1,5})?"
+)
 _DAEMON = r"(?:docker|dind)[\w-]{0,20}(?::\d{1,5})?\Z"
 _HELPER = frozenset(
     {Stage.GET_SOURCES, Stage.RESTORE_CACHE, Stage.DOWNLOAD_ARTIFACTS, Stage.ARCHIVE_CACHE, Stage.UPLOAD}
@@ -213,9 +239,14 @@ def is_of_preparing(line: str) -> bool:
     return _search(_PREPARING, line[:LONGEST])
 
 
+def is_of_a_pod_on_a_node(line: str) -> bool:
+    """Whether a line is about a pod that has found a node."""
+    return _search(_ON_A_NODE, line[:LONGEST])
+
+
 def repeats(line: str) -> bool:
     """Whether a line only repeats that what a program ran has failed: any line before it says more."""
-    return _search(_REPEATED, line[:LONGEST])
+    return _search(_REPEATED, line[:LONGEST]) and not _search(_KILLED, line[:LONGEST])
 
 
 def waited_in_vain(line: str) -> bool:
@@ -237,30 +268,40 @@ def statement(line: str, around: Around) -> Statement:
 
 def meant(symptom: Symptom, line: str, said: Statement, stage: Stage | None) -> tuple[Candidate, ...]:
     """What an entry of the grammar's kinds can mean on a line, with the host or system that the line is about."""
-    fitting = (
+    possible = symptom.meant_by(line, stage)
+    return _named(_fitting(possible, said.system, said.speaker), said.host or system_names()[said.system])
+
+
+def spoken(symptom: Symptom, candidates: tuple[Candidate, ...], line: str, around: Around) -> tuple[Candidate, ...]:
+    """Of what an entry of the catalogue can mean, that which fits who says the line, and of whom; all if none does."""
+    if not any(candidate.by or candidate.of or HOST in candidate.says for candidate in candidates):
+        return candidates
+    line = line[:LONGEST]
+    speaker, host = _speaker(line, around), next(_hosts(line), "")
+    system = _system(line, host) or _system_around(line, host, around, speaker) or ("host" if host else "")
+    names = system_names()
+    name = host or names[system or (symptom.area if symptom.area in names else "")]
+    return _named(_fitting(candidates, system, speaker) or candidates, name)
+
+
+def _fitting(candidates: tuple[Candidate, ...], system: str, speaker: str) -> tuple[Candidate, ...]:
+    return tuple(
         candidate
-        for candidate in symptom.candidates
-        if candidate.possible(line, stage)
-        and (not candidate.of or said.system in candidate.of)
-        and (not candidate.by or said.speaker in candidate.by)
+        for candidate in candidates
+        if (not candidate.of or system in candidate.of) and (not candidate.by or speaker in candidate.by)
     )
-    host = said.host or system_names()[said.system]
+
+
+def _named(candidates: tuple[Candidate, ...], name: str) -> tuple[Candidate, ...]:
     return tuple(
         replace(
             candidate,
-            says=candidate.says.replace(HOST, host),
-            remedy=candidate.remedy.replace(HOST, host),
-            look=candidate.look.replace(HOST, host),
+            says=candidate.says.replace(HOST, name),
+            remedy=candidate.remedy.replace(HOST, name),
+            look=candidate.look.replace(HOST, name),
         )
-        for candidate in fitting
+        for candidate in candidates
     )
-
-
-def spoken(candidates: tuple[Candidate, ...], line: str, around: Around) -> tuple[Candidate, ...]:
-    """Of what an entry of the catalogue can mean, that which fits who says the line; all where none does."""
-    speaker = _speaker(line[:LONGEST], around)
-    fitting = (candidate for candidate in candidates if not candidate.by or speaker in candidate.by)
-    return tuple(fitting) or candidates
 
 
 def of_any_host(text: str) -> str:
@@ -280,6 +321,10 @@ def _speaker(line: str, around: Around) -> str:
 
 
 def _hosts(line: str) -> Iterator[str]:
+    """The hosts that a line names, that which was asked last first: a request may lead to another."""
+    asked = [match["host"] for match in _compiled(_REQUEST).finditer(line)]
+    if asked and not _search(_LOOKUP, line):
+        yield asked[-1]
     for pattern in _HOSTS:
         for match in _compiled(pattern).finditer(line):
             host = match["host"].rstrip(".:")

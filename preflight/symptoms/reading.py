@@ -37,9 +37,16 @@ PATIENCE = 30.0
 _BLOCK = 1 << 20  # bytes that are looked at together
 _LONGEST = 1 << 22  # bytes without a line's end that are waited for
 _SHOWN = 240  # characters of a line that are shown
-_LONGEST_LINE = 1 << 14  # bytes of a line that are looked at together, around what was found in it
+_LONGEST_LINE = 1 << 12  # bytes of a line that are looked at together, around what was found in it
+_BEGINS = re.compile(
+    r"(?i:error|warn|warning|fatal|panic|failed|hint|note|info|debug|npm)\b"
+    r"|[$#>+\[(*!\u2716\u25cf]|\d{4}-|\w{1,24}ing [a-z]|Running with |Created fresh|Checking out|Skipping |Job "
+)
+"""What a line begins with that is a message of its own, and not the rest of the one before it."""
 _FEW = 30  # lines up to which a text may be one message that a terminal has wrapped
 _ENOUGH = 5_000  # lines of one stage with the same run of characters, after which further ones are not looked at
+_LONG = 1 << 12  # bytes of a line that are more than errors have: data, as a rule
+_ENOUGH_LONG = 200  # of such lines, likewise: each takes as long as a hundred others
 _MANY_SPENT = 20_000  # places in a block that are passed over so, after which those runs are searched for no more
 _ENOUGH_BY_FORM = 400  # lines of one stage and command that are read by the form of errors: the first ones lead
 _LONGEST_STAMP = 48  # bytes
@@ -165,18 +172,24 @@ class _Seen:
     command: int  # how many commands of the script had begun; of a service's own log, 0 for none
     weight: int = 0  # of what the grammar reads: how its line says that something failed
     count: int = 1
+    yields: bool = False  # as its line names the cause behind the words that the symptom is known by
 
     @property
     def kind(self) -> Kind:
         """The symptom's kind; of a line that only repeats that what a program ran has failed, a fallback's."""
-        echo = self.symptom.kind in {Kind.FAILURE, Kind.GENERAL} and grammar.repeats(self.line)
+        echo = self.symptom.kind in {Kind.FAILURE, Kind.GENERAL} and (self.yields or grammar.repeats(self.line))
         return Kind.FALLBACK if echo else self.symptom.kind
 
     @property
     def says_why(self) -> bool:
         """Whether it names a failure, and more than that something was waited for in vain."""
         named = self.kind in {Kind.FAILURE, Kind.GENERAL} or self.weight >= grammar.MARKED
-        return named and bool(self.candidates) and not grammar.waited_in_vain(self.line)
+        return named and bool(self.candidates) and not self.is_vague
+
+    @property
+    def is_vague(self) -> bool:
+        """Whether it says only which step failed, or what was waited for in vain, and not why."""
+        return self.symptom.vague or grammar.waited_in_vain(self.line)
 
 
 class _Reader:
@@ -190,6 +203,7 @@ class _Reader:
         self._number = 1  # of the first line of what is not yet looked at
         self._few: list[str] | None = []  # the whole text, as long as it is short
         self._left = [_ENOUGH] * len(_meant())
+        self._left_long = [_ENOUGH_LONG] * len(_meant())
         self._spent = 0  # places that were passed over in the block before
         self._still: tuple[list[int], ahocorasick_rs.BytesAhoCorasick] | None = None  # runs that are not spent
         self._read_by_form_in: Counter[tuple[Stage | None, int]] = Counter()
@@ -226,7 +240,7 @@ class _Reader:
         lines, at, shown = 0, 0, -1
         hits: list[int] = []
         bounds = (0, 0)
-        left = self._left
+        of_line = left = self._left
         commands = [at.start() + 1 for at in _COMMAND.finditer(b"\n" + text)]
         lower = text.lower()
         runs, automaton = self._searched_for(lower)
@@ -236,18 +250,19 @@ class _Reader:
             if not left[hit]:
                 spent += 1
                 continue
-            left[hit] -= 1
-            if start < shown:  # on the same line as the one before
+            if start >= shown:  # on another line than the one before
+                if hits:
+                    commands = self._pass_commands(commands, bounds[0])
+                    self._look_at_line(text, bounds, self._number + _original(lines, joins), hits)
+                bounds = _line_around(text, start)
+                bounds = max(bounds[0], start - _LONGEST_LINE), min(bounds[1], start + _LONGEST_LINE)
+                shown, hits = bounds[1], []
+                of_line = self._left_long if bounds[1] - bounds[0] > _LONG else left
+                lines += text.count(b"\n", at, bounds[0])
+                at = bounds[0]
+            if of_line[hit]:
+                of_line[hit] -= 1
                 hits.append(hit)
-                continue
-            if hits:
-                commands = self._pass_commands(commands, bounds[0])
-                self._look_at_line(text, bounds, self._number + _original(lines, joins), hits)
-            bounds = _line_around(text, start)
-            bounds = max(bounds[0], start - _LONGEST_LINE), min(bounds[1], start + _LONGEST_LINE)
-            shown, hits = bounds[1], [hit]
-            lines += text.count(b"\n", at, bounds[0])
-            at = bounds[0]
         if hits:
             commands = self._pass_commands(commands, bounds[0])
             self._look_at_line(text, bounds, self._number + _original(lines, joins), hits)
@@ -289,6 +304,7 @@ class _Reader:
                 self._command = 0
             if self._progress.stage is not before:
                 self._left[:] = [_ENOUGH] * len(self._left)
+                self._left_long[:] = [_ENOUGH_LONG] * len(self._left)
         self._ask(asked, place, line, lambda: _around(text, bounds, self._progress.stage))
 
     def _ask(self, asked: list[tuple[Symptom, Pattern]], place: int, line: str, around: Callable[[], Around]) -> None:
@@ -307,13 +323,15 @@ class _Reader:
         """Note which symptoms of the catalogue a line shows; returns whether one says more than a fallback."""
         shown, names_it = set(told), False
         before_script = grammar.is_of_preparing(line)
+        causes = [symptom for symptom, _ in asked if symptom.inner]
         for symptom, pattern in asked:
             if symptom.kind in _BY_FORM or (before_script and symptom.stage is Stage.STEP_SCRIPT):
                 continue
             if symptom.id not in shown and _shows(symptom, pattern, line):
                 shown.add(symptom.id)
-                self._note(symptom, place, line, around)
-                names_it |= symptom.kind is not Kind.FALLBACK
+                yields = _yields(symptom, causes, line, self._progress.stage)
+                self._note(symptom, place, line, around, yields=yields)
+                names_it |= (symptom.decisive or symptom.kind is not Kind.FALLBACK) and not yields
         return names_it
 
     def _read_by_form(
@@ -337,6 +355,17 @@ class _Reader:
         if not fitting:
             return
         symptom = min(fitting, key=lambda entry: _rank()[entry.id])
+        until = 0
+        while not symptom.decisive:
+            until = symptom.told_until(line, until)
+            behind = [
+                other
+                for other in fitting
+                if other.inner and (other.decisive or not symptom.inner) and other.stands_behind(line, until)
+            ]
+            if not behind:
+                break
+            symptom = min(behind, key=lambda entry: _rank()[entry.id])
         command = 0 if line.startswith("[service:") else self._command
         key = f"{symptom.id} {min(weight, grammar.MARKED)}", self._progress.stage, command
         if key in self._seen:
@@ -348,22 +377,24 @@ class _Reader:
             symptom, place, _shown(symptom, line), self._progress.stage, meant, command, min(weight, grammar.MARKED)
         )
 
-    def _note(self, symptom: Symptom, place: int, line: str, around: Callable[[], Around]) -> None:
+    def _note(
+        self, symptom: Symptom, place: int, line: str, around: Callable[[], Around], *, yields: bool = False
+    ) -> None:
         stage = self._progress.stage
         command = 0 if line.startswith("[service:") else self._command
-        key = symptom.id, stage, command
+        key = symptom.id, stage, -1 - command if yields else command
         if key in self._seen:
             self._seen[key].count += 1
         else:
             meant = symptom.meant_by(line, stage)
-            if any(candidate.by for candidate in meant):
-                meant = grammar.spoken(meant, line, around())
-            self._seen[key] = _Seen(symptom, place, _shown(symptom, line), stage, meant, command)
+            if any(candidate.by or candidate.of or grammar.HOST in candidate.says for candidate in meant):
+                meant = grammar.spoken(symptom, meant, line, around())
+            self._seen[key] = _Seen(symptom, place, _shown(symptom, line), stage, meant, command, yields=yields)
 
     def _look_at_the_whole(self, lines: list[str]) -> None:
         """A short text may be one message that a terminal has wrapped, or one that JSON has put on one line."""
         lines = [line.strip() for line in lines if line.strip()]
-        texts = [" ".join(lines)] if 1 < len(lines) <= _FEW else []
+        texts = _wrapped(lines) if 1 < len(lines) <= _FEW else []
         if len(lines) == 1:
             texts = [part for part in _ESCAPED_END.split(lines[0]) if part.strip()]
             if len(texts) == 1:
@@ -382,6 +413,17 @@ class _Reader:
             told |= {seen.symptom.id for seen in self._seen.values()}
 
 
+def _wrapped(lines: list[str]) -> list[str]:
+    """The messages of a text that go over several of its lines: up to the next line that begins one."""
+    messages: list[list[str]] = []
+    for line in lines:
+        if messages and not _BEGINS.match(line):
+            messages[-1].append(line)
+        else:
+            messages.append([line])
+    return [" ".join(message) for message in messages if len(message) > 1]
+
+
 def _in_order(every: list[_Seen], progress: Progress, commands: int) -> tuple[Found, ...]:
     """That which leads first: the first that names what has failed, in the stage that the job failed in.
 
@@ -391,6 +433,8 @@ def _in_order(every: list[_Seen], progress: Progress, commands: int) -> tuple[Fo
         commands: how many commands of the script were begun: the first that fails is the last.
     """
     overcome = {id(seen) for seen in every if _passed(seen, progress, commands)}
+    on_a_node = max((seen.place for seen in every if grammar.is_of_a_pod_on_a_node(seen.line)), default=0)
+    overcome |= {id(seen) for seen in every if seen.symptom.scheduling and seen.place < on_a_node}
     left = [seen for seen in every if id(seen) not in overcome]
     explained = any(seen.says_why and seen.kind in {Kind.FAILURE, Kind.GENERAL} for seen in left)
     told = [seen for seen in every if seen.candidates and _counts(seen, every, progress, overcome, explained=explained)]
@@ -401,7 +445,7 @@ def _in_order(every: list[_Seen], progress: Progress, commands: int) -> tuple[Fo
     def order(seen: _Seen) -> tuple[bool, bool, int, int, int, int]:
         return (
             id(seen) in overcome,
-            explained and grammar.waited_in_vain(seen.line),
+            explained and seen.is_vague,
             kinds.index(seen.kind),
             -seen.weight,
             seen.place,
@@ -453,7 +497,8 @@ def _counts(seen: _Seen, every: list[_Seen], progress: Progress, overcome: set[i
             Kind.FALLBACK,
             Kind.UNCLASSIFIED,
         }
-        if any(other.kind is not other.symptom.kind and other.place == seen.place for other in every if other != seen):
+        beside_wrapper = any(other.kind is not other.symptom.kind and other.place == seen.place for other in every)
+        if kind is seen.symptom.kind and beside_wrapper:
             return False
         return not beside and not others & {Kind.FAILURE, Kind.GENERAL, Kind.GRAMMAR}
     return others <= {Kind.HARMLESS}
@@ -519,6 +564,23 @@ def _line_around(text: bytes, at: int) -> tuple[int, int]:
 
 def _shows(symptom: Symptom, pattern: Pattern, line: str) -> bool:
     return bool(pattern.expression.search(line)) and not any(other.search(line) for other in symptom.unless)
+
+
+def _yields(symptom: Symptom, causes: Iterable[Symptom], line: str, stage: Stage | None) -> bool:
+    """Whether a line names the cause behind the words that a symptom is known by: one of those that are causes."""
+    if symptom.decisive or symptom.inner or symptom.kind is Kind.FALLBACK:
+        return False
+    general = symptom.kind is Kind.GENERAL
+    until = symptom.told_until(line)
+    if not any(cause.stands_behind(line, until) for cause in causes if general or _is_told_at_once(cause)):
+        return False
+    narrower = (candidate.only.search(line) for candidate in symptom.meant_by(line, stage) if candidate.only)
+    return not any(match.end() > until for match in narrower if match is not None)
+
+
+def _is_told_at_once(cause: Symptom) -> bool:
+    """Whether a cause is one that no other can follow on a line: what befell a connection, a name, a disk."""
+    return cause.decisive or cause.kind not in _BY_FORM
 
 
 def _around(text: bytes, bounds: tuple[int, int], stage: Stage | None) -> Around:

@@ -261,3 +261,12 @@ def test_fifty_megabytes_take_a_hundred_megabytes_at_most(line: bytes, tmp_path:
     )
     ended = subprocess.run([sys.executable, "-c", code, str(log)], capture_output=True, text=True, check=True)
     assert int(ended.stdout) <= 100_000
+
+
+def test_an_error_behind_long_lines_of_the_same_words_is_read() -> None:
+    text = (
+        f"{'data of a connection refused as data ' * 300}\n" * 60
+        + "Error: the queue at 10.1.1.1:5672: connection refused\n"
+    )
+    (leading, *_) = find(text)
+    assert (leading.symptom.id, leading.place) == ("any-refused", 61)
