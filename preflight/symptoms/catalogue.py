@@ -191,7 +191,7 @@ class Symptom:
 def known() -> tuple[Symptom, ...]:
     """Every symptom that is known, area by area."""
     return tuple(
-        _symptom(entry, area) for area, document in _documents().items() for entry in document.get("symptoms", ())
+        symptom_of(entry, area) for area, document in _documents().items() for entry in document.get("symptoms", ())
     )
 
 
@@ -218,6 +218,46 @@ def _documents() -> Mapping[str, Mapping[str, Any]]:
     folder = importlib.resources.files(__package__)
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".yaml")), key=lambda file: file.name)
     return {file.name.removesuffix(".yaml"): load_yaml(file.read_text(encoding="utf-8")) for file in files}
+
+
+class EntryError(ValueError):
+    """An entry of a file is not one: it lacks a key, has one that means nothing, or a value that is no such value."""
+
+
+_KEYS = {
+    "symptom": frozenset(
+        "id url lines means patterns marked rows kind stage unless inner decisive vague scheduling".split()
+    ),
+    "meaning": frozenset(
+        "says remedy checks faults causes look until after about only likely of by".split(),
+    ),
+}
+_REQUIRED = {"symptom": ("id", "url", "lines", "means"), "meaning": ("says", "remedy")}
+
+
+def symptom_of(entry: Mapping[str, Any], area: str) -> Symptom:
+    """The symptom that an entry of an area's file stands for.
+
+    Raises:
+        EntryError: it is none; with the file, the entry, and what was expected there.
+    """
+    where = f"preflight/symptoms/{area}.yaml: {entry.get('id', 'an entry without an id')}"
+    _check_keys(entry, "symptom", where)
+    for meaning in entry["means"]:
+        _check_keys(meaning, "meaning", where)
+    try:
+        return _symptom(entry, area)
+    except (KeyError, TypeError, ValueError, re.error) as error:
+        raise EntryError(f"{where}: {error}") from error
+
+
+def _check_keys(entry: Mapping[str, Any], kind: str, where: str) -> None:
+    if missing := [key for key in _REQUIRED[kind] if key not in entry]:
+        raise EntryError(f"{where}: a {kind} has {', '.join(_REQUIRED[kind])}; missing: {', '.join(missing)}")
+    if unknown := sorted(entry.keys() - _KEYS[kind]):
+        raise EntryError(
+            f"{where}: unknown key {', '.join(unknown)}; a {kind} may have {', '.join(sorted(_KEYS[kind]))}"
+        )
 
 
 def _symptom(entry: Mapping[str, Any], area: str) -> Symptom:

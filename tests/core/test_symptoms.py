@@ -20,7 +20,7 @@ from preflight.diagnosis import Diagnosis
 from preflight.impact import stops
 from preflight.symptoms import Symptom, areas, find, from_stream, known, reading, without_text
 from preflight.symptoms.answering import State, answer, before
-from preflight.symptoms.catalogue import Kind, Pattern
+from preflight.symptoms.catalogue import EntryError, Kind, Pattern, symptom_of
 from preflight.verdicts import Outcome, Verdict
 
 CHECKS = Path(__file__).parents[2] / "checks"
@@ -48,6 +48,22 @@ def ids(text: str) -> list[str]:
 
 
 # ---- the data
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        ({"url": None}, r"dns\.yaml: made-up: a symptom has id, url, lines, means; missing: url"),
+        ({"mean": []}, r"dns\.yaml: made-up: unknown key mean; a symptom may have decisive, "),
+        ({"means": [{"says": "a"}]}, r"dns\.yaml: made-up: a meaning has says, remedy; missing: remedy"),
+        ({"kind": "odd"}, r"dns\.yaml: made-up: 'odd' is not a valid Kind"),
+        ({"patterns": ["(a"]}, r"dns\.yaml: made-up: missing \), unterminated subpattern"),
+    ],
+)
+def test_an_entry_that_is_none_is_told_with_its_file_and_what_is_expected(change: dict[str, Any], error: str) -> None:
+    entry = {"id": "made-up", "url": "https://example.com/", "lines": [], "means": [], **change}
+    with pytest.raises(EntryError, match=error):
+        symptom_of({key: value for key, value in entry.items() if value is not None}, "dns")
 
 
 @pytest.mark.parametrize("area", areas())
