@@ -17,13 +17,12 @@ import functools
 import os
 import shutil
 import signal
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lab import tools
+from lab import temporary, tools
 from lab.tools import exchange
 
 if TYPE_CHECKING:
@@ -211,7 +210,7 @@ def _install(file: Path, script: str) -> None:
 
 @functools.cache
 def _toolboxes() -> Path:
-    directory = tempfile.mkdtemp(prefix="bin-")
+    directory = temporary.folder("bin-", programs=True)
     atexit.register(shutil.rmtree, directory, ignore_errors=True)
     return Path(directory)
 

@@ -19,10 +19,11 @@ import os
 import re
 import shlex
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from lab import temporary
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
@@ -147,7 +148,7 @@ async def exchange(answer: Callable[[Question, Reply], Awaitable[int]]) -> Async
     Args:
         answer: does what the tool does and returns the exit status; it is cancelled when the stand-in is killed.
     """
-    folder = tempfile.mkdtemp(prefix="ask-")
+    folder = temporary.folder("ask-")
     os.mkfifo(f"{folder}/bell")
     bell = os.open(f"{folder}/bell", os.O_RDONLY | os.O_NONBLOCK)
     held = _open_to_write(f"{folder}/bell")  # so that it has no end when nobody rings

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from lab import gitlab, tools
+from lab import gitlab, temporary, tools
 from lab.shell import Ran, run, toolbox
 from lab.world import Dockerd, GitLabMode, ResolverMode, Rule, Vantage, World, guide_world
 from preflight.faults import DindFault, DnsFault, Fault, GitLabFault, PathFault
@@ -422,7 +422,7 @@ def test_a_background_child_does_not_keep_a_command_from_ending() -> None:
 
 
 def test_where_its_tools_asked_is_gone_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(temporary, "_memory", lambda *, programs: str(tmp_path))  # noqa: ARG005 - as it is called
     ran = shown(guide_world(), pod(), ["sh", "-c", "echo $ASK_FOLDER; hostname"])
     asked, name = ran.output.decode().split()
     assert name == "probe"
@@ -444,3 +444,16 @@ def test_crictl_pulls_by_the_nodes_own_containerd_and_sudo_lets_it() -> None:
     bad = shown(world, node, ["sudo", "-n", "crictl", "pull", f"{REGISTRY}/library/alpine:absent"])
     assert bad.exit == 1
     assert b"rpc error: code = NotFound desc = failed to pull and unpack image" in bad.output
+
+
+@pytest.mark.parametrize("programs", [False, True])
+def test_who_names_a_place_for_temporary_files_has_them_there(
+    programs: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    temporary._memory.cache_clear()
+    made = Path(temporary.folder("ask-", programs=programs))
+    temporary._memory.cache_clear()
+    assert made.parent == tmp_path
+    assert made.stat().st_mode & 0o077 == 0
