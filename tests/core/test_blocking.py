@@ -11,14 +11,11 @@ from preflight.facts.references import Ref
 from preflight.facts.release import manager_config
 from preflight.faults import DindFault, DnsFault, Fault, PathFault, PodFault, StreamFault
 from preflight.inventory import Inventory
-from preflight.probes import config_toml
 from preflight.probes.dind import InnerRegistry
 from preflight.probes.dns import Answer, Lookups
 from preflight.probes.registry import RegistryReply
-from preflight.probes.release import History
 from preflight.probes.shell_sections import Section
 from preflight.probes.transcript import PodStart, Report
-from preflight.values import values_of
 
 SEEN = Evidence(where="here", command="curl", observed="")
 MIRROR, CHARTS = "registry.example.com", "charts.gitlab.io"
@@ -127,21 +124,11 @@ def test_a_daemon_that_waits_for_a_silent_resolver_says_nothing_of_a_registry(
     assert judged((ANSWERS,) * 3).fault is DindFault.REGISTRY_UNREACHABLE
 
 
-def test_a_manager_that_its_kubelet_does_not_answer_for_is_not_judged_where_that_kubelet_starts_nothing(
-    inventory: Inventory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_manager_that_its_kubelet_does_not_answer_for_is_not_judged_where_that_kubelet_starts_nothing() -> None:
     silent = Unmeasured("nothing came from the kubelet", needs="port 10250", fault=StreamFault.KUBELET_UNREACHABLE)
 
-    def unread(*_: object, **__: object) -> None:
-        raise silent
-
-    monkeypatch.setattr(config_toml, "manager_config", unread)
-
     def read(*starts: PodStart) -> object:
-        values = values_of(inventory.runner)
-        history = History(name="r", namespace="n", records=())
-        written = (None, None, None)
-        return manager_config(None, None, None, history, (), (), starts, *written, values, None, inventory)
+        return manager_config(silent, (), (), starts)
 
     def start(fault: PodFault | None) -> PodStart:
         return PodStart(target="k8s-worker-1", node="k8s-worker-1", fault=fault, evidence=SEEN)

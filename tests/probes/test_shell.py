@@ -59,7 +59,9 @@ def test_steps_run_six_at_a_time_and_dockers_one_by_one() -> None:
     ]
     plan = shell.render(steps, limit=5, nonce=shell.new_nonce()).partition("main() {")[2]
     assert [line.count("|") for line in plan.splitlines() if "measure" in line] == [5, 1, 0, 0]
-    assert shell.bound(steps, limit=5) == pytest.approx(3 + 7 + 7 + 67 + 7)
+    assert shell.bound(steps, limit=5) == pytest.approx(3 + 7 + 7 + 7 + 67 + 7), (
+        "a silent resolver is waited for once before them"
+    )
 
 
 def test_commands_can_be_pasted() -> None:
