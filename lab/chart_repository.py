@@ -5,10 +5,9 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
-import yaml
 from aiohttp import web
 
-from lab import chart
+from lab import chart, yamltext
 
 if TYPE_CHECKING:
     from lab.world import World
@@ -48,7 +47,7 @@ def index(world: World) -> str:
         "entries": {"gitlab-agent": other, _CHART: entries},
         "generated": "2025-09-18T12:04:11.302915473Z",
     }
-    return yaml.safe_dump(document, sort_keys=False)
+    return yamltext.dump(document)
 
 
 def _entry(origin: str, name: str, version: str, app: str) -> dict[str, object]:

@@ -14,9 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from lab import faults, kubernetes
+from lab import faults, kubernetes, yamltext
 from lab.network import path
 from lab.world import API_ADDRESS, API_PORT, CACHE, CACHE_PORT, HERE, PRIVATE, World, enlarge, guide_world
 
@@ -91,14 +89,14 @@ def write(
         connect: the inventory's `connect:`, from ``host:port`` to the listener on loopback.
         patience: factor on the deadlines.
     """
-    document: dict[str, Any] = yaml.safe_load(base.read_text(encoding="utf-8"))
+    document: dict[str, Any] = yamltext.load(base.read_text(encoding="utf-8"))
     _put(folder / "gitlab-token", min(world.gitlab.tokens, default=""))
     _put(folder / "registry-ca.pem", credentials.registry_ca)
     _put(folder / "id_ed25519", credentials.ssh_key)
     _put(folder / "known_hosts", credentials.known_hosts)
     address = connect[f"{API_ADDRESS}:{API_PORT}"]
     kubeconfig = _kubeconfig(credentials.api_ca, world.kubeconfig_token, address, verifies=world.kubeconfig_verifies)
-    _put(folder / "kubeconfig", yaml.safe_dump(kubeconfig, sort_keys=False))
+    _put(folder / "kubeconfig", yamltext.dump(kubeconfig))
     names = document["runner"]["values"]
     document["runner"]["values"] = [_values(world, base.parent / name, folder) for name in names]
     kubernetes.deploy_managers(world.cluster, world, _deployed(world, names, folder))
@@ -130,7 +128,7 @@ def write(
     for key, value in world.inventory_edits.items():
         _set(document, key, value)
     inventory = folder / "inventory.yaml"
-    _put(inventory, yaml.safe_dump(document, sort_keys=False))
+    _put(inventory, yamltext.dump(document))
     return inventory
 
 

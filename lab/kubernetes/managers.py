@@ -14,8 +14,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from lab import yamltext
 from lab.cluster import timestamps
 from lab.cluster.podlogs import Log
 from lab.kubernetes import configuration
@@ -50,7 +49,7 @@ def deploy_managers(cluster: ClusterState, world: World, values: str = "") -> No
         else:
             _forget_access(cluster)
         return
-    tree: dict[str, Any] = yaml.safe_load(values) or {}
+    tree: dict[str, Any] = yamltext.load(values) or {}
     for key, value in state.changed.items():
         _set(tree, key, value)
     wanted = int(tree.get("replicas", 1)) if state.scaled is None else state.scaled

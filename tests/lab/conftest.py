@@ -15,8 +15,8 @@ import dns.message
 import dns.query
 import paramiko
 import pytest
-import yaml
 
+from lab import yamltext
 from lab.lab import Lab
 
 
@@ -34,7 +34,7 @@ class Visitor:
 
     def __init__(self, lab: Lab) -> None:
         self.folder = lab.inventory.parent
-        self.inventory: dict[str, Any] = yaml.safe_load(lab.inventory.read_text())
+        self.inventory: dict[str, Any] = yamltext.load(lab.inventory.read_text())
 
     def place(self, endpoint: str) -> tuple[str, int]:
         """Where ``host:port`` is on loopback."""
@@ -124,7 +124,7 @@ class Visitor:
 @functools.lru_cache(maxsize=1)
 def _credentials(kubeconfig: str) -> tuple[str, ssl.SSLContext]:
     """The token of a kubeconfig, and what it trusts; the same file is asked for again and again."""
-    config: dict[str, Any] = yaml.safe_load(kubeconfig)
+    config: dict[str, Any] = yamltext.load(kubeconfig)
     cluster = config["clusters"][0]["cluster"]
     authority = base64.b64decode(cluster.get("certificate-authority-data", "")).decode()
     trusted = ssl.create_default_context(cadata=authority or None)

@@ -26,6 +26,8 @@ FAULTS = tuple(faults.known())
 GIVEAWAYS = re.compile(
     rb"\b(lab|fault|faults|stand-?ins?|simulat\w*|mock\w*|fake\w*|aiohttp|asyncssh|trustme)\b", re.IGNORECASE
 )
+PARTS = (b"lab", b"fault", b"standin", b"stand-in", b"simulat", b"mock", b"fake", b"aiohttp", b"asyncssh", b"trustme")
+"""One of which each of them has: it is found much faster."""
 
 
 def test_each_is_told_in_one_sentence() -> None:
@@ -84,10 +86,26 @@ def test_no_byte_that_is_sent_gives_the_lab_away(name: str | None, visit: Visit)
         sent = lab.change(lambda world: list(world.sent or ()))
         assert lab.world.problems == []
     assert len(sent) > 10
-    names = re.compile(b"|".join(re.escape(known.encode()) for known in faults.known() if known != "limitrange"))
     for server, data in sent:
-        for found in (GIVEAWAYS.search(data), names.search(data)):
-            assert found is None, f"{server} sent {data[max(0, found.start() - 60) : found.end() + 60]!r}"
+        assert not (given := giveaway(data)), f"{server} sent {given!r}"
+
+
+NAMES = tuple(known.encode() for known in faults.known() if known != "limitrange")
+
+
+def giveaway(data: bytes) -> bytes:
+    """What is sent around a word that only a lab would say, or b""."""
+    lower = data.lower().replace(b"gitlab", b"").replace(b"label", b"").replace(b"default", b"")
+    places = [data.find(name) for name in NAMES if name in data]
+    if any(part in lower for part in PARTS) and (word := GIVEAWAYS.search(data)):
+        places.append(word.start())
+    return data[max(0, min(places) - 60) : min(places) + 90] if places else b""
+
+
+def test_what_gives_the_lab_away_is_seen() -> None:
+    for word in (b"a lab", b"Fault 3", b"a stand-in", b"simulated", b"mocked", b"fakes", b"aiohttp/3", *NAMES):
+        assert word in giveaway(b"gitlab " * 100 + word + b" label" * 100), word
+    assert not giveaway(b"the label of gitlab, default, stand")
 
 
 def pod(name: str, image: str, **container: object) -> dict[str, object]:
