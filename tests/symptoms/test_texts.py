@@ -100,9 +100,25 @@ def test_a_cut_connection_to_gitlab_is_not_said_of_the_cluster() -> None:
         ('Failed to pull image "r/x:1": Head "https://r/v2/x/manifests/1": x509: certificate has expired', "registry"),
         ("couldn't execute POST against https://g/api/v4/jobs/request: x509: certificate has expired", "gitlab"),
         ("Unable to connect to the server: x509: certificate has expired", "kubernetes"),
+        (
+            "setting up credentials: Post https://10.96.0.1:443/api/v1/namespaces/ci/secrets: x509: certificate has "
+            "expired. Check https://docs.gitlab.com/runner/shells/ for more information",
+            "kubernetes",
+        ),
     ],
 )
 def test_the_same_words_are_said_of_the_system_that_the_line_names(line: str, about: str) -> None:
     (found,) = [found for found in find(line) if found.symptom.id == "certificate-expired"]
     assert {candidate.about for candidate in found.candidates} == {about, ""}
     assert found.candidates[0].about == about
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("/busybox/sh: eval: line 87: can't create /kaniko/.docker/x: Permission denied", "user of the container"),
+        ("sh: ./deploy.sh: Permission denied", "not executable"),
+    ],
+)
+def test_the_meaning_that_the_words_of_the_line_ask_for_is_first(line: str, says: str) -> None:
+    assert says in find(line)[0].candidates[0].says
