@@ -118,6 +118,13 @@ def test_the_same_words_are_said_of_the_system_that_the_line_names(line: str, ab
     [
         ("/busybox/sh: eval: line 87: can't create /kaniko/.docker/x: Permission denied", "user of the container"),
         ("sh: ./deploy.sh: Permission denied", "not executable"),
+        ("The connection to the server 10.96.0.1:443 was refused - did you specify the right host or port?", "sidecar"),
+        (
+            "The connection to the server docker:6443 was refused - did you specify the right host or port?",
+            "kubeconfig",
+        ),
+        ("Getting source from Git repository\nbash: line 12: git: command not found", "helper image"),
+        ("$ git log\nbash: line 12: git: command not found", "job's own fault"),
     ],
 )
 def test_the_meaning_that_the_words_of_the_line_ask_for_is_first(line: str, says: str) -> None:
