@@ -118,6 +118,13 @@ def test_the_same_words_are_said_of_the_system_that_the_line_names(line: str, ab
     [
         ("/busybox/sh: eval: line 87: can't create /kaniko/.docker/x: Permission denied", "user of the container"),
         ("sh: ./deploy.sh: Permission denied", "not executable"),
+        ("Error response from daemon: unauthorized: authentication required", "caching proxy"),
+        ('Error response from daemon: Get "https://r.example/v2/": unauthorized: authentication required', "variables"),
+        (
+            'checking push permission for "1.dkr.ecr.eu-west-1.amazonaws.com/a:1": POST '
+            "https://1.dkr.ecr.eu-west-1.amazonaws.com/v2/a/blobs/uploads/: unexpected status code 401 Unauthorized",
+            "ECR",
+        ),
         ("The connection to the server 10.96.0.1:443 was refused - did you specify the right host or port?", "sidecar"),
         (
             "The connection to the server docker:6443 was refused - did you specify the right host or port?",
