@@ -118,6 +118,17 @@ def test_the_same_words_are_said_of_the_system_that_the_line_names(line: str, ab
     [
         ("/busybox/sh: eval: line 87: can't create /kaniko/.docker/x: Permission denied", "user of the container"),
         ("sh: ./deploy.sh: Permission denied", "not executable"),
+        ("Unable to connect to the server: dial tcp 127.0.0.1:43157: connect: connection refused", "names 127.0.0.1"),
+        (
+            "The connection to the server localhost:8080 was refused - did you specify the right host or port?",
+            "no kubeconfig",
+        ),
+        (
+            'Error: Post "https://127.0.0.1:34233/apis/x": dial tcp 127.0.0.1:34233: connection refused',
+            "names 127.0.0.1",
+        ),
+        ("/scripts-1-2/get_sources: line 45: git: command not found", "helper image"),
+        ("/scripts-1-2/step_script: line 145: git: command not found", "job's own fault"),
         ("Error response from daemon: unauthorized: authentication required", "caching proxy"),
         ('Error response from daemon: Get "https://r.example/v2/": unauthorized: authentication required', "variables"),
         (
