@@ -118,6 +118,13 @@ def test_the_same_words_are_said_of_the_system_that_the_line_names(line: str, ab
     [
         ("/busybox/sh: eval: line 87: can't create /kaniko/.docker/x: Permission denied", "user of the container"),
         ("sh: ./deploy.sh: Permission denied", "not executable"),
+        ("Pod Unable To Assume Role With Annotation", "another pod than the job's"),
+        ("Error: Cannot assume IAM Role", "trust policy"),
+        (
+            "Error: Cannot assume IAM Role\nAccessDenied: User: arn:aws:sts::1:assumed-role/node/i-1 is not authorized "
+            "to perform: sts:AssumeRole on resource: arn:aws:iam::1:role/ci",
+            "the pod got the node's role",
+        ),
         ("Unable to connect to the server: dial tcp 127.0.0.1:43157: connect: connection refused", "names 127.0.0.1"),
         (
             "The connection to the server localhost:8080 was refused - did you specify the right host or port?",
