@@ -118,6 +118,8 @@ def test_the_same_words_are_said_of_the_system_that_the_line_names(line: str, ab
     [
         ("/busybox/sh: eval: line 87: can't create /kaniko/.docker/x: Permission denied", "user of the container"),
         ("sh: ./deploy.sh: Permission denied", "not executable"),
+        ("curl: (22) The requested URL returned error: 507", "no room left, not the cluster"),
+        ("cp: error writing x: No space left on device", "the node's disk is full"),
         ("Pod Unable To Assume Role With Annotation", "another pod than the job's"),
         ("Error: Cannot assume IAM Role", "trust policy"),
         (
