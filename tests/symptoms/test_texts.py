@@ -156,3 +156,10 @@ def test_the_same_words_are_said_of_the_system_that_the_line_names(line: str, ab
 )
 def test_the_meaning_that_the_words_of_the_line_ask_for_is_first(line: str, says: str) -> None:
     assert says in find(line)[0].candidates[0].says
+
+
+def test_git_that_is_missing_in_a_line_alone_may_be_missing_in_the_helper_image() -> None:
+    line = "bash: git: command not found"
+    assert ["helper image" in candidate.says for candidate in find(line)[0].candidates] == [False, True]
+    (said,) = find(f'Executing "step_script" stage of the job script\n{line}')[0].candidates
+    assert "job's own fault" in said.says
