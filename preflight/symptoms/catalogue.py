@@ -17,7 +17,8 @@ from preflight.yamltext import load_yaml
 SYSTEMS: Mapping[str, re.Pattern[str]] = {
     name: re.compile(text, re.IGNORECASE)
     for name, text in {
-        "gitlab": r"/api/v4/|\.git\b|coordinator|(?:registering|verifying) runner|checking for jobs|gitlab\.",
+        "gitlab": r"/api/v4/|\.git\b|coordinator|(?:registering|verifying) runner|checking for jobs"
+        r"|(?<!docs\.)gitlab\.",  # the runner adds a link to its documentation to what befell the cluster
         "registry": r"/v2/|\bpull|manifest|resolve reference|registry|docker\.io|quay\.io|gcr\.io",
         "kubernetes": r":6443\b|/api/v1/|/apis/|kubectl|kubeconfig|apiserver|authentication\.go|connect to the server"
         r"|kubernetes (?:cluster|api)|kubernetes\.default|\bx509:.{0,40}kube",

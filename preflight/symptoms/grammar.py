@@ -47,9 +47,10 @@ SYSTEMS: Mapping[str, str] = {
     r"|matching distribution",
     "registry": r"/v2/|docker\.io|registry|quay\.io|gcr\.io|ghcr\.io|\.ecr\.|azurecr|harbor|mcr\.microsoft|pkg\.dev"
     r"|manifest|pull(?:ing)? image|image pull|ErrImagePull|ImagePullBackOff|oauth token|docker (?:pull|push|login)"
+    r"|(?:runner|helper|docker|container|base)[ -]image\b"
     r"|skopeo|\bcrane\b|push(?:ing)? image|jwt/auth|source metadata|requested access to the resource",
     "git": r"github\.com|githubusercontent|bitbucket\.|dev\.azure|visualstudio\.com|codeberg|googlesource",
-    "gitlab": r"/api/v4/|gitlab|coordinator|registering runner|verifying runner|checking for jobs",
+    "gitlab": r"/api/v4/|(?<!docs\.)gitlab|coordinator|registering runner|verifying runner|checking for jobs",
     "cloud": r"\baws\b|azure|gcloud|googleapis|\bsts\.|AADSTS|\beks\b|amazonaws|vault|botocore|boto3",
 }
 """What a line, or a host in it, is about: the first of these that matches."""

@@ -30,6 +30,7 @@ SOURCES = Around(stage=Stage.GET_SOURCES)
         ("error: made up", Around(command="kubectl apply -f x"), PROGRAM, "kubernetes", ""),
         ("error: made up", Around(["Error: pushing image r.example.com/x"]), PROGRAM, "registry", ""),
         ("error: made up", Around(), PROGRAM, "", ""),
+        ("error: GitLab-runner image made up", Around(), PROGRAM, "registry", ""),
         ("ERROR: Job failed (system failure): prepare environment: made up", Around(), MANAGER, "kubernetes", ""),
         ("Warning  FailedMount  1s  kubelet  made up failed", Around(), NODE, "", ""),
         ("#12 ERROR: failed to solve: made up", Around(), BUILDER, "", ""),

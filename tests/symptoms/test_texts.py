@@ -100,9 +100,66 @@ def test_a_cut_connection_to_gitlab_is_not_said_of_the_cluster() -> None:
         ('Failed to pull image "r/x:1": Head "https://r/v2/x/manifests/1": x509: certificate has expired', "registry"),
         ("couldn't execute POST against https://g/api/v4/jobs/request: x509: certificate has expired", "gitlab"),
         ("Unable to connect to the server: x509: certificate has expired", "kubernetes"),
+        (
+            "setting up credentials: Post https://10.96.0.1:443/api/v1/namespaces/ci/secrets: x509: certificate has "
+            "expired. Check https://docs.gitlab.com/runner/shells/ for more information",
+            "kubernetes",
+        ),
     ],
 )
 def test_the_same_words_are_said_of_the_system_that_the_line_names(line: str, about: str) -> None:
     (found,) = [found for found in find(line) if found.symptom.id == "certificate-expired"]
     assert {candidate.about for candidate in found.candidates} == {about, ""}
     assert found.candidates[0].about == about
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("/busybox/sh: eval: line 87: can't create /kaniko/.docker/x: Permission denied", "user of the container"),
+        ("sh: ./deploy.sh: Permission denied", "not executable"),
+        ("curl: (22) The requested URL returned error: 507", "no room left, not the cluster"),
+        ("cp: error writing x: No space left on device", "the node's disk is full"),
+        ("Pod Unable To Assume Role With Annotation", "another pod than the job's"),
+        ("Error: Cannot assume IAM Role", "trust policy"),
+        (
+            "Error: Cannot assume IAM Role\nAccessDenied: User: arn:aws:sts::1:assumed-role/node/i-1 is not authorized "
+            "to perform: sts:AssumeRole on resource: arn:aws:iam::1:role/ci",
+            "the pod got the node's role",
+        ),
+        ("Unable to connect to the server: dial tcp 127.0.0.1:43157: connect: connection refused", "names 127.0.0.1"),
+        (
+            "The connection to the server localhost:8080 was refused - did you specify the right host or port?",
+            "no kubeconfig",
+        ),
+        (
+            'Error: Post "https://127.0.0.1:34233/apis/x": dial tcp 127.0.0.1:34233: connection refused',
+            "names 127.0.0.1",
+        ),
+        ("/scripts-1-2/get_sources: line 45: git: command not found", "helper image"),
+        ("/scripts-1-2/step_script: line 145: git: command not found", "job's own fault"),
+        ("Error response from daemon: unauthorized: authentication required", "caching proxy"),
+        ('Error response from daemon: Get "https://r.example/v2/": unauthorized: authentication required', "variables"),
+        (
+            'checking push permission for "1.dkr.ecr.eu-west-1.amazonaws.com/a:1": POST '
+            "https://1.dkr.ecr.eu-west-1.amazonaws.com/v2/a/blobs/uploads/: unexpected status code 401 Unauthorized",
+            "ECR",
+        ),
+        ("The connection to the server 10.96.0.1:443 was refused - did you specify the right host or port?", "sidecar"),
+        (
+            "The connection to the server docker:6443 was refused - did you specify the right host or port?",
+            "kubeconfig",
+        ),
+        ("Getting source from Git repository\nbash: line 12: git: command not found", "helper image"),
+        ("$ git log\nbash: line 12: git: command not found", "job's own fault"),
+    ],
+)
+def test_the_meaning_that_the_words_of_the_line_ask_for_is_first(line: str, says: str) -> None:
+    assert says in find(line)[0].candidates[0].says
+
+
+def test_git_that_is_missing_in_a_line_alone_may_be_missing_in_the_helper_image() -> None:
+    line = "bash: git: command not found"
+    assert ["helper image" in candidate.says for candidate in find(line)[0].candidates] == [False, True]
+    (said,) = find(f'Executing "step_script" stage of the job script\n{line}')[0].candidates
+    assert "job's own fault" in said.says
