@@ -18,6 +18,7 @@ from preflight.facts.blocking import (
 from preflight.facts.probe_plan import (
     LATER,
     TTL,
+    disturbs_no_other,
     expected_names,
     named_node,
     own_services,
@@ -41,7 +42,6 @@ from preflight.probes.dns import Lookups
 from preflight.probes.latency import RoundTrips
 from preflight.probes.lint import Lint
 from preflight.probes.pod_runs import MootError
-from preflight.probes.pod_states import is_fresh
 from preflight.probes.pods import Admission as PodAdmission
 from preflight.probes.pods import ImagePull
 from preflight.probes.registry import Manifest, RegistryReply, parse_reference
@@ -174,11 +174,8 @@ def dind_head_start(
     meanwhile that nothing comes of it, or that it waits for a resolver which does not answer there.
     """
     require_probed(worker, cluster_nodes, dind_shape, inventory, run, dind_settings.nodes)
-    listed = named_node(worker, cluster_nodes).images
     images = (dind_settings.client_image, dind_settings.daemon_image, *dind_shape.service_images)
-    is_roomy = worker_headroom is not None and worker_headroom.fits > 0
-    is_limited = namespace_state.quotas or namespace_state.unread
-    if is_limited or not is_roomy or any(is_fresh(image, listed) is not False for image in images):
+    if not disturbs_no_other(images, named_node(worker, cluster_nodes), namespace_state, worker_headroom):
         return None
     if registry_reply is not None and registry_reply.fault is not None:
         return None

@@ -9,13 +9,13 @@ from dataclasses import replace
 from preflight.clients import kube_api as api_client
 from preflight.evidence import Blocked, Evidence, NotApplicable, Unmeasured
 from preflight.fact import fact, view
-from preflight.facts.probe_plan import LATER, TTL, named_node, require_probed, with_pull_secrets
+from preflight.facts.probe_plan import LATER, TTL, disturbs_no_other, named_node, require_probed, with_pull_secrets
 from preflight.facts.references import Ref
 from preflight.facts.target_selectors import probe_image
 from preflight.faults import RightsFault, StreamFault
 from preflight.inventory import Inventory
 from preflight.jobshape import JobShape, job_pod_limits, job_pod_requests, waiting_job
-from preflight.probes import job_leftovers, pod_states, pods, rights, shell, streams, webhooks
+from preflight.probes import job_leftovers, pods, rights, shell, streams, webhooks
 from preflight.probes import job_references as references
 from preflight.probes.cleanup import OwnObjects
 from preflight.probes.cluster import NamespaceState, Nodes
@@ -206,9 +206,8 @@ def streams_head_start(
     or that one shows that nothing comes of it.
     """
     require_probed(worker, cluster_nodes, job_shape, inventory, run, None)
-    is_fresh = pod_states.is_fresh(inventory.probe.image, named_node(worker, cluster_nodes).images)
-    is_roomy = worker_headroom is not None and worker_headroom.fits > 0
-    if is_fresh is not False or not is_roomy or namespace_state.quotas or namespace_state.unread:
+    images = (inventory.probe.image,)
+    if not disturbs_no_other(images, named_node(worker, cluster_nodes), namespace_state, worker_headroom):
         return None
 
     def is_moot() -> bool:

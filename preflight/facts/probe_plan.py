@@ -17,8 +17,9 @@ from preflight.probes import cluster, dns, placement, shell, shell_sections
 from preflight.probes import headroom as packing
 from preflight.probes.cluster import Nodes
 from preflight.probes.dns import Lookups
+from preflight.probes.pod_states import is_fresh
 from preflight.probes.registry import parse_reference
-from preflight.probes.transcript import PodTranscript, Report
+from preflight.probes.transcript import PodTranscript, Report, WorkerRoom
 from preflight.run import Probed, Run
 from preflight.runner_config.names import is_web_url
 from preflight.values import Values
@@ -226,6 +227,18 @@ def named_node(name: str, nodes: Nodes) -> cluster.Node:
     if node is None:
         raise Blocked.by(Ref.NODE_PRESENCE, None, {"node": name}, because=f"the cluster has no node {name}")
     return node
+
+
+def disturbs_no_other(
+    images: Iterable[str],
+    node: cluster.Node,
+    namespace_state: cluster.NamespaceState,
+    worker_headroom: WorkerRoom | None,
+) -> bool:
+    """Whether a pod can be made beside a job's pod on a node: it pulls nothing there, and room is free for both."""
+    is_roomy = worker_headroom is not None and worker_headroom.fits > 0
+    is_limited = namespace_state.quotas or namespace_state.unread
+    return is_roomy and not is_limited and all(is_fresh(image, node.images) is False for image in images)
 
 
 def require_readable_log(pod_transcript: PodTranscript) -> None:

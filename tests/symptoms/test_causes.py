@@ -136,7 +136,7 @@ def test_lines_that_each_begin_a_message_are_not_read_as_one_that_a_terminal_wra
     [
         (
             "WARNING: Retrying (Retry(total=0)) after connection broken by 'ConnectTimeoutError(<C>, 'Connection"
-            " to pypi.org timed out. (connect timeout=15)')': /simple/requests/\n"
+            " to pip.example.com timed out. (connect timeout=15)')': /simple/requests/\n"
             "ERROR: No matching distribution found for requests",
             "any-timed-out",
         ),
