@@ -248,8 +248,7 @@ MISSING: dict[str, tuple[str, list[Right]]] = {
     "dry-run": ("probe", [Right("create", "", "pods", NAMESPACE)]),
     "make": ("probe", [Right("create", "batch", "jobs", NAMESPACE)]),
     "remove": ("probe", [Right("delete", "batch", "jobs", NAMESPACE)]),
-    "exec": ("probe", [Right("get", "", "pods/exec", NAMESPACE)]),
-    "pods": ("probe", [Right("list", "", "pods", "")]),
+    "exec": ("probe", [Right("get", "", "pods/exec", NAMESPACE), Right("list", "", "pods", "")]),
     "attach": ("probe", [Right("get", "", "pods/attach", NAMESPACE)]),
 }
 """Batches of rights, such that no missing one hides another."""

@@ -21,7 +21,7 @@ from lab.lab import Lab
 from tests.promises.suite import NAMESPACE, Ended, Suite, made, others, plant
 
 SEED = 20_250_701
-KILLS, SIDE_BY_SIDE = 20, 2
+KILLS, SIDE_BY_SIDE = 10, 2
 HASTE = 200.0  # times as fast as the Job controller's clock runs after the kills
 MOMENTS: dict[str, Callable[[Lab], bool]] = {
     "while it reads": lambda lab: any(one.server == "gitlab" for one in lab.requests),
@@ -209,7 +209,7 @@ def test_the_first_failure_and_the_exit_status_outlive_a_failed_cleaning(tmp_pat
     reports_are_written(ended)
 
 
-def test_the_cluster_cleans_itself_after_twenty_kills(normal: Normal, tmp_path: Path) -> None:
+def test_the_cluster_cleans_itself_after_kills_at_any_moment(normal: Normal, tmp_path: Path) -> None:
     """`kill -9` at random moments over a run's whole duration; the Job controller's clock is then run faster."""
     random_, touched, lab = random.Random(SEED), set[str](), normal.lab
     assert normal.ended.status == 0, normal.ended.output
