@@ -424,6 +424,12 @@ class Limits(Section):
     packet_loss: float = Field(
         default=2, gt=0, le=100, description="Percent of packets from which on losses are a finding."
     )
+    packet_loss_that_stops_jobs: float = Field(
+        default=40,
+        gt=0,
+        le=100,
+        description="Percent of round trips from which on jobs that transfer much are taken to fail.",
+    )
     round_trip: Seconds = Field(
         default=0.2, description="Seconds that a round trip to GitLab, a registry or a resolver may take."
     )

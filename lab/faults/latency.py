@@ -16,9 +16,13 @@ def _(world: World) -> None:
     world.links += [Link("node k8s-worker-2", loss=0.1), Link("pod on k8s-worker-2", loss=0.1)]
 
 
-@fault("packets-lost-30", "Three packets of ten are lost on the way of k8s-worker-2 and its pods, whereto ever.")
+@fault(
+    "packets-lost-30",
+    "Three packets of ten are lost on the way of k8s-worker-2, in each direction on that of its pods, whereto ever.",
+)
 def _(world: World) -> None:
-    world.links += [Link("node k8s-worker-2", loss=0.3), Link("pod on k8s-worker-2", loss=0.3)]
+    both_ways = 1 - 0.7 * 0.7  # what a node forwards is dropped in both directions, what it receives in one
+    world.links += [Link("node k8s-worker-2", loss=0.3), Link("pod on k8s-worker-2", loss=both_ways)]
 
 
 @fault("gitlab-far", "A round trip between the workers or their pods and GitLab takes 1.5 seconds.")

@@ -66,6 +66,7 @@ def packets_lost(facts: Facts) -> Iterator[Conclusion]:
         facts,
         LOST,
         ways,
+        on_jobs=_of_losses(facts, ways),
         about=on_workers or _hosts(facts, (*ways.inside, *ways.here), lambda trips: trips.losing),
         certain=bool(ways.inside) and (on_some or everywhere),
         question="which hop loses them",
@@ -82,7 +83,13 @@ def far_away(facts: Facts) -> Iterator[Conclusion]:
     some = ways.workers if set(ways.workers) < set(ways.measured) else ()
     far = _hosts(facts, ways.shown, lambda trips: [each for each in trips.samples if each.is_longer(limit)])
     yield _conclusion(
-        facts, FAR, ways, about=(*far, *some), certain=bool(ways.inside), question="which hop adds the time"
+        facts,
+        FAR,
+        ways,
+        on_jobs=impact.slows_on(ways.workers, of=ways.measured),
+        about=(*far, *some),
+        certain=bool(ways.inside),
+        question="which hop adds the time",
     )
 
 
@@ -121,7 +128,14 @@ def _ways(facts: Facts, here: FactSpec[Any], *inside: FactSpec[Any]) -> _Ways | 
 
 
 def _conclusion(
-    facts: Facts, named: Cause, ways: _Ways, *, about: tuple[str, ...], certain: bool, question: str
+    facts: Facts,
+    named: Cause,
+    ways: _Ways,
+    *,
+    on_jobs: Impact,
+    about: tuple[str, ...],
+    certain: bool,
+    question: str,
 ) -> Conclusion:
     return Conclusion(
         cause=named,
@@ -129,7 +143,7 @@ def _conclusion(
         sentence=_sentences(ways.shown),
         certain=certain,
         settled_by="" if certain else "a measurement from every worker (SSH) and from a pod on each",
-        impact=_slows(ways.workers, ways.measured) if ways.inside else _HERE_ALONE,
+        impact=on_jobs if ways.inside else _HERE_ALONE,
         explains=keys((*ways.inside, *ways.here)),
         proofs=_proofs(ways.shown),
         remedy=_remedy(facts, ways.workers, ways.shown, question),
@@ -141,11 +155,17 @@ def _faulty(facts: Facts, *specs: FactSpec[Any]) -> tuple[Observation, ...]:
 
 
 _HERE_ALONE = impact.none("jobs take other ways than this machine")
+_TRANSFERS = "jobs that transfer much (docker pull, clones, artifacts)"
 _QUOTED = 2  # vantages whose own sentence is quoted
 
 
-def _slows(workers: Sequence[str], measured: Sequence[str]) -> Impact:
-    return impact.slows_on(workers, of=measured)
+def _of_losses(facts: Facts, ways: _Ways) -> Impact:
+    """Losses slow jobs; heavy ones keep transfers from ending (docs/sources.md#packet-loss)."""
+    limit = facts.inventory.limits.packet_loss_that_stops_jobs / 100
+    heavy = [each for each in ways.inside if isinstance(each.measured, RoundTrips) and each.measured.lost_part >= limit]
+    if heavy:
+        return impact.stops_on(targets_of(heavy, "worker"), of=ways.measured, jobs=_TRANSFERS)
+    return impact.slows_on(ways.workers, of=ways.measured)
 
 
 def _sentences(shown: Sequence[Observation]) -> str:

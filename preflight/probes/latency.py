@@ -118,6 +118,12 @@ class RoundTrips(Fact):
         """Those with losses."""
         return tuple(each for each in self.samples if each.lost)
 
+    @property
+    def lost_part(self) -> float:
+        """Of the samples to destinations with losses, how many were lost, from 0 to 1."""
+        taken = sum(each.taken for each in self.losing)
+        return sum(each.lost for each in self.losing) / taken if taken else 0.0
+
     def answered(self, destination: str) -> bool:
         """Whether a destination answered at all."""
         return any(each.destination == destination for each in self.samples)

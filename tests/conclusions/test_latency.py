@@ -58,6 +58,8 @@ SOME = {"GitLab": 2, "10.0.0.2": 3}
         ({}, ({}, {}, {}), None, ""),
         ({}, ({}, SOME, {}), ("k8s-worker-2",), "slows jobs on k8s-worker-2"),
         ({}, ({}, dict.fromkeys(PLACES, 2), {}), ("k8s-worker-2",), "slows jobs on k8s-worker-2"),
+        ({}, ({}, {"GitLab": 8, "10.0.0.2": 5}, {}), ("k8s-worker-2",), "stops jobs that transfer much (docker pull,"),
+        ({}, ({}, {"GitLab": 6, "10.0.0.2": 6}, {}), ("k8s-worker-2",), "slows jobs on k8s-worker-2"),
         ({"GitLab": 4}, ({"GitLab": 2}, {"GitLab": 3}, {"GitLab": 2}), ("192.168.1.50",), "slows all jobs"),
         ({}, (dict.fromkeys(PLACES, 2),) * 3, (), "slows all jobs"),
         ({"GitLab": 4}, ({}, {}, {}), ("192.168.1.50",), "no harm to jobs"),
