@@ -1,6 +1,6 @@
 """2.1 GitLab server: it answers, it is GitLab, it is up, and it is the version that the runner was chosen for."""
 
-from preflight.facts import Clock, GitLabReply, GitLabVersion
+from preflight.facts import Clock, GitLabReply, GitLabVersion, Uploads
 
 
 def test_gitlab_port_answers(gitlab_connection: GitLabReply) -> None:
@@ -78,3 +78,14 @@ def test_gitlab_clock_agrees_with_each_worker(node_clock: Clock) -> None:
     Remedy: start time synchronisation on the host whose clock is wrong: `timedatectl set-ntp true`, `chronyc makestep`.
     """
     assert not node_clock.fault
+
+
+def test_gitlab_takes_large_uploads(gitlab_uploads: Uploads) -> None:
+    """2.1.7 GitLab takes uploads of the size that jobs need.
+
+    Why: a proxy or ingress in front of GitLab takes bodies of 1 MB unless it is told otherwise; jobs then run to their
+        end and fail with 413 when they upload artifacts.
+    Remedy: raise `client_max_body_size` of the web server that answers 413, or `proxy-body-size` of the ingress, or
+        correct `limits.upload_size`.
+    """
+    assert not gitlab_uploads.fault

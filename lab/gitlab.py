@@ -27,9 +27,21 @@ def application(world: World) -> web.Application:
     """The web server on GitLab's machine."""
     app = web.Application(client_max_size=1024 * 1024)
     app[_WORLD] = world
-    app.router.add_route("*", "/{path:.*}", _answer)
+    app.router.add_route("*", "/{path:.*}", _answer, expect_handler=_judge_length)
     app.on_response_prepare.append(_headers)
     return app
+
+
+async def _judge_length(request: web.Request) -> web.StreamResponse | None:
+    """What nginx does with `Expect: 100-continue`: it judges the length before anybody behind it sees the request."""
+    limit = request.app[_WORLD].gitlab.body_limit
+    if limit is not None and (request.content_length or 0) > limit:
+        request.app[_WORLD].record("gitlab", request.method, request.raw_path)
+        page = _nginx_page("413 Request Entity Too Large")
+        return web.Response(status=413, body=page, headers={"Content-Type": "text/html", "Connection": "close"})
+    if request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    return None
 
 
 async def _headers(request: web.Request, response: web.StreamResponse) -> None:

@@ -197,6 +197,7 @@ class GitLabState:
     clock_offset: float = 0.0
     tokens: set[str] = field(default_factory=lambda: {"glpat-made-up-for-tests-00"})
     redirect_to: str = "https://gitlab.example.com/"
+    body_limit: int | None = None  # bytes that its nginx takes; None: any number
     runners: list[RunnerState] = field(default_factory=list)  # set by `guide_world`
     projects: list[CiProject] = field(default_factory=list)  # set by `guide_world`
     groups: dict[str, list[CiVariable]] = field(default_factory=lambda: {"ops": []})  # variables by group

@@ -64,6 +64,7 @@ class GitLabFault(Fault):
     REDIRECTED = "redirected"  # another scheme or host: the runner's POST becomes a GET (docs/sources.md#manager-logs)
     TOKEN_REFUSED = "token-refused"  # noqa: S105 - a word, no secret: the API token was not accepted
     WRONG_VERSION = "wrong-version"
+    UPLOAD_TOO_LARGE = "upload-too-large"  # 413: it, or a proxy in front of it
     CLOCK_SKEW = "clock-skew"
 
 

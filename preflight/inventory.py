@@ -433,6 +433,12 @@ class Limits(Section):
     round_trip: Seconds = Field(
         default=0.2, description="Seconds that a round trip to GitLab, a registry or a resolver may take."
     )
+    upload_size: float = Field(
+        default=10,
+        gt=0,
+        le=100_000,
+        description="Megabytes that GitLab, and a proxy in front of it, must take in one upload of a job.",
+    )
     restart_age: Seconds = Field(default=3600, description="Seconds for which what befell a manager is reported.")
     job_age: Seconds = Field(
         default=86_400, description="Seconds that the longest job takes; a job's objects that are older are leftovers."

@@ -40,6 +40,11 @@ def _(world: World) -> None:
     world.gitlab.version, world.gitlab.revision = "17.11.4-jh", "0a3d44b8f1c"
 
 
+@fault("gitlab-upload-limit", "The nginx in front of GitLab takes bodies of 1 MB, as an ingress does by default.")
+def _(world: World) -> None:
+    world.gitlab.body_limit = 1024 * 1024
+
+
 @fault("gitlab-clock-skew", "The clock of GitLab's machine is ten minutes behind.")
 def _(world: World) -> None:
     world.gitlab.clock_offset = -600.0

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import email.utils
 import errno
+import http.client
+import io
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from preflight.clients.certificates import Certificate
-from preflight.clients.connect import Cutoff, NotMapped, Routes, detail_of, fault_of, sentence, session
+from preflight.clients.connect import Cutoff, NotMapped, Routes, detail_of, dial, fault_of, sentence, session, trust
 from preflight.documents import load_json
 from preflight.faults import PathFault
 from preflight.shell_command import ShellCommand, program
@@ -191,12 +194,76 @@ def exchange(
                     certificate=shown[-1] if shown else None,
                 )
         except (OSError, urllib3.exceptions.HTTPError) as error:
-            # Once the cutoff has struck, the exception only shows how: as a reset, a half line, an empty body.
-            late = cutoff.connected and not cutoff.left
-            fault = PathFault.SILENT if late else fault_of(error)
-            detail = detail_of(error) if fault in _WITH_DETAIL else ""
-            cause = sentence(fault, host, port, deadline=deadline, detail=detail)
-            raise NoReply(fault, cause, time.monotonic() - began) from error
+            raise _no_reply(error, cutoff, url, deadline=deadline, took=time.monotonic() - began) from error
+
+
+def _no_reply(error: Exception, cutoff: Cutoff, url: str, *, deadline: float, took: float) -> NoReply:
+    host, port = place_of(url)
+    # Once the cutoff has struck, the exception only shows how: as a reset, a half line, an empty body.
+    fault = PathFault.SILENT if cutoff.connected and not cutoff.left else fault_of(error)
+    detail = detail_of(error) if fault in _WITH_DETAIL else ""
+    return NoReply(fault, sentence(fault, host, port, deadline=deadline, detail=detail), took)
+
+
+def announce_upload(url: str, length: int, *, routes: Routes, ca_file: Path | None, deadline: float) -> Reply:
+    """The first answer to a POST whose body of `length` bytes is announced and never sent.
+
+    Whoever takes bodies of that length answers 100 (RFC 9110 §10.1.1), or refuses the request for a reason of its own;
+    whoever does not, answers 413 at once.
+
+    Raises:
+        NoReply: for every way in which no HTTP answer came, and where the server waits for the body.
+        Unmeasured: when ``connect:`` refuses the address, or the CA file can't be read.
+    """
+    (host, port), parts = place_of(url), urlsplit(url)
+    try:
+        routes.resolve(host, port)
+    except NotMapped as error:
+        raise error.unmeasured() from error
+    headers = {
+        "Host": parts.netloc.rpartition("@")[2],
+        "Content-Type": "application/octet-stream",
+        "Content-Length": length,
+        "User-Agent": "gitlab-runner-preflight",
+        "Expect": "100-continue",
+        "Connection": "close",
+    }
+    lines = [" ".join(("POST", parts.path or "/", "HTTP/1.1")), *map("{0[0]}: {0[1]}".format, headers.items()), "", ""]
+    began = time.monotonic()
+    with Cutoff(deadline) as cutoff:
+        try:
+            with dial(host, port, routes=routes, deadline=deadline) as connection:
+                cutoff.guard(connection)
+                connection.settimeout(max(cutoff.left, _LEAST))
+                return _first_answer(connection, "\r\n".join(lines).encode("ascii"), url, ca_file, began)
+        except OSError as error:
+            raise _no_reply(error, cutoff, url, deadline=deadline, took=time.monotonic() - began) from error
+
+
+def _first_answer(connection: socket.socket, head: bytes, url: str, ca_file: Path | None, began: float) -> Reply:
+    if urlsplit(url).scheme.lower() == "https":
+        connection = trust(ca_file).wrap_socket(connection, server_hostname=place_of(url)[0])
+    connection.sendall(head)
+    received = bytearray()
+    while b"\r\n\r\n" not in received and len(received) < ENOUGH and (piece := connection.recv(ENOUGH)):
+        received += piece
+    first, _, rest = received.partition(b"\r\n")
+    version, _, status = first.decode("latin-1").partition(" ")
+    code, _, reason = status.partition(" ")
+    if b"\r\n\r\n" not in received or not version.startswith("HTTP/") or not code.isdigit():
+        raise ConnectionResetError(errno.ECONNRESET, "what came is no HTTP answer")
+    try:
+        headers = http.client.parse_headers(io.BytesIO(rest))
+    except http.client.HTTPException as error:
+        raise ConnectionResetError(errno.ECONNRESET, "what came is no HTTP answer") from error
+    return Reply(
+        url=url,
+        status=int(code),
+        reason=reason,
+        headers={name.lower(): value for name, value in headers.items()},
+        body=bytes(rest.partition(b"\r\n\r\n")[2]),
+        took=time.monotonic() - began,
+    )
 
 
 def _head_is_cut(response: requests.Response, method: str) -> bool:
@@ -209,6 +276,7 @@ def _head_is_cut(response: requests.Response, method: str) -> bool:
     return not (framing or closes or method == "HEAD" or response.status_code in _WITHOUT_BODY)
 
 
+_LEAST = 0.1  # seconds for what is begun at the end of the time
 _HTTP_1_1 = 11  # as http.client numbers versions
 _WITHOUT_BODY = {204, 304}
 _WITH_DETAIL = frozenset(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from preflight.conclusions.impacts import gitlab_for_jobs, no_harm, not_seen, reserve, stops_all
 from preflight.conclusions.model import Conclusion, Proof, cause, keys, rule
-from preflight.conclusions.observations import Facts
+from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.single_fact import single
 from preflight.conclusions.vantages import VantageGroup, joined, proofs, targets_of
 from preflight.facts.cluster import api_clock
@@ -25,12 +25,13 @@ from preflight.facts.gitlab import (
     gitlab_identity,
     gitlab_location,
     gitlab_service,
+    gitlab_uploads,
     gitlab_version,
     node_clock,
 )
 from preflight.facts.pipeline import ci_project
 from preflight.faults import GitLabFault, PathFault
-from preflight.impact import removes_reserve
+from preflight.impact import Impact, removes_reserve, stops
 from preflight.probes.transcript import Clock
 
 single(
@@ -106,6 +107,25 @@ single(
     remedy=(
         "if another one was meant: write it into `gitlab.version`, and see 9.1 for the matching runner",
         "otherwise upgrade GitLab to {gitlab_version} on {gitlab_host}",
+    ),
+)
+
+
+def _larger_uploads(facts: Facts, _observations: Sequence[Observation]) -> Impact:
+    """Jobs with larger artifacts than an upload may have."""
+    return stops(f"jobs that upload {facts.inventory.limits.upload_size:g} MB or more")
+
+
+single(
+    cause("uploads-too-large", "2.1", "upload-size"),
+    _larger_uploads,
+    gitlab_uploads,
+    remedy=(
+        "`Server` in the answer shows who refuses: raise `client_max_body_size` of that nginx, or the ingress's "
+        "`nginx.ingress.kubernetes.io/proxy-body-size`",
+        "of GitLab's own: `nginx['client_max_body_size'] = '0'` in /etc/gitlab/gitlab.rb on {gitlab_host}, then "
+        "`gitlab-ctl reconfigure`",
+        "if jobs upload less: correct `limits.upload_size` in the inventory",
     ),
 )
 

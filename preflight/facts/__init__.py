@@ -45,7 +45,7 @@ from preflight.probes.dind import Daemon, DindRun, InnerRegistry, PacketSizes
 from preflight.probes.dns import Lookups
 from preflight.probes.encryption import Encryption
 from preflight.probes.environment import NetworkAgreement, OwnNames, Proxies
-from preflight.probes.gitlab import GitLabReply, GitLabVersion
+from preflight.probes.gitlab import GitLabReply, GitLabVersion, Uploads
 from preflight.probes.headroom import Headroom
 from preflight.probes.job_leftovers import JobLeftovers
 from preflight.probes.job_references import JobReferences
@@ -156,6 +156,7 @@ __all__ = [
     "StreamCheck",
     "TargetVersion",
     "TokenReply",
+    "Uploads",
     "VariableState",
     "Warnings",
     "Webhooks",

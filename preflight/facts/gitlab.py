@@ -10,7 +10,7 @@ from preflight.fact import fact, view
 from preflight.faults import GitLabFault, PathFault, SshFault
 from preflight.inventory import Inventory
 from preflight.probes import gitlab, shell_sections, transcript
-from preflight.probes.gitlab import GitLabReply, GitLabVersion
+from preflight.probes.gitlab import GitLabReply, GitLabVersion, Uploads
 from preflight.probes.transcript import Clock, NodeLogin
 from preflight.run import Run
 
@@ -70,6 +70,21 @@ def gitlab_version(inventory: Inventory, run: Run) -> GitLabVersion:
         cause = f"GitLab is {reported.version}, the inventory says {inventory.gitlab.version}"
         return replace(reported, fault=GitLabFault.WRONG_VERSION, cause=cause)
     return reported
+
+
+@fact(after=("gitlab_identity",))
+def gitlab_uploads(inventory: Inventory, run: Run) -> Uploads:
+    """How large an upload GitLab takes, from here."""
+    return gitlab.uploads(
+        inventory.gitlab.url,
+        inventory.limits.upload_size,
+        routes=run.routes,
+        ca_file=inventory.gitlab.ca_file,
+        deadline=min(inventory.deadlines.http, _PROMPTLY),
+    )
+
+
+_PROMPTLY = 3.0  # seconds in which who judges by the length alone has answered
 
 
 @fact(deadline="script+step")

@@ -13,11 +13,11 @@ from pathlib import Path
 from preflight.clients.certificates import Certificate
 from preflight.clients.connect import Routes
 from preflight.clients.gitlab_reply import judge_reply, shows_gitlab
-from preflight.clients.http import NoReply, Reply, curl, exchange
-from preflight.evidence import Evidence, Fact
+from preflight.clients.http import NoReply, Reply, announce_upload, curl, exchange
+from preflight.evidence import Evidence, Fact, NotApplicable
 from preflight.faults import GitLabFault, PathFault
 from preflight.redaction import remember
-from preflight.shell_command import sequence, variable
+from preflight.shell_command import ShellCommand, sequence, variable
 
 _OK, _UNAUTHORIZED, _FORBIDDEN = 200, 401, 403
 
@@ -50,6 +50,19 @@ class GitLabVersion(Fact):
 
     version: str = ""
     revision: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uploads(Fact):
+    """How large an upload GitLab, or a proxy in front of it, takes.
+
+    Attributes:
+        wanted: megabytes that it is to take.
+        taken: megabytes that it takes, of those tried; 0 if none.
+    """
+
+    wanted: float
+    taken: float = 0.0
 
 
 def api_url(url: str) -> str:
@@ -138,3 +151,47 @@ def _judge_version(reply: Reply) -> tuple[GitLabFault | None, str]:
         return GitLabFault.TOKEN_REFUSED, f"{reply.url} answered {reply.status} to the API token: {reason}"
     fault, cause = judge_reply(reply.status, reply.headers, reply.body, reply.url)
     return fault or GitLabFault.NOT_GITLAB, cause or f"{reply.url} answered {reply.status} without a version"
+
+
+_MEGABYTE = 1024 * 1024
+_TOO_LARGE = 413
+
+
+def uploads(url: str, megabytes: float, *, routes: Routes, ca_file: Path | None, deadline: float) -> Uploads:
+    """Whether the GitLab at `url` takes uploads of so many megabytes; else whether it takes a tenth, and so on.
+
+    A job's artifacts are announced, without a token and without the body: a proxy judges the length before either.
+
+    Raises:
+        NotApplicable: where the server does not answer before it has the body.
+    """
+    endpoint = f"{url.rstrip('/')}/api/v4/jobs/1/artifacts"
+    refusal: Reply | None = None
+    for size in (megabytes, megabytes / 10, megabytes / 100):
+        length = max(1, int(size * _MEGABYTE))
+        try:
+            reply = announce_upload(endpoint, length, routes=routes, ca_file=ca_file, deadline=deadline)
+        except NoReply as no:
+            reason = f"{endpoint} does not judge an upload before it has the body: {no.cause}"
+            raise NotApplicable(reason) from no
+        if reply.status != _TOO_LARGE:
+            break
+        refusal = refusal or reply
+    else:
+        size = 0.0
+    command = _announcing(endpoint, int(megabytes * _MEGABYTE), ca_file, deadline)
+    shown = refusal or reply
+    taken = f"it takes {size:g} MB" if size else f"nor does it take {megabytes / 100:g} MB"
+    return Uploads(
+        target=url,
+        fault=GitLabFault.UPLOAD_TOO_LARGE if refusal else None,
+        cause=f"{endpoint} refuses an upload of {megabytes:g} MB with 413; {taken}" if refusal else "",
+        evidence=Evidence(where="here", command=command, observed=shown.shown, took=shown.took),
+        wanted=megabytes,
+        taken=size,
+    )
+
+
+def _announcing(endpoint: str, length: int, ca_file: Path | None, deadline: float) -> ShellCommand:
+    headers = ("-X", "POST", "-H", f"Content-Length: {length}", "-H", "Expect: 100-continue")
+    return curl(endpoint, *headers, ca_file=ca_file, deadline=deadline)

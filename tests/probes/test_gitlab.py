@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import email.utils
 import json
+import math
+import socket
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,9 +15,9 @@ import trustme
 
 from preflight.clients.connect import Routes
 from preflight.clients.gitlab_reply import judge_reply
-from preflight.evidence import Unmeasured
+from preflight.evidence import NotApplicable, Unmeasured
 from preflight.faults import GitLabFault, PathFault
-from preflight.probes.gitlab import GitLabReply, GitLabVersion, api_url, request_sign_in_page, version
+from preflight.probes.gitlab import GitLabReply, GitLabVersion, api_url, request_sign_in_page, uploads, version
 from tests.probes import servers
 from tests.probes.servers import Asked, Said, Web, web_server
 
@@ -309,3 +311,63 @@ def test_how_long_to_wait_is_passed_on() -> None:
 def test_the_api_is_below_the_url() -> None:
     assert api_url("http://h") == api_url("http://h/") == "http://h/api/v4/version"
     assert api_url("http://h/gitlab/") == "http://h/gitlab/api/v4/version"
+
+
+def nginx(limit: float, length: list[int]) -> Callable[[socket.socket], None]:
+    """What nginx answers to an announced body: it is told its length, and asked for it or refused."""
+
+    def behave(one: socket.socket) -> None:
+        head = one.recv(65_536)
+        assert head.startswith(b"POST /api/v4/jobs/1/artifacts HTTP/1.1\r\n")
+        assert b"\r\nExpect: 100-continue\r\n" in head
+        length.append(int(head.partition(b"Content-Length: ")[2].partition(b"\r\n")[0]))
+        refusal = b"HTTP/1.1 413 Request Entity Too Large\r\nServer: nginx/1.25.1\r\nContent-Length: 0\r\n\r\n"
+        one.sendall(refusal if length[-1] > limit else b"HTTP/1.1 100 Continue\r\n\r\n")
+        assert one.recv(1) == b"", "no body is sent"
+
+    return behave
+
+
+MB = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("limit", "tried", "taken"), [(math.inf, [10], 10), (10 * MB, [10], 10), (MB, [10, 1], 1), (9, [10, 1, 0.1], 0)]
+)
+def test_how_large_an_upload_is_taken_is_asked_without_one(limit: float, tried: list[float], taken: float) -> None:
+    length: list[int] = []
+    with servers.tcp_server(nginx(limit, length)) as port:
+        routes = Routes({"gitlab.example:80": f"127.0.0.1:{port}"}, only_mapped=True)
+        answer = uploads("http://gitlab.example/", 10, routes=routes, ca_file=None, deadline=3)
+    assert length == [int(size * MB) for size in tried]
+    assert answer.taken == taken
+    assert (answer.fault is GitLabFault.UPLOAD_TOO_LARGE) == (len(tried) > 1)
+    assert ("nginx/1.25.1" in answer.evidence.observed) == (len(tried) > 1)
+
+
+def test_the_size_of_uploads_is_asked_over_tls(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    with web_server(gitlab, certificate=authority.issue_cert("gitlab.example")) as web:
+        routes = Routes({"gitlab.example:443": web.address}, only_mapped=True)
+        answer = uploads("https://gitlab.example/", 10, routes=routes, ca_file=tmp_path / "ca.pem", deadline=3)
+    assert answer.fault is None, "http.server asks for the body"
+
+
+@pytest.mark.parametrize(
+    ("behave", "reason"),
+    [
+        pytest.param(servers.hang, "no complete answer", id="waits for the body"),
+        pytest.param(servers.reset, "cut the connection", id="reset"),
+        pytest.param(servers.drip(b"HTTP/1.1 413 Too", every=0.02), "no complete answer", id="drips"),
+        pytest.param(servers.say(b"220 mail.example ESMTP\r\n\r\n"), "cut the connection", id="another protocol"),
+        pytest.param(servers.say(b"HTTP/1.1 413"), "cut the connection", id="cut"),
+    ],
+)
+def test_whoever_does_not_judge_an_upload_by_its_length_is_no_matter_of_it(
+    behave: Callable[[socket.socket], None], reason: str
+) -> None:
+    with servers.tcp_server(behave) as port:
+        routes = Routes({"gitlab.example:80": f"127.0.0.1:{port}"}, only_mapped=True)
+        with pytest.raises(NotApplicable, match=reason):
+            uploads("http://gitlab.example/", 10, routes=routes, ca_file=None, deadline=0.4)
