@@ -329,9 +329,20 @@ def _certificates_explain(facts: Facts, cause: Conclusion, effect: Conclusion) -
     return set(effect.about) <= ended
 
 
+_HIDES_KUBELET = frozenset({"kubelet-unreachable-from-api", "node-not-ready", "pod-does-not-start"})
+"""Causes with which a node's kubelet, or a pod on the node, does not answer others."""
+
+
+def _kubelets_explain(facts: Facts, cause: Conclusion, effect: Conclusion) -> bool:
+    """Whether the metrics API is silent because it waits for such a kubelet, or its own pod is on that node."""
+    del facts
+    return cause.name in _HIDES_KUBELET and bool(cause.about) and effect.name == "metrics-unavailable"
+
+
 _EXPLAINS: tuple[Explains, ...] = (
     _losses_explain,
     _certificates_explain,
+    _kubelets_explain,
     _resolvers_explain,
     _names_explain,
     _gitlab_explains,

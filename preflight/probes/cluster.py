@@ -21,7 +21,7 @@ from preflight.clients.kube_api import Api, ClockReading, path_segment
 from preflight.clients.kube_errors import ApiError, unmeasured
 from preflight.clients.kubectl import kubectl
 from preflight.evidence import Evidence, Fact, Unmeasured
-from preflight.faults import ApiFault, ClusterFault, PodFault
+from preflight.faults import ApiFault, ClusterFault, PathFault, PodFault
 from preflight.jobshape import MANAGED_BY, OURS, RUN, may_be_own
 from preflight.quantities import Amounts, amounts, exactly, largest, total
 from preflight.shell_command import pipe, program, sequence
@@ -512,11 +512,23 @@ def metrics(api: Api) -> Metrics:
         elif error.status == _UNAVAILABLE:
             fault = ClusterFault.METRICS_UNAVAILABLE
             cause = f"the metrics API is registered, but nothing answers for it{_why_unavailable(api)}"
+        elif error.fault is PathFault.SILENT and _answers(api):
+            fault = ClusterFault.METRICS_UNAVAILABLE
+            cause = f"the API server answers, and the metrics API behind it did not within {error.took:.0f} s"
         else:
             raise unmeasured(error) from error
         evidence = Evidence(where="here", command="kubectl top nodes", observed=str(error), took=error.took)
         return Metrics(target="metrics.k8s.io", fault=fault, cause=cause, evidence=evidence)
     return read_metrics(listed, took=time.monotonic() - began)
+
+
+def _answers(api: Api) -> bool:
+    """Whether the API server itself answers, now."""
+    try:
+        api.get("/version")
+    except ApiError:
+        return False
+    return True
 
 
 def _why_unavailable(api: Api) -> str:

@@ -8,8 +8,19 @@ import pytest
 
 from preflight.conclusions import Conclusion, Observation, draw
 from preflight.evidence import Evidence
-from preflight.faults import DnsFault, Fault, ManagerFault, MetricsFault, PathFault, PodFault, RunnerFault
+from preflight.faults import (
+    ClusterFault,
+    DnsFault,
+    Fault,
+    ManagerFault,
+    MetricsFault,
+    PathFault,
+    PodFault,
+    RunnerFault,
+    StreamFault,
+)
 from preflight.inventory import Inventory
+from preflight.probes.cluster import Metrics
 from preflight.probes.dns import Answer, Lookups
 from preflight.probes.environment import OwnNames
 from preflight.probes.manager_logs import LogVerdict, ManagerLogs
@@ -17,6 +28,7 @@ from preflight.probes.managers import ManagerPod, ManagerPods, Rollout
 from preflight.probes.monitoring import Warnings
 from preflight.probes.registry import RegistryReply
 from preflight.probes.runners import RegisteredManagers
+from preflight.probes.streams import StreamCheck
 from preflight.probes.transcript import agreement
 from tests.conclusions import made
 from tests.conclusions.made import RESOLVERS, WORKERS, observation, paths
@@ -284,3 +296,19 @@ def test_a_runner_whose_managers_are_refused_is_offline_for_that_reason(inventor
     registered = RegisteredManagers(target="runner #7", fault=RunnerFault.OFFLINE, cause="none", evidence=evidence())
     assert set(causes(inventory, said, observation("runner_online", registered))) == {"manager-token-rejected"}
     assert set(causes(inventory, observation("runner_online", registered))) == {"runner-offline"}
+
+
+# ---- kubelets -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unreachable", [True, False])
+def test_a_kubelet_that_is_not_reached_explains_a_metrics_api_that_is_silent(
+    inventory: Inventory, *, unreachable: bool
+) -> None:
+    silent = Metrics(
+        target="metrics.k8s.io", fault=ClusterFault.METRICS_UNAVAILABLE, cause="silent", evidence=evidence()
+    )
+    fault = StreamFault.KUBELET_UNREACHABLE if unreachable else None
+    logs = StreamCheck(target=WORKERS[0], node=WORKERS[0], way="logs", fault=fault, cause="", evidence=evidence())
+    drawn = causes(inventory, observation("metrics_api", silent), observation("pod_logs", logs, worker=WORKERS[0]))
+    assert set(drawn) == {"kubelet-unreachable-from-api" if unreachable else "metrics-unavailable"}

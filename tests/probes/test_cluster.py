@@ -322,6 +322,19 @@ def test_a_metrics_api_without_a_server_is_unavailable_and_says_why(serve: Serve
     assert 'ServiceNotFound: service/metrics-server in "kube-system" is not present' in found.cause
 
 
+@pytest.mark.parametrize("alive", [True, False])
+def test_a_metrics_api_that_is_silent_is_told_from_an_api_server_that_is(serve: Serve, *, alive: bool) -> None:
+    late = Reply({"items": []}, delay=1.5)
+    api, _ = serve({METRICS: late, "/version": Reply({"major": "1"}) if alive else late}, deadline=0.3)
+    if alive:
+        found = cluster.metrics(api)
+        assert found.fault is ClusterFault.METRICS_UNAVAILABLE
+        assert "the API server answers, and the metrics API behind it did not within" in found.cause
+    else:
+        with pytest.raises(Unmeasured):
+            cluster.metrics(api)
+
+
 def test_a_metrics_api_that_answers_names_the_nodes(serve: Serve) -> None:
     usage = {"cpu": "100m", "memory": "1Gi"}
     api, _ = serve({METRICS: Reply({"items": [{"metadata": {"name": "k8s-worker-1"}, "usage": usage}]})})
