@@ -207,7 +207,7 @@ def may_follow_from_losses(facts: Facts, observation: Observation) -> bool:
         destination = GITLAB
     trips = [each.measured for each in facts.observations(node_round_trips, pod_round_trips, worker=worker)]
     known = [trip for trip in trips if isinstance(trip, RoundTrips)]
-    if not destination or any(trip.answered(destination) for trip in known):
+    if not destination or any(trip.may_answer(destination) for trip in known):
         return True
     asked = [
         each.measured for each in facts.observations(node_answers, pod_lookups, worker=worker, resolver=destination)

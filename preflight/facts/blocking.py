@@ -179,7 +179,7 @@ def block_if_packets_are_lost(
     """
     if losses is None or losses.fault is None or not any(measured.fault is fault for fault in BY_LOSS):
         return
-    if not destination or losses.answered(destination):
+    if not destination or losses.may_answer(destination):
         raise Blocked.by(name, losses, {"worker": worker}, measured=measured)
 
 

@@ -42,6 +42,7 @@ LEAST = 3
 _RESENT_AFTER = 0.9  # seconds; a kernel sends the first packet again after one
 _PATIENCE = 2.0  # seconds for a connection
 _IN_VAIN = 2  # further samples without an answer, after which nobody answers there
+_UNLIKELY = 0.05  # a chance below which silence is no longer put down to losses
 _QUERY_PATIENCE = 1.0
 _DNS_PORT = 53
 
@@ -124,9 +125,10 @@ class RoundTrips(Fact):
         taken = sum(each.taken for each in self.losing)
         return sum(each.lost for each in self.losing) / taken if taken else 0.0
 
-    def answered(self, destination: str) -> bool:
-        """Whether a destination answered at all."""
-        return any(each.destination == destination for each in self.samples)
+    def may_answer(self, destination: str) -> bool:
+        """Whether a destination answered, or so much is lost that samples without an answer show nothing."""
+        by_chance = self.lost_part ** (_IN_VAIN + 1) > _UNLIKELY
+        return by_chance or any(each.destination == destination for each in self.samples)
 
 
 @dataclass(frozen=True, slots=True)

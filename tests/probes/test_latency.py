@@ -139,8 +139,8 @@ def test_the_script_connects_a_few_times_and_gives_up_where_nobody_answers() -> 
         trips = latency.from_report(scripted([open_, closed, unknown]), [open_, closed, unknown])
     assert [(samples.destination, samples.taken) for samples in trips.samples] == [("a", FEW)]
     assert trips.fault is None
-    assert trips.answered("a")
-    assert not trips.answered("b")
+    assert trips.may_answer("a")
+    assert not trips.may_answer("b")
 
 
 def tool(folder: Path, name: str, text: str) -> None:
