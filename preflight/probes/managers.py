@@ -26,6 +26,7 @@ Json = dict[str, Any]
 _NOT_FOUND = 404
 _SHOWN = 3  # pods that a cause names
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 10.0, 300.0  # seconds that the kubelet waits before it restarts a container
+_PROBE_PERIOD = 10  # seconds between a probe's attempts, unless it says otherwise
 _PROGRESS_DEADLINE = 600  # seconds that a Deployment has for each step of a rollout, unless it says otherwise
 _BACKOFF_FORGOTTEN = 600.0  # seconds of running after which the kubelet forgets earlier ends
 
@@ -198,12 +199,14 @@ class ManagerPod:
         end: how it ended then, such as ``OOMKilled, exit 137``.
         lasted: seconds of the run that ended then; None if the API does not say.
         trouble: why it is not ready, or "".
+        starting: whether it is new, and its readiness probe has not had its time yet.
     """
 
     name: str
     node: str = ""
     address: str = ""
     ready: bool = False
+    starting: bool = False
     restarts: int = 0
     ended: float | None = None
     end: str = ""
@@ -264,7 +267,8 @@ def read_managers(
         )
     scaled = [f"Deployment {objects.name}: scaled to {objects.wanted} replicas"]
     lines = scaled * (fault is ManagerFault.SCALED_DOWN) + [
-        f"{pod.name}  {'ready' if pod.ready else pod.trouble or 'not ready'}  {pod.restarts} restarts"
+        f"{pod.name}  {'ready' if pod.ready else pod.trouble or ('starting' if pod.starting else 'not ready')}  "
+        f"{pod.restarts} restarts"
         + (f" (the last {describe_duration(pod.ended)} ago: {pod.end})" if pod.ended is not None else "")
         + f"  {pod.node}"
         for pod in pods
@@ -293,7 +297,7 @@ def _judge(
         return ManagerFault.CRASH_LOOP, f"{len(looping)} of {objects.wanted} managers end again and again: {details}"
     if len(pods) < expected:
         return ManagerFault.TOO_FEW, f"{len(pods)} of {objects.wanted} managers of {objects.name} exist"
-    waiting = [pod for pod in pods if not pod.ready]
+    waiting = [pod for pod in pods if not pod.ready and not pod.starting]
     restarted = [pod for pod in pods if pod.ended is not None and pod.ended < restart_age]
     out_of_memory = [pod for pod in restarted if pod.was_oom_killed]
     # One that ran out of memory is not ready until its probes have begun: that follows.
@@ -346,6 +350,7 @@ def _manager_pod(pod: Json, now: float) -> ManagerPod:
         node=pod.get("spec", {}).get("nodeName", ""),
         address=status.get("podIP", ""),
         ready=_is_ready(pod),
+        starting=_is_starting(pod, now),
         restarts=sum(int(item.get("restartCount", 0)) for item in containers),
         ended=ended,
         end=end,
@@ -382,6 +387,24 @@ def _seconds(moment: Any) -> float | None:
 def _is_ready(pod: Json) -> bool:
     conditions = pod.get("status", {}).get("conditions") or ()
     return any(item.get("type") == "Ready" and item.get("status") == "True" for item in conditions)
+
+
+def _is_starting(pod: Json, now: float) -> bool:
+    """Whether a pod that never ended is not ready because it is new: one that was evicted or drained is replaced so."""
+    if _is_ready(pod) or _failing(pod):
+        return False
+    containers = pod.get("status", {}).get("containerStatuses") or ()
+    if any(item.get("restartCount") for item in containers):
+        return False
+    begins = [((item.get("state") or {}).get("running") or {}).get("startedAt") for item in containers]
+    begun = _seconds(max(filter(None, begins), default=pod["metadata"].get("creationTimestamp")))
+    probes = [item.get("readinessProbe") or {} for item in pod.get("spec", {}).get("containers") or ()]
+    return begun is not None and now - begun < max(map(_first_attempt, probes), default=0.0)
+
+
+def _first_attempt(probe: Json) -> float:
+    """Seconds until a probe has been tried for the first time, at the latest."""
+    return float(probe.get("initialDelaySeconds", 0)) + float(probe.get("periodSeconds", _PROBE_PERIOD))
 
 
 def that_stay(objects: Objects, rollout: Rollout | None) -> Objects:

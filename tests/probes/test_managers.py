@@ -182,6 +182,32 @@ def test_a_pod_without_a_node_tells_the_schedulers_words() -> None:
 OOM: dict[str, Any] = {"reason": "OOMKilled", "code": 137}
 
 
+def new(since: float, *, running: bool = True, restarts: int = 0, **probe: int) -> dict[str, Any]:
+    """A pod that is not ready yet, begun so many seconds ago."""
+    state = {"running": {"startedAt": stamp(since)}} if running else {"waiting": {"reason": "ContainerCreating"}}
+    made = pod("new", ready=False, state=state, restartCount=restarts)
+    made["metadata"]["creationTimestamp"] = stamp(since)
+    made["spec"]["containers"] = [{"readinessProbe": probe}]
+    return made
+
+
+@pytest.mark.parametrize(
+    ("young", "fault"),
+    [
+        (new(70, initialDelaySeconds=60, periodSeconds=60), None),
+        (new(130, initialDelaySeconds=60, periodSeconds=60), ManagerFault.NOT_READY),
+        (new(5), None),
+        (new(15), ManagerFault.NOT_READY),
+        (new(70, initialDelaySeconds=60, periodSeconds=60, restarts=1), ManagerFault.NOT_READY),
+        (new(20, running=False, initialDelaySeconds=60), None),
+    ],
+)
+def test_a_manager_that_has_just_been_replaced_is_starting(young: dict[str, Any], fault: ManagerFault | None) -> None:
+    found = managers.read_managers(objects(pod("a"), pod("b"), young), now=NOW, restart_age=3600)
+    assert found.fault is fault
+    assert ("not ready" in found.evidence.observed) == (fault is not None)
+
+
 @pytest.mark.parametrize(
     ("how", "other_ready", "fault"),
     [
