@@ -107,3 +107,18 @@ def test_job_pods_on_each_worker_reach_the_cache(pod_cache: Connection) -> None:
     Remedy: make `nc -v` to the storage succeed in a pod on this worker.
     """
     assert not pod_cache.fault
+
+
+def test_job_pods_on_each_worker_reach_what_jobs_need(pod_destination: Connection) -> None:
+    """7.4.2 A job's pod on each worker reaches the hosts that jobs need.
+
+    Why: a script that installs packages, clones by SSH or calls another service needs a way out of the pod network,
+        which nodes and managers do not use.
+    Remedy (timeout): allow the pod network to that host and port (firewall, NetworkPolicy, security group), or give the
+        jobs the proxy that leads there.
+    Remedy (refused): start what listens there, or correct the port in `destinations`.
+    Remedy (unresolved): add the host to the resolvers of the jobs' `dns_config`, or correct it in `destinations`.
+    Remedy (unreachable): add a route from the pod network to that host's network.
+    Remedy: make `nc -w 5 HOST PORT` succeed in a pod on this worker.
+    """
+    assert not pod_destination.fault

@@ -43,6 +43,7 @@ TARGETS: dict[str, Callable[[Inventory], list[str]]] = {
     "registry": lambda inventory: list(inventory.registries),
     "image": lambda inventory: list(inventory.images),
     "repository": lambda inventory: list(inventory.repositories),
+    "destination": lambda inventory: list(dict.fromkeys(inventory.destinations)),
     "option": lambda _: list(OPTIONS),
     "scenario": lambda _: list(SCENARIOS),
     "variable": lambda inventory: [] if inventory.pipeline == "none" else list(inventory.pipeline.variables),

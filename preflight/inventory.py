@@ -33,6 +33,7 @@ from preflight.inventory_forms import (
     Address,
     Chart,
     Connect,
+    Endpoint,
     File,
     Helm,
     Host,
@@ -475,6 +476,11 @@ class Inventory(Section):
     cluster: Cluster
     dns: Dns
     registries: dict[Name, Registry] = Field(default={}, description="Registries by a name of your choice.")
+    destinations: list[Endpoint] = Field(
+        default=[],
+        description="Hosts with ports that jobs need besides GitLab, the registries and the resolvers, such as a "
+        "package index, a proxy or GitLab's SSH port; a job's pod on every probed node connects to each.",
+    )
     runner: Runner
     probe: Probe
     dind: Dind | Literal["none"] = Field(description="Docker-in-Docker, or `none`.")

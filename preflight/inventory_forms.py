@@ -158,7 +158,7 @@ def _host(text: str) -> str:
 
 def _endpoint(text: str) -> str:
     host, separator, port = text.rpartition(":")
-    if not separator or not host or not port.isdigit() or not 0 < int(port) < 65536:  # noqa: PLR2004 - ports are 16 bits
+    if not separator or not _HOST.fullmatch(host) or not port.isdigit() or not 0 < int(port) < 65536:  # noqa: PLR2004 - ports are 16 bits
         msg = "expected host:port, such as 192.168.1.50:80"
         raise ValueError(msg)
     return text
@@ -281,6 +281,7 @@ Text = Annotated[str, BeforeValidator(_text_only), Field(min_length=1)]
 File = Annotated[Path, AfterValidator(_file)]
 Image = Annotated[Text, AfterValidator(_image)]
 Host = Annotated[Text, AfterValidator(_host)]
+Endpoint = Annotated[Text, AfterValidator(_endpoint)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._\-]*[A-Za-z0-9])?$")]
 KubernetesName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.\-]{0,251}[a-z0-9])?$")]
 Seconds = Annotated[float, Field(gt=0)]

@@ -1,4 +1,4 @@
-"""Why not all of the concurrent jobs fit: no node for a job's pod, or no cache (guide 6.5, 7)."""
+"""Why not all of the concurrent jobs fit: no node, or no cache; and what else jobs need (guide 6.5, 7)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lab.faults import fault
 from lab.kubernetes.guide import fill
 from lab.kubernetes.quantities import quantity
+from lab.world import GITLAB_ADDRESS
 
 if TYPE_CHECKING:
     from lab.cluster.state import ClusterState
@@ -89,3 +90,8 @@ def _(world: World) -> None:
 @fault("cache-down", "Nothing listens on port 9000 of minio.example.com, the storage of the jobs' cache.")
 def _(world: World) -> None:
     world.cache_mode = "down"
+
+
+@fault("destination-refused", "Jobs clone by SSH, too, and nothing listens on port 22 of GitLab's machine.")
+def _(world: World) -> None:
+    world.inventory_edits["destinations"] = [f"{GITLAB_ADDRESS}:22"]

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from preflight import impact
-from preflight.conclusions.impacts import jobs_that_fit, no_harm, reserve, room, slows_there
+from preflight.conclusions.impacts import (
+    jobs_that_fit,
+    measured_workers,
+    no_harm,
+    nodes_of,
+    reserve,
+    room,
+    slows_there,
+)
 from preflight.conclusions.model import Conclusion, Proof, cause, keys, rule
 from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.single_fact import names_of, single, steps_of
@@ -17,12 +25,14 @@ from preflight.facts.headroom import (
     node_room_for_images,
     option_headroom,
     pod_cache,
+    pod_destination,
     scenario_headroom,
     worker_headroom,
 )
 from preflight.facts.namespace import filled_quotas, old_job_objects
 from preflight.facts.pods import pod_admission, pod_start
 from preflight.faults import PodFault
+from preflight.impact import Impact
 from preflight.probes.headroom import Headroom
 from preflight.probes.job_leftovers import JobLeftovers
 from preflight.shell_command import pipe, program
@@ -63,6 +73,25 @@ single(
     remedy=(
         "`[runners.cache.s3] ServerAddress` in {values}: correct it, or start that server",
         "allow the pod network {pod_cidr} to it",
+    ),
+)
+
+
+def _jobs_that_need_it(facts: Facts, observations: Sequence[Observation]) -> Impact:
+    """Jobs that need a host which pods do not reach, on the nodes where they do not."""
+    jobs = f"jobs that need {joined(targets_of(observations, 'destination'), longest=2)}"
+    return impact.stops_on(nodes_of(observations), of=measured_workers(facts, observations), jobs=jobs)
+
+
+single(
+    cause("destination-unreachable", "7.4", "path-compare"),
+    _jobs_that_need_it,
+    pod_destination,
+    remedy=(
+        "allow the pod network {pod_cidr} to it (firewall, NetworkPolicy, security group), or give the jobs the proxy "
+        "that leads there: `environment` in {values}",
+        "refused: start what listens there; unresolved: add its name to {resolvers}",
+        "if jobs do without it: take it out of `destinations` in the inventory",
     ),
 )
 

@@ -1,4 +1,4 @@
-"""6.5, 7 The room for jobs, their placement and their cache."""
+"""6.5, 7 The room for jobs, their placement, their cache and what else they need."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from preflight.clients import kube_api as api_client
+from preflight.clients.connect import split_address
 from preflight.evidence import Blocked, NotApplicable, Unmeasured
 from preflight.fact import fact, view
 from preflight.facts.blocking import (
     block_if_no_resolver_knows,
+    block_if_packets_are_lost,
     block_if_search_list_misleads,
     require_read,
 )
@@ -24,6 +26,7 @@ from preflight.probes import headroom as packing
 from preflight.probes.cluster import NamespaceState, Nodes, PodRequests
 from preflight.probes.dns import Lookups
 from preflight.probes.headroom import Headroom
+from preflight.probes.latency import RoundTrips
 from preflight.probes.nodes import NodeState
 from preflight.probes.placement import Endpoint, Placement
 from preflight.probes.registry import Manifest
@@ -233,6 +236,24 @@ def pod_cache(
     connection = shell_readers.read_tcp(pod_report.section(step), where=where)
     block_if_no_resolver_knows(connection, cache_settings.host, here_lookups)
     block_if_search_list_misleads(connection, pod_names)
+    return connection
+
+
+@fact(optional=("here_lookups", "pod_names", "pod_losses"), fan_in={"here_lookups": "resolver"})
+def pod_destination(
+    worker: str,
+    destination: str,
+    pod_report: Report,
+    here_lookups: tuple[Lookups, ...],
+    pod_names: FoundNames | None,
+    pod_losses: RoundTrips | None,
+) -> Connection:
+    """The connection from a job's pod on a worker to a host that jobs need."""
+    step = shell.tcp(*split_address(destination))
+    connection = shell_readers.read_tcp(pod_report.section(step), where=pod_report.where)
+    block_if_no_resolver_knows(connection, destination, here_lookups)
+    block_if_search_list_misleads(connection, pod_names)
+    block_if_packets_are_lost(connection, pod_losses, Ref.POD_LOSSES, worker)
     return connection
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit
 
+from preflight.clients.connect import split_address
 from preflight.clients.http import origin_of
 from preflight.evidence import Blocked, NotApplicable, Unmeasured
 from preflight.facts.references import Ref
@@ -154,6 +155,9 @@ def script_steps(
         with contextlib.suppress(ValueError):  # what can't be read is reported by the fact itself
             cache = cache_of(values)
             steps += [shell.tcp(cache.host, cache.port)] if cache else []
+    if conf is not None:
+        planned = (each for each in inventory.destinations if run.plans(Ref.POD_DESTINATION, destination=each))
+        steps += [shell.tcp(*split_address(each)) for each in dict.fromkeys(planned)]
     if values is not None and run.plans(Ref.POD_CLONE) and (clone := clone_url_of(values, inventory)) is not None:
         steps.append(shell.fetch(clone))
     return tuple(steps)

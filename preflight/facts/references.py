@@ -50,6 +50,7 @@ class Ref(FactName):
     POD_ADMISSION = auto()
     POD_CACHE = auto()
     POD_CLONE = auto()
+    POD_DESTINATION = auto()
     POD_EXEC = auto()
     POD_GITLAB = auto()
     POD_IMAGE = auto()

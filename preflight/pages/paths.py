@@ -11,7 +11,7 @@ from preflight.fact import FactSpec
 from preflight.facts.cluster import api_answer
 from preflight.facts.dind import dind_pull, dind_registry
 from preflight.facts.gitlab import gitlab_reply
-from preflight.facts.headroom import pod_cache
+from preflight.facts.headroom import pod_cache, pod_destination
 from preflight.facts.packets import node_page, pod_page
 from preflight.facts.paths import node_gitlab, pod_clone, pod_gitlab
 from preflight.facts.registry import node_pull, node_registry, pod_pull, registry_reply
@@ -69,6 +69,8 @@ def services(facts: Facts) -> Iterable[tuple[Head, Ask]]:
     yield Head(Text("Kubernetes API"), _address(inventory.cluster.api_server)), _api
     for name, registry in inventory.registries.items():
         yield Head(Text("registry {name}", name=name), registry.host), _registry(name)
+    for destination in dict.fromkeys(inventory.destinations):
+        yield Head(Text("for jobs"), destination), _in_pods(pod_destination, destination=destination)
     if (cache := _elsewhere(facts, pod_cache)) is not None:
         yield Head(Text("cache"), _address(cache)), _in_pods(pod_cache)
 
@@ -110,9 +112,9 @@ def _api(facts: Facts, kind: str, worker: str) -> Cell:
     return _timed(facts.get(api_answer)) if kind == "here" else NONE
 
 
-def _in_pods(spec: FactSpec[Any]) -> Ask:
+def _in_pods(spec: FactSpec[Any], **targets: str) -> Ask:
     def ask(facts: Facts, kind: str, worker: str) -> Cell:
-        return _timed(facts.get(spec, worker=worker)) if kind == "pod" else NONE
+        return _timed(facts.get(spec, worker=worker, **targets)) if kind == "pod" else NONE
 
     return ask
 
