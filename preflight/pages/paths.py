@@ -70,7 +70,7 @@ def services(facts: Facts) -> Iterable[tuple[Head, Ask]]:
     for name, registry in inventory.registries.items():
         yield Head(Text("registry {name}", name=name), registry.host), _registry(name)
     for destination in dict.fromkeys(inventory.destinations):
-        yield Head(Text("for jobs"), destination), _in_pods(pod_destination, destination=destination)
+        yield Head(Text("destination"), destination), _in_pods(pod_destination, destination=destination)
     if (cache := _elsewhere(facts, pod_cache)) is not None:
         yield Head(Text("cache"), _address(cache)), _in_pods(pod_cache)
 
