@@ -152,6 +152,15 @@ def test_the_same_words_are_said_of_the_system_that_the_line_names(line: str, ab
         ),
         ("Getting source from Git repository\nbash: line 12: git: command not found", "helper image"),
         ("$ git log\nbash: line 12: git: command not found", "job's own fault"),
+        ("cp: cannot stat './dist': No such file or directory", "made by another job"),
+        ("/bin/sh: eval: line 120: -: not found", "script has a mistake"),
+        ("/usr/bin/env: 'python': No such file or directory", "lacks the program"),
+        ("Error during unshare(CLONE_NEWUSER): Invalid argument", "no user namespaces"),
+        ("Error during unshare(CLONE_NEWUSER): Operation not permitted", "may not make namespaces"),
+        ("using mount program /usr/bin/fuse-overlayfs: fuse: device not found, try 'modprobe fuse'", "no /dev/fuse"),
+        ("open /sys/fs/cgroup/u0z5n0: no such file or directory", "does not find its own cgroup"),
+        ("cat: /sys/fs/cgroup/cpu/cpu.cfs_quota_us: No such file or directory", "cgroup v1"),
+        ("Error: readlink /var/lib/containers/storage/overlay/l/A: invalid argument", "container's own overlay"),
     ],
 )
 def test_the_meaning_that_the_words_of_the_line_ask_for_is_first(line: str, says: str) -> None:
