@@ -83,6 +83,11 @@ _BY: Mapping[str, str] = {
 
 _BUILDS = r"\b(?:docker|podman|nerdctl|buildah)\b.{0,60}\b(?:build|bud|bake|buildx)\b|kaniko|buildctl"
 """Commands that build images: what is printed after them is a builder's, though its line does not tell."""
+_BUILD_STEP = (
+    r"\AStep \d{1,3}/\d{1,3} : |\A-{1,3}> Running in [0-9a-f]|\A#\d{1,4} (?:\d|\[|sha256|CACHED)|\ASTEP \d{1,3}[/:]"
+    r"|\AINFO\[\d{4}\] (?:RUN|Running|Args|COPY|Taking snapshot|Unpacking)"
+)
+"""Lines with which builders begin what they run: what stands next to them is printed within a build."""
 
 _VERDICT = r"(?-i:\A(?:ERROR|FATAL|PANIC): {1,4}(?:Job|Preparation) failed|\A(?:FATAL|PANIC): )"
 _MARK = (
@@ -316,9 +321,19 @@ def _speaker(line: str, around: Around) -> str:
             return name
     if around.stage in _HELPER:
         return "helper"
-    if _search(_BUILDS, around.command):
+    if _search(_BUILDS, around.command) or _is_within_a_build(around.lines):
         return "builder"
     return "manager" if around.stage is Stage.PREPARE else "program"
+
+
+def _is_within_a_build(lines: Sequence[str]) -> bool:
+    """Whether a builder's line stands next to a line, and no command of the script nearer."""
+    for line in lines:
+        if line.startswith("$ "):
+            return False
+        if _search(_BUILD_STEP, line):
+            return True
+    return False
 
 
 def _hosts(line: str) -> Iterator[str]:

@@ -200,6 +200,7 @@ class _Reader:
         self._seen: dict[tuple[str, Stage | None, int], _Seen] = {}
         self._command = 0  # of the script: how many have begun
         self._rest = b""
+        self._before = b""  # the end of the block before: what stands around the first lines of the next
         self._number = 1  # of the first line of what is not yet looked at
         self._few: list[str] | None = []  # the whole text, as long as it is short
         self._left = [_ENOUGH] * len(_meant())
@@ -268,6 +269,9 @@ class _Reader:
             self._look_at_line(text, bounds, self._number + _original(lines, joins), hits)
         self._spent = spent
         self._pass_commands(commands, len(text))
+        self._before = (
+            (self._before + text)[-_COMMAND_WITHIN:] if len(text) < _COMMAND_WITHIN else text[-_COMMAND_WITHIN:]
+        )
         self._number += block.count(b"\n")
 
     def _searched_for(self, lower: bytes) -> tuple[Sequence[int], ahocorasick_rs.BytesAhoCorasick]:
@@ -305,7 +309,7 @@ class _Reader:
             if self._progress.stage is not before:
                 self._left[:] = [_ENOUGH] * len(self._left)
                 self._left_long[:] = [_ENOUGH_LONG] * len(self._left)
-        self._ask(asked, place, line, lambda: _around(text, bounds, self._progress.stage))
+        self._ask(asked, place, line, lambda: _around(text, bounds, self._progress.stage, self._before))
 
     def _ask(self, asked: list[tuple[Symptom, Pattern]], place: int, line: str, around: Callable[[], Around]) -> None:
         """Note what a line shows: what is read by the form of errors only where no other symptom knows the line."""
@@ -583,8 +587,11 @@ def _is_told_at_once(cause: Symptom) -> bool:
     return cause.decisive or cause.kind not in _BY_FORM
 
 
-def _around(text: bytes, bounds: tuple[int, int], stage: Stage | None) -> Around:
+def _around(text: bytes, bounds: tuple[int, int], stage: Stage | None, before: bytes) -> Around:
     """What stands around a line of a block: the lines next to it, and the command of the script before it."""
+    if bounds[0] < _COMMAND_WITHIN:
+        text = before + text[: bounds[1] + _AROUND]
+        bounds = bounds[0] + len(before), bounds[1] + len(before)
     above = text[max(0, bounds[0] - _AROUND) : bounds[0]].decode("utf-8", "replace").splitlines()
     below = text[bounds[1] : bounds[1] + _AROUND].decode("utf-8", "replace").splitlines()
     command = text.rfind(b"\n$ ", max(0, bounds[0] - _COMMAND_WITHIN), bounds[0])

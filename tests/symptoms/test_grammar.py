@@ -34,6 +34,8 @@ SOURCES = Around(stage=Stage.GET_SOURCES)
         ("ERROR: Job failed (system failure): prepare environment: made up", Around(), MANAGER, "kubernetes", ""),
         ("Warning  FailedMount  1s  kubelet  made up failed", Around(), NODE, "", ""),
         ("#12 ERROR: failed to solve: made up", Around(), BUILDER, "", ""),
+        ("error: made up", Around(["---> Running in 0a1b2c3d4e5f", "Step 2/9 : RUN x"]), BUILDER, "", ""),
+        ("error: made up", Around(["$ ./test.sh", "Step 2/9 : RUN x"]), PROGRAM, "", ""),
     ],
 )  # fmt: skip
 def test_who_speaks_and_of_what(line: str, around: Around, speaker: str, system: str, host: str) -> None:
