@@ -161,6 +161,32 @@ def test_the_same_words_are_said_of_the_system_that_the_line_names(line: str, ab
         ("open /sys/fs/cgroup/u0z5n0: no such file or directory", "does not find its own cgroup"),
         ("cat: /sys/fs/cgroup/cpu/cpu.cfs_quota_us: No such file or directory", "cgroup v1"),
         ("Error: readlink /var/lib/containers/storage/overlay/l/A: invalid argument", "container's own overlay"),
+        ('unable to upgrade connection: container not found ("helper")', "helper container"),
+        ('unable to upgrade connection: container not found ("build")', "build container"),
+        (
+            'secrets is forbidden: User "system:serviceaccount:a:b" cannot list resource "secrets" in API group "" in '
+            'the namespace "a"',
+            "own namespace",
+        ),
+        (
+            'secrets is forbidden: User "system:serviceaccount:a:b" cannot list resource "secrets" in API group "" in '
+            'the namespace "c"',
+            "other namespace",
+        ),
+        ('nodes is forbidden: User "system:serviceaccount:a:b" cannot list resource "nodes"', "job's service account"),
+        ('pods is forbidden: User "jane" cannot list resource "pods" in the namespace "a"', "user of the kubeconfig"),
+        (
+            "Step 2/3 : RUN npm ci\nnpm ERR! request to https://a.example failed, reason: getaddrinfo ENOTFOUND a.b",
+            "inside",
+        ),
+        ("npm ERR! request to https://a.example failed, reason: getaddrinfo EAI_AGAIN a.example", "resolve"),
+        ('Get "https://10.0.0.4:10250/containerLogs/ci/x/b": remote error: tls: internal error', "certificate"),
+        ("0/3 nodes are available: 3 node(s) didn't match pod anti-affinity rules.", "own rules"),
+        (
+            'Failed to pull image "1.dkr.ecr.eu-west-1.amazonaws.com/a:1": failed to resolve reference: unexpected '
+            "status code 401 Unauthorized",
+            "the nodes have no login",
+        ),
     ],
 )
 def test_the_meaning_that_the_words_of_the_line_ask_for_is_first(line: str, says: str) -> None:
