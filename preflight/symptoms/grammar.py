@@ -36,12 +36,13 @@ SYSTEMS: Mapping[str, str] = {
     r"|\.eks\.amazonaws|\.azmk8s\.io|kubernetes (?:cluster )?unreachable|error from server"
     r'|connect to the server|User "system:'
     r"|(?:10\.\d{1,3}\.\d{1,3}|172\.\d{1,3}\.0)\.1:443\b"
+    r'|\bthe \w{2,40} "[^"]{1,80}" is invalid|io\.k8s\.api|kubernetes objects'
     r"|KUBERNETES_SERVICE|kubernetes\.default|(?:INSTALLATION|UPGRADE) FAILED|server API group|\bhelm (?:up|in)",
     "store": r"x-amz|\bs3[\w.-]{0,40}\.amazonaws|\bs3[.:-]|s3://|minio|blob\.core|storage\.googleapis|gs://|cache\.zip"
     r"|NoSuchBucket|NoSuchKey|SignatureDoesNotMatch|object stor|\bbucket|context=cache"
     r"|(?:extract|checking|creat\w{1,4}|download\w{0,3}|upload\w{0,3}) cache|cache archive|storage client",
     "packages": r"npmjs|yarnpkg|\bnpm\b|\byarn\b|\bpnpm\b|pypi|pythonhosted|\bpip3?\b|poetry|maven|nexus|artifactory"
-    r"|gradle|nuget|crates\.io|\bcargo\b|composer|packagist|rubygems|\bgem\b|bundler|proxy\.golang|sum\.golang|GOPROXY"
+    r"|gradle|nuget|crates[.-]io|\bcargo\b|composer|packagist|rubygems|\bgem\b|bundler|proxy\.golang|sum\.golang|GOPROXY"
     r"|go: |alpinelinux|\bapk\b|\bapt(?:-get)?\b|debian\.org|ubuntu\.com|\bdnf\b|\byum\b|repomd|mirrorlist|helm repo"
     r"|index\.yaml|charts?\.|registry\.terraform|releases\.hashicorp|conda\b|repository '|\A[EW]: "
     r"|matching distribution",
@@ -107,7 +108,8 @@ _WORD = (
     r"|not (?:allowed|permitted|supported|exist)|does not|panic"
     r"|unavailable|bad gateway|fatal|abort|kill|expired|exceed|reject|lost|unknown|unreachable|warn|EOF|hung up"
     r"|no route|is required|busy|too (?:many|large|old|few|long)|no space|mismatch|corrupt|violat|\bfull\b"
-    r"|crash|not ready|unhealthy"
+    r"|crash|not ready|unhealthy|read-only|conflict|immutable|too open|no host\b|must be run"
+    r"|incompatible|unsupported|upstream|requires (?:go|node|python|java|rustc|php|ruby|npm)\b|not set\b|unbound"
     r"|evict|drain|disconnect|closed"
     r"|[\"/ ](?:status|code|1\.[01]|2)\"?[: ] ?[45]\d\d\b"
     r"|already|locked|bad |not resolve|terminated|(?-i:E[A-Z]{4,12}\b)|错误|失败|拒绝|超时"
@@ -115,7 +117,7 @@ _WORD = (
 _NOISE = (
     r"\AI\d{4} \d\d:(?!.{0,200}ERROR)"
     r"|\A(?:\$|\+{1,4}|>(?! (?:could not|cannot|failed|error|unable|execution))"
-    r"|#!|//|<!--|\*|- )\s|--- (?:PASS|SKIP)|\bPASS(?:ED)?\b|[✓✔]|\bok\b {1,8}\S"
+    r"|#!|//|<!--|\*|- )\s|--- (?:PASS|SKIP)|(?-i:\bPASS(?:ED)?\b)|[✓✔]|\bok\b {1,8}\S"
     r"|level=(?:info|debug|trace)|\"level\":\"(?:info|debug)|\A\[?(?:INFO|DEBUG|TRACE)\b|\b(?:INFO|DEBUG) "
     r"|\b0 (?:errors?|failed|failures)\b|as expected|\becho\b|\Anpm (?:warn|notice)|deprecat|\ACheck https"
     r"|\ATry |if you (?:want|need)|for more information\Z|\A(?:Note|Tip):|\bretry(?:ing)? in\b|--\w{1,20}-?on-?error"
@@ -167,7 +169,7 @@ _HOSTS = (
     r"|translate host name|address information for|dns lookup of)[: ]{0,3}['\"(]?(?P<host>[\w-][\w.-]{1,200})['\")]?",
     r"\b[a-z][a-z0-9+.-]{1,12}://(?:[^/@\s\"']{1,200}@)?(?P<host>[\w-][\w.-]{0,200}(?::\d{1,5})?)",
     r"dial (?:tcp|udp) (?:\[?[\w.:]{2,60}\]?->)?(?P<host>[\w.-]{1,200}:\d{1,5})",
-    r"connect(?:ing|ed|ion)? to (?:the )?(?:server |host |database )?(?:at )?['\"]?"
+    r"connect(?:ing|ed|ion)? to (?:the )?(?:server |host |database |[a-z]{4,12} at )?(?:at )?['\"]?"
     r"(?P<host>[\w-]{1,60}(?:\.[\w-]{1,60}){0,8})['\"]?(?: \([\d.]{7,15}\))?(?:,? port |:)\d{1,5}",
     r"host='(?P<host>[\w.-]{1,200})'",
     r"connect E[A-Z]{5,12} (?P<host>[\w.-]{1,200}:\d{1,5})",
@@ -177,7 +179,8 @@ _HOSTS = (
     r"\b(?P<host>(?:\d{1,3}\.){3}\d{1,3}:\d{1,5})\b",
     r"\b(?:host|server|endpoint|address)[ :='\"]{1,3}(?P<host>(?:[\w-]{1,60}\.){1,6}[a-z]{2,12}(?::\d{1,5})?)\b",
 )
-_SERVICE = r"[a-z][a-z0-9_]{0,30}(?:-[a-z0-9_]{1,30}){0,4}(?::\d{1,5})?|localhost:\d{4,5}|127\.0\.0\.1:\d{4,5}"
+_LOOPBACK = r"(?:localhost|127\.0\.0\.1|\[::1\])(?:,? port |:)(?P<port>\d{2,5})\b"
+_SERVICE = r"[a-z][a-z0-9_]{0,30}(?:-[a-z0-9_]{1,30}){0,4}(?::\d{1,5})?|localhost:\d{2,5}|127\.0\.0\.1:\d{4,5}"
 _NOT_HOSTS = (
     r"localhost|(?:the|a|an|this|host|server|proxy|url|https?|git|gitlab|name|dns|tcp|error|timed|failed)(?::\d{1,5})?"
 )
@@ -346,6 +349,8 @@ def _hosts(line: str) -> Iterator[str]:
             host = match["host"].rstrip(".:")
             if host and not _compiled(_NOT_HOSTS).fullmatch(host):
                 yield host
+    if loopback := _compiled(_LOOPBACK).search(line):
+        yield f"localhost:{loopback['port']}"
 
 
 def _system(line: str, host: str) -> str:
