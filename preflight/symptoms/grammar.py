@@ -30,7 +30,7 @@ HOST = "{host}"
 
 SYSTEMS: Mapping[str, str] = {
     "proxy": r"proxyconnect|proxy ?authentication|\b407 proxy|ProxyError|tunnel connection failed|proxy tunnel"
-    r"|CONNECT tunnel|response from proxy",
+    r"|CONNECT tunnel|(?:response|code \d{3}) from proxy|Proxy CONNECT aborted",
     "docker": r":237[56]\b|docker\.sock|docker daemon|dockerd\b|error during connect|docker_engine|buildkitd",
     "kubernetes": r":6443\b|/api/v1/|/apis/|(?<![/\w])kubectl|kubeconfig|kube-?apiserver"
     r"|\.eks\.amazonaws|\.azmk8s\.io|kubernetes (?:cluster )?unreachable|error from server"
@@ -181,6 +181,8 @@ _HOSTS = (
 )
 _LOOPBACK = r"(?:localhost|127\.0\.0\.1|\[::1\])(?:,? port |:)(?P<port>\d{2,5})\b"
 _SERVICE = r"[a-z][a-z0-9_]{0,30}(?:-[a-z0-9_]{1,30}){0,4}(?::\d{1,5})?|localhost:\d{2,5}|127\.0\.0\.1:\d{4,5}"
+_BY_SSH = r"\bssh: connect|port 22\b|UNREACHABLE!"
+"""A line of ssh: whom it asks is a machine, and no service of the job."""
 _NOT_HOSTS = (
     r"localhost|(?:the|a|an|this|host|server|proxy|url|https?|git|gitlab|name|dns|tcp|error|timed|failed)(?::\d{1,5})?"
 )
@@ -272,6 +274,8 @@ def statement(line: str, around: Around) -> Statement:
     speaker = _speaker(line, around)
     host = next(_hosts(line), "")
     system = _system(line, host) or _system_around(line, host, around, speaker)
+    if system == "proxy":  # the host is the one behind it
+        host = ""
     return Statement(how, speaker, system or ("host" if host else ""), host)
 
 
@@ -354,7 +358,9 @@ def _hosts(line: str) -> Iterator[str]:
 
 
 def _system(line: str, host: str) -> str:
-    """The system that a line is about: by its host, else by its words."""
+    """The system that a line is about: by its host, else by its words. What a proxy says is not said by whom it asks."""
+    if _search(SYSTEMS["proxy"], line):
+        return "proxy"
     if host:
         if _compiled(_DAEMON).match(host):
             return "docker"
@@ -363,7 +369,7 @@ def _system(line: str, host: str) -> str:
         for name, pattern in SYSTEMS.items():
             if _search(pattern, named):
                 return name
-        if _compiled(_SERVICE).fullmatch(host):
+        if _compiled(_SERVICE).fullmatch(host) and not _search(_BY_SSH, line):
             return "service"
     return next((name for name, pattern in SYSTEMS.items() if _search(pattern, line)), "")
 

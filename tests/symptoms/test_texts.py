@@ -180,6 +180,21 @@ def test_the_same_words_are_said_of_the_system_that_the_line_names(line: str, ab
         ("write tcp 10.0.0.1:50000->10.0.0.2:443: write: broken pipe", "stands between"),
         ("ERROR: 403 Forbidden - PUT https://registry.npmjs.org/x", "the account that is used"),
         ("ERROR: 403 Forbidden - GET https://registry.npmjs.org/x", "a proxy or firewall"),
+        (
+            "fatal: unable to access 'https://g.example.com/': Received HTTP code 503 from proxy after CONNECT",
+            "the proxy",
+        ),
+        ("batch response: Rate limit exceeded", "limits how many requests"),
+        (
+            "error getting credentials - err: exit status 1, out: `no usernames for https://r.example`",
+            "credential helper",
+        ),
+        (
+            "Error response from daemon: client version 1.52 is too new. Maximum supported API version is 1.43",
+            "do not fit",
+        ),
+        ("bind source path does not exist: /builds/g/p", "its own container"),
+        ("ssh: connect to host web1 port 22: Connection timed out", "no way to web1"),
         ('unable to upgrade connection: container not found ("helper")', "helper container"),
         ('unable to upgrade connection: container not found ("build")', "build container"),
         (
