@@ -195,6 +195,11 @@ def test_the_same_words_are_said_of_the_system_that_the_line_names(line: str, ab
         ),
         ("bind source path does not exist: /builds/g/p", "its own container"),
         ("ssh: connect to host web1 port 22: Connection timed out", "no way to web1"),
+        (
+            "Failed to create pod sandbox: rpc error: code = DeadlineExceeded desc = context deadline exceeded",
+            "runtime",
+        ),
+        ('task run pod "x" failed: "step-build" exited with code 137', "killed from outside"),
         ('unable to upgrade connection: container not found ("helper")', "helper container"),
         ('unable to upgrade connection: container not found ("build")', "build container"),
         (
