@@ -121,7 +121,8 @@ _NOISE = (
     r"|level=(?:info|debug|trace)|\"level\":\"(?:info|debug)|\A\[?(?:INFO|DEBUG|TRACE)\b|\b(?:INFO|DEBUG) "
     r"|\b0 (?:errors?|failed|failures)\b|as expected|\becho\b|\Anpm (?:warn|notice)|deprecat|\ACheck https"
     r"|\ATry |if you (?:want|need)|for more information\Z|\A(?:Note|Tip):|\bretry(?:ing)? in\b|--\w{1,20}-?on-?error"
-    r"|on_failure|allow_failure|\A(?!error|fatal|fail|panic)\w{1,30}: \w{1,30}\Z"
+    r"|on_failure|allow_failure|mesg: ttyname|\A(?:stty|tput|debconf): |setting locale failed"
+    r"|\A(?!error|fatal|fail|panic)\w{1,30}: \w{1,30}\Z"
 )
 _REPEATED = (
     r"waiting for process to exit: |failed to execute command\Z|returned (?:a )?non-zero|non-zero exit"
@@ -139,6 +140,11 @@ _WAIT_ENDED = (
 )
 """Lines of whoever waited in vain: why it did not come stands in another line, if it stands anywhere."""
 
+_WARNS = r"\A(?:warn(?:ing)?\b[:!\]]|\[warn(?:ing)?\]|npm warn\b)"
+_WARNS_OF_THE_RUNNER = (
+    r"event retrieved|coordinator|failed to pull image|failed to process runner|context=|runner=|retrying"
+)
+"""A program that warns goes on; the runner's own warnings tell what fails the job."""
 _ON_A_NODE = (
     r"image pull failed|failed to pull image|pulling image|successfully assigned|(?:pulled|created|started) container"
     r"|containerd task|MountVolume|pod sandbox|init-permissions|container not found|in container|\[service:"
@@ -265,6 +271,11 @@ def waited_in_vain(line: str) -> bool:
     return _search(_WAIT_ENDED, line[:LONGEST])
 
 
+def only_warns(line: str) -> bool:
+    """Whether a program of the script says in a line that it goes on all the same."""
+    return _search(_WARNS, line[:LONGEST]) and not _search(_WARNS_OF_THE_RUNNER, line[:LONGEST])
+
+
 def statement(line: str, around: Around) -> Statement:
     """What a line says by its form, with what stands around it."""
     line = line[:LONGEST]
@@ -358,7 +369,7 @@ def _hosts(line: str) -> Iterator[str]:
 
 
 def _system(line: str, host: str) -> str:
-    """The system that a line is about: by its host, else by its words. What a proxy says is not said by whom it asks."""
+    """The system that a line is about: by its host, else by its words; a proxy is not the host that it asks."""
     if _search(SYSTEMS["proxy"], line):
         return "proxy"
     if host:

@@ -188,8 +188,9 @@ class _Seen:
 
     @property
     def is_vague(self) -> bool:
-        """Whether it says only which step failed, or what was waited for in vain, and not why."""
-        return self.symptom.vague or grammar.waited_in_vain(self.line)
+        """Whether it says only which step failed, what was waited for in vain, or that the script's program goes on."""
+        warns = self.stage in {None, Stage.STEP_SCRIPT} and grammar.only_warns(self.line)
+        return self.symptom.vague or warns or grammar.waited_in_vain(self.line)
 
 
 class _Reader:

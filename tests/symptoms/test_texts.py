@@ -232,6 +232,24 @@ def test_the_meaning_that_the_words_of_the_line_ask_for_is_first(line: str, says
     assert says in find(line)[0].candidates[0].says
 
 
+@pytest.mark.parametrize(
+    ("printed", "leads"),
+    [
+        ("ls: cannot access 'a': No such file or directory\nValueError: made up", "any-own-fault"),
+        ("ls: cannot access 'a': No such file or directory", "file-not-there"),
+        (
+            "WARNING: Error loading config file: /root/.docker/config.json: permission denied\n"
+            "Error response from daemon: manifest for r.example.com/a:1 not found: manifest unknown",
+            "image-not-found",
+        ),
+        ("mesg: ttyname failed: Inappropriate ioctl for device\nsrc/a.ts(3,5): error TS2322: made up", "any-own-fault"),
+    ],
+)
+def test_what_a_script_went_on_after_does_not_lead_before_what_ended_it(printed: str, leads: str) -> None:
+    script = f'Executing "step_script" stage of the job script\n$ ./x.sh\n{printed}\nERROR: Job failed: exit code 1'
+    assert find(script)[0].symptom.id == leads
+
+
 def test_git_that_is_missing_in_a_line_alone_may_be_missing_in_the_helper_image() -> None:
     line = "bash: git: command not found"
     assert ["helper image" in candidate.says for candidate in find(line)[0].candidates] == [False, True]
