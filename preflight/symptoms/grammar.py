@@ -95,7 +95,7 @@ _MARK = (
     r"(?:error|fatal|failed|failure|panic|critical|exception|\berr!?|denied|unauthorized|forbidden)\]?"
     r"(?:\[[^\]]{0,80}\])?(?: \([^)]{1,60}\))?[:!\])]"
     r"|\A(?:curl: \(\d|wget: |remote: |erro\[|fata\[|FAILED |FAIL\b|● |✖|✗|E {3}|would reformat"
-    r"|process terminated)|\A(?:[EF]: |failed|fail:|unable|cannot|can't|could not|couldn't"
+    r"|process terminated)|\A(?:> )?(?:[EF]: |failed|fail:|unable|cannot|can't|could not|couldn't"
     r"|error|fatal|unauthorized|denied|invalid|no such"
     r"|exception|panic)\b|level=(?:error|fatal|panic)|\"level\":\"(?:error|fatal|panic)|\bnpm (?:ERR!|error)"
     r"|\A[EF]\d{4} \d\d:|\[error\]|错误|失败"
