@@ -153,7 +153,7 @@ def test_the_same_words_are_said_of_the_system_that_the_line_names(line: str, ab
         ("Getting source from Git repository\nbash: line 12: git: command not found", "helper image"),
         ("$ git log\nbash: line 12: git: command not found", "job's own fault"),
         ("cp: cannot stat './dist': No such file or directory", "made by another job"),
-        ("/bin/sh: eval: line 120: -: not found", "script has a mistake"),
+        ("/bin/sh: eval: line 120: -: not found", "has a mistake"),
         ("/usr/bin/env: 'python': No such file or directory", "lacks the program"),
         ("Error during unshare(CLONE_NEWUSER): Invalid argument", "no user namespaces"),
         ("Error during unshare(CLONE_NEWUSER): Operation not permitted", "may not make namespaces"),
