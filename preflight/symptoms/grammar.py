@@ -30,7 +30,8 @@ HOST = "{host}"
 
 SYSTEMS: Mapping[str, str] = {
     "proxy": r"proxyconnect|proxy ?authentication|\b407 proxy|ProxyError|tunnel connection failed|proxy tunnel"
-    r"|CONNECT tunnel|(?:response|code \d{3}) from proxy|Proxy CONNECT aborted",
+    r"|CONNECT tunnel|(?:response|code \d{3}) from proxy|Proxy CONNECT aborted"
+    r"|(?<![\w-])proxy(?!\.golang)[\w.-]{0,60}(?::| port )\d{2,5}\b|(?::|port )3128\b",
     "docker": r":237[56]\b|docker\.sock|docker daemon|dockerd\b|error during connect|docker_engine|buildkitd",
     "kubernetes": r":6443\b|/api/v1/|/apis/|(?<![/\w])kubectl|kubeconfig|kube-?apiserver"
     r"|\.eks\.amazonaws|\.azmk8s\.io|kubernetes (?:cluster )?unreachable|error from server"
@@ -51,7 +52,8 @@ SYSTEMS: Mapping[str, str] = {
     r"|(?:runner|helper|docker|container|base)[ -]image\b"
     r"|skopeo|\bcrane\b|push(?:ing)? image|jwt/auth|source metadata|requested access to the resource",
     "git": r"github\.com|githubusercontent|bitbucket\.|dev\.azure|visualstudio\.com|codeberg|googlesource",
-    "gitlab": r"/api/v4/|(?<!docs\.)gitlab|coordinator|registering runner|verifying runner|checking for jobs",
+    "gitlab": r"/api/v4/|(?<!docs\.)gitlab(?!-org/|-ci\.yml|-runner/)|coordinator|registering runner"
+    r"|verifying runner|checking for jobs",
     "cloud": r"\baws\b|azure|gcloud|googleapis|\bsts\.|AADSTS|\beks\b|amazonaws|vault|botocore|boto3",
 }
 """What a line, or a host in it, is about: the first of these that matches."""
@@ -178,6 +180,7 @@ _HOSTS = (
     r"connect(?:ing|ed|ion)? to (?:the )?(?:server |host |database |[a-z]{4,12} at )?(?:at )?['\"]?"
     r"(?P<host>[\w-]{1,60}(?:\.[\w-]{1,60}){0,8})['\"]?(?: \([\d.]{7,15}\))?(?:,? port |:)\d{1,5}",
     r"host='(?P<host>[\w.-]{1,200})'",
+    r"server (?:on|at) ['\"`](?P<host>[\w.-]{1,100})['\"`]",
     r"connect E[A-Z]{5,12} (?P<host>[\w.-]{1,200}:\d{1,5})",
     r"\bgit@(?P<host>[\w.-]{1,200})",
     r"(?:image|pull|push|reference|repository|for|of|to|from) \"?"
@@ -189,6 +192,12 @@ _LOOPBACK = r"(?:localhost|127\.0\.0\.1|\[::1\])(?:,? port |:)(?P<port>\d{2,5})\
 _SERVICE = r"[a-z][a-z0-9_]{0,30}(?:-[a-z0-9_]{1,30}){0,4}(?::\d{1,5})?|localhost:\d{2,5}|127\.0\.0\.1:\d{4,5}"
 _BY_SSH = r"\bssh: connect|port 22\b|UNREACHABLE!"
 """A line of ssh: whom it asks is a machine, and no service of the job."""
+_DATABASE = (
+    r"(?<![\w/.-])(?:redis|postgres(?:ql)?|psql|mysql|mariadb|mongo(?:db)?|rabbitmq|amqp|elasticsearch|memcached)\b"
+)
+"""Names of services that jobs have, in a line that names no host."""
+_OF_THE_JOB = r"(?<![\w:/.])/(?:builds|home)/[^\s'\"]{1,300}"
+"""Paths of the job: words in them name no system."""
 _NOT_HOSTS = (
     r"localhost|(?:the|a|an|this|host|server|proxy|url|https?|git|gitlab|name|dns|tcp|error|timed|failed)(?::\d{1,5})?"
 )
@@ -287,6 +296,8 @@ def statement(line: str, around: Around) -> Statement:
     system = _system(line, host) or _system_around(line, host, around, speaker)
     if system == "proxy":  # the host is the one behind it
         host = ""
+    if not system and not host and (database := _compiled(_DATABASE).search(line)):
+        system, host = "service", database[0]
     return Statement(how, speaker, system or ("host" if host else ""), host)
 
 
@@ -382,7 +393,8 @@ def _system(line: str, host: str) -> str:
                 return name
         if _compiled(_SERVICE).fullmatch(host) and not _search(_BY_SSH, line):
             return "service"
-    return next((name for name, pattern in SYSTEMS.items() if _search(pattern, line)), "")
+    said = _compiled(_OF_THE_JOB).sub("", line)
+    return next((name for name, pattern in SYSTEMS.items() if _search(pattern, said)), "")
 
 
 def _system_around(line: str, host: str, around: Around, speaker: str) -> str:
