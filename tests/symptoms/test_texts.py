@@ -151,6 +151,11 @@ def test_the_same_words_are_said_of_the_system_that_the_line_names(line: str, ab
             "kubeconfig",
         ),
         ("Getting source from Git repository\nbash: line 12: git: command not found", "helper image"),
+        ('prepare environment: unable to upgrade connection: container not found ("helper")', "helper container was not"),
+        ('prepare environment: unable to upgrade connection: container not found ("build")', "the build container had"),
+        ('error: unable to upgrade connection: container not found ("app")', "none of the job's own"),
+        ('services "web" is forbidden: User "deployer" cannot patch resource "services"', "the user of the kubeconfig"),
+        ('error: exec plugin: invalid apiVersion "client.authentication.k8s.io/v1alpha1"', "versions that do not fit"),
         ("$ git log\nbash: line 12: git: command not found", "job's own fault"),
     ],
 )
