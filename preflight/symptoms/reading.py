@@ -494,7 +494,8 @@ def _counts(seen: _Seen, every: list[_Seen], progress: Progress, overcome: set[i
     if kind is Kind.GRAMMAR:
         return not others & {Kind.FAILURE, Kind.GENERAL} or (seen.says_why and not explained)
     if kind is Kind.UNCLASSIFIED:
-        return all(other.kind in {Kind.UNCLASSIFIED, Kind.HARMLESS} for other in every if other.candidates)
+        beside = {Kind.UNCLASSIFIED, Kind.WARNING, Kind.HARMLESS}
+        return all(other.kind in beside for other in every if other.candidates)
     if kind is Kind.GENERAL:  # what names the failure on its line leaves it nothing to say
         return not any(other.place == seen.place and other.kind is Kind.FAILURE for other in every)
     if kind is Kind.FALLBACK:
