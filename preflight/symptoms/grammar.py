@@ -30,18 +30,20 @@ HOST = "{host}"
 
 SYSTEMS: Mapping[str, str] = {
     "proxy": r"proxyconnect|proxy ?authentication|\b407 proxy|ProxyError|tunnel connection failed|proxy tunnel"
-    r"|CONNECT tunnel|response from proxy",
+    r"|CONNECT tunnel|(?:response|code \d{3}) from proxy|Proxy CONNECT aborted"
+    r"|(?<![\w-])proxy(?!\.golang)[\w.-]{0,60}(?::| port )\d{2,5}\b|(?::|port )3128\b",
     "docker": r":237[56]\b|docker\.sock|docker daemon|dockerd\b|error during connect|docker_engine|buildkitd",
     "kubernetes": r":6443\b|/api/v1/|/apis/|(?<![/\w])kubectl|kubeconfig|kube-?apiserver"
     r"|\.eks\.amazonaws|\.azmk8s\.io|kubernetes (?:cluster )?unreachable|error from server"
     r'|connect to the server|User "system:'
     r"|(?:10\.\d{1,3}\.\d{1,3}|172\.\d{1,3}\.0)\.1:443\b"
+    r'|\bthe \w{2,40} "[^"]{1,80}" is invalid|io\.k8s\.api|kubernetes objects'
     r"|KUBERNETES_SERVICE|kubernetes\.default|(?:INSTALLATION|UPGRADE) FAILED|server API group|\bhelm (?:up|in)",
     "store": r"x-amz|\bs3[\w.-]{0,40}\.amazonaws|\bs3[.:-]|s3://|minio|blob\.core|storage\.googleapis|gs://|cache\.zip"
     r"|NoSuchBucket|NoSuchKey|SignatureDoesNotMatch|object stor|\bbucket|context=cache"
     r"|(?:extract|checking|creat\w{1,4}|download\w{0,3}|upload\w{0,3}) cache|cache archive|storage client",
     "packages": r"npmjs|yarnpkg|\bnpm\b|\byarn\b|\bpnpm\b|pypi|pythonhosted|\bpip3?\b|poetry|maven|nexus|artifactory"
-    r"|gradle|nuget|crates\.io|\bcargo\b|composer|packagist|rubygems|\bgem\b|bundler|proxy\.golang|sum\.golang|GOPROXY"
+    r"|gradle|nuget|crates[.-]io|\bcargo\b|composer|packagist|rubygems|\bgem\b|bundler|proxy\.golang|sum\.golang|GOPROXY"
     r"|go: |alpinelinux|\bapk\b|\bapt(?:-get)?\b|debian\.org|ubuntu\.com|\bdnf\b|\byum\b|repomd|mirrorlist|helm repo"
     r"|index\.yaml|charts?\.|registry\.terraform|releases\.hashicorp|conda\b|repository '|\A[EW]: "
     r"|matching distribution",
@@ -50,7 +52,8 @@ SYSTEMS: Mapping[str, str] = {
     r"|(?:runner|helper|docker|container|base)[ -]image\b"
     r"|skopeo|\bcrane\b|push(?:ing)? image|jwt/auth|source metadata|requested access to the resource",
     "git": r"github\.com|githubusercontent|bitbucket\.|dev\.azure|visualstudio\.com|codeberg|googlesource",
-    "gitlab": r"/api/v4/|(?<!docs\.)gitlab|coordinator|registering runner|verifying runner|checking for jobs",
+    "gitlab": r"/api/v4/|(?<!docs\.)gitlab(?!-org/|-ci\.yml|-runner/)|coordinator|registering runner"
+    r"|verifying runner|checking for jobs",
     "cloud": r"\baws\b|azure|gcloud|googleapis|\bsts\.|AADSTS|\beks\b|amazonaws|vault|botocore|boto3",
 }
 """What a line, or a host in it, is about: the first of these that matches."""
@@ -83,13 +86,18 @@ _BY: Mapping[str, str] = {
 
 _BUILDS = r"\b(?:docker|podman|nerdctl|buildah)\b.{0,60}\b(?:build|bud|bake|buildx)\b|kaniko|buildctl"
 """Commands that build images: what is printed after them is a builder's, though its line does not tell."""
+_BUILD_STEP = (
+    r"\AStep \d{1,3}/\d{1,3} : |\A-{1,3}> Running in [0-9a-f]|\A#\d{1,4} (?:\d|\[|sha256|CACHED)|\ASTEP \d{1,3}[/:]"
+    r"|\AINFO\[\d{4}\] (?:RUN|Running|Args|COPY|Taking snapshot|Unpacking)"
+)
+"""Lines with which builders begin what they run: what stands next to them is printed within a build."""
 
 _VERDICT = r"(?-i:\A(?:ERROR|FATAL|PANIC): {1,4}(?:Job|Preparation) failed|\A(?:FATAL|PANIC): )"
 _MARK = (
     r"(?:error|fatal|failed|failure|panic|critical|exception|\berr!?|denied|unauthorized|forbidden)\]?"
     r"(?:\[[^\]]{0,80}\])?(?: \([^)]{1,60}\))?[:!\])]"
     r"|\A(?:curl: \(\d|wget: |remote: |erro\[|fata\[|FAILED |FAIL\b|● |✖|✗|E {3}|would reformat"
-    r"|process terminated)|\A(?:[EF]: |failed|fail:|unable|cannot|can't|could not|couldn't"
+    r"|process terminated)|\A(?:> )?(?:[EF]: |failed|fail:|unable|cannot|can't|could not|couldn't"
     r"|error|fatal|unauthorized|denied|invalid|no such"
     r"|exception|panic)\b|level=(?:error|fatal|panic)|\"level\":\"(?:error|fatal|panic)|\bnpm (?:ERR!|error)"
     r"|\A[EF]\d{4} \d\d:|\[error\]|错误|失败"
@@ -102,7 +110,8 @@ _WORD = (
     r"|not (?:allowed|permitted|supported|exist)|does not|panic"
     r"|unavailable|bad gateway|fatal|abort|kill|expired|exceed|reject|lost|unknown|unreachable|warn|EOF|hung up"
     r"|no route|is required|busy|too (?:many|large|old|few|long)|no space|mismatch|corrupt|violat|\bfull\b"
-    r"|crash|not ready|unhealthy"
+    r"|crash|not ready|unhealthy|read-only|conflict|immutable|too open|no host\b|must be run"
+    r"|incompatible|unsupported|upstream|requires (?:go|node|python|java|rustc|php|ruby|npm)\b|not set\b|unbound"
     r"|evict|drain|disconnect|closed"
     r"|[\"/ ](?:status|code|1\.[01]|2)\"?[: ] ?[45]\d\d\b"
     r"|already|locked|bad |not resolve|terminated|(?-i:E[A-Z]{4,12}\b)|错误|失败|拒绝|超时"
@@ -110,11 +119,12 @@ _WORD = (
 _NOISE = (
     r"\AI\d{4} \d\d:(?!.{0,200}ERROR)"
     r"|\A(?:\$|\+{1,4}|>(?! (?:could not|cannot|failed|error|unable|execution))"
-    r"|#!|//|<!--|\*|- )\s|--- (?:PASS|SKIP)|\bPASS(?:ED)?\b|[✓✔]|\bok\b {1,8}\S"
+    r"|#!|//|<!--|\*|- )\s|--- (?:PASS|SKIP)|(?-i:\bPASS(?:ED)?\b)|[✓✔]|\bok\b {1,8}\S"
     r"|level=(?:info|debug|trace)|\"level\":\"(?:info|debug)|\A\[?(?:INFO|DEBUG|TRACE)\b|\b(?:INFO|DEBUG) "
     r"|\b0 (?:errors?|failed|failures)\b|as expected|\becho\b|\Anpm (?:warn|notice)|deprecat|\ACheck https"
     r"|\ATry |if you (?:want|need)|for more information\Z|\A(?:Note|Tip):|\bretry(?:ing)? in\b|--\w{1,20}-?on-?error"
-    r"|on_failure|allow_failure|\A(?!error|fatal|fail|panic)\w{1,30}: \w{1,30}\Z"
+    r"|on_failure|allow_failure|mesg: ttyname|\A(?:stty|tput|debconf): |setting locale failed"
+    r"|\A(?!error|fatal|fail|panic)\w{1,30}: \w{1,30}\Z"
 )
 _REPEATED = (
     r"waiting for process to exit: |failed to execute command\Z|returned (?:a )?non-zero|non-zero exit"
@@ -132,6 +142,11 @@ _WAIT_ENDED = (
 )
 """Lines of whoever waited in vain: why it did not come stands in another line, if it stands anywhere."""
 
+_WARNS = r"\A(?:warn(?:ing)?\b[:!\]]|\[warn(?:ing)?\]|npm warn\b)"
+_WARNS_OF_THE_RUNNER = (
+    r"event retrieved|coordinator|failed to pull image|failed to process runner|context=|runner=|retrying"
+)
+"""A program that warns goes on; the runner's own warnings tell what fails the job."""
 _ON_A_NODE = (
     r"image pull failed|failed to pull image|pulling image|successfully assigned|(?:pulled|created|started) container"
     r"|containerd task|MountVolume|pod sandbox|init-permissions|container not found|in container|\[service:"
@@ -162,9 +177,10 @@ _HOSTS = (
     r"|translate host name|address information for|dns lookup of)[: ]{0,3}['\"(]?(?P<host>[\w-][\w.-]{1,200})['\")]?",
     r"\b[a-z][a-z0-9+.-]{1,12}://(?:[^/@\s\"']{1,200}@)?(?P<host>[\w-][\w.-]{0,200}(?::\d{1,5})?)",
     r"dial (?:tcp|udp) (?:\[?[\w.:]{2,60}\]?->)?(?P<host>[\w.-]{1,200}:\d{1,5})",
-    r"connect(?:ing|ed|ion)? to (?:the )?(?:server |host |database )?(?:at )?['\"]?"
+    r"connect(?:ing|ed|ion)? to (?:the )?(?:server |host |database |[a-z]{4,12} at )?(?:at )?['\"]?"
     r"(?P<host>[\w-]{1,60}(?:\.[\w-]{1,60}){0,8})['\"]?(?: \([\d.]{7,15}\))?(?:,? port |:)\d{1,5}",
     r"host='(?P<host>[\w.-]{1,200})'",
+    r"server (?:on|at) ['\"`](?P<host>[\w.-]{1,100})['\"`]",
     r"connect E[A-Z]{5,12} (?P<host>[\w.-]{1,200}:\d{1,5})",
     r"\bgit@(?P<host>[\w.-]{1,200})",
     r"(?:image|pull|push|reference|repository|for|of|to|from) \"?"
@@ -172,7 +188,16 @@ _HOSTS = (
     r"\b(?P<host>(?:\d{1,3}\.){3}\d{1,3}:\d{1,5})\b",
     r"\b(?:host|server|endpoint|address)[ :='\"]{1,3}(?P<host>(?:[\w-]{1,60}\.){1,6}[a-z]{2,12}(?::\d{1,5})?)\b",
 )
-_SERVICE = r"[a-z][a-z0-9_]{0,30}(?:-[a-z0-9_]{1,30}){0,4}(?::\d{1,5})?|localhost:\d{4,5}|127\.0\.0\.1:\d{4,5}"
+_LOOPBACK = r"(?:localhost|127\.0\.0\.1|\[::1\])(?:,? port |:)(?P<port>\d{2,5})\b"
+_SERVICE = r"[a-z][a-z0-9_]{0,30}(?:-[a-z0-9_]{1,30}){0,4}(?::\d{1,5})?|localhost:\d{2,5}|127\.0\.0\.1:\d{4,5}"
+_BY_SSH = r"\bssh: connect|port 22\b|UNREACHABLE!"
+"""A line of ssh: whom it asks is a machine, and no service of the job."""
+_DATABASE = (
+    r"(?<![\w/.-])(?:redis|postgres(?:ql)?|psql|mysql|mariadb|mongo(?:db)?|rabbitmq|amqp|elasticsearch|memcached)\b"
+)
+"""Names of services that jobs have, in a line that names no host."""
+_OF_THE_JOB = r"(?<![\w:/.])/(?:builds|home)/[^\s'\"]{1,300}"
+"""Paths of the job: words in them name no system."""
 _NOT_HOSTS = (
     r"localhost|(?:the|a|an|this|host|server|proxy|url|https?|git|gitlab|name|dns|tcp|error|timed|failed)(?::\d{1,5})?"
 )
@@ -255,6 +280,11 @@ def waited_in_vain(line: str) -> bool:
     return _search(_WAIT_ENDED, line[:LONGEST])
 
 
+def only_warns(line: str) -> bool:
+    """Whether a program of the script says in a line that it goes on all the same."""
+    return _search(_WARNS, line[:LONGEST]) and not _search(_WARNS_OF_THE_RUNNER, line[:LONGEST])
+
+
 def statement(line: str, around: Around) -> Statement:
     """What a line says by its form, with what stands around it."""
     line = line[:LONGEST]
@@ -264,6 +294,10 @@ def statement(line: str, around: Around) -> Statement:
     speaker = _speaker(line, around)
     host = next(_hosts(line), "")
     system = _system(line, host) or _system_around(line, host, around, speaker)
+    if system == "proxy":  # the host is the one behind it
+        host = ""
+    if not system and not host and (database := _compiled(_DATABASE).search(line)):
+        system, host = "service", database[0]
     return Statement(how, speaker, system or ("host" if host else ""), host)
 
 
@@ -316,9 +350,19 @@ def _speaker(line: str, around: Around) -> str:
             return name
     if around.stage in _HELPER:
         return "helper"
-    if _search(_BUILDS, around.command):
+    if _search(_BUILDS, around.command) or _is_within_a_build(around.lines):
         return "builder"
     return "manager" if around.stage is Stage.PREPARE else "program"
+
+
+def _is_within_a_build(lines: Sequence[str]) -> bool:
+    """Whether a builder's line stands next to a line, and no command of the script nearer."""
+    for line in lines:
+        if line.startswith("$ "):
+            return False
+        if _search(_BUILD_STEP, line):
+            return True
+    return False
 
 
 def _hosts(line: str) -> Iterator[str]:
@@ -331,10 +375,14 @@ def _hosts(line: str) -> Iterator[str]:
             host = match["host"].rstrip(".:")
             if host and not _compiled(_NOT_HOSTS).fullmatch(host):
                 yield host
+    if loopback := _compiled(_LOOPBACK).search(line):
+        yield f"localhost:{loopback['port']}"
 
 
 def _system(line: str, host: str) -> str:
-    """The system that a line is about: by its host, else by its words."""
+    """The system that a line is about: by its host, else by its words; a proxy is not the host that it asks."""
+    if _search(SYSTEMS["proxy"], line):
+        return "proxy"
     if host:
         if _compiled(_DAEMON).match(host):
             return "docker"
@@ -343,9 +391,10 @@ def _system(line: str, host: str) -> str:
         for name, pattern in SYSTEMS.items():
             if _search(pattern, named):
                 return name
-        if _compiled(_SERVICE).fullmatch(host):
+        if _compiled(_SERVICE).fullmatch(host) and not _search(_BY_SSH, line):
             return "service"
-    return next((name for name, pattern in SYSTEMS.items() if _search(pattern, line)), "")
+    said = _compiled(_OF_THE_JOB).sub("", line)
+    return next((name for name, pattern in SYSTEMS.items() if _search(pattern, said)), "")
 
 
 def _system_around(line: str, host: str, around: Around, speaker: str) -> str:

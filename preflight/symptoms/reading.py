@@ -188,8 +188,9 @@ class _Seen:
 
     @property
     def is_vague(self) -> bool:
-        """Whether it says only which step failed, or what was waited for in vain, and not why."""
-        return self.symptom.vague or grammar.waited_in_vain(self.line)
+        """Whether it says only which step failed, what was waited for in vain, or that the script's program goes on."""
+        warns = self.stage in {None, Stage.STEP_SCRIPT} and grammar.only_warns(self.line)
+        return self.symptom.vague or warns or grammar.waited_in_vain(self.line)
 
 
 class _Reader:
@@ -200,6 +201,7 @@ class _Reader:
         self._seen: dict[tuple[str, Stage | None, int], _Seen] = {}
         self._command = 0  # of the script: how many have begun
         self._rest = b""
+        self._before = b""  # the end of the block before: what stands around the first lines of the next
         self._number = 1  # of the first line of what is not yet looked at
         self._few: list[str] | None = []  # the whole text, as long as it is short
         self._left = [_ENOUGH] * len(_meant())
@@ -268,6 +270,9 @@ class _Reader:
             self._look_at_line(text, bounds, self._number + _original(lines, joins), hits)
         self._spent = spent
         self._pass_commands(commands, len(text))
+        self._before = (
+            (self._before + text)[-_COMMAND_WITHIN:] if len(text) < _COMMAND_WITHIN else text[-_COMMAND_WITHIN:]
+        )
         self._number += block.count(b"\n")
 
     def _searched_for(self, lower: bytes) -> tuple[Sequence[int], ahocorasick_rs.BytesAhoCorasick]:
@@ -305,7 +310,7 @@ class _Reader:
             if self._progress.stage is not before:
                 self._left[:] = [_ENOUGH] * len(self._left)
                 self._left_long[:] = [_ENOUGH_LONG] * len(self._left)
-        self._ask(asked, place, line, lambda: _around(text, bounds, self._progress.stage))
+        self._ask(asked, place, line, lambda: _around(text, bounds, self._progress.stage, self._before))
 
     def _ask(self, asked: list[tuple[Symptom, Pattern]], place: int, line: str, around: Callable[[], Around]) -> None:
         """Note what a line shows: what is read by the form of errors only where no other symptom knows the line."""
@@ -489,7 +494,8 @@ def _counts(seen: _Seen, every: list[_Seen], progress: Progress, overcome: set[i
     if kind is Kind.GRAMMAR:
         return not others & {Kind.FAILURE, Kind.GENERAL} or (seen.says_why and not explained)
     if kind is Kind.UNCLASSIFIED:
-        return all(other.kind in {Kind.UNCLASSIFIED, Kind.HARMLESS} for other in every if other.candidates)
+        beside = {Kind.UNCLASSIFIED, Kind.WARNING, Kind.HARMLESS}
+        return all(other.kind in beside for other in every if other.candidates)
     if kind is Kind.GENERAL:  # what names the failure on its line leaves it nothing to say
         return not any(other.place == seen.place and other.kind is Kind.FAILURE for other in every)
     if kind is Kind.FALLBACK:
@@ -583,8 +589,11 @@ def _is_told_at_once(cause: Symptom) -> bool:
     return cause.decisive or cause.kind not in _BY_FORM
 
 
-def _around(text: bytes, bounds: tuple[int, int], stage: Stage | None) -> Around:
+def _around(text: bytes, bounds: tuple[int, int], stage: Stage | None, before: bytes) -> Around:
     """What stands around a line of a block: the lines next to it, and the command of the script before it."""
+    if bounds[0] < _COMMAND_WITHIN:
+        text = before + text[: bounds[1] + _AROUND]
+        bounds = bounds[0] + len(before), bounds[1] + len(before)
     above = text[max(0, bounds[0] - _AROUND) : bounds[0]].decode("utf-8", "replace").splitlines()
     below = text[bounds[1] : bounds[1] + _AROUND].decode("utf-8", "replace").splitlines()
     command = text.rfind(b"\n$ ", max(0, bounds[0] - _COMMAND_WITHIN), bounds[0])

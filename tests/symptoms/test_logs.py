@@ -117,6 +117,15 @@ def test_a_pod_that_waits_is_no_fault_and_nothing_in_a_log_that_went_on() -> Non
     assert ids(PREPARE + SOURCES + SCRIPT) == []
 
 
+def test_what_only_warns_does_not_hide_an_error_of_the_script() -> None:
+    empty = "WARNING: report.xml: no matching files"
+    assert [found.symptom.id for found in find(f"Error: could not frobnicate\n{empty}")] == [
+        "any-program-failed",
+        "artifact-paths-empty",
+    ]
+    assert [found.symptom.id for found in find(f"{empty}\nJob succeeded")] == ["artifact-paths-empty"]
+
+
 def test_a_script_s_own_fault_is_said_to_be_one() -> None:
     (found,) = reading(PREPARE + SOURCES + SCRIPT + "3 assertions failed\n" + ENDED).symptoms
     assert found.symptom.id == "script-failed"

@@ -82,6 +82,14 @@ def test_a_job_that_its_own_script_fails_says_that_the_environment_is_well() -> 
         ('{"error":"insufficient_scope","error_description":"higher privileges"}', "pull-denied"),
         ("FATAL: file does not exist", "git-failed"),
         ("Unable to connect to the server: dial tcp 10.1.1.1:443: i/o timeout", "gitlab-not-reached"),
+        (
+            'Get "https://index.docker.io/v2/": http2: server sent GOAWAY and closed the connection',
+            "control-plane-slow",
+        ),
+        ('Get "https://proxy.golang.org/x": stream error: stream ID 5; INTERNAL_ERROR', "exec-stream-cut"),
+        ("curl: (22) The requested URL returned error: 411 Length Required", "artifact-length-required"),
+        ('Error from server (NotFound): secrets "app" not found', "mounted-object-missing"),
+        ("unshare: unshare failed: No space left on device", "disk-full"),
         ("google.api_core.exceptions.DeadlineExceeded: 504 Deadline Exceeded", "pod-deleted"),
     ],
 )
@@ -151,11 +159,152 @@ def test_the_same_words_are_said_of_the_system_that_the_line_names(line: str, ab
             "kubeconfig",
         ),
         ("Getting source from Git repository\nbash: line 12: git: command not found", "helper image"),
+        (
+            'prepare environment: unable to upgrade connection: container not found ("helper")',
+            "helper container was not",
+        ),
+        ('prepare environment: unable to upgrade connection: container not found ("build")', "the build container had"),
+        ('error: unable to upgrade connection: container not found ("app")', "none of the job's own"),
+        ("The node was low on resource: memory.", "memory is used up"),
+        ("Warning  Failed  kubelet  Error: ErrImagePull", "does not say why"),
+        ("error dialing backend: remote error: tls: internal error", "does not trust the kubelet's certificate"),
+        ("error dialing backend: dial tcp 10.1.1.1:10250: i/o timeout", "has no way to port 10250"),
+        ("error dialing backend: No agent available", "konnectivity"),
+        ("error while generating S3 pre-signed URL error=Access Key is required", "missing in [runners.cache]"),
+        ("Failed to load config open /etc/gitlab-runner/config.toml: permission denied", "may not read"),
+        ("dial tcp 10.2.3.4:443: i/o timeout", "does not say whose it is"),
+        ("prepare environment: waiting for pod running: timed out waiting for pod to start", "does not say why"),
+        ("ERROR: prepare timeout: exceeded timeout of 5m0s", "preparation may take"),
+        ("OSError: [Errno 24] Too many open files", "ulimit"),
+        ("failed to create fsnotify watcher: too many open files", "all pods of the node"),
+        ("kubelet  Back-off restarting failed container app in pod web-7d4_prod", "what it runs fails"),
+        (
+            "kubelet  Back-off restarting failed container gitlab-runner in pod gitlab-runner-7d4_ci",
+            "the manager starts",
+        ),
+        (
+            "bash: line 1: ./terraform: cannot execute binary file: Exec format error",
+            "often one that the script fetches",
+        ),
+        (
+            "failed to register layer: ApplyLayer exit status 1: lchown /bin: operation not permitted",
+            "the layer is whole",
+        ),
+        ('Get "/v2/": unsupported protocol scheme ""', "a variable that is not defined"),
+        ("This job is stuck because no active runners online have any of these tags: gpu", "with these tags"),
+        ("WARNING: received: 404 Not Found", "no such cache yet"),
+        ("curl: (35) error:0A000152:SSL routines::unsafe legacy renegotiation disabled", "no TLS version"),
+        ("curl: (35) error:1408F10B:SSL routines:ssl3_get_record:wrong version number", "speaks plain HTTP"),
+        (
+            'error when creating "x.yaml": admission webhook "v.kyverno.svc" denied the request',
+            "what the script deploys",
+        ),
+        ('failed calling webhook "w.example.org": x509: certificate signed by unknown authority', "does not trust"),
+        ('failed calling webhook "w.example.org": no endpoints available for service "w"', "has no pod that is up"),
+        ("The node was low on resource: ephemeral-storage.", "disk is used up"),
+        ("curl: (56) Received HTTP code 403 from proxy after CONNECT", "missing in no_proxy"),
+        ("curl: (56) Received HTTP code 407 from proxy after CONNECT", "wants credentials"),
+        ("Failed to load config toml: line 3: incompatible types: TOML value has type string", "another type"),
+        ("Multus: GetCNIConfigFromFile: No networks found in /host/etc/cni/net.d", "has not put its configuration"),
+        ('services "web" is forbidden: User "deployer" cannot patch resource "services"', "the user of the kubeconfig"),
+        ('error: exec plugin: invalid apiVersion "client.authentication.k8s.io/v1alpha1"', "versions that do not fit"),
         ("$ git log\nbash: line 12: git: command not found", "job's own fault"),
+        ("cp: cannot stat './dist': No such file or directory", "made by another job"),
+        ("/bin/sh: eval: line 120: -: not found", "has a mistake"),
+        ("/usr/bin/env: 'python': No such file or directory", "lacks the program"),
+        ("Error during unshare(CLONE_NEWUSER): Invalid argument", "no user namespaces"),
+        ("Error during unshare(CLONE_NEWUSER): Operation not permitted", "may not make namespaces"),
+        ("using mount program /usr/bin/fuse-overlayfs: fuse: device not found, try 'modprobe fuse'", "no /dev/fuse"),
+        ("open /sys/fs/cgroup/u0z5n0: no such file or directory", "does not find its own cgroup"),
+        ("cat: /sys/fs/cgroup/cpu/cpu.cfs_quota_us: No such file or directory", "cgroup v1"),
+        ("Error: readlink /var/lib/containers/storage/overlay/l/A: invalid argument", "container's own overlay"),
+        ("error: x509: certificate has expired or is not yet valid: current time 1 is before 2", "clock"),
+        ("error: x509: certificate has expired or is not yet valid: current time 2 is after 1", "is over"),
+        (
+            "curl: (35) error:1414D172:SSL routines:tls12_check_peer_sigalg:wrong signature type",
+            "TLS version or cipher",
+        ),
+        ('ERROR: made up: malformed HTTP response "x"', "one side speaks HTTP"),
+        ("write /cache/x: disk quota exceeded", "quota of a file system"),
+        ("curl: (6) Could not resolve host: $API_HOST", "not expanded"),
+        ("curl: (6) Could not resolve host: a.example.com", "unknown to the resolvers"),
+        ("kex_exchange_identification: Connection closed by remote host", "ssh server refuses"),
+        ("EACCES: permission denied, mkdir '/.npm'", "no home of its own"),
+        ("tool: could not create '/usr/lib/x': Permission denied", "not the one that the image is made for"),
+        ("tool: could not create 'out/x': Permission denied", "may not read or write there"),
+        ("strace: ptrace(PTRACE_TRACEME): Operation not permitted", "lacks the privilege"),
+        ("BrokenPipeError: [Errno 32] Broken pipe", "other end of the pipe"),
+        ("write tcp 10.0.0.1:50000->10.0.0.2:443: write: broken pipe", "stands between"),
+        ("ERROR: 403 Forbidden - PUT https://registry.npmjs.org/x", "the account that is used"),
+        ("ERROR: 403 Forbidden - GET https://registry.npmjs.org/x", "a proxy or firewall"),
+        (
+            "fatal: unable to access 'https://g.example.com/': Received HTTP code 503 from proxy after CONNECT",
+            "the proxy",
+        ),
+        ("batch response: Rate limit exceeded", "limits how many requests"),
+        (
+            "error getting credentials - err: exit status 1, out: `no usernames for https://r.example`",
+            "credential helper",
+        ),
+        (
+            "Error response from daemon: client version 1.52 is too new. Maximum supported API version is 1.43",
+            "do not fit",
+        ),
+        ("bind source path does not exist: /builds/g/p", "its own container"),
+        ("ssh: connect to host web1 port 22: Connection timed out", "no way to web1"),
+        (
+            "Failed to create pod sandbox: rpc error: code = DeadlineExceeded desc = context deadline exceeded",
+            "runtime",
+        ),
+        ('task run pod "x" failed: "step-build" exited with code 137', "killed from outside"),
+        ('unable to upgrade connection: container not found ("helper")', "helper container"),
+        ('unable to upgrade connection: container not found ("build")', "build container"),
+        (
+            'secrets is forbidden: User "system:serviceaccount:a:b" cannot list resource "secrets" in API group "" in '
+            'the namespace "a"',
+            "own namespace",
+        ),
+        (
+            'secrets is forbidden: User "system:serviceaccount:a:b" cannot list resource "secrets" in API group "" in '
+            'the namespace "c"',
+            "the namespace that the line names",
+        ),
+        ('nodes is forbidden: User "system:serviceaccount:a:b" cannot list resource "nodes"', "job's service account"),
+        ('pods is forbidden: User "jane" cannot list resource "pods" in the namespace "a"', "user of the kubeconfig"),
+        (
+            "Step 2/3 : RUN npm ci\nnpm ERR! request to https://a.example failed, reason: getaddrinfo ENOTFOUND a.b",
+            "inside",
+        ),
+        ("npm ERR! request to https://a.example failed, reason: getaddrinfo EAI_AGAIN a.example", "resolve"),
+        ('Get "https://10.0.0.4:10250/containerLogs/ci/x/b": remote error: tls: internal error', "certificate"),
+        ("0/3 nodes are available: 3 node(s) didn't match pod anti-affinity rules.", "own rules"),
+        (
+            'Failed to pull image "1.dkr.ecr.eu-west-1.amazonaws.com/a:1": failed to resolve reference: unexpected '
+            "status code 401 Unauthorized",
+            "the nodes have no login",
+        ),
     ],
 )
 def test_the_meaning_that_the_words_of_the_line_ask_for_is_first(line: str, says: str) -> None:
     assert says in find(line)[0].candidates[0].says
+
+
+@pytest.mark.parametrize(
+    ("printed", "leads"),
+    [
+        ("ls: cannot access 'a': No such file or directory\nValueError: made up", "any-own-fault"),
+        ("ls: cannot access 'a': No such file or directory", "file-not-there"),
+        (
+            "WARNING: Error loading config file: /root/.docker/config.json: permission denied\n"
+            "Error response from daemon: manifest for r.example.com/a:1 not found: manifest unknown",
+            "image-not-found",
+        ),
+        ("mesg: ttyname failed: Inappropriate ioctl for device\nsrc/a.ts(3,5): error TS2322: made up", "any-own-fault"),
+    ],
+)
+def test_what_a_script_went_on_after_does_not_lead_before_what_ended_it(printed: str, leads: str) -> None:
+    script = f'Executing "step_script" stage of the job script\n$ ./x.sh\n{printed}\nERROR: Job failed: exit code 1'
+    assert find(script)[0].symptom.id == leads
 
 
 def test_git_that_is_missing_in_a_line_alone_may_be_missing_in_the_helper_image() -> None:
