@@ -21,6 +21,7 @@ unset http_proxy https_proxy all_proxy no_proxy HTTP_PROXY HTTPS_PROXY ALL_PROXY
 most=65536 # bytes of a step's output
 silent=
 daemon=untried
+unpulled=
 
 have() {
   command -v "$1" >/dev/null 2>&1
@@ -496,6 +497,20 @@ take_step() { # ARGUMENT…
 
 # ---- the row of steps ------------------------------------------------------------------------------------------------------
 
+is_unpulled() { # ARGUMENT…: whether the container's image could not be pulled: Docker would only try, and wait, once more
+  case $kind in
+    docker_run) image=$1 ;;
+    docker_runs) image=$2 ;;
+    *) return 1 ;;
+  esac
+  case $unpulled in
+    *"
+$image
+"*) ;;
+    *) return 1 ;;
+  esac
+}
+
 measure() { # ID LIMIT KIND ARGUMENT…: take one step and print its section
   id=$1 limit=$2 kind=$3
   shift 3
@@ -509,6 +524,10 @@ measure() { # ID LIMIT KIND ARGUMENT…: take one step and print its section
       return
       ;;
   esac
+  if is_unpulled "$@"; then
+    printf '%s skipped unpulled\n' "$nonce"
+    return
+  fi
   if [ -n "$lacking" ]; then
     printf '%s lacks %s\n%s exit 127\n%s end\n' "$nonce" "$lacking" "$nonce" "$nonce"
     return
@@ -529,6 +548,12 @@ measure() { # ID LIMIT KIND ARGUMENT…: take one step and print its section
   case $kind$report in
     docker_ready*"exit 0"*) ;;
     docker_ready*) daemon=unavailable ;;
+    docker_pull*"exit 0"* | docker_pull*" lacks "*) ;;
+    docker_pull*" exit "*)
+      unpulled="$unpulled
+$1
+"
+      ;;
   esac
 }
 

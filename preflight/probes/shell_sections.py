@@ -34,7 +34,8 @@ class Section:
         stderr: what the tool printed beside its output (`fetch` alone; elsewhere it is in the output).
         tool: which tool was used, where there is a choice.
         lacks: the tools of which it needs one; empty when it has one, and everything else that any step needs.
-        skipped: whether it was not tried, because Docker's daemon was not ready.
+        skipped: whether it was not tried, because Docker's daemon was not ready or could not pull the image before.
+        unpulled: whether that image was why.
         clock: the machine's clock at its end, seconds since 1970 (`fetch` alone).
     """
 
@@ -47,6 +48,7 @@ class Section:
     tool: str = ""
     lacks: str = ""
     skipped: bool = False
+    unpulled: bool = False
     clock: float | None = None
 
     @property
@@ -147,6 +149,7 @@ def _section(chunk: Sequence[_Line]) -> Section:
         tool=fields.get("tool", ""),
         lacks=fields.get("lacks", ""),
         skipped="skipped" in fields,
+        unpulled=fields.get("skipped") == "unpulled",
         clock=_number(fields.get("clock", "")) or None,
     )
 
@@ -163,7 +166,8 @@ def find(sections: Iterable[Section], step: Step, *, where: str) -> Section:
     """The section of a step.
 
     Raises:
-        Unmeasured: the script ended before it, or its tool is missing there, or Docker's daemon was not ready.
+        Unmeasured: the script ended before it, or its tool is missing there, or Docker's daemon was not ready or could
+            not pull the image.
     """
     section = next((section for section in sections if (section.kind, section.args) == (step.kind, step.args)), None)
     if section is None:
@@ -177,6 +181,9 @@ def find(sections: Iterable[Section], step: Step, *, where: str) -> Section:
     if section.exit in _NOT_STARTED and section.kind != "docker_run":
         reason = f"At {where} `{section.command}` could not be started: {section.stderr or section.output}"
         raise Unmeasured(reason, needs=f"a working {section.tool or 'command'} at {where}")
+    if section.unpulled:
+        reason = f"`{step.command}` was not tried at {where}: the Docker daemon could not pull its image."
+        raise Unmeasured(reason, needs="an image that the Docker daemon can pull")
     if section.skipped:
         reason = f"`{step.command}` was not tried at {where}: the Docker daemon was not ready."
         raise Unmeasured(reason, needs="a Docker daemon that becomes ready")

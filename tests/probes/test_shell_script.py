@@ -430,6 +430,21 @@ def test_without_a_daemon_no_further_docker_step_is_tried(tmp_path: Path) -> Non
     assert sections[2].exit == 0
 
 
+def test_an_image_that_was_not_pulled_is_not_run(tmp_path: Path) -> None:
+    docker, calls = tmp_path / "docker", tmp_path / "calls"
+    docker.write_text(f'#!/bin/sh\necho "$@" >>{calls}\ncase "$*" in pull*r.example.com/a:*) exit 1 ;; esac\n')
+    docker.chmod(0o755)
+    absent, other = "r.example.com/a:1", "r.example.com/a"
+    skipped = [shell.docker_run(absent, ("echo", "hello")), shell.docker_runs("mark", absent, [("true",)])]
+    steps = [shell.docker_pull("r.example.com/b:1"), shell.docker_pull(absent), *skipped]
+    steps += [shell.docker_run("r.example.com/b:1", ("true",)), shell.docker_run(other, ("true",))]
+    sections = run(steps, path=f"{tmp_path}:{os.environ['PATH']}")
+    assert [section.unpulled for section in sections] == [False, False, True, True, False, False]
+    assert [line.split()[0] for line in calls.read_text().splitlines()] == ["pull", "pull", "run", "run"]
+    with pytest.raises(Unmeasured, match="could not pull its image"):
+        shell_sections.find(sections, skipped[0], where=HERE)
+
+
 @pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="needs root on Linux to make a read-only root")
 def test_nothing_is_written_and_no_user_is_needed(places: Places) -> None:
     programs.require("nslookup", "ip", "unshare", "setpriv")
