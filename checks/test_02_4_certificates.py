@@ -6,7 +6,7 @@ from preflight.facts import CertificateTerm
 
 
 def test_gitlab_certificate_is_valid_for_days(gitlab_certificate: CertificateTerm) -> None:
-    """2.4.24 GitLab's certificate is valid for the next days.
+    """2.4.25 GitLab's certificate is valid for the next days.
 
     Why: when it ends, managers get no jobs and jobs clone nothing, all at the same moment.
     Remedy (certificate-ends-soon): renew it on GitLab's host (`gitlab-ctl renew-le-certs`, or new files in
@@ -18,7 +18,7 @@ def test_gitlab_certificate_is_valid_for_days(gitlab_certificate: CertificateTer
 
 @pytest.mark.advice
 def test_gitlab_certificate_has_been_renewed(gitlab_certificate_renewal: CertificateTerm) -> None:
-    """2.4.25 GitLab's certificate is not due for renewal.
+    """2.4.26 GitLab's certificate is not due for renewal.
 
     Why: what renews certificates does so a month before they end; later, nobody does it unless somebody is told.
     Remedy (certificate-renewal-due): renew it, and see why that did not happen by itself (`gitlab-ctl renew-le-certs`).
@@ -28,7 +28,7 @@ def test_gitlab_certificate_has_been_renewed(gitlab_certificate_renewal: Certifi
 
 
 def test_api_server_certificate_is_valid_for_days(api_certificate: CertificateTerm) -> None:
-    """2.4.26 The API server's certificate is valid for the next days.
+    """2.4.27 The API server's certificate is valid for the next days.
 
     Why: kubeadm's certificates end after a year; then kubelets, managers and this suite are cut off together.
     Remedy (certificate-ends-soon): on each control-plane node `kubeadm certs renew all`, then restart kube-apiserver,
@@ -40,7 +40,7 @@ def test_api_server_certificate_is_valid_for_days(api_certificate: CertificateTe
 
 @pytest.mark.advice
 def test_api_server_certificate_has_been_renewed(api_certificate_renewal: CertificateTerm) -> None:
-    """2.4.27 The API server's certificate is not due for renewal.
+    """2.4.28 The API server's certificate is not due for renewal.
 
     Why: kubeadm renews certificates at every upgrade of the control plane, and at no other time.
     Remedy (certificate-renewal-due): upgrade the control plane, or run `kubeadm certs renew all` on it.
@@ -51,7 +51,7 @@ def test_api_server_certificate_has_been_renewed(api_certificate_renewal: Certif
 
 @pytest.mark.advice
 def test_kubeconfig_certificate_is_valid_for_weeks(kubeconfig_certificate: CertificateTerm) -> None:
-    """2.4.28 The client certificate of the kubeconfig is valid for the next weeks.
+    """2.4.29 The client certificate of the kubeconfig is valid for the next weeks.
 
     Why: when it ends, this suite, `kubectl` and `helm` are refused with this kubeconfig; jobs do not use it.
     Remedy (certificate-ends-soon, certificate-renewal-due): write a new kubeconfig; for kubeadm's own:
@@ -62,7 +62,7 @@ def test_kubeconfig_certificate_is_valid_for_weeks(kubeconfig_certificate: Certi
 
 
 def test_registry_certificate_is_valid_for_days(registry_certificate: CertificateTerm) -> None:
-    """2.4.29 The certificates of each registry and of its token server are valid for the next days.
+    """2.4.30 The certificates of each registry and of its token server are valid for the next days.
 
     Why: when one ends, no node pulls from there any more; jobs whose images are cached go on, all others fail.
     Remedy (certificate-ends-soon): renew it on the registry's host or its load balancer, with the chain of its
@@ -74,7 +74,7 @@ def test_registry_certificate_is_valid_for_days(registry_certificate: Certificat
 
 @pytest.mark.advice
 def test_registry_certificate_has_been_renewed(registry_certificate_renewal: CertificateTerm) -> None:
-    """2.4.30 The certificates of each registry and of its token server are not due for renewal.
+    """2.4.31 The certificates of each registry and of its token server are not due for renewal.
 
     Why: what renews certificates does so a month before they end; later, nobody does it unless somebody is told.
     Remedy (certificate-renewal-due): renew it, and see why that did not happen by itself.
@@ -84,7 +84,7 @@ def test_registry_certificate_has_been_renewed(registry_certificate_renewal: Cer
 
 
 def test_kubelet_certificates_are_valid_for_days(kubelet_certificate: CertificateTerm) -> None:
-    """2.4.31 The certificate with which each worker's kubelet logs in is valid for the next days.
+    """2.4.32 The certificate with which each worker's kubelet logs in is valid for the next days.
 
     Why: when it ends, the API server refuses the kubelet: the node becomes NotReady and takes no more jobs.
     Remedy (certificate-ends-soon): kubelets renew theirs by themselves: `kubectl get csr` shows requests that nobody
@@ -98,7 +98,7 @@ def test_kubelet_certificates_are_valid_for_days(kubelet_certificate: Certificat
 
 @pytest.mark.advice
 def test_kubelet_certificates_have_been_renewed(kubelet_certificate_renewal: CertificateTerm) -> None:
-    """2.4.32 The certificate with which each worker's kubelet logs in is not due for renewal.
+    """2.4.33 The certificate with which each worker's kubelet logs in is not due for renewal.
 
     Why: a kubelet renews it long before the last month; where it has not, it does not renew it at all.
     Remedy (certificate-renewal-due): see why it was not renewed: `kubectl get csr`, `rotateCertificates` in
@@ -110,7 +110,7 @@ def test_kubelet_certificates_have_been_renewed(kubelet_certificate_renewal: Cer
 
 @pytest.mark.advice
 def test_kubelet_ports_show_valid_certificates(kubelet_serving_certificate: CertificateTerm) -> None:
-    """2.4.33 The certificate that each worker's kubelet shows on its port is valid for the next weeks.
+    """2.4.34 The certificate that each worker's kubelet shows on its port is valid for the next weeks.
 
     Why: an API server that verifies it (`--kubelet-certificate-authority`) reads no more logs and runs no more
         commands in pods there when it ends; kubeadm's does not verify it.

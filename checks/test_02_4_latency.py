@@ -4,7 +4,7 @@ from preflight.facts import Lookups, RoundTrips
 
 
 def test_no_packets_are_lost_from_here(here_losses: RoundTrips) -> None:
-    """2.4.34 No packets are lost between here and GitLab, the registries and the resolvers.
+    """2.4.35 No packets are lost between here and GitLab, the registries and the resolvers.
 
     Why: what is lost here makes this suite slow, and its measurements from here uncertain; jobs take other ways.
     Remedy (packets-lost): `mtr -rwzc 100 HOST` shows at which hop; a cable, a duplex mismatch, a full line, a wireless
@@ -15,7 +15,7 @@ def test_no_packets_are_lost_from_here(here_losses: RoundTrips) -> None:
 
 
 def test_no_packets_are_lost_from_each_worker(node_losses: RoundTrips) -> None:
-    """2.4.35 No packets are lost between each worker and GitLab, the registries and the resolvers.
+    """2.4.36 No packets are lost between each worker and GitLab, the registries and the resolvers.
 
     Why: each one that is lost makes a job wait for a second or more; pulls, clones and names take many times as long,
         and fail now and then.
@@ -27,7 +27,7 @@ def test_no_packets_are_lost_from_each_worker(node_losses: RoundTrips) -> None:
 
 
 def test_no_packets_are_lost_from_job_pods_on_each_worker(pod_losses: RoundTrips) -> None:
-    """2.4.36 No packets are lost between a job's pod on each worker and GitLab, the registries and the resolvers.
+    """2.4.37 No packets are lost between a job's pod on each worker and GitLab, the registries and the resolvers.
 
     Why: a full table of connections on the node (`nf_conntrack`) or an overlay network can lose what the node's own
         connections do not.
@@ -39,7 +39,7 @@ def test_no_packets_are_lost_from_job_pods_on_each_worker(pod_losses: RoundTrips
 
 
 def test_round_trips_from_here_are_short(here_distance: RoundTrips) -> None:
-    """2.4.37 Round trips between here and GitLab, the registries and the resolvers are short.
+    """2.4.38 Round trips between here and GitLab, the registries and the resolvers are short.
 
     Why: every measurement from here takes several; jobs take other ways.
     Remedy (long-round-trip): run the suite from a machine that is nearer, or raise `limits.round_trip`.
@@ -49,7 +49,7 @@ def test_round_trips_from_here_are_short(here_distance: RoundTrips) -> None:
 
 
 def test_round_trips_from_each_worker_are_short(node_distance: RoundTrips) -> None:
-    """2.4.38 Round trips between each worker and GitLab, the registries and the resolvers are short.
+    """2.4.39 Round trips between each worker and GitLab, the registries and the resolvers are short.
 
     Why: a clone, a pull or an upload takes dozens of them one after the other, and a name one for each resolver.
     Remedy (long-round-trip): `mtr -rwzc 20 HOST` on the worker shows which hop adds it: a VPN, another region, a full
@@ -60,7 +60,7 @@ def test_round_trips_from_each_worker_are_short(node_distance: RoundTrips) -> No
 
 
 def test_round_trips_from_job_pods_on_each_worker_are_short(pod_distance: RoundTrips) -> None:
-    """2.4.39 Round trips between a job's pod on each worker and GitLab, the registries and the resolvers are short.
+    """2.4.40 Round trips between a job's pod on each worker and GitLab, the registries and the resolvers are short.
 
     Why: an egress gateway or a proxy that only pods pass adds to each of them.
     Remedy (long-round-trip): compare `ping -c 10 HOST` on the worker and in a pod there; an egress gateway of the
@@ -71,7 +71,7 @@ def test_round_trips_from_job_pods_on_each_worker_are_short(pod_distance: RoundT
 
 
 def test_each_resolver_answers_soon(resolver_pace: Lookups) -> None:
-    """2.4.40 Each resolver answers without delay.
+    """2.4.41 Each resolver answers without delay.
 
     Why: a job waits for the resolvers in their order, for each name and each registry anew: seconds add up to minutes.
     Remedy: make `dig @RESOLVER NAME` answer within a second: look at the resolver's load and its forwarders.

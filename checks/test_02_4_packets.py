@@ -4,7 +4,7 @@ from preflight.facts import GitLabReply
 
 
 def test_each_worker_gets_whole_pages_from_gitlab(node_page: GitLabReply) -> None:
-    """2.4.22 Each worker receives GitLab's whole sign-in page, which takes full-size packets.
+    """2.4.23 Each worker receives GitLab's whole sign-in page, which takes full-size packets.
 
     Why: where the path carries smaller packets than its ends assume, and ICMP does not report it, connections open and
         short answers arrive, but clones, logs and artifacts hang.
@@ -17,7 +17,7 @@ def test_each_worker_gets_whole_pages_from_gitlab(node_page: GitLabReply) -> Non
 
 
 def test_job_pods_on_each_worker_get_whole_pages_from_gitlab(pod_page: GitLabReply) -> None:
-    """2.4.23 A job's pod on each worker receives GitLab's whole sign-in page, which takes full-size packets.
+    """2.4.24 A job's pod on each worker receives GitLab's whole sign-in page, which takes full-size packets.
 
     Why: an overlay network encapsulates every packet; where its MTU is not reduced for that, `git clone` hangs in pods
         only.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from preflight.facts import Encryption, ImagePull, Manifest, Pull, PullLogin, RegistryReply
+from preflight.facts import Encryption, ImagePull, LayerRate, Manifest, Pull, PullLogin, RegistryReply
 
 
 def test_registry_answers(registry_connection: RegistryReply) -> None:
@@ -141,3 +141,14 @@ def test_charts_come_encrypted(repository_encryption: Encryption) -> None:
     Remedy: write the repository's https address as `runner.repository`, and its CA as `runner.repository_ca_file`.
     """
     assert not repository_encryption.fault
+
+
+def test_registry_delivers_layers_quickly(registry_rate: LayerRate) -> None:
+    """2.4.22 Each registry delivers the layers of images quickly.
+
+    Why: the runner waits for a pod, its pulls included, as long as `poll_timeout` says, by default 180 s.
+    Remedy (registry-slow): look at the way to the registry, the proxy before it, and the load of its storage; until it
+        is faster, raise `poll_timeout`, and pull images on the nodes beforehand.
+    Remedy: let `curl -r 0-262143` of a layer in the registry bring its bytes.
+    """
+    assert not registry_rate.fault

@@ -21,10 +21,17 @@ _LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 
 @dataclass(frozen=True)
 class Document:
-    """A manifest or blob of a registry, with its media type."""
+    """A manifest or blob of a registry, with its media type.
+
+    Attributes:
+        media_type: of the content.
+        content: of a layer, no more than its beginning.
+        length: of a layer, as its manifest has it; 0: as long as the content.
+    """
 
     media_type: str
     content: bytes
+    length: int = 0
 
     @property
     def digest(self) -> str:
@@ -66,7 +73,7 @@ def _stored(
     entries: list[dict[str, Any]] = []
     for platform in platforms:
         tree = f"{repository}\n{kind}\n{platform}\n".encode()
-        layer = Document(_LAYER, gzip.compress(tree, mtime=0))
+        layer = Document(_LAYER, gzip.compress(tree, mtime=0), length=size)
         config = Document(_CONFIG, _config(platform, digest(tree), created, entrypoint, command))
         manifest = Document(
             _MANIFEST,

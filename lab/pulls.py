@@ -84,11 +84,17 @@ async def pull(
         fresh = content.top.digest not in store
         if fresh:
             _fetch(world, start, host, content.configs[PLATFORM])
+        rate = (
+            world.registries[host].rate
+            if host in world.registries and not store & {content.top.digest, image}
+            else None
+        )
     except _PullFailedError as failure:
         await asyncio.sleep(_GIVES_UP_AFTER if failure.waited else _CACHED_SECONDS)
         error = failure.docker if runtime == "docker" else failure.containerd.replace("IMAGE", image)
         return PullResult(ok=False, seconds=time.monotonic() - began, error=error)
-    await asyncio.sleep(_FETCH_SECONDS if fresh else _CACHED_SECONDS)
+    at_rate = found_image.size * 8 / rate if rate else 0.0
+    await asyncio.sleep(at_rate + (_FETCH_SECONDS if fresh else _CACHED_SECONDS))
     store.update((content.top.digest, image))
     return PullResult(
         ok=True,

@@ -5,6 +5,7 @@ The Registry API: https://distribution.github.io/distribution/spec/api/, tokens:
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
@@ -20,7 +21,7 @@ from aiohttp import web
 from lab.images import Document, Stored, stored
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from lab.world import Registry, World
 
@@ -195,8 +196,34 @@ def _blob(request: web.Request, repository: str, reference: str) -> web.Response
         if blob is not None:
             headers = {"Docker-Content-Digest": blob.digest, "Etag": f'"{blob.digest}"'}
             headers["Cache-Control"] = "max-age=31536000"
+            wanted = _RANGE.fullmatch(request.headers.get("Range", ""))
+            if wanted is not None and blob.length and request.method == "GET":
+                return _part(request, blob, int(wanted["last"]) + 1, headers)
             return _document(request, Document("application/octet-stream", blob.content), headers)
     return _errors(404, "BLOB_UNKNOWN", "blob unknown to registry", reference)
+
+
+_RANGE = re.compile(r"bytes=0-(?P<last>[0-9]{1,9})")
+_PIECES = 10  # of a layer that is delivered slowly, per second
+
+
+def _part(request: web.Request, layer: Document, most: int, headers: dict[str, str]) -> web.Response:
+    """The beginning of a layer, as long as of a real one, at the registry's rate."""
+    content = layer.content[:most].ljust(min(most, layer.length), b"\0")
+    rate = request.app[_REGISTRY].rate
+    headers |= {
+        "Content-Type": "application/octet-stream",
+        "Content-Length": str(len(content)),
+        "Content-Range": f"bytes 0-{len(content) - 1}/{layer.length}",
+    }
+    return web.Response(status=206, body=content if rate is None else _slowly(content, rate), headers=headers)
+
+
+async def _slowly(content: bytes, rate: float) -> AsyncIterator[bytes]:
+    size = max(1, int(rate / 8 / _PIECES))
+    for start in range(0, len(content), size):
+        yield content[start : start + size]
+        await asyncio.sleep(1 / _PIECES)
 
 
 def _stored_elsewhere(request: web.Request, reference: str) -> web.Response:

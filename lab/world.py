@@ -249,6 +249,7 @@ class Registry:
     pushers: set[str] | None = None  # the users that may push; None: all that have an account
     deletes: bool = True  # whether it lets images be deleted
     uploads: set[str] = field(default_factory=set)  # started and neither ended nor cancelled
+    rate: float | None = None  # bits per second at which it delivers layers, to each who asks; None: at once
     rate_limited: bool = False
     retry_after: int = 21600
     images: dict[str, dict[str, Image]] = field(default_factory=dict)  # repository → tag → image
@@ -547,7 +548,8 @@ class World:
         for node in self.workers:
             node.pulled.update(images)
             listed = [{"names": [image], "sizeBytes": 60_000_000} for image in sorted(node.pulled)]
-            self.cluster.node(node.name)["status"]["images"] = listed
+            if self.cluster.get("nodes", "", node.name) is not None:
+                self.cluster.node(node.name)["status"]["images"] = listed
 
     def forget_images(self, *names: str) -> None:
         """Take from these nodes, or from all, the images that they hold from jobs of before."""

@@ -154,6 +154,7 @@ class RegistryFault(Fault):
     TOKEN_REALM = "token-realm"  # noqa: S105 - a word, no secret: the token server cannot be used
     BLOB_HOST = "blob-host"  # the images' data is kept at another host, and that one cannot be used
     HTTP_STATUS = "http-status"
+    SLOW = "registry-slow"  # it delivers layers more slowly than the inventory accepts
 
 
 class PodFault(Fault):

@@ -440,6 +440,12 @@ class Limits(Section):
         le=100_000,
         description="Megabytes that GitLab, and a proxy in front of it, must take in one upload of a job.",
     )
+    registry_rate: float = Field(
+        default=1,
+        ge=0,
+        description="Mbit/s at which a registry must deliver layers, from here; `0` accepts any rate. At 1, an image "
+        "of 22 MB takes the 180 s for which the runner waits for a pod by default.",
+    )
     restart_age: Seconds = Field(default=3600, description="Seconds for which what befell a manager is reported.")
     job_age: Seconds = Field(
         default=86_400, description="Seconds that the longest job takes; a job's objects that are older are leftovers."

@@ -13,6 +13,8 @@ from preflight.evidence import FactName, Key, clean
 from preflight.inventory import Inventory
 from preflight.shutdown import Shutdown
 
+_SLOW_PULL = 30.0  # seconds
+
 
 class Stage(enum.StrEnum):
     """Where in the release's life a run stands; it decides what is expected to be installed."""
@@ -59,6 +61,7 @@ class Run:
         probed: the workers that get a pod, by the most that may and their jobs' shape (its `id`).
         cut_off: hosts that a worker was seen not to reach, by the worker's name: nothing waits long for them there.
         silent_resolvers: those that answered a worker, or a pod on it, nothing at all, by the worker's name.
+        slow_registries: the hosts of those that deliver so slowly that nothing waits long for their images.
         moot: whether all that takes a measurement is blocked already, so that its result changes nothing any more; set
             by the survey.
     """
@@ -76,6 +79,7 @@ class Run:
     status: dict[str, str] = field(default_factory=dict)
     cut_off: dict[str, frozenset[str]] = field(default_factory=dict)
     silent_resolvers: dict[str, frozenset[str]] = field(default_factory=dict)
+    slow_registries: set[str] = field(default_factory=set)
     probed: dict[tuple[int | None, int], Probed] = field(default_factory=dict, repr=False)
     moot: Callable[[str, Mapping[str, str]], bool] = field(default=lambda _name, _targets: False, repr=False)
     _index: set[tuple[str, frozenset[tuple[str, str]]]] = field(default_factory=set, init=False, repr=False)
@@ -100,6 +104,15 @@ class Run:
     def note_silent(self, worker: str, resolver: str) -> None:
         """Note that a resolver does not answer a worker, or a pod on it."""
         self.silent_resolvers[worker] = self.silent_resolvers.get(worker, frozenset()) | {resolver}
+
+    @property
+    def slow_pull(self) -> float:
+        """Seconds that a pull from a slow registry is waited for: a tenth of what others may take, at most 30."""
+        return min(_SLOW_PULL, self.inventory.deadlines.pull / 10)
+
+    def pull_limit(self, host: str) -> float:
+        """Seconds that a pull from this registry may take."""
+        return self.slow_pull if host in self.slow_registries else self.inventory.deadlines.pull
 
     def say(self, who: str, text: str) -> None:
         """Note what a measurement is waiting for, for the live line and for its own deadline's message."""

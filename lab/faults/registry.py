@@ -37,6 +37,13 @@ def _(world: World) -> None:
     world.registries[MIRROR].rate_limited = True
 
 
+@fault("registry-slow", "registry.example.com delivers layers at 100 kbit/s; the workers hold the images of jobs.")
+def _(world: World) -> None:
+    world.registries[MIRROR].rate = 100_000
+    helper = "gitlab-org/gitlab-runner/gitlab-runner-helper:x86_64-v18.3.0"
+    world.hold_images(f"{MIRROR}/library/alpine:latest", f"{MIRROR}/{helper}")
+
+
 @fault("registry-wrong-platform", "my-namespace/alpine:latest of the private registry is there for arm64 only.")
 def _(world: World) -> None:
     for image in world.registries[PRIVATE].images["my-namespace/alpine"].values():

@@ -8,10 +8,10 @@ import http.client
 import io
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from preflight.clients.certificates import Certificate
@@ -36,6 +36,13 @@ _SHOWN_HEADERS = (
 )
 
 
+class Arrival(NamedTuple):
+    """The state of a body when a piece of it had come: seconds since the request began, and bytes so far."""
+
+    at: float
+    received: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """What a server answered.
@@ -45,6 +52,7 @@ class Reply:
         body: at most as many bytes as were asked for.
         at: our clock, seconds since 1970, halfway between the question and the answer's head.
         took: seconds until the body was read.
+        arrivals: one for each piece of the body, where the caller decides when it has enough of it.
         certificate: of the server's chain, the one that ends first; None without TLS.
     """
 
@@ -55,6 +63,7 @@ class Reply:
     body: bytes = field(default=b"", repr=False)
     at: float = 0.0
     took: float = 0.0
+    arrivals: tuple[Arrival, ...] = field(default=(), repr=False)
     certificate: Certificate | None = None
 
     @property
@@ -130,6 +139,7 @@ def exchange(
     method: str = "GET",
     content: object = None,
     body: bytes | None = None,
+    enough: Callable[[Sequence[Arrival]], bool] | None = None,
 ) -> Reply:
     """Ask `url` and read at most `longest` bytes in at most `deadline` seconds, following nothing.
 
@@ -143,6 +153,8 @@ def exchange(
         method: ``GET`` unless the caller says otherwise.
         content: sent as JSON, if it is not None.
         body: sent as it is, if it is not None and there is no `content`.
+        enough: asked after each piece of the body whether to stop reading. With it, what has come of a body counts as
+            the reply's when the time is over, or the connection breaks.
 
     Raises:
         NoReply: for every way in which no HTTP answer came.
@@ -174,13 +186,18 @@ def exchange(
                 timeout=urllib3.Timeout(total=deadline),  # type: ignore[arg-type]
             ) as response:
                 at = clock + (time.monotonic() - began) / 2
-                received = bytearray()
-                while piece := response.raw.read1(longest - len(received), decode_content=True):
-                    received += piece
-                    if len(received) >= longest:
-                        break
-                if not cutoff.left:
-                    raise TimeoutError
+                received, arrivals = bytearray(), list[Arrival]()
+                try:
+                    while piece := response.raw.read1(longest - len(received), decode_content=True):
+                        received += piece
+                        arrivals.append(Arrival(time.monotonic() - began, len(received)))
+                        if len(received) >= longest or (enough is not None and enough(arrivals)):
+                            break
+                    if not cutoff.left:
+                        raise TimeoutError
+                except (OSError, urllib3.exceptions.HTTPError):
+                    if enough is None or not received:
+                        raise
                 if not received and _head_is_cut(response, method):
                     raise ConnectionResetError(errno.ECONNRESET, "the response's header does not end")
                 return Reply(
@@ -191,6 +208,7 @@ def exchange(
                     body=bytes(received),
                     at=at,
                     took=time.monotonic() - began,
+                    arrivals=tuple(arrivals) if enough is not None else (),
                     certificate=shown[-1] if shown else None,
                 )
         except (OSError, urllib3.exceptions.HTTPError) as error:

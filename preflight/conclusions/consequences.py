@@ -18,12 +18,14 @@ from preflight.conclusions.observations import Facts, Observation
 from preflight.facts.certificates import kubelet_certificate
 from preflight.facts.dns import here_lookups, node_answers, resolver_agreement
 from preflight.facts.environment import own_names
+from preflight.facts.latency import here_distance, here_losses
 from preflight.facts.monitoring import manager_warnings
 from preflight.facts.release import manager_pods
 from preflight.faults import DindFault, DnsFault, Fault, ManagerFault, PathFault, PodFault, RegistryFault
 from preflight.probes.certificates import CertificateTerm
 from preflight.probes.dns import Lookups
 from preflight.probes.environment import OwnNames
+from preflight.probes.latency import RoundTrips
 from preflight.probes.manager_logs import ManagerLogs
 from preflight.probes.managers import ManagerPods, Rollout, is_about_images, may_follow_from_gitlab
 from preflight.probes.monitoring import ManagerActivity, Warnings
@@ -317,6 +319,32 @@ def _losses_explain(facts: Facts, cause: Conclusion, effect: Conclusion) -> bool
     return bool(failed) and all(may_follow_from_losses(facts, observation) for observation in failed)
 
 
+# ---- slow registries --------------------------------------------------------------------------------------------
+
+
+def _way_explains_rate(facts: Facts, cause: Conclusion, effect: Conclusion) -> bool:
+    """Whether a registry delivers slowly because packets from it are lost, or take long, on the way to here."""
+    if effect.name != "registry-slow" or cause.name not in {"packets-lost", "long-round-trip"}:
+        return False
+    return bool(_hosts_from_here(facts) & {facts.inventory.registries[name].host for name in effect.about})
+
+
+def _rate_explains_way(facts: Facts, cause: Conclusion, effect: Conclusion) -> bool:
+    """Whether packets of a registry wait, or are dropped, behind those of pulls that fill the way from it."""
+    if cause.name != "registry-slow" or effect.name not in {"packets-lost", "long-round-trip"}:
+        return False
+    hosts = {facts.inventory.registries[name].host for name in cause.about}
+    return bool(effect.about) and set(effect.about) <= hosts and not hosts & _hosts_from_here(facts)
+
+
+def _hosts_from_here(facts: Facts) -> set[str]:
+    """The destinations to which packets from here are lost, or take long."""
+    limit = facts.inventory.limits.round_trip
+    trips = [each.measured for each in facts.observations(here_losses, here_distance) if each.faulty]
+    samples = [each for trip in trips if isinstance(trip, RoundTrips) for each in trip.samples]
+    return {each.destination for each in samples if each.lost or each.is_longer(limit)}
+
+
 # ---- kubelets -------------------------------------------------------------------------------------------------------
 
 
@@ -341,6 +369,8 @@ def _kubelets_explain(facts: Facts, cause: Conclusion, effect: Conclusion) -> bo
 
 _EXPLAINS: tuple[Explains, ...] = (
     _losses_explain,
+    _way_explains_rate,
+    _rate_explains_way,
     _certificates_explain,
     _kubelets_explain,
     _resolvers_explain,

@@ -207,7 +207,7 @@ def _resolver_conclusion(facts: Facts, name: str, workers: tuple[str, ...], conc
     values = facts.inventory.runner.files[0].name
     likely, sentence, steps = _describe(name, who, is_, workers, ask, quiet or failed, nodes, values=values)
     if not likely and any(map(_answers_some, quiet)):
-        likely = "the same queries again: some were answered, and packets may be lost (2.4.35, 2.4.36)"
+        likely = "the same queries again: some were answered, and packets may be lost (2.4.36, 2.4.37)"
     if name == UDP_BLOCKED.name or name not in {REFUSES.name, BROKEN.name}:
         failed = quiet or failed
     if name == FROM_HERE.name:

@@ -6,7 +6,7 @@ job's pod on each node pulls every image with the job's own secrets.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from preflight import impact
 from preflight.conclusions import remedy_names
@@ -26,6 +26,8 @@ from preflight.conclusions.model import Cause, Conclusion, cause, keys, rule
 from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.single_fact import names_of, proof_of, single, steps_of
 from preflight.conclusions.vantages import VantageGroup, faults_of, has_fault, joined, proofs, targets_of
+from preflight.facts.cluster import cluster_nodes
+from preflight.facts.dind import dind_pull
 from preflight.facts.registry import (
     helper_pull,
     manifest,
@@ -35,6 +37,7 @@ from preflight.facts.registry import (
     registry_access,
     registry_connection,
     registry_encryption,
+    registry_rate,
     registry_reply,
     repository_encryption,
     service_pull,
@@ -44,7 +47,15 @@ from preflight.faults import ApiFault, PathFault, PodFault, RegistryFault, Value
 from preflight.impact import Impact
 from preflight.inventory import Login
 from preflight.inventory_forms import Secret
+from preflight.probes.cluster import Node, Nodes
+from preflight.probes.dind import DindRun
+from preflight.probes.layer_rate import LayerRate, describe_rate, describe_seconds
+from preflight.probes.node_pulls import Pull
+from preflight.probes.pod_states import is_fresh
+from preflight.probes.pods import ImagePull
 from preflight.probes.pull_logins import PullLogin
+from preflight.probes.registry import Manifest
+from preflight.shell_command import program
 
 _SOURCE = "path-compare"
 
@@ -61,6 +72,7 @@ PULL_SECRET = cause("pull-secret-not-in-job", "2.4", "pull-secrets", specialises
 PULL_SECRET_MISSING = cause(
     "pull-secret-missing", "2.4", "pull-secrets", specialises=("pulls-fail", "inventory-secret-missing")
 )
+SLOW = cause("registry-slow", "2.4", "slow-pulls")
 PULL_ACCOUNT = cause("node-pull-unauthorized", "2.4", "image-access", specialises="pulls-fail")
 
 _PATH_FAULTS = frozenset(
@@ -229,6 +241,91 @@ def _inside(
         "" if chosen is not PULLS else "the registry's answer from here, and every worker's",
         pull_steps,
     )
+
+
+@rule
+def slow_registries(facts: Facts) -> Iterator[Conclusion]:
+    """A registry that delivers layers slowly, as far as the pulls of the cluster do not show that it is quick there."""
+    for registry in facts.inventory.registries:
+        observation = facts.observation(registry_rate, registry=registry)
+        rate = observation.measured
+        if not isinstance(rate, LayerRate) or not rate.is_slow:
+            continue
+        sizes = _sizes(facts, rate.host)
+        in_cluster = min(_rates_in_cluster(facts, rate.host, sizes), default=0.0)
+        without = _workers_without(facts, rate, sizes)
+        jobs, beside = f"jobs that pull from {rate.host}", ""
+        harm = impact.slows(jobs)
+        if in_cluster >= facts.inventory.limits.registry_rate * 1e6:
+            harm = impact.none("the cluster pulls from it quickly")
+            beside = f"; the cluster pulls at {describe_rate(in_cluster)}"
+        elif without:
+            harm = impact.stops_on(tuple(without), of=tuple(facts.inventory.workers), jobs=jobs)
+            image = next(iter(without.values()))
+            name, takes = image.rpartition("/")[2], describe_seconds(rate.seconds_for(sizes[image]))
+            beside = (
+                f"; {joined(without)} would have to pull {name} ({takes}), and the runner waits "
+                f"{rate.poll_timeout} s for a pod"
+            )
+        command = program("curl", "-s", "-L", "-o", "/dev/null", "-w", "%{speed_download}", rate.url)
+        names = {**names_of(facts, [observation]), "rate_command": command, "nodes": joined(without) or "the nodes"}
+        yield Conclusion(
+            cause=SLOW,
+            about=(registry,),
+            sentence=f"{rate.cause}{beside}",
+            certain=True,
+            impact=harm,
+            explains=keys([observation]),
+            proofs=(proof_of(observation),),
+            remedy=steps_of(_TO_SPEED_UP, names),
+        )
+
+
+_TO_SPEED_UP = (
+    "look at the way to {host}, a proxy before it, and the load of its storage",
+    "on a worker, `{rate_command}` shows bytes per second, with the login that the registry asks for",
+    "until it is faster: raise `poll_timeout` below `[runners.kubernetes]` in {values}, `{upgrade}`",
+    "pull the jobs' images on {nodes} beforehand",
+)
+
+
+def _sizes(facts: Facts, host: str) -> Mapping[str, int]:
+    """The bytes of the images of a registry, as far as they are known."""
+    described = [observation.measured for observation in facts.observations(manifest, helper_image)]
+    return {
+        image.target: image.size
+        for image in described
+        if isinstance(image, Manifest) and image.size and image.image.startswith(f"{host}/")
+    }
+
+
+def _rates_in_cluster(facts: Facts, host: str, sizes: Mapping[str, int]) -> Iterator[float]:
+    """Bits per second of the pulls by nodes, pods and Docker in pods that fetched an image; 0 of one without an end."""
+    for observation in (*pulls_from(facts, host), *facts.observations(dind_pull)):
+        pull = observation.measured
+        if not isinstance(pull, DindRun | Pull | ImagePull) or pull.image not in sizes:
+            continue
+        if pull.fault is not None:
+            yield 0.0
+        elif pull.seconds and (isinstance(pull, DindRun) or pull.fresh):  # a daemon in a pod begins with no image
+            yield sizes[pull.image] * 8 / pull.seconds
+
+
+def _workers_without(facts: Facts, rate: LayerRate, sizes: Mapping[str, int]) -> dict[str, str]:
+    """The workers without an image of the jobs whose pull takes longer than the runner waits for a pod, and which."""
+    nodes = facts.observation(cluster_nodes).measured
+    if not isinstance(nodes, Nodes) or not rate.poll_timeout:
+        return {}
+    long = [image for image, size in sizes.items() if rate.seconds_for(size) > rate.poll_timeout]
+    workers = [node for worker in facts.inventory.workers if (node := nodes.named(worker)) is not None]
+    lacking = {node.name: [image for image in long if _lacks(facts, node, image)] for node in workers}
+    return {worker: max(images, key=lambda image: sizes[image]) for worker, images in lacking.items() if images}
+
+
+def _lacks(facts: Facts, node: Node, image: str) -> bool:
+    """Whether a node does not have an image; it has one whose pull succeeded, and may have one that its list omits."""
+    pulled = facts.observation(pod_pull, worker=node.name, image=image)
+    return pulled.faulty or (not pulled.healthy and is_fresh(image, node.images) is True)
 
 
 @rule

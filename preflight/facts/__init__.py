@@ -50,6 +50,7 @@ from preflight.probes.headroom import Headroom
 from preflight.probes.job_leftovers import JobLeftovers
 from preflight.probes.job_references import JobReferences
 from preflight.probes.latency import RoundTrips
+from preflight.probes.layer_rate import LayerRate
 from preflight.probes.leftovers import Leftovers
 from preflight.probes.lint import Lint
 from preflight.probes.manager_logs import ManagerHistory, ManagerLogs
@@ -107,6 +108,7 @@ __all__ = [
     "JobLeftovers",
     "JobReferences",
     "JobRunner",
+    "LayerRate",
     "Leftovers",
     "Lint",
     "Lookups",

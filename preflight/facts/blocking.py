@@ -12,9 +12,11 @@ from preflight.facts.target_selectors import registry_of
 from preflight.faults import DnsFault, Fault, GitLabFault, PathFault, PodFault, RegistryFault, ReleaseFault
 from preflight.inventory import Inventory
 from preflight.probes import registry as registries
+from preflight.probes.dind import DindRun
 from preflight.probes.dns import Lookups
 from preflight.probes.gitlab import GitLabReply
 from preflight.probes.latency import RoundTrips
+from preflight.probes.layer_rate import LayerRate
 from preflight.probes.lint import Lint
 from preflight.probes.node_pulls import Pull
 from preflight.probes.pod_messages import PATH_FAULTS
@@ -127,6 +129,27 @@ def block_if_another_pull_hangs(pod: JobPod, inventory: Inventory) -> None:
     for image in inventory.images:
         if hanging := next((pull for pull in pod.pulls if pull.image == image and pull.fault in PATH_FAULTS), None):
             raise Blocked.by(Ref.POD_PULL, hanging, {"worker": pod.node, "image": image})
+
+
+def block_if_registry_is_slow(pull: Pull | ImagePull | DindRun, rate: LayerRate | None, inventory: Inventory) -> None:
+    """Raise `Blocked` if a pull did not come to an end, and its registry delivers slowly."""
+    late = pull.unfinished if isinstance(pull, DindRun) else pull.fault is PodFault.PULL_TIMEOUT
+    if late and rate is not None and rate.is_slow and registries.parse_reference(pull.image).host == rate.host:
+        raise _by_rate(rate, inventory, measured=pull)
+
+
+def block_if_pulls_are_slow(pod: JobPod, rates: tuple[LayerRate, ...], inventory: Inventory) -> None:
+    """Raise `Blocked` if a pod was left at a pull from a slow registry: a kubelet pulls one image after the other."""
+    late = {registries.parse_reference(pull.image).host for pull in pod.pulls if pull.fault is PodFault.PULL_TIMEOUT}
+    for rate in rates:
+        if rate.is_slow and rate.host in late:
+            raise _by_rate(rate, inventory)
+
+
+def _by_rate(rate: LayerRate, inventory: Inventory, measured: Fact | None = None) -> Blocked:
+    return Blocked.by(
+        Ref.REGISTRY_RATE, rate, {"registry": registry_of(inventory, {"image": rate.image}) or ""}, measured=measured
+    )
 
 
 def block_if_no_resolver_answers(

@@ -12,6 +12,7 @@ from preflight.facts.blocking import (
     block_if_all_resolvers_fail,
     block_if_packets_are_lost,
     block_if_policy_misspelt,
+    block_if_registry_is_slow,
     block_if_same_fault,
     block_if_search_list_misleads,
 )
@@ -40,6 +41,7 @@ from preflight.probes.cluster import NamespaceState, Nodes
 from preflight.probes.dind import MTU_COMMAND, Daemon, DindRun, InnerRegistry, PacketSizes
 from preflight.probes.dns import Lookups
 from preflight.probes.latency import RoundTrips
+from preflight.probes.layer_rate import LayerRate
 from preflight.probes.lint import Lint
 from preflight.probes.pod_runs import MootError
 from preflight.probes.pods import Admission as PodAdmission
@@ -78,10 +80,10 @@ def dind_admission(dind_dry_run: PodAdmission) -> PodAdmission:
     return dind_dry_run
 
 
-def _dind_steps(inventory: Inventory, dind: Dind) -> tuple[shell.Step, ...]:
+def _dind_steps(inventory: Inventory, dind: Dind, run: Run) -> tuple[shell.Step, ...]:
     steps = [shell.resolv_conf(), *(shell.lookup(name) for name in inventory.dns.names)]
     steps += [shell.docker_ready(dind.ready_within), shell.docker_version(), shell.docker_info()]
-    pull = inventory.deadlines.pull
+    pull = run.pull_limit(parse_reference(dind.pull).host)
     steps += [shell.docker_pull(dind.pull, limit=pull), shell.docker_run(dind.pull, ("echo", "hello"))]
     inside = [*(("nslookup", name) for name in inventory.dns.names), MTU_COMMAND]
     # One container for all of them: it takes a second and more to start one, and longer where the daemon copies layers.
@@ -90,7 +92,8 @@ def _dind_steps(inventory: Inventory, dind: Dind) -> tuple[shell.Step, ...]:
     own_host = inventory.registry_of(dind.pull).host
     others = [registry.host for registry in inventory.registries.values() if registry.host != own_host]
     # A daemon waits for a dead resolver before it tries the next one, and resolves every name several times.
-    steps += [shell.docker_pull(_absent(host), limit=4 * inventory.deadlines.step + 5) for host in others]
+    absent = 4 * inventory.deadlines.step + 5
+    steps += [shell.docker_pull(_absent(host), limit=min(absent, run.pull_limit(host))) for host in others]
     return tuple(steps)
 
 
@@ -150,8 +153,11 @@ def dind_packets_arrive(
 @fact(
     after=("dind_admission", "worker_placement"),
     effect="privileged",
-    optional=("registry_reply", "worker_headroom"),
-    for_target={"registry_reply": ("registry", registry_of_dind_pull)},
+    optional=("registry_reply", "delivered_rate", "worker_headroom"),
+    for_target={
+        "registry_reply": ("registry", registry_of_dind_pull),
+        "delivered_rate": ("registry", registry_of_dind_pull),
+    },
     deadline="dind+clean",
     group="daemons",
     reported_by=("dind_pod",),
@@ -163,6 +169,7 @@ def dind_head_start(
     dind_shape: JobShape,
     dind_settings: Dind,
     registry_reply: RegistryReply | None,
+    delivered_rate: LayerRate | None,
     worker_headroom: WorkerRoom | None,
     own_objects: OwnObjects,
     inventory: Inventory,
@@ -173,6 +180,7 @@ def dind_head_start(
     None where it would disturb that one (images are still to be pulled, or room is short), and where it turns out
     meanwhile that nothing comes of it, or that it waits for a resolver which does not answer there.
     """
+    del delivered_rate  # what it shows is noted in the run
     require_probed(worker, cluster_nodes, dind_shape, inventory, run, dind_settings.nodes)
     images = (dind_settings.client_image, dind_settings.daemon_image, *dind_shape.service_images)
     if not disturbs_no_other(images, named_node(worker, cluster_nodes), namespace_state, worker_headroom):
@@ -204,8 +212,9 @@ _WITHOUT_ROOM = {PodFault.QUOTA, PodFault.UNSCHEDULABLE, PodFault.UNSCHEDULABLE_
         *("dind_client", "dind_service", "service_pull", "dind_admission", "worker_placement"),
         "dind_packets_arrive",
     ),
-    optional=("pod_lookups",),
+    optional=("pod_lookups", "delivered_rate"),
     fan_in={"pod_lookups": "resolver"},
+    for_target={"delivered_rate": ("registry", registry_of_dind_pull)},
     effect="privileged",
     deadline="dind+clean",
     group="daemons",
@@ -219,12 +228,13 @@ def dind_pod(
     dind_settings: Dind,
     dind_head_start: PodTranscript | None,
     pod_lookups: tuple[Lookups, ...],
+    delivered_rate: LayerRate | None,
     own_objects: OwnObjects,
     inventory: Inventory,
     run: Run,
 ) -> PodTranscript:
     """A job's pod with Docker-in-Docker on a worker whose images are pulled: nothing is pulled twice at once."""
-    del pod_lookups  # what they show is noted in the run
+    del pod_lookups, delivered_rate  # what they show is noted in the run
     if dind_head_start is not None:
         return dind_head_start
     require_probed(worker, cluster_nodes, dind_shape, inventory, run, dind_settings.nodes)
@@ -261,7 +271,7 @@ def _launch(
         daemon_args=dind.daemon_args,
         docker_host=dind.docker_host,
         tls_certdir=dind.tls_certdir,
-        script=shell.render(_dind_steps(inventory, dind), limit=inventory.deadlines.step, nonce=nonce),
+        script=shell.render(_dind_steps(inventory, dind, run), limit=inventory.deadlines.step, nonce=nonce),
         deadline=int(inventory.deadlines.dind),
         ttl=TTL,
         limit_ranges=namespace_state.limit_ranges,
@@ -320,21 +330,24 @@ def dind_storage(dind_daemon: Daemon) -> Daemon:
 
 @fact(
     after=("dind_daemon",),
-    optional=("pod_names", "manifest"),
-    for_target={"manifest": ("image", image_of_dind_pull)},
+    optional=("pod_names", "manifest", "registry_rate"),
+    for_target={"manifest": ("image", image_of_dind_pull), "registry_rate": ("registry", registry_of_dind_pull)},
 )
 def dind_pull(
     worker: str,
     dind_report: Report,
     pod_names: FoundNames | None,
     manifest: Manifest | None,
+    registry_rate: LayerRate | None,
     dind_settings: Dind,
+    inventory: Inventory,
 ) -> DindRun:
     """An image, pulled by the Docker daemon in a pod on a worker."""
     pull = dind.inner_pull(dind_report, worker, dind_settings.pull)
     block_if_search_list_misleads(pull, pod_names)
     if pull.fault is not None and manifest is not None and manifest.fault is not None:
         raise Blocked.by(Ref.MANIFEST, manifest, {"image": pull.image}, measured=pull)
+    block_if_registry_is_slow(pull, registry_rate, inventory)
     return pull
 
 
@@ -353,7 +366,10 @@ def dind_packets(worker: str, dind_run: DindRun, dind_report: Report) -> PacketS
 @fact(
     after=("dind_daemon",),
     tolerates=("dind_answers",),
-    optional=("dind_pull", "registry_reply", "pod_names", "here_lookups", "node_answers", "pod_lookups"),
+    optional=(
+        *("dind_pull", "registry_reply", "registry_rate"),
+        *("pod_names", "here_lookups", "node_answers", "pod_lookups"),
+    ),
     fan_in={"here_lookups": "resolver", "node_answers": "resolver", "pod_lookups": "resolver"},
 )
 def dind_registry(
@@ -363,6 +379,7 @@ def dind_registry(
     dind_answers: Lookups,
     dind_pull: DindRun | None,
     registry_reply: RegistryReply | None,
+    registry_rate: LayerRate | None,
     pod_names: FoundNames | None,
     here_lookups: tuple[Lookups, ...],
     node_answers: tuple[Lookups, ...],
@@ -372,7 +389,10 @@ def dind_registry(
 ) -> InnerRegistry:
     """A registry, as the Docker daemon in a pod on a worker reaches it."""
     host = inventory.registries[registry].host
+    is_slow = registry_rate is not None and registry_rate.is_slow
     if host == inventory.registry_of(dind_settings.pull).host:
+        if dind_pull is None and is_slow:
+            raise Blocked.by(Ref.REGISTRY_RATE, registry_rate, {"registry": registry})
         if dind_pull is None or dind_pull.fault is not None:
             raise Blocked.by(
                 Ref.DIND_PULL, dind_pull, {"worker": worker}, otherwise=f"{dind_settings.pull} was not pulled"
@@ -385,6 +405,8 @@ def dind_registry(
         raise Blocked.by(blocker, registry_reply, {"registry": registry}, measured=reply)
     if reply.fault is DindFault.REGISTRY_UNREACHABLE and any(answer.name == host for answer in dind_answers.failed):
         raise Blocked.by(Ref.DIND_LOOKUPS, dind_answers, {"worker": worker}, measured=reply)
+    if reply.fault is DindFault.REGISTRY_UNREACHABLE and is_slow:
+        raise Blocked.by(Ref.REGISTRY_RATE, registry_rate, {"registry": registry}, measured=reply)
     if reply.fault is DindFault.REGISTRY_UNREACHABLE:  # a daemon waits for a silent resolver with each name
         for asked, name, place in (
             (here_lookups, Ref.HERE_LOOKUPS, {}),

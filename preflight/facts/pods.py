@@ -196,6 +196,8 @@ def job_pod(
             on_event=lambda text: run.say(f"job_pod[{worker}]", f"pod on {worker}: {text}"),
             images=named_node(worker, cluster_nodes).images,
             cut_off=lambda: nameless | run.cut_off.get(worker, frozenset()),
+            slow=lambda: run.slow_registries,
+            slow_for=run.slow_pull,
             moot=moot,
             shutdown=run.shutdown,
         )

@@ -62,6 +62,7 @@ class Ref(FactName):
     POD_PULL = auto()
     POD_QUIET_STREAM = auto()
     POD_RESOLV_CONF = auto()
+    REGISTRY_RATE = auto()
     RESOLVER_PACE = auto()
     POD_ROUND_TRIPS = auto()
     POD_START = auto()

@@ -14,22 +14,25 @@ from preflight.facts.blocking import (
     block_if_first_pull_failed,
     block_if_no_resolver_answers,
     block_if_no_resolver_knows,
+    block_if_pulls_are_slow,
+    block_if_registry_is_slow,
     block_if_same_fault,
     require_read,
 )
 from preflight.facts.probe_plan import platforms_of_jobs, registry_step
 from preflight.facts.references import Ref
-from preflight.facts.target_selectors import probe_image, registry_of, registry_of_probe
+from preflight.facts.target_selectors import image_to_measure, probe_image, registry_of, registry_of_probe
 from preflight.faults import PathFault, PodFault, RegistryFault
 from preflight.inventory import Inventory, Login, Registry
 from preflight.inventory_forms import Secret
 from preflight.jobshape import JobShape
-from preflight.probes import encryption, node_pulls, pull_logins, shell_readers
+from preflight.probes import encryption, layer_rate, node_pulls, pull_logins, shell_readers
 from preflight.probes import registry as registries
 from preflight.probes.cluster import ApiServer, NamespaceState, Nodes
 from preflight.probes.credentials import Account, read_secret
 from preflight.probes.dns import Lookups
 from preflight.probes.encryption import Encryption
+from preflight.probes.layer_rate import LayerRate
 from preflight.probes.node_pulls import Pull
 from preflight.probes.pods import ImagePull
 from preflight.probes.pull_logins import PullLogin
@@ -158,10 +161,39 @@ def manifest(
     )
 
 
+@fact(for_target={"manifest": ("image", image_to_measure)}, reported_by=("registry_rate",))
+def delivered_rate(
+    registry: str, registry_account: Account, manifest: Manifest | None, inventory: Inventory, run: Run
+) -> LayerRate:
+    """The rate at which a registry delivers a layer, from here."""
+    settings = inventory.registries[registry]
+    if manifest is None:
+        raise NotApplicable(f"the inventory lists no image of {settings.host}")
+    if not manifest.layer:
+        raise NotApplicable(f"{manifest.image} has no layer at {settings.host}")
+    access = access_to(settings, registry_account.credentials, inventory, run)
+    rate = layer_rate.measure(manifest, limit=inventory.limits.registry_rate * 1e6, **access)
+    if rate.is_slow:
+        run.slow_registries.add(rate.host)
+    return rate
+
+
+@fact(tolerates=("delivered_rate",), optional=("manifest", "job_shape"), fan_in={"manifest": "image"}, deadline="http")
+def registry_rate(delivered_rate: LayerRate, manifest: tuple[Manifest, ...], job_shape: JobShape | None) -> LayerRate:
+    """The rate at which a registry delivers, and what that means for its largest image."""
+    return layer_rate.with_largest(
+        delivered_rate, manifest, poll_timeout=job_shape.poll_timeout if job_shape is not None else 0
+    )
+
+
 @fact(
     effect="probe",
     deadline="pull",
-    for_target={"registry_account": ("registry", registry_of_probe)},
+    optional=("delivered_rate",),
+    for_target={
+        "registry_account": ("registry", registry_of_probe),
+        "delivered_rate": ("registry", registry_of_probe),
+    },
     reported_by=("node_pull",),
 )
 def node_image(
@@ -169,9 +201,12 @@ def node_image(
     node_login: NodeLogin,
     cluster_nodes: Nodes,
     registry_account: Account | None,
+    delivered_rate: LayerRate | None,
     inventory: Inventory,
+    run: Run,
 ) -> Pull:
     """The pull of the probe's image by a worker's own runtime."""
+    del delivered_rate  # what it shows is noted in the run
     node = cluster_nodes.named(worker)
     kind = node.runtime.partition("://")[0] if node else ""
     if kind not in {"containerd", "docker", "cri-o"}:
@@ -182,20 +217,25 @@ def node_image(
         inventory.probe.image,
         runtime=cast("node_pulls.Runtime", kind),
         credentials=registry_account.credentials if registry_account else None,
-        deadline=inventory.deadlines.pull,
+        deadline=run.pull_limit(parse_reference(inventory.probe.image).host),
     )
 
 
 @fact(
     tolerates=("node_image",),
-    optional=("registry_reply", "manifest", "here_lookups", "node_answers"),
+    optional=("registry_reply", "registry_rate", "manifest", "here_lookups", "node_answers"),
     fan_in={"here_lookups": "resolver", "node_answers": "resolver"},
-    for_target={"registry_reply": ("registry", registry_of_probe), "manifest": ("image", probe_image)},
+    for_target={
+        "registry_reply": ("registry", registry_of_probe),
+        "registry_rate": ("registry", registry_of_probe),
+        "manifest": ("image", probe_image),
+    },
 )
 def node_pull(
     worker: str,
     node_image: Pull,
     registry_reply: RegistryReply | None,
+    registry_rate: LayerRate | None,
     manifest: Manifest | None,
     here_lookups: tuple[Lookups, ...],
     node_answers: tuple[Lookups, ...],
@@ -204,6 +244,7 @@ def node_pull(
     """The probe's image, pulled by a worker's own runtime."""
     block_if_no_resolver_answers(node_image, worker, here_lookups, node_answers)
     block_if_failing_from_here(node_image, inventory, registry_reply, manifest)
+    block_if_registry_is_slow(node_image, registry_rate, inventory)
     return node_image
 
 
@@ -235,7 +276,8 @@ def pull_login(
 
 @fact(
     tolerates=("pod_start",),
-    optional=("registry_reply",),
+    optional=("registry_reply", "registry_rate"),
+    fan_in={"registry_rate": "registry"},
     for_target={"registry_reply": ("registry", registry_of)},
     reported_by=("pod_pull",),
 )
@@ -245,6 +287,7 @@ def pod_image(
     job_pod: PodTranscript,
     pod_start: PodStart,
     registry_reply: RegistryReply | None,
+    registry_rate: tuple[LayerRate, ...],
     inventory: Inventory,
 ) -> ImagePull:
     """The pull of an image for a job's pod on a worker, faulty or not."""
@@ -257,6 +300,7 @@ def pod_image(
         # A kubelet pulls one image after the other: none begins while one hangs.
         registry = next(name for name, settings in inventory.registries.items() if settings.host == registry_reply.host)
         raise Blocked.by(Ref.REGISTRY_CONNECTION, registry_reply, {"registry": registry})
+    block_if_pulls_are_slow(job_pod.pod, registry_rate, inventory)
     block_if_another_pull_hangs(job_pod.pod, inventory)
     raise Unmeasured(
         f"the pull of {image} on {worker} had not begun when the pod ended",
@@ -269,6 +313,7 @@ def pod_image(
     tolerates=("pod_image",),
     optional=(
         "registry_reply",
+        "registry_rate",
         "manifest",
         "here_lookups",
         "node_answers",
@@ -279,6 +324,7 @@ def pod_image(
     fan_in={"here_lookups": "resolver", "node_answers": "resolver"},
     for_target={
         "registry_reply": ("registry", registry_of),
+        "registry_rate": ("registry", registry_of),
         "node_registry": ("registry", registry_of),
         "pull_login": ("registry", registry_of),
     },
@@ -291,6 +337,7 @@ def pod_pull(
     node_registry: Connection | None,
     pull_login: PullLogin | None,
     registry_reply: RegistryReply | None,
+    registry_rate: LayerRate | None,
     manifest: Manifest | None,
     here_lookups: tuple[Lookups, ...],
     node_answers: tuple[Lookups, ...],
@@ -301,6 +348,7 @@ def pod_pull(
         pod_image = replace(pod_image, cause=f"{pod_image.cause}; the node itself: {node_registry.cause}")
     block_if_no_resolver_answers(pod_image, worker, here_lookups, node_answers)
     block_if_failing_from_here(pod_image, inventory, registry_reply, manifest)
+    block_if_registry_is_slow(pod_image, registry_rate, inventory)
     block_if_first_pull_failed(pod_image, job_pod.pod, node_pull, inventory)
     login_missing = pull_login is not None and pull_login.fault is not None and inventory.probe.pull_secrets is None
     if pod_image.fault is PodFault.PULL_UNAUTHORIZED and login_missing:
@@ -311,8 +359,16 @@ def pod_pull(
 
 @fact(
     after=("pod_start",),
-    optional=("helper_image", "registry_reply", "manifest", "node_pull", "pod_pull", "here_lookups", "node_answers"),
-    fan_in={"registry_reply": "registry", "here_lookups": "resolver", "node_answers": "resolver"},
+    optional=(
+        *("helper_image", "registry_reply", "registry_rate", "manifest"),
+        *("node_pull", "pod_pull", "here_lookups", "node_answers"),
+    ),
+    fan_in={
+        "registry_reply": "registry",
+        "registry_rate": "registry",
+        "here_lookups": "resolver",
+        "node_answers": "resolver",
+    },
     for_target={"manifest": ("image", probe_image), "pod_pull": ("image", probe_image)},
 )
 def helper_pull(
@@ -320,6 +376,7 @@ def helper_pull(
     job_pod: PodTranscript,
     helper_image: Manifest | None,
     registry_reply: tuple[RegistryReply, ...],
+    registry_rate: tuple[LayerRate, ...],
     manifest: Manifest | None,
     node_pull: Pull | None,
     pod_pull: ImagePull | None,
@@ -335,25 +392,40 @@ def helper_pull(
     if "$" in image:
         reason = f"helper_image {image} holds variables that the runner fills in when a job starts"
         raise NotApplicable(reason)
-    pull = _further_pull(worker, image, job_pod, inventory)
+    pull = _further_pull(worker, image, job_pod, registry_rate, inventory)
     if pull.fault is not None and helper_image is not None and helper_image.fault is not None:
         raise Blocked.by(Ref.HELPER_IMAGE, helper_image, measured=pull)
     _block_if_explained(
-        pull, job_pod, registry_reply, manifest, node_pull, pod_pull, here_lookups, node_answers, inventory
+        pull,
+        job_pod,
+        registry_reply,
+        registry_rate,
+        manifest,
+        node_pull,
+        pod_pull,
+        here_lookups,
+        node_answers,
+        inventory,
     )
     return pull
 
 
 @fact(
     after=("pod_start",),
-    optional=("registry_reply", "manifest", "node_pull", "pod_pull", "here_lookups", "node_answers"),
-    fan_in={"registry_reply": "registry", "here_lookups": "resolver", "node_answers": "resolver"},
+    optional=("registry_reply", "registry_rate", "manifest", "node_pull", "pod_pull", "here_lookups", "node_answers"),
+    fan_in={
+        "registry_reply": "registry",
+        "registry_rate": "registry",
+        "here_lookups": "resolver",
+        "node_answers": "resolver",
+    },
     for_target={"manifest": ("image", probe_image), "pod_pull": ("image", probe_image)},
 )
 def service_pull(
     worker: str,
     job_pod: PodTranscript,
     registry_reply: tuple[RegistryReply, ...],
+    registry_rate: tuple[LayerRate, ...],
     manifest: Manifest | None,
     node_pull: Pull | None,
     pod_pull: ImagePull | None,
@@ -364,11 +436,20 @@ def service_pull(
 ) -> ImagePull:
     """The images of the values' services, pulled for a job's pod on a worker."""
     images = [image for image in job_shape.service_images if image not in inventory.images]
-    pulls = [_further_pull(worker, image, job_pod, inventory) for image in images]
+    pulls = [_further_pull(worker, image, job_pod, registry_rate, inventory) for image in images]
     for pull in pulls:
         if pull.fault is not None:
             _block_if_explained(
-                pull, job_pod, registry_reply, manifest, node_pull, pod_pull, here_lookups, node_answers, inventory
+                pull,
+                job_pod,
+                registry_reply,
+                registry_rate,
+                manifest,
+                node_pull,
+                pod_pull,
+                here_lookups,
+                node_answers,
+                inventory,
             )
             return replace(pull, cause=f"every job gets the service {pull.image} from the values: {pull.cause}")
     if pulls:
@@ -378,11 +459,14 @@ def service_pull(
     return ImagePull(target=worker, image="", node=worker, evidence=evidence)
 
 
-def _further_pull(worker: str, image: str, job_pod: PodTranscript, inventory: Inventory) -> ImagePull:
+def _further_pull(
+    worker: str, image: str, job_pod: PodTranscript, registry_rate: tuple[LayerRate, ...], inventory: Inventory
+) -> ImagePull:
     """The pull of an image that the inventory does not list."""
     pull = next((pull for pull in job_pod.pod.pulls if pull.image == image), None)
     if pull is not None:
         return pull
+    block_if_pulls_are_slow(job_pod.pod, registry_rate, inventory)
     block_if_another_pull_hangs(job_pod.pod, inventory)
     raise Unmeasured(
         f"the pull of {image} on {worker} had not begun when the pod ended",
@@ -395,6 +479,7 @@ def _block_if_explained(
     pull: ImagePull,
     job_pod: PodTranscript,
     registry_reply: tuple[RegistryReply, ...],
+    registry_rate: tuple[LayerRate, ...],
     manifest: Manifest | None,
     node_pull: Pull | None,
     pod_pull: ImagePull | None,
@@ -407,6 +492,8 @@ def _block_if_explained(
     same_registry = manifest is not None and inventory.registry_of(manifest.image).host == host
     reply = next((candidate for candidate in registry_reply if candidate.host == host), None)
     block_if_failing_from_here(pull, inventory, reply, manifest if same_registry else None, like=inventory.probe.image)
+    for rate in registry_rate:
+        block_if_registry_is_slow(pull, rate, inventory)
     block_if_no_resolver_answers(pull, pull.node, here_lookups, node_answers)
     block_if_first_pull_failed(pull, job_pod.pod, node_pull, inventory)
     if pod_pull is not None and inventory.registry_of(pod_pull.image).host == host:

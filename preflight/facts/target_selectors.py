@@ -29,6 +29,14 @@ def probe_image(inventory: Inventory, targets: Targets) -> str:
     return inventory.probe.image
 
 
+def image_to_measure(inventory: Inventory, targets: Targets) -> str | None:
+    """The listed image of a registry whose layers show its rate: the largest that jobs are known to use, else any."""
+    registry = inventory.registries[targets["registry"]]
+    images = [f"{registry.host}/{image}" for image in registry.images]
+    dind = [] if inventory.dind == "none" else [inventory.dind.daemon_image, inventory.dind.client_image]
+    return next((image for image in (*dind, *images) if image in images), None)
+
+
 def client_image(inventory: Inventory, targets: Targets) -> str | None:
     """The image with Docker's client."""
     del targets

@@ -260,10 +260,19 @@ class Daemon(Fact):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DindRun(Fact):
-    """A pull or a run inside of Docker-in-Docker."""
+    """A pull or a run inside of Docker-in-Docker.
+
+    Attributes:
+        node: on which node.
+        image: the image.
+        unfinished: whether it had no end when its time was over.
+        seconds: how long a pull took that was done; None else.
+    """
 
     node: str
     image: str
+    unfinished: bool = False
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -359,7 +368,14 @@ def inner_pull(report: Report, node: str, image: str) -> DindRun:
         fault=pulled.fault,
         cause=pulled.cause,
         evidence=pulled.evidence,
+        unfinished=pulled.fault is not None and _is_late(section),
+        seconds=pulled.seconds,
     )
+
+
+def _is_late(section: Section) -> bool:
+    """Whether a pull was ended, or gave up a request that took too long."""
+    return section.exit in (*CUT, None) or classify_pull(_docker_message(section))[0] is PodFault.PULL_TIMEOUT
 
 
 def inner_run(report: Report, node: str, image: str, command: Sequence[str]) -> DindRun:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -77,6 +77,8 @@ class PodRun:
         images: what the node held before; None if that is not known.
         unschedulable_for: seconds that the scheduler may say no before it is believed.
         cut_off: the hosts of registries that are known by now to be out of the node's reach.
+        slow: those of registries that are known by now to deliver slowly.
+        slow_for: seconds that a pod may be at pulls from these.
         moot: whether nothing comes of the pod any more, because something else says so.
         shutdown: of the run.
 
@@ -94,7 +96,7 @@ class PodRun:
         log_fault: why a log could not be read, if that was the node's kubelet, out of reach of the API server.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is known beside it, and when to give up
         self,
         api: Api,
         manifest: Json,
@@ -105,6 +107,8 @@ class PodRun:
         images: Collection[str] | None = None,
         unschedulable_for: float = UNSCHEDULABLE_FOR,
         cut_off: Callable[[], Collection[str]] = tuple,
+        slow: Callable[[], Collection[str]] = tuple,
+        slow_for: float = 0.0,
         moot: Callable[[], bool] = bool,
         shutdown: Shutdown | None = None,
     ) -> None:
@@ -133,6 +137,7 @@ class PodRun:
         self._end = self.began + deadline
         self._unschedulable_for = unschedulable_for
         self._cut_off = cut_off
+        self._slow, self._slow_for = slow, slow_for
         self._moot = moot
         self._shutdown = shutdown or Shutdown()
         self._events: dict[str, Json] = {}
@@ -332,7 +337,7 @@ class PodRun:
         return True
 
     def _pulls_in_vain(self) -> bool:
-        """Whether whatever is still to be pulled comes from a registry to which this node has no path.
+        """Whether whatever is still to be pulled comes from a registry to which this node has no path, or a slow one.
 
         A kubelet pulls one image after the other, reports how a pull failed in an event at once, and in the pod's state
         only when it has tried all of them. So the first real error of a registry is that of its other images, too, and
@@ -356,6 +361,9 @@ class PodRun:
             known = {parse_reference(image).host for image in images.values()} & set(self._cut_off())
             is_held_up = is_held_up or bool(known)
             cut_off |= known
+        slow = self._pulls_slowly(images, pulled)
+        is_held_up = is_held_up or bool(slow)
+        cut_off |= slow
         waiting = {
             name
             for name in images
@@ -368,6 +376,13 @@ class PodRun:
         held_up = {name for name in waiting if parse_reference(images[name]).host not in cut_off}
         self.held_up = frozenset(held_up)
         return is_held_up or not held_up
+
+    def _pulls_slowly(self, images: Mapping[str, str], pulled: Collection[str]) -> set[str]:
+        """The hosts of slow registries, once the pod has been at pulls from them for long enough."""
+        slow = set(self._slow())
+        begun = {container_of(event) for event in self.events_of(self.name, "Pulling")} & images.keys()
+        at_it = any(parse_reference(images[name]).host in slow for name in begun - set(pulled))
+        return slow if self._lasts("slow", at_it) > self._slow_for else set()
 
     def _pulls_again_with_its_secret(self) -> bool:
         """Whether a pull failed without a pull secret that is there: the kubelet learns of it late, and pulls again."""

@@ -199,6 +199,8 @@ def launch(  # noqa: PLR0913 - as many as `PodRun` takes
     job: Needs | None = None,
     unschedulable_for: float = UNSCHEDULABLE_FOR,
     cut_off: Callable[[], Collection[str]] = tuple,
+    slow: Callable[[], Collection[str]] = tuple,
+    slow_for: float = 0.0,
     moot: Callable[[], bool] = bool,
     shutdown: Shutdown | None = None,
 ) -> JobPod:
@@ -217,6 +219,9 @@ def launch(  # noqa: PLR0913 - as many as `PodRun` takes
         unschedulable_for: seconds that the scheduler may say no before it is believed.
         cut_off: the hosts of registries that are known by now to be out of the node's reach: pulls from them are
             hardly waited for.
+        slow: those of registries that are known by now to deliver slowly: all pulls from them are waited for
+            `slow_for` seconds.
+        slow_for: seconds.
         moot: whether nothing comes of the pod any more.
         shutdown: set when the run ends early: then no Job is made any more, and one that is followed is left.
 
@@ -233,6 +238,8 @@ def launch(  # noqa: PLR0913 - as many as `PodRun` takes
         images=images,
         unschedulable_for=unschedulable_for,
         cut_off=cut_off,
+        slow=slow,
+        slow_for=slow_for,
         moot=moot,
         shutdown=shutdown,
     )

@@ -12,7 +12,7 @@ import binascii
 import fnmatch
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, NotRequired, TypedDict, Unpack
@@ -20,7 +20,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 from preflight.clients.certificates import Certificate
 from preflight.clients.connect import Routes, join_address
-from preflight.clients.http import NoReply, Reply, curl, exchange, origin_of, place_of
+from preflight.clients.http import Arrival, NoReply, Reply, curl, exchange, origin_of, place_of
 from preflight.documents import load_json
 from preflight.evidence import Evidence, Fact
 from preflight.faults import PathFault, RegistryFault
@@ -37,6 +37,7 @@ _INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.d
 _MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
 ACCEPT_MANIFESTS = ", ".join(_INDEXES + _MANIFESTS)  # without all of these, old registries answer in schema 1
 _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TOO_MANY, _SERVER_ERROR = 200, 401, 403, 404, 429, 500
+_DELIVERED = frozenset({_OK, 206})  # with a Range, or by a server that knows none
 _MOVED = frozenset({301, 302, 303, 307, 308})
 
 
@@ -84,12 +85,14 @@ class Manifest(Fact):
         digest: of what the tag points to.
         platforms: all that are offered, as ``os/architecture`` or ``os/architecture/variant``.
         size: bytes to be pulled for the platform, compressed; 0 if unknown.
+        layer: the digest of its largest layer in that registry; empty if it has none there.
     """
 
     image: str
     digest: str = ""
     platforms: tuple[str, ...] = ()
     size: int = 0
+    layer: str = ""
 
 
 class Reference(NamedTuple):
@@ -208,6 +211,20 @@ class Access(TypedDict):
     token_realm: NotRequired[str]
 
 
+class Part(NamedTuple):
+    """The beginning of a blob.
+
+    Attributes:
+        most: bytes of it.
+        within: seconds for the request.
+        enough: whether what has come is enough.
+    """
+
+    most: int
+    within: float
+    enough: Callable[[Sequence[Arrival]], bool]
+
+
 class Conversation:
     """Requests to one registry under one deadline and one login, with a record of all answers.
 
@@ -241,7 +258,9 @@ class Conversation:
         """Seconds since the conversation began."""
         return time.monotonic() - self._began
 
-    def get(self, url: str, headers: Mapping[str, str] | None = None, *, method: str = "GET") -> Reply:
+    def get(
+        self, url: str, headers: Mapping[str, str] | None = None, *, method: str = "GET", part: Part | None = None
+    ) -> Reply:
         """Send a request within what is left of the deadline, and record its answer."""
         left = max(0.05, self._deadline - self.took)
         try:
@@ -249,22 +268,24 @@ class Conversation:
                 url,
                 routes=self._routes,
                 ca_file=self._ca_file,
-                deadline=left,
+                deadline=min(left, part.within) if part else left,
                 headers=headers,
-                longest=_LONGEST,
+                longest=part.most if part else _LONGEST,
                 method=method,
+                enough=part.enough if part else None,
             )
         except NoReply as no:
             self.record.append(f"{method} {url.partition('?')[0]}\n{no.cause}")
             raise
-        self.record.append(f"{method} {url.partition('?')[0]}\n{reply.shown}")
+        shown = f"HTTP {reply.status}, {len(reply.body)} bytes" if part and reply.status in _DELIVERED else reply.shown
+        self.record.append(f"{method} {url.partition('?')[0]}\n{shown}")
         if reply.certificate is not None and (
             self.certificate is None or reply.certificate.ends < self.certificate.ends
         ):
             self.certificate, self.certified = reply.certificate, join_address(*place_of(url))
         return reply
 
-    def ask(self, path: str, *, accept: str = "*/*", method: str = "GET") -> Reply:
+    def ask(self, path: str, *, accept: str = "*/*", method: str = "GET", part: Part | None = None) -> Reply:
         """Request a path of the registry, with the login if there is one, redirects followed; blobs may lie elsewhere.
 
         Raises:
@@ -274,10 +295,12 @@ class Conversation:
         url = urljoin(self.root, path)
         for _ in range(_MOST_REDIRECTS + 1):
             headers = {"Accept": accept}
+            if part is not None:
+                headers["Range"] = f"bytes=0-{part.most - 1}"
             if self._authorization and origin_of(url) == origin_of(self.root):
                 headers["Authorization"] = self._authorization
             try:
-                reply = self.get(url, headers, method=method)
+                reply = self.get(url, headers, method=method, part=part)
             except NoReply as no:
                 if origin_of(url) == origin_of(self.root):
                     raise
@@ -297,14 +320,16 @@ class Conversation:
             raise Refused(RegistryFault.BLOB_HOST, cause)
 
     def answer(
-        self, path: str, *, scope: str = "", accept: str = "*/*", method: str = "GET"
+        self, path: str, *, scope: str = "", accept: str = "*/*", method: str = "GET", part: Part | None = None
     ) -> tuple[Reply, _Challenge]:
-        """Request a path, logging in when challenged; the last answer, and the challenge."""
-        reply = self.ask(path, accept=accept, method=method)
+        """Request a path, or a part of it, logging in when challenged; the last answer, and the challenge."""
+        reply = self.ask(path, accept=accept, method=method, part=part)
         if reply.status != _UNAUTHORIZED:
             return reply, _Challenge("none")
         challenge = _parse_challenge(reply.headers.get("www-authenticate", ""))
-        return self.ask(path, accept=accept, method=method) if self.log_in(challenge, scope) else reply, challenge
+        if self.log_in(challenge, scope):
+            reply = self.ask(path, accept=accept, method=method, part=part)
+        return reply, challenge
 
     def log_in(self, challenge: _Challenge, scope: str = "") -> bool:
         """Log in as the challenge requires; False where there is nothing to log in with."""
@@ -369,14 +394,14 @@ class Conversation:
         return f"{place} does not accept the credentials of {self.credentials.username}{error_suffix(reply)}"
 
     def judge(self, reply: Reply) -> None:
-        """Raise what an answer other than 200 means, whatever was requested."""
+        """Raise what an answer other than 200 or 206 means, whatever was requested."""
         if reply.status == _TOO_MANY:
             raise Refused(RegistryFault.RATE_LIMITED, _rate_limited(self.host, reply))
         if reply.status == _UNAUTHORIZED:
             raise Refused(RegistryFault.UNAUTHORIZED, self._unauthorized(self.host, reply))
         if reply.status == _FORBIDDEN:
             raise Refused(RegistryFault.DENIED, f"{self.host} denies access{error_suffix(reply)}")
-        if reply.status != _OK:
+        if reply.status not in _DELIVERED:
             raise Refused(RegistryFault.HTTP_STATUS, f"{self.host} answered {reply.status}{error_suffix(reply)}")
 
     def curl(self, path: str, *options: str, log_in: bool = True) -> ShellCommand:
@@ -494,7 +519,7 @@ def manifest(
     """
     reference = parse_reference(image)
     registry = Conversation(reference.host, **access)
-    digest, offered, size = "", tuple[str, ...](), 0
+    digest, offered, size, layer = "", tuple[str, ...](), 0, ""
     fault: RegistryFault | PathFault | None = None
     cause = ""
     try:
@@ -506,7 +531,7 @@ def manifest(
         leaf = _manifest(registry, reference, top.offers[chosen]) if chosen in top.offers else top
         if chosen and leaf is not top:
             _platform_of_config(registry, reference, leaf)
-        size = leaf.size
+        size, layer = leaf.size, leaf.layer
         if missing:
             fault = RegistryFault.WRONG_PLATFORM
             cause = f"{reference} is for {', '.join(offered)}, not for {', '.join(missing)}"
@@ -524,16 +549,18 @@ def manifest(
         digest=digest,
         platforms=offered,
         size=size,
+        layer=layer,
     )
 
 
 class _Described(NamedTuple):
-    """A manifest's content: `offers` is digests by platform (an index), or empty; `config` a blob's digest."""
+    """A manifest's content: `offers` is digests by platform (an index), or empty; `config` and `layer` are of blobs."""
 
     digest: str
     offers: dict[str, str]
     config: str
     size: int
+    layer: str
 
 
 def _manifest(registry: Conversation, reference: Reference, ref: str) -> _Described:
@@ -553,16 +580,36 @@ def _manifest(registry: Conversation, reference: Reference, ref: str) -> _Descri
         config = str(document["config"]["digest"]) if "config" in document else ""
         blobs = [*document.get("layers", ()), *([document["config"]] if config else [])]
         size = sum(int(blob["size"]) for blob in blobs)
+        own_layers = [blob for blob in document.get("layers", ()) if not blob.get("urls")]  # others lie elsewhere
+        layer = max(own_layers, key=lambda blob: int(blob["size"]), default={"digest": ""})["digest"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Refused(
             RegistryFault.HTTP_STATUS, f"the manifest of {reference} at {registry.host} is malformed: {error!r}"
         ) from error
-    return _Described(reply.headers.get("docker-content-digest", ""), offers, config, size)
+    return _Described(reply.headers.get("docker-content-digest", ""), offers, config, size, str(layer))
 
 
-def _read(registry: Conversation, reference: Reference, path: str, *, accept: str, what: str) -> Reply:
+def blob_path(reference: Reference, digest: str) -> str:
+    """Where a registry has a blob of a repository."""
+    return f"/v2/{reference.repository}/blobs/{digest}"
+
+
+def beginning_of(registry: Conversation, reference: Reference, digest: str, *, part: Part) -> Reply:
+    """The registry's answer with the beginning of a layer.
+
+    Raises:
+        Refused: the registry, or the host that it keeps the layer at, does not hand it out.
+        NoReply: it does not answer.
+    """
+    return _read(registry, reference, blob_path(reference, digest), accept="*/*", what=digest, part=part)
+
+
+def _read(
+    registry: Conversation, reference: Reference, path: str, *, accept: str, what: str, part: Part | None = None
+) -> Reply:
     """An answer 200 of the repository, or what stands in its way."""
-    reply, challenge = registry.answer(path, scope=f"repository:{reference.repository}:pull", accept=accept)
+    scope = f"repository:{reference.repository}:pull"
+    reply, challenge = registry.answer(path, scope=scope, accept=accept, part=part)
     if reply.status == _NOT_FOUND:
         raise Refused(
             RegistryFault.NOT_FOUND,
@@ -585,7 +632,7 @@ def _joined(ref: str) -> str:
 def _platform_of_config(registry: Conversation, reference: Reference, described: _Described) -> str:
     if not described.config:
         return "unknown"
-    path = f"/v2/{reference.repository}/blobs/{described.config}"
+    path = blob_path(reference, described.config)
     document = _read(registry, reference, path, accept="*/*", what=described.config).json()
     return _format_platform(document) if isinstance(document, dict) and document.get("os") else "unknown"
 

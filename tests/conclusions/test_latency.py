@@ -7,9 +7,10 @@ from collections.abc import Mapping
 import pytest
 
 from preflight.conclusions import Conclusion, Facts, Observation, draw
-from preflight.faults import DnsFault, PacketFault
+from preflight.faults import DnsFault, PacketFault, RegistryFault
 from preflight.inventory import Inventory
 from preflight.probes.latency import RoundTrips, Samples
+from preflight.probes.layer_rate import LayerRate
 from tests.conclusions import made
 from tests.conclusions.made import RESOLVERS, WORKERS, observation
 
@@ -47,6 +48,31 @@ def concluded(inventory: Inventory, observations: list[Observation]) -> list[Con
     drawn, errors = draw(Facts(inventory, observations))
     assert not errors
     return list(drawn)
+
+
+def slow() -> Observation:
+    """A registry that delivers slowly."""
+    rate = LayerRate(
+        target=PLACES[1],
+        host=PLACES[1],
+        rate=98_000,
+        fault=RegistryFault.SLOW,
+        cause="it delivers 98 kbit/s",
+        evidence=made.shown(),
+    )
+    return observation("registry_rate", rate, registry="mirror")
+
+
+def test_a_slow_registry_and_its_way_are_one_cause(inventory: Inventory) -> None:
+    registry = {PLACES[1]: 4}
+
+    def drawn(here: Mapping[str, int], node: Mapping[str, int]) -> list[tuple[str, list[str]]]:
+        conclusions = concluded(inventory, [slow(), *losses(here, node, {}, {})])
+        return [(each.name, [effect.name for effect in each.consequences]) for each in conclusions]
+
+    assert drawn({}, {}) == [("registry-slow", [])]
+    assert drawn(registry, {}) == [("packets-lost", ["registry-slow"])], "layers take the way on which packets are lost"
+    assert sorted(drawn({}, {"GitLab": 4})) == [("packets-lost", []), ("registry-slow", [])]
 
 
 SOME = {"GitLab": 2, "10.0.0.2": 3}

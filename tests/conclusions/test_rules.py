@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
 from preflight.conclusions import CAUSES, Conclusion, Facts, Observation, draw
 from preflight.conclusions.model import lineage
-from preflight.evidence import PreflightError
+from preflight.evidence import Blocked, PreflightError
 from preflight.facts.gitlab import gitlab_connection
 from preflight.facts.paths import node_gitlab, pod_gitlab
 from preflight.faults import ClusterFault, DnsFault, Fault, GitLabFault, PathFault, PodFault, RegistryFault, SshFault
+from preflight.impact import Harm
 from preflight.inventory import Inventory
 from preflight.probes.cluster import Node, Nodes, ServiceEndpoints
+from preflight.probes.dind import DindRun
+from preflight.probes.layer_rate import LayerRate
 from preflight.probes.nodes import NodeState
-from preflight.probes.registry import RegistryReply
+from preflight.probes.registry import Manifest, RegistryReply
 from tests.conclusions import made
 from tests.conclusions.hidden import unfounded
 from tests.conclusions.made import RESOLVERS, UNKNOWN, WORKERS, observation, paths
@@ -203,7 +207,7 @@ def test_the_clock_that_is_wrong_is_named(
 
 
 MIRROR = "registry.example.com"
-ALPINE = f"{MIRROR}/library/alpine:latest"
+ALPINE, DIND = f"{MIRROR}/library/alpine:latest", f"{MIRROR}/library/docker:dind"
 
 
 def pulling(inventory: Inventory, here: Outcome, pods: tuple[Outcome, ...]) -> Facts:
@@ -238,6 +242,66 @@ def pulling(inventory: Inventory, here: Outcome, pods: tuple[Outcome, ...]) -> F
 )
 def test_a_pull_is_located(inventory: Inventory, here: Outcome, pods: tuple[Outcome, ...], expected: list[str]) -> None:
     assert names(pulling(inventory, here, pods)) == expected
+
+
+def slowly(inventory: Inventory, *others: Observation, held: tuple[str, ...] = (ALPINE, DIND)) -> Conclusion:
+    """What is concluded of a registry that delivers 98 kbit/s, where workers hold these images."""
+    rate = LayerRate(
+        target=MIRROR,
+        host=MIRROR,
+        image=ALPINE,
+        rate=98_000,
+        url=f"https://{MIRROR}/v2/library/alpine/blobs/sha256:a1",
+        poll_timeout=180,
+        fault=RegistryFault.SLOW,
+        cause=f"{MIRROR} delivers 98 kbit/s",
+        evidence=made.shown(),
+    )
+    sizes = {ALPINE: 2_000_000, DIND: 185_000_000}
+    manifests = [
+        observation("manifest", Manifest(target=image, image=image, size=size, evidence=made.shown()), image=image)
+        for image, size in sizes.items()
+    ]
+    images = {worker: frozenset(held) for worker in WORKERS} | {WORKERS[0]: frozenset({ALPINE, DIND})}
+    nodes = tuple(Node(name=name, address="192.0.2.1", ready=True, images=names) for name, names in images.items())
+    observations = [
+        observation("registry_rate", rate, registry="mirror"),
+        observation("cluster_nodes", Nodes(target="nodes", nodes=nodes, evidence=made.shown())),
+        *manifests,
+        *others,
+    ]
+    (conclusion,) = concluded(made.facts(inventory, *observations))
+    assert (conclusion.name, conclusion.about) == ("registry-slow", ("mirror",))
+    return conclusion
+
+
+def of_pull(image: str, fault: Fault | None, seconds: float | None = None) -> list[Observation]:
+    """Pulls by pods on all workers; one that did not end is blocked by the rate."""
+    observations = []
+    for worker in WORKERS:
+        pull = replace(made.pull(image, worker, fault), seconds=seconds, fresh=True)
+        late = Blocked("registry_rate", {"registry": "mirror"}, "registry-slow", failed=True, measured=pull)
+        observations.append(observation("pod_pull", pull if fault is None else late, worker=worker, image=image))
+    return observations
+
+
+def test_a_slow_registry_does_to_jobs_what_their_nodes_lack(inventory: Inventory) -> None:
+    jobs = f"jobs that pull from {MIRROR}"
+    assert str(slowly(inventory).impact) == f"slows {jobs}"
+    lacking = slowly(inventory, held=(ALPINE,))
+    assert str(lacking.impact) == f"stops {jobs} on {WORKERS[1]}, {WORKERS[2]}"
+    assert "would have to pull docker:dind (4 h 12 min), and the runner waits 180 s" in lacking.sentence
+    assert str(slowly(inventory, held=(DIND,)).impact) == f"slows {jobs}", "alpine takes 163 s"
+    cut = (ALPINE, *(f"{MIRROR}/old:{number}" for number in range(50)))
+    assert str(slowly(inventory, held=cut).impact) == f"slows {jobs}", "the list may omit an image"
+    late = of_pull(DIND, PodFault.PULL_TIMEOUT)
+    assert str(slowly(inventory, *late, held=cut).impact) == f"stops {jobs}", "it would not be pulled anew"
+    pulled = of_pull(DIND, None, seconds=15)
+    assert slowly(inventory, *pulled, held=(ALPINE,)).impact.harm is Harm.NONE, "the cluster has a faster way"
+    assert "the cluster pulls at 98.7 Mbit/s" in slowly(inventory, *pulled).sentence
+    inside = DindRun(target=ALPINE, node=WORKERS[0], image=ALPINE, seconds=170, evidence=made.shown())
+    assert slowly(inventory, observation("dind_pull", inside, worker=WORKERS[0])).impact.harm is Harm.SLOWS
+    assert any("speed_download" in step for step in lacking.remedy)
 
 
 def test_a_fault_of_the_registry_itself_is_no_matter_of_the_way(inventory: Inventory) -> None:

@@ -112,7 +112,7 @@ def test_a_daemon_that_waits_for_a_silent_resolver_says_nothing_of_a_registry(
 
     def judged(asked: tuple[dict[str, DnsFault | None], ...]) -> InnerRegistry:
         of_each = [(resolver("10.0.0.2", **faults), healthy) for faults in asked]
-        taken = (report, healthy, None, None, None, *of_each, inventory.dind, inventory)
+        taken = (report, healthy, None, None, None, None, *of_each, inventory.dind, inventory)
         found = dind_registry("w", "private", *taken)
         assert isinstance(found, InnerRegistry)
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,7 @@ from preflight.fact import TARGETS
 from preflight.facts import dind as dind_facts
 from preflight.facts import namespace as namespace_facts
 from preflight.facts import pods as pod_facts
+from preflight.facts.blocking import block_if_pulls_are_slow, block_if_registry_is_slow
 from preflight.facts.dind import dind_shape
 from preflight.facts.probe_plan import (
     beyond_the_first,
@@ -24,11 +26,15 @@ from preflight.facts.probe_plan import (
 )
 from preflight.facts.registry import node_registry
 from preflight.facts.target_selectors import image_of_dind_pull
-from preflight.faults import DindFault, DnsFault, PathFault, RegistryFault
+from preflight.faults import DindFault, DnsFault, PathFault, PodFault, RegistryFault
 from preflight.inventory import OTHER_NODES, ClusterNode, Inventory
 from preflight.jobshape import JobShape
+from preflight.probes import dind as dind_probes
 from preflight.probes import pods
 from preflight.probes.cluster import NamespaceState, Node, Nodes
+from preflight.probes.dind import DindRun
+from preflight.probes.layer_rate import LayerRate
+from preflight.probes.node_pulls import Pull
 from preflight.probes.pod_runs import MootError
 from preflight.probes.pods import Admission, DindPod, JobPod
 from preflight.probes.registry import Manifest
@@ -106,6 +112,7 @@ def test_a_daemon_has_a_head_start_where_it_neither_pulls_nor_takes_the_room_of_
                 shape,
                 inventory.dind,
                 made.registry(MIRROR, fault),
+                None,
                 WorkerRoom(target="k8s-worker-1", evidence=made.shown(), node="k8s-worker-1", fits=fits),
                 None,
                 inventory,
@@ -236,9 +243,58 @@ def test_what_a_registry_lacks_is_not_the_daemons_fault(inventory: Inventory) ->
         for fault in (RegistryFault.NOT_FOUND, None)
     )
     with pytest.raises(Blocked) as raised:
-        dind_facts.dind_pull("k8s-worker-1", report, None, lacking, inventory.dind)
+        dind_facts.dind_pull("k8s-worker-1", report, None, lacking, None, inventory.dind, inventory)
     assert (raised.value.fact, raised.value.targets) == ("manifest", {"image": image})
-    assert dind_facts.dind_pull("k8s-worker-1", report, None, held, inventory.dind).fault is DindFault.PULL_FAILED
+    pulled = dind_facts.dind_pull("k8s-worker-1", report, None, held, None, inventory.dind, inventory)
+    assert (pulled.fault, pulled.unfinished) == (DindFault.PULL_FAILED, False)
+
+
+def test_pulls_from_a_slow_registry_are_waited_for_a_tenth_as_long(inventory: Inventory) -> None:
+    assert inventory.dind != "none"
+    run = Run(inventory=inventory, routes=Routes({}, only_mapped=True), id="made")
+
+    def limits() -> dict[str, float | None]:
+        steps = dind_facts._dind_steps(inventory, inventory.dind, run)  # type: ignore[arg-type]
+        return {step.args[0].partition("/")[0]: step.limit for step in steps if step.kind == "docker_pull"}
+
+    assert limits() == {MIRROR: 300, PRIVATE: 25}
+    run.slow_registries.update({MIRROR, PRIVATE})
+    assert limits() == {MIRROR: 30, PRIVATE: 25}
+    hasty = inventory.model_copy(update={"deadlines": inventory.deadlines.model_copy(update={"pull": 60})})
+    assert Run(inventory=hasty, routes=run.routes, id="made").slow_pull == 6
+
+
+def test_pulls_that_a_slow_registry_did_not_let_end_are_blocked_by_its_rate(inventory: Inventory) -> None:
+    assert inventory.dind != "none"
+    image, worker = inventory.dind.pull, "k8s-worker-1"
+    slow, quick = (
+        LayerRate(target=MIRROR, host=MIRROR, image=image, rate=98_000, fault=fault, evidence=made.shown())
+        for fault in (RegistryFault.SLOW, None)
+    )
+    late = made.pull(image, worker, PodFault.PULL_TIMEOUT)
+    refused = made.pull(image, worker, PodFault.PULL_REFUSED)
+    elsewhere = made.pull(f"{PRIVATE}/a:1", worker, PodFault.PULL_TIMEOUT)
+    of_node = Pull(target=worker, image=image, runtime="containerd", fault=PodFault.PULL_TIMEOUT, evidence=made.shown())
+
+    def inner(exit_status: int, message: str) -> DindRun:
+        section = Section(kind="docker_pull", args=(image,), exit=exit_status, output=message, took=30.0)
+        return dind_probes.inner_pull(Report(where=f"dind on {worker}", sections=(section,)), worker, image)
+
+    cut = inner(124, "latest: Pulling from library/alpine")
+    gave_up = inner(1, f'Error response from daemon: Get "https://{MIRROR}/v2/": net/http: TLS handshake timeout')
+    for pull in (late, of_node, cut, gave_up):
+        with pytest.raises(Blocked) as raised:
+            block_if_registry_is_slow(pull, slow, inventory)
+        assert (raised.value.fact, raised.value.targets) == ("registry_rate", {"registry": "mirror"})
+        assert raised.value.measured is pull
+        block_if_registry_is_slow(pull, quick, inventory)
+    denied = inner(1, "Error response from daemon: denied: requested access to the resource is denied")
+    for pull in (refused, elsewhere, denied):
+        block_if_registry_is_slow(pull, slow, inventory)
+    pod = JobPod(target=worker, node=worker, pulls=(late,), evidence=made.shown())
+    with pytest.raises(Blocked):  # what is still to be pulled waits behind it
+        block_if_pulls_are_slow(pod, (quick, slow), inventory)
+    block_if_pulls_are_slow(replace(pod, pulls=(refused, elsewhere)), (slow,), inventory)
 
 
 def test_what_a_worker_does_not_reach_is_known_to_all_measurements(inventory: Inventory) -> None:

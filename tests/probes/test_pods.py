@@ -156,6 +156,16 @@ def test_a_registry_that_is_known_to_be_out_of_reach_is_hardly_waited_for(
     assert pod.pulls[0].fault is PodFault.PULL_TIMEOUT
 
 
+def test_pulls_from_a_registry_that_is_known_to_be_slow_are_left_together(start: Start) -> None:
+    waiting = containers("Pending", build=CREATING, image_1=CREATING, image_2=CREATING)
+    events = [("Pulling", f'Pulling image "{ALPINE}"', "build")]
+    api, *_ = start(states=[PENDING, waiting], events=events, nodes={NODE: {}})
+    known = {"slow": lambda: {"registry.example.com"}, "slow_for": 0.1}
+    pod = pods.launch(api, job(DOCKER, PRIVATE), node=NODE, deadline=60, **known)  # type: ignore[arg-type]
+    assert pod.evidence.took < 30, "not until its deadline"
+    assert [(pull.image, pull.fault) for pull in pod.pulls] == [(ALPINE, PodFault.PULL_TIMEOUT)]
+
+
 def test_another_registrys_image_does_not_wait_long_behind_pulls_that_come_to_nothing(
     start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -20,6 +20,7 @@ import pytest
 import trustme
 import yaml
 
+from preflight.clients.connect import Routes
 from preflight.evidence import Evidence
 from preflight.facts.dind import _dind_steps
 from preflight.facts.probe_plan import script_report
@@ -32,6 +33,7 @@ from preflight.probes.pods import DindPod
 from preflight.probes.shell import Step
 from preflight.probes.shell_sections import Section
 from preflight.probes.transcript import PodTranscript
+from preflight.run import Run
 from tests.conftest import PROJECT
 
 NODE = "k8s-worker-1"
@@ -280,7 +282,7 @@ def _push_busybox(pod: Pod, image: str) -> None:
 
 
 def test_a_job_finds_docker_beside_it(healthy: Pod, settings: Dind, inventory: Inventory) -> None:
-    steps = _dind_steps(inventory, settings)
+    steps = _dind_steps(inventory, settings, Run(inventory=inventory, routes=Routes({}, only_mapped=True), id="made"))
     found = look(healthy, settings, [*steps, shell.docker_pull(settings.pull.replace(NAMES[0], NAMES[1]))])
     daemon = dind.daemon(NODE, found)
     assert (daemon.fault, daemon.storage_driver) == (None, "overlay2")

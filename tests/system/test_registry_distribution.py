@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -25,9 +26,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, load_pem_priv
 
 from preflight.clients.connect import Routes
 from preflight.faults import PathFault, RegistryFault
+from preflight.probes import layer_rate
+from preflight.probes.layer_rate import LayerRate
 from preflight.probes.push import PushPermission, push_permission, remove_image
-from preflight.probes.registry import Credentials, manifest, ping
-from tests.probes.servers import Asked, Said, closed_port, listens, web_server
+from preflight.probes.registry import Access, Credentials, manifest, ping
+from tests.probes.servers import Asked, Said, closed_port, listens, tcp_server, web_server
 
 HOST = "registry.example.com"
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
@@ -55,7 +58,13 @@ def distribution(folder: Path, *options: str, storage: str = "") -> Iterator[int
             process.terminate()
 
 
-def push(port: int, *platforms: str, auth: tuple[str, str] | None = None, repository: str = "library/alpine") -> None:
+def push(
+    port: int,
+    *platforms: str,
+    auth: tuple[str, str] | None = None,
+    repository: str = "library/alpine",
+    tar: bytes = b"tar!",
+) -> None:
     """Push the repository's tag latest as an index of these platforms."""
     at = f"http://127.0.0.1:{port}/v2/{repository}"
 
@@ -74,7 +83,7 @@ def push(port: int, *platforms: str, auth: tuple[str, str] | None = None, reposi
         assert said.status_code == 201, said.text
         return said.headers["Docker-Content-Digest"]
 
-    layer = {"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip", "size": 4, "digest": blob(b"tar!")}
+    layer = {"mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip", "size": len(tar), "digest": blob(tar)}
     offers = []
     for platform in platforms:
         system, architecture = platform.split("/")
@@ -113,6 +122,41 @@ def test_an_open_registry_and_its_images(tmp_path: Path) -> None:
         assert absent[0] is RegistryFault.NOT_FOUND
         assert "MANIFEST_UNKNOWN" in absent[2]
         assert described(f"{HOST}/library/absent:latest")[0] is RegistryFault.NOT_FOUND
+
+
+def test_the_rate_of_a_registry_behind_a_slow_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layer_rate, "_CLEAR", 1.0)
+    with distribution(tmp_path, "http: {addr: '127.0.0.1:PORT'}") as port, slow_line(port, rate=12_000) as slow:
+        push(port, "linux/amd64", tar=b"x" * 300_000)
+
+        def measured(through: int) -> LayerRate:
+            routes = Routes({f"{HOST}:80": f"127.0.0.1:{through}"}, only_mapped=True)
+            access = Access(scheme="http", credentials=None, ca_file=None, routes=routes, deadline=5)
+            described = manifest(f"{HOST}/library/alpine:latest", **access)
+            return layer_rate.measure(described, limit=1e6, **access)
+
+        quick, late = measured(port), measured(slow)
+        assert quick.fault is None
+        assert late.fault is RegistryFault.SLOW
+        assert late.rate is not None
+        assert late.rate < 150_000
+        assert late.cause.startswith(f"{HOST} delivers ")
+        assert "HTTP 206" in late.evidence.observed
+
+
+@contextmanager
+def slow_line(port: int, *, rate: int) -> Iterator[int]:
+    """A port that leads to another one, and passes answers on at so many bytes a second."""
+
+    def forward(visitor: socket.socket) -> None:
+        with socket.create_connection(("127.0.0.1", port), timeout=5) as server:
+            server.sendall(visitor.recv(65_536))
+            while piece := server.recv(rate // 10):
+                visitor.sendall(piece)
+                time.sleep(len(piece) / rate)
+
+    with tcp_server(forward) as own:
+        yield own
 
 
 def htpasswd(folder: Path) -> str:
