@@ -153,11 +153,8 @@ def dind_packets_arrive(
 @fact(
     after=("dind_admission", "worker_placement"),
     effect="privileged",
-    optional=("registry_reply", "delivered_rate", "worker_headroom"),
-    for_target={
-        "registry_reply": ("registry", registry_of_dind_pull),
-        "delivered_rate": ("registry", registry_of_dind_pull),
-    },
+    optional=("registry_reply", "worker_headroom"),
+    for_target={"registry_reply": ("registry", registry_of_dind_pull)},
     deadline="dind+clean",
     group="daemons",
     reported_by=("dind_pod",),
@@ -169,7 +166,6 @@ def dind_head_start(
     dind_shape: JobShape,
     dind_settings: Dind,
     registry_reply: RegistryReply | None,
-    delivered_rate: LayerRate | None,
     worker_headroom: WorkerRoom | None,
     own_objects: OwnObjects,
     inventory: Inventory,
@@ -178,9 +174,9 @@ def dind_head_start(
     """A job's pod with Docker-in-Docker on a worker, while a job's pod is still looked at there.
 
     None where it would disturb that one (images are still to be pulled, or room is short), and where it turns out
-    meanwhile that nothing comes of it, or that it waits for a resolver which does not answer there.
+    meanwhile that nothing comes of it, or that it waits for a resolver which does not answer there, or for a registry
+    that delivers slowly.
     """
-    del delivered_rate  # what it shows is noted in the run
     require_probed(worker, cluster_nodes, dind_shape, inventory, run, dind_settings.nodes)
     images = (dind_settings.client_image, dind_settings.daemon_image, *dind_shape.service_images)
     if not disturbs_no_other(images, named_node(worker, cluster_nodes), namespace_state, worker_headroom):
@@ -188,10 +184,11 @@ def dind_head_start(
     if registry_reply is not None and registry_reply.fault is not None:
         return None
     host, shape = parse_reference(dind_settings.pull).host, _shape_on(worker, dind_shape, run)
+    limit = run.pull_limit(host)  # as its script has it
 
     def is_moot() -> bool:
         fewer = _without_resolvers(shape, run.silent_resolvers.get(worker, ()))
-        if host in run.cut_off.get(worker, ()) or fewer != shape:
+        if host in run.cut_off.get(worker, ()) or fewer != shape or run.pull_limit(host) < limit:
             return True
         return run.moot(Ref.DIND_HEAD_START, {"worker": worker})
 

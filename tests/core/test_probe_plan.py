@@ -88,10 +88,12 @@ def test_a_daemon_has_a_head_start_where_it_neither_pulls_nor_takes_the_room_of_
     held = frozenset({inventory.dind.client_image, inventory.dind.daemon_image})
 
     noted: list[str] = []
+    slow: set[str] = set()
 
     def launch(*_: object, moot: Callable[[], bool]) -> PodTranscript:
         for resolver in noted:
             run.note_silent("k8s-worker-1", resolver)
+        run.slow_registries |= slow
         if moot():
             raise MootError("given up", job="made")
         return PodTranscript(
@@ -112,7 +114,6 @@ def test_a_daemon_has_a_head_start_where_it_neither_pulls_nor_takes_the_room_of_
                 shape,
                 inventory.dind,
                 made.registry(MIRROR, fault),
-                None,
                 WorkerRoom(target="k8s-worker-1", evidence=made.shown(), node="k8s-worker-1", fits=fits),
                 None,
                 inventory,
@@ -129,6 +130,9 @@ def test_a_daemon_has_a_head_start_where_it_neither_pulls_nor_takes_the_room_of_
     noted.append(RESOLVERS[0])
     assert not starts(), "it would wait for a resolver that does not answer there"
     assert starts(), "without that resolver from the beginning, it does not"
+    slow.add(MIRROR)
+    assert not starts(), "its script would wait for a registry that delivers slowly"
+    assert starts(), "one that is written anew does not"
     noted += RESOLVERS
     assert starts(), "something has to be left, so nothing changes"
     run.note_cut_off("k8s-worker-1", MIRROR)
