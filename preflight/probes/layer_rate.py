@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -153,10 +154,11 @@ def pace_of(arrivals: Sequence[Arrival], *, took: float, stopped: bool) -> Pace:
 
 
 def _rate(arrivals: Sequence[Arrival]) -> float:
-    """Bits per second; of many pieces, the longest pause is left out: one packet that was sent again is no finding."""
+    """Bits per second; of many pieces, the longest pause counts as the others: one packet sent again is no finding."""
     seconds = arrivals[-1].at - arrivals[0].at
     if len(arrivals) >= _STEADY:
-        seconds -= max(later.at - earlier.at for earlier, later in pairwise(arrivals))
+        pauses = [later.at - earlier.at for earlier, later in pairwise(arrivals)]
+        seconds -= max(pauses) - statistics.median(pauses)
     return (arrivals[-1].received - arrivals[0].received) * 8 / max(seconds, 1e-3)
 
 
