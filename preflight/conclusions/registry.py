@@ -26,6 +26,7 @@ from preflight.conclusions.model import Cause, Conclusion, cause, keys, rule
 from preflight.conclusions.observations import Facts, Observation
 from preflight.conclusions.single_fact import names_of, proof_of, single, steps_of
 from preflight.conclusions.vantages import VantageGroup, faults_of, has_fault, joined, proofs, targets_of
+from preflight.evidence import Blocked
 from preflight.facts.cluster import cluster_nodes
 from preflight.facts.dind import dind_pull
 from preflight.facts.registry import (
@@ -305,7 +306,7 @@ def _rates_in_cluster(facts: Facts, host: str, sizes: Mapping[str, int]) -> Iter
         pull = observation.measured
         if not isinstance(pull, DindRun | Pull | ImagePull) or pull.image not in sizes:
             continue
-        if pull.fault is not None:
+        if _is_late(observation):
             yield 0.0
         elif pull.seconds and (isinstance(pull, DindRun) or pull.fresh):  # a daemon in a pod begins with no image
             yield sizes[pull.image] * 8 / pull.seconds
@@ -325,7 +326,12 @@ def _workers_without(facts: Facts, rate: LayerRate, sizes: Mapping[str, int]) ->
 def _lacks(facts: Facts, node: Node, image: str) -> bool:
     """Whether a node does not have an image; it has one whose pull succeeded, and may have one that its list omits."""
     pulled = facts.observation(pod_pull, worker=node.name, image=image)
-    return pulled.faulty or (not pulled.healthy and is_fresh(image, node.images) is True)
+    return _is_late(pulled) or (not pulled.healthy and is_fresh(image, node.images) is True)
+
+
+def _is_late(observation: Observation) -> bool:
+    """Whether a pull came to no end because its registry is slow."""
+    return isinstance(observation.error, Blocked) and observation.error.fact == registry_rate.name
 
 
 @rule

@@ -19,7 +19,7 @@ from preflight.probes.latency import RoundTrips
 from preflight.probes.layer_rate import LayerRate
 from preflight.probes.lint import Lint
 from preflight.probes.node_pulls import Pull
-from preflight.probes.pod_messages import PATH_FAULTS
+from preflight.probes.pod_messages import PATH_FAULTS, is_of_connecting
 from preflight.probes.pods import ImagePull, JobPod
 from preflight.probes.registry import Manifest, RegistryReply
 from preflight.probes.transcript import FoundNames, ResolvConf
@@ -133,14 +133,24 @@ def block_if_another_pull_hangs(pod: JobPod, inventory: Inventory) -> None:
 
 def block_if_registry_is_slow(pull: Pull | ImagePull | DindRun, rate: LayerRate | None, inventory: Inventory) -> None:
     """Raise `Blocked` if a pull did not come to an end, and its registry delivers slowly."""
-    late = pull.unfinished if isinstance(pull, DindRun) else pull.fault is PodFault.PULL_TIMEOUT
-    if late and rate is not None and rate.is_slow and registries.parse_reference(pull.image).host == rate.host:
+    if (
+        _is_late(pull)
+        and rate is not None
+        and rate.is_slow
+        and registries.parse_reference(pull.image).host == rate.host
+    ):
         raise _by_rate(rate, inventory, measured=pull)
+
+
+def _is_late(pull: Pull | ImagePull | DindRun) -> bool:
+    """Whether a pull that was begun came to no end in time."""
+    late = pull.unfinished if isinstance(pull, DindRun) else pull.fault is PodFault.PULL_TIMEOUT
+    return late and not is_of_connecting(pull.cause)
 
 
 def block_if_pulls_are_slow(pod: JobPod, rates: tuple[LayerRate, ...], inventory: Inventory) -> None:
     """Raise `Blocked` if a pod was left at a pull from a slow registry: a kubelet pulls one image after the other."""
-    late = {registries.parse_reference(pull.image).host for pull in pod.pulls if pull.fault is PodFault.PULL_TIMEOUT}
+    late = {registries.parse_reference(pull.image).host for pull in pod.pulls if _is_late(pull)}
     for rate in rates:
         if rate.is_slow and rate.host in late:
             raise _by_rate(rate, inventory)

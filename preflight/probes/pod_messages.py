@@ -118,6 +118,11 @@ def classify_pull(message: str) -> tuple[PodFault, str]:
     return PodFault.PULL_FAILED, cause
 
 
+def is_of_connecting(message: str) -> bool:
+    """Whether a runtime's message about a pull, all of them written in Go, says that no connection was made."""
+    return "dial tcp" in message
+
+
 PATH_FAULTS = frozenset(
     {
         PodFault.PULL_REFUSED,

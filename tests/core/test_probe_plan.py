@@ -292,8 +292,12 @@ def test_pulls_that_a_slow_registry_did_not_let_end_are_blocked_by_its_rate(inve
         assert (raised.value.fact, raised.value.targets) == ("registry_rate", {"registry": "mirror"})
         assert raised.value.measured is pull
         block_if_registry_is_slow(pull, quick, inventory)
+    cut_off = inner(
+        1, f'Error response from daemon: Get "https://{MIRROR}/v2/": dial tcp 192.168.1.60:443: i/o timeout'
+    )
     denied = inner(1, "Error response from daemon: denied: requested access to the resource is denied")
-    for pull in (refused, elsewhere, denied):
+    unconnected = replace(late, cause="failed to do request: dial tcp 192.168.1.60:443: i/o timeout")
+    for pull in (refused, elsewhere, denied, cut_off, unconnected):
         block_if_registry_is_slow(pull, slow, inventory)
     pod = JobPod(target=worker, node=worker, pulls=(late,), evidence=made.shown())
     with pytest.raises(Blocked):  # what is still to be pulled waits behind it
