@@ -7,6 +7,7 @@ job's pod on each node pulls every image with the job's own secrets.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from preflight import impact
 from preflight.conclusions import remedy_names
@@ -45,7 +46,7 @@ from preflight.facts.registry import (
 )
 from preflight.facts.values import helper_image
 from preflight.faults import ApiFault, PathFault, PodFault, RegistryFault, ValuesFault
-from preflight.impact import Impact
+from preflight.impact import Harm, Impact
 from preflight.inventory import Login
 from preflight.inventory_forms import Secret
 from preflight.probes.cluster import Node, Nodes
@@ -246,40 +247,76 @@ def _inside(
 
 @rule
 def slow_registries(facts: Facts) -> Iterator[Conclusion]:
-    """A registry that delivers layers slowly, as far as the pulls of the cluster do not show that it is quick there."""
-    for registry in facts.inventory.registries:
-        observation = facts.observation(registry_rate, registry=registry)
-        rate = observation.measured
-        if not isinstance(rate, LayerRate) or not rate.is_slow:
-            continue
-        sizes = _sizes(facts, rate.host)
-        in_cluster = min(_rates_in_cluster(facts, rate.host, sizes), default=0.0)
-        without = _workers_without(facts, rate, sizes)
-        jobs, beside = f"jobs that pull from {rate.host}", ""
-        harm = impact.slows(jobs)
-        if in_cluster >= facts.inventory.limits.registry_rate * 1e6:
-            harm = impact.none("the cluster pulls from it quickly")
-            beside = f"; the cluster pulls at {describe_rate(in_cluster)}"
-        elif without:
-            harm = impact.stops_on(tuple(without), of=tuple(facts.inventory.workers), jobs=jobs)
-            image = next(iter(without.values()))
-            name, takes = image.rpartition("/")[2], describe_seconds(rate.seconds_for(sizes[image]))
-            beside = (
-                f"; {joined(without)} would have to pull {name} ({takes}), and the runner waits "
-                f"{rate.poll_timeout} s for a pod"
-            )
-        command = program("curl", "-s", "-L", "-o", "/dev/null", "-w", "%{speed_download}", rate.url)
-        names = {**names_of(facts, [observation]), "rate_command": command, "nodes": joined(without) or "the nodes"}
+    """Registries that deliver layers slowly, as far as the pulls of the cluster do not show that they are quick there.
+
+    What slows several at once is most often one way to all of them: those that harm jobs alike are one cause.
+    """
+    judged = [each for registry in facts.inventory.registries if (each := _judged_rate(facts, registry)) is not None]
+    for harm in dict.fromkeys(each.harm for each in judged):
+        alike = sorted((each for each in judged if each.harm is harm), key=lambda each: each.rate.rate or 0.0)
+        observations = [each.observation for each in alike]
+        hosts = joined(each.rate.host for each in alike)
+        jobs = f"jobs that pull from {hosts}"
+        workers = tuple(dict.fromkeys(worker for each in alike for worker in each.without))
+        slowest = alike[0].rate
+        command = program("curl", "-s", "-L", "-o", "/dev/null", "-w", "%{speed_download}", slowest.url)
+        names = {
+            **names_of(facts, observations[:1]),
+            "rate_command": command,
+            "nodes": joined(workers) or "the nodes",
+        }
         yield Conclusion(
             cause=SLOW,
-            about=(registry,),
-            sentence=f"{rate.cause}{beside}",
+            about=tuple(each.registry for each in alike),
+            sentence="; ".join(each.sentence for each in alike),
             certain=True,
-            impact=harm,
-            explains=keys([observation]),
-            proofs=(proof_of(observation),),
+            impact={
+                Harm.NONE: impact.none("the cluster pulls from it quickly"),
+                Harm.STOPS: impact.stops_on(workers, of=tuple(facts.inventory.workers), jobs=jobs),
+                Harm.SLOWS: impact.slows(jobs),
+            }[harm],
+            explains=keys(observations),
+            proofs=tuple(map(proof_of, observations[:2])),
             remedy=steps_of(_TO_SPEED_UP, names),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """The slow rate of one registry, and what it does to jobs.
+
+    Attributes:
+        sentence: what was measured, and what follows.
+        without: the workers that would have to pull an image for longer than the runner waits.
+    """
+
+    registry: str
+    observation: Observation
+    rate: LayerRate
+    harm: Harm
+    sentence: str
+    without: tuple[str, ...] = ()
+
+
+def _judged_rate(facts: Facts, registry: str) -> _Judged | None:
+    observation = facts.observation(registry_rate, registry=registry)
+    rate = observation.measured
+    if not isinstance(rate, LayerRate) or not rate.is_slow:
+        return None
+    sizes = _sizes(facts, rate.host)
+    in_cluster = min(_rates_in_cluster(facts, rate.host, sizes), default=0.0)
+    if in_cluster >= facts.inventory.limits.registry_rate * 1e6:
+        sentence = f"{rate.cause}; the cluster pulls at {describe_rate(in_cluster)}"
+        return _Judged(registry, observation, rate, Harm.NONE, sentence)
+    if without := _workers_without(facts, rate, sizes):
+        image = next(iter(without.values()))
+        name, takes = image.rpartition("/")[2], describe_seconds(rate.seconds_for(sizes[image]))
+        sentence = (
+            f"{rate.cause}; {joined(without)} would have to pull {name} ({takes}), and the runner waits "
+            f"{rate.poll_timeout} s for a pod"
+        )
+        return _Judged(registry, observation, rate, Harm.STOPS, sentence, tuple(without))
+    return _Judged(registry, observation, rate, Harm.SLOWS, str(rate.cause))
 
 
 _TO_SPEED_UP = (

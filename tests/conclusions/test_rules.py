@@ -13,11 +13,22 @@ from preflight.conclusions.model import lineage
 from preflight.evidence import Blocked, PreflightError
 from preflight.facts.gitlab import gitlab_connection
 from preflight.facts.paths import node_gitlab, pod_gitlab
-from preflight.faults import ClusterFault, DnsFault, Fault, GitLabFault, PathFault, PodFault, RegistryFault, SshFault
+from preflight.faults import (
+    ClusterFault,
+    DnsFault,
+    Fault,
+    GitLabFault,
+    PacketFault,
+    PathFault,
+    PodFault,
+    RegistryFault,
+    SshFault,
+)
 from preflight.impact import Harm
 from preflight.inventory import Inventory
 from preflight.probes.cluster import Node, Nodes, ServiceEndpoints
 from preflight.probes.dind import DindRun
+from preflight.probes.latency import RoundTrips, Samples
 from preflight.probes.layer_rate import LayerRate
 from preflight.probes.nodes import NodeState
 from preflight.probes.registry import Manifest, RegistryReply
@@ -421,3 +432,25 @@ def test_nobody_is_told_to_run_another_clusters_installer(inventory: Inventory, 
     for text in steps.values():
         assert ("kubeadm" in text) == (installer == "kubeadm")
     assert installer in {"kubeadm", "", "OpenShift"} or all(installer in text for text in steps.values())
+
+
+def test_registries_that_are_slow_alike_are_one_cause_with_the_time_that_packets_wait(inventory: Inventory) -> None:
+    hosts = {name: registry.host for name, registry in inventory.registries.items()}
+    observations = []
+    for number, (name, host) in enumerate(hosts.items()):
+        rate = LayerRate(
+            target=host, host=host, rate=98_000 - number, fault=RegistryFault.SLOW, cause="slow", evidence=made.shown()
+        )
+        observations.append(observation("registry_rate", rate, registry=name))
+    samples = tuple(
+        Samples(destination=host, taken=6, lost=0, round_trip=0.55, quickest=0.5)
+        for host in (*hosts.values(), "GitLab")
+    )
+    near = (replace(samples[-1], round_trip=0.001, quickest=0.001),)
+    far = RoundTrips(
+        target="node", samples=(*samples[:-1], *near), fault=PacketFault.FAR, cause="far", evidence=made.shown()
+    )
+    observations += [observation("node_distance", far, worker=worker) for worker in WORKERS]
+    (conclusion,) = concluded(made.facts(inventory, *observations))
+    assert (conclusion.name, set(conclusion.about)) == ("registry-slow", set(hosts))
+    assert str(conclusion.impact) == f"slows jobs that pull from {hosts['private']} and {hosts['mirror']}"
