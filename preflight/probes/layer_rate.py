@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import NamedTuple, Unpack
 
 from preflight.clients.http import Arrival, NoReply
-from preflight.evidence import Evidence, Fact, Unmeasured
+from preflight.evidence import Evidence, Fact, NotApplicable
 from preflight.faults import RegistryFault
 from preflight.probes.registry import (
     Access,
@@ -76,7 +76,7 @@ def measure(manifest: Manifest, *, limit: float, **access: Unpack[Access]) -> La
         access: how the registry is reached.
 
     Raises:
-        Unmeasured: the registry does not hand the layer out.
+        NotApplicable: the registry does not hand the layer out to this machine; the pulls of the cluster decide.
     """
     reference = parse_reference(manifest.image)
     registry = Conversation(reference.host, **access)
@@ -89,8 +89,7 @@ def measure(manifest: Manifest, *, limit: float, **access: Unpack[Access]) -> La
         reply = beginning_of(registry, reference, manifest.layer, part=part)
     except (NoReply, Refused) as problem:
         reason = f"{what}, because a layer of {reference} was not delivered: {problem.cause}"
-        needs = f"a registry from which `{command}` reads"
-        raise Unmeasured(reason, needs=needs, evidence=registry.evidence(command)) from problem
+        raise NotApplicable(reason) from problem
     pace = pace_of(reply.arrivals, took=reply.took, stopped=reading.stopped)
     slow = pace.rate is not None and pace.rate < limit
     at_most = "at most " if pace.at_most else ""

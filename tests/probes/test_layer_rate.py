@@ -9,7 +9,7 @@ import pytest
 
 from preflight.clients.connect import Routes
 from preflight.clients.http import Arrival
-from preflight.evidence import Unmeasured
+from preflight.evidence import NotApplicable
 from preflight.faults import RegistryFault
 from preflight.probes.layer_rate import (
     PART,
@@ -119,7 +119,7 @@ def test_what_tells_no_rate_is_never_slow(answer: Callable[[Asked], Said], probl
         access = Access(scheme="http", credentials=None, ca_file=None, routes=routes, deadline=5)
         described = image(f"{HOST}/library/alpine:latest", 4_000_000)
         if problem:
-            with pytest.raises(Unmeasured, match=problem):
+            with pytest.raises(NotApplicable, match=problem):
                 measure(described, limit=1e6, **access)
         else:
             rate = measure(described, limit=1e6, **access)
