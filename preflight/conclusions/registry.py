@@ -271,7 +271,7 @@ def slow_registries(facts: Facts) -> Iterator[Conclusion]:
             sentence="; ".join(each.sentence for each in alike),
             certain=True,
             impact={
-                Harm.NONE: impact.none("the cluster pulls from it quickly"),
+                Harm.NONE: impact.none("this machine alone was seen to wait for it"),
                 Harm.STOPS: impact.stops_on(workers, of=tuple(facts.inventory.workers), jobs=jobs),
                 Harm.SLOWS: impact.slows(jobs),
             }[harm],
@@ -304,7 +304,10 @@ def _judged_rate(facts: Facts, registry: str) -> _Judged | None:
     if not isinstance(rate, LayerRate) or not rate.is_slow:
         return None
     sizes = _sizes(facts, rate.host)
-    in_cluster = min(_rates_in_cluster(facts, rate.host, sizes), default=0.0)
+    in_cluster = min(_rates_in_cluster(facts, rate.host, sizes), default=None)
+    if in_cluster is None:
+        sentence = f"{rate.cause}; no pull of the cluster shows whether its own way is faster"
+        return _Judged(registry, observation, rate, Harm.NONE, sentence)
     if in_cluster >= facts.inventory.limits.registry_rate * 1e6:
         sentence = f"{rate.cause}; the cluster pulls at {describe_rate(in_cluster)}"
         return _Judged(registry, observation, rate, Harm.NONE, sentence)

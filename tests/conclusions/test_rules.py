@@ -298,21 +298,27 @@ def of_pull(image: str, fault: Fault | None, seconds: float | None = None) -> li
 
 def test_a_slow_registry_does_to_jobs_what_their_nodes_lack(inventory: Inventory) -> None:
     jobs = f"jobs that pull from {MIRROR}"
-    assert str(slowly(inventory).impact) == f"slows {jobs}"
-    lacking = slowly(inventory, held=(ALPINE,))
+    inside = DindRun(target=ALPINE, node=WORKERS[0], image=ALPINE, seconds=170, evidence=made.shown())
+    slow = observation("dind_pull", inside, worker=WORKERS[0])
+    assert str(slowly(inventory, slow).impact) == f"slows {jobs}"
+    lacking = slowly(inventory, slow, held=(ALPINE,))
     assert str(lacking.impact) == f"stops {jobs} on {WORKERS[1]}, {WORKERS[2]}"
     assert "would have to pull docker:dind (4 h 12 min), and the runner waits 180 s" in lacking.sentence
-    assert str(slowly(inventory, held=(DIND,)).impact) == f"slows {jobs}", "alpine takes 163 s"
+    assert str(slowly(inventory, slow, held=(DIND,)).impact) == f"slows {jobs}", "alpine takes 163 s"
     cut = (ALPINE, *(f"{MIRROR}/old:{number}" for number in range(50)))
-    assert str(slowly(inventory, held=cut).impact) == f"slows {jobs}", "the list may omit an image"
+    assert str(slowly(inventory, slow, held=cut).impact) == f"slows {jobs}", "the list may omit an image"
     late = of_pull(DIND, PodFault.PULL_TIMEOUT)
     assert str(slowly(inventory, *late, held=cut).impact) == f"stops {jobs}", "it would not be pulled anew"
+    assert any("speed_download" in step for step in lacking.remedy)
+
+
+def test_a_registry_that_is_slow_from_here_alone_harms_no_job(inventory: Inventory) -> None:
+    unseen = slowly(inventory, held=(ALPINE,))
+    assert unseen.impact.harm is Harm.NONE
+    assert "no pull of the cluster shows whether its own way is faster" in unseen.sentence
     pulled = of_pull(DIND, None, seconds=15)
     assert slowly(inventory, *pulled, held=(ALPINE,)).impact.harm is Harm.NONE, "the cluster has a faster way"
     assert "the cluster pulls at 98.7 Mbit/s" in slowly(inventory, *pulled).sentence
-    inside = DindRun(target=ALPINE, node=WORKERS[0], image=ALPINE, seconds=170, evidence=made.shown())
-    assert slowly(inventory, observation("dind_pull", inside, worker=WORKERS[0])).impact.harm is Harm.SLOWS
-    assert any("speed_download" in step for step in lacking.remedy)
 
 
 def test_a_fault_of_the_registry_itself_is_no_matter_of_the_way(inventory: Inventory) -> None:
@@ -451,6 +457,14 @@ def test_registries_that_are_slow_alike_are_one_cause_with_the_time_that_packets
         target="node", samples=(*samples[:-1], *near), fault=PacketFault.FAR, cause="far", evidence=made.shown()
     )
     observations += [observation("node_distance", far, worker=worker) for worker in WORKERS]
+    for number, host in enumerate(hosts.values()):
+        image = f"{host}/{number}:1"
+        described = Manifest(target=image, image=image, size=2_000_000, evidence=made.shown())
+        pull = replace(made.pull(image, WORKERS[0], None), seconds=170, fresh=True)
+        observations += [
+            observation("manifest", described, image=image),
+            observation("pod_pull", pull, worker=WORKERS[0], image=image),
+        ]
     (conclusion,) = concluded(made.facts(inventory, *observations))
     assert (conclusion.name, set(conclusion.about)) == ("registry-slow", set(hosts))
     assert str(conclusion.impact) == f"slows jobs that pull from {hosts['private']} and {hosts['mirror']}"
