@@ -72,6 +72,7 @@ class Candidate:
         likely: what makes it the first to be meant, where the line matches it.
         of: of an entry of kind `Kind.GRAMMAR`, the systems that it is about, as `grammar` names them; any, if empty.
         by: who has to say it, of `grammar.SPEAKERS`; anyone, if empty.
+        near: what the line, the command before it or a line next to it has to match; it is then the first to be meant.
     """
 
     says: str
@@ -87,6 +88,7 @@ class Candidate:
     likely: re.Pattern[str] | None = None
     of: frozenset[str] = frozenset()
     by: frozenset[str] = frozenset()
+    near: re.Pattern[str] | None = None
 
     def possible(self, line: str, stage: Stage | None) -> bool:
         """Whether it can be meant by this line of this stage of a log."""
@@ -230,7 +232,7 @@ _KEYS = {
         "id url lines means patterns marked rows kind stage unless inner decisive vague scheduling".split()
     ),
     "meaning": frozenset(
-        "says remedy checks faults causes look until after about only likely of by".split(),
+        "says remedy checks faults causes look until after about only likely of by near".split(),
     ),
 }
 _REQUIRED = {"symptom": ("id", "url", "lines", "means"), "meaning": ("says", "remedy")}
@@ -298,6 +300,7 @@ def _candidate(meaning: Mapping[str, Any]) -> Candidate:
         likely=re.compile(meaning["likely"], re.IGNORECASE) if "likely" in meaning else None,
         of=frozenset(meaning.get("of", ())),
         by=frozenset(meaning.get("by", ())),
+        near=re.compile(meaning["near"], re.IGNORECASE) if "near" in meaning else None,
     )
 
 

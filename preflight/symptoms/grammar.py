@@ -229,6 +229,9 @@ class Around:
     stage: Stage | None = None
 
 
+NOTHING_AROUND = Around()
+
+
 @dataclass(frozen=True, slots=True)
 class Statement:
     """What a line says by its form.
@@ -301,14 +304,17 @@ def statement(line: str, around: Around) -> Statement:
     return Statement(how, speaker, system or ("host" if host else ""), host)
 
 
-def meant(symptom: Symptom, line: str, said: Statement, stage: Stage | None) -> tuple[Candidate, ...]:
+def meant(
+    symptom: Symptom, line: str, said: Statement, stage: Stage | None, around: Around = NOTHING_AROUND
+) -> tuple[Candidate, ...]:
     """What an entry of the grammar's kinds can mean on a line, with the host or system that the line is about."""
-    possible = symptom.meant_by(line, stage)
+    possible = _beside(symptom.meant_by(line, stage), line, around)
     return _named(_fitting(possible, said.system, said.speaker), said.host or system_names()[said.system])
 
 
 def spoken(symptom: Symptom, candidates: tuple[Candidate, ...], line: str, around: Around) -> tuple[Candidate, ...]:
     """Of what an entry of the catalogue can mean, that which fits who says the line, and of whom; all if none does."""
+    candidates = _beside(candidates, line, around)
     if not any(candidate.by or candidate.of or HOST in candidate.says for candidate in candidates):
         return candidates
     line = line[:LONGEST]
@@ -317,6 +323,15 @@ def spoken(symptom: Symptom, candidates: tuple[Candidate, ...], line: str, aroun
     names = system_names()
     name = host or names[system or (symptom.area if symptom.area in names else "")]
     return _named(_fitting(candidates, system, speaker) or candidates, name)
+
+
+def _beside(candidates: tuple[Candidate, ...], line: str, around: Around) -> tuple[Candidate, ...]:
+    """What can be meant by what stands around a line: that which asks for it first."""
+    if not any(candidate.near for candidate in candidates):
+        return candidates
+    text = "\n".join((line[:LONGEST], f"$ {around.command}", *(other[:LONGEST] for other in around.lines)))
+    possible = [candidate for candidate in candidates if candidate.near is None or candidate.near.search(text)]
+    return tuple(sorted(possible, key=lambda candidate: candidate.near is None))
 
 
 def _fitting(candidates: tuple[Candidate, ...], system: str, speaker: str) -> tuple[Candidate, ...]:

@@ -283,6 +283,45 @@ def test_the_same_words_are_said_of_the_system_that_the_line_names(line: str, ab
             "status code 401 Unauthorized",
             "the nodes have no login",
         ),
+        (
+            'admission webhook "validation.gatekeeper.sh" denied the request: [repos] container <h'
+            'elper> has an invalid image repo <docker.io/x>, allowed repos are ["r.example/"]',
+            "certain registries",
+        ),
+        (
+            'admission webhook "v.svc-fail" denied the request:\nresource Pod/ci/runner-x was block'
+            "ed due to the following policies\nrestrict-image-registries:\n  validate: Unmanaged ima"
+            "ge registry is not allowed.",
+            "certain registries",
+        ),
+        (
+            'admission webhook "v.svc" denied the request: using a mutable image tag is not allowed',
+            "tag of an image",
+        ),
+        (
+            'admission webhook "v.svc" denied the request: you must provide labels: {"team"}',
+            "labels or annotations",
+        ),
+        (
+            '$ docker push r.example/a:1\nGet "https://r.example/v2/": x509: certificate signed by unknown authority',
+            "Docker's daemon in the job",
+        ),
+        (
+            '$ crane push x r.example/a:1\nGet "https://r.example/v2/": x509: certificate signed by unknown authority',
+            "what asks the registry in the job",
+        ),
+        (
+            'Failed to pull image "r.example/a": Head "https://r.example/v2/a/manifests/1": x509: '
+            "certificate signed by unknown authority",
+            "nodes' runtime",
+        ),
+        ("Created fresh repository.\nremote: HTTP Basic: Access denied", "the job's own project"),
+        (
+            "Submodule 'lib' registered for path 'lib'\nCloning into '/builds/a/lib'...\nremote: HTT"
+            "P Basic: Access denied",
+            "a submodule",
+        ),
+        ("Normal ScaleDown deleting pod for node scale down", "an autoscaler took the node"),
     ],
 )
 def test_the_meaning_that_the_words_of_the_line_ask_for_is_first(line: str, says: str) -> None:
