@@ -21,7 +21,8 @@ SYSTEMS: Mapping[str, re.Pattern[str]] = {
         r"|(?<!docs\.)gitlab\.",  # the runner adds a link to its documentation to what befell the cluster
         "registry": r"/v2/|\bpull|manifest|resolve reference|registry|docker\.io|quay\.io|gcr\.io",
         "kubernetes": r":6443\b|/api/v1/|/apis/|kubectl|kubeconfig|apiserver|authentication\.go|connect to the server"
-        r"|kubernetes (?:cluster|api)|kubernetes\.default|\bx509:.{0,40}kube",
+        r"|kubernetes (?:cluster|api)|kubernetes\.default|\bx509:.{0,40}kube"
+        r"|The server uses a certificate|certificate-authority flag",
         "docker": r"daemon|pulling image configuration|docker:237[56]|dockerd|buildkit|buildah|podman|kaniko",
         "store": r"x-amz|\bs3[\w.-]{0,40}\.amazonaws|minio|\bs3\b|blob\.core|storage\.googleapis|cache\.zip"
         r"|context=cache",

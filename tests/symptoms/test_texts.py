@@ -322,6 +322,26 @@ def test_the_same_words_are_said_of_the_system_that_the_line_names(line: str, ab
             "a submodule",
         ),
         ("Normal ScaleDown deleting pod for node scale down", "an autoscaler took the node"),
+        (
+            "0/6 nodes are available: 3 node(s) had volume node affinity conflict, 3 Insufficient memory.",
+            "another zone",
+        ),
+        ("error building image: error building stage: failed to execute command: signal: killed", "more memory"),
+        (
+            "An error occurred when calling the AssumeRoleWithWebIdentity operation: No OpenIDConn"
+            "ect provider found in your account",
+            "no OIDC identity provider",
+        ),
+        (
+            "error: The server uses a certificate signed by unknown authority. Use the --certificate-authority flag",
+            "its kubeconfig has another CA",
+        ),
+        ("AuthorizationHeaderMalformed: the region 'us-east-1' is wrong; expecting 'eu-west-1'", "another region"),
+        (
+            "error while generating GCS pre-signed URL: Permission 'iam.serviceAccounts.signBlob' denied on resource",
+            "may not sign URLs",
+        ),
+        ("failed to create shim task: qemu-kvm: Could not access KVM kernel module", "virtual machine"),
     ],
 )
 def test_the_meaning_that_the_words_of_the_line_ask_for_is_first(line: str, says: str) -> None:
