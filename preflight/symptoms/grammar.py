@@ -188,7 +188,7 @@ _HOSTS = (
     r"\b(?P<host>(?:\d{1,3}\.){3}\d{1,3}:\d{1,5})\b",
     r"\b(?:host|server|endpoint|address)[ :='\"]{1,3}(?P<host>(?:[\w-]{1,60}\.){1,6}[a-z]{2,12}(?::\d{1,5})?)\b",
 )
-_LOOPBACK = r"(?:localhost|127\.0\.0\.1|\[::1\])(?:,? port |:)(?P<port>\d{2,5})\b"
+_LOOPBACK = r"(?:localhost|127\.0\.0\.1|\[?::1\]?)\)?(?:,? port |:)(?P<port>\d{2,5})\b"
 _SERVICE = r"[a-z][a-z0-9_]{0,30}(?:-[a-z0-9_]{1,30}){0,4}(?::\d{1,5})?|localhost:\d{2,5}|127\.0\.0\.1:\d{4,5}"
 _BY_SSH = r"\bssh: connect|port 22\b|UNREACHABLE!"
 """A line of ssh: whom it asks is a machine, and no service of the job."""

@@ -342,6 +342,28 @@ def test_the_same_words_are_said_of_the_system_that_the_line_names(line: str, ab
             "may not sign URLs",
         ),
         ("failed to create shim task: qemu-kvm: Could not access KVM kernel module", "virtual machine"),
+        (
+            "GitLab Agent Server: HTTP->gRPC: failed to find agent: agent not found or not connected",
+            "not connected to GitLab",
+        ),
+        (
+            "Normal DisruptionLaunching Launching NodeClaim: Empty\nEvictionByEvictionAPI: evicting",
+            "an autoscaler took the node",
+        ),
+        ("reading https://sum.golang.org/lookup/gitlab.example.com/g/lib@v1.0.0: 404 Not Found", "GOPRIVATE"),
+        ("dial tcp 10.96.0.1:443: connect: no route to host", "the API server's"),
+        ("Error acquiring the state lock: HTTP remote state endpoint requires auth", "does not take the token"),
+        ('admission webhook "v.svc" denied the request: Image contains critical vulnerabilities', "by a scan"),
+        (
+            'failed to pull image "r.example/a" with specified policies [always]: Error response f'
+            'rom daemon: Get "https://r.example/v2/": x509: certificate signed by unknown authorit'
+            "y",
+            "Docker executor",
+        ),
+        (
+            'Step 1/3 : FROM r.example/a\nGet "https://r.example/v2/": x509: certificate signed by unknown authority',
+            "Docker's daemon, which builds",
+        ),
     ],
 )
 def test_the_meaning_that_the_words_of_the_line_ask_for_is_first(line: str, says: str) -> None:
