@@ -21,7 +21,8 @@ SYSTEMS: Mapping[str, re.Pattern[str]] = {
         r"|(?<!docs\.)gitlab\.",  # the runner adds a link to its documentation to what befell the cluster
         "registry": r"/v2/|\bpull|manifest|resolve reference|registry|docker\.io|quay\.io|gcr\.io",
         "kubernetes": r":6443\b|/api/v1/|/apis/|kubectl|kubeconfig|apiserver|authentication\.go|connect to the server"
-        r"|kubernetes (?:cluster|api)|kubernetes\.default|\bx509:.{0,40}kube",
+        r"|kubernetes (?:cluster|api)|kubernetes\.default|\bx509:.{0,40}kube"
+        r"|The server uses a certificate|certificate-authority flag",
         "docker": r"daemon|pulling image configuration|docker:237[56]|dockerd|buildkit|buildah|podman|kaniko",
         "store": r"x-amz|\bs3[\w.-]{0,40}\.amazonaws|minio|\bs3\b|blob\.core|storage\.googleapis|cache\.zip"
         r"|context=cache",
@@ -72,6 +73,7 @@ class Candidate:
         likely: what makes it the first to be meant, where the line matches it.
         of: of an entry of kind `Kind.GRAMMAR`, the systems that it is about, as `grammar` names them; any, if empty.
         by: who has to say it, of `grammar.SPEAKERS`; anyone, if empty.
+        near: what the line, the command before it or a line next to it has to match; it is then the first to be meant.
     """
 
     says: str
@@ -87,6 +89,7 @@ class Candidate:
     likely: re.Pattern[str] | None = None
     of: frozenset[str] = frozenset()
     by: frozenset[str] = frozenset()
+    near: re.Pattern[str] | None = None
 
     def possible(self, line: str, stage: Stage | None) -> bool:
         """Whether it can be meant by this line of this stage of a log."""
@@ -230,7 +233,7 @@ _KEYS = {
         "id url lines means patterns marked rows kind stage unless inner decisive vague scheduling".split()
     ),
     "meaning": frozenset(
-        "says remedy checks faults causes look until after about only likely of by".split(),
+        "says remedy checks faults causes look until after about only likely of by near".split(),
     ),
 }
 _REQUIRED = {"symptom": ("id", "url", "lines", "means"), "meaning": ("says", "remedy")}
@@ -298,6 +301,7 @@ def _candidate(meaning: Mapping[str, Any]) -> Candidate:
         likely=re.compile(meaning["likely"], re.IGNORECASE) if "likely" in meaning else None,
         of=frozenset(meaning.get("of", ())),
         by=frozenset(meaning.get("by", ())),
+        near=re.compile(meaning["near"], re.IGNORECASE) if "near" in meaning else None,
     )
 
 

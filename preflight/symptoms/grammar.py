@@ -188,7 +188,7 @@ _HOSTS = (
     r"\b(?P<host>(?:\d{1,3}\.){3}\d{1,3}:\d{1,5})\b",
     r"\b(?:host|server|endpoint|address)[ :='\"]{1,3}(?P<host>(?:[\w-]{1,60}\.){1,6}[a-z]{2,12}(?::\d{1,5})?)\b",
 )
-_LOOPBACK = r"(?:localhost|127\.0\.0\.1|\[::1\])(?:,? port |:)(?P<port>\d{2,5})\b"
+_LOOPBACK = r"(?:localhost|127\.0\.0\.1|\[?::1\]?)\)?(?:,? port |:)(?P<port>\d{2,5})\b"
 _SERVICE = r"[a-z][a-z0-9_]{0,30}(?:-[a-z0-9_]{1,30}){0,4}(?::\d{1,5})?|localhost:\d{2,5}|127\.0\.0\.1:\d{4,5}"
 _BY_SSH = r"\bssh: connect|port 22\b|UNREACHABLE!"
 """A line of ssh: whom it asks is a machine, and no service of the job."""
@@ -227,6 +227,9 @@ class Around:
     lines: Sequence[str] = ()
     command: str = ""
     stage: Stage | None = None
+
+
+NOTHING_AROUND = Around()
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,14 +304,17 @@ def statement(line: str, around: Around) -> Statement:
     return Statement(how, speaker, system or ("host" if host else ""), host)
 
 
-def meant(symptom: Symptom, line: str, said: Statement, stage: Stage | None) -> tuple[Candidate, ...]:
+def meant(
+    symptom: Symptom, line: str, said: Statement, stage: Stage | None, around: Around = NOTHING_AROUND
+) -> tuple[Candidate, ...]:
     """What an entry of the grammar's kinds can mean on a line, with the host or system that the line is about."""
-    possible = symptom.meant_by(line, stage)
+    possible = _beside(symptom.meant_by(line, stage), line, around)
     return _named(_fitting(possible, said.system, said.speaker), said.host or system_names()[said.system])
 
 
 def spoken(symptom: Symptom, candidates: tuple[Candidate, ...], line: str, around: Around) -> tuple[Candidate, ...]:
     """Of what an entry of the catalogue can mean, that which fits who says the line, and of whom; all if none does."""
+    candidates = _beside(candidates, line, around)
     if not any(candidate.by or candidate.of or HOST in candidate.says for candidate in candidates):
         return candidates
     line = line[:LONGEST]
@@ -317,6 +323,15 @@ def spoken(symptom: Symptom, candidates: tuple[Candidate, ...], line: str, aroun
     names = system_names()
     name = host or names[system or (symptom.area if symptom.area in names else "")]
     return _named(_fitting(candidates, system, speaker) or candidates, name)
+
+
+def _beside(candidates: tuple[Candidate, ...], line: str, around: Around) -> tuple[Candidate, ...]:
+    """What can be meant by what stands around a line: that which asks for it first."""
+    if not any(candidate.near for candidate in candidates):
+        return candidates
+    text = "\n".join((line[:LONGEST], f"$ {around.command}", *(other[:LONGEST] for other in around.lines)))
+    possible = [candidate for candidate in candidates if candidate.near is None or candidate.near.search(text)]
+    return tuple(sorted(possible, key=lambda candidate: candidate.near is None))
 
 
 def _fitting(candidates: tuple[Candidate, ...], system: str, speaker: str) -> tuple[Candidate, ...]:

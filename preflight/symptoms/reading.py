@@ -376,8 +376,9 @@ class _Reader:
         if key in self._seen:
             self._seen[key].count += 1
             return
-        said = grammar.statement(line, around())
-        meant = grammar.meant(symptom, line, said, self._progress.stage)
+        beside = around()
+        said = grammar.statement(line, beside)
+        meant = grammar.meant(symptom, line, said, self._progress.stage, beside)
         self._seen[key] = _Seen(
             symptom, place, _shown(symptom, line), self._progress.stage, meant, command, min(weight, grammar.MARKED)
         )
@@ -392,7 +393,7 @@ class _Reader:
             self._seen[key].count += 1
         else:
             meant = symptom.meant_by(line, stage)
-            if any(candidate.by or candidate.of or grammar.HOST in candidate.says for candidate in meant):
+            if any(_asks_around(candidate) for candidate in meant):
                 meant = grammar.spoken(symptom, meant, line, around())
             self._seen[key] = _Seen(symptom, place, _shown(symptom, line), stage, meant, command, yields=yields)
 
@@ -566,6 +567,11 @@ def _line_around(text: bytes, at: int) -> tuple[int, int]:
     end = len(text) if end < 0 else end
     inner = text.find(b"\r", at, end)
     return start, end if inner < 0 else inner
+
+
+def _asks_around(candidate: Candidate) -> bool:
+    """Whether it depends on what stands around a line, or names a host."""
+    return bool(candidate.by or candidate.of or candidate.near) or grammar.HOST in candidate.says
 
 
 def _shows(symptom: Symptom, pattern: Pattern, line: str) -> bool:

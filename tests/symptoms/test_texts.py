@@ -283,6 +283,87 @@ def test_the_same_words_are_said_of_the_system_that_the_line_names(line: str, ab
             "status code 401 Unauthorized",
             "the nodes have no login",
         ),
+        (
+            'admission webhook "validation.gatekeeper.sh" denied the request: [repos] container <h'
+            'elper> has an invalid image repo <docker.io/x>, allowed repos are ["r.example/"]',
+            "certain registries",
+        ),
+        (
+            'admission webhook "v.svc-fail" denied the request:\nresource Pod/ci/runner-x was block'
+            "ed due to the following policies\nrestrict-image-registries:\n  validate: Unmanaged ima"
+            "ge registry is not allowed.",
+            "certain registries",
+        ),
+        (
+            'admission webhook "v.svc" denied the request: using a mutable image tag is not allowed',
+            "tag of an image",
+        ),
+        (
+            'admission webhook "v.svc" denied the request: you must provide labels: {"team"}',
+            "labels or annotations",
+        ),
+        (
+            '$ docker push r.example/a:1\nGet "https://r.example/v2/": x509: certificate signed by unknown authority',
+            "Docker's daemon in the job",
+        ),
+        (
+            '$ crane push x r.example/a:1\nGet "https://r.example/v2/": x509: certificate signed by unknown authority',
+            "what asks the registry in the job",
+        ),
+        (
+            'Failed to pull image "r.example/a": Head "https://r.example/v2/a/manifests/1": x509: '
+            "certificate signed by unknown authority",
+            "nodes' runtime",
+        ),
+        ("Created fresh repository.\nremote: HTTP Basic: Access denied", "the job's own project"),
+        (
+            "Submodule 'lib' registered for path 'lib'\nCloning into '/builds/a/lib'...\nremote: HTT"
+            "P Basic: Access denied",
+            "a submodule",
+        ),
+        ("Normal ScaleDown deleting pod for node scale down", "an autoscaler took the node"),
+        (
+            "0/6 nodes are available: 3 node(s) had volume node affinity conflict, 3 Insufficient memory.",
+            "another zone",
+        ),
+        ("error building image: error building stage: failed to execute command: signal: killed", "more memory"),
+        (
+            "An error occurred when calling the AssumeRoleWithWebIdentity operation: No OpenIDConn"
+            "ect provider found in your account",
+            "no OIDC identity provider",
+        ),
+        (
+            "error: The server uses a certificate signed by unknown authority. Use the --certificate-authority flag",
+            "its kubeconfig has another CA",
+        ),
+        ("AuthorizationHeaderMalformed: the region 'us-east-1' is wrong; expecting 'eu-west-1'", "another region"),
+        (
+            "error while generating GCS pre-signed URL: Permission 'iam.serviceAccounts.signBlob' denied on resource",
+            "may not sign URLs",
+        ),
+        ("failed to create shim task: qemu-kvm: Could not access KVM kernel module", "virtual machine"),
+        (
+            "GitLab Agent Server: HTTP->gRPC: failed to find agent: agent not found or not connected",
+            "not connected to GitLab",
+        ),
+        (
+            "Normal DisruptionLaunching Launching NodeClaim: Empty\nEvictionByEvictionAPI: evicting",
+            "an autoscaler took the node",
+        ),
+        ("reading https://sum.golang.org/lookup/gitlab.example.com/g/lib@v1.0.0: 404 Not Found", "GOPRIVATE"),
+        ("dial tcp 10.96.0.1:443: connect: no route to host", "the API server's"),
+        ("Error acquiring the state lock: HTTP remote state endpoint requires auth", "does not take the token"),
+        ('admission webhook "v.svc" denied the request: Image contains critical vulnerabilities', "by a scan"),
+        (
+            'failed to pull image "r.example/a" with specified policies [always]: Error response f'
+            'rom daemon: Get "https://r.example/v2/": x509: certificate signed by unknown authorit'
+            "y",
+            "Docker executor",
+        ),
+        (
+            'Step 1/3 : FROM r.example/a\nGet "https://r.example/v2/": x509: certificate signed by unknown authority',
+            "Docker's daemon, which builds",
+        ),
     ],
 )
 def test_the_meaning_that_the_words_of_the_line_ask_for_is_first(line: str, says: str) -> None:
