@@ -53,7 +53,10 @@ async def _headers(request: web.Request, response: web.StreamResponse) -> None:
 
 async def _answer(request: web.Request) -> web.StreamResponse:
     world = request.app[_WORLD]
-    body = (await request.read()).decode(errors="replace")
+    try:
+        body = (await request.read()).decode(errors="replace")
+    except ConnectionError:  # an upload that was announced, and not sent
+        return web.Response(status=499)
     world.record("gitlab", request.method, request.raw_path, body=body)
     await world.pause()
     match world.gitlab.mode:
