@@ -7,7 +7,7 @@ job's pod on each node pulls every image with the job's own secrets.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from preflight import impact
 from preflight.conclusions import remedy_names
@@ -249,9 +249,12 @@ def _inside(
 def slow_registries(facts: Facts) -> Iterator[Conclusion]:
     """Registries that deliver layers slowly, as far as the pulls of the cluster do not show that they are quick there.
 
-    What slows several at once is most often one way to all of them: those that harm jobs alike are one cause.
+    What slows several at once is most often one way to all of them: those that harm jobs alike are one cause, and with
+    them those of which no pull of the cluster tells.
     """
     judged = [each for registry in facts.inventory.registries if (each := _judged_rate(facts, registry)) is not None]
+    harmful = next((each.harm for each in judged if each.harm is not Harm.NONE), Harm.NONE)
+    judged = [replace(each, harm=harmful) if each.unmeasured else each for each in judged]
     for harm in dict.fromkeys(each.harm for each in judged):
         alike = sorted((each for each in judged if each.harm is harm), key=lambda each: each.rate.rate or 0.0)
         observations = [each.observation for each in alike]
@@ -288,6 +291,7 @@ class _Judged:
     Attributes:
         sentence: what was measured, and what follows.
         without: the workers that would have to pull an image for longer than the runner waits.
+        unmeasured: whether no pull of the cluster shows how fast it is there.
     """
 
     registry: str
@@ -296,6 +300,7 @@ class _Judged:
     harm: Harm
     sentence: str
     without: tuple[str, ...] = ()
+    unmeasured: bool = False
 
 
 def _judged_rate(facts: Facts, registry: str) -> _Judged | None:
@@ -307,7 +312,7 @@ def _judged_rate(facts: Facts, registry: str) -> _Judged | None:
     in_cluster = min(_rates_in_cluster(facts, rate.host, sizes), default=None)
     if in_cluster is None:
         sentence = f"{rate.cause}; no pull of the cluster shows whether its own way is faster"
-        return _Judged(registry, observation, rate, Harm.NONE, sentence)
+        return _Judged(registry, observation, rate, Harm.NONE, sentence, unmeasured=True)
     if in_cluster >= facts.inventory.limits.registry_rate * 1e6:
         sentence = f"{rate.cause}; the cluster pulls at {describe_rate(in_cluster)}"
         return _Judged(registry, observation, rate, Harm.NONE, sentence)
