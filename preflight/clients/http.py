@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import errno
 import http.client
 import io
 import socket
+import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -250,18 +252,24 @@ def announce_upload(url: str, length: int, *, routes: Routes, ca_file: Path | No
     began = time.monotonic()
     with Cutoff(deadline) as cutoff:
         try:
-            with dial(host, port, routes=routes, deadline=deadline) as connection:
-                cutoff.guard(connection)
+            with contextlib.ExitStack() as opened:
+                connection = opened.enter_context(dial(host, port, routes=routes, deadline=deadline))
                 connection.settimeout(max(cutoff.left, _LEAST))
-                return _first_answer(connection, "\r\n".join(lines).encode("ascii"), url, ca_file, began)
+                if parts.scheme.lower() == "https":
+                    secured = trust(ca_file).wrap_socket(
+                        connection, server_hostname=host, do_handshake_on_connect=False
+                    )
+                    connection = opened.enter_context(secured)
+                cutoff.guard(connection)
+                if isinstance(connection, ssl.SSLSocket):
+                    connection.do_handshake()
+                connection.sendall("\r\n".join(lines).encode("ascii"))
+                return _first_answer(connection, url, began)
         except OSError as error:
             raise _no_reply(error, cutoff, url, deadline=deadline, took=time.monotonic() - began) from error
 
 
-def _first_answer(connection: socket.socket, head: bytes, url: str, ca_file: Path | None, began: float) -> Reply:
-    if urlsplit(url).scheme.lower() == "https":
-        connection = trust(ca_file).wrap_socket(connection, server_hostname=place_of(url)[0])
-    connection.sendall(head)
+def _first_answer(connection: socket.socket, url: str, began: float) -> Reply:
     received = bytearray()
     while b"\r\n\r\n" not in received and len(received) < ENOUGH and (piece := connection.recv(ENOUGH)):
         received += piece

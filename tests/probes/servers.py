@@ -200,9 +200,8 @@ def web_server(answer: Callable[[Asked], Said], *, certificate: trustme.LeafCert
                     certificate.configure_cert(context)
                     request.settimeout(5)
                     request = context.wrap_socket(request, server_side=True)
-                super().finish_request(request, client_address)
-                if certificate:
-                    request.close()
+                with contextlib.closing(request):
+                    super().finish_request(request, client_address)
 
     with Server(("127.0.0.1", 0), Handler) as server:
         web.port = server.server_port
