@@ -334,7 +334,8 @@ def _rate_explains_way(facts: Facts, cause: Conclusion, effect: Conclusion) -> b
     if cause.name != "registry-slow" or effect.name not in {"packets-lost", "long-round-trip"}:
         return False
     hosts = {facts.inventory.registries[name].host for name in cause.about}
-    return bool(effect.about) and set(effect.about) <= hosts and not hosts & _hosts_from_here(facts)
+    waited_for = set(effect.about) - set(facts.inventory.workers)
+    return bool(waited_for) and waited_for <= hosts and not hosts & _hosts_from_here(facts)
 
 
 def _hosts_from_here(facts: Facts) -> set[str]:
