@@ -222,11 +222,13 @@ class Around:
         lines: those next to it, the nearest first.
         command: the command of the script that was run, as the runner shows it; "" if none.
         stage: the stage of the job; None where the text has no stages.
+        begun: the lines right above that end with a colon: the message that the line goes on with; "" if none.
     """
 
     lines: Sequence[str] = ()
     command: str = ""
     stage: Stage | None = None
+    begun: str = ""
 
 
 NOTHING_AROUND = Around()
@@ -314,6 +316,9 @@ def meant(
 
 def spoken(symptom: Symptom, candidates: tuple[Candidate, ...], line: str, around: Around) -> tuple[Candidate, ...]:
     """Of what an entry of the catalogue can mean, that which fits who says the line, and of whom; all if none does."""
+    if around.begun:  # who says it, and of whom, stands at the beginning of the message
+        line = f"{around.begun} {line}"
+        candidates = symptom.meant_by(line, around.stage)
     candidates = _beside(candidates, line, around)
     if not any(candidate.by or candidate.of or HOST in candidate.says for candidate in candidates):
         return candidates
