@@ -426,6 +426,22 @@ def test_the_same_words_are_said_of_the_system_that_the_line_names(line: str, ab
             'Invalid value: "hostPath": hostPath volumes are not allowed to be used]',
             "something of the node",
         ),
+        (
+            'ERROR: Preparation failed: Error response from daemon: Get "https://r.example.com/v2/": x509: certificate '
+            "signed by unknown authority (docker.go:142:0s)",
+            "Docker executor",
+        ),
+        (
+            'Failed to pull image "r.example.com/x": rpc error: code = Unknown desc = failed to do request: Head '
+            '"https://r.example.com/v2/x": dial tcp: lookup r.example.com: no such host',
+            "the nodes' own resolvers",
+        ),
+        ("error dialing backend: x509: certificate is valid for 10.0.0.1, not 10.0.0.2", "does not name the address"),
+        (
+            'x\n$ podman push r\ntime="1" level=error msg="Failed to push" error="x509: certificate signed by unknown '
+            'authority"',
+            "the job's image",
+        ),
     ],
 )
 def test_the_meaning_that_the_words_of_the_line_ask_for_is_first(line: str, says: str) -> None:
