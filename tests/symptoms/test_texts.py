@@ -442,6 +442,17 @@ def test_the_same_words_are_said_of_the_system_that_the_line_names(line: str, ab
             'authority"',
             "the job's image",
         ),
+        (
+            'failed calling webhook "w": Post "https://w.ns.svc:443/m": Address is not allowed',
+            "the control plane has no way",
+        ),
+        ('failed calling webhook "w": the server could not find the requested resource', "is not the webhook"),
+        ('failed calling webhook "w": dial tcp: lookup w.ns.svc on 10.0.0.2:53: no such host', "its own NO_PROXY"),
+        (
+            'failed to get sandbox image "registry.k8s.io/pause:3.9": failed to resolve reference: unexpected status '
+            "from HEAD request: 403 Forbidden",
+            "(pause) image",
+        ),
     ],
 )
 def test_the_meaning_that_the_words_of_the_line_ask_for_is_first(line: str, says: str) -> None:
