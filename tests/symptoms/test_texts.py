@@ -453,6 +453,11 @@ def test_the_same_words_are_said_of_the_system_that_the_line_names(line: str, ab
             "from HEAD request: 403 Forbidden",
             "(pause) image",
         ),
+        ("error: invalid peer certificate: CertExpired", "is over"),
+        (
+            "rpc error: code = Unknown desc = chain status UntrustedRoot for https://r.example.com/v2/",
+            "the node's runtime",
+        ),
     ],
 )
 def test_the_meaning_that_the_words_of_the_line_ask_for_is_first(line: str, says: str) -> None:
