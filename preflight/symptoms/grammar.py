@@ -79,10 +79,13 @@ _BY: Mapping[str, str] = {
     r"|FailedScheduling|kubelet|MountVolume|AttachVolume|rpc error: code = |containerd|\bcri-?o\b",
     "manager": r"job failed \(system failure\)|prepare environment:|setting up (?:credentials|build pod|secret)"
     r"|service run failed|failed to start the process|failed to process runner|\AFATAL: listen|\.dockerenv"
-    r"|/var/lib/kubelet|[CD]:\\+builds|/(?:scripts|logs)-[^ /]{1,40}/|level=\w{4,7} |config\.toml"
+    r"|/var/lib/kubelet|[CD]:\\+builds|/(?:scripts|logs)-[^ /]{1,40}/|config\.toml"
     r"|executor=|checking for jobs|preparation failed|\APANIC|runner=\w"
     r"|registering runner|verifying runner|permission container|\((?:docker|exec|manager|volume)\.go:",
 }
+
+_LOGFMT = r"level=\w{4,7} "
+"""The manager's log is in logfmt; so is what Docker, podman and other programs of a script print."""
 
 _BUILDS = r"\b(?:docker|podman|nerdctl|buildah)\b.{0,60}\b(?:build|bud|bake|buildx)\b|kaniko|buildctl"
 """Commands that build images: what is printed after them is a builder's, though its line does not tell."""
@@ -222,11 +225,13 @@ class Around:
         lines: those next to it, the nearest first.
         command: the command of the script that was run, as the runner shows it; "" if none.
         stage: the stage of the job; None where the text has no stages.
+        begun: the lines right above that end with a colon: the message that the line goes on with; "" if none.
     """
 
     lines: Sequence[str] = ()
     command: str = ""
     stage: Stage | None = None
+    begun: str = ""
 
 
 NOTHING_AROUND = Around()
@@ -314,6 +319,9 @@ def meant(
 
 def spoken(symptom: Symptom, candidates: tuple[Candidate, ...], line: str, around: Around) -> tuple[Candidate, ...]:
     """Of what an entry of the catalogue can mean, that which fits who says the line, and of whom; all if none does."""
+    if around.begun:  # who says it, and of whom, stands at the beginning of the message
+        line = f"{around.begun} {line}"
+        candidates = symptom.meant_by(line, around.stage)
     candidates = _beside(candidates, line, around)
     if not any(candidate.by or candidate.of or HOST in candidate.says for candidate in candidates):
         return candidates
@@ -365,6 +373,8 @@ def _speaker(line: str, around: Around) -> str:
             return name
     if around.stage in _HELPER:
         return "helper"
+    if not around.command and around.stage in {None, Stage.PREPARE} and _search(_LOGFMT, line):
+        return "manager"
     if _search(_BUILDS, around.command) or _is_within_a_build(around.lines):
         return "builder"
     return "manager" if around.stage is Stage.PREPARE else "program"

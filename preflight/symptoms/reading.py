@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import functools
+import itertools
 import os
 import re
 import select
@@ -605,7 +606,12 @@ def _around(text: bytes, bounds: tuple[int, int], stage: Stage | None, before: b
     command = text.rfind(b"\n$ ", max(0, bounds[0] - _COMMAND_WITHIN), bounds[0])
     run = text[command + 3 : command + 3 + _SHOWN].split(b"\n", 1)[0].decode("utf-8", "replace") if command >= 0 else ""
     near = [line.strip() for line in (*reversed(above[-_NEAR:]), *below[1 : 1 + _NEAR])]
-    return Around([line for line in near if line], run, stage)
+    begun = list(
+        itertools.takewhile(
+            lambda line: line.endswith(":") and not line.startswith("$ "), near[: min(len(above), _NEAR)]
+        )
+    )
+    return Around([line for line in near if line], run, stage, " ".join(reversed(begun)))
 
 
 @functools.cache

@@ -364,6 +364,100 @@ def test_the_same_words_are_said_of_the_system_that_the_line_names(line: str, ab
             'Step 1/3 : FROM r.example/a\nGet "https://r.example/v2/": x509: certificate signed by unknown authority',
             "Docker's daemon, which builds",
         ),
+        ("hcs::System::Start: Not enough memory resources are available to complete this operation.", "no memory left"),
+        (
+            'failed pulling image "k8s.gcr.io/pause:3.1": no matching manifest for windows/amd64 10.0.1 in',
+            "(pause) image",
+        ),
+        (
+            "Failed to pull image: no matching manifest for windows/amd64 10.0.1 in the list",
+            "not published for the node",
+        ),
+        (
+            "Created fresh repository.\nfatal: unable to access 'https://git.example.org/p.git/': "
+            "Could not resolve host: "
+            "git.example.org",
+            "the manager, which took the job",
+        ),
+        (
+            "error building image: error building stage: failed to get filesystem from image: error "
+            "removing bin to make "
+            "way for new symlink: unlinkat //bin/sh: permission denied",
+            "does not run as root",
+        ),
+        (
+            "error building image: error building stage: failed to get filesystem from image: error "
+            "removing var/run to "
+            "make way for new symlink: unlinkat /var/run/secrets/token: read-only file system",
+            "where the pod has a mount",
+        ),
+        (
+            "error building image: error building stage: failed to execute command: extracting fs from image: removing "
+            "whiteout .wh.dev: unlinkat //dev/pts/ptmx: operation not permitted",
+            "a fault of that version of kaniko",
+        ),
+        (
+            'Failed to pull image "harbor.example.com/a:1":\nrpc error: code = Unknown desc = failed '
+            "to do request: Head "
+            "https://harbor.example.com/v2/a/manifests/1:\nx509: certificate signed by unknown authority",
+            "the nodes' runtime",
+        ),
+        (
+            "ERROR: Preparation failed: Error response from daemon: Get https://1.dkr.ecr.eu-west-1.amazonaws.com/v2/x/"
+            "manifests/1: no basic auth credentials (docker.go:200:0s)",
+            "the runner, which asks its machine's Docker daemon",
+        ),
+        (
+            "$ docker pull r.example.com/x\nError response from daemon: Head "
+            '"https://r.example.com/v2/x/manifests/1": no '
+            "basic auth credentials",
+            "own script is not logged in",
+        ),
+        ("x\n$ tar -c --zstd x\ntar: unrecognized option: -c", "a command of the script was given an option"),
+        (
+            'failed calling webhook "w": Post "https://w.ns.svc:443/m": x509: certificate relies on legacy Common Name '
+            "field",
+            "does not name its Service",
+        ),
+        ('failed calling webhook "w": Post "https://w.ns.svc:443/m": x509: certificate has expired', "has expired"),
+        ('failed calling webhook "w": Post "https://w.ns.svc:443/m": x509: certificate signed by unknown', "CA bundle"),
+        (
+            'pods "app-1" is forbidden: unable to validate against any security context constraint: [spec.volumes[0]: '
+            'Invalid value: "hostPath": hostPath volumes are not allowed to be used]',
+            "something of the node",
+        ),
+        (
+            'ERROR: Preparation failed: Error response from daemon: Get "https://r.example.com/v2/": x509: certificate '
+            "signed by unknown authority (docker.go:142:0s)",
+            "Docker executor",
+        ),
+        (
+            'Failed to pull image "r.example.com/x": rpc error: code = Unknown desc = failed to do request: Head '
+            '"https://r.example.com/v2/x": dial tcp: lookup r.example.com: no such host',
+            "the nodes' own resolvers",
+        ),
+        ("error dialing backend: x509: certificate is valid for 10.0.0.1, not 10.0.0.2", "does not name the address"),
+        (
+            'x\n$ podman push r\ntime="1" level=error msg="Failed to push" error="x509: certificate signed by unknown '
+            'authority"',
+            "the job's image",
+        ),
+        (
+            'failed calling webhook "w": Post "https://w.ns.svc:443/m": Address is not allowed',
+            "the control plane has no way",
+        ),
+        ('failed calling webhook "w": the server could not find the requested resource', "is not the webhook"),
+        ('failed calling webhook "w": dial tcp: lookup w.ns.svc on 10.0.0.2:53: no such host', "its own NO_PROXY"),
+        (
+            'failed to get sandbox image "registry.k8s.io/pause:3.9": failed to resolve reference: unexpected status '
+            "from HEAD request: 403 Forbidden",
+            "(pause) image",
+        ),
+        ("error: invalid peer certificate: CertExpired", "is over"),
+        (
+            "rpc error: code = Unknown desc = chain status UntrustedRoot for https://r.example.com/v2/",
+            "the node's runtime",
+        ),
     ],
 )
 def test_the_meaning_that_the_words_of_the_line_ask_for_is_first(line: str, says: str) -> None:
