@@ -29,6 +29,7 @@ from preflight.facts.latency import (
     pod_losses,
     pod_round_trips,
 )
+from preflight.facts.registry import pod_image
 from preflight.faults import ClusterFault, DindFault, Fault, PodFault, StreamFault
 from preflight.impact import Impact
 from preflight.probes.dns import Lookups
@@ -160,11 +161,16 @@ _QUOTED = 2  # vantages whose own sentence is quoted
 
 
 def _of_losses(facts: Facts, ways: _Ways) -> Impact:
-    """Losses slow jobs; heavy ones keep transfers from ending (docs/sources.md#packet-loss)."""
+    """Losses slow jobs; heavy ones keep transfers from ending (docs/sources.md#packet-loss), of an image too."""
     limit = facts.inventory.limits.packet_loss_that_stops_jobs / 100
     heavy = [each for each in ways.inside if isinstance(each.measured, RoundTrips) and each.measured.lost_part >= limit]
-    if heavy:
-        return impact.stops_on(targets_of(heavy, "worker"), of=ways.measured, jobs=_TRANSFERS)
+    unfinished = [
+        each
+        for each in facts.observations(pod_image)
+        if each.fault is PodFault.PULL_TIMEOUT and may_follow_from_losses(facts, each)
+    ]
+    if heavy or unfinished:
+        return impact.stops_on(targets_of((*heavy, *unfinished), "worker"), of=ways.measured, jobs=_TRANSFERS)
     return impact.slows_on(ways.workers, of=ways.measured)
 
 

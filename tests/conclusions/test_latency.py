@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pytest
 
 from preflight.conclusions import Conclusion, Facts, Observation, draw
-from preflight.faults import DnsFault, PacketFault, RegistryFault
+from preflight.faults import DnsFault, PacketFault, PodFault, RegistryFault
 from preflight.inventory import Inventory
 from preflight.probes.latency import RoundTrips, Samples
 from preflight.probes.layer_rate import LayerRate
@@ -146,3 +146,13 @@ def test_what_is_far_away(inventory: Inventory, far: tuple[float, ...], about: t
     assert conclusion.about == about
     assert str(conclusion.impact) == impact
     assert "mtr -rwzc 100 192.168.1.50" in conclusion.remedy[0]
+
+
+def test_a_pull_that_losses_keep_from_ending_stops_jobs(inventory: Inventory) -> None:
+    image = f"{inventory.registries['mirror'].host}/library/alpine:latest"
+    worker = WORKERS[1]
+    pull = made.pull(image, worker, PodFault.PULL_TIMEOUT)
+    observations = losses({}, {}, SOME, {})
+    observations += [observation(name, pull, worker=worker, image=image) for name in ("pod_image", "pod_pull")]
+    (conclusion,) = concluded(inventory, observations)
+    assert str(conclusion.impact).startswith("stops jobs that transfer much")
