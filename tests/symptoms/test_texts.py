@@ -458,6 +458,47 @@ def test_the_same_words_are_said_of_the_system_that_the_line_names(line: str, ab
             "rpc error: code = Unknown desc = chain status UntrustedRoot for https://r.example.com/v2/",
             "the node's runtime",
         ),
+        (
+            "ERROR: Appending trace to coordinator... error couldn't execute PATCH against https://gitlab.example.com/"
+            "api/v4/jobs/1/trace",
+            "could not be sent",
+        ),
+        ("WARNING: Appending trace to coordinator... job failed code=403 status=403 Forbidden", "has ended the job"),
+        (
+            "dial tcp: lookup docker on 100.64.0.10:53: no such host",
+            "no alias",
+        ),
+        (
+            "dial tcp: lookup docker on 169.254.169.254:53: no such host",
+            "ended at its start",
+        ),
+        (
+            "ERROR: Preparation failed: Error response from daemon: client version 1.42 is too old. "
+            "Minimum supported API version is 1.44 (docker.go:779:0s)",
+            "the runner itself",
+        ),
+        (
+            "Error response from daemon: client version 1.42 is too old. Minimum supported API version is 1.44",
+            "the docker client in the image",
+        ),
+        (
+            "Error: Could not assume role with OIDC: Not authorized to perform sts:AssumeRoleWithWebIdentity",
+            "trust policy",
+        ),
+        (";; connection timed out; no servers could be reached", "does not answer in time"),
+        (
+            "curl: (6) Could not resolve host: a.example.com\n;; no servers could be reached\n",
+            "does not answer in time",
+        ),
+        ("unlinkat //product_name: device or resource busy", "mounted into kaniko's container"),
+        ("rm: cannot remove '/root/.m2': Device or resource busy", "a mount of the container"),
+        ("Error: no matching attestations: made up", "wants an attestation"),
+        (
+            'avc: denied { write } comm="touch" scontext=u:r:container_t:s0 tcontext=u:object_r:cache_t:s0 tclass=dir',
+            "has a label",
+        ),
+        ("Near line 32 (last key parsed 'runners.name'): expected a comma", "the runner's configuration"),
+        ("tomllib.TOMLDecodeError: Invalid statement (at line 1, column 1)", "a file of the project"),
     ],
 )
 def test_the_meaning_that_the_words_of_the_line_ask_for_is_first(line: str, says: str) -> None:
