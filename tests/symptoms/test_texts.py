@@ -235,8 +235,8 @@ def test_the_same_words_are_said_of_the_system_that_the_line_names(line: str, ab
         ("strace: ptrace(PTRACE_TRACEME): Operation not permitted", "lacks the privilege"),
         ("BrokenPipeError: [Errno 32] Broken pipe", "other end of the pipe"),
         ("write tcp 10.0.0.1:50000->10.0.0.2:443: write: broken pipe", "stands between"),
-        ("ERROR: 403 Forbidden - PUT https://registry.npmjs.org/x", "the account that is used"),
-        ("ERROR: 403 Forbidden - GET https://registry.npmjs.org/x", "a proxy or firewall"),
+        ("ERROR: 403 Forbidden - PUT https://registry.npmjs.example/x", "the account that is used"),
+        ("ERROR: 403 Forbidden - GET https://registry.npmjs.example/x", "a proxy or firewall"),
         (
             "fatal: unable to access 'https://g.example.com/': Received HTTP code 503 from proxy after CONNECT",
             "the proxy",
@@ -491,7 +491,7 @@ def test_the_same_words_are_said_of_the_system_that_the_line_names(line: str, ab
             "does not answer in time",
         ),
         ("unlinkat //product_name: device or resource busy", "mounted into kaniko's container"),
-        ("rm: cannot remove '/root/.m2': Device or resource busy", "a mount of the container"),
+        ("rm: cannot remove '/home/ci/.m2': Device or resource busy", "a mount of the container"),
         ("Error: no matching attestations: made up", "wants an attestation"),
         (
             'avc: denied { write } comm="touch" scontext=u:r:container_t:s0 tcontext=u:object_r:cache_t:s0 tclass=dir',
@@ -511,7 +511,7 @@ def test_the_meaning_that_the_words_of_the_line_ask_for_is_first(line: str, says
         ("ls: cannot access 'a': No such file or directory\nValueError: made up", "any-own-fault"),
         ("ls: cannot access 'a': No such file or directory", "file-not-there"),
         (
-            "WARNING: Error loading config file: /root/.docker/config.json: permission denied\n"
+            "WARNING: Error loading config file: /home/ci/.docker/config.json: permission denied\n"
             "Error response from daemon: manifest for r.example.com/a:1 not found: manifest unknown",
             "image-not-found",
         ),
