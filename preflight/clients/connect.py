@@ -377,6 +377,8 @@ def pool_classes(
     return {"http": RoutedPool, "https": RoutedTlsPool}
 
 
+USER_AGENT = "gitlab-runner-preflight"
+"""How the suite calls itself to every server in HTTP."""
 _FALLBACK = 10.0  # seconds to connect where a client sets no timeout of its own
 
 
@@ -429,7 +431,7 @@ def session(
     with requests.Session() as opened:
         opened.trust_env = False
         opened.verify = str(ca_file) if ca_file else True
-        opened.headers["User-Agent"] = "gitlab-runner-preflight"
+        opened.headers["User-Agent"] = USER_AGENT
         opened.headers["Accept-Encoding"] = "identity"  # so that bytes read are bytes sent
         for scheme in ("http://", "https://"):
             opened.mount(scheme, RoutedAdapter(max_retries=0))

@@ -17,7 +17,18 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from preflight.clients.certificates import Certificate
-from preflight.clients.connect import Cutoff, NotMapped, Routes, detail_of, dial, fault_of, sentence, session, trust
+from preflight.clients.connect import (
+    USER_AGENT,
+    Cutoff,
+    NotMapped,
+    Routes,
+    detail_of,
+    dial,
+    fault_of,
+    sentence,
+    session,
+    trust,
+)
 from preflight.documents import load_json
 from preflight.faults import PathFault
 from preflight.shell_command import ShellCommand, program
@@ -164,11 +175,7 @@ def exchange(
     """
     import urllib3
 
-    host, port = place_of(url)
-    try:
-        routes.resolve(host, port)
-    except NotMapped as error:
-        raise error.unmeasured() from error
+    _require_mapped(url, routes)
     began, clock = time.monotonic(), time.time()
     shown: list[Certificate] = []
 
@@ -217,6 +224,14 @@ def exchange(
             raise _no_reply(error, cutoff, url, deadline=deadline, took=time.monotonic() - began) from error
 
 
+def _require_mapped(url: str, routes: Routes) -> None:
+    """Raise `Unmeasured` where ``connect:`` refuses the address of a URL."""
+    try:
+        routes.resolve(*place_of(url))
+    except NotMapped as error:
+        raise error.unmeasured() from error
+
+
 def _no_reply(error: Exception, cutoff: Cutoff, url: str, *, deadline: float, took: float) -> NoReply:
     host, port = place_of(url)
     # Once the cutoff has struck, the exception only shows how: as a reset, a half line, an empty body.
@@ -235,16 +250,13 @@ def announce_upload(url: str, length: int, *, routes: Routes, ca_file: Path | No
         NoReply: for every way in which no HTTP answer came, and where the server waits for the body.
         Unmeasured: when ``connect:`` refuses the address, or the CA file can't be read.
     """
+    _require_mapped(url, routes)
     (host, port), parts = place_of(url), urlsplit(url)
-    try:
-        routes.resolve(host, port)
-    except NotMapped as error:
-        raise error.unmeasured() from error
     headers = {
         "Host": parts.netloc.rpartition("@")[2],
         "Content-Type": "application/octet-stream",
         "Content-Length": length,
-        "User-Agent": "gitlab-runner-preflight",
+        "User-Agent": USER_AGENT,
         "Expect": "100-continue",
         "Connection": "close",
     }

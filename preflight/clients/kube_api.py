@@ -24,6 +24,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from preflight.clients.certificates import Certificate
 from preflight.clients.connect import (
+    USER_AGENT,
     Cutoff,
     Routes,
     detail_of,
@@ -760,7 +761,7 @@ class Api:
         configuration.retries = False  # nor does it follow redirects then
         configuration.connection_pool_maxsize = CONNECTIONS
         client = ApiClient(configuration)
-        client.user_agent = "gitlab-runner-preflight"
+        client.user_agent = USER_AGENT
         client.rest_client.pool_manager.pool_classes_by_scheme = pool_classes(self._routes, on_tls=self._keep)
         client.rest_client.pool_manager.connection_pool_kw["ssl_context"] = tls
         return _Connection(client, tls)

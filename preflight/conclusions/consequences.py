@@ -310,10 +310,13 @@ def _may_follow(facts: Facts, observation: Observation, nodes: set[str]) -> bool
 
 # ---- lost packets ---------------------------------------------------------------------------------------------------
 
+_WAYS = frozenset({"packets-lost", "long-round-trip"})
+"""What is wrong with the way that packets take, whatever they carry."""
+
 
 def _losses_explain(facts: Facts, cause: Conclusion, effect: Conclusion) -> bool:
     """Whether measurements on the same way failed because packets are lost there."""
-    if cause.name != "packets-lost" or effect.name in {"packets-lost", "long-round-trip"}:
+    if cause.name != "packets-lost" or effect.name in _WAYS:
         return False
     failed = _failed(facts, effect)
     return bool(failed) and all(may_follow_from_losses(facts, observation) for observation in failed)
@@ -324,14 +327,14 @@ def _losses_explain(facts: Facts, cause: Conclusion, effect: Conclusion) -> bool
 
 def _way_explains_rate(facts: Facts, cause: Conclusion, effect: Conclusion) -> bool:
     """Whether a registry delivers slowly because packets from it are lost, or take long, on the way to here."""
-    if effect.name != "registry-slow" or cause.name not in {"packets-lost", "long-round-trip"}:
+    if effect.name != "registry-slow" or cause.name not in _WAYS:
         return False
     return bool(_hosts_from_here(facts) & {facts.inventory.registries[name].host for name in effect.about})
 
 
 def _rate_explains_way(facts: Facts, cause: Conclusion, effect: Conclusion) -> bool:
     """Whether packets of a registry wait, or are dropped, behind those of pulls that fill the way from it."""
-    if cause.name != "registry-slow" or effect.name not in {"packets-lost", "long-round-trip"}:
+    if cause.name != "registry-slow" or effect.name not in _WAYS:
         return False
     hosts = {facts.inventory.registries[name].host for name in cause.about}
     waited_for = set(effect.about) - set(facts.inventory.workers)

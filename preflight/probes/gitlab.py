@@ -17,7 +17,7 @@ from preflight.clients.http import NoReply, Reply, announce_upload, curl, exchan
 from preflight.evidence import Evidence, Fact, NotApplicable
 from preflight.faults import GitLabFault, PathFault
 from preflight.redaction import remember
-from preflight.shell_command import ShellCommand, sequence, variable
+from preflight.shell_command import sequence, variable
 
 _OK, _UNAUTHORIZED, _FORBIDDEN = 200, 401, 403
 
@@ -57,11 +57,9 @@ class Uploads(Fact):
     """How large an upload GitLab, or a proxy in front of it, takes.
 
     Attributes:
-        wanted: megabytes that it is to take.
         taken: megabytes that it takes, of those tried; 0 if none.
     """
 
-    wanted: float
     taken: float = 0.0
 
 
@@ -179,7 +177,8 @@ def uploads(url: str, megabytes: float, *, routes: Routes, ca_file: Path | None,
         refusal = refusal or reply
     else:
         size = 0.0
-    command = _announcing(endpoint, int(megabytes * _MEGABYTE), ca_file, deadline)
+    headers = ("-H", f"Content-Length: {int(megabytes * _MEGABYTE)}", "-H", "Expect: 100-continue")
+    command = curl(endpoint, "-X", "POST", *headers, ca_file=ca_file, deadline=deadline)
     shown = refusal or reply
     taken = f"it takes {size:g} MB" if size else f"nor does it take {megabytes / 100:g} MB"
     return Uploads(
@@ -187,11 +186,5 @@ def uploads(url: str, megabytes: float, *, routes: Routes, ca_file: Path | None,
         fault=GitLabFault.UPLOAD_TOO_LARGE if refusal else None,
         cause=f"{endpoint} refuses an upload of {megabytes:g} MB with 413; {taken}" if refusal else "",
         evidence=Evidence(where="here", command=command, observed=shown.shown, took=shown.took),
-        wanted=megabytes,
         taken=size,
     )
-
-
-def _announcing(endpoint: str, length: int, ca_file: Path | None, deadline: float) -> ShellCommand:
-    headers = ("-X", "POST", "-H", f"Content-Length: {length}", "-H", "Expect: 100-continue")
-    return curl(endpoint, *headers, ca_file=ca_file, deadline=deadline)
